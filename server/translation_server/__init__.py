@@ -1,0 +1,3 @@
+"""A stand-in for a slow, asynchronous job API."""
+
+__version__ = "0.1.0"

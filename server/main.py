@@ -1,0 +1,5 @@
+"""The server for `uvicorn main:app`, with the settings of `.env` and the environment."""
+
+from translation_server.app import app_from_environment
+
+app = app_from_environment()

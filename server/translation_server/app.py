@@ -1,0 +1,151 @@
+"""The composition root: the only place where the parts are put together."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from translation_server import __version__, logs
+from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox
+from translation_server.service import Service
+from translation_server.settings import Settings, SettingsError, load_settings
+from translation_server.stores import StoreError, open_store
+from translation_server.web import documentation, problems
+from translation_server.web.auth import Authenticator
+from translation_server.web.drain import Drain
+from translation_server.web.gate import Gate
+from translation_server.web.routes import Api
+from translation_server.web.users import UsersError, one_user, read_users
+
+logger = logging.getLogger(__name__)
+
+GRACE = 10
+"""Seconds that running requests have to end in when the server stops."""
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+USAGE = 2
+"""The exit status for what a person has to mend."""
+
+SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, StoreError)
+"""What a person has to mend before the server can start; each message is one line."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The server as an ASGI application.
+
+    Raises:
+        UsersError: the users' file is unusable.
+        StoreError: the database cannot be opened.
+    """
+    users = read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+    sandbox = Sandbox(settings.min_delay, settings.max_delay, settings.error_probability, settings.seed)
+    store = open_store(settings.database_url)
+    service = Service(store, sandbox, clock=time.time, entropy=lambda: secrets.token_bytes(ENTROPY_BYTES))
+    authenticator = Authenticator(users, clock=time.monotonic)
+    drain = Drain()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with drain.on_sigterm():
+            yield
+        authenticator.close()
+        await store.close()
+
+    app = FastAPI(
+        title="Video translation",
+        version=__version__,
+        description=documentation.DESCRIPTION,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    Api(service, lambda: drain.draining).add_to(app)
+    app.add_middleware(Gate, authenticator=authenticator)
+    problems.install(app)
+    documentation.document(app)
+    logger.info("jobs are kept in %s; users: %d", settings.database_url, len(users))
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """The server as the environment and `.env` set it up, for a host that runs it.
+
+    Raises:
+        SystemExit: with status 2, after a line that says which setting to mend.
+    """
+    with _refusals():
+        return create_app(_load())
+
+
+def serve() -> None:
+    """Runs the server where, and with as many processes, as the settings say, until a signal ends it.
+
+    Raises:
+        SystemExit: with status 2, after a line that says what to mend.
+    """
+    with _refusals():
+        settings = _load()
+        listener = _listen(settings.host, settings.port)
+        options: dict[str, Any] = {
+            "log_config": None,
+            "log_level": "warning",
+            "access_log": False,
+            "proxy_headers": False,
+            "timeout_graceful_shutdown": GRACE,
+        }
+        if settings.workers == 1:
+            app = create_app(settings)
+        else:
+            asyncio.run(open_store(settings.database_url).close())
+    host, port = listener.getsockname()[:2]
+    logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    with contextlib.suppress(KeyboardInterrupt):
+        if settings.workers == 1:
+            uvicorn.Server(uvicorn.Config(app, **options)).run([listener])
+        else:
+            factory = f"{__name__}:{app_from_environment.__name__}"
+            config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
+            Multiprocess(config, [listener]).run()
+    logger.info("stopped")
+
+
+def _load() -> Settings:
+    settings = load_settings()
+    logs.configure(level=settings.log_level, form=settings.log_format, file=settings.log_file)
+    return settings
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; taken before anything else starts, so that a port in use is told in one line."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise SettingsError(f"HOST={host} PORT={port}: cannot listen there: {error.strerror}") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except SETUP_ERRORS as error:
+        print(f"translation-server: {error}", file=sys.stderr)  # noqa: T201 - to the person who starts it
+        raise SystemExit(USAGE) from None

@@ -1,0 +1,144 @@
+"""The use cases: what can be done with jobs, given a store, a clock and a source of randomness."""
+
+import hashlib
+import json
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from translation_server.core.hints import retry_after
+from translation_server.core.job import Job, Look, State, Submission
+from translation_server.core.sandbox import Sandbox, seeded_entropy
+from translation_server.stores import Idempotency, Store
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_ENDS = 10_000
+"""How many ended jobs a process remembers to have logged."""
+
+
+class JobNotFound(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
+    """The caller has no such job; somebody else may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The first look at a submitted job; ``replayed`` where the same idempotency key had submitted it before."""
+
+    look: Look
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a caller's jobs, newest first, and the cursor of the next page, None on the last one."""
+
+    looks: list[Look]
+    next: int | None
+
+
+class Service:
+    """What callers can do with their jobs.
+
+    Args:
+        store: where the jobs are kept.
+        sandbox: how long jobs take and how they end.
+        clock: seconds since the epoch.
+        entropy: random bytes for one fate, where the sandbox has no seed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sandbox: Sandbox,
+        *,
+        clock: Callable[[], float],
+        entropy: Callable[[], bytes],
+    ) -> None:
+        self._store = store
+        self._sandbox = sandbox
+        self._clock = clock
+        self._entropy = entropy
+        self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    async def submit(self, owner: str, submission: Submission, key: str | None = None) -> Accepted:
+        """Accepts a job; it is on disk when this returns.
+
+        Raises:
+            KeyReused: the idempotency key came before, with another submission.
+            StoreError: nothing was accepted.
+        """
+
+        def accept(ordinal: int) -> Job:
+            seed = self._sandbox.seed
+            entropy = self._entropy() if seed is None else seeded_entropy(seed, owner, ordinal)
+            fate = self._sandbox.fate(entropy)
+            return Job(str(uuid.uuid4()), owner, ordinal, self._clock(), fate, submission)
+
+        idempotency = None if key is None else Idempotency(key, _fingerprint(submission))
+        stored = await self._store.add(owner, accept, idempotency)
+        if not stored.replayed:
+            logger.info("job %s accepted for %s", stored.job.id, owner)
+        return Accepted(Look(stored.job, stored.job.created_at), stored.replayed)
+
+    async def look(self, owner: str, job_id: str) -> Look:
+        """How one of the caller's jobs stands now.
+
+        Raises:
+            JobNotFound: the caller has no such job.
+        """
+        job = await self._store.find(owner, job_id)
+        if job is None:
+            raise JobNotFound
+        return self._see(job, self._clock())
+
+    async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
+        """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
+        found = {job.id: job for job in await self._store.find_many(owner, job_ids)}
+        now = self._clock()
+        wanted = dict.fromkeys(job_ids)
+        known = [self._see(found[job_id], now) for job_id in wanted if job_id in found]
+        return known, [job_id for job_id in wanted if job_id not in found]
+
+    async def page(self, owner: str, *, limit: int, after: int | None = None, state: State | None = None) -> Page:
+        """The caller's jobs, newest first, from behind the cursor ``after``."""
+        now = self._clock()
+        jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now)
+        more, jobs = len(jobs) > limit, jobs[:limit]
+        return Page([self._see(job, now) for job in jobs], jobs[-1].ordinal if more else None)
+
+    async def cancel(self, owner: str, job_id: str) -> Look:
+        """Cancels a pending job; an ended one stays as it is.
+
+        Raises:
+            JobNotFound: the caller has no such job.
+        """
+        job = await self._store.cancel(owner, job_id, self._clock())
+        if job is None:
+            raise JobNotFound
+        return self._see(job, self._clock())
+
+    def hint(self, look: Look) -> int | None:
+        """Whole seconds until the caller should look again, or None once the job has ended."""
+        return retry_after(look, self._sandbox) if look.state is State.PENDING else None
+
+    async def check(self) -> None:
+        """Returns if jobs can be looked at; raises StoreError if not."""
+        await self._store.check()
+
+    def _see(self, job: Job, now: float) -> Look:
+        """A look at a job; the first one in this process that sees it ended is logged, within a bound of memory."""
+        look = Look(job, now)
+        key = (job.owner, job.ordinal)
+        if look.state is not State.PENDING and key not in self._logged_ends:
+            self._logged_ends[key] = None
+            if len(self._logged_ends) > REMEMBERED_ENDS:
+                self._logged_ends.popitem(last=False)
+            logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
+        return look
+
+
+def _fingerprint(submission: Submission) -> bytes:
+    return hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).digest()

@@ -1,0 +1,145 @@
+"""The environment and `.env` as one frozen object; the environment wins.
+
+Each field is one setting: its name in capitals is the variable, ``description`` is what the documentation says of it,
+and ``Must`` what a person is told whose value is unusable.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_FILE = ".env"
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""What Basic authentication can carry neither in a name nor in a password."""
+
+
+class SettingsError(Exception):
+    """A setting is unusable; the message is a line for each, with its name, its value and what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Must:
+    """What a value of this type has to be, as the end of a sentence."""
+
+    be: str
+
+
+def _sendable(password: SecretStr | None) -> SecretStr | None:
+    if password is not None and CONTROL.search(password.get_secret_value()):
+        raise ValueError
+    return password
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Name = Annotated[
+    str | None, Field(pattern=r"^[^:\x00-\x1f\x7f]+$"), Must("be a name without colon or control characters")
+]
+Password = Annotated[SecretStr | None, AfterValidator(_sendable), Must("hold no control characters")]
+File = Annotated[Path | None, Must("be a path")]
+Text = Annotated[str | None, Must("be text")]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds, 0 or more")]
+Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
+Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
+Count = Annotated[int, Field(ge=1, le=256), Must("be a whole number from 1 to 256")]
+Level = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    BeforeValidator(_lower),
+    Must("be debug, info, warning or error"),
+]
+Format = Annotated[Literal["text", "json"], BeforeValidator(_lower), Must("be text or json")]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    api_username: Name = Field(default=None, description="the user's name; required")
+    api_password: Password = Field(default=None, description="the user's password; required")
+    api_password_file: File = Field(
+        default=None, description="a file to read the password from instead (Docker secrets)"
+    )
+    users_file: File = Field(
+        default=None, description="an htpasswd file of users (bcrypt, argon2), instead of the three above"
+    )
+    min_delay: Seconds = Field(default=3, description="seconds before a job ends, at least")
+    max_delay: Seconds = Field(default=7, description="seconds before a job ends, at most")
+    error_probability: Probability = Field(default=0.3, description="the probability that a job ends with `error`")
+    seed: Text = Field(default=None, description="the same seed, the same fates")
+    database_url: str = Field(default="sqlite:///data/jobs.db", description="where jobs are kept")
+    host: str = Field(default="127.0.0.1", description="the address to listen on")
+    port: Port = Field(default=8000, description="the port to listen on; 0 takes a free one")
+    workers: Count = Field(default=1, description="how many processes serve")
+    log_level: Level = Field(default="info", description="how much is logged: debug, info, warning or error")
+    log_file: File = Field(default=None, description="a file that the log goes to as well as to stderr")
+    log_format: Format = Field(default="text", description="text for people, json for machines")
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """The one user's name and password; empty where there is a users' file instead."""
+        return self.api_username or "", self.api_password.get_secret_value() if self.api_password else ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_password(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Takes the password from its file, if one is named."""
+        path = values.get("api_password_file")
+        if path is None or values.get("users_file") is not None:
+            return values
+        if values.get("api_password") is not None:
+            raise ValueError("API_PASSWORD and API_PASSWORD_FILE are both set: set one of them")
+        try:
+            password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"API_PASSWORD_FILE={path}: must be a readable file of UTF-8 text: {error}") from None
+        return values | {"api_password": password}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        """What no field can tell alone."""
+        if self.min_delay > self.max_delay:
+            most = f"MAX_DELAY, which is {self.max_delay:g}"
+            raise ValueError(f"MIN_DELAY={self.min_delay:g}: must not be more than {most}")
+        if self.users_file is None:
+            for name, value in (("API_USERNAME", self.api_username), ("API_PASSWORD", self.api_password)):
+                if not value:
+                    raise ValueError(f"{name} is missing: set it in {ENV_FILE} or in the environment")
+        return self
+
+
+def load_settings() -> Settings:
+    """Reads the environment and the `.env` of the working directory.
+
+    Raises:
+        SettingsError: with a line for each setting that is unusable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(found) for found in error.errors(include_url=False))) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{ENV_FILE} must be UTF-8 text: {error}") from None
+
+
+def _line(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:
+        return str(error["ctx"]["error"])
+    name = str(error["loc"][0])
+    must = next(found for found in Settings.model_fields[name].metadata if isinstance(found, Must))
+    shown = "" if name == "api_password" else f"={error['input']}"
+    return f"{name.upper()}{shown}: must {must.be}"

@@ -1,0 +1,66 @@
+"""What the service asks of a store, whatever the database behind it.
+
+The law of this floor: a job that ``add`` has returned is on disk, and an error means that nothing has changed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from translation_server.core.job import Job, State
+
+
+class StoreError(Exception):
+    """The store cannot be opened, or cannot answer now; the message is one line for a person."""
+
+
+class KeyReused(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
+    """An idempotency key came again with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's key for one submission, and the fingerprint that tells its body from another."""
+
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The job that an ``add`` led to; ``replayed`` where an earlier request with the same key had made it."""
+
+    job: Job
+    replayed: bool
+
+
+class Store(Protocol):
+    """Keeps the jobs of all owners; every method may raise StoreError."""
+
+    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
+        """Adds the job that ``accept`` makes for the owner's next ordinal.
+
+        Ordinals are given without gap or repetition, by whichever process. Where the owner has used the key before,
+        ``accept`` is not called and the first job comes back.
+
+        Raises:
+            KeyReused: the key came before, with another fingerprint.
+        """
+
+    async def find(self, owner: str, job_id: str) -> Job | None:
+        """One of the owner's jobs, or None."""
+
+    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
+        """Those of the ids that are the owner's jobs, in any order."""
+
+    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
+        """The owner's newest jobs with an ordinal less than ``before`` that are in ``state`` at the moment ``now``."""
+
+    async def cancel(self, owner: str, job_id: str, now: float) -> Job | None:
+        """Cancels the owner's job unless it has ended by ``now``; the job as it then is, or None for an unknown one."""
+
+    async def check(self) -> None:
+        """Returns if the store answers."""
+
+    async def close(self) -> None:
+        """Lets go of everything; the store is not used afterwards."""

@@ -1,0 +1,48 @@
+"""Leaving service in order: on SIGTERM the server first says that it is going, then serves what has come, then ends.
+
+The host (uvicorn) ends in order on SIGINT and on SIGTERM, but at once, and after SIGTERM it dies of that signal rather
+than with exit status 0. So a SIGTERM is held back here for as long as a load balancer needs to see `/readyz` say no,
+and is then passed on as a SIGINT.
+"""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+NOTICE = 1.0
+"""Seconds from a SIGTERM to the moment when no more connections are taken."""
+
+
+class Drain:
+    """Whether the server is about to stop."""
+
+    def __init__(self) -> None:
+        self.draining = False
+
+    @contextmanager
+    def on_sigterm(self) -> Iterator[None]:
+        """Within it, SIGTERM starts the drain; only the main thread can listen to signals, another leaves them be."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            logger.info("stopping: no longer ready, running requests end first")
+            self.draining = True
+            loop.call_later(NOTICE, signal.raise_signal, signal.SIGINT)
+
+        def handle(*_: object) -> None:
+            signal.signal(signal.SIGTERM, before)
+            loop.call_soon_threadsafe(begin)
+
+        before = signal.signal(signal.SIGTERM, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,114 @@
+"""Every error as problem details (RFC 9457), the framework's own included."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
+
+from translation_server.service import JobNotFound
+from translation_server.stores import KeyReused, StoreError
+from translation_server.web.schemas import JobsQuery
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 1
+"""Seconds after which a request that the server could not serve is worth another try."""
+
+
+class Problem(Exception):  # noqa: N818 - the standard's own word
+    """An answer that says what was wrong; ``members`` are further fields of its body."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **members: object,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+    def response(self) -> Response:
+        """The problem as it goes out."""
+        body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
+        return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
+
+
+def invalid(errors: Sequence[Any], known: Sequence[str]) -> Problem:
+    """What pydantic found wrong with a request, field by field; ``known`` are the fields there are."""
+    told = [{"field": _field(error["loc"]), "message": _message(error, known)} for error in errors]
+    detail = "; ".join(f"{error['field']}: {error['message']}" for error in told)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=told)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """The field's name, without FastAPI's word for the part of the request that it stands in."""
+    names = [str(part) for part in location if part not in ("query", "path", "header")]
+    return ".".join(names) or "body"
+
+
+def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"there is no such field; the fields are {', '.join(known)}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
+
+
+def _allowed(app: FastAPI, request: Request) -> set[str]:
+    """The methods of all routes of the request's path; the framework alone would name those of the first."""
+    routes = [
+        route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    methods = {method for route in routes for method in route.methods or ()}
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer every error with a problem."""
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(JobNotFound)
+    async def not_found(_: Request, __: JobNotFound) -> Response:
+        return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
+
+    @app.exception_handler(KeyReused)
+    async def key_reused(_: Request, __: KeyReused) -> Response:
+        detail = "This Idempotency-Key was used for another request: use a new key for a new job."
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
+
+    @app.exception_handler(StoreError)
+    async def unavailable(_: Request, error: StoreError) -> Response:
+        logger.error("%s", error)
+        detail = "The server cannot reach its jobs at the moment: try again."
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid_request(_: Request, error: RequestValidationError) -> Response:
+        return invalid(error.errors(), list(JobsQuery.model_fields)).response()
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        path = request.scope["path"]
+        match status:
+            case HTTPStatus.METHOD_NOT_ALLOWED:
+                allowed = ", ".join(sorted(_allowed(app, request)))
+                detail = f"{path} takes {allowed}, not {request.method}."
+                return Problem(status, detail, {"Allow": allowed}).response()
+            case HTTPStatus.NOT_FOUND:
+                return Problem(status, f"There is no {path} here: see /docs for what there is.").response()
+            case _:
+                return Problem(status, error.detail, error.headers).response()
