@@ -223,9 +223,10 @@ def _version(connection: sqlite3.Connection) -> int:
     Raises:
         StoreError: the file is not ours to read or to change.
     """
-    [(application,)] = connection.execute("PRAGMA application_id").fetchall()
-    [(version,)] = connection.execute("PRAGMA user_version").fetchall()
-    [(tables,)] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    [(application, version, tables)] = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
+        " FROM pragma_application_id, pragma_user_version",
+    ).fetchall()
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
         raise StoreError("it belongs to another program: name another file in DATABASE_URL")
     if version > len(MIGRATIONS):

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from translation_server.web.schemas import (
-    EXAMPLE_ACCEPTED,
+    EXAMPLES,
     HealthBody,
     JobBody,
     JobsBody,
@@ -57,7 +57,6 @@ SUBMIT: Documentation = {
             "description": "Accepted: the job is on disk.",
             "model": JobBody,
             "headers": {"Location": LOCATION, "Retry-After": RETRY_AFTER},
-            "content": {"application/json": {"example": EXAMPLE_ACCEPTED}},
         },
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -108,8 +107,8 @@ def document(app: FastAPI) -> None:
         page = generated()
         components = page["components"]
         components["securitySchemes"] = {"basic": {"type": "http", "scheme": "basic"}}
-        for model in (ProblemBody, SubmissionBody):
-            components["schemas"][model.__name__] = model.model_json_schema()
+        for model, example in EXAMPLES.items():
+            components["schemas"].setdefault(model.__name__, model.model_json_schema())["example"] = example
         page["security"] = [{"basic": []}]
         return page
 

@@ -1,5 +1,7 @@
 """What requests may hold, and what answers look like in the API's documentation."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -23,11 +25,7 @@ Language = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_p
 class SubmissionBody(BaseModel):
     """What to translate; every field is optional."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        json_schema_extra={"example": {"source_language": "en", "target_language": "es", "video_length": 90}},
-    )
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     source_language: Language | None = Field(None, description="the language spoken in the video")
     target_language: Language | None = Field(None, description="the language to translate to")
@@ -49,25 +47,8 @@ class JobsQuery(BaseModel):
     after: int | None = Field(None, ge=1, lt=2**63, description="the `next` of the page before")
 
 
-EXAMPLE_LOOK = Look(
-    Job(
-        id="4f69cc76-5b9f-4b46-a514-bdd2c0e3314a",
-        owner="admin",
-        ordinal=1,
-        created_at=1767323045.678,
-        fate=Fate(5.0, State.COMPLETED),
-        submission=Submission("en", "es", 90.0),
-    ),
-    now=1767323047.778,
-)
-EXAMPLE_JOB: Any = NATIVE.render(EXAMPLE_LOOK)
-EXAMPLE_ACCEPTED: Any = NATIVE.render(Look(EXAMPLE_LOOK.job, EXAMPLE_LOOK.job.created_at))
-
-
 class JobBody(BaseModel):
     """A job as it stands."""
-
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE_JOB})
 
     job_id: str
     status: State
@@ -85,8 +66,6 @@ class JobBody(BaseModel):
 class JobsBody(BaseModel):
     """A page of jobs, newest first, or the answer to a bulk look."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"jobs": [EXAMPLE_JOB], "next": None}})
-
     jobs: list[JobBody]
     next: str | None = Field(None, description="what to give as `after` for the next page; null on the last one")
     unknown: list[str] = Field([], description="in a bulk look: the ids that name none of the caller's jobs")
@@ -94,12 +73,6 @@ class JobsBody(BaseModel):
 
 class ProblemBody(BaseModel):
     """Problem details (RFC 9457)."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "You have no job…"},
-        },
-    )
 
     type: str
     title: str
@@ -112,6 +85,29 @@ class ProblemBody(BaseModel):
 class HealthBody(BaseModel):
     """The answer of a health check."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"status": "ready"}})
-
     status: str
+
+
+EXAMPLE_JOB = NATIVE.render(
+    Look(
+        Job(
+            id="4f69cc76-5b9f-4b46-a514-bdd2c0e3314a",
+            owner="admin",
+            ordinal=1,
+            created_at=1767323045.678,
+            fate=Fate(5.0, State.COMPLETED),
+            submission=Submission("en", "es", 90.0),
+        ),
+        now=1767323047.778,
+    ),
+)
+EXAMPLES: Mapping[type[BaseModel], Mapping[str, object]] = MappingProxyType(
+    {
+        SubmissionBody: {"source_language": "en", "target_language": "es", "video_length": 90},
+        JobBody: EXAMPLE_JOB,
+        JobsBody: {"jobs": [EXAMPLE_JOB], "next": None},
+        ProblemBody: {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "You have no such job."},
+        HealthBody: {"status": "ready"},
+    },
+)
+"""One example of each body, for the documentation."""

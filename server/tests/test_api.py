@@ -1,0 +1,434 @@
+"""The native API, over HTTP against a real server."""
+
+import json
+import logging
+import resource
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import bcrypt
+import pytest
+
+PENDING = {
+    "status": "pending",
+    "result": "pending",
+    "completed_at": None,
+    "error_message": None,
+    "source_language": None,
+    "target_language": None,
+    "video_length": None,
+}
+
+
+def submit(api, **body) -> dict:
+    answer = api.post("/start", json=body)
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def is_problem(answer, status: int) -> bool:
+    body = answer.json()
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert (body["status"], body["type"]) == (status, "about:blank")
+    assert body["title"]
+    assert body["detail"]
+    return answer.status_code == status
+
+
+@pytest.mark.parametrize("path", ["/start", "/jobs"])
+def test_a_submission_is_accepted_with_where_and_when_to_look(api, path):
+    answer = api.post(path)
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/status/{job['job_id']}"
+    assert answer.headers["Retry-After"] == "1000"
+    assert str(uuid.UUID(job["job_id"])) == job["job_id"]
+    assert datetime.fromisoformat(job["created_at"]).tzinfo is not None
+    assert job == job | PENDING | {"progress": 0.0, "elapsed_time": 0.0}
+
+
+@pytest.mark.parametrize("path", ["/status/{}", "/jobs/{}"])
+def test_a_pending_job_is_told_with_a_hint(api, path):
+    sent = {"source_language": "en", "target_language": "pt-BR", "video_length": 12.5}
+    job_id = submit(api, **sent)["job_id"]
+    answer = api.get(path.format(job_id))
+    job = answer.json()
+    assert answer.status_code == 200
+    assert int(answer.headers["Retry-After"]) > 900
+    assert job == job | PENDING | sent | {"job_id": job_id}
+    assert 0 <= job["progress"] < 1
+    assert job["elapsed_time"] >= 0
+
+
+@pytest.mark.parametrize(("probability", "status"), [(0, "completed"), (1, "error")])
+def test_an_ended_job_is_told_as_it_ended(start, probability, status):
+    api = start(max_delay=0, error_probability=probability)
+    answer = api.get(f"/status/{submit(api)['job_id']}")
+    job = answer.json()
+    assert answer.status_code == 200
+    assert "Retry-After" not in answer.headers
+    assert (job["status"], job["result"], job["progress"]) == (status, status, 1.0)
+    assert job["completed_at"] == job["created_at"]
+    assert (job["error_message"] is not None) == (status == "error")
+
+
+def test_a_job_goes_from_pending_to_its_end_by_itself(start):
+    api = start(max_delay=0.3)
+    path = f"/status/{submit(api)['job_id']}"
+    seen = []
+    while not seen or seen[-1]["status"] == "pending":
+        seen.append(api.get(path).json())
+    assert [job["status"] for job in (seen[0], seen[-1])] == ["pending", "completed"]
+    assert seen[-1]["elapsed_time"] == 0.3
+    progress = [job["progress"] for job in seen]
+    assert progress == sorted(progress)
+
+
+def test_the_same_seed_gives_the_same_fates(start, tmp_path):
+    def fates(name: str, seed: str) -> list:
+        settings = {"seed": seed, "min_delay": 0, "max_delay": 1e-6, "error_probability": 0.5}
+        api = start(database_url=f"sqlite:///{tmp_path}/{name}.db", **settings)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: submit(api), range(40)))
+        jobs = api.get("/jobs", params={"limit": 100}).json()["jobs"]
+        return [job["status"] for job in jobs]
+
+    one, again, other = fates("one", "a"), fates("again", "a"), fates("other", "b")
+    assert one == again != other
+    assert len(one) == 40
+
+
+def test_unknown_jobs_and_other_peoples_are_alike(start, tmp_path):
+    hashed = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"ann:{hashed}\nbob:{hashed}")
+    api = start(auth=("ann", "pw"), users_file=tmp_path / "users")
+    job_id = submit(api)["job_id"]
+    for method, path in [("GET", "/status/{}"), ("GET", "/jobs/{}"), ("DELETE", "/jobs/{}")]:
+        theirs = api.request(method, path.format(job_id), auth=("bob", "pw"))
+        unknown = api.request(method, path.format(uuid.uuid4()), auth=("bob", "pw"))
+        assert is_problem(theirs, 404)
+        assert theirs.content == unknown.content
+    assert api.get("/jobs", auth=("bob", "pw")).json() == {"jobs": [], "next": None}
+    assert api.get(f"/jobs?job_id={job_id}", auth=("bob", "pw")).json() == {"jobs": [], "unknown": [job_id]}
+    assert api.get(f"/status/{job_id}").json()["status"] == "pending"
+
+
+def test_cancelling_ends_a_pending_job_once(api):
+    path = f"/jobs/{submit(api)['job_id']}"
+    cancelled = api.delete(path)
+    assert cancelled.status_code == 200
+    assert "Retry-After" not in cancelled.headers
+    assert (cancelled.json()["status"], cancelled.json()["result"]) == ("cancelled", "cancelled")
+    assert cancelled.json()["progress"] < 1
+    assert cancelled.json()["completed_at"] is not None
+    assert api.delete(path).json() == api.get(path).json() == cancelled.json()
+
+
+def test_cancelling_an_ended_job_changes_nothing(start):
+    api = start(max_delay=0)
+    path = f"/jobs/{submit(api)['job_id']}"
+    assert api.delete(path).json() == api.get(path).json()
+    assert api.get(path).json()["status"] == "completed"
+
+
+def test_jobs_are_listed_newest_first_page_by_page(api):
+    ids = [submit(api)["job_id"] for _ in range(5)]
+    listed, after = [], None
+    while True:
+        page = api.get("/jobs", params={"limit": 2} | ({"after": after} if after else {})).json()
+        listed.append([job["job_id"] for job in page["jobs"]])
+        after = page["next"]
+        if after is None:
+            break
+    newest = ids[::-1]
+    assert listed == [newest[:2], newest[2:4], newest[4:]]
+
+
+def test_a_page_holds_twenty_jobs_unless_told(api):
+    for _ in range(21):
+        submit(api)
+    page = api.get("/jobs").json()
+    assert len(page["jobs"]) == 20
+    assert len(api.get("/jobs", params={"after": page["next"]}).json()["jobs"]) == 1
+
+
+def test_jobs_are_listed_by_status(api):
+    pending, cancelled = submit(api)["job_id"], submit(api)["job_id"]
+    api.delete(f"/jobs/{cancelled}")
+    listed = {
+        status: [job["job_id"] for job in api.get("/jobs", params={"status": status}).json()["jobs"]]
+        for status in ("pending", "completed", "error", "cancelled")
+    }
+    assert listed == {"pending": [pending], "completed": [], "error": [], "cancelled": [cancelled]}
+
+
+def test_a_bulk_look_answers_in_the_order_asked_and_names_the_unknown(api):
+    ids = [submit(api)["job_id"] for _ in range(3)]
+    asked = [ids[2], "unknown", ids[0], ids[2], ""]
+    answer = api.get("/jobs", params={"job_id": asked})
+    assert answer.status_code == 200
+    assert [job["job_id"] for job in answer.json()["jobs"]] == [ids[2], ids[0]]
+    assert answer.json()["unknown"] == ["unknown", ""]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "told"),
+    [
+        ("status=done", ["status"], "'pending', 'completed', 'error' or 'cancelled'"),
+        ("limit=0", ["limit"], "greater than or equal to 1"),
+        ("limit=101", ["limit"], "less than or equal to 100"),
+        ("limit=x", ["limit"], "valid integer"),
+        ("after=0", ["after"], "greater than or equal to 1"),
+        ("after=99999999999999999999", ["after"], "less than"),
+        ("after=x&limit=-1", ["limit", "after"], "valid integer"),
+        ("stauts=pending", ["stauts"], "the fields are status, job_id, limit, after"),
+        ("&".join(f"job_id={n}" for n in range(101)), ["job_id"], "at most 100"),
+    ],
+)
+def test_a_list_that_cannot_be_asked_for_is_refused(api, query, fields, told):
+    answer = api.get(f"/jobs?{query}")
+    assert is_problem(answer, 422)
+    assert [error["field"] for error in answer.json()["errors"]] == fields
+    assert told in answer.json()["detail"]
+
+
+def test_a_bulk_look_is_not_a_page(api):
+    assert is_problem(api.get("/jobs?job_id=x&limit=5"), 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "told"),
+    [
+        ('{"video_length": "90"}', "video_length", "valid number"),
+        ('{"video_length": true}', "video_length", "valid number"),
+        ('{"video_length": 0}', "video_length", "greater than 0"),
+        ('{"video_length": -1}', "video_length", "greater than 0"),
+        ('{"video_length": NaN}', "video_length", "number"),
+        ('{"video_length": 1e999}', "video_length", "number"),
+        (f'{{"video_length": 1{"0" * 400}}}', "video_length", "number"),
+        ('{"source_language": 5}', "source_language", "valid string"),
+        ('{"source_language": ""}', "source_language", "at least 1 character"),
+        (f'{{"source_language": "{"x" * 101}"}}', "source_language", "at most 100 characters"),
+        ('{"target_language": "e\\u0000s"}', "target_language", "control characters"),
+        ('{"target_langauge": "es"}', "target_langauge", "source_language, target_language, video_length"),
+        ("[]", "body", "object"),
+        ("null", "body", "object"),
+        ('"text"', "body", "object"),
+    ],
+)
+def test_a_submission_that_makes_no_sense_is_refused_field_by_field(api, body, field, told):
+    answer = api.post("/start", content=body, headers={"Content-Type": "application/json"})
+    assert is_problem(answer, 422)
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert told in answer.json()["errors"][0]["message"]
+    assert api.get("/jobs").json()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"{'a': 1}",
+        b"\xff\xfe",
+        b'{"source_language": "\\ud800"}',
+        b"[" * 60_000,
+        b'{"video_length": 1' + b"0" * 9000,
+    ],
+)
+def test_a_body_that_is_not_json_is_refused(api, body):
+    answer = api.post("/start", content=body, headers={"Content-Type": "application/json"})
+    assert is_problem(answer, 400)
+    assert "not JSON" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "application/json"}, 202),
+        ({"Content-Type": "application/json; charset=utf-8"}, 202),
+        ({"Content-Type": "Application/Merge-Patch+JSON"}, 202),
+        ({}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
+    ],
+)
+def test_a_body_must_say_that_it_is_json(api, headers, status):
+    answer = api.post("/start", content=b'{"source_language": "en"}', headers=headers)
+    assert answer.status_code == status
+    assert status == 202 or is_problem(answer, 415)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
+def test_an_empty_body_needs_no_type(api, headers):
+    assert api.post("/start", content=b"", headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_refused(api, chunked):
+    body = b" " * (64 * 1024) + b"{}"
+    content = iter([body[:40_000], body[40_000:]]) if chunked else body
+    answer = api.post("/start", content=content, headers={"Content-Type": "application/json"})
+    assert is_problem(answer, 413)
+    fits = api.post("/start", content=body[2:], headers={"Content-Type": "application/json"})
+    assert fits.status_code == 202
+
+
+def test_the_same_key_and_body_give_the_first_answer_again(api):
+    def send(body=None, key='"one"'):
+        return api.post("/start", json=body or {"video_length": 5}, headers={"Idempotency-Key": key})
+
+    first = send()
+    api.delete(f"/jobs/{first.json()['job_id']}")
+    again = send()
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json() == first.json()
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Retry-After"] == first.headers["Retry-After"]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert send(key="one").json() == first.json()
+    assert send(key='"two"').json() != first.json()
+    assert is_problem(send(body={"video_length": 6}), 422)
+    assert len(api.get("/jobs").json()["jobs"]) == 2
+
+
+def test_a_key_holds_after_a_restart_and_on_the_other_route(start):
+    headers = {"Idempotency-Key": "one"}
+    first = start().post("/start", headers=headers).json()
+    assert start().post("/jobs", json={}, headers=headers).json() == first
+
+
+def test_one_key_sent_many_times_at_once_makes_one_job(api):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: api.post("/start", headers={"Idempotency-Key": "one"}), range(64)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
+    assert len(api.get("/jobs").json()["jobs"]) == 1
+
+
+@pytest.mark.parametrize("key", ["", '""', "x" * 256, 'a"b', "käse".encode()])
+def test_a_key_that_is_none_is_refused(api, key):
+    answer = api.post("/start", headers={"Idempotency-Key": key})
+    assert is_problem(answer, 400)
+    assert "Idempotency-Key" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/jobs", "GET, HEAD, POST"),
+        ("GET", "/start", "POST"),
+        ("POST", "/status/x", "GET, HEAD"),
+        ("POST", "/jobs/x", "DELETE, GET, HEAD"),
+        ("DELETE", "/livez", "GET, HEAD"),
+        ("OPTIONS", "/start", "POST"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_told_of(api, method, path, allowed):
+    answer = api.request(method, path)
+    assert is_problem(answer, 405)
+    assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/", "/status", "/status/a/b", "/nothing", "/%00"])
+def test_a_path_that_is_not_there_is_told_of(api, path):
+    assert is_problem(api.get(path), 404)
+
+
+@pytest.mark.parametrize("path", ["/status/%00", "/status/%F0%28", "/status/..%2f", "/jobs/" + "x" * 5000])
+def test_a_strange_id_is_just_unknown(api, path):
+    assert is_problem(api.get(path), 404)
+
+
+def test_head_is_get_without_a_body(api):
+    path = f"/status/{submit(api)['job_id']}"
+    head = api.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["Content-Length"]) > 100
+    assert "Retry-After" in head.headers
+    assert api.head("/status/unknown").status_code == 404
+    assert api.head("/livez").status_code == 200
+
+
+def test_a_full_disk_is_a_503_until_there_is_room(start, tmp_path):
+    api = start()
+    job_id = submit(api)["job_id"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "jobs.db-wal").stat().st_size, hard))
+    try:
+        refused = api.post("/start", headers={"Idempotency-Key": "one"})
+        looked = api.get(f"/status/{job_id}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_problem(refused, 503)
+    assert refused.headers["Retry-After"] == "1"
+    assert str(tmp_path) not in refused.text
+    assert looked.status_code == 200
+    assert api.post("/start", headers={"Idempotency-Key": "one"}).status_code == 202
+    assert len(api.get("/jobs").json()["jobs"]) == 2
+
+
+def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path):
+    api = start()
+    with (tmp_path / "jobs.db").open("r+b") as file, (tmp_path / "jobs.db-wal").open("r+b") as log:
+        file.write(b"no database" * 1000)
+        log.truncate(0)
+    assert all(is_problem(api.get(path), 503) for path in ("/readyz", "/status/x", "/jobs"))
+    assert api.get("/livez").status_code == 200
+
+
+def test_an_error_of_the_server_is_told_by_an_id_and_nothing_else(api, caplog, monkeypatch):
+    monkeypatch.setattr("translation_server.core.dialects.Dialect.render", lambda *_: 1 / 0)
+    monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
+    answer = api.post("/start")
+    assert is_problem(answer, 500)
+    assert set(answer.json()) == {"type", "title", "status", "detail", "error_id"}
+    assert "ZeroDivisionError" not in answer.text
+    assert answer.json()["error_id"] in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    monkeypatch.undo()
+    assert api.get("/jobs").status_code == 200
+
+
+def test_the_documentation_is_complete(api):
+    page = api.get("/openapi.json").json()
+    assert page["components"]["securitySchemes"] == {"basic": {"type": "http", "scheme": "basic"}}
+    assert page["security"] == [{"basic": []}]
+    operations = {(path, method): told for path, methods in page["paths"].items() for method, told in methods.items()}
+    assert {method.upper() + " " + path for path, method in operations} == {
+        "POST /start",
+        "POST /jobs",
+        "GET /status/{job_id}",
+        "GET /jobs/{job_id}",
+        "GET /jobs",
+        "DELETE /jobs/{job_id}",
+        "GET /livez",
+        "GET /readyz",
+    }
+    for (path, _), told in operations.items():
+        assert told["description"]
+        health = path in {"/livez", "/readyz"}
+        assert told.get("security") == ([] if health else None)
+        assert health or {"401", "429", "503"} <= set(told["responses"])
+    references = json.dumps(page).split('"$ref": "#/components/schemas/')[1:]
+    assert {reference.split('"')[0] for reference in references} <= set(page["components"]["schemas"])
+    examples = [name for name, schema in page["components"]["schemas"].items() if "example" in schema]
+    assert {"JobBody", "JobsBody", "ProblemBody", "SubmissionBody", "HealthBody"} <= set(examples)
+    assert "swagger" in api.get("/docs").text.lower()
+
+
+def test_what_the_documentation_says_of_a_job_is_what_the_wire_holds(api):
+    told = api.get("/openapi.json").json()["components"]["schemas"]["JobBody"]
+    job = submit(api)
+    assert set(told["properties"]) == set(told["required"]) == set(told["example"]) == set(job)
+
+
+def test_a_client_that_leaves_does_not_harm_the_server(api):
+    address = (api.base_url.host, api.base_url.port)
+    for sent in (b"", b"GET /jobs HT", b"POST /start HTTP/1.1\r\nContent-Length: 10\r\n\r\n{", b"\x16\x03\x01\r\n\r\n"):
+        with socket.create_connection(address) as connection:
+            connection.sendall(sent)
+    assert api.get("/jobs").status_code == 200

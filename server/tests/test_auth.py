@@ -1,0 +1,266 @@
+"""Who may call, and what it costs to find out."""
+
+import asyncio
+import base64
+from collections import Counter
+from http import HTTPStatus
+
+import bcrypt
+import httpx
+import pytest
+from passlib.context import CryptContext
+
+from translation_server.web.auth import REMEMBER_AT_MOST, Authenticator, parse_basic
+from translation_server.web.problems import Problem
+from translation_server.web.users import UsersError, one_user, read_users
+
+
+def basic(user: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
+
+
+@pytest.fixture
+def hashes(monkeypatch) -> Counter:
+    """Counts the password hashes: passlib's verifications, by the hash that was checked against."""
+    counted: Counter = Counter()
+    verify = CryptContext.verify
+
+    def counting(self, secret, hash, *args, **kwargs):  # noqa: A002 - passlib's name
+        counted[hash] += 1
+        return verify(self, secret, hash, *args, **kwargs)
+
+    monkeypatch.setattr(CryptContext, "verify", counting)
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("header", "credentials"),
+    [
+        (basic("ann", "pw"), ("ann", "pw")),
+        (basic("ann", "with:colons:"), ("ann", "with:colons:")),
+        (basic("", ""), ("", "")),
+        (basic("ünï", "pässwörd 🎬"), ("ünï", "pässwörd 🎬")),
+        (b"bAsIc   " + base64.b64encode(b"ann:pw"), ("ann", "pw")),
+        (b"", None),
+        (b"Basic", None),
+        (b"Basic ", None),
+        (b"Basic not base64", None),
+        (b"Basic " + base64.b64encode(b"no colon"), None),
+        (b"Basic " + base64.b64encode(b"\xff\xfe:latin"), None),
+        (b"Basic " + base64.b64encode(b"ann:p\x00w"), None),
+        (b"Basic " + base64.b64encode(b"ann\n:pw"), None),
+        (b"Bearer " + base64.b64encode(b"ann:pw"), None),
+        (base64.b64encode(b"ann:pw"), None),
+        (b"Basic \xff\xff", None),
+    ],
+)
+def test_a_header_is_read_as_rfc_7617_says(header, credentials):
+    assert parse_basic(header) == credentials
+
+
+class World:
+    """An authenticator under a clock that the test sets."""
+
+    def __init__(self, users=None):
+        self.now = 0.0
+        self.authenticator = Authenticator(users or one_user("ann", "right"), clock=lambda: self.now)
+
+    async def status(self, header: bytes | None, address: str = "192.0.2.1") -> int:
+        try:
+            await self.authenticator.user(header, address)
+        except Problem as problem:
+            return problem.status
+        return 200
+
+
+@pytest.fixture
+async def world():
+    world = World()
+    yield world
+    world.authenticator.close()
+
+
+@pytest.mark.anyio
+async def test_a_verified_header_is_remembered_for_a_minute(world, hashes):
+    for world.now in (0, 30, 59.9):
+        assert await world.status(basic("ann", "right")) == 200
+    assert hashes.total() == 1
+    world.now = 60
+    assert await world.status(basic("ann", "right")) == 200
+    assert hashes.total() == 2
+
+
+@pytest.mark.anyio
+async def test_a_wrong_password_is_not_remembered(world, hashes):
+    assert [await world.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
+    assert hashes.total() == 3
+
+
+@pytest.mark.anyio
+async def test_concurrent_first_requests_share_one_hash(world, hashes):
+    assert set(await asyncio.gather(*(world.status(basic("ann", "right")) for _ in range(50)))) == {200}
+    assert hashes.total() == 1
+
+
+@pytest.mark.anyio
+async def test_one_who_leaves_does_not_take_the_shared_hash_along(world, hashes):
+    requests = [asyncio.create_task(world.status(basic("ann", "right"))) for _ in range(2)]
+    await asyncio.sleep(0)
+    requests[0].cancel()
+    assert await requests[1] == 200
+    assert hashes.total() == 1
+
+
+@pytest.mark.anyio
+async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes):
+    users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
+    world = World(users)
+    assert await world.status(basic("ann", "wrong")) == 401
+    assert hashes == {users["ann"]: 1}
+    hashes.clear()
+    assert await world.status(basic("nobody", "right")) == 401
+    assert await world.status(basic("nobody", "right"), "192.0.2.2") == 401
+    [(checked, times)] = hashes.items()
+    assert (checked in users.values(), times) == (True, 2)
+    world.authenticator.close()
+
+
+@pytest.mark.anyio
+async def test_no_credentials_cost_nothing_and_count_for_nothing(world, hashes):
+    assert {await world.status(None) for _ in range(50)} == {401}
+    assert hashes.total() == 0
+    assert await world.status(basic("ann", "right")) == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("header", [basic("ann", "wrong"), basic("nobody", "right"), b"Basic malformed"])
+async def test_an_address_that_guesses_ten_times_is_turned_away_for_the_rest_of_the_minute(world, header):
+    for world.now in range(10):
+        assert await world.status(header) == 401
+    assert await world.status(basic("ann", "right")) == 429
+    assert await world.status(basic("ann", "right"), "192.0.2.2") == 200
+    world.now = 59.9
+    with pytest.raises(Problem) as refused:
+        await world.authenticator.user(basic("ann", "right"), "192.0.2.1")
+    assert refused.value.headers == {"Retry-After": "1"}
+    world.now = 60
+    assert await world.status(basic("ann", "right")) == 200
+
+
+@pytest.mark.anyio
+async def test_guesses_sent_at_once_fare_no_better(world, hashes):
+    statuses = Counter(await asyncio.gather(*(world.status(basic("ann", f"guess {n}")) for n in range(200))))
+    assert statuses[401] == hashes.total() <= 13
+    assert statuses[429] == 200 - statuses[401]
+
+
+@pytest.mark.anyio
+async def test_what_is_remembered_is_bounded(hashes):
+    world = World({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
+    passwords = [basic("u0", "right"), basic("u1", "right")]
+    padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(REMEMBER_AT_MOST)]
+    await world.status(passwords[1])
+    assert set(await asyncio.gather(*(world.status(header) for header in padded))) == {200}
+    hashes.clear()
+    await world.status(padded[-1])
+    assert hashes.total() == 0
+    await world.status(passwords[1])
+    assert hashes.total() == 1
+    world.authenticator.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
+async def test_a_password_that_no_hash_takes_is_just_wrong(password):
+    world = World({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()} | one_user("bob", "right"))
+    assert [await world.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
+    world.authenticator.close()
+
+
+def test_a_thousand_requests_cost_one_hash(start, hashes):
+    api = start()
+    job_id = api.post("/start").json()["job_id"]
+    assert {api.get(f"/status/{job_id}").status_code for _ in range(1000)} == {200}
+    assert hashes.total() == 1
+
+
+@pytest.mark.parametrize("path", ["/start", "/status/x", "/jobs", "/docs", "/openapi.json", "/nothing", "/livez/x"])
+def test_everything_but_the_health_checks_needs_credentials(start, path):
+    api = start(auth=None)
+    answer = api.get(path)
+    assert answer.status_code == HTTPStatus.UNAUTHORIZED
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="translation", charset="UTF-8"'
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert {api.get(health).status_code for health in ("/livez", "/readyz")} == {200}
+
+
+def test_two_authorization_headers_are_malformed(start):
+    api = start(auth=None)
+    header = ("Authorization", basic("admin", "secretpassword").decode())
+    assert [api.get("/jobs", headers=[header] * times).status_code for times in (1, 2)] == [200, 401]
+
+
+def test_guessing_ends_in_429_over_http(start):
+    api = start()
+    wrong = [api.get("/jobs", auth=("admin", "guess")).status_code for _ in range(11)]
+    assert wrong == [401] * 10 + [429]
+    assert int(api.get("/jobs").headers["Retry-After"]) > 0
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=api.base_url) as elsewhere:
+        assert elsewhere.get("/jobs", auth=("admin", "secretpassword")).status_code == HTTPStatus.OK
+    assert api.get("/livez").status_code == HTTPStatus.OK
+
+
+def test_users_come_from_an_htpasswd_file(start, tmp_path):
+    hashed = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
+    lines = [
+        "# who may call",
+        "",
+        f"ann:{hashed}",
+        f"bob:{hashed.replace('$2b$', '$2y$')}",
+        f"cy:{one_user('', 'pw')['']}",
+    ]
+    (tmp_path / "users").write_text("\n".join(lines))
+    api = start(users_file=tmp_path / "users")
+    statuses = [api.get("/jobs", auth=(name, "pw")).status_code for name in ("ann", "bob", "cy", "admin")]
+    assert statuses == [200, 200, 200, 401]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("ann:$apr1$salt$hashhashhashhashhashha", "must be a bcrypt or argon2 hash"),
+        ("ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "must be a bcrypt or argon2 hash"),
+        ("ann:rqXexS6ZhobKA", "must be a bcrypt or argon2 hash"),
+        ("ann:$6$salt$hash", "must be a bcrypt or argon2 hash"),
+        ("ann:plain", "must be a bcrypt or argon2 hash"),
+        ("ann:", "must be a bcrypt or argon2 hash"),
+        ("ann:$2y$05$tooshort", "is damaged"),
+        ("ann:$argon2id$v=19$m=1", "is damaged"),
+        ("ann", "must be name:hash"),
+        (":hash", "must be name:hash"),
+        ("# nobody", "holds no user"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_refused_with_what_to_do(tmp_path, line, complaint):
+    path = tmp_path / "users"
+    path.write_text(line)
+    with pytest.raises(UsersError, match=complaint) as refused:
+        read_users(path)
+    assert "htpasswd -B" in str(refused.value) or "name:hash" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_user_who_stands_there_twice_is_refused(tmp_path):
+    path = tmp_path / "users"
+    path.write_text(f"ann:{bcrypt.hashpw(b'pw', bcrypt.gensalt(4)).decode()}\n" * 2)
+    with pytest.raises(UsersError, match="line 2: the user ann stands there twice"):
+        read_users(path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_file_that_cannot_be_read_is_told_of(tmp_path, content):
+    path = tmp_path / "users"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsersError, match="cannot be read"):
+        read_users(path)

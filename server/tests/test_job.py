@@ -1,0 +1,135 @@
+"""What follows from a job's facts: at every moment, and for every fate."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_server.core.dialects import FACTS, NATIVE, timestamp
+from translation_server.core.hints import retry_after
+from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox, seeded_entropy
+
+JOB = Job("id", "ann", 1, created_at=1000.0, fate=Fate(10.0, State.COMPLETED), submission=Submission("en", "es", 90.0))
+FAILING = replace(JOB, fate=Fate(10.0, State.ERROR))
+CANCELLED = replace(JOB, cancelled_at=1004.0)
+AT_ONCE = replace(JOB, fate=Fate(0.0, State.COMPLETED))
+
+times = st.floats(0, 4e9)
+
+
+@st.composite
+def drawn_jobs(draw):
+    """Any job that can come about: its owner can only cancel it before its end."""
+    fate = Fate(draw(st.floats(0, 1e6)), draw(st.sampled_from([State.COMPLETED, State.ERROR])))
+    job = Job("id", "ann", 1, draw(times), fate)
+    cancelled_at = draw(st.none() | st.floats(job.created_at, job.ends_at, exclude_max=job.ends_at > job.created_at))
+    return job if cancelled_at == job.ends_at else replace(job, cancelled_at=cancelled_at)
+
+
+jobs = drawn_jobs()
+
+
+@pytest.mark.parametrize(
+    ("job", "now", "state", "progress", "elapsed", "completed_at"),
+    [
+        (JOB, 1000.0, State.PENDING, 0.0, 0.0, None),
+        (JOB, 1004.2, State.PENDING, 0.42, 4.2, None),
+        (JOB, 1009.9999999, State.PENDING, 0.9999, 10.0, None),
+        (JOB, 1010.0, State.COMPLETED, 1.0, 10.0, 1010.0),
+        (JOB, 9999.0, State.COMPLETED, 1.0, 10.0, 1010.0),
+        (JOB, 900.0, State.PENDING, 0.0, 0.0, None),
+        (FAILING, 1009.0, State.PENDING, 0.9, 9.0, None),
+        (FAILING, 1010.0, State.ERROR, 1.0, 10.0, 1010.0),
+        (CANCELLED, 1003.0, State.PENDING, 0.3, 3.0, None),
+        (CANCELLED, 1004.0, State.CANCELLED, 0.4, 4.0, 1004.0),
+        (CANCELLED, 9999.0, State.CANCELLED, 0.4, 4.0, 1004.0),
+        (AT_ONCE, 1000.0, State.COMPLETED, 1.0, 0.0, 1000.0),
+    ],
+)
+def test_what_a_look_sees(job, now, state, progress, elapsed, completed_at):
+    look = Look(job, now)
+    assert (look.state, look.progress, look.completed_at) == (state, progress, completed_at)
+    assert look.elapsed == pytest.approx(elapsed)
+    assert (look.error_message is not None) == (state is State.ERROR)
+
+
+@given(jobs, times, times)
+def test_time_only_moves_a_job_on(job, one, other):
+    earlier, later = Look(job, min(one, other)), Look(job, max(one, other))
+    assert earlier.progress <= later.progress
+    assert earlier.elapsed <= later.elapsed
+    if earlier.state is not State.PENDING:
+        assert (later.state, later.completed_at) == (earlier.state, earlier.completed_at)
+
+
+@given(jobs, times)
+def test_progress_is_whole_only_at_a_jobs_own_end(job, now):
+    look = Look(job, now)
+    assert 0 <= look.progress <= 1
+    assert (look.progress == 1) == (look.state in {State.COMPLETED, State.ERROR})
+
+
+@given(jobs, times)
+def test_every_look_can_be_shown(job, now):
+    body = NATIVE.render(Look(job, now))
+    assert body["status"] == body["result"] == Look(job, now).state.value
+    assert (body["completed_at"] is None) == (body["status"] == "pending")
+
+
+def test_a_dialects_body_shows_only_facts_there_are():
+    assert set(NATIVE.body.values()) <= set(FACTS)
+
+
+def test_times_are_utc_with_milliseconds():
+    assert timestamp(1767323045.6789) == "2026-01-02T03:04:05.678Z"
+
+
+sandboxes = st.tuples(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1)).map(
+    lambda drawn: Sandbox(min(drawn[:2]), max(drawn[:2]), drawn[2]),
+)
+entropies = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
+
+
+@given(sandboxes, entropies)
+def test_a_fate_stays_within_the_sandboxs_settings(sandbox, entropy):
+    fate = sandbox.fate(entropy)
+    assert sandbox.min_delay <= fate.delay <= sandbox.max_delay
+    assert fate == sandbox.fate(entropy)
+    if sandbox.error_probability in {0, 1}:
+        assert fate.outcome is (State.ERROR if sandbox.error_probability else State.COMPLETED)
+
+
+def test_fates_are_spread_as_the_settings_say():
+    sandbox = Sandbox(10, 20, 0.3)
+    fates = [sandbox.fate(seeded_entropy("a seed", "ann", ordinal)) for ordinal in range(4000)]
+    assert sum(fate.delay for fate in fates) / len(fates) == pytest.approx(15, abs=0.2)
+    assert sum(fate.outcome is State.ERROR for fate in fates) / len(fates) == pytest.approx(0.3, abs=0.03)
+
+
+def test_a_seed_gives_the_same_fates_for_ever():
+    fate = Sandbox(0, 100, 0.5).fate(seeded_entropy("42", "admin", 1))
+    assert fate == Fate(91.34994572707362, State.ERROR)
+    drawn = {
+        seeded_entropy(*of) for of in [("42", "admin", 1), ("42", "admin", 2), ("42", "ann", 1), ("43", "admin", 1)]
+    }
+    assert len(drawn) == 4
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [(1000.0, 6), (1000.5, 6), (1005.9, 1), (1006.0, 2), (1020.0, 2), (1021.9, 2)],
+)
+def test_a_hint_waits_for_the_earliest_end_and_then_spreads_the_looks(now, seconds):
+    job = replace(JOB, fate=Fate(22.0, State.COMPLETED))
+    assert retry_after(Look(job, now), Sandbox(6, 22, 0)) == seconds
+
+
+@given(jobs, jobs, times, sandboxes)
+def test_a_hint_tells_nothing_of_the_fate(one, other, now, sandbox):
+    other = replace(other, created_at=one.created_at, cancelled_at=None)
+    one = replace(one, cancelled_at=None)
+    looks = Look(one, now), Look(other, now)
+    if all(look.state is State.PENDING for look in looks):
+        assert retry_after(looks[0], sandbox) == retry_after(looks[1], sandbox) >= 1

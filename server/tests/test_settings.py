@@ -1,0 +1,126 @@
+"""The settings: where they come from, and what is told of those that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from translation_server.settings import Settings, SettingsError, load_settings
+
+NEEDED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """An environment that sets nothing of ours, in an empty folder; the test adds to it."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def add(**settings: str) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+
+    return add
+
+
+def refusal() -> str:
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    return str(refused.value)
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_seeds_env_file_is_read_with_its_comments():
+    Path(".env").write_text(
+        "# Basic Authentication Credentials\nAPI_USERNAME=admin\nAPI_PASSWORD=secretpassword\n\n"
+        "MIN_DELAY=3               # Minimum delay (in seconds)\nMAX_DELAY=7               # Maximum delay\n"
+        "ERROR_PROBABILITY=0.3     # Probability (between 0 and 1)\nSOMETHING_ELSE=1\n",
+    )
+    settings = load_settings()
+    assert settings.credentials == ("admin", "secretpassword")
+    assert (settings.min_delay, settings.max_delay, settings.error_probability) == (3, 7, 0.3)
+
+
+def test_the_environment_wins_over_the_file(environment):
+    Path(".env").write_text("API_USERNAME=admin\nAPI_PASSWORD=secretpassword\nMAX_DELAY=20\nSEED=file\n")
+    environment(MAX_DELAY="30", SEED="")
+    settings = load_settings()
+    assert (settings.max_delay, settings.seed) == (30, "file")
+
+
+def test_an_empty_value_is_no_value(environment):
+    environment(**NEEDED, MIN_DELAY="", LOG_FILE="")
+    assert (load_settings().min_delay, load_settings().log_file) == (3, None)
+
+
+def test_words_are_taken_in_either_case(environment):
+    environment(**NEEDED, LOG_LEVEL="DEBUG", LOG_FORMAT="Json")
+    assert (load_settings().log_level, load_settings().log_format) == ("debug", "json")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"MIN_DELAY": "soon"}, "MIN_DELAY=soon: must be a number of seconds, 0 or more"),
+        ({"MIN_DELAY": "-1"}, "MIN_DELAY=-1: must be a number of seconds, 0 or more"),
+        ({"MAX_DELAY": "nan"}, "MAX_DELAY=nan: must be a number of seconds, 0 or more"),
+        ({"MAX_DELAY": "inf"}, "MAX_DELAY=inf: must be a number of seconds, 0 or more"),
+        ({"MIN_DELAY": "9"}, "MIN_DELAY=9: must not be more than MAX_DELAY, which is 7"),
+        ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
+        ({"PORT": "70000"}, "PORT=70000: must be a whole number from 0 to 65535"),
+        ({"PORT": "8000.5"}, "PORT=8000.5: must be a whole number from 0 to 65535"),
+        ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: must be debug, info, warning or error"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT=xml: must be text or json"),
+        ({"API_USERNAME": "a:b"}, "API_USERNAME=a:b: must be a name without colon or control characters"),
+        ({"API_PASSWORD": "a\nb"}, "API_PASSWORD: must hold no control characters"),
+        ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
+        ({"API_USERNAME": ""}, "API_USERNAME is missing: set it in .env or in the environment"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(environment, settings, told):
+    environment(**NEEDED | settings)
+    assert refusal() == told
+
+
+def test_each_unusable_setting_has_a_line(environment):
+    environment(**NEEDED, PORT="x", WORKERS="y")
+    assert [line.split("=")[0] for line in refusal().splitlines()] == ["PORT", "WORKERS"]
+
+
+def test_the_password_may_stand_in_a_file(environment, tmp_path):
+    (tmp_path / "password").write_text("from a file \n")
+    environment(API_USERNAME="admin", API_PASSWORD_FILE=str(tmp_path / "password"))
+    assert load_settings().credentials == ("admin", "from a file ")
+    environment(API_PASSWORD="from the environment")
+    assert refusal() == "API_PASSWORD and API_PASSWORD_FILE are both set: set one of them"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_password_file_that_cannot_be_read_is_told_of(environment, tmp_path, content):
+    if content is not None:
+        (tmp_path / "password").write_bytes(content)
+    environment(API_USERNAME="admin", API_PASSWORD_FILE=str(tmp_path / "password"))
+    assert refusal().startswith(f"API_PASSWORD_FILE={tmp_path}/password: must be a readable file of UTF-8 text")
+
+
+def test_a_users_file_stands_instead_of_name_and_password(environment):
+    environment(USERS_FILE="users", API_PASSWORD_FILE="nowhere")
+    assert load_settings().users_file == Path("users")
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_env_file_that_is_no_text_is_told_of():
+    Path(".env").write_bytes(b"API_USERNAME=\xff\xfe")
+    assert refusal().startswith(".env must be UTF-8 text")
+
+
+def test_the_password_is_not_shown(environment):
+    environment(**NEEDED)
+    assert "secretpassword" not in repr(load_settings())
+
+
+def test_settings_cannot_change(environment):
+    environment(**NEEDED)
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1

@@ -1,0 +1,143 @@
+"""What can happen to a SQLite file: other programs, other versions, other processes, and disks."""
+
+import resource
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from translation_server.core.job import Fate, Job, State
+from translation_server.stores import StoreError
+from translation_server.stores.sqlite import MIGRATIONS, SqliteStore
+
+pytestmark = pytest.mark.anyio
+
+
+def accept(ordinal: int) -> Job:
+    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+def execute(path: Path, *statements: str) -> list:
+    connection = sqlite3.connect(path)
+    rows = [connection.execute(statement).fetchall() for statement in statements]
+    connection.commit()
+    connection.close()
+    return rows
+
+
+async def test_the_file_is_made_with_its_folder(tmp_path):
+    path = tmp_path / "a" / "new" / "folder" / "jobs.db"
+    await SqliteStore(path).close()
+    assert execute(path, "PRAGMA journal_mode", "PRAGMA user_version") == [[("wal",)], [(len(MIGRATIONS),)]]
+
+
+async def test_a_commit_waits_for_the_disk(path):
+    store = SqliteStore(path)
+    full = 2
+    writer = store._writer  # noqa: SLF001 - nothing less than a power cut would show it from outside
+    assert await writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (full,)
+    await store.close()
+
+
+def test_another_programs_file_is_refused_and_left_as_it_was(path):
+    execute(path, "CREATE TABLE theirs (x)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="belongs to another program: name another file in DATABASE_URL"):
+        SqliteStore(path)
+    assert path.read_bytes() == before
+
+
+async def test_a_newer_versions_file_is_refused(path):
+    await SqliteStore(path).close()
+    execute(path, "PRAGMA user_version = 1000")
+    with pytest.raises(StoreError, match="a newer version"):
+        SqliteStore(path)
+
+
+def test_a_file_that_is_no_database_is_refused(path):
+    path.write_text("these are not the bytes of a database, whichever way one looks at them" * 100)
+    with pytest.raises(StoreError, match="no SQLite database"):
+        SqliteStore(path)
+
+
+async def test_a_corrupt_file_is_told_of_when_it_is_met(path):
+    store = SqliteStore(path)
+    for _ in range(200):
+        await store.add("ann", accept)
+    await store.close()
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(bytes(path.stat().st_size - 2 * 4096))
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match="corrupt"):
+        await store.page("ann", limit=10, before=None, state=None, now=0)
+    await store.close()
+
+
+@pytest.mark.parametrize("place", ["/proc/jobs/jobs.db", "/dev/null/jobs.db", "/"])
+def test_a_place_that_cannot_be_written_is_refused(place):
+    with pytest.raises(StoreError, match=f"the database {place}: "):
+        SqliteStore(Path(place))
+
+
+async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
+    store = SqliteStore(path)
+    kept = (await store.add("ann", accept)).job
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_suffix(".db-wal").stat().st_size, hard))
+    try:
+        with pytest.raises(StoreError, match="disk"):
+            await store.add("ann", accept)
+        assert await store.find("ann", kept.id) == kept
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (await store.add("ann", accept)).job.ordinal == kept.ordinal + 1
+    await store.close()
+    assert execute(path, "PRAGMA integrity_check", "SELECT count(*) FROM jobs") == [[("ok",)], [(2,)]]
+
+
+async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
+    monkeypatch.setattr("translation_server.stores.sqlite.LOCK_TIMEOUT", 0.05)
+    store = SqliteStore(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"):
+        await store.add("ann", accept)
+    other.execute("ROLLBACK")
+    assert (await store.add("ann", accept)).job.ordinal == 1
+    other.close()
+    await store.close()
+
+
+SUBMITTER = """
+import asyncio, sys
+from pathlib import Path
+from translation_server.core.job import Fate, Job, State
+from translation_server.stores import Idempotency
+from translation_server.stores.sqlite import SqliteStore
+
+def accept(ordinal):
+    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.add("ann", accept, Idempotency("shared", b""))
+    for _ in range(25):
+        await store.add("ann", accept)
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_processes_share_a_new_file(path):
+    processes = [subprocess.Popen([sys.executable, "-c", SUBMITTER, str(path)]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert execute(path, "SELECT count(*), min(ordinal), max(ordinal) FROM jobs") == [[(101, 1, 101)]]

@@ -1,0 +1,211 @@
+"""The server as a process: how it starts, what it logs, how it ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from translation_server import __version__
+
+FOLDER = Path(__file__).parents[1]
+MODULE = [sys.executable, "-m", "translation_server"]
+UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
+PATIENCE = 20
+"""Seconds that a process may take for what it does in a fraction of one."""
+
+ENVIRONMENT = {
+    "API_USERNAME": "admin",
+    "API_PASSWORD": "secretpassword",
+    "MIN_DELAY": "0",
+    "MAX_DELAY": "0",
+    "ERROR_PROBABILITY": "0",
+}
+
+
+class Server:
+    """A running server process."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self.process = process
+        self._log = log
+        found = self.wait_for(r"(?:listening|running) on (http://[\d.]+:\d+)")
+        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"))
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Waits until the log holds the pattern."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self.log())) is None:
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.01)
+        return found
+
+    def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(sign)
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts server processes in an empty folder."""
+    with ExitStack() as running:
+
+        def run(command: list[str], **settings: str) -> Server:
+            log = tmp_path / f"{len(list(tmp_path.iterdir()))}.log"
+            stderr = running.enter_context(log.open("w"))
+            environment = os.environ | ENVIRONMENT | settings
+            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=stderr, text=True)
+            running.enter_context(process)
+            running.callback(process.kill)
+            server = Server(process, log)
+            running.enter_context(server.client)
+            return server
+
+        yield run
+
+
+def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
+    """Runs a server that must refuse to start; gives the one line that it says."""
+    environment = os.environ | ENVIRONMENT | settings
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
+    return ended.stderr.strip().removeprefix("translation-server: ")
+
+
+WAYS = pytest.mark.parametrize(
+    "command",
+    [[*MODULE, "--port", "0"], [*MODULE, "--port", "0", "--workers", "2"], [*UVICORN, "--port", "0"]],
+    ids=["module", "workers", "uvicorn"],
+)
+
+
+@WAYS
+def test_every_way_serves_and_drains(run, command):
+    server = run(command)
+    job = server.client.post("/start").json()
+    assert server.client.get(f"/status/{job['job_id']}").json()["status"] == "completed"
+
+    address = (server.client.base_url.host, server.client.base_url.port)
+    with socket.create_connection(address) as unfinished:
+        request = server.client.build_request(
+            "POST", "/start", content=b"{}", headers={"Content-Type": "application/json"}
+        )
+        signed = next(httpx.BasicAuth("admin", "secretpassword").sync_auth_flow(request))
+        lines = [b"POST /start HTTP/1.1", *(name + b": " + value for name, value in signed.headers.raw)]
+        unfinished.sendall(b"\r\n".join(lines) + b"\r\n\r\n{")
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("stopping")
+        while server.client.get("/readyz", auth=None).status_code == 200:
+            assert server.process.poll() is None
+        unfinished.sendall(b"}")
+        assert b"202 Accepted" in unfinished.recv(65536)
+    assert server.process.wait(PATIENCE) == 0
+    assert "Traceback" not in server.log()
+
+
+@WAYS
+def test_a_killed_server_has_lost_nothing(run, command):
+    first = run(command, MIN_DELAY="0", MAX_DELAY="1000", ERROR_PROBABILITY="0.5")
+    accepted = [first.client.post("/start").json()["job_id"] for _ in range(20)]
+    first.client.delete(f"/jobs/{accepted[0]}")
+    first.stop(signal.SIGKILL)
+    second = run(command)
+    jobs = {job["job_id"]: job for job in second.client.get("/jobs", params={"limit": 100}).json()["jobs"]}
+    assert list(jobs) == accepted[::-1]
+    assert jobs[accepted[0]]["status"] == "cancelled"
+
+
+def test_ctrl_c_ends_it_quietly(run):
+    server = run([*MODULE, "--port", "0"])
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+
+
+def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run, tmp_path):
+    (tmp_path / ".env").write_text("PORT=1\nSEED=file\nDATABASE_URL=sqlite:///file.db\n")
+    run([*MODULE, "--port", "0", "--database-url", "sqlite:///flag.db"], DATABASE_URL="sqlite:///environment.db")
+    assert [path.name for path in tmp_path.glob("*.db")] == ["flag.db"]
+
+
+@pytest.mark.parametrize("command", [MODULE, UVICORN], ids=["module", "uvicorn"])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
+        ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
+        ({"USERS_FILE": "nobody"}, "USERS_FILE=nobody: cannot be read"),
+        ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
+        ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
+        ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_exit_status_2(tmp_path, command, settings, told):
+    line = refused(tmp_path, command, **settings)
+    assert line.startswith(told)
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_one_line_and_exit_status_2(tmp_path, workers):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refused(tmp_path, [*MODULE, "--port", str(port), "--workers", workers])
+    assert line == f"HOST=127.0.0.1 PORT={port}: cannot listen there: Address already in use"
+
+
+def test_a_host_that_is_not_ours_is_one_line_and_exit_status_2(tmp_path):
+    assert refused(tmp_path, [*MODULE, "--host", "192.0.2.1"]).startswith(
+        "HOST=192.0.2.1 PORT=8000: cannot listen there"
+    )
+
+
+@pytest.mark.parametrize("program", [MODULE, [str(Path(sys.executable).parent / "translation-server")]])
+def test_help_and_version(program):
+    def said(flag: str) -> str:
+        return subprocess.run([*program, flag], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+
+    assert all(flag in said("--help") for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
+    assert said("--version").strip() == __version__
+
+
+def test_the_log_tells_of_each_job_once_and_never_a_password(run, tmp_path):
+    server = run([*MODULE, "--port", "0"], LOG_LEVEL="debug", LOG_FILE="server.log")
+    job_id = server.client.post("/start").json()["job_id"]
+    for _ in range(3):
+        server.client.get(f"/status/{job_id}")
+    server.client.get("/jobs", auth=("admin", "wrongpassword"))
+    server.client.get("/status/%0afake%20line")
+    server.stop()
+    log = server.log()
+    assert log.count(f"job {job_id} accepted for admin") == 1
+    assert log.count(f"job {job_id} of admin ended: completed after 0.000 s") == 1
+    assert log.count(f"GET /status/{job_id} 200 for admin in ") == 3
+    assert "GET /jobs 401 for - in " in log
+    assert "GET /status/\\nfake line 404" in log
+    assert not re.search("password|Basic|YWRtaW", log)
+    assert (tmp_path / "server.log").read_text() == log
+
+
+def test_the_log_can_be_json(run):
+    server = run([*MODULE, "--port", "0"], LOG_FORMAT="json")
+    job_id = server.client.post("/start").json()["job_id"]
+    server.stop()
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    assert {"level": "info", "message": f"job {job_id} accepted for admin"}.items() <= lines[-3].items()
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)

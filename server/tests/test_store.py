@@ -1,0 +1,162 @@
+"""One suite over all stores: what the service may rely on."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from translation_server.core.job import Fate, Job, State, Submission
+from translation_server.stores import Idempotency, KeyReused, Store, StoreError, open_store
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["sqlite"])
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/jobs.db"
+
+
+@pytest.fixture
+async def store(url: str):
+    store = open_store(url)
+    yield store
+    await store.close()
+
+
+def accepting(owner: str = "ann", created_at: float = 1000.0, delay: float = 10.0, outcome: State = State.COMPLETED):
+    """What the service gives the store to make a job with; the job's id is its owner and ordinal."""
+
+    def accept(ordinal: int) -> Job:
+        return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, Fate(delay, outcome), Submission("en", None, 1.5))
+
+    return accept
+
+
+async def add(store: Store, owner: str = "ann", **facts) -> Job:
+    return (await store.add(owner, accepting(owner, **facts))).job
+
+
+async def test_a_job_comes_back_as_it_was_added(store):
+    job = await add(store, created_at=1767323045.678901, delay=0.1 + 0.2)
+    assert await store.find("ann", job.id) == job
+
+
+async def test_a_job_is_there_after_the_store_was_closed(url):
+    store = open_store(url)
+    job = await add(store)
+    await store.close()
+    reopened = open_store(url)
+    assert await reopened.find("ann", job.id) == job
+    assert (await reopened.add("ann", accepting())).job.ordinal == 2
+    await reopened.close()
+
+
+async def test_another_owners_job_is_not_found(store):
+    job = await add(store)
+    assert await store.find("bob", job.id) is None
+    assert await store.find_many("bob", [job.id]) == []
+    assert await store.cancel("bob", job.id, 1001.0) is None
+    assert (await store.find("ann", job.id)).cancelled_at is None
+
+
+async def test_each_owners_ordinals_have_neither_gap_nor_repetition(store):
+    jobs = await asyncio.gather(*(add(store, owner) for owner in ["ann", "bob"] * 20))
+    for owner in ("ann", "bob"):
+        assert sorted(job.ordinal for job in jobs if job.owner == owner) == list(range(1, 21))
+
+
+async def test_a_job_that_cannot_be_made_leaves_nothing_behind(store):
+    def accept(_: int) -> Job:
+        raise RuntimeError("no entropy")
+
+    with pytest.raises(RuntimeError):
+        await store.add("ann", accept)
+    assert (await add(store)).ordinal == 1
+
+
+async def test_the_same_key_gives_the_same_job(store):
+    key = Idempotency("key", b"body")
+    first = await store.add("ann", accepting(), key)
+    again = await store.add("ann", accepting(), key)
+    assert (first.replayed, again.replayed) == (False, True)
+    assert again.job == first.job
+    assert (await store.add("ann", accepting(), Idempotency("other", b"body"))).job != first.job
+
+
+async def test_the_same_key_with_another_body_is_refused(store):
+    await store.add("ann", accepting(), Idempotency("key", b"body"))
+    with pytest.raises(KeyReused):
+        await store.add("ann", accepting(), Idempotency("key", b"another"))
+    assert (await add(store)).ordinal == 2
+
+
+async def test_a_key_is_its_owners_own(store):
+    ann = await store.add("ann", accepting("ann"), Idempotency("key", b"body"))
+    bob = await store.add("bob", accepting("bob"), Idempotency("key", b"another"))
+    assert (ann.replayed, bob.replayed) == (False, False)
+
+
+async def test_one_key_sent_many_times_at_once_makes_one_job(store):
+    added = await asyncio.gather(*(store.add("ann", accepting(), Idempotency("key", b"")) for _ in range(20)))
+    assert {one.job.ordinal for one in added} == {1}
+    assert sum(not one.replayed for one in added) == 1
+
+
+async def test_cancelling_holds_only_for_a_pending_job(store):
+    job = await add(store, created_at=1000.0, delay=10.0)
+    assert (await store.cancel("ann", job.id, 1004.0)).cancelled_at == 1004.0
+    assert (await store.cancel("ann", job.id, 1005.0)).cancelled_at == 1004.0
+    assert (await store.find("ann", job.id)).cancelled_at == 1004.0
+    ended = await add(store, created_at=1000.0, delay=10.0)
+    assert (await store.cancel("ann", ended.id, 1010.0)).cancelled_at is None
+    assert await store.cancel("ann", "unknown", 1004.0) is None
+
+
+async def test_a_page_holds_the_newest_first_and_the_cursor_goes_on(store):
+    for _ in range(5):
+        await add(store)
+    await add(store, "bob")
+
+    async def page(before):
+        return [job.ordinal for job in await store.page("ann", limit=2, before=before, state=None, now=1000.0)]
+
+    assert [await page(None), await page(4), await page(2), await page(1)] == [[5, 4], [3, 2], [1], []]
+
+
+@pytest.mark.parametrize(
+    ("state", "ordinals"),
+    [
+        (State.PENDING, [1]),
+        (State.COMPLETED, [2]),
+        (State.ERROR, [3]),
+        (State.CANCELLED, [4]),
+        (None, [5, 4, 3, 2, 1]),
+    ],
+)
+async def test_a_page_of_one_state_holds_the_jobs_that_stand_so(store, state, ordinals):
+    await add(store, delay=100.0)
+    await add(store, delay=10.0)
+    await add(store, delay=10.0, outcome=State.ERROR)
+    await store.cancel("ann", (await add(store, delay=10.0)).id, 1005.0)
+    if state is None:
+        await add(store)
+    page = await store.page("ann", limit=10, before=None, state=state, now=1010.0)
+    assert [job.ordinal for job in page] == ordinals
+
+
+async def test_many_are_found_at_once(store):
+    jobs = [await add(store) for _ in range(3)]
+    await add(store, "bob")
+    found = await store.find_many("ann", ["ann-3", "unknown", "ann-1", "bob-1"])
+    assert sorted(found, key=lambda job: job.ordinal) == [jobs[0], jobs[2]]
+    assert await store.find_many("ann", []) == []
+
+
+async def test_a_store_that_answers_passes_the_check(store):
+    await store.check()
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///", "sqlite://jobs.db", "jobs.db", "mysql://host/db"])
+def test_an_unknown_database_is_refused_with_what_to_use(url):
+    with pytest.raises(StoreError, match="use sqlite:///path"):
+        open_store(url)
