@@ -1,0 +1,126 @@
+"""What the documentation says is held against the code, and what it shows is run."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import translation_client
+from translation_server.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [page for page in ROOT.glob("**/*.md") if not {".venv", "node_modules"} & set(page.parts)]
+CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the README's table under this header."""
+    lines = README.split(header + "\n", 1)[1].splitlines()[1:]
+    table = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def defaults() -> dict[str, str]:
+    return {
+        name.upper(): "" if field.default is None else str(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def test_the_readme_has_every_setting_with_its_default_and_meaning():
+    told = {
+        name.strip("`"): (default.strip("`"), meaning)
+        for name, default, meaning in rows("| name | default | meaning |")
+    }
+    meanings = {name.upper(): field.description for name, field in Settings.model_fields.items()}
+    assert told == {name: (default or "none", meanings[name]) for name, default in defaults().items()}
+
+
+def test_the_example_env_file_has_every_setting_once_with_its_default():
+    lines = re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert len(dict(lines)) == len(lines)
+    assert dict(lines) == defaults() | CREDENTIALS | {"SERVER_URL": "http://127.0.0.1:8000"}
+
+
+def test_the_example_env_file_is_one_that_works(monkeypatch):
+    for name in defaults():
+        monkeypatch.delenv(name, raising=False)
+    assert Settings(_env_file=ROOT / ".env.example").credentials == tuple(CREDENTIALS.values())
+
+
+def help_of(package: str) -> str:
+    """What a package's command says of itself."""
+    return subprocess.run([sys.executable, "-m", package, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_readme_has_every_exit_status():
+    told = re.findall(r"^  (\d+) +(.+)$", help_of("translation_client"), re.MULTILINE)
+    assert [tuple(row) for row in rows("| exit status | meaning |")] == told
+
+
+def test_the_readme_has_every_exception():
+    told = {name.strip("`") for name, *_ in rows("| exception | when | what it carries |")}
+    there = {name for name, thing in vars(translation_client).items() if isinstance(thing, type)}
+    assert told == {name for name in there if issubclass(getattr(translation_client, name), Exception)}
+
+
+def test_every_flag_that_the_documentation_names_is_there():
+    there = help_of("translation_client") + help_of("translation_server")
+    others = {"--containers", "--detach", "--volumes", "--rm", "--app-dir", "--no-build-isolation", "--no-deps"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others
+    assert named
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", there))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server, whose jobs end soon and well."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = {"PORT": "0", "MIN_DELAY": "0.1", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0"}
+    command = [sys.executable, "-m", "translation_server"]
+    environment = os.environ | CREDENTIALS | settings
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        for line in server.stderr:
+            if found := re.search(r"listening on (\S+)", line):
+                yield found[1]
+                break
+        server.kill()
+
+
+def test_the_readme_has_every_route(url):
+    documented = httpx.get(f"{url}/openapi.json", auth=tuple(CREDENTIALS.values())).json()["paths"]
+    there = {f"{method.upper()} {path}" for path, methods in documented.items() for method in methods}
+    told = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(row[0] for row in rows("| route | does |")))
+    assert set(told) == there | {"GET /docs", "GET /openapi.json"}
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["sync", "async", "seed"]
+)
+def test_every_python_example_runs(url, example, tmp_path):
+    (tmp_path / "example.py").write_text(example.replace("http://127.0.0.1:8000", url))
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "client")}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "completed" in ran.stdout
