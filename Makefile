@@ -1,0 +1,61 @@
+# The only commands anyone has to know. They need Python 3.11 or newer, make and git; `up` needs Docker.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+RUNTIME := server/requirements.txt client/requirements.txt
+PINNED := $(RUNTIME) requirements-dev.txt
+
+.PHONY: help demo test check up lock
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/runtime ## watch three jobs go from pending to their end, without Docker
+	@$(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/development ## run every test that this machine can run
+	$(RUN) pytest
+
+check: $(VENV)/development ## format, lint, types, architecture, then every test, with coverage
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy server
+	$(RUN) mypy client
+	$(RUN) mypy examples conftest.py test_integration.py
+	$(VENV)/bin/lint-imports
+	$(RUN) coverage erase
+	$(RUN) coverage run -m pytest
+	$(RUN) coverage combine --quiet
+	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
+	$(RUN) coverage report --include '*/translation_client/*' --fail-under=95
+
+up: .env ## the pair in Docker, with the settings of .env
+	docker compose up --build
+
+lock: $(VENV)/runtime ## pin the newest versions of everything
+	$(RUN) pip install --quiet uv
+	$(LOCK) server/pyproject.toml -o server/requirements.txt
+	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
+	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements-dev.txt
+
+LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-header --no-annotate
+
+# The virtual environment, made anew when what it holds changes. The stamps say what was installed.
+
+$(VENV)/runtime: $(RUNTIME)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+		"Python 3.11 or newer is needed: make PYTHON=python3.13 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) pip install --quiet --require-hashes $(RUNTIME:%=-r %)
+	@touch $@
+
+$(VENV)/development: $(VENV)/runtime requirements-dev.txt server/pyproject.toml client/pyproject.toml
+	$(RUN) pip install --quiet --require-hashes $(PINNED:%=-r %)
+	$(RUN) pip install --quiet --no-build-isolation --no-deps -e server -e client
+	@touch $@
+
+.env:
+	cp .env.example .env

@@ -1,0 +1,64 @@
+"""What `make demo` shows: a real server, the real command with three jobs, and everything stopped again."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(ROOT / "server"), str(ROOT / "client")]),  # nothing has to be installed
+    "API_USERNAME": "admin",
+    "API_PASSWORD": "secretpassword",
+    "MIN_DELAY": "2",
+    "MAX_DELAY": "6",
+    "ERROR_PROBABILITY": "0.3",
+}
+SERVER = [sys.executable, "-m", "translation_server", "--host", "127.0.0.1", "--port", "0"]
+CLIENT = [
+    sys.executable,
+    "-m",
+    "translation_client",
+    "--jobs",
+    "3",
+    "--source-language",
+    "en",
+    "--target-language",
+    "es",
+]
+ONE_FAILED = 1  # the command's exit status when a job ended with `error`: part of the show
+
+
+def main() -> int:
+    """Returns 0 when every job came to its end."""
+    with (
+        tempfile.TemporaryDirectory() as folder,  # for the database and the client's log
+        subprocess.Popen(SERVER, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as server,
+    ):
+        try:
+            url = find_address(server)
+            print(f"A server listens on {url}; its jobs take 2 to 6 seconds, and three in ten fail.\n", flush=True)
+            status = subprocess.run([*CLIENT, "--url", url], cwd=folder, env=ENVIRONMENT, check=False).returncode
+        finally:
+            server.terminate()
+            _, log = server.communicate()
+    print(f"\nWhat the server logged:\n{log}\nEverything is stopped. The server exited with {server.returncode}.")
+    return 0 if status == ONE_FAILED else status
+
+
+def find_address(server: "subprocess.Popen[str]") -> str:
+    """Reads the server's log up to the line that tells where it listens."""
+    for line in server.stderr or ():
+        if "listening on " in line:
+            return line.split()[-1]
+        print(line, end="", file=sys.stderr)
+    raise SystemExit("The server did not start.")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
