@@ -26,7 +26,7 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "the same key and body give the same job again, however often they are sent",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
 }
 LOCATION = {"description": "where to look at the job", "schema": {"type": "string"}}
 RETRY_AFTER = {

@@ -19,7 +19,11 @@ def _printable(text: str) -> str:
     return text
 
 
-Language = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+Language = Annotated[
+    str,
+    Field(min_length=1, max_length=100, json_schema_extra={"pattern": r"^\P{C}*$"}),
+    AfterValidator(_printable),
+]
 
 
 class SubmissionBody(BaseModel):
