@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_server.core.dialects import FACTS, NATIVE, timestamp
+from translation_server.core.dialects import DIALECTS, FACTS, places, timestamp
 from translation_server.core.hints import retry_after
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox, seeded_entropy
@@ -72,14 +72,15 @@ def test_progress_is_whole_only_at_a_jobs_own_end(job, now):
 
 
 @given(jobs, times)
-def test_every_look_can_be_shown(job, now):
-    body = NATIVE.render(Look(job, now))
-    assert body["status"] == body["result"] == Look(job, now).state.value
-    assert (body["completed_at"] is None) == (body["status"] == "pending")
+def test_every_look_can_be_shown_in_every_dialect(job, now):
+    native, *others = [dialect.render(Look(job, now)) for dialect in DIALECTS]
+    assert {body["status"] for body in (native, *others)} == {Look(job, now).state.value}
+    assert native["status"] == native["result"]
+    assert (native["completed_at"] is None) == (native["status"] == "pending")
 
 
-def test_a_dialects_body_shows_only_facts_there_are():
-    assert set(NATIVE.body.values()) <= set(FACTS)
+def test_bodies_show_only_facts_there_are():
+    assert all(set(places(dialect.job)) <= set(FACTS) for dialect in DIALECTS)
 
 
 def test_times_are_utc_with_milliseconds():

@@ -1,3 +1,19 @@
 """A stand-in for a slow, asynchronous job API."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from translation_server.embedded import TranslationServer
+
+__all__ = ["TranslationServer", "__version__"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
+    """Loads the server when it is asked for, so that the parts of the package can be had without it."""
+    if name == "TranslationServer":
+        from translation_server.embedded import TranslationServer  # noqa: PLC0415 - see above
+
+        return TranslationServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

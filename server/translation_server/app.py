@@ -7,20 +7,23 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from translation_server import __version__, logs
+from translation_server import logs
+from translation_server.core.dialects import DIALECTS, Dialect, DialectError
 from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox
 from translation_server.service import Service
 from translation_server.settings import Settings, SettingsError, load_settings
-from translation_server.stores import StoreError, open_store
+from translation_server.stores import Store, StoreError, open_store
 from translation_server.web import documentation, problems
-from translation_server.web.auth import Authenticator
+from translation_server.web.auth import Anyone, Authenticator
+from translation_server.web.credentials import scheme
+from translation_server.web.dialect_files import read_dialects
 from translation_server.web.drain import Drain
 from translation_server.web.gate import Gate
 from translation_server.web.routes import Api
@@ -37,7 +40,7 @@ BACKLOG = 2048
 USAGE = 2
 """The exit status for what a person has to mend."""
 
-SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, StoreError)
+SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, StoreError)
 """What a person has to mend before the server can start; each message is one line."""
 
 
@@ -46,13 +49,36 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         UsersError: the users' file is unusable.
+        DialectError: the file of dialects is unusable.
         StoreError: the database cannot be opened.
     """
-    users = read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+    users = None
+    if settings.auth == "on":
+        users = read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+    rows = read_dialects(settings.dialects) if settings.dialects else ()
     sandbox = Sandbox(settings.min_delay, settings.max_delay, settings.error_probability, settings.seed)
-    store = open_store(settings.database_url)
+    app = assemble(open_store(settings.database_url), lambda: sandbox, users, rows)
+    logger.info("jobs are kept in %s; users: %s", settings.database_url, "anyone" if users is None else len(users))
+    return app
+
+
+def assemble(
+    store: Store,
+    sandbox: Callable[[], Sandbox],
+    users: Mapping[str, str] | None,
+    rows: Sequence[Dialect] = (),
+) -> FastAPI:
+    """The application made of its parts.
+
+    Args:
+        store: where jobs are kept; closed when the application ends.
+        sandbox: how jobs go that are accepted from now on.
+        users: the hash of each user's password by name; None lets in everybody on the loopback interface.
+        rows: wire formats to serve besides the built-in ones, each under its name.
+    """
     service = Service(store, sandbox, clock=time.time, entropy=lambda: secrets.token_bytes(ENTROPY_BYTES))
-    authenticator = Authenticator(users, clock=time.monotonic)
+    schemes = {row.name: scheme(row.auth) for row in rows}
+    authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     drain = Drain()
 
     @contextlib.asynccontextmanager
@@ -63,18 +89,14 @@ def create_app(settings: Settings) -> FastAPI:
         await store.close()
 
     app = FastAPI(
-        title="Video translation",
-        version=__version__,
-        description=documentation.DESCRIPTION,
+        title=documentation.TITLE,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    Api(service, lambda: drain.draining).add_to(app)
+    Api(service, [*DIALECTS, *rows], lambda: drain.draining).add_to(app)
     app.add_middleware(Gate, authenticator=authenticator)
     problems.install(app)
-    documentation.document(app)
-    logger.info("jobs are kept in %s; users: %d", settings.database_url, len(users))
     return app
 
 

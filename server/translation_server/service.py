@@ -19,6 +19,10 @@ REMEMBERED_ENDS = 10_000
 """How many ended jobs a process remembers to have logged."""
 
 
+FIRST = "\0first"
+"""The idempotency key of a job that a look has started, so that looks at once start one; no caller can send it."""
+
+
 class JobNotFound(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
     """The caller has no such job; somebody else may."""
 
@@ -44,7 +48,7 @@ class Service:
 
     Args:
         store: where the jobs are kept.
-        sandbox: how long jobs take and how they end.
+        sandbox: tells how long jobs take and how they end, for those accepted from now on.
         clock: seconds since the epoch.
         entropy: random bytes for one fate, where the sandbox has no seed.
     """
@@ -52,7 +56,7 @@ class Service:
     def __init__(
         self,
         store: Store,
-        sandbox: Sandbox,
+        sandbox: Callable[[], Sandbox],
         *,
         clock: Callable[[], float],
         entropy: Callable[[], bytes],
@@ -63,25 +67,45 @@ class Service:
         self._entropy = entropy
         self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
 
-    async def submit(self, owner: str, submission: Submission, key: str | None = None) -> Accepted:
+    async def submit(
+        self,
+        owner: str,
+        submission: Submission,
+        *,
+        key: str | None = None,
+        job_id: str | None = None,
+    ) -> Accepted:
         """Accepts a job; it is on disk when this returns.
+
+        Args:
+            owner: whose job it is.
+            submission: what was asked for.
+            key: an idempotency key.
+            job_id: the id that the caller wants; without one, the job gets a new UUID.
 
         Raises:
             KeyReused: the idempotency key came before, with another submission.
+            IdTaken: the caller has a job of that id.
             StoreError: nothing was accepted.
         """
 
         def accept(ordinal: int) -> Job:
-            seed = self._sandbox.seed
+            sandbox = self._sandbox()
+            seed = sandbox.seed
             entropy = self._entropy() if seed is None else seeded_entropy(seed, owner, ordinal)
-            fate = self._sandbox.fate(entropy)
-            return Job(str(uuid.uuid4()), owner, ordinal, self._clock(), fate, submission)
+            return Job(job_id or str(uuid.uuid4()), owner, ordinal, self._clock(), sandbox.fate(entropy), submission)
 
-        idempotency = None if key is None else Idempotency(key, _fingerprint(submission))
+        idempotency = None if key is None else Idempotency(key, _fingerprint(submission, job_id))
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
         return Accepted(Look(stored.job, stored.job.created_at), stored.replayed)
+
+    async def current(self, owner: str) -> Look:
+        """How the caller's latest job stands now; a caller who has none gets one."""
+        latest = await self._store.page(owner, limit=1, before=None, state=None, now=0)
+        job = latest[0] if latest else (await self.submit(owner, Submission(), key=FIRST)).look.job
+        return self._see(job, self._clock())
 
     async def look(self, owner: str, job_id: str) -> Look:
         """How one of the caller's jobs stands now.
@@ -122,7 +146,7 @@ class Service:
 
     def hint(self, look: Look) -> int | None:
         """Whole seconds until the caller should look again, or None once the job has ended."""
-        return retry_after(look, self._sandbox) if look.state is State.PENDING else None
+        return retry_after(look, self._sandbox()) if look.state is State.PENDING else None
 
     async def check(self) -> None:
         """Returns if jobs can be looked at; raises StoreError if not."""
@@ -140,5 +164,5 @@ class Service:
         return look
 
 
-def _fingerprint(submission: Submission) -> bytes:
-    return hashlib.sha256(json.dumps(asdict(submission), sort_keys=True).encode()).digest()
+def _fingerprint(submission: Submission, job_id: str | None) -> bytes:
+    return hashlib.sha256(json.dumps([asdict(submission), job_id], sort_keys=True).encode()).digest()

@@ -7,6 +7,7 @@ and ``Must`` what a person is told whose value is unusable.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -49,6 +50,7 @@ Text = Annotated[str | None, Must("be text")]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds, 0 or more")]
 Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
 Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
+Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower), Must("be on or off")]
 Count = Annotated[int, Field(ge=1, le=256), Must("be a whole number from 1 to 256")]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
@@ -77,11 +79,13 @@ class Settings(BaseSettings):
     users_file: File = Field(
         default=None, description="an htpasswd file of users (bcrypt, argon2), instead of the three above"
     )
+    auth: Switch = Field(default="on", description="`off` lets everybody in, on the loopback interface only")
     min_delay: Seconds = Field(default=3, description="seconds before a job ends, at least")
     max_delay: Seconds = Field(default=7, description="seconds before a job ends, at most")
     error_probability: Probability = Field(default=0.3, description="the probability that a job ends with `error`")
     seed: Text = Field(default=None, description="the same seed, the same fates")
     database_url: str = Field(default="sqlite:///data/jobs.db", description="where jobs are kept")
+    dialects: File = Field(default=None, description="a TOML file of wire formats to serve besides our own")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: Port = Field(default=8000, description="the port to listen on; 0 takes a free one")
     workers: Count = Field(default=1, description="how many processes serve")
@@ -115,11 +119,22 @@ class Settings(BaseSettings):
         if self.min_delay > self.max_delay:
             most = f"MAX_DELAY, which is {self.max_delay:g}"
             raise ValueError(f"MIN_DELAY={self.min_delay:g}: must not be more than {most}")
-        if self.users_file is None:
+        if self.auth == "off" and not _is_loopback(self.host):
+            raise ValueError(f"AUTH=off: must be on while HOST={self.host}: only 127.0.0.1 and ::1 may do without")
+        if self.database_url == "memory:" and self.workers > 1:
+            raise ValueError(f"WORKERS={self.workers}: must be 1 with DATABASE_URL=memory:, which is one process's")
+        if self.users_file is None and self.auth == "on":
             for name, value in (("API_USERNAME", self.api_username), ("API_PASSWORD", self.api_password)):
                 if not value:
                     raise ValueError(f"{name} is missing: set it in {ENV_FILE} or in the environment")
         return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_settings() -> Settings:

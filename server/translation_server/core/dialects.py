@@ -1,14 +1,33 @@
-"""The wire formats, as rows: where jobs are submitted and looked at, and what the body of an answer holds.
+"""The wire formats, as rows: where jobs are submitted and looked at, and what the bodies hold.
 
-A row names for every field of a body the fact it shows; one renderer serves all rows.
+A row is data. Its bodies are templates: in the place of a fact stands the fact's name in braces, everything else goes
+out as it stands. One renderer and one reader serve all rows, so nothing here or elsewhere asks which row it has.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import NamedTuple
 
-from translation_server.core.job import Look
+from translation_server.core.job import Job, Look, State
+
+Template = Mapping[str, object]
+"""A JSON object; a value ``"{name}"`` stands for the fact of that name."""
+
+PLACE = re.compile(r"\{(\w+)\}")
+
+
+class DialectError(Exception):
+    """A row cannot be served; the message is one line for a person."""
+
+
+class Fact(NamedTuple):
+    """Something that a body can tell of a job: its JSON schema, and how it follows from a look."""
+
+    schema: Mapping[str, object]
+    of: Callable[[Look], object]
 
 
 def timestamp(seconds: float) -> str:
@@ -16,55 +35,222 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-FACTS: Mapping[str, Callable[[Look], object]] = MappingProxyType(
+TEXT = MappingProxyType({"type": ["string", "null"]})
+
+FACTS: Mapping[str, Fact] = MappingProxyType(
     {
-        "job_id": lambda look: look.job.id,
-        "status": lambda look: look.state.value,
-        "progress": lambda look: look.progress,
-        "created_at": lambda look: timestamp(look.job.created_at),
-        "completed_at": lambda look: None if look.completed_at is None else timestamp(look.completed_at),
-        "elapsed_time": lambda look: round(look.elapsed, 3),
-        "error_message": lambda look: look.error_message,
-        "source_language": lambda look: look.job.submission.source_language,
-        "target_language": lambda look: look.job.submission.target_language,
-        "video_length": lambda look: look.job.submission.video_length,
+        "job_id": Fact({"type": "string"}, lambda look: look.job.id),
+        "status": Fact({"type": "string"}, lambda look: look.state.value),
+        "progress": Fact(
+            {"type": "number", "minimum": 0, "maximum": 1, "description": "the part of the job's time that has passed"},
+            lambda look: look.progress,
+        ),
+        "created_at": Fact({"type": "string", "format": "date-time"}, lambda look: timestamp(look.job.created_at)),
+        "completed_at": Fact(
+            {"type": ["string", "null"], "format": "date-time", "description": "when the job ended"},
+            lambda look: None if look.completed_at is None else timestamp(look.completed_at),
+        ),
+        "elapsed_time": Fact(
+            {"type": "number", "minimum": 0, "description": "seconds from acceptance to now, or to the end"},
+            lambda look: round(look.elapsed, 3),
+        ),
+        "error_message": Fact(
+            {"type": ["string", "null"], "description": "why the job failed"},
+            lambda look: look.error_message,
+        ),
+        "source_language": Fact(TEXT, lambda look: look.job.submission.source_language),
+        "target_language": Fact(TEXT, lambda look: look.job.submission.target_language),
+        "video_length": Fact(
+            {"type": ["number", "null"], "description": "seconds"},
+            lambda look: look.job.submission.video_length,
+        ),
     },
 )
-"""Everything a body can show of a job: the name of the fact, and how it follows from a look."""
+"""Everything a body can tell of a job."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One wire format; every path of ``submit`` and of ``look`` means the same."""
+    """One wire format.
+
+    Attributes:
+        name: What the row is called.
+        look: The paths to look at, all the same; one without ``{job_id}`` means the caller's latest job, and starts one
+            where there is none.
+        job: The body that tells how a job stands.
+        words: What each state is called. Several words for ``pending`` follow one another, each for an equal part of
+            the job's time.
+        submit: The path to submit to, if there is one.
+        request: The body of a submission; what is no fact there may be sent and is not kept.
+        accepted: The body that answers a submission, if not that of a look.
+        accepted_code: The status code that goes with it.
+        auth: How callers prove who they are: ``basic``, ``bearer``, or the name of the header that holds their token.
+    """
 
     name: str
-    submit: tuple[str, ...]
     look: tuple[str, ...]
-    body: Mapping[str, str]
-    """The fields of a job on the wire, and the fact that each shows."""
+    job: Template
+    words: Mapping[State, tuple[str, ...]]
+    submit: str | None = None
+    request: Template = field(default_factory=dict)
+    accepted: Template | None = None
+    accepted_code: int = 202
+    auth: str = "basic"
 
-    def render(self, look: Look) -> dict[str, object]:
+    def render(self, look: Look) -> object:
         """The body that tells how a job stands."""
-        return {field: FACTS[fact](look) for field, fact in self.body.items()}
+        return fill(self.job, lambda fact: self._tell(fact, look))
+
+    def render_accepted(self, job: Job) -> object:
+        """The body that answers a submission: what was so at the moment of acceptance, whenever it is asked again."""
+        look = Look(job, job.created_at)
+        return fill(self.job if self.accepted is None else self.accepted, lambda fact: self._tell(fact, look))
+
+    def word(self, look: Look) -> str:
+        """What the row calls the state of a look."""
+        words = self.words[look.state]
+        return words[int(look.progress * len(words)) if look.state is State.PENDING else 0]
+
+    def location(self, job_id: str) -> str:
+        """Where to look at a job."""
+        return self.look[0].replace("{job_id}", job_id)
+
+    def _tell(self, fact: str, look: Look) -> object:
+        return self.word(look) if fact == "status" else FACTS[fact].of(look)
 
 
-NATIVE = Dialect(
-    name="native",
-    submit=("/start", "/jobs"),
+class Route(NamedTuple):
+    """One method and path, what it does (``submit``, ``look`` or ``current``), and the rows that share it."""
+
+    method: str
+    path: str
+    action: str
+    rows: tuple[Dialect, ...]
+
+
+def routes(rows: Iterable[Dialect]) -> list[Route]:
+    """The routes of all rows.
+
+    Raises:
+        DialectError: two rows would answer the same request differently.
+    """
+    found: dict[tuple[str, str], Route] = {}
+    for row in rows:
+        for method, path, action in _routes(row):
+            place = method, PLACE.sub("{}", path)
+            route = found.setdefault(place, Route(method, path, action, ()))
+            for other in route.rows:
+                if _answers(other, route.action) != _answers(row, action):
+                    raise DialectError(f"{method} {path} is taken by the dialect {other.name}: choose another path")
+            found[place] = route._replace(rows=(*route.rows, row))
+    return list(found.values())
+
+
+def _routes(row: Dialect) -> Iterator[tuple[str, str, str]]:
+    if row.submit is not None:
+        yield "POST", row.submit, "submit"
+    for path in row.look:
+        yield "GET", path, "look" if "{job_id}" in path else "current"
+
+
+def _answers(row: Dialect, action: str) -> tuple[object, ...]:
+    """All that a row contributes to what a route does."""
+    submit = (row.request, row.accepted, row.accepted_code, row.location("")) if action == "submit" else ()
+    return action, row.auth, row.words, row.job, *submit
+
+
+def fill(template: object, fact: Callable[[str], object]) -> object:
+    """The template with every place filled."""
+    if isinstance(template, Mapping):
+        return {field: fill(value, fact) for field, value in template.items()}
+    place = PLACE.fullmatch(template) if isinstance(template, str) else None
+    return fact(place[1]) if place else template
+
+
+def read(template: Template, document: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
+    """What a document holds in the template's places, by fact, and the fields that the template does not have."""
+    facts: dict[str, object] = {}
+    unknown = []
+    for name, value in document.items():
+        within = template.get(name, ())
+        if isinstance(within, Mapping) and isinstance(value, Mapping):
+            found, strangers = read(within, value)
+            facts |= found
+            unknown += [f"{name}.{stranger}" for stranger in strangers]
+        elif within == () or isinstance(within, Mapping):
+            unknown.append(name)
+        elif isinstance(within, str) and (place := PLACE.fullmatch(within)):
+            facts[place[1]] = value
+    return facts, unknown
+
+
+def places(template: Template, above: str = "") -> dict[str, str]:
+    """Where the template holds which fact: the names of the facts, and the dotted paths of their fields."""
+    found: dict[str, str] = {}
+    for name, value in template.items():
+        if isinstance(value, Mapping):
+            found |= places(value, f"{above}{name}.")
+        elif isinstance(value, str) and (place := PLACE.fullmatch(value)):
+            found[place[1]] = above + name
+    return found
+
+
+WORDS = MappingProxyType({state: (state.value,) for state in State})
+REQUEST = MappingProxyType(
+    {
+        "source_language": "{source_language}",
+        "target_language": "{target_language}",
+        "video_length": "{video_length}",
+    },
+)
+JOB = MappingProxyType(
+    {
+        "job_id": "{job_id}",
+        "status": "{status}",
+        "result": "{status}",
+        "progress": "{progress}",
+        "created_at": "{created_at}",
+        "completed_at": "{completed_at}",
+        "elapsed_time": "{elapsed_time}",
+        "error_message": "{error_message}",
+        "source_language": "{source_language}",
+        "target_language": "{target_language}",
+        "video_length": "{video_length}",
+    },
+)
+CURRENT_JOB = MappingProxyType({"status": "{status}", "result": "{status}", "elapsed_time": "{elapsed_time}"})
+
+START = Dialect(name="start", submit="/start", look=("/status/{job_id}",), request=REQUEST, job=JOB, words=WORDS)
+JOBS = Dialect(
+    name="jobs",
+    submit="/jobs",
     look=("/status/{job_id}", "/jobs/{job_id}"),
-    body=MappingProxyType(
+    request=REQUEST,
+    job=JOB,
+    words=WORDS,
+)
+STATUS = Dialect(name="status", look=("/status",), job=CURRENT_JOB, words=WORDS)
+TRANSLATE = Dialect(
+    name="translate",
+    submit="/translate",
+    look=("/job/{job_id}",),
+    request=MappingProxyType(
+        {"job_id": "{job_id}", "source_language": "{source_language}", "target_language": "{target_language}"},
+    ),
+    accepted=MappingProxyType({"message": "Translation started", "job_id": "{job_id}"}),
+    job=MappingProxyType(
         {
-            "job_id": "job_id",
-            "status": "status",
-            "result": "status",
-            "progress": "progress",
-            "created_at": "created_at",
-            "completed_at": "completed_at",
-            "elapsed_time": "elapsed_time",
-            "error_message": "error_message",
-            "source_language": "source_language",
-            "target_language": "target_language",
-            "video_length": "video_length",
+            "job_id": "{job_id}",
+            "status": "{status}",
+            "source_language": "{source_language}",
+            "target_language": "{target_language}",
+            "created_at": "{created_at}",
+            "error_message": "{error_message}",
         },
     ),
+    words=WORDS,
 )
+RESULT = Dialect(name="result", look=("/status",), job=CURRENT_JOB, words=WORDS)
+
+DIALECTS = (START, JOBS, STATUS, TRANSLATE, RESULT)
+"""The five systems that this one descends from; the first is the native one."""

@@ -18,6 +18,10 @@ class KeyReused(Exception):  # noqa: N818 - says what happened, like the standar
     """An idempotency key came again with another request."""
 
 
+class IdTaken(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
+    """The owner has a job of this id already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Idempotency:
     """A caller's key for one submission, and the fingerprint that tells its body from another."""
@@ -45,6 +49,7 @@ class Store(Protocol):
 
         Raises:
             KeyReused: the key came before, with another fingerprint.
+            IdTaken: the owner has a job of that id.
         """
 
     async def find(self, owner: str, job_id: str) -> Job | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores.protocol import Idempotency, KeyReused, Stored, StoreError
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored, StoreError
 
 APPLICATION_ID = 0x7C0B_1A75
 """Marks a file as ours, in the place that SQLite's file format has for that."""
@@ -266,6 +266,8 @@ def _add(
             (owner,),
         ).fetchall()
         job = accept(ordinal)
+        if _find(connection, owner, job.id):
+            raise IdTaken(job.id)
         connection.execute(
             f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 12)})",
             (

@@ -1,4 +1,4 @@
-"""Basic authentication (RFC 7617) that costs a password hash once a minute and not once a request.
+"""Authentication that costs a password hash once a minute and not once a request.
 
 Theory of operation: hashes are slow on purpose, so they run in a few threads beside the event loop. A header that
 verified is remembered for a minute under an HMAC with a key of this process, hence neither a password nor anything
@@ -8,17 +8,18 @@ sent all at once fare no better.
 """
 
 import asyncio
-import base64
-import binascii
 import hmac
-import re
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
+from ipaddress import ip_address
 from math import ceil
 
+from starlette.types import Scope
+
+from translation_server.web.credentials import Credentials, Scheme, scheme
 from translation_server.web.problems import Problem
 from translation_server.web.users import HASHES
 
@@ -40,8 +41,10 @@ FAILURE_WINDOW = 60.0
 ADDRESSES_AT_MOST = 10_000
 """Addresses with failures kept at a time; the oldest goes first."""
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""What RFC 7617 allows in neither name nor password."""
+BASIC = scheme("basic")
+
+ANYONE = "anyone"
+"""The name of everybody, where nobody needs credentials."""
 
 
 class Authenticator:
@@ -49,11 +52,13 @@ class Authenticator:
 
     Args:
         users: the hash of each user's password by name; not empty.
+        schemes: how credentials come to the paths below each first part; elsewhere they come as Basic.
         clock: monotonic seconds.
     """
 
-    def __init__(self, users: Mapping[str, str], clock: Callable[[], float]) -> None:
+    def __init__(self, users: Mapping[str, str], schemes: Mapping[str, Scheme], clock: Callable[[], float]) -> None:
         self._users = users
+        self._schemes = schemes
         self._hashes = list(users.values())
         self._clock = clock
         self._key = secrets.token_bytes(32)
@@ -63,22 +68,28 @@ class Authenticator:
         self._pool = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="hash")
         self._turns = asyncio.Semaphore(HASHES_AT_ONCE)
 
-    async def user(self, header: bytes | None, address: str) -> str:
-        """The name of the user whose credentials an Authorization header brings.
+    async def user(self, scope: Scope) -> str:
+        """The name of the user whose credentials a request brings.
 
         Raises:
             Problem: 401 for no, malformed or wrong credentials; 429 for an address that has brought too many.
         """
+        scheme = self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
+        address = scope["client"][0] if scope["client"] else "a local socket"
         self._turn_away(address)
-        if header is None:
-            raise _unauthorized("Send the API's username and password with Basic authentication.")
-        fingerprint = hmac.digest(self._key, header, "sha256")
+        brought = [value for name, value in scope["headers"] if name == scheme.header]
+        if not brought:
+            raise _unauthorized(scheme, f"Send {scheme.wanted}.")
+        credentials = brought[0] if len(brought) == 1 else b""
+        fingerprint = hmac.digest(self._key, scheme.name.encode() + b" " + credentials, "sha256")
         user, expires_at = self._verified.get(fingerprint, ("", 0.0))
         if self._clock() < expires_at:
             return user
         check = self._checks.get(fingerprint)
         if check is None:
-            check = self._checks[fingerprint] = asyncio.create_task(self._check(fingerprint, header, address))
+            check = self._checks[fingerprint] = asyncio.create_task(
+                self._check(fingerprint, scheme, credentials, address),
+            )
             check.add_done_callback(lambda done: (self._checks.pop(fingerprint), done.cancelled() or done.exception()))
         return await asyncio.shield(check)
 
@@ -86,25 +97,37 @@ class Authenticator:
         """Lets go of the threads."""
         self._pool.shutdown()
 
-    async def _check(self, fingerprint: bytes, header: bytes, address: str) -> str:
-        credentials = parse_basic(header)
+    async def _check(self, fingerprint: bytes, scheme: Scheme, brought: bytes, address: str) -> str:
+        credentials = scheme.read(brought)
         async with self._turns:
             self._turn_away(address)
-            if credentials is None or not await self._matches(*credentials):
+            user = None if credentials is None else await self._verify(self._named(credentials))
+            if user is None:
                 self._failed(address)
-                raise _unauthorized("The username or the password is wrong, or the Authorization header is malformed.")
-        self._verified[fingerprint] = credentials[0], self._clock() + REMEMBER_FOR
+                raise _unauthorized(scheme, f"The credentials are wrong or malformed. Send {scheme.wanted}.")
+        self._verified[fingerprint] = user, self._clock() + REMEMBER_FOR
         self._verified.move_to_end(fingerprint)
         if len(self._verified) > REMEMBER_AT_MOST:
             self._verified.popitem(last=False)
-        return credentials[0]
+        return user
 
-    async def _matches(self, user: str, password: str) -> bool:
-        """Whether the password is the user's; for an unknown user at the same cost, against somebody's hash."""
+    def _named(self, credentials: Credentials) -> tuple[str, str]:
+        """Whose password it is said to be; that of nobody there is, where it is not said."""
+        user, password = credentials
+        if user is not None:
+            return user, password
+        name, _, rest = password.partition(":")
+        if name in self._users and rest:
+            return name, rest
+        return next(iter(self._users)) if len(self._users) == 1 else "", password
+
+    async def _verify(self, named: tuple[str, str]) -> str | None:
+        """The user, if the password is theirs; for an unknown one at the same cost, against somebody's hash."""
+        user, password = named
         decoy = int.from_bytes(hmac.digest(self._key, user.encode(), "sha256")) % len(self._hashes)
         hashed = self._users.get(user, self._hashes[decoy])
-        matches = await asyncio.get_running_loop().run_in_executor(self._pool, _verify, password, hashed)
-        return matches and user in self._users
+        matches = await asyncio.get_running_loop().run_in_executor(self._pool, _matches, password, hashed)
+        return user if matches and user in self._users else None
 
     def _turn_away(self, address: str) -> None:
         failures = self._failures.get(address)
@@ -122,25 +145,31 @@ class Authenticator:
             self._failures.popitem(last=False)
 
 
-def parse_basic(header: bytes) -> tuple[str, str] | None:
-    """The user name and password of a Basic Authorization header, or None where it is malformed."""
-    scheme, _, encoded = header.partition(b" ")
-    try:
-        text = base64.b64decode(encoded.strip(b" "), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    user, colon, password = text.partition(":")
-    well_formed = scheme.lower() == b"basic" and colon and not CONTROL.search(text)
-    return (user, password) if well_formed else None
-
-
-def _verify(password: str, hashed: str) -> bool:
+def _matches(password: str, hashed: str) -> bool:
     try:
         return HASHES.verify(password, hashed)
     except ValueError:  # bcrypt takes no password of over 72 bytes, hence none such is anybody's
         return False
 
 
-def _unauthorized(detail: str) -> Problem:
-    challenge = 'Basic realm="translation", charset="UTF-8"'
-    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
+class Anyone:
+    """In an Authenticator's place: everybody is the same user, as long as nobody comes from another machine."""
+
+    async def user(self, scope: Scope) -> str:
+        """The one name.
+
+        Raises:
+            Problem: 403 for a request that did not come in on the loopback interface.
+        """
+        host, port = scope["server"] or ("", None)
+        if port is not None and not ip_address(host).is_loopback:
+            detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
+            raise Problem(HTTPStatus.FORBIDDEN, detail)
+        return ANYONE
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def _unauthorized(scheme: Scheme, detail: str) -> Problem:
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": scheme.challenge})

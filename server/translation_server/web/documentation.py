@@ -1,20 +1,16 @@
-"""What OpenAPI tells about each route; the routes themselves answer with finished responses."""
+"""The OpenAPI page, made of the rows: every route under the tags of the rows that have it, with an example."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
-from pydantic import BaseModel
+from translation_server import __version__
+from translation_server.core.dialects import DIALECTS, FACTS, PLACE, Route, fill
+from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.web.schemas import JobsQuery, SubmissionBody
 
-from translation_server.web.schemas import (
-    EXAMPLES,
-    HealthBody,
-    JobBody,
-    JobsBody,
-    ProblemBody,
-    SubmissionBody,
-)
-
+TITLE = "Video translation"
 DESCRIPTION = """
 A stand-in for a slow, asynchronous job API: submit a job, then look at its status until it is no longer `pending`.
 Every error is `application/problem+json`. A failed job is no error: it is a 200 whose `status` is `error`.
@@ -22,94 +18,175 @@ Every error is `application/problem+json`. A failed job is no error: it is a 200
 
 Documentation = dict[str, Any]
 
+JOB = Job(
+    id="4f69cc76-5b9f-4b46-a514-bdd2c0e3314a",
+    owner="admin",
+    ordinal=1,
+    created_at=1767323045.678,
+    fate=Fate(5.0, State.COMPLETED),
+    submission=Submission("en", "es", 90.0),
+)
+LOOK = Look(JOB, now=1767323047.778)
+"""The job of all examples, and a look at it."""
+
+NATIVE = DIALECTS[0]
+SCHEMAS = {name: dict(fact.schema) for name, fact in FACTS.items()}
+QUERY = JobsQuery.model_json_schema(ref_template="#/components/schemas/{model}")
+
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "the same key and body give the same job again, however often they are sent",
     "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
 }
-LOCATION = {"description": "where to look at the job", "schema": {"type": "string"}}
+LOCATION = {"Location": {"description": "where to look at the job", "schema": {"type": "string"}}}
 RETRY_AFTER = {
-    "description": "seconds until the next look is worth its while; only while the job is pending",
-    "schema": {"type": "integer", "minimum": 1},
+    "Retry-After": {
+        "description": "seconds until the next look is worth its while; only while the job is pending",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+PROBLEM: Documentation = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "field by field, what is wrong and what is allowed",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+        "error_id": {"type": "string", "description": "on a 500: the id to find the log line by"},
+    },
+    "example": {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "You have no job of this id."},
 }
 
 
-def _reference(model: type[BaseModel]) -> Documentation:
-    return {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}
+JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+"""What can go wrong with any request."""
+
+SUBMITTING = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+"""What can go wrong with a submission."""
 
 
-def _answers(status: HTTPStatus, answer: Documentation, *problems: HTTPStatus) -> dict[int, Documentation]:
-    """What a route answers when all is well, and the problems it may answer with."""
-    failures = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, *problems)
-    content = {"application/problem+json": _reference(ProblemBody)}
-    return {status.value: answer} | {
-        failure.value: {"description": failure.phrase, "content": content} for failure in sorted(failures)
+def page(routes: Sequence[Route]) -> Documentation:
+    """The OpenAPI page of the rows' routes, and of those that every server has."""
+    paths: defaultdict[str, Documentation] = defaultdict(dict)
+    for route in routes:
+        paths[route.path][route.method.lower()] = _route(route)
+    paths["/jobs"]["get"] = _list()
+    paths["/jobs/{job_id}"]["delete"] = _operation(
+        "Cancels a pending job; one that has ended stays as it is.",
+        _answer("The job as it stands now.", _schema(NATIVE.job), NATIVE.render(LOOK)),
+        HTTPStatus.NOT_FOUND,
+        parameters=[JOB_ID],
+        tags=[NATIVE.name],
+    )
+    for path, health in (("/livez", "The process is up."), ("/readyz", "The server takes work.")):
+        said = {"description": health, "content": _json({"type": "object"}, {"status": path[1:-1]})}
+        paths[path]["get"] = {"description": health, "tags": ["health"], "security": [], "responses": {"200": said}}
+    rows = {row.name: row for route in routes for row in route.rows}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": {"Problem": PROBLEM, **QUERY["$defs"]},
+            "securitySchemes": {row.auth: _scheme(row.auth) for row in (NATIVE, *rows.values())},
+        },
+        "security": [{NATIVE.auth: []}],
+        "tags": [{"name": name} for name in (*rows, "health")],
     }
 
 
-SUBMIT: Documentation = {
-    "tags": ["jobs"],
-    "status_code": HTTPStatus.ACCEPTED,
-    "responses": _answers(
-        HTTPStatus.ACCEPTED,
-        {
-            "description": "Accepted: the job is on disk.",
-            "model": JobBody,
-            "headers": {"Location": LOCATION, "Retry-After": RETRY_AFTER},
-        },
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+def _route(route: Route) -> Documentation:
+    """What is told of a row's route, under the tag of every row that shares it."""
+    row = route.rows[0]
+    common: Documentation = {"tags": [row.name for row in route.rows], "security": [{row.auth: []}]}
+    looked = _answer("The job as it stands.", _schema(row.job), row.render(LOOK), RETRY_AFTER)
+    match route.action:
+        case "submit":
+            accepted = row.job if row.accepted is None else row.accepted
+            asked = SubmissionBody.model_json_schema()["properties"]
+            example = fill(row.request, lambda fact: FACTS[fact].of(LOOK))
+            return _operation(
+                "Accepts a job. It is on disk before the answer leaves.",
+                _answer("The job is on disk.", _schema(accepted), row.render_accepted(JOB), RETRY_AFTER | LOCATION),
+                *SUBMITTING,
+                code=row.accepted_code,
+                parameters=[IDEMPOTENCY_KEY],
+                requestBody={"content": _json(_schema(row.request, asked), example)},
+                **common,
+            )
+        case "look":
+            said = "Tells how one of the caller's jobs stands. A failed job is no HTTP error."
+            return _operation(said, looked, HTTPStatus.NOT_FOUND, parameters=[JOB_ID], **common)
+        case _:
+            said = "Tells how the caller's latest job stands; where there is none, starts one."
+            return _operation(said, looked, **common)
+
+
+def _list() -> Documentation:
+    listed = {"type": "array", "items": _schema(NATIVE.job)}
+    unknown = {"type": "array", "items": {"type": "string"}, "description": "in a bulk look: the ids of no job"}
+    following = {"type": ["string", "null"], "description": "what to give as `after` for the next page"}
+    body = {"type": "object", "properties": {"jobs": listed, "next": following, "unknown": unknown}}
+    return _operation(
+        "Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once.",
+        _answer("The jobs as they stand.", body, {"jobs": [NATIVE.render(LOOK)], "next": None}),
         HTTPStatus.UNPROCESSABLE_ENTITY,
-    ),
-    "openapi_extra": {
-        "parameters": [IDEMPOTENCY_KEY],
-        "requestBody": {"required": False, "content": {"application/json": _reference(SubmissionBody)}},
-    },
-}
-LOOK: Documentation = {
-    "tags": ["jobs"],
-    "responses": _answers(
-        HTTPStatus.OK,
-        {"description": "The job as it stands.", "model": JobBody, "headers": {"Retry-After": RETRY_AFTER}},
-        HTTPStatus.NOT_FOUND,
-    ),
-}
-CANCEL: Documentation = {
-    "tags": ["jobs"],
-    "responses": _answers(
-        HTTPStatus.OK,
-        {"description": "The job as it stands now.", "model": JobBody},
-        HTTPStatus.NOT_FOUND,
-    ),
-}
-JOBS: Documentation = {
-    "tags": ["jobs"],
-    "responses": _answers(
-        HTTPStatus.OK,
-        {"description": "The jobs as they stand.", "model": JobsBody},
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-    ),
-}
-HEALTH: Documentation = {
-    "tags": ["health"],
-    "responses": {HTTPStatus.OK.value: {"description": "Yes.", "model": HealthBody}},
-    "openapi_extra": {"security": []},
-}
+        parameters=[{"name": name, "in": "query", "schema": schema} for name, schema in QUERY["properties"].items()],
+        tags=[NATIVE.name],
+    )
 
 
-def document(app: FastAPI) -> None:
-    """Completes the app's OpenAPI page by what holds for all routes: the credentials, and the shared schemas."""
-    generated = app.openapi
+def _operation(
+    said: str,
+    answer: Documentation,
+    *failures: HTTPStatus,
+    code: int = HTTPStatus.OK,
+    **members: object,
+) -> Documentation:
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    problems = {
+        str(failure.value): {"description": failure.phrase, "content": problem} for failure in (*ALWAYS, *failures)
+    }
+    return {"description": said, "responses": {str(int(code)): answer} | problems, **members}
 
-    def openapi() -> Documentation:
-        page = generated()
-        components = page["components"]
-        components["securitySchemes"] = {"basic": {"type": "http", "scheme": "basic"}}
-        for model, example in EXAMPLES.items():
-            components["schemas"].setdefault(model.__name__, model.model_json_schema())["example"] = example
-        page["security"] = [{"basic": []}]
-        return page
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+def _answer(said: str, schema: Documentation, example: object, headers: Documentation | None = None) -> Documentation:
+    return {"description": said, "headers": headers or {}, "content": _json(schema, example)}
+
+
+def _json(schema: Documentation, example: object) -> Documentation:
+    return {"application/json": {"schema": schema, "example": example}}
+
+
+def _schema(template: object, facts: Mapping[str, Any] = SCHEMAS) -> Documentation:
+    """The JSON schema of a template; of what is no fact there, the example tells enough."""
+    if isinstance(template, Mapping):
+        properties = {field: _schema(value, facts) for field, value in template.items()}
+        return {"type": "object", "properties": properties}
+    place = PLACE.fullmatch(template) if isinstance(template, str) else None
+    return facts[place[1]] if place else {}
+
+
+def _scheme(auth: str) -> Documentation:
+    if auth in {"basic", "bearer"}:
+        return {"type": "http", "scheme": auth}
+    return {"type": "apiKey", "in": "header", "name": auth}

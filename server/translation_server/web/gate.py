@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from translation_server.web.auth import Authenticator
+from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Gate:
     The server drops the body of an answer to HEAD by itself, since it still knows the request as what it was.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone) -> None:
         self._app = app
         self._authenticator = authenticator
 
@@ -45,7 +45,7 @@ class Gate:
             inner["method"] = "GET"
         try:
             if scope["path"] not in OPEN:
-                inner["user"] = await self._authenticator.user(_authorization(scope), _address(scope))
+                inner["user"] = await self._authenticator.user(scope)
             await self._app(inner, receive, watched_send)
         except Problem as problem:
             await problem.response()(scope, receive, watched_send)
@@ -66,13 +66,3 @@ class Gate:
                 inner.get("user", "-"),
                 1000 * (time.perf_counter() - began),
             )
-
-
-def _authorization(scope: Scope) -> bytes | None:
-    """The request's only Authorization header; several are as malformed as an empty one."""
-    values = [value for name, value in scope["headers"] if name == b"authorization"]
-    return b"" if len(values) > 1 else next(iter(values), None)
-
-
-def _address(scope: Scope) -> str:
-    return scope["client"][0] if scope["client"] else "a local socket"

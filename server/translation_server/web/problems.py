@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
 from translation_server.service import JobNotFound
-from translation_server.stores import KeyReused, StoreError
+from translation_server.stores import IdTaken, KeyReused, StoreError
 from translation_server.web.schemas import JobsQuery
 
 logger = logging.getLogger(__name__)
@@ -44,24 +44,25 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
 
 
-def invalid(errors: Sequence[Any], known: Sequence[str]) -> Problem:
-    """What pydantic found wrong with a request, field by field; ``known`` are the fields there are."""
-    told = [{"field": _field(error["loc"]), "message": _message(error, known)} for error in errors]
-    detail = "; ".join(f"{error['field']}: {error['message']}" for error in told)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=told)
+def invalid(complaints: Sequence[Mapping[str, str]]) -> Problem:
+    """A request whose fields make no sense: what is wrong with each, and what is allowed."""
+    detail = "; ".join(f"{complaint['field']}: {complaint['message']}" for complaint in complaints)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=complaints)
 
 
-def _field(location: Sequence[str | int]) -> str:
-    """The field's name, without FastAPI's word for the part of the request that it stands in."""
-    names = [str(part) for part in location if part not in ("query", "path", "header")]
-    return ".".join(names) or "body"
+def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """What pydantic found wrong, in the names that the fields have on the wire."""
+    return [_complaint(error, fields) for error in errors]
 
 
-def _message(error: Mapping[str, Any], known: Sequence[str]) -> str:
+def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, str]:
+    name = next((str(part) for part in error["loc"] if part in fields), str(error["loc"][-1]))
     if error["type"] == "extra_forbidden":
-        return f"there is no such field; the fields are {', '.join(known)}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
+        message = f"there is no such field; the fields are {', '.join(fields.values())}"
+    else:
+        text = str(error["msg"]).removeprefix("Value error, ")
+        message = text[0].lower() + text[1:]
+    return {"field": fields.get(name, name), "message": message}
 
 
 def _allowed(app: FastAPI, request: Request) -> set[str]:
@@ -89,6 +90,10 @@ def install(app: FastAPI) -> None:
         detail = "This Idempotency-Key was used for another request: use a new key for a new job."
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
 
+    @app.exception_handler(IdTaken)
+    async def id_taken(_: Request, error: IdTaken) -> Response:
+        return Problem(HTTPStatus.CONFLICT, f"You have a job {error} already: choose another id, or none.").response()
+
     @app.exception_handler(StoreError)
     async def unavailable(_: Request, error: StoreError) -> Response:
         logger.error("%s", error)
@@ -97,7 +102,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(_: Request, error: RequestValidationError) -> Response:
-        return invalid(error.errors(), list(JobsQuery.model_fields)).response()
+        return invalid(complaints(error.errors(), {name: name for name in JobsQuery.model_fields})).response()
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:

@@ -1,21 +1,23 @@
-"""The native API's routes, built from its row."""
+"""The routes, built from the rows."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.responses import JSONResponse, Response
 
-from translation_server.core.dialects import NATIVE
-from translation_server.core.job import Look, Submission
+from translation_server.core.dialects import Dialect, places, read, routes
+from translation_server.core.job import Look
 from translation_server.service import Service
-from translation_server.web.documentation import CANCEL, HEALTH, JOBS, LOOK, SUBMIT, Documentation
-from translation_server.web.problems import Problem, invalid
+from translation_server.web import documentation
+from translation_server.web.problems import Problem, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
+
+Endpoint = Callable[..., Awaitable[Response]]
 
 MAX_BODY = 64 * 1024
 """Bytes that a request's body may hold."""
@@ -27,46 +29,67 @@ JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
 
 class Api:
-    """The native API over a service.
+    """The rows' routes, and those that every server has, over a service.
 
     Args:
         service: what the routes call.
+        rows: the wire formats; the first is the native one, in which jobs are listed and cancelled.
         draining: whether the server is about to stop.
+
+    Raises:
+        DialectError: two rows clash.
     """
 
-    def __init__(self, service: Service, draining: Callable[[], bool]) -> None:
+    def __init__(self, service: Service, rows: Sequence[Dialect], draining: Callable[[], bool]) -> None:
         self._service = service
+        self._native = rows[0]
+        self._routes = routes(rows)
         self._draining = draining
 
     def add_to(self, app: FastAPI) -> None:
-        """Gives the app the routes of the jobs, and the health checks."""
-        rows: list[tuple[str, str, Callable[..., Any], Documentation]] = [
-            *(("POST", path, self.submit, SUBMIT) for path in NATIVE.submit),
-            *(("GET", path, self.look, LOOK) for path in NATIVE.look),
-            ("GET", "/jobs", self.jobs, JOBS),
-            ("DELETE", "/jobs/{job_id}", self.cancel, CANCEL),
-            ("GET", "/livez", self.livez, HEALTH),
-            ("GET", "/readyz", self.readyz, HEALTH),
-        ]
-        for method, path, endpoint, documentation in rows:
-            app.add_api_route(path, endpoint, methods=[method], **documentation)
+        """Gives the app its routes and their documentation."""
+        actions = {"submit": self._submit, "look": self._look, "current": self._current}
+        for route in self._routes:
+            app.add_api_route(route.path, actions[route.action](route.rows[0]), methods=[route.method])
+        app.add_api_route("/jobs", self.jobs, methods=["GET"])
+        app.add_api_route("/jobs/{job_id}", self.cancel, methods=["DELETE"])
+        app.add_api_route("/livez", self.livez, methods=["GET"])
+        app.add_api_route("/readyz", self.readyz, methods=["GET"])
+        openapi = documentation.page(self._routes)
+        app.openapi = lambda: openapi  # type: ignore[method-assign]  # the way that FastAPI documents
 
-    async def submit(self, request: Request) -> Response:
-        """Accepts a job. It is on disk before the answer leaves."""
-        submission = await _submission(request)
-        accepted = await self._service.submit(request.scope["user"], submission, _idempotency_key(request))
-        headers = {"Location": NATIVE.look[0].format(job_id=accepted.look.job.id)}
-        if accepted.replayed:
-            headers["Idempotency-Replayed"] = "true"
-        return self._answer(accepted.look, HTTPStatus.ACCEPTED, headers)
+    def _submit(self, row: Dialect) -> Endpoint:
+        async def submit(request: Request) -> Response:
+            facts = await _submission(request, row)
+            accepted = await self._service.submit(
+                request.scope["user"],
+                facts.submission(),
+                key=_idempotency_key(request),
+                job_id=facts.job_id,
+            )
+            headers = {"Location": row.location(accepted.look.job.id)}
+            if accepted.replayed:
+                headers["Idempotency-Replayed"] = "true"
+            body = row.render_accepted(accepted.look.job)
+            return JSONResponse(body, row.accepted_code, headers | self._advice(accepted.look))
 
-    async def look(self, request: Request, job_id: str) -> Response:
-        """Tells how one of the caller's jobs stands. A failed job is a 200 with `error`."""
-        return self._answer(await self._service.look(request.scope["user"], job_id))
+        return submit
+
+    def _look(self, row: Dialect) -> Endpoint:
+        async def look(request: Request, job_id: str) -> Response:
+            return self._answer(row, await self._service.look(request.scope["user"], job_id))
+
+        return look
+
+    def _current(self, row: Dialect) -> Endpoint:
+        async def current(request: Request) -> Response:
+            return self._answer(row, await self._service.current(request.scope["user"]))
+
+        return current
 
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. One that has ended stays as it is."""
-        return self._answer(await self._service.cancel(request.scope["user"], job_id))
+        return self._answer(self._native, await self._service.cancel(request.scope["user"], job_id))
 
     async def jobs(self, request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
         """Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once."""
@@ -75,10 +98,10 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             looks, unknown = await self._service.look_many(owner, query.job_id)
-            return JSONResponse({"jobs": [NATIVE.render(look) for look in looks], "unknown": unknown})
+            return JSONResponse({"jobs": [self._native.render(look) for look in looks], "unknown": unknown})
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         following = None if page.next is None else str(page.next)
-        return JSONResponse({"jobs": [NATIVE.render(look) for look in page.looks], "next": following})
+        return JSONResponse({"jobs": [self._native.render(look) for look in page.looks], "next": following})
 
     async def livez(self) -> Response:
         """Answers while the process is up."""
@@ -91,33 +114,44 @@ class Api:
         await self._service.check()
         return JSONResponse({"status": "ready"})
 
-    def _answer(
-        self,
-        look: Look,
-        status: HTTPStatus = HTTPStatus.OK,
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> Response:
+    def _answer(self, row: Dialect, look: Look) -> Response:
+        return JSONResponse(row.render(look), HTTPStatus.OK, self._advice(look))
+
+    def _advice(self, look: Look) -> dict[str, str]:
         hint = self._service.hint(look)
-        advice = {} if hint is None else {"Retry-After": str(hint)}
-        return JSONResponse(NATIVE.render(look), status, {**headers, **advice})
+        return {} if hint is None else {"Retry-After": str(hint)}
 
 
-async def _submission(request: Request) -> Submission:
+async def _submission(request: Request, row: Dialect) -> SubmissionBody:
+    """What the row's submission brings.
+
+    Raises:
+        Problem: 415, 400 or 422 for a body that is not what the row asks for.
+    """
     body = await _body(request)
     if not body.strip():
-        return Submission()
+        return SubmissionBody()
     content_type = request.headers.get("content-type", "none")
     encoding = request.headers.get("content-encoding", "identity")
     if not JSON.fullmatch(content_type) or encoding != "identity":
         detail = f"The body must be plain application/json; this one is {content_type}, encoding {encoding}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
     try:
-        return SubmissionBody.model_validate_json(body).submission()
+        document = from_json(body)
+    except ValueError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from None
+    if not isinstance(document, dict):
+        raise invalid([{"field": "body", "message": "must be an object"}])
+    facts, unknown = read(row.request, document)
+    fields = places(row.request)
+    try:
+        found = SubmissionBody.model_validate(facts)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        if errors[0]["type"] == "json_invalid":
-            raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {errors[0]['msg']}.") from None
-        raise invalid(errors, list(SubmissionBody.model_fields)) from None
+        raise invalid(complaints(error.errors(include_url=False), fields)) from None
+    if unknown:
+        message = f"there is no such field; the fields are {', '.join(fields.values())}"
+        raise invalid([{"field": field, "message": message} for field in unknown])
+    return found
 
 
 async def _body(request: Request) -> bytes:

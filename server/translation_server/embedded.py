@@ -1,0 +1,176 @@
+"""The server inside another program: for test suites, demos and notebooks."""
+
+import asyncio
+import concurrent.futures
+import socket
+import threading
+from pathlib import Path
+from typing import Self
+
+import uvicorn
+
+from translation_server.app import assemble
+from translation_server.core.sandbox import Sandbox
+from translation_server.stores import open_store
+from translation_server.web.dialect_files import read_dialects
+from translation_server.web.users import one_user
+
+LONGEST = 1e9
+"""Seconds."""
+
+GRACE = 1
+"""Seconds that running requests have to end in when the server stops."""
+
+
+class TranslationServer:
+    """A server that runs beside the program that starts it, in a thread of its own.
+
+    Attributes:
+        completion_time: Seconds that a job takes. Set anew, it holds for jobs accepted from then on.
+        error_rate: The probability that a job ends with ``error``. Set anew, it holds for jobs accepted from then on.
+
+    Example:
+        >>> with TranslationServer(completion_time=0.1, error_rate=0) as server:
+        ...     print(server.url)
+    """
+
+    def __init__(
+        self,
+        completion_time: float = 20.0,
+        error_rate: float = 0.1,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        seed: str | None = None,
+        database_url: str = "memory:",
+        dialects: Path | None = None,
+    ) -> None:
+        """Makes a server; it does not run yet.
+
+        Args:
+            completion_time: Seconds that a job takes.
+            error_rate: The probability that a job ends with ``error``.
+            username: The user, given together with ``password``. Without the two, nobody needs credentials.
+            password: The user's password.
+            seed: The same seed, the same fates.
+            database_url: Where jobs are kept; in memory unless told.
+            dialects: A TOML file of further wire formats.
+
+        Raises:
+            ValueError: an argument is unusable.
+        """
+        if (username is None) != (password is None):
+            raise ValueError("username and password must be given together, or neither")
+        self.completion_time = completion_time
+        self.error_rate = error_rate
+        self._users = None if username is None or password is None else one_user(username, password)
+        self._seed = seed
+        self._database_url = database_url
+        self._rows = read_dialects(dialects) if dialects else ()
+        self._running: _Running | None = None
+
+    @property
+    def completion_time(self) -> float:
+        """Seconds that a job takes."""
+        return self._completion_time
+
+    @completion_time.setter
+    def completion_time(self, seconds: float) -> None:
+        if not 0 <= seconds <= LONGEST:
+            raise ValueError(f"completion_time must be a number of seconds from 0, not {seconds!r}")
+        self._completion_time = seconds
+
+    @property
+    def error_rate(self) -> float:
+        """The probability that a job ends with ``error``."""
+        return self._error_rate
+
+    @error_rate.setter
+    def error_rate(self, probability: float) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(f"error_rate must be a number from 0 to 1, not {probability!r}")
+        self._error_rate = probability
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on; RuntimeError while it does not run."""
+        if self._running is None:
+            raise RuntimeError("the server does not run: start it first")
+        return self._running.port
+
+    @property
+    def url(self) -> str:
+        """The server's address; RuntimeError while it does not run."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, port: int = 0) -> None:
+        """Starts the server; from now on it takes requests.
+
+        Args:
+            port: The port on the loopback interface; 0 takes a free one.
+
+        Raises:
+            RuntimeError: it runs already.
+            OSError: the port is in use.
+        """
+        self._start(port)
+
+    async def stop(self) -> None:
+        """Ends the server and everything it has started; once it has ended, nothing happens."""
+        if running := self._begin_to_stop():
+            await asyncio.wrap_future(running.ended)
+            running.thread.join()
+
+    def _start(self, port: int = 0) -> None:
+        if self._running is not None:
+            raise RuntimeError(f"the server runs already, on {self.url}")
+        listener = socket.create_server(("127.0.0.1", port))
+        try:
+            app = assemble(open_store(self._database_url), self._sandbox, self._users, self._rows)
+        except BaseException:
+            listener.close()
+            raise
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE)
+        server = uvicorn.Server(config)
+        self._running = _Running(server, listener)
+        self._running.thread.start()
+
+    def _begin_to_stop(self) -> "_Running | None":
+        running, self._running = self._running, None
+        if running is not None:
+            running.server.should_exit = True
+        return running
+
+    def _sandbox(self) -> Sandbox:
+        return Sandbox(self.completion_time, self.completion_time, self.error_rate, self._seed)
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if running := self._begin_to_stop():
+            running.thread.join()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+
+class _Running:
+    """A uvicorn server in a thread; ``ended`` is done when nothing but the thread's own end is left."""
+
+    def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        self.server = server
+        self.port: int = listener.getsockname()[1]
+        self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.thread = threading.Thread(target=self._run, args=(listener,), name="translation-server", daemon=True)
+
+    def _run(self, listener: socket.socket) -> None:
+        try:
+            self.server.run([listener])
+        finally:
+            self.ended.set_result(None)
