@@ -10,7 +10,8 @@ import httpx
 import pytest
 from passlib.context import CryptContext
 
-from translation_server.web.auth import REMEMBER_AT_MOST, Authenticator, parse_basic
+from translation_server.web.auth import REMEMBER_AT_MOST, Anyone, Authenticator
+from translation_server.web.credentials import read_basic, read_bearer, read_token, scheme
 from translation_server.web.problems import Problem
 from translation_server.web.users import UsersError, one_user, read_users
 
@@ -55,7 +56,25 @@ def hashes(monkeypatch) -> Counter:
     ],
 )
 def test_a_header_is_read_as_rfc_7617_says(header, credentials):
-    assert parse_basic(header) == credentials
+    assert read_basic(header) == credentials
+
+
+@pytest.mark.parametrize(
+    ("read", "header", "credentials"),
+    [
+        (read_bearer, b"Bearer tok.en~+/=", (None, "tok.en~+/=")),
+        (read_bearer, b"bearer   token", (None, "token")),
+        (read_bearer, b"Bearer", None),
+        (read_bearer, b"Basic token", None),
+        (read_token, b"a token", (None, "a token")),
+        (read_token, "schlüssel".encode(), (None, "schlüssel")),
+        (read_token, b"", None),
+        (read_token, b"\xff", None),
+        (read_token, b"a\x01b", None),
+    ],
+)
+def test_a_token_is_read_as_it_stands(read, header, credentials):
+    assert read(header) == credentials
 
 
 class World:
@@ -63,11 +82,16 @@ class World:
 
     def __init__(self, users=None):
         self.now = 0.0
-        self.authenticator = Authenticator(users or one_user("ann", "right"), clock=lambda: self.now)
+        schemes = {"own": scheme("x-api-key"), "token": scheme("bearer")}
+        self.authenticator = Authenticator(users or one_user("ann", "right"), schemes, clock=lambda: self.now)
 
-    async def status(self, header: bytes | None, address: str = "192.0.2.1") -> int:
+    def user(self, credentials, address="192.0.2.1", path="/jobs", header=b"authorization"):
+        headers = [] if credentials is None else [(header, credentials)]
+        return self.authenticator.user({"path": path, "client": (address, 1), "headers": headers})
+
+    async def status(self, *request, **more) -> int:
         try:
-            await self.authenticator.user(header, address)
+            await self.user(*request, **more)
         except Problem as problem:
             return problem.status
         return 200
@@ -141,7 +165,7 @@ async def test_an_address_that_guesses_ten_times_is_turned_away_for_the_rest_of_
     assert await world.status(basic("ann", "right"), "192.0.2.2") == 200
     world.now = 59.9
     with pytest.raises(Problem) as refused:
-        await world.authenticator.user(basic("ann", "right"), "192.0.2.1")
+        await world.user(basic("ann", "right"))
     assert refused.value.headers == {"Retry-After": "1"}
     world.now = 60
     assert await world.status(basic("ann", "right")) == 200
@@ -172,9 +196,55 @@ async def test_what_is_remembered_is_bounded(hashes):
 @pytest.mark.anyio
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
 async def test_a_password_that_no_hash_takes_is_just_wrong(password):
-    world = World({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()} | one_user("bob", "right"))
+    world = World({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
     assert [await world.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
     world.authenticator.close()
+
+
+@pytest.mark.anyio
+async def test_a_dialect_may_ask_for_a_token_that_is_checked_like_a_password(world, hashes):
+    def own(token):
+        return world.status(token, path="/own/jobs", header=b"x-api-key")
+
+    def bearer(token):
+        return world.status(b"Bearer " + token, path="/token/jobs")
+
+    tokens = [b"right", b"ann:right", b"wrong", b"ann:wrong", b"bob:right"]
+    assert [await own(token) for token in tokens] == [200, 200, 401, 401, 401]
+    assert [await bearer(token) for token in tokens] == [200, 200, 401, 401, 401]
+    assert hashes.total() == 10
+    assert await world.status(basic("ann", "right"), path="/own/jobs") == 401
+    with pytest.raises(Problem) as refused:
+        await world.user(None, path="/own/jobs")
+    assert refused.value.headers == {"WWW-Authenticate": 'ApiKey realm="translation", header="x-api-key"'}
+
+
+@pytest.mark.anyio
+async def test_a_token_of_one_among_several_users_says_whose_it_is():
+    world = World({**one_user("ann", "right"), **one_user("bob", "other")})
+    tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
+    statuses = [await world.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
+    assert statuses == [200, 200, 401, 401]
+    world.authenticator.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("server", "welcome"),
+    [
+        (("127.0.0.1", 80), True),
+        (("::1", 80), True),
+        (("/run/socket", None), True),
+        (None, True),
+        (("192.0.2.1", 80), False),
+    ],
+)
+async def test_without_credentials_only_this_machine_is_let_in(server, welcome):
+    if welcome:
+        assert await Anyone().user({"server": server}) == "anyone"
+    else:
+        with pytest.raises(Problem, match="loopback"):
+            await Anyone().user({"server": server})
 
 
 def test_a_thousand_requests_cost_one_hash(start, hashes):

@@ -1,19 +1,20 @@
 """One suite over all stores: what the service may rely on."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores import Idempotency, KeyReused, Store, StoreError, open_store
+from translation_server.stores import Idempotency, IdTaken, KeyReused, Store, StoreError, open_store
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["sqlite"])
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/jobs.db"
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request, tmp_path: Path) -> str:
+    return {"memory": "memory:", "sqlite": f"sqlite:///{tmp_path}/jobs.db"}[request.param]
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ async def test_a_job_comes_back_as_it_was_added(store):
     assert await store.find("ann", job.id) == job
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_a_job_is_there_after_the_store_was_closed(url):
     store = open_store(url)
     job = await add(store)
@@ -88,6 +90,18 @@ async def test_the_same_key_with_another_body_is_refused(store):
     with pytest.raises(KeyReused):
         await store.add("ann", accepting(), Idempotency("key", b"another"))
     assert (await add(store)).ordinal == 2
+
+
+async def test_an_id_that_is_taken_is_refused(store):
+    def accept(ordinal: int) -> Job:
+        return Job("mine", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
+
+    first = (await store.add("ann", accept, Idempotency("key", b""))).job
+    with pytest.raises(IdTaken):
+        await store.add("ann", accept)
+    assert (await store.add("ann", accept, Idempotency("key", b""))).job == first
+    assert (await add(store)).ordinal == 2
+    assert (await store.add("bob", lambda ordinal: replace(first, owner="bob", ordinal=ordinal))).job.owner == "bob"
 
 
 async def test_a_key_is_its_owners_own(store):
