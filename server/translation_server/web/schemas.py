@@ -9,6 +9,9 @@ from translation_server.core.job import State, Submission
 MAX_BULK = 100
 """How many ids one bulk look may ask for, and how many jobs one page may hold."""
 
+JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
+"""What can stand in a path as it is, and means nothing else there."""
+
 
 def _printable(text: str) -> str:
     if not text.isprintable():
@@ -28,9 +31,7 @@ class SubmissionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    job_id: str | None = Field(
-        default=None, pattern=r"^[\w.~-]{1,100}$", description="the caller's own id; else it is made up"
-    )
+    job_id: str | None = Field(default=None, pattern=JOB_ID, description="the caller's own id; else one is made up")
     source_language: Language | None = Field(default=None, description="the language spoken in the video")
     target_language: Language | None = Field(default=None, description="the language to translate it to")
     video_length: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")

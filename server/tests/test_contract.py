@@ -1,0 +1,76 @@
+"""The golden transcripts, replayed against a live server."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from translation_server import TranslationServer
+
+CONTRACT = Path(__file__).parents[2] / "contract"
+TRANSCRIPTS = [json.loads(path.read_text()) for path in sorted(CONTRACT.glob("*.json"))]
+
+KINDS = {
+    "<time>": lambda value: re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value),
+    "<number>": lambda value: type(value) in {int, float},
+    "<text>": lambda value: isinstance(value, str) and value,
+}
+
+
+def matches(expected: object, found: object) -> bool:
+    """Whether a value is as the transcript has it, brackets and all."""
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and expected.keys() == found.keys()
+            and all(matches(value, found[name]) for name, value in expected.items())
+        )
+    if isinstance(expected, str) and expected in KINDS:
+        return bool(KINDS[expected](found))
+    return type(expected) is type(found) and expected == found
+
+
+@pytest.fixture
+def server():
+    with TranslationServer(username="admin", password="secretpassword") as server:
+        yield server
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript["dialect"])
+@pytest.mark.parametrize("when", ["submit", "pending", "completed", "error", "cancelled", "unknown", "unauthorized"])
+def test_the_server_answers_as_the_transcript_says(server, transcript, when):
+    exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
+    if when not in exchanges:
+        assert all("<job_id>" not in exchange["request"]["path"] for exchange in exchanges.values())
+        return
+    server.completion_time = 0 if when in {"completed", "error"} else 1000
+    server.error_rate = 1 if when == "error" else 0
+    with httpx.Client(base_url=server.url, auth=("admin", "secretpassword")) as api:
+
+        def ask(when: str) -> httpx.Response:
+            request = (
+                exchanges[when]["request"] | {"auth": ("admin", "wrong")}
+                if when == "unauthorized"
+                else exchanges[when]["request"]
+            )
+            path = request["path"].replace("<job_id>", job_id)
+            return api.request(
+                request["method"], path, **{name: request[name] for name in request.keys() & {"json", "auth"}}
+            )
+
+        job_id = ""
+        answer = ask("submit")
+        [job] = api.get("/jobs").json()["jobs"]
+        job_id = job["job_id"]
+        if when == "cancelled":
+            api.delete(f"/jobs/{job_id}")
+        if when != "submit":
+            answer = ask(when)
+        expected = json.loads(json.dumps(exchanges[when]["reply"]).replace("<job_id>", job_id))
+        assert answer.status_code == expected["code"]
+        assert {name: answer.headers.get(name) for name in expected["headers"]}.keys() <= answer.headers.keys()
+        for name, value in expected["headers"].items():
+            assert matches(value, answer.headers[name])
+        assert matches(expected["json"], answer.json()), answer.json()

@@ -1,0 +1,174 @@
+"""The five systems on one server, and wire formats of the user's own."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from translation_server.core.dialects import DIALECTS, START, Dialect, DialectError, places, read, routes
+from translation_server.core.job import Fate, Job, Look, State
+from translation_server.web.dialect_files import read_dialects
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects"
+
+ROW = """
+[mine]
+submit = "/tasks"
+look = "/tasks/{job_id}"
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+"""
+
+
+def test_a_job_can_be_looked_at_in_every_dialect(api):
+    for submit in ("/start", "/jobs", "/translate"):
+        job_id = api.post(submit, json={}).json()["job_id"]
+        paths = (f"/status/{job_id}", f"/jobs/{job_id}", f"/job/{job_id}", "/status")
+        answers = [api.get(path) for path in paths]
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.json()["status"] for answer in answers} == {"pending"}
+        assert {answer.json().get("job_id", job_id) for answer in answers} == {job_id}
+
+
+def test_the_current_job_is_the_latest_and_a_look_starts_the_first(api):
+    first = api.get("/status")
+    assert first.json().keys() == {"status", "result", "elapsed_time"}
+    assert first.headers["Retry-After"]
+    assert api.get("/status").json()["status"] == "pending"
+    [started] = api.get("/jobs").json()["jobs"]
+    api.delete(f"/jobs/{started['job_id']}")
+    assert api.get("/status").json()["status"] == "cancelled"
+    api.post("/start")
+    assert api.get("/status").json()["status"] == "pending"
+    assert len(api.get("/jobs").json()["jobs"]) == 2
+
+
+def test_looks_at_once_start_one_job(api):
+    async def look_at_once() -> None:
+        await asyncio.gather(*(asyncio.to_thread(api.get, "/status") for _ in range(20)))
+
+    asyncio.run(look_at_once())
+    assert len(api.get("/jobs").json()["jobs"]) == 1
+
+
+def test_a_caller_may_bring_an_id(api):
+    body = {"job_id": "mine-1", "source_language": "en", "target_language": "es"}
+    first = api.post("/translate", json=body)
+    assert (first.status_code, first.json()) == (202, {"message": "Translation started", "job_id": "mine-1"})
+    assert first.headers["Location"] == "/job/mine-1"
+    assert api.get("/job/mine-1").json()["source_language"] == "en"
+    taken = api.post("/translate", json=body)
+    assert taken.status_code == 409
+    assert taken.headers["Content-Type"] == "application/problem+json"
+    assert "mine-1" in taken.json()["detail"]
+    keyed = [api.post("/translate", json={"job_id": "mine-2"}, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert [answer.status_code for answer in keyed] == [202, 202]
+
+
+@pytest.mark.parametrize("job_id", ["", "a/b", "a b", "x" * 101, "ä", "..", 5, ["x"]])
+def test_an_id_that_cannot_stand_in_a_path_is_refused(api, job_id):
+    answer = api.post("/translate", json={"job_id": job_id})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "job_id"
+
+
+def test_a_field_of_another_dialect_is_refused_with_those_there_are(api):
+    answer = api.post("/translate", json={"video_length": 5})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("the fields are job_id, source_language, target_language")
+
+
+def test_rows_that_answer_the_same_request_differently_clash():
+    row = Dialect(name="mine", look=("/status/{id}",), job={"s": "{status}"}, words=START.words)
+    with pytest.raises(DialectError, match=r"GET /status/\{id\} is taken by the dialect start"):
+        routes([*DIALECTS, row])
+
+
+def test_rows_that_answer_alike_share_a_route():
+    shared = {route.path: [row.name for row in route.rows] for route in routes(DIALECTS)}
+    assert shared["/status"] == ["status", "result"]
+    assert shared["/status/{job_id}"] == ["start", "jobs"]
+
+
+def test_a_nested_request_is_read_field_by_field():
+    template = {"input": {"to": "{target_language}", "url": "any"}, "length": "{video_length}"}
+    assert places(template) == {"target_language": "input.to", "video_length": "length"}
+    document = {"input": {"to": "es", "url": 5, "extra": 1}, "length": 3, "more": None}
+    assert read(template, document) == ({"target_language": "es", "video_length": 3}, ["input.extra", "more"])
+    assert read(template, {"input": "es"}) == ({}, ["input"])
+
+
+def test_several_words_for_pending_follow_one_another():
+    [row] = read_dialects(EXAMPLES / "heygen.toml")
+    job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
+    said = [row.render(Look(job, now))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
+    assert said == ["pending", "pending", "running", "running", "failed"]
+
+
+def test_the_worked_example_serves(start):
+    api = start(dialects=EXAMPLES / "heygen.toml", max_delay=0)
+    key = {"X-Api-Key": "secretpassword"}
+    body = {"video_url": "https://example.com/a.mp4", "title": "A", "output_language": "Spanish"}
+    accepted = api.post("/heygen/v2/video_translate", json=body, headers=key, auth=None)
+    assert accepted.status_code == 200
+    job_id = accepted.json()["data"]["video_translate_id"]
+    assert accepted.json() == {"data": {"video_translate_id": job_id}}
+    looked = api.get(accepted.headers["Location"], headers=key, auth=None)
+    assert looked.json()["data"] == {
+        "video_translate_id": job_id,
+        "output_language": "Spanish",
+        "status": "success",
+        "message": None,
+    }
+    assert api.get(f"/status/{job_id}").json()["status"] == "completed"
+    refused = api.get(accepted.headers["Location"])
+    assert refused.status_code == 401
+    assert "x-api-key" in refused.headers["WWW-Authenticate"]
+    page = api.get("/openapi.json").json()
+    assert page["paths"]["/heygen/v2/video_translate"]["post"]["tags"] == ["heygen"]
+    assert page["components"]["securitySchemes"]["x-api-key"] == {"type": "apiKey", "in": "header", "name": "x-api-key"}
+    wrong = api.post("/heygen/v2/video_translate", json={"output_language": 5}, headers=key)
+    assert wrong.json()["errors"][0]["field"] == "output_language"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("[mine]", "[Mine]"), "[Mine] must have a name of its own"),
+        (("[mine]", "[status]"), "[status] must have a name of its own"),
+        (("[mine]", "[docs]"), "[docs] must have a name of its own"),
+        (("look =", "lok ="), "[mine] look: Field required"),
+        (('submit = "/tasks"', 'submitt = "/tasks"'), "[mine] submitt: there is no such key; the keys are look, job,"),
+        (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] look.0: String should match pattern"),
+        (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] look.0: String should match pattern"),
+        (('"/tasks/{job_id}"', "5"), "[mine] look: Input should be a valid list"),
+        (('"{job_id}"', '"{job}"'), "[mine] job: there is no fact job; the facts are job_id, status,"),
+        (('"{status}"', '"status"'), '[mine] job: must hold "{status}"'),
+        (('pending = "busy", ', ""), "[mine] words.pending: Field required"),
+        (("words =", "words = 5 #"), "[mine] words: Input should be"),
+        (
+            ("[mine]", "[mine]\nrequest = {to = '{status}'}"),
+            "[mine] request: there is no fact status; the facts are job_id,",
+        ),
+        (("[mine]", "[mine]\nauth = 'two words'"), "[mine] auth: String should match pattern"),
+        (("[mine]", "[mine]\naccepted_code = 404"), "[mine] accepted_code: Input should be less than or equal to 299"),
+        (("[mine]", "[mine"), "cannot be read as TOML"),
+        (('look = "/tasks/{job_id}"', 'look = ["/tasks/{job_id}", "/tasks/{job_id}/x"]'), None),
+    ],
+)
+def test_a_bad_row_is_told_in_one_line_with_file_and_row(tmp_path, change, told):
+    path = tmp_path / "mine.toml"
+    path.write_text(ROW.replace(*change))
+    if told is None:
+        assert [row.name for row in read_dialects(path)] == ["mine"]
+        return
+    with pytest.raises(DialectError) as refused:
+        read_dialects(path)
+    assert str(refused.value).startswith(f"DIALECTS={path}: ")
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_told_of(tmp_path):
+    with pytest.raises(DialectError, match="No such file"):
+        read_dialects(tmp_path / "none.toml")
