@@ -1,0 +1,160 @@
+"""What the tests talk to: a real server whose answers a test scripts, and bare sockets for what no server would do."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+import uvicorn
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    Answer = tuple[int, object] | tuple[int, object, Mapping[str, str]]
+    Handler = Callable[[socket.socket, threading.Event], None]
+
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
+
+JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
+
+
+class Job(Protocol):
+    """Makes a job as it stands on the wire."""
+
+    def __call__(self, status: str = "pending", job_id: str = JOB_ID, **facts: object) -> dict[str, object]: ...
+
+
+class Listen(Protocol):
+    """Makes a bare server: the handler gets each connection, and an event that says when to end."""
+
+    def __call__(self, handler: Handler) -> AbstractContextManager[str]: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Server:
+    """A real HTTP server: `script` answers each request; `says` scripts the answers in turn, the last for ever."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests: list[Request] = []
+        self.script: Callable[[Request], Answer] = lambda _: (500, None)
+
+    def says(self, *answers: Answer) -> None:
+        left = list(answers)
+        self.script = lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+    @property
+    def asked(self) -> list[str]:
+        return [f"{request.method} {request.path}" for request in self.requests]
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        body = (await receive())["body"]
+        request = Request(scope["method"], scope["raw_path"].decode(), scope["query_string"].decode(), headers, body)
+        self.requests.append(request)
+        code, document, *more = self.script(request)
+        content = document if isinstance(document, bytes) else json.dumps(document).encode()
+        lines = [(name.lower().encode(), value.encode()) for name, value in (more[0] if more else {}).items()]
+        await send({"type": "http.response.start", "status": code, "headers": lines})
+        await send({"type": "http.response.body", "body": content})
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[Server]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    uvicorn_server = uvicorn.Server(uvicorn.Config(server, log_level="critical", lifespan="off", ws="none"))
+    thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield server
+    uvicorn_server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture
+def server(running_server: Server) -> Server:
+    """The server, with nothing asked and nothing scripted."""
+    running_server.requests.clear()
+    running_server.says((500, None))
+    return running_server
+
+
+@pytest.fixture
+def job() -> Job:
+    def make(status: str = "pending", job_id: str = JOB_ID, **facts: object) -> dict[str, object]:
+        ended = status != "pending"
+        return {
+            "job_id": job_id,
+            "status": status,
+            "result": status,
+            "progress": 1.0 if ended else 0.5,
+            "created_at": "2026-01-02T03:04:05.678Z",
+            "completed_at": "2026-01-02T03:04:09.678Z" if ended else None,
+            "elapsed_time": 4.0 if ended else 2.0,
+            "error_message": "the video has no sound" if status == "error" else None,
+            "source_language": None,
+            "target_language": None,
+            "video_length": None,
+            **facts,
+        }
+
+    return make
+
+
+@pytest.fixture
+def listen() -> Listen:
+    @contextmanager
+    def listening(handler: Handler) -> Iterator[str]:
+        over = threading.Event()
+        listener = socket.create_server(("127.0.0.1", 0))
+        threads: list[threading.Thread] = []
+
+        def serve(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                handler(connection, over)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    threads.append(threading.Thread(target=serve, args=(listener.accept()[0],)))
+                    threads[-1].start()
+
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            acceptor.join()
+            listener.close()
+            for thread in threads:
+                thread.join()
+
+    return listening
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a working directory of its own, and none of the settings of whoever runs it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("API_USERNAME", "API_PASSWORD", "API_PASSWORD_FILE", "SERVER_URL", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)

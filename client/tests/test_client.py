@@ -1,0 +1,349 @@
+"""What a caller of the library sees."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, NotFound, State, Status
+from translation_client.compat.start import TranslationStatusClient
+from translation_client.core.model import Send, Sleep
+
+if TYPE_CHECKING:
+    import socket
+    import threading
+    from collections.abc import Callable
+
+    from tests.conftest import Job, Listen, Request, Server
+
+LOGIN = {"username": "admin", "password": "secretpassword"}
+QUICK = LOGIN | {"initial_delay": 0.01, "max_delay": 0.01}
+
+
+def never(_: socket.socket, over: threading.Event) -> None:
+    over.wait()
+
+
+class TestMethods:
+    def test_start(self, server: Server, job: Job) -> None:
+        server.says((202, job()))
+        with Client(server.url, **LOGIN) as client:
+            status = client.start(source_language="en", target_language="es", video_length=90)
+            client.start(idempotency_key="mine")
+            client.start()
+        assert (status.id, status.state, status.progress, status.elapsed) == (job()["job_id"], "pending", 0.5, 2.0)
+        first, second, third = server.requests
+        assert server.asked == ["POST /start"] * 3
+        assert json.loads(first.body) == {"source_language": "en", "target_language": "es", "video_length": 90}
+        assert second.body == b""
+        assert second.headers["idempotency-key"] == "mine"
+        assert UUID(first.headers["idempotency-key"]) != UUID(third.headers["idempotency-key"])
+        assert first.headers["authorization"] == "Basic " + base64.b64encode(b"admin:secretpassword").decode()
+
+    def test_status_and_cancel(self, server: Server, job: Job) -> None:
+        server.says((200, job("error", "a/b")), (200, job("cancelled", "a/b")))
+        with Client(f"{server.url}/", **LOGIN) as client:
+            assert client.status("a/b").error == "the video has no sound"
+            assert client.cancel("a/b").state is State.CANCELLED
+        assert server.asked == ["GET /status/a%2Fb", "DELETE /jobs/a%2Fb"]
+
+    def test_list_asks_for_a_page_when_it_is_needed(self, server: Server, job: Job) -> None:
+        server.says((200, {"jobs": [job(job_id="2")], "next": "c"}), (200, {"jobs": [job(job_id="1")], "next": None}))
+        with Client(server.url, **LOGIN) as client:
+            jobs = client.list()
+            assert server.asked == []
+            assert next(jobs).id == "2"
+            assert server.asked == ["GET /jobs"]
+            assert [status.id for status in jobs] == ["1"]
+        assert [request.query for request in server.requests] == ["", "after=c"]
+
+    def test_wait_and_run_tell_of_each_change_and_of_the_end(self, server: Server, job: Job) -> None:
+        updates: list[Status] = []
+        ends: list[Status] = []
+        server.says((202, job()), (200, job()), (200, job(progress=0.7)), (200, job("completed")))
+        with Client(server.url, **QUICK, on_update=updates.append, on_completion=ends.append) as client:
+            final = client.run(target_language="es")
+            assert client.wait(final.id, on_update=None, on_completion=None) == final
+        assert [status.progress for status in updates] == [0.5, 0.7, 1.0]
+        assert ends == [final]
+        assert final.state is State.COMPLETED
+
+    def test_watch_yields_each_change(self, server: Server, job: Job) -> None:
+        server.says((200, job()), (200, job()), (200, job("error")))
+        with Client(server.url, **QUICK) as client:
+            assert [status.state for status in client.watch("4f69cc76-5b9f-4b46-a514-bdd2c0e3314a")] == [
+                "pending",
+                "error",
+            ]
+
+    def test_a_timeout_can_be_resumed_from(self, server: Server, job: Job) -> None:
+        server.says((200, job()))
+        with Client(server.url, **QUICK, timeout=0.05) as client:
+            with pytest.raises(JobTimeout) as raised:
+                client.wait(str(job()["job_id"]))
+            assert raised.value.status is not None
+            server.says((200, job()), (200, job("completed")))
+            assert client.wait(raised.value.job_id, timeout=None).state is State.COMPLETED
+
+    def test_a_callback_that_raises_ends_the_wait(self, server: Server, job: Job) -> None:
+        server.says((200, job()))
+
+        def fail(_: Status) -> None:
+            raise ZeroDivisionError
+
+        with Client(server.url, **QUICK) as client, pytest.raises(ZeroDivisionError):
+            client.wait(str(job()["job_id"]), on_update=fail)
+        assert len(server.requests) == 1
+
+    def test_threads_may_share_a_client(self, server: Server, job: Job) -> None:
+        looks: dict[str, int] = {}
+
+        def script(request: Request) -> tuple[int, object]:
+            job_id = request.path.rsplit("/", 1)[-1]
+            looks[job_id] = looks.get(job_id, 0) + 1
+            return 200, job("completed" if looks[job_id] > 2 else "pending", job_id)
+
+        server.script = script
+        ids = [str(number) for number in range(20)]
+        with Client(server.url, **QUICK) as client, ThreadPoolExecutor(8) as pool:
+            assert [status.id for status in pool.map(client.wait, ids)] == ids
+
+    def test_trace_shows_what_the_flows_do(self, server: Server, job: Job) -> None:
+        server.says((200, job()), (200, job("completed")))
+        seen: list[object] = []
+        with Client(server.url, **QUICK, trace=seen.append) as client:
+            client.wait(str(job()["job_id"]))
+        assert [type(item).__name__ for item in seen] == [
+            *("Send", "Reply", "Status", "Woke", "Sleep", "Woke", "Send", "Reply", "Status", "Woke"),
+        ]
+        assert "secretpassword" not in repr(seen)
+        assert Sleep(0.01) in seen
+        assert isinstance(seen[0], Send)
+
+    def test_the_log_tells_of_each_job_and_never_the_password(
+        self, server: Server, job: Job, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG", "translation_client")
+        server.says((202, job()), (503, None), (200, job("queued")), (200, job("completed")))
+        with Client(server.url, **QUICK) as client:
+            client.run()
+        lines = [(record.levelname, record.message) for record in caplog.records if record.name == "translation_client"]
+        path = f"/status/{job()['job_id']}"
+        assert lines == [
+            ("INFO", "POST /start: 202"),
+            ("INFO", f"job {job()['job_id']} pending  50% after 2.0 s"),
+            ("DEBUG", f"GET {path}: 503"),
+            ("WARNING", f"GET {path}: the server answered 503; retry 1 of 7"),
+            ("DEBUG", f"GET {path}: 200"),
+            ("WARNING", f"job {job()['job_id']} has the unknown status 'queued', which counts as pending"),
+            ("INFO", f"job {job()['job_id']} pending 100% after 4.0 s"),
+            ("DEBUG", f"GET {path}: 200"),
+            ("INFO", f"job {job()['job_id']} completed 100% after 4.0 s"),
+        ]
+        assert "secretpassword" not in caplog.text
+
+
+class TestAsync:
+    def test_it_does_what_the_other_does(self, server: Server, job: Job) -> None:
+        seen: list[Status] = []
+
+        async def note(status: Status) -> None:
+            await asyncio.sleep(0)
+            seen.append(status)
+
+        async def main() -> None:
+            async with AsyncClient(server.url, **QUICK, on_update=note) as client:
+                server.says((202, job()), (200, job()), (200, job("completed")))
+                started = await client.start()
+                assert [status.state async for status in client.watch(started.id)] == ["pending", "completed"]
+                final = await client.run(on_completion=seen.append)
+                assert await client.wait(started.id, on_update=None) == final == await client.status(started.id)
+                assert await client.cancel(started.id) == final
+                server.says((200, {"jobs": [job()], "next": None}))
+                assert [status.id async for status in client.list()] == [started.id]
+                assert seen == [final, final]
+            await client.aclose()
+
+        asyncio.run(main())
+
+    def test_a_callback_that_raises_ends_the_wait(self, server: Server, job: Job) -> None:
+        server.says((200, job()))
+
+        async def fail(_: Status) -> None:
+            raise ZeroDivisionError
+
+        async def main() -> None:
+            async with AsyncClient(server.url, **QUICK) as client:
+                await client.wait(str(job()["job_id"]), on_update=fail)
+
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(main())
+        assert len(server.requests) == 1
+
+    def test_cancellation_leaves_nothing_behind(self, listen: Listen) -> None:
+        async def main(url: str) -> None:
+            async with AsyncClient(url, **LOGIN) as client:
+                wait = asyncio.create_task(client.wait("j1"))
+                await asyncio.wait({wait}, timeout=0.1)
+                wait.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await wait
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        with listen(never) as url:
+            asyncio.run(main(url))
+        gc.collect()  # an open socket would be a ResourceWarning, and so an error
+
+
+class TestLeaving:
+    def test_ctrl_c_leaves_at_once_and_leaves_nothing_behind(self, listen: Listen) -> None:
+        program = (
+            "import sys, threading, warnings; from translation_client import Client\n"
+            "client = Client(sys.argv[1], trace=lambda _: print('sent', flush=True))\n"
+            "try: client.wait('j1')\n"
+            "except KeyboardInterrupt: print(threading.active_count())\n"
+            "client.close()"
+        )
+        with listen(never) as url:
+            command = [sys.executable, "-X", "dev", "-W", "error", "-c", program, url]
+            with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+                assert process.stdout
+                assert process.stdout.readline() == "sent\n"
+                process.send_signal(2)
+                assert process.communicate(timeout=10) == ("1\n", "")
+
+    def test_a_watch_that_is_left_early_asks_no_more(self, server: Server, job: Job) -> None:
+        server.says((200, job()))
+        with Client(server.url, **QUICK) as client:
+            for _ in client.watch(str(job()["job_id"])):
+                break
+        assert len(server.requests) == 1
+
+    def test_a_given_http_client_is_used_and_left_open(self, server: Server, job: Job) -> None:
+        server.says((200, job("completed")))
+        auth = httpx.BasicAuth("someone", "else")
+        with httpx.Client(auth=auth, headers={"X-Team": "video"}, follow_redirects=True) as http:
+            with Client(server.url, http_client=http) as client:
+                client.status(str(job()["job_id"]))
+            assert not http.is_closed
+        assert server.requests[0].headers["x-team"] == "video"
+        assert server.requests[0].headers["authorization"].startswith("Basic c29tZW9uZTpl")
+
+        async def main() -> None:
+            async with httpx.AsyncClient(auth=auth) as http:
+                async with AsyncClient(server.url, http_client=http) as client:
+                    await client.status(str(job()["job_id"]))
+                assert not http.is_closed
+
+        asyncio.run(main())
+        assert server.requests[1].headers["authorization"].startswith("Basic c29tZW9uZTpl")
+
+
+def test_a_refusal_says_what_to_do_and_not_the_password(server: Server) -> None:
+    problem = {"title": "Unauthorized", "status": 401, "detail": "The user name or password is wrong."}
+    server.says((401, problem, {"www-authenticate": 'Basic realm="jobs"'}))
+    with Client(server.url, **LOGIN) as client:
+        with pytest.raises(AuthenticationError) as raised:
+            client.wait("j1")
+        assert str(raised.value) == (
+            "401 Unauthorized. The user name or password is wrong. Check the user name and the password."
+        )
+        server.says((404, {"title": "Not Found"}))
+        with pytest.raises(NotFound, match=r"404 Not Found\. Check the job's id"):
+            client.cancel("j1")
+    assert "secretpassword" not in repr(vars(client))
+
+
+BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("base_url", {"base_url": url})
+        for url in ("", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", "http://a:b", 7)
+    ),
+    ("base_url", {"base_url": "http://a/#b"}),
+    ("username", {"username": "a"}),
+    ("username", {"password": "b"}),
+    ("username", {"username": "a:b", "password": "c"}),
+    ("username", {"username": "a", "password": "\udcff"}),
+    ("timeout", {"timeout": -1}),
+    ("timeout", {"timeout": float("nan")}),
+    ("timeout", {"timeout": float("inf")}),
+    ("timeout", {"timeout": "5"}),
+    ("initial_delay", {"initial_delay": 0}),
+    ("max_delay", {"initial_delay": 2, "max_delay": 1}),
+    ("backoff_factor", {"backoff_factor": 0.5}),
+    ("max_retries", {"max_retries": -1}),
+    ("request_timeout", {"request_timeout": 0}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), BAD_ARGUMENTS)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_bad_argument_is_named_at_once(kind: Callable[..., object], name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} "):
+        kind(**options)
+
+
+def test_bad_arguments_of_methods_are_named_at_once() -> None:
+    with Client(**LOGIN) as client:
+        for job_id in ("", "..", "x" * 1001, "\ud800", "a\nb", "\x1b[2J", None):
+            for method in (client.status, client.wait, client.cancel, client.watch):
+                with pytest.raises(ValueError, match=r"^job_id "):
+                    method(job_id)
+        for name, value in {
+            "source_language": 7,
+            "target_language": "\ud800",
+            "video_length": float("nan"),
+            "idempotency_key": "a b",
+        }.items():
+            for submit in (client.start, client.run):
+                with pytest.raises(ValueError, match=rf"^{name} "):
+                    submit(**{name: value})
+        with pytest.raises(ValueError, match=r"^timeout "):
+            client.watch("j1", timeout=-1)
+
+
+@pytest.mark.parametrize("url", ["http://admin:secretpassword@127.0.0.1", "http://admin:secretpassword@127.0.0.1:port"])
+def test_credentials_in_the_address_are_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^base_url ") as raised:
+        Client(url)
+    assert "secretpassword" not in str(raised.value)
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+class TestAncestor:
+    def test_it_starts_and_waits_and_logs(self, server: Server, job: Job, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("DEBUG", "translation_client")
+        client = TranslationStatusClient(
+            server.url, "admin", "secretpassword", initial_interval=0.01, max_interval=0.01
+        )
+        for end, told in (("completed", "completed"), ("error", "error"), ("cancelled", "error")):
+            server.says((202, job()), (200, job()), (200, job(end)))
+            job_id = client.start_job()
+            assert job_id == job()["job_id"]
+            assert client.wait_for_completion(job_id) == told
+            assert f"job {job_id} {end}" in caplog.text
+        assert f"GET /status/{job()['job_id']}: 200" in caplog.text
+
+    def test_a_start_that_fails_is_none_and_logged(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        server.says((401, {"title": "Unauthorized"}))
+        assert TranslationStatusClient(server.url, "admin", "wrong").start_job() is None
+        assert "no job was started: 401 Unauthorized" in caplog.text
+
+    def test_a_bad_argument_is_named_at_once(self) -> None:
+        with pytest.raises(ValueError, match=r"^base_url "):
+            TranslationStatusClient("nowhere")
+
+
+def test_the_library_does_not_import_what_only_the_command_needs() -> None:
+    program = "import sys; sys.modules |= {'rich': None, 'dotenv': None}; import translation_client"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,518 @@
+"""The command, from end to end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from translation_client import __version__
+from translation_client.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Job, Listen, Request, Server
+
+LOGIN = ("--username", "admin", "--password", "secretpassword")
+QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
+CLIENT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-X", "dev", "-m", "translation_client"]
+
+Run = "Callable[..., tuple[int, list[str], list[str]]]"
+
+
+@pytest.fixture
+def run(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple]:
+    """Runs the command against the scripted server; gives its exit status and the lines of its two outputs."""
+    monkeypatch.setattr(sys, "argv", ["/usr/local/bin/translation-client"])
+
+    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+        status = main(["--url", server.url, *LOGIN, *arguments])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def book(job: Job, *, looks: int = 1, end: str = "completed") -> Callable[[Request], tuple[int, object]]:
+    """A server that makes up a job for each start, and ends it after so many looks."""
+    seen: dict[str, int] = {}
+
+    def script(request: Request) -> tuple[int, object]:
+        if request.method == "POST":
+            job_id = f"j{len(seen) + 1}"
+            seen[job_id] = 0
+            return 202, job(job_id=job_id)
+        job_id = request.path.rsplit("/", 1)[-1]
+        if job_id not in seen:
+            return 404, {"title": "Not Found"}
+        seen[job_id] += 1
+        return 200, job(end if seen[job_id] > looks else "pending", job_id)
+
+    return script
+
+
+class TestRun:
+    def test_it_is_the_default_and_shows_each_change(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        status, out, err = run(*QUICK, "--source-language", "en", "--target-language", "es", "--video-length", "90")
+        assert status == 0
+        assert out == ["j1 pending  50% after 2.0 s", "j1 completed 100% after 4.0 s"]
+        assert err == []
+        assert json.loads(server.requests[0].body) == {
+            "source_language": "en",
+            "target_language": "es",
+            "video_length": 90,
+        }
+
+    @pytest.mark.parametrize("end", ["error", "cancelled"])
+    def test_a_job_that_fails_is_exit_status_1(self, run: Run, server: Server, job: Job, end: str) -> None:
+        server.script = book(job, looks=0, end=end)
+        status, out, err = run("run", *QUICK)
+        assert status == 1
+        assert out[-1].startswith(f"j1 {end} 100% after 4.0 s")
+        (line,) = err
+        assert line.startswith("translation-client: job j1 ")
+        assert line.endswith("Start a new job to try again.")
+
+    def test_several_jobs_run_at_once(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        status, out, err = run("--jobs", "3", *QUICK)
+        assert (status, err) == (0, [])
+        assert server.asked[:3] == ["POST /start"] * 3
+        assert len({request.headers["idempotency-key"] for request in server.requests[:3]}) == 3
+        assert len(out) == 7
+        assert out[-1] == "3 jobs: 3 completed"
+
+    def test_the_exit_status_of_several_jobs_is_the_highest(self, run: Run, server: Server, job: Job) -> None:
+        server.says((202, job("completed", "a")), (202, job("error", "b")), (422, {"title": "No"}))
+        status, out, err = run("--jobs", "4")
+        assert status == 2
+        assert out[-1] == "4 jobs: 1 completed, 1 error, 2 failed"
+        assert err == [
+            "translation-client: job b ended with an error: the video has no sound. Start a new job to try again.",
+            "translation-client: 422 No. Correct the request: unchanged, it will be refused again.",
+        ]
+
+    def test_json_is_one_object_per_change_and_nothing_else(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job, end="error")
+        status, out, err = run("run", *QUICK, "--jobs", "2", "--json")
+        assert (status, len(err)) == (1, 2)
+        told = [json.loads(line) for line in out]
+        assert [one["state"] for one in told if one["id"] == "j2"] == ["pending", "error"]
+        assert told[-1].keys() == {"id", "state", "progress", "elapsed", "error"}
+        assert told[-1]["error"] == "the video has no sound"
+
+    def test_quiet_leaves_only_failures(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        assert run("--quiet", "run", *QUICK) == (0, [], [])
+        server.script = book(job, end="error")
+        status, out, err = run("--quiet", "run", *QUICK)
+        assert (status, out, len(err)) == (1, [], 1)
+
+    def test_verbose_shows_the_log(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        status, out, err = run("--verbose", *QUICK)
+        assert status == 0
+        assert len(out) == 2
+        assert err[0].endswith(" INFO POST /start: 202")
+        assert any(line.endswith(" DEBUG GET /status/j1: 200") for line in err)
+
+
+class TestOtherCommands:
+    def test_start_leaves_the_job_to_itself(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        assert run("start", "--quiet") == (0, ["j1 pending  50% after 2.0 s"], [])
+        assert server.asked == ["POST /start"]
+
+    def test_status_tells_how_jobs_stand(self, run: Run, server: Server, job: Job) -> None:
+        server.says((200, job("completed", "a")))
+        assert run("status", "a")[0] == 0
+        server.says((200, job("error", "a")))
+        assert run("status", "a", "--json")[0] == 1
+        server.script = book(job)
+        status, out, err = run("status", "unknown", "unknown too")
+        assert (status, out[-1]) == (2, "2 jobs: 2 failed")
+        assert err == [
+            "translation-client: 404 Not Found. Check the job's id, whose job it is, and the server's address."
+        ]
+
+    def test_wait_waits_for_the_end(self, run: Run, server: Server, job: Job) -> None:
+        server.says((200, job(job_id="a")), (200, job("completed", "a")))
+        status, out, _ = run("wait", "a", *QUICK)
+        assert status == 0
+        assert [line.split()[1] for line in out] == ["pending", "completed"]
+
+    def test_cancel_succeeds_whatever_became_of_the_job(self, run: Run, server: Server, job: Job) -> None:
+        server.says((200, job("cancelled", "a")), (200, job("error", "b")))
+        status, out, _ = run("cancel", "a", "b")
+        assert status == 0
+        assert len(out) == 3
+        assert sorted(server.asked) == ["DELETE /jobs/a", "DELETE /jobs/b"]
+
+    def test_list_shows_the_newest_first(self, run: Run, server: Server, job: Job) -> None:
+        server.says((200, {"jobs": [job(job_id="b"), job("error", "a")], "next": None}))
+        status, out, _ = run("list")
+        assert status == 0
+        assert [line.split()[:2] for line in out] == [["b", "pending"], ["a", "error"]]
+
+
+class TestFailures:
+    def test_refused_credentials(self, run: Run, server: Server) -> None:
+        server.says((401, {"title": "Unauthorized"}))
+        for command in ("run", "list"):
+            status, out, err = run(command)
+            assert (status, out) == (3, [])
+            assert err == ["translation-client: 401 Unauthorized. Check the user name and the password."]
+
+    def test_the_time_is_up(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job, looks=1000)
+        status, out, err = run("--timeout", "0.05", *QUICK, "--jobs", "2")
+        assert status == 4
+        assert out[-1] == "2 jobs: 2 timed out"
+        line = err[0]
+        assert line.startswith("translation-client: job j1 was still pending when the time was up. ")
+        assert line.endswith(f" Resume with: translation-client --url {server.url} wait j1")
+
+    def test_nobody_is_there(self, capsys: pytest.CaptureFixture[str], listen: Listen) -> None:
+        with listen(lambda *_: None) as url:
+            pass
+        assert main([*LOGIN, "--url", url, "run", "--timeout", "0.1"]) == 5
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{url} could not be reached" in line
+        assert "start again" in line
+
+    def test_another_kind_of_server_is_there(self, run: Run, server: Server) -> None:
+        server.says((200, b"<html>Welcome!"))
+        status, _, err = run("wait", "a b")
+        assert status == 5
+        assert "'<html>Welcome!'" in err[0]
+        assert err[0].endswith(f"Resume with: translation-client --url {server.url} wait 'a b'")
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["frobnicate"], "invalid choice: 'frobnicate'"),
+            (["--frobnicate"], "unrecognized arguments: --frobnicate"),
+            (["--time=3"], "unrecognized arguments: --time=3"),
+            (["status"], "the following arguments are required: ID"),
+            (["--jobs", "0"], "'0' is not a number of jobs"),
+            (["--jobs", "many"], "'many' is not a number of jobs"),
+            (["--timeout", "-1"], "--timeout must be a finite number of at least 0, not -1.0"),
+            (["--timeout", "soon"], "invalid float value: 'soon'"),
+            (["--initial-interval", "0"], "--initial-interval must be"),
+            (["--max-interval", "0.1"], "--max-interval must be a finite number of at least 0.5"),
+            (["--video-length", "nan"], "--video-length must be"),
+            (["--url", "localhost:8000"], "--url must be an address such as"),
+            (["--url", "http://admin:secretpassword@localhost"], "--url must not hold credentials"),
+            (["--username", "a:b"], "--username must not hold a colon"),
+            (["wait", ".."], "ID must be the id of a job"),
+            (["--password-file", "missing"], "the password file 'missing' cannot be read"),
+            (["--log-file", "missing/client.log"], "the log file cannot be written"),
+            (["--log-file", "."], "the log file cannot be written"),
+        ],
+    )
+    def test_wrong_usage_is_one_line(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+    ) -> None:
+        login = () if "--password-file" in arguments else ("--password", "secretpassword")
+        assert main(["--username", "admin", *login, *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert expected in err
+        assert err.count("\n") == 1
+        assert "secretpassword" not in err
+
+    @pytest.mark.parametrize("name", ["ALL_PROXY", "SSL_CERT_FILE"])
+    def test_an_unusable_environment(self, run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.setenv(name, "gopher://nowhere")
+        status, _, (line,) = run()
+        assert status == 2
+        assert "unusable settings of a proxy or of certificates" in line
+
+
+class TestCredentials:
+    @pytest.fixture
+    def login(self, server: Server, job: Job) -> Callable[..., tuple[str, str]]:
+        """Runs the command without credentials on the command line; gives the ones that reached the server."""
+        server.says((200, job("completed", "a")))
+
+        def login(*arguments: str) -> str:
+            assert main(["status", "a", "--log-file", "none", *arguments]) == 0
+            return server.requests[-1].headers["authorization"]
+
+        return login
+
+    def test_every_place_in_its_order(
+        self, server: Server, login: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def basic(username: str, password: str) -> str:
+            return next(httpx.BasicAuth(username, password).auth_flow(httpx.Request("GET", "http://a"))).headers[
+                "authorization"
+            ]
+
+        Path("secret").write_text("of dotenv's file\n")
+        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=dotty\nAPI_PASSWORD_FILE=secret\n")
+        assert login() == basic("dotty", "of dotenv's file")
+        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=dotty\nAPI_PASSWORD=pä ss # a comment\n")
+        assert login() == basic("dotty", "pä ss")
+        Path("secret").write_text("of the environment's file\r\n")
+        monkeypatch.setenv("API_PASSWORD_FILE", "secret")
+        monkeypatch.setenv("API_USERNAME", "env")
+        assert login() == basic("env", "of the environment's file")
+        monkeypatch.setenv("API_PASSWORD", "of the environment")
+        assert login() == basic("env", "of the environment")
+        Path("another").write_text(" of the flag's file ")
+        assert login("--password-file", "another") == basic("env", " of the flag's file ")
+        assert login("--password", "of the flag", "--password-file", "another") == basic("env", "of the flag")
+        assert login("--username", "flag", "--password", "") == basic("flag", "")
+
+    def test_an_unreadable_dotenv(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path(".env").write_bytes(b"API_USERNAME=\xff")
+        assert main(["list"]) == 2
+        assert ".env cannot be read" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("arguments", "missing"), [((), "username"), (("--username", "admin"), "password")])
+    def test_without_a_terminal_nobody_is_asked(
+        self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], missing: str
+    ) -> None:
+        assert main(["list", *arguments]) == 2
+        assert f"no {missing}. Give --{missing}, or set API_{missing.upper()}" in capsys.readouterr().err
+
+
+class TestLog:
+    def test_attempts_and_outcomes_are_in_the_log_file(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        run(*QUICK)
+        run("--timeout", "0", "wait", "nobody's")
+        log = Path("client.log").read_text()
+        for line in (
+            "INFO POST /start: 202",
+            "DEBUG GET /status/j1: 200",
+            "INFO job j1 completed",
+            "ERROR 404 Not Found",
+        ):
+            assert line in log
+        assert "secretpassword" not in log
+        assert logging.getLogger("translation_client").handlers[1:] == []
+
+    def test_it_can_be_elsewhere_or_nowhere(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        run(*QUICK, "--log-file", "other.log")
+        run(*QUICK, "--log-file", "none")
+        assert [path.name for path in Path().iterdir()] == ["other.log"]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+    def test_a_full_disk_costs_the_log_not_the_job(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        status, out, err = run(*QUICK, "--log-file", "/dev/full")
+        assert status == 0
+        assert len(out) == 2
+        (line,) = err
+        assert "cannot be written any longer" in line
+        assert line.endswith("not logged: POST /start: 202")
+
+
+class TestProcess:
+    """The command as a process of its own."""
+
+    def test_version_and_help(self) -> None:
+        version = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
+        assert version.stdout == f"translation-client {__version__}\n"
+        assert "exit status" in subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+
+    @pytest.mark.parametrize(
+        ("command", "name"),
+        [
+            ([sys.executable, "client.py"], "python3 client.py"),
+            ([sys.executable, "-m", "translation_client"], "python3 -m translation_client"),
+            ([shutil.which("translation-client", path=str(Path(sys.executable).parent))], "translation-client"),
+        ],
+    )
+    def test_it_can_be_called_in_three_ways(self, server: Server, job: Job, command: list[str], name: str) -> None:
+        server.script = book(job, looks=1000)
+        arguments = ["--url", server.url, *LOGIN, "--timeout", "0", "--log-file", "none"]
+        done = subprocess.run([*command, *arguments], cwd=CLIENT, capture_output=True, text=True, check=False)
+        assert done.returncode == 4
+        assert done.stdout.startswith("j1 pending")
+        assert f"Resume with: {name} --url" in done.stderr
+
+    def test_a_reader_that_leaves_is_left(self, server: Server, job: Job) -> None:
+        server.script = book(job, looks=1000)
+        command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, "--jobs", "3"]
+        with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
+            process.stdout.readline()
+            process.stdout.close()
+            server.script = book(job)
+            assert process.stderr.read() == b""
+            assert process.wait(10) == 141
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+    def test_an_output_that_is_full_is_one_line(self, server: Server, job: Job) -> None:
+        server.script = book(job)
+        with Path("/dev/full").open("w") as full:
+            command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
+            done = subprocess.run(command, stdout=full, stderr=-1, text=True, check=False)
+        assert done.returncode == 2
+        assert "the output cannot be written" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_closed_outputs_are_no_matter(self, server: Server, job: Job) -> None:
+        server.script = book(job, end="error")
+        command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
+        done = subprocess.run(["/bin/sh", "-c", '"$@" >&- 2>&-', "-", *command], capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+    def test_ctrl_c_says_how_to_resume(self, server: Server, job: Job) -> None:
+        server.script = book(job, looks=1000)
+        command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
+        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+            assert {process.stdout.readline().split()[0] for _ in range(2)} == {"j1", "j2"}
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert out == ""
+        assert re.fullmatch(
+            rf"python3 -m translation_client: interrupted\. "
+            rf"Resume with: python3 -m translation_client --url {server.url} wait j[12] j[12]\n",
+            err,
+        )
+
+    def test_the_example_of_the_ancestor_runs_as_it_stands(self, server: Server, job: Job) -> None:
+        server.script = book(job)
+        example = f"""
+from client import TranslationStatusClient
+
+# Initialize the client
+client = TranslationStatusClient(
+    base_url="{server.url}",
+    username="admin",
+    password="secretpassword"
+)
+
+# Start a new job
+job_id = client.start_job()
+if not job_id:
+    raise Exception("Failed to start a new job.")
+
+print(f"Started job with ID: {{job_id}}")
+
+# Wait for the job to complete
+final_status = client.wait_for_completion(job_id)
+print(f"Test completed with final status: {{final_status}}")
+"""
+        command = [sys.executable, "-X", "dev", "-W", "error", "-"]
+        done = subprocess.run(command, input=example, cwd=CLIENT, capture_output=True, text=True, check=False)
+        assert done.stderr == ""
+        assert done.stdout == "Started job with ID: j1\nTest completed with final status: completed\n"
+
+
+class Terminal:
+    """The command on a pseudo-terminal."""
+
+    def __init__(self, command: list[str], **environment: str) -> None:
+        self.seen = ""
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], command, os.environ | {"TERM": "xterm"} | environment)  # noqa: S606 - the program under test
+
+    def until(self, pattern: str) -> str:
+        while not re.search(pattern, self.seen):
+            self.seen += os.read(self.terminal, 65_536).decode()
+        return self.seen
+
+    def type(self, text: str) -> None:
+        os.write(self.terminal, text.encode())
+
+    def end(self) -> int:
+        with contextlib.suppress(OSError):  # how a terminal says that everyone has left
+            while chunk := os.read(self.terminal, 65_536):
+                self.seen += chunk.decode()
+        os.close(self.terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+class TestTerminal:
+    def test_credentials_are_asked_for_without_echo(self, server: Server, job: Job) -> None:
+        server.says((200, job("completed", "a")))
+        terminal = Terminal([*COMMAND, "--url", server.url, "status", "a"])
+        terminal.until("Username: ")
+        terminal.type("admin\n")
+        terminal.until("Password: ")
+        terminal.type("secretpassword\n")
+        assert terminal.end() == 0
+        assert "secretpassword" not in terminal.seen
+        assert server.requests[0].headers["authorization"] == "Basic YWRtaW46c2VjcmV0cGFzc3dvcmQ="
+
+    @pytest.mark.parametrize(("typed", "status"), [("\x03", 130), ("\x04", 2)])
+    def test_whoever_does_not_answer_is_let_go(self, typed: str, status: int) -> None:
+        for arguments, question in (((), "Username: "), (("--username", "admin"), "Password: ")):
+            terminal = Terminal([*COMMAND, "list", *arguments])
+            terminal.until(question)
+            terminal.type(typed)
+            assert terminal.end() == status
+            assert "Traceback" not in terminal.seen
+
+    def test_jobs_are_shown_live_and_then_as_lines(self, server: Server, job: Job) -> None:
+        server.script = book(job, looks=2)
+        terminal = Terminal(
+            [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.3", "--max-interval", "0.3", "--jobs", "2"]
+        )
+        terminal.until(r"look in 0\.\d s")
+        assert terminal.end() == 0
+        assert "━" in terminal.seen
+        lines = terminal.seen.split("\x1b[2K")[-1]
+        assert "j1 completed 100% after 4.0 s\r\nj2 completed 100% after 4.0 s\r\n2 jobs: 2 completed" in lines
+        assert terminal.seen.count("\x1b[?25h") == 1
+
+    def test_rows_of_every_kind_are_shown(self, server: Server, job: Job) -> None:
+        server.says(
+            (404, {"title": "Not Found"}),
+            *[(200, job("queued", "b", progress=None, elapsed_time=None))] * 2,
+            (200, job("error", "b")),
+        )
+        terminal = Terminal(
+            [
+                *COMMAND,
+                "--url",
+                server.url,
+                *LOGIN,
+                "--initial-interval",
+                "0.3",
+                "--max-interval",
+                "0.3",
+                "wait",
+                "b",
+                "b",
+            ]
+        )
+        assert terminal.end() == 2
+        assert "failed" in terminal.seen
+
+    def test_ctrl_c_restores_the_terminal(self, server: Server, job: Job) -> None:
+        server.script = book(job, looks=1000)
+        terminal = Terminal([*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "5"])
+        terminal.until("look in")
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert "Resume with: python3 -m translation_client" in terminal.seen
+        assert terminal.seen.rindex("\x1b[?25h") > terminal.seen.rindex("\x1b[?25l")
+
+    def test_a_dumb_terminal_gets_lines(self, server: Server, job: Job) -> None:
+        server.script = book(job)
+        terminal = Terminal([*COMMAND, "--url", server.url, *LOGIN, *QUICK], TERM="dumb")
+        assert terminal.end() == 0
+        assert terminal.seen == "j1 pending  50% after 2.0 s\r\nj1 completed 100% after 4.0 s\r\n"

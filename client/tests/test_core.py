@@ -1,0 +1,157 @@
+"""The pure parts around the flows: reading answers, reading hints, the errors, the rows."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from contextlib import suppress
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import translation_client
+from translation_client import JobFailed, JobTimeout, State, Status, TranslationError, TransportError
+from translation_client.core import dialects
+from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, ProtocolError
+from translation_client.core.model import Reply
+from translation_client.core.schedule import A_DAY, exponential, retry_after
+
+NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        (" 7 ", 7),
+        ("-5", 0),
+        ("9" * 400, A_DAY),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", 60),
+        ("Sunday, 06-Nov-94 08:50:37 GMT", 60),
+        ("Sun Nov  6 08:50:37 1994", 60),
+        ("Sun, 06 Nov 1994 08:48:37 GMT", 0),
+        ("Sun, 06 Nov 2094 08:49:37 GMT", A_DAY),
+        ("Sun, 06 Nov 99999999999999 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 +9999", None),
+        ("", None),
+        ("-", None),
+        ("1.5", None),
+        ("٣", None),
+        ("soon", None),
+    ],
+)
+def test_retry_after_comes_as_seconds_or_as_a_date(asked: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": asked, "date": NOW}) == seconds
+
+
+def test_a_date_means_nothing_without_the_servers_own_date() -> None:
+    assert retry_after({"retry-after": NOW}) is None
+    assert retry_after({}) is None
+
+
+@given(st.text(), st.text())
+def test_no_retry_after_is_too_odd(asked: str, date: str) -> None:
+    assert retry_after({"retry-after": asked, "date": date}) is None or asked.strip()
+
+
+@given(st.floats(0.001, 10), st.floats(1, 10), st.floats(10, 100))
+def test_the_exponential_schedule_grows_to_its_maximum(initial: float, factor: float, maximum: float) -> None:
+    delays = list(islice(exponential(initial, factor, maximum), 20))
+    assert delays[:2] == [0, initial]
+    assert delays[1:] == sorted(delays[1:])
+    assert max(delays) <= maximum
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+names = st.sampled_from(
+    ["job_id", "status", "progress", "elapsed_time", "error_message", "jobs", "next", "errors", "title"]
+)
+documents = st.dictionaries(names, json_values | st.sampled_from(["j1", "pending"]))
+bodies = st.binary() | documents.map(lambda document: json.dumps(document).encode())
+
+
+@given(st.sampled_from([200, 202, 302, 401, 404, 418, 422]), bodies)
+def test_any_bytes_are_a_status_or_an_error_of_ours(code: int, body: bytes) -> None:
+    reply = Reply(code, {}, body, 0.0)
+    for read in (dialects.read_job, dialects.read_page):
+        with suppress(TranslationError):
+            read(dialects.START, reply)
+    message = str(dialects.refusal(reply))
+    assert message.isprintable()
+    assert message.encode()
+
+
+@given(documents.map(lambda document: {"job_id": "j1", "status": "error"} | document))
+def test_a_status_is_one_line(document: dict[str, object]) -> None:
+    try:
+        status = dialects.read_job(dialects.START, Reply(200, {}, json.dumps(document).encode(), 0.0))
+    except TranslationError:
+        return
+    assert "\n" not in str(status)
+    str(status).encode()
+
+
+@pytest.mark.parametrize("row", [dialects.START])
+def test_each_row_is_sound(row: dialects.Dialect) -> None:
+    for route in (row.submit, row.look, row.cancel, row.list):
+        assert route.path.startswith("/")
+        assert ("{id}" in route.path) == (route in (row.look, row.cancel))
+    assert set(row.words.values()) == set(State)
+
+
+ENDED = Status("j1", State.ERROR, 1.0, 4.0, "no\nsound")
+
+
+def test_a_status_reads_well() -> None:
+    assert str(ENDED) == "j1 error 100% after 4.0 s: no sound"
+    assert str(Status("j1", State.PENDING)) == "j1 pending"
+    assert str(Status("j1", State.ERROR, error="x" * 1000)).endswith("x…")
+
+
+def test_a_status_is_compared_by_what_it_says() -> None:
+    assert Status("j1", State.PENDING, raw={"a": 1}) == Status("j1", State.PENDING, raw={"a": 2})
+    assert len({ENDED, copy.copy(ENDED)}) == 1
+
+
+def test_only_a_job_that_failed_raises() -> None:
+    for state in (State.PENDING, State.COMPLETED):
+        Status("j1", state).raise_for_error()
+    with pytest.raises(JobFailed, match=r"no sound.*Start a new job") as raised:
+        ENDED.raise_for_error()
+    assert raised.value.status is ENDED
+    with pytest.raises(JobFailed, match="gave no reason"):
+        Status("j1", State.ERROR).raise_for_error()
+    with pytest.raises(JobFailed, match="cancelled"):
+        Status("j1", State.CANCELLED).raise_for_error()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationError("no", 401),
+        NotFound("no"),
+        InvalidRequest("no", 422, ({"field": "f"},)),
+        JobFailed("no", ENDED),
+        JobTimeout("no", "j1", ENDED),
+        JobTimeout("no", "j1", None),
+        TransportError("no", "reset", 8),
+        ProtocolError("no"),
+    ],
+)
+def test_an_error_survives_a_copy(error: TranslationError) -> None:
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own bytes
+        assert type(other) is type(error)
+        assert vars(other) == vars(error)
+        assert str(other) == "no"
+
+
+def test_what_is_public_is_named() -> None:
+    assert set(translation_client.__all__) >= {name for name in vars(translation_client) if name[0].isupper()}
+    assert translation_client.__version__

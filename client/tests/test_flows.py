@@ -1,0 +1,436 @@
+"""The flows, fed by hand: no network, no clock, no sleeping."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_client.core import flows
+from translation_client.core.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    JobTimeout,
+    NotFound,
+    ProtocolError,
+    TranslationError,
+    TransportError,
+)
+from translation_client.core.flows import Rules, Time
+from translation_client.core.model import Failure, Notice, Reply, Send, Sleep, State, Status, Woke
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from translation_client.core.model import Command, Event, Flow
+
+START = 1000.0  # when every flow here begins
+TRIP = 0.01  # what a request takes unless a test says otherwise
+
+
+def rules(**chosen: object) -> Rules:
+    """The client's defaults, without luck: every pause after a failure is half of the longest."""
+    defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 7}
+    return Rules(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5} | chosen)
+
+
+@dataclass
+class Answer:
+    """What a request of a transcript comes to, and how long that takes; no code is no answer."""
+
+    code: int | None = 200
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    takes: float = TRIP
+
+    def event(self, now: float, send: Send) -> Event:
+        if self.takes > send.timeout:
+            return Failure("timed out", now + send.timeout)
+        if self.code is None:
+            return Failure("connection refused", now + self.takes)
+        return Reply(self.code, self.headers, json.dumps(self.body).encode(), now + self.takes)
+
+
+def job(status: str = "pending", *, takes: float = TRIP, retry_after: str | None = None, **facts: object) -> Answer:
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    return Answer(200, {"job_id": "j1", "status": status, **facts}, headers, takes)
+
+
+def no(code: int | None = None, *, takes: float = TRIP, **headers: str) -> Answer:
+    """An answer that says no, or none at all."""
+    return Answer(code, None, {name.replace("_", "-"): value for name, value in headers.items()}, takes)
+
+
+@dataclass
+class Play:
+    """What became of a flow whose requests met the answers of a transcript, the last of them for ever."""
+
+    commands: list[Command] = field(default_factory=list)
+    now: float = START
+    error: TranslationError | None = None
+
+    def of(self, flow: Flow, answers: Iterable[Answer]) -> Play:
+        left = list(answers)
+        command = next(flow)
+        try:
+            while True:
+                self.commands.append(command)
+                if isinstance(command, Send):
+                    answer = left.pop(0) if len(left) > 1 else left[0]
+                    event = answer.event(self.now, command)
+                    self.now = event.at
+                else:
+                    self.now += command.seconds if isinstance(command, Sleep) else 0
+                    event = Woke(self.now)
+                command = flow.send(event)
+        except StopIteration:
+            pass
+        except TranslationError as error:
+            self.error = error
+        return self
+
+    @property
+    def sends(self) -> list[Send]:
+        return [command for command in self.commands if isinstance(command, Send)]
+
+    @property
+    def sleeps(self) -> list[float]:
+        return [round(command.seconds, 6) for command in self.commands if isinstance(command, Sleep)]
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [command for command in self.commands if isinstance(command, Status)]
+
+    @property
+    def states(self) -> list[str]:
+        return [status.state for status in self.statuses]
+
+    @property
+    def notices(self) -> list[str]:
+        return [command.text for command in self.commands if isinstance(command, Notice)]
+
+
+def watch(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
+    return Play().of(flows.watch(rules(**chosen), Time(START, START + timeout), "j1"), answers)
+
+
+def run(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
+    return Play().of(flows.run(rules(**chosen), Time(START, START + timeout), "key", {}), answers)
+
+
+class TestSchedule:
+    def test_looks_at_once_and_then_less_and_less_often(self) -> None:
+        play = watch(*[job()] * 7, job("completed"))
+        assert play.sleeps == [0.5, 1, 2, 4, 8, 8, 8]
+        assert {(send.method, send.path) for send in play.sends} == {("GET", "/status/j1")}
+
+    def test_yields_changes_only(self) -> None:
+        play = watch(job(progress=0.1), job(progress=0.1), job(progress=0.2), job("completed", progress=1))
+        assert [status.progress for status in play.statuses] == [0.1, 0.2, 1]
+
+    @pytest.mark.parametrize("word", ["completed", "error", "cancelled"])
+    def test_ends_with_the_job(self, word: str) -> None:
+        play = watch(job(word))
+        assert play.states == [word]
+        assert play.sleeps == []
+
+    @pytest.mark.parametrize(("asked", "slept"), [("3", 3.0), ("0", flows.SOONEST), ("-7", flows.SOONEST)])
+    def test_the_server_may_ask_for_another_delay(self, asked: str, slept: float) -> None:
+        assert watch(job(retry_after=asked), job(), job("completed")).sleeps == [slept, 1]
+
+    def test_the_server_cannot_ask_for_more_than_is_left(self) -> None:
+        play = watch(job(retry_after="3600"), job("completed"), timeout=5)
+        assert play.sleeps == [pytest.approx(5 - TRIP)]
+        assert play.states == ["pending", "completed"]
+
+    def test_a_run_obeys_the_answer_to_its_start(self) -> None:
+        play = run(job(retry_after="3"), job("completed"))
+        assert [send.path for send in play.sends] == ["/start", "/status/j1"]
+        assert play.sleeps == [3]
+
+    def test_the_time_a_caller_takes_counts(self) -> None:
+        flow = flows.watch(rules(), Time(START, START + 5), "j1")
+        next(flow)
+        flow.send(job().event(START, Send("GET", "/")))
+        assert flow.send(Woke(START + 4)) == Sleep(0.5)
+        last = flow.send(Woke(START + 4.5))
+        assert isinstance(last, Send)
+        assert last.timeout == pytest.approx(0.54)
+
+
+class TestDeadline:
+    def test_a_last_look_is_taken_at_the_deadline(self) -> None:
+        play = watch(job(), job(), job("completed"), timeout=1)
+        assert play.sleeps == [0.5, pytest.approx(0.5 - 2 * TRIP)]
+        assert play.states == ["pending", "completed"]
+        assert play.now == pytest.approx(START + 1 + TRIP)
+
+    def test_then_the_time_is_up(self) -> None:
+        play = watch(job(progress=0.3), timeout=1)
+        assert isinstance(play.error, JobTimeout)
+        assert isinstance(play.error, TimeoutError)
+        assert (play.error.job_id, play.error.status) == ("j1", Status("j1", State.PENDING, 0.3))
+        assert "j1 was still pending" in str(play.error)
+        assert "wait again" in str(play.error)
+        assert play.now == pytest.approx(START + 1 + TRIP)
+
+    def test_a_look_answered_pending_after_the_deadline_is_followed_by_one_more(self) -> None:
+        play = watch(job(takes=1.02), job("completed"), timeout=1)
+        assert play.states == ["pending", "completed"]
+        assert play.sleeps == []
+        assert isinstance(watch(job(takes=1.02), job(), job("completed"), timeout=1).error, JobTimeout)
+
+    def test_a_look_cut_off_at_the_deadline_is_not(self) -> None:
+        play = watch(job(), no(takes=60), job("completed"), timeout=1)
+        assert isinstance(play.error, JobTimeout)
+        assert "timed out" in str(play.error)
+        assert isinstance(play.error.__cause__, TransportError)
+        assert len(play.sends) == 2
+        assert play.now == pytest.approx(START + 1 + flows.LEAST_ALLOWANCE)
+
+    def test_nothing_heard_in_time(self) -> None:
+        play = watch(no(), timeout=2)
+        assert isinstance(play.error, JobTimeout)
+        assert play.error.status is None
+        assert "was not heard of" in str(play.error)
+        assert sum(play.sleeps) == pytest.approx(2 - (len(play.sends) - 1) * TRIP)
+
+    def test_no_time_at_all_is_time_for_one_look(self) -> None:
+        assert watch(job("completed"), timeout=0).states == ["completed"]
+        assert len(watch(job(), timeout=0).sends) == 1
+
+    def test_a_request_gets_what_is_left_and_an_allowance_for_slow_trips(self) -> None:
+        play = watch(job(), job(takes=0.1), job(), timeout=1, request_timeout=0.8)
+        assert [send.timeout for send in play.sends] == [
+            0.8,
+            pytest.approx(0.5 - TRIP + flows.LEAST_ALLOWANCE),
+            pytest.approx(0.4),
+        ]
+
+    def test_a_run_has_one_deadline_for_all(self) -> None:
+        play = run(job(takes=0.75), job(), job(), timeout=1)
+        assert play.sleeps == [pytest.approx(0.25)]
+        assert isinstance(play.error, JobTimeout)
+
+    def test_a_start_that_takes_all_the_time_names_the_key_to_repeat(self) -> None:
+        play = run(no(takes=60), timeout=1)
+        assert isinstance(play.error, TransportError)
+        assert "'key'" in str(play.error)
+        assert play.now == pytest.approx(START + 1 + flows.LEAST_ALLOWANCE)
+
+
+class TestFailures:
+    @pytest.mark.parametrize("code", [None, 408, 429, 500, 502, 503, 504])
+    def test_what_may_pass_is_asked_again(self, code: int | None) -> None:
+        play = watch(no(code), no(code), job("completed"))
+        assert play.states == ["completed"]
+        assert play.sleeps == [0.25, 0.5]
+        assert len(play.notices) == 2
+        assert "retry 2 of 7" in play.notices[1]
+
+    def test_the_budget_is_of_failures_in_a_row(self) -> None:
+        play = watch(*[no(503), no(503), job(), no(), no(), job()] * 3, job("completed"), max_retries=2)
+        assert play.states == ["pending", "completed"]
+
+    def test_then_it_is_spent(self) -> None:
+        play = watch(job(), no(503), no(), no(502), job("completed"), max_retries=2)
+        assert isinstance(play.error, TransportError)
+        assert (play.error.last, play.error.attempts) == ("the server answered 502", 3)
+        assert "502" in str(play.error)
+        assert "ask again for j1" in str(play.error)
+
+    def test_pauses_grow_to_the_longest_delay(self) -> None:
+        assert watch(no(), max_delay=2.0).sleeps == [0.25, 0.5, 1, 1, 1, 1, 1]
+
+    @pytest.mark.parametrize(("asked", "slept"), [("3", 3), ("0", 0.25), ("soon", 0.25)])
+    def test_the_server_may_ask_for_a_longer_pause(self, asked: str, slept: float) -> None:
+        assert watch(no(429, retry_after=asked), job("completed")).sleeps == [slept]
+
+    def test_a_retried_start_is_the_same_request(self) -> None:
+        play = Play().of(flows.submit(rules(), Time(START), "key", {"video_length": 3}), [no(), no(503), job()])
+        assert len(play.sends) == 3
+        assert {json.dumps([send.method, send.path, dict(send.headers), send.json]) for send in play.sends} == {
+            json.dumps(["POST", "/start", {"Idempotency-Key": "key"}, {"video_length": 3}])
+        }
+        assert play.states == ["pending"]
+
+    def test_a_job_without_facts_needs_no_body(self) -> None:
+        assert run(job("completed")).sends[0].json is None
+
+    def test_an_unknown_word_counts_as_pending_and_is_told_once(self) -> None:
+        play = watch(job("queued"), job("queued"), job("rendering"), job("completed"))
+        assert play.states == ["pending", "completed"]
+        assert play.notices == ["job j1 has the unknown status 'queued', which counts as pending"]
+
+
+REFUSALS: list[tuple[int, type[TranslationError], str]] = [
+    (401, AuthenticationError, "password"),
+    (403, AuthenticationError, "user"),
+    (404, NotFound, "id"),
+    *((code, InvalidRequest, "Correct") for code in (400, 405, 409, 410, 413, 415, 422)),
+    *((code, ProtocolError, "address") for code in (204, 206, 304, 307, 402, 418, 451, 501, 505, 599)),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "advice"), REFUSALS)
+@pytest.mark.parametrize("timeout", [inf, 60])
+def test_what_cannot_pass_ends_at_once(code: int, kind: type[TranslationError], advice: str, timeout: float) -> None:
+    for play in (watch(no(code), timeout=timeout), run(no(code), timeout=timeout)):
+        assert type(play.error) is kind
+        assert advice in str(play.error)
+        assert len(play.commands) == 1
+
+
+def test_a_refusal_tells_what_the_problem_document_says() -> None:
+    problem = {
+        "type": "about:blank",
+        "title": "Unprocessable Content",
+        "status": 422,
+        "detail": "One field is wrong.",
+        "errors": [{"field": "video_length", "message": "must be\npositive"}, "and more"],
+    }
+    error = run(Answer(422, problem)).error
+    assert isinstance(error, InvalidRequest)
+    assert error.status_code == 422
+    assert error.errors == (problem["errors"][0],)
+    assert str(error).startswith(
+        "422 Unprocessable Content. One field is wrong. video_length: must be positive. Correct the request"
+    )
+
+
+@pytest.mark.parametrize("body", [None, [], "no", {"title": 3, "errors": {}}, {"errors": [1, None]}])
+def test_a_refusal_without_a_problem_document_is_one_all_the_same(body: object) -> None:
+    assert str(watch(Answer(403, body)).error).startswith("403 without a reason. ")
+
+
+def test_a_redirect_names_its_target() -> None:
+    error = watch(no(307, location="https://elsewhere.example/status/j1")).error
+    assert "https://elsewhere.example/status/j1" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"<html>", "a JSON object"),
+        (b"", "a JSON object"),
+        (b"[]", "a JSON object"),
+        (b'{"progress": NaN}', "a JSON object"),
+        (b"[" * 100_000, "a JSON object"),
+        (b"\xff\xfe\xfd", "a JSON object"),
+        (b"{}", "a job with 'job_id' and 'status'"),
+        (b'{"job_id": 7, "status": "pending"}', "a job with"),
+        (b'{"job_id": "j1", "status": null}', "a job with"),
+        (b'{"job_id": "", "status": "pending"}', "a job with"),
+        (b'{"job_id": "\\ud800", "status": "pending"}', "a job with"),
+        (b'{"job_id": "\\u001b[2J", "status": "pending"}', "a job with"),
+        (b'{"job_id": "j2", "status": "pending"}', "job j1"),
+        (b'{"job_id": "j1", "status": "pending", "progress": "half"}', "a number as 'progress'"),
+        (b'{"job_id": "j1", "status": "pending", "progress": true}', "a number as 'progress'"),
+        (b'{"job_id": "j1", "status": "pending", "elapsed_time": -1}', "a number as 'elapsed_time'"),
+        (b'{"job_id": "j1", "status": "pending", "elapsed_time": 1e999}', "a number as 'elapsed_time'"),
+        (b'{"job_id": "j1", "status": "error", "error_message": {}}', "a text as 'error_message'"),
+    ],
+)
+def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
+    flow = flows.look(rules(), Time(START), "j1")
+    next(flow)
+    with pytest.raises(ProtocolError, match="Check that the server's address") as raised:
+        flow.send(Reply(200, {}, body, START))
+    assert f"expected {expected}" in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
+class TestOtherFlows:
+    def test_a_look(self) -> None:
+        facts = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
+        play = Play().of(flows.look(rules(), Time(START), "j1"), [job(**facts)])
+        assert play.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
+        assert play.statuses[0].raw == {"job_id": "j1", "status": "pending", **facts}
+
+    def test_a_job_is_cancelled(self) -> None:
+        play = Play().of(flows.cancel(rules(), Time(START), "j1"), [no(), job("cancelled")])
+        assert {(send.method, send.path) for send in play.sends} == {("DELETE", "/jobs/j1")}
+        assert play.states == ["cancelled"]
+
+    @pytest.mark.parametrize(
+        ("job_id", "path"), [("a b/c?d#e%", "a%20b%2Fc%3Fd%23e%25"), ("ä", "%C3%A4"), ("{id}", "%7Bid%7D")]
+    )
+    def test_an_id_stays_in_its_segment_of_the_path(self, job_id: str, path: str) -> None:
+        send = next(flows.look(rules(), Time(START), job_id))
+        assert isinstance(send, Send)
+        assert send.path == f"/status/{path}"
+
+    def test_a_list_is_read_page_by_page(self) -> None:
+        def page(*ids: str, after: str | None) -> Answer:
+            return Answer(200, {"jobs": [{"job_id": i, "status": "pending"} for i in ids], "next": after})
+
+        play = Play().of(flows.listing(rules(), Time(START)), [page("3", "2", after="c2"), no(), page("1", after=None)])
+        assert [status.id for status in play.statuses] == ["3", "2", "1"]
+        assert [dict(send.query) for send in play.sends] == [{}, {"after": "c2"}, {"after": "c2"}]
+
+    @pytest.mark.parametrize(
+        ("page", "expected"),
+        [
+            ({}, "an array as 'jobs'"),
+            ({"jobs": [7]}, "a job as a JSON object"),
+            ({"jobs": [], "next": 7}, "a text as 'next'"),
+            ({"jobs": [], "next": "same"}, "in a circle"),
+        ],
+    )
+    def test_a_list_of_another_kind(self, page: object, expected: str) -> None:
+        play = Play().of(flows.listing(rules(), Time(START)), [Answer(200, page)])
+        assert isinstance(play.error, ProtocolError)
+        assert expected in str(play.error)
+
+
+answers = st.one_of(
+    st.builds(
+        job,
+        st.sampled_from(["pending", "queued"]),
+        takes=st.floats(0, 3),
+        retry_after=st.sampled_from([None, "0", "9"]),
+    ),
+    st.builds(
+        no, st.sampled_from([None, 429, 503]), takes=st.floats(0, 30), retry_after=st.sampled_from(["0", "5", "x"])
+    ),
+)
+
+
+@given(
+    st.lists(answers, max_size=20),
+    st.one_of(st.none(), st.floats(0, 20)),
+    st.integers(0, 4),
+    st.floats(0, 1, exclude_max=True),
+    st.booleans(),
+)
+def test_whatever_happens_the_rules_hold(
+    transcript: list[Answer], timeout: float | None, max_retries: int, luck: float, runs: bool
+) -> None:
+    begin = run if runs else watch
+    play = begin(
+        *transcript,
+        job("completed"),
+        timeout=inf if timeout is None else timeout,
+        max_retries=max_retries,
+        random=lambda: luck,
+    )
+
+    assert play.error or play.states[-1] == "completed"
+    assert all(before != after for before, after in zip(play.statuses, play.statuses[1:], strict=False))
+    assert all(command.seconds > 0 for command in play.commands if isinstance(command, Sleep))
+    assert len({send.headers["Idempotency-Key"] for send in play.sends if send.method == "POST"}) == runs
+    assert len([text for text in play.notices if "unknown" in text]) <= 1
+
+    if isinstance(play.error, TransportError):
+        assert play.error.attempts <= max_retries + 1
+    if timeout is None:
+        assert not isinstance(play.error, JobTimeout)
+    else:
+        slowest = max(TRIP, *(answer.takes for answer in [*transcript, job()]))
+        assert sum(play.sleeps) <= timeout + 1e-6
+        assert play.now <= START + timeout + 2 * max(flows.LEAST_ALLOWANCE, 4 * slowest)

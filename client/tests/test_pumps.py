@@ -1,0 +1,133 @@
+"""What holds the two clients together."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, get_args
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_client import AsyncClient, Client, Status, TranslationError
+from translation_client.core import flows
+from translation_client.core.flows import Rules
+from translation_client.drivers import AsyncPump, Pump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from translation_client.core.model import Command, Event
+
+RENAMED = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+
+
+def public(kind: type) -> dict[str, Callable[..., object]]:
+    """The methods of a client, by the names that `Client` gives them."""
+    names = [name for name in dir(kind) if not name.startswith("_") or name in RENAMED or name in RENAMED.values()]
+    return {RENAMED.get(name, name): getattr(kind, name) for name in [*names, "__init__"]}
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    assert public(Client).keys() == public(AsyncClient).keys()
+
+
+@pytest.mark.parametrize("name", sorted(public(Client)))
+def test_each_method_takes_the_same(name: str) -> None:
+    plain, other = (inspect.signature(public(kind)[name]) for kind in (Client, AsyncClient))
+    assert plain.parameters == other.parameters
+    given, given_async = plain.return_annotation, other.return_annotation
+    assert (get_args(given) or [given])[0] == (get_args(given_async) or [given_async])[0]
+
+
+@dataclass
+class World:
+    """A network with a clock of its own, in which each request meets the next of the answers, the last for ever."""
+
+    answers: list[tuple[int | str, dict[str, str], float]]
+    now: float = 1000.0
+    trace: list[Command | Event] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+    error: str = ""
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        told, headers, takes = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.now += takes
+        match told:
+            case int(code):
+                return httpx.Response(code, headers=headers, json={"title": "No"})
+            case "reset":
+                raise httpx.ReadError("reset", request=request)
+            case "timeout":
+                raise httpx.ReadTimeout("slow", request=request)
+            case word:
+                return httpx.Response(200, headers=headers, json={"job_id": "j1", "status": word})
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def flow(self, timeout: float | None, pump: Pump | AsyncPump) -> flows.Flow:
+        rules = Rules(
+            initial_delay=0.5,
+            max_delay=8,
+            backoff_factor=2,
+            max_retries=2,
+            request_timeout=10,
+            random=lambda: (self.now * 7) % 1,
+        )
+        return flows.run(rules, pump.time(timeout), "key", {"video_length": 3})
+
+    def run(self, seconds: float | None) -> World:
+        with httpx.Client(transport=httpx.MockTransport(self.handle)) as http:
+            pump = Pump(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
+            try:
+                self.statuses.extend(pump.run(self.flow(seconds, pump)))
+            except TranslationError as error:
+                self.error = repr(error)
+        return self
+
+    async def run_async(self, seconds: float | None) -> World:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(self.handle)) as http:
+            pump = AsyncPump(
+                http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep_async
+            )
+            try:
+                async for status in pump.run(self.flow(seconds, pump)):
+                    self.statuses.append(status)
+            except TranslationError as error:
+                self.error = repr(error)
+        return self
+
+
+transcripts = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["pending", "pending", "queued", "completed", "error", "reset", "timeout", 429, 503, 401, 404, 307]
+        ),
+        st.sampled_from([{}, {}, {"Retry-After": "3"}]),
+        st.floats(0, 12),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(transcripts, st.none() | st.floats(0, 30))
+def test_both_pumps_do_the_same(
+    transcript: list[tuple[int | str, dict[str, str], float]], timeout: float | None
+) -> None:
+    answers = [*transcript, ("completed", {}, 0.01)]
+    plain = World(answers.copy()).run(timeout)
+    other = asyncio.run(World(answers.copy()).run_async(timeout))
+    assert plain.trace == other.trace
+    assert (plain.statuses, plain.error, plain.now) == (other.statuses, other.error, other.now)
+    assert plain.error or plain.statuses[-1].state.ended

@@ -1,0 +1,232 @@
+"""Both pumps on real sockets, against servers that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import socket
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import pytest
+
+from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from tests.conftest import Job, Listen, Server
+
+LOGIN = {"username": "admin", "password": "secretpassword"}
+BODY = b'{"job_id": "j1", "status": "completed"}'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(BODY)
+WHOLE = HEAD + b"\r\n" + BODY
+
+
+class Call(Protocol):
+    """Calls a method of a client and gives what it returns."""
+
+    def __call__(self, url: str, method: str, *args: str, **options: Any) -> Status: ...
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Call:
+    def call_sync(url: str, method: str, *args: str, **options: Any) -> Status:
+        with Client(url, **LOGIN | options) as client:
+            status: Status = getattr(client, method)(*args)
+            return status
+
+    def call_async(url: str, method: str, *args: str, **options: Any) -> Status:
+        async def main() -> Status:
+            async with AsyncClient(url, **LOGIN | options) as client:
+                status: Status = await getattr(client, method)(*args)
+                return status
+
+        return asyncio.run(main())
+
+    return call_sync if request.param == "sync" else call_async
+
+
+def asked(connection: socket.socket) -> None:
+    """Read a request to its end."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        if not (chunk := connection.recv(65_536)):
+            raise OSError
+        received += chunk
+
+
+def drip(connection: socket.socket, over: threading.Event, sent: bytes) -> None:
+    """Send a byte every 100 ms."""
+    for index in range(len(sent)):
+        if over.wait(0.1):
+            return
+        connection.sendall(sent[index : index + 1])
+
+
+def hang_at_once(_: socket.socket, over: threading.Event) -> None:
+    over.wait()
+
+
+def hang_in_the_body(connection: socket.socket, over: threading.Event) -> None:
+    asked(connection)
+    connection.sendall(WHOLE[:-5])
+    over.wait()
+
+
+def drip_in_the_headers(connection: socket.socket, over: threading.Event) -> None:
+    asked(connection)
+    drip(connection, over, b"HTTP/1.1 200 OK\r\nServer: " + b"x" * 1000)
+
+
+def drip_in_the_body(connection: socket.socket, over: threading.Event) -> None:
+    asked(connection)
+    connection.sendall(HEAD + b"\r\n")
+    drip(connection, over, BODY * 9)
+
+
+@pytest.mark.parametrize("handler", [hang_at_once, hang_in_the_body, drip_in_the_headers, drip_in_the_body])
+def test_a_request_ends_in_time_whatever_the_server_does(
+    call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
+) -> None:
+    with listen(handler) as url:
+        began = time.monotonic()
+        with pytest.raises(TransportError, match=r"did not answer in full within 0\.25 s"):
+            call(url, "status", "j1", request_timeout=0.25, max_retries=0)
+        assert 0.24 < time.monotonic() - began < 1
+
+
+def test_a_handshake_ends_in_time(call: Call, listen: Listen) -> None:
+    with listen(hang_at_once) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.1 s"):
+        call(url.replace("http:", "https:"), "status", "j1", request_timeout=0.1, max_retries=0)
+    gc.collect()  # a socket left open would be a ResourceWarning, and so an error
+
+
+def test_a_wait_ends_in_time_although_the_server_hangs(call: Call, listen: Listen) -> None:
+    with listen(hang_in_the_body) as url:
+        began = time.monotonic()
+        with pytest.raises(JobTimeout):
+            call(url, "wait", "j1", timeout=0.25)
+        assert 0.24 < time.monotonic() - began < 1
+
+
+def test_a_sync_client_with_a_transport_of_the_callers_ends_between_reads(listen: Listen) -> None:
+    with listen(drip_in_the_body) as url, httpx.Client() as http:
+        client = Client(url, http_client=http, request_timeout=0.25, max_retries=0)
+        with pytest.raises(TransportError, match="did not answer in full"):
+            client.status("j1")
+
+
+def reset(connection: socket.socket, _: threading.Event) -> None:
+    asked(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def close_early(connection: socket.socket, _: threading.Event) -> None:
+    asked(connection)
+
+
+def truncate(connection: socket.socket, _: threading.Event) -> None:
+    asked(connection)
+    connection.sendall(WHOLE[:-5])
+
+
+def talk_nonsense(connection: socket.socket, _: threading.Event) -> None:
+    asked(connection)
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+def bad_compression(connection: socket.socket, _: threading.Event) -> None:
+    asked(connection)
+    connection.sendall(HEAD + b"Content-Encoding: gzip\r\n\r\n" + BODY)
+
+
+@pytest.mark.parametrize("handler", [reset, close_early, truncate, talk_nonsense, bad_compression])
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
+) -> None:
+    faults = iter([handler, handler])
+
+    def serve(connection: socket.socket, over: threading.Event) -> None:
+        if fault := next(faults, None):
+            fault(connection, over)
+        else:
+            asked(connection)
+            connection.sendall(WHOLE)
+
+    with listen(serve) as url:
+        assert call(url, "status", "j1", initial_delay=0.01).state is State.COMPLETED
+
+
+def test_nobody_is_there(call: Call) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(TransportError, match=f"http://127.0.0.1:{port} could not be reached") as raised:
+        call(f"http://127.0.0.1:{port}", "start", max_retries=1, initial_delay=0.01)
+    assert raised.value.attempts == 2
+    assert "secretpassword" not in str(raised.value)
+
+
+def test_an_answer_without_an_end_is_not_read_to_it(call: Call, listen: Listen) -> None:
+    def flood(connection: socket.socket, over: threading.Event) -> None:
+        asked(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not over.is_set():
+            connection.sendall(b" " * 65_536)
+
+    with listen(flood) as url, pytest.raises(ProtocolError, match="larger than 1048576 bytes"):
+        call(url, "status", "j1")
+
+
+def test_a_connection_that_the_server_closed_is_replaced(call: Call, listen: Listen) -> None:
+    connections = []
+
+    def once(connection: socket.socket, _: threading.Event) -> None:
+        connections.append(connection)
+        asked(connection)
+        connection.sendall(WHOLE if len(connections) > 2 else WHOLE.replace(b"completed", b"pending  "[:9]))
+
+    with listen(once) as url:
+        assert call(url, "wait", "j1", initial_delay=0.05, max_retries=1).state is State.COMPLETED
+    assert len(connections) == 3
+
+
+def test_compressed_answers_are_read_though_not_asked_for(call: Call, server: Server) -> None:
+    server.says((200, gzip.compress(BODY), {"content-encoding": "gzip"}))
+    assert call(server.url, "status", "j1").state is State.COMPLETED
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+
+
+def test_the_proxy_of_the_environment_is_used(
+    call: Call, server: Server, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.says((200, job("completed", "j1")))
+    monkeypatch.setenv("http_proxy", server.url.replace("//", "//proxyuser:proxypass@"))
+    assert call("http://jobs.example/api", "status", "j1").state is State.COMPLETED
+    assert server.requests[0].headers["host"] == "jobs.example"
+    assert server.requests[0].headers["proxy-authorization"].startswith("Basic ")
+
+    monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert call(server.url, "status", "j1").state is State.COMPLETED
+
+
+def test_a_redirect_is_not_followed(call: Call, server: Server) -> None:
+    server.says((307, None, {"location": "http://elsewhere.example/status/j1"}))
+    with pytest.raises(ProtocolError, match=r"elsewhere\.example"):
+        call(server.url, "status", "j1", http_client=None)
+    assert len(server.requests) == 1
+
+
+def test_an_idle_client_holds_no_connection_after_its_close(server: Server, job: Job) -> None:
+    server.says((200, job("completed", "j1")))
+    with Client(server.url, **LOGIN) as client:
+        client.status("j1")
+        client.status("j1")
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.status("j1")

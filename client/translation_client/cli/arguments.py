@@ -1,0 +1,251 @@
+"""What the command is told: by flags, by the environment, by `.env`, by whoever sits at the terminal."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from getpass import getpass
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from dotenv import dotenv_values
+
+from translation_client import __version__
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+EPILOG = """
+The credentials and the address are taken from the flags, else from API_USERNAME, API_PASSWORD (or API_PASSWORD_FILE)
+and SERVER_URL in the environment, else from the same names in the file .env of the working directory. On a terminal,
+what is still missing of the credentials is asked for.
+
+exit status:
+  0    the job completed, or the command did what it was asked for
+  1    a job ended with an error or was cancelled
+  2    the command or the request was wrong
+  3    the credentials were refused
+  4    the time was up; the line on stderr has the command that goes on waiting
+  5    the server could not be reached, kept failing, or is no server of this kind
+  130  interrupted by Ctrl-C
+With several jobs it is the highest that any of them had.
+"""
+
+
+class UsageError(Exception):
+    """The command was given something unusable; the message says what to give instead."""
+
+
+class Options(argparse.Namespace):
+    """The flags, with their defaults."""
+
+    command: str = "run"
+    ids: tuple[str, ...] = ()
+
+    url: str | None = None
+    username: str | None = None
+    password: str | None = None
+    password_file: str | None = None
+
+    initial_interval: float = 0.5
+    max_interval: float = 8.0
+    timeout: float | None = None
+
+    jobs: int = 1
+    source_language: str | None = None
+    target_language: str | None = None
+    video_length: float | None = None
+
+    log_file: str = "client.log"
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether the command waits for the end of jobs."""
+        return self.command in {"run", "wait"}
+
+
+class Login(NamedTuple):
+    """Where to go, and as whom."""
+
+    url: str
+    username: str
+    password: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {program()} --help")
+
+
+def program() -> str:
+    """How the command was called, so that a line that it prints can be called again."""
+    called = Path(sys.argv[0]).name
+    return {"client.py": "python3 client.py", "__main__.py": "python3 -m translation_client"}.get(
+        called, "translation-client"
+    )
+
+
+def resume(options: Options, ids: Iterable[str]) -> str:
+    """The command that goes on waiting for the jobs."""
+    url = ["--url", options.url] if options.url else []
+    return f"Resume with: {program()} {shlex.join([*url, 'wait', *ids])}"
+
+
+def parse(argv: Sequence[str] | None) -> Options:
+    """Read the command line.
+
+    Raises:
+        UsageError: It makes no sense.
+        SystemExit: It asked for the help or the version, which has been printed.
+    """
+    common, waiting, job, several = _common(), _waiting(), _job(), _several()
+    ids = _flags()
+    ids.add_argument("ids", nargs="+", metavar="ID", help="the id of a job")
+
+    parser = _Parser(
+        prog=program(),
+        description="Start slow, asynchronous jobs and wait for their end well.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        parents=[common, waiting, job, several],
+    )
+    parser.add_argument("--version", action="version", version=f"translation-client {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
+    for name, does, parents in (
+        ("run", "start a job and wait for its end (the default)", [common, waiting, job, several]),
+        ("start", "start a job and leave it to itself", [common, job]),
+        ("status", "tell how jobs stand; 1 if one has failed", [common, ids]),
+        ("wait", "wait for the end of jobs", [common, waiting, ids]),
+        ("list", "list your jobs, newest first", [common]),
+        ("cancel", "cancel jobs", [common, ids]),
+    ):
+        commands.add_parser(
+            name,
+            help=does,
+            description=f"{does[0].upper()}{does[1:]}.",
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,
+            parents=parents,
+        )
+    return parser.parse_args(argv, Options())
+
+
+def _flags() -> _Parser:
+    return _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+
+
+def _common() -> _Parser:
+    parser = _flags()
+    server = parser.add_argument_group("server")
+    server.add_argument("--url", help=f"its address (default {DEFAULT_URL})")
+    server.add_argument("--username", metavar="NAME", help="as whom")
+    server.add_argument("--password", help="anyone on this machine can see it: better use one of the following")
+    server.add_argument("--password-file", metavar="FILE", help="a file that holds the password")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON object per change, nothing else")
+    output.add_argument("--quiet", action="store_true", help="run and wait write nothing but failures")
+    output.add_argument("--verbose", action="store_true", help="show the log on stderr")
+    output.add_argument(
+        "--log-file", metavar="FILE", help=f"where the log is added to (default {Options.log_file}); none turns it off"
+    )
+    return parser
+
+
+def _waiting() -> _Parser:
+    parser = _flags()
+    waiting = parser.add_argument_group("waiting, in seconds")
+    for flag, what in (
+        ("--initial-interval", f"from the first look to the second (default {Options.initial_interval:g})"),
+        ("--max-interval", f"the longest interval, unless the server asks (default {Options.max_interval:g})"),
+        ("--timeout", "how long to wait (default: as long as it takes)"),
+    ):
+        waiting.add_argument(flag, type=float, metavar="SECONDS", help=what)
+    return parser
+
+
+def _job() -> _Parser:
+    parser = _flags()
+    job = parser.add_argument_group("job")
+    job.add_argument("--source-language", metavar="LANGUAGE", help="the language of the video")
+    job.add_argument("--target-language", metavar="LANGUAGE", help="the language to translate it to")
+    job.add_argument("--video-length", type=float, metavar="SECONDS", help="how long the video is")
+    return parser
+
+
+def _several() -> _Parser:
+    parser = _flags()
+    parser.add_argument("--jobs", type=_count, metavar="N", help="run so many jobs at once (default 1)")
+    return parser
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs")
+
+
+def login(options: Options) -> Login:
+    """Find the address and the credentials; ask for what is missing, if somebody is there to answer.
+
+    Raises:
+        UsageError: Nothing gives them.
+    """
+    places = [os.environ, _dotenv()]
+    url = options.url or _first("SERVER_URL", places) or DEFAULT_URL
+    username = options.username or _first("API_USERNAME", places) or _ask("username", _username)
+    password = options.password
+    if password is None and options.password_file:
+        password = _read(options.password_file)
+    if password is None:
+        password = _password(places)
+    if password is None:
+        password = _ask("password", getpass)
+    return Login(url, username, password)
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(".env")
+    except (OSError, ValueError) as error:
+        raise UsageError(f".env cannot be read: {error}. Correct it or take it away.") from None
+
+
+def _first(name: str, places: Iterable[Mapping[str, str | None]]) -> str | None:
+    return next((value for place in places if (value := place.get(name))), None)
+
+
+def _password(places: Iterable[Mapping[str, str | None]]) -> str | None:
+    for place in places:
+        if password := place.get("API_PASSWORD"):
+            return password
+        if file := place.get("API_PASSWORD_FILE"):
+            return _read(file)
+    return None
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the password file {file!r} cannot be read: {error}. Name another.") from None
+
+
+def _ask(what: str, answer: Callable[[], str]) -> str:
+    if sys.stdin is not None and sys.stdin.isatty():
+        with suppress(EOFError):
+            return answer()
+    raise UsageError(f"no {what}. Give --{what}, or set API_{what.upper()} in the environment or in .env.")
+
+
+def _username() -> str:
+    sys.stderr.write("Username: ")
+    sys.stderr.flush()
+    if not (line := sys.stdin.readline()):
+        raise EOFError
+    return line.rstrip("\n")

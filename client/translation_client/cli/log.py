@@ -1,0 +1,56 @@
+"""The command's log: everything that the library logs, in a file, and on stderr with --verbose."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from translation_client.cli.arguments import Options, UsageError, program
+
+logger = logging.getLogger("translation_client")
+logger.addHandler(logging.NullHandler())  # so that nothing else writes to stderr
+
+
+def tell(message: str) -> None:
+    """Write one line to stderr, and to the log."""
+    logger.error("%s", message)
+    sys.stderr.write(f"{program()}: {message}\n")
+
+
+@contextmanager
+def logging_to(options: Options) -> Iterator[None]:
+    """Log as the options say, while this lasts.
+
+    Raises:
+        UsageError: The log file cannot be written.
+    """
+    handlers: list[logging.Handler] = []
+    if options.verbose:
+        handlers.append(logging.StreamHandler())
+    if options.log_file != "none":
+        try:
+            handlers.append(_File(options.log_file, encoding="utf-8", errors="backslashreplace"))
+        except OSError as error:
+            raise UsageError(
+                f"the log file cannot be written: {error}; name another with --log-file, or none"
+            ) from None
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            with suppress(OSError):  # told already
+                handler.close()
+
+
+class _File(logging.FileHandler):
+    """A log file that is given up with one line, not with a traceback, when it cannot be written any longer."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
+        logger.removeHandler(self)
+        line = f"the log file cannot be written any longer: {sys.exception()}; not logged: {record.getMessage()}"
+        sys.stderr.write(f"{program()}: {line}\n")

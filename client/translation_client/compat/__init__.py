@@ -1,0 +1,1 @@
+"""The classes of this library's ancestors, each over `Client`."""

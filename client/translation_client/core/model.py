@@ -1,0 +1,147 @@
+"""What the client's parts say to each other.
+
+`Status` is what a caller gets. The rest is the protocol between the flows, which decide, and the pumps, which act. A
+flow is a generator that yields commands and is sent the event that followed from each:
+
+    Send    -> Reply or Failure
+    Sleep   -> Woke
+    Status  -> Woke, once the caller has come back for more
+    Notice  -> Woke
+
+Every event carries the monotonic time at which it happened, in seconds, so that a flow needs no clock.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import inf
+from typing import Any, TypeAlias
+
+from translation_client.core.errors import JobFailed
+
+EXCERPT = 200  # characters of foreign text that a message may hold
+
+
+class State(StrEnum):
+    """Where a job stands; the values are the native API's own words."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether this is for good."""
+        return self is not State.PENDING
+
+
+@dataclass(frozen=True)
+class Status:
+    """What one look at a job told.
+
+    Attributes:
+        id: The job's id.
+        state: Where it stands. A word that the dialect does not know counts as pending.
+        progress: How far it is, from 0 to 1, if the server tells.
+        elapsed: Seconds since the job was accepted, until its end at most, if the server tells.
+        error: Why the job failed, if it did and the server tells.
+        raw: The whole document as the server sent it. Not compared.
+    """
+
+    id: str
+    state: State
+    progress: float | None = None
+    elapsed: float | None = None
+    error: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        """One line for people."""
+        progress = "" if self.progress is None else f" {self.progress:4.0%}"
+        elapsed = "" if self.elapsed is None else f" after {self.elapsed:.1f} s"
+        error = "" if self.error is None else f": {one_line(self.error)}"
+        return f"{self.id} {self.state}{progress}{elapsed}{error}"
+
+    def raise_for_error(self) -> None:
+        """Do nothing for a job that completed or is pending.
+
+        Raises:
+            JobFailed: The job ended with an error or was cancelled.
+        """
+        if self.state is State.ERROR:
+            why = one_line(self.error or "the server gave no reason")
+            raise JobFailed(f"job {self.id} ended with an error: {why}. Start a new job to try again.", self)
+        if self.state is State.CANCELLED:
+            raise JobFailed(f"job {self.id} was cancelled. Start a new job to try again.", self)
+
+
+@dataclass(frozen=True)
+class Send:
+    """Make one HTTP request; `timeout` is the seconds for all of it, from connecting to the body's last byte.
+
+    A row of a dialect leaves the timeout open; a flow sets it anew for each try.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = None
+    timeout: float = inf
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Tell whoever keeps the log something out of the ordinary."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer; the names of the headers are in lower case."""
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+    def __str__(self) -> str:
+        return f"the server answered {self.code}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No answer, or not all of one, and why."""
+
+    why: str
+    at: float
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@dataclass(frozen=True)
+class Woke:
+    """The command is done."""
+
+    at: float
+
+
+def one_line(text: str) -> str:
+    """Text of unknown origin as something that can stand in a message."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
+
+
+Command: TypeAlias = Send | Sleep | Status | Notice
+Event: TypeAlias = Reply | Failure | Woke
+Flow: TypeAlias = Generator[Command, Event, None]

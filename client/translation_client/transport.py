@@ -1,0 +1,136 @@
+"""A transport for httpx that takes a request's timeout as the time for the whole request.
+
+httpx bounds each connect, read and write by itself, so that a server which sends a byte now and then holds a request
+for ever. httpcore, below it, hands the timeouts of a request down to each operation on the socket without looking at
+them. So this transport puts the moment at which the request has to end in their place, and its streams turn that moment
+into the seconds left just before they block. Nothing is kept per thread or per connection.
+
+Two things remain the system's: resolving a name takes its own time, and each further address of a name begins anew.
+"""
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+
+
+class Transport(httpx.BaseTransport):
+    """Carries requests to one server, through the proxy that the environment names for it, if any."""
+
+    def __init__(self, base_url: httpx.URL) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context() if base_url.scheme == "https" else None,
+            proxy=_proxy(base_url),
+            max_connections=100,
+            keepalive_expiry=5.0,
+            network_backend=_Backend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; every operation for it ends when its timeout, counted from now, is over."""
+        seconds: float = request.extensions["timeout"]["read"]
+        timeout = dict.fromkeys(("connect", "read", "write"), time.monotonic() + seconds) | {"pool": seconds}
+        with _errors_of_httpx():
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=_url(request.url),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions={**request.extensions, "timeout": timeout},
+                )
+            )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _errors_of_httpx():
+            yield from self._response.iter_stream()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _Backend(httpcore.SyncBackend):
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(host, port, _left(timeout), local_address, socket_options))
+
+
+class _Stream(httpcore.NetworkStream):
+    """A stream whose timeouts are moments."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        try:
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+        except BaseException:  # httpcore forgets the stream when Ctrl-C ends the handshake
+            self.close()
+            raise
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
+
+
+def _left(moment: float | None) -> float:
+    """The seconds until the moment, which `handle_request` sets for every operation; none means no time."""
+    left = (moment or 0.0) - time.monotonic()
+    if left <= 0:
+        raise httpcore.TimeoutException
+    return left
+
+
+def _proxy(base_url: httpx.URL) -> httpcore.Proxy | None:
+    proxies = getproxies()
+    address = proxies.get(base_url.scheme) or proxies.get("all")
+    if not address or proxy_bypass(base_url.netloc.decode()):
+        return None
+    proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+    return httpcore.Proxy(_url(proxy.url), auth=proxy.raw_auth)
+
+
+def _url(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise httpx.TimeoutException(str(error)) from error
+    except httpcore.ConnectError as error:
+        raise httpx.ConnectError(str(error)) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+        raise httpx.TransportError(str(error)) from error
