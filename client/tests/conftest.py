@@ -1,12 +1,17 @@
-"""What the tests talk to: a real server whose answers a test scripts, and bare sockets for what no server would do."""
+"""What the tests talk to: a server whose answers a test scripts, sockets for what no server would do, the real one."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -16,13 +21,30 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     Answer = tuple[int, object] | tuple[int, object, Mapping[str, str]]
     Handler = Callable[[socket.socket, threading.Event], None]
 
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
+
+ROOT = Path(__file__).parents[2]
+BOTH_SIDES = {"PYTHONPATH": os.pathsep.join([str(ROOT / "server"), str(ROOT / "client")])}
+LOGIN = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
+
+IMPORTS = re.compile(r"^from (client|client_library|video_translation_client)\b.*\n", re.MULTILINE)
+PORT = re.compile(r"\b(8000|5000)\b")
+
+# Runs what may await outside of a function, and shows the log of the one client whose document shows it.
+RUNNER = """
+import ast, asyncio, inspect, logging, pathlib, sys
+logging.basicConfig(format="%(asctime)s - %(levelname)s - %(message)s", datefmt="%H:%M:%S")
+logging.getLogger("translation_client.compat.result").setLevel("INFO")
+source = pathlib.Path(sys.argv[1]).read_text()
+result = eval(compile(source, sys.argv[1], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+if inspect.iscoroutine(result):
+    asyncio.run(result)
+"""
 
 JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 
@@ -37,6 +59,12 @@ class Listen(Protocol):
     """Makes a bare server: the handler gets each connection, and an event that says when to end."""
 
     def __call__(self, handler: Handler) -> AbstractContextManager[str]: ...
+
+
+class Play(Protocol):
+    """Begins to run the documents' examples, one after the other, with other import lines, against a port."""
+
+    def __call__(self, examples: str, imports: str, port: int) -> subprocess.Popen[str]: ...
 
 
 @dataclass(frozen=True)
@@ -152,9 +180,83 @@ def listen() -> Listen:
     return listening
 
 
+@contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[str]:
+    """The project's own server, in a process of its own."""
+    quick = {"MIN_DELAY": "0.2", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0", "DATABASE_URL": "memory:"}
+    command = [sys.executable, "-m", "translation_server", "--port", "0"]
+    environment = os.environ | BOTH_SIDES | quick | settings
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            log = ""
+            for line in server.stderr or ():
+                log += line
+                if found := re.search(r"listening on (\S+)", line):
+                    yield found[1]
+                    return
+            pytest.fail(f"the server did not start: {log}")
+        finally:
+            server.terminate()
+            server.communicate()
+
+
+@pytest.fixture(scope="session")
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server that asks for no credentials."""
+    with serving(tmp_path_factory.mktemp("open"), AUTH="off") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def admins_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server that asks for credentials, and has the worked example among its dialects."""
+    dialects = str(ROOT / "examples" / "dialects" / "heygen.toml")
+    with serving(tmp_path_factory.mktemp("admins"), **LOGIN, DIALECTS=dialects, MIN_DELAY="0", MAX_DELAY="0") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
+    def begin(examples: str, imports: str, port: int) -> subprocess.Popen[str]:
+        folder = tmp_path_factory.mktemp("documents")
+        source = "".join((ROOT / "contract" / "examples" / f"{name}.py").read_text() for name in examples.split())
+        (folder / "example.py").write_text(f"{imports}\n{PORT.sub(str(port), IMPORTS.sub('', source))}")
+        command = [sys.executable, "-W", "error", "-c", RUNNER, "example.py"]
+        return subprocess.Popen(command, cwd=folder, env=os.environ | BOTH_SIDES, stdout=-1, stderr=-1, text=True)
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def quick_start(play: Play) -> Iterator[subprocess.Popen[str]]:
+    """The example with a server of its own, whose jobs take 20 seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    imports = "from translation_client.compat.status import StatusPollingConfig, VideoTranslationClient"
+    with play("001_1", imports, port) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begin_with_what_takes_long(request: pytest.FixtureRequest) -> None:
+    if any(map(_takes_long, request.session.items)):
+        request.getfixturevalue("quick_start")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long in a process of its own is looked at last."""
+    items.sort(key=_takes_long)
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    return "quick_start" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a working directory of its own, and none of the settings of whoever runs it."""
     monkeypatch.chdir(tmp_path)
-    for name in ("API_USERNAME", "API_PASSWORD", "API_PASSWORD_FILE", "SERVER_URL", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [*os.environ]:
+        if name.startswith("API_") or name in {"SERVER_URL", "HTTP_PROXY", "http_proxy"}:
+            monkeypatch.delenv(name)

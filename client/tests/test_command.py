@@ -31,6 +31,14 @@ QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
 CLIENT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-X", "dev", "-m", "translation_client"]
 
+MINE = """
+[mine]
+look = "/tasks/{job_id}"
+job = {state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+auth = "X-Key"
+"""
+
 Run = "Callable[..., tuple[int, list[str], list[str]]]"
 
 
@@ -187,6 +195,12 @@ class TestFailures:
         assert line.startswith("translation-client: job j1 was still pending when the time was up. ")
         assert line.endswith(f" Resume with: translation-client --url {server.url} wait j1")
 
+    def test_the_line_to_resume_with_has_the_dialect(self, run: Run, server: Server) -> None:
+        server.says((200, {"status": "pending"}))
+        status, _, err = run("--dialect", "status", "--timeout", "0")
+        assert status == 4
+        assert err[0].endswith(f"Resume with: translation-client --url {server.url} --dialect status wait current")
+
     def test_nobody_is_there(self, capsys: pytest.CaptureFixture[str], listen: Listen) -> None:
         with listen(lambda *_: None) as url:
             pass
@@ -220,6 +234,15 @@ class TestFailures:
             (["--url", "http://admin:secretpassword@localhost"], "--url must not hold credentials"),
             (["--username", "a:b"], "--username must not hold a colon"),
             (["wait", ".."], "ID must be the id of a job"),
+            (
+                ["--dialect", "nowhere"],
+                "--dialect nowhere: is neither one of start, jobs, status, translate, result nor a",
+            ),
+            (["--dialect", "status", "wait", "j1"], "ID must be 'current': the dialect status looks at no other job"),
+            (["--dialect", "status", "list"], "list: the dialect status has no route for this"),
+            (["--dialect", "status", "cancel", "current"], "cancel: the dialect status has no route for this"),
+            (["--dialect", "translate", "--video-length", "3"], "--video-length has no place in the dialect translate"),
+            (["--token", "t"], "--token does not fit the dialect start"),
             (["--password-file", "missing"], "the password file 'missing' cannot be read"),
             (["--log-file", "missing/client.log"], "the log file cannot be written"),
             (["--log-file", "."], "the log file cannot be written"),
@@ -279,6 +302,39 @@ class TestCredentials:
         assert login("--password-file", "another") == basic("env", " of the flag's file ")
         assert login("--password", "of the flag", "--password-file", "another") == basic("env", "of the flag")
         assert login("--username", "flag", "--password", "") == basic("flag", "")
+
+    def test_a_token_comes_from_the_same_places(
+        self, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path("mine.toml").write_text(MINE)
+        server.says((200, {"state": "done"}))
+
+        def token(*arguments: str) -> str:
+            server_of_ours = ["--url", server.url, "--dialect", "mine.toml", "--log-file", "none"]
+            assert main([*server_of_ours, "status", "a", *arguments]) == 0
+            return server.requests[-1].headers["x-key"]
+
+        Path(".env").write_text("API_TOKEN=of dotenv\nAPI_USERNAME=nobody\n")
+        assert token() == "of dotenv"
+        Path("secret").write_text("of the environment's file\n")
+        monkeypatch.setenv("API_TOKEN_FILE", "secret")
+        assert token() == "of the environment's file"
+        monkeypatch.setenv("API_TOKEN", "of the environment")
+        assert token() == "of the environment"
+        Path("another").write_text("of the flag's file")
+        assert token("--token-file", "another") == "of the flag's file"
+        assert token("--token", "of the flag", "--token-file", "another") == "of the flag"
+        assert "authorization" not in server.requests[-1].headers
+
+        assert main(["--dialect", "mine.toml", "--username", "admin", "status", "a"]) == 2
+        assert "--username does not fit the dialect mine: give token" in capsys.readouterr().err
+        assert main(["--dialect", "mine.toml", "--token-file", "missing", "status", "a"]) == 2
+        assert "the token file 'missing' cannot be read" in capsys.readouterr().err
+        monkeypatch.delenv("API_TOKEN")
+        monkeypatch.delenv("API_TOKEN_FILE")
+        Path(".env").unlink()
+        assert main(["--dialect", "mine.toml", "status", "a"]) == 2
+        assert "no token. Give --token, or set API_TOKEN" in capsys.readouterr().err
 
     def test_an_unreadable_dotenv(self, capsys: pytest.CaptureFixture[str]) -> None:
         Path(".env").write_bytes(b"API_USERNAME=\xff")

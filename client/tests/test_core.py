@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import translation_client
 from translation_client import JobFailed, JobTimeout, State, Status, TranslationError, TransportError
-from translation_client.core import dialects
+from translation_client.core import answers
+from translation_client.core.dialects import CURRENT, DIALECTS, LIST, START
 from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, ProtocolError
 from translation_client.core.model import Reply
 from translation_client.core.schedule import A_DAY, exponential, retry_after
@@ -80,30 +81,25 @@ bodies = st.binary() | documents.map(lambda document: json.dumps(document).encod
 @given(st.sampled_from([200, 202, 302, 401, 404, 418, 422]), bodies)
 def test_any_bytes_are_a_status_or_an_error_of_ours(code: int, body: bytes) -> None:
     reply = Reply(code, {}, body, 0.0)
-    for read in (dialects.read_job, dialects.read_page):
-        with suppress(TranslationError):
-            read(dialects.START, reply)
-    message = str(dialects.refusal(reply))
-    assert message.isprintable()
-    assert message.encode()
+    for row in DIALECTS.values():
+        for read in (answers.read_job, answers.read_accepted):
+            with suppress(TranslationError):
+                assert read(row, reply, "j1").status.id in {"j1", CURRENT}
+        message = str(answers.refusal(row, reply))
+        assert message.isprintable()
+        assert message.encode()
+    with suppress(TranslationError):
+        answers.read_page(START, LIST, reply)
 
 
 @given(documents.map(lambda document: {"job_id": "j1", "status": "error"} | document))
 def test_a_status_is_one_line(document: dict[str, object]) -> None:
     try:
-        status = dialects.read_job(dialects.START, Reply(200, {}, json.dumps(document).encode(), 0.0))
+        status, _ = answers.read_accepted(START, Reply(200, {}, json.dumps(document).encode(), 0.0))
     except TranslationError:
         return
     assert "\n" not in str(status)
     str(status).encode()
-
-
-@pytest.mark.parametrize("row", [dialects.START])
-def test_each_row_is_sound(row: dialects.Dialect) -> None:
-    for route in (row.submit, row.look, row.cancel, row.list):
-        assert route.path.startswith("/")
-        assert ("{id}" in route.path) == (route in (row.look, row.cancel))
-    assert set(row.words.values()) == set(State)
 
 
 ENDED = Status("j1", State.ERROR, 1.0, 4.0, "no\nsound")

@@ -8,6 +8,7 @@ The package logs to the logger `translation_client`.
 """
 
 from translation_client.client import AsyncClient, Client
+from translation_client.core.dialects import Dialect
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncClient",
     "AuthenticationError",
     "Client",
+    "Dialect",
     "InvalidRequest",
     "JobFailed",
     "JobTimeout",

@@ -5,7 +5,7 @@ They check what a caller gives, fill in what the constructor was given, and call
 
 import random
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, closing
 from inspect import isawaitable
 from threading import TIMEOUT_MAX
@@ -15,8 +15,10 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 import httpx
 
 from translation_client.core import flows
-from translation_client.core.dialects import is_id, is_text
+from translation_client.core.dialects import CURRENT, Dialect, is_id, is_text, places
 from translation_client.core.model import Flow, Status
+from translation_client.core.schedule import Schedule
+from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers import AsyncPump, BasePump, Http, Pump, Trace
 from translation_client.transport import Transport
 
@@ -42,14 +44,17 @@ class _Shell(Generic[Http, P]):
         self,
         base_url: str = "http://127.0.0.1:8000",
         *,
+        dialect: DialectLike = "start",
         username: str | None = None,
         password: str | None = None,
+        token: str | None = None,
         timeout: float | None = None,
         initial_delay: float = 0.5,
         max_delay: float = 8.0,
         backoff_factor: float = 2.0,
         max_retries: int = 7,
         request_timeout: float = 10.0,
+        schedule: Callable[[], Schedule] | None = None,
         on_update: Callback | None = None,
         on_completion: Callback | None = None,
         http_client: Http | None = None,
@@ -59,14 +64,22 @@ class _Shell(Generic[Http, P]):
 
         Args:
             base_url: The server's address, http or https, with a path if it has one, without credentials.
-            username: The user, together with `password`. Without the two, `http_client` has to know how to log in.
+            dialect: What the server speaks: one of the five dialects by its name (`start`, `jobs`, `status`,
+                `translate`, `result`), the path to a TOML file that describes one (`path#name` where it describes
+                several), or a `Dialect`. Our server has a user's own below `/{name}`: a part of `base_url` there.
+            username: The user, together with `password`, where the dialect takes Basic authentication. Without the two,
+                or the token, `http_client` has to know how to log in, or the server must not ask.
             password: The user's password.
+            token: What proves who the user is where the dialect takes a Bearer token or one in a header.
             timeout: How long `wait`, `watch` and `run` wait unless told otherwise; None is as long as it takes.
             initial_delay: From the first look at a job to the second, unless the server asks for another delay.
             max_delay: The longest delay between two looks, unless the server asks for another.
             backoff_factor: How many times longer each delay is than the one before.
             max_retries: How many failures in a row are borne, of the network or the server.
             request_timeout: How long one request may take, from connecting to the last byte of the answer.
+            schedule: Makes the schedule of each wait (see `core.schedule`) in place of one by `initial_delay`,
+                `max_delay` and `backoff_factor`. It is kept to the letter, whatever the server asks for; where it ends,
+                the wait ends with JobTimeout.
             on_update: Called by `wait` and `run` with the first status and each changed one.
             on_completion: Called by `wait` and `run` with the final status.
             http_client: Carries the requests in place of one of our own, and is not closed. With a synchronous one,
@@ -76,7 +89,8 @@ class _Shell(Generic[Http, P]):
         Raises:
             ValueError: An argument is unusable; the message names it.
         """
-        url, auth = _address(base_url), _auth(username, password)
+        url, row = _address(base_url), find_dialect(dialect)
+        auth = _auth(row, username, password, token)
         self._rules = flows.Rules(
             initial_delay=_number("initial_delay", initial_delay, LEAST),
             max_delay=_number("max_delay", max_delay, initial_delay),
@@ -84,6 +98,8 @@ class _Shell(Generic[Http, P]):
             max_retries=int(_number("max_retries", max_retries)),
             request_timeout=_number("request_timeout", request_timeout, LEAST),
             random=random.random,
+            dialect=row,
+            schedule=schedule,
         )
         self._timeout = _optional("timeout", timeout)
         self._on_update = on_update
@@ -98,6 +114,27 @@ class _Shell(Generic[Http, P]):
 
     def _time(self, timeout: OwnTimeout) -> flows.Time:
         return self._pump.time(_optional("timeout", _chosen(timeout, self._timeout)))
+
+    def _id(self, job_id: str) -> str:
+        """The id of a job, if the dialect can look at that job."""
+        row = self._rules.dialect
+        if not row.by_id and job_id != CURRENT:
+            raise ValueError(f"job_id must be {CURRENT!r}: the dialect {row.name} looks at no other job")
+        return _job_id("job_id", job_id)
+
+    def _facts(self, **given: object) -> dict[str, object]:
+        """What a submission brings, if the dialect can carry it and can tell of the job afterwards."""
+        row = self._rules.dialect
+        facts = {name: fact for name, fact in given.items() if fact is not None}
+        for name, fact in facts.items():
+            CHECKS[name](name, fact)
+            if name not in row.takes:
+                raise ValueError(f"{name} has no place in the dialect {row.name}; leave it out")
+        if row.submit and row.by_id and "job_id" not in facts.keys() | places(row.answer).keys():
+            raise ValueError(
+                f"job_id must be given: the dialect {row.name} does not tell the id of a job that it accepts"
+            )
+        return facts
 
 
 class Client(_Shell[httpx.Client, Pump]):
@@ -115,6 +152,7 @@ class Client(_Shell[httpx.Client, Pump]):
         source_language: str | None = None,
         target_language: str | None = None,
         video_length: float | None = None,
+        job_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Status:
         """Start a job.
@@ -123,14 +161,20 @@ class Client(_Shell[httpx.Client, Pump]):
             source_language: The language of the video, as the server names it.
             target_language: The language to translate it to.
             video_length: Seconds of video.
+            job_id: An id of the caller's own, where the dialect has a place for one, as `translate` has.
             idempotency_key: 1 to 255 visible ASCII characters. However often a job is started with the same key, it is
                 one job. Without one, a key is made up that covers the retries of this call.
 
         Raises:
             TranslationError: No job was started, or none that is known of: a TransportError names the key to repeat.
         """
-        job = _job(source_language, target_language, video_length)
-        return self._only(flows.submit(self._rules, self._pump.time(), _key(idempotency_key), job))
+        facts = self._facts(
+            job_id=job_id,
+            source_language=source_language,
+            target_language=target_language,
+            video_length=video_length,
+        )
+        return self._only(flows.submit(self._rules, self._pump.time(), _key(idempotency_key), facts))
 
     def status(self, job_id: str) -> Status:
         """Look at a job once.
@@ -138,7 +182,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._only(flows.look(self._rules, self._pump.time(), _job_id(job_id)))
+        return self._only(flows.look(self._rules, self._pump.time(), self._id(job_id)))
 
     def cancel(self, job_id: str) -> Status:
         """Cancel a job and return what became of it; one that had ended stays as it is.
@@ -146,7 +190,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be cancelled.
         """
-        return self._only(flows.cancel(self._rules, self._pump.time(), _job_id(job_id)))
+        return self._only(flows.cancel(self._rules, self._pump.time(), self._id(job_id)))
 
     def list(self) -> Generator[Status, None, None]:
         """Yield the status of every job of this user, newest first; each page is asked for when it is needed.
@@ -167,7 +211,7 @@ class Client(_Shell[httpx.Client, Pump]):
             JobTimeout: The time is up; the job goes on.
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._pump.run(flows.watch(self._rules, self._time(timeout), _job_id(job_id)))
+        return self._pump.run(flows.watch(self._rules, self._time(timeout), self._id(job_id)))
 
     def wait(
         self,
@@ -197,14 +241,20 @@ class Client(_Shell[httpx.Client, Pump]):
         source_language: str | None = None,
         target_language: str | None = None,
         video_length: float | None = None,
+        job_id: str | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Start a job and wait for its end, under one timeout: `start` and `wait` in one."""
-        job = _job(source_language, target_language, video_length)
-        changes = self._pump.run(flows.run(self._rules, self._time(timeout), _key(idempotency_key), job))
+        facts = self._facts(
+            job_id=job_id,
+            source_language=source_language,
+            target_language=target_language,
+            video_length=video_length,
+        )
+        changes = self._pump.run(flows.run(self._rules, self._time(timeout), _key(idempotency_key), facts))
         return self._finish(changes, on_update, on_completion)
 
     def close(self) -> None:
@@ -253,19 +303,25 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         source_language: str | None = None,
         target_language: str | None = None,
         video_length: float | None = None,
+        job_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Status:
         """Start a job, as `Client.start` does."""
-        job = _job(source_language, target_language, video_length)
-        return await self._only(flows.submit(self._rules, self._pump.time(), _key(idempotency_key), job))
+        facts = self._facts(
+            job_id=job_id,
+            source_language=source_language,
+            target_language=target_language,
+            video_length=video_length,
+        )
+        return await self._only(flows.submit(self._rules, self._pump.time(), _key(idempotency_key), facts))
 
     async def status(self, job_id: str) -> Status:
         """Look at a job once, as `Client.status` does."""
-        return await self._only(flows.look(self._rules, self._pump.time(), _job_id(job_id)))
+        return await self._only(flows.look(self._rules, self._pump.time(), self._id(job_id)))
 
     async def cancel(self, job_id: str) -> Status:
         """Cancel a job, as `Client.cancel` does."""
-        return await self._only(flows.cancel(self._rules, self._pump.time(), _job_id(job_id)))
+        return await self._only(flows.cancel(self._rules, self._pump.time(), self._id(job_id)))
 
     def list(self) -> AsyncGenerator[Status, None]:
         """Yield the status of every job of this user, as `Client.list` does."""
@@ -273,7 +329,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ...) -> AsyncGenerator[Status, None]:
         """Yield the status of a job, then each change of it, as `Client.watch` does."""
-        return self._pump.run(flows.watch(self._rules, self._time(timeout), _job_id(job_id)))
+        return self._pump.run(flows.watch(self._rules, self._time(timeout), self._id(job_id)))
 
     async def wait(
         self,
@@ -292,14 +348,20 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         source_language: str | None = None,
         target_language: str | None = None,
         video_length: float | None = None,
+        job_id: str | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Start a job and wait for its end, as `Client.run` does."""
-        job = _job(source_language, target_language, video_length)
-        changes = self._pump.run(flows.run(self._rules, self._time(timeout), _key(idempotency_key), job))
+        facts = self._facts(
+            job_id=job_id,
+            source_language=source_language,
+            target_language=target_language,
+            video_length=video_length,
+        )
+        changes = self._pump.run(flows.run(self._rules, self._time(timeout), _key(idempotency_key), facts))
         return await self._finish(changes, on_update, on_completion)
 
     async def aclose(self) -> None:
@@ -353,7 +415,11 @@ def _address(base_url: str) -> httpx.URL:
     return url
 
 
-def _auth(username: str | None, password: str | None) -> httpx.Auth | None:
+def _auth(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
+    if row.scheme != "basic":
+        return _token(row, username, password, token)
+    if token is not None:
+        raise ValueError(f"token does not fit the dialect {row.name}: give username and password")
     if username is None and password is None:
         return None
     if not is_text(username) or not is_text(password):
@@ -361,6 +427,30 @@ def _auth(username: str | None, password: str | None) -> httpx.Auth | None:
     if ":" in username:
         raise ValueError("username must not hold a colon: Basic authentication cannot carry it")
     return httpx.BasicAuth(username, password)
+
+
+def _token(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
+    for name, value in (("username", username), ("password", password)):
+        if value is not None:
+            raise ValueError(f"{name} does not fit the dialect {row.name}: give token")
+    if token is None:
+        return None
+    if not (is_text(token) and token.isprintable() and token and token == token.strip()):
+        raise ValueError("token must be printable text, without spaces around it")
+    return _Header("Authorization", f"Bearer {token}") if row.scheme == "bearer" else _Header(row.auth, token)
+
+
+class _Header(httpx.Auth):
+    """Sends credentials as they are, and does not show them."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name, self._value = name.encode(), value.encode()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Put the header into the request."""
+        others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
+        request.headers = httpx.Headers([*others, (self._name, self._value)])
+        yield request
 
 
 def _number(name: str, value: float, least: float = 0) -> float:
@@ -373,10 +463,16 @@ def _optional(name: str, value: float | None) -> float | None:
     return None if value is None else _number(name, value)
 
 
-def _job_id(job_id: str) -> str:
+def _job_id(name: str, job_id: str) -> str:
     if is_id(job_id):
         return job_id
-    raise ValueError(f"job_id must be the id of a job, not {job_id!r}")
+    raise ValueError(f"{name} must be the id of a job, not {job_id!r}")
+
+
+def _language(name: str, language: str) -> str:
+    if is_text(language):
+        return language
+    raise ValueError(f"{name} must be text, not {language!r}")
 
 
 def _key(key: str | None) -> str:
@@ -387,10 +483,9 @@ def _key(key: str | None) -> str:
     raise ValueError(f"idempotency_key must be 1 to {LONGEST_KEY} visible ASCII characters, not {key!r}")
 
 
-def _job(source_language: str | None, target_language: str | None, video_length: float | None) -> dict[str, object]:
-    languages = {"source_language": source_language, "target_language": target_language}
-    for name, language in languages.items():
-        if language is not None and not is_text(language):
-            raise ValueError(f"{name} must be text, not {language!r}")
-    job = {**languages, "video_length": _optional("video_length", video_length)}
-    return {name: value for name, value in job.items() if value is not None}
+CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "job_id": _job_id,
+    "source_language": _language,
+    "target_language": _language,
+    "video_length": _number,
+}

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from getpass import getpass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -13,13 +14,16 @@ from typing import NamedTuple, NoReturn
 from dotenv import dotenv_values
 
 from translation_client import __version__
+from translation_client.core.dialects import DIALECTS, Dialect
+from translation_client.dialect_files import find_dialect
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 EPILOG = """
 The credentials and the address are taken from the flags, else from API_USERNAME, API_PASSWORD (or API_PASSWORD_FILE)
-and SERVER_URL in the environment, else from the same names in the file .env of the working directory. On a terminal,
-what is still missing of the credentials is asked for.
+and SERVER_URL in the environment, else from the same names in the file .env of the working directory. A token, for a
+dialect that takes one, comes in the same way from API_TOKEN (or API_TOKEN_FILE). On a terminal, what is still missing
+of the credentials is asked for.
 
 exit status:
   0    the job completed, or the command did what it was asked for
@@ -47,6 +51,9 @@ class Options(argparse.Namespace):
     username: str | None = None
     password: str | None = None
     password_file: str | None = None
+    dialect: str = "start"
+    token: str | None = None
+    token_file: str | None = None
 
     initial_interval: float = 0.5
     max_interval: float = 8.0
@@ -69,11 +76,13 @@ class Options(argparse.Namespace):
 
 
 class Login(NamedTuple):
-    """Where to go, and as whom."""
+    """Where to go, what to speak, and as whom."""
 
     url: str
-    username: str
-    password: str
+    dialect: Dialect
+    username: str | None
+    password: str | None
+    token: str | None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -92,7 +101,8 @@ def program() -> str:
 def resume(options: Options, ids: Iterable[str]) -> str:
     """The command that goes on waiting for the jobs."""
     url = ["--url", options.url] if options.url else []
-    return f"Resume with: {program()} {shlex.join([*url, 'wait', *ids])}"
+    dialect = ["--dialect", options.dialect] if options.dialect != Options.dialect else []
+    return f"Resume with: {program()} {shlex.join([*url, *dialect, 'wait', *ids])}"
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -147,6 +157,13 @@ def _common() -> _Parser:
     server.add_argument("--username", metavar="NAME", help="as whom")
     server.add_argument("--password", help="anyone on this machine can see it: better use one of the following")
     server.add_argument("--password-file", metavar="FILE", help="a file that holds the password")
+    server.add_argument(
+        "--dialect",
+        metavar="NAME|FILE",
+        help=f"what it speaks: {', '.join(DIALECTS)}, or what a TOML file describes (default {Options.dialect})",
+    )
+    server.add_argument("--token", help="in place of name and password, if the dialect takes one; as visible as those")
+    server.add_argument("--token-file", metavar="FILE", help="a file that holds the token")
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="one JSON object per change, nothing else")
     output.add_argument("--quiet", action="store_true", help="run and wait write nothing but failures")
@@ -194,19 +211,21 @@ def login(options: Options) -> Login:
     """Find the address and the credentials; ask for what is missing, if somebody is there to answer.
 
     Raises:
-        UsageError: Nothing gives them.
+        UsageError: Nothing gives them, or there is no such dialect.
     """
     places = [os.environ, _dotenv()]
     url = options.url or _first("SERVER_URL", places) or DEFAULT_URL
-    username = options.username or _first("API_USERNAME", places) or _ask("username", _username)
-    password = options.password
-    if password is None and options.password_file:
-        password = _read(options.password_file)
-    if password is None:
-        password = _password(places)
-    if password is None:
-        password = _ask("password", getpass)
-    return Login(url, username, password)
+    try:
+        dialect = find_dialect(options.dialect)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+    username, password, token = options.username, options.password, options.token
+    if dialect.scheme == "basic":
+        username = username or _first("API_USERNAME", places) or _ask("username", _username)
+        password = _secret("password", password, options.password_file, places)
+    else:
+        token = _secret("token", token, options.token_file, places)
+    return Login(url, dialect, username, password, token)
 
 
 def _dotenv() -> Mapping[str, str | None]:
@@ -220,20 +239,25 @@ def _first(name: str, places: Iterable[Mapping[str, str | None]]) -> str | None:
     return next((value for place in places if (value := place.get(name))), None)
 
 
-def _password(places: Iterable[Mapping[str, str | None]]) -> str | None:
+def _secret(what: str, given: str | None, file: str | None, places: Iterable[Mapping[str, str | None]]) -> str:
+    if given is not None:
+        return given
+    if file:
+        return _read(what, file)
+    name = f"API_{what.upper()}"
     for place in places:
-        if password := place.get("API_PASSWORD"):
-            return password
-        if file := place.get("API_PASSWORD_FILE"):
-            return _read(file)
-    return None
+        if secret := place.get(name):
+            return secret
+        if file := place.get(f"{name}_FILE"):
+            return _read(what, file)
+    return _ask(what, partial(getpass, f"{what.capitalize()}: "))
 
 
-def _read(file: str) -> str:
+def _read(what: str, file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise UsageError(f"the password file {file!r} cannot be read: {error}. Name another.") from None
+        raise UsageError(f"the {what} file {file!r} cannot be read: {error}. Name another.") from None
 
 
 def _ask(what: str, answer: Callable[[], str]) -> str:

@@ -31,6 +31,8 @@ FLAGS = {
     "job_id": "ID",
     "base_url": "--url",
     "username": "--username",
+    "password": "--password",
+    "token": "--token",
     "timeout": "--timeout",
     "initial_delay": "--initial-interval",
     "max_delay": "--max-interval",
@@ -127,8 +129,10 @@ def _message(options: Options, row: Row, failure: TranslationError) -> str:
 def _client(options: Options, login: Login, http: httpx.AsyncClient, row: Row) -> AsyncClient:
     return AsyncClient(
         login.url,
+        dialect=login.dialect,
         username=login.username,
         password=login.password,
+        token=login.token,
         timeout=options.timeout,
         initial_delay=options.initial_interval,
         max_delay=options.max_interval,

@@ -1,41 +1,73 @@
 """Wire formats as rows.
 
-A `Dialect` says where to submit, look, cancel and list, which field holds what, and which word means which state. One
-reader serves every row, so nothing here asks which dialect it has. What cannot be read as the row promises is a
-`ProtocolError`, whatever the bytes; an answer that says no is the exception for its code (`refusal`).
+A `Dialect` says where jobs are submitted and looked at, what the bodies hold and which words mean which state. The
+bodies are templates: in the place of a fact stands the fact's name in braces, everything else stands for itself. What
+is sent is the template filled (here); what is answered is read where the template has the place (`answers`). One
+filler and one reader serve every row, so nothing asks which dialect it has.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeGuard
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from math import isfinite
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
-from translation_client.core.errors import (
-    AuthenticationError,
-    InvalidRequest,
-    NotFound,
-    ProtocolError,
-    TranslationError,
+from translation_client.core.model import Send, State
+
+T = TypeVar("T")
+
+Template: TypeAlias = Mapping[str, Any]
+"""A JSON object; a value `"{name}"` stands for the fact of that name."""
+
+Several: TypeAlias = str | Sequence[str]
+"""A text, or a list of them."""
+
+SUBMITTED = ("job_id", "source_language", "target_language", "video_length")
+"""The facts that a submission may bring."""
+
+FACTS = (
+    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
+    *("source_language", "target_language", "video_length"),
 )
-from translation_client.core.model import Reply, Send, State, Status, one_line
+"""The facts that an answer may tell."""
 
-SUCCESS = 2  # the class of a status code
-BOUND = 1e300  # any number below is a finite float
+CURRENT = "current"
+"""The id of every job of a dialect that looks at jobs without an id."""
+
+PLACE = re.compile(r"\{(\w+)\}")
+PATH = re.compile(r"(/[\w.~-]+)+")
+JOB_PATH = re.compile(r"(/[\w.~-]+)*(/\{job_id\})?(/[\w.~-]+)*")
+AUTH = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+
+CODES = range(200, 300)
 LONGEST_ID = 1000  # characters
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 @dataclass(frozen=True)
-class Route:
-    """A method, and a path that may hold `{id}`."""
+class Listing:
+    """Where jobs are listed.
 
-    method: str
+    Attributes:
+        path: The route.
+        jobs: The field of a page that holds its jobs, each in the form of a look's answer.
+        next: The field that holds the cursor of the next page, if there is one.
+        after: The name in the query that takes such a cursor.
+    """
+
     path: str
+    jobs: str = "jobs"
+    next: str = "next"
+    after: str = "after"
 
-    def send(self, job_id: str = "") -> Send:
-        """The request along this route, the id percent-encoded (RFC 3986, section 2.1)."""
-        quoted = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in job_id.encode())
-        return Send(self.method, self.path.format(id=quoted))
+    def send(self, cursor: str | None = None) -> Send:
+        """The request for a page: the first, or the one at the cursor."""
+        return Send("GET", self.path, query={} if cursor is None else {self.after: cursor})
+
+
+REQUEST = {fact: f"{{{fact}}}" for fact in SUBMITTED if fact != "job_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,95 +75,117 @@ class Dialect:
     """One wire format.
 
     Attributes:
-        submit, look, cancel, list: The routes.
-        id, status, progress, elapsed, error: The fields of a job. The first two are always there.
-        words: What each word in the field `status` means.
-        jobs, next: The fields of a page of the list: its jobs, and the cursor of the next page, if there is one.
-        after: The name in the query that takes such a cursor.
-    """
-
-    submit: Route
-    look: Route
-    cancel: Route
-    list: Route
-
-    id: str
-    status: str
-    progress: str
-    elapsed: str
-    error: str
-    words: Mapping[str, State]
-
-    jobs: str
-    next: str
-    after: str
-
-
-START = Dialect(
-    submit=Route("POST", "/start"),
-    look=Route("GET", "/status/{id}"),
-    cancel=Route("DELETE", "/jobs/{id}"),
-    list=Route("GET", "/jobs"),
-    id="job_id",
-    status="status",
-    progress="progress",
-    elapsed="elapsed_time",
-    error="error_message",
-    words={state.value: state for state in State},
-    jobs="jobs",
-    next="next",
-    after="after",
-)
-
-
-def read_job(dialect: Dialect, reply: Reply, job_id: str | None = None) -> Status:
-    """Read an answer that is one job, the one asked for if an id is given.
+        name: What messages call it.
+        look: The path to look at; the first, if there are several. One without `{job_id}` looks at the caller's current
+            job, and starts one where there is none.
+        job: The template of a look's answer; `{status}` is in it.
+        words: The word, or the several words, for each state; those for `error` mean `cancelled` too, unless told.
+        submit: The path to submit to, if there is one.
+        request: The template of what is submitted; a place whose fact is not given is left out.
+        accepted: The template of what answers a submission, if not that of a look.
+        accepted_code: The status code that comes with it from our server; here any success will do.
+        auth: How callers prove who they are: `basic`, `bearer`, or the name of the header that holds their token.
+        cancel: The path to delete a job at, if there is one; answered like a look.
+        list: Where jobs are listed, if anywhere.
 
     Raises:
-        TranslationError: The answer says no, or is not what the dialect promises.
+        ValueError: The row is unusable; the message is one line with its name and what is wrong.
     """
-    status = _status(dialect, _document(reply), reply)
-    if job_id not in (None, status.id):
-        raise _unexpected(f"job {job_id}", reply)
-    return status
+
+    name: str
+    look: Several
+    job: Template
+    words: Mapping[str, Several]
+    submit: str | None = None
+    request: Template = field(default_factory=lambda: REQUEST)
+    accepted: Template | None = None
+    accepted_code: int = 202
+    auth: str = "basic"
+    cancel: str | None = None
+    list: Listing | None = None
+
+    def __post_init__(self) -> None:
+        for fault in _faults(self):
+            raise ValueError(f"dialect [{self.name}] {fault}")
+
+    @cached_property
+    def path(self) -> str:
+        """The path that is looked at."""
+        return str(_several(self.look)[0])
+
+    @property
+    def by_id(self) -> bool:
+        """Whether jobs are looked at by their ids."""
+        return "{job_id}" in self.path
+
+    @property
+    def starts_by_look(self) -> bool:
+        """Whether a look is what starts a job."""
+        return self.submit is None and not self.by_id
+
+    @property
+    def answer(self) -> Template:
+        """The template of what answers a submission."""
+        return self.job if self.accepted is None else self.accepted
+
+    @property
+    def scheme(self) -> str:
+        """How callers prove who they are, in lower case."""
+        return self.auth.lower()
+
+    @cached_property
+    def takes(self) -> frozenset[str]:
+        """The facts that a submission has a place for."""
+        return frozenset(places(self.request) if self.submit else ())
+
+    @cached_property
+    def meanings(self) -> Mapping[str, State]:
+        """The state that each word means."""
+        words = {State.CANCELLED: self.words[State.ERROR], **self.words}
+        return {word: state for state in reversed(State) for word in _several(words[state])}
 
 
-def read_page(dialect: Dialect, reply: Reply) -> tuple[list[Status], str | None]:
-    """Read an answer that lists jobs, and the cursor of the next page, if there is one.
+def submitting(dialect: Dialect, key: str, facts: Mapping[str, object]) -> Send:
+    """The request that submits a job.
 
     Raises:
-        TranslationError: The answer says no, or is not what the dialect promises.
+        ValueError: The dialect has no such route.
     """
-    page = _document(reply)
-    jobs = page.get(dialect.jobs)
-    if not isinstance(jobs, list):
-        raise _unexpected(f"an array as {dialect.jobs!r}", reply)
-    return [_status(dialect, job, reply) for job in jobs], _text(page, dialect.next, reply)
+    body = _fill(dialect.request, facts)
+    return Send("POST", _route(dialect, "start", dialect.submit), headers={"Idempotency-Key": key}, json=body or None)
 
 
-def unknown_word(dialect: Dialect, status: Status) -> str | None:
-    """The word that the server said for this status, if the dialect does not know it."""
-    word = status.raw[dialect.status]
-    return None if word in dialect.words else str(word)
+def looking(dialect: Dialect, job_id: str) -> Send:
+    """The request that looks at a job."""
+    return Send("GET", _at(dialect.path, job_id))
 
 
-def refusal(reply: Reply) -> TranslationError:
-    """The exception for an answer that is no success."""
-    code, (said, errors) = reply.code, _problem(reply)
-    match code:
-        case 401:
-            return AuthenticationError(f"{said}. Check the user name and the password.", code)
-        case 403:
-            return AuthenticationError(f"{said}. Ask as a user who may do this.", code)
-        case 404:
-            return NotFound(f"{said}. Check the job's id, whose job it is, and the server's address.")
-        case 400 | 405 | 409 | 410 | 413 | 415 | 422:
-            return InvalidRequest(f"{said}. Correct the request: unchanged, it will be refused again.", code, errors)
-        case 301 | 302 | 303 | 307 | 308:
-            target = one_line(reply.headers.get("location", "nowhere"))
-            return ProtocolError(f"the server redirects ({code}) to {target}. Use that as the server's address.")
-        case _:
-            return _unexpected("a success", reply)
+def cancelling(dialect: Dialect, job_id: str) -> Send:
+    """The request that cancels a job.
+
+    Raises:
+        ValueError: The dialect has no such route.
+    """
+    return Send("DELETE", _at(_route(dialect, "cancel", dialect.cancel), job_id))
+
+
+def list_route(dialect: Dialect) -> Listing:
+    """Where jobs are listed.
+
+    Raises:
+        ValueError: Nowhere.
+    """
+    return _route(dialect, "list", dialect.list)
+
+
+def places(template: Template) -> dict[str, tuple[str, ...]]:
+    """The fields that lead to each fact in the template; of several places of one fact, to the first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, value in template.items():
+        place = _place(value)
+        below = places(value) if isinstance(value, Mapping) else {place: ()} if place else {}
+        found = {fact: (name, *path) for fact, path in below.items()} | found
+    return found
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -144,79 +198,148 @@ def is_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= LONGEST_ID and value not in {".", ".."}
 
 
-def _document(reply: Reply) -> dict[str, Any]:
-    if reply.code // 100 != SUCCESS:
-        raise refusal(reply)
-    document = _json(reply.body)
-    if not isinstance(document, dict):
-        raise _unexpected("a JSON object", reply)
-    return document
+def _fill(template: Template, facts: Mapping[str, object]) -> dict[str, Any]:
+    filled: dict[str, Any] = {}
+    for name, value in template.items():
+        place = _place(value)
+        if isinstance(value, Mapping):
+            filled[name] = _fill(value, facts)
+        elif place is None:
+            filled[name] = value
+        elif facts.get(place) is not None:
+            filled[name] = facts[place]
+    return filled
 
 
-def _status(dialect: Dialect, job: object, reply: Reply) -> Status:
-    if not isinstance(job, dict):
-        raise _unexpected("a job as a JSON object", reply)
-    job_id, word = job.get(dialect.id), job.get(dialect.status)
-    if not is_id(job_id) or not is_text(word):
-        raise _unexpected(f"a job with {dialect.id!r} and {dialect.status!r}", reply)
-    return Status(
-        id=job_id,
-        state=dialect.words.get(word, State.PENDING),
-        progress=_number(job, dialect.progress, reply),
-        elapsed=_number(job, dialect.elapsed, reply),
-        error=_text(job, dialect.error, reply),
-        raw=job,
-    )
+def _place(value: object) -> str | None:
+    """The name of the fact whose place this is, if it is one."""
+    found = PLACE.fullmatch(value) if isinstance(value, str) else None
+    return found and found[1]
 
 
-def _text(document: Mapping[str, Any], field: str, reply: Reply) -> str | None:
-    value = document.get(field)
-    if value is None or is_text(value):
-        return value
-    raise _unexpected(f"a text as {field!r}", reply)
+def _route(dialect: Dialect, name: str, route: T | None) -> T:
+    if route is None:
+        raise ValueError(f"{name}: the dialect {dialect.name} has no route for this")
+    return route
 
 
-def _number(document: Mapping[str, Any], field: str, reply: Reply) -> float | None:
-    value = document.get(field)
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < BOUND:
-        return float(value)
-    raise _unexpected(f"a number as {field!r}", reply)
+def _at(path: str, job_id: str) -> str:
+    """The path to a job, the id percent-encoded (RFC 3986, section 2.1)."""
+    quoted = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in job_id.encode())
+    return path.replace("{job_id}", quoted)
 
 
-def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """What a problem document (RFC 9457) says, in one line, and its list of errors; anything else says its code."""
-    problem = _json(reply.body)
-    if not isinstance(problem, dict):
-        problem = {}
-    listed = problem.get("errors")
-    errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
-    said = (
-        problem.get("title"),
-        problem.get("detail"),
-        *(f"{error.get('field')}: {error.get('message')}" for error in errors),
-    )
-    texts = [one_line(text).rstrip(".") for text in said if isinstance(text, str)]
-    return f"{reply.code} {'. '.join(texts) or 'without a reason'}", errors
+def _several(value: object) -> Sequence[Any]:
+    """A text as a list of one, a list as it is, anything else as an empty one."""
+    return (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
 
 
-def _unexpected(expected: str, reply: Reply) -> ProtocolError:
-    came = one_line(reply.body[:1000].decode(errors="replace"))
-    return ProtocolError(
-        f"expected {expected}, but the answer was {reply.code} with {came!r}. "
-        "Check that the server's address is that of a job API of this kind."
-    )
+def _faults(row: Dialect) -> Iterator[str]:
+    """What is wrong with a row; each fault may hide those after it, which rely on its absence."""
+    looks = _several(row.look)
+    if not looks or not all(_is(JOB_PATH, path) for path in looks):
+        yield 'look: must be a path such as "/tasks/{job_id}", or several'
+    if row.submit is not None and not _is(PATH, row.submit):
+        yield 'submit: must be a path such as "/tasks"'
+    for name, template, facts in (
+        ("job", row.job, FACTS),
+        ("request", row.request, SUBMITTED),
+        ("accepted", row.answer, FACTS),
+    ):
+        yield from _faults_of_template(name, template, facts)
+    if "status" not in places(row.job):
+        yield 'job: must hold "{status}"'
+    yield from _faults_of_words(row.words)
+    if type(row.accepted_code) is not int or row.accepted_code not in CODES:
+        yield "accepted_code: must be a whole number from 200 to 299"
+    if not _is(AUTH, row.auth):
+        yield "auth: must be basic, bearer or the name of a header"
+    if row.cancel is not None and not _is(JOB_PATH, row.cancel):
+        yield 'cancel: must be a path such as "/tasks/{job_id}"'
+    if row.list is not None and not (row.by_id and "job_id" in places(row.job)):
+        yield 'list: needs "{job_id}" in look and in job'
 
 
-def _json(body: bytes) -> object:
-    """The document, or None for what is none; NaN and Infinity are no JSON."""
-    try:
-        document: object = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
-    return document
+def _faults_of_template(name: str, template: object, facts: Sequence[str]) -> Iterator[str]:
+    if not isinstance(template, Mapping):
+        yield f"{name}: must be a table"
+    elif strangers := sorted(places(template).keys() - set(facts)):
+        yield f"{name}: there is no fact {strangers[0]}; the facts are {', '.join(facts)}"
+    elif not _is_json(template):
+        yield f"{name}: must hold only what JSON can: no dates and times, no nan, no inf"
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+def _faults_of_words(words: Mapping[str, Several]) -> Iterator[str]:
+    if not isinstance(words, Mapping):
+        yield "words: must be a table"
+    if strangers := sorted(words.keys() - set(State)):
+        yield f"words.{strangers[0]}: there is no such state; the states are {', '.join(State)}"
+    for state in State:
+        said = _several(words.get(state, "as error" if state is State.CANCELLED else None))
+        if not said or not all(is_text(word) and word for word in said):
+            yield f"words.{state}: must be a word, or several"
+    for one, other in combinations(State, 2):
+        shared = set(_several(words.get(one))) & set(_several(words.get(other)))
+        if shared and (one, other) != (State.ERROR, State.CANCELLED):
+            yield f"words: {min(shared)!r} cannot mean both {one} and {other}"
+
+
+def _is(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and value != "" and pattern.fullmatch(value) is not None
+
+
+def _is_json(value: object) -> bool:
+    match value:
+        case Mapping():
+            return all(map(_is_json, value.values()))
+        case list():
+            return all(map(_is_json, value))
+        case float():
+            return isfinite(value)
+        case _:
+            return value is None or isinstance(value, int) or is_text(value)
+
+
+WORDS = {state.value: state.value for state in State}
+JOB = {
+    "job_id": "{job_id}",
+    "status": "{status}",
+    "result": "{status}",
+    "progress": "{progress}",
+    "created_at": "{created_at}",
+    "completed_at": "{completed_at}",
+    "elapsed_time": "{elapsed_time}",
+    "error_message": "{error_message}",
+    "source_language": "{source_language}",
+    "target_language": "{target_language}",
+    "video_length": "{video_length}",
+}
+CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs")
+
+START = Dialect(name="start", submit="/start", look="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
+JOBS = Dialect(name="jobs", submit="/jobs", look="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
+STATUS = Dialect(
+    name="status", look="/status", job={"status": "{status}", "elapsed_time": "{elapsed_time}"}, words=WORDS
+)
+TRANSLATE = Dialect(
+    name="translate",
+    submit="/translate",
+    look="/job/{job_id}",
+    request={"job_id": "{job_id}", "source_language": "{source_language}", "target_language": "{target_language}"},
+    accepted={"message": "Translation started", "job_id": "{job_id}"},
+    job={
+        "job_id": "{job_id}",
+        "status": "{status}",
+        "source_language": "{source_language}",
+        "target_language": "{target_language}",
+        "created_at": "{created_at}",
+        "error_message": "{error_message}",
+    },
+    words=WORDS,
+    cancel=CANCEL,
+    list=LIST,
+)
+RESULT = Dialect(name="result", look="/status", job={"result": "{status}"}, words=WORDS)
+
+DIALECTS = {row.name: row for row in (START, JOBS, STATUS, TRANSLATE, RESULT)}
+"""The five systems that this one descends from; the first is the native one."""

@@ -8,7 +8,8 @@ The laws of waiting:
   One that was sent before the deadline and answered `pending` after it is followed by one last look.
 - What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
   `max_retries` failures in a row and one more end a flow; any answer that means something starts the count anew.
-- `Retry-After` is obeyed: as the least pause after a failure, in place of the schedule's delay while a job is pending.
+- `Retry-After` is obeyed: as the least pause after a failure, in place of the schedule's delay while a job is pending,
+  unless the schedule is the caller's own.
 
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -16,12 +17,22 @@ The laws of waiting:
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from translation_client.core.dialects import START, Dialect, read_job, read_page, unknown_word
+from translation_client.core.answers import Heard, read_accepted, read_job, read_page
+from translation_client.core.dialects import (
+    CURRENT,
+    START,
+    Dialect,
+    Listing,
+    cancelling,
+    list_route,
+    looking,
+    submitting,
+)
 from translation_client.core.errors import JobTimeout, ProtocolError, TransportError
 from translation_client.core.model import Command, Event, Flow, Notice, Reply, Send, Sleep, Status, one_line
-from translation_client.core.schedule import exponential, retry_after
+from translation_client.core.schedule import Schedule, exponential, retry_after
 
 T = TypeVar("T")
 Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to a result
@@ -37,6 +48,8 @@ class Rules:
 
     Attributes:
         random: Returns a number from [0, 1), anew at each call: the jitter.
+        schedule: Makes the schedule of a wait; it is kept to the letter, whatever the server asks for, and where it
+            ends, so does the wait. Without one the delays grow from `initial_delay` to `max_delay`.
     """
 
     initial_delay: float
@@ -46,6 +59,7 @@ class Rules:
     request_timeout: float
     random: Callable[[], float]
     dialect: Dialect = START
+    schedule: Callable[[], Schedule] | None = None
 
 
 @dataclass
@@ -70,45 +84,49 @@ class Time:
         return max(0.0, self.deadline - self.now)
 
 
-def submit(rules: Rules, time: Time, key: str, job: Mapping[str, object]) -> Flow:
+def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
     """Start a job and yield its first status."""
-    reply = yield from _submit(rules, time, key, job)
-    yield read_job(rules.dialect, reply)
+    _, heard = yield from _start(rules, time, key, facts)
+    yield heard.status
 
 
-def run(rules: Rules, time: Time, key: str, job: Mapping[str, object]) -> Flow:
+def run(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
     """Start a job and yield its first status, then each change, to its end."""
-    reply = yield from _submit(rules, time, key, job)
-    yield from _follow(rules, time, reply, None)
+    reply, heard = yield from _start(rules, time, key, facts)
+    yield from _follow(rules, time, reply, heard)
 
 
 def watch(rules: Rules, time: Time, job_id: str) -> Flow:
     """Yield the status of a job, then each change, to its end."""
-    reply = yield from _look(rules, time, job_id, None)
-    yield from _follow(rules, time, reply, job_id)
+    reply, heard = yield from _look(rules, time, job_id, None)
+    yield from _follow(rules, time, reply, heard)
 
 
 def look(rules: Rules, time: Time, job_id: str) -> Flow:
     """Yield the status of a job."""
-    reply = yield from _look(rules, time, job_id, None)
-    yield read_job(rules.dialect, reply, job_id)
+    _, heard = yield from _look(rules, time, job_id, None)
+    yield heard.status
 
 
 def cancel(rules: Rules, time: Time, job_id: str) -> Flow:
     """Cancel a job and yield what became of it."""
-    send = rules.dialect.cancel.send(job_id)
+    send = cancelling(rules.dialect, job_id)
     reply = yield from _ask(
         rules, time, send, f"When the server is well, cancel job {job_id} again: twice does no harm."
     )
-    yield read_job(rules.dialect, reply, job_id)
+    yield read_job(rules.dialect, reply, job_id).status
 
 
 def listing(rules: Rules, time: Time) -> Flow:
     """Yield the status of every job of this user, newest first, page after page as the caller goes on."""
-    send, cursor = rules.dialect.list.send(), None
+    return _pages(rules, time, list_route(rules.dialect))
+
+
+def _pages(rules: Rules, time: Time, route: Listing) -> Flow:
+    cursor = None
     while True:
-        reply = yield from _ask(rules, time, send, "When the server is well, list the jobs again.")
-        jobs, following = read_page(rules.dialect, reply)
+        reply = yield from _ask(rules, time, route.send(cursor), "When the server is well, list the jobs again.")
+        jobs, following = read_page(rules.dialect, route, reply)
         for status in jobs:
             time.now = (yield status).at
         if not following:
@@ -116,55 +134,57 @@ def listing(rules: Rules, time: Time) -> Flow:
         if following == cursor:
             raise ProtocolError(f"the list of jobs goes in a circle at {cursor!r}. Report this to the server's keeper.")
         cursor = following
-        send = replace(send, query={rules.dialect.after: cursor})
 
 
-def _submit(rules: Rules, time: Time, key: str, job: Mapping[str, object]) -> Step[Reply]:
+def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step[tuple[Reply, Heard]]:
     """Each try carries the same key, so that however many arrive, they make one job."""
-    send = replace(rules.dialect.submit.send(), headers={"Idempotency-Key": key}, json=job or None)
+    if rules.dialect.starts_by_look:
+        return (yield from _look(rules, time, CURRENT, None))
     again = f"When the server is well, start again; with the idempotency key {key!r} it stays one job."
-    return (yield from _ask(rules, time, send, again))
+    reply = yield from _ask(rules, time, submitting(rules.dialect, key, facts), again)
+    return reply, read_accepted(rules.dialect, reply, facts.get("job_id"))
 
 
-def _follow(rules: Rules, time: Time, reply: Reply, job_id: str | None) -> Flow:
+def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
     """Yield the status in the reply, then look until the job has ended, and yield each change."""
-    schedule = exponential(rules.initial_delay, rules.backoff_factor, rules.max_delay)
-    next(schedule)  # the reply at hand is the first look
+    own = rules.schedule
+    schedule = own() if own else exponential(rules.initial_delay, rules.backoff_factor, rules.max_delay)
+    next(schedule, None)  # the reply at hand is the first look
     known, warned = None, False
     while True:
-        status = read_job(rules.dialect, reply, job_id)
-        job_id = status.id
-        word = unknown_word(rules.dialect, status)
+        status, word = heard
         if word is not None and not warned:
             warned = True
-            yield Notice(f"job {job_id} has the unknown status {one_line(word)!r}, which counts as pending")
+            yield Notice(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
         if status != known:
             time.now = (yield status).at
         if status.state.ended:
             return
         if time.sent >= time.deadline:
-            raise _timeout(job_id, status)
-        known, delay, hint = status, schedule.send(status), retry_after(reply.headers)
+            raise _timeout(status.id, status)
+        try:
+            delay = schedule.send(status)
+        except StopIteration:
+            raise _timeout(status.id, status, "after the last look of the schedule") from None
+        known, hint = status, delay if own else retry_after(reply.headers)
         yield from _sleep(time, delay if hint is None else max(hint, SOONEST))
-        reply = yield from _look(rules, time, job_id, status)
+        reply, heard = yield from _look(rules, time, status.id, status)
 
 
-def _look(rules: Rules, time: Time, job_id: str, known: Status | None) -> Step[Reply]:
-    send = rules.dialect.look.send(job_id)
+def _look(rules: Rules, time: Time, job_id: str, known: Status | None) -> Step[tuple[Reply, Heard]]:
+    send = looking(rules.dialect, job_id)
     try:
-        return (
-            yield from _ask(rules, time, send, f"The job goes on: when the server is well, ask again for {job_id}.")
-        )
+        reply = yield from _ask(rules, time, send, f"The job goes on: when the server is well, ask again for {job_id}.")
     except TransportError as error:
         if time.left:
             raise
-        raise _timeout(job_id, known, f", the last failure being {error.last}") from error
+        raise _timeout(job_id, known, f"when the time was up, the last failure being {error.last}") from error
+    return reply, read_job(rules.dialect, reply, job_id)
 
 
-def _timeout(job_id: str, known: Status | None, failure: str = "") -> JobTimeout:
+def _timeout(job_id: str, known: Status | None, when: str = "when the time was up") -> JobTimeout:
     heard = f"was still {known.state}" if known else "was not heard of"
-    message = f"job {job_id} {heard} when the time was up{failure}. It goes on: wait again with its id."
-    return JobTimeout(message, job_id, known)
+    return JobTimeout(f"job {job_id} {heard} {when}. It goes on: wait again with its id.", job_id, known)
 
 
 def _ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:

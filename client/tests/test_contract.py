@@ -1,0 +1,134 @@
+"""The golden transcripts: their replies are fed to the flows, whose requests have to be those of the transcripts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from translation_client.core import errors, flows
+from translation_client.core.dialects import CURRENT, DIALECTS
+from translation_client.core.flows import Rules, Time
+from translation_client.core.model import Reply, Send, Status, Woke
+
+if TYPE_CHECKING:
+    from translation_client.core.model import Flow
+
+JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
+SAMPLES = {
+    "<job_id>": JOB_ID,
+    "<time>": "2026-01-02T03:04:05.678Z",
+    "<number>": 0.25,
+    "<text>": "the video has no sound",
+}
+TRANSCRIPTS = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[2] / "contract").glob("*.json"))]
+EXCHANGES = [
+    pytest.param(transcript["dialect"], exchange, id=f"{transcript['dialect']}-{exchange['when']}")
+    for transcript in TRANSCRIPTS
+    for exchange in transcript["exchanges"]
+]
+
+
+def filled(template: Any) -> Any:
+    """A sample in the place of what differs from run to run."""
+    if isinstance(template, dict):
+        return {name: filled(value) for name, value in template.items()}
+    if isinstance(template, str):
+        return SAMPLES.get(template, template.replace("<job_id>", JOB_ID))
+    return template
+
+
+def rules(dialect: str) -> Rules:
+    return Rules(
+        initial_delay=1,
+        max_delay=1,
+        backoff_factor=1,
+        max_retries=0,
+        request_timeout=10,
+        random=lambda: 0,
+        dialect=DIALECTS[dialect],
+    )
+
+
+def reply(exchange: dict[str, Any]) -> Reply:
+    answer = filled(exchange["reply"])
+    return Reply(answer["code"], answer["headers"], json.dumps(answer["json"]).encode(), 0.0)
+
+
+def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
+    """What the flow makes of the exchanges, whose requests it has to send one after the other, and nothing else."""
+    left, statuses = list(exchanges), []
+    command = next(flow)
+    try:
+        while True:
+            if isinstance(command, Send):
+                request = filled(left[0]["request"])
+                assert (command.method, command.path, command.json) == (
+                    request["method"],
+                    request["path"],
+                    request.get("json"),
+                )
+                assert command.query == {}
+                command = flow.send(reply(left.pop(0)))
+                continue
+            if isinstance(command, Status):
+                statuses.append(command)
+            command = flow.send(Woke(0.0))
+    except StopIteration:
+        assert left == []
+    return statuses
+
+
+def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
+    """The flow for one exchange: a submission, or a look at the job that the path names."""
+    request = filled(exchange["request"])
+    if exchange["when"] == "submit":
+        return flows.submit(rules(dialect), Time(0.0), "key", request.get("json", {}))
+    job_id = request["path"].rsplit("/", 1)[1] if DIALECTS[dialect].by_id else CURRENT
+    return flows.look(rules(dialect), Time(0.0), job_id)
+
+
+@pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
+def test_the_client_asks_and_understands_as_the_transcript_says(dialect: str, exchange: dict[str, Any]) -> None:
+    means, told = exchange["means"], filled(exchange["reply"]["json"])
+    if "raises" in means:
+        with pytest.raises(getattr(errors, means["raises"])):
+            feed(begin(dialect, exchange), exchange)
+        return
+    [status] = feed(begin(dialect, exchange), exchange)
+    failed = means["state"] in {"error", "cancelled"}
+    assert status == Status(
+        id=JOB_ID if DIALECTS[dialect].by_id else CURRENT,
+        state=means["state"],
+        progress=told.get("progress"),
+        elapsed=told.get("elapsed_time") if dialect != "result" else None,
+        error=told.get("error_message") if failed else None,
+    )
+    assert status.raw == told
+
+
+@pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
+def test_the_row_has_the_fields_of_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
+    if "raises" in exchange["means"]:
+        return
+    row, told = DIALECTS[dialect], exchange["reply"]["json"]
+    template = row.answer if exchange["when"] == "submit" else row.job
+    assert template.keys() <= told.keys()
+    assert not row.by_id or template.keys() == told.keys()
+
+
+@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript["dialect"])
+@pytest.mark.parametrize("end", ["completed", "error", "cancelled"])
+def test_a_run_goes_through_the_transcript(transcript: dict[str, Any], end: str) -> None:
+    exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
+    facts = exchanges["submit"]["request"].get("json", {})
+    flow = flows.run(rules(transcript["dialect"]), Time(0.0), "key", facts)
+    statuses = feed(flow, *(exchanges[when] for when in ("submit", "pending", "pending", end)))
+    assert [status.state for status in statuses][-1] == end
+    assert {status.state for status in statuses[:-1]} == {"pending"}
+
+
+def test_there_is_a_transcript_for_each_dialect() -> None:
+    assert {transcript["dialect"] for transcript in TRANSCRIPTS} == DIALECTS.keys()

@@ -1,0 +1,133 @@
+"""The Python examples of the five documents, word for word, but for their import lines and the port.
+
+All of them run at the same time, in processes of their own. The one whose server takes 20 seconds per job begins when
+the session begins, and is looked at when everything else is done: `conftest` sees to that.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from translation_client.compat import translate
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from tests.conftest import Play
+
+EXAMPLES = Path(__file__).parents[2] / "contract" / "examples"
+
+
+class Example(NamedTuple):
+    """Files that make a program one after the other, what their import lines become, and what the program prints."""
+
+    files: str
+    imports: str
+    prints: str
+    logs: str = ""
+
+
+COMPAT = "from translation_client.compat."
+RESULT = f"{COMPAT}result import VideoTranslationClient"
+LOG = (
+    r"(?s:\d\d:\d\d:\d\d - INFO - Initial status: \w+\n"
+    r"(.* - INFO - Sleeping for 2s before retry #1\. Total elapsed time = 0s\n.*)?"
+    r"\d\d:\d\d:\d\d - INFO - Job completed with status: completed\n)"
+)
+QUICK_START = Example(
+    "001_1",
+    "",
+    r"Server started on http://localhost:\d+\n"
+    r"Status changed to: pending\nElapsed time: 0\.\d{6}s\n"
+    r"Status changed to: (completed|error)\nElapsed time: 20\.000000s\n"
+    r"Final status: (completed|error)\nTotal time: 20\.000000s\n",
+)
+PROGRAMS = [
+    Example(
+        "000_1",
+        f"{COMPAT}jobs import TranslationClient",
+        r"(Status: pending\n)?Status: completed\nComplete: \{.*'result': 'completed'.*\}\n",
+    ),
+    Example("000_2", f"{COMPAT}jobs import TranslationClient", ""),
+    Example(
+        "001_2 001_3",
+        f"{COMPAT}status import StatusPollingConfig, VideoTranslationClient",
+        r"(Status changed: StatusResponse\(status=.*, elapsed_time=.*\)\n)+Final result: completed\n",
+    ),
+    Example(
+        "002_1",
+        f"{COMPAT}translate import VideoTranslationClient",
+        r"Translation completed: \{'job_id': '.+', 'status': 'completed', 'source_language': 'en', .*\}\n",
+    ),
+    Example("002_4 002_5 002_6", f"{COMPAT}translate import TranslationConfig, VideoTranslationClient", ""),
+    Example("003_1", RESULT, "Final status: completed\n", LOG),
+    Example("003_2 003_3", RESULT, "Final status of the job: completed\n", LOG),
+    Example("003_4", RESULT, "Final status of the job: completed\n", LOG),
+    Example(
+        "004_1",
+        f"{COMPAT}start import TranslationStatusClient",
+        r"Started job with ID: .+\nTest completed with final status: completed\n",
+    ),
+]
+
+
+def check(example: Example, process: subprocess.Popen[str]) -> None:
+    printed, logged = process.communicate(timeout=60)
+    assert re.fullmatch(example.logs, logged), logged
+    assert re.fullmatch(example.prints, printed), printed
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def processes(open_server: str, admins_server: str, play: Play) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    begun: dict[str, Any] = {}
+    for example in PROGRAMS:
+        url = admins_server if "004" in example.files else open_server
+        begun[example.files] = play(example.files, example.imports, int(url.rsplit(":", 1)[1]))
+    yield begun
+    for process in begun.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.files)
+def test_an_example_runs_as_it_stands(processes: dict[str, subprocess.Popen[str]], example: Example) -> None:
+    check(example, processes[example.files])
+
+
+def test_the_quick_start_of_20_seconds_runs_as_it_stands(quick_start: subprocess.Popen[str]) -> None:
+    check(QUICK_START, quick_start)
+
+
+def signatures(kind: type) -> dict[str, tuple[bool, list[tuple[str, object]]]]:
+    """Of each method of a class, whether it is async, and its arguments that have a position, with their defaults."""
+    return {
+        name: (
+            inspect.iscoroutinefunction(method),
+            [
+                (parameter.name, parameter.default)
+                for parameter in inspect.signature(method).parameters.values()
+                if parameter.kind is not parameter.KEYWORD_ONLY
+            ],
+        )
+        for name, method in vars(kind).items()
+        if inspect.isfunction(method)
+    }
+
+
+@pytest.mark.parametrize(("file", "name"), [("002_2", "TranslationConfig"), ("002_3", "VideoTranslationClient")])
+def test_a_class_has_the_methods_that_its_document_shows(file: str, name: str) -> None:
+    shown: dict[str, Any] = {}
+    exec("from typing import Any, Dict\n" + (EXAMPLES / f"{file}.py").read_text(), shown)  # noqa: S102 - an example
+    assert signatures(shown[name]).items() <= signatures(getattr(translate, name)).items()
+
+
+def test_every_example_is_run() -> None:
+    run = {name for example in [QUICK_START, *PROGRAMS] for name in example.files.split()} | {"002_2", "002_3"}
+    assert run == {path.stem for path in EXAMPLES.glob("*.py")}

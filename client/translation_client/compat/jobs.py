@@ -1,0 +1,88 @@
+"""The client of the ancestor whose jobs begin with `POST /jobs`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from translation_client.client import AsyncClient
+from translation_client.compat.session import Session, on_change
+
+
+class TranslationClient(Session):
+    """Creates jobs and waits for their end; without `async with`, every call opens a connection of its own.
+
+    Args:
+        base_url: The server's address.
+        initial_delay: Seconds from the first look at a job to the second.
+        max_delay: The longest delay between two looks, in seconds.
+        backoff_factor: How many times longer each delay is than the one before.
+        max_retries: How many failures in a row are borne, of the network or the server.
+        timeout: Seconds to wait for a job; None is as long as it takes.
+        username: The user, together with `password`, where the server asks for them.
+        password: The user's password.
+
+    Raises:
+        ValueError: An argument is unusable; the message names it.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://localhost:8000",
+        initial_delay: float = 1.0,
+        max_delay: float = 30.0,
+        backoff_factor: float = 1.5,
+        max_retries: int = 7,
+        timeout: float | None = 250.0,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        super().__init__(
+            partial(
+                AsyncClient,
+                base_url,
+                dialect="jobs",
+                username=username,
+                password=password,
+                timeout=timeout,
+                initial_delay=initial_delay,
+                max_delay=max_delay,
+                backoff_factor=backoff_factor,
+                max_retries=max_retries,
+            )
+        )
+
+    async def create_job(self, video_length: float = 10) -> str:
+        """Create a job for so many seconds of video and return its id.
+
+        Raises:
+            TranslationError: No job was created.
+        """
+        async with self._client() as client:
+            return (await client.start(video_length=video_length)).id
+
+    async def get_status(
+        self,
+        job_id: str,
+        on_status_change: Callable[[str], object] | None = None,
+        on_completion: Callable[[dict[str, Any]], object] | None = None,
+    ) -> dict[str, Any]:
+        """Wait for the end of a job and return its data, in which `result` says how it ended.
+
+        Args:
+            job_id: The job.
+            on_status_change: Called, or called and awaited, with each new status: `pending`, `completed`, `error`.
+            on_completion: Called, or called and awaited, with the data, however the job ended.
+
+        Raises:
+            TimeoutError: The time is up; the job goes on.
+            TranslationError: The job is not known, or could not be asked for.
+        """
+        changed, completed = on_status_change, on_completion
+        async with self._client() as client:
+            final = await client.wait(
+                job_id,
+                on_update=on_change(lambda status: changed(status.state.value)) if changed else None,
+                on_completion=(lambda status: completed(dict(status.raw))) if completed else None,
+            )
+        return dict(final.raw)

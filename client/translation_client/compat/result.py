@@ -1,0 +1,78 @@
+"""The client of the ancestor that has one job, at `GET /status`, and calls its status `result`."""
+
+import logging
+import time
+from contextlib import closing
+from functools import partial
+
+from translation_client.client import Client
+from translation_client.core.dialects import CURRENT
+from translation_client.core.schedule import Schedule
+
+logger = logging.getLogger(__name__)
+
+
+class VideoTranslationClient:
+    """Polls the caller's current job to its end, ever more slowly; each look and each pause goes to the log.
+
+    Args:
+        base_url: The server's address.
+        max_retries: How many looks may follow the first; as many failures in a row are borne.
+        backoff_factor: The pause before the nth of them is this to the power of n, in seconds.
+        timeout: Seconds to wait for the job; None is as long as it takes.
+        username: The user, together with `password`, where the server asks for them.
+        password: The user's password.
+
+    Raises:
+        ValueError: An argument is unusable; the message names it.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:5000",
+        max_retries: int = 10,
+        backoff_factor: float = 2,
+        timeout: float | None = 30,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+    ) -> None:
+        if not backoff_factor > 0:
+            raise ValueError(f"backoff_factor must be a number above 0, not {backoff_factor!r}")
+        self._connect = partial(
+            Client,
+            base_url,
+            dialect="result",
+            username=username,
+            password=password,
+            timeout=timeout,
+            max_retries=max_retries,
+            schedule=partial(schedule, max_retries, backoff_factor),
+        )
+        self._connect().close()  # so that a bad argument shows here
+
+    def get_status(self) -> str:
+        """Wait for the end of the current job, which the first look starts where there is none; return its last word.
+
+        Raises:
+            TimeoutError: The time is up, or the retries are spent; the job goes on.
+            TranslationError: The job could not be asked for.
+        """
+        with self._connect() as client, closing(client.watch(CURRENT)) as changes:
+            first = next(changes)
+            logger.info("Initial status: %s", first.state)
+            *_, final = first, *changes
+        logger.info("Job completed with status: %s", final.state)
+        return final.state.value
+
+
+def schedule(max_retries: int, backoff_factor: float) -> Schedule:
+    """The ancestor's pauses, and what it logs of them and of the looks that follow."""
+    began = time.monotonic()
+    yield 0.0
+    for retry in range(1, max_retries + 1):
+        delay, elapsed = backoff_factor**retry, time.monotonic() - began
+        logger.info("Sleeping for %gs before retry #%d. Total elapsed time = %.0fs", delay, retry, elapsed)
+        status = yield delay
+        elapsed = time.monotonic() - began
+        logger.info("Retry attempt #%d: Current status = %s, Elapsed time = %.0fs", retry, status.state, elapsed)

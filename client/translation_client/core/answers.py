@@ -1,0 +1,177 @@
+"""What a server answered, read as its dialect has it.
+
+The reading is the inverse of the row's template: a fact is where the template has its place, and whatever else an
+answer holds is left alone. What cannot be read as the row promises is a `ProtocolError`, whatever the bytes; an answer
+that says no is the exception for its code (`refusal`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from translation_client.core.dialects import CURRENT, Dialect, Listing, Template, is_id, is_text, places
+from translation_client.core.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    NotFound,
+    ProtocolError,
+    TranslationError,
+)
+from translation_client.core.model import Reply, State, Status, one_line
+
+FAILED = frozenset({State.ERROR, State.CANCELLED})
+SUCCESS = 2  # the class of a status code
+BOUND = 1e300  # any number below is a finite float
+
+
+class Heard(NamedTuple):
+    """A job as an answer has it, and the word that it has for the state if the dialect does not know that word."""
+
+    status: Status
+    unknown: str | None
+
+
+def read_job(dialect: Dialect, reply: Reply, job_id: str) -> Heard:
+    """Read an answer that is the job asked for.
+
+    Raises:
+        TranslationError: The answer says no, or is not what the dialect promises.
+    """
+    return _heard(dialect, dialect.job, _document(dialect, reply), reply, job_id)
+
+
+def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> Heard:
+    """Read the answer to a submission, for which the caller may have brought an id.
+
+    Raises:
+        TranslationError: The answer says no, or is not what the dialect promises.
+    """
+    return _heard(dialect, dialect.answer, _document(dialect, reply), reply, job_id)
+
+
+def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[Status], str | None]:
+    """Read an answer that lists jobs, and the cursor of the next page, if there is one.
+
+    Raises:
+        TranslationError: The answer says no, or is not what the dialect promises.
+    """
+    page = _document(dialect, reply)
+    jobs = page.get(listing.jobs)
+    if not isinstance(jobs, list):
+        raise _unexpected(f"an array as {listing.jobs!r}", reply)
+    return [_heard(dialect, dialect.job, job, reply).status for job in jobs], _text(page, (listing.next,), reply)
+
+
+def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
+    """The exception for an answer that is no success."""
+    code, (said, errors) = reply.code, _problem(reply)
+    match code:
+        case 401:
+            credentials = "user name and the password" if dialect.scheme == "basic" else "token"
+            return AuthenticationError(f"{said}. Check the {credentials}.", code)
+        case 403:
+            return AuthenticationError(f"{said}. Ask as a user who may do this.", code)
+        case 404:
+            return NotFound(f"{said}. Check the job's id, whose job it is, and the server's address.")
+        case 400 | 405 | 409 | 410 | 413 | 415 | 422:
+            return InvalidRequest(f"{said}. Correct the request: unchanged, it will be refused again.", code, errors)
+        case 301 | 302 | 303 | 307 | 308:
+            target = one_line(reply.headers.get("location", "nowhere"))
+            return ProtocolError(f"the server redirects ({code}) to {target}. Use that as the server's address.")
+        case _:
+            return _unexpected("a success", reply)
+
+
+def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
+    if reply.code // 100 != SUCCESS:
+        raise refusal(dialect, reply)
+    document = _json(reply.body)
+    if not isinstance(document, dict):
+        raise _unexpected("a JSON object", reply)
+    return document
+
+
+def _heard(dialect: Dialect, template: Template, job: object, reply: Reply, asked: str | None = None) -> Heard:
+    """Read a job by its template; the id is the one asked for, if one was."""
+    if not isinstance(job, dict):
+        raise _unexpected("a job as a JSON object", reply)
+    where = places(template)
+    asked = asked if dialect.by_id else CURRENT
+    told = _find(job, where["job_id"]) if dialect.by_id and "job_id" in where else asked
+    word = _find(job, where.get("status", ()))
+    if not is_id(told) or ("status" in where and not is_text(word)):
+        needed = " and ".join(repr(".".join(where[fact])) for fact in ("job_id", "status") if fact in where)
+        raise _unexpected(f"a job with {needed}", reply)
+    if asked not in {None, told}:
+        raise _unexpected(f"job {asked}", reply)
+    unknown = word if is_text(word) and word not in dialect.meanings else None
+    state = dialect.meanings.get(str(word), State.PENDING)
+    status = Status(
+        id=told,
+        state=state,
+        progress=_number(job, where.get("progress", ()), reply),
+        elapsed=_number(job, where.get("elapsed_time", ()), reply),
+        error=_text(job, where.get("error_message", ()), reply) if state in FAILED else None,
+        raw=job,
+    )
+    return Heard(status, unknown)
+
+
+def _find(document: object, path: Sequence[str]) -> object:
+    """The value at the end of a path of fields; None where there is none, and for no path."""
+    for field in path:
+        document = document.get(field) if isinstance(document, dict) else None
+    return document if path else None
+
+
+def _text(document: object, path: Sequence[str], reply: Reply) -> str | None:
+    value = _find(document, path)
+    if value is None or is_text(value):
+        return value
+    raise _unexpected(f"a text as {'.'.join(path)!r}", reply)
+
+
+def _number(document: object, path: Sequence[str], reply: Reply) -> float | None:
+    value = _find(document, path)
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < BOUND:
+        return float(value)
+    raise _unexpected(f"a number as {'.'.join(path)!r}", reply)
+
+
+def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+    """What a problem document (RFC 9457) says, in one line, and its list of errors; anything else says its code."""
+    problem = _json(reply.body)
+    if not isinstance(problem, dict):
+        problem = {}
+    listed = problem.get("errors")
+    errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
+    said = (
+        problem.get("title"),
+        problem.get("detail"),
+        *(f"{error.get('field')}: {error.get('message')}" for error in errors),
+    )
+    texts = [one_line(text).rstrip(".") for text in said if isinstance(text, str)]
+    return f"{reply.code} {'. '.join(texts) or 'without a reason'}", errors
+
+
+def _unexpected(expected: str, reply: Reply) -> ProtocolError:
+    came = one_line(reply.body[:1000].decode(errors="replace"))
+    return ProtocolError(
+        f"expected {expected}, but the answer was {reply.code} with {came!r}. "
+        "Check that the server's address is that of a job API of this kind."
+    )
+
+
+def _json(body: bytes) -> object:
+    """The document, or None for what is none; NaN and Infinity are no JSON."""
+    try:
+        document: object = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)

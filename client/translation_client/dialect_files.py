@@ -1,0 +1,72 @@
+"""Dialects by their names, and from TOML files of rows in the same form as the server's `DIALECTS`."""
+
+import re
+import tomllib
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TypeAlias
+
+from translation_client.core.dialects import DIALECTS, Dialect
+
+DialectLike: TypeAlias = Dialect | str | PathLike[str]
+"""A dialect, the name of one of ours, or the path to a file of one; `path#name` for one of several."""
+
+REQUIRED = ("look", "job", "words")
+KEYS = (*REQUIRED, "submit", "request", "accepted", "accepted_code", "auth")
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+ONE_OF_SEVERAL = re.compile(rf"(.+)#({NAME.pattern})", re.DOTALL)
+
+RESERVED = {path.split("/")[1] for row in DIALECTS.values() for path in (row.submit or row.path, row.path)} | {
+    *("docs", "livez", "readyz"),
+    *DIALECTS,
+}
+"""Names that would clash with what every server has."""
+
+
+def find_dialect(given: DialectLike) -> Dialect:
+    """Find a dialect.
+
+    Raises:
+        ValueError: There is none, or its file cannot be used; one line with the file, the row and what is wrong.
+    """
+    if isinstance(given, Dialect):
+        return given
+    text = fspath(given)
+    if text in DIALECTS:
+        return DIALECTS[text]
+    chosen = ONE_OF_SEVERAL.fullmatch(text)
+    path, name = chosen.groups() if chosen else (text, None)
+    rows = _read(path)
+    if name is None and len(rows) == 1:
+        return next(iter(rows.values()))
+    if name in rows:
+        return rows[name]
+    raise ValueError(f"dialect {text}: choose one of {', '.join(f'{path}#{row}' for row in rows)}")
+
+
+def _read(path: str) -> dict[str, Dialect]:
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"dialect {path}: is neither one of {', '.join(DIALECTS)} nor a file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"dialect {path}: cannot be read as TOML: {error}") from None
+    if not tables:
+        raise ValueError(f"dialect {path}: must hold a row, such as [mine]")
+    return {name: _row(path, name, table) for name, table in tables.items()}
+
+
+def _row(path: str, name: str, table: object) -> Dialect:
+    where = f"dialect {path}: [{name}]"
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise ValueError(f"{where} must have a name of its own, in lower case: our server makes it a part of the path")
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} must be a table")  # noqa: TRY004 - it is the file's value that is wrong
+    if strangers := [key for key in table if key not in KEYS]:
+        raise ValueError(f"{where} {strangers[0]}: there is no such key; the keys are {', '.join(KEYS)}")
+    if missing := [key for key in REQUIRED if key not in table]:
+        raise ValueError(f"{where} {missing[0]}: is required")
+    try:
+        return Dialect(name=name, **table)
+    except ValueError as error:
+        raise ValueError(f"dialect {path}: {str(error).removeprefix('dialect ')}") from None

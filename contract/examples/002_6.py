@@ -1,0 +1,1 @@
+result = await client.wait_for_completion(job_id)
