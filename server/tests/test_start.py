@@ -156,7 +156,7 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_status_2(tmp_path, command, settings, told):
-    line = refused(tmp_path, command, **settings)
+    line = refused(tmp_path, command, PORT="0", **settings)
     assert line.startswith(told)
     assert "\n" not in line
 
