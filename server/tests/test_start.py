@@ -32,6 +32,20 @@ ENVIRONMENT = {
 }
 
 
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def refuses(url: httpx.URL) -> bool:
+    """Whether nobody listens at an address."""
+    with socket.socket() as probe:
+        return probe.connect_ex((url.host, url.port)) != 0
+
+
 class Server:
     """A running server process."""
 
@@ -46,11 +60,9 @@ class Server:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Waits until the log holds the pattern."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := re.search(pattern, self.log())) is None:
-            assert self.process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.01)
+        wait_until(lambda: self.process.poll() is not None or re.search(pattern, self.log()), pattern)
+        found = re.search(pattern, self.log())
+        assert found, self.log()
         return found
 
     def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
@@ -125,6 +137,7 @@ def test_a_killed_server_has_lost_nothing(run, command):
     accepted = [first.client.post("/start").json()["job_id"] for _ in range(20)]
     first.client.delete(f"/jobs/{accepted[0]}")
     first.stop(signal.SIGKILL)
+    wait_until(lambda: refuses(first.client.base_url), "nothing is left of the server")
     second = run(command)
     jobs = {job["job_id"]: job for job in second.client.get("/jobs", params={"limit": 100}).json()["jobs"]}
     assert list(jobs) == accepted[::-1]

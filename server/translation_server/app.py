@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with drain.on_sigterm():
+        with drain.on_signals():
             yield
         authenticator.close()
         await store.close()

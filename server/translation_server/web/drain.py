@@ -2,11 +2,12 @@
 
 The host (uvicorn) ends in order on SIGINT and on SIGTERM, but at once, and after SIGTERM it dies of that signal rather
 than with exit status 0. So a SIGTERM is held back here for as long as a load balancer needs to see `/readyz` say no,
-and is then passed on as a SIGINT.
+and is then passed on as a SIGINT. A worker process whose parent was killed has nobody left to tell it, and ends too.
 """
 
 import asyncio
 import logging
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ class Drain:
         self.draining = False
 
     @contextmanager
-    def on_sigterm(self) -> Iterator[None]:
-        """Within it, SIGTERM starts the drain; only the main thread can listen to signals, another leaves them be."""
+    def on_signals(self) -> Iterator[None]:
+        """Within it, signals are heeded; only the main thread can listen to them, another leaves them be."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -43,6 +44,27 @@ class Drain:
 
         before = signal.signal(signal.SIGTERM, handle)
         try:
-            yield
+            with _orphaned(loop):
+                yield
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _orphaned(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Within it, a worker process ends when its parent does."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        yield
+        return
+    sentinel = parent.sentinel
+
+    def end() -> None:
+        loop.remove_reader(sentinel)
+        signal.raise_signal(signal.SIGINT)
+
+    loop.add_reader(sentinel, end)
+    try:
+        yield
+    finally:
+        loop.remove_reader(sentinel)
