@@ -7,7 +7,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import uvicorn
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         UsersError: the users' file is unusable.
         StoreError: the database cannot be opened.
     """
-    users = read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+    users = _users(settings)
     sandbox = Sandbox(settings.min_delay, settings.max_delay, settings.error_probability, settings.seed)
     store = open_store(settings.database_url)
     service = Service(store, sandbox, clock=time.time, entropy=lambda: secrets.token_bytes(ENTROPY_BYTES))
@@ -102,11 +102,13 @@ def serve() -> None:
             "log_level": "warning",
             "access_log": False,
             "proxy_headers": False,
+            "ws": "none",
             "timeout_graceful_shutdown": GRACE,
         }
         if settings.workers == 1:
             app = create_app(settings)
         else:
+            _users(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -126,6 +128,10 @@ def _load() -> Settings:
     return settings
 
 
+def _users(settings: Settings) -> Mapping[str, str]:
+    return read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; taken before anything else starts, so that a port in use is told in one line."""
     try:
@@ -138,6 +144,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         raise SettingsError(f"HOST={host} PORT={port}: cannot listen there: {error.strerror}") from None
+    except UnicodeError:
+        raise SettingsError(f"HOST={host}: must be an address or the name of a host") from None
     listener.set_inheritable(True)
     return listener
 

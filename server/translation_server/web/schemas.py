@@ -1,5 +1,6 @@
 """What requests may hold, and what answers look like in the API's documentation."""
 
+import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ MAX_BULK = 100
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if any(unicodedata.category(character).startswith("C") for character in text):
         raise ValueError("must not hold control characters")
     return text
 
