@@ -91,7 +91,8 @@ class Pair(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.http = httpx.Client(auth=(USERNAME, PASSWORD), trust_env=False)
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        self.http = httpx.Client(auth=(USERNAME, PASSWORD), limits=limits, trust_env=False)
 
     @property
     def url(self) -> str:
@@ -256,7 +257,6 @@ class Containers(Pair):
             self.saved[container.id] = len(log)
 
     def close(self) -> None:
-        self.save_logs()
         self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
         self.engine.close()
         super().close()
@@ -440,31 +440,30 @@ class Scenarios(unittest.TestCase, ABC):
         self.pair.serve(MIN_DELAY=0, MAX_DELAY=1, ERROR_PROBABILITY=0.5)
         accepted: list[str] = []
         killed = Event()
-        with (
-            httpx.Client(auth=(USERNAME, PASSWORD), limits=httpx.Limits(max_connections=CONNECTIONS)) as http,
-            ThreadPoolExecutor(CONNECTIONS) as pool,
-        ):
 
-            def submit() -> bool:
-                """Submits a job; returns whether it was accepted, and False when there was nobody to accept it."""
-                try:
-                    response = http.post(f"{self.pair.url}/start")
-                except httpx.TransportError:
-                    return False
-                self.assertEqual(response.status_code, httpx.codes.ACCEPTED)
-                accepted.append(response.json()["job_id"])
-                return True
+        def submit() -> bool:
+            """Submits a job; returns whether there was a server to accept it."""
+            try:
+                response = self.pair.http.post(f"{self.pair.url}/start")
+            except httpx.TransportError:
+                return False
+            self.assertEqual(response.status_code, httpx.codes.ACCEPTED)
+            accepted.append(response.json()["job_id"])
+            return True
 
-            def keep_submitting() -> None:
-                while len(accepted) < JOBS or not killed.is_set():
-                    wait_until(submit, "a job is accepted")
+        def keep_submitting() -> None:
+            while len(accepted) < JOBS or not killed.is_set():
+                wait_until(submit, "a job is accepted")
 
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
             submitters = [pool.submit(keep_submitting) for _ in range(CONNECTIONS)]
-            wait_until(lambda: accepted, "the first job is accepted")
-            time.sleep(RANDOM.uniform(0.3, 0.8))
-            before = self.look(accepted[:])
-            self.pair.kill()
-            killed.set()
+            try:
+                wait_until(lambda: self.pair.get("/jobs", status="completed")["jobs"], "the first job has ended")
+                time.sleep(RANDOM.uniform(0.3, 0.8))
+                before = self.look(accepted[:])
+                self.pair.kill()
+            finally:
+                killed.set()
             promised = len(accepted)
             self.pair.start()
             for submitter in submitters:

@@ -17,17 +17,7 @@ ENVIRONMENT = {
     "ERROR_PROBABILITY": "0.3",
 }
 SERVER = [sys.executable, "-m", "translation_server", "--host", "127.0.0.1", "--port", "0"]
-CLIENT = [
-    sys.executable,
-    "-m",
-    "translation_client",
-    "--jobs",
-    "3",
-    "--source-language",
-    "en",
-    "--target-language",
-    "es",
-]
+CLIENT = [sys.executable, "-m", "translation_client", "--jobs=3", "--source-language=en", "--target-language=es"]
 ONE_FAILED = 1  # the command's exit status when a job ended with `error`: part of the show
 
 
@@ -50,11 +40,12 @@ def main() -> int:
 
 def find_address(server: "subprocess.Popen[str]") -> str:
     """Reads the server's log up to the line that tells where it listens."""
+    lines = []
     for line in server.stderr or ():
         if "listening on " in line:
             return line.split()[-1]
-        print(line, end="", file=sys.stderr)
-    raise SystemExit("The server did not start.")
+        lines.append(line)
+    raise SystemExit(f"The server did not start:\n{''.join(lines)}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     Answer = tuple[int, object] | tuple[int, object, Mapping[str, str]]
     Handler = Callable[[socket.socket, threading.Event], None]
+    Spawn = Callable[[list[str]], AbstractContextManager[subprocess.Popen[str]]]
 
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
@@ -251,6 +253,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _takes_long(item: pytest.Item) -> bool:
     return "quick_start" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture
+def spawn() -> Spawn:
+    """Starts a program, and ends it with the test."""
+
+    @contextmanager
+    def spawn(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return spawn
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """What runs in the background of a shell ignores Ctrl-C, and so would every program that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import gc
 import json
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,10 +23,9 @@ from translation_client.core.model import Send, Sleep
 
 if TYPE_CHECKING:
     import socket
-    import threading
     from collections.abc import Callable
 
-    from tests.conftest import Job, Listen, Request, Server
+    from tests.conftest import Job, Listen, Request, Server, Spawn
 
 LOGIN = {"username": "admin", "password": "secretpassword"}
 QUICK = LOGIN | {"initial_delay": 0.01, "max_delay": 0.01}
@@ -88,7 +89,7 @@ class TestMethods:
 
     def test_a_timeout_can_be_resumed_from(self, server: Server, job: Job) -> None:
         server.says((200, job()))
-        with Client(server.url, **QUICK, timeout=0.05) as client:
+        with Client(server.url, **QUICK, timeout=0.3) as client:
             with pytest.raises(JobTimeout) as raised:
                 client.wait(str(job()["job_id"]))
             assert raised.value.status is not None
@@ -206,20 +207,26 @@ class TestAsync:
 
 
 class TestLeaving:
-    def test_ctrl_c_leaves_at_once_and_leaves_nothing_behind(self, listen: Listen) -> None:
+    def test_ctrl_c_leaves_at_once_and_leaves_nothing_behind(self, listen: Listen, spawn: Spawn) -> None:
         program = (
             "import sys, threading, warnings; from translation_client import Client\n"
-            "client = Client(sys.argv[1], trace=lambda _: print('sent', flush=True))\n"
+            "client = Client(sys.argv[1])\n"
             "try: client.wait('j1')\n"
             "except KeyboardInterrupt: print(threading.active_count())\n"
             "client.close()"
         )
-        with listen(never) as url:
+        asked = threading.Event()
+
+        def hang(connection: socket.socket, over: threading.Event) -> None:
+            connection.recv(65_536)
+            asked.set()
+            over.wait()
+
+        with listen(hang) as url:
             command = [sys.executable, "-X", "dev", "-W", "error", "-c", program, url]
-            with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
-                assert process.stdout
-                assert process.stdout.readline() == "sent\n"
-                process.send_signal(2)
+            with spawn(command) as process:
+                assert asked.wait(10)
+                process.send_signal(signal.SIGINT)
                 assert process.communicate(timeout=10) == ("1\n", "")
 
     def test_a_watch_that_is_left_early_asks_no_more(self, server: Server, job: Job) -> None:

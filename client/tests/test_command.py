@@ -8,6 +8,7 @@ import logging
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from translation_client.cli import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.conftest import Job, Listen, Request, Server
+    from tests.conftest import Job, Listen, Request, Server, Spawn
 
 LOGIN = ("--username", "admin", "--password", "secretpassword")
 QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
@@ -188,7 +189,7 @@ class TestFailures:
 
     def test_the_time_is_up(self, run: Run, server: Server, job: Job) -> None:
         server.script = book(job, looks=1000)
-        status, out, err = run("--timeout", "0.05", *QUICK, "--jobs", "2")
+        status, out, err = run("--timeout", "0.3", *QUICK, "--jobs", "2")
         assert status == 4
         assert out[-1] == "2 jobs: 2 timed out"
         line = err[0]
@@ -353,7 +354,7 @@ class TestLog:
     def test_attempts_and_outcomes_are_in_the_log_file(self, run: Run, server: Server, job: Job) -> None:
         server.script = book(job)
         run(*QUICK)
-        run("--timeout", "0", "wait", "nobody's")
+        run("wait", "nobody's")
         log = Path("client.log").read_text()
         for line in (
             "INFO POST /start: 202",
@@ -400,20 +401,20 @@ class TestProcess:
     )
     def test_it_can_be_called_in_three_ways(self, server: Server, job: Job, command: list[str], name: str) -> None:
         server.script = book(job, looks=1000)
-        arguments = ["--url", server.url, *LOGIN, "--timeout", "0", "--log-file", "none"]
+        arguments = ["--url", server.url, *LOGIN, "--timeout", "0.5", "--log-file", "none"]
         done = subprocess.run([*command, *arguments], cwd=CLIENT, capture_output=True, text=True, check=False)
         assert done.returncode == 4
         assert done.stdout.startswith("j1 pending")
         assert f"Resume with: {name} --url" in done.stderr
 
-    def test_a_reader_that_leaves_is_left(self, server: Server, job: Job) -> None:
+    def test_a_reader_that_leaves_is_left(self, server: Server, job: Job, spawn: Spawn) -> None:
         server.script = book(job, looks=1000)
         command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, "--jobs", "3"]
-        with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
+        with spawn(command) as process:
             process.stdout.readline()
             process.stdout.close()
             server.script = book(job)
-            assert process.stderr.read() == b""
+            assert process.stderr.read() == ""
             assert process.wait(10) == 141
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
@@ -432,10 +433,10 @@ class TestProcess:
         done = subprocess.run(["/bin/sh", "-c", '"$@" >&- 2>&-', "-", *command], capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
-    def test_ctrl_c_says_how_to_resume(self, server: Server, job: Job) -> None:
+    def test_ctrl_c_says_how_to_resume(self, server: Server, job: Job, spawn: Spawn) -> None:
         server.script = book(job, looks=1000)
         command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
-        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        with spawn(command) as process:
             assert {process.stdout.readline().split()[0] for _ in range(2)} == {"j1", "j2"}
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=10)
@@ -487,16 +488,22 @@ class Terminal:
 
     def until(self, pattern: str) -> str:
         while not re.search(pattern, self.seen):
-            self.seen += os.read(self.terminal, 65_536).decode()
+            self.seen += self._read()
         return self.seen
+
+    def _read(self) -> str:
+        if not select.select([self.terminal], [], [], 10)[0]:
+            os.kill(self.pid, signal.SIGKILL)
+            pytest.fail(f"nothing more came after {self.seen!r}")
+        return os.read(self.terminal, 65_536).decode()
 
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
 
     def end(self) -> int:
         with contextlib.suppress(OSError):  # how a terminal says that everyone has left
-            while chunk := os.read(self.terminal, 65_536):
-                self.seen += chunk.decode()
+            while chunk := self._read():
+                self.seen += chunk
         os.close(self.terminal)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
+from translation_client.transport import Transport
 
 if TYPE_CHECKING:
     import threading
@@ -98,6 +99,13 @@ def test_a_request_ends_in_time_whatever_the_server_does(
         with pytest.raises(TransportError, match=r"did not answer in full within 0\.25 s"):
             call(url, "status", "j1", request_timeout=0.25, max_retries=0)
         assert 0.24 < time.monotonic() - began < 1
+
+
+def test_no_time_is_time_for_nothing(server: Server) -> None:
+    transport = Transport(httpx.URL(server.url))
+    with httpx.Client(transport=transport) as http, pytest.raises(httpx.TimeoutException):
+        http.get(server.url, timeout=1e-9)
+    assert server.requests == []
 
 
 def test_a_handshake_ends_in_time(call: Call, listen: Listen) -> None:

@@ -213,6 +213,7 @@ def test_a_bulk_look_is_not_a_page(api):
         ('{"source_language": ""}', "source_language", "at least 1 character"),
         (f'{{"source_language": "{"x" * 101}"}}', "source_language", "at most 100 characters"),
         ('{"target_language": "e\\u0000s"}', "target_language", "control characters"),
+        ('{"target_language": "e\\u200bs"}', "target_language", "control characters"),
         ('{"target_langauge": "es"}', "target_langauge", "source_language, target_language, video_length"),
         ("[]", "body", "object"),
         ("null", "body", "object"),
@@ -275,6 +276,15 @@ def test_a_body_that_is_too_large_is_refused(api, chunked):
     assert is_problem(answer, 413)
     fits = api.post("/start", content=body[2:], headers={"Content-Type": "application/json"})
     assert fits.status_code == 202
+
+
+def test_a_language_may_hold_any_space(api):
+    assert submit(api, source_language="Español\u00a0(España)")["source_language"] == "Español\u00a0(España)"
+
+
+def test_several_keys_are_refused(api):
+    headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
+    assert is_problem(api.post("/start", headers=headers), 400)
 
 
 def test_the_same_key_and_body_give_the_first_answer_again(api):

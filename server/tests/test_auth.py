@@ -179,6 +179,13 @@ async def test_guesses_sent_at_once_fare_no_better(world, hashes):
 
 
 @pytest.mark.anyio
+async def test_one_addresss_guesses_are_not_held_against_another(world):
+    guesses = [world.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
+    right = [world.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
+    assert (await asyncio.gather(*guesses, *right))[-1] == 200
+
+
+@pytest.mark.anyio
 async def test_what_is_remembered_is_bounded(hashes):
     world = World({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]

@@ -127,6 +127,11 @@ def test_a_hint_waits_for_the_earliest_end_and_then_spreads_the_looks(now, secon
     assert retry_after(Look(job, now), Sandbox(6, 22, 0)) == seconds
 
 
+@pytest.mark.parametrize("sandbox", [Sandbox(10, 10, 0), Sandbox(0, 0, 0), Sandbox(0, 0.1, 0)])
+def test_a_hint_is_never_less_than_a_second(sandbox):
+    assert retry_after(Look(JOB, 1009.99), sandbox) == 1
+
+
 @given(jobs, jobs, times, sandboxes)
 def test_a_hint_tells_nothing_of_the_fate(one, other, now, sandbox):
     other = replace(other, created_at=one.created_at, cancelled_at=None)

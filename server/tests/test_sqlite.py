@@ -1,9 +1,12 @@
 """What can happen to a SQLite file: other programs, other versions, other processes, and disks."""
 
+import asyncio
 import resource
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,16 @@ def accept(ordinal: int) -> Job:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Within it, another connection holds the file's write lock."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
 
 
 def execute(path: Path, *statements: str) -> list:
@@ -106,13 +119,60 @@ async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
 async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
     monkeypatch.setattr("translation_server.stores.sqlite.LOCK_TIMEOUT", 0.05)
     store = SqliteStore(path)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="locked"):
+    with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
-    other.execute("ROLLBACK")
     assert (await store.add("ann", accept)).job.ordinal == 1
-    other.close()
+    await store.close()
+
+
+async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_ended(path):
+    store = SqliteStore(path)
+    job = (await store.add("ann", accept)).job
+    now = job.ends_at - 1
+    with locked(path):
+        cancelling = asyncio.create_task(store.cancel("ann", job.id, lambda: now))
+        await asyncio.sleep(0.05)
+        now = job.ends_at
+    assert (await cancelling).cancelled_at is None
+    await store.close()
+
+
+async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatch):
+    monkeypatch.setattr("translation_server.stores.sqlite.LOCK_TIMEOUT", 0.1)
+    store = SqliteStore(path)
+    with locked(path):
+        outcomes = await asyncio.gather(*(store.add("ann", accept) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(outcome, StoreError) for outcome in outcomes)
+    assert "try again" in str(outcomes[-1])
+    assert (await store.add("ann", accept)).job.ordinal == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("put", [None, b"another file"])
+async def test_a_file_that_is_taken_away_or_replaced_is_told_of_before_a_job_is_lost(path, put):
+    store = SqliteStore(path)
+    kept = path.rename(path.with_suffix(".away"))
+    if put is not None:
+        path.write_bytes(put)
+    for use in (store.check, lambda: store.find("ann", "x"), lambda: store.add("ann", accept)):
+        with pytest.raises(StoreError, match=r"taken away or replaced|No such file"):
+            await use()
+    kept.rename(path)
+    assert (await store.add("ann", accept)).job.ordinal == 1
+    await store.close()
+
+
+async def test_a_database_whose_jobs_cannot_be_read_does_not_pass_the_check(path):
+    store = SqliteStore(path)
+    for _ in range(200):
+        await store.add("ann", accept)
+    await store.close()
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(bytes(path.stat().st_size - 2 * 4096))
+    store = SqliteStore(path)
+    with pytest.raises(StoreError, match="corrupt"):
+        await store.check()
     await store.close()
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -32,6 +32,20 @@ ENVIRONMENT = {
 }
 
 
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def refuses(url: httpx.URL) -> bool:
+    """Whether nobody listens at an address."""
+    with socket.socket() as probe:
+        return probe.connect_ex((url.host, url.port)) != 0
+
+
 class Server:
     """A running server process."""
 
@@ -46,11 +60,9 @@ class Server:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Waits until the log holds the pattern."""
-        deadline = time.monotonic() + PATIENCE
-        while (found := re.search(pattern, self.log())) is None:
-            assert self.process.poll() is None, self.log()
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.01)
+        wait_until(lambda: self.process.poll() is not None or re.search(pattern, self.log()), pattern)
+        found = re.search(pattern, self.log())
+        assert found, self.log()
         return found
 
     def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
@@ -63,11 +75,13 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts server processes in an empty folder."""
     with ExitStack() as running:
 
-        def run(command: list[str], **settings: str) -> Server:
+        def run(command: list[str], *, group: bool = False, **settings: str) -> Server:
             log = tmp_path / f"{len(list(tmp_path.iterdir()))}.log"
             stderr = running.enter_context(log.open("w"))
             environment = os.environ | ENVIRONMENT | settings
-            process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=stderr, text=True)
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=environment, stderr=stderr, text=True, start_new_session=group
+            )
             running.enter_context(process)
             running.callback(process.kill)
             server = Server(process, log)
@@ -75,6 +89,20 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return server
 
         yield run
+
+
+@contextmanager
+def unfinished_request(server: Server) -> Iterator[tuple[socket.socket, bytes]]:
+    """A submission that the server has begun to read: the connection, and what is missing."""
+    url = server.client.base_url
+    request = server.client.build_request("POST", "/start", content=b"{}", headers={"Content-Type": "application/json"})
+    signed = next(httpx.BasicAuth("admin", "secretpassword").sync_auth_flow(request))
+    lines = [b"POST /start HTTP/1.1", *(name + b": " + value for name, value in signed.headers.raw)]
+    with socket.create_connection((url.host, url.port)) as connection:
+        connection.sendall(b"\r\n".join(lines) + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert b"100 Continue" in connection.recv(65536)
+        connection.sendall(b"{")
+        yield connection, b"}"
 
 
 def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
@@ -101,20 +129,13 @@ def test_every_way_serves_and_drains(run, command):
     job = server.client.post("/start").json()
     assert server.client.get(f"/status/{job['job_id']}").json()["status"] == "completed"
 
-    address = (server.client.base_url.host, server.client.base_url.port)
-    with socket.create_connection(address) as unfinished:
-        request = server.client.build_request(
-            "POST", "/start", content=b"{}", headers={"Content-Type": "application/json"}
-        )
-        signed = next(httpx.BasicAuth("admin", "secretpassword").sync_auth_flow(request))
-        lines = [b"POST /start HTTP/1.1", *(name + b": " + value for name, value in signed.headers.raw)]
-        unfinished.sendall(b"\r\n".join(lines) + b"\r\n\r\n{")
+    with unfinished_request(server) as (connection, rest):
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("stopping")
         while server.client.get("/readyz", auth=None).status_code == 200:
             assert server.process.poll() is None
-        unfinished.sendall(b"}")
-        assert b"202 Accepted" in unfinished.recv(65536)
+        connection.sendall(rest)
+        assert b"202 Accepted" in connection.recv(65536)
     assert server.process.wait(PATIENCE) == 0
     assert "Traceback" not in server.log()
 
@@ -125,10 +146,37 @@ def test_a_killed_server_has_lost_nothing(run, command):
     accepted = [first.client.post("/start").json()["job_id"] for _ in range(20)]
     first.client.delete(f"/jobs/{accepted[0]}")
     first.stop(signal.SIGKILL)
+    wait_until(lambda: refuses(first.client.base_url), "nothing is left of the server")
     second = run(command)
     jobs = {job["job_id"]: job for job in second.client.get("/jobs", params={"limit": 100}).json()["jobs"]}
     assert list(jobs) == accepted[::-1]
     assert jobs[accepted[0]]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 80])
+def test_a_host_that_is_no_name_is_one_line_and_exit_status_2(tmp_path, host):
+    assert refused(tmp_path, [*MODULE, "--host", host]).startswith(f"HOST={host}")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_does_not_cut_what_runs(run, workers):
+    server = run([*MODULE, "--port", "0", "--workers", workers], group=True)
+    with unfinished_request(server) as (connection, rest):
+        os.killpg(server.process.pid, signal.SIGTERM)
+        server.wait_for("stopping")
+        os.killpg(server.process.pid, signal.SIGTERM)
+        connection.sendall(rest)
+        assert b"202 Accepted" in connection.recv(65536)
+    assert server.process.wait(PATIENCE) == 0
+    assert "Traceback" not in server.log()
+
+
+def test_a_client_that_leaves_in_mid_request_is_no_error(run):
+    server = run([*MODULE, "--port", "0"], LOG_LEVEL="debug")
+    with unfinished_request(server):
+        pass
+    server.wait_for("the client left before its request was complete")
+    assert "Traceback" not in server.log()
 
 
 def test_ctrl_c_ends_it_quietly(run):
@@ -150,13 +198,14 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
         ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
         ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
         ({"USERS_FILE": "nobody"}, "USERS_FILE=nobody: cannot be read"),
+        ({"USERS_FILE": "nobody", "WORKERS": "2"}, "USERS_FILE=nobody: cannot be read"),
         ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
         ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
         ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_status_2(tmp_path, command, settings, told):
-    line = refused(tmp_path, command, **settings)
+    line = refused(tmp_path, command, PORT="0", **settings)
     assert line.startswith(told)
     assert "\n" not in line
 

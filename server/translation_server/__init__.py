@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from translation_server.version import __version__
+
 if TYPE_CHECKING:
     from translation_server.embedded import TranslationServer
 
 __all__ = ["TranslationServer", "__version__"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has

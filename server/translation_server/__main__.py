@@ -3,8 +3,8 @@
 import argparse
 import os
 
-from translation_server import __version__
 from translation_server.app import serve
+from translation_server.version import __version__
 
 FLAGS = {
     "--host": "the address to listen on",

@@ -52,10 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
         DialectError: the file of dialects is unusable.
         StoreError: the database cannot be opened.
     """
-    users = None
-    if settings.auth == "on":
-        users = read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
-    rows = read_dialects(settings.dialects) if settings.dialects else ()
+    users = _users(settings)
+    rows = _rows(settings)
     sandbox = Sandbox(settings.min_delay, settings.max_delay, settings.error_probability, settings.seed)
     app = assemble(open_store(settings.database_url), lambda: sandbox, users, rows)
     logger.info("jobs are kept in %s; users: %s", settings.database_url, "anyone" if users is None else len(users))
@@ -83,7 +81,7 @@ def assemble(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with drain.on_sigterm():
+        with drain.on_signals():
             yield
         authenticator.close()
         await store.close()
@@ -124,11 +122,14 @@ def serve() -> None:
             "log_level": "warning",
             "access_log": False,
             "proxy_headers": False,
+            "ws": "none",
             "timeout_graceful_shutdown": GRACE,
         }
         if settings.workers == 1:
             app = create_app(settings)
         else:
+            _users(settings)
+            _rows(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -148,6 +149,16 @@ def _load() -> Settings:
     return settings
 
 
+def _users(settings: Settings) -> Mapping[str, str] | None:
+    if settings.auth == "off":
+        return None
+    return read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+
+
+def _rows(settings: Settings) -> Sequence[Dialect]:
+    return read_dialects(settings.dialects) if settings.dialects else ()
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; taken before anything else starts, so that a port in use is told in one line."""
     try:
@@ -160,6 +171,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         raise SettingsError(f"HOST={host} PORT={port}: cannot listen there: {error.strerror}") from None
+    except UnicodeError:
+        raise SettingsError(f"HOST={host}: must be an address or the name of a host") from None
     listener.set_inheritable(True)
     return listener
 

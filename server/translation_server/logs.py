@@ -41,6 +41,13 @@ class JsonFormatter(TextFormatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _File(WatchedFileHandler):
+    """A file that may fill its disk without a word per line: stderr has the same lines."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Drops the line."""
+
+
 def configure(*, level: str, form: str, file: Path | None) -> None:
     """Sets up the server's log; called again, it replaces what was set up before.
 
@@ -50,7 +57,7 @@ def configure(*, level: str, form: str, file: Path | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if file is not None:
         try:
-            handlers.append(WatchedFileHandler(file, encoding="utf-8"))
+            handlers.append(_File(file, encoding="utf-8"))
         except OSError as error:
             raise LogError(f"LOG_FILE={file}: cannot be written: {error.strerror}") from None
     formatter = JsonFormatter() if form == "json" else TextFormatter()

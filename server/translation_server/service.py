@@ -139,7 +139,7 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        job = await self._store.cancel(owner, job_id, self._clock())
+        job = await self._store.cancel(owner, job_id, self._clock)
         if job is None:
             raise JobNotFound
         return self._see(job, self._clock())

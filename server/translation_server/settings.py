@@ -31,10 +31,16 @@ class Must:
     be: str
 
 
-def _sendable(password: SecretStr | None) -> SecretStr | None:
-    if password is not None and CONTROL.search(password.get_secret_value()):
+def _sendable(text: str | None) -> str | None:
+    """Refuses what Basic authentication cannot carry: control characters, and bytes that were no UTF-8."""
+    if text is not None and CONTROL.search(text.encode().decode()):
         raise ValueError
-    return password
+    return text
+
+
+def _sendable_secret(secret: SecretStr | None) -> SecretStr | None:
+    _sendable(None if secret is None else secret.get_secret_value())
+    return secret
 
 
 def _lower(value: object) -> object:
@@ -42,12 +48,19 @@ def _lower(value: object) -> object:
 
 
 Name = Annotated[
-    str | None, Field(pattern=r"^[^:\x00-\x1f\x7f]+$"), Must("be a name without colon or control characters")
+    str | None,
+    Field(pattern=r"^[^:]+$"),
+    AfterValidator(_sendable),
+    Must("be a name without colon or control characters"),
 ]
-Password = Annotated[SecretStr | None, AfterValidator(_sendable), Must("hold no control characters")]
+Password = Annotated[
+    SecretStr | None, AfterValidator(_sendable_secret), Must("be UTF-8 text without control characters")
+]
 File = Annotated[Path | None, Must("be a path")]
 Text = Annotated[str | None, Must("be text")]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds, 0 or more")]
+Seconds = Annotated[
+    float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds from 0 to 1000000000")
+]
 Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
 Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
 Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower), Must("be on or off")]

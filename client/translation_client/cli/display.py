@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +21,6 @@ from translation_client.core.model import Command, Event, Send, Sleep, Status
 Show: TypeAlias = Callable[[Status], object]
 
 STYLES = {"pending": "cyan", "completed": "green", "error": "red", "failed": "red", "timed out": "yellow"}
-BAR = 40  # columns, at most
 
 
 @dataclass
@@ -94,25 +92,27 @@ def write_json(status: Status) -> None:
 
 def live(rows: Sequence[Row]) -> AbstractContextManager[object]:
     """A table of the rows that keeps itself up to date on the terminal, and goes away at the end."""
-    return Live(get_renderable=partial(_table, rows), console=Console(file=sys.stdout), transient=True)
+    console = Console(file=sys.stdout)
+    return Live(get_renderable=partial(_table, rows, console), console=console, transient=True)
 
 
-def _table(rows: Sequence[Row]) -> RenderableType:
-    table = Table.grid(padding=(0, 1), expand=True)
-    for column in ("id", "state"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("bar", ratio=1, max_width=BAR)
+def _table(rows: Sequence[Row], console: Console) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.width = console.width - 3  # room for the ^C that a terminal echoes, which would break the last line
+    table.add_column("id")  # the one to be cut where the terminal is narrow
+    table.add_column("state", no_wrap=True)
+    table.add_column("bar", ratio=1)
     for column in ("progress", "elapsed", "next look"):
         table.add_column(column, justify="right", no_wrap=True)
     now = time.monotonic()
     for row in rows:
         table.add_row(*_cells(row, now))
-    return Padding(table, (0, 3, 0, 0))  # room for the ^C that a terminal echoes: it would break the line
+    return table
 
 
 def _cells(row: Row, now: float) -> Iterator[RenderableType]:
     status = row.status
-    yield Text((status.id if status else row.id) or "")
+    yield Text((status.id if status else row.id) or "", no_wrap=True, overflow="ellipsis")
     yield Text(row.outcome, STYLES.get(row.outcome, ""))
     if status:
         yield ProgressBar(total=None if status.progress is None else 1.0, completed=status.progress or 0.0)

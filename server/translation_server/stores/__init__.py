@@ -23,6 +23,6 @@ def open_store(url: str) -> Store:
     """
     if url == MEMORY:
         return MemoryStore()
-    if not url.startswith(SQLITE) or url == SQLITE:
+    if not url.startswith(SQLITE) or url == SQLITE or "\0" in url:
         raise StoreError(f"{url!r} is no database this server knows: use sqlite:///path/to/jobs.db")
-    return SqliteStore(Path(url.removeprefix(SQLITE)))
+    return SqliteStore(Path(url.removeprefix(SQLITE)).absolute())

@@ -50,8 +50,9 @@ class MemoryStore:
                 page.append(job)
         return page
 
-    async def cancel(self, owner: str, job_id: str, now: float) -> Job | None:
+    async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
         """See Store."""
+        now = clock()
         job = self._jobs[owner].get(job_id)
         if job is not None and Look(job, now).state is State.PENDING:
             job = self._jobs[owner][job_id] = replace(job, cancelled_at=now)

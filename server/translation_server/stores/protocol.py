@@ -61,8 +61,11 @@ class Store(Protocol):
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """The owner's newest jobs with an ordinal less than ``before`` that are in ``state`` at the moment ``now``."""
 
-    async def cancel(self, owner: str, job_id: str, now: float) -> Job | None:
-        """Cancels the owner's job unless it has ended by ``now``; the job as it then is, or None for an unknown one."""
+    async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
+        """Cancels the owner's job unless it has ended; the job as it then is, or None for an unknown one.
+
+        The clock is read once nothing can come in between any more.
+        """
 
     async def check(self) -> None:
         """Returns if the store answers."""

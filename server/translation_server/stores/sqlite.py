@@ -126,13 +126,13 @@ class SqliteStore:
         parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
         return await self._reader.run(_select, where, parameters)
 
-    async def cancel(self, owner: str, job_id: str, now: float) -> Job | None:
+    async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
         """See Store."""
-        return await self._writer.run(_cancel, owner, job_id, now)
+        return await self._writer.run(_cancel, owner, job_id, clock)
 
     async def check(self) -> None:
         """See Store."""
-        await self._reader.run(_version)
+        await self._reader.run(_select, "TRUE LIMIT 1", ())
 
     async def close(self) -> None:
         """See Store."""
@@ -141,7 +141,10 @@ class SqliteStore:
 
 
 class _Lane:
-    """One thread and its connection: a SQLite connection serves one piece of work at a time."""
+    """One thread and its connection: a SQLite connection serves one piece of work at a time.
+
+    Work that had to wait too long is not begun: whoever asked for it has most likely given up.
+    """
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None]) -> None:
         self._path = path
@@ -149,13 +152,23 @@ class _Lane:
         try:
             with _told_of(path):
                 self._connection = self._thread.submit(_connect, path, prepare).result()
+                self._file = _identity(path)
         except StoreError:
             self._thread.shutdown()
             raise
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        queued_at = time.monotonic()
+
+        def guarded() -> T:
+            if time.monotonic() > queued_at + LOCK_TIMEOUT:
+                raise StoreError("too much was waiting to be done before: try again")
+            if _identity(self._path) != self._file:
+                raise StoreError("it was taken away or replaced: put it back and restart the server")
+            return work(self._connection, *args, **kwargs)
+
         with _told_of(self._path):
-            return await asyncio.wrap_future(self._thread.submit(work, self._connection, *args, **kwargs))
+            return await asyncio.wrap_future(self._thread.submit(guarded))
 
     def close(self) -> None:
         self._thread.submit(self._connection.close)
@@ -175,6 +188,12 @@ def _told_of(path: Path) -> Iterator[None]:
         raise StoreError(f"the database {path}: {remedy}") from error
     except OSError as error:
         raise StoreError(f"the database {path}: {error.strerror}: {error.filename}") from error
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tells a file from another of the same name."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
@@ -288,11 +307,11 @@ def _add(
     return Stored(job, replayed=False)
 
 
-def _cancel(connection: sqlite3.Connection, owner: str, job_id: str, now: float) -> Job | None:
+def _cancel(connection: sqlite3.Connection, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
     with _transaction(connection):
         connection.execute(
             f"UPDATE jobs SET cancelled_at = :now WHERE owner = :owner AND id = :id AND {IN_STATE[State.PENDING]}",
-            {"owner": owner, "id": job_id, "now": now},
+            {"owner": owner, "id": job_id, "now": clock()},
         )
         return _find(connection, owner, job_id)
 

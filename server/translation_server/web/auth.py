@@ -2,7 +2,7 @@
 
 Theory of operation: hashes are slow on purpose, so they run in a few threads beside the event loop. A header that
 verified is remembered for a minute under an HMAC with a key of this process, hence neither a password nor anything
-to test one with stays in memory. Requests that bring the same unverified header wait for one common hash. An address
+to test one with stays in memory. Requests of an address with the same unverified header share one hash. An address
 that guesses is turned away before it costs anything; that is looked at again right before each hash, so that guesses
 sent all at once fare no better.
 """
@@ -63,7 +63,7 @@ class Authenticator:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
-        self._checks: dict[bytes, asyncio.Task[str]] = {}
+        self._checks: dict[tuple[bytes, str], asyncio.Task[str]] = {}
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
         self._pool = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="hash")
         self._turns = asyncio.Semaphore(HASHES_AT_ONCE)
@@ -85,12 +85,14 @@ class Authenticator:
         user, expires_at = self._verified.get(fingerprint, ("", 0.0))
         if self._clock() < expires_at:
             return user
-        check = self._checks.get(fingerprint)
+        check = self._checks.get((fingerprint, address))
         if check is None:
-            check = self._checks[fingerprint] = asyncio.create_task(
+            check = self._checks[fingerprint, address] = asyncio.create_task(
                 self._check(fingerprint, scheme, credentials, address),
             )
-            check.add_done_callback(lambda done: (self._checks.pop(fingerprint), done.cancelled() or done.exception()))
+            check.add_done_callback(
+                lambda done: (self._checks.pop((fingerprint, address)), done.cancelled() or done.exception())
+            )
         return await asyncio.shield(check)
 
     def close(self) -> None:

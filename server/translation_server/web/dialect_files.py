@@ -1,12 +1,22 @@
 """Wire formats of the user's own: a TOML file of rows in the form of the table."""
 
+import json
 import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from translation_server.core.dialects import DIALECTS, FACTS, REQUEST, Dialect, DialectError, places, routes
 from translation_server.core.job import State
@@ -32,12 +42,23 @@ def _known(facts: Sequence[str]) -> AfterValidator:
         strangers = sorted(places(template).keys() - set(facts))
         if strangers:
             raise ValueError(f"there is no fact {strangers[0]}; the facts are {', '.join(facts)}")
+        try:
+            json.dumps(template, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("must hold only what JSON can: no dates, nan or inf") from None
         return template
 
     return AfterValidator(check)
 
 
-PathForm = Annotated[str, Field(pattern=r"^(/[\w.~-]+|/\{job_id\})+$")]
+def _one_place(path: str) -> str:
+    if path.count("{job_id}") > 1:
+        raise ValueError("must hold {job_id} once")
+    return path
+
+
+SEGMENT = "/[A-Za-z0-9_.~-]+"
+PathForm = Annotated[str, Field(pattern=rf"^({SEGMENT}|/\{{job_id\}})+$"), AfterValidator(_one_place)]
 Paths = Annotated[list[PathForm], BeforeValidator(_one_or_more), Field(min_length=1)]
 Words = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_one_or_more), Field(min_length=1)]
 Body = Annotated[dict[str, Any], _known(list(FACTS))]
@@ -53,6 +74,14 @@ class WordsForm(BaseModel):
     error: Words
     cancelled: Words | None = None
 
+    @model_validator(mode="after")
+    def _tell_the_states_apart(self) -> Self:
+        ended = {*self.error, *(self.cancelled or self.error)}
+        for words, others in ((self.pending, {*self.completed, *ended}), (self.completed, ended)):
+            if shared := sorted(others.intersection(words)):
+                raise ValueError(f"{shared[0]!r} stands for two states: only error and cancelled may share a word")
+        return self
+
 
 class DialectForm(BaseModel):
     """One row as it stands in a file; the attributes are those of Dialect."""
@@ -62,7 +91,7 @@ class DialectForm(BaseModel):
     look: Paths
     job: Body
     words: WordsForm
-    submit: Annotated[str, Field(pattern=r"^(/[\w.~-]+)+$")] | None = None
+    submit: Annotated[str, Field(pattern=rf"^({SEGMENT})+$")] | None = None
     request: Annotated[dict[str, Any], _known(list(SubmissionBody.model_fields))] = dict(REQUEST)
     accepted: Body | None = None
     accepted_code: Annotated[int, Field(ge=200, le=299)] = 202

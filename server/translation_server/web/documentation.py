@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from translation_server import __version__
 from translation_server.core.dialects import DIALECTS, FACTS, PLACE, Route, fill
 from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.version import __version__
 from translation_server.web.schemas import JobsQuery, SubmissionBody
 
 TITLE = "Video translation"

@@ -5,6 +5,7 @@ import secrets
 import time
 from http import HTTPStatus
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.web.auth import Anyone, Authenticator
@@ -49,6 +50,8 @@ class Gate:
             await self._app(inner, receive, watched_send)
         except Problem as problem:
             await problem.response()(scope, receive, watched_send)
+        except ClientDisconnect:
+            logger.debug("%s %s: the client left before its request was complete", scope["method"], scope["path"])
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("error %s in %s %s", error_id, scope["method"], scope["path"])

@@ -169,11 +169,13 @@ async def _body(request: Request) -> bytes:
 
 
 def _idempotency_key(request: Request) -> str | None:
-    header = request.headers.get("idempotency-key")
-    if header is None:
+    headers = request.headers.getlist("idempotency-key")
+    if not headers:
         return None
-    match = IDEMPOTENCY_KEY.fullmatch(header)
-    if match is None:
-        detail = "Idempotency-Key must be 1 to 255 visible ASCII characters, in double quotes or without."
+    match = IDEMPOTENCY_KEY.fullmatch(headers[0])
+    if match is None or len(headers) > 1:
+        detail = (
+            'Idempotency-Key must be one key of 1 to 255 visible ASCII characters but ", in double quotes or without.'
+        )
         raise Problem(HTTPStatus.BAD_REQUEST, detail)
     return match[1] or match[2]
