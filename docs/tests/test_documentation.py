@@ -11,17 +11,21 @@ import httpx
 import pytest
 
 import translation_client
+from translation_server.core.dialects import DIALECTS, FACTS, routes
 from translation_server.settings import Settings
+from translation_server.web.dialect_files import DialectForm
+from translation_server.web.schemas import SubmissionBody
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 PAGES = [page for pattern in ("*.md", "docs/**/*.md", "contract/*.md") for page in sorted(ROOT.glob(pattern))]
 CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
 
-def rows(header: str) -> list[list[str]]:
-    """The cells of the README's table under this header."""
-    lines = README.split(header + "\n", 1)[1].splitlines()[1:]
+def rows(header: str, page: str = README) -> list[list[str]]:
+    """The cells of a page's table under this header."""
+    lines = page.split(header + "\n", 1)[1].splitlines()[1:]
     table = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
@@ -94,6 +98,37 @@ def test_every_link_within_the_project_leads_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_page_on_dialects_has_every_key_and_every_fact():
+    page = (ROOT / "docs" / "dialects.md").read_text()
+    assert [row[0].strip("`") for row in rows("| key | needed | what it holds |", page)] == list(
+        DialectForm.model_fields
+    )
+    facts = " ".join(row[0] for row in rows("| fact | what it is |", page))
+    assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS)
+    asked = {
+        name
+        for fact, what in rows("| fact | what it is |", page)
+        if "`request`" in what
+        for name in re.findall(r"`(\w+)`", fact)
+    }
+    assert asked == set(SubmissionBody.model_fields)
+    assert (ROOT / "examples" / "dialects" / "heygen.toml").read_text() in page
+
+
+def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
+    page = (ROOT / "docs" / "coming-from.md").read_text()
+    there = {f"{route.method} {route.path}" for route in routes(DIALECTS)}
+    told = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))
+    assert told == there - {"GET /jobs/{job_id}"}
+    new = [
+        row[1] for section in page.split("| before | now |")[1:] for row in rows("|---|---|", "|---|---|\n" + section)
+    ]
+    imports = re.findall(r"`(from translation_\w+[^`]*)`", " ".join(new))
+    assert {line.split()[1].split(".")[-1] for line in imports} >= {"start", "jobs", "status", "translate", "result"}
+    for line in imports:
+        exec(line, {})  # noqa: S102 - the page's own lines
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server, whose jobs end soon and well."""
@@ -117,12 +152,10 @@ def test_the_readme_has_every_route(url):
     assert set(told) == there | {"GET /docs", "GET /openapi.json"}
 
 
-@pytest.mark.parametrize(
-    "example", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["sync", "async", "seed"]
-)
-def test_every_python_example_runs(url, example, tmp_path):
-    (tmp_path / "example.py").write_text(example.replace("http://127.0.0.1:8000", url))
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "client")}
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_every_python_example_runs(url, number, tmp_path):
+    (tmp_path / "example.py").write_text(EXAMPLES[number].replace("http://127.0.0.1:8000", url))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "client"), str(ROOT / "server")])}
     ran = subprocess.run(
         [sys.executable, "-W", "error", "example.py"],
         cwd=tmp_path,
