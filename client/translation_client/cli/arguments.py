@@ -29,8 +29,16 @@ exit status:
   4    the time was up; the line on stderr has the command that goes on waiting
   5    the server could not be reached, kept failing, or is no server of this kind
   130  interrupted by Ctrl-C
-With several jobs it is the highest that any of them had.
+With several jobs it is the highest that any of them had. SIGTERM and SIGHUP do what Ctrl-C does, with 143 and 129.
 """
+
+MOST_JOBS = 10_000
+
+# What a command that goes on waiting is given again; never the password.
+KEPT = frozenset(
+    {"url", "username", "password_file", "initial_interval", "max_interval", "timeout"}
+    | {"log_file", "json", "quiet", "verbose"}
+)
 
 
 class UsageError(Exception):
@@ -56,6 +64,7 @@ class Options(argparse.Namespace):
     source_language: str | None = None
     target_language: str | None = None
     video_length: float | None = None
+    idempotency_key: str | None = None
 
     log_file: str = "client.log"
     json: bool = False
@@ -91,8 +100,9 @@ def program() -> str:
 
 def resume(options: Options, ids: Iterable[str]) -> str:
     """The command that goes on waiting for the jobs."""
-    url = ["--url", options.url] if options.url else []
-    return f"Resume with: {program()} {shlex.join([*url, 'wait', *ids])}"
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in KEPT]
+    flags = [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
+    return f"Resume with: {program()} {shlex.join([*flags, 'wait', *ids])}"
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -133,7 +143,10 @@ def parse(argv: Sequence[str] | None) -> Options:
             allow_abbrev=False,
             parents=parents,
         )
-    return parser.parse_args(argv, Options())
+    options = parser.parse_args(argv, Options())
+    if options.idempotency_key is not None and options.jobs > 1:
+        raise UsageError("--idempotency-key makes all of --jobs one job; give one of the two")
+    return options
 
 
 def _flags() -> _Parser:
@@ -175,6 +188,7 @@ def _job() -> _Parser:
     job.add_argument("--source-language", metavar="LANGUAGE", help="the language of the video")
     job.add_argument("--target-language", metavar="LANGUAGE", help="the language to translate it to")
     job.add_argument("--video-length", type=float, metavar="SECONDS", help="how long the video is")
+    job.add_argument("--idempotency-key", metavar="KEY", help="start no second job where one was started with this key")
     return parser
 
 
@@ -185,9 +199,10 @@ def _several() -> _Parser:
 
 
 def _count(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs")
+    with suppress(ValueError):
+        if 1 <= (count := int(text)) <= MOST_JOBS:
+            return count
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {MOST_JOBS:,}")
 
 
 def login(options: Options) -> Login:

@@ -159,10 +159,11 @@ def _status(dialect: Dialect, job: object, reply: Reply) -> Status:
     job_id, word = job.get(dialect.id), job.get(dialect.status)
     if not is_id(job_id) or not is_text(word):
         raise _unexpected(f"a job with {dialect.id!r} and {dialect.status!r}", reply)
+    progress = _number(job, dialect.progress, reply)
     return Status(
         id=job_id,
         state=dialect.words.get(word, State.PENDING),
-        progress=_number(job, dialect.progress, reply),
+        progress=None if progress is None else min(progress, 1.0),
         elapsed=_number(job, dialect.elapsed, reply),
         error=_text(job, dialect.error, reply),
         raw=job,
