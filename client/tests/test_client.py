@@ -280,7 +280,8 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("username", {"username": "a"}),
     ("username", {"password": "b"}),
     ("username", {"username": "a:b", "password": "c"}),
-    ("username", {"username": "a", "password": "\udcff"}),
+    ("username", {"username": "\udcff", "password": "b"}),
+    ("password", {"username": "a", "password": "\udcff"}),
     ("timeout", {"timeout": -1}),
     ("timeout", {"timeout": float("nan")}),
     ("timeout", {"timeout": float("inf")}),
@@ -311,7 +312,7 @@ def test_bad_arguments_of_methods_are_named_at_once() -> None:
             "target_language": "\ud800",
             "video_length": float("nan"),
             "idempotency_key": "a b",
-        }.items():
+        }.items() | {("idempotency_key", 'a"b'), ("idempotency_key", "")}:
             for submit in (client.start, client.run):
                 with pytest.raises(ValueError, match=rf"^{name} "):
                     submit(**{name: value})
@@ -349,6 +350,13 @@ class TestAncestor:
     def test_a_bad_argument_is_named_at_once(self) -> None:
         with pytest.raises(ValueError, match=r"^base_url "):
             TranslationStatusClient("nowhere")
+
+
+def test_without_a_log_of_the_callers_nothing_is_written(server: Server, job: Job) -> None:
+    server.says((503, None), (200, job("completed", "j1")))
+    program = f"from translation_client import Client; Client({server.url!r}, initial_delay=0.01).status('j1')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_the_library_does_not_import_what_only_the_command_needs() -> None:

@@ -9,10 +9,12 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,12 @@ job = {state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 auth = "X-Key"
 """
+
+CALLS = [
+    ([sys.executable, "client.py"], "python3 client.py"),
+    ([sys.executable, "-m", "translation_client"], "python3 -m translation_client"),
+    ([shutil.which("translation-client", path=str(Path(sys.executable).parent))], "translation-client"),
+]
 
 Run = "Callable[..., tuple[int, list[str], list[str]]]"
 
@@ -194,19 +202,39 @@ class TestFailures:
         assert out[-1] == "2 jobs: 2 timed out"
         line = err[0]
         assert line.startswith("translation-client: job j1 was still pending when the time was up. ")
-        assert line.endswith(f" Resume with: translation-client --url {server.url} wait j1")
+        assert line.endswith(
+            f" Resume with: translation-client --url {server.url} --username admin --timeout 0.3"
+            " --initial-interval 0.01 --max-interval 0.02 wait j1"
+        )
+
+    def test_a_resumed_wait_is_told_the_same_but_the_password(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job, looks=1000)
+        Path("a secret").write_text("secretpassword")
+        flags = ["--username", "the admin", "--password-file", "a secret", "--quiet", "--log-file", "my.log"]
+        status, _, (line,) = run("run", *flags, "--target-language", "es", "--timeout", "0.1", *QUICK)
+        assert status == 4
+        assert "--password " not in line
+        assert "secretpassword" not in line
+        assert "es" not in shlex.split(line)
+        told = shlex.split(line.split("Resume with: ")[1])
+        before = len(server.requests)
+        assert main(told[1:]) == 4
+        assert server.asked[before] == "GET /status/j1"
+        assert server.requests[before].headers["authorization"] == server.requests[0].headers["authorization"]
 
     def test_the_line_to_resume_with_has_the_dialect(self, run: Run, server: Server) -> None:
         server.says((200, {"status": "pending"}))
         status, _, err = run("--dialect", "status", "--timeout", "0")
         assert status == 4
-        assert err[0].endswith(f"Resume with: translation-client --url {server.url} --dialect status wait current")
+        assert f"Resume with: translation-client --url {server.url} " in err[0]
+        assert " --dialect status " in err[0]
+        assert err[0].endswith(" wait current")
 
     def test_nobody_is_there(self, capsys: pytest.CaptureFixture[str], listen: Listen) -> None:
         with listen(lambda *_: None) as url:
             pass
         assert main([*LOGIN, "--url", url, "run", "--timeout", "0.1"]) == 5
-        (line,) = capsys.readouterr().err.splitlines()
+        _, line = capsys.readouterr().err.splitlines()
         assert f"{url} could not be reached" in line
         assert "start again" in line
 
@@ -215,7 +243,31 @@ class TestFailures:
         status, _, err = run("wait", "a b")
         assert status == 5
         assert "'<html>Welcome!'" in err[0]
-        assert err[0].endswith(f"Resume with: translation-client --url {server.url} wait 'a b'")
+        assert err[0].endswith(f"Resume with: translation-client --url {server.url} --username admin wait 'a b'")
+
+    def test_the_first_failure_is_told_at_once_and_the_others_go_to_the_log(
+        self, run: Run, server: Server, job: Job
+    ) -> None:
+        tries = Counter[str]()
+
+        def script(request: Request) -> tuple[int, object]:
+            key = request.headers["idempotency-key"]
+            tries[key] += 1
+            return (503, None) if tries[key] <= 2 else (202, job("completed", "a"))
+
+        server.script = script
+        status, out, err = run("--json", "--jobs", "2", *QUICK)
+        assert status == 0
+        assert [json.loads(line)["state"] for line in out] == ["completed"] * 2
+        assert err == ["translation-client: POST /start: the server answered 503; retry 1 of 7"]
+        assert Path("client.log").read_text().count("retry 2 of 7") == 2
+        assert run("--quiet", *QUICK) == (0, [], [])
+
+    def test_a_failed_start_can_be_repeated_with_its_key(self, run: Run, server: Server, job: Job) -> None:
+        server.says((202, job("completed", "a")))
+        for command in ("run", "start"):
+            assert run(command, "--idempotency-key", "mine")[0] == 0
+        assert [request.headers["idempotency-key"] for request in server.requests] == ["mine"] * 2
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
@@ -226,6 +278,11 @@ class TestFailures:
             (["status"], "the following arguments are required: ID"),
             (["--jobs", "0"], "'0' is not a number of jobs"),
             (["--jobs", "many"], "'many' is not a number of jobs"),
+            (["--jobs", "10001"], "'10001' is not a number of jobs from 1 to 10,000"),
+            (["--jobs", "9" * 5000], "is not a number of jobs from 1 to 10,000"),
+            (["--jobs", "2", "--idempotency-key", "mine"], "--idempotency-key makes all of --jobs one job"),
+            (["start", "--idempotency-key", 'a"b'], "--idempotency-key must be 1 to 255 visible ASCII characters"),
+            (["--username", "\udcff"], "--username must be text that UTF-8 can carry"),
             (["--timeout", "-1"], "--timeout must be a finite number of at least 0, not -1.0"),
             (["--timeout", "soon"], "invalid float value: 'soon'"),
             (["--initial-interval", "0"], "--initial-interval must be"),
@@ -260,12 +317,12 @@ class TestFailures:
         assert err.count("\n") == 1
         assert "secretpassword" not in err
 
-    @pytest.mark.parametrize("name", ["ALL_PROXY", "SSL_CERT_FILE"])
-    def test_an_unusable_environment(self, run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    @pytest.mark.parametrize(("name", "what"), [("ALL_PROXY", "a proxy"), ("SSL_CERT_FILE", "certificates")])
+    def test_an_unusable_environment(self, run: Run, monkeypatch: pytest.MonkeyPatch, name: str, what: str) -> None:
         monkeypatch.setenv(name, "gopher://nowhere")
         status, _, (line,) = run()
         assert status == 2
-        assert "unusable settings of a proxy or of certificates" in line
+        assert f"unusable settings of {what} in the environment" in line
 
 
 class TestCredentials:
@@ -391,21 +448,27 @@ class TestProcess:
         assert version.stdout == f"translation-client {__version__}\n"
         assert "exit status" in subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
 
-    @pytest.mark.parametrize(
-        ("command", "name"),
-        [
-            ([sys.executable, "client.py"], "python3 client.py"),
-            ([sys.executable, "-m", "translation_client"], "python3 -m translation_client"),
-            ([shutil.which("translation-client", path=str(Path(sys.executable).parent))], "translation-client"),
-        ],
-    )
+    @pytest.mark.parametrize(("command", "name"), CALLS)
     def test_it_can_be_called_in_three_ways(self, server: Server, job: Job, command: list[str], name: str) -> None:
-        server.script = book(job, looks=1000)
-        arguments = ["--url", server.url, *LOGIN, "--timeout", "0.5", "--log-file", "none"]
+        server.says((202, job(job_id="j1")), (200, b"no job"))
+        arguments = ["--url", server.url, *LOGIN, *QUICK, "--log-file", "none"]
         done = subprocess.run([*command, *arguments], cwd=CLIENT, capture_output=True, text=True, check=False)
-        assert done.returncode == 4
+        assert done.returncode == 5
         assert done.stdout.startswith("j1 pending")
         assert f"Resume with: {name} --url" in done.stderr
+
+    @pytest.mark.parametrize("command", [command for command, _ in CALLS])
+    def test_ctrl_c_during_the_imports_leaves_no_traceback(
+        self, spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    ) -> None:
+        (tmp_path / "httpx.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.chdir(CLIENT)
+        with spawn([*command, "list"]) as process:
+            assert process.stdout.readline() == "importing\n"
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=10) == ("", "")
+        assert process.returncode == -signal.SIGINT
 
     def test_a_reader_that_leaves_is_left(self, server: Server, job: Job, spawn: Spawn) -> None:
         server.script = book(job, looks=1000)
@@ -427,24 +490,41 @@ class TestProcess:
         assert "the output cannot be written" in done.stderr
         assert done.stderr.count("\n") == 1
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+    @pytest.mark.parametrize(
+        ("arguments", "status"), [(["--bogus"], 2), (["--log-file", "/dev/full"], 1), (["--verbose"], 1)]
+    )
+    def test_a_full_stderr_changes_no_exit_status(
+        self, server: Server, job: Job, arguments: list[str], status: int
+    ) -> None:
+        server.script = book(job, end="error")
+        with Path("/dev/full").open("w") as full:
+            command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, *arguments]
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, check=False)
+        assert done.returncode == status
+
     def test_closed_outputs_are_no_matter(self, server: Server, job: Job) -> None:
         server.script = book(job, end="error")
         command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
         done = subprocess.run(["/bin/sh", "-c", '"$@" >&- 2>&-', "-", *command], capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
-    def test_ctrl_c_says_how_to_resume(self, server: Server, job: Job, spawn: Spawn) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_ctrl_c_and_its_like_say_how_to_resume(
+        self, server: Server, job: Job, spawn: Spawn, number: signal.Signals
+    ) -> None:
         server.script = book(job, looks=1000)
         command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
         with spawn(command) as process:
             assert {process.stdout.readline().split()[0] for _ in range(2)} == {"j1", "j2"}
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate(timeout=10)
-        assert process.returncode == 130
+        assert process.returncode == 128 + number
         assert out == ""
         assert re.fullmatch(
             rf"python3 -m translation_client: interrupted\. "
-            rf"Resume with: python3 -m translation_client --url {server.url} wait j[12] j[12]\n",
+            rf"Resume with: python3 -m translation_client --url {server.url} --username admin "
+            r"--initial-interval 8\.0 wait j[12] j[12]\n",
             err,
         )
 
@@ -565,12 +645,13 @@ class TestTerminal:
         assert terminal.end() == 2
         assert "failed" in terminal.seen
 
-    def test_ctrl_c_restores_the_terminal(self, server: Server, job: Job) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ctrl_c_and_its_like_restore_the_terminal(self, server: Server, job: Job, number: signal.Signals) -> None:
         server.script = book(job, looks=1000)
         terminal = Terminal([*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "5"])
         terminal.until("look in")
-        terminal.type("\x03")
-        assert terminal.end() == 130
+        os.kill(terminal.pid, number)
+        assert terminal.end() == 128 + number
         assert "Resume with: python3 -m translation_client" in terminal.seen
         assert terminal.seen.rindex("\x1b[?25h") > terminal.seen.rindex("\x1b[?25l")
 

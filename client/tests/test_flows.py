@@ -25,7 +25,7 @@ from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Failure, Notice, Reply, Send, Sleep, State, Status, Woke
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from translation_client.core.model import Command, Event, Flow
 
@@ -53,7 +53,7 @@ class Answer:
             return Failure("timed out", now + send.timeout)
         if self.code is None:
             return Failure("connection refused", now + self.takes)
-        return Reply(self.code, self.headers, json.dumps(self.body).encode(), now + self.takes)
+        return Reply(self.code, self.headers, json.dumps(self.body).encode(), now + self.takes, self.takes)
 
 
 def job(status: str = "pending", *, takes: float = TRIP, retry_after: str | None = None, **facts: object) -> Answer:
@@ -204,6 +204,22 @@ class TestDeadline:
         assert watch(job("completed"), timeout=0).states == ["completed"]
         assert len(watch(job(), timeout=0).sends) == 1
 
+    @pytest.mark.parametrize("begin", [watch, run])
+    def test_a_slow_link_is_heard_however_short_the_time(self, begin: Callable[..., Play]) -> None:
+        assert begin(job("completed", takes=0.6), timeout=0).states == ["completed"]
+        assert begin(no(takes=0.6), job("completed", takes=0.6), timeout=0.7).states == ["completed"]
+
+    def test_waiting_for_its_turn_is_bounded_and_makes_no_trip_slow(self) -> None:
+        flow = flows.watch(rules(request_timeout=2), Time(START, START + 5), "j1")
+        first = next(flow)
+        assert isinstance(first, Send)
+        assert (first.timeout, first.left) == (2, 5 + flows.FIRST_ALLOWANCE)
+        flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 4, took=0.02))
+        flow.send(Woke(START + 4))
+        second = flow.send(Woke(START + 4.5))
+        assert isinstance(second, Send)
+        assert second.left == pytest.approx(0.5 + 4 * 0.02)
+
     def test_a_request_gets_what_is_left_and_an_allowance_for_slow_trips(self) -> None:
         play = watch(job(), job(takes=0.1), job(), timeout=1, request_timeout=0.8)
         assert [send.timeout for send in play.sends] == [
@@ -221,7 +237,7 @@ class TestDeadline:
         play = run(no(takes=60), timeout=1)
         assert isinstance(play.error, TransportError)
         assert "'key'" in str(play.error)
-        assert play.now == pytest.approx(START + 1 + flows.LEAST_ALLOWANCE)
+        assert play.now == pytest.approx(START + 1 + flows.FIRST_ALLOWANCE)
 
 
 class TestFailures:
@@ -352,6 +368,10 @@ class TestOtherFlows:
         assert play.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
         assert play.statuses[0].raw == {"job_id": "j1", "status": "pending", **facts}
 
+    @pytest.mark.parametrize(("told", "progress"), [(0, 0.0), (1, 1.0), (1.5, 1.0), (1e299, 1.0)])
+    def test_there_is_no_more_progress_than_all(self, told: float, progress: float) -> None:
+        assert watch(job("completed", progress=told)).statuses[0].progress == progress
+
     def test_a_job_is_cancelled(self) -> None:
         play = Play().of(flows.cancel(rules(), Time(START), "j1"), [no(), job("cancelled")])
         assert {(send.method, send.path) for send in play.sends} == {("DELETE", "/jobs/j1")}
@@ -433,4 +453,4 @@ def test_whatever_happens_the_rules_hold(
     else:
         slowest = max(TRIP, *(answer.takes for answer in [*transcript, job()]))
         assert sum(play.sleeps) <= timeout + 1e-6
-        assert play.now <= START + timeout + 2 * max(flows.LEAST_ALLOWANCE, 4 * slowest)
+        assert play.now <= START + timeout + 2 * max(flows.FIRST_ALLOWANCE, 4 * slowest)

@@ -6,18 +6,33 @@ import asyncio
 import gc
 import gzip
 import socket
+import ssl
+import sys
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
+import httpcore
 import httpx
 import pytest
+import uvicorn
 
-from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
-from translation_client.transport import Transport
+from translation_client import (
+    AsyncClient,
+    Client,
+    JobTimeout,
+    ProtocolError,
+    State,
+    Status,
+    TransportError,
+    drivers,
+    transport,
+)
+from translation_client.client import shared_http
+from translation_client.transport import Transport, _Backend
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from tests.conftest import Job, Listen, Server
@@ -102,8 +117,7 @@ def test_a_request_ends_in_time_whatever_the_server_does(
 
 
 def test_no_time_is_time_for_nothing(server: Server) -> None:
-    transport = Transport(httpx.URL(server.url))
-    with httpx.Client(transport=transport) as http, pytest.raises(httpx.TimeoutException):
+    with httpx.Client(transport=Transport(httpx.URL(server.url))) as http, pytest.raises(httpx.TimeoutException):
         http.get(server.url, timeout=1e-9)
     assert server.requests == []
 
@@ -114,11 +128,30 @@ def test_a_handshake_ends_in_time(call: Call, listen: Listen) -> None:
     gc.collect()  # a socket left open would be a ResourceWarning, and so an error
 
 
+def test_a_handshake_for_which_no_time_is_left_closes_the_connection(listen: Listen) -> None:
+    closed = threading.Event()
+
+    def read(connection: socket.socket, _: threading.Event) -> None:
+        if connection.recv(1) == b"":
+            closed.set()
+
+    with listen(read) as url:
+        stream = _Backend().connect_tcp("127.0.0.1", httpx.URL(url).port, time.monotonic() + 10)
+        with pytest.raises(httpcore.TimeoutException):
+            stream.start_tls(ssl.create_default_context(), "jobs.example", time.monotonic())
+        assert closed.wait(10)
+
+
 def test_a_wait_ends_in_time_although_the_server_hangs(call: Call, listen: Listen) -> None:
-    with listen(hang_in_the_body) as url:
+    def hang_at_the_second(connection: socket.socket, over: threading.Event) -> None:
+        asked(connection)
+        connection.sendall(WHOLE.replace(b"completed", b"pending  "))
+        hang_in_the_body(connection, over)
+
+    with listen(hang_at_the_second) as url:
         began = time.monotonic()
         with pytest.raises(JobTimeout):
-            call(url, "wait", "j1", timeout=0.25)
+            call(url, "wait", "j1", timeout=0.25, initial_delay=0.1)
         assert 0.24 < time.monotonic() - began < 1
 
 
@@ -221,6 +254,87 @@ def test_the_proxy_of_the_environment_is_used(
     monkeypatch.setenv("http_proxy", "127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert call(server.url, "status", "j1").state is State.COMPLETED
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("all_proxy", "socks5://u:secret@127.0.0.1:9"), ("http_proxy", "ftp://u:secret@x"), ("http_proxy", "http://x:y")],
+)
+def test_an_unusable_proxy_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, kind: Callable[..., object], name: str, value: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="HTTP_PROXY or ALL_PROXY must be an address") as raised:
+        kind("http://jobs.example")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_name_that_cannot_be_looked_up(call: Call) -> None:
+    with pytest.raises(TransportError, match="could not be reached"):
+        call(f"http://{'x' * 80}.example", "status", "j1", max_retries=0)
+
+
+def test_an_idle_connection_is_not_kept_as_long_as_servers_keep_it(
+    call: Call, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert uvicorn.Config("main:app").timeout_keep_alive > transport.KEPT
+    monkeypatch.setattr(transport, "KEPT", 0)
+    connections = []
+
+    def serve(connection: socket.socket, _: threading.Event) -> None:
+        connections.append(connection)
+        while True:
+            asked(connection)
+            connection.sendall(WHOLE.replace(b"completed", b"pending  ") if len(connections) == 1 else WHOLE)
+
+    with listen(serve) as url:
+        assert call(url, "wait", "j1", initial_delay=0.01).state is State.COMPLETED
+    assert len(connections) == 2
+
+
+class TestTurns:
+    """More requests than connections."""
+
+    def test_waiting_for_a_connection_is_not_the_requests_time(
+        self, listen: Listen, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (drivers, transport):
+            monkeypatch.setattr(module, "CONNECTIONS", 4)
+
+        def slow(connection: socket.socket, over: threading.Event) -> None:
+            while True:
+                asked(connection)
+                over.wait(0.1)
+                connection.sendall(WHOLE)
+
+        async def main(url: str) -> list[Status]:
+            async with shared_http(url) as http:
+                clients = [
+                    AsyncClient(url, **LOGIN, http_client=http, request_timeout=0.9, max_retries=0) for _ in range(60)
+                ]
+                return await asyncio.gather(*(client.status("j1") for client in clients))
+
+        with listen(slow) as url:
+            assert len(asyncio.run(main(url))) == 60
+
+    def test_a_wait_ends_in_time_although_its_turn_does_not_come(self, listen: Listen) -> None:
+        async def main(url: str) -> float:
+            async with AsyncClient(url, **LOGIN) as client:
+                others = [asyncio.create_task(client.status("j1")) for _ in range(100)]
+                await asyncio.sleep(0)
+                began = time.monotonic()
+                with pytest.raises(JobTimeout):
+                    await client.wait("j1", timeout=0)
+                lasted = time.monotonic() - began
+                for other in others:
+                    other.cancel()
+                await asyncio.wait(others)
+                return lasted
+
+        with listen(hang_at_once) as url:
+            assert asyncio.run(main(url)) < 5
 
 
 def test_a_redirect_is_not_followed(call: Call, server: Server) -> None:

@@ -7,6 +7,17 @@
 The package logs to the logger `translation_client`.
 """
 
+import logging
+import signal
+import sys
+
+# Where this is the command, Ctrl-C ends it without a traceback during the imports below too; then main() takes over.
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and (
+    "".join(sys.argv[:1]).endswith("translation-client")
+    or (sys.argv[:1] == ["-m"] and ("-m", __name__) in zip(sys.orig_argv, sys.orig_argv[1:], strict=False))
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from translation_client.client import AsyncClient, Client
 from translation_client.core.dialects import Dialect
 from translation_client.core.errors import (
@@ -39,3 +50,5 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # so that nothing goes to stderr unless asked for

@@ -20,7 +20,7 @@ from translation_client.core.model import Flow, Status
 from translation_client.core.schedule import Schedule
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers import AsyncPump, BasePump, Http, Pump, Trace
-from translation_client.transport import Transport
+from translation_client.transport import Transport, async_transport
 
 Callback: TypeAlias = Callable[[Status], object]
 P = TypeVar("P", bound=BasePump[Any])
@@ -83,11 +83,12 @@ class _Shell(Generic[Http, P]):
             on_update: Called by `wait` and `run` with the first status and each changed one.
             on_completion: Called by `wait` and `run` with the final status.
             http_client: Carries the requests in place of one of our own, and is not closed. With a synchronous one,
-                `request_timeout` bounds each read, so that a server which drips its answer can exceed it.
+                `request_timeout` bounds each read, so that a server which drips its answer can exceed it. An
+                asynchronous one carries up to 100 requests at once.
             trace: Called with every command and event of a flow, for displays and for debugging.
 
         Raises:
-            ValueError: An argument is unusable; the message names it.
+            ValueError: An argument, or a proxy that the environment names, is unusable; the message says which.
         """
         url, row = _address(base_url), find_dialect(dialect)
         auth = _auth(row, username, password, token)
@@ -162,8 +163,8 @@ class Client(_Shell[httpx.Client, Pump]):
             target_language: The language to translate it to.
             video_length: Seconds of video.
             job_id: An id of the caller's own, where the dialect has a place for one, as `translate` has.
-            idempotency_key: 1 to 255 visible ASCII characters. However often a job is started with the same key, it is
-                one job. Without one, a key is made up that covers the retries of this call.
+            idempotency_key: 1 to 255 visible ASCII characters but no double quote. However often a job is started with
+                the same key, it is one job. Without one, a key is made up that covers the retries of this call.
 
         Raises:
             TranslationError: No job was started, or none that is known of: a TransportError names the key to repeat.
@@ -294,8 +295,8 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
     _pump_type = AsyncPump
 
     @staticmethod
-    def _open(_: httpx.URL) -> httpx.AsyncClient:
-        return httpx.AsyncClient()
+    def _open(base_url: httpx.URL) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=async_transport(base_url))
 
     async def start(
         self,
@@ -393,6 +394,15 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         return status
 
 
+def shared_http(base_url: str) -> httpx.AsyncClient:
+    """The `http_client` for many an `AsyncClient` of one server.
+
+    Raises:
+        ValueError: As from `AsyncClient`.
+    """
+    return httpx.AsyncClient(transport=async_transport(_address(base_url)))
+
+
 async def _call(callback: Callback | None, status: Status) -> None:
     result = callback(status) if callback else None
     if isawaitable(result):
@@ -422,8 +432,11 @@ def _auth(row: Dialect, username: str | None, password: str | None, token: str |
         raise ValueError(f"token does not fit the dialect {row.name}: give username and password")
     if username is None and password is None:
         return None
-    if not is_text(username) or not is_text(password):
-        raise ValueError("username and password must both be given, as text")
+    if username is None or password is None:
+        raise ValueError("username and password must both be given")
+    for name, value in (("username", username), ("password", password)):
+        if not is_text(value):
+            raise ValueError(f"{name} must be text that UTF-8 can carry")
     if ":" in username:
         raise ValueError("username must not hold a colon: Basic authentication cannot carry it")
     return httpx.BasicAuth(username, password)
@@ -478,9 +491,11 @@ def _language(name: str, language: str) -> str:
 def _key(key: str | None) -> str:
     if key is None:
         return str(uuid.uuid4())
-    if 0 < len(key) <= LONGEST_KEY and all("!" <= char <= "~" for char in key):
+    if 0 < len(key) <= LONGEST_KEY and all("!" <= char <= "~" and char != '"' for char in key):
         return key
-    raise ValueError(f"idempotency_key must be 1 to {LONGEST_KEY} visible ASCII characters, not {key!r}")
+    raise ValueError(
+        f"idempotency_key must be 1 to {LONGEST_KEY} visible ASCII characters but no double quote, not {key!r}"
+    )
 
 
 CHECKS: Mapping[str, Callable[[str, Any], object]] = {

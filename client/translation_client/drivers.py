@@ -5,6 +5,9 @@ A pump runs a flow: it does what each command says, sends the flow what came of 
 The timeout of a `Send` is the time for the whole request. The async pump keeps it with a cancel scope, the sync one
 with `transport.Transport`. With a transport that a caller of the sync client brought along it bounds each connect, read
 and write, and the pump looks at the clock between reads: that is the best that can be done from outside.
+
+The async pump sends no more requests at once than there are connections. The others wait for their turn before the time
+of the request begins: httpcore would count the waiting as the request's, and its queue is quadratic in its length.
 """
 
 import logging
@@ -13,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
@@ -32,11 +36,15 @@ from translation_client.core.model import (
     Woke,
     one_line,
 )
+from translation_client.transport import CONNECTIONS
 
 logger = logging.getLogger("translation_client")
 
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 Trace: TypeAlias = Callable[[Command | Event], object]
+
+# Whose turn it is; by the http client, which several clients may share.
+_turns: WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,16 +110,17 @@ class BasePump(Generic[Http]):
         if self.clock() - sent > send.timeout:
             raise TimeoutError
 
-    def _reply(self, send: Send, response: httpx.Response, body: bytes) -> Reply:
+    def _reply(self, send: Send, sent: float, response: httpx.Response, body: bytes) -> Reply:
         level = logging.DEBUG if send.method == "GET" else logging.INFO
         logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
-        return Reply(response.status_code, dict(response.headers), body, self.clock())
+        now = self.clock()
+        return Reply(response.status_code, dict(response.headers), body, now, now - sent)
 
     def _failure(self, send: Send, error: Exception) -> Failure:
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
         else:
-            fault = "could not be reached" if isinstance(error, httpx.ConnectError) else "broke off"
+            fault = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
             why = f"{self.base_url} {fault} ({one_line(str(error)) or type(error).__name__})"
         return Failure(why, self.clock())
 
@@ -143,9 +152,9 @@ class Pump(BasePump[httpx.Client]):
                 for chunk in response.iter_bytes():
                     body += chunk
                     self._check(send, sent, len(body))
-        except (TimeoutError, httpx.RequestError) as error:
+        except (TimeoutError, UnicodeError, httpx.RequestError) as error:  # the second: a name that IDNA refuses
             return self._failure(send, error)
-        return self._reply(send, response, bytes(body))
+        return self._reply(send, sent, response, bytes(body))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +178,21 @@ class AsyncPump(BasePump[httpx.AsyncClient]):
                 event = Woke(self.clock())
 
     async def _exchange(self, send: Send) -> Reply | Failure:
-        sent, body = self.clock(), bytearray()
+        body = bytearray()
         try:
-            with anyio.fail_after(send.timeout):
-                async with self.http.stream(**self._request(send), extensions={"trace": _handshake()}) as response:
-                    async for chunk in response.aiter_bytes():
-                        body += chunk
-                        self._check(send, sent, len(body))
-        except (TimeoutError, httpx.RequestError) as error:
+            with anyio.fail_after(send.left):
+                async with _turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS)):
+                    sent = self.clock()
+                    with anyio.fail_after(send.timeout):
+                        async with self.http.stream(
+                            **self._request(send), extensions={"trace": _handshake()}
+                        ) as response:
+                            async for chunk in response.aiter_bytes():
+                                body += chunk
+                                self._check(send, sent, len(body))
+        except (TimeoutError, UnicodeError, httpx.RequestError) as error:  # the second: a name that IDNA refuses
             return self._failure(send, error)
-        return self._reply(send, response, bytes(body))
+        return self._reply(send, sent, response, bytes(body))
 
 
 def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:

@@ -12,21 +12,34 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
+
+CONNECTIONS = 100
+# Seconds that an idle connection is kept: less than the 5 s after which uvicorn closes its end, as many servers do, so
+# that no request meets a connection just being closed.
+KEPT = 4.0
+
+
+def async_transport(base_url: httpx.URL) -> httpx.AsyncHTTPTransport:
+    """Carries the requests of async clients, with the same connections and through the same proxy as `Transport`."""
+    limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEPT)
+    return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(base_url))
 
 
 class Transport(httpx.BaseTransport):
     """Carries requests to one server, through the proxy that the environment names for it, if any."""
 
     def __init__(self, base_url: httpx.URL) -> None:
+        proxy = _proxy(base_url)
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context() if base_url.scheme == "https" else None,
-            proxy=_proxy(base_url),
-            max_connections=100,
-            keepalive_expiry=5.0,
+            proxy=httpcore.Proxy(_url(proxy.url), auth=proxy.raw_auth) if proxy else None,
+            max_connections=CONNECTIONS,
+            keepalive_expiry=KEPT,
             network_backend=_Backend(),
         )
 
@@ -95,7 +108,7 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         try:
             return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
-        except BaseException:  # httpcore forgets the stream when Ctrl-C ends the handshake
+        except BaseException:  # httpcore forgets the stream, which is still open if no time is left for a handshake
             self.close()
             raise
 
@@ -111,13 +124,22 @@ def _left(moment: float | None) -> float:
     return left
 
 
-def _proxy(base_url: httpx.URL) -> httpcore.Proxy | None:
+def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
+    """The proxy that the environment names for the server; the error does not quote it, for it may hold a password."""
     proxies = getproxies()
     address = proxies.get(base_url.scheme) or proxies.get("all")
     if not address or proxy_bypass(base_url.netloc.decode()):
         return None
-    proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-    return httpcore.Proxy(_url(proxy.url), auth=proxy.raw_auth)
+    try:
+        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+    except (httpx.InvalidURL, ValueError):
+        proxy = None
+    if not proxy or (proxy.url.scheme.startswith("socks") and not find_spec("socksio")):
+        raise ValueError(
+            f"unusable settings of a proxy in the environment: {base_url.scheme.upper()}_PROXY or ALL_PROXY must be "
+            "an address such as http://127.0.0.1:3128; socks5:// needs the package socksio"
+        )
+    return proxy
 
 
 def _url(url: httpx.URL) -> httpcore.URL:

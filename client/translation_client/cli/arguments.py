@@ -33,8 +33,16 @@ exit status:
   4    the time was up; the line on stderr has the command that goes on waiting
   5    the server could not be reached, kept failing, or is no server of this kind
   130  interrupted by Ctrl-C
-With several jobs it is the highest that any of them had.
+With several jobs it is the highest that any of them had. SIGTERM and SIGHUP do what Ctrl-C does, with 143 and 129.
 """
+
+MOST_JOBS = 10_000
+
+# What a command that goes on waiting is given again; never the password.
+KEPT = frozenset(
+    {"url", "dialect", "username", "password_file", "token_file", "initial_interval", "max_interval", "timeout"}
+    | {"log_file", "json", "quiet", "verbose"}
+)
 
 
 class UsageError(Exception):
@@ -63,6 +71,7 @@ class Options(argparse.Namespace):
     source_language: str | None = None
     target_language: str | None = None
     video_length: float | None = None
+    idempotency_key: str | None = None
 
     log_file: str = "client.log"
     json: bool = False
@@ -100,9 +109,9 @@ def program() -> str:
 
 def resume(options: Options, ids: Iterable[str]) -> str:
     """The command that goes on waiting for the jobs."""
-    url = ["--url", options.url] if options.url else []
-    dialect = ["--dialect", options.dialect] if options.dialect != Options.dialect else []
-    return f"Resume with: {program()} {shlex.join([*url, *dialect, 'wait', *ids])}"
+    given = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in KEPT]
+    flags = [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
+    return f"Resume with: {program()} {shlex.join([*flags, 'wait', *ids])}"
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -143,7 +152,10 @@ def parse(argv: Sequence[str] | None) -> Options:
             allow_abbrev=False,
             parents=parents,
         )
-    return parser.parse_args(argv, Options())
+    options = parser.parse_args(argv, Options())
+    if options.idempotency_key is not None and options.jobs > 1:
+        raise UsageError("--idempotency-key makes all of --jobs one job; give one of the two")
+    return options
 
 
 def _flags() -> _Parser:
@@ -192,6 +204,7 @@ def _job() -> _Parser:
     job.add_argument("--source-language", metavar="LANGUAGE", help="the language of the video")
     job.add_argument("--target-language", metavar="LANGUAGE", help="the language to translate it to")
     job.add_argument("--video-length", type=float, metavar="SECONDS", help="how long the video is")
+    job.add_argument("--idempotency-key", metavar="KEY", help="start no second job where one was started with this key")
     return parser
 
 
@@ -202,9 +215,10 @@ def _several() -> _Parser:
 
 
 def _count(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs")
+    with suppress(ValueError):
+        if 1 <= (count := int(text)) <= MOST_JOBS:
+            return count
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {MOST_JOBS:,}")
 
 
 def login(options: Options) -> Login:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from translation_client.core.errors import JobFailed, JobTimeout, TranslationError
-from translation_client.core.model import Command, Event, Send, Sleep, Status
+from translation_client.core.model import Command, Event, Notice, Send, Sleep, Status
 
 Show: TypeAlias = Callable[[Status], object]
 
@@ -29,19 +29,23 @@ class Row:
 
     Attributes:
         show: Shows each status that is heard.
+        warn: Is told of the first request that failed.
         id: Its id, once it has one.
         status: The last that was heard of it.
         heard: When that was, on the monotonic clock.
         next_look: When the next look is due, on the same clock; None while a request is under way.
         failure: What went wrong, with the job or on the way to it.
+        warned: Whether a request has failed.
     """
 
     show: Show
+    warn: Callable[[str], object]
     id: str | None = None
     status: Status | None = None
     heard: float = 0.0
     next_look: float | None = None
     failure: TranslationError | None = None
+    warned: bool = False
 
     def hear(self, status: Status) -> None:
         """Take down a status, and show it."""
@@ -49,11 +53,14 @@ class Row:
         self.show(status)
 
     def trace(self, item: Command | Event) -> None:
-        """Take down when the client means to look next."""
+        """Take down when the client means to look next, and warn of the first request that fails."""
         if isinstance(item, Sleep):
             self.next_look = time.monotonic() + item.seconds
         elif isinstance(item, Send):
             self.next_look = None
+        elif isinstance(item, Notice) and item.failure and not self.warned:
+            self.warned = True
+            self.warn(item.text)
 
     @property
     def over(self) -> bool:
@@ -81,8 +88,8 @@ def write_line(status: Status) -> None:
     write(str(status))
 
 
-def write_nothing(_: Status) -> None:
-    """Keep quiet about a status."""
+def write_nothing(_: object) -> None:
+    """Keep quiet."""
 
 
 def write_json(status: Status) -> None:
@@ -93,7 +100,10 @@ def write_json(status: Status) -> None:
 def live(rows: Sequence[Row]) -> AbstractContextManager[object]:
     """A table of the rows that keeps itself up to date on the terminal, and goes away at the end."""
     console = Console(file=sys.stdout)
-    return Live(get_renderable=partial(_table, rows, console), console=console, transient=True)
+    on_terminal = sys.stderr.isatty()  # then what is written there goes above the table
+    return Live(
+        get_renderable=partial(_table, rows, console), console=console, transient=True, redirect_stderr=on_terminal
+    )
 
 
 def _table(rows: Sequence[Row], console: Console) -> Table:
@@ -105,7 +115,7 @@ def _table(rows: Sequence[Row], console: Console) -> Table:
     for column in ("progress", "elapsed", "next look"):
         table.add_column(column, justify="right", no_wrap=True)
     now = time.monotonic()
-    for row in rows:
+    for row in rows[: console.height + 1]:  # the terminal has no room for more
         table.add_row(*_cells(row, now))
     return table
 

@@ -1,20 +1,36 @@
 """The command's log: everything that the library logs, in a file, and on stderr with --verbose."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from translation_client.cli.arguments import Options, UsageError, program
 
 logger = logging.getLogger("translation_client")
-logger.addHandler(logging.NullHandler())  # so that nothing else writes to stderr
 
 
 def tell(message: str) -> None:
     """Write one line to stderr, and to the log."""
     logger.error("%s", message)
-    sys.stderr.write(f"{program()}: {message}\n")
+    say(message)
+
+
+def say(message: str) -> None:
+    """Write one line to stderr, if it takes one."""
+    try:
+        sys.stderr.write(f"{program()}: {message}\n")
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(output: TextIO) -> None:
+    """Let what an output still holds, and all that follows, go nowhere: it would fail again when the program ends."""
+    with suppress(OSError):  # it may be none of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 @contextmanager
@@ -52,5 +68,4 @@ class _File(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
         logger.removeHandler(self)
-        line = f"the log file cannot be written any longer: {sys.exception()}; not logged: {record.getMessage()}"
-        sys.stderr.write(f"{program()}: {line}\n")
+        say(f"the log file cannot be written any longer: {sys.exception()}; not logged: {record.getMessage()}")

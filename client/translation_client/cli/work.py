@@ -6,14 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 
 import httpx
 
 from translation_client.cli.arguments import Login, Options, UsageError, resume
 from translation_client.cli.display import Row, Show, live, write, write_json, write_line, write_nothing
-from translation_client.cli.log import tell
-from translation_client.client import AsyncClient
+from translation_client.cli.log import say, tell
+from translation_client.client import AsyncClient, shared_http
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -24,7 +24,7 @@ from translation_client.core.errors import (
 )
 
 DONE, FAILED, USAGE, REFUSED, TIMED_OUT, UNREACHABLE = range(6)
-INTERRUPTED = 130  # as shells say it of a program that SIGINT ended
+SIGNALLED = 128  # as shells say it of a program that a signal ended, the signal's number added
 UNREAD = 141  # as shells say it of a program that SIGPIPE ended
 
 FLAGS = {
@@ -39,7 +39,11 @@ FLAGS = {
     "source_language": "--source-language",
     "target_language": "--target-language",
     "video_length": "--video-length",
+    "idempotency_key": "--idempotency-key",
 }
+
+
+JOB = ("source_language", "target_language", "video_length", "idempotency_key")  # what starts a job
 
 
 def exit_status(failure: TranslationError) -> int:
@@ -69,9 +73,10 @@ async def work(options: Options, login: Login, rows: list[Row]) -> int:
     show: Show = write_json if options.json else write_line
     if table or (options.quiet and options.waits):
         show = write_nothing
-    rows.extend(Row(show, job_id) for job_id in options.ids or [None] * options.jobs)
+    warn = write_nothing if options.quiet or options.verbose else cache(say)  # of many jobs the same only once
+    rows.extend(Row(show, warn, job_id) for job_id in options.ids or [None] * options.jobs)
     with _naming_flags():
-        async with _http() as http:
+        async with _http(login.url) as http:
             clients = [_client(options, login, http, row) for row in rows]
             if options.command == "list":
                 async for status in clients[0].list():
@@ -85,7 +90,7 @@ async def work(options: Options, login: Login, rows: list[Row]) -> int:
 
 async def _do(options: Options, client: AsyncClient, row: Row) -> int:
     """Do one job's part and return its exit status."""
-    job = {name: getattr(options, name) for name in ("source_language", "target_language", "video_length")}
+    job = {name: getattr(options, name) for name in JOB}
     try:
         match options.command, row.id:
             case "wait", str(job_id):
@@ -142,11 +147,11 @@ def _client(options: Options, login: Login, http: httpx.AsyncClient, row: Row) -
     )
 
 
-def _http() -> httpx.AsyncClient:
+def _http(url: str) -> httpx.AsyncClient:
     try:
-        return httpx.AsyncClient()
-    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        raise UsageError(f"unusable settings of a proxy or of certificates in the environment: {error}") from None
+        return shared_http(url)
+    except OSError as error:
+        raise UsageError(f"unusable settings of certificates in the environment: {error}") from None
 
 
 @contextmanager
@@ -156,4 +161,4 @@ def _naming_flags() -> Iterator[None]:
         yield
     except ValueError as error:
         argument, _, rest = str(error).partition(" ")
-        raise UsageError(f"{FLAGS.get(argument, argument)} {rest}") from None
+        raise UsageError(f"{FLAGS[argument]} {rest}" if argument in FLAGS else str(error)) from None

@@ -106,10 +106,11 @@ def _heard(dialect: Dialect, template: Template, job: object, reply: Reply, aske
         raise _unexpected(f"job {asked}", reply)
     unknown = word if is_text(word) and word not in dialect.meanings else None
     state = dialect.meanings.get(str(word), State.PENDING)
+    progress = _number(job, where.get("progress", ()), reply)
     status = Status(
         id=told,
         state=state,
-        progress=_number(job, where.get("progress", ()), reply),
+        progress=None if progress is None else min(progress, 1.0),
         elapsed=_number(job, where.get("elapsed_time", ()), reply),
         error=_text(job, where.get("error_message", ()), reply) if state in FAILED else None,
         raw=job,

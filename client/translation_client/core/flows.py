@@ -4,8 +4,9 @@ The laws of waiting:
 
 - There is one deadline, on the monotonic clock, over sleeps, requests and reads. A sleep that would pass it ends at it,
   and one last look is taken there: a job that ended in time is not missed for an unlucky interval.
-- A look may outlast the deadline by a small allowance: four times the slowest round trip of this wait, 40 ms at least.
-  One that was sent before the deadline and answered `pending` after it is followed by one last look.
+- A request may outlast the deadline by a small allowance: four times the slowest round trip of this wait, 40 ms at
+  least; 1 s before the first answer, so that even a timeout of 0 hears one over a slow link.
+- A look that was sent before the deadline and answered `pending` after it is followed by one last look.
 - What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
   `max_retries` failures in a row and one more end a flow; any answer that means something starts the count anew.
 - `Retry-After` is obeyed: as the least pause after a failure, in place of the schedule's delay while a job is pending,
@@ -39,6 +40,7 @@ Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 LEAST_ALLOWANCE = 0.04  # seconds
+FIRST_ALLOWANCE = 1.0  # seconds: enough for the name, the connection and the handshake of a far server
 SOONEST = 0.05  # seconds: a Retry-After of 0 must not make a wait spin
 
 
@@ -70,13 +72,13 @@ class Time:
         now: When the last event happened.
         deadline: When the flow has to end.
         sent: When the last request was sent.
-        slowest: The longest that an answer has taken so far.
+        slowest: The longest that an answer has taken so far; None before the first.
     """
 
     now: float
     deadline: float = inf
     sent: float = -inf
-    slowest: float = 0.0
+    slowest: float | None = None
 
     @property
     def left(self) -> float:
@@ -196,12 +198,12 @@ def _ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
     failures, ceiling = 0, rules.initial_delay
     while True:
         time.sent = time.now
-        allowance = max(LEAST_ALLOWANCE, 4 * time.slowest)
-        event = yield replace(send, timeout=min(rules.request_timeout, time.left + allowance))
+        left = time.left + (FIRST_ALLOWANCE if time.slowest is None else max(LEAST_ALLOWANCE, 4 * time.slowest))
+        event = yield replace(send, timeout=min(rules.request_timeout, left), left=left)
         time.now = event.at
         asked = None
         if isinstance(event, Reply):
-            time.slowest = max(time.slowest, time.now - time.sent)
+            time.slowest = max(time.slowest or 0.0, event.took)
             if event.code not in TRANSIENT:
                 return event
             asked = retry_after(event.headers)
@@ -209,7 +211,7 @@ def _ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
         if failures > rules.max_retries or not time.left:
             message = f"{send.method} {send.path} failed ({failures} in a row): {event}. {again}"
             raise TransportError(message, str(event), failures)
-        yield Notice(f"{send.method} {send.path}: {event}; retry {failures} of {rules.max_retries}")
+        yield Notice(f"{send.method} {send.path}: {event}; retry {failures} of {rules.max_retries}", failure=True)
         yield from _sleep(time, max(asked or 0.0, rules.random() * ceiling))
         ceiling = min(ceiling * rules.backoff_factor, rules.max_delay)
 

@@ -43,7 +43,7 @@ class Status:
     Attributes:
         id: The job's id.
         state: Where it stands. A word that the dialect does not know counts as pending.
-        progress: How far it is, from 0 to 1, if the server tells.
+        progress: How far it is, from 0 to 1, if the server tells; what it tells beyond 1 counts as 1.
         elapsed: Seconds since the job was accepted, until its end at most, if the server tells.
         error: Why the job failed, if it did and the server tells.
         raw: The whole document as the server sent it. Not compared.
@@ -80,7 +80,8 @@ class Status:
 class Send:
     """Make one HTTP request; `timeout` is the seconds for all of it, from connecting to the body's last byte.
 
-    A row of a dialect leaves the timeout open; a flow sets it anew for each try.
+    `left` is the seconds for that and for waiting until it is the request's turn. A row of a dialect leaves both open;
+    a flow sets them anew for each try.
     """
 
     method: str
@@ -89,6 +90,7 @@ class Send:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     timeout: float = inf
+    left: float = inf
 
 
 @dataclass(frozen=True)
@@ -100,19 +102,21 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Notice:
-    """Tell whoever keeps the log something out of the ordinary."""
+    """Tell whoever keeps the log something out of the ordinary; `failure` is whether a request failed."""
 
     text: str
+    failure: bool = False
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer; the names of the headers are in lower case."""
+    """A whole answer, which took so many seconds; the names of the headers are in lower case."""
 
     code: int
     headers: Mapping[str, str]
     body: bytes
     at: float
+    took: float = 0.0
 
     def __str__(self) -> str:
         return f"the server answered {self.code}"
