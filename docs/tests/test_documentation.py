@@ -129,6 +129,13 @@ def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
         exec(line, {})  # noqa: S102 - the page's own lines
 
 
+def test_the_example_of_both_in_one_process_runs():
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / "one_process.py")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.count(" ended as ") == 3
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server, whose jobs end soon and well."""

@@ -72,6 +72,19 @@ def test_words_are_taken_in_either_case(environment):
         ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: must be debug, info, warning or error"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT=xml: must be text or json"),
+        ({"AUTH": "perhaps"}, "AUTH=perhaps: must be on or off"),
+        (
+            {"AUTH": "off", "HOST": "192.0.2.1"},
+            "AUTH=off: must be on while HOST=192.0.2.1: only 127.0.0.1 and ::1 may do without",
+        ),
+        (
+            {"AUTH": "off", "HOST": "example.com"},
+            "AUTH=off: must be on while HOST=example.com: only 127.0.0.1 and ::1 may do without",
+        ),
+        (
+            {"DATABASE_URL": "memory:", "WORKERS": "2"},
+            "WORKERS=2: must be 1 with DATABASE_URL=memory:, which is one process's",
+        ),
         ({"API_USERNAME": "a:b"}, "API_USERNAME=a:b: must be a name without colon or control characters"),
         ({"API_PASSWORD": "a\nb"}, "API_PASSWORD: must be UTF-8 text without control characters"),
         ({"API_PASSWORD": "\udcff"}, "API_PASSWORD: must be UTF-8 text without control characters"),
@@ -103,6 +116,12 @@ def test_a_password_file_that_cannot_be_read_is_told_of(environment, tmp_path, c
         (tmp_path / "password").write_bytes(content)
     environment(API_USERNAME="admin", API_PASSWORD_FILE=str(tmp_path / "password"))
     assert refusal().startswith(f"API_PASSWORD_FILE={tmp_path}/password: must be a readable file of UTF-8 text")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_on_this_machine_nobody_needs_credentials_where_that_is_said(environment, host):
+    environment(AUTH="off", HOST=host)
+    assert load_settings().auth == "off"
 
 
 def test_a_users_file_stands_instead_of_name_and_password(environment):
