@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Job, Listen, Request, Server, Spawn
+    from translation_client.core.schedule import Schedule
 
 LOGIN = {"username": "admin", "password": "secretpassword"}
 QUICK = LOGIN | {"initial_delay": 0.01, "max_delay": 0.01}
+
+
+def stubborn() -> Schedule:
+    yield 0.0
+    yield 0.01
 
 
 def never(_: socket.socket, over: threading.Event) -> None:
@@ -206,6 +212,37 @@ class TestAsync:
         gc.collect()  # an open socket would be a ResourceWarning, and so an error
 
 
+APPLIED = {"preference-applied": "wait=0", "retry-after": "1"}
+
+
+class TestHeldLooks:
+    def test_the_server_is_asked_to_hold_them(self, server: Server, job: Job) -> None:
+        server.says((202, job(), APPLIED), (200, job("completed")))
+        with Client(server.url, **LOGIN) as client:
+            final = client.run()
+        assert [request.headers.get("prefer") for request in server.requests] == ["wait=0", "wait=25"]
+        assert final.cost is not None
+        assert (final.cost.looks, final.cost.asleep) == (1, 0)
+
+    @pytest.mark.parametrize(
+        "chosen",
+        [{"long_poll": 0}, {"initial_delay": 0.01}, {"max_delay": 1}, {"backoff_factor": 1}, {"schedule": stubborn}],
+    )
+    def test_unless_the_caller_would_rather_not(self, server: Server, job: Job, chosen: dict[str, Any]) -> None:
+        server.says((202, job("completed"), APPLIED))
+        with Client(server.url, **LOGIN, **chosen) as client:
+            client.start()
+            client.wait(str(job()["job_id"]))
+        assert [request.headers.get("prefer") for request in server.requests] == [None, None]
+
+    def test_a_pending_status_has_the_servers_hint(self, server: Server, job: Job) -> None:
+        server.says((202, job(), APPLIED), (200, job("completed"), APPLIED))
+        with Client(server.url, **LOGIN) as client:
+            started = client.start()
+            assert started.hint == 1
+            assert client.status(started.id).hint is None
+
+
 class TestLeaving:
     def test_ctrl_c_leaves_at_once_and_leaves_nothing_behind(self, listen: Listen, spawn: Spawn) -> None:
         program = (
@@ -291,6 +328,9 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("backoff_factor", {"backoff_factor": 0.5}),
     ("max_retries", {"max_retries": -1}),
     ("request_timeout", {"request_timeout": 0}),
+    ("long_poll", {"long_poll": -1}),
+    ("lateness_worth", {"lateness_worth": 0}),
+    ("kind", {"kind": "\ud800"}),
 ]
 
 
@@ -318,6 +358,13 @@ def test_bad_arguments_of_methods_are_named_at_once() -> None:
                     submit(**{name: value})
         with pytest.raises(ValueError, match=r"^timeout "):
             client.watch("j1", timeout=-1)
+        with pytest.raises(ValueError, match=r"^kind "):
+            client.wait("j1", kind="\ud800")
+        for many in (client.wait_all, client.as_completed):
+            with pytest.raises(ValueError, match=r"^ids "):
+                many("j1")
+            with pytest.raises(ValueError, match=r"^job_id "):
+                many(["j1", ""])
 
 
 @pytest.mark.parametrize("url", ["http://admin:secretpassword@127.0.0.1", "http://admin:secretpassword@127.0.0.1:port"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from inspect import Parameter, signature
+from inspect import Parameter, iscoroutine, signature
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +14,7 @@ from translation_client import TranslationError as OurError
 from translation_client.compat import jobs, result, start, status, translate
 from translation_client.compat.status import JobStatus, StatusPollingConfig, StatusResponse
 from translation_client.compat.translate import TranslationConfig, TranslationError
+from translation_client.core.model import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +114,19 @@ def test_credentials_are_sent_where_they_are_given(
     without, given = server.requests
     assert "authorization" not in without.headers
     assert given.headers["authorization"] == "Basic " + base64.b64encode(b"admin:secretpassword").decode()
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_the_ancestors_poll_as_their_documents_say_and_let_no_look_be_held(
+    server: Server, job: Job, kind: type
+) -> None:
+    server.says((202, {"message": "Translation started", **job("completed")}))
+    waits = {"get_status", "poll_until_complete", "wait_for_completion"}
+    [wait] = [getattr(kind(server.url), name) for name in waits if hasattr(kind, name)]
+    outcome = wait(*[str(job()["job_id"])] * len(signature(wait).parameters.keys() & {"job_id"}))
+    if iscoroutine(outcome):
+        asyncio.run(outcome)
+    assert [request.headers.get("prefer") for request in server.requests] == [None]
 
 
 class TestJobs:
@@ -255,7 +269,7 @@ class TestResult:
     def test_its_pauses_are_the_documents(self, caplog: pytest.LogCaptureFixture) -> None:
         schedule = result.schedule(max_retries=10, backoff_factor=2)
         next(schedule)
-        pending = Status("current", JobStatus.PENDING)
+        pending = Observation(Status("current", JobStatus.PENDING), 0.0, None, "")
         assert [schedule.send(pending) for _ in range(4)] == [2, 4, 8, 16]
         assert self.lines(caplog)[:3] == [
             "Sleeping for 2s before retry #1. Total elapsed time = 0s",

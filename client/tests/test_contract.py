@@ -12,6 +12,7 @@ from translation_client.core import errors, flows
 from translation_client.core.dialects import CURRENT, DIALECTS
 from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Reply, Send, Status, Woke
+from translation_client.core.schedule import Exponential
 
 if TYPE_CHECKING:
     from translation_client.core.model import Flow
@@ -42,6 +43,7 @@ def filled(template: Any) -> Any:
 
 def rules(dialect: str) -> Rules:
     return Rules(
+        schedule=Exponential(1, 1, 1),
         initial_delay=1,
         max_delay=1,
         backoff_factor=1,

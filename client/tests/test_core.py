@@ -6,7 +6,6 @@ import copy
 import json
 import pickle
 from contextlib import suppress
-from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -17,8 +16,8 @@ from translation_client import JobFailed, JobTimeout, State, Status, Translation
 from translation_client.core import answers
 from translation_client.core.dialects import CURRENT, DIALECTS, LIST, START
 from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, ProtocolError
-from translation_client.core.model import Reply
-from translation_client.core.schedule import A_DAY, exponential, retry_after
+from translation_client.core.model import Observation, Reply
+from translation_client.core.schedule import A_DAY, Exponential, retry_after
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
 
@@ -61,7 +60,9 @@ def test_no_retry_after_is_too_odd(asked: str, date: str) -> None:
 
 @given(st.floats(0.001, 10), st.floats(1, 10), st.floats(10, 100))
 def test_the_exponential_schedule_grows_to_its_maximum(initial: float, factor: float, maximum: float) -> None:
-    delays = list(islice(exponential(initial, factor, maximum), 20))
+    schedule = Exponential(initial, factor, maximum)()
+    pending = Observation(Status("j1", State.PENDING), 0.0, None, "")
+    delays = [next(schedule), *(schedule.send(pending) for _ in range(19))]
     assert delays[:2] == [0, initial]
     assert delays[1:] == sorted(delays[1:])
     assert max(delays) <= maximum

@@ -25,6 +25,7 @@ from translation_client.core import flows
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
 from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Notice, Reply, Send, Sleep, Woke
+from translation_client.core.schedule import Exponential
 from translation_client.dialect_files import find_dialect
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ MINE = Dialect(
 
 def rules(row: Dialect, **chosen: Any) -> Rules:
     defaults = {"initial_delay": 1, "max_delay": 1, "backoff_factor": 1, "max_retries": 0, "request_timeout": 10}
-    return Rules(**defaults | chosen, random=lambda: 0, dialect=row)
+    return Rules(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=row)
 
 
 def play(flow: flows.Flow, *bodies: object, **headers: str) -> list[Command]:

@@ -28,15 +28,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from translation_client.core.model import Command, Event, Flow
+    from translation_client.core.schedule import Schedule
 
 START = 1000.0  # when every flow here begins
+SOONEST = 0.05  # seconds, for a plan that heeds a hint of none
 TRIP = 0.01  # what a request takes unless a test says otherwise
 
 
 def rules(**chosen: object) -> Rules:
     """The client's defaults, without luck: every pause after a failure is half of the longest."""
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 7}
-    return Rules(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5} | chosen)
+    return Rules(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": doubling} | chosen)
+
+
+def doubling() -> Schedule:
+    """A plan that looks after 0.5, 1, 2, 4, 8, 8, ... seconds, unless the server asks for another delay."""
+    delay, seen = 0.5, (yield 0.0)
+    while True:
+        seen = yield delay if seen.hint is None else max(seen.hint, SOONEST)
+        delay = min(delay * 2, 8.0)
 
 
 @dataclass
@@ -139,7 +149,7 @@ class TestSchedule:
         assert play.states == [word]
         assert play.sleeps == []
 
-    @pytest.mark.parametrize(("asked", "slept"), [("3", 3.0), ("0", flows.SOONEST), ("-7", flows.SOONEST)])
+    @pytest.mark.parametrize(("asked", "slept"), [("3", 3.0), ("0", SOONEST), ("-7", SOONEST)])
     def test_the_server_may_ask_for_another_delay(self, asked: str, slept: float) -> None:
         assert watch(job(retry_after=asked), job(), job("completed")).sleeps == [slept, 1]
 
@@ -160,7 +170,7 @@ class TestSchedule:
         assert flow.send(Woke(START + 4)) == Sleep(0.5)
         last = flow.send(Woke(START + 4.5))
         assert isinstance(last, Send)
-        assert last.timeout == pytest.approx(0.54)
+        assert (last.timeout, last.left) == pytest.approx((0.25, 0.5))
 
 
 class TestDeadline:
@@ -179,19 +189,31 @@ class TestDeadline:
         assert "wait again" in str(play.error)
         assert play.now == pytest.approx(START + 1 + TRIP)
 
-    def test_a_look_answered_pending_after_the_deadline_is_followed_by_one_more(self) -> None:
-        play = watch(job(takes=1.02), job("completed"), timeout=1)
-        assert play.states == ["pending", "completed"]
+    @pytest.mark.parametrize("takes", [1.02, 60])
+    def test_a_look_cut_off_at_the_deadline_is_followed_by_one_more(self, takes: float) -> None:
+        play = watch(no(takes=takes), job("completed"), timeout=1, max_retries=0)
+        assert play.states == ["completed"]
         assert play.sleeps == []
-        assert isinstance(watch(job(takes=1.02), job(), job("completed"), timeout=1).error, JobTimeout)
+        assert play.now == pytest.approx(START + 1 + TRIP)
 
-    def test_a_look_cut_off_at_the_deadline_is_not(self) -> None:
-        play = watch(job(), no(takes=60), job("completed"), timeout=1)
+    def test_a_look_that_hangs_leaves_time_for_others(self) -> None:
+        play = watch(job(), no(takes=60), no(takes=60), job("completed"), timeout=8)
+        assert play.states == ["pending", "completed"]
+        assert [send.timeout for send in play.sends[1:3]] == pytest.approx([7.49 / 2, (7.49 / 2 - 0.25) / 2])
+        assert play.now < START + 8
+
+    def test_a_server_known_to_be_slow_is_given_its_time(self) -> None:
+        assert watch(job(takes=2), job("completed", takes=2), timeout=5).states == ["pending", "completed"]
+
+    def test_the_last_look_is_cut_off_too(self) -> None:
+        play = watch(job(), no(takes=60), timeout=1)
         assert isinstance(play.error, JobTimeout)
         assert "timed out" in str(play.error)
         assert isinstance(play.error.__cause__, TransportError)
-        assert len(play.sends) == 2
-        assert play.now == pytest.approx(START + 1 + flows.LEAST_ALLOWANCE)
+        assert play.now == pytest.approx(START + 1 + 4 * TRIP)
+
+    def test_a_server_that_was_never_heard_is_left_as_soon(self) -> None:
+        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + flows.LEAST_ALLOWANCE)
 
     def test_nothing_heard_in_time(self) -> None:
         play = watch(no(), timeout=2)
@@ -213,20 +235,20 @@ class TestDeadline:
         flow = flows.watch(rules(request_timeout=2), Time(START, START + 5), "j1")
         first = next(flow)
         assert isinstance(first, Send)
-        assert (first.timeout, first.left) == (2, 5 + flows.FIRST_ALLOWANCE)
+        assert (first.timeout, first.left) == (2, 5)
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 4, took=0.02))
         flow.send(Woke(START + 4))
         second = flow.send(Woke(START + 4.5))
         assert isinstance(second, Send)
-        assert second.left == pytest.approx(0.5 + 4 * 0.02)
+        assert second.left == pytest.approx(0.5)
+        last = flow.send(Failure("no connection was free", START + 5))
+        while not isinstance(last, Send):
+            last = flow.send(Woke(START + 5))
+        assert last.left == pytest.approx(4 * 0.02)
 
-    def test_a_request_gets_what_is_left_and_an_allowance_for_slow_trips(self) -> None:
+    def test_a_look_gets_what_is_left_and_the_last_an_allowance_for_slow_trips(self) -> None:
         play = watch(job(), job(takes=0.1), job(), timeout=1, request_timeout=0.8)
-        assert [send.timeout for send in play.sends] == [
-            0.8,
-            pytest.approx(0.5 - TRIP + flows.LEAST_ALLOWANCE),
-            pytest.approx(0.4),
-        ]
+        assert [send.timeout for send in play.sends] == pytest.approx([0.8, (0.5 - TRIP) / 2, 0.4])
 
     def test_a_run_has_one_deadline_for_all(self) -> None:
         play = run(job(takes=0.75), job(), job(), timeout=1)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, get_args
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from translation_client import AsyncClient, Client, Status, TranslationError
 from translation_client.core import flows
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from translation_client.core.model import Command, Event
+    from translation_client.core.schedule import Schedule
 
 RENAMED = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 
@@ -43,11 +43,19 @@ def test_each_method_takes_the_same(name: str) -> None:
     assert (get_args(given) or [given])[0] == (get_args(given_async) or [given_async])[0]
 
 
+def doubling() -> Schedule:
+    delay, seen = 0.5, (yield 0.0)
+    while True:
+        seen = yield delay if seen.hint is None else max(seen.hint, 0.05)
+        delay = min(delay * 2, 8.0)
+
+
 @dataclass
 class World:
     """A network with a clock of its own, in which each request meets the next of the answers, the last for ever."""
 
     answers: list[tuple[int | str, dict[str, str], float]]
+    long_poll: float = 0.0
     now: float = 1000.0
     trace: list[Command | Event] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
@@ -64,7 +72,8 @@ class World:
             case "timeout":
                 raise httpx.ReadTimeout("slow", request=request)
             case word:
-                return httpx.Response(200, headers=headers, json={"job_id": "j1", "status": word})
+                told = {"job_id": "j1", "status": word, "elapsed_time": self.now - 1000}
+                return httpx.Response(200, headers=headers, json=told)
 
     def clock(self) -> float:
         return self.now
@@ -77,6 +86,8 @@ class World:
 
     def flow(self, timeout: float | None, pump: Pump | AsyncPump) -> flows.Flow:
         rules = Rules(
+            schedule=doubling,
+            long_poll=self.long_poll,
             initial_delay=0.5,
             max_delay=8,
             backoff_factor=2,
@@ -86,48 +97,76 @@ class World:
         )
         return flows.run(rules, pump.time(timeout), "key", {"video_length": 3})
 
-    def run(self, seconds: float | None) -> World:
-        with httpx.Client(transport=httpx.MockTransport(self.handle)) as http:
-            pump = Pump(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
-            try:
-                self.statuses.extend(pump.run(self.flow(seconds, pump)))
-            except TranslationError as error:
-                self.error = repr(error)
+    def run(self, seconds: float | None, http: httpx.Client) -> World:
+        pump = Pump(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
+        try:
+            self.statuses.extend(pump.run(self.flow(seconds, pump)))
+        except TranslationError as error:
+            self.error = repr(error)
         return self
 
-    async def run_async(self, seconds: float | None) -> World:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self.handle)) as http:
-            pump = AsyncPump(
-                http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep_async
-            )
-            try:
-                async for status in pump.run(self.flow(seconds, pump)):
-                    self.statuses.append(status)
-            except TranslationError as error:
-                self.error = repr(error)
+    async def run_async(self, seconds: float | None, http: httpx.AsyncClient) -> World:
+        pump = AsyncPump(
+            http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep_async
+        )
+        try:
+            async for status in pump.run(self.flow(seconds, pump)):
+                self.statuses.append(status)
+        except TranslationError as error:
+            self.error = repr(error)
         return self
 
 
-transcripts = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["pending", "pending", "queued", "completed", "error", "reset", "timeout", 429, 503, 401, 404, 307]
-        ),
-        st.sampled_from([{}, {}, {"Retry-After": "3"}]),
-        st.floats(0, 12),
-    ),
-    min_size=1,
-    max_size=12,
-)
+WORDS = [
+    "pending",
+    "pending",
+    "pending",
+    "queued",
+    "completed",
+    "error",
+    "reset",
+    "timeout",
+    429,
+    502,
+    503,
+    401,
+    404,
+    307,
+]
+HEADERS = [{}, {}, {"Retry-After": "3"}, *[{"Preference-Applied": f"wait={told}"} for told in ("0", "5", "25")]]
 
 
-@given(transcripts, st.none() | st.floats(0, 30))
-def test_both_pumps_do_the_same(
-    transcript: list[tuple[int | str, dict[str, str], float]], timeout: float | None
-) -> None:
-    answers = [*transcript, ("completed", {}, 0.01)]
-    plain = World(answers.copy()).run(timeout)
-    other = asyncio.run(World(answers.copy()).run_async(timeout))
-    assert plain.trace == other.trace
-    assert (plain.statuses, plain.error, plain.now) == (other.statuses, other.error, other.now)
-    assert plain.error or plain.statuses[-1].state.ended
+def transcript(luck: Random) -> list[tuple[int | str, dict[str, str], float]]:
+    """Some answers, each with the seconds that it takes."""
+    return [
+        (luck.choice(WORDS), luck.choice(HEADERS), luck.choice([0.01, luck.uniform(0, 12), luck.uniform(0, 40)]))
+        for _ in range(luck.randint(1, 12))
+    ]
+
+
+def test_both_pumps_do_the_same() -> None:
+    """Ten thousand transcripts, half of them with held looks."""
+    asyncio.run(play_both())
+
+
+async def play_both() -> None:
+    world: World
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return world.handle(request)
+
+    transport = httpx.MockTransport(handle)
+    async with httpx.AsyncClient(transport=transport) as http_async:
+        with httpx.Client(transport=transport) as http:
+            for seed in range(10_000):
+                luck = Random(seed)  # noqa: S311 - the same at each run
+                answers = [*transcript(luck), ("completed", {}, 0.01)]
+                timeout, long_poll = luck.choice([None, luck.uniform(0, 60)]), luck.choice([0.0, 25.0])
+                world = plain = World(answers.copy(), long_poll)
+                plain.run(timeout, http)
+                world = other = World(answers.copy(), long_poll)
+                await other.run_async(timeout, http_async)
+                assert plain.trace == other.trace, seed
+                assert (plain.statuses, plain.error, plain.now) == (other.statuses, other.error, other.now), seed
+                assert [status.cost for status in plain.statuses] == [status.cost for status in other.statuses]
+                assert plain.error or plain.statuses[-1].state.ended, seed

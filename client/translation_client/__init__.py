@@ -30,17 +30,25 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.model import State, Status
+from translation_client.core.model import Cost, Observation, State, Status
+from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Progressive
 
 __all__ = [
     "AsyncClient",
     "AuthenticationError",
     "Client",
+    "Cost",
     "Dialect",
+    "Exponential",
+    "Fixed",
+    "Hinted",
     "InvalidRequest",
     "JobFailed",
     "JobTimeout",
+    "Learned",
     "NotFound",
+    "Observation",
+    "Progressive",
     "ProtocolError",
     "State",
     "Status",

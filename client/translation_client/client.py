@@ -4,25 +4,29 @@ They check what a caller gives, fill in what the constructor was given, and call
 """
 
 import random
-import uuid
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing, closing
+from dataclasses import replace
 from inspect import isawaitable
-from threading import TIMEOUT_MAX
+from pathlib import Path
 from types import EllipsisType
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import httpx
 
-from translation_client.core import flows
-from translation_client.core.dialects import CURRENT, Dialect, is_id, is_text, places
-from translation_client.core.model import Flow, Status
-from translation_client.core.schedule import Schedule
+from translation_client import arguments
+from translation_client.core import flows, many
+from translation_client.core.errors import TranslationError
+from translation_client.core.learning import History
+from translation_client.core.model import Flow, Loss, Status
+from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers import AsyncPump, BasePump, Http, Pump, Trace
+from translation_client.history import HistoryFile
 from translation_client.transport import Transport, async_transport
 
 Callback: TypeAlias = Callable[[Status], object]
+Outcome: TypeAlias = Status | TranslationError
 P = TypeVar("P", bound=BasePump[Any])
 T = TypeVar("T")
 
@@ -30,8 +34,8 @@ T = TypeVar("T")
 OwnTimeout: TypeAlias = float | EllipsisType | None
 OwnCallback: TypeAlias = Callback | EllipsisType | None
 
-LEAST = 0.001  # seconds: the least of what must not be zero
-LONGEST_KEY = 255  # characters
+LONG_POLL = 25.0  # seconds: less than the 30 after which many a proxy gives up
+INITIAL_DELAY, MAX_DELAY, BACKOFF_FACTOR = 0.5, 8.0, 2.0  # unless told otherwise; seconds but the last
 
 
 class _Shell(Generic[Http, P]):
@@ -49,12 +53,16 @@ class _Shell(Generic[Http, P]):
         password: str | None = None,
         token: str | None = None,
         timeout: float | None = None,
-        initial_delay: float = 0.5,
-        max_delay: float = 8.0,
-        backoff_factor: float = 2.0,
+        initial_delay: float | None = None,
+        max_delay: float | None = None,
+        backoff_factor: float | None = None,
         max_retries: int = 7,
         request_timeout: float = 10.0,
         schedule: Callable[[], Schedule] | None = None,
+        long_poll: float = LONG_POLL,
+        lateness_worth: float = 0.25,
+        kind: str | None = None,
+        history: str | Path | None = None,
         on_update: Callback | None = None,
         on_completion: Callback | None = None,
         http_client: Http | None = None,
@@ -71,17 +79,27 @@ class _Shell(Generic[Http, P]):
                 or the token, `http_client` has to know how to log in, or the server must not ask.
             password: The user's password.
             token: What proves who the user is where the dialect takes a Bearer token or one in a header.
-            timeout: How long `wait`, `watch` and `run` wait unless told otherwise; None is as long as it takes.
-            initial_delay: From the first look at a job to the second, unless the server asks for another delay.
-            max_delay: The longest delay between two looks, unless the server asks for another.
-            backoff_factor: How many times longer each delay is than the one before.
+            timeout: How long a wait may take unless told otherwise; None is as long as it takes.
+            initial_delay: The longest pause after a failed request, 0.5 unless given. With this or either of the next
+                two given, they are also the delays from look to look: looks are not held, and the delay is another
+                only where the server asks for one.
+            max_delay: The longest pause after several failures in a row, 8 unless given.
+            backoff_factor: How many times longer each pause may be than the one before, 2 unless given.
             max_retries: How many failures in a row are borne, of the network or the server.
-            request_timeout: How long one request may take, from connecting to the last byte of the answer.
-            schedule: Makes the schedule of each wait (see `core.schedule`) in place of one by `initial_delay`,
-                `max_delay` and `backoff_factor`. It is kept to the letter, whatever the server asks for; where it ends,
-                the wait ends with JobTimeout.
-            on_update: Called by `wait` and `run` with the first status and each changed one.
-            on_completion: Called by `wait` and `run` with the final status.
+            request_timeout: How long one request may take, from connecting to the last byte of the answer; one that the
+                server may hold gets that much more.
+            schedule: Makes the schedule of each wait (see `core.schedule`), `Fixed(2)` for example, in place of the
+                automatic one. It is kept to the letter: looks are not held, and what the server asks for counts only
+                where the schedule heeds it. Where it ends, the wait ends with JobTimeout.
+            long_poll: How long the server may hold one look until the job ends, if it knows how to; below 1 it is not
+                asked to.
+            lateness_worth: How many seconds of lateness one look is worth, to the automatic schedule: less is more
+                looks.
+            kind: What jobs of this sort are called, as the automatic schedule learns how long each kind takes; the
+                dialect and the host unless given.
+            history: The file in which that is kept. Without one it lasts as long as this client.
+            on_update: Called by whatever waits with the first status of a job and each changed one.
+            on_completion: Called by `wait`, `run` and `resume` with the final status.
             http_client: Carries the requests in place of one of our own, and is not closed. With a synchronous one,
                 `request_timeout` bounds each read, so that a server which drips its answer can exceed it. An
                 asynchronous one carries up to 100 requests at once.
@@ -90,19 +108,35 @@ class _Shell(Generic[Http, P]):
         Raises:
             ValueError: An argument, or a proxy that the environment names, is unusable; the message says which.
         """
-        url, row = _address(base_url), find_dialect(dialect)
-        auth = _auth(row, username, password, token)
+        url, row = arguments.address(base_url), find_dialect(dialect)
+        auth = arguments.auth(row, username, password, token)
+        delays = (initial_delay, max_delay, backoff_factor)
+        initial = arguments.number(
+            "initial_delay", INITIAL_DELAY if initial_delay is None else initial_delay, arguments.LEAST
+        )
+        longest = arguments.number("max_delay", max(MAX_DELAY, initial) if max_delay is None else max_delay, initial)
+        factor = arguments.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
+        hold = arguments.number("long_poll", long_poll)
+        worth = arguments.number("lateness_worth", lateness_worth, arguments.LEAST)
+        memory = History() if history is None else HistoryFile(history)
+        if schedule is None and delays == (None, None, None):
+            plan: Callable[[], Schedule] = Hinted(Learned(memory, worth))
+        else:
+            plan, hold = schedule or Hinted(Exponential(initial, factor, longest)), 0.0
         self._rules = flows.Rules(
-            initial_delay=_number("initial_delay", initial_delay, LEAST),
-            max_delay=_number("max_delay", max_delay, initial_delay),
-            backoff_factor=_number("backoff_factor", backoff_factor, 1),
-            max_retries=int(_number("max_retries", max_retries)),
-            request_timeout=_number("request_timeout", request_timeout, LEAST),
+            schedule=plan,
+            initial_delay=initial,
+            max_delay=longest,
+            backoff_factor=factor,
+            max_retries=int(arguments.number("max_retries", max_retries)),
+            request_timeout=arguments.number("request_timeout", request_timeout, arguments.LEAST),
             random=random.random,
             dialect=row,
-            schedule=schedule,
+            long_poll=hold,
+            kind=f"{row.name} {url.host}" if kind is None else arguments.text("kind", kind),
         )
-        self._timeout = _optional("timeout", timeout)
+        self._before: flows.Time | None = None
+        self._timeout = arguments.optional("timeout", timeout)
         self._on_update = on_update
         self._on_completion = on_completion
         self._owned = http_client is None
@@ -113,29 +147,17 @@ class _Shell(Generic[Http, P]):
             trace=trace,
         )
 
-    def _time(self, timeout: OwnTimeout) -> flows.Time:
-        return self._pump.time(_optional("timeout", _chosen(timeout, self._timeout)))
+    def _time(self, timeout: OwnTimeout = None) -> flows.Time:
+        """The time of a flow that begins now; it knows from the one before how long a round trip takes."""
+        time = self._pump.time(arguments.optional("timeout", _chosen(timeout, self._timeout)))
+        if self._before:
+            time.slowest = time.trip = self._before.trip
+        self._before = time
+        return time
 
-    def _id(self, job_id: str) -> str:
-        """The id of a job, if the dialect can look at that job."""
-        row = self._rules.dialect
-        if not row.by_id and job_id != CURRENT:
-            raise ValueError(f"job_id must be {CURRENT!r}: the dialect {row.name} looks at no other job")
-        return _job_id("job_id", job_id)
-
-    def _facts(self, **given: object) -> dict[str, object]:
-        """What a submission brings, if the dialect can carry it and can tell of the job afterwards."""
-        row = self._rules.dialect
-        facts = {name: fact for name, fact in given.items() if fact is not None}
-        for name, fact in facts.items():
-            CHECKS[name](name, fact)
-            if name not in row.takes:
-                raise ValueError(f"{name} has no place in the dialect {row.name}; leave it out")
-        if row.submit and row.by_id and "job_id" not in facts.keys() | places(row.answer).keys():
-            raise ValueError(
-                f"job_id must be given: the dialect {row.name} does not tell the id of a job that it accepts"
-            )
-        return facts
+    def _kind(self, kind: str | None) -> flows.Rules:
+        """The rules for a job of this kind."""
+        return self._rules if kind is None else replace(self._rules, kind=arguments.text("kind", kind))
 
 
 class Client(_Shell[httpx.Client, Pump]):
@@ -169,13 +191,14 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: No job was started, or none that is known of: a TransportError names the key to repeat.
         """
-        facts = self._facts(
+        facts = arguments.facts_for(
+            self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        return self._only(flows.submit(self._rules, self._pump.time(), _key(idempotency_key), facts))
+        return self._only(flows.submit(self._rules, self._time(), arguments.key(idempotency_key), facts))
 
     def status(self, job_id: str) -> Status:
         """Look at a job once.
@@ -183,7 +206,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._only(flows.look(self._rules, self._pump.time(), self._id(job_id)))
+        return self._only(flows.look(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
 
     def cancel(self, job_id: str) -> Status:
         """Cancel a job and return what became of it; one that had ended stays as it is.
@@ -191,7 +214,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be cancelled.
         """
-        return self._only(flows.cancel(self._rules, self._pump.time(), self._id(job_id)))
+        return self._only(flows.cancel(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
 
     def list(self) -> Generator[Status, None, None]:
         """Yield the status of every job of this user, newest first; each page is asked for when it is needed.
@@ -199,26 +222,31 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The jobs could not be asked for.
         """
-        return self._pump.run(flows.listing(self._rules, self._pump.time()))
+        return self._pump.run(flows.listing(self._rules, self._time()))
 
-    def watch(self, job_id: str, *, timeout: OwnTimeout = ...) -> Generator[Status, None, None]:
+    def watch(
+        self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None
+    ) -> Generator[Status, None, None]:
         """Yield the status of a job, then each change of it, the final status last.
 
         Args:
             job_id: The job.
             timeout: Seconds from now, None for as long as it takes, `...` for the client's own.
+            kind: What jobs of this sort are called, in place of the client's own.
 
         Raises:
             JobTimeout: The time is up; the job goes on.
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._pump.run(flows.watch(self._rules, self._time(timeout), self._id(job_id)))
+        job_id = arguments.job_of(self._rules.dialect, job_id)
+        return self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id))
 
     def wait(
         self,
         job_id: str,
         *,
         timeout: OwnTimeout = ...,
+        kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
@@ -227,6 +255,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Args:
             job_id: The job.
             timeout: Seconds from now, None for as long as it takes, `...` for the client's own.
+            kind: What jobs of this sort are called, in place of the client's own.
             on_update: Called with the first status and each changed one; `...` for the client's own.
             on_completion: Called with the final status; `...` for the client's own.
 
@@ -234,7 +263,7 @@ class Client(_Shell[httpx.Client, Pump]):
             JobTimeout: The time is up; the job goes on.
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._finish(self.watch(job_id, timeout=timeout), on_update, on_completion)
+        return self._finish(self.watch(job_id, timeout=timeout, kind=kind), on_update, on_completion)
 
     def run(
         self,
@@ -245,18 +274,79 @@ class Client(_Shell[httpx.Client, Pump]):
         job_id: str | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
+        kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Start a job and wait for its end, under one timeout: `start` and `wait` in one."""
-        facts = self._facts(
+        facts = arguments.facts_for(
+            self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        changes = self._pump.run(flows.run(self._rules, self._time(timeout), _key(idempotency_key), facts))
+        changes = self._pump.run(
+            flows.run(self._kind(kind), self._time(timeout), arguments.key(idempotency_key), facts)
+        )
         return self._finish(changes, on_update, on_completion)
+
+    def resume(
+        self,
+        token: str,
+        *,
+        timeout: OwnTimeout = ...,
+        kind: str | None = None,
+        on_update: OwnCallback = ...,
+        on_completion: OwnCallback = ...,
+    ) -> Status:
+        """Wait on for the job of a token, which a Status or a JobTimeout gave, in this process or another.
+
+        Args:
+            token: What `Status.token` or `JobTimeout.token` was.
+            timeout: Seconds from now, None for as long as it takes, `...` for the client's own.
+            kind: What jobs of this sort are called, in place of the client's own.
+            on_update: Called with the first status and each changed one; `...` for the client's own.
+            on_completion: Called with the final status; `...` for the client's own.
+
+        Raises:
+            ValueError: The token is not whole, or is of another dialect or a later version.
+            JobTimeout: The time is up; the job goes on.
+            TranslationError: The job is not known, or could not be asked for.
+        """
+        job_id = arguments.job_in(self._rules.dialect, token)
+        return self.wait(job_id, timeout=timeout, kind=kind, on_update=on_update, on_completion=on_completion)
+
+    def as_completed(
+        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+    ) -> Generator[tuple[str, Outcome], None, None]:
+        """Yield each job's id as its wait ends, with its final status, or with the exception that ended the wait.
+
+        All are waited for together, over one stream of events or by looks at a hundred at once where the server has
+        either. One job's failure does not end the wait for the others.
+
+        Args:
+            ids: The jobs; one that is named twice is yielded once.
+            timeout: Seconds from now for all of them, None for as long as it takes, `...` for the client's own.
+            on_update: Called with the first status of each job and each changed one; `...` for the client's own.
+
+        Raises:
+            AuthenticationError: The server refused the credentials.
+        """
+        ids = arguments.jobs_of(self._rules.dialect, ids)
+        flow = many.as_completed(self._rules, self._time(timeout), ids)
+        return self._outcomes(flow, _chosen(on_update, self._on_update))
+
+    def wait_all(
+        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+    ) -> dict[str, Outcome]:
+        """Wait for the end of every job; return, by its id, its final status or the exception that ended its wait.
+
+        The order is that of the ids. Arguments and errors are those of `as_completed`.
+        """
+        ids = arguments.jobs_of(self._rules.dialect, ids)
+        ended = dict(self.as_completed(ids, timeout=timeout, on_update=on_update))
+        return {job_id: ended[job_id] for job_id in ids}
 
     def close(self) -> None:
         """Close every connection; a given `http_client` is left alone."""
@@ -270,8 +360,20 @@ class Client(_Shell[httpx.Client, Pump]):
         self.close()
 
     def _only(self, flow: Flow) -> Status:
+        status: Status
         (status,) = self._pump.run(flow)
         return status
+
+    def _outcomes(self, flow: Flow, on_update: Callback | None) -> Generator[tuple[str, Outcome], None, None]:
+        with closing(self._pump.run(flow)) as told:
+            for one in told:
+                if isinstance(one, Loss):
+                    yield one.id, one.error
+                    continue
+                if on_update:
+                    on_update(one)
+                if one.state.ended:
+                    yield one.id, one
 
     def _finish(
         self,
@@ -308,40 +410,43 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         idempotency_key: str | None = None,
     ) -> Status:
         """Start a job, as `Client.start` does."""
-        facts = self._facts(
+        facts = arguments.facts_for(
+            self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        return await self._only(flows.submit(self._rules, self._pump.time(), _key(idempotency_key), facts))
+        return await self._only(flows.submit(self._rules, self._time(), arguments.key(idempotency_key), facts))
 
     async def status(self, job_id: str) -> Status:
         """Look at a job once, as `Client.status` does."""
-        return await self._only(flows.look(self._rules, self._pump.time(), self._id(job_id)))
+        return await self._only(flows.look(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
 
     async def cancel(self, job_id: str) -> Status:
         """Cancel a job, as `Client.cancel` does."""
-        return await self._only(flows.cancel(self._rules, self._pump.time(), self._id(job_id)))
+        return await self._only(flows.cancel(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
 
     def list(self) -> AsyncGenerator[Status, None]:
         """Yield the status of every job of this user, as `Client.list` does."""
-        return self._pump.run(flows.listing(self._rules, self._pump.time()))
+        return self._pump.run(flows.listing(self._rules, self._time()))
 
-    def watch(self, job_id: str, *, timeout: OwnTimeout = ...) -> AsyncGenerator[Status, None]:
+    def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> AsyncGenerator[Status, None]:
         """Yield the status of a job, then each change of it, as `Client.watch` does."""
-        return self._pump.run(flows.watch(self._rules, self._time(timeout), self._id(job_id)))
+        job_id = arguments.job_of(self._rules.dialect, job_id)
+        return self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id))
 
     async def wait(
         self,
         job_id: str,
         *,
         timeout: OwnTimeout = ...,
+        kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Wait for the end of a job, as `Client.wait` does."""
-        return await self._finish(self.watch(job_id, timeout=timeout), on_update, on_completion)
+        return await self._finish(self.watch(job_id, timeout=timeout, kind=kind), on_update, on_completion)
 
     async def run(
         self,
@@ -352,18 +457,53 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         job_id: str | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
+        kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Start a job and wait for its end, as `Client.run` does."""
-        facts = self._facts(
+        facts = arguments.facts_for(
+            self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        changes = self._pump.run(flows.run(self._rules, self._time(timeout), _key(idempotency_key), facts))
+        changes = self._pump.run(
+            flows.run(self._kind(kind), self._time(timeout), arguments.key(idempotency_key), facts)
+        )
         return await self._finish(changes, on_update, on_completion)
+
+    async def resume(
+        self,
+        token: str,
+        *,
+        timeout: OwnTimeout = ...,
+        kind: str | None = None,
+        on_update: OwnCallback = ...,
+        on_completion: OwnCallback = ...,
+    ) -> Status:
+        """Wait on for the job of a token, as `Client.resume` does."""
+        job_id = arguments.job_in(self._rules.dialect, token)
+        return await self.wait(job_id, timeout=timeout, kind=kind, on_update=on_update, on_completion=on_completion)
+
+    def as_completed(
+        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+    ) -> AsyncGenerator[tuple[str, Outcome], None]:
+        """Yield each job as its wait ends, as `Client.as_completed` does."""
+        ids = arguments.jobs_of(self._rules.dialect, ids)
+        flow = many.as_completed(self._rules, self._time(timeout), ids)
+        return self._outcomes(flow, _chosen(on_update, self._on_update))
+
+    async def wait_all(
+        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+    ) -> dict[str, Outcome]:
+        """Wait for the end of every job, as `Client.wait_all` does."""
+        ids = arguments.jobs_of(self._rules.dialect, ids)
+        ended = {
+            job_id: outcome async for job_id, outcome in self.as_completed(ids, timeout=timeout, on_update=on_update)
+        }
+        return {job_id: ended[job_id] for job_id in ids}
 
     async def aclose(self) -> None:
         """Close every connection; a given `http_client` is left alone."""
@@ -377,8 +517,19 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         await self.aclose()
 
     async def _only(self, flow: Flow) -> Status:
+        status: Status
         (status,) = [status async for status in self._pump.run(flow)]
         return status
+
+    async def _outcomes(self, flow: Flow, on_update: Callback | None) -> AsyncGenerator[tuple[str, Outcome], None]:
+        async with aclosing(self._pump.run(flow)) as told:
+            async for one in told:
+                if isinstance(one, Loss):
+                    yield one.id, one.error
+                    continue
+                await _call(on_update, one)
+                if one.state.ended:
+                    yield one.id, one
 
     async def _finish(
         self,
@@ -400,7 +551,7 @@ def shared_http(base_url: str) -> httpx.AsyncClient:
     Raises:
         ValueError: As from `AsyncClient`.
     """
-    return httpx.AsyncClient(transport=async_transport(_address(base_url)))
+    return httpx.AsyncClient(transport=async_transport(arguments.address(base_url)))
 
 
 async def _call(callback: Callback | None, status: Status) -> None:
@@ -411,96 +562,3 @@ async def _call(callback: Callback | None, status: Status) -> None:
 
 def _chosen(given: T | EllipsisType, own: T) -> T:
     return own if isinstance(given, EllipsisType) else given
-
-
-def _address(base_url: str) -> httpx.URL:
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError, ValueError):
-        url = httpx.URL()
-    if url.userinfo:
-        raise ValueError("base_url must not hold credentials; give them as username and password")
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
-        raise ValueError("base_url must be an address such as http://127.0.0.1:8000 or https://jobs.example.com/api")
-    return url
-
-
-def _auth(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
-    if row.scheme != "basic":
-        return _token(row, username, password, token)
-    if token is not None:
-        raise ValueError(f"token does not fit the dialect {row.name}: give username and password")
-    if username is None and password is None:
-        return None
-    if username is None or password is None:
-        raise ValueError("username and password must both be given")
-    for name, value in (("username", username), ("password", password)):
-        if not is_text(value):
-            raise ValueError(f"{name} must be text that UTF-8 can carry")
-    if ":" in username:
-        raise ValueError("username must not hold a colon: Basic authentication cannot carry it")
-    return httpx.BasicAuth(username, password)
-
-
-def _token(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
-    for name, value in (("username", username), ("password", password)):
-        if value is not None:
-            raise ValueError(f"{name} does not fit the dialect {row.name}: give token")
-    if token is None:
-        return None
-    if not (is_text(token) and token.isprintable() and token and token == token.strip()):
-        raise ValueError("token must be printable text, without spaces around it")
-    return _Header("Authorization", f"Bearer {token}") if row.scheme == "bearer" else _Header(row.auth, token)
-
-
-class _Header(httpx.Auth):
-    """Sends credentials as they are, and does not show them."""
-
-    def __init__(self, name: str, value: str) -> None:
-        self._name, self._value = name.encode(), value.encode()
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put the header into the request."""
-        others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
-        request.headers = httpx.Headers([*others, (self._name, self._value)])
-        yield request
-
-
-def _number(name: str, value: float, least: float = 0) -> float:
-    if isinstance(value, int | float) and least <= value <= TIMEOUT_MAX:
-        return value
-    raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value!r}")
-
-
-def _optional(name: str, value: float | None) -> float | None:
-    return None if value is None else _number(name, value)
-
-
-def _job_id(name: str, job_id: str) -> str:
-    if is_id(job_id):
-        return job_id
-    raise ValueError(f"{name} must be the id of a job, not {job_id!r}")
-
-
-def _language(name: str, language: str) -> str:
-    if is_text(language):
-        return language
-    raise ValueError(f"{name} must be text, not {language!r}")
-
-
-def _key(key: str | None) -> str:
-    if key is None:
-        return str(uuid.uuid4())
-    if 0 < len(key) <= LONGEST_KEY and all("!" <= char <= "~" and char != '"' for char in key):
-        return key
-    raise ValueError(
-        f"idempotency_key must be 1 to {LONGEST_KEY} visible ASCII characters but no double quote, not {key!r}"
-    )
-
-
-CHECKS: Mapping[str, Callable[[str, Any], object]] = {
-    "job_id": _job_id,
-    "source_language": _language,
-    "target_language": _language,
-    "video_length": _number,
-}

@@ -12,9 +12,9 @@ of the request begins: httpcore would count the waiting as the request's, and it
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, aclosing, closing
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -24,10 +24,13 @@ import httpx
 from translation_client.core.errors import ProtocolError
 from translation_client.core.flows import Time
 from translation_client.core.model import (
+    Chunk,
     Command,
     Event,
     Failure,
     Flow,
+    Listen,
+    Loss,
     Notice,
     Reply,
     Send,
@@ -36,12 +39,17 @@ from translation_client.core.model import (
     Woke,
     one_line,
 )
-from translation_client.transport import CONNECTIONS
+from translation_client.transport import CONNECTIONS, Until
 
 logger = logging.getLogger("translation_client")
 
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 Trace: TypeAlias = Callable[[Command | Event], object]
+
+OK = 200
+ENDED = "it ended"
+NOTHING = Send("GET", "/")
+FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # the second: a name that IDNA refuses
 
 # Whose turn it is; by the http client, which several clients may share.
 _turns: WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore] = WeakKeyDictionary()
@@ -89,7 +97,8 @@ class BasePump(Generic[Http]):
             self.trace(command)
         return command
 
-    def _request(self, send: Send) -> dict[str, Any]:
+    def request(self, send: Send) -> dict[str, Any]:
+        """What httpx is given."""
         return {
             "method": send.method,
             "url": self.base_url + send.path,
@@ -110,13 +119,15 @@ class BasePump(Generic[Http]):
         if self.clock() - sent > send.timeout:
             raise TimeoutError
 
-    def _reply(self, send: Send, sent: float, response: httpx.Response, body: bytes) -> Reply:
+    def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes) -> Reply:
+        """The event of a whole answer."""
         level = logging.DEBUG if send.method == "GET" else logging.INFO
         logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
         now = self.clock()
         return Reply(response.status_code, dict(response.headers), body, now, now - sent)
 
-    def _failure(self, send: Send, error: Exception) -> Failure:
+    def failure(self, send: Send, error: Exception) -> Failure:
+        """The event of one that did not come, or not whole."""
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
         else:
@@ -131,30 +142,77 @@ class Pump(BasePump[httpx.Client]):
 
     sleep: Callable[[float], object] = time.sleep
 
-    def run(self, flow: Flow) -> Generator[Status, None, None]:
-        """Yield each Status that the flow yields."""
+    def run(self, flow: Flow) -> Generator[Any, None, None]:
+        """Yield each Status, and each Loss, that the flow yields."""
         event: Event | None = None
-        with closing(flow):
+        with closing(flow), closing(_Stream(self)) as stream:
             while command := self._next(flow, event):
-                if isinstance(command, Send):
-                    event = self._exchange(command)
-                    continue
-                if isinstance(command, Sleep):
-                    self.sleep(command.seconds)
-                elif isinstance(command, Status):
-                    yield command
+                match command:
+                    case Send():
+                        event = self._exchange(command)
+                        continue
+                    case Listen():
+                        event = stream.listen(command)
+                        continue
+                    case Sleep():
+                        self.sleep(command.seconds)
+                    case Status() | Loss():
+                        yield command
                 event = Woke(self.clock())
 
     def _exchange(self, send: Send) -> Reply | Failure:
-        sent, body = self.clock(), bytearray()
+        sent = self.clock()
         try:
-            with self.http.stream(**self._request(send)) as response:
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    self._check(send, sent, len(body))
-        except (TimeoutError, UnicodeError, httpx.RequestError) as error:  # the second: a name that IDNA refuses
-            return self._failure(send, error)
-        return self._reply(send, sent, response, bytes(body))
+            with self.http.stream(**self.request(send)) as response:
+                body = self.read(send, sent, response)
+        except FAILURES as error:
+            return self.failure(send, error)
+        return self.reply(send, sent, response, body)
+
+    def read(self, send: Send, sent: float, response: httpx.Response) -> bytes:
+        """Read a whole answer."""
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            self._check(send, sent, len(body))
+        return bytes(body)
+
+
+class _Stream:
+    """The stream of events of one flow, for the sync pump; an `http_client` of the caller's keeps its first timeout."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump, self._open = pump, ExitStack()
+        self._send, self._until = NOTHING, Until(0.0)
+        self._chunks: Iterator[bytes] = iter(())
+
+    def listen(self, listen: Listen) -> Reply | Chunk | Failure:
+        """Open the stream, or read on."""
+        pump, sent = self._pump, self._pump.clock()
+        self._until.at = time.monotonic() + listen.timeout
+        try:
+            if listen.send is None:
+                if (data := next(self._chunks, None)) is None:
+                    raise httpx.ReadError(ENDED)
+                return Chunk(data, pump.clock())
+            self.close()
+            self._send = replace(listen.send, timeout=listen.timeout)
+            request = pump.request(self._send)
+            response = self._open.enter_context(pump.http.stream(**request, extensions={"until": self._until}))
+            if _is_stream(response):
+                self._chunks = response.iter_bytes()
+                return Chunk(b"", pump.clock())
+            body = pump.read(self._send, sent, response)
+        except FAILURES as error:
+            self.close()
+            return pump.failure(self._send, error)
+        self.close()
+        return pump.reply(self._send, sent, response, body)
+
+    def close(self) -> None:
+        """Close the stream, if it is open."""
+        self._chunks = iter(())
+        self._open.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,36 +221,92 @@ class AsyncPump(BasePump[httpx.AsyncClient]):
 
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
 
-    async def run(self, flow: Flow) -> AsyncGenerator[Status, None]:
-        """Yield each Status that the flow yields."""
+    async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
+        """Yield each Status, and each Loss, that the flow yields."""
         event: Event | None = None
         with closing(flow):
-            while command := self._next(flow, event):
-                if isinstance(command, Send):
-                    event = await self._exchange(command)
-                    continue
-                if isinstance(command, Sleep):
-                    await self.sleep(command.seconds)
-                elif isinstance(command, Status):
-                    yield command
-                event = Woke(self.clock())
+            async with aclosing(_AsyncStream(self)) as stream:
+                while command := self._next(flow, event):
+                    match command:
+                        case Send():
+                            event = await self._exchange(command)
+                            continue
+                        case Listen():
+                            event = await stream.listen(command)
+                            continue
+                        case Sleep():
+                            await self.sleep(command.seconds)
+                        case Status() | Loss():
+                            yield command
+                    event = Woke(self.clock())
 
     async def _exchange(self, send: Send) -> Reply | Failure:
-        body = bytearray()
         try:
             with anyio.fail_after(send.left):
                 async with _turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS)):
                     sent = self.clock()
                     with anyio.fail_after(send.timeout):
                         async with self.http.stream(
-                            **self._request(send), extensions={"trace": _handshake()}
+                            **self.request(send), extensions={"trace": _handshake()}
                         ) as response:
-                            async for chunk in response.aiter_bytes():
-                                body += chunk
-                                self._check(send, sent, len(body))
-        except (TimeoutError, UnicodeError, httpx.RequestError) as error:  # the second: a name that IDNA refuses
-            return self._failure(send, error)
-        return self._reply(send, sent, response, bytes(body))
+                            body = await self.read(send, sent, response)
+        except FAILURES as error:
+            return self.failure(send, error)
+        return self.reply(send, sent, response, body)
+
+    async def read(self, send: Send, sent: float, response: httpx.Response) -> bytes:
+        """Read a whole answer."""
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            self._check(send, sent, len(body))
+        return bytes(body)
+
+
+class _AsyncStream:
+    """The stream of events of one flow, for the async pump."""
+
+    def __init__(self, pump: AsyncPump) -> None:
+        self._pump, self._open = pump, AsyncExitStack()
+        self._send = NOTHING
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
+        """Open the stream, or read on."""
+        pump, sent = self._pump, self._pump.clock()
+        try:
+            with anyio.fail_after(listen.timeout):
+                if listen.send is None:
+                    data = await anext(self._chunks, None) if self._chunks else None
+                    if data is None:
+                        raise httpx.ReadError(ENDED)
+                    return Chunk(data, pump.clock())
+                await self.aclose()
+                self._send = replace(listen.send, timeout=listen.timeout)
+                request = pump.request(self._send) | {"timeout": None}
+                response = await self._open.enter_async_context(
+                    pump.http.stream(**request, extensions={"trace": _handshake()})
+                )
+                if _is_stream(response):
+                    self._chunks = response.aiter_bytes()
+                    return Chunk(b"", pump.clock())
+                body = await pump.read(self._send, sent, response)
+        except FAILURES as error:
+            await self.aclose()
+            return pump.failure(self._send, error)
+        await self.aclose()
+        return pump.reply(self._send, sent, response, body)
+
+    async def aclose(self) -> None:
+        """Close the stream, if it is open."""
+        self._chunks = None
+        with anyio.CancelScope(shield=True):
+            await self._open.aclose()
+
+
+def _is_stream(response: httpx.Response) -> bool:
+    media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status_code == OK and media == "text/event-stream"
 
 
 def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:

@@ -12,13 +12,14 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
-CONNECTIONS = 100
+CONNECTIONS = 1000  # a held look keeps one busy
 # Seconds that an idle connection is kept: less than the 5 s after which uvicorn closes its end, as many servers do, so
 # that no request meets a connection just being closed.
 KEPT = 4.0
@@ -46,7 +47,8 @@ class Transport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; every operation for it ends when its timeout, counted from now, is over."""
         seconds: float = request.extensions["timeout"]["read"]
-        timeout = dict.fromkeys(("connect", "read", "write"), time.monotonic() + seconds) | {"pool": seconds}
+        until = request.extensions.get("until") or Until(time.monotonic() + seconds)
+        timeout = dict.fromkeys(("connect", "read", "write"), until) | {"pool": seconds}
         with _errors_of_httpx():
             response = self._pool.handle_request(
                 httpcore.Request(
@@ -62,6 +64,13 @@ class Transport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+
+@dataclass
+class Until:
+    """A moment on the monotonic clock; who reads on in a stream moves it."""
+
+    at: float
 
 
 class _Body(httpx.SyncByteStream):
@@ -81,7 +90,7 @@ class _Backend(httpcore.SyncBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
+        timeout: Until | None = None,  # type: ignore[override]
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
@@ -94,17 +103,17 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    def read(self, max_bytes: int, timeout: Until | None = None) -> bytes:  # type: ignore[override]
         return self._stream.read(max_bytes, _left(timeout))
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    def write(self, buffer: bytes, timeout: Until | None = None) -> None:  # type: ignore[override]
         self._stream.write(buffer, _left(timeout))
 
     def close(self) -> None:
         self._stream.close()
 
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    def start_tls(  # type: ignore[override]
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Until | None = None
     ) -> httpcore.NetworkStream:
         try:
             return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
@@ -116,9 +125,9 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(moment: float | None) -> float:
+def _left(until: Until | None) -> float:
     """The seconds until the moment, which `handle_request` sets for every operation; none means no time."""
-    left = (moment or 0.0) - time.monotonic()
+    left = (until.at if until else 0.0) - time.monotonic()
     if left <= 0:
         raise httpcore.TimeoutException
     return left

@@ -420,6 +420,8 @@ def test_the_documentation_is_complete(api):
         "GET /status": ["status", "result"],
         "GET /jobs": ["start"],
         "DELETE /jobs/{job_id}": ["start"],
+        "GET /jobs/{job_id}/events": ["start"],
+        "GET /events": ["start"],
         "GET /livez": ["health"],
         "GET /readyz": ["health"],
     }

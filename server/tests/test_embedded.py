@@ -63,6 +63,12 @@ def test_it_keeps_its_jobs_where_it_is_told(tmp_path):
         assert httpx.get(f"{server.url}/status/{job_id}").status_code == 200
 
 
+@pytest.mark.parametrize("hints", ["honest", "exact", "none"])
+def test_it_gives_hints_unless_told_not_to(hints):
+    with TranslationServer(completion_time=1000, hints=hints) as server:
+        assert ("retry-after" in httpx.post(f"{server.url}/start").headers) == (hints != "none")
+
+
 def test_it_asks_for_credentials_when_given_some():
     with TranslationServer(username="ann", password="pw") as server:
         statuses = [
@@ -80,6 +86,9 @@ def test_it_asks_for_credentials_when_given_some():
         {"error_rate": 1.1},
         {"error_rate": -0.1},
         {"error_rate": float("nan")},
+        {"hints": "honestly"},
+        {"lateness_worth": 0},
+        {"lateness_worth": float("nan")},
         {"username": "ann"},
         {"password": "pw"},
     ],

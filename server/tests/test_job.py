@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.dialects import DIALECTS, FACTS, places, timestamp
-from translation_server.core.hints import retry_after
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox, seeded_entropy
 
@@ -116,26 +115,3 @@ def test_a_seed_gives_the_same_fates_for_ever():
         seeded_entropy(*of) for of in [("42", "admin", 1), ("42", "admin", 2), ("42", "ann", 1), ("43", "admin", 1)]
     }
     assert len(drawn) == 4
-
-
-@pytest.mark.parametrize(
-    ("now", "seconds"),
-    [(1000.0, 6), (1000.5, 6), (1005.9, 1), (1006.0, 2), (1020.0, 2), (1021.9, 2)],
-)
-def test_a_hint_waits_for_the_earliest_end_and_then_spreads_the_looks(now, seconds):
-    job = replace(JOB, fate=Fate(22.0, State.COMPLETED))
-    assert retry_after(Look(job, now), Sandbox(6, 22, 0)) == seconds
-
-
-@pytest.mark.parametrize("sandbox", [Sandbox(10, 10, 0), Sandbox(0, 0, 0), Sandbox(0, 0.1, 0)])
-def test_a_hint_is_never_less_than_a_second(sandbox):
-    assert retry_after(Look(JOB, 1009.99), sandbox) == 1
-
-
-@given(jobs, jobs, times, sandboxes)
-def test_a_hint_tells_nothing_of_the_fate(one, other, now, sandbox):
-    other = replace(other, created_at=one.created_at, cancelled_at=None)
-    one = replace(one, cancelled_at=None)
-    looks = Look(one, now), Look(other, now)
-    if all(look.state is State.PENDING for look in looks):
-        assert retry_after(looks[0], sandbox) == retry_after(looks[1], sandbox) >= 1

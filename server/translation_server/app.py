@@ -54,7 +54,14 @@ def create_app(settings: Settings) -> FastAPI:
     """
     users = _users(settings)
     rows = _rows(settings)
-    sandbox = Sandbox(settings.min_delay, settings.max_delay, settings.error_probability, settings.seed)
+    sandbox = Sandbox(
+        settings.min_delay,
+        settings.max_delay,
+        settings.error_probability,
+        settings.seed,
+        settings.hints,
+        settings.lateness_worth,
+    )
     app = assemble(open_store(settings.database_url), lambda: sandbox, users, rows)
     logger.info("jobs are kept in %s; users: %s", settings.database_url, "anyone" if users is None else len(users))
     return app
@@ -77,7 +84,7 @@ def assemble(
     service = Service(store, sandbox, clock=time.time, entropy=lambda: secrets.token_bytes(ENTROPY_BYTES))
     schemes = {row.name: scheme(row.auth) for row in rows}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
-    drain = Drain()
+    drain = Drain(service.release)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -93,6 +100,7 @@ def assemble(
         lifespan=lifespan,
     )
     Api(service, [*DIALECTS, *rows], lambda: drain.draining).add_to(app)
+    app.state.release = service.release
     app.add_middleware(Gate, authenticator=authenticator)
     problems.install(app)
     return app

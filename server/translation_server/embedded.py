@@ -5,18 +5,21 @@ import concurrent.futures
 import socket
 import threading
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import uvicorn
 
 from translation_server.app import assemble
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.sandbox import Hints, Sandbox
 from translation_server.stores import open_store
 from translation_server.web.dialect_files import read_dialects
 from translation_server.web.users import one_user
 
 LONGEST = 1e9
 """Seconds."""
+
+MOST_WORTH = 1e6
+"""Seconds of lateness for one request."""
 
 GRACE = 1
 """Seconds that running requests have to end in when the server stops."""
@@ -44,6 +47,8 @@ class TranslationServer:
         seed: str | None = None,
         database_url: str = "memory:",
         dialects: Path | None = None,
+        hints: Hints = "honest",
+        lateness_worth: float = 0.25,
     ) -> None:
         """Makes a server; it does not run yet.
 
@@ -55,16 +60,25 @@ class TranslationServer:
             seed: The same seed, the same fates.
             database_url: Where jobs are kept; in memory unless told.
             dialects: A TOML file of further wire formats.
+            hints: What is said of when to look next: ``honest`` comes from the delays that jobs take, ``exact`` from
+                the job's own fate, and ``none`` says nothing.
+            lateness_worth: Seconds of lateness that one request is worth to a client that follows the hints.
 
         Raises:
             ValueError: an argument is unusable.
         """
         if (username is None) != (password is None):
             raise ValueError("username and password must be given together, or neither")
+        if hints not in get_args(Hints):
+            raise ValueError(f"hints must be honest, exact or none, not {hints!r}")
+        if not 0 < lateness_worth <= MOST_WORTH:
+            raise ValueError(f"lateness_worth must be a number of seconds over 0, not {lateness_worth!r}")
         self.completion_time = completion_time
         self.error_rate = error_rate
         self._users = None if username is None or password is None else one_user(username, password)
         self._seed = seed
+        self._hints = hints
+        self._lateness_worth = lateness_worth
         self._database_url = database_url
         self._rows = read_dialects(dialects) if dialects else ()
         self._running: _Running | None = None
@@ -131,7 +145,7 @@ class TranslationServer:
             listener.close()
             raise
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE)
-        server = uvicorn.Server(config)
+        server = _Server(config)
         self._running = _Running(server, listener)
         self._running.thread.start()
 
@@ -142,7 +156,8 @@ class TranslationServer:
         return running
 
     def _sandbox(self) -> Sandbox:
-        return Sandbox(self.completion_time, self.completion_time, self.error_rate, self._seed)
+        took = self.completion_time
+        return Sandbox(took, took, self.error_rate, self._seed, self._hints, self._lateness_worth)
 
     def __enter__(self) -> Self:
         self._start()
@@ -158,6 +173,14 @@ class TranslationServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+class _Server(uvicorn.Server):
+    """A server that lets held requests go before it waits for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.release()  # type: ignore[union-attr]  # it is ours
+        await super().shutdown(sockets)
 
 
 class _Running:

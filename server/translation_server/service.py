@@ -1,23 +1,32 @@
 """The use cases: what can be done with jobs, given a store, a clock and a source of randomness."""
 
+import asyncio
 import hashlib
 import json
 import logging
+import math
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from translation_server.core.hints import retry_after
+from translation_server.core import hints
+from translation_server.core.changes import Follower
 from translation_server.core.job import Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox, seeded_entropy
 from translation_server.stores import Idempotency, Store
+from translation_server.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 REMEMBERED_ENDS = 10_000
 """How many ended jobs a process remembers to have logged."""
 
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which whoever follows changes is told that there are none."""
+
+Changes = AsyncGenerator[list[Look], None]
 
 FIRST = "\0first"
 """The idempotency key of a job that a look has started, so that looks at once start one; no caller can send it."""
@@ -65,6 +74,7 @@ class Service:
         self._sandbox = sandbox
         self._clock = clock
         self._entropy = entropy
+        self._watch = Watch(store, clock)
         self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def submit(
@@ -99,6 +109,7 @@ class Service:
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
+            self._watch.tell(stored.job)
         return Accepted(Look(stored.job, stored.job.created_at), stored.replayed)
 
     async def current(self, owner: str) -> Look:
@@ -142,11 +153,68 @@ class Service:
         job = await self._store.cancel(owner, job_id, self._clock)
         if job is None:
             raise JobNotFound
+        self._watch.tell(job)
         return self._see(job, self._clock())
 
-    def hint(self, look: Look) -> int | None:
-        """Whole seconds until the caller should look again, or None once the job has ended."""
-        return retry_after(look, self._sandbox()) if look.state is State.PENDING else None
+    async def hold(self, look: Look, seconds: float, until: Callable[[Look], float]) -> Look:
+        """Waits until a pending job changes; how it stands then, or after so many seconds.
+
+        Args:
+            look: how the job stands.
+            seconds: how long to wait at most; less, if the server goes down meanwhile.
+            until: tells at which moment the job changes, unless it is cancelled before.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at, change_at, job = loop.time() + seconds, until(look), look.job
+        with self._watch.listening(job.owner, job.id) as ear:
+            while Look(job, now := self._clock()).state is State.PENDING and not ear.over:
+                left = min(give_up_at - loop.time(), change_at - now)
+                if left <= 0:
+                    break
+                for job in await ear.wait(left):  # noqa: B007 - the last is the newest
+                    pass
+        return self._see(job, self._clock())
+
+    async def changes(self, owner: str, after: float | None = None, job_id: str | None = None) -> Changes:
+        """How the caller's jobs, or one of them, change from a moment on, as it happens.
+
+        Each item is a list of looks in the order of their moments, empty after `HEARTBEAT` seconds of silence. The
+        first item is what has changed already; for one job, without a moment, it is how the job stands. Right after
+        the moment some may come that had come before. The end of the one job, or of the server, ends it.
+        """
+        with self._watch.listening(owner, job_id) as ear:
+            if job_id is None:
+                since = self._clock() if after is None else after
+                news = await self._store.ending(owner, since)
+            else:
+                look = await self.look(owner, job_id)
+                since, news = look.now if after is None else after, [look.job]
+                if after is None:
+                    yield [look]
+            follower, quiet_until = Follower(since), -math.inf
+            while True:
+                now = self._clock()
+                looks = follower.follow(news, now)
+                for look in looks:
+                    self._see(look.job, look.now)
+                if looks or now >= quiet_until:
+                    yield looks
+                    quiet_until = now + HEARTBEAT
+                if ear.over or (job_id is not None and follower.idle):
+                    return
+                news = await ear.wait(min(quiet_until, follower.due_at) - self._clock())
+
+    def now(self) -> float:
+        """The moment, in seconds since the epoch."""
+        return self._clock()
+
+    def release(self) -> None:
+        """Lets everybody go who waits, from now on."""
+        self._watch.release()
+
+    def hint(self, look: Look) -> float | None:
+        """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
+        return hints.hint(look, self._sandbox())
 
     async def check(self) -> None:
         """Returns if jobs can be looked at; raises StoreError if not."""

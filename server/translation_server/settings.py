@@ -62,9 +62,11 @@ Seconds = Annotated[
     float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds from 0 to 1000000000")
 ]
 Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
+Worth = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), Must("be a number of seconds over 0, up to 1000000")]
 Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
 Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower), Must("be on or off")]
 Count = Annotated[int, Field(ge=1, le=256), Must("be a whole number from 1 to 256")]
+Hints = Annotated[Literal["honest", "exact", "none"], BeforeValidator(_lower), Must("be honest, exact or none")]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     BeforeValidator(_lower),
@@ -97,6 +99,11 @@ class Settings(BaseSettings):
     max_delay: Seconds = Field(default=7, description="seconds before a job ends, at most")
     error_probability: Probability = Field(default=0.3, description="the probability that a job ends with `error`")
     seed: Text = Field(default=None, description="the same seed, the same fates")
+    hints: Hints = Field(
+        default="honest",
+        description="when to look next: `honest` from the delays, `exact` from the job's own fate, `none` says nothing",
+    )
+    lateness_worth: Worth = Field(default=0.25, description="how many seconds of lateness one request is worth")
     database_url: str = Field(default="sqlite:///data/jobs.db", description="where jobs are kept")
     dialects: File = Field(default=None, description="a TOML file of wire formats to serve besides our own")
     host: str = Field(default="127.0.0.1", description="the address to listen on")

@@ -9,13 +9,16 @@ from contextlib import suppress
 from functools import partial
 from getpass import getpass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from dotenv import dotenv_values
 
 from translation_client import __version__
 from translation_client.core.dialects import DIALECTS, Dialect
+from translation_client.core.learning import History, Memory
+from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
 from translation_client.dialect_files import find_dialect
+from translation_client.history import HistoryFile
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -38,10 +41,13 @@ With several jobs it is the highest that any of them had. SIGTERM and SIGHUP do 
 
 MOST_JOBS = 10_000
 
+SCHEDULES = ("auto", "fixed:SECONDS", "exponential[:INITIAL,FACTOR,MAXIMUM]", "progressive", "hinted", "learned")
+SECONDS: Mapping[str, Any] = {"type": float, "metavar": "SECONDS"}
+
 # What a command that goes on waiting is given again; never the password.
 KEPT = frozenset(
     {"url", "dialect", "username", "password_file", "token_file", "initial_interval", "max_interval", "timeout"}
-    | {"log_file", "json", "quiet", "verbose"}
+    | {"schedule", "no_wait", "kind", "history", "stats", "log_file", "json", "quiet", "verbose"}
 )
 
 
@@ -63,9 +69,14 @@ class Options(argparse.Namespace):
     token: str | None = None
     token_file: str | None = None
 
-    initial_interval: float = 0.5
-    max_interval: float = 8.0
+    initial_interval: float | None = None
+    max_interval: float | None = None
     timeout: float | None = None
+    schedule: str = "auto"
+    no_wait: bool = False
+    kind: str | None = None
+    history: str | None = None
+    stats: bool = False
 
     jobs: int = 1
     source_language: str | None = None
@@ -110,7 +121,7 @@ def program() -> str:
 def resume(options: Options, ids: Iterable[str]) -> str:
     """The command that goes on waiting for the jobs."""
     given = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in KEPT]
-    flags = [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
+    flags = [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)]) if value]
     return f"Resume with: {program()} {shlex.join([*flags, 'wait', *ids])}"
 
 
@@ -188,14 +199,53 @@ def _common() -> _Parser:
 
 def _waiting() -> _Parser:
     parser = _flags()
-    waiting = parser.add_argument_group("waiting, in seconds")
-    for flag, what in (
-        ("--initial-interval", f"from the first look to the second (default {Options.initial_interval:g})"),
-        ("--max-interval", f"the longest interval, unless the server asks (default {Options.max_interval:g})"),
-        ("--timeout", "how long to wait (default: as long as it takes)"),
-    ):
-        waiting.add_argument(flag, type=float, metavar="SECONDS", help=what)
+    waiting = parser.add_argument_group("waiting")
+    waiting.add_argument("--timeout", **SECONDS, help="how long to wait (default: as long as it takes)")
+    waiting.add_argument(
+        "--wait",
+        action="store_false",
+        dest="no_wait",
+        help="let the server hold a look until the job ends, if it knows how to (the default)",
+    )
+    waiting.add_argument("--no-wait", action="store_true", help="ask the server not to hold looks")
+    waiting.add_argument(
+        "--schedule",
+        metavar="PLAN",
+        help=f"when to look: {', '.join(SCHEDULES)} (default auto: as the server asks, else learned, else progressive)",
+    )
+    waiting.add_argument("--initial-interval", **SECONDS, help="look after ever longer intervals; the first")
+    waiting.add_argument("--max-interval", **SECONDS, help="and the longest")
+    waiting.add_argument("--kind", metavar="NAME", help="what jobs like these are called, to learn how long they take")
+    waiting.add_argument("--history", metavar="FILE", help="where that is kept (default: nowhere)")
+    waiting.add_argument("--stats", action="store_true", help="tell at the end what the wait has cost")
     return parser
+
+
+def plan(options: Options) -> Plan | None:
+    """When to look, as `--schedule` says; None leaves it to the client.
+
+    Raises:
+        UsageError: There is no such plan.
+    """
+    name, _, numbers = options.schedule.partition(":")
+    history: Memory = HistoryFile(options.history) if options.history and name == "learned" else History()
+    plans: Mapping[str, Callable[..., Plan]] = {
+        "fixed": Fixed,
+        "exponential": Exponential,
+        "progressive": Progressive,
+        "hinted": Hinted,
+        "learned": partial(Learned, history),
+    }
+    if name == "auto" and not numbers:
+        return None
+    if options.initial_interval is not None or options.max_interval is not None:
+        raise UsageError("--schedule and --initial-interval or --max-interval exclude each other; give one")
+    try:
+        return plans[name](*map(float, numbers.split(",") if numbers else ()))
+    except ValueError as error:
+        raise UsageError(f"--schedule {options.schedule}: {error}") from None
+    except (KeyError, TypeError):
+        raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, not {options.schedule!r}") from None
 
 
 def _job() -> _Parser:

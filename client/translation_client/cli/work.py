@@ -1,4 +1,4 @@
-"""What the command does: every job, one or many, with a client of its own over shared connections."""
+"""What the command does: every job, one or many, with one client."""
 
 import asyncio
 import os
@@ -8,12 +8,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 
-import httpx
-
-from translation_client.cli.arguments import Login, Options, UsageError, resume
-from translation_client.cli.display import Row, Show, live, write, write_json, write_line, write_nothing
+from translation_client.cli.arguments import Login, Options, UsageError, plan, resume
+from translation_client.cli.display import (
+    Row,
+    Show,
+    Work,
+    live,
+    write,
+    write_json,
+    write_line,
+    write_nothing,
+    write_stats,
+)
 from translation_client.cli.log import say, tell
-from translation_client.client import AsyncClient, shared_http
+from translation_client.client import LONG_POLL, AsyncClient
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -36,12 +44,13 @@ FLAGS = {
     "timeout": "--timeout",
     "initial_delay": "--initial-interval",
     "max_delay": "--max-interval",
+    "kind": "--kind",
+    "history": "--history",
     "source_language": "--source-language",
     "target_language": "--target-language",
     "video_length": "--video-length",
     "idempotency_key": "--idempotency-key",
 }
-
 
 JOB = ("source_language", "target_language", "video_length", "idempotency_key")  # what starts a job
 
@@ -65,91 +74,111 @@ async def work(options: Options, login: Login, rows: list[Row]) -> int:
     """Do what the options say, a row for each job, and return the exit status.
 
     Raises:
-        TranslationError: The jobs could not be listed.
+        TranslationError: The jobs could not be listed, or nobody may ask for them.
         UsageError: An option is unusable.
     """
     plain = not (options.json or options.quiet or options.verbose)
     table = options.waits and plain and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    show: Show = write_json if options.json else write_line
+    show: Show = partial(write_json, stats=options.stats) if options.json else write_line
     if table or (options.quiet and options.waits):
         show = write_nothing
-    warn = write_nothing if options.quiet or options.verbose else cache(say)  # of many jobs the same only once
-    rows.extend(Row(show, warn, job_id) for job_id in options.ids or [None] * options.jobs)
+    warn = write_nothing if options.quiet or options.verbose else cache(say)  # the same only once
+    rows.extend(Row(show, job_id) for job_id in options.ids or [None] * options.jobs)
+    done = Work(rows, warn)
     with _naming_flags():
-        async with _http(login.url) as http:
-            clients = [_client(options, login, http, row) for row in rows]
+        async with _client(options, login, done) as client:
             if options.command == "list":
-                async for status in clients[0].list():
+                async for status in client.list():
                     show(status)
                 return DONE
-            with live(rows) if table else nullcontext():
-                codes = await asyncio.gather(*map(partial(_do, options), clients, rows))
-    _conclude(options, rows, table=table, summary=plain and len(rows) > 1)
-    return max(codes)
+            with live(done) if table else nullcontext():
+                if options.waits and len(rows) > 1:
+                    await _wait_for_all(options, client, rows)
+                else:
+                    await asyncio.gather(*(_do(options, client, row) for row in rows))
+    _conclude(options, done, table=table, plain=plain)
+    return max(DONE if row.failure is None else exit_status(row.failure) for row in rows)
 
 
-async def _do(options: Options, client: AsyncClient, row: Row) -> int:
-    """Do one job's part and return its exit status."""
+async def _do(options: Options, client: AsyncClient, row: Row) -> None:
+    """Do one job's part."""
     job = {name: getattr(options, name) for name in JOB}
-    try:
+    with row.failing():
         match options.command, row.id:
             case "wait", str(job_id):
-                final = await client.wait(job_id)
+                final = await client.wait(job_id, on_update=row.hear)
             case "status", str(job_id):
                 row.hear(final := await client.status(job_id))
             case "cancel", str(job_id):
                 row.hear(await client.cancel(job_id))
-                return DONE
+                return
             case "start", _:
                 row.hear(await client.start(**job))
-                return DONE
+                return
             case _:
-                final = await client.run(**job)
+                final = await client.run(**job, on_update=row.hear)
         final.raise_for_error()
-    except TranslationError as failure:
-        row.failure = failure
-        return exit_status(failure)
-    return DONE
 
 
-def _conclude(options: Options, rows: Sequence[Row], *, table: bool, summary: bool) -> None:
+async def _wait_for_all(options: Options, client: AsyncClient, rows: Sequence[Row]) -> None:
+    """Start the jobs that have no id yet, then wait for all together."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    job = {name: getattr(options, name) for name in JOB}
+
+    async def start(row: Row) -> None:
+        with row.failing():
+            row.hear(await client.start(**job))
+
+    await asyncio.gather(*(start(row) for row in rows if row.id is None))
+    waited = {row.id: row for row in rows if row.id is not None}
+    left = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
+    async for job_id, end in client.as_completed(
+        waited, timeout=left, on_update=lambda status: waited[status.id].hear(status)
+    ):
+        with waited[job_id].failing():
+            if isinstance(end, TranslationError):
+                raise end
+            end.raise_for_error()
+
+
+def _conclude(options: Options, done: Work, *, table: bool, plain: bool) -> None:
     """Write what is left to say: what the table showed, the failures, the summary."""
+    rows = done.rows
     if table:
-        for row in rows:
+        for row in done.shown():
             if row.status:
                 write_line(row.status)
-    for message in dict.fromkeys(_message(options, row, row.failure) for row in rows if row.failure):
-        tell(message)
-    if summary:
+    left = [row.id for row in rows if row.id and row.failure and exit_status(row.failure) in {TIMED_OUT, UNREACHABLE}]
+    messages = dict.fromkeys(str(row.failure) for row in rows if row.failure)
+    going_on = f" {resume(options, left)}" if options.waits and left else ""
+    for number, message in enumerate(messages, 1):
+        tell(message + (going_on if number == len(messages) else ""))
+    if options.stats and options.waits and not options.json:
+        write_stats(done)
+    if plain and len(rows) > 1:
         counts = Counter(row.outcome for row in rows)
         write(f"{len(rows)} jobs: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
 
 
-def _message(options: Options, row: Row, failure: TranslationError) -> str:
-    if options.waits and row.id and exit_status(failure) in {TIMED_OUT, UNREACHABLE}:
-        return f"{failure} {resume(options, [row.id])}"
-    return str(failure)
-
-
-def _client(options: Options, login: Login, http: httpx.AsyncClient, row: Row) -> AsyncClient:
-    return AsyncClient(
-        login.url,
-        dialect=login.dialect,
-        username=login.username,
-        password=login.password,
-        token=login.token,
-        timeout=options.timeout,
-        initial_delay=options.initial_interval,
-        max_delay=options.max_interval,
-        on_update=row.hear,
-        http_client=http,
-        trace=row.trace,
-    )
-
-
-def _http(url: str) -> httpx.AsyncClient:
+def _client(options: Options, login: Login, done: Work) -> AsyncClient:
+    schedule = plan(options)
     try:
-        return shared_http(url)
+        return AsyncClient(
+            login.url,
+            dialect=login.dialect,
+            username=login.username,
+            password=login.password,
+            token=login.token,
+            timeout=options.timeout,
+            initial_delay=options.initial_interval,
+            max_delay=options.max_interval,
+            kind=options.kind,
+            schedule=schedule,
+            long_poll=0.0 if options.no_wait else LONG_POLL,
+            history=None if schedule else options.history,
+            trace=done.trace,
+        )
     except OSError as error:
         raise UsageError(f"unusable settings of certificates in the environment: {error}") from None
 

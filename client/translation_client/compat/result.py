@@ -73,6 +73,8 @@ def schedule(max_retries: int, backoff_factor: float) -> Schedule:
     for retry in range(1, max_retries + 1):
         delay, elapsed = backoff_factor**retry, time.monotonic() - began
         logger.info("Sleeping for %gs before retry #%d. Total elapsed time = %.0fs", delay, retry, elapsed)
-        status = yield delay
+        status = (yield delay).status
+        if status.state.ended:
+            return
         elapsed = time.monotonic() - began
         logger.info("Retry attempt #%d: Current status = %s, Elapsed time = %.0fs", retry, status.state, elapsed)

@@ -6,6 +6,7 @@ that says no is the exception for its code (`refusal`).
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,8 +19,11 @@ from translation_client.core.errors import (
     TranslationError,
 )
 from translation_client.core.model import Reply, State, Status, one_line
+from translation_client.core.schedule import retry_after
+from translation_client.core.tokens import token_of
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
+APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 SUCCESS = 2  # the class of a status code
 BOUND = 1e300  # any number below is a finite float
 
@@ -60,6 +64,51 @@ def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[St
     if not isinstance(jobs, list):
         raise _unexpected(f"an array as {listing.jobs!r}", reply)
     return [_heard(dialect, dialect.job, job, reply).status for job in jobs], _text(page, (listing.next,), reply)
+
+
+def wait_applied(reply: Reply) -> int | None:
+    """For how many seconds the server says that it was ready to hold the request (RFC 7240); None if it was not."""
+    told = APPLIED.search(reply.headers.get("preference-applied", ""))
+    return int(told[1]) if told else None
+
+
+def read_bulk(
+    dialect: Dialect, listing: Listing, reply: Reply, asked: Sequence[str]
+) -> dict[str, Heard | TranslationError]:
+    """Read an answer that tells of several jobs: of each that was asked for, how it stands or what is wrong.
+
+    Raises:
+        TranslationError: The answer says no, or is not what the dialect promises.
+    """
+    page = _document(dialect, reply)
+    jobs, unknown = page.get(listing.jobs), page.get(listing.unknown)
+    if not isinstance(jobs, list) or not isinstance(unknown, list):
+        raise _unexpected(f"arrays as {listing.jobs!r} and {listing.unknown!r}", reply)
+    place, found = places(dialect.job)["job_id"], dict[Any, Any]()
+    for job in jobs:
+        if is_id(job_id := _find(job, place)):
+            found[job_id] = job
+    answers: dict[str, Heard | TranslationError] = {}
+    for job_id in asked:
+        try:
+            if job_id in unknown:
+                answers[job_id] = NotFound(
+                    f"the server knows no job {job_id}. Check the job's id, and whose job it is."
+                )
+            else:
+                answers[job_id] = _heard(dialect, dialect.job, found.get(job_id), reply, job_id)
+        except ProtocolError as error:
+            answers[job_id] = error
+    return answers
+
+
+def read_event(dialect: Dialect, data: str) -> Heard | None:
+    """Read the data of an event; None for what tells of no job."""
+    try:
+        document = json.loads(data, parse_constant=_no_constant)
+        return _heard(dialect, dialect.job, document, Reply(200, {}, data.encode(errors="replace"), 0.0))
+    except (ValueError, RecursionError, ProtocolError):
+        return None
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
@@ -114,6 +163,8 @@ def _heard(dialect: Dialect, template: Template, job: object, reply: Reply, aske
         elapsed=_number(job, where.get("elapsed_time", ()), reply),
         error=_text(job, where.get("error_message", ()), reply) if state in FAILED else None,
         raw=job,
+        hint=None if state.ended else retry_after(reply.headers),
+        token=token_of(dialect.name, told),
     )
     return Heard(status, unknown)
 

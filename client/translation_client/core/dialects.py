@@ -55,16 +55,26 @@ class Listing:
         jobs: The field of a page that holds its jobs, each in the form of a look's answer.
         next: The field that holds the cursor of the next page, if there is one.
         after: The name in the query that takes such a cursor.
+        ids: The name in the query that, repeated, asks for these jobs and no others, if there is one.
+        unknown: The field of the answer to that which lists the ids of no job.
+        events: Where the changes of all jobs are told as server-sent events, if anywhere.
     """
 
     path: str
     jobs: str = "jobs"
     next: str = "next"
     after: str = "after"
+    ids: str | None = None
+    unknown: str = "unknown"
+    events: str | None = None
 
     def send(self, cursor: str | None = None) -> Send:
         """The request for a page: the first, or the one at the cursor."""
         return Send("GET", self.path, query={} if cursor is None else {self.after: cursor})
+
+    def look(self, ids: Sequence[str]) -> Send:
+        """The request that looks at several jobs at once."""
+        return Send("GET", self.path, query={self.ids or "": ids})
 
 
 REQUEST = {fact: f"{{{fact}}}" for fact in SUBMITTED if fact != "job_id"}
@@ -314,7 +324,7 @@ JOB = {
     "target_language": "{target_language}",
     "video_length": "{video_length}",
 }
-CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs")
+CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs", ids="job_id", events="/events")
 
 START = Dialect(name="start", submit="/start", look="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
 JOBS = Dialect(name="jobs", submit="/jobs", look="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)

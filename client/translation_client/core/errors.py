@@ -59,14 +59,16 @@ class JobFailed(TranslationError):
 
 @dataclass(eq=False)
 class JobTimeout(TranslationError, TimeoutError):
-    """The time to wait was up before the job ended; the job goes on, and another wait with its id resumes.
+    """The time to wait was up before the job ended; the job goes on, and `resume` waits on for it.
 
     Attributes:
         status: The last that was heard of the job, if anything was.
+        token: What `resume` takes, in another process too.
     """
 
     job_id: str
     status: "Status | None"
+    token: str = ""
 
 
 @dataclass(eq=False)

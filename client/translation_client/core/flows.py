@@ -4,19 +4,24 @@ The laws of waiting:
 
 - There is one deadline, on the monotonic clock, over sleeps, requests and reads. A sleep that would pass it ends at it,
   and one last look is taken there: a job that ended in time is not missed for an unlucky interval.
-- A request may outlast the deadline by a small allowance: four times the slowest round trip of this wait, 40 ms at
-  least; 1 s before the first answer, so that even a timeout of 0 hears one over a slow link.
-- A look that was sent before the deadline and answered `pending` after it is followed by one last look.
+- The last look, and the start of a job, may outlast the deadline, by a small allowance: four times the slowest round
+  trip that the wait knows of, 30 ms at least. While nothing was heard in the first second it is 1 s, so that even a
+  timeout of 0 hears an answer over a slow link.
+- An earlier look is cut off at the deadline. One to a server that was heard before has half of the time that is left
+  for itself, or that allowance if it is more, so that a look which hangs leaves time for others.
 - What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
-  `max_retries` failures in a row and one more end a flow; any answer that means something starts the count anew.
-- `Retry-After` is obeyed: as the least pause after a failure, in place of the schedule's delay while a job is pending,
-  unless the schedule is the caller's own.
+  `max_retries` failures in a row and one more end a flow; any answer that means something starts the count anew. A
+  `Retry-After` is the least pause after a failure.
+
+When to look is decided anew after each answer: at once where the server holds looks (`holding`), else when the schedule
+says.
 
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
@@ -32,16 +37,32 @@ from translation_client.core.dialects import (
     submitting,
 )
 from translation_client.core.errors import JobTimeout, ProtocolError, TransportError
-from translation_client.core.model import Command, Event, Flow, Notice, Reply, Send, Sleep, Status, one_line
-from translation_client.core.schedule import Schedule, exponential, retry_after
+from translation_client.core.holding import Hold, prefer
+from translation_client.core.model import (
+    Command,
+    Cost,
+    Event,
+    Flow,
+    Notice,
+    Observation,
+    Reply,
+    Send,
+    Sleep,
+    Status,
+    one_line,
+)
+from translation_client.core.schedule import Schedule, retry_after
+from translation_client.core.tokens import token_of
 
 T = TypeVar("T")
 Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to a result
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-LEAST_ALLOWANCE = 0.04  # seconds
+LEAST_ALLOWANCE = 0.03  # seconds
 FIRST_ALLOWANCE = 1.0  # seconds: enough for the name, the connection and the handshake of a far server
-SOONEST = 0.05  # seconds: a Retry-After of 0 must not make a wait spin
+SOONEST = 0.05  # seconds: a schedule that asks for no pause must not make a wait spin
+SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs
+MOMENT = 0.001  # seconds: less than this is no time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +70,19 @@ class Rules:
     """What a caller may choose about every flow; durations are seconds.
 
     Attributes:
+        schedule: Makes the schedule of each wait; where it ends, so does the wait.
+        initial_delay: The longest pause after the first failure in a row.
+        max_delay: The longest pause after any failure.
+        backoff_factor: How many times longer the pause may be after each further failure.
+        max_retries: How many failures in a row are borne.
+        request_timeout: How long a request may take, besides being held.
         random: Returns a number from [0, 1), anew at each call: the jitter.
-        schedule: Makes the schedule of a wait; it is kept to the letter, whatever the server asks for, and where it
-            ends, so does the wait. Without one the delays grow from `initial_delay` to `max_delay`.
+        dialect: What the server speaks.
+        long_poll: How long one look may be held by the server; below 1 none is.
+        kind: What jobs of this sort are called; schedules learn by it.
     """
 
+    schedule: Callable[[], Schedule]
     initial_delay: float
     max_delay: float
     backoff_factor: float
@@ -61,29 +90,44 @@ class Rules:
     request_timeout: float
     random: Callable[[], float]
     dialect: Dialect = START
-    schedule: Callable[[], Schedule] | None = None
+    long_poll: float = 0.0
+    kind: str = ""
 
 
 @dataclass
 class Time:
-    """What a flow knows of the time: the events told it.
+    """What a flow knows of the time, as the events told it, and what it has cost.
 
     Attributes:
         now: When the last event happened.
         deadline: When the flow has to end.
-        sent: When the last request was sent.
-        slowest: The longest that an answer has taken so far; None before the first.
+        slowest: The longest round trip so far, known from before or heard; None before the first.
+        began: When the flow began.
+        trip: What the last round trip took.
+        last: Whether the last request was sent when the time was up.
+        looks: How many requests asked for a status.
+        bytes: What their answers brought.
+        asleep: Seconds slept.
     """
 
     now: float
     deadline: float = inf
-    sent: float = -inf
     slowest: float | None = None
+    began: float = field(init=False)
+    trip: float | None = field(init=False)
+    last: bool = False
+    looks: int = 0
+    bytes: int = 0
+    asleep: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began, self.trip = self.now, self.slowest
 
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return max(0.0, self.deadline - self.now)
+        left = self.deadline - self.now
+        return left if left > MOMENT else 0.0
 
 
 def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
@@ -100,20 +144,20 @@ def run(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
 
 def watch(rules: Rules, time: Time, job_id: str) -> Flow:
     """Yield the status of a job, then each change, to its end."""
-    reply, heard = yield from _look(rules, time, job_id, None)
+    reply, heard = yield from _look(rules, time, job_id)
     yield from _follow(rules, time, reply, heard)
 
 
 def look(rules: Rules, time: Time, job_id: str) -> Flow:
     """Yield the status of a job."""
-    _, heard = yield from _look(rules, time, job_id, None)
+    _, heard = yield from _look(rules, time, job_id)
     yield heard.status
 
 
 def cancel(rules: Rules, time: Time, job_id: str) -> Flow:
     """Cancel a job and yield what became of it."""
     send = cancelling(rules.dialect, job_id)
-    reply = yield from _ask(
+    reply = yield from ask(
         rules, time, send, f"When the server is well, cancel job {job_id} again: twice does no harm."
     )
     yield read_job(rules.dialect, reply, job_id).status
@@ -127,7 +171,7 @@ def listing(rules: Rules, time: Time) -> Flow:
 def _pages(rules: Rules, time: Time, route: Listing) -> Flow:
     cursor = None
     while True:
-        reply = yield from _ask(rules, time, route.send(cursor), "When the server is well, list the jobs again.")
+        reply = yield from ask(rules, time, route.send(cursor), "When the server is well, list the jobs again.")
         jobs, following = read_page(rules.dialect, route, reply)
         for status in jobs:
             time.now = (yield status).at
@@ -141,55 +185,93 @@ def _pages(rules: Rules, time: Time, route: Listing) -> Flow:
 def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step[tuple[Reply, Heard]]:
     """Each try carries the same key, so that however many arrive, they make one job."""
     if rules.dialect.starts_by_look:
-        return (yield from _look(rules, time, CURRENT, None))
+        return (yield from _look(rules, time, CURRENT))
     again = f"When the server is well, start again; with the idempotency key {key!r} it stays one job."
-    reply = yield from _ask(rules, time, submitting(rules.dialect, key, facts), again)
+    send = submitting(rules.dialect, key, facts)
+    if rules.long_poll >= 1:
+        send = prefer(send, 0)
+    reply = yield from ask(rules, time, send, again)
     return reply, read_accepted(rules.dialect, reply, facts.get("job_id"))
 
 
 def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
     """Yield the status in the reply, then look until the job has ended, and yield each change."""
-    own = rules.schedule
-    schedule = own() if own else exponential(rules.initial_delay, rules.backoff_factor, rules.max_delay)
+    schedule, hold = rules.schedule(), Hold(int(rules.long_poll))
     next(schedule, None)  # the reply at hand is the first look
-    known, warned = None, False
+    began = heard_at = reply.at
+    known: Status | None = None
+    lateness, warned = None, False
     while True:
         status, word = heard
         if word is not None and not warned:
             warned = True
             yield Notice(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
+        age = reply.at - began if status.elapsed is None else status.elapsed
+        seen = Observation(status, age, status.hint, rules.kind)
+        if status.state.ended:
+            if known or status.elapsed is not None:  # else nothing is known of how long it took
+                with suppress(StopIteration):
+                    schedule.send(seen)
+            if known and known.elapsed is not None and status.elapsed is not None:
+                lateness = max(0.0, reply.at - heard_at - (status.elapsed - known.elapsed))
+            yield replace(status, cost=Cost(time.looks, time.bytes, time.asleep, lateness))
+            return
         if status != known:
             time.now = (yield status).at
-        if status.state.ended:
-            return
-        if time.sent >= time.deadline:
-            raise _timeout(status.id, status)
+        if time.last:
+            raise time_up(rules, status.id, status)
         try:
-            delay = schedule.send(status)
+            delay = schedule.send(seen)
         except StopIteration:
-            raise _timeout(status.id, status, "after the last look of the schedule") from None
-        known, hint = status, delay if own else retry_after(reply.headers)
-        yield from _sleep(time, delay if hint is None else max(hint, SOONEST))
-        reply, heard = yield from _look(rules, time, status.id, status)
+            raise time_up(rules, status.id, status, "after the last look of the schedule") from None
+        known, heard_at = status, reply.at
+        yield from sleep(time, hold.pause(reply, delay if delay > 0 else SOONEST, time.left - SPARE))
+        reply, heard = yield from _look(rules, time, status.id, status, hold)
 
 
-def _look(rules: Rules, time: Time, job_id: str, known: Status | None) -> Step[tuple[Reply, Heard]]:
+def _look(
+    rules: Rules, time: Time, job_id: str, known: Status | None = None, hold: Hold | None = None
+) -> Step[tuple[Reply, Heard]]:
+    """Look at a job, in a wait if there is a `hold`."""
     send = looking(rules.dialect, job_id)
-    try:
-        reply = yield from _ask(rules, time, send, f"The job goes on: when the server is well, ask again for {job_id}.")
-    except TransportError as error:
-        if time.left:
-            raise
-        raise _timeout(job_id, known, f"when the time was up, the last failure being {error.last}") from error
+    reply = (yield from _held(rules, time, send, hold)) if hold else None
+    if reply is None:
+        if hold.most if hold else rules.long_poll >= 1:
+            send = prefer(send, 0)
+        try:
+            reply = yield from ask(
+                rules, time, send, f"The job goes on: when the server is well, ask again for {job_id}."
+            )
+        except TransportError as error:
+            if time.left:
+                raise
+            why = f"when the time was up, the last failure being {error.last}"
+            raise time_up(rules, job_id, known, why) from error
     return reply, read_job(rules.dialect, reply, job_id)
 
 
-def _timeout(job_id: str, known: Status | None, when: str = "when the time was up") -> JobTimeout:
+def _held(rules: Rules, time: Time, send: Send, hold: Hold) -> Step[Reply | None]:
+    """Take a look that may be held, if any may; None is that there was no answer that means something."""
+    hold.asked = hold.seconds(time.left - SPARE)
+    if not hold.asked:
+        return None
+    event = yield from _send(rules, time, prefer(send, hold.asked), hold.asked)
+    if isinstance(event, Reply) and event.code not in TRANSIENT:
+        return event
+    yield Notice(f"{send.method} {send.path}, which may be held for {hold.asked} s: {event}", failure=True)
+    hold.most, hold.asked = hold.asked // 2, 0
+    yield from sleep(time, _pause(rules, event, rules.initial_delay))
+    return None
+
+
+def time_up(rules: Rules, job_id: str, known: Status | None, when: str = "when the time was up") -> JobTimeout:
+    """What ends the wait for a job that goes on."""
     heard = f"was still {known.state}" if known else "was not heard of"
-    return JobTimeout(f"job {job_id} {heard} {when}. It goes on: wait again with its id.", job_id, known)
+    message = f"job {job_id} {heard} {when}. It goes on: wait again with its id."
+    return JobTimeout(message, job_id, known, token_of(rules.dialect.name, job_id))
 
 
-def _ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
+def ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
     """Send until there is an answer that means something.
 
     Raises:
@@ -197,26 +279,57 @@ def _ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
     """
     failures, ceiling = 0, rules.initial_delay
     while True:
-        time.sent = time.now
-        left = time.left + (FIRST_ALLOWANCE if time.slowest is None else max(LEAST_ALLOWANCE, 4 * time.slowest))
-        event = yield replace(send, timeout=min(rules.request_timeout, left), left=left)
-        time.now = event.at
-        asked = None
-        if isinstance(event, Reply):
-            time.slowest = max(time.slowest or 0.0, event.took)
-            if event.code not in TRANSIENT:
-                return event
-            asked = retry_after(event.headers)
+        event = yield from _send(rules, time, send)
+        if isinstance(event, Reply) and event.code not in TRANSIENT:
+            return event
         failures += 1
-        if failures > rules.max_retries or not time.left:
+        if failures > rules.max_retries if time.left else time.last or not _is_look(send):
             message = f"{send.method} {send.path} failed ({failures} in a row): {event}. {again}"
             raise TransportError(message, str(event), failures)
         yield Notice(f"{send.method} {send.path}: {event}; retry {failures} of {rules.max_retries}", failure=True)
-        yield from _sleep(time, max(asked or 0.0, rules.random() * ceiling))
+        yield from sleep(time, _pause(rules, event, ceiling))
         ceiling = min(ceiling * rules.backoff_factor, rules.max_delay)
 
 
-def _sleep(time: Time, seconds: float) -> Step[None]:
+def allowance(time: Time) -> float:
+    """How many seconds the last request may outlast the deadline."""
+    if time.slowest is None and time.now - time.began < FIRST_ALLOWANCE:
+        return FIRST_ALLOWANCE
+    return max(LEAST_ALLOWANCE, 4 * (time.slowest or 0.0))
+
+
+def sleep(time: Time, seconds: float) -> Step[None]:
+    """Sleep, until the deadline at most."""
     seconds = min(seconds, time.left)
     if seconds:
+        time.asleep += seconds
         time.now = (yield Sleep(seconds)).at
+
+
+def _send(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Event]:
+    """Send once, a request that may be held for so many seconds."""
+    time.last = not time.left
+    cut = _is_look(send) and not time.last
+    left = time.left if cut else time.left + allowance(time)
+    longest = rules.request_timeout + held
+    if cut and time.slowest is not None:
+        longest = min(longest, held + max(allowance(time), (left - held) / 2))
+    event = yield replace(send, timeout=min(longest, left), left=left)
+    time.now = event.at
+    if _is_look(send):
+        time.looks += 1
+        time.bytes += len(event.body) if isinstance(event, Reply) else 0
+    if isinstance(event, Reply) and event.took >= held:  # else it may have been held for any part of that
+        time.trip = event.took - held
+        time.slowest = max(time.slowest or 0.0, time.trip)
+    return event
+
+
+def _pause(rules: Rules, failed: Event, ceiling: float) -> float:
+    """Seconds until the next try: a random share of the ceiling, but at least what the server asked for."""
+    asked = retry_after(failed.headers) if isinstance(failed, Reply) else None
+    return max(asked or 0.0, rules.random() * ceiling)
+
+
+def _is_look(send: Send) -> bool:
+    return send.method == "GET"

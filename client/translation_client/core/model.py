@@ -5,19 +5,21 @@ flow is a generator that yields commands and is sent the event that followed fro
 
     Send    -> Reply or Failure
     Sleep   -> Woke
+    Listen  -> Reply, Chunk or Failure
     Status  -> Woke, once the caller has come back for more
+    Loss    -> Woke, likewise
     Notice  -> Woke
 
 Every event carries the monotonic time at which it happened, in seconds, so that a flow needs no clock.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from translation_client.core.errors import JobFailed
+from translation_client.core.errors import JobFailed, TranslationError
 
 EXCERPT = 200  # characters of foreign text that a message may hold
 
@@ -37,6 +39,24 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What waiting for one job took.
+
+    Attributes:
+        looks: The requests that asked for its status, failed ones among them.
+        bytes: What their answers brought, headers not counted.
+        asleep: Seconds between looks.
+        lateness: Seconds from the job's end to this side knowing of it, by the server's own count of the job's age;
+            None where the server does not tell it.
+    """
+
+    looks: int
+    bytes: int
+    asleep: float
+    lateness: float | None = None
+
+
+@dataclass(frozen=True)
 class Status:
     """What one look at a job told.
 
@@ -47,6 +67,9 @@ class Status:
         elapsed: Seconds since the job was accepted, until its end at most, if the server tells.
         error: Why the job failed, if it did and the server tells.
         raw: The whole document as the server sent it. Not compared.
+        hint: Seconds after which the server would like the next look, if it says. Not compared.
+        token: A short text with which `resume` waits on, in another process too. Not compared.
+        cost: What the wait took, on the final status of one. Not compared.
     """
 
     id: str
@@ -55,6 +78,9 @@ class Status:
     elapsed: float | None = None
     error: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    hint: float | None = field(default=None, repr=False, compare=False)
+    token: str = field(default="", repr=False, compare=False)
+    cost: Cost | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """One line for people."""
@@ -76,6 +102,30 @@ class Status:
             raise JobFailed(f"job {self.id} was cancelled. Start a new job to try again.", self)
 
 
+class Observation(NamedTuple):
+    """What a schedule is told after each look.
+
+    Attributes:
+        status: What the look told.
+        age: Seconds since the job began: as the server tells it, else since this wait did.
+        hint: Seconds after which the server would like the next look, if it says.
+        kind: What jobs of this sort are called: those whose durations say something of each other's.
+    """
+
+    status: Status
+    age: float
+    hint: float | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The wait for one job of several ended without a final status, and why."""
+
+    id: str
+    error: TranslationError
+
+
 @dataclass(frozen=True)
 class Send:
     """Make one HTTP request; `timeout` is the seconds for all of it, from connecting to the body's last byte.
@@ -86,7 +136,7 @@ class Send:
 
     method: str
     path: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     timeout: float = inf
@@ -98,6 +148,19 @@ class Sleep:
     """Wait so many seconds."""
 
     seconds: float
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Read on in a stream of events; with `send`, close it if it is open and open it anew.
+
+    A flow has one stream, and the pump closes it when the flow ends. What is no stream (anything but a 200 that is
+    `text/event-stream`) arrives whole, as a Reply; a stream that breaks off, that ends, or that brings nothing within
+    `timeout` seconds is a Failure.
+    """
+
+    send: Send | None
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -120,6 +183,14 @@ class Reply:
 
     def __str__(self) -> str:
         return f"the server answered {self.code}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some bytes of a stream of events; none may mean that it was just opened."""
+
+    data: bytes
+    at: float
 
 
 @dataclass(frozen=True)
@@ -146,6 +217,6 @@ def one_line(text: str) -> str:
     return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
 
 
-Command: TypeAlias = Send | Sleep | Status | Notice
-Event: TypeAlias = Reply | Failure | Woke
+Command: TypeAlias = Send | Sleep | Listen | Status | Loss | Notice
+Event: TypeAlias = Reply | Chunk | Failure | Woke
 Flow: TypeAlias = Generator[Command, Event, None]

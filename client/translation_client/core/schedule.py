@@ -1,44 +1,224 @@
 """When to look next.
 
-A schedule is a generator: `next()` starts it and yields the delay before the first look, then each Status sent in is
-answered with the delay before the look that follows. All delays are seconds.
+A schedule is a generator: `next()` starts it and yields the delay before the first look, then each Observation sent in
+is answered with the delay before the look that follows. It is sent the final one too, so that it can learn; then it may
+end. All delays are seconds. A plan makes a schedule for each wait: `Fixed(2)()`.
+
+The theory: a wait costs `lateness_worth` seconds for each look and one for each second of lateness. Where a pending job
+ends at the rate h, looks at intervals of √(2·lateness_worth/h) cost least [1]. Counted in these intervals, looks lie at
+whole numbers; each job's are moved by a part of an interval of its own, so that a crowd does not march in step.
+
+[1] J. B. Keller, "Optimum checking schedules for systems subject to random failure", Management Science 21, 1974.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeAlias
+from hashlib import blake2b
+from itertools import count
+from math import isfinite, sqrt
+from typing import Protocol, TypeAlias
 
-from translation_client.core.model import Status
+from translation_client.core.learning import ENOUGH, History, Memory, learned_plan
+from translation_client.core.model import Observation
 
-Schedule: TypeAlias = Generator[float, Status, None]
+Schedule: TypeAlias = Generator[float, Observation, None]
+Plan: TypeAlias = Callable[[], Schedule]
 
 A_DAY = 86_400.0
+SOONEST = 0.05  # seconds: a hint of zero means now, but must not make a wait spin
+SHORT = 1.0  # seconds: few jobs of a slow API end sooner
+MOST_JITTER = 1.0  # seconds
+MOMENT = 0.001  # seconds: the least worth of a look
 
 
-def exponential(initial: float, factor: float, maximum: float) -> Schedule:
-    """Look at once, then after `initial`, each delay `factor` times the one before, up to `maximum`.
+@dataclass(frozen=True)
+class Fixed:
+    """Look at once, then every so many seconds."""
 
-    There is no jitter: the looks of many jobs are spread by the moments at which these were started.
+    interval: float
+
+    def __post_init__(self) -> None:
+        _check("interval", self.interval)
+
+    def __call__(self) -> Schedule:
+        """Make the schedule of one wait."""
+        yield 0.0
+        while True:
+            yield self.interval
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """Look at once, then after ever longer delays.
+
+    Attributes:
+        initial: The first delay, in seconds.
+        factor: How many times longer each delay is than the one before.
+        maximum: The longest delay, in seconds.
+        jitter: The part of each delay, from 0 to 1, that is left to chance: from none of it to all of it is waited.
     """
-    yield 0.0
-    delay = initial
-    while True:
-        yield delay
-        delay = min(delay * factor, maximum)
+
+    initial: float = 0.5
+    factor: float = 2.0
+    maximum: float = 8.0
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("initial", self.initial)
+        _check("factor", self.factor, 1)
+        _check("maximum", self.maximum, self.initial)
+        _check("jitter", self.jitter, most=1)
+
+    def __call__(self) -> Schedule:
+        """Make the schedule of one wait."""
+        seen, delay = (yield 0.0), self.initial
+        for look in count():
+            seen = yield delay * (1 - self.jitter * chance(seen.status.id, look))
+            delay = min(delay * self.factor, self.maximum)
+
+
+@dataclass(frozen=True)
+class Progressive:
+    """Look ever more seldom, as fits jobs of which nothing is known; delays grow with the root of the job's age.
+
+    Of an unknown job as good as nothing is known of the order of its duration either: its rate of ending falls as one
+    over its age, and the best interval grows as the root of that. Looks are due at ages (1 + k·√lateness_worth)² - 1
+    for k = 1, 2, …, hence few of them in the first second.
+
+    Attributes:
+        lateness_worth: How many seconds of lateness one look is worth.
+    """
+
+    lateness_worth: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check("lateness_worth", self.lateness_worth, MOMENT)
+
+    def __call__(self) -> Schedule:
+        """Make the schedule of one wait."""
+        seen = yield 0.0
+        while True:
+            seen = yield next_look(self, seen)
+
+    def looks(self, age: float) -> float:
+        """How many looks are due until then."""
+        return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.lateness_worth)
+
+    def when(self, looks: float) -> float:
+        """The age at which so many are due."""
+        return (sqrt(SHORT) + looks * sqrt(self.lateness_worth)) ** 2 - SHORT
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Look when jobs of this kind have been ending; until five have, as `Progressive` does.
+
+    Attributes:
+        history: What is remembered of past jobs; each job that ends is added.
+        lateness_worth: How many seconds of lateness one look is worth.
+    """
+
+    history: Memory = field(default_factory=History)
+    lateness_worth: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check("lateness_worth", self.lateness_worth, MOMENT)
+
+    def __call__(self) -> Schedule:
+        """Make the schedule of one wait."""
+        cold = Progressive(self.lateness_worth)
+        plan: Lattice = cold
+        seen = yield 0.0
+        while not seen.status.state.ended:
+            if plan is cold and len(durations := self.history.durations(seen.kind)) >= ENOUGH:
+                plan = learned_plan(tuple(durations), self.lateness_worth)
+            seen = yield next_look(plan, seen)
+        self.history.add(seen.kind, seen.age)
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """Look when the server says, and never before; where it says nothing, as another plan does.
+
+    Attributes:
+        fallback: That plan.
+        jitter: The part of a delay that may be added to it by chance, 1 s at most.
+    """
+
+    fallback: Plan = field(default_factory=Progressive)
+    jitter: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check("jitter", self.jitter, most=1)
+
+    def __call__(self) -> Schedule:
+        """Make the schedule of one wait."""
+        fallback = self.fallback()
+        delay = next(fallback)
+        for look in count():
+            seen = yield delay
+            try:
+                delay = fallback.send(seen)
+            except StopIteration:
+                return
+            if seen.hint is not None:
+                spread = min(self.jitter * seen.hint, MOST_JITTER)
+                delay = max(seen.hint, SOONEST) + spread * chance(seen.status.id, look)
+
+
+class Lattice(Protocol):
+    """A plan as a growing number of looks, and the inverse of that."""
+
+    def looks(self, age: float) -> float:
+        """How many looks are due until then."""
+
+    def when(self, looks: float) -> float:
+        """The age at which so many are due."""
+
+
+def next_look(plan: Lattice, seen: Observation) -> float:
+    """Seconds until the look of this job that is nearest to one interval away."""
+    offset = chance(seen.status.id) - 0.5
+    target = round(plan.looks(seen.age) + 1 - offset) + offset
+    return max(SOONEST, plan.when(target) - seen.age)
+
+
+def chance(job_id: str, look: int = 0) -> float:
+    """A number from 0 to less than 1 that is the same for the same look at the same job, and like random otherwise."""
+    digest = blake2b(f"{look} {job_id}".encode(errors="replace"), digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) / (1 << 53)
+
+
+def _check(name: str, value: float, least: float = 0, most: float = A_DAY * 365) -> None:
+    if not (isinstance(value, int | float) and least <= value <= most):
+        raise ValueError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The delay that a server asks for with `Retry-After` (RFC 9110, section 10.2.3), or None.
+    """The delay in seconds that a server asks for, or None.
 
-    A date is held against the server's own `Date`, so that no clock of this side matters; without that header it means
-    nothing. What is neither seconds nor a date is ignored. More than a day is cut to a day.
+    It is told by `retry-after-ms`, in milliseconds, or by `Retry-After` (RFC 9110, section 10.2.3). A date is held
+    against the server's own `Date`, so that no clock of this side matters; without that header it means nothing. What
+    is neither a number nor a date is ignored. More than a day is cut to a day.
     """
+    finer = _milliseconds(headers.get("retry-after-ms", ""))
+    if finer is not None:
+        return finer
     asked = headers.get("retry-after", "").strip()
     if asked.isascii() and asked.removeprefix("-").isdigit():
         return min(max(0.0, float(asked)), A_DAY)
     then, now = _http_date(asked), _http_date(headers.get("date", ""))
     return min(max(0.0, (then - now).total_seconds()), A_DAY) if then and now else None
+
+
+def _milliseconds(text: str) -> float | None:
+    try:
+        milliseconds = float(text)
+    except ValueError:
+        return None
+    return min(max(0.0, milliseconds / 1000), A_DAY) if isfinite(milliseconds) else None
 
 
 def _http_date(text: str) -> datetime | None:

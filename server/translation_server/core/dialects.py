@@ -4,6 +4,9 @@ A row is data. Its bodies are templates: in the place of a fact stands the fact'
 out as it stands. One renderer and one reader serve all rows, so nothing here or elsewhere asks which row it has.
 """
 
+import hashlib
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from translation_server.core.job import Job, Look, State
+from translation_server.core.job import PROGRESS_STEPS, Job, Look, State
 
 Template = Mapping[str, object]
 """A JSON object; a value ``"{name}"`` stands for the fact of that name."""
@@ -110,6 +113,19 @@ class Dialect:
         """What the row calls the state of a look."""
         words = self.words[look.state]
         return words[int(look.progress * len(words)) if look.state is State.PENDING else 0]
+
+    def tag(self, look: Look) -> str:
+        """A weak entity tag of the body: it stays while only progress and elapsed time go on."""
+        facts = json.dumps([self.name, look.job.owner, look.job.id, self.word(look)])
+        return f'W/"{hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()}"'
+
+    def changes_at(self, look: Look) -> float:
+        """The moment at which the word for a pending job will be another one."""
+        steps = len(self.words[State.PENDING])
+        step = int(look.progress * steps) + 1
+        if step == steps:
+            return look.job.ends_at
+        return look.job.created_at + look.job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
 
     def location(self, job_id: str) -> str:
         """Where to look at a job."""

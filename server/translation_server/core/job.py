@@ -16,6 +16,10 @@ ERROR_MESSAGE = "the translation failed"
 """What a job that ends with ``error`` tells its owner."""
 
 
+PROGRESS_STEPS = 10_000
+"""Into how many parts progress is divided."""
+
+
 class State(StrEnum):
     """Where a job stands; the values are the native API's words."""
 
@@ -97,7 +101,13 @@ class Look:
         if self.state in (State.COMPLETED, State.ERROR):
             return 1.0
         fraction = self.elapsed / self.job.fate.delay if self.job.fate.delay else 0.0
-        return min(math.floor(fraction * 10_000) / 10_000, 0.9999)
+        return min(math.floor(fraction * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+
+    @property
+    def changes(self) -> list["Look"]:
+        """Looks at the moments, up to now, at which the state became what it then was."""
+        moments = dict.fromkeys((self.job.created_at, self.completed_at))
+        return [Look(self.job, moment) for moment in moments if moment is not None and moment <= self.now]
 
     @property
     def error_message(self) -> str | None:

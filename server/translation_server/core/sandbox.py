@@ -3,8 +3,13 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Literal
 
+from translation_server.core.delays import Uniform
 from translation_server.core.job import Fate, State
+
+Hints = Literal["honest", "exact", "none"]
+"""What hints are made from: the delays that jobs take, the very job's fate, or nothing: there are none."""
 
 ENTROPY_BYTES = 16
 """How many random bytes one fate is drawn from."""
@@ -12,18 +17,28 @@ ENTROPY_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The settings of a user's world; delays in seconds, drawn uniformly from ``min_delay`` to ``max_delay``."""
+    """The settings of a user's world; delays in seconds, drawn uniformly from ``min_delay`` to ``max_delay``.
+
+    ``lateness_worth`` is how many seconds of lateness one request is worth: the more, the fewer looks hints ask for.
+    """
 
     min_delay: float
     max_delay: float
     error_probability: float
     seed: str | None = None
+    hints: Hints = "honest"
+    lateness_worth: float = 0.25
+
+    @property
+    def delays(self) -> Uniform:
+        """How long jobs take."""
+        return Uniform(self.min_delay, self.max_delay)
 
     def fate(self, entropy: bytes) -> Fate:
         """Draws a job's fate from 16 random bytes: the same bytes, the same fate."""
         delay, outcome = _uniform(entropy[:8]), _uniform(entropy[8:])
         return Fate(
-            delay=self.min_delay + (self.max_delay - self.min_delay) * delay,
+            delay=self.delays.quantile(delay),
             outcome=State.ERROR if outcome < self.error_probability else State.COMPLETED,
         )
 

@@ -58,6 +58,14 @@ class MemoryStore:
             job = self._jobs[owner][job_id] = replace(job, cancelled_at=now)
         return job
 
+    async def ending(self, owner: str, after: float) -> list[Job]:
+        """See Store."""
+        return [job for job in self._jobs[owner].values() if job.ends_at > after]
+
+    async def changed(self, owner: str, since: float) -> list[Job]:
+        """See Store."""
+        return [job for job in self._jobs[owner].values() if max(job.created_at, job.cancelled_at or 0.0) >= since]
+
     async def check(self) -> None:
         """See Store."""
 

@@ -67,6 +67,12 @@ class Store(Protocol):
         The clock is read once nothing can come in between any more.
         """
 
+    async def ending(self, owner: str, after: float) -> list[Job]:
+        """The owner's jobs that were to end after a moment: all that have been pending since, in any order."""
+
+    async def changed(self, owner: str, since: float) -> list[Job]:
+        """The owner's jobs that were accepted or cancelled at a moment or after it, in any order."""
+
     async def check(self) -> None:
         """Returns if the store answers."""
 

@@ -53,6 +53,11 @@ MIGRATIONS = (
         """,
         "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
     ),
+    (
+        "CREATE INDEX jobs_by_beginning ON jobs (owner, created_at)",
+        "CREATE INDEX jobs_by_end ON jobs (owner, created_at + delay)",
+        "CREATE INDEX jobs_by_cancel ON jobs (owner, cancelled_at) WHERE cancelled_at IS NOT NULL",
+    ),
 )
 """The statements that lead from each version of the schema to the next; the version is the count of those done."""
 
@@ -129,6 +134,18 @@ class SqliteStore:
     async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
         """See Store."""
         return await self._writer.run(_cancel, owner, job_id, clock)
+
+    async def ending(self, owner: str, after: float) -> list[Job]:
+        """See Store."""
+        return await self._reader.run(_select, "owner = ? AND created_at + delay > ?", (owner, after))
+
+    async def changed(self, owner: str, since: float) -> list[Job]:
+        """See Store."""
+        where = "owner = :owner AND created_at >= :since"
+        cancelled = "owner = :owner AND cancelled_at >= :since"
+        return await self._reader.run(
+            _select, f"{where} UNION SELECT {COLUMNS} FROM jobs WHERE {cancelled}", {"owner": owner, "since": since}
+        )
 
     async def check(self) -> None:
         """See Store."""

@@ -1,5 +1,6 @@
 """The OpenAPI page, made of the rows: every route under the tags of the rows that have it, with an example."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -45,6 +46,10 @@ RETRY_AFTER = {
         "description": "seconds until the next look is worth its while; only while the job is pending",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "retry-after-ms": {
+        "description": "the same in milliseconds, to the point",
+        "schema": {"type": "integer", "minimum": 1},
+    },
 }
 PROBLEM: Documentation = {
     "type": "object",
@@ -70,6 +75,30 @@ PROBLEM: Documentation = {
 
 
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`wait=N`: hold the answer until the job changes, N seconds at most, 60 at the very most",
+    "schema": {"type": "string"},
+    "example": "wait=25",
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "an ETag: 304 while the job has not changed since",
+    "schema": {"type": "string"},
+}
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "the id of the last event that was heard: what came after it comes first",
+    "schema": {"type": "string"},
+}
+
+LOOKING: Sequence[Documentation] = [PREFER, IF_NONE_MATCH]
+
+EVENT = f"id: 1767323045678000\nevent: pending\ndata: {json.dumps(NATIVE.render(LOOK))}\n\n"
 
 ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 """What can go wrong with any request."""
@@ -97,6 +126,19 @@ def page(routes: Sequence[Route]) -> Documentation:
         parameters=[JOB_ID],
         tags=[NATIVE.name],
     )
+    events = {"text/event-stream": {"schema": {"type": "string"}, "example": EVENT}}
+    for path, does in (
+        ("/jobs/{job_id}/events", "Streams how a job stands, and its end, which ends the stream."),
+        ("/events", "Streams how the caller's jobs change, as it happens."),
+    ):
+        paths[path]["get"] = _operation(
+            does,
+            {"description": "Server-sent events: the state's word, with the job as its data.", "content": events},
+            *([HTTPStatus.NOT_FOUND] if "{" in path else []),
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            parameters=[*([JOB_ID] if "{" in path else []), LAST_EVENT_ID],
+            tags=[NATIVE.name],
+        )
     for path, health in (("/livez", "The process is up."), ("/readyz", "The server takes work.")):
         said = {"description": health, "content": _json({"type": "object"}, {"status": path[1:-1]})}
         paths[path]["get"] = {"description": health, "tags": ["health"], "security": [], "responses": {"200": said}}
@@ -135,10 +177,16 @@ def _route(route: Route) -> Documentation:
             )
         case "look":
             said = "Tells how one of the caller's jobs stands. A failed job is no HTTP error."
-            return _operation(said, looked, HTTPStatus.NOT_FOUND, parameters=[JOB_ID], **common)
+            return _held(_operation(said, looked, HTTPStatus.NOT_FOUND, parameters=[JOB_ID, *LOOKING], **common))
         case _:
             said = "Tells how the caller's latest job stands; where there is none, starts one."
-            return _operation(said, looked, **common)
+            return _held(_operation(said, looked, parameters=LOOKING, **common))
+
+
+def _held(look: Documentation) -> Documentation:
+    """A look that tells nothing new to those who know."""
+    look["responses"]["304"] = {"description": "As before.", "headers": RETRY_AFTER}
+    return look
 
 
 def _list() -> Documentation:

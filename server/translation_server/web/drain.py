@@ -22,10 +22,11 @@ NOTICE = 1.0
 
 
 class Drain:
-    """Whether the server is about to stop."""
+    """Whether the server is about to stop; once it is, ``release`` is called, so that nobody waits any longer."""
 
-    def __init__(self) -> None:
+    def __init__(self, release: Callable[[], None]) -> None:
         self.draining = False
+        self._release = release
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -39,6 +40,7 @@ class Drain:
         def end(*_: object) -> None:
             nonlocal ending
             ending = self.draining = True
+            loop.call_soon_threadsafe(self._release)
             if callable(host):
                 host(signal.SIGINT, None)
 
@@ -50,6 +52,7 @@ class Drain:
             if not self.draining:
                 logger.info("stopping: no longer ready, running requests end first")
                 self.draining = True
+                self._release()
                 loop.call_later(NOTICE, end_unless_ending)
 
         before = {

@@ -18,7 +18,7 @@ OPEN = frozenset({"/livez", "/readyz"})
 
 
 class Gate:
-    """ASGI middleware; behind it, ``scope["user"]`` is the caller's name and HEAD is GET.
+    """ASGI middleware; behind it, ``scope["user"]`` is the caller's name, and HEAD is GET with ``scope["head"]`` true.
 
     The server drops the body of an answer to HEAD by itself, since it still knows the request as what it was.
     """
@@ -41,8 +41,8 @@ class Gate:
                 status = message["status"]
             await send(message)
 
-        inner = dict(scope)
-        if scope["method"] == "HEAD":
+        inner = dict(scope) | {"head": scope["method"] == "HEAD"}
+        if inner["head"]:
             inner["method"] = "GET"
         try:
             if scope["path"] not in OPEN:

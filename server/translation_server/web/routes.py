@@ -1,23 +1,32 @@
 """The routes, built from the rows."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
+from math import ceil
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from translation_server.core.dialects import Dialect, places, read, routes
 from translation_server.core.job import Look
 from translation_server.service import Service
 from translation_server.web import documentation
+from translation_server.web.events import resumed_at, stream
+from translation_server.web.preferences import matches, preferred_wait
 from translation_server.web.problems import Problem, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
 
 Endpoint = Callable[..., Awaitable[Response]]
+
+LONGEST_WAIT = 60
+"""Seconds that a look may be held."""
 
 MAX_BODY = 64 * 1024
 """Bytes that a request's body may hold."""
@@ -53,6 +62,8 @@ class Api:
             app.add_api_route(route.path, actions[route.action](route.rows[0]), methods=[route.method])
         app.add_api_route("/jobs", self.jobs, methods=["GET"])
         app.add_api_route("/jobs/{job_id}", self.cancel, methods=["DELETE"])
+        app.add_api_route("/jobs/{job_id}/events", self.events_of_job, methods=["GET"])
+        app.add_api_route("/events", self.events, methods=["GET"])
         app.add_api_route("/livez", self.livez, methods=["GET"])
         app.add_api_route("/readyz", self.readyz, methods=["GET"])
         openapi = documentation.page(self._routes)
@@ -70,6 +81,8 @@ class Api:
             headers = {"Location": row.location(accepted.look.job.id)}
             if accepted.replayed:
                 headers["Idempotency-Replayed"] = "true"
+            if preferred_wait(request.headers.getlist("prefer")) == 0:
+                headers["Preference-Applied"] = "wait=0"
             body = row.render_accepted(accepted.look.job)
             return JSONResponse(body, row.accepted_code, headers | self._advice(accepted.look))
 
@@ -77,19 +90,20 @@ class Api:
 
     def _look(self, row: Dialect) -> Endpoint:
         async def look(request: Request, job_id: str) -> Response:
-            return self._answer(row, await self._service.look(request.scope["user"], job_id))
+            return await self._answer(request, row, await self._service.look(request.scope["user"], job_id))
 
         return look
 
     def _current(self, row: Dialect) -> Endpoint:
         async def current(request: Request) -> Response:
-            return self._answer(row, await self._service.current(request.scope["user"]))
+            return await self._answer(request, row, await self._service.current(request.scope["user"]))
 
         return current
 
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. One that has ended stays as it is."""
-        return self._answer(self._native, await self._service.cancel(request.scope["user"], job_id))
+        look = await self._service.cancel(request.scope["user"], job_id)
+        return JSONResponse(self._native.render(look), HTTPStatus.OK, self._advice(look))
 
     async def jobs(self, request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
         """Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once."""
@@ -103,6 +117,19 @@ class Api:
         following = None if page.next is None else str(page.next)
         return JSONResponse({"jobs": [self._native.render(look) for look in page.looks], "next": following})
 
+    async def events_of_job(self, request: Request, job_id: str) -> Response:
+        """Streams how a job stands, and its end, which ends the stream."""
+        return await self._stream(request, job_id)
+
+    async def events(self, request: Request) -> Response:
+        """Streams how the caller's jobs change, as it happens."""
+        return await self._stream(request)
+
+    async def _stream(self, request: Request, job_id: str | None = None) -> Response:
+        after, now = resumed_at(request), self._service.now()
+        changes = self._service.changes(request.scope["user"], now if after is None and not job_id else after, job_id)
+        return await stream(request, self._native, changes, now)
+
     async def livez(self) -> Response:
         """Answers while the process is up."""
         return JSONResponse({"status": "live"})
@@ -114,12 +141,55 @@ class Api:
         await self._service.check()
         return JSONResponse({"status": "ready"})
 
-    def _answer(self, row: Dialect, look: Look) -> Response:
-        return JSONResponse(row.render(look), HTTPStatus.OK, self._advice(look))
+    async def _answer(self, request: Request, row: Dialect, look: Look) -> Response:
+        """How the job stands: as soon as the caller does not know it, or has waited as long as it prefers to."""
+        wait = preferred_wait(request.headers.getlist("prefer"))
+        known = request.headers.getlist("if-none-match")
+        headers = {"Vary": "Prefer"}
+        if wait is not None:
+            wait = min(wait, LONGEST_WAIT)
+            headers["Preference-Applied"] = f"wait={wait}"
+        if wait and (not known or matches(known, row.tag(look))):
+            async with leaving_with_the_client(request):
+                look = await self._service.hold(look, wait, row.changes_at)
+        headers |= {"ETag": row.tag(look)} | self._advice(look)
+        if known and matches(known, row.tag(look)):
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return JSONResponse(row.render(look), HTTPStatus.OK, headers)
 
     def _advice(self, look: Look) -> dict[str, str]:
         hint = self._service.hint(look)
-        return {} if hint is None else {"Retry-After": str(hint)}
+        if hint is None:
+            return {}
+        return {"Retry-After": str(max(1, ceil(hint))), "retry-after-ms": str(ceil(1000 * hint))}
+
+
+@asynccontextmanager
+async def leaving_with_the_client(request: Request) -> AsyncIterator[None]:
+    """Ends what runs within it when the client hangs up.
+
+    Raises:
+        ClientDisconnect: it did.
+    """
+    gone = False
+
+    async def watch(task: "asyncio.Task[object] | None") -> None:
+        nonlocal gone
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        if task is not None:
+            task.cancel()
+
+    watching = asyncio.create_task(watch(asyncio.current_task()))
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        raise ClientDisconnect from None
+    finally:
+        watching.cancel()
 
 
 async def _submission(request: Request, row: Dialect) -> SubmissionBody:

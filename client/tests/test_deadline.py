@@ -1,0 +1,109 @@
+"""The deadline on real sockets, with servers that hang wherever one can."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from translation_client import AsyncClient, Client, JobTimeout
+from translation_client.core.schedule import Exponential
+
+if TYPE_CHECKING:
+    import socket
+    import threading
+
+    from tests.conftest import Listen
+
+BODY = b'{"job_id": "%s", "status": "%s", "elapsed_time": 1}'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nPreference-Applied: wait=9\r\n\r\n"
+ONE_REQUEST = 0.15  # seconds: more than any takes here, on a busy machine
+
+
+def answers(word: bytes, job_id: bytes = b"j1") -> bytes:
+    body = BODY % (job_id, word)
+    return HEAD % len(body) + body
+
+
+def test_no_hung_server_holds_a_wait_beyond_its_deadline(listen: Listen) -> None:
+    fate = Random(7)  # noqa: S311 - the same at each run
+
+    def handle(connection: socket.socket, over: threading.Event) -> None:
+        while request := connection.recv(65_536):
+            whole = answers(b"pending")
+            if b"/status/j0 " in request:
+                connection.sendall(answers(b"completed", b"j0"))
+            elif fate.random() < 0.4:  # stops somewhere in its answer
+                connection.sendall(whole[: fate.randrange(len(whole))])
+                over.wait()
+                return
+            else:
+                connection.sendall(whole)
+
+    def late(timeout: float) -> float:
+        with Client(url, schedule=Exponential(0.05, 1, 0.05)) as client:
+            client.status("j0")
+            begun = time.monotonic()
+            with pytest.raises(JobTimeout):
+                client.wait("j1", timeout=timeout)
+            return time.monotonic() - begun - timeout
+
+    with listen(handle) as url, ThreadPoolExecutor(8) as pool:
+        assert max(pool.map(late, [fate.uniform(0.1, 0.4) for _ in range(40)])) < 0.05 + ONE_REQUEST
+
+
+POLLING: dict[str, Any] = {"timeout": 0.2, "schedule": Exponential(0.05, 1, 0.05)}
+HELD: dict[str, Any] = {"timeout": 1.1}  # one whole second to be held for
+
+
+@pytest.mark.parametrize(("part", "chosen"), [(0, POLLING), (10, POLLING), (60, POLLING), (-1, POLLING), (60, HELD)])
+def test_a_job_that_ended_in_time_is_seen_past_a_look_that_hangs(
+    listen: Listen, part: int, chosen: dict[str, Any]
+) -> None:
+    asked = []
+
+    def handle(connection: socket.socket, over: threading.Event) -> None:
+        while connection.recv(65_536):
+            asked.append(None)
+            if len(asked) == 1:
+                connection.sendall(answers(b"pending"))
+            elif len(asked) == 2:
+                connection.sendall(answers(b"completed")[:part])
+                over.wait()
+                return
+            else:
+                connection.sendall(answers(b"completed"))
+
+    async def wait(url: str) -> str:
+        async with AsyncClient(url, **chosen) as client:
+            return (await client.wait("j1")).state
+
+    with listen(handle) as url, Client(url, **chosen) as client:
+        assert client.wait("j1").state == "completed"
+        assert len(asked) == 3
+        asked.clear()
+        assert asyncio.run(wait(url)) == "completed"
+        assert len(asked) == 3
+
+
+def test_a_client_that_has_heard_its_server_knows_how_long_to_listen(listen: Listen) -> None:
+    asked = []
+
+    def handle(connection: socket.socket, over: threading.Event) -> None:
+        connection.recv(65_536)
+        asked.append(None)
+        if len(asked) == 1:
+            connection.sendall(answers(b"pending"))
+            connection.recv(65_536)
+        over.wait()
+
+    with listen(handle) as url, Client(url) as client:
+        client.status("j1")
+        begun = time.monotonic()
+        with pytest.raises(JobTimeout, match="was not heard of"):
+            client.wait("j1", timeout=0.2)
+        assert time.monotonic() - begun < 0.2 + 0.05 + ONE_REQUEST

@@ -1,0 +1,253 @@
+"""Held looks: when the flows ask for them and when they stop, and what a wait costs. No network, no clock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+import pytest
+
+from translation_client.core import flows
+from translation_client.core.errors import JobTimeout, TranslationError
+from translation_client.core.flows import Rules, Time
+from translation_client.core.model import Failure, Observation, Reply, Send, Sleep, Status, Woke
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from translation_client.core.model import Event, Flow
+    from translation_client.core.schedule import Schedule
+
+TRIP = 0.01
+
+
+def every(seconds: float) -> Callable[[], Schedule]:
+    def schedule() -> Schedule:
+        while True:
+            yield seconds
+
+    return schedule
+
+
+def rules(**chosen: object) -> Rules:
+    defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2}
+    more = {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": every(3), "long_poll": 25.0, "kind": "films"}
+    return Rules(**defaults | more | chosen)
+
+
+@dataclass
+class Host:
+    """A server with one job, and what lies between: `ends` is when the job ends, counted from the first request.
+
+    Attributes:
+        applies: Whether it holds looks, and says so.
+        says: What it says instead, for a lie.
+        cut: A proxy ends what takes longer.
+        elapsed: Whether it tells how old the job is.
+        longest: Seconds for which it holds a look at most.
+        told: Bytes that it answered looks with.
+    """
+
+    ends: float
+    applies: bool = True
+    says: str = ""
+    cut: float = inf
+    elapsed: bool = True
+    longest: int = 60
+    now: float = 0.0
+    sends: list[tuple[str, float]] = field(default_factory=list)
+    sleeps: list[float] = field(default_factory=list)
+    told: int = 0
+    final: Status | None = None
+    error: TranslationError | None = None
+
+    def answer(self, send: Send) -> Event:
+        prefer = send.headers.get("Prefer")
+        self.sends.append((prefer or "", round(self.now, 2)))
+        wait = min(int(prefer.removeprefix("wait=")), self.longest) if prefer else 0
+        held = min(max(0.0, self.ends - self.now), wait) if self.applies and send.method == "GET" else 0.0
+        takes = held + TRIP
+        if takes > min(send.timeout, self.cut):
+            self.now += min(send.timeout, self.cut)
+            return Failure("cut off", self.now)
+        self.now += takes
+        over = self.now - TRIP / 2 >= self.ends
+        told = {"job_id": "j1", "status": "completed" if over else "pending"}
+        if self.elapsed:
+            told["elapsed_time"] = min(self.ends, self.now - TRIP / 2)
+        body = json.dumps(told).encode()
+        self.told += len(body) if send.method == "GET" else 0
+        says = self.says or (f"wait={wait}" if prefer and self.applies else "")
+        headers = {"preference-applied": says} if says else {}
+        return Reply(200, headers, body, self.now, takes)
+
+    def play(self, flow: Flow) -> Host:
+        try:
+            command = next(flow)
+            while True:
+                if isinstance(command, Send):
+                    command = flow.send(self.answer(command))
+                    continue
+                if isinstance(command, Sleep):
+                    self.sleeps.append(round(command.seconds, 2))
+                    self.now += command.seconds
+                if isinstance(command, Status):
+                    self.final = command
+                command = flow.send(Woke(self.now))
+        except StopIteration:
+            pass
+        except TranslationError as error:
+            self.error = error
+        return self
+
+    def watch(self, timeout: float = inf, **chosen: object) -> Host:
+        return self.play(flows.watch(rules(**chosen), Time(self.now, self.now + timeout), "j1"))
+
+    def run(self, timeout: float = inf, **chosen: object) -> Host:
+        return self.play(flows.run(rules(**chosen), Time(self.now, self.now + timeout), "key", {}))
+
+    @property
+    def asked(self) -> list[str]:
+        return [prefer for prefer, _ in self.sends]
+
+
+def test_a_server_that_holds_looks_is_asked_once_per_hold() -> None:
+    host = Host(ends=60).watch()
+    assert host.asked == ["wait=0", "wait=25", "wait=25", "wait=25"]
+    assert host.sleeps == []
+    assert host.now == pytest.approx(60 + TRIP)
+
+
+def test_a_run_asks_with_its_start() -> None:
+    host = Host(ends=30).run()
+    assert host.asked == ["wait=0", "wait=25", "wait=25"]
+    assert host.sleeps == []
+
+
+def test_the_read_timeout_leaves_room_for_the_hold() -> None:
+    flow = flows.watch(rules(request_timeout=4), Time(0.0), "j1")
+    assert isinstance(next(flow), Send)
+    body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
+    flow.send(Reply(200, {"preference-applied": "wait=0"}, body, 0.1, 0.1))
+    held = flow.send(Woke(0.1))
+    assert isinstance(held, Send)
+    assert (held.headers["Prefer"], held.timeout) == ("wait=25", 29)
+
+
+def test_one_that_does_not_is_asked_by_the_schedule_and_always_anew() -> None:
+    host = Host(ends=8, applies=False).watch()
+    assert host.asked == ["wait=0", "wait=5", "wait=5", "wait=5"]
+    assert host.sleeps == [3, 3, 3]
+
+
+@pytest.mark.parametrize("long_poll", [0, 0.9])
+def test_it_can_be_turned_off(long_poll: float) -> None:
+    assert set(Host(ends=8).run(long_poll=long_poll).asked) == {""}
+
+
+def test_one_that_holds_for_less_than_asked_is_believed() -> None:
+    host = Host(ends=100, longest=20).watch(long_poll=600)
+    assert len(host.sends) == 6
+    assert host.sleeps == []
+
+
+def test_one_that_lies_is_never_hammered() -> None:
+    host = Host(ends=60, applies=False, says="wait=25").watch()
+    assert host.sleeps[:4] == [1, 2, 3, 3]
+    assert len(host.sends) < 60 / 3 + 5
+
+
+@pytest.mark.parametrize("told", ["wait=0", "wait", 'respond-async, wait="x"', "x-wait=25"])
+def test_odd_headers_are_no_licence_to_hammer(told: str) -> None:
+    host = Host(ends=60, applies=False, says=told).watch()
+    assert len(host.sends) < 60 / 3 + 5
+
+
+@pytest.mark.parametrize(("cut", "most"), [(15, 12), (2, 1), (0.5, 0)])
+def test_what_a_proxy_cuts_off_is_halved_and_given_up_at_last(cut: float, most: int) -> None:
+    host = Host(ends=200, cut=cut).watch()
+    assert host.final is not None
+    assert host.asked[-1] in {f"wait={most}", ""}
+    assert len(host.sends) <= 15 + 200 / (most or 3)
+    assert (3 in host.sleeps) == (most == 0)
+
+
+def test_held_looks_that_fail_are_not_the_failures_of_the_budget() -> None:
+    assert Host(ends=500, cut=0.5).watch(max_retries=0).final is not None
+
+
+def test_a_hold_ends_before_the_deadline_and_a_last_look_is_taken_at_it() -> None:
+    host = Host(ends=100).watch(timeout=40.5)
+    assert isinstance(host.error, JobTimeout)
+    assert [prefer for prefer, _ in host.sends] == ["wait=0", "wait=25", "wait=14", "wait=0"]
+    assert host.now == pytest.approx(40.5 + TRIP)
+    assert Host(ends=40.2).watch(timeout=40.5).final is not None
+
+
+@pytest.mark.parametrize("timeout", [0, 0.5, 1.01, 1.045, 1.5, 2.04, 7.999])
+def test_a_short_time_is_not_spent_in_a_spin(timeout: float) -> None:
+    host = Host(ends=100).watch(timeout)
+    assert isinstance(host.error, JobTimeout)
+    assert len(host.sends) <= 5
+    assert host.now <= timeout + flows.LEAST_ALLOWANCE
+
+
+def test_a_held_look_says_nothing_of_how_slow_the_link_is() -> None:
+    flow = flows.watch(rules(), time := Time(0.0, 1000.0), "j1")
+    Host(ends=305).play(flow)
+    assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
+
+
+class TestCost:
+    def test_a_final_status_says_what_the_wait_cost(self) -> None:
+        host = Host(ends=8, applies=False).run()
+        assert host.final is not None
+        cost = host.final.cost
+        assert cost is not None
+        assert (cost.looks, cost.asleep) == (3, 9)
+        assert cost.lateness == pytest.approx(host.now - TRIP / 2 - 8, abs=TRIP)
+        assert cost.bytes == host.told
+
+    def test_so_it_does_when_the_look_was_held(self) -> None:
+        final = Host(ends=8).run().final
+        assert final is not None
+        assert final.cost is not None
+        assert (final.cost.looks, final.cost.asleep) == (1, 0)
+        assert final.cost.lateness == pytest.approx(0, abs=TRIP)
+
+    def test_the_lateness_is_not_made_up(self) -> None:
+        for final in (Host(ends=8, elapsed=False).run().final, Host(ends=0).watch().final):
+            assert final is not None
+            assert final.cost is not None
+            assert final.cost.lateness is None
+
+
+def test_a_schedule_is_told_everything_and_the_end_too() -> None:
+    told: list[Observation] = []
+
+    def schedule() -> Iterator[float]:
+        delay = 0.0
+        while True:
+            told.append((yield delay))
+            delay = 3.0
+
+    for elapsed in (True, False):
+        Host(ends=8, elapsed=elapsed, applies=False).run(schedule=schedule)
+        assert [seen.status.state for seen in told] == ["pending"] * 3 + ["completed"]
+        assert [seen.age for seen in told] == pytest.approx([0, 3, 6, 8 if elapsed else 9], abs=0.1)
+        assert {seen.kind for seen in told} == {"films"}
+        told.clear()
+
+
+def test_a_schedule_learns_nothing_from_a_job_that_ended_who_knows_when() -> None:
+    told: list[Observation] = []
+
+    def schedule() -> Iterator[float]:
+        told.append((yield 0.0))
+
+    Host(ends=0, elapsed=False).watch(schedule=schedule)
+    assert told == []
+    Host(ends=0).watch(schedule=schedule)
+    assert [seen.status.state for seen in told] == ["completed"]

@@ -1,0 +1,93 @@
+"""A wait that is taken up again, here or in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_client import AsyncClient, Client, JobTimeout
+from translation_client.core.tokens import read_token, token_of
+
+if TYPE_CHECKING:
+    from tests.conftest import Job, Server
+
+QUICK = {"username": "admin", "password": "secretpassword", "initial_delay": 0.01, "max_delay": 0.01}
+
+
+@given(st.text(), st.text())
+def test_a_token_is_read_as_it_was_made(dialect: str, job_id: str) -> None:
+    token = token_of(dialect, job_id)
+    assert token.isascii()
+    assert token.startswith("tc1.")
+    assert read_token(token) == (dialect, job_id)
+
+
+@given(st.text() | st.text().map("tc1.".__add__) | st.integers() | st.none())
+def test_any_other_text_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"^token must be "):
+        read_token(text)
+
+
+def test_what_is_cut_short_or_of_another_version_is_refused() -> None:
+    token = token_of("start", "4f69cc76")
+    for other in (*(token[:length] for length in range(len(token))), f"{token}A", token.replace("tc1.", "tc2.")):
+        with pytest.raises(ValueError, match=r"^token must be .* wait with the job's id instead$"):
+            read_token(other)
+
+
+def test_a_timeout_is_resumed_in_another_process(server: Server, job: Job) -> None:
+    server.says((200, job()))
+    with Client(server.url, **QUICK) as client, pytest.raises(JobTimeout) as raised:
+        client.wait(str(job()["job_id"]), timeout=0.05)
+    server.says((200, job("completed")))
+    program = (
+        "import sys; from translation_client import Client\n"
+        "with Client(sys.argv[1]) as client: print(client.resume(sys.argv[2]).state)"
+    )
+    command = [sys.executable, "-c", program, server.url, raised.value.token]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "completed\n"
+
+
+def test_any_status_can_be_resumed_from(server: Server, job: Job) -> None:
+    server.says((202, job()), (200, job()), (200, job("error")))
+    ends: list[object] = []
+
+    async def main(token: str) -> None:
+        async with AsyncClient(server.url, **QUICK) as client:
+            assert (await client.resume(token, on_completion=ends.append)).state == "error"
+
+    with Client(server.url, **QUICK) as client:
+        token = client.start().token
+        final = client.resume(token, on_completion=ends.append)
+        assert final.token == token
+    asyncio.run(main(token))
+    assert ends == [final, final]
+
+
+def test_a_job_that_was_never_heard_of_can_be_resumed_too(server: Server, job: Job) -> None:
+    with Client(server.url, **QUICK, max_retries=1000) as client:
+        with pytest.raises(JobTimeout) as raised:
+            client.wait(str(job()["job_id"]), timeout=0.05)
+        server.says((200, job("completed")))
+        assert client.resume(raised.value.token).state == "completed"
+
+
+def test_a_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
+    with Client(server.url, dialect="translate") as client:
+        with pytest.raises(ValueError, match=r"^token must be one of the dialect translate; this is one of start"):
+            client.resume(token_of("start", "j1"))
+        with pytest.raises(ValueError, match=r"^job_id "):
+            client.resume(token_of("translate", ".."))
+    assert server.requests == []
+
+
+def test_a_token_holds_no_secret(server: Server, job: Job) -> None:
+    server.says((202, job()))
+    with Client(server.url, **QUICK) as client:
+        assert read_token(client.start().token) == ("start", job()["job_id"])

@@ -1,0 +1,68 @@
+"""Server-sent events: bytes in, events out (WHATWG HTML, section 9.2.6).
+
+Bytes may be cut anywhere. What is no event, a comment say, makes none; an `id` counts even where it stands alone.
+"""
+
+from typing import NamedTuple
+
+LARGEST = 1 << 20  # bytes of one line or of one event's data
+
+BOM = b"\xef\xbb\xbf"
+
+
+class ServerEvent(NamedTuple):
+    """One event, its data put together."""
+
+    event: str
+    data: str
+
+
+class EventStream:
+    """Reads a stream.
+
+    Attributes:
+        last_id: What to resume from.
+    """
+
+    def __init__(self, last_id: str = "") -> None:
+        self.last_id = last_id
+        self._rest = b""
+        self._began = False
+        self._event = ""
+        self._data: list[str] = []
+
+    def feed(self, data: bytes) -> list[ServerEvent]:
+        """The events that these bytes complete.
+
+        Raises:
+            ValueError: A line or an event is larger than anything of this kind.
+        """
+        self._rest += data
+        if not self._began:
+            if len(self._rest) < len(BOM) and BOM.startswith(self._rest):
+                return []
+            self._began, self._rest = True, self._rest.removeprefix(BOM)
+        whole, carried = self._rest, b""
+        if whole.endswith(b"\r"):  # the line feed that belongs to it may follow
+            whole, carried = whole[:-1], b"\r"
+        *lines, last = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = last + carried
+        if len(self._rest) + sum(map(len, self._data)) > LARGEST:
+            raise ValueError(f"an event is larger than {LARGEST} bytes")
+        return [event for line in lines if (event := self._line(line.decode(errors="replace")))]
+
+    def _line(self, line: str) -> ServerEvent | None:
+        if not line:
+            event = ServerEvent(self._event or "message", "\n".join(self._data)) if self._data else None
+            self._event, self._data = "", []
+            return event
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "event":
+                self._event = value
+            case "data":
+                self._data.append(value)
+            case "id" if "\0" not in value:
+                self.last_id = value
+        return None

@@ -1,0 +1,106 @@
+"""Who waits for something to happen to jobs, and what wakes them.
+
+Theory of operation: that a job ends is no news, since its end is known from the beginning; whoever waits for it sets a
+timer. News are only that a job was accepted, or that one was cancelled. Here in this process they are told at once.
+What other processes on the same store do is asked for twice a second, for all who wait together, while somebody waits.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from translation_server.core.job import Job
+from translation_server.stores import Store, StoreError
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.5
+"""Seconds from one question to the store to the next."""
+
+MARGIN = 2.0
+"""Seconds that a commit may take: the store is asked again for what is this old."""
+
+
+class Ear:
+    """Hears of an owner's jobs; ``over`` once nobody may wait any longer, since the server is going down."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._news: list[Job] = []
+        self._woken = asyncio.get_running_loop().create_future()
+
+    def hear(self, job: Job | None) -> None:
+        """Takes note of a job, or of nothing, and wakes whoever waits."""
+        if job is not None:
+            self._news.append(job)
+        if not self._woken.done():
+            self._woken.set_result(None)
+
+    async def wait(self, seconds: float) -> list[Job]:
+        """The jobs heard of since the last time; without one, nothing for so many seconds."""
+        await asyncio.wait([self._woken], timeout=seconds)
+        news, self._news = self._news, []
+        if self._woken.done():
+            self._woken = asyncio.get_running_loop().create_future()
+        return news
+
+
+class Watch:
+    """Tells those who wait of jobs that were accepted or cancelled.
+
+    Args:
+        store: where other processes' doings show.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._ears: defaultdict[tuple[str, str | None], set[Ear]] = defaultdict(set)
+        self._asking: asyncio.Task[None] | None = None
+        self._over = False
+
+    @contextmanager
+    def listening(self, owner: str, job_id: str | None = None) -> Iterator[Ear]:
+        """Within it, the ear hears of the owner's jobs, or of one of them, and of some more than once."""
+        ear, of = Ear(), (owner, job_id)
+        ear.over = self._over
+        self._ears[of].add(ear)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        try:
+            yield ear
+        finally:
+            self._ears[of].discard(ear)
+            if not self._ears[of]:
+                del self._ears[of]
+            if not self._ears and self._asking:
+                self._asking.cancel()
+                self._asking = None
+
+    def tell(self, job: Job) -> None:
+        """Tells of a job that was accepted or cancelled."""
+        for of in ((job.owner, job.id), (job.owner, None)):
+            for ear in self._ears.get(of, ()):
+                ear.hear(job)
+
+    def release(self) -> None:
+        """Lets everybody go, from now on."""
+        self._over = True
+        for ear in {ear for ears in self._ears.values() for ear in ears}:
+            ear.over = True
+            ear.hear(None)
+
+    async def _ask(self) -> None:
+        since = self._clock() - MARGIN
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                for owner in {owner for owner, _ in self._ears}:
+                    for job in await self._store.changed(owner, since):
+                        self.tell(job)
+                since = self._clock() - MARGIN
+            except StoreError as error:
+                logger.warning("%s", error)

@@ -1,0 +1,67 @@
+"""Server-sent events: how a caller's jobs change, as it happens (WHATWG HTML, section 9.2)."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from translation_server.core.dialects import Dialect
+from translation_server.core.job import Look
+from translation_server.service import Changes
+from translation_server.web.problems import invalid
+
+RETRY = 1000
+"""Milliseconds after which a client whose stream broke off should come back."""
+
+OVERLAP = 1.0
+"""Seconds before the last event from which a stream is taken up again: a commit may have come late."""
+
+MICROSECONDS = 1e6
+LONGEST_ID = 16
+
+HEARTBEAT = ":\n\n"
+
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def resumed_at(request: Request) -> float | None:
+    """The moment from which the caller has heard nothing, told by Last-Event-ID; None without one.
+
+    Raises:
+        Problem: 422 for what is no id of ours.
+    """
+    last = request.headers.get("last-event-id", "")
+    if not last:
+        return None
+    if not (last.isascii() and last.isdigit() and len(last) <= LONGEST_ID):
+        raise invalid([{"field": "Last-Event-ID", "message": "must be the id of an event of this server"}])
+    return int(last) / MICROSECONDS - OVERLAP
+
+
+async def stream(request: Request, row: Dialect, changes: Changes, now: float) -> Response:
+    """The changes as a stream in the row's form; what is wrong with the request shows before it begins."""
+    first = await anext(changes)
+    if request.scope["head"]:
+        await changes.aclose()
+        return Response(headers=HEADERS, media_type="text/event-stream")
+
+    async def blocks() -> AsyncIterator[str]:
+        try:
+            yield f"retry: {RETRY}\nid: {_id(now)}\n\n{_blocks(row, first)}"
+            async for looks in changes:
+                yield _blocks(row, looks) or HEARTBEAT
+        finally:
+            await changes.aclose()
+
+    return StreamingResponse(blocks(), headers=HEADERS, media_type="text/event-stream")
+
+
+def _blocks(row: Dialect, looks: Sequence[Look]) -> str:
+    return "".join(
+        f"id: {_id(look.now)}\nevent: {look.state}\ndata: {json.dumps(row.render(look))}\n\n" for look in looks
+    )
+
+
+def _id(moment: float) -> str:
+    return str(int(moment * MICROSECONDS))

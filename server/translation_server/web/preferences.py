@@ -1,0 +1,20 @@
+"""What a request prefers (RFC 7240), and what it has already (RFC 9110, section 13.1.2)."""
+
+import re
+from collections.abc import Sequence
+
+WAIT = re.compile(r"""\s*wait\s*=\s*(?:(\d{1,9})|"(\d{1,9})")\s*(?:;.*)?""", re.IGNORECASE)
+
+
+def preferred_wait(prefer: Sequence[str]) -> int | None:
+    """The seconds of the first preference `wait` in the Prefer headers; None without one. All others are ignored."""
+    for preference in ",".join(prefer).split(","):
+        if found := WAIT.fullmatch(preference):
+            return int(found[1] or found[2])
+    return None
+
+
+def matches(if_none_match: Sequence[str], tag: str) -> bool:
+    """Whether one of the tags in the If-None-Match headers is this one; that a tag is weak makes no difference."""
+    tags = {found.strip().removeprefix("W/") for found in ",".join(if_none_match).split(",")}
+    return bool(tags & {"*", tag.removeprefix("W/")})
