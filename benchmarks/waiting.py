@@ -165,7 +165,7 @@ def measure() -> tuple[list[Result], dict[str, list[tuple[float, float]]]]:
 
         def add(who: str, ends: Sequence[tuple[int, float] | None], *, ours: bool) -> None:
             seen = [end for end in ends if end is not None]
-            requests, late = mean(end[0] for end in seen), mean(end[1] for end in seen)
+            requests, late = (mean(end[n] for end in seen) if seen else math.inf for n in (0, 1))
             cost = (WORTH * requests + late) / best
             results.append(
                 Result(kind, who, ours, requests, late, cost, least / (requests * late), len(ends) - len(seen))
@@ -177,7 +177,9 @@ def measure() -> tuple[list[Result], dict[str, list[tuple[float, float]]]]:
         add("hints, in milliseconds", hinted(delays, durations, whole=False), ours=True)
         add("hints, in whole seconds", hinted(delays, durations, whole=True), ours=True)
         add("Hinted: our client with hints", by_plans(durations, longest, lambda n: hinting(delays, n)), ours=True)
-        add(f"Learned, after {LEARNED_FROM} jobs", by_plans(durations, longest, lambda n: learned(delays, n)), ours=True)
+        add(
+            f"Learned, after {LEARNED_FROM} jobs", by_plans(durations, longest, lambda n: learned(delays, n)), ours=True
+        )
         add("Progressive: nothing known", by_plans(durations, longest, lambda _: (Progressive(WORTH), None)), ours=True)
         for who, plan in peers(random.Random("peers")).items():
             add(who, [wait(plan(), duration) for duration in durations], ours=False)
@@ -260,10 +262,9 @@ def tables(results: Sequence[Result]) -> str:
             if result.kind == kind:
                 name = f"**{result.who}**" if result.ours else result.who
                 gave_up = f"{result.gave_up / JOBS:.1%}" if result.gave_up else ""
-                lines.append(
-                    f"| {name} | {result.requests:.2f} | {result.lateness:.2f} | {result.cost:.2f} |"
-                    f" {result.efficiency:.2f} | {gave_up} |"
-                )
+                numbers = (result.requests, result.lateness, result.cost, result.efficiency)
+                cells = [f"{number:.2f}" for number in numbers] if result.gave_up < JOBS else ["", "", "", ""]
+                lines.append(f"| {' | '.join([name, *cells, gave_up])} |")
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -280,7 +281,7 @@ def plot(results: Sequence[Result], frontiers: dict[str, list[tuple[float, float
     for place, kind in zip(places, KINDS, strict=True):
         place.plot(*zip(*frontiers[kind], strict=True), color="black", label="the optimum")
         for result in results:
-            if result.kind == kind and result.who != "the optimum":
+            if result.kind == kind and result.who != "the optimum" and result.gave_up < JOBS:
                 color, marker = ("tab:green", "o") if result.ours else ("tab:gray", "x")
                 place.scatter(result.requests, result.lateness, color=color, marker=marker)
                 place.annotate(

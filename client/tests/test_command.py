@@ -200,11 +200,10 @@ class TestFailures:
         status, out, err = run("--timeout", "0.3", *QUICK, "--jobs", "2")
         assert status == 4
         assert out[-1] == "2 jobs: 2 timed out"
-        line = err[0]
-        assert line.startswith("translation-client: job j1 was still pending when the time was up. ")
-        assert line.endswith(
+        assert err[0].startswith("translation-client: job j1 was still pending when the time was up. ")
+        assert err[1].endswith(
             f" Resume with: translation-client --url {server.url} --username admin --timeout 0.3"
-            " --initial-interval 0.01 --max-interval 0.02 wait j1"
+            " --initial-interval 0.01 --max-interval 0.02 wait j1 j2"
         )
 
     def test_a_resumed_wait_is_told_the_same_but_the_password(self, run: Run, server: Server, job: Job) -> None:
@@ -622,11 +621,15 @@ class TestTerminal:
         assert terminal.seen.count("\x1b[?25h") == 1
 
     def test_rows_of_every_kind_are_shown(self, server: Server, job: Job) -> None:
-        server.says(
-            (404, {"title": "Not Found"}),
-            *[(200, job("queued", "b", progress=None, elapsed_time=None))] * 2,
-            (200, job("error", "b")),
-        )
+        looks = Counter[str]()
+
+        def script(request: Request) -> tuple[int, object]:
+            looks[request.path] += 1
+            if request.path != "/status/b":
+                return 404, {"title": "Not Found"}
+            return 200, job("error", "b") if looks[request.path] > 2 else job("queued", "b", progress=None)
+
+        server.script = script
         terminal = Terminal(
             [
                 *COMMAND,
@@ -639,7 +642,7 @@ class TestTerminal:
                 "0.3",
                 "wait",
                 "b",
-                "b",
+                "c",
             ]
         )
         assert terminal.end() == 2

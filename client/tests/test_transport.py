@@ -30,7 +30,7 @@ from translation_client import (
     transport,
 )
 from translation_client.client import shared_http
-from translation_client.transport import Transport, _Backend
+from translation_client.transport import Transport, Until, _Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,9 +136,9 @@ def test_a_handshake_for_which_no_time_is_left_closes_the_connection(listen: Lis
             closed.set()
 
     with listen(read) as url:
-        stream = _Backend().connect_tcp("127.0.0.1", httpx.URL(url).port, time.monotonic() + 10)
+        stream = _Backend().connect_tcp("127.0.0.1", httpx.URL(url).port, Until(time.monotonic() + 10))
         with pytest.raises(httpcore.TimeoutException):
-            stream.start_tls(ssl.create_default_context(), "jobs.example", time.monotonic())
+            stream.start_tls(ssl.create_default_context(), "jobs.example", Until(time.monotonic()))
         assert closed.wait(10)
 
 

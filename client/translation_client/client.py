@@ -23,7 +23,7 @@ from translation_client.core.schedule import Exponential, Hinted, Learned, Sched
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers import AsyncPump, BasePump, Http, Pump, Trace
 from translation_client.history import HistoryFile
-from translation_client.transport import Transport, async_transport
+from translation_client.transport import AsyncTransport, Transport
 
 Callback: TypeAlias = Callable[[Status], object]
 Outcome: TypeAlias = Status | TranslationError
@@ -398,7 +398,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
 
     @staticmethod
     def _open(base_url: httpx.URL) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=async_transport(base_url))
+        return httpx.AsyncClient(transport=AsyncTransport(base_url))
 
     async def start(
         self,
@@ -551,7 +551,7 @@ def shared_http(base_url: str) -> httpx.AsyncClient:
     Raises:
         ValueError: As from `AsyncClient`.
     """
-    return httpx.AsyncClient(transport=async_transport(arguments.address(base_url)))
+    return httpx.AsyncClient(transport=AsyncTransport(arguments.address(base_url)))
 
 
 async def _call(callback: Callback | None, status: Status) -> None:

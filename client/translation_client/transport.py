@@ -10,7 +10,7 @@ Two things remain the system's: resolving a name takes its own time, and each fu
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,15 +20,70 @@ import httpcore
 import httpx
 
 CONNECTIONS = 1000  # a held look keeps one busy
+POOL = 50  # connections
 # Seconds that an idle connection is kept: less than the 5 s after which uvicorn closes its end, as many servers do, so
 # that no request meets a connection just being closed.
 KEPT = 4.0
 
 
-def async_transport(base_url: httpx.URL) -> httpx.AsyncHTTPTransport:
-    """Carries the requests of async clients, with the same connections and through the same proxy as `Transport`."""
-    limits = httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEPT)
-    return httpx.AsyncHTTPTransport(limits=limits, proxy=_proxy(base_url))
+class AsyncTransport(httpx.AsyncBaseTransport):
+    """Carries the requests of async clients, through the same proxy as `Transport`.
+
+    httpcore's pool goes through all its connections at every request, and through the idle ones for each idle one. So
+    there are several small pools; a request goes to the first that is not full.
+    """
+
+    def __init__(self, base_url: httpx.URL) -> None:
+        self._proxy = _proxy(base_url)
+        self._context = httpx.create_ssl_context()
+        self._pools = list[_Pool]()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request."""
+        pool = next((pool for pool in self._pools if pool.busy < POOL), None)
+        if pool is None:
+            limits = httpx.Limits(max_connections=POOL, keepalive_expiry=KEPT)
+            pool = _Pool(httpx.AsyncHTTPTransport(verify=self._context, limits=limits, proxy=self._proxy))
+            self._pools.append(pool)
+        pool.busy += 1
+        try:
+            response = await pool.transport.handle_async_request(request)
+        except BaseException:
+            pool.busy -= 1
+            raise
+        response.stream = _PooledBody(response, pool)
+        return response
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for pool in self._pools:
+            await pool.transport.aclose()
+
+
+@dataclass
+class _Pool:
+    transport: httpx.AsyncHTTPTransport
+    busy: int = 0
+
+
+class _PooledBody(httpx.AsyncByteStream):
+    """A body that gives its place in the pool back when it is closed."""
+
+    def __init__(self, response: httpx.Response, pool: _Pool) -> None:
+        self._stream, self._pool = response.stream, pool
+        self._open = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if isinstance(self._stream, httpx.AsyncByteStream):
+            async for chunk in self._stream:
+                yield chunk
+
+    async def aclose(self) -> None:
+        if self._open:
+            self._open = False
+            self._pool.busy -= 1
+            if isinstance(self._stream, httpx.AsyncByteStream):
+                await self._stream.aclose()
 
 
 class Transport(httpx.BaseTransport):

@@ -23,6 +23,9 @@ REMEMBERED_ENDS = 10_000
 """How many ended jobs a process remembers to have logged."""
 
 
+SPREAD = 0.2
+"""The part of the time for which a job may be held that its first hold may be shorter."""
+
 HEARTBEAT = 15.0
 """Seconds of silence after which whoever follows changes is told that there are none."""
 
@@ -164,8 +167,10 @@ class Service:
             seconds: how long to wait at most; less, if the server goes down meanwhile.
             until: tells at which moment the job changes, unless it is cancelled before.
         """
-        loop = asyncio.get_running_loop()
-        give_up_at, change_at, job = loop.time() + seconds, until(look), look.job
+        loop, job = asyncio.get_running_loop(), look.job
+        if look.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
+            seconds *= 1 - SPREAD * hints.phase(job.owner, job.ordinal)
+        give_up_at, change_at = loop.time() + seconds, until(look)
         with self._watch.listening(job.owner, job.id) as ear:
             while Look(job, now := self._clock()).state is State.PENDING and not ear.over:
                 left = min(give_up_at - loop.time(), change_at - now)

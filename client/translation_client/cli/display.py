@@ -45,9 +45,11 @@ class Row:
     failure: TranslationError | None = None
 
     def hear(self, status: Status) -> None:
-        """Take down a status, and show it."""
+        """Take down a status, and show it if it is news."""
+        news = status != self.status
         self.id, self.status, self.heard = status.id, status, time.monotonic()
-        self.show(status)
+        if news:
+            self.show(status)
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -179,9 +181,8 @@ def _table(work: Work, rows: Sequence[Row], width: int) -> Table:
     for column in ("progress", "elapsed", "next look"):
         table.add_column(column, justify="right", no_wrap=True)
     now = time.monotonic()
-    next_look = work.next_look if len(work.rows) == 1 else None
     for row in rows:
-        table.add_row(*_cells(row, now, next_look))
+        table.add_row(*_cells(row, now, work.next_look))
     return table
 
 

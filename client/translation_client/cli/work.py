@@ -83,7 +83,7 @@ async def work(options: Options, login: Login, rows: list[Row]) -> int:
     if table or (options.quiet and options.waits):
         show = write_nothing
     warn = write_nothing if options.quiet or options.verbose else cache(say)  # the same only once
-    rows.extend(Row(show, job_id) for job_id in options.ids or [None] * options.jobs)
+    rows.extend(Row(show, job_id) for job_id in dict.fromkeys(options.ids) or [None] * options.jobs)
     done = Work(rows, warn)
     with _naming_flags():
         async with _client(options, login, done) as client:
@@ -128,10 +128,11 @@ async def _wait_for_all(options: Options, client: AsyncClient, rows: Sequence[Ro
 
     async def start(row: Row) -> None:
         with row.failing():
-            row.hear(await client.start(**job))
+            row.hear(first := await client.start(**job))
+            first.raise_for_error()
 
     await asyncio.gather(*(start(row) for row in rows if row.id is None))
-    waited = {row.id: row for row in rows if row.id is not None}
+    waited = {row.id: row for row in rows if row.id is not None and not row.over}
     left = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
     async for job_id, end in client.as_completed(
         waited, timeout=left, on_update=lambda status: waited[status.id].hear(status)

@@ -154,7 +154,7 @@ def _by_looks(rules: Rules, time: Time, jobs: Jobs, listing: Listing | None) -> 
     order = count()
     queue = [(time.now, next(order), job) for job in jobs.values()]
     while queue and not time.last:
-        yield from sleep(time, queue[0][0] - time.now)
+        yield from sleep(time, max(0.0, queue[0][0] - time.now))
         now, batch = max(time.now, queue[0][0]), list[Job]()
         while queue and len(batch) < (BULK if listing else 1) and queue[0][0] <= now + (TOGETHER if listing else 0):
             batch.append(heapq.heappop(queue)[2])
