@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python -m
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements-dev.txt
 
-.PHONY: help demo test check up lock
+.PHONY: help demo test check bench up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,13 +23,17 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) ruff check
 	$(RUN) mypy server
 	$(RUN) mypy client
-	$(RUN) mypy examples conftest.py test_integration.py
+	$(RUN) mypy examples benchmarks conftest.py test_integration.py
 	$(VENV)/bin/lint-imports
 	$(RUN) coverage erase
 	$(RUN) coverage run -m pytest
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
 	$(RUN) coverage report --include '*/translation_client/*' --fail-under=95
+
+bench: $(VENV)/bench ## measure how well everybody waits, and write the tables and the plot of docs/waiting.md
+	$(VENV)/bin/python benchmarks/waiting.py --write
+	$(VENV)/bin/python benchmarks/live.py --write
 
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build
@@ -39,6 +43,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) server/pyproject.toml -o server/requirements.txt
 	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements-dev.txt
+	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements-bench.txt
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
@@ -55,6 +60,10 @@ $(VENV)/runtime: $(RUNTIME)
 $(VENV)/development: $(VENV)/runtime requirements-dev.txt server/pyproject.toml client/pyproject.toml
 	$(RUN) pip install --quiet --require-hashes $(PINNED:%=-r %)
 	$(RUN) pip install --quiet --no-build-isolation --no-deps -e server -e client
+	@touch $@
+
+$(VENV)/bench: $(VENV)/development requirements-bench.txt
+	$(RUN) pip install --quiet --require-hashes -r requirements-bench.txt
 	@touch $@
 
 .env:

@@ -2,6 +2,7 @@
 
     python benchmarks/live.py            a table; exit status 1 if a target is missed
     python benchmarks/live.py --json     the same for programs
+    python benchmarks/live.py --write    also puts the table into docs/waiting.md
     python benchmarks/live.py crowd      one of: long-poll, crowd, deadlines, many
 
 The server runs in a process of its own. Lateness is told by its clock, which is this machine's too.
@@ -29,12 +30,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from translation_client import AsyncClient, Client, JobTimeout, Status
-from translation_client.core.model import Command, Event, Failure, Listen, Send
+from translation_client.core.model import Command, Event, Failure, Listen, Reply, Send
 
 PAGE = Path(__file__).parent.parent / "docs" / "waiting.md"
 BEGIN, END = "<!-- live:begin -->", "<!-- live:end -->"
 
-LOGIN = {"username": "admin", "password": "secretpassword"}
+LOGIN: dict[str, Any] = {"username": "admin", "password": "secretpassword"}
 CROWD, MANY, DEADLINES = 1_000, 10_000, 1_000
 HELD = 10.0  # seconds: W, so that several held looks make up a wait
 BATCH = 50  # starts at a time
@@ -226,13 +227,13 @@ def _kept(wait: Wait, name: str, deadline: float, last: Event | None, *, timed_o
 
 
 class _Last:
-    """Remembers the last event of a wait."""
+    """Remembers what came of the last request of a wait."""
 
     event: Event | None = None
 
     def __call__(self, item: Command | Event) -> None:
-        if not isinstance(item, Send | Listen) and hasattr(item, "at"):
-            self.event = item if isinstance(item, Failure) or hasattr(item, "code") else self.event
+        if isinstance(item, Reply | Failure):
+            self.event = item
 
 
 def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Kept]:
@@ -271,17 +272,16 @@ async def deadlines() -> list[Line]:
     """Random deadlines of random jobs, and servers that hang."""
     context = multiprocessing.get_context("spawn")
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-        url = "http://127.0.0.1:{}".format(listener.getsockname()[1])
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         process = context.Process(target=_serve_hanging, args=(listener,), daemon=True)
         process.start()
         try:
             waits = list(enumerate(_waits(1, DEADLINES)))
             sync, others = waits[::2], waits[1::2]
             with ThreadPoolExecutor(AT_ONCE) as threads:
-                shares = threads.map(_wait_sync, [url] * AT_ONCE, [sync[n::AT_ONCE] for n in range(AT_ONCE)])
-                kept = [one for share in shares for one in share]
-            shares = await asyncio.gather(*(_wait_async(url, others[n::AT_ONCE]) for n in range(AT_ONCE)))
-            kept += [one for share in shares for one in share]
+                shares = list(threads.map(_wait_sync, [url] * AT_ONCE, [sync[n::AT_ONCE] for n in range(AT_ONCE)]))
+            shares += await asyncio.gather(*(_wait_async(url, others[n::AT_ONCE]) for n in range(AT_ONCE)))
+            kept = [one for share in shares for one in share]
         finally:
             process.terminate()
             process.join()
@@ -343,6 +343,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure waits on a real server.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default all)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--write", action="store_true", help="also put the table into docs/waiting.md")
     options = parser.parse_args()
     if strangers := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(strangers))}")
@@ -351,7 +352,7 @@ def main() -> int:
         print(json.dumps([line._asdict() | {"passed": line.passed} for line in lines], indent=1))
     else:
         print(table(lines))
-    if not options.parts:
+    if options.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         PAGE.write_text(f"{before}{BEGIN}\n\n{table(lines)}\n\n{END}{after}", encoding="utf-8")

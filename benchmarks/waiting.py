@@ -102,17 +102,16 @@ def peers(draw: random.Random) -> dict[str, Callable[[], Delaying]]:
 
 def wait(delays: Delaying, ends_at: float) -> tuple[int, float] | None:
     """Requests and lateness of one wait; None for one that gave up."""
-    now, requests = 0.0, 0
-    for delay in delays:
+    now = 0.0
+    for requests, delay in enumerate(delays, 1):
         now += delay
-        requests += 1
         if now >= ends_at:
             return requests, now - ends_at
     return None
 
 
 def looks(plan: Plan, job_id: str, hint: Callable[[float], float] | None, until: float) -> list[float]:
-    """When a plan looks at a job, to the first look past a moment: the very schedule of the client, on its own clock."""
+    """When a plan looks at a job, to the first look past a moment: the schedule of the client itself."""
     schedule, now, found = plan(), 0.0, list[float]()
     next(schedule)
     status = Status(job_id, State.PENDING)

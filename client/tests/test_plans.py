@@ -1,0 +1,210 @@
+"""The plans: pure, fed by hand; what is learned, and the file that keeps it."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_client import Exponential, Fixed, Hinted, Learned, Observation, Progressive, State, Status
+from translation_client.core.learning import ENOUGH, KEPT, History, learned_plan
+from translation_client.core.schedule import MOST_JITTER, SOONEST, chance, retry_after
+from translation_client.history import HistoryFile
+
+PLANS = [Fixed(2), Exponential(), Exponential(jitter=1), Progressive(), Learned(), Hinted(), Hinted(Fixed(3))]
+
+
+def seen(age: float, *, hint: float | None = None, job_id: str = "j1", state: State = State.PENDING) -> Observation:
+    return Observation(Status(job_id, state), age, hint, "k")
+
+
+def looks(plan, until: float, job_id: str = "j1", hint: float | None = None) -> list[float]:
+    schedule, now, found = plan(), 0.0, []
+    next(schedule)
+    while now < until:
+        now += schedule.send(seen(now, job_id=job_id, hint=hint))
+        found.append(now)
+    return found
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+@given(ages=st.lists(st.floats(0, 1e8), max_size=20), hint=st.none() | st.floats(0, 86_400))
+def test_whatever_is_seen_is_answered_with_a_delay(plan, ages, hint):
+    schedule = plan()
+    assert next(schedule) == 0
+    for age in sorted(ages):
+        assert 0 <= schedule.send(seen(age, hint=hint)) < 1e9
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=str)
+def test_two_schedules_of_one_plan_are_the_same(plan):
+    assert looks(plan, 100) == looks(plan, 100)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Fixed(-1), "interval"),
+        (lambda: Exponential(initial=9), "maximum"),
+        (lambda: Exponential(factor=0.5), "factor"),
+        (lambda: Exponential(jitter=2), "jitter"),
+        (lambda: Progressive(0), "lateness_worth"),
+        (lambda: Learned(lateness_worth=float("nan")), "lateness_worth"),
+        (lambda: Hinted(jitter=-1), "jitter"),
+    ],
+)
+def test_unusable_numbers_are_refused_by_name(make, name):
+    with pytest.raises(ValueError, match=f"^{name} must be a number from "):
+        make()
+
+
+def test_jitter_leaves_delays_to_chance_and_jobs_apart():
+    delays = [looks(Exponential(1, 1, 1, jitter=1), 0.01, f"j{n}")[0] for n in range(200)]
+    assert 0 <= min(delays) < 0.1
+    assert 0.9 < max(delays) < 1
+
+
+def test_delays_grow_with_the_root_of_the_age():
+    gaps = {age: looks(Progressive(1), age, "j1")[-1] for age in (100, 400)}
+    assert all(age <= at <= age + 4 * age**0.5 for age, at in gaps.items())
+    assert len(looks(Progressive(1), 399)) == pytest.approx(19, abs=1)
+
+
+def test_a_hint_is_followed_but_never_forestalled():
+    schedule = Hinted(Fixed(7))()
+    next(schedule)
+    assert 10 <= schedule.send(seen(0, hint=10)) <= 10.5
+    assert schedule.send(seen(1, hint=0)) == pytest.approx(SOONEST)
+    assert 9000 <= schedule.send(seen(1, hint=9000)) <= 9000 + MOST_JITTER
+    assert schedule.send(seen(2)) == 7
+
+
+def test_a_crowd_is_spread():
+    first = sorted(looks(Learned(learned([100.0] * 5)), 50, f"j{n}")[0] for n in range(100))
+    assert first[80] - first[20] > 1
+
+
+def learned(durations) -> History:
+    history = History()
+    for seconds in durations:
+        history.add("k", seconds)
+    return history
+
+
+def test_what_ends_is_learned_from():
+    plan = Learned()
+    for number in range(ENOUGH):
+        schedule = plan()
+        next(schedule)
+        assert schedule.send(seen(0)) < 5, "nothing is known yet"
+        with pytest.raises(StopIteration):
+            schedule.send(seen(100 + number, state=State.COMPLETED))
+    assert 50 < looks(plan, 50)[-1] < 101
+    assert len(looks(plan, 99)) < len(looks(Progressive(), 99)) / 2
+
+
+def test_the_hinted_plan_learns_too():
+    history = History()
+    schedule = Hinted(Learned(history))()
+    next(schedule)
+    schedule.send(seen(0, hint=3))
+    with pytest.raises(StopIteration):
+        schedule.send(seen(5, state=State.ERROR))
+    assert history.durations("k") == (5,)
+
+
+def test_a_job_longer_than_any_before_is_looked_at_ever_more_seldom():
+    times = looks(Learned(learned([10.0] * 20)), 1000)
+    late = [b - a for a, b in pairwise(times) if a > 100]
+    assert 1 < late[0] < late[-1] < 100
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=100), st.floats(0.001, 100), st.floats(0, 1e7))
+def test_any_history_makes_a_plan_whose_two_sides_agree(durations, worth, age):
+    plan = learned_plan(tuple(durations), worth)
+    due = plan.looks(age)
+    assert due >= 0
+    assert plan.looks(plan.when(due)) == pytest.approx(due, rel=1e-3, abs=1e-3)
+    assert plan.when(due + 1) > plan.when(due)
+
+
+@pytest.mark.parametrize(
+    ("draw", "optimum"),
+    [
+        (lambda random: random.uniform(10, 60), 3.46),
+        (lambda random: random.expovariate(1 / 30), 4.04),
+        (lambda random: 600 * random.lognormvariate(0, 0.5), 15.85),
+    ],
+    ids=["uniform", "exponential", "lognormal"],
+)
+def test_twenty_jobs_teach_nearly_all(draw, optimum):
+    """The cost at 0.25 s for a look against the computed optimum; `benchmarks/waiting.py` measures it to the point."""
+    drawn, cost, waits = random.Random(1), 0.0, 0  # noqa: S311 - no secret
+    for job_id in map(str, range(60)):
+        plan = Learned(learned(draw(drawn) for _ in range(20)))
+        durations = [draw(drawn) for _ in range(20)]
+        times = looks(plan, max(durations), job_id)
+        for duration in durations:
+            made = next(number for number, at in enumerate(times) if at >= duration)
+            cost += 0.25 * (made + 1) + times[made] - duration
+            waits += 1
+    assert cost / waits < 1.15 * optimum
+
+
+def test_chance_is_even():
+    drawn = sorted(chance(f"j{n}", 3) for n in range(1000))
+    assert all(abs(value - n / 1000) < 0.06 for n, value in enumerate(drawn))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "nan"}, None),
+        ({"retry-after-ms": "-3"}, 0.0),
+        ({"retry-after-ms": "1e99"}, 86_400.0),
+    ],
+)
+def test_milliseconds_are_preferred_where_they_make_sense(headers, seconds):
+    assert retry_after(headers) == seconds
+
+
+class TestHistoryFile:
+    def test_it_outlasts_the_program(self, tmp_path):
+        HistoryFile(tmp_path / "waits").add("k", 5)
+        HistoryFile(tmp_path / "waits").add("k", 6.5)
+        assert HistoryFile(tmp_path / "waits").durations("k") == (5, 6.5)
+        assert HistoryFile(tmp_path / "waits").durations("other") == ()
+
+    def test_what_makes_no_sense_is_left_out(self, tmp_path):
+        odd = [b"\xff", b"{}", b"[]", b'{"kind": 1, "seconds": 2}', b'{"kind": "k", "seconds": "x"}', b"[" * 10_000]
+        odd += [b'{"kind": "k", "seconds": Infinity}', b'{"kind": "k", "seconds": -1}', b'{"kind": "k", "sec']
+        good = json.dumps({"kind": "k", "seconds": 3}).encode()
+        (tmp_path / "waits").write_bytes(b"\n".join([*odd[:5], good, *odd[5:]]))
+        assert HistoryFile(tmp_path / "waits").durations("k") == (3,)
+
+    def test_it_does_not_grow_without_end(self, tmp_path):
+        line = json.dumps({"kind": "k", "seconds": 3}).encode() + b"\n"
+        (tmp_path / "waits").write_bytes(line * 10_000)
+        history = HistoryFile(tmp_path / "waits")
+        assert len(history.durations("k")) == KEPT
+        assert (tmp_path / "waits").stat().st_size <= KEPT * len(line) * 2
+
+    def test_a_file_that_cannot_be_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"^history must be a file that can be read and written, not "):
+            HistoryFile(tmp_path)
+
+    def test_a_disk_that_fails_later_is_a_warning(self, tmp_path, caplog):
+        folder = tmp_path / "gone"
+        folder.mkdir()
+        history = HistoryFile(folder / "waits")
+        (folder / "waits").unlink()
+        folder.rmdir()
+        history.add("k", 3)
+        assert history.durations("k") == (3,)
+        assert "cannot be written" in caplog.text
