@@ -46,7 +46,7 @@ class Row:
 
     def hear(self, status: Status) -> None:
         """Take down a status, and show it if it is news."""
-        news = status != self.status
+        news = str(status) != str(self.status)
         self.id, self.status, self.heard = status.id, status, time.monotonic()
         if news:
             self.show(status)

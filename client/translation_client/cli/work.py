@@ -10,6 +10,7 @@ from functools import cache, partial
 
 from translation_client.cli.arguments import Login, Options, UsageError, plan, resume
 from translation_client.cli.display import (
+    MANY,
     Row,
     Show,
     Work,
@@ -153,8 +154,13 @@ def _conclude(options: Options, done: Work, *, table: bool, plain: bool) -> None
     left = [row.id for row in rows if row.id and row.failure and exit_status(row.failure) in {TIMED_OUT, UNREACHABLE}]
     messages = dict.fromkeys(str(row.failure) for row in rows if row.failure)
     going_on = f" {resume(options, left)}" if options.waits and left else ""
-    for number, message in enumerate(messages, 1):
-        tell(message + (going_on if number == len(messages) else ""))
+    told = [*messages][:MANY]
+    if len(messages) > MANY:
+        told.append(f"{len(messages) - MANY} more jobs did not complete; the log has their names.")
+    for message in told[:-1]:
+        tell(message)
+    for message in told[-1:]:
+        tell(message + going_on)
     if options.stats and options.waits and not options.json:
         write_stats(done)
     if plain and len(rows) > 1:
