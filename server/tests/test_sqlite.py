@@ -13,7 +13,7 @@ import pytest
 
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import StoreError
-from translation_server.stores.sqlite import MIGRATIONS, SqliteStore
+from translation_server.stores.sqlite import APPLICATION_ID, MIGRATIONS, SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +65,23 @@ def test_another_programs_file_is_refused_and_left_as_it_was(path):
     with pytest.raises(StoreError, match="belongs to another program: name another file in DATABASE_URL"):
         SqliteStore(path)
     assert path.read_bytes() == before
+
+
+async def test_an_older_versions_file_is_brought_up_to_date(path):
+    connection = sqlite3.connect(path)
+    for statement in (*MIGRATIONS[0], f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO owners VALUES ('ann', 1)")
+    connection.execute(
+        "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome) VALUES ('ann', 1, 'a', 1000, 5, 'error')"
+    )
+    connection.commit()
+    connection.close()
+    store = SqliteStore(path)
+    assert [job.id for job in await store.ending("ann", 1001)] == ["a"]
+    await store.close()
+    plan = execute(path, "EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND created_at + delay > 7")
+    assert "jobs_by_end" in str(plan)
 
 
 async def test_a_newer_versions_file_is_refused(path):

@@ -174,3 +174,24 @@ async def test_a_store_that_answers_passes_the_check(store):
 def test_an_unknown_database_is_refused_with_what_to_use(url):
     with pytest.raises(StoreError, match="use sqlite:///path"):
         open_store(url)
+
+
+async def test_those_that_were_to_end_after_a_moment_are_found(store):
+    await add(store, created_at=1000, delay=5)
+    late = await add(store, created_at=1000, delay=15)
+    await add(store, "bob", created_at=1000, delay=15)
+    cancelled = await store.cancel("ann", late.id, lambda: 1001.0)
+    assert await store.ending("ann", 1005) == [cancelled]
+    assert len(await store.ending("ann", 1004.9)) == 2
+    assert await store.ending("ann", 1015) == []
+
+
+async def test_those_accepted_or_cancelled_since_a_moment_are_found(store):
+    old = await add(store, created_at=1000, delay=100)
+    await add(store, created_at=1001, delay=100)
+    new = await add(store, created_at=1010, delay=100)
+    await add(store, "bob", created_at=1010)
+    assert await store.changed("ann", 1010) == [new]
+    cancelled = await store.cancel("ann", old.id, lambda: 1020.0)
+    assert sorted(job.ordinal for job in await store.changed("ann", 1010)) == [old.ordinal, new.ordinal]
+    assert await store.changed("ann", 1020) == [cancelled]
