@@ -283,8 +283,9 @@ def plot(results: Sequence[Result], frontiers: dict[str, list[tuple[float, float
             if result.kind == kind and result.who != "the optimum" and result.gave_up < JOBS:
                 color, marker = ("tab:green", "o") if result.ours else ("tab:gray", "x")
                 place.scatter(result.requests, result.lateness, color=color, marker=marker)
+                name = result.who.partition(":")[0].partition(",")[0] + (" †" if result.gave_up else "")
                 place.annotate(
-                    result.who.partition(":")[0] + (" †" if result.gave_up else ""),
+                    name if name not in {"hints", "Hinted"} else "",  # their marks lie where that of Learned does
                     (result.requests, result.lateness),
                     fontsize=7,
                     xytext=(4, 3),

@@ -187,6 +187,54 @@ class TestOtherCommands:
         assert [line.split()[:2] for line in out] == [["b", "pending"], ["a", "error"]]
 
 
+class TestWaiting:
+    def test_stats_tell_what_the_wait_has_cost(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        status, out, _ = run(*QUICK, "--stats")
+        assert status == 0
+        assert re.fullmatch(r"j1: 2 looks, \d+ bytes, 0\.0 s asleep, 0\.000 s late", out[-2])
+        assert re.fullmatch(r"in all: 3 requests, \d+ bytes, .* late on average, .* at most", out[-1])
+
+    def test_stats_are_a_part_of_the_json(self, run: Run, server: Server, job: Job) -> None:
+        server.script = book(job)
+        _, out, _ = run(*QUICK, "--stats", "--json")
+        assert json.loads(out[-1])["cost"]["looks"] == 2
+        assert "cost" not in json.loads(out[0])
+
+    @pytest.mark.parametrize(
+        "schedule", ["fixed:0.01", "exponential:0.01,1,0.02", "exponential", "progressive", "hinted", "learned"]
+    )
+    def test_a_schedule_is_taken_by_its_name(self, run: Run, server: Server, job: Job, schedule: str) -> None:
+        server.script = book(job, looks=0)
+        status, _, err = run("--schedule", schedule, "--history", "waits", "--kind", "films")
+        assert (status, err) == (0, [])
+        assert not any("prefer" in request.headers for request in server.requests)
+        assert ("films" in Path("waits").read_text()) if schedule == "learned" else not Path("waits").exists()
+
+    @pytest.mark.parametrize("schedule", ["soon", "fixed", "fixed:x", "fixed:-1", "auto:3", "exponential:2,1,1"])
+    def test_an_unknown_schedule_is_refused(self, run: Run, schedule: str) -> None:
+        status, _, (line,) = run("--schedule", schedule)
+        assert status == 2
+        assert line.startswith("translation-client: --schedule ")
+
+    def test_a_schedule_and_intervals_exclude_each_other(self, run: Run) -> None:
+        status, _, (line,) = run("--schedule", "progressive", *QUICK)
+        assert status == 2
+        assert "exclude each other" in line
+
+    @pytest.mark.parametrize("flag", ["--wait", "--no-wait"])
+    def test_looks_may_be_held_or_not(self, run: Run, server: Server, job: Job, flag: str) -> None:
+        server.script = book(job, looks=0)
+        assert run(flag)[0] == 0
+        assert any("prefer" in request.headers for request in server.requests) == (flag == "--wait")
+
+    def test_of_many_failures_not_each_is_a_line(self, run: Run, server: Server) -> None:
+        server.says((404, {"title": "Not Found"}))
+        status, out, err = run("wait", *(f"j{n}" for n in range(120)), *QUICK)
+        assert (status, len(err)) == (2, 1)
+        assert out[-1] == "120 jobs: 120 failed"
+
+
 class TestFailures:
     def test_refused_credentials(self, run: Run, server: Server) -> None:
         server.says((401, {"title": "Unauthorized"}))
@@ -574,7 +622,7 @@ class Terminal:
         if not select.select([self.terminal], [], [], 10)[0]:
             os.kill(self.pid, signal.SIGKILL)
             pytest.fail(f"nothing more came after {self.seen!r}")
-        return os.read(self.terminal, 65_536).decode()
+        return os.read(self.terminal, 65_536).decode(errors="replace")
 
     def type(self, text: str) -> None:
         os.write(self.terminal, text.encode())
@@ -619,6 +667,14 @@ class TestTerminal:
         lines = terminal.seen.split("\x1b[2K")[-1]
         assert "j1 completed 100% after 4.0 s\r\nj2 completed 100% after 4.0 s\r\n2 jobs: 2 completed" in lines
         assert terminal.seen.count("\x1b[?25h") == 1
+
+    def test_more_jobs_than_lines_are_summed_up(self, server: Server, job: Job) -> None:
+        server.script = book(job, looks=2)
+        command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
+        terminal = Terminal([*command, "--jobs", "60"])
+        terminal.until(r"60 jobs: ")
+        assert terminal.end() == 0
+        assert "60 jobs: 60 completed" in terminal.seen.split("\x1b[2K")[-1]
 
     def test_rows_of_every_kind_are_shown(self, server: Server, job: Job) -> None:
         looks = Counter[str]()

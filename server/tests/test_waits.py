@@ -1,6 +1,9 @@
 """Looks that are held, entity tags, hints and event streams, over HTTP against a real server."""
 
+import base64
 import json
+import logging
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -89,6 +92,22 @@ class TestHolding:
                 held = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=30"}, timeout=40)
                 assert canceller.delete(f"/jobs/{job_id}").json()["status"] == "cancelled"
                 assert held.result(10).json()["status"] == "cancelled"
+
+    def test_a_client_that_leaves_is_not_held_any_longer(self, start, caplog):
+        caplog.set_level(logging.DEBUG, "translation_server")
+        api = start(max_delay=LONG)
+        job_id = submit(api)
+        login = base64.b64encode(b"admin:secretpassword").decode()
+        with socket.create_connection(("127.0.0.1", api.base_url.port)) as connection:
+            head = (
+                f"GET /status/{job_id} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\nPrefer: wait=60\r\n\r\n"
+            )
+            connection.sendall(head.encode())
+            time.sleep(0.2)  # so that it is held; where it is not yet, it never will be
+        until = time.monotonic() + 20
+        while "the client left" not in caplog.text:
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
     def test_a_thousand_looks_are_held_at_once(self, start):
         api = start(min_delay=4, max_delay=4)
