@@ -210,7 +210,7 @@ class TestDeadline:
         assert isinstance(play.error, JobTimeout)
         assert "timed out" in str(play.error)
         assert isinstance(play.error.__cause__, TransportError)
-        assert play.now == pytest.approx(START + 1 + 4 * TRIP)
+        assert play.now == pytest.approx(START + 1 + 0.02 + 1.5 * TRIP)
 
     def test_a_server_that_was_never_heard_is_left_as_soon(self) -> None:
         assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + flows.LEAST_ALLOWANCE)
@@ -244,11 +244,11 @@ class TestDeadline:
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
             last = flow.send(Woke(START + 5))
-        assert last.left == pytest.approx(4 * 0.02)
+        assert last.left == pytest.approx(0.02 + 1.5 * 0.02)
 
     def test_a_look_gets_what_is_left_and_the_last_an_allowance_for_slow_trips(self) -> None:
         play = watch(job(), job(takes=0.1), job(), timeout=1, request_timeout=0.8)
-        assert [send.timeout for send in play.sends] == pytest.approx([0.8, (0.5 - TRIP) / 2, 0.4])
+        assert [send.timeout for send in play.sends] == pytest.approx([0.8, (0.5 - TRIP) / 2, 0.17])
 
     def test_a_run_has_one_deadline_for_all(self) -> None:
         play = run(job(takes=0.75), job(), job(), timeout=1)
@@ -475,4 +475,4 @@ def test_whatever_happens_the_rules_hold(
     else:
         slowest = max(TRIP, *(answer.takes for answer in [*transcript, job()]))
         assert sum(play.sleeps) <= timeout + 1e-6
-        assert play.now <= START + timeout + 2 * max(flows.FIRST_ALLOWANCE, 4 * slowest)
+        assert play.now <= START + timeout + 2 * max(flows.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)

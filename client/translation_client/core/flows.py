@@ -4,9 +4,9 @@ The laws of waiting:
 
 - There is one deadline, on the monotonic clock, over sleeps, requests and reads. A sleep that would pass it ends at it,
   and one last look is taken there: a job that ended in time is not missed for an unlucky interval.
-- The last look, and the start of a job, may outlast the deadline, by a small allowance: four times the slowest round
-  trip that the wait knows of, 30 ms at least. While nothing was heard in the first second it is 1 s, so that even a
-  timeout of 0 hears an answer over a slow link.
+- The last look, and the start of a job, may outlast the deadline, by a small allowance: half as long again as the
+  slowest round trip that the wait knows of and 20 ms, 30 ms at least. While nothing was heard in the first second it is
+  1 s, so that even a timeout of 0 hears an answer over a slow link.
 - An earlier look is cut off at the deadline. One to a server that was heard before has half of the time that is left
   for itself, or that allowance if it is more, so that a look which hangs leaves time for others.
 - What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
@@ -59,6 +59,7 @@ Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 LEAST_ALLOWANCE = 0.03  # seconds
+SLACK = 0.02  # seconds
 FIRST_ALLOWANCE = 1.0  # seconds: enough for the name, the connection and the handshake of a far server
 SOONEST = 0.05  # seconds: a schedule that asks for no pause must not make a wait spin
 SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs
@@ -295,7 +296,7 @@ def allowance(time: Time) -> float:
     """How many seconds the last request may outlast the deadline."""
     if time.slowest is None and time.now - time.began < FIRST_ALLOWANCE:
         return FIRST_ALLOWANCE
-    return max(LEAST_ALLOWANCE, 4 * (time.slowest or 0.0))
+    return max(LEAST_ALLOWANCE, SLACK + 1.5 * (time.slowest or 0.0))
 
 
 def sleep(time: Time, seconds: float) -> Step[None]:
