@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 GRACE = 10
 """Seconds that running requests have to end in when the server stops."""
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection is kept: longer than the clients and proxies in front keep theirs, so that no request
+meets a connection just being closed."""
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
@@ -131,6 +135,7 @@ def serve() -> None:
             "access_log": False,
             "proxy_headers": False,
             "ws": "none",
+            "timeout_keep_alive": KEEP_ALIVE,
             "timeout_graceful_shutdown": GRACE,
         }
         if settings.workers == 1:

@@ -9,7 +9,7 @@ from typing import Self, get_args
 
 import uvicorn
 
-from translation_server.app import assemble
+from translation_server.app import KEEP_ALIVE, assemble
 from translation_server.core.sandbox import Hints, Sandbox
 from translation_server.stores import open_store
 from translation_server.web.dialect_files import read_dialects
@@ -144,7 +144,14 @@ class TranslationServer:
         except BaseException:
             listener.close()
             raise
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+        )
         server = _Server(config)
         self._running = _Running(server, listener)
         self._running.thread.start()
