@@ -5,13 +5,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
 import pytest
 
 import translation_client
+from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, routes
+from translation_server.core.faults import KINDS, Fitting
+from translation_server.documents import SandboxSettings
 from translation_server.settings import Settings
 from translation_server.web.dialect_files import DialectForm
 from translation_server.web.schemas import SubmissionBody
@@ -104,7 +108,7 @@ def test_the_page_on_dialects_has_every_key_and_every_fact():
         DialectForm.model_fields
     )
     facts = " ".join(row[0] for row in rows("| fact | what it is |", page))
-    assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS)
+    assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS) | {"simulate"}
     asked = {
         name
         for fact, what in rows("| fact | what it is |", page)
@@ -113,6 +117,19 @@ def test_the_page_on_dialects_has_every_key_and_every_fact():
     }
     assert asked == set(SubmissionBody.model_fields)
     assert (ROOT / "examples" / "dialects" / "heygen.toml").read_text() in page
+
+
+def test_the_page_on_the_simulator_has_everything_that_can_be_set():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+
+    def first(header: str) -> list[str]:
+        return [name for row in rows(header, page) for name in re.findall(r"`([\w-]+)`", row[0])]
+
+    assert first("| setting | what it holds |") == list(SandboxSettings.model_fields)
+    assert first("| kind | details | what the client sees |") == list(KINDS)
+    assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
+    days = {row[0].strip("`"): row[1] for row in rows("| day | what it is like |", page)}
+    assert days == {name: day.meaning for name, day in DAYS.items()}
 
 
 def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():

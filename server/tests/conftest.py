@@ -21,10 +21,10 @@ Start = Callable[..., httpx.Client]
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """Runs the server with these settings; gives its URL."""
+def serving(settings: Settings, http: str = "auto") -> Iterator[str]:
+    """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, lifespan="on", http=http))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(auth: tuple[str, str] | None = CREDENTIALS, **settings: Any) -> httpx.Client:
+        def start(auth: tuple[str, str] | None = CREDENTIALS, http: str = "auto", **settings: Any) -> httpx.Client:
             given = {
                 "api_username": CREDENTIALS[0],
                 "api_password": CREDENTIALS[1],
@@ -57,7 +57,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 "error_probability": 0,
             } | settings
             given.setdefault("min_delay", given["max_delay"])
-            url = running.enter_context(serving(Settings(_env_file=None, **given)))
+            url = running.enter_context(serving(Settings(_env_file=None, **given), http))
             return running.enter_context(httpx.Client(base_url=url, auth=auth))
 
         yield start

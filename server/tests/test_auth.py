@@ -248,7 +248,9 @@ async def test_a_token_of_one_among_several_users_says_whose_it_is():
 )
 async def test_without_credentials_only_this_machine_is_let_in(server, welcome):
     if welcome:
-        assert await Anyone().user({"server": server}) == "anyone"
+        assert await Anyone().user({"server": server, "headers": []}) == "anyone"
+        named = [(b"authorization", basic("ann", "whatever"))]
+        assert await Anyone().user({"server": server, "headers": named}) == "ann"
     else:
         with pytest.raises(Problem, match="loopback"):
             await Anyone().user({"server": server})

@@ -15,7 +15,7 @@ from translation_server.core.job import Fate, Job, Look, State
 from translation_server.core.sandbox import Sandbox
 
 JOB = Job("id", "ann", 1, created_at=1000.0, fate=Fate(22.0, State.COMPLETED))
-SANDBOX = Sandbox(6, 22, 0)
+SANDBOX = Sandbox(Uniform(6, 22))
 
 KINDS = [Uniform(10, 60), Exponential(30), LogNormal(600, 0.5)]
 WORTH = 0.25

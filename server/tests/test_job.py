@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from translation_server.core.delays import Uniform
 from translation_server.core.dialects import DIALECTS, FACTS, places, timestamp
+from translation_server.core.entropy import ENTROPY_BYTES, seeded_entropy
 from translation_server.core.job import Fate, Job, Look, State, Submission
-from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox, seeded_entropy
+from translation_server.core.sandbox import Sandbox
 
 JOB = Job("id", "ann", 1, created_at=1000.0, fate=Fate(10.0, State.COMPLETED), submission=Submission("en", "es", 90.0))
 FAILING = replace(JOB, fate=Fate(10.0, State.ERROR))
@@ -87,7 +89,7 @@ def test_times_are_utc_with_milliseconds():
 
 
 sandboxes = st.tuples(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1)).map(
-    lambda drawn: Sandbox(min(drawn[:2]), max(drawn[:2]), drawn[2]),
+    lambda drawn: Sandbox(Uniform(min(drawn[:2]), max(drawn[:2])), error_probability=drawn[2]),
 )
 entropies = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 
@@ -95,21 +97,21 @@ entropies = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 @given(sandboxes, entropies)
 def test_a_fate_stays_within_the_sandboxs_settings(sandbox, entropy):
     fate = sandbox.fate(entropy)
-    assert sandbox.min_delay <= fate.delay <= sandbox.max_delay
+    assert sandbox.delay.min <= fate.delay <= sandbox.delay.max
     assert fate == sandbox.fate(entropy)
     if sandbox.error_probability in {0, 1}:
         assert fate.outcome is (State.ERROR if sandbox.error_probability else State.COMPLETED)
 
 
 def test_fates_are_spread_as_the_settings_say():
-    sandbox = Sandbox(10, 20, 0.3)
+    sandbox = Sandbox(Uniform(10, 20), error_probability=0.3)
     fates = [sandbox.fate(seeded_entropy("a seed", "ann", ordinal)) for ordinal in range(4000)]
     assert sum(fate.delay for fate in fates) / len(fates) == pytest.approx(15, abs=0.2)
     assert sum(fate.outcome is State.ERROR for fate in fates) / len(fates) == pytest.approx(0.3, abs=0.03)
 
 
 def test_a_seed_gives_the_same_fates_for_ever():
-    fate = Sandbox(0, 100, 0.5).fate(seeded_entropy("42", "admin", 1))
+    fate = Sandbox(Uniform(0, 100), error_probability=0.5).fate(seeded_entropy("42", "admin", 1))
     assert fate == Fate(91.34994572707362, State.ERROR)
     drawn = {
         seeded_entropy(*of) for of in [("42", "admin", 1), ("42", "admin", 2), ("42", "ann", 1), ("43", "admin", 1)]

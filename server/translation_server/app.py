@@ -15,8 +15,11 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from translation_server import logs
+from translation_server.core.delays import Uniform
 from translation_server.core.dialects import DIALECTS, Dialect, DialectError
-from translation_server.core.sandbox import ENTROPY_BYTES, Sandbox
+from translation_server.core.entropy import ENTROPY_BYTES
+from translation_server.core.sandbox import Sandbox
+from translation_server.journal import Journal
 from translation_server.service import Service
 from translation_server.settings import Settings, SettingsError, load_settings
 from translation_server.stores import Store, StoreError, open_store
@@ -24,9 +27,12 @@ from translation_server.web import documentation, problems
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.credentials import scheme
 from translation_server.web.dialect_files import read_dialects
+from translation_server.web.draft import Draft
 from translation_server.web.drain import Drain
+from translation_server.web.fault_files import FaultsError, read_faults
 from translation_server.web.gate import Gate
 from translation_server.web.routes import Api
+from translation_server.web.sandbox import SandboxApi
 from translation_server.web.users import UsersError, one_user, read_users
 
 logger = logging.getLogger(__name__)
@@ -38,13 +44,16 @@ KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: longer than the clients and proxies in front keep theirs, so that no request
 meets a connection just being closed."""
 
+JOURNAL = 10_000
+"""Requests that a journal keeps."""
+
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
 USAGE = 2
 """The exit status for what a person has to mend."""
 
-SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, StoreError)
+SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, StoreError)
 """What a person has to mend before the server can start; each message is one line."""
 
 
@@ -54,19 +63,21 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         UsersError: the users' file is unusable.
         DialectError: the file of dialects is unusable.
+        FaultsError: the file of faults is unusable.
+        SettingsError: settings do not go together.
         StoreError: the database cannot be opened.
     """
     users = _users(settings)
     rows = _rows(settings)
-    sandbox = Sandbox(
-        settings.min_delay,
-        settings.max_delay,
-        settings.error_probability,
-        settings.seed,
-        settings.hints,
-        settings.lateness_worth,
+    sandbox = _sandbox(settings)
+    app = assemble(
+        open_store(settings.database_url),
+        lambda: sandbox,
+        users,
+        rows,
+        simulating=settings.sandbox == "on",
+        journal=settings.journal,
     )
-    app = assemble(open_store(settings.database_url), lambda: sandbox, users, rows)
     logger.info("jobs are kept in %s; users: %s", settings.database_url, "anyone" if users is None else len(users))
     return app
 
@@ -76,6 +87,9 @@ def assemble(
     sandbox: Callable[[], Sandbox],
     users: Mapping[str, str] | None,
     rows: Sequence[Dialect] = (),
+    *,
+    simulating: bool = True,
+    journal: int = JOURNAL,
 ) -> FastAPI:
     """The application made of its parts.
 
@@ -84,8 +98,17 @@ def assemble(
         sandbox: how jobs go that are accepted from now on.
         users: the hash of each user's password by name; None lets in everybody on the loopback interface.
         rows: wire formats to serve besides the built-in ones, each under its name.
+        simulating: whether users may set their sandboxes.
+        journal: how many requests each user's journal keeps.
     """
-    service = Service(store, sandbox, clock=time.time, entropy=lambda: secrets.token_bytes(ENTROPY_BYTES))
+    service = Service(
+        store,
+        sandbox,
+        clock=time.time,
+        entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
+        changeable=simulating,
+    )
+    journals = Journal(store, service.worlds, journal if simulating else 0)
     schemes = {row.name: scheme(row.auth) for row in rows}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     drain = Drain(service.release)
@@ -95,6 +118,7 @@ def assemble(
         with drain.on_signals():
             yield
         authenticator.close()
+        await journals.close()
         await store.close()
 
     app = FastAPI(
@@ -103,9 +127,15 @@ def assemble(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    Api(service, [*DIALECTS, *rows], lambda: drain.draining).add_to(app)
+
+    def record(owner: str, draft: Draft) -> None:
+        journals.add(owner, draft.entry)
+
+    if simulating:
+        SandboxApi(service, journals, DIALECTS[0]).add_to(app)
+    Api(service, [*DIALECTS, *rows], record, lambda: drain.draining).add_to(app)
     app.state.release = service.release
-    app.add_middleware(Gate, authenticator=authenticator)
+    app.add_middleware(Gate, authenticator=authenticator, record=record)
     problems.install(app)
     return app
 
@@ -166,6 +196,23 @@ def _users(settings: Settings) -> Mapping[str, str] | None:
     if settings.auth == "off":
         return None
     return read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+
+
+def _sandbox(settings: Settings) -> Sandbox:
+    """The sandbox of those who have set nothing."""
+    faults = read_faults(settings.faults) if settings.faults else ()
+    if settings.sandbox == "off" and (settings.day or faults):
+        raise SettingsError("SANDBOX=off: must be on where there is a DAY or a file of FAULTS")
+    return Sandbox(
+        delay=settings.delay or Uniform(settings.min_delay, settings.max_delay),
+        per_video_second=settings.per_video_second,
+        error_probability=settings.error_probability,
+        seed=settings.seed,
+        hints=settings.hints,
+        lateness_worth=settings.lateness_worth,
+        day=settings.day,
+        faults=faults,
+    )
 
 
 def _rows(settings: Settings) -> Sequence[Dialect]:

@@ -10,6 +10,7 @@ from typing import Self, get_args
 import uvicorn
 
 from translation_server.app import KEEP_ALIVE, assemble
+from translation_server.core.delays import Fixed
 from translation_server.core.sandbox import Hints, Sandbox
 from translation_server.stores import open_store
 from translation_server.web.dialect_files import read_dialects
@@ -164,7 +165,13 @@ class TranslationServer:
 
     def _sandbox(self) -> Sandbox:
         took = self.completion_time
-        return Sandbox(took, took, self.error_rate, self._seed, self._hints, self._lateness_worth)
+        return Sandbox(
+            delay=Fixed(took),
+            error_probability=self.error_rate,
+            seed=self._seed,
+            hints=self._hints,
+            lateness_worth=self._lateness_worth,
+        )
 
     def __enter__(self) -> Self:
         self._start()

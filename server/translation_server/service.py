@@ -8,20 +8,27 @@ import math
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
-from translation_server.core.job import Job, Look, State, Submission
-from translation_server.core.sandbox import Sandbox, seeded_entropy
+from translation_server.core.entropy import seeded_entropy
+from translation_server.core.faults import Action, Asked, Firing, decide
+from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.core.sandbox import Sandbox, World
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
+from translation_server.worlds import Worlds
 
 logger = logging.getLogger(__name__)
 
 REMEMBERED_ENDS = 10_000
 """How many ended jobs a process remembers to have logged."""
 
+
+BULK = 500
+"""Jobs that are asked for at a time."""
 
 SPREAD = 0.2
 """The part of the time for which a job may be held that its first hold may be shorter."""
@@ -37,6 +44,16 @@ FIRST = "\0first"
 
 class JobNotFound(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
     """The caller has no such job; somebody else may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A fate of the caller's own for a job; what is None is drawn."""
+
+    delay: float | None = None
+    outcome: State | None = None
+    message: str | None = None
+    hold: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +77,10 @@ class Service:
 
     Args:
         store: where the jobs are kept.
-        sandbox: tells how long jobs take and how they end, for those accepted from now on.
-        clock: seconds since the epoch.
-        entropy: random bytes for one fate, where the sandbox has no seed.
+        sandbox: the settings of those who have set nothing.
+        clock: real seconds since the epoch.
+        entropy: random bytes for one fate or fault, where the sandbox has no seed.
+        changeable: whether callers may set their sandboxes.
     """
 
     def __init__(
@@ -72,12 +90,13 @@ class Service:
         *,
         clock: Callable[[], float],
         entropy: Callable[[], bytes],
+        changeable: bool = True,
     ) -> None:
         self._store = store
-        self._sandbox = sandbox
         self._clock = clock
         self._entropy = entropy
-        self._watch = Watch(store, clock)
+        self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell)
+        self._watch = Watch(store, self.worlds, clock)
         self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def submit(
@@ -87,6 +106,7 @@ class Service:
         *,
         key: str | None = None,
         job_id: str | None = None,
+        wish: Wish | None = None,
     ) -> Accepted:
         """Accepts a job; it is on disk when this returns.
 
@@ -95,20 +115,34 @@ class Service:
             submission: what was asked for.
             key: an idempotency key.
             job_id: the id that the caller wants; without one, the job gets a new UUID.
+            wish: the fate that the caller wants.
 
         Raises:
             KeyReused: the idempotency key came before, with another submission.
             IdTaken: the caller has a job of that id.
             StoreError: nothing was accepted.
         """
+        world = await self.worlds.of(owner)
+        sandbox, wish = world.sandbox, wish or Wish()
 
         def accept(ordinal: int) -> Job:
-            sandbox = self._sandbox()
-            seed = sandbox.seed
-            entropy = self._entropy() if seed is None else seeded_entropy(seed, owner, ordinal)
-            return Job(job_id or str(uuid.uuid4()), owner, ordinal, self._clock(), sandbox.fate(entropy), submission)
+            real = self._clock()
+            entropy = self._entropy() if sandbox.seed is None else seeded_entropy(sandbox.seed, owner, ordinal)
+            drawn = sandbox.fate(entropy, submission.video_length)
+            delay = drawn.delay if wish.delay is None else wish.delay
+            job = Job(
+                job_id or str(uuid.uuid4()),
+                owner,
+                ordinal,
+                world.clock.at(real),
+                Fate(delay, wish.outcome or drawn.outcome, wish.message),
+                submission,
+                changed_at=real,
+            )
+            hold = sandbox.hold if wish.hold is None else wish.hold
+            return replace(job, held_at=job.created_at) if hold else job
 
-        idempotency = None if key is None else Idempotency(key, _fingerprint(submission, job_id))
+        idempotency = None if key is None else Idempotency(key, _fingerprint(submission, job_id, wish))
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
@@ -119,7 +153,7 @@ class Service:
         """How the caller's latest job stands now; a caller who has none gets one."""
         latest = await self._store.page(owner, limit=1, before=None, state=None, now=0)
         job = latest[0] if latest else (await self.submit(owner, Submission(), key=FIRST)).look.job
-        return self._see(job, self._clock())
+        return self._see(job, await self.now(owner))
 
     async def look(self, owner: str, job_id: str) -> Look:
         """How one of the caller's jobs stands now.
@@ -130,19 +164,19 @@ class Service:
         job = await self._store.find(owner, job_id)
         if job is None:
             raise JobNotFound
-        return self._see(job, self._clock())
+        return self._see(job, await self.now(owner))
 
     async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
         found = {job.id: job for job in await self._store.find_many(owner, job_ids)}
-        now = self._clock()
+        now = await self.now(owner)
         wanted = dict.fromkeys(job_ids)
         known = [self._see(found[job_id], now) for job_id in wanted if job_id in found]
         return known, [job_id for job_id in wanted if job_id not in found]
 
     async def page(self, owner: str, *, limit: int, after: int | None = None, state: State | None = None) -> Page:
         """The caller's jobs, newest first, from behind the cursor ``after``."""
-        now = self._clock()
+        now = await self.now(owner)
         jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now)
         more, jobs = len(jobs) > limit, jobs[:limit]
         return Page([self._see(job, now) for job in jobs], jobs[-1].ordinal if more else None)
@@ -153,32 +187,48 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        job = await self._store.cancel(owner, job_id, self._clock)
+        return await self.amend(owner, job_id, Job.cancelled)
+
+    async def amend(self, owner: str, job_id: str, change: Callable[[Job, float], Job]) -> Look:
+        """Does something to a job; ``change`` is given the moment.
+
+        Raises:
+            JobNotFound: the caller has no such job.
+        """
+        clock = (await self.worlds.of(owner)).clock
+
+        def amended(job: Job) -> Job:
+            real = self._clock()
+            after = change(job, clock.at(real))
+            return after if after == job else replace(after, changed_at=real)
+
+        job = await self._store.amend(owner, job_id, amended)
         if job is None:
             raise JobNotFound
         self._watch.tell(job)
-        return self._see(job, self._clock())
+        return self._see(job, await self.now(owner))
 
     async def hold(self, look: Look, seconds: float, until: Callable[[Look], float]) -> Look:
         """Waits until a pending job changes; how it stands then, or after so many seconds.
 
         Args:
             look: how the job stands.
-            seconds: how long to wait at most; less, if the server goes down meanwhile.
-            until: tells at which moment the job changes, unless it is cancelled before.
+            seconds: how long to wait at most, in real time; less, if the server goes down meanwhile.
+            until: tells at which moment the job changes, unless something is done to it before.
         """
         loop, job = asyncio.get_running_loop(), look.job
         if look.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
             seconds *= 1 - SPREAD * hints.phase(job.owner, job.ordinal)
         give_up_at, change_at = loop.time() + seconds, until(look)
         with self._watch.listening(job.owner, job.id) as ear:
-            while Look(job, now := self._clock()).state is State.PENDING and not ear.over:
-                left = min(give_up_at - loop.time(), change_at - now)
-                if left <= 0:
+            while not ear.over:
+                clock, real = (await self.worlds.of(job.owner)).clock, self._clock()
+                left = min(give_up_at - loop.time(), clock.seconds_to(change_at, real))
+                if left <= 0 or Look(job, clock.at(real)).state is not State.PENDING:
                     break
-                for job in await ear.wait(left):  # noqa: B007 - the last is the newest
-                    pass
-        return self._see(job, self._clock())
+                for job in await ear.wait(left):  # the last is the newest
+                    change_at = until(Look(job, clock.at(real)))
+        return self._see(job, await self.now(job.owner))
 
     async def changes(self, owner: str, after: float | None = None, job_id: str | None = None) -> Changes:
         """How the caller's jobs, or one of them, change from a moment on, as it happens.
@@ -188,38 +238,99 @@ class Service:
         the moment some may come that had come before. The end of the one job, or of the server, ends it.
         """
         with self._watch.listening(owner, job_id) as ear:
+            now = await self.now(owner)
             if job_id is None:
-                since = self._clock() if after is None else after
+                since = now if after is None else after
                 news = await self._store.ending(owner, since)
             else:
                 look = await self.look(owner, job_id)
                 since, news = look.now if after is None else after, [look.job]
                 if after is None:
                     yield [look]
-            follower, quiet_until = Follower(since), -math.inf
+            loop, follower, quiet_until = asyncio.get_running_loop(), Follower(since), -math.inf
             while True:
-                now = self._clock()
-                looks = follower.follow(news, now)
+                clock, real = (await self.worlds.of(owner)).clock, self._clock()
+                looks = follower.follow(news, clock.at(real))
                 for look in looks:
                     self._see(look.job, look.now)
-                if looks or now >= quiet_until:
+                if looks or loop.time() >= quiet_until:
                     yield looks
-                    quiet_until = now + HEARTBEAT
+                    quiet_until = loop.time() + HEARTBEAT
                 if ear.over or (job_id is not None and follower.idle):
                     return
-                news = await ear.wait(min(quiet_until, follower.due_at) - self._clock())
+                due_in = clock.seconds_to(follower.due_at, self._clock())
+                news = await ear.wait(min(quiet_until - loop.time(), due_in))
 
-    def now(self) -> float:
-        """The moment, in seconds since the epoch."""
+    async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
+        """The real times at which those of the owner's jobs ended that did by themselves."""
+        clock = (await self.worlds.of(owner)).clock
+        ends: dict[str, float] = {}
+        for start in range(0, len(job_ids), BULK):
+            looks, _ = await self.look_many(owner, job_ids[start : start + BULK])
+            ends |= {
+                look.job.id: clock.real(look.job.ends_at)
+                for look in looks
+                if look.state in {State.COMPLETED, State.ERROR}
+            }
+        return ends
+
+    def real(self) -> float:
+        """The real time, in seconds since the epoch."""
         return self._clock()
+
+    async def now(self, owner: str) -> float:
+        """The moment that the owner's clock shows, in seconds since the epoch."""
+        return (await self.worlds.of(owner)).clock.at(self._clock())
+
+    async def rest(self, seconds: float) -> None:
+        """Waits for so many seconds; less, if the server goes down meanwhile."""
+        await self._watch.rest(seconds)
 
     def release(self) -> None:
         """Lets everybody go who waits, from now on."""
         self._watch.release()
 
-    def hint(self, look: Look) -> float | None:
+    async def faults(
+        self, owner: str, action: Action, dialects: AbstractSet[str], method: str, job_id: str | None = None
+    ) -> list[Firing]:
+        """What goes wrong with a request of these kinds, about a job if one is named; it is counted."""
+        world = await self.worlds.of(owner)
+        rules = world.sandbox.faults
+        if not rules:
+            return []
+        job = None if job_id is None else await self._store.find(owner, job_id)
+        ordinal = 0 if job is None else job.ordinal
+        seconds = max(0.0, world.clock.at(self._clock()) - world.since)
+        firings: list[Firing] = []
+
+        def draw(nth: int, fired: Sequence[int]) -> Sequence[str]:
+            asked = Asked(action, dialects, method, nth, seconds)
+            firings[:] = decide(
+                rules, asked, fired, lambda number: self._drawn(world, owner, action, ordinal, nth, number)
+            )
+            return [_rule(firing.number) for firing in firings]
+
+        subjects = [_rule(number) for number in range(len(rules))]
+        await self._store.tally(owner, f"{action} {ordinal}", subjects, draw)
+        return firings
+
+    async def fired(self, owner: str) -> list[int]:
+        """How often each of the owner's faults has fired."""
+        rules = (await self.worlds.of(owner)).sandbox.faults
+        return await self._store.tallies(owner, [_rule(number) for number in range(len(rules))])
+
+    def _drawn(self, world: World, owner: str, *of: object) -> bytes:
+        seed = world.sandbox.seed
+        return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *of)
+
+    async def hint(self, look: Look) -> float | None:
         """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-        return hints.hint(look, self._sandbox())
+        world = await self.worlds.of(look.job.owner)
+        return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
+
+    def _tell(self, owner: str) -> None:
+        """The owner's world has changed."""
+        self._watch.wake(owner)
 
     async def check(self) -> None:
         """Returns if jobs can be looked at; raises StoreError if not."""
@@ -237,5 +348,11 @@ class Service:
         return look
 
 
-def _fingerprint(submission: Submission, job_id: str | None) -> bytes:
-    return hashlib.sha256(json.dumps([asdict(submission), job_id], sort_keys=True).encode()).digest()
+def _fingerprint(submission: Submission, job_id: str | None, wish: Wish) -> bytes:
+    facts = [asdict(submission), job_id, *([] if wish == Wish() else [asdict(wish)])]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
+
+
+def _rule(number: int) -> str:
+    """The subject under which a rule's firings are counted."""
+    return f"rule {number}"

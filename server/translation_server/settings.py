@@ -14,6 +14,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from translation_server.core.days import DAYS, DayName
+from translation_server.core.delays import KINDS, Delays
+
 ENV_FILE = ".env"
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -47,6 +50,16 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _delays(text: object) -> object:
+    """A distribution as it is written in a formula."""
+    if not isinstance(text, str):
+        return text
+    kind, bracket, numbers = text.strip().lower().removesuffix(")").partition("(")
+    if not bracket or not text.strip().endswith(")") or kind not in KINDS:
+        raise ValueError
+    return KINDS[kind](*(float(number) for number in numbers.split(",")))
+
+
 Name = Annotated[
     str | None,
     Field(pattern=r"^[^:]+$"),
@@ -67,6 +80,13 @@ Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 
 Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower), Must("be on or off")]
 Count = Annotated[int, Field(ge=1, le=256), Must("be a whole number from 1 to 256")]
 Hints = Annotated[Literal["honest", "exact", "none"], BeforeValidator(_lower), Must("be honest, exact or none")]
+Delay = Annotated[
+    Delays | None,
+    BeforeValidator(_delays),
+    Must("be fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds"),
+]
+Day = Annotated[DayName | None, BeforeValidator(_lower), Must(f"be one of {', '.join(DAYS)}")]
+Kept = Annotated[int, Field(ge=0, le=1_000_000), Must("be a whole number from 0 to 1000000")]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     BeforeValidator(_lower),
@@ -97,6 +117,13 @@ class Settings(BaseSettings):
     auth: Switch = Field(default="on", description="`off` lets everybody in, on the loopback interface only")
     min_delay: Seconds = Field(default=3, description="seconds before a job ends, at least")
     max_delay: Seconds = Field(default=7, description="seconds before a job ends, at most")
+    delay: Delay = Field(
+        default=None,
+        description="instead of the two above: `fixed(5)`, `uniform(3, 7)`, `lognormal(600, 0.5)` or `exponential(30)`",
+    )
+    per_video_second: Seconds = Field(
+        default=0, description="seconds that a job takes longer for each second of its video"
+    )
     error_probability: Probability = Field(default=0.3, description="the probability that a job ends with `error`")
     seed: Text = Field(default=None, description="the same seed, the same fates")
     hints: Hints = Field(
@@ -104,6 +131,13 @@ class Settings(BaseSettings):
         description="when to look next: `honest` from the delays, `exact` from the job's own fate, `none` says nothing",
     )
     lateness_worth: Worth = Field(default=0.25, description="how many seconds of lateness one request is worth")
+    sandbox: Switch = Field(default="on", description="`off` serves only: nobody can set anything, nothing goes wrong")
+    day: Day = Field(
+        default=None,
+        description="a named day: `perfect`, `flaky`, `overloaded`, `outage`, `slow-network`, `liar` or `stuck`",
+    )
+    faults: File = Field(default=None, description="a TOML file of what goes wrong")
+    journal: Kept = Field(default=10_000, description="how many requests each user's journal keeps")
     database_url: str = Field(default="sqlite:///data/jobs.db", description="where jobs are kept")
     dialects: File = Field(default=None, description="a TOML file of wire formats to serve besides our own")
     host: str = Field(default="127.0.0.1", description="the address to listen on")

@@ -1,18 +1,20 @@
 """Who waits for something to happen to jobs, and what wakes them.
 
 Theory of operation: that a job ends is no news, since its end is known from the beginning; whoever waits for it sets a
-timer. News are only that a job was accepted, or that one was cancelled. Here in this process they are told at once.
-What other processes on the same store do is asked for twice a second, for all who wait together, while somebody waits.
+timer. News are only that a job was accepted, that something was done to one, or that its owner's world has changed, as
+when the clock was set. Here in this process they are told at once. What other processes on the same store do is asked
+for twice a second, for all who wait together, while somebody waits.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from translation_server.core.job import Job
 from translation_server.stores import Store, StoreError
+from translation_server.worlds import Worlds
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +50,27 @@ class Ear:
 
 
 class Watch:
-    """Tells those who wait of jobs that were accepted or cancelled.
+    """Tells those who wait of jobs that were accepted or changed, and of changed worlds.
 
     Args:
         store: where other processes' doings show.
-        clock: seconds since the epoch.
+        worlds: where they show as well.
+        clock: real seconds since the epoch.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, worlds: Worlds, clock: Callable[[], float]) -> None:
         self._store = store
+        self._worlds = worlds
         self._clock = clock
         self._ears: defaultdict[tuple[str, str | None], set[Ear]] = defaultdict(set)
         self._asking: asyncio.Task[None] | None = None
-        self._over = False
+        self._over = asyncio.Event()
 
-    @contextmanager
+    @contextlib.contextmanager
     def listening(self, owner: str, job_id: str | None = None) -> Iterator[Ear]:
         """Within it, the ear hears of the owner's jobs, or of one of them, and of some more than once."""
         ear, of = Ear(), (owner, job_id)
-        ear.over = self._over
+        ear.over = self._over.is_set()
         self._ears[of].add(ear)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
@@ -81,14 +85,24 @@ class Watch:
                 self._asking = None
 
     def tell(self, job: Job) -> None:
-        """Tells of a job that was accepted or cancelled."""
+        """Tells of a job that was accepted or changed."""
         for of in ((job.owner, job.id), (job.owner, None)):
             for ear in self._ears.get(of, ()):
                 ear.hear(job)
 
+    def wake(self, owner: str) -> None:
+        """Wakes all who wait for something of an owner's, since their world has changed."""
+        for ear in [ear for (of, _), ears in self._ears.items() if of == owner for ear in ears]:
+            ear.hear(None)
+
+    async def rest(self, seconds: float) -> None:
+        """Waits for so many seconds; less, if the server goes down meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+
     def release(self) -> None:
         """Lets everybody go, from now on."""
-        self._over = True
+        self._over.set()
         for ear in {ear for ears in self._ears.values() for ear in ears}:
             ear.over = True
             ear.hear(None)
@@ -99,6 +113,7 @@ class Watch:
             await asyncio.sleep(TICK)
             try:
                 for owner in {owner for owner, _ in self._ears}:
+                    await self._worlds.of(owner)
                     for job in await self._store.changed(owner, since):
                         self.tell(job)
                 since = self._clock() - MARGIN

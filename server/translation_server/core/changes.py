@@ -1,7 +1,7 @@
 """How an owner's jobs change, told once each: a pure function of the jobs heard of and of the time that goes on.
 
-That a job ends is derived from its fate, so nobody has to tell of it; only jobs that were accepted or cancelled are
-heard of, some more than once.
+That a job ends is derived from its fate, so nobody has to tell of it; only jobs that were accepted, or to which
+something has happened since, are heard of, some more than once.
 """
 
 import heapq
@@ -20,9 +20,9 @@ class Follower:
 
     def __init__(self, since: float) -> None:
         self._since = since
-        self._pending: dict[int, Job] = {}
-        self._ends: list[tuple[float, int]] = []
-        self._told: OrderedDict[int, None] = OrderedDict()
+        self._pending: dict[str, Job] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._told: OrderedDict[str, None] = OrderedDict()
 
     @property
     def due_at(self) -> float:
@@ -43,16 +43,16 @@ class Follower:
         return sorted(looks, key=lambda look: look.now)
 
     def _hear(self, job: Job, now: float) -> list[Look]:
-        look, known = Look(job, now), job.ordinal in self._pending
-        if job.ordinal in self._told:
+        look, known = Look(job, now), self._pending.get(job.id)
+        if job.id in self._told:
             return []
         if look.state is State.PENDING:
-            self._pending[job.ordinal] = job
-            if not known:
-                heapq.heappush(self._ends, (job.ends_at, job.ordinal))
+            self._pending[job.id] = job
+            if known is None or known.ends_at != job.ends_at:
+                heapq.heappush(self._ends, (job.ends_at, job.id))
         else:
-            self._pending.pop(job.ordinal, None)
-            self._told[job.ordinal] = None
+            self._pending.pop(job.id, None)
+            self._told[job.id] = None
             if len(self._told) > REMEMBERED_ENDS:
                 self._told.popitem(last=False)
         changes = [change for change in look.changes if change.now > self._since]

@@ -7,9 +7,14 @@ systems subject to random failure", Management Science 21, 1974) looks each time
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 SIGMAS = 8.5
 """Within so many standard deviations lies every normal number that 53 random bits can give."""
@@ -18,43 +23,87 @@ STEPS = 32
 """Table entries for one standard deviation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Uniform:
-    """Any delay from ``low`` to ``high`` is as likely as any other; where the two are the same, every job takes it."""
+Seconds = Annotated[float, Interval(ge=0, le=1e9)]
+Span = Annotated[float, Interval(gt=0, le=1e9)]
 
-    low: float
-    high: float
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Every job takes as long."""
+
+    seconds: Seconds
+    kind: Literal["fixed"] = field(default="fixed", kw_only=True)
 
     @property
     def latest(self) -> float:
         """The longest delay."""
-        return self.high
+        return self.seconds
 
     def cdf(self, time: float) -> float:
         """The probability that a job has ended by ``time``."""
-        if not self.low < time < self.high:
-            return float(time >= self.high)
-        return (time - self.low) / (self.high - self.low)
+        return float(time >= self.seconds)
+
+    def quantile(self, probability: float) -> float:  # noqa: ARG002 - all are the same
+        """The delay that this part of the jobs, from 0 to 1, stays below."""
+        return self.seconds
+
+    def looks(self, time: float) -> float:  # noqa: ARG002 - before the end, none is worth its while
+        """The integral of √h from 0 to ``time``."""
+        return 0.0
+
+    def when(self, looks: float) -> float:  # noqa: ARG002 - see above
+        """The time at which ``looks`` is reached."""
+        return self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Any delay from ``min`` to ``max`` is as likely as any other; where the two are the same, every job takes it."""
+
+    min: Seconds
+    max: Seconds
+    kind: Literal["uniform"] = field(default="uniform", kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuses an empty range.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if self.min > self.max:
+            raise ValueError(f"min, which is {self.min:g}, must not be more than max, which is {self.max:g}")
+
+    @property
+    def latest(self) -> float:
+        """The longest delay."""
+        return self.max
+
+    def cdf(self, time: float) -> float:
+        """The probability that a job has ended by ``time``."""
+        if not self.min < time < self.max:
+            return float(time >= self.max)
+        return (time - self.min) / (self.max - self.min)
 
     def quantile(self, probability: float) -> float:
         """The delay that this part of the jobs, from 0 to 1, stays below."""
-        return self.low + (self.high - self.low) * probability
+        return self.min + (self.max - self.min) * probability
 
     def looks(self, time: float) -> float:
         """The integral of √h from 0 to ``time``."""
-        left = self.high - min(max(time, self.low), self.high)
-        return 2 * (math.sqrt(self.high - self.low) - math.sqrt(left))
+        left = self.max - sorted((self.min, time, self.max))[1]
+        return 2 * (math.sqrt(self.max - self.min) - math.sqrt(left))
 
     def when(self, looks: float) -> float:
         """The time at which ``looks`` is reached."""
-        return self.high - (math.sqrt(self.high - self.low) - looks / 2) ** 2
+        return self.max - (math.sqrt(self.max - self.min) - looks / 2) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
     """A pending job is as likely to end in the next second as in any other."""
 
-    mean: float
+    mean: Span
+    kind: Literal["exponential"] = field(default="exponential", kw_only=True)
 
     @property
     def latest(self) -> float:
@@ -82,8 +131,9 @@ class Exponential:
 class LogNormal:
     """The logarithm of the delay is normal, with the standard deviation ``sigma``: most near ``median``, a few long."""
 
-    median: float
-    sigma: float
+    median: Span
+    sigma: Annotated[float, Interval(gt=0, le=5)]
+    kind: Literal["lognormal"] = field(default="lognormal", kw_only=True)
 
     @property
     def latest(self) -> float:
@@ -124,7 +174,12 @@ class LogNormal:
         return self.median * math.exp(self.sigma * deviation)
 
 
-Delays = Uniform | Exponential | LogNormal
+Delays = Fixed | Uniform | Exponential | LogNormal
+
+KINDS: Mapping[str, type[Delays]] = MappingProxyType(
+    {"fixed": Fixed, "uniform": Uniform, "lognormal": LogNormal, "exponential": Exponential}
+)
+"""Each distribution under its name."""
 
 
 def _survival(deviation: float) -> float:

@@ -121,11 +121,12 @@ class Dialect:
 
     def changes_at(self, look: Look) -> float:
         """The moment at which the word for a pending job will be another one."""
-        steps = len(self.words[State.PENDING])
+        job, steps = look.job, len(self.words[State.PENDING])
         step = int(look.progress * steps) + 1
-        if step == steps:
-            return look.job.ends_at
-        return look.job.created_at + look.job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
+        if step == steps or job.held_at is not None:
+            return job.ends_at
+        worked = job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
+        return job.created_at + job.held_for + worked
 
     def location(self, job_id: str) -> str:
         """Where to look at a job."""
@@ -217,6 +218,7 @@ REQUEST = MappingProxyType(
         "source_language": "{source_language}",
         "target_language": "{target_language}",
         "video_length": "{video_length}",
+        "simulate": "{simulate}",
     },
 )
 JOB = MappingProxyType(

@@ -26,14 +26,20 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 """Its multiples, without their whole parts, fill the interval from 0 to 1 evenly, however many they are."""
 
 
-def hint(look: Look, sandbox: Sandbox) -> float | None:
-    """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
+def hint(look: Look, sandbox: Sandbox, rate: float = 1.0) -> float | None:
+    """Real seconds until the caller should look again; None once the job has ended, and where there are no hints.
+
+    ``rate`` is how many seconds pass on the sandbox's clock for each of them.
+    """
     if look.state is not State.PENDING or sandbox.hints == "none":
         return None
     job = look.job
-    if sandbox.hints == "exact":
-        return max(SOONEST, job.ends_at - look.now)
-    return next_look(sandbox.delays, sandbox.lateness_worth, look.elapsed, phase(job.owner, job.ordinal))
+    if sandbox.hints == "exact" and job.held_at is None:
+        return max(SOONEST, (job.ends_at - look.now) / rate)
+    longer = sandbox.longer(job.submission.video_length)
+    elapsed, worth = look.elapsed - longer, sandbox.lateness_worth * rate
+    due = next_look(sandbox.delay, worth, max(0.0, elapsed), phase(job.owner, job.ordinal)) - min(0.0, elapsed)
+    return max(SOONEST, due / rate)
 
 
 def phase(owner: str, ordinal: int) -> float:

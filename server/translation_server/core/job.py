@@ -2,14 +2,14 @@
 
 The law of this file: a job's status is never written, it is derived. A job is accepted with its whole fate
 (when it ends, and how); from then on everything a caller can see is a pure function of the job and the moment,
-and :class:`Look` is that function. The one thing that can still happen to a job is that its owner cancels it,
-and that is one more fact with a time of its own.
+and :class:`Look` is that function. What can still happen to a pending job is that its owner cancels it, or, where it
+is only simulated, holds it, releases it, or finishes it; each is one more fact with a time of its own.
 
-Times are seconds since the Unix epoch, durations are seconds.
+Times are moments of the owner's clock, in seconds since the Unix epoch; durations are seconds.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 ERROR_MESSAGE = "the translation failed"
@@ -40,15 +40,23 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """How a job will end: ``delay`` seconds after it was accepted, as ``completed`` or as ``error``."""
+    """How a job will end: ``delay`` seconds after it was accepted, as ``completed`` or as ``error``.
+
+    ``message`` is what a failed one tells its owner, if not the usual.
+    """
 
     delay: float
     outcome: State
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The facts of one accepted job; ``ordinal`` counts its owner's jobs from 1."""
+    """The facts of one accepted job; ``ordinal`` counts its owner's jobs from 1.
+
+    ``held_at`` is since when it has been held, ``held_for`` how long it was held before. ``changed_at`` is the real
+    time at which a fact last became another, whatever the owner's clock shows.
+    """
 
     id: str
     owner: str
@@ -57,11 +65,41 @@ class Job:
     fate: Fate
     submission: Submission = Submission()
     cancelled_at: float | None = None
+    held_at: float | None = None
+    held_for: float = 0.0
+    changed_at: float = 0.0
 
     @property
     def ends_at(self) -> float:
-        """When the job ends unless it is cancelled before."""
-        return self.created_at + self.fate.delay
+        """When the job ends unless something happens before; never, while it is held."""
+        return self.created_at + self.fate.delay + self.held_for if self.held_at is None else math.inf
+
+    def cancelled(self, now: float) -> "Job":
+        """The job once its owner has cancelled it."""
+        return replace(self, cancelled_at=now) if self._is_pending(now) else self
+
+    def held(self, now: float) -> "Job":
+        """The job once it is held: its time stands still."""
+        return replace(self, held_at=now) if self._is_pending(now) and self.held_at is None else self
+
+    def released(self, now: float) -> "Job":
+        """The job once it is no longer held."""
+        if not self._is_pending(now) or self.held_at is None:
+            return self
+        return replace(self, held_at=None, held_for=self.held_for + max(0.0, now - self.held_at))
+
+    def finished(self, now: float, outcome: State, message: str | None = None) -> "Job":
+        """The job once it has ended now, in this way."""
+        if not self._is_pending(now):
+            return self
+        released = self.released(now)
+        delay = now - self.created_at - released.held_for
+        if self.created_at + delay + released.held_for > now:  # by rounding
+            delay -= 2 * math.ulp(now)
+        return replace(released, fate=Fate(delay, outcome, message))
+
+    def _is_pending(self, now: float) -> bool:
+        return Look(self, now).state is State.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +138,9 @@ class Look:
         """The part of the job's duration that has passed, rounded down to four digits; 1.0 only at its own end."""
         if self.state in (State.COMPLETED, State.ERROR):
             return 1.0
-        fraction = self.elapsed / self.job.fate.delay if self.job.fate.delay else 0.0
+        until = min(at for at in (self.now, self.completed_at, self.job.held_at) if at is not None)
+        worked = max(0.0, until - self.job.created_at - self.job.held_for)
+        fraction = worked / self.job.fate.delay if self.job.fate.delay else 0.0
         return min(math.floor(fraction * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
 
     @property
@@ -112,4 +152,4 @@ class Look:
     @property
     def error_message(self) -> str | None:
         """Why the job failed, or None for one that did not."""
-        return ERROR_MESSAGE if self.state is State.ERROR else None
+        return (self.job.fate.message or ERROR_MESSAGE) if self.state is State.ERROR else None

@@ -1,53 +1,74 @@
-"""One user's world: how long their jobs take and how they end, and the drawing of a job's fate."""
+"""One user's world: how long their jobs take and how they end, what goes wrong, and what time it is."""
 
-import hashlib
-import json
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from translation_server.core.delays import Uniform
+from translation_server.core.clock import Clock
+from translation_server.core.days import DAYS, DayName
+from translation_server.core.delays import Delays, Uniform
+from translation_server.core.entropy import uniform
+from translation_server.core.faults import Rule
 from translation_server.core.job import Fate, State
 
 Hints = Literal["honest", "exact", "none"]
 """What hints are made from: the delays that jobs take, the very job's fate, or nothing: there are none."""
 
-ENTROPY_BYTES = 16
-"""How many random bytes one fate is drawn from."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The settings of a user's world; delays in seconds, drawn uniformly from ``min_delay`` to ``max_delay``.
+    """The settings of a user's world.
 
-    ``lateness_worth`` is how many seconds of lateness one request is worth: the more, the fewer looks hints ask for.
+    Attributes:
+        delay: How long jobs take, in seconds.
+        per_video_second: How many seconds longer a job takes for each second of its video.
+        error_probability: How likely a job ends with ``error``.
+        hold: Whether jobs are held from the beginning, until they are released or finished.
+        seed: The same seed, the same fates and faults.
+        hints: What hints are made from.
+        lateness_worth: How many seconds of lateness one request is worth: the more, the fewer looks hints ask for.
+        day: The named day that it is, whose settings hold where there are none of the user's own.
+        faults: What goes wrong; the first rule that fits a request counts.
     """
 
-    min_delay: float
-    max_delay: float
-    error_probability: float
+    delay: Delays = field(default_factory=lambda: Uniform(3, 7))
+    per_video_second: float = 0.0
+    error_probability: float = 0.3
+    hold: bool = False
     seed: str | None = None
     hints: Hints = "honest"
     lateness_worth: float = 0.25
+    day: DayName | None = None
+    faults: tuple[Rule, ...] = ()
 
-    @property
-    def delays(self) -> Uniform:
-        """How long jobs take."""
-        return Uniform(self.min_delay, self.max_delay)
+    def longer(self, video_length: float | None) -> float:
+        """Seconds that a job takes longer for its video's length."""
+        return self.per_video_second * (video_length or 0.0)
 
-    def fate(self, entropy: bytes) -> Fate:
+    def fate(self, entropy: bytes, video_length: float | None = None) -> Fate:
         """Draws a job's fate from 16 random bytes: the same bytes, the same fate."""
-        delay, outcome = _uniform(entropy[:8]), _uniform(entropy[8:])
+        delay, outcome = uniform(entropy[:8]), uniform(entropy[8:])
         return Fate(
-            delay=self.delays.quantile(delay),
+            delay=self.delay.quantile(delay) + self.longer(video_length),
             outcome=State.ERROR if outcome < self.error_probability else State.COMPLETED,
         )
 
 
-def seeded_entropy(seed: str, owner: str, ordinal: int) -> bytes:
-    """The bytes that a seed gives to an owner's n-th job, the same on every machine and in every order."""
-    return hashlib.blake2b(json.dumps([seed, owner, ordinal]).encode(), digest_size=ENTROPY_BYTES).digest()
+def with_settings(defaults: Sandbox, settings: Mapping[str, Any]) -> Sandbox:
+    """The sandbox with a user's own settings over those of the day, and these over the server's.
+
+    Faults of the server's own are over those of its day, but not over those of a day that the user has chosen.
+    """
+    day: DayName | None = settings.get("day", defaults.day)
+    of_the_day = {} if day is None else DAYS[day].settings
+    own = {"faults": defaults.faults} if defaults.faults and "day" not in settings else {}
+    return replace(defaults, **{**of_the_day, **own, **settings})
 
 
-def _uniform(entropy: bytes) -> float:
-    """Eight bytes as a number in [0, 1) with the 53 bits that a double holds."""
-    return (int.from_bytes(entropy) >> 11) / (1 << 53)
+@dataclass(frozen=True, slots=True)
+class World:
+    """A user's sandbox and its clock; ``since`` is the moment from which its faults count their seconds."""
+
+    sandbox: Sandbox
+    clock: Clock = field(default_factory=Clock)
+    since: float = 0.0

@@ -1,8 +1,8 @@
 """The jobs in this process's memory, for servers that live no longer than a test."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from translation_server.core.job import Job, Look, State
 from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored
@@ -14,6 +14,9 @@ class MemoryStore:
     def __init__(self) -> None:
         self._jobs: defaultdict[str, dict[str, Job]] = defaultdict(dict)
         self._keys: dict[tuple[str, str], tuple[bytes, str]] = {}
+        self._worlds: dict[str, str] = {}
+        self._tallies: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._journals: defaultdict[str, deque[tuple[int, str]]] = defaultdict(deque)
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
@@ -50,12 +53,11 @@ class MemoryStore:
                 page.append(job)
         return page
 
-    async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
+    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
-        now = clock()
         job = self._jobs[owner].get(job_id)
-        if job is not None and Look(job, now).state is State.PENDING:
-            job = self._jobs[owner][job_id] = replace(job, cancelled_at=now)
+        if job is not None:
+            job = self._jobs[owner][job_id] = change(job)
         return job
 
     async def ending(self, owner: str, after: float) -> list[Job]:
@@ -64,12 +66,53 @@ class MemoryStore:
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
-        return [job for job in self._jobs[owner].values() if max(job.created_at, job.cancelled_at or 0.0) >= since]
+        return [job for job in self._jobs[owner].values() if job.changed_at >= since]
+
+    async def world(self, owner: str) -> str | None:
+        """See Store."""
+        return self._worlds.get(owner)
+
+    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+        """See Store."""
+        world = self._worlds[owner] = change(self._worlds.get(owner))
+        if recount:
+            self._tallies.pop(owner, None)
+        return world
+
+    async def tally(
+        self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
+    ) -> None:
+        """See Store."""
+        tallies = self._tallies[owner]
+        tallies[subject] += 1
+        tallies.update(list(draw(tallies[subject], [tallies[rule] for rule in rules])))
+
+    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
+        """See Store."""
+        return [self._tallies[owner][subject] for subject in subjects]
+
+    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
+        """See Store."""
+        for owner, entry in entries:
+            journal = self._journals[owner]
+            journal.append((journal[-1][0] + 1 if journal else 1, entry))
+            if len(journal) > limit:
+                journal.popleft()
+
+    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        """See Store."""
+        return list(islice((entry for entry in self._journals[owner] if entry[0] > after), limit))
+
+    async def clear(self, owner: str) -> None:
+        """See Store."""
+        for of_owners in (self._jobs, self._worlds, self._tallies, self._journals):
+            of_owners.pop(owner, None)
+        self._keys = {of: job for of, job in self._keys.items() if of[0] != owner}
 
     async def check(self) -> None:
         """See Store."""
 
     async def close(self) -> None:
         """See Store."""
-        self._jobs.clear()
-        self._keys.clear()
+        for kept in (self._jobs, self._keys, self._worlds, self._tallies, self._journals):
+            kept.clear()

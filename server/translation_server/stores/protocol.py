@@ -3,7 +3,7 @@
 The law of this floor: a job that ``add`` has returned is on disk, and an error means that nothing has changed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,17 +61,46 @@ class Store(Protocol):
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """The owner's newest jobs with an ordinal less than ``before`` that are in ``state`` at the moment ``now``."""
 
-    async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
-        """Cancels the owner's job unless it has ended; the job as it then is, or None for an unknown one.
+    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+        """Puts what ``change`` makes of the owner's job in its place; the job as it then is, None for an unknown one.
 
-        The clock is read once nothing can come in between any more.
+        ``change`` is called once nothing can come in between any more; it leaves id, owner, ordinal and submission.
         """
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """The owner's jobs that were to end after a moment: all that have been pending since, in any order."""
 
     async def changed(self, owner: str, since: float) -> list[Job]:
-        """The owner's jobs that were accepted or cancelled at a moment or after it, in any order."""
+        """The owner's jobs of which a fact has changed at a real time or after it, in any order."""
+
+    async def world(self, owner: str) -> str | None:
+        """The text that was last kept of the owner's world."""
+
+    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+        """Keeps what ``change`` makes of the text of the owner's world, and gives it; ``recount`` ends all tallies."""
+
+    async def tally(
+        self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
+    ) -> None:
+        """Counts one more of a subject, and of each rule that ``draw`` names, given the count and those of the rules.
+
+        It may be lost in a power cut.
+        """
+
+    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
+        """How often each of the owner's subjects was counted."""
+
+    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
+        """Adds owners' entries to their journals, each of which keeps its newest ``limit``.
+
+        They may be lost in a power cut.
+        """
+
+    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        """The owner's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
+
+    async def clear(self, owner: str) -> None:
+        """Forgets everything of an owner; their ordinals and numbers begin anew."""
 
     async def check(self) -> None:
         """Returns if the store answers."""

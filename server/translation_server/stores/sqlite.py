@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -58,19 +59,52 @@ MIGRATIONS = (
         "CREATE INDEX jobs_by_end ON jobs (owner, created_at + delay)",
         "CREATE INDEX jobs_by_cancel ON jobs (owner, cancelled_at) WHERE cancelled_at IS NOT NULL",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN message TEXT",
+        "ALTER TABLE jobs ADD COLUMN held_at REAL",
+        "ALTER TABLE jobs ADD COLUMN held_for REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN changed_at REAL NOT NULL DEFAULT 0",
+        "UPDATE jobs SET changed_at = max(created_at, coalesce(cancelled_at, 0))",
+        "DROP INDEX jobs_by_beginning",
+        "DROP INDEX jobs_by_end",
+        "DROP INDEX jobs_by_cancel",
+        "CREATE INDEX jobs_by_change ON jobs (owner, changed_at)",
+        "CREATE INDEX jobs_by_end ON jobs (owner, created_at + delay + held_for)",
+        "CREATE INDEX jobs_held ON jobs (owner) WHERE held_at IS NOT NULL",
+        "ALTER TABLE owners ADD COLUMN world TEXT",
+        "ALTER TABLE owners ADD COLUMN requests INTEGER NOT NULL DEFAULT 0",
+        """
+        CREATE TABLE tallies (
+            owner   TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            count   INTEGER NOT NULL,
+            PRIMARY KEY (owner, subject)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE requests (
+            owner  TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            entry  TEXT NOT NULL,
+            PRIMARY KEY (owner, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )
 """The statements that lead from each version of the schema to the next; the version is the count of those done."""
 
 COLUMNS = """
-    id, owner, ordinal, created_at, delay, outcome, source_language, target_language, video_length, cancelled_at
+    id, owner, ordinal, created_at, delay, outcome, message, source_language, target_language, video_length,
+    cancelled_at, held_at, held_for, changed_at
 """
 
 NOT_CANCELLED = "(cancelled_at IS NULL OR cancelled_at > :now)"
+ENDED = "held_at IS NULL AND created_at + delay + held_for <= :now"
 IN_STATE = {
     None: "TRUE",
-    State.PENDING: f"{NOT_CANCELLED} AND created_at + delay > :now",
-    State.COMPLETED: f"{NOT_CANCELLED} AND created_at + delay <= :now AND outcome = 'completed'",
-    State.ERROR: f"{NOT_CANCELLED} AND created_at + delay <= :now AND outcome = 'error'",
+    State.PENDING: f"{NOT_CANCELLED} AND NOT ({ENDED})",
+    State.COMPLETED: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'completed'",
+    State.ERROR: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'error'",
     State.CANCELLED: "cancelled_at <= :now",
 }
 """Law 1 in SQL: the same function of (job, now) as ``Look.state``, for the filter of a page."""
@@ -131,21 +165,51 @@ class SqliteStore:
         parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
         return await self._reader.run(_select, where, parameters)
 
-    async def cancel(self, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
+    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
-        return await self._writer.run(_cancel, owner, job_id, clock)
+        return await self._writer.run(_amend, owner, job_id, change)
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_select, "owner = ? AND created_at + delay > ?", (owner, after))
+        ending = "owner = :owner AND created_at + delay + held_for > :after"
+        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND held_at IS NOT NULL"
+        return await self._reader.run(_select, f"{ending} UNION {held}", {"owner": owner, "after": after})
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
-        where = "owner = :owner AND created_at >= :since"
-        cancelled = "owner = :owner AND cancelled_at >= :since"
-        return await self._reader.run(
-            _select, f"{where} UNION SELECT {COLUMNS} FROM jobs WHERE {cancelled}", {"owner": owner, "since": since}
-        )
+        return await self._reader.run(_select, "owner = ? AND changed_at >= ?", (owner, since))
+
+    async def world(self, owner: str) -> str | None:
+        """See Store."""
+        return await self._reader.run(_world, owner)
+
+    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+        """See Store."""
+        return await self._writer.run(_change_world, owner, change, recount)
+
+    async def tally(
+        self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
+    ) -> None:
+        """See Store."""
+        await self._writer.run(_tally, owner, subject, rules, draw)
+
+    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
+        """See Store."""
+        return await self._reader.run(_tallies, owner, subjects)
+
+    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
+        """See Store."""
+        await self._writer.run(_record, entries, limit)
+
+    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        """See Store."""
+        statement = "SELECT number, entry FROM requests WHERE owner = ? AND number > ? ORDER BY number LIMIT ?"
+        parameters = owner, after, -1 if limit is None else limit
+        return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
+
+    async def clear(self, owner: str) -> None:
+        """See Store."""
+        await self._writer.run(_clear, owner)
 
     async def check(self) -> None:
         """See Store."""
@@ -271,6 +335,17 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 @contextlib.contextmanager
+def _lossy(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that does not wait for the disk: a power cut may undo it, the end of the process does not."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with _transaction(connection):
+            yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All or nothing, with the write lock from the beginning."""
     connection.execute("BEGIN IMMEDIATE")
@@ -298,39 +373,96 @@ def _add(
                     raise KeyReused(idempotency.key)
                 return Stored(earlier[0], replayed=True)
         [(ordinal,)] = connection.execute(
-            "INSERT INTO owners VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET jobs = jobs + 1 RETURNING jobs",
+            "INSERT INTO owners (name, jobs) VALUES (?, 1)"
+            " ON CONFLICT (name) DO UPDATE SET jobs = jobs + 1 RETURNING jobs",
             (owner,),
         ).fetchall()
         job = accept(ordinal)
         if _find(connection, owner, job.id):
             raise IdTaken(job.id)
         connection.execute(
-            f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 12)})",
-            (
-                job.id,
-                job.owner,
-                job.ordinal,
-                job.created_at,
-                job.fate.delay,
-                job.fate.outcome,
-                job.submission.source_language,
-                job.submission.target_language,
-                job.submission.video_length,
-                job.cancelled_at,
-                idempotency and idempotency.key,
-                idempotency and idempotency.fingerprint,
-            ),
+            f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
+            (*_row(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
         )
     return Stored(job, replayed=False)
 
 
-def _cancel(connection: sqlite3.Connection, owner: str, job_id: str, clock: Callable[[], float]) -> Job | None:
+def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
     with _transaction(connection):
+        before = _find(connection, owner, job_id)
+        job = before and change(before)
+        if job and job != before:
+            marks = ", ".join("?" * 14)
+            connection.execute(
+                f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = ? AND ordinal = ?",
+                (*_row(job), job.owner, job.ordinal),
+            )
+        return job
+
+
+def _world(connection: sqlite3.Connection, owner: str) -> str | None:
+    found = connection.execute("SELECT world FROM owners WHERE name = ?", (owner,)).fetchall()
+    return found[0][0] if found else None
+
+
+def _change_world(
+    connection: sqlite3.Connection, owner: str, change: Callable[[str | None], str], recount: bool
+) -> str:
+    with _transaction(connection):
+        world = change(_world(connection, owner))
         connection.execute(
-            f"UPDATE jobs SET cancelled_at = :now WHERE owner = :owner AND id = :id AND {IN_STATE[State.PENDING]}",
-            {"owner": owner, "id": job_id, "now": clock()},
+            "INSERT INTO owners (name, jobs, world) VALUES (:owner, 0, :world)"
+            " ON CONFLICT (name) DO UPDATE SET world = :world",
+            {"owner": owner, "world": world},
         )
-        return _find(connection, owner, job_id)
+        if recount:
+            connection.execute("DELETE FROM tallies WHERE owner = ?", (owner,))
+        return world
+
+
+def _tallies(connection: sqlite3.Connection, owner: str, subjects: Sequence[str]) -> list[int]:
+    marks = ", ".join("?" * len(subjects))
+    statement = f"SELECT subject, count FROM tallies WHERE owner = ? AND subject IN ({marks})"
+    found = dict(connection.execute(statement, (owner, *subjects)).fetchall())
+    return [found.get(subject, 0) for subject in subjects]
+
+
+def _tally(
+    connection: sqlite3.Connection,
+    owner: str,
+    subject: str,
+    rules: Sequence[str],
+    draw: Callable[[int, Sequence[int]], Iterable[str]],
+) -> None:
+    with _lossy(connection):
+        count, *fired = _tallies(connection, owner, (subject, *rules))
+        for counted in (subject, *draw(count + 1, fired)):
+            connection.execute(
+                "INSERT INTO tallies VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (owner, counted)
+            )
+
+
+def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], limit: int) -> None:
+    of_owners = defaultdict(list)
+    for owner, entry in entries:
+        of_owners[owner].append(entry)
+    with _lossy(connection):
+        for owner, new in of_owners.items():
+            [(last,)] = connection.execute(
+                "INSERT INTO owners (name, jobs, requests) VALUES (:owner, 0, :new)"
+                " ON CONFLICT (name) DO UPDATE SET requests = requests + :new RETURNING requests",
+                {"owner": owner, "new": len(new)},
+            ).fetchall()
+            numbered = ((owner, number, entry) for number, entry in enumerate(new, last - len(new) + 1))
+            connection.executemany("INSERT INTO requests VALUES (?, ?, ?)", numbered)
+            connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, last - limit))
+
+
+def _clear(connection: sqlite3.Connection, owner: str) -> None:
+    with _transaction(connection):
+        connection.execute("DELETE FROM owners WHERE name = ?", (owner,))
+        for table in ("jobs", "tallies", "requests"):
+            connection.execute(f"DELETE FROM {table} WHERE owner = ?", (owner,))
 
 
 def _find(connection: sqlite3.Connection, owner: str, job_id: str) -> Job | None:
@@ -346,9 +478,47 @@ def _select(connection: sqlite3.Connection, where: str, parameters: Parameters) 
             owner=owner,
             ordinal=ordinal,
             created_at=created_at,
-            fate=Fate(delay, State(outcome)),
+            fate=Fate(delay, State(outcome), message),
             submission=Submission(source, target, length),
             cancelled_at=cancelled_at,
+            held_at=held_at,
+            held_for=held_for,
+            changed_at=changed_at,
         )
-        for job_id, owner, ordinal, created_at, delay, outcome, source, target, length, cancelled_at in rows
+        for (
+            job_id,
+            owner,
+            ordinal,
+            created_at,
+            delay,
+            outcome,
+            message,
+            source,
+            target,
+            length,
+            cancelled_at,
+            held_at,
+            held_for,
+            changed_at,
+        ) in rows
     ]
+
+
+def _row(job: Job) -> tuple[object, ...]:
+    """The job's values for COLUMNS."""
+    return (
+        job.id,
+        job.owner,
+        job.ordinal,
+        job.created_at,
+        job.fate.delay,
+        job.fate.outcome,
+        job.fate.message,
+        job.submission.source_language,
+        job.submission.target_language,
+        job.submission.video_length,
+        job.cancelled_at,
+        job.held_at,
+        job.held_for,
+        job.changed_at,
+    )

@@ -44,7 +44,7 @@ ADDRESSES_AT_MOST = 10_000
 BASIC = scheme("basic")
 
 ANYONE = "anyone"
-"""The name of everybody, where nobody needs credentials."""
+"""The name of everybody who brings none, where nobody needs credentials."""
 
 
 class Authenticator:
@@ -74,7 +74,7 @@ class Authenticator:
         Raises:
             Problem: 401 for no, malformed or wrong credentials; 429 for an address that has brought too many.
         """
-        scheme = self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
+        scheme = self._scheme(scope)
         address = scope["client"][0] if scope["client"] else "a local socket"
         self._turn_away(address)
         brought = [value for name, value in scope["headers"] if name == scheme.header]
@@ -95,9 +95,21 @@ class Authenticator:
             )
         return await asyncio.shield(check)
 
+    def claimed(self, scope: Scope) -> str | None:
+        """The user that a request with wrong credentials says it is of; the only one there is, if it says nothing."""
+        scheme = self._scheme(scope)
+        brought = next((scheme.read(value) for name, value in scope["headers"] if name == scheme.header), None)
+        user = None if brought is None else self._named(brought)[0]
+        if user is None and len(self._users) == 1:
+            return next(iter(self._users))
+        return user if user in self._users else None
+
     def close(self) -> None:
         """Lets go of the threads."""
         self._pool.shutdown()
+
+    def _scheme(self, scope: Scope) -> Scheme:
+        return self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
 
     async def _check(self, fingerprint: bytes, scheme: Scheme, brought: bytes, address: str) -> str:
         credentials = scheme.read(brought)
@@ -155,10 +167,10 @@ def _matches(password: str, hashed: str) -> bool:
 
 
 class Anyone:
-    """In an Authenticator's place: everybody is the same user, as long as nobody comes from another machine."""
+    """In an Authenticator's place: everybody is let in who does not come from another machine, under any name."""
 
     async def user(self, scope: Scope) -> str:
-        """The one name.
+        """The name that a request brings as Basic credentials, whatever the password, or that of everybody.
 
         Raises:
             Problem: 403 for a request that did not come in on the loopback interface.
@@ -167,7 +179,11 @@ class Anyone:
         if port is not None and not ip_address(host).is_loopback:
             detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
             raise Problem(HTTPStatus.FORBIDDEN, detail)
-        return ANYONE
+        brought = next((BASIC.read(value) for name, value in scope["headers"] if name == BASIC.header), None)
+        return (brought and brought.user) or ANYONE
+
+    def claimed(self, scope: Scope) -> None:
+        """Nobody."""
 
     def close(self) -> None:
         """There is nothing to let go of."""

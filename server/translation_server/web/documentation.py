@@ -3,13 +3,21 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, PLACE, Route, fill
 from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.core.report import report
+from translation_server.core.sandbox import Sandbox
+from translation_server.documents import ClockChange, SandboxSettings, shown_sandbox
 from translation_server.version import __version__
-from translation_server.web.schemas import JobsQuery, SubmissionBody
+from translation_server.web.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
 
 TITLE = "Video translation"
 DESCRIPTION = """
@@ -32,7 +40,13 @@ LOOK = Look(JOB, now=1767323047.778)
 
 NATIVE = DIALECTS[0]
 SCHEMAS = {name: dict(fact.schema) for name, fact in FACTS.items()}
-QUERY = JobsQuery.model_json_schema(ref_template="#/components/schemas/{model}")
+REFERENCE = "#/components/schemas/{model}"
+QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
+ASKED = SubmissionBody.model_json_schema(ref_template=REFERENCE)
+_, MODELS = models_json_schema(
+    [(model, "validation") for model in (SandboxSettings, ClockChange, JobAction)],
+    ref_template=REFERENCE,
+)
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -113,8 +127,8 @@ SUBMITTING = (
 """What can go wrong with a submission."""
 
 
-def page(routes: Sequence[Route]) -> Documentation:
-    """The OpenAPI page of the rows' routes, and of those that every server has."""
+def page(routes: Sequence[Route], *, simulating: bool = True) -> Documentation:
+    """The OpenAPI page of the rows' routes, of those that every server has, and of the sandbox's, if there are any."""
     paths: defaultdict[str, Documentation] = defaultdict(dict)
     for route in routes:
         paths[route.path][route.method.lower()] = _route(route)
@@ -142,17 +156,24 @@ def page(routes: Sequence[Route]) -> Documentation:
     for path, health in (("/livez", "The process is up."), ("/readyz", "The server takes work.")):
         said = {"description": health, "content": _json({"type": "object"}, {"status": path[1:-1]})}
         paths[path]["get"] = {"description": health, "tags": ["health"], "security": [], "responses": {"200": said}}
+    if simulating:
+        paths |= _sandbox()
     rows = {row.name: row for route in routes for row in route.rows}
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
         "paths": paths,
         "components": {
-            "schemas": {"Problem": PROBLEM, **QUERY["$defs"]},
+            "schemas": {
+                "Problem": PROBLEM,
+                **QUERY["$defs"],
+                **ASKED["$defs"],
+                **(MODELS["$defs"] if simulating else {}),
+            },
             "securitySchemes": {row.auth: _scheme(row.auth) for row in (NATIVE, *rows.values())},
         },
         "security": [{NATIVE.auth: []}],
-        "tags": [{"name": name} for name in (*rows, "health")],
+        "tags": [{"name": name} for name in (*rows, *(["sandbox"] if simulating else []), "health")],
     }
 
 
@@ -164,8 +185,8 @@ def _route(route: Route) -> Documentation:
     match route.action:
         case "submit":
             accepted = row.job if row.accepted is None else row.accepted
-            asked = SubmissionBody.model_json_schema()["properties"]
-            example = fill(row.request, lambda fact: FACTS[fact].of(LOOK))
+            asked = ASKED["properties"]
+            example = fill(row.request, lambda fact: FACTS[fact].of(LOOK) if fact in FACTS else None)
             return _operation(
                 "Accepts a job. It is on disk before the answer leaves.",
                 _answer("The job is on disk.", _schema(accepted), row.render_accepted(JOB), RETRY_AFTER | LOCATION),
@@ -181,6 +202,64 @@ def _route(route: Route) -> Documentation:
         case _:
             said = "Tells how the caller's latest job stands; where there is none, starts one."
             return _held(_operation(said, looked, parameters=LOOKING, **common))
+
+
+def _sandbox() -> dict[str, Documentation]:
+    """The routes of the caller's sandbox."""
+    sandbox = _answer("The whole sandbox.", {"type": "object"}, shown_sandbox(Sandbox()))
+    refused = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    def told(said: str, answer: Documentation, *failures: HTTPStatus, **members: Any) -> Documentation:  # noqa: ANN401 - the operation's own
+        return _operation(said, answer, *failures, tags=["sandbox"], **members)
+
+    def asked(model: type[BaseModel], example: object) -> Documentation:
+        return {"content": _json({"$ref": REFERENCE.format(model=model.__name__)}, example)}
+
+    pages = RequestsQuery.model_json_schema()["properties"]
+    page = _answer("Some entries.", {"type": "object"}, {"requests": [], "next": None, "dropped": 0})
+    card = _answer("The report card.", {"type": "object"}, asdict(report((), {})))
+    card["content"] |= {media: {"schema": {"type": "string"}} for media in ("application/xml", "text/plain")}
+    days = {"days": [{"day": name, "meaning": day.meaning} for name, day in DAYS.items()]}
+    return {
+        "/sandbox": {
+            "get": told("Shows the caller's sandbox.", sandbox),
+            "patch": told(
+                "Changes settings; those that are null become what the server has.",
+                sandbox,
+                *refused,
+                requestBody=asked(SandboxSettings, {"day": "flaky", "seed": "42"}),
+            ),
+        },
+        "/sandbox/clock": {
+            "post": told(
+                "Sets the clock's speed, stops it, or moves it ahead.",
+                sandbox,
+                *refused,
+                requestBody=asked(ClockChange, {"advance": 1800}),
+            )
+        },
+        "/sandbox/reset": {"post": told("Empties the sandbox: jobs, journal, faults, clock, settings.", sandbox)},
+        "/sandbox/jobs/{job_id}": {
+            "post": told(
+                "Holds, releases or finishes a pending job.",
+                sandbox,
+                *refused,
+                HTTPStatus.NOT_FOUND,
+                parameters=[JOB_ID],
+                requestBody=asked(JobAction, {"do": "finish", "outcome": "error"}),
+            )
+        },
+        "/sandbox/days": {"get": told("Lists the named days.", _answer("The days.", {"type": "object"}, days))},
+        "/sandbox/requests": {
+            "get": told(
+                "Pages through the journal, the oldest request first.",
+                page,
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                parameters=[{"name": name, "in": "query", "schema": schema} for name, schema in pages.items()],
+            )
+        },
+        "/sandbox/report": {"get": told("Grades the client that sent the requests of the journal.", card)},
+    }
 
 
 def _held(look: Documentation) -> Documentation:

@@ -1,7 +1,7 @@
 """Server-sent events: how a caller's jobs change, as it happens (WHATWG HTML, section 9.2)."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -39,8 +39,13 @@ def resumed_at(request: Request) -> float | None:
     return int(last) / MICROSECONDS - OVERLAP
 
 
-async def stream(request: Request, row: Dialect, changes: Changes, now: float) -> Response:
-    """The changes as a stream in the row's form; what is wrong with the request shows before it begins."""
+async def stream(
+    request: Request, row: Dialect, changes: Changes, now: float, note: Callable[[Request, Sequence[Look]], None]
+) -> Response:
+    """The changes as a stream in the row's form; what is wrong with the request shows before it begins.
+
+    ``note`` is called with what is told.
+    """
     first = await anext(changes)
     if request.scope["head"]:
         await changes.aclose()
@@ -48,8 +53,10 @@ async def stream(request: Request, row: Dialect, changes: Changes, now: float) -
 
     async def blocks() -> AsyncIterator[str]:
         try:
-            yield f"retry: {RETRY}\nid: {_id(now)}\n\n{_blocks(row, first)}"
+            note(request, first)
+            yield f"{_blocks(row, first)}retry: {RETRY}\nid: {_id(now)}\n\n"  # last, so that none is skipped
             async for looks in changes:
+                note(request, looks)
                 yield _blocks(row, looks) or HEARTBEAT
         finally:
             await changes.aclose()

@@ -1,14 +1,16 @@
-"""What every request passes on its way in and out: credentials, HEAD, the log, and the last resort for errors."""
+"""What every request passes on its way in and out: credentials, HEAD, the logs, and the last resort for errors."""
 
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.web.auth import Anyone, Authenticator
+from translation_server.web.draft import Draft, begin
 from translation_server.web.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -16,16 +18,25 @@ logger = logging.getLogger(__name__)
 OPEN = frozenset({"/livez", "/readyz"})
 """The paths that need no credentials."""
 
+UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
+"""What the paths begin with that tell nothing of how a client waits."""
+
+Record = Callable[[str, Draft], None]
+"""Takes note of a user's request."""
+
 
 class Gate:
     """ASGI middleware; behind it, ``scope["user"]`` is the caller's name, and HEAD is GET with ``scope["head"]`` true.
 
     The server drops the body of an answer to HEAD by itself, since it still knows the request as what it was.
+    ``scope["draft"]`` becomes the request's entry in the journal, and ``scope["transport"]`` is its connection, if the
+    host of the application lets one have it.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone, record: Record) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._record = record
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets one request through."""
@@ -33,15 +44,19 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        status = 0
+        draft = begin(scope, time.time())
 
         async def watched_send(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                draft.status = message["status"]
+                draft.took = time.perf_counter() - began
             await send(message)
 
-        inner = dict(scope) | {"head": scope["method"] == "HEAD"}
+        inner = dict(scope) | {
+            "head": scope["method"] == "HEAD",
+            "draft": draft,
+            "transport": getattr(getattr(receive, "__self__", None), "transport", None),
+        }
         if inner["head"]:
             inner["method"] = "GET"
         try:
@@ -55,17 +70,20 @@ class Gate:
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("error %s in %s %s", error_id, scope["method"], scope["path"])
-            if status:
+            if draft.status:
                 raise
             detail = f"The server failed. Its log tells more under the id {error_id}."
             failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, error_id=error_id)
             await failure.response()(scope, receive, watched_send)
         finally:
-            logger.debug(
-                "%s %s %s for %s in %.1f ms",
-                scope["method"],
-                scope["path"],
-                status,
-                inner.get("user", "-"),
-                1000 * (time.perf_counter() - began),
-            )
+            took = time.perf_counter() - began
+            draft.took = draft.took or took
+            self._note(inner, draft)
+            user = inner.get("user", "-")
+            logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], draft.status, user, 1000 * took)
+
+    def _note(self, scope: Scope, draft: Draft) -> None:
+        """Has a request written down in the journal of whom it comes from, or says to come from."""
+        owner = scope.get("user") or self._authenticator.claimed(scope)
+        if owner and not draft.path.startswith(UNRECORDED):
+            self._record(owner, draft)

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 
-WAIT = re.compile(r"""\s*wait\s*=\s*(?:(\d{1,9})|"(\d{1,9})")\s*(?:;.*)?""", re.IGNORECASE)
+PREFERENCE = re.compile(r"""(?:[^",]|"(?:[^"\\]|\\.)*")+""")
+WAIT = re.compile(r"""\s*wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.IGNORECASE)
 
 
 def preferred_wait(prefer: Sequence[str]) -> int | None:
     """The seconds of the first preference `wait` in the Prefer headers; None without one. All others are ignored."""
-    for preference in ",".join(prefer).split(","):
+    for preference in PREFERENCE.findall(",".join(prefer)):
         if found := WAIT.fullmatch(preference):
             return int(found[1] or found[2])
     return None

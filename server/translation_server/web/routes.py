@@ -1,24 +1,36 @@
 """The routes, built from the rows."""
 
 import asyncio
+import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import wraps
 from http import HTTPStatus
 from math import ceil
-from typing import Annotated
+from secrets import token_bytes
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from translation_server.core.dialects import Dialect, places, read, routes
+from translation_server.core.entropy import ENTROPY_BYTES, uniform
+from translation_server.core.faults import Action, Firing, Latency, Rule, Status
 from translation_server.core.job import Look
+from translation_server.core.lies import lie
+from translation_server.documents import FAULT
 from translation_server.service import Service
-from translation_server.web import documentation
+from translation_server.web import documentation, faults
+from translation_server.web.bodies import body_of, parsed, refused
+from translation_server.web.draft import draft_of
 from translation_server.web.events import resumed_at, stream
+from translation_server.web.gate import Record
 from translation_server.web.preferences import matches, preferred_wait
 from translation_server.web.problems import Problem, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
@@ -28,13 +40,8 @@ Endpoint = Callable[..., Awaitable[Response]]
 LONGEST_WAIT = 60
 """Seconds that a look may be held."""
 
-MAX_BODY = 64 * 1024
-"""Bytes that a request's body may hold."""
-
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
-
-JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
 
 class Api:
@@ -43,48 +50,128 @@ class Api:
     Args:
         service: what the routes call.
         rows: the wire formats; the first is the native one, in which jobs are listed and cancelled.
+        record: takes note of what streams tell.
         draining: whether the server is about to stop.
 
     Raises:
         DialectError: two rows clash.
     """
 
-    def __init__(self, service: Service, rows: Sequence[Dialect], draining: Callable[[], bool]) -> None:
+    def __init__(self, service: Service, rows: Sequence[Dialect], record: Record, draining: Callable[[], bool]) -> None:
         self._service = service
+        self._record = record
         self._native = rows[0]
         self._routes = routes(rows)
         self._draining = draining
 
     def add_to(self, app: FastAPI) -> None:
         """Gives the app its routes and their documentation."""
-        actions = {"submit": self._submit, "look": self._look, "current": self._current}
+        actions: dict[str, Callable[[Dialect], Endpoint]] = {
+            "submit": self._submit,
+            "look": self._look,
+            "current": self._current,
+        }
+        native = (self._native,)
         for route in self._routes:
-            app.add_api_route(route.path, actions[route.action](route.rows[0]), methods=[route.method])
-        app.add_api_route("/jobs", self.jobs, methods=["GET"])
-        app.add_api_route("/jobs/{job_id}", self.cancel, methods=["DELETE"])
-        app.add_api_route("/jobs/{job_id}/events", self.events_of_job, methods=["GET"])
-        app.add_api_route("/events", self.events, methods=["GET"])
+            action: Action = "submit" if route.action == "submit" else "look"
+            endpoint = self._simulated(action, route.rows, actions[route.action](route.rows[0]))
+            app.add_api_route(route.path, endpoint, methods=[route.method])
+        for method, path, action, endpoint in (
+            ("GET", "/jobs", "list", self.jobs),
+            ("DELETE", "/jobs/{job_id}", "cancel", self.cancel),
+            ("GET", "/jobs/{job_id}/events", "events", self.events_of_job),
+            ("GET", "/events", "events", self.events),
+        ):
+            app.add_api_route(path, self._simulated(action, native, endpoint), methods=[method])
         app.add_api_route("/livez", self.livez, methods=["GET"])
         app.add_api_route("/readyz", self.readyz, methods=["GET"])
-        openapi = documentation.page(self._routes)
+        openapi = documentation.page(self._routes, simulating=self._service.worlds.changeable)
         app.openapi = lambda: openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+
+    def _simulated(self, action: Action, rows: Sequence[Dialect], endpoint: Endpoint) -> Endpoint:
+        """The endpoint in the sandbox of its caller, where things go wrong."""
+
+        @wraps(endpoint)
+        async def simulated(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
+            draft = draft_of(request)
+            asked: Action = "bulk" if action == "list" and "job_id" in request.query_params else action
+            draft.action = asked
+            draft.dialect = rows[0].name
+            draft.wait = preferred_wait(request.headers.getlist("prefer"))
+            fault = None
+            for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
+                if isinstance(firing.rule, Latency):
+                    draft.faults.append(firing.rule.kind)
+                    await self._service.rest(firing.rule.delay.quantile(uniform(firing.entropy[8:])))
+                else:
+                    fault = firing
+            if fault is None:
+                return await endpoint(request, **arguments)
+            rule = fault.rule
+            if answer := faults.instead(rule):
+                draft.faults.append(rule.kind)
+                if isinstance(rule, Status):
+                    draft.hint = rule.retry_after
+                return answer
+            request.scope["lie"] = rule
+            answer = await endpoint(request, **arguments)
+            if faults.disguise(answer, rule) or faults.breaks(rule):
+                draft.faults.append(rule.kind)
+            if not faults.breaks(rule):
+                return answer
+            draft.looks = ()
+            return faults.Broken(answer, fault, self._service.rest)
+
+        return simulated
+
+    async def _firings(
+        self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
+    ) -> Sequence[Firing]:
+        """What goes wrong with a request: what its header asks for, else what its caller's sandbox has."""
+        if not self._service.worlds.changeable:
+            return ()
+        if asked := request.headers.get("simulate-fault"):
+            return [Firing(0, _asked_for(asked), token_bytes(ENTROPY_BYTES))]
+        dialects = frozenset(row.name for row in rows)
+        return await self._service.faults(request.scope["user"], action, dialects, request.method, job_id)
+
+    def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
+        """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
+        draft = draft_of(request)
+        rule: Rule | None = request.scope.get("lie")
+        if rule is None:
+            draft.looks = looks
+            return [(row, look) for look in looks]
+        told = [lie(rule, row, look) for look in looks]
+        draft.looks = [look for look, said in zip(looks, told, strict=True) if said == (row, look)]
+        if len(draft.looks) < len(looks):
+            draft.faults.append(rule.kind)
+        return told
 
     def _submit(self, row: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
-            facts = await _submission(request, row)
+            draft = draft_of(request)
+            sent = await body_of(request)
+            facts = _submission(request, row, sent)
+            if facts.simulate and not self._service.worlds.changeable:
+                raise invalid([{"field": "simulate", "message": "this server simulates nothing (SANDBOX=off)"}])
+            draft.key = _idempotency_key(request)
+            draft.digest = hashlib.blake2b(sent, digest_size=8).hexdigest()
             accepted = await self._service.submit(
                 request.scope["user"],
                 facts.submission(),
-                key=_idempotency_key(request),
+                key=draft.key,
                 job_id=facts.job_id,
+                wish=facts.simulate.wish() if facts.simulate else None,
             )
+            draft.looks, draft.replayed = [accepted.look], accepted.replayed
             headers = {"Location": row.location(accepted.look.job.id)}
             if accepted.replayed:
                 headers["Idempotency-Replayed"] = "true"
-            if preferred_wait(request.headers.getlist("prefer")) == 0:
+            if draft.wait == 0:
                 headers["Preference-Applied"] = "wait=0"
             body = row.render_accepted(accepted.look.job)
-            return JSONResponse(body, row.accepted_code, headers | self._advice(accepted.look))
+            return JSONResponse(body, row.accepted_code, headers | await self._advice(request, accepted.look))
 
         return submit
 
@@ -103,7 +190,8 @@ class Api:
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. One that has ended stays as it is."""
         look = await self._service.cancel(request.scope["user"], job_id)
-        return JSONResponse(self._native.render(look), HTTPStatus.OK, self._advice(look))
+        [(row, said)] = self._tell(request, self._native, look)
+        return JSONResponse(row.render(said), HTTPStatus.OK, await self._advice(request, look))
 
     async def jobs(self, request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
         """Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once."""
@@ -112,10 +200,13 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             looks, unknown = await self._service.look_many(owner, query.job_id)
-            return JSONResponse({"jobs": [self._native.render(look) for look in looks], "unknown": unknown})
+            return JSONResponse({"jobs": self._rendered(request, looks), "unknown": unknown})
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         following = None if page.next is None else str(page.next)
-        return JSONResponse({"jobs": [self._native.render(look) for look in page.looks], "next": following})
+        return JSONResponse({"jobs": self._rendered(request, page.looks), "next": following})
+
+    def _rendered(self, request: Request, looks: Sequence[Look]) -> list[object]:
+        return [row.render(look) for row, look in self._tell(request, self._native, *looks)]
 
     async def events_of_job(self, request: Request, job_id: str) -> Response:
         """Streams how a job stands, and its end, which ends the stream."""
@@ -126,9 +217,17 @@ class Api:
         return await self._stream(request)
 
     async def _stream(self, request: Request, job_id: str | None = None) -> Response:
-        after, now = resumed_at(request), self._service.now()
-        changes = self._service.changes(request.scope["user"], now if after is None and not job_id else after, job_id)
-        return await stream(request, self._native, changes, now)
+        owner = request.scope["user"]
+        after, now = resumed_at(request), await self._service.now(owner)
+        after = None if after is None else min(after, now)
+        changes = self._service.changes(owner, now if after is None and not job_id else after, job_id)
+        return await stream(request, self._native, changes, now, self._note)
+
+    def _note(self, request: Request, looks: Sequence[Look]) -> None:
+        """Writes down what a stream tells."""
+        if looks and "lie" not in request.scope:
+            told = replace(draft_of(request), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
+            self._record(request.scope["user"], told)
 
     async def livez(self) -> Response:
         """Answers while the process is up."""
@@ -152,16 +251,20 @@ class Api:
         if wait and (not known or matches(known, row.tag(look))):
             async with leaving_with_the_client(request):
                 look = await self._service.hold(look, wait, row.changes_at)
-        headers |= {"ETag": row.tag(look)} | self._advice(look)
-        if known and matches(known, row.tag(look)):
+        [(row, said)] = self._tell(request, row, look)
+        headers |= {"ETag": row.tag(said)} | await self._advice(request, look)
+        if known and matches(known, row.tag(said)):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return JSONResponse(row.render(look), HTTPStatus.OK, headers)
+        return JSONResponse(row.render(said), HTTPStatus.OK, headers)
 
-    def _advice(self, look: Look) -> dict[str, str]:
-        hint = self._service.hint(look)
-        if hint is None:
+    async def _advice(self, request: Request, *looks: Look) -> dict[str, str]:
+        """When to look next: as soon as it is worth its while for one of the looks."""
+        hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
+        if not hints:
             return {}
-        return {"Retry-After": str(max(1, ceil(hint))), "retry-after-ms": str(ceil(1000 * hint))}
+        draft = draft_of(request)
+        draft.hint = min(hints)
+        return {"Retry-After": str(max(1, ceil(draft.hint))), "retry-after-ms": str(ceil(1000 * draft.hint))}
 
 
 @asynccontextmanager
@@ -192,26 +295,15 @@ async def leaving_with_the_client(request: Request) -> AsyncIterator[None]:
         watching.cancel()
 
 
-async def _submission(request: Request, row: Dialect) -> SubmissionBody:
+def _submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:
     """What the row's submission brings.
 
     Raises:
         Problem: 415, 400 or 422 for a body that is not what the row asks for.
     """
-    body = await _body(request)
     if not body.strip():
         return SubmissionBody()
-    content_type = request.headers.get("content-type", "none")
-    encoding = request.headers.get("content-encoding", "identity")
-    if not JSON.fullmatch(content_type) or encoding != "identity":
-        detail = f"The body must be plain application/json; this one is {content_type}, encoding {encoding}."
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
-    try:
-        document = from_json(body)
-    except ValueError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from None
-    if not isinstance(document, dict):
-        raise invalid([{"field": "body", "message": "must be an object"}])
+    document = parsed(request, body)
     facts, unknown = read(row.request, document)
     fields = places(row.request)
     try:
@@ -224,18 +316,16 @@ async def _submission(request: Request, row: Dialect) -> SubmissionBody:
     return found
 
 
-async def _body(request: Request) -> bytes:
-    """The request's body, refused as soon as it is known to be too large."""
-    body = bytearray()
-    declared = int(request.headers.get("content-length", 0))
-    if declared <= MAX_BODY:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY:
-                break
-        else:
-            return bytes(body)
-    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may hold {MAX_BODY} bytes.", {"Connection": "close"})
+def _asked_for(text: str) -> Rule:
+    """The fault that a request's own header asks for: a kind, or a rule as JSON.
+
+    Raises:
+        Problem: 422 for what is neither.
+    """
+    try:
+        return FAULT.validate_json(text if text.startswith("{") else to_json({"kind": text}))
+    except ValidationError as error:
+        raise refused(error, "Simulate-Fault") from None
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -1,11 +1,12 @@
 """What requests may hold."""
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from translation_server.core.job import State, Submission
+from translation_server.service import Wish
 
 MAX_BULK = 100
 """How many ids one bulk look may ask for, and how many jobs one page may hold."""
@@ -27,6 +28,24 @@ Language = Annotated[
 ]
 
 
+Message = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
+
+
+class Simulate(BaseModel):
+    """A fate of the caller's own for a job."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    delay: float | None = Field(default=None, ge=0, le=1e9, description="seconds until it ends")
+    outcome: Literal["completed", "error"] | None = Field(default=None, description="how it ends")
+    message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
+    hold: bool | None = Field(default=None, description="whether it stays pending until it is released")
+
+    def wish(self) -> Wish:
+        """The same as plain facts."""
+        return Wish(self.delay, self.outcome and State(self.outcome), self.message, self.hold)
+
+
 class SubmissionBody(BaseModel):
     """The facts that a submission may bring; every one is optional."""
 
@@ -36,10 +55,30 @@ class SubmissionBody(BaseModel):
     source_language: Language | None = Field(default=None, description="the language spoken in the video")
     target_language: Language | None = Field(default=None, description="the language to translate it to")
     video_length: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
+    simulate: Simulate | None = Field(default=None, description="the fate that the job shall have")
 
     def submission(self) -> Submission:
         """The same as plain facts."""
         return Submission(self.source_language, self.target_language, self.video_length)
+
+
+class JobAction(BaseModel):
+    """What to do to a job in a sandbox."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    do: Literal["hold", "release", "finish"] = Field(description="what to do; an ended job stays as it is")
+    outcome: Literal["completed", "error"] = Field(default="completed", description="how to finish it")
+    message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
+
+
+class RequestsQuery(BaseModel):
+    """Which requests of the journal to show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds")
+    after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
 
 
 class JobsQuery(BaseModel):

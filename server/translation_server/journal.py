@@ -1,0 +1,82 @@
+"""The journals: what each user's requests were and what became of them, written down in batches beside the requests."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from translation_server.core.clock import Clock
+from translation_server.core.journal import Entry
+from translation_server.documents import ENTRY
+from translation_server.stores import Store, StoreError
+from translation_server.worlds import Worlds
+
+logger = logging.getLogger(__name__)
+
+PAUSE = 0.25
+"""Seconds for which entries are gathered before they are written."""
+
+WAITING_AT_MOST = 10_000
+"""Entries that may wait to be written; where the store does not keep up, the oldest go first."""
+
+Draft = Callable[[Clock], Entry]
+"""An entry, but for what the sandbox's clock tells."""
+
+
+class Journal:
+    """Everybody's journal.
+
+    Args:
+        store: where they are kept.
+        worlds: tell the time of each sandbox.
+        limit: how many entries each keeps, the newest; with 0 there are none.
+    """
+
+    def __init__(self, store: Store, worlds: Worlds, limit: int) -> None:
+        self._store = store
+        self._worlds = worlds
+        self._limit = limit
+        self._drafts: deque[tuple[str, Draft]] = deque(maxlen=WAITING_AT_MOST)
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, owner: str, draft: Draft) -> None:
+        """Takes note of a request."""
+        if not self._limit:
+            return
+        self._drafts.append((owner, draft))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_soon())
+
+    async def flush(self) -> None:
+        """Writes down what was noted so far."""
+        drafts = list(self._drafts)
+        self._drafts.clear()
+        entries = []
+        for owner, draft in drafts:
+            world = await self._worlds.of(owner)
+            entries.append((owner, ENTRY.dump_json(draft(world.clock), exclude_defaults=True).decode()))
+        if entries:
+            await self._store.record(entries, self._limit)
+
+    async def read(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, Entry]]:
+        """A user's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
+        await self.flush()
+        entries = await self._store.journal(owner, after=after, limit=limit)
+        return [(number, ENTRY.validate_json(entry)) for number, entry in entries]
+
+    async def close(self) -> None:
+        """Writes down the rest."""
+        if self._writing is not None:
+            self._writing.cancel()
+        await self._flush_if_possible()
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(PAUSE)
+        self._writing = None
+        await self._flush_if_possible()
+
+    async def _flush_if_possible(self) -> None:
+        try:
+            await self.flush()
+        except StoreError as error:
+            logger.warning("requests are not in the journal: %s", error)

@@ -1,0 +1,138 @@
+"""The sandbox's own routes: what its user sets, what happened in it, and how well the client did."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from translation_server.core.days import DAYS
+from translation_server.core.dialects import Dialect, timestamp
+from translation_server.core.job import Job, State
+from translation_server.core.report import report
+from translation_server.documents import (
+    ENTRY,
+    ClockChange,
+    SandboxSettings,
+    change_clock,
+    change_settings,
+    shown_sandbox,
+    shown_settings,
+    starts_plan,
+)
+from translation_server.journal import Journal
+from translation_server.service import Service
+from translation_server.web import cards
+from translation_server.web.bodies import read_body
+from translation_server.web.schemas import JobAction, RequestsQuery
+
+JOB_ACTIONS = {"hold": Job.held, "release": Job.released}
+
+
+class SandboxApi:
+    """The routes by which a caller sees and sets the caller's own sandbox.
+
+    Args:
+        service: the jobs and their worlds.
+        journal: what the requests were.
+        native: the form in which jobs are shown.
+    """
+
+    def __init__(self, service: Service, journal: Journal, native: Dialect) -> None:
+        self._service = service
+        self._journal = journal
+        self._native = native
+
+    def add_to(self, app: FastAPI) -> None:
+        """Gives the app its routes."""
+        for method, path, endpoint in (
+            ("GET", "/sandbox", self.show),
+            ("PATCH", "/sandbox", self.change),
+            ("POST", "/sandbox/clock", self.set_clock),
+            ("POST", "/sandbox/reset", self.reset),
+            ("POST", "/sandbox/jobs/{job_id}", self.act),
+            ("GET", "/sandbox/days", self.days),
+            ("GET", "/sandbox/requests", self.requests),
+            ("GET", "/sandbox/report", self.report),
+        ):
+            app.add_api_route(path, endpoint, methods=[method])
+
+    async def show(self, request: Request) -> Response:
+        """Shows the caller's sandbox."""
+        return await self._sandbox(request.scope["user"])
+
+    async def change(self, request: Request) -> Response:
+        """Changes settings; those that are null become what the server has."""
+        owner, changes = request.scope["user"], await read_body(SandboxSettings, request)
+        moment = await self._service.now(owner)
+        change = partial(change_settings, changes=changes, moment=moment)
+        await self._service.worlds.change(owner, change, recount=starts_plan(changes))
+        return await self._sandbox(owner)
+
+    async def set_clock(self, request: Request) -> Response:
+        """Sets the speed of the clock, stops it, or moves it ahead."""
+        owner, change = request.scope["user"], await read_body(ClockChange, request)
+        await self._service.worlds.change(owner, lambda text: change_clock(text, change, self._service.real()))
+        return await self._sandbox(owner)
+
+    async def reset(self, request: Request) -> Response:
+        """Empties the sandbox: its jobs, journal, faults, clock and settings."""
+        owner = request.scope["user"]
+        await self._journal.flush()
+        await self._service.worlds.clear(owner)
+        return await self._sandbox(owner)
+
+    async def act(self, request: Request, job_id: str) -> Response:
+        """Holds, releases or finishes a pending job."""
+        owner, action = request.scope["user"], await read_body(JobAction, request)
+        finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
+        look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
+        return await self._sandbox(owner, job=self._native.render(look))
+
+    async def days(self) -> Response:
+        """Lists the named days."""
+        days = [
+            {"day": name, "meaning": day.meaning, "settings": shown_settings(day.settings)}
+            for name, day in DAYS.items()
+        ]
+        return JSONResponse({"days": days})
+
+    async def requests(self, request: Request, query: Annotated[RequestsQuery, Query()]) -> Response:
+        """Pages through the journal, the oldest request first."""
+        found = await self._journal.read(request.scope["user"], after=query.after, limit=query.limit + 1)
+        page = found[: query.limit]
+        shown = [{"number": number, **ENTRY.dump_python(entry, mode="json")} for number, entry in page]
+        following = page[-1][0] if len(found) > query.limit else None
+        oldest = await self._journal.read(request.scope["user"], limit=1)
+        dropped = oldest[0][0] - 1 if oldest else 0
+        return JSONResponse({"requests": shown, "next": following, "dropped": dropped})
+
+    async def report(self, request: Request) -> Response:
+        """Grades the client that sent the requests of the journal."""
+        owner = request.scope["user"]
+        journal = await self._journal.read(owner)
+        entries = [entry for _, entry in journal]
+        submitted = {told.job_id for entry in entries if entry.action == "submit" for told in entry.jobs}
+        card = report(entries, await self._service.ends(owner, list(submitted)), journal[0][0] - 1 if journal else 0)
+        wanted = request.headers.get("accept", "")
+        if "xml" in wanted:
+            return Response(cards.junit(card), media_type="application/xml")
+        if "text/plain" in wanted:
+            return Response(cards.text(card), media_type="text/plain")
+        return JSONResponse(asdict(card))
+
+    async def _sandbox(self, owner: str, **more: object) -> Response:
+        """The whole sandbox."""
+        world, real = await self._service.worlds.of(owner), self._service.real()
+        shown = shown_sandbox(world.sandbox)
+        for fault, fired in zip(shown["faults"], await self._service.fired(owner), strict=False):
+            fault["fired"] = fired
+        clock = world.clock
+        shown["clock"] = {
+            "now": timestamp(clock.at(real)),
+            "speed": clock.now.speed,
+            "frozen": clock.now.frozen,
+            "ahead": round(clock.at(real) - real, 3),
+        }
+        return JSONResponse({"user": owner, **shown, **more})

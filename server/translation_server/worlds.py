@@ -1,0 +1,88 @@
+"""The users' worlds: each user's sandbox and clock, as they were last set by whichever process.
+
+A world is read from the store at most twice a second while its user sends requests; what this process sets holds for it
+at once.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from translation_server.core.sandbox import Sandbox, World
+from translation_server.documents import read_world
+from translation_server.stores import Store
+
+FRESH = 0.5
+"""Seconds for which a world that was read is taken for the present one."""
+
+KEPT = 10_000
+"""Users whose worlds are kept in memory at a time; the oldest goes first."""
+
+
+class _Kept(NamedTuple):
+    text: str | None
+    defaults: Sandbox
+    world: World
+    read_at: float
+
+
+class Worlds:
+    """Everybody's world.
+
+    Args:
+        store: where they are kept.
+        defaults: the settings that hold where a user has set nothing.
+        started: the real time from which the server's own faults count their seconds.
+        changeable: whether users may set anything; where not, nothing goes wrong.
+        tell: called with the user whose world is found to have changed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        defaults: Callable[[], Sandbox],
+        *,
+        started: float,
+        changeable: bool,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._defaults = defaults
+        self._started = started
+        self._tell = tell
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self.changeable = changeable
+
+    async def of(self, owner: str) -> World:
+        """A user's world, half a second old at most."""
+        defaults = self._defaults()
+        if not self.changeable:
+            return World(defaults)
+        kept = self._kept.get(owner)
+        if kept is None or time.monotonic() > kept.read_at + FRESH:
+            return self._keep(owner, await self._store.world(owner))
+        return kept.world if kept.defaults == defaults else self._keep(owner, kept.text)
+
+    async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
+        """A user's world once it has been changed."""
+        return self._keep(owner, await self._store.change_world(owner, change, recount=recount))
+
+    async def clear(self, owner: str) -> None:
+        """Forgets everything of a user."""
+        await self._store.clear(owner)
+        self._keep(owner, None)
+
+    def _keep(self, owner: str, text: str | None) -> World:
+        before, defaults = self._kept.get(owner), self._defaults()
+        if before and (before.text, before.defaults) == (text, defaults):
+            world = before.world
+        else:
+            world = read_world(text, defaults, self._started)
+        self._kept[owner] = _Kept(text, defaults, world, time.monotonic())
+        self._kept.move_to_end(owner)
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        if before and before.text != text:
+            self._tell(owner)
+        return world
