@@ -19,6 +19,8 @@ import pytest
 import uvicorn
 from hypothesis import settings
 
+from translation_client.testing import sandbox, translation_server  # noqa: F401 - fixtures
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager

@@ -32,6 +32,7 @@ from translation_client.core.errors import (
 )
 from translation_client.core.model import Cost, Observation, State, Status
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Progressive
+from translation_client.sandbox import Finding, Report, Sandbox
 
 __all__ = [
     "AsyncClient",
@@ -40,6 +41,7 @@ __all__ = [
     "Cost",
     "Dialect",
     "Exponential",
+    "Finding",
     "Fixed",
     "Hinted",
     "InvalidRequest",
@@ -50,6 +52,8 @@ __all__ = [
     "Observation",
     "Progressive",
     "ProtocolError",
+    "Report",
+    "Sandbox",
     "State",
     "Status",
     "TranslationError",

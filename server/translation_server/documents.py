@@ -109,7 +109,8 @@ def change_clock(text: str | None, change: ClockChange, real: float) -> str:
 def shown_sandbox(sandbox: Sandbox) -> dict[str, Any]:
     """The settings of a sandbox as they are shown."""
     shown: dict[str, Any] = SANDBOX.dump_python(sandbox, mode="json")
-    return shown | {"faults": [_shown_rule(rule) for rule in sandbox.faults]}
+    delay = {"kind": sandbox.delay.kind} | shown["delay"]
+    return shown | {"delay": delay, "faults": [_shown_rule(rule) for rule in sandbox.faults]}
 
 
 def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

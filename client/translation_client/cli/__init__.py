@@ -14,6 +14,7 @@ from types import FrameType
 from translation_client.cli.arguments import Options, UsageError, login, parse, resume
 from translation_client.cli.display import Row
 from translation_client.cli.log import discard, logging_to, tell
+from translation_client.cli.sandbox import sandbox
 from translation_client.cli.work import SIGNALLED, UNREAD, USAGE, exit_status, work
 from translation_client.core.errors import TranslationError
 
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(options: Options) -> int:
     rows = list[Row]()
     try:
+        if options.command in {"report", "sandbox"}:
+            return sandbox(options, login(options))
         with _like_ctrl_c() as caught:
             return asyncio.run(work(options, login(options), rows))
     except TranslationError as error:

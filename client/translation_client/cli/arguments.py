@@ -30,7 +30,7 @@ of the credentials is asked for.
 
 exit status:
   0    the job completed, or the command did what it was asked for
-  1    a job ended with an error or was cancelled
+  1    a job ended with an error or was cancelled, or the report card has what --fail-on names
   2    the command or the request was wrong
   3    the credentials were refused
   4    the time was up; the line on stderr has the command that goes on waiting
@@ -83,6 +83,17 @@ class Options(argparse.Namespace):
     target_language: str | None = None
     video_length: float | None = None
     idempotency_key: str | None = None
+
+    action: str | None = None
+    settings: tuple[str, ...] = ()
+    day: str | None = None
+    advance: float | None = None
+    speed: float | None = None
+    frozen: bool | None = None
+    outcome: str = "completed"
+    message: str | None = None
+    format: str = "text"
+    fail_on: str = "never"
 
     log_file: str = "client.log"
     json: bool = False
@@ -154,19 +165,78 @@ def parse(argv: Sequence[str] | None) -> Options:
         ("wait", "wait for the end of jobs", [common, waiting, ids]),
         ("list", "list your jobs, newest first", [common]),
         ("cancel", "cancel jobs", [common, ids]),
+        ("report", "grade the client by what it has asked the server", [common, _grading()]),
     ):
-        commands.add_parser(
-            name,
-            help=does,
-            description=f"{does[0].upper()}{does[1:]}.",
-            argument_default=argparse.SUPPRESS,
-            allow_abbrev=False,
-            parents=parents,
-        )
+        _add(commands, name, does, parents)
+    actions = _add(commands, "sandbox", "show and change your sandbox on the server", [common]).add_subparsers(
+        dest="action", title="actions", metavar="ACTION"
+    )
+    for name, does, parents in (
+        ("show", "show all of it (the default)", []),
+        ("set", "change settings; null is what the server has", [_settings()]),
+        ("day", "make it a named day", [_day()]),
+        ("days", "list the named days", []),
+        ("clock", "let time run, stand still or jump", [_clock()]),
+        ("hold", "keep jobs pending until they are released or finished", [ids]),
+        ("release", "let held jobs go on", [ids]),
+        ("finish", "end pending jobs now", [_finishing(), ids]),
+        ("reset", "empty it: jobs, journal, faults, clock, settings", []),
+        ("requests", "list the journal, the oldest request first", []),
+    ):
+        _add(actions, name, does, [common, *parents])
     options = parser.parse_args(argv, Options())
     if options.idempotency_key is not None and options.jobs > 1:
         raise UsageError("--idempotency-key makes all of --jobs one job; give one of the two")
     return options
+
+
+def _add(commands: Any, name: str, does: str, parents: Sequence[_Parser]) -> _Parser:  # noqa: ANN401 - argparse's own
+    parser: _Parser = commands.add_parser(
+        name,
+        help=does,
+        description=f"{does[0].upper()}{does[1:]}.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        parents=parents,
+    )
+    return parser
+
+
+def _grading() -> _Parser:
+    parser = _flags()
+    parser.add_argument("--format", choices=("text", "json", "junit"), help="how to write the card (default text)")
+    parser.add_argument(
+        "--fail-on", choices=("never", "warnings", "notes"), help="exit with 1 for such findings (default never)"
+    )
+    return parser
+
+
+def _settings() -> _Parser:
+    parser = _flags()
+    parser.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="a setting, its value as JSON or text")
+    return parser
+
+
+def _day() -> _Parser:
+    parser = _flags()
+    parser.add_argument("day", metavar="DAY", help="its name; `sandbox days` lists them")
+    return parser
+
+
+def _clock() -> _Parser:
+    parser = _flags()
+    parser.add_argument("--advance", **SECONDS, help="jump ahead")
+    parser.add_argument("--speed", type=float, metavar="FACTOR", help="let so many seconds pass for each real one")
+    parser.add_argument("--freeze", action="store_true", dest="frozen", help="let time stand still")
+    parser.add_argument("--unfreeze", action="store_false", dest="frozen", help="let time go on")
+    return parser
+
+
+def _finishing() -> _Parser:
+    parser = _flags()
+    parser.add_argument("--outcome", choices=("completed", "error"), help="how (default completed)")
+    parser.add_argument("--message", metavar="TEXT", help="what a failed one tells")
+    return parser
 
 
 def _flags() -> _Parser:

@@ -8,27 +8,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from translation_server.core.journal import Entry
-from translation_server.core.trails import (
-    EARLY_PART,
-    REFUSED,
-    RUN,
-    Case,
-    Step,
-    answered,
-    due,
-    is_abandoned,
-    is_denied,
-    is_late,
-    is_sooner,
-    variation,
-)
+from translation_server.core.trails import EARLY_PART, RUN, Case, Step, answered, due, is_denied, is_sooner
 
 Severity = Literal["warning", "note"]
+_Found = tuple[int, Iterable[str], str]
+"""How often something was seen, with which jobs, and what to say of it."""
 
 LATE_JOBS = 0.05
 """The part of the jobs that may be late by chance."""
@@ -40,6 +29,8 @@ CROWD, CROWDED, AROUND = 20, 4.0, 5
 BUSY, WORTH_WAITING = 0.1, 0.2
 POLLING = 3
 MOST_JOBS = 5
+
+NOTHING: _Found = (0, (), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +44,13 @@ class Finding:
     count: int
 
 
-class _Found(NamedTuple):
-    many: int
-    jobs: Iterable[str]
-    message: str
-
-
-NOTHING = _Found(0, (), "")
-
-
 def findings(case: Case) -> tuple[Finding, ...]:
     """What is found by each rule that finds anything."""
     return tuple(
-        Finding(name, rule.severity, found.message, tuple(dict.fromkeys(found.jobs))[:MOST_JOBS], found.many)
+        Finding(name, rule.severity, message, tuple(dict.fromkeys(jobs))[:MOST_JOBS], many)
         for name, rule in RULES.items()
-        if (found := rule.find(case)).many
+        for many, jobs, message in [rule.find(case)]
+        if many
     )
 
 
@@ -76,44 +59,47 @@ def number_of_looks(found: Mapping[str, Sequence[Step]]) -> int:
     return len({step.number for steps in found.values() for step in steps})
 
 
+def variation(values: Sequence[float]) -> float:
+    """The coefficient of variation."""
+    mean = fmean(values)
+    return pstdev(values) / mean if mean else 0.0
+
+
 def _early_looks(case: Case) -> _Found:
     """A job's only early look, if no other follows, may be the last one before a deadline."""
     last = {job_id: [step for _, step in case.trails[job_id].looks[-1:]] for job_id in case.early}
     found = {job_id: steps for job_id, steps in case.early.items() if steps != last[job_id]}
     many = number_of_looks(found)
     looks = f"{_count(many, 'look')} at {_count(len(found), 'job')} came sooner than the server had asked for"
-    return _Found(many, found, f"{looks}: wait as long as Retry-After says before you look again.")
+    return many, found, f"{looks}: wait as long as Retry-After says before you look again."
 
 
 def _hasty_retries(case: Case) -> _Found:
-    hasty = [
-        after
-        for before, after in case.retries
-        if before.status in REFUSED and after.action in {"submit", "cancel", "events"} and is_sooner(before, after)
-    ]
+    actions = {"submit", "cancel", "events"}
+    hasty = [after for before, after in case.retries if after.action in actions and is_sooner(before, after)]
     retries = f"{_count(len(hasty), 'request')} came again sooner than the Retry-After of a 429 or 503 allowed"
-    return _Found(len(hasty), _told(hasty), f"{retries}: let it be the least pause before a retry.")
+    return len(hasty), _told(hasty), f"{retries}: let it be the least pause before a retry."
 
 
 def _looks_after_end(case: Case) -> _Found:
     many = number_of_looks(case.after_end)
     looks = f"{_count(many, 'look')} at {_count(len(case.after_end), 'job')} came after the end had been told"
-    return _Found(many, case.after_end, f"{looks}: stop at the first answer that is not pending.")
+    return many, case.after_end, f"{looks}: stop at the first answer that is not pending."
 
 
 def _late_looks(case: Case) -> _Found:
     measured = sum(trail.lateness is not None for trail in case.trails.values())
-    late = {job_id: trail.lateness or 0.0 for job_id, trail in case.trails.items() if is_late(case, trail)}
+    late = {job_id: trail.lateness or 0.0 for job_id, trail in case.trails.items() if case.is_late(trail)}
     if len(late) <= LATE_JOBS * measured:
         return NOTHING
     ends = f"The ends of {_count(len(late), 'job')} were learned {median(late.values()):.1f} s late (median)"
-    return _Found(len(late), late, f"{ends}: look again when the hint says so, or have looks held (Prefer: wait).")
+    return len(late), late, f"{ends}: look again when the hint says so, or have looks held (Prefer: wait)."
 
 
 def _never_collected(case: Case) -> _Found:
-    jobs = [job_id for job_id, trail in case.trails.items() if is_abandoned(case, trail)]
+    jobs = [job_id for job_id, trail in case.trails.items() if case.is_abandoned(trail)]
     ended = f"{_count(len(jobs), 'job')} of {len(case.trails)} ended and nobody came for the outcome"
-    return _Found(len(jobs), jobs, f"{ended}: look until the end, through failures too, or cancel.")
+    return len(jobs), jobs, f"{ended}: look until the end, through failures too, or cancel."
 
 
 def _no_jitter(case: Case) -> _Found:
@@ -123,7 +109,7 @@ def _no_jitter(case: Case) -> _Found:
     jobs, many = [thing.name for thing, _ in alike if thing.by == "job"], sum(len(run) for _, run in alike)
     gaps = f"{_count(many, 'retry', 'retries')} in {_count(len(alike), 'row')} followed a plan without jitter"
     example = ", ".join(f"{gap:.2f}" for gap in alike[0][1][:4])
-    return _Found(many, jobs, f"{gaps} (gaps of {example} s): wait a random part of each pause.")
+    return many, jobs, f"{gaps} (gaps of {example} s): wait a random part of each pause."
 
 
 def _is_alike(run: Sequence[float]) -> bool:
@@ -151,8 +137,7 @@ def _crowding(case: Case) -> _Found:
         mean = fmean(looks[other] for other in range(max(first, second - AROUND), min(last, second + AROUND) + 1))
         if most >= CROWD and most >= CROWDED * mean:
             crowd = f"{most} looks came in one second, {most / mean:.1f} times as many as in those around it"
-            advice = "add jitter, so that jobs are not looked at in step."
-            return _Found(most, of[second].values(), f"{crowd}: {advice}")
+            return most, of[second].values(), f"{crowd}: add jitter, so that jobs are not looked at in step."
     return NOTHING
 
 
@@ -167,33 +152,33 @@ def _busy_polling(case: Case) -> _Found:
     if len(gaps) < POLLING or (middle := median(gap for gap, _ in gaps)) >= BUSY:
         return NOTHING
     looks = f"{len(gaps)} looks came {1000 * middle:.0f} ms after the answer before (median)"
-    return _Found(len(gaps), [job_id for _, job_id in gaps], f"{looks}: sleep between looks, as the hints say.")
+    return len(gaps), [job_id for _, job_id in gaps], f"{looks}: sleep between looks, as the hints say."
 
 
 def _duplicate_submits(case: Case) -> _Found:
     again = [after for _, after in case.duplicates]
     paid = f"{_count(len(again), 'submission')} whose answer was lost came again as another job, paid for twice"
-    return _Found(len(again), _told(again), f"{paid}: send the same Idempotency-Key with each try.")
+    return len(again), _told(again), f"{paid}: send the same Idempotency-Key with each try."
 
 
 def _retried_without_key(case: Case) -> _Found:
     again = [after for before, after in case.retries if after.action == "submit" and before.key is None]
     retried = f"{_count(len(again), 'submission')} without an Idempotency-Key came again after a failure"
-    return _Found(len(again), _told(again), f"{retried}: send a key, and the same one with each try.")
+    return len(again), _told(again), f"{retried}: send a key, and the same one with each try."
 
 
 def _credentials(case: Case) -> _Found:
     many = sum(map(is_denied, case.entries))
     denied = f"{_count(many, 'request')} got 401 or 403"
-    return _Found(many, (), f"{denied}: send the right credentials with the first try, and stop at a 401.")
+    return many, (), f"{denied}: send the right credentials with the first try, and stop at a 401."
 
 
 def _no_key(case: Case) -> _Found:
-    submits = case.submits
-    if any(entry.key is not None for entry in submits) or _retried_without_key(case).many:
+    retried = any(after.action == "submit" for _, after in case.retries)
+    if retried or any(entry.key is not None for entry in case.submits):
         return NOTHING
-    none = f"None of {_count(len(submits), 'submission')} had an Idempotency-Key"
-    return _Found(len(submits), _told(submits), f"{none}: with one, a retry makes no second job.")
+    none = f"None of {_count(len(case.submits), 'submission')} had an Idempotency-Key"
+    return len(case.submits), _told(case.submits), f"{none}: with one, a retry makes no second job."
 
 
 def _no_long_poll(case: Case) -> _Found:
@@ -201,7 +186,7 @@ def _no_long_poll(case: Case) -> _Found:
         return NOTHING
     jobs = [job_id for job_id, trail in case.trails.items() if len(trail.looks) >= POLLING]
     looks = f"{_count(len(jobs), 'job')} took {POLLING} looks or more"
-    return _Found(len(jobs), jobs, f"{looks}: with Prefer: wait=30, one or two would do.")
+    return len(jobs), jobs, f"{looks}: with Prefer: wait=30, one or two would do."
 
 
 def _told(entries: Sequence[Entry]) -> list[str]:

@@ -11,20 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from translation_server.core.findings import Finding, findings, number_of_looks
+from translation_server.core.findings import Finding, findings, number_of_looks, variation
 from translation_server.core.journal import Entry
-from translation_server.core.trails import (
-    LATE,
-    LOOKS,
-    TRUE,
-    Case,
-    Trail,
-    answered,
-    is_denied,
-    is_uncollected,
-    open_case,
-    variation,
-)
+from translation_server.core.trails import LATE, LOOKS, TRUE, Case, Trail, answered, is_denied, open_case
 
 NOT_MODIFIED = 304
 READABLE = TRUE | {"bare", "wrong-type"}
@@ -139,14 +128,14 @@ def _overall(case: Case, dropped: int) -> Overall:
         jobs=len(case.trails),
         looks=looks,
         looks_per_job=looks / len(case.trails) if case.trails else None,
-        lateness_median=median(lateness) if lateness else None,
+        lateness_median=_median(lateness),
         lateness_p99=lateness[math.ceil(0.99 * len(lateness)) - 1] if lateness else None,
         lateness_max=lateness[-1] if lateness else None,
         early_looks=number_of_looks(case.early),
         looks_after_end=number_of_looks(case.after_end),
-        never_collected=sum(is_uncollected(case, trail) for trail in case.trails.values()),
+        never_collected=sum(case.is_uncollected(trail) for trail in case.trails.values()),
         retries=len(case.retries),
-        retry_variation=median(variation(run) for _, run in case.runs) if case.runs else None,
+        retry_variation=_median([variation(run) for _, run in case.runs]),
         busiest_second=busiest,
         mean_second=mean,
         crowding=busiest / mean if mean else None,
@@ -163,15 +152,9 @@ def _overall(case: Case, dropped: int) -> Overall:
 
 def _job_card(case: Case, trail: Trail) -> JobCard:
     times = [step.entry.at for _, step in trail.looks]
-    return JobCard(
-        trail.job_id,
-        len(times),
-        tuple(round(after - before, 3) for before, after in pairwise(times[: MOST_GAPS + 1])),
-        trail.lateness,
-        len(case.early.get(trail.job_id, ())),
-        len(case.after_end.get(trail.job_id, ())),
-        trail.learned is not None,
-    )
+    gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MOST_GAPS + 1]))
+    early, after_end = (len(found.get(trail.job_id, ())) for found in (case.early, case.after_end))
+    return JobCard(trail.job_id, len(times), gaps, trail.lateness, early, after_end, trail.learned is not None)
 
 
 def _reactions(case: Case) -> tuple[Reaction, ...]:
@@ -188,13 +171,10 @@ def _reactions(case: Case) -> tuple[Reaction, ...]:
                 elif kind not in READABLE and not told and (thing.by != "path" or entry.at >= last_look):
                     gave_up[kind] += 1
     return tuple(
-        Reaction(
-            kind,
-            fired[kind],
-            len(again[kind]),
-            min(again[kind], default=None),
-            median(again[kind]) if again[kind] else None,
-            gave_up[kind],
-        )
-        for kind in sorted(fired)
+        Reaction(kind, many, len(again[kind]), min(again[kind], default=None), _median(again[kind]), gave_up[kind])
+        for kind, many in sorted(fired.items())
     )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
-from statistics import fmean, pstdev
 from typing import NamedTuple
 
 from translation_server.core.job import State
@@ -138,32 +137,84 @@ class Case:
 
     @cached_property
     def duplicates(self) -> list[tuple[Entry, Entry]]:
-        """Each submission whose answer was lost, with the one that did the same again as another."""
-        return list(_duplicates(self.submits))
+        """Each submission whose answer was lost, with the one that did the same again as another.
+
+        Who tried again with the same key is not asked about another job under another key.
+        """
+        found = []
+        tries = Counter(entry.key for entry in self.submits)
+        lost: defaultdict[str, deque[Entry]] = defaultdict(deque)
+        keys: set[str | None] = set()
+        for entry in self.submits:
+            new = entry.key is None or entry.key not in keys
+            keys.add(entry.key)
+            if BAD_REQUEST <= entry.status < SERVER_ERROR or entry.digest is None:
+                continue
+            waiting = lost[entry.digest]
+            while waiting and answered(waiting[0]) + SAME_SUBMIT < entry.at:
+                waiting.popleft()
+            if new and waiting and ("hang" in waiting[0].faults or answered(waiting[0]) <= entry.at):
+                found.append((waiting.popleft(), entry))
+            if has_failed(entry) and (entry.key is None or tries[entry.key] == 1):
+                waiting.append(entry)
+        return found
 
     @cached_property
-    def slow(self) -> list[Entry]:
-        """What kept a client waiting, whichever job it was for."""
-        return [entry for entry in self.entries if entry.faults and entry.took >= SLOW]
+    def hindrances(self) -> list[Entry]:
+        """What may have kept a client from a job, whichever it was for."""
+        return self.general + [entry for entry in self.entries if entry.faults and entry.took >= SLOW]
+
+    def is_late(self, trail: Trail) -> bool:
+        """Whether a client could have known of the end sooner: it was told to come, or waited too long at a time."""
+        if trail.ended is None or not trail.learned:
+            return False
+        before, entry = (step.entry for step in trail.steps[trail.learned - 1 : trail.learned + 1])
+        if before.hint is None:
+            first = trail.steps[0].entry
+            allowed = max(LATE_UNHINTED, LATE_PART * max(entry.at - first.at, entry.moment - first.moment))
+        else:
+            allowed = LATE_HINTED + LATE_PART * before.hint
+        if entry.at - max(trail.ended, due(before)) <= allowed or before.faults or entry.faults or is_spoiled(before):
+            return False
+        return not any(fault.at <= entry.at and answered(fault) >= before.at for fault in self.hindrances)
+
+    def is_uncollected(self, trail: Trail) -> bool:
+        """Whether a job has ended, not only just now, and nothing told it."""
+        return trail.ended is not None and trail.learned is None and self.newest - trail.ended > UNCOLLECTED
+
+    def is_abandoned(self, trail: Trail) -> bool:
+        """Whether nobody will come for a job that ended, and not because the client was kept from it."""
+        steps = [step.entry for step in trail.steps]
+        first, last = steps[0], steps[-1]
+        patience = LATE_PART * (last.at - first.at) if last.hint is None else 0.0
+        waits = max(answered(last) + patience, due(last)) + UNCOLLECTED >= self.newest
+        if waits or not self.is_uncollected(trail) or "huge-retry-after" in last.faults:
+            return False
+        good = next((entry for entry in reversed(steps) if not is_spoiled(entry)), first)
+        tries = [entry for entry in steps + self.general if entry.at >= good.at and is_spoiled(entry)]
+        return len(tries) < ENOUGH_TRIES and all(has_failed(entry) and "hang" not in entry.faults for entry in tries)
 
     def _early(self, trail: Trail) -> Iterator[Step]:
         at = attrgetter("at")
         for before, step in trail.looks:
-            held = step.entry.wait and before and before.status not in REFUSED
-            if before is None or held or not is_sooner(before, step.entry):
+            if (
+                before is None
+                or (step.entry.wait and before.status not in REFUSED)
+                or not is_sooner(before, step.entry)
+            ):
                 continue
             if bisect_left(self.general, before.at, key=at) == bisect_right(self.general, step.entry.at, key=at):
                 yield step
 
     def _of_all_jobs(self, find: Callable[[Trail], Iterator[Step]]) -> dict[str, list[Step]]:
         """Without the looks at many jobs that are found for some of them only."""
-        found = {job_id: list(find(trail)) for job_id, trail in self.trails.items()}
-        votes = Counter(step.number for steps in found.values() for step in steps)
-        kept = {
-            job_id: [step for step in steps if votes[step.number] >= len({told.job_id for told in step.entry.jobs})]
-            for job_id, steps in found.items()
-        }
-        return {job_id: steps for job_id, steps in kept.items() if steps}
+        found = [(job_id, step) for job_id, trail in self.trails.items() for step in find(trail)]
+        votes = Counter(step.number for _, step in found)
+        kept: defaultdict[str, list[Step]] = defaultdict(list)
+        for job_id, step in found:
+            if votes[step.number] >= len({told.job_id for told in step.entry.jobs}):
+                kept[job_id].append(step)
+        return kept
 
 
 def open_case(journal: Sequence[Entry], ended: Mapping[str, float]) -> Case:
@@ -259,66 +310,3 @@ def _runs(chain: list[Entry]) -> Iterator[list[float]]:
         elif failure.hint is None or is_sooner(failure, entry):
             run.append(gap)
     yield run
-
-
-def _duplicates(submits: Sequence[Entry]) -> Iterator[tuple[Entry, Entry]]:
-    """Who tried again with the same key is not asked about another job under another key."""
-    tries = Counter(entry.key for entry in submits)
-    lost: defaultdict[str | None, deque[Entry]] = defaultdict(deque)
-    keys: set[str | None] = set()
-    for entry in submits:
-        new = entry.key is None or entry.key not in keys
-        keys.add(entry.key)
-        if BAD_REQUEST <= entry.status < SERVER_ERROR:
-            continue
-        waiting = lost[entry.digest]
-        while waiting and answered(waiting[0]) + SAME_SUBMIT < entry.at:
-            waiting.popleft()
-        if new and waiting and _gone_at(waiting[0]) <= entry.at:
-            yield waiting.popleft(), entry
-        if has_failed(entry) and (entry.key is None or tries[entry.key] == 1) and entry.digest is not None:
-            waiting.append(entry)
-
-
-def _gone_at(lost: Entry) -> float:
-    """From when on a client may have thought that there would be no answer."""
-    return lost.at if "hang" in lost.faults else answered(lost)
-
-
-def is_late(case: Case, trail: Trail) -> bool:
-    """Whether a client could have known of the end sooner: it was told to come, or had waited too long at a time."""
-    if trail.ended is None or not trail.learned:
-        return False
-    before, entry = (step.entry for step in trail.steps[trail.learned - 1 : trail.learned + 1])
-    if before.hint is None:
-        first = trail.steps[0].entry
-        allowed = max(LATE_UNHINTED, LATE_PART * max(entry.at - first.at, entry.moment - first.moment))
-    else:
-        allowed = LATE_HINTED + LATE_PART * before.hint
-    if entry.at - max(trail.ended, due(before)) <= allowed or before.faults or entry.faults or is_spoiled(before):
-        return False
-    return not any(fault.at <= entry.at and answered(fault) >= before.at for fault in case.general + case.slow)
-
-
-def is_uncollected(case: Case, trail: Trail) -> bool:
-    """Whether a job has ended, not only just now, and nothing told it."""
-    return trail.ended is not None and trail.learned is None and case.newest - trail.ended > UNCOLLECTED
-
-
-def is_abandoned(case: Case, trail: Trail) -> bool:
-    """Whether nobody will come for a job that ended, and not because the client was kept from it."""
-    steps = [step.entry for step in trail.steps]
-    first, last = steps[0], steps[-1]
-    patience = LATE_PART * (last.at - first.at) if last.hint is None else 0.0
-    waits = max(answered(last) + patience, due(last)) + UNCOLLECTED >= case.newest
-    if waits or not is_uncollected(case, trail) or "huge-retry-after" in last.faults:
-        return False
-    good = next((entry for entry in reversed(steps) if not is_spoiled(entry)), first)
-    tries = [entry for entry in steps + case.general if entry.at >= good.at and is_spoiled(entry)]
-    return len(tries) < ENOUGH_TRIES and all(has_failed(entry) and "hang" not in entry.faults for entry in tries)
-
-
-def variation(values: Sequence[float]) -> float:
-    """The coefficient of variation."""
-    mean = fmean(values)
-    return pstdev(values) / mean if mean else 0.0

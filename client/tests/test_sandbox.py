@@ -1,0 +1,233 @@
+"""The sandbox from the client's side: its methods, its commands, and what users' own tests are given."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from translation_client import AuthenticationError, InvalidRequest, NotFound, Sandbox, State, TransportError
+from translation_client.cli import main
+from translation_client.testing import sandbox_on, server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
+
+
+def command(sandbox: Sandbox, *words: str) -> list[str]:
+    return [*words, "--url", sandbox.url, "--username", str(sandbox.username), "--password", str(sandbox.password)]
+
+
+class TestMethods:
+    def test_settings_are_changed_and_shown(self, sandbox):
+        assert sandbox.set(error_probability=1, delay=HALF_AN_HOUR)["delay"] == HALF_AN_HOUR
+        shown = sandbox.show()
+        assert (shown["error_probability"], shown["user"]) == (1, sandbox.username)
+        assert sandbox.set(error_probability=None)["error_probability"] == 0
+
+    def test_days_are_listed_and_chosen(self, sandbox):
+        assert "flaky" in sandbox.days()
+        assert sandbox.day("flaky")["day"] == "flaky"
+        assert sandbox.faults({"kind": "reset", "route": ["look"], "times": 2})["faults"][0]["fired"] == 0
+        assert sandbox.faults()["faults"] == []
+
+    def test_the_clock_is_set(self, sandbox):
+        assert sandbox.advance(100)["clock"]["ahead"] >= 100
+        assert sandbox.speed(60)["clock"]["speed"] == 60
+        assert sandbox.freeze()["clock"]["frozen"]
+        assert not sandbox.unfreeze()["clock"]["frozen"]
+
+    def test_a_job_is_held_released_and_finished(self, sandbox):
+        with sandbox.client() as client:
+            job = client.start()
+            assert sandbox.hold(job)["job"]["status"] == "pending"
+            assert sandbox.release(job.id)["job"]["status"] == "pending"
+            assert sandbox.finish(job, "error", "no speech found")["job"]["error_message"] == "no speech found"
+            assert client.status(job.id).error == "no speech found"
+
+    def test_the_journal_and_the_report_tell_of_the_client(self, sandbox):
+        sandbox.set(delay={"kind": "fixed", "seconds": 0.1})
+        with sandbox.client() as client:
+            client.run()
+        assert [entry["action"] for entry in sandbox.requests()] == ["submit", "look"]
+        report = sandbox.report()
+        assert (report.warnings, report.raw["overall"]["submits"], str(report)) == ((), 1, "no findings")
+        assert "no findings" in sandbox.report_as("text/plain")
+
+    def test_a_bad_client_is_told_what_to_change(self, sandbox):
+        with sandbox.client(schedule=lambda: iter_of(0.05), long_poll=0) as client:
+            client.run()
+        [finding] = [found for found in sandbox.report().warnings if found.rule == "early-looks"]
+        assert "early-looks" in str(sandbox.report())
+        assert finding.jobs
+
+    def test_a_reset_empties_it(self, sandbox):
+        with sandbox.client() as client:
+            client.start()
+            sandbox.reset()
+            assert list(client.list()) == []
+
+    def test_what_cannot_be_done_is_told(self, sandbox):
+        with pytest.raises(InvalidRequest, match="error_probability"):
+            sandbox.set(error_probability=2)
+        with pytest.raises(NotFound):
+            sandbox.finish("unknown")
+        with pytest.raises(TransportError, match="cannot be reached"), Sandbox("http://127.0.0.1:1") as nobody:
+            nobody.show()
+        with pytest.raises(ValueError, match="base_url"):
+            Sandbox("nonsense")
+
+    def test_wrong_credentials_are_told(self, admins_server):
+        with pytest.raises(AuthenticationError), Sandbox(admins_server, username="admin", password="x") as sandbox:
+            sandbox.show()
+
+
+def iter_of(delay: float):
+    """A schedule that looks ever again after so many seconds."""
+    while True:
+        yield delay
+
+
+class TestHalfAnHour:
+    """A job of half an hour ends in a blink, whichever way it is awaited."""
+
+    @pytest.mark.parametrize("way", ["long-poll", "events", "polling"])
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    def test_a_job_is_submitted_advanced_and_awaited(self, sandbox, way, asynchronous):
+        sandbox.set(delay=HALF_AN_HOUR)
+        options = {"schedule": lambda: iter_of(0.1)} if way == "polling" else {}
+
+        def advance(status):
+            if status.state is State.PENDING:
+                sandbox.advance(1800)
+
+        async def asynchronously():
+            async with sandbox.async_client(**options) as client:
+                job = await client.start()
+                if way == "events":
+                    [final] = (await client.wait_all([job.id], timeout=20, on_update=advance)).values()
+                    return final
+                return await client.wait(job.id, timeout=20, on_update=advance)
+
+        if asynchronous:
+            final = asyncio.run(asynchronously())
+        else:
+            with sandbox.client(**options) as client:
+                job = client.start()
+                if way == "events":
+                    [final] = client.wait_all([job.id], timeout=20, on_update=advance).values()
+                else:
+                    final = client.wait(job.id, timeout=20, on_update=advance)
+        assert (final.state, final.elapsed) == (State.COMPLETED, 1800)
+        actions = [entry["action"] for entry in sandbox.requests()]
+        assert ("events" in actions or "event" in actions) is (way == "events")
+
+
+class TestCommand:
+    def run(self, sandbox, capsys, *words: str):
+        code = main(command(sandbox, *words))
+        return code, capsys.readouterr()
+
+    def test_the_sandbox_is_shown_and_changed(self, sandbox, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert json.loads(self.run(sandbox, capsys, "sandbox")[1].out)["user"] == sandbox.username
+        code, told = self.run(
+            sandbox, capsys, "sandbox", "set", "seed=abc", "hold=true", f"delay={json.dumps(HALF_AN_HOUR)}"
+        )
+        shown = json.loads(told.out)
+        assert (code, shown["seed"], shown["hold"], shown["delay"]) == (0, "abc", True, HALF_AN_HOUR)
+        assert json.loads(self.run(sandbox, capsys, "sandbox", "day", "liar")[1].out)["day"] == "liar"
+        assert "stuck" in json.loads(self.run(sandbox, capsys, "sandbox", "days")[1].out)
+        told = self.run(sandbox, capsys, "sandbox", "clock", "--freeze", "--advance", "60", "--speed", "2")[1]
+        assert json.loads(told.out)["clock"] | {"now": "", "ahead": 60} == {
+            "now": "",
+            "speed": 2,
+            "frozen": True,
+            "ahead": 60,
+        }
+        assert not json.loads(self.run(sandbox, capsys, "sandbox", "clock", "--unfreeze")[1].out)["clock"]["frozen"]
+        assert json.loads(self.run(sandbox, capsys, "sandbox", "reset")[1].out)["seed"] is None
+
+    def test_jobs_are_held_released_and_finished(self, sandbox, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with sandbox.client() as client:
+            ids = [client.start().id, client.start().id]
+        for action in ("hold", "release"):
+            assert [
+                job["job_id"] for job in json.loads(self.run(sandbox, capsys, "sandbox", action, *ids)[1].out)
+            ] == ids
+        told = self.run(sandbox, capsys, "sandbox", "finish", "--outcome", "error", "--message", "no speech", *ids)[1]
+        assert [job["error_message"] for job in json.loads(told.out)] == ["no speech"] * 2
+        assert len(json.loads(self.run(sandbox, capsys, "sandbox", "requests")[1].out)) == 2
+
+    def test_a_report_fails_where_it_is_told_to(self, sandbox, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert self.run(sandbox, capsys, "report", "--fail-on", "notes")[0] == 0
+        with sandbox.client(schedule=lambda: iter_of(0.05), long_poll=0) as client:
+            client.run()
+        assert self.run(sandbox, capsys, "report")[0] == 0
+        code, told = self.run(sandbox, capsys, "report", "--fail-on", "warnings")
+        assert (code, "early-looks" in told.out) == (1, True)
+        assert ET.fromstring(self.run(sandbox, capsys, "report", "--format", "junit")[1].out).tag == "testsuites"  # noqa: S314
+        assert json.loads(self.run(sandbox, capsys, "report", "--json")[1].out)["findings"]
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["sandbox", "explode"], "invalid choice"),
+            (["sandbox", "set", "seed"], "NAME=VALUE"),
+            (["sandbox", "set", "day=monday"], "day"),
+            (["sandbox", "clock"], "--advance"),
+            (["sandbox", "finish", "unknown"], "404"),
+            (["report", "--fail-on", "everything"], "invalid choice"),
+        ],
+    )
+    def test_what_makes_no_sense_is_one_line(self, sandbox, capsys, tmp_path, monkeypatch, words, said):
+        monkeypatch.chdir(tmp_path)
+        code, told = self.run(sandbox, capsys, *words)
+        assert (code, told.out, told.err.count("\n")) == (2, "", 1)
+        assert said in told.err
+
+
+class TestTesting:
+    def test_each_test_has_a_sandbox_of_its_own_on_one_server(self, translation_server):
+        with sandbox_on(translation_server.url) as one, sandbox_on(translation_server.url) as other:
+            one.freeze()
+            assert one.username != other.username
+            assert not other.show()["clock"]["frozen"]
+
+    def test_it_works_without_pytest(self):
+        with (
+            server(completion_time=0, error_rate=1) as running,
+            sandbox_on(running.url) as sandbox,
+            sandbox.client() as client,
+        ):
+            assert client.run().state is State.ERROR
+
+    def test_it_is_a_plugin(self, tmp_path: Path):
+        (tmp_path / "conftest.py").write_text('pytest_plugins = ["translation_client.testing"]\n')
+        (tmp_path / "test_mine.py").write_text(
+            "import pytest\n"
+            "seen = []\n"
+            "@pytest.mark.parametrize('turn', range(2))\n"
+            "def test_mine(sandbox, translation_server, turn):\n"
+            "    with sandbox.client() as client:\n"
+            "        job = client.start()\n"
+            "        sandbox.finish(job, 'error')\n"
+            "        assert client.wait(job.id, timeout=10).state == 'error'\n"
+            "    seen.append((translation_server, sandbox.username))\n"
+            "    assert len({name for _, name in seen}) == len(seen)\n"
+            "    assert len({id(server) for server, _ in seen}) == 1\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert "2 passed" in ran.stdout, ran.stdout + ran.stderr

@@ -1,0 +1,87 @@
+"""The commands for the sandbox and the report card."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from translation_client.cli.arguments import Login, Options, UsageError
+from translation_client.sandbox import Sandbox
+
+FOUND = 1
+"""The exit status where the report card has what `--fail-on` names."""
+
+MEDIA = {"text": "text/plain", "json": "application/json", "junit": "application/xml"}
+
+
+def sandbox(options: Options, login: Login) -> int:
+    """Do what `sandbox` and `report` say and return the exit status.
+
+    Raises:
+        TranslationError: The server does not do it.
+        UsageError: An option is unusable.
+    """
+    try:
+        opened = Sandbox(login.url, username=login.username, password=login.password)
+    except ValueError as error:
+        raise UsageError(str(error).replace("base_url", "--url")) from None
+    with opened as asked:
+        if options.command == "report":
+            return _report(options, asked)
+        answer = ACTIONS[options.action or "show"](asked, options)
+    _write(json.dumps(answer, indent=None if options.json else 2, ensure_ascii=False))
+    return 0
+
+
+def _report(options: Options, asked: Sandbox) -> int:
+    card = asked.report()
+    _write(json.dumps(card.raw) if options.json else asked.report_as(MEDIA[options.format]))
+    failing = {"never": (), "warnings": card.warnings, "notes": card.findings}[options.fail_on]
+    return FOUND if failing else 0
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def _clock(asked: Sandbox, options: Options) -> Mapping[str, Any]:
+    shown = None
+    if options.frozen is not None:
+        shown = asked.freeze() if options.frozen else asked.unfreeze()
+    if options.speed is not None:
+        shown = asked.speed(options.speed)
+    if options.advance is not None:
+        shown = asked.advance(options.advance)
+    if shown is None:
+        raise UsageError("sandbox clock needs --advance, --speed, --freeze or --unfreeze")
+    return shown
+
+
+def _settings(given: tuple[str, ...]) -> dict[str, object]:
+    """Settings as `name=value`; the value is JSON, or else text."""
+    settings: dict[str, object] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise UsageError(f"sandbox set takes NAME=VALUE, not {each!r}")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
+ACTIONS: Mapping[str, Callable[[Sandbox, Options], object]] = {
+    "show": lambda asked, _: asked.show(),
+    "set": lambda asked, options: asked.set(**_settings(options.settings)),
+    "day": lambda asked, options: asked.day(options.day),
+    "days": lambda asked, _: asked.days(),
+    "clock": _clock,
+    "hold": lambda asked, options: [asked.hold(job_id)["job"] for job_id in options.ids],
+    "release": lambda asked, options: [asked.release(job_id)["job"] for job_id in options.ids],
+    "finish": lambda asked, options: [
+        asked.finish(job_id, options.outcome, options.message)["job"] for job_id in options.ids
+    ],
+    "reset": lambda asked, _: asked.reset(),
+    "requests": lambda asked, _: list(asked.requests()),
+}

@@ -1,0 +1,224 @@
+"""A user's sandbox on the server, from the outside: what can be set in it, and how well the client did.
+
+For tests and scripts; nothing here is retried.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+from urllib.parse import quote
+
+import httpx
+
+from translation_client import arguments
+from translation_client.client import AsyncClient, Client
+from translation_client.core.answers import refusal
+from translation_client.core.dialects import START
+from translation_client.core.errors import ProtocolError, TransportError
+from translation_client.core.model import Reply, Status
+from translation_client.transport import Transport
+
+REQUEST_TIMEOUT = 30.0  # seconds; a report of ten thousand requests takes some
+
+JobLike: TypeAlias = str | Status
+"""A job, or its id."""
+
+Shown: TypeAlias = Mapping[str, Any]
+"""The whole sandbox as the server shows it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something on a report card.
+
+    Attributes:
+        rule: Its short name.
+        severity: ``warning``, for what should be mended, or ``note``, for advice.
+        message: A sentence that says what to change.
+        jobs: Some of the jobs that it is about.
+    """
+
+    rule: str
+    severity: str
+    message: str
+    jobs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.rule}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A client's report card; as text it is its findings, one on each line.
+
+    Attributes:
+        findings: What there is to say.
+        raw: The whole card as the server tells it, with the numbers in ``overall``, ``faults`` and ``jobs``.
+    """
+
+    findings: tuple[Finding, ...]
+    raw: Mapping[str, Any]
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """The findings that should be mended."""
+        return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.findings)) or "no findings"
+
+
+class Sandbox:
+    """One user's sandbox.
+
+    Example:
+        >>> with Sandbox("http://127.0.0.1:8000", username="admin", password="secretpassword") as sandbox:
+        ...     sandbox.day("flaky")
+        ...     sandbox.advance(1800)
+        ...     print(sandbox.report())
+
+    Attributes:
+        url: The server's address.
+        username: The user whose sandbox it is.
+        password: The user's password.
+
+    Every method raises AuthenticationError for wrong credentials, InvalidRequest for what the server refuses, NotFound
+    where there is no such job, or no sandbox (``SANDBOX=off``), and TransportError where no server answers.
+    """
+
+    def __init__(
+        self, base_url: str = "http://127.0.0.1:8000", *, username: str | None = None, password: str | None = None
+    ) -> None:
+        """Takes the server's address, and as whom to go there.
+
+        Raises:
+            ValueError: One of them is unusable; the message says which.
+        """
+        url = arguments.address(base_url)
+        self.url, self.username, self.password = base_url, username, password
+        self._as: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}
+        self._http = httpx.Client(
+            base_url=url,
+            auth=arguments.auth(START, username, password, None),
+            transport=Transport(url),
+            timeout=REQUEST_TIMEOUT,
+        )
+
+    def client(self, **options: Any) -> Client:  # noqa: ANN401 - those of Client
+        """A client of the same server, as the same user; the options are those of `Client`."""
+        return Client(**self._as, **options)
+
+    def async_client(self, **options: Any) -> AsyncClient:  # noqa: ANN401 - those of AsyncClient
+        """The same for asyncio."""
+        return AsyncClient(**self._as, **options)
+
+    def show(self) -> Shown:
+        """The whole sandbox: its settings, faults with how often each fired, and its clock."""
+        return self._ask("GET", "")
+
+    def set(self, **settings: object) -> Shown:
+        """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`; None is the server's."""
+        return self._ask("PATCH", "", settings)
+
+    def day(self, name: str | None) -> Shown:
+        """Make it a day that `days` names; None is the server's."""
+        return self.set(day=name)
+
+    def days(self) -> Mapping[str, str]:
+        """The named days, and what each is like."""
+        return {day["day"]: day["meaning"] for day in self._ask("GET", "/days")["days"]}
+
+    def faults(self, *rules: Mapping[str, object]) -> Shown:
+        """What shall go wrong: `faults({"kind": "reset", "route": ["look"], "times": 2})`; without a rule nothing."""
+        return self.set(faults=rules)
+
+    def advance(self, seconds: float) -> Shown:
+        """Move the clock ahead."""
+        return self._ask("POST", "/clock", {"advance": seconds})
+
+    def speed(self, speed: float) -> Shown:
+        """Let so many seconds pass for each real one."""
+        return self._ask("POST", "/clock", {"speed": speed})
+
+    def freeze(self) -> Shown:
+        """Let time stand still."""
+        return self._ask("POST", "/clock", {"frozen": True})
+
+    def unfreeze(self) -> Shown:
+        """Let time go on."""
+        return self._ask("POST", "/clock", {"frozen": False})
+
+    def hold(self, job: JobLike) -> Shown:
+        """Keep a job pending until it is released or finished."""
+        return self._act(job, do="hold")
+
+    def release(self, job: JobLike) -> Shown:
+        """Let a held job go on."""
+        return self._act(job, do="release")
+
+    def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Shown:
+        """End a pending job now, as ``completed`` or ``error``; the message is what a failed one tells."""
+        return self._act(job, do="finish", outcome=outcome, message=message)
+
+    def reset(self) -> Shown:
+        """Empty the sandbox: jobs, journal, faults, clock, settings."""
+        return self._ask("POST", "/reset")
+
+    def requests(self) -> Iterator[Mapping[str, Any]]:
+        """The journal, the oldest request first."""
+        after: int | None = 0
+        while after is not None:
+            page = self._ask("GET", f"/requests?limit=1000&after={after}")
+            yield from page["requests"]
+            after = page["next"]
+
+    def report(self) -> Report:
+        """Grade the client whose requests are in the journal."""
+        raw = self._ask("GET", "/report")
+        findings = (
+            Finding(found["rule"], found["severity"], found["message"], tuple(found["jobs"]))
+            for found in raw["findings"]
+        )
+        return Report(tuple(findings), raw)
+
+    def report_as(self, media_type: str) -> str:
+        """The report card as ``text/plain``, for people, or ``application/xml``: JUnit, for CI."""
+        return self._send("GET", "/report", accept=media_type).body.decode()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def _act(self, job: JobLike, **action: object) -> Shown:
+        job_id = job.id if isinstance(job, Status) else job
+        return self._ask("POST", f"/jobs/{quote(job_id, safe='')}", action)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        reply = self._send(method, path, body)
+        try:
+            answer = json.loads(reply.body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ProtocolError("the server's answer is no JSON object: most likely another kind of server is there.")
+        return answer
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, accept: str = "application/json"
+    ) -> Reply:
+        try:
+            answer = self._http.request(method, f"sandbox{path}", json=body, headers={"Accept": accept})
+        except httpx.TransportError as error:
+            said = str(error) or type(error).__name__
+            raise TransportError(f"the sandbox cannot be reached: {said}. Check the address.", said, 1) from error
+        reply = Reply(answer.status_code, {}, answer.content, 0.0)
+        if not answer.is_success:
+            raise refusal(START, reply)
+        return reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
