@@ -117,6 +117,16 @@ def test_the_hinted_plan_learns_too():
     assert history.durations("k") == (5,)
 
 
+def test_a_job_that_was_cancelled_teaches_nothing():
+    history = History()
+    schedule = Learned(history)()
+    next(schedule)
+    schedule.send(seen(0))
+    with pytest.raises(StopIteration):
+        schedule.send(seen(0.003, state=State.CANCELLED))
+    assert history.durations("k") == ()
+
+
 def test_a_job_longer_than_any_before_is_looked_at_ever_more_seldom():
     times = looks(Learned(learned([10.0] * 20)), 1000)
     late = [b - a for a, b in pairwise(times) if a > 100]
