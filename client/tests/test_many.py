@@ -6,6 +6,7 @@ import asyncio
 import json
 from itertools import pairwise
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -490,6 +491,12 @@ def test_the_hint_of_a_bulk_look_is_followed():
     assert (len(fed.looks), fed.now) == (4, 58.5)
 
 
+@pytest.mark.parametrize("ids", ["j1", None, 5])
+def test_ids_are_several(ids):
+    with Client() as client, pytest.raises(ValueError, match=r"^ids must be several ids, in a list for example, not "):
+        client.wait_all(ids)
+
+
 class TestOnTheRealServer:
     def test_sync(self):
         updates = list[Status]()
@@ -518,6 +525,37 @@ class TestOnTheRealServer:
         with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url, long_poll=0) as client:
             ends = client.wait_all([client.start().id for _ in range(5)], timeout=30)
         assert {end.state for end in ends.values()} == {State.COMPLETED}
+
+    def test_a_stream_is_not_cut_between_its_heartbeats(self, caplog):
+        """A client of the caller's has one timeout for opening the stream, and another for reading it."""
+        opened = []
+
+        def trace(item):
+            opened.extend([item] if isinstance(item, Listen) and item.send else [])
+
+        with (
+            TranslationServer(completion_time=0.8, error_rate=0) as server,
+            httpx.Client() as http,
+            Client(server.url, http_client=http, request_timeout=0.3, trace=trace) as client,
+        ):
+            (end,) = client.wait_all([client.start().id]).values()
+        assert end.state is State.COMPLETED
+        assert len(opened) == 1
+        assert "did not answer in full" not in caplog.text
+
+    def test_hints_are_followed_where_there_is_no_stream(self):
+        looks = []
+
+        def trace(item):
+            looks.extend([item] if isinstance(item, Send) and item.path == "/jobs" else [])
+
+        with (
+            TranslationServer(completion_time=0.8, error_rate=0) as server,
+            Client(server.url, long_poll=0, trace=trace) as client,
+        ):
+            (end,) = client.wait_all([client.start().id]).values()
+        assert end.cost.lateness < 0.2
+        assert len(looks) == 2
 
     def test_a_caller_who_stops_listening_leaves_nothing_open(self):
         with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url) as client:

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from math import ceil
+from math import ceil, inf
 from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
@@ -112,7 +112,10 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             looks, unknown = await self._service.look_many(owner, query.job_id)
-            return JSONResponse({"jobs": [self._native.render(look) for look in looks], "unknown": unknown})
+            soonest = min(looks, key=lambda look: self._service.hint(look) or inf, default=None)
+            advice = self._advice(soonest) if soonest else {}
+            rendered = [self._native.render(look) for look in looks]
+            return JSONResponse({"jobs": rendered, "unknown": unknown}, headers=advice)
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         following = None if page.next is None else str(page.next)
         return JSONResponse({"jobs": [self._native.render(look) for look in page.looks], "next": following})
