@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,12 +207,36 @@ class TestWaiting:
     )
     def test_a_schedule_is_taken_by_its_name(self, run: Run, server: Server, job: Job, schedule: str) -> None:
         server.script = book(job, looks=0)
-        status, _, err = run("--schedule", schedule, "--history", "waits", "--kind", "films")
+        status, _, err = run("--schedule", schedule)
         assert (status, err) == (0, [])
         assert not any("prefer" in request.headers for request in server.requests)
-        assert ("films" in Path("waits").read_text()) if schedule == "learned" else not Path("waits").exists()
+
+    @pytest.mark.parametrize("schedule", ["auto", "learned"])
+    def test_what_is_learned_is_kept_by_its_kind(self, run: Run, server: Server, job: Job, schedule: str) -> None:
+        server.script = book(job, looks=0)
+        assert run("--schedule", schedule, "--history", "waits", "--kind", "films")[0] == 0
+        assert "films" in Path("waits").read_text()
+
+    @pytest.mark.parametrize("learning", [("--history", "waits"), ("--kind", "films")])
+    @pytest.mark.parametrize("chosen", [("--schedule", "hinted"), ("--initial-interval", "1")])
+    def test_what_would_not_be_learned_from_is_refused(
+        self, run: Run, chosen: tuple[str, ...], learning: tuple[str, ...]
+    ) -> None:
+        status, _, (line,) = run(*chosen, *learning)
+        assert status == 2
+        assert "--kind and --history are for the schedules auto and learned" in line
+        assert not Path("waits").exists()
 
     @pytest.mark.parametrize("schedule", ["soon", "fixed", "fixed:x", "fixed:-1", "auto:3", "exponential:2,1,1"])
+    def test_an_unusable_schedule_is_refused(self, run: Run, schedule: str) -> None:
+        status, _, (line,) = run("--schedule", schedule)
+        assert status == 2
+        assert line.startswith("translation-client: --schedule ")
+
+    @pytest.mark.parametrize(
+        "schedule",
+        ["auto:", "fixed:1,2", "exponential:1,2,3,0.5", "progressive:1", "progressive:", "hinted:5", "learned:0.5"],
+    )
     def test_an_unknown_schedule_is_refused(self, run: Run, schedule: str) -> None:
         status, _, (line,) = run("--schedule", schedule)
         assert status == 2
@@ -221,6 +246,33 @@ class TestWaiting:
         status, _, (line,) = run("--schedule", "progressive", *QUICK)
         assert status == 2
         assert "exclude each other" in line
+
+    def test_a_start_that_hangs_does_not_outlast_the_timeout(
+        self, capsys: pytest.CaptureFixture[str], listen: Listen
+    ) -> None:
+        with listen(lambda connection, over: connection.recv(65_536) and over.wait()) as url:
+            began = time.monotonic()
+            assert main(["--url", url, *LOGIN, "--jobs", "2", "--timeout", "0.1"]) == 5
+            assert time.monotonic() - began < 0.1 + 1 + 2
+        assert "start again" in capsys.readouterr().err
+
+    def test_a_job_that_was_just_started_is_not_told_twice_to_be_pending(
+        self, run: Run, server: Server, job: Job
+    ) -> None:
+        looks = Counter[str]()
+
+        def script(request: Request) -> tuple[int, object]:
+            looks[request.path] += 1
+            if request.method == "POST":
+                return 202, job(job_id=f"j{looks['/start']}", elapsed_time=0.0)
+            if request.path == "/jobs":
+                return 404, {"title": "Not Found"}
+            job_id, seen = request.path.rpartition("/")[2], looks[request.path]
+            return 200, job("completed" if seen > 2 else "pending", job_id, elapsed_time=float(seen))
+
+        server.script = script
+        _, out, _ = run("--jobs", "2", *QUICK)
+        assert [line.partition(" after ")[2] for line in out if line.startswith("j2 ")] == ["0.0 s", "2.0 s", "3.0 s"]
 
     @pytest.mark.parametrize("flag", ["--wait", "--no-wait"])
     def test_looks_may_be_held_or_not(self, run: Run, server: Server, job: Job, flag: str) -> None:
@@ -675,6 +727,14 @@ class TestTerminal:
         terminal.until(r"60 jobs: ")
         assert terminal.end() == 0
         assert "60 jobs: 60 completed" in terminal.seen.split("\x1b[2K")[-1]
+
+    @pytest.mark.parametrize("lines", ["2", "24"])
+    def test_every_terminal_has_room_for_the_summary(self, server: Server, job: Job, lines: str) -> None:
+        server.script = book(job, looks=2)
+        command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
+        terminal = Terminal([*command, "--jobs", "60"], LINES=lines)
+        terminal.until(r"60 jobs: 60 (starting|pending)")
+        assert terminal.end() == 0
 
     def test_rows_of_every_kind_are_shown(self, server: Server, job: Job) -> None:
         looks = Counter[str]()

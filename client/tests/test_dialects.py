@@ -25,7 +25,7 @@ from translation_client.core import flows
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
 from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Notice, Reply, Send, Sleep, Woke
-from translation_client.core.schedule import Exponential
+from translation_client.core.schedule import SOONEST, Exponential
 from translation_client.dialect_files import find_dialect
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class TestSchedules:
         flow = flows.watch(rules(MINE, schedule=schedule), Time(0.0), "t1")
         commands = play(flow, *[task(state="busy")] * 3, task(state="done"), retry_after="9")
         sleeps = [command.seconds for command in commands if isinstance(command, Sleep)]
-        assert sleeps == [3.0, flows.SOONEST, 5.0]
+        assert sleeps == [3.0, SOONEST, 5.0]
 
     def test_where_it_ends_the_wait_ends(self, server: Server) -> None:
         def schedule() -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +23,7 @@ from translation_client.core.errors import (
 )
 from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Failure, Notice, Reply, Send, Sleep, State, Status, Woke
+from translation_client.core.schedule import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -244,7 +245,16 @@ class TestDeadline:
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
             last = flow.send(Woke(START + 5))
-        assert last.left == pytest.approx(0.02 + 1.5 * 0.02)
+        assert last.left == pytest.approx(flows.NEAR_ALLOWANCE)
+
+    @pytest.mark.parametrize(
+        ("trips", "allowance"), [((0.3, 0.01), 0.04), ((0.01, 0.3), 0.47), ((0.3, 0.1), 0.47), ((0.002, 0.002), 0.03)]
+    )
+    def test_a_server_that_is_near_is_not_given_the_time_of_one_that_is_far(
+        self, trips: tuple[float, float], allowance: float
+    ) -> None:
+        play = watch(*(job(takes=trip) for trip in trips), no(takes=60), timeout=1.5)
+        assert play.now == pytest.approx(START + 1.5 + allowance)
 
     def test_a_look_gets_what_is_left_and_the_last_an_allowance_for_slow_trips(self) -> None:
         play = watch(job(), job(takes=0.1), job(), timeout=1, request_timeout=0.8)
@@ -260,6 +270,25 @@ class TestDeadline:
         assert isinstance(play.error, TransportError)
         assert "'key'" in str(play.error)
         assert play.now == pytest.approx(START + 1 + flows.FIRST_ALLOWANCE)
+
+
+@pytest.mark.parametrize(
+    ("yielded", "slept"), [(-3, SOONEST), (0, SOONEST), (0.01, 0.01), (1e300, LONGEST), (inf, LONGEST)]
+)
+def test_a_schedule_asks_for_no_spin_and_for_no_more_than_a_clock_can_tell(yielded: float, slept: float) -> None:
+    assert watch(job(), job("completed"), schedule=lambda: (yielded for _ in range(9))).sleeps == [slept]
+
+
+@pytest.mark.parametrize("yielded", [nan, None, "1", []])
+def test_a_schedule_yields_seconds_and_nothing_else(yielded: object) -> None:
+    with pytest.raises(ValueError, match=r"^schedule must yield seconds, not "):
+        watch(job(), schedule=lambda: (yielded for _ in range(9)))
+
+
+@pytest.mark.parametrize("made", [None, 5, [1, 2]])
+def test_a_schedule_is_a_generator(made: object) -> None:
+    with pytest.raises(ValueError, match=r"^schedule must make a generator of delays, as Fixed\(2\) does"):
+        watch(job(), schedule=lambda: made)
 
 
 class TestFailures:

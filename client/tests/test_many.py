@@ -6,6 +6,7 @@ import asyncio
 import json
 from itertools import pairwise
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,9 @@ from translation_client import (
     AuthenticationError,
     Client,
     Fixed,
+    Hinted,
     JobTimeout,
+    Learned,
     NotFound,
     ProtocolError,
     Status,
@@ -24,7 +27,8 @@ from translation_client import (
 from translation_client.core.dialects import DIALECTS
 from translation_client.core.events import LARGEST, EventStream, ServerEvent
 from translation_client.core.flows import Rules, Time
-from translation_client.core.many import SILENCE, as_completed
+from translation_client.core.learning import History
+from translation_client.core.many import LONGEST_BULK, SILENCE, as_completed
 from translation_client.core.model import Chunk, Failure, Listen, Loss, Notice, Reply, Send, Sleep, State, Woke
 from translation_server import TranslationServer
 
@@ -56,9 +60,9 @@ def test_an_event_without_end_is_refused():
 
 
 class Fed:
-    """A flow fed by hand: `script` answers each request and each read; time goes on by sleeps alone."""
+    """A flow fed by hand: `script` answers each request and each read, and the caller takes its time for each Loss."""
 
-    def __init__(self, script, *, ids=("a", "b", "c"), timeout=None, dialect="start", **rules):
+    def __init__(self, script, *, ids=("a", "b", "c"), timeout=None, dialect="start", caller=0.0, **rules):
         chosen = {"initial_delay": 1.0, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2} | rules
         chosen = {"schedule": Fixed(10), "request_timeout": 5.0, "long_poll": 25.0} | chosen
         self.rules = Rules(**chosen, random=lambda: 0.5, dialect=DIALECTS[dialect])
@@ -82,10 +86,19 @@ class Fed:
                     event = Woke(self.now)
                 case Status() | Loss():
                     self.told.append(command)
+                    self.now += caller if isinstance(command, Loss) else 0.0
                     event = Woke(self.now)
                 case Notice():
                     self.notices.append(command.text)
                     event = Woke(self.now)
+
+    @property
+    def streams(self):
+        return [command.send.headers for command in self.asked if isinstance(command, Listen)]
+
+    @property
+    def looks(self):
+        return [command for command in self.asked if isinstance(command, Send)]
 
     @property
     def ends(self):
@@ -100,14 +113,24 @@ def job(job_id, status="pending", **facts):
     return {"job_id": job_id, "status": status} | facts
 
 
-def reply(fed, document, code=200):
-    return Reply(code, {}, json.dumps(document).encode(), fed.now)
+def reply(fed, document, code=200, *, takes=0.0, **headers):
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(code, told, json.dumps(document).encode(), fed.now + takes, takes)
 
 
-def bulk(fed, command, statuses, unknown=()):
+def bulk(fed, command, statuses, unknown=(), **more):
     ids = command.query["job_id"]
     found = [job(job_id, statuses.get(job_id, "pending")) for job_id in ids if job_id not in unknown]
-    return reply(fed, {"jobs": found, "unknown": [job_id for job_id in ids if job_id in unknown]})
+    return reply(fed, {"jobs": found, "unknown": [job_id for job_id in ids if job_id in unknown]}, **more)
+
+
+def is_single(command):
+    return isinstance(command, Send) and command.path.startswith("/status/")
+
+
+def single(fed, command, statuses):
+    job_id = command.path.rpartition("/")[2]
+    return reply(fed, job(job_id, statuses.get(job_id, "pending")))
 
 
 def told(*documents):
@@ -179,6 +202,7 @@ def test_long_ids_make_smaller_looks():
     ids = [f"{n:0>900}" for n in range(20)]
     fed = Fed(script, ids=ids)
     assert set(fed.ends.values()) == {NotFound}
+    assert max(len("".join(look.query["job_id"])) for look in fed.looks) <= LONGEST_BULK
 
 
 def test_a_server_that_knows_no_bulk_look_is_asked_for_each():
@@ -240,15 +264,237 @@ def test_the_last_look_is_at_the_deadline():
     assert next(one for one in fed.told if one.id == "a" and isinstance(one, Loss)).error.token
 
 
-def test_a_schedule_that_ends_ends_the_wait_at_the_deadline():
+def without_a_stream(statuses=lambda _: {}, **more):
+    """A server that knows bulk looks alone; `statuses` says how the jobs stand at a time."""
+
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return reply(fed, {}, 404)
+        return bulk(fed, command, statuses(fed.now), **more)
+
+    return script
+
+
+MANY = [str(n) for n in range(250)]
+
+
+def test_a_last_look_is_taken_at_all_of_them():
+    script = without_a_stream(lambda now: dict.fromkeys(MANY, "completed") if now >= 2 else {})
+    fed = Fed(script, ids=MANY, timeout=4.0, schedule=Fixed(60))
+    assert set(fed.ends.values()) == {State.COMPLETED}
+
+
+def test_so_it_is_where_each_is_looked_at_alone():
+    def script(fed, command):
+        if is_single(command):
+            return single(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 2 else {})
+        return reply(fed, {}, 404)
+
+    assert Fed(script, timeout=4.0, schedule=Fixed(60)).ends == dict.fromkeys("abc", State.COMPLETED)
+
+
+def test_last_looks_share_one_allowance_and_begin_with_who_was_heard_longest_ago():
+    ids = [str(n) for n in range(1000)]
+    script = without_a_stream(lambda now: dict.fromkeys(ids, "completed") if now >= 3 else {}, takes=0.01)
+    fed = Fed(script, ids=ids, timeout=4.0, schedule=Fixed(60))
+    assert 4 < fed.now <= 4.04
+    assert [fed.ends[job_id] for job_id in ids[:300]] == [State.COMPLETED] * 300
+    assert fed.ends[ids[-1]] is JobTimeout
+
+
+def test_a_last_look_that_fails_leaves_the_others_theirs():
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return reply(fed, {}, 404)
+        if fed.now >= 4 and "0" in command.query["job_id"]:
+            return Failure("it broke off", fed.now)
+        return bulk(fed, command, dict.fromkeys(MANY, "completed") if fed.now >= 2 else {})
+
+    ends = Fed(script, ids=MANY, timeout=4.0, schedule=Fixed(60)).ends
+    assert [*ends.values()].count(State.COMPLETED) == 150
+    assert ends["0"] is JobTimeout
+
+
+@pytest.mark.parametrize("code", [404, 414, 422, 200])
+def test_a_stream_goes_on_where_bulk_looks_are_refused(code):
+    reads = iter([told(job("a", "completed")), told(job("b", "error"), job("c", "completed"))])
+
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return Chunk(b"" if command.send else next(reads), fed.now)
+        return single(fed, command, {}) if is_single(command) else reply(fed, {"title": "No"}, code)
+
+    fed = Fed(script)
+    assert fed.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": State.COMPLETED}
+    assert (len(fed.streams), len(fed.looks)) == (1, 4)
+
+
+@pytest.mark.parametrize("nonsense", [b"x" * (LARGEST + 1), None])
+def test_a_stream_of_nonsense_or_of_nothing_is_given_up_at_once(nonsense):
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 50 else {})
+        if command.send:
+            return Chunk(b"", fed.now)
+        return Chunk(nonsense, fed.now) if nonsense else Failure("nothing came", fed.now + command.timeout)
+
+    fed = Fed(script)
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert len(fed.streams) == 1
+    assert any("without a stream" in text for text in fed.notices)
+    assert fed.now <= 50 + 10
+
+
+@pytest.mark.parametrize("brings", [b"", b"id: 7\n\n", told(job("x", "completed")), told(job("a", "pending"))])
+def test_a_stream_that_ends_without_the_end_of_a_job_is_given_up_in_time(brings):
+    reads = iter([brings, b""] * 100)
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 100 else {})
+        if command.send:
+            return Chunk(b"", fed.now)
+        data = next(reads)
+        return Chunk(data, fed.now) if data else Failure("it ended", fed.now)
+
+    fed = Fed(script)
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert len(fed.streams) <= 2 * (fed.rules.max_retries + 1)
+    assert len(fed.looks) <= len(fed.streams) + 11
+
+
+def test_what_a_stream_of_no_use_did_not_tell_is_looked_at():
+    reads = iter([b"id: 7\n\n", b""] * 2)
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, dict.fromkeys("abc", "completed") if len(fed.streams) > 1 else {})
+        if command.send:
+            return Chunk(b"", fed.now)
+        data = next(reads)
+        return Chunk(data, fed.now) if data else Failure("it ended", fed.now)
+
+    fed = Fed(script, max_retries=99)
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert [headers.get("Last-Event-ID") for headers in fed.streams] == [None, "7"]
+
+
+def test_a_stream_that_lasts_is_taken_up_for_ever():
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, {})
+        if command.send:
+            fed.opened = fed.now
+            return Chunk(b"", fed.now)
+        if fed.now >= 1000:
+            return Chunk(told(*(job(job_id, "completed") for job_id in "abc")), fed.now)
+        if fed.now >= fed.opened + 30:
+            return Failure("it ended", fed.now)
+        return Chunk(b"id: 7\n\n: still here\n\n", fed.now + 15)
+
+    fed = Fed(script)
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert len(fed.streams) > 30
+    assert len(fed.looks) == 1
+
+
+def test_a_stream_that_is_asked_not_to_come_back_so_soon_does_not():
+    asked = []
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, dict.fromkeys("abc", "completed"))
+        assert command.send, "nobody is waited for any more"
+        asked.append(fed.now)
+        return reply(fed, {}, 429, retry_after="30") if len(asked) < 3 else Chunk(b"", fed.now)
+
+    Fed(script)
+    assert asked == [0, 30, 60]
+
+
+def test_pauses_between_streams_grow_as_all_others_do():
+    asked = []
+
+    def script(fed, command):
+        if isinstance(command, Listen):
+            asked.append(fed.now)
+            return Failure("no route", fed.now)
+        return bulk(fed, command, dict.fromkeys("abc", "completed"))
+
+    Fed(script, backoff_factor=3.0, max_retries=4)
+    assert asked == [0, 0.5, 2, 6, 10]
+
+
+def test_an_event_that_is_told_again_is_no_news():
+    """A stream that is taken up again repeats how the jobs stood, which was later looked at."""
+    reads = iter(
+        [
+            Chunk(b"id: 1\n\n", 0.0),
+            Failure("it ended", 0.0),
+            Chunk(told(job("a", elapsed_time=0.0)), 8.0),
+            Chunk(told(job("a", "completed", elapsed_time=5.0)), 8.0),
+        ]
+    )
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return reply(fed, {"jobs": [job("a", elapsed_time=1.0 + fed.now)], "unknown": []})
+        return Chunk(b"", fed.now) if command.send else next(reads)
+
+    fed = Fed(script, ids=["a"])
+    assert [one.elapsed for one in fed.told] == [1.0, 1.5, 5.0]
+    assert fed.told[-1].cost.lateness == 4.0
+
+
+def test_where_the_schedule_ends_so_does_the_wait():
     def plan():
         yield 0.0
         yield 1.0
 
-    def script(fed, command):
-        return reply(fed, {}, 404) if isinstance(command, Listen) else bulk(fed, command, {})
+    fed = Fed(without_a_stream(), schedule=plan)
+    assert fed.ends == dict.fromkeys("abc", JobTimeout)
+    assert "after the last look of the schedule" in str(fed.told[-1].error)
+    assert fed.now == 1
 
-    assert set(Fed(script, timeout=5.0, schedule=plan).ends.values()) == {JobTimeout}
+
+@pytest.mark.parametrize("yielded", [0, -5])
+def test_no_schedule_makes_a_spin(yielded):
+    fed = Fed(without_a_stream(), schedule=lambda: (yielded for _ in range(99)), timeout=1.0)
+    assert len(fed.looks) <= 22
+
+
+def test_a_schedule_that_yields_nonsense_is_refused():
+    with pytest.raises(ValueError, match=r"^schedule must yield seconds"):
+        Fed(without_a_stream(), schedule=lambda: (None for _ in range(99)))
+
+
+def test_each_job_is_lost_once_however_slow_the_caller_is():
+    fed = Fed(lambda fed, _: Failure("no route", fed.now), max_retries=0, timeout=0.5, caller=0.6)
+    assert [(one.id, type(one.error)) for one in fed.told] == [(job_id, TransportError) for job_id in "abc"]
+
+
+def test_an_end_is_learned_from_if_it_was_waited_for():
+    history = History()
+
+    def statuses(now):
+        return {"a": "completed"} if now < 5 else dict.fromkeys("ab", "completed") | {"c": "cancelled"}
+
+    Fed(without_a_stream(statuses), schedule=Learned(history), kind="k")
+    assert len(history.durations("k")) == 1
+
+
+def test_the_hint_of_a_bulk_look_is_followed():
+    script = without_a_stream(
+        lambda now: dict.fromkeys("abc", "completed") if now >= 40 else {}, retry_after="20", retry_after_ms="19500"
+    )
+    fed = Fed(script, schedule=Hinted(jitter=0))
+    assert (len(fed.looks), fed.now) == (4, 58.5)
+
+
+@pytest.mark.parametrize("ids", ["j1", None, 5])
+def test_ids_are_several(ids):
+    with Client() as client, pytest.raises(ValueError, match=r"^ids must be several ids, in a list for example, not "):
+        client.wait_all(ids)
 
 
 class TestOnTheRealServer:
@@ -279,6 +525,37 @@ class TestOnTheRealServer:
         with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url, long_poll=0) as client:
             ends = client.wait_all([client.start().id for _ in range(5)], timeout=30)
         assert {end.state for end in ends.values()} == {State.COMPLETED}
+
+    def test_a_stream_is_not_cut_between_its_heartbeats(self, caplog):
+        """A client of the caller's has one timeout for opening the stream, and another for reading it."""
+        opened = []
+
+        def trace(item):
+            opened.extend([item] if isinstance(item, Listen) and item.send else [])
+
+        with (
+            TranslationServer(completion_time=0.8, error_rate=0) as server,
+            httpx.Client() as http,
+            Client(server.url, http_client=http, request_timeout=0.3, trace=trace) as client,
+        ):
+            (end,) = client.wait_all([client.start().id]).values()
+        assert end.state is State.COMPLETED
+        assert len(opened) == 1
+        assert "did not answer in full" not in caplog.text
+
+    def test_hints_are_followed_where_there_is_no_stream(self):
+        looks = []
+
+        def trace(item):
+            looks.extend([item] if isinstance(item, Send) and item.path == "/jobs" else [])
+
+        with (
+            TranslationServer(completion_time=0.8, error_rate=0) as server,
+            Client(server.url, long_poll=0, trace=trace) as client,
+        ):
+            (end,) = client.wait_all([client.start().id]).values()
+        assert end.cost.lateness < 0.2
+        assert len(looks) == 2
 
     def test_a_caller_who_stops_listening_leaves_nothing_open(self):
         with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url) as client:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from translation_client import Exponential, Fixed, Hinted, Learned, Observation, Progressive, State, Status
 from translation_client.core.learning import ENOUGH, KEPT, History, learned_plan
 from translation_client.core.schedule import MOST_JITTER, SOONEST, chance, retry_after
-from translation_client.history import HistoryFile
+from translation_client.history import LARGEST, HistoryFile
 
 PLANS = [Fixed(2), Exponential(), Exponential(jitter=1), Progressive(), Learned(), Hinted(), Hinted(Fixed(3))]
 
@@ -117,6 +117,16 @@ def test_the_hinted_plan_learns_too():
     assert history.durations("k") == (5,)
 
 
+def test_a_job_that_was_cancelled_teaches_nothing():
+    history = History()
+    schedule = Learned(history)()
+    next(schedule)
+    schedule.send(seen(0))
+    with pytest.raises(StopIteration):
+        schedule.send(seen(0.003, state=State.CANCELLED))
+    assert history.durations("k") == ()
+
+
 def test_a_job_longer_than_any_before_is_looked_at_ever_more_seldom():
     times = looks(Learned(learned([10.0] * 20)), 1000)
     late = [b - a for a, b in pairwise(times) if a > 100]
@@ -195,9 +205,46 @@ class TestHistoryFile:
         assert len(history.durations("k")) == KEPT
         assert (tmp_path / "waits").stat().st_size <= KEPT * len(line) * 2
 
-    def test_a_file_that_cannot_be_is_refused(self, tmp_path):
+    def test_what_another_program_has_added_outlasts_a_rewrite(self, tmp_path):
+        ours, theirs = HistoryFile(tmp_path / "waits"), HistoryFile(tmp_path / "waits")
+        theirs.add("theirs", 5)
+        with (tmp_path / "waits").open("ab") as file:
+            file.write(b" " * LARGEST + b"\n")
+        ours.add("ours", 6)
+        assert (tmp_path / "waits").stat().st_size < 100
+        assert HistoryFile(tmp_path / "waits").durations("theirs") == ours.durations("theirs") == (5,)
+
+    def test_a_file_that_has_to_be_large_is_not_written_anew_for_each_job(self, tmp_path):
+        for kind in range(100):
+            line = json.dumps({"kind": f"{kind:0>60}", "seconds": 3}).encode() + b"\n"
+            with (tmp_path / "waits").open("ab") as file:
+                file.write(line * KEPT)
+        history = HistoryFile(tmp_path / "waits")
+        before = (tmp_path / "waits").stat()
+        assert before.st_size > LARGEST
+        history.add("k", 3)
+        assert (tmp_path / "waits").stat().st_ino == before.st_ino
+
+    @pytest.mark.parametrize("mode", [0o600, 0o640])
+    def test_who_may_read_it_does_not_change(self, tmp_path, mode):
+        HistoryFile(tmp_path / "waits").add("k", 3)
+        assert (tmp_path / "waits").stat().st_mode & 0o777 == 0o600
+        (tmp_path / "waits").chmod(mode)
+        (tmp_path / "waits").write_bytes(b"\n" * LARGEST + b"\n")
+        HistoryFile(tmp_path / "waits")
+        assert (tmp_path / "waits").stat().st_size == 0
+        assert (tmp_path / "waits").stat().st_mode & 0o777 == mode
+
+    def test_a_line_that_was_cut_off_costs_no_other(self, tmp_path):
+        (tmp_path / "waits").write_bytes(b'{"kind": "k", "seconds": 3}\n{"kind": "k", "sec')
+        HistoryFile(tmp_path / "waits").add("k", 4)
+        HistoryFile(tmp_path / "waits").add("k", 5)
+        assert HistoryFile(tmp_path / "waits").durations("k") == (3, 4, 5)
+
+    @pytest.mark.parametrize("path", [".", "a\0b", 5])
+    def test_a_file_that_cannot_be_is_refused(self, path):
         with pytest.raises(ValueError, match=r"^history must be a file that can be read and written, not "):
-            HistoryFile(tmp_path)
+            HistoryFile(path)
 
     def test_a_disk_that_fails_later_is_a_warning(self, tmp_path, caplog):
         folder = tmp_path / "gone"

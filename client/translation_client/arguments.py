@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from translation_client.core.dialects import CURRENT, Dialect, is_id, is_text, places
+from translation_client.core.schedule import Schedule
 from translation_client.core.tokens import read_token
 
 LEAST = 0.001  # seconds: the least of what must not be zero
@@ -91,6 +92,13 @@ def text(name: str, value: str) -> str:
     raise ValueError(f"{name} must be text, not {value!r}")
 
 
+def schedule(given: Callable[[], Schedule]) -> Callable[[], Schedule]:
+    """What makes the schedule of a wait."""
+    if callable(given):
+        return given
+    raise ValueError(f"schedule must be a callable that makes a generator, Fixed(2) for example, not {given!r}")
+
+
 def key(given: str | None) -> str:
     """The idempotency key: the one given, or a new one."""
     if given is None:
@@ -111,8 +119,8 @@ def job_of(row: Dialect, job_id: str) -> str:
 
 def jobs_of(row: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
     """Each id once, in the order given, if the dialect can look at those jobs."""
-    if isinstance(ids, str):
-        raise ValueError(f"ids must be several ids, in a list for example, not the text {ids!r}")  # noqa: TRY004 - as all
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids must be several ids, in a list for example, not {ids!r}")  # noqa: TRY004 - as all
     return tuple(dict.fromkeys(job_of(row, job_id) for job_id in ids))
 
 

@@ -101,8 +101,8 @@ class _Shell(Generic[Http, P]):
             on_update: Called by whatever waits with the first status of a job and each changed one.
             on_completion: Called by `wait`, `run` and `resume` with the final status.
             http_client: Carries the requests in place of one of our own, and is not closed. With a synchronous one,
-                `request_timeout` bounds each read, so that a server which drips its answer can exceed it. An
-                asynchronous one carries up to 100 requests at once.
+                `request_timeout` bounds each read, so that a server which drips its answer can exceed it, and a stream
+                of events is left only after its next heartbeat. An asynchronous one carries up to 100 requests at once.
             trace: Called with every command and event of a flow, for displays and for debugging.
 
         Raises:
@@ -122,7 +122,8 @@ class _Shell(Generic[Http, P]):
         if schedule is None and delays == (None, None, None):
             plan: Callable[[], Schedule] = Hinted(Learned(memory, worth))
         else:
-            plan, hold = schedule or Hinted(Exponential(initial, factor, longest)), 0.0
+            plan = Hinted(Exponential(initial, factor, longest)) if schedule is None else arguments.schedule(schedule)
+            hold = 0.0
         self._rules = flows.Rules(
             schedule=plan,
             initial_delay=initial,
@@ -177,6 +178,7 @@ class Client(_Shell[httpx.Client, Pump]):
         video_length: float | None = None,
         job_id: str | None = None,
         idempotency_key: str | None = None,
+        timeout: float | None = None,
     ) -> Status:
         """Start a job.
 
@@ -187,6 +189,7 @@ class Client(_Shell[httpx.Client, Pump]):
             job_id: An id of the caller's own, where the dialect has a place for one, as `translate` has.
             idempotency_key: 1 to 255 visible ASCII characters but no double quote. However often a job is started with
                 the same key, it is one job. Without one, a key is made up that covers the retries of this call.
+            timeout: Seconds from now, retries included; None for as long as those take.
 
         Raises:
             TranslationError: No job was started, or none that is known of: a TransportError names the key to repeat.
@@ -198,7 +201,7 @@ class Client(_Shell[httpx.Client, Pump]):
             target_language=target_language,
             video_length=video_length,
         )
-        return self._only(flows.submit(self._rules, self._time(), arguments.key(idempotency_key), facts))
+        return self._only(flows.submit(self._rules, self._time(timeout), arguments.key(idempotency_key), facts))
 
     def status(self, job_id: str) -> Status:
         """Look at a job once.
@@ -332,6 +335,7 @@ class Client(_Shell[httpx.Client, Pump]):
 
         Raises:
             AuthenticationError: The server refused the credentials.
+            ValueError: `ids` are not what they must be, or the schedule makes what is no delay.
         """
         ids = arguments.jobs_of(self._rules.dialect, ids)
         flow = many.as_completed(self._rules, self._time(timeout), ids)
@@ -408,6 +412,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         video_length: float | None = None,
         job_id: str | None = None,
         idempotency_key: str | None = None,
+        timeout: float | None = None,
     ) -> Status:
         """Start a job, as `Client.start` does."""
         facts = arguments.facts_for(
@@ -417,7 +422,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
             target_language=target_language,
             video_length=video_length,
         )
-        return await self._only(flows.submit(self._rules, self._time(), arguments.key(idempotency_key), facts))
+        return await self._only(flows.submit(self._rules, self._time(timeout), arguments.key(idempotency_key), facts))
 
     async def status(self, job_id: str) -> Status:
         """Look at a job once, as `Client.status` does."""

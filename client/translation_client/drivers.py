@@ -179,11 +179,15 @@ class Pump(BasePump[httpx.Client]):
 
 
 class _Stream:
-    """The stream of events of one flow, for the sync pump; an `http_client` of the caller's keeps its first timeout."""
+    """The stream of events of one flow, for the sync pump.
+
+    An `http_client` of the caller's has two timeouts: one for opening the stream, and that of the first read for all.
+    """
 
     def __init__(self, pump: Pump) -> None:
         self._pump, self._open = pump, ExitStack()
         self._send, self._until = NOTHING, Until(0.0)
+        self._timeout: dict[str, Any] = {}
         self._chunks: Iterator[bytes] = iter(())
 
     def listen(self, listen: Listen) -> Reply | Chunk | Failure:
@@ -192,6 +196,7 @@ class _Stream:
         self._until.at = time.monotonic() + listen.timeout
         try:
             if listen.send is None:
+                self._timeout["read"] = listen.timeout
                 if (data := next(self._chunks, None)) is None:
                     raise httpx.ReadError(ENDED)
                 return Chunk(data, pump.clock())
@@ -200,7 +205,7 @@ class _Stream:
             request = pump.request(self._send)
             response = self._open.enter_context(pump.http.stream(**request, extensions={"until": self._until}))
             if _is_stream(response):
-                self._chunks = response.iter_bytes()
+                self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
                 return Chunk(b"", pump.clock())
             body = pump.read(self._send, sent, response)
         except FAILURES as error:

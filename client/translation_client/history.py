@@ -1,12 +1,14 @@
 """The durations of past jobs in a small file that programs may share: one JSON object per line, the newest last.
 
-A line is added in one write, so that lines of several programs do not mix. A file that has grown is written anew beside
-itself and put in its place. What cannot be read is left out: a lost duration costs nothing but a little advice.
+A line is added in one write, so that lines of several programs do not mix. A file that has grown to twice its size is
+read again, for what other programs have added, written anew beside itself and put in its place. What cannot be read is
+left out: a lost duration costs nothing but a little advice.
 """
 
 import json
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from math import isfinite
 from os import PathLike
@@ -29,17 +31,16 @@ class HistoryFile:
         Raises:
             ValueError: It cannot be read and written.
         """
-        self._path, self._lock, self._history = Path(path), Lock(), History()
+        self._lock, self._largest = Lock(), LARGEST
         try:
-            if self._append(b"") > LARGEST:
-                self._read()
+            self._path = Path(path)
+            size = self._append(b"")
+            self._history = self._read()
+            if size > self._largest:
                 self._rewrite()
-            else:
-                self._read()
-        except OSError as error:
-            raise ValueError(
-                f"history must be a file that can be read and written, not {str(path)!r}: {error.strerror}"
-            ) from None
+        except (OSError, TypeError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(f"history must be a file that can be read and written, not {str(path)!r}: {why}") from None
 
     def durations(self, kind: str) -> Sequence[float]:
         """How many seconds the latest jobs of a kind have taken, the oldest first."""
@@ -50,30 +51,40 @@ class HistoryFile:
         with self._lock:
             self._history.add(kind, seconds)
             try:
-                if self._append(_line(kind, max(seconds, SHORTEST))) > LARGEST:
+                if self._append(_line(kind, max(seconds, SHORTEST))) > self._largest:
                     self._rewrite()
             except OSError as error:
                 logger.warning("the history %s cannot be written: %s", self._path, error)
 
     def _append(self, line: bytes) -> int:
-        """Add to the file and return its size."""
+        """Add to the file, on a line of its own even if somebody's last line was cut off, and return its size."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            if line and os.fstat(descriptor).st_size:
+                os.lseek(descriptor, -1, os.SEEK_END)
+                line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
             os.write(descriptor, line)
             return os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
 
-    def _read(self) -> None:
+    def _read(self) -> History:
+        history = History()
         for line in self._path.read_bytes().splitlines():
             if found := _duration(line):
-                self._history.add(*found)
+                history.add(*found)
+        return history
 
     def _rewrite(self) -> None:
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        self._history = self._read()
         kinds = self._history.kinds
-        beside.write_bytes(b"".join(_line(kind, seconds) for kind in kinds for seconds in kinds[kind][-KEPT:]))
+        content = b"".join(_line(kind, seconds) for kind in kinds for seconds in kinds[kind][-KEPT:])
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        beside.touch(mode=0o600)
+        shutil.copymode(self._path, beside)
+        beside.write_bytes(content)
         beside.replace(self._path)
+        self._largest = max(LARGEST, 2 * len(content))
 
 
 def _line(kind: str, seconds: float) -> bytes:

@@ -145,6 +145,17 @@ class TestHolding:
             seconds, milliseconds = int(answer.headers["Retry-After"]), int(answer.headers["retry-after-ms"])
             assert seconds - 1 < milliseconds / 1000 <= seconds
 
+    def test_a_bulk_look_has_the_hint_of_the_job_to_look_at_first(self, start):
+        api = start(hints="exact", min_delay=60, max_delay=3600, seed="1")
+        ids = [submit(api) for _ in range(5)]
+        alone = [int(api.get(f"/status/{job_id}").headers["retry-after-ms"]) for job_id in ids]
+        together = api.get("/jobs", params={"job_id": [*ids, "unknown"]}).headers
+        assert min(alone) - 10_000 < int(together["retry-after-ms"]) <= min(alone)
+        assert int(together["Retry-After"]) <= min(alone) / 1000 + 1
+        for job_id in ids:
+            api.delete(f"/jobs/{job_id}")
+        assert not api.get("/jobs", params={"job_id": ids}).headers.keys() & {"retry-after", "retry-after-ms"}
+
     def test_there_may_be_no_hints(self, start):
         api = start(hints="none", max_delay=LONG)
         assert not api.post("/start").headers.keys() & {"retry-after", "retry-after-ms"}

@@ -295,27 +295,32 @@ def plan(options: Options) -> Plan | None:
     """When to look, as `--schedule` says; None leaves it to the client.
 
     Raises:
-        UsageError: There is no such plan.
+        UsageError: There is no such plan, or another option does not go with it.
     """
-    name, _, numbers = options.schedule.partition(":")
-    history: Memory = HistoryFile(options.history) if options.history and name == "learned" else History()
-    plans: Mapping[str, Callable[..., Plan]] = {
-        "fixed": Fixed,
-        "exponential": Exponential,
-        "progressive": Progressive,
-        "hinted": Hinted,
-        "learned": partial(Learned, history),
-    }
-    if name == "auto" and not numbers:
+    name, colon, numbers = options.schedule.partition(":")
+    intervals = options.initial_interval is not None or options.max_interval is not None
+    if (options.kind or options.history) and (intervals or name not in {"auto", "learned"}):
+        raise UsageError("--kind and --history are for the schedules auto and learned; no other learns")
+    if options.schedule == "auto":
         return None
-    if options.initial_interval is not None or options.max_interval is not None:
+    if intervals:
         raise UsageError("--schedule and --initial-interval or --max-interval exclude each other; give one")
+    history: Memory = HistoryFile(options.history) if options.history else History()
+    plans: Mapping[str, tuple[Callable[..., Plan], range]] = {  # and how many numbers each takes
+        "fixed": (Fixed, range(1, 2)),
+        "exponential": (Exponential, range(4)),
+        "progressive": (Progressive, range(1)),
+        "hinted": (Hinted, range(1)),
+        "learned": (partial(Learned, history), range(1)),
+    }
+    given = numbers.split(",") if colon else ()
+    make, takes = plans.get(name, (Progressive, range(0)))
+    if len(given) not in takes:
+        raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, not {options.schedule!r}")
     try:
-        return plans[name](*map(float, numbers.split(",") if numbers else ()))
+        return make(*map(float, given))
     except ValueError as error:
         raise UsageError(f"--schedule {options.schedule}: {error}") from None
-    except (KeyError, TypeError):
-        raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, not {options.schedule!r}") from None
 
 
 def _job() -> _Parser:

@@ -44,9 +44,9 @@ class Row:
     heard: float = 0.0
     failure: TranslationError | None = None
 
-    def hear(self, status: Status) -> None:
+    def hear(self, status: Status, *, show: bool = True) -> None:
         """Take down a status, and show it if it is news."""
-        news = str(status) != str(self.status)
+        news = show and str(status) != str(self.status)
         self.id, self.status, self.heard = status.id, status, time.monotonic()
         if news:
             self.show(status)
@@ -166,9 +166,9 @@ def _screen(work: Work, console: Console) -> RenderableType:
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
     unfinished = [row for row in work.rows if not row.over]
     return Group(
-        _table(work, unfinished[: room - 2], width),
-        ProgressBar(total=len(work.rows), completed=len(work.rows) - len(unfinished), width=width),
+        _table(work, unfinished[: max(0, room - 2)], width),
         Text(f"{len(work.rows)} jobs: {summary}", no_wrap=True, overflow="ellipsis"),
+        ProgressBar(total=len(work.rows), completed=len(work.rows) - len(unfinished), width=width),  # ends no line
     )
 
 

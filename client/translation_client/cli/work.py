@@ -31,6 +31,7 @@ from translation_client.core.errors import (
     NotFound,
     TranslationError,
 )
+from translation_client.core.model import Status
 
 DONE, FAILED, USAGE, REFUSED, TIMED_OUT, UNREACHABLE = range(6)
 SIGNALLED = 128  # as shells say it of a program that a signal ended, the signal's number added
@@ -127,17 +128,23 @@ async def _wait_for_all(options: Options, client: AsyncClient, rows: Sequence[Ro
     began = clock()
     job = {name: getattr(options, name) for name in JOB}
 
+    new = set[str]()  # told to be pending; the look that follows at once need not tell it again
+
     async def start(row: Row) -> None:
         with row.failing():
-            row.hear(first := await client.start(**job))
+            row.hear(first := await client.start(**job, timeout=options.timeout))
             first.raise_for_error()
+            new.add(first.id)
+
+    def hear(status: Status) -> None:
+        again = status.id in new and not status.state.ended
+        new.discard(status.id)
+        waited[status.id].hear(status, show=not again)
 
     await asyncio.gather(*(start(row) for row in rows if row.id is None))
     waited = {row.id: row for row in rows if row.id is not None and not row.over}
     left = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
-    async for job_id, end in client.as_completed(
-        waited, timeout=left, on_update=lambda status: waited[status.id].hear(status)
-    ):
+    async for job_id, end in client.as_completed(waited, timeout=left, on_update=hear):
         with waited[job_id].failing():
             if isinstance(end, TranslationError):
                 raise end

@@ -5,8 +5,10 @@ The laws of waiting:
 - There is one deadline, on the monotonic clock, over sleeps, requests and reads. A sleep that would pass it ends at it,
   and one last look is taken there: a job that ended in time is not missed for an unlucky interval.
 - The last look, and the start of a job, may outlast the deadline, by a small allowance: half as long again as the
-  slowest round trip that the wait knows of and 20 ms, 30 ms at least. While nothing was heard in the first second it is
-  1 s, so that even a timeout of 0 hears an answer over a slow link.
+  slowest round trip that the wait knows of and 20 ms, 30 ms at least. It is 40 ms at most where the latest took less
+  than 25 ms: the server is near, whatever was slow before was a busy machine or a connection being made, and the 10 ms
+  that are left of 50 are for waking up and for leaving. While nothing was heard in the first second it is 1 s, so that
+  even a timeout of 0 hears an answer over a slow link. Several last looks share one allowance.
 - An earlier look is cut off at the deadline. One to a server that was heard before has half of the time that is left
   for itself, or that allowance if it is more, so that a look which hangs leaves time for others.
 - What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
@@ -22,6 +24,7 @@ says.
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
@@ -51,7 +54,7 @@ from translation_client.core.model import (
     Status,
     one_line,
 )
-from translation_client.core.schedule import Schedule, retry_after
+from translation_client.core.schedule import Schedule, begin, next_delay, retry_after
 from translation_client.core.tokens import token_of
 
 T = TypeVar("T")
@@ -60,10 +63,12 @@ Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 LEAST_ALLOWANCE = 0.03  # seconds
 SLACK = 0.02  # seconds
+NEAR = 0.025  # seconds: a round trip to a server that is near
+NEAR_ALLOWANCE = 0.04  # seconds: more than half as long again as that
 FIRST_ALLOWANCE = 1.0  # seconds: enough for the name, the connection and the handshake of a far server
-SOONEST = 0.05  # seconds: a schedule that asks for no pause must not make a wait spin
 SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs
 MOMENT = 0.001  # seconds: less than this is no time
+NO_MORE = "after the last look of the schedule"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +99,11 @@ class Rules:
     long_poll: float = 0.0
     kind: str = ""
 
+    @property
+    def events(self) -> bool:
+        """Whether a stream of events may tell of several jobs: it is the held look of them all."""
+        return self.long_poll >= 1
+
 
 @dataclass
 class Time:
@@ -105,7 +115,7 @@ class Time:
         slowest: The longest round trip so far, known from before or heard; None before the first.
         began: When the flow began.
         trip: What the last round trip took.
-        last: Whether the last request was sent when the time was up.
+        up: When the first request was sent for which no time was left; None before that.
         looks: How many requests asked for a status.
         bytes: What their answers brought.
         asleep: Seconds slept.
@@ -116,7 +126,7 @@ class Time:
     slowest: float | None = None
     began: float = field(init=False)
     trip: float | None = field(init=False)
-    last: bool = False
+    up: float | None = None
     looks: int = 0
     bytes: int = 0
     asleep: float = 0.0
@@ -129,6 +139,65 @@ class Time:
         """Seconds until the deadline."""
         left = self.deadline - self.now
         return left if left > MOMENT else 0.0
+
+    @property
+    def allowance(self) -> float:
+        """How many seconds the last request may outlast the deadline."""
+        if self.slowest is None and self.now - self.began < FIRST_ALLOWANCE:
+            return FIRST_ALLOWANCE
+        allowance = max(LEAST_ALLOWANCE, SLACK + 1.5 * (self.slowest or 0.0))
+        near = self.trip is not None and self.trip < NEAR
+        return min(allowance, NEAR_ALLOWANCE) if near else allowance
+
+    @property
+    def over(self) -> bool:
+        """Whether not even a last request may be sent any more."""
+        return self.up is not None and self.now >= self.up + self.allowance
+
+
+@dataclass
+class Job:
+    """What is known of a job that is waited for.
+
+    Attributes:
+        id: Its id.
+        rules: How it is waited for.
+        began: When the wait did.
+        known: How it stood when it was last heard of.
+        heard_at: When that was.
+    """
+
+    id: str
+    rules: Rules
+    began: float
+    known: Status | None = None
+    heard_at: float = 0.0
+
+    def hear(self, status: Status, at: float) -> None:
+        """Take down how it stands."""
+        self.known, self.heard_at = status, at
+
+    def delay(self) -> float | None:
+        """Seconds from then until the next look, as the schedule says; None is that there shall be none."""
+        return next_delay(self._schedule, self._seen(self.known, self.heard_at)) if self.known else 0.0
+
+    def end(self, status: Status, at: float) -> float | None:
+        """Let the schedule learn from the final status; return the lateness. A job that was never pending has none."""
+        if self.known is None:
+            return None
+        with suppress(StopIteration):
+            self._schedule.send(self._seen(status, at))
+        if self.known.elapsed is None or status.elapsed is None:
+            return None
+        return max(0.0, at - self.heard_at - (status.elapsed - self.known.elapsed))
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        return begin(self.rules.schedule)
+
+    def _seen(self, status: Status, at: float) -> Observation:
+        age = at - self.began if status.elapsed is None else status.elapsed
+        return Observation(status, age, status.hint, self.rules.kind)
 
 
 def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
@@ -197,36 +266,25 @@ def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step
 
 def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
     """Yield the status in the reply, then look until the job has ended, and yield each change."""
-    schedule, hold = rules.schedule(), Hold(int(rules.long_poll))
-    next(schedule, None)  # the reply at hand is the first look
-    began = heard_at = reply.at
-    known: Status | None = None
-    lateness, warned = None, False
+    job, hold, warned = Job(heard.status.id, rules, reply.at), Hold(int(rules.long_poll)), False
     while True:
         status, word = heard
         if word is not None and not warned:
             warned = True
             yield Notice(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
-        age = reply.at - began if status.elapsed is None else status.elapsed
-        seen = Observation(status, age, status.hint, rules.kind)
         if status.state.ended:
-            if known or status.elapsed is not None:  # else nothing is known of how long it took
-                with suppress(StopIteration):
-                    schedule.send(seen)
-            if known and known.elapsed is not None and status.elapsed is not None:
-                lateness = max(0.0, reply.at - heard_at - (status.elapsed - known.elapsed))
+            lateness = job.end(status, reply.at)
             yield replace(status, cost=Cost(time.looks, time.bytes, time.asleep, lateness))
             return
-        if status != known:
+        news = status != job.known
+        job.hear(status, reply.at)
+        if news:
             time.now = (yield status).at
-        if time.last:
+        if time.up is not None:
             raise time_up(rules, status.id, status)
-        try:
-            delay = schedule.send(seen)
-        except StopIteration:
-            raise time_up(rules, status.id, status, "after the last look of the schedule") from None
-        known, heard_at = status, reply.at
-        yield from sleep(time, hold.pause(reply, delay if delay > 0 else SOONEST, time.left - SPARE))
+        if (delay := job.delay()) is None:
+            raise time_up(rules, status.id, status, NO_MORE)
+        yield from sleep(time, hold.pause(reply, delay, time.left - SPARE))
         reply, heard = yield from _look(rules, time, status.id, status, hold)
 
 
@@ -261,7 +319,7 @@ def _held(rules: Rules, time: Time, send: Send, hold: Hold) -> Step[Reply | None
         return event
     yield Notice(f"{send.method} {send.path}, which may be held for {hold.asked} s: {event}", failure=True)
     hold.most, hold.asked = hold.asked // 2, 0
-    yield from sleep(time, _pause(rules, event, rules.initial_delay))
+    yield from sleep(time, pause(rules, event, rules.initial_delay))
     return None
 
 
@@ -284,19 +342,12 @@ def ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
         if isinstance(event, Reply) and event.code not in TRANSIENT:
             return event
         failures += 1
-        if failures > rules.max_retries if time.left else time.last or not _is_look(send):
+        if failures > rules.max_retries if time.left else time.up is not None or not _is_look(send):
             message = f"{send.method} {send.path} failed ({failures} in a row): {event}. {again}"
             raise TransportError(message, str(event), failures)
         yield Notice(f"{send.method} {send.path}: {event}; retry {failures} of {rules.max_retries}", failure=True)
-        yield from sleep(time, _pause(rules, event, ceiling))
+        yield from sleep(time, pause(rules, event, ceiling))
         ceiling = min(ceiling * rules.backoff_factor, rules.max_delay)
-
-
-def allowance(time: Time) -> float:
-    """How many seconds the last request may outlast the deadline."""
-    if time.slowest is None and time.now - time.began < FIRST_ALLOWANCE:
-        return FIRST_ALLOWANCE
-    return max(LEAST_ALLOWANCE, SLACK + 1.5 * (time.slowest or 0.0))
 
 
 def sleep(time: Time, seconds: float) -> Step[None]:
@@ -309,12 +360,14 @@ def sleep(time: Time, seconds: float) -> Step[None]:
 
 def _send(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Event]:
     """Send once, a request that may be held for so many seconds."""
-    time.last = not time.left
-    cut = _is_look(send) and not time.last
-    left = time.left if cut else time.left + allowance(time)
+    if not time.left and time.up is None:
+        time.up = time.now
+    cut = _is_look(send) and time.up is None
+    since = 0.0 if time.up is None else time.now - time.up
+    left = time.left if cut else max(0.0, time.left + time.allowance - since)
     longest = rules.request_timeout + held
     if cut and time.slowest is not None:
-        longest = min(longest, held + max(allowance(time), (left - held) / 2))
+        longest = min(longest, held + max(time.allowance, (left - held) / 2))
     event = yield replace(send, timeout=min(longest, left), left=left)
     time.now = event.at
     if _is_look(send):
@@ -326,7 +379,7 @@ def _send(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Event]:
     return event
 
 
-def _pause(rules: Rules, failed: Event, ceiling: float) -> float:
+def pause(rules: Rules, failed: Event, ceiling: float) -> float:
     """Seconds until the next try: a random share of the ceiling, but at least what the server asked for."""
     asked = retry_after(failed.headers) if isinstance(failed, Reply) else None
     return max(asked or 0.0, rules.random() * ceiling)

@@ -5,12 +5,17 @@ all of them stand, and the stream tells the rest; it is opened first, so that no
 not, jobs are looked at a hundred at a time, those together whose schedules want a look at about the same time. Where
 the server can do neither, each job is looked at by its own schedule.
 
-One job's failure is that job's alone. One deadline holds for all, with a last look at it.
+A stream is of use if it tells the end of a job, or lasts. One that breaks off is opened again, after the pauses of any
+failure; after one of no use all jobs are looked at, for what it should have told may be lost. It is given up when it is
+silent from the start (a proxy that keeps it to itself), when what it tells makes no sense, and when it has been of no
+use too often in a row.
+
+One job's failure is that job's alone. One deadline holds for all, with a last look at it: at those first that were not
+heard of for longest, and at as many as one allowance is enough for.
 """
 
 import heapq
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -25,77 +30,83 @@ from translation_client.core.errors import (
     TransportError,
 )
 from translation_client.core.events import EventStream
-from translation_client.core.flows import TRANSIENT, Rules, Step, Time, allowance, ask, sleep, time_up
-from translation_client.core.model import (
-    Chunk,
-    Cost,
-    Event,
-    Flow,
-    Listen,
-    Loss,
-    Notice,
-    Observation,
-    Reply,
-    Send,
-    Status,
-)
-from translation_client.core.schedule import Schedule
+from translation_client.core.flows import NO_MORE, TRANSIENT, Job, Rules, Step, Time, ask, pause, sleep, time_up
+from translation_client.core.model import Chunk, Cost, Event, Flow, Listen, Loss, Notice, Reply, Send, Status
 
 BULK = 100  # jobs
 LONGEST_BULK = 6_000  # characters of ids: what every server takes in an address
 TOGETHER = 0.5  # seconds: looks that are due within this time are made in one
 SILENCE = 40.0  # seconds: a stream without even a heartbeat is dead
+LASTING = 10.0  # seconds: a stream that tells something after this, if only by a heartbeat, lasts
 AGAIN = "The jobs go on: when the server is well, wait again."
 
 
 @dataclass
-class Job:
-    """What is known of one of the jobs."""
+class One(Job):
+    """One of the jobs, and what it has cost."""
 
-    id: str
-    known: Status | None = None
-    heard_at: float = 0.0
     looks: int = 0
     bytes: int = 0
-    schedule: Schedule | None = None
 
 
-Jobs = dict[str, Job]
+@dataclass
+class Wait:
+    """What the parts of the flow share.
+
+    Attributes:
+        rules: What the caller chose.
+        time: What is known of the time.
+        jobs: Those that are still waited for.
+        bulk: How several are looked at in one request; None is one by one.
+    """
+
+    rules: Rules
+    time: Time
+    jobs: dict[str, One]
+    bulk: Listing | None
 
 
 def as_completed(rules: Rules, time: Time, ids: Iterable[str]) -> Flow:
     """Yield each job's first status, then each change to its final one, or its Loss."""
-    jobs = {job_id: Job(job_id) for job_id in ids}
     listing = rules.dialect.list
+    jobs = {job_id: One(job_id, rules, time.now) for job_id in ids}
+    wait = Wait(rules, time, jobs, listing if listing and listing.ids else None)
+    failure: TransportError | None = None
     try:
-        if listing and listing.events and rules.long_poll >= 1:
-            yield from _by_stream(rules, time, jobs, listing, listing.events)
-        if jobs:
-            yield from _by_looks(rules, time, jobs, listing if listing and listing.ids else None)
+        if listing and listing.events and rules.events:
+            try:
+                yield from _by_stream(wait, listing.events)
+            except ProtocolError as error:
+                yield Notice(f"jobs are looked at, without a stream: {error}")
+        yield from _by_looks(wait)
     except TransportError as error:
-        for job in jobs.values() if time.left else ():
-            time.now = (yield Loss(job.id, error)).at
-        if time.left:
-            return
-    for job in jobs.values():
-        time.now = (yield Loss(job.id, time_up(rules, job.id, job.known))).at
+        failure = error
+    for job in [*jobs.values()]:
+        yield from _lose(wait, job, failure or time_up(rules, job.id, job.known))
 
 
-def _by_stream(rules: Rules, time: Time, jobs: Jobs, listing: Listing, path: str) -> Flow:
-    """Follow the stream until no job is left, or the time is up, or there is no stream to be had."""
-    stream, failures = EventStream(), 0
-    while jobs and time.left:
+def _by_stream(wait: Wait, path: str) -> Flow:
+    """Follow the stream until no job is left, or the time is up, or there is no stream to be had that is of use.
+
+    Raises:
+        ProtocolError: As from `_read`.
+    """
+    rules, time = wait.rules, wait.time
+    stream, failures, ceiling, of_use = EventStream(), 0, rules.initial_delay, False
+    while wait.jobs and time.left:
         resumed = {"Last-Event-ID": stream.last_id} if stream.last_id else {}
         send = Send("GET", path, headers={"Accept": "text/event-stream", **resumed})
         event: Event = yield Listen(send, min(rules.request_timeout, time.left))
         time.now = event.at
         if isinstance(event, Chunk):
-            if not resumed and listing.ids:
-                yield from _sweep(rules, time, jobs, listing)
-            event = yield from _read(rules, time, jobs, stream)
-            failures = 0
-        if not jobs or not time.left:
-            break
+            if not (resumed and of_use):
+                yield from _look(wait, wait.jobs.values())
+            if wait.jobs and time.left:
+                of_use, event = yield from _read(wait, stream)
+            if of_use:
+                failures, ceiling = 0, rules.initial_delay
+        if not wait.jobs or not time.left:
+            return
         if isinstance(event, Reply) and event.code not in TRANSIENT:
             error = refusal(rules.dialect, event)
             if isinstance(error, AuthenticationError):
@@ -105,42 +116,89 @@ def _by_stream(rules: Rules, time: Time, jobs: Jobs, listing: Listing, path: str
         if failures > rules.max_retries:
             return
         yield Notice(f"GET {path}: {event}; retry {failures} of {rules.max_retries}", failure=True)
-        yield from sleep(time, rules.random() * min(rules.initial_delay * 2.0**failures, rules.max_delay))
-    if jobs and listing.ids:
-        yield from _sweep(rules, time, jobs, listing)
+        yield from sleep(time, pause(rules, event, ceiling))
+        ceiling = min(ceiling * rules.backoff_factor, rules.max_delay)
 
 
-def _read(rules: Rules, time: Time, jobs: Jobs, stream: EventStream) -> Step[Event]:
-    """Read until no job is left or the stream is at its end; return what that was."""
+def _read(wait: Wait, stream: EventStream) -> Step[tuple[bool, Event]]:
+    """Read until no job is left or the stream is at its end; return whether it was of use, and what the end was.
+
+    Raises:
+        ProtocolError: It tells nothing, or what makes no sense.
+    """
+    time, began, of_use = wait.time, wait.time.now, False
     while True:
         event = yield Listen(None, min(SILENCE, time.left))
         time.now = event.at
         if not isinstance(event, Chunk):
-            return event
+            if not of_use and time.now - began >= SILENCE:
+                raise ProtocolError("the stream of events tells nothing")
+            return of_use, event
+        of_use = of_use or time.now - began >= LASTING
         try:
             told = stream.feed(event.data)
         except ValueError as error:
             raise ProtocolError(f"the stream of events makes no sense: {error}") from None
         for one in told:
-            heard = read_event(rules.dialect, one.data)
-            job = jobs.get(heard.status.id) if heard else None
+            heard = read_event(wait.rules.dialect, one.data)
+            job = wait.jobs.get(heard.status.id) if heard else None
             if job and heard:
                 job.bytes += len(one.data)
-                yield from _hear(rules, time, jobs, job, heard)
-        if not jobs or not time.left:
-            return event
+                of_use = of_use or heard.status.state.ended
+                if not _told_before(job.known, heard.status):
+                    yield from _hear(wait, job, heard)
+        if not wait.jobs or not time.left:
+            return of_use, event
 
 
-def _sweep(rules: Rules, time: Time, jobs: Jobs, listing: Listing) -> Flow:
-    """Look at all jobs, a hundred at a time; past the deadline for no longer than one request may take."""
-    waiting = list(jobs.values())
-    while waiting and (time.left or time.now <= time.deadline + allowance(time)):
-        batch = _batch(waiting)
-        waiting = waiting[len(batch) :]
-        yield from _look_at(rules, time, jobs, batch, listing)
+def _told_before(known: Status | None, status: Status) -> bool:
+    """Whether an event is one from before the last look: a stream that is taken up again repeats some."""
+    if status.state.ended or known is None or known.elapsed is None or status.elapsed is None:
+        return False
+    return status.elapsed < known.elapsed
 
 
-def _batch(jobs: Sequence[Job]) -> Sequence[Job]:
+def _by_looks(wait: Wait) -> Flow:
+    """Look by the schedules until no job is left or the time is up, and take a last look then."""
+    time, order = wait.time, count()
+    queue = [(time.now, next(order), job) for job in wait.jobs.values()]
+    while queue and time.left:
+        yield from sleep(time, max(0.0, queue[0][0] - time.now))
+        if not time.left:
+            break
+        until, due = max(time.now, queue[0][0]) + (TOGETHER if wait.bulk else 0.0), list[One]()
+        while queue and queue[0][0] <= until:
+            due.append(heapq.heappop(queue)[2])
+        yield from _look(wait, due)
+        for job in due:
+            if job.id not in wait.jobs:
+                continue
+            if (delay := job.delay()) is None:
+                yield from _lose(wait, job, time_up(wait.rules, job.id, job.known, NO_MORE))
+            else:
+                heapq.heappush(queue, (job.heard_at + delay, next(order), job))
+    unheard = (job for job in wait.jobs.values() if job.known is None or job.heard_at < time.deadline)
+    yield from _look(wait, sorted(unheard, key=lambda job: job.heard_at))
+
+
+def _look(wait: Wait, jobs: Iterable[One]) -> Flow:
+    """Look at jobs, a hundred at a time where the server can; past the deadline for as long as that may be."""
+    waiting = [*jobs]
+    while waiting and not wait.time.over:
+        batch = _batch(waiting) if wait.bulk else waiting[:1]
+        try:
+            yield from _look_at(wait, batch)
+        except (NotFound, InvalidRequest, ProtocolError) as error:  # a server that does not know bulk looks
+            yield Notice(f"jobs are looked at one by one: {error}")
+            wait.bulk = None
+            continue
+        except TransportError:
+            if wait.time.left:
+                raise
+        del waiting[: len(batch)]
+
+
+def _batch(jobs: Sequence[One]) -> Sequence[One]:
     room = LONGEST_BULK
     for number, job in enumerate(jobs[:BULK]):
         room -= len(job.id)
@@ -149,85 +207,43 @@ def _batch(jobs: Sequence[Job]) -> Sequence[Job]:
     return jobs[:BULK]
 
 
-def _by_looks(rules: Rules, time: Time, jobs: Jobs, listing: Listing | None) -> Flow:
-    """Look by the schedules until no job is left or the time is up."""
-    order = count()
-    queue = [(time.now, next(order), job) for job in jobs.values()]
-    while queue and not time.last:
-        yield from sleep(time, max(0.0, queue[0][0] - time.now))
-        now, batch = max(time.now, queue[0][0]), list[Job]()
-        while queue and len(batch) < (BULK if listing else 1) and queue[0][0] <= now + (TOGETHER if listing else 0):
-            batch.append(heapq.heappop(queue)[2])
-        try:
-            yield from _look_at(rules, time, jobs, batch, listing)
-        except (NotFound, InvalidRequest, ProtocolError) as error:  # a server that does not know bulk looks
-            yield Notice(f"jobs are looked at one by one: {error}")
-            listing = None
-        for job in batch:
-            if job.id in jobs:
-                delay = _delay(rules, time, job)
-                heapq.heappush(queue, (time.now + delay, next(order), job))
-
-
-def _look_at(rules: Rules, time: Time, jobs: Jobs, batch: Sequence[Job], listing: Listing | None) -> Flow:
+def _look_at(wait: Wait, batch: Sequence[One]) -> Flow:
     """Look at some jobs in one request, or at one."""
-    if listing is None:
-        (job,) = batch
-        reply = yield from ask(rules, time, looking(rules.dialect, job.id), AGAIN)
-        answers: dict[str, Heard | TranslationError] = {}
+    rules, ids = wait.rules, [job.id for job in batch]
+    answers: dict[str, Heard | TranslationError] = {}
+    if wait.bulk:
+        reply = yield from ask(rules, wait.time, wait.bulk.look(ids), AGAIN)
+        answers = read_bulk(rules.dialect, wait.bulk, reply, ids)
+    else:
+        reply = yield from ask(rules, wait.time, looking(rules.dialect, ids[0]), AGAIN)
         try:
-            answers[job.id] = read_job(rules.dialect, reply, job.id)
+            answers[ids[0]] = read_job(rules.dialect, reply, ids[0])
         except AuthenticationError:
             raise
         except TranslationError as error:
-            answers[job.id] = error
-    else:
-        reply = yield from ask(rules, time, listing.look([job.id for job in batch]), AGAIN)
-        answers = read_bulk(rules.dialect, listing, reply, [job.id for job in batch])
+            answers[ids[0]] = error
     for job in batch:
         job.looks += 1
         job.bytes += len(reply.body) // len(batch)
         answer = answers[job.id]
         if isinstance(answer, TranslationError):
-            del jobs[job.id]
-            time.now = (yield Loss(job.id, answer)).at
+            yield from _lose(wait, job, answer)
         else:
-            yield from _hear(rules, time, jobs, job, answer)
+            yield from _hear(wait, job, answer)
 
 
-def _hear(rules: Rules, time: Time, jobs: Jobs, job: Job, heard: Heard) -> Flow:
+def _hear(wait: Wait, job: One, heard: Heard) -> Flow:
     """Take note of how a job stands, and yield it if that is news."""
-    status, known = heard.status, job.known
+    status, known, time = heard.status, job.known, wait.time
     if status.state.ended:
-        del jobs[job.id]
-        lateness = None
-        if known and known.elapsed is not None and status.elapsed is not None:
-            lateness = max(0.0, time.now - job.heard_at - (status.elapsed - known.elapsed))
-        with suppress(StopIteration):
-            _schedule(rules, job).send(_seen(rules, time, status))
-        status = replace(status, cost=Cost(job.looks, job.bytes, time.asleep, lateness))
-    job.known, job.heard_at = status, time.now
+        del wait.jobs[job.id]
+        status = replace(status, cost=Cost(job.looks, job.bytes, time.asleep, job.end(status, time.now)))
+    job.hear(status, time.now)
     if status != known:
         time.now = (yield status).at
 
 
-def _schedule(rules: Rules, job: Job) -> Schedule:
-    if job.schedule is None:
-        job.schedule = rules.schedule()
-        next(job.schedule, None)
-    return job.schedule
-
-
-def _delay(rules: Rules, time: Time, job: Job) -> float:
-    """Seconds until the next look at a job; none more is as long as there is."""
-    if job.known is None:
-        return 0.0
-    try:
-        return _schedule(rules, job).send(_seen(rules, time, job.known))
-    except StopIteration:
-        return time.left
-
-
-def _seen(rules: Rules, time: Time, status: Status) -> Observation:
-    age = time.now - time.began if status.elapsed is None else status.elapsed
-    return Observation(status, age, status.hint, rules.kind)
+def _lose(wait: Wait, job: One, error: TranslationError) -> Flow:
+    """End the wait for one job."""
+    del wait.jobs[job.id]
+    wait.time.now = (yield Loss(job.id, error)).at

@@ -17,17 +17,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from itertools import count
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 from typing import Protocol, TypeAlias
 
 from translation_client.core.learning import ENOUGH, History, Memory, learned_plan
-from translation_client.core.model import Observation
+from translation_client.core.model import Observation, State
 
 Schedule: TypeAlias = Generator[float, Observation, None]
 Plan: TypeAlias = Callable[[], Schedule]
 
 A_DAY = 86_400.0
-SOONEST = 0.05  # seconds: a hint of zero means now, but must not make a wait spin
+LONGEST = A_DAY * 365
+SOONEST = 0.05  # seconds: zero means now, but must not make a wait spin
 SHORT = 1.0  # seconds: few jobs of a slow API end sooner
 MOST_JITTER = 1.0  # seconds
 MOMENT = 0.001  # seconds: the least worth of a look
@@ -116,7 +117,7 @@ class Learned:
     """Look when jobs of this kind have been ending; until five have, as `Progressive` does.
 
     Attributes:
-        history: What is remembered of past jobs; each job that ends is added.
+        history: What is remembered of past jobs; each job that ends by itself is added.
         lateness_worth: How many seconds of lateness one look is worth.
     """
 
@@ -135,7 +136,8 @@ class Learned:
             if plan is cold and len(durations := self.history.durations(seen.kind)) >= ENOUGH:
                 plan = learned_plan(tuple(durations), self.lateness_worth)
             seen = yield next_look(plan, seen)
-        self.history.add(seen.kind, seen.age)
+        if seen.status.state is not State.CANCELLED:
+            self.history.add(seen.kind, seen.age)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,36 @@ class Hinted:
                 delay = max(seen.hint, SOONEST) + spread * chance(seen.status.id, look)
 
 
+def begin(plan: Plan) -> Schedule:
+    """Make the schedule of a wait whose first look is at hand.
+
+    Raises:
+        ValueError: The plan makes no generator.
+    """
+    schedule = plan()
+    if not isinstance(schedule, Generator):
+        raise ValueError(  # noqa: TRY004 - as for every argument
+            f"schedule must make a generator of delays, as Fixed(2) does, for example; it made {schedule!r}"
+        )
+    next(schedule, None)
+    return schedule
+
+
+def next_delay(schedule: Schedule, seen: Observation) -> float | None:
+    """Seconds until the next look, and never none at all; None is that the schedule has ended.
+
+    Raises:
+        ValueError: The schedule yielded what is no number of seconds.
+    """
+    try:
+        delay = schedule.send(seen)
+    except StopIteration:
+        return None
+    if not isinstance(delay, int | float) or isnan(delay):
+        raise ValueError(f"schedule must yield seconds, not {delay!r}")
+    return min(delay, LONGEST) if delay > 0 else SOONEST
+
+
 class Lattice(Protocol):
     """A plan as a growing number of looks, and the inverse of that."""
 
@@ -191,7 +223,7 @@ def chance(job_id: str, look: int = 0) -> float:
     return (int.from_bytes(digest) >> 11) / (1 << 53)
 
 
-def _check(name: str, value: float, least: float = 0, most: float = A_DAY * 365) -> None:
+def _check(name: str, value: float, least: float = 0, most: float = LONGEST) -> None:
     if not (isinstance(value, int | float) and least <= value <= most):
         raise ValueError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
 

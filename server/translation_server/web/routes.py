@@ -200,7 +200,8 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             looks, unknown = await self._service.look_many(owner, query.job_id)
-            return JSONResponse({"jobs": self._rendered(request, looks), "unknown": unknown})
+            body = {"jobs": self._rendered(request, looks), "unknown": unknown}
+            return JSONResponse(body, headers=await self._advice(request, *looks))
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         following = None if page.next is None else str(page.next)
         return JSONResponse({"jobs": self._rendered(request, page.looks), "next": following})
