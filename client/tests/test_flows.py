@@ -164,6 +164,33 @@ class TestSchedule:
         assert [send.path for send in play.sends] == ["/start", "/status/j1"]
         assert play.sleeps == [3]
 
+    def test_a_wait_obeys_the_answer_to_a_start_of_just_now(self) -> None:
+        """Once: who waits again, or later than the server asked for, looks at once."""
+        chosen = rules()
+        start = Play().of(flows.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
+        first = Play(now=start.now + 1).of(flows.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
+        assert (first.sleeps, first.states) == ([2], ["pending", "completed"])
+        again = Play(now=start.now + 1).of(flows.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
+        assert (again.sleeps, again.states) == ([], ["completed"])
+        start = Play().of(flows.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
+        late = Play(now=start.now + 4).of(flows.watch(chosen, Time(start.now + 4), "j1"), [job("completed")])
+        assert (late.sleeps, late.states) == ([], ["completed"])
+
+    def test_no_more_than_so_many_starts_are_remembered(self) -> None:
+        chosen = rules()
+        for number in range(flows.MOST_BEGUN + 5):
+            answer = Answer(200, {"job_id": f"j{number}", "status": "pending"})
+            Play().of(flows.submit(chosen, Time(START), "key", {}), [answer])
+        assert len(chosen.begun) == flows.MOST_BEGUN
+
+    @pytest.mark.parametrize("long_poll", [0, 25])
+    def test_a_job_that_was_known_is_asked_for_again_where_the_server_has_forgotten_it(self, long_poll: int) -> None:
+        play = run(job(), *[no(404)] * 3, job("completed"), long_poll=long_poll)
+        assert play.states == ["pending", "completed"]
+        assert len(play.notices) == 3
+        assert isinstance(run(job(), *[no(404)] * 4, job("completed"), long_poll=long_poll).error, NotFound)
+        assert isinstance(watch(no(404), job("completed")).error, NotFound)
+
     def test_the_time_a_caller_takes_counts(self) -> None:
         flow = flows.watch(rules(), Time(START, START + 5), "j1")
         next(flow)

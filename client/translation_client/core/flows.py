@@ -15,6 +15,9 @@ The laws of waiting:
   `max_retries` failures in a row and one more end a flow; any answer that means something starts the count anew. A
   `Retry-After` is the least pause after a failure.
 
+- A 404 for a job that the server has told of, if only by accepting it, may be a replica that has not heard of it yet:
+  it is asked again, three times in a row.
+
 When to look is decided anew after each answer: at once where the server holds looks (`holding`), else when the schedule
 says.
 
@@ -60,6 +63,7 @@ from translation_client.core.tokens import token_of
 T = TypeVar("T")
 Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to a result
 
+NOT_FOUND = 404
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 LEAST_ALLOWANCE = 0.03  # seconds
 SLACK = 0.02  # seconds
@@ -68,6 +72,8 @@ NEAR_ALLOWANCE = 0.04  # seconds: more than half as long again as that
 FIRST_ALLOWANCE = 1.0  # seconds: enough for the name, the connection and the handshake of a far server
 SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs
 MOMENT = 0.001  # seconds: less than this is no time
+MOST_BEGUN = 10_000  # jobs
+FORGETTING = 3  # times in a row that a server may not know a job of which it has told
 NO_MORE = "after the last look of the schedule"
 
 
@@ -86,6 +92,7 @@ class Rules:
         dialect: What the server speaks.
         long_poll: How long one look may be held by the server; below 1 none is.
         kind: What jobs of this sort are called; schedules learn by it.
+        begun: Jobs that were started, and how they stood then, until they are waited for.
     """
 
     schedule: Callable[[], Schedule]
@@ -98,6 +105,20 @@ class Rules:
     dialect: Dialect = START
     long_poll: float = 0.0
     kind: str = ""
+    begun: "dict[str, tuple[Reply, Heard]]" = field(default_factory=dict, compare=False)
+
+    def begin(self, reply: Reply, heard: Heard) -> None:
+        """Take down a job that was started."""
+        self.begun[heard.status.id] = reply, heard
+        if len(self.begun) > MOST_BEGUN:
+            self.begun.pop(next(iter(self.begun)), None)
+
+    def begun_lately(self, job_id: str, now: float) -> tuple[Reply, Heard] | None:
+        """How a job stood when it was started, if the server has asked not to look at it before a time yet to come."""
+        reply, heard = self.begun.pop(job_id, (None, None))
+        if reply and heard and heard.status.hint and now < reply.at + heard.status.hint:
+            return reply, heard
+        return None
 
     @property
     def events(self) -> bool:
@@ -202,7 +223,8 @@ class Job:
 
 def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
     """Start a job and yield its first status."""
-    _, heard = yield from _start(rules, time, key, facts)
+    reply, heard = yield from _start(rules, time, key, facts)
+    rules.begin(reply, heard)
     yield heard.status
 
 
@@ -214,7 +236,7 @@ def run(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
 
 def watch(rules: Rules, time: Time, job_id: str) -> Flow:
     """Yield the status of a job, then each change, to its end."""
-    reply, heard = yield from _look(rules, time, job_id)
+    reply, heard = rules.begun_lately(job_id, time.now) or (yield from _look(rules, time, job_id))
     yield from _follow(rules, time, reply, heard)
 
 
@@ -268,7 +290,7 @@ def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
     """Yield the status in the reply, then look until the job has ended, and yield each change."""
     job, hold, warned = Job(heard.status.id, rules, reply.at), Hold(int(rules.long_poll)), False
     while True:
-        status, word = heard
+        (status, word), ago = heard, time.now - reply.at
         if word is not None and not warned:
             warned = True
             yield Notice(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
@@ -284,7 +306,7 @@ def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
             raise time_up(rules, status.id, status)
         if (delay := job.delay()) is None:
             raise time_up(rules, status.id, status, NO_MORE)
-        yield from sleep(time, hold.pause(reply, delay, time.left - SPARE))
+        yield from sleep(time, hold.pause(reply, max(0.0, delay - ago), time.left - SPARE))
         reply, heard = yield from _look(rules, time, status.id, status, hold)
 
 
@@ -292,7 +314,22 @@ def _look(
     rules: Rules, time: Time, job_id: str, known: Status | None = None, hold: Hold | None = None
 ) -> Step[tuple[Reply, Heard]]:
     """Look at a job, in a wait if there is a `hold`."""
-    send = looking(rules.dialect, job_id)
+    send, forgotten = looking(rules.dialect, job_id), 0
+    while (reply := (yield from _look_once(rules, time, send, job_id, known, hold))).code == NOT_FOUND and known:
+        forgotten += 1
+        if forgotten > FORGETTING or not time.left:
+            break
+        yield Notice(
+            f"GET {send.path}: {reply}, of a job that was known; retry {forgotten} of {FORGETTING}", failure=True
+        )
+        yield from sleep(time, pause(rules, reply, rules.initial_delay))
+    return reply, read_job(rules.dialect, reply, job_id)
+
+
+def _look_once(  # noqa: PLR0913, PLR0917 - all that a look knows
+    rules: Rules, time: Time, send: Send, job_id: str, known: Status | None, hold: Hold | None
+) -> Step[Reply]:
+    """Look until there is an answer that means something."""
     reply = (yield from _held(rules, time, send, hold)) if hold else None
     if reply is None:
         if hold.most if hold else rules.long_poll >= 1:
@@ -306,7 +343,7 @@ def _look(
                 raise
             why = f"when the time was up, the last failure being {error.last}"
             raise time_up(rules, job_id, known, why) from error
-    return reply, read_job(rules.dialect, reply, job_id)
+    return reply
 
 
 def _held(rules: Rules, time: Time, send: Send, hold: Hold) -> Step[Reply | None]:

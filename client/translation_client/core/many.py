@@ -69,7 +69,7 @@ class Wait:
 def as_completed(rules: Rules, time: Time, ids: Iterable[str]) -> Flow:
     """Yield each job's first status, then each change to its final one, or its Loss."""
     listing = rules.dialect.list
-    jobs = {job_id: One(job_id, rules, time.now) for job_id in ids}
+    jobs = {job_id: _one(rules, time, job_id) for job_id in ids}
     wait = Wait(rules, time, jobs, listing if listing and listing.ids else None)
     failure: TransportError | None = None
     try:
@@ -83,6 +83,15 @@ def as_completed(rules: Rules, time: Time, ids: Iterable[str]) -> Flow:
         failure = error
     for job in [*jobs.values()]:
         yield from _lose(wait, job, failure or time_up(rules, job.id, job.known))
+
+
+def _one(rules: Rules, time: Time, job_id: str) -> One:
+    """A job to wait for; one that was started just now is known."""
+    one = One(job_id, rules, time.now, heard_at=time.now)
+    if begun := rules.begun_lately(job_id, time.now):
+        reply, heard = begun
+        one.hear(heard.status, reply.at)
+    return one
 
 
 def _by_stream(wait: Wait, path: str) -> Flow:
@@ -161,7 +170,8 @@ def _told_before(known: Status | None, status: Status) -> bool:
 def _by_looks(wait: Wait) -> Flow:
     """Look by the schedules until no job is left or the time is up, and take a last look then."""
     time, order = wait.time, count()
-    queue = [(time.now, next(order), job) for job in wait.jobs.values()]
+    queue = [(job.heard_at + (job.delay() or 0.0), next(order), job) for job in wait.jobs.values()]
+    heapq.heapify(queue)
     while queue and time.left:
         yield from sleep(time, max(0.0, queue[0][0] - time.now))
         if not time.left:

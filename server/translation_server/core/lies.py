@@ -18,12 +18,14 @@ def lie(rule: Rule, row: Dialect, look: Look) -> tuple[Dialect, Look]:
             before = Look(replace(job, held_at=None), job.created_at + job.held_for + job.fate.delay / 2)
             return row, before if before.state is State.PENDING else look
         case Lie(kind="bare") if look.state is not State.PENDING:
-            return replace(row, job=_only_status(row.job)), look
+            return replace(row, job=_only_the_word(row.job)), look
     return row, look
 
 
-def _only_status(template: Template) -> Template:
-    kept = {name: _only_status(value) if isinstance(value, Mapping) else value for name, value in template.items()}
+def _only_the_word(template: Template) -> Template:
+    kept = {name: _only_the_word(value) if isinstance(value, Mapping) else value for name, value in template.items()}
     return {
-        name: value for name, value in kept.items() if value == "{status}" or (value and isinstance(value, Mapping))
+        name: value
+        for name, value in kept.items()
+        if value in {"{job_id}", "{status}"} or (value and isinstance(value, Mapping))
     }

@@ -1,0 +1,112 @@
+"""Our own client under everything that can go wrong: each kind of fault, at each kind of request, in both clients.
+
+All cases run side by side, each in a sandbox of its own, from the first test on; each test then waits for its case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from translation_client import AuthenticationError, NotFound, Report, State, TranslationError
+from translation_client.testing import sandbox_on
+from translation_server.core.faults import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in KINDS} | {
+    "status": {"kind": "status", "code": 503},
+    "status-429": {"kind": "status", "code": 429, "retry_after": 1},
+    "latency": {"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}},
+    "drip": {"kind": "drip", "rate": 2000},
+    "hang": {"kind": "hang", "seconds": 1},
+}
+ROUTES = {"submit": "submit", "look": "look", "long-poll": "look", "events": "events", "bulk": "bulk"}
+WAYS = ["sync", "async"]
+
+# What ends a wait at once, as it should: nobody who may not ask, and no submission that the server does not know of.
+REFUSED: Mapping[tuple[str, str], type[TranslationError]] = {
+    ("unauthorized", route): AuthenticationError for route in ROUTES
+} | {("forgotten", "submit"): NotFound}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case."""
+
+    ends: list[object]
+    jobs: list[str]
+    report: Report
+
+
+def case(url: str, fault: str, route: str, way: str) -> Outcome:
+    """Start a job where things go wrong, and wait for its end."""
+    options: dict[str, Any] = {"request_timeout": 0.6, "timeout": 25}
+    if route in {"look", "bulk"}:
+        options["long_poll"] = 0
+    many = route in {"events", "bulk"}
+    with sandbox_on(url) as sandbox:
+        sandbox.set(
+            delay={"kind": "fixed", "seconds": 0.3}, faults=[FAULTS[fault] | {"route": [ROUTES[route]], "times": 2}]
+        )
+
+        async def asynchronously() -> list[object]:
+            async with sandbox.async_client(**options) as client:
+                if not many:
+                    return [await client.run()]
+                return list((await client.wait_all([(await client.start()).id])).values())
+
+        def synchronously() -> list[object]:
+            with sandbox.client(**options) as client:
+                return [client.run()] if not many else list(client.wait_all([client.start().id]).values())
+
+        try:
+            ends = asyncio.run(asynchronously()) if way == "async" else synchronously()
+        except TranslationError as error:
+            ends = [error]
+        sandbox.faults()
+        with sandbox.client() as client:
+            report, jobs = sandbox.report(), [job.id for job in client.list()]
+    return Outcome(ends, jobs, report)
+
+
+@pytest.fixture(scope="module")
+def cases(translation_server) -> Iterator[Mapping[tuple[str, str, str], Future[Outcome]]]:
+    """Every case, running."""
+    with ThreadPoolExecutor(24) as pool:
+        yield {
+            (fault, route, way): pool.submit(case, translation_server.url, fault, route, way)
+            for fault in FAULTS
+            for route in ROUTES
+            for way in WAYS
+        }
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_right_end_or_the_right_exception(cases, fault, route, way):
+    outcome = cases[fault, route, way].result(60)
+    [end] = outcome.ends
+    if expected := REFUSED.get((fault, route)):
+        assert isinstance(end, expected), end
+    else:
+        assert getattr(end, "state", end) is State.COMPLETED
+        assert [end.id] == outcome.jobs
+    assert outcome.report.warnings == ()
+
+
+def test_no_connection_is_left(cases, translation_server):
+    for case in cases.values():
+        case.result(60)
+    until = time.monotonic() + 20
+    server = translation_server._running.server  # noqa: SLF001 - nobody else can count connections
+    while server.server_state.connections:
+        assert time.monotonic() < until
+        time.sleep(0.05)
