@@ -287,6 +287,16 @@ class TestDeadline:
         play = watch(job(), job(takes=0.1), job(), timeout=1, request_timeout=0.8)
         assert [send.timeout for send in play.sends] == pytest.approx([0.8, (0.5 - TRIP) / 2, 0.17])
 
+    @pytest.mark.parametrize(("late", "left"), [(0.0, 0.03), (0.01, 0.02), (0.2, 0.015)])
+    def test_waking_up_late_is_no_reason_to_leave_later(self, late: float, left: float) -> None:
+        flow = flows.watch(rules(), Time(START, START + 1, slowest=0.002), "j1")
+        next(flow)
+        flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 0.9, took=0.002))
+        flow.send(Woke(START + 0.9))
+        last = flow.send(Woke(START + 1 + late))
+        assert isinstance(last, Send)
+        assert last.timeout == pytest.approx(left)
+
     def test_a_run_has_one_deadline_for_all(self) -> None:
         play = run(job(takes=0.75), job(), job(), timeout=1)
         assert play.sleeps == [pytest.approx(0.25)]

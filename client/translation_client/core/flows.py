@@ -7,8 +7,9 @@ The laws of waiting:
 - The last look, and the start of a job, may outlast the deadline, by a small allowance: half as long again as the
   slowest round trip that the wait knows of and 20 ms, 30 ms at least. It is 40 ms at most where the latest took less
   than 25 ms: the server is near, whatever was slow before was a busy machine or a connection being made, and the 10 ms
-  that are left of 50 are for waking up and for leaving. While nothing was heard in the first second it is 1 s, so that
-  even a timeout of 0 hears an answer over a slow link. Several last looks share one allowance.
+  that are left of 50 are for leaving. While nothing was heard in the first second it is 1 s, so that even a timeout of
+  0 hears an answer over a slow link. It is counted from the deadline, for waking up late is no reason to leave later
+  still; but the first last look has half of it in any case. Further ones have what the first has left.
 - An earlier look is cut off at the deadline. One to a server that was heard before has half of the time that is left
   for itself, or that allowance if it is more, so that a look which hangs leaves time for others.
 - What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
@@ -136,7 +137,7 @@ class Time:
         slowest: The longest round trip so far, known from before or heard; None before the first.
         began: When the flow began.
         trip: What the last round trip took.
-        up: When the first request was sent for which no time was left; None before that.
+        last: Whether the last request was sent when the time was up.
         looks: How many requests asked for a status.
         bytes: What their answers brought.
         asleep: Seconds slept.
@@ -147,7 +148,7 @@ class Time:
     slowest: float | None = None
     began: float = field(init=False)
     trip: float | None = field(init=False)
-    up: float | None = None
+    last: bool = False
     looks: int = 0
     bytes: int = 0
     asleep: float = 0.0
@@ -173,7 +174,7 @@ class Time:
     @property
     def over(self) -> bool:
         """Whether not even a last request may be sent any more."""
-        return self.up is not None and self.now >= self.up + self.allowance
+        return self.last and self.now >= self.deadline + self.allowance
 
 
 @dataclass
@@ -302,7 +303,7 @@ def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
         job.hear(status, reply.at)
         if news:
             time.now = (yield status).at
-        if time.up is not None:
+        if time.last:
             raise time_up(rules, status.id, status)
         if (delay := job.delay()) is None:
             raise time_up(rules, status.id, status, NO_MORE)
@@ -379,7 +380,7 @@ def ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
         if isinstance(event, Reply) and event.code not in TRANSIENT:
             return event
         failures += 1
-        if failures > rules.max_retries if time.left else time.up is not None or not _is_look(send):
+        if failures > rules.max_retries if time.left else time.last or not _is_look(send):
             message = f"{send.method} {send.path} failed ({failures} in a row): {event}. {again}"
             raise TransportError(message, str(event), failures)
         yield Notice(f"{send.method} {send.path}: {event}; retry {failures} of {rules.max_retries}", failure=True)
@@ -397,11 +398,10 @@ def sleep(time: Time, seconds: float) -> Step[None]:
 
 def _send(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Event]:
     """Send once, a request that may be held for so many seconds."""
-    if not time.left and time.up is None:
-        time.up = time.now
-    cut = _is_look(send) and time.up is None
-    since = 0.0 if time.up is None else time.now - time.up
-    left = time.left if cut else max(0.0, time.left + time.allowance - since)
+    least = 0.0 if time.last else time.allowance / 2
+    time.last = not time.left
+    cut = _is_look(send) and not time.last
+    left = time.left if cut else max(time.deadline + time.allowance - time.now, least)
     longest = rules.request_timeout + held
     if cut and time.slowest is not None:
         longest = min(longest, held + max(time.allowance, (left - held) / 2))
