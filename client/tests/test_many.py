@@ -491,6 +491,12 @@ def test_the_hint_of_a_bulk_look_is_followed():
     assert (len(fed.looks), fed.now) == (4, 58.5)
 
 
+@pytest.mark.parametrize("schedule", [5, "fixed", []])
+def test_a_schedule_is_made_by_a_plan(schedule):
+    with pytest.raises(ValueError, match=r"^schedule must be a callable that makes a generator, Fixed\(2\)"):
+        Client(schedule=schedule)
+
+
 @pytest.mark.parametrize("ids", ["j1", None, 5])
 def test_ids_are_several(ids):
     with Client() as client, pytest.raises(ValueError, match=r"^ids must be several ids, in a list for example, not "):
