@@ -207,7 +207,7 @@ class TestAnswers:
             pytest.approx(0.5, abs=0.001),
             None,
         )
-        assert look("bare").json() == {"status": "completed", "result": "completed"}
+        assert look("bare").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
         assert look("forgotten").status_code == 404
         assert look("forgotten").json() == api.get("/status/unknown").json()
         assert "WWW-Authenticate" in look("unauthorized").headers

@@ -69,9 +69,18 @@ RUN = [0, 1.01, 2.02, 3.03]  # the times of failures of 10 ms with gaps of 1 s
 CASES = {
     "early-looks": [
         ([submit(0, hint=5), pending(1, hint=5), pending(2, hint=5)], {}),
-        ([submit(0, hint=5), pending(1, hint=5, wait=9), pending(2, hint=5), done(8)], {}),
-        ([submit(0), refused(1, hint=3), pending(2), pending(3)], {}),
-        ([submit(0), refused(1, hint=3, status=429), pending(2, wait=10), pending(14)], {}),
+        ([submit(0, hint=5), pending(1, hint=5, wait=9), pending(2, hint=5), pending(3, hint=5), done(9)], {}),
+        ([submit(0), refused(1, hint=3), refused(2, hint=3), pending(3), pending(4)], {}),
+        (
+            [
+                submit(0),
+                refused(1, hint=3, status=429),
+                refused(2, hint=3, status=429),
+                pending(3, wait=9),
+                pending(14),
+            ],
+            {},
+        ),
         (
             [
                 submit(0, "a", hint=5),
@@ -146,6 +155,7 @@ INNOCENT = {
         ([submit(0, hint=86400), pending(5, hint=7200), done(9, ended=8)], {}),
         ([submit(0, hint=1), pending(1, hint=900, faults=("huge-retry-after",)), pending(9), done(19, ended=18)], {}),
         ([submit(0, hint=5), pending(3)], {}),  # the last one before a deadline
+        ([submit(0, hint=5), pending(5, hint=5), pending(7, hint=5), done(12.1, ended=12)], {}),  # then taken up
         ([submit(0, hint=5), bulk(4.9, status=0, faults=("reset",)), pending(5, hint=3), entry(6, "events", "/events",
           status=503, faults=("status",)), pending(6.1, hint=3), done(9.2, ended=9)], {}),
         ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BULK, bulk(9, Told("a", COMPLETED, 9))], {}),

@@ -93,7 +93,7 @@ class Rules:
         dialect: What the server speaks.
         long_poll: How long one look may be held by the server; below 1 none is.
         kind: What jobs of this sort are called; schedules learn by it.
-        begun: Jobs that were started, and how they stood then, until they are waited for.
+        begun: Jobs that were started, or left when the time was up, and how they stood then, until they are waited for.
     """
 
     schedule: Callable[[], Schedule]
@@ -109,13 +109,13 @@ class Rules:
     begun: "dict[str, tuple[Reply, Heard]]" = field(default_factory=dict, compare=False)
 
     def begin(self, reply: Reply, heard: Heard) -> None:
-        """Take down a job that was started."""
+        """Take down a job that is not waited for now."""
         self.begun[heard.status.id] = reply, heard
         if len(self.begun) > MOST_BEGUN:
             self.begun.pop(next(iter(self.begun)), None)
 
     def begun_lately(self, job_id: str, now: float) -> tuple[Reply, Heard] | None:
-        """How a job stood when it was started, if the server has asked not to look at it before a time yet to come."""
+        """How a job stood when it was left, if the server has asked not to look at it before a time yet to come."""
         reply, heard = self.begun.pop(job_id, (None, None))
         if reply and heard and heard.status.hint and now < reply.at + heard.status.hint:
             return reply, heard
@@ -304,6 +304,7 @@ def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
         if news:
             time.now = (yield status).at
         if time.last:
+            rules.begin(reply, heard)
             raise time_up(rules, status.id, status)
         if (delay := job.delay()) is None:
             raise time_up(rules, status.id, status, NO_MORE)

@@ -150,7 +150,7 @@ class UnknownStatus(Fitting):
 class Lie(Fitting):
     """A look tells what is not so.
 
-    ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has nothing but its status.
+    ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has nothing but its id and its status.
     ``forgotten``: there is no such job. ``unauthorized``: the credentials are wrong.
     """
 

@@ -66,12 +66,16 @@ def variation(values: Sequence[float]) -> float:
 
 
 def _early_looks(case: Case) -> _Found:
-    """A job's only early look, if no other follows, may be the last one before a deadline."""
-    last = {job_id: [step for _, step in case.trails[job_id].looks[-1:]] for job_id in case.early}
-    found = {job_id: steps for job_id, steps in case.early.items() if steps != last[job_id]}
+    """A job's only early look may be the last one before a deadline, but for its first if others follow."""
+    looks = {job_id: [step for _, step in case.trails[job_id].looks] for job_id in case.early}
+    found = {
+        job_id: steps
+        for job_id, steps in case.early.items()
+        if len(steps) > 1 or (steps == looks[job_id][:1] != looks[job_id])
+    }
     many = number_of_looks(found)
-    looks = f"{_count(many, 'look')} at {_count(len(found), 'job')} came sooner than the server had asked for"
-    return many, found, f"{looks}: wait as long as Retry-After says before you look again."
+    told = f"{_count(many, 'look')} at {_count(len(found), 'job')} came sooner than the server had asked for"
+    return many, found, f"{told}: wait as long as Retry-After says before you look again."
 
 
 def _hasty_retries(case: Case) -> _Found:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import Scope
 
 from translation_server.core.clock import Clock
@@ -72,7 +71,7 @@ def told(look: Look, clock: Clock) -> Told:
     return Told(look.job.id, look.state, None if ended is None else clock.real(ended))
 
 
-def draft_of(request: Request) -> Draft:
+def draft_of(scope: Scope) -> Draft:
     """The entry that a request is to be."""
-    draft: Draft = request.scope["draft"]
+    draft: Draft = scope["draft"]
     return draft

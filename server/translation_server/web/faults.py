@@ -27,6 +27,7 @@ from translation_server.core.faults import (
     Truncate,
     WrongType,
 )
+from translation_server.web.draft import draft_of
 from translation_server.web.problems import Problem
 
 PIECES = 10
@@ -97,14 +98,15 @@ class Broken(Response):
         body = await self._body()
         try:
             for piece, pause in self._script(b"" if scope["head"] else body):
+                if gone.done():
+                    draft_of(scope).looks = ()
+                    break
                 if piece:
                     transport.write(piece)
                 if pause:
                     resting = asyncio.ensure_future(rest(pause))
                     await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
                     resting.cancel()
-                if gone.done():
-                    break
             if isinstance(rule, Break) and rule.kind == "reset":
                 connection: socket.socket = transport.get_extra_info("socket")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from translation_server.core.dialects import Dialect, places, read, routes
 from translation_server.core.entropy import ENTROPY_BYTES, uniform
-from translation_server.core.faults import Action, Firing, Latency, Rule, Status
+from translation_server.core.faults import Action, Drip, Firing, Latency, Rule, Status
 from translation_server.core.job import Look
 from translation_server.core.lies import lie
 from translation_server.documents import FAULT
@@ -93,7 +93,7 @@ class Api:
 
         @wraps(endpoint)
         async def simulated(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
-            draft = draft_of(request)
+            draft = draft_of(request.scope)
             asked: Action = "bulk" if action == "list" and "job_id" in request.query_params else action
             draft.action = asked
             draft.dialect = rows[0].name
@@ -119,7 +119,8 @@ class Api:
                 draft.faults.append(rule.kind)
             if not faults.breaks(rule):
                 return answer
-            draft.looks = ()
+            if not isinstance(rule, Drip):
+                draft.looks = ()
             return faults.Broken(answer, fault, self._service.rest)
 
         return simulated
@@ -137,7 +138,7 @@ class Api:
 
     def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
         """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
-        draft = draft_of(request)
+        draft = draft_of(request.scope)
         rule: Rule | None = request.scope.get("lie")
         if rule is None:
             draft.looks = looks
@@ -150,7 +151,7 @@ class Api:
 
     def _submit(self, row: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
-            draft = draft_of(request)
+            draft = draft_of(request.scope)
             sent = await body_of(request)
             facts = _submission(request, row, sent)
             if facts.simulate and not self._service.worlds.changeable:
@@ -227,7 +228,7 @@ class Api:
     def _note(self, request: Request, looks: Sequence[Look]) -> None:
         """Writes down what a stream tells."""
         if looks and "lie" not in request.scope:
-            told = replace(draft_of(request), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
+            told = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
             self._record(request.scope["user"], told)
 
     async def livez(self) -> Response:
@@ -263,7 +264,7 @@ class Api:
         hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
         if not hints:
             return {}
-        draft = draft_of(request)
+        draft = draft_of(request.scope)
         draft.hint = min(hints)
         return {"Retry-After": str(max(1, ceil(draft.hint))), "retry-after-ms": str(ceil(1000 * draft.hint))}
 

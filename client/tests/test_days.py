@@ -1,0 +1,108 @@
+"""The named days: a naive poller fails on each of them, and our client passes with a clean report card.
+
+All days run side by side, each in a sandbox of its own, from the first test on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from translation_client import JobTimeout, Report, Sandbox, State, TranslationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+DAYS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
+CLIENTS = ["sync", "async"]
+JOBS = 6
+PATIENCE = 5.0  # seconds that the naive poller would wait for a word; it has no patience of its own
+
+
+def naive(sandbox: Sandbox) -> list[str]:
+    """What is written in five minutes: submit, then look ten times a second until it is no longer pending."""
+    with httpx.Client(base_url=sandbox.url, auth=(str(sandbox.username), str(sandbox.password)), timeout=3) as http:
+        ends = []
+        until = time.monotonic() + PATIENCE
+        for _ in range(JOBS):
+            job_id = http.post("/start").json()["job_id"]
+            while (status := http.get(f"/status/{job_id}").json()["status"]) == "pending":
+                assert time.monotonic() < until, "it would wait for ever"
+                time.sleep(0.1)
+            ends.append(status)
+    return ends
+
+
+def sync(sandbox: Sandbox) -> list[str]:
+    with sandbox.client(timeout=30, request_timeout=3) as client:
+        return [client.run().state for _ in range(JOBS)]
+
+
+def asynchronous(sandbox: Sandbox) -> list[str]:
+    async def together() -> list[str]:
+        async with sandbox.async_client(timeout=30, request_timeout=3) as client:
+            return [final.state for final in await asyncio.gather(*(client.run() for _ in range(JOBS)))]
+
+    return asyncio.run(together())
+
+
+def spend(url: str, day: str, name: str, work: Callable[[Sandbox], list[str]]) -> tuple[object, Report]:
+    """What comes of some work on a day, and its report card; the same at each run, but for how long things take."""
+    with Sandbox(url, username=f"{day}-{name}", password="x") as sandbox:
+        sandbox.reset()
+        sandbox.set(delay={"kind": "uniform", "min": 0.2, "max": 0.6}, error_probability=0, seed="a day", day=day)
+        try:
+            return work(sandbox), sandbox.report()
+        except (httpx.HTTPError, ValueError, KeyError, AssertionError, TranslationError) as error:
+            return error, sandbox.report()
+
+
+@pytest.fixture(scope="module")
+def spent(translation_server) -> Iterator[Mapping[tuple[str, str], Future[Any]]]:
+    """Every day, being spent."""
+    work = {"naive": naive, "sync": sync, "async": asynchronous}
+    with ThreadPoolExecutor(24) as pool:
+        yield {
+            (day, name): pool.submit(spend, translation_server.url, day, name, does)
+            for day in DAYS
+            if day != "stuck"
+            for name, does in work.items()
+        } | {("stuck", "naive"): pool.submit(spend, translation_server.url, "stuck", "naive", naive)}
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_a_naive_poller_fails(spent, day):
+    """It breaks off, is wrong, waits for ever, or is told by its card what is wrong with it."""
+    end, report = spent[day, "naive"].result(60)
+    assert end != ["completed"] * JOBS or report.warnings
+
+
+@pytest.mark.parametrize("day", ["flaky", "overloaded", "outage", "slow-network", "liar", "stuck"])
+def test_a_naive_poller_fails_to_say_how_its_jobs_ended(spent, day):
+    assert spent[day, "naive"].result(60)[0] != ["completed"] * JOBS
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("day", [day for day in DAYS if day != "stuck"])
+def test_our_client_passes_with_a_clean_card(spent, day, client):
+    end, report = spent[day, client].result(90)
+    assert end == ["completed"] * JOBS
+    assert report.warnings == ()
+    assert report.raw["overall"]["jobs"] == JOBS
+
+
+def test_our_client_leaves_a_stuck_job_in_time_and_takes_it_up_again(translation_server):
+    with Sandbox(translation_server.url, username="stuck-ours", password="x") as sandbox:
+        sandbox.reset()
+        sandbox.set(delay={"kind": "fixed", "seconds": 0.2}, seed="a day", day="stuck")
+        with sandbox.client(timeout=2, request_timeout=1) as client:
+            with pytest.raises(JobTimeout) as left:
+                client.run()
+            sandbox.release(left.value.job_id)
+            assert client.resume(left.value.token, timeout=20).state is State.COMPLETED
+        assert sandbox.report().warnings == ()
