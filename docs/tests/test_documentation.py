@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 import translation_client
+from translation_client.cli.arguments import parse
 from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, routes
 from translation_server.core.faults import KINDS, Fitting
@@ -130,6 +132,20 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
     assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
     days = {row[0].strip("`"): row[1] for row in rows("| day | what it is like |", page)}
     assert days == {name: day.meaning for name, day in DAYS.items()}
+
+
+def test_the_example_on_the_simulators_page_runs():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+    [example] = [found for found in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "with server()" in found]
+    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=30)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "no speech found" in ran.stdout
+
+
+def test_the_commands_on_the_simulators_page_are_there():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+    for line in re.findall(r"^translation-client (.*)$", page, re.MULTILINE):
+        assert parse(shlex.split(line.partition(" > ")[0])).command in {"sandbox", "report"}
 
 
 def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():

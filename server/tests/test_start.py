@@ -1,5 +1,6 @@
 """The server as a process: how it starts, what it logs, how it ends."""
 
+import asyncio
 import json
 import os
 import re
@@ -258,3 +259,74 @@ def test_the_log_can_be_json(run):
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert ("info", f"job {job_id} accepted for admin") in [(line["level"], line["message"]) for line in lines]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
+
+
+FAULTS = """
+[[faults]]
+kind = "status"
+code = 503
+route = ["look"]
+probability = 0.2
+
+[[faults]]
+kind = "truncate"
+route = ["look"]
+probability = 0.1
+"""
+
+
+async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
+    """Submits jobs over 64 connections and looks twice at each: what came of the looks, by job."""
+    seen: dict[str, list[object]] = {}
+    left, url = iter(range(jobs)), server.client.base_url
+
+    async def one() -> None:
+        async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE) as http:
+            for _ in left:
+                job_id = (await http.post("/start")).json()["job_id"]
+                looks = seen[job_id] = []
+                for _ in range(2):
+                    try:
+                        looks.append((await http.get(f"/status/{job_id}")).status_code)
+                    except httpx.TransportError as error:
+                        looks.append(type(error).__name__)
+
+    await asyncio.gather(*(one() for _ in range(64)))
+    return seen
+
+
+def told(server: Server, seen: dict[str, list[object]]) -> bytes:
+    """The fates of all jobs, by their ordinals, and what came of the looks at them."""
+    server.client.post("/sandbox/clock", json={"advance": 2000})
+    fates, after = [], {}
+    while True:
+        page = server.client.get("/jobs", params={"limit": 100, **after}).json()
+        fates += [[job["status"], job["elapsed_time"], seen[job["job_id"]]] for job in page["jobs"]]
+        if page["next"] is None:
+            return json.dumps(fates[::-1]).encode()
+        after = {"after": page["next"]}
+
+
+def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(run, tmp_path):
+    """A thousand jobs over 64 connections, with a restart in between."""
+    (tmp_path / "faults.toml").write_text(FAULTS)
+    traces = []
+    for workers in ("1", "4"):
+        settings = {
+            "SEED": "s",
+            "MAX_DELAY": "1000",
+            "ERROR_PROBABILITY": "0.5",
+            "FAULTS": str(tmp_path / "faults.toml"),
+            "DATABASE_URL": f"sqlite:///{tmp_path}/{workers}.db",
+            "WORKERS": workers,
+            "PORT": "0",
+        }
+        seen = {}
+        for jobs in (400, 600):
+            server = run(MODULE, group=True, **settings)
+            seen |= asyncio.run(drive(server, jobs))
+            server.stop(signal.SIGTERM)
+        traces.append(told(run(MODULE, **settings | {"WORKERS": "1"}), seen))
+    assert traces[0] == traces[1]
+    assert len(json.loads(traces[0])) == 1000
+    assert {outcome for *_, looks in json.loads(traces[0]) for outcome in looks} == {200, 503, "RemoteProtocolError"}

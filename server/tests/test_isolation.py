@@ -1,0 +1,158 @@
+"""Two sandboxes on one server do not influence each other: what a user sees, they see alone as well."""
+
+import itertools
+
+import httpx
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from translation_server import TranslationServer
+
+USERS = ["ann", "bob"]
+DELAYS = st.builds(
+    lambda least, more: {"kind": "uniform", "min": least, "max": least + more}, *[st.integers(0, 50)] * 2
+)
+FAULTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("status"),
+            "code": st.sampled_from([404, 429, 500]),
+            "probability": st.sampled_from([0.3, 0.7]),
+        },
+        optional={"route": st.just(["look"]), "times": st.integers(1, 3), "after": st.integers(0, 60)},
+    ),
+    max_size=3,
+)
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "delay": DELAYS,
+        "error_probability": st.sampled_from([0, 0.5, 1]),
+        "hold": st.booleans(),
+        "seed": st.sampled_from(["s", "t"]),
+        "day": st.sampled_from(["perfect", "liar"]),
+        "faults": FAULTS,
+    },
+)
+numbers = itertools.count()
+
+SHOWN = (
+    "status",
+    "progress",
+    "elapsed_time",
+    "error_message",
+    "fired",
+    "day",
+    "seed",
+    "hold",
+    "faults",
+    "user",
+    "jobs",
+    "unknown",
+)
+
+
+class User:
+    """A user, and all that the server has told them; job ids become the jobs' numbers."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.http = httpx.Client(base_url=url, auth=(name, "x"))
+        self.jobs: list[str] = []
+        self.trace: list[object] = []
+        self.do("PATCH", "/sandbox", {"seed": "s", "delay": {"kind": "uniform", "min": 0, "max": 100}})
+        self.do("POST", "/sandbox/clock", {"frozen": True})
+
+    def do(self, method: str, path: str, body: dict | None = None, job: int | None = None) -> None:
+        if job is not None:
+            path = path.format(self.jobs[job % len(self.jobs)] if self.jobs else "none")
+        answer = self.http.request(method, path, json=body)
+        told = answer.json()
+        if method == "POST" and path == "/start" and answer.status_code == 202:
+            self.jobs.append(told["job_id"])
+        self.trace.append([method, answer.status_code, self._comparable(told)])
+
+    def _comparable(self, told: object) -> object:
+        match told:
+            case dict():
+                kept = {name: self._comparable(value) for name, value in told.items() if name in SHOWN or name == "job"}
+                return kept | ({"job": self.jobs.index(told["job_id"])} if told.get("job_id") in self.jobs else {})
+            case list():
+                return [self._comparable(one) for one in told]
+        return told
+
+
+class TwoSandboxes(RuleBasedStateMachine):
+    """Both do as they like; at the end each does the same again, alone."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.names = {user: f"{user}-{next(numbers)}" for user in USERS}
+        self.users = {user: User(SHARED.url, name) for user, name in self.names.items()}
+        self.done = {user: [] for user in USERS}
+
+    def do(self, user: str, *what: object) -> None:
+        self.done[user].append(what)
+        self.users[user].do(*what)
+
+    @rule(user=st.sampled_from(USERS), simulate=st.none() | st.fixed_dictionaries({"delay": st.integers(0, 50)}))
+    def submit(self, user: str, simulate: dict | None) -> None:
+        self.do(user, "POST", "/start", {"simulate": simulate})
+
+    @rule(user=st.sampled_from(USERS), job=st.integers(0, 9))
+    def look(self, user: str, job: int) -> None:
+        self.do(user, "GET", "/status/{}", None, job)
+
+    @rule(user=st.sampled_from(USERS))
+    def list(self, user: str) -> None:
+        self.do(user, "GET", "/jobs")
+
+    @rule(user=st.sampled_from(USERS), job=st.integers(0, 9))
+    def cancel(self, user: str, job: int) -> None:
+        self.do(user, "DELETE", "/jobs/{}", None, job)
+
+    @rule(user=st.sampled_from(USERS), job=st.integers(0, 9), do=st.sampled_from(["hold", "release", "finish"]))
+    def act(self, user: str, job: int, do: str) -> None:
+        self.do(user, "POST", "/sandbox/jobs/{}", {"do": do}, job)
+
+    @rule(user=st.sampled_from(USERS), settings=SETTINGS)
+    def set(self, user: str, settings: dict) -> None:
+        self.do(user, "PATCH", "/sandbox", settings)
+
+    @rule(user=st.sampled_from(USERS), seconds=st.integers(0, 60))
+    def advance(self, user: str, seconds: int) -> None:
+        self.do(user, "POST", "/sandbox/clock", {"advance": seconds})
+
+    @rule(user=st.sampled_from(USERS))
+    def reset(self, user: str) -> None:
+        self.do(user, "POST", "/sandbox/reset")
+        self.do(user, "POST", "/sandbox/clock", {"frozen": True})
+
+    def teardown(self) -> None:
+        for user, name in getattr(self, "names", {}).items():
+            alone = User(ALONE.url, name)
+            for what in self.done[user]:
+                alone.do(*what)
+            assert alone.trace == self.users[user].trace
+            alone.http.close()
+            self.users[user].http.close()
+
+
+SHARED, ALONE = TranslationServer(1000, 0), TranslationServer(1000, 0)
+TwoSandboxes.TestCase.settings = settings(
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+class TestTwoSandboxes(TwoSandboxes.TestCase):
+    """Run by pytest, with both servers up."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        for server in (SHARED, ALONE):
+            server.__enter__()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        for server in (SHARED, ALONE):
+            server.__exit__()
