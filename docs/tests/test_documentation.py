@@ -64,9 +64,10 @@ def test_the_example_env_file_is_one_that_works(monkeypatch):
     assert Settings(_env_file=ROOT / ".env.example").credentials == tuple(CREDENTIALS.values())
 
 
-def help_of(package: str) -> str:
+def help_of(package: str, *command: str) -> str:
     """What a package's command says of itself."""
-    return subprocess.run([sys.executable, "-m", package, "--help"], capture_output=True, text=True, check=True).stdout
+    asked = [sys.executable, "-m", package, *command, "--help"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_readme_has_every_exit_status():
@@ -81,7 +82,8 @@ def test_the_readme_has_every_exception():
 
 
 def test_every_flag_that_the_documentation_names_is_there():
-    there = help_of("translation_client") + help_of("translation_server")
+    clock = help_of("translation_client", "sandbox", "clock")
+    there = help_of("translation_client") + clock + help_of("translation_server")
     others = {
         "--no-proxy-headers",
         "--timeout-graceful-shutdown",

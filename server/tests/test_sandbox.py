@@ -1,5 +1,6 @@
 """What a user can set, over HTTP against a real server; and that nobody else feels it."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -9,6 +10,8 @@ import pytest
 
 from translation_server import TranslationServer
 from translation_server.core.days import DAYS
+from translation_server.settings import SettingsError
+from translation_server.web.fault_files import FaultsError
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 
@@ -317,6 +320,32 @@ class TestDays:
         api = start(faults=path)
         assert [api.post("/start").status_code for _ in range(2)] == [418, 202]
         assert changed(api, day="perfect")["faults"] == []
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (None, "cannot be read: No such file"),
+            (b"[[faults", "must be UTF-8 TOML"),
+            (b"\xff", "must be UTF-8 TOML"),
+            (b"faults = 2026-01-01", "must be UTF-8 TOML"),
+            (b"", "faults: field required"),
+            (b"[[faults]]\nkind = 'status'\n", "faults[0].code: field required"),
+            (b"[[faults]]\nkind = 'reset'\nrout = ['look']\n", "faults[0].rout: there is no such field"),
+        ],
+    )
+    def test_a_file_of_faults_that_makes_no_sense_stops_the_server(self, start, tmp_path, content, told):
+        path = tmp_path / "faults.toml"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(FaultsError, match=re.escape(told)):
+            start(faults=path)
+
+    @pytest.mark.parametrize("settings", [{"day": "flaky"}, {"faults": "faults.toml"}])
+    def test_what_goes_wrong_needs_a_sandbox(self, start, tmp_path, monkeypatch, settings):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "faults.toml").write_text("[[faults]]\nkind = 'reset'\n")
+        with pytest.raises(SettingsError, match="SANDBOX=off: must be on"):
+            start(sandbox="off", **settings)
 
 
 class TestJournal:

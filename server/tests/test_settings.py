@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from translation_server.core.days import DAYS
 from translation_server.settings import Settings, SettingsError, load_settings
 
 NEEDED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
@@ -58,6 +59,9 @@ def test_words_are_taken_in_either_case(environment):
     assert (load_settings().log_level, load_settings().log_format) == ("debug", "json")
 
 
+END = "exponential(mean), in seconds"
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -73,6 +77,22 @@ def test_words_are_taken_in_either_case(environment):
         ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
         ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds over 0, up to 1000000"),
         ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds over 0, up to 1000000"),
+        *(
+            ({"DELAY": delay}, f"DELAY={delay}: must be fixed(s), uniform(min, max), lognormal(median, sigma) or {END}")
+            for delay in (
+                "5",
+                "fixed(-1)",
+                "fixed(1, 2)",
+                "fixed",
+                "uniform(2, 1)",
+                "normal(1, 2)",
+                "lognormal(1, nan)",
+            )
+        ),
+        ({"PER_VIDEO_SECOND": "-1"}, "PER_VIDEO_SECOND=-1: must be a number of seconds from 0 to 1000000000"),
+        ({"SANDBOX": "maybe"}, "SANDBOX=maybe: must be on or off"),
+        ({"DAY": "monday"}, f"DAY=monday: must be one of {', '.join(DAYS)}"),
+        ({"JOURNAL": "-1"}, "JOURNAL=-1: must be a whole number from 0 to 1000000"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: must be debug, info, warning or error"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT=xml: must be text or json"),
         ({"AUTH": "perhaps"}, "AUTH=perhaps: must be on or off"),

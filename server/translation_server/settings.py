@@ -6,12 +6,12 @@ and ``Must`` what a person is told whose value is unusable.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from translation_server.core.days import DAYS, DayName
@@ -21,6 +21,9 @@ ENV_FILE = ".env"
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """What Basic authentication can carry neither in a name nor in a password."""
+
+
+FORMULA = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
 
 
 class SettingsError(Exception):
@@ -50,14 +53,19 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _delays(text: object) -> object:
+def _delays(given: object) -> object:
     """A distribution as it is written in a formula."""
-    if not isinstance(text, str):
-        return text
-    kind, bracket, numbers = text.strip().lower().removesuffix(")").partition("(")
-    if not bracket or not text.strip().endswith(")") or kind not in KINDS:
+    if given is None or isinstance(given, Delays):
+        return given
+    form = FORMULA.fullmatch(given.lower()) if isinstance(given, str) else None
+    if form is None or form[1] not in KINDS:
         raise ValueError
-    return KINDS[kind](*(float(number) for number in numbers.split(",")))
+    names = [field.name for field in fields(KINDS[form[1]]) if field.name != "kind"]
+    numbers = [float(number) for number in form[2].split(",")]
+    try:
+        return TypeAdapter(KINDS[form[1]]).validate_python(dict(zip(names, numbers, strict=True)))
+    except ValidationError:
+        raise ValueError from None
 
 
 Name = Annotated[
