@@ -13,7 +13,8 @@ import pytest
 
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import StoreError
-from translation_server.stores.sqlite import APPLICATION_ID, MIGRATIONS, SqliteStore
+from translation_server.stores.sqlite import SqliteStore
+from translation_server.stores.sqlite_file import APPLICATION_ID, MIGRATIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +138,7 @@ async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
 
 
 async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.sqlite.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
     store = SqliteStore(path)
     with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
@@ -158,7 +159,7 @@ async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_e
 
 
 async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.sqlite.LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
     store = SqliteStore(path)
     with locked(path):
         outcomes = await asyncio.gather(*(store.add("ann", accept) for _ in range(5)), return_exceptions=True)

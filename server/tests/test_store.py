@@ -207,3 +207,88 @@ async def test_those_that_have_changed_since_a_moment_are_found(store):
     cancelled = await cancel(store, "ann", old.id, lambda: 1020.0)
     assert sorted(job.ordinal for job in await store.changed("ann", 1010)) == [old.ordinal, new.ordinal]
     assert await store.changed("ann", 1020) == [cancelled]
+
+
+async def test_whatever_is_done_to_a_job_is_kept(store):
+    job = await add(store, created_at=1000.0, delay=10.0)
+    held = await store.amend("ann", job.id, lambda job: replace(job.held(1004.0), changed_at=2000.0))
+    assert (held.held_at, await store.find("ann", job.id)) == (1004.0, held)
+    assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [held]
+    assert await store.ending("ann", 5000.0) == [held]
+    assert await store.changed("ann", 2000.0) == [held]
+    released = await store.amend("ann", job.id, lambda job: job.released(1104.0))
+    assert (released.ends_at, await store.ending("ann", 1105.0)) == (1110.0, [released])
+    ended = await store.amend("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))
+    assert await store.page("ann", limit=9, before=None, state=State.ERROR, now=1106.0) == [ended]
+    assert (await store.find("ann", job.id)).fate.message == "no speech"
+
+
+async def test_what_cannot_be_done_to_a_job_leaves_it_as_it_was(store):
+    job = await add(store)
+
+    def fail(_: Job) -> Job:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        await store.amend("ann", job.id, fail)
+    assert await store.find("ann", job.id) == job
+
+
+async def test_a_world_is_kept_for_each_owner_and_changed_by_one_at_a_time(store):
+    assert await store.world("ann") is None
+    await asyncio.gather(*(store.change_world("ann", lambda text: (text or "") + "x") for _ in range(20)))
+    assert await store.change_world("bob", lambda text: f"{text}, nothing") == "None, nothing"
+    assert await store.world("ann") == "x" * 20
+    assert (await add(store)).ordinal == 1
+
+
+async def test_subjects_are_counted_one_by_one_with_what_is_drawn_for_them(store):
+    seen = []
+
+    def draw(count: int, fired) -> list[str]:
+        seen.append((count, tuple(fired)))
+        return ["rule 1"] if count > 2 and fired[1] < 2 else []
+
+    for _ in range(6):
+        await store.tally("ann", "look 1", ["rule 0", "rule 1"], draw)
+    await store.tally("bob", "look 1", ["rule 0", "rule 1"], draw)
+    assert seen == [(1, (0, 0)), (2, (0, 0)), (3, (0, 0)), (4, (0, 1)), (5, (0, 2)), (6, (0, 2)), (1, (0, 0))]
+    assert await store.tallies("ann", ["look 1", "rule 0", "rule 1"]) == [6, 0, 2]
+    await store.change_world("ann", lambda _: "", recount=True)
+    assert await store.tallies("ann", ["look 1", "rule 1"]) == [0, 0]
+    assert await store.tallies("bob", ["look 1"]) == [1]
+
+
+async def test_nothing_is_lost_of_counts_made_at_once(store):
+    drawn = []
+    await asyncio.gather(
+        *(store.tally("ann", "submit 0", [], lambda count, _: drawn.append(count) or []) for _ in range(50))
+    )
+    assert sorted(drawn) == list(range(1, 51))
+
+
+async def test_a_journal_keeps_the_newest_of_each_owner(store):
+    assert await store.journal("ann") == []
+    await store.record([("ann", "a"), ("bob", "b"), ("ann", "c")], 3)
+    await store.record([("ann", "d"), ("ann", "e")], 3)
+    assert await store.journal("ann") == [(2, "c"), (3, "d"), (4, "e")]
+    assert await store.journal("ann", after=2, limit=1) == [(3, "d")]
+    assert await store.journal("bob") == [(1, "b")]
+
+
+async def test_an_owner_can_be_forgotten(store):
+    for owner in ("ann", "bob"):
+        await store.add(owner, accepting(owner), Idempotency("key", b"body"))
+        await store.change_world(owner, lambda _: "world")
+        await store.tally(owner, "look 1", [], lambda *_: [])
+        await store.record([(owner, "entry")], 9)
+    await store.clear("ann")
+    assert await store.find("ann", "ann-1") is None
+    assert (await store.world("ann"), await store.tallies("ann", ["look 1"]), await store.journal("ann")) == (
+        None,
+        [0],
+        [],
+    )
+    assert not (await store.add("ann", accepting(), Idempotency("key", b"another"))).replayed
+    assert await store.find("bob", "bob-1")
+    assert (await store.world("bob"), await store.tallies("bob", ["look 1"])) == ("world", [1])
