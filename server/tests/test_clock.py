@@ -30,6 +30,7 @@ def test_how_long_it_takes_until_a_moment():
     assert clock.seconds_to(1600, 1000) == 10
     assert clock.seconds_to(900, 1000) == 0
     assert clock.set(1000, frozen=True).seconds_to(1600, 1000) == math.inf
+    assert clock.seconds_to(LATEST + 1, 1000) == math.inf
 
 
 def test_when_it_really_was():

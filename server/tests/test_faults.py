@@ -283,6 +283,22 @@ class TestRules:
             api.post("/sandbox/clock", json={"advance": 7})
         assert statuses == [200, 200, 503, 200]
 
+    def test_a_rule_that_has_nothing_to_strike_has_not_fired(self, start):
+        api = start(max_delay=0.001)
+        set_faults(api, rule("back-to-pending", times=1), rule("reset", route=["look"]))
+        assert api.get("/jobs").status_code == 200
+        assert api.get("/status/unknown").status_code == 404
+        assert api.get("/sandbox").json()["faults"][0]["fired"] == 0
+        job_id = submit(api)
+        time.sleep(0.01)
+        assert api.get(f"/status/{job_id}").json()["status"] == "pending"
+        assert [fault["fired"] for fault in api.get("/sandbox").json()["faults"]] == [1, 0]
+
+    def test_a_head_is_struck_as_a_head(self, start):
+        api = start()
+        set_faults(api, rule("status", method="HEAD"))
+        assert [api.head("/jobs").status_code, api.get("/jobs").status_code] == [503, 200]
+
     def test_so_often_holds_over_processes_at_once(self, start):
         apis = [start(), start()]
         set_faults(apis[0], rule("status", times=10))

@@ -92,6 +92,8 @@ class TestSettings:
             ({"faults": [{"kind": "reset", "times": 0}]}, "faults[0].times"),
             ({"faults": [{"kind": "status", "code": 503, "headers": {"a b": "c"}}]}, "faults[0]"),
             ({"faults": [{"kind": "status", "code": 503, "headers": {"Content-Length": "5"}}]}, "faults[0]"),
+            ({"faults": [{"kind": "status", "code": 503, "headers": {"X": " a"}}]}, "faults[0]"),
+            ({"faults": [{"kind": "status", "code": 503, "retry_after": 0.5}]}, "faults[0].retry_after"),
             ({"faults": [{"kind": "wrong-type", "content_type": "a\r\nb: c"}]}, "faults[0]"),
             ({"faults": [{"kind": "reset"}] * 101}, "faults"),
             ({"clock": {}}, "clock"),
@@ -222,7 +224,16 @@ class TestClock:
 
     @pytest.mark.parametrize(
         "body",
-        [{}, {"speed": 0}, {"speed": -1}, {"advance": -1}, {"advance": 1e10}, {"frozen": 1}, {"back": 1}],
+        [
+            {},
+            {"speed": 0},
+            {"speed": 1e-9},
+            {"speed": -1},
+            {"advance": -1},
+            {"advance": 1e10},
+            {"frozen": 1},
+            {"back": 1},
+        ],
         ids=str,
     )
     def test_it_cannot_be_set_to_nonsense(self, start, body):
@@ -328,6 +339,7 @@ class TestDays:
             (b"[[faults", "must be UTF-8 TOML"),
             (b"\xff", "must be UTF-8 TOML"),
             (b"faults = 2026-01-01", "must be UTF-8 TOML"),
+            (b"faults = " + b"[" * 100_000, "must be UTF-8 TOML"),
             (b"", "faults: field required"),
             (b"[[faults]]\nkind = 'status'\n", "faults[0].code: field required"),
             (b"[[faults]]\nkind = 'reset'\nrout = ['look']\n", "faults[0].rout: there is no such field"),

@@ -45,7 +45,7 @@ class ClockChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    speed: float | None = Field(default=None, gt=0, le=1e6, description="seconds that pass for each real second")
+    speed: float | None = Field(default=None, ge=1e-6, le=1e6, description="seconds that pass for each real second")
     frozen: bool | None = Field(default=None, description="whether time stands still")
     advance: float = Field(default=0, ge=0, le=1e9, description="seconds to jump ahead")
 
@@ -61,6 +61,7 @@ OF_DAYS = frozenset(name for day in DAYS.values() for name in day.settings)
 
 
 class _Stored(BaseModel):
+    begun: float = 0.0
     settings: SandboxSettings = SandboxSettings()
     clock: Clock = Clock()
     since: float | None = None
@@ -75,7 +76,9 @@ def read_world(text: str | None, defaults: Sandbox, started: float) -> World:
     """The world that was stored; without one, that of the defaults, whose faults count their seconds from the start."""
     stored = _Stored() if text is None else _Stored.model_validate_json(text)
     settings = {name: value for name, value in stored.settings if value is not None}
-    return World(with_settings(defaults, settings), stored.clock, started if stored.since is None else stored.since)
+    return World(
+        with_settings(defaults, settings), stored.clock, started if stored.since is None else stored.since, stored.begun
+    )
 
 
 def change_settings(text: str | None, changes: SandboxSettings, moment: float) -> str:
@@ -92,6 +95,11 @@ def change_settings(text: str | None, changes: SandboxSettings, moment: float) -
     if starts_plan(changes):
         stored.since = moment
     return stored.model_dump_json(exclude_none=True)
+
+
+def begin_anew(real: float) -> str:
+    """What is to be stored of a sandbox that was emptied at this real time."""
+    return _Stored(begun=real).model_dump_json(exclude_none=True)
 
 
 def starts_plan(changes: SandboxSettings) -> bool:

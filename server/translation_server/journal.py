@@ -54,7 +54,9 @@ class Journal:
         entries = []
         for owner, draft in drafts:
             world = await self._worlds.of(owner)
-            entries.append((owner, ENTRY.dump_json(draft(world.clock), exclude_defaults=True).decode()))
+            entry = draft(world.clock)
+            if entry.at >= world.begun:
+                entries.append((owner, ENTRY.dump_json(entry, exclude_defaults=True).decode()))
         if entries:
             await self._store.record(entries, self._limit)
 

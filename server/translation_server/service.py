@@ -314,6 +314,10 @@ class Service:
         await self._store.tally(owner, f"{action} {ordinal}", subjects, draw)
         return firings
 
+    async def not_fired(self, owner: str, firing: Firing) -> None:
+        """Takes back the count of a rule that had nothing to strike."""
+        await self._store.untally(owner, _rule(firing.number))
+
     async def fired(self, owner: str) -> list[int]:
         """How often each of the owner's faults has fired."""
         rules = (await self.worlds.of(owner)).sandbox.faults

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from translation_server.core.sandbox import Sandbox, World
-from translation_server.documents import read_world
+from translation_server.documents import begin_anew, read_world
 from translation_server.stores import Store
 
 FRESH = 0.5
@@ -68,10 +68,10 @@ class Worlds:
         """A user's world once it has been changed."""
         return self._keep(owner, await self._store.change_world(owner, change, recount=recount))
 
-    async def clear(self, owner: str) -> None:
-        """Forgets everything of a user."""
+    async def clear(self, owner: str, real: float) -> None:
+        """Forgets everything of a user that was before this real time."""
         await self._store.clear(owner)
-        self._keep(owner, None)
+        await self.change(owner, lambda _: begin_anew(real))
 
     def _keep(self, owner: str, text: str | None) -> World:
         before, defaults = self._kept.get(owner), self._defaults()

@@ -56,7 +56,7 @@ class Clock:
         left = moment - self.at(real)
         if left <= 0:
             return 0.0
-        return left / self.now.rate if self.now.rate else math.inf
+        return left / self.now.rate if self.now.rate and moment <= LATEST else math.inf
 
     def set(
         self, real: float, *, speed: float | None = None, frozen: bool | None = None, advance: float = 0.0

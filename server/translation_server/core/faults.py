@@ -24,7 +24,7 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 MOST_RULES = 100
 
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-VALUE = re.compile(r"[\x20-\x7e\t]*")
+VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?")
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 """The headers that say where an answer ends, which only the server can."""
 
@@ -77,7 +77,7 @@ class Status(Fitting):
     code: Annotated[int, Interval(ge=200, le=599)]
     body: Annotated[str, Len(0, 65536)] | None = None
     headers: Annotated[Mapping[str, str], Len(0, 50)] = field(default_factory=dict)
-    retry_after: Annotated[float, Interval(ge=0, le=1e9)] | None = None
+    retry_after: Annotated[int, Interval(ge=0, le=10**9)] | None = None
     kind: Literal["status"] = "status"
 
     def __post_init__(self) -> None:

@@ -67,8 +67,12 @@ def with_settings(defaults: Sandbox, settings: Mapping[str, Any]) -> Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A user's sandbox and its clock; ``since`` is the moment from which its faults count their seconds."""
+    """A user's sandbox and its clock.
+
+    ``since`` is the moment from which its faults count their seconds, ``begun`` the real time at which it was emptied.
+    """
 
     sandbox: Sandbox
     clock: Clock = field(default_factory=Clock)
     since: float = 0.0
+    begun: float = 0.0

@@ -87,6 +87,10 @@ class MemoryStore:
         tallies[subject] += 1
         tallies.update(list(draw(tallies[subject], [tallies[rule] for rule in rules])))
 
+    async def untally(self, owner: str, subject: str) -> None:
+        """See Store."""
+        self._tallies[owner][subject] -= 1
+
     async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """See Store."""
         return [self._tallies[owner][subject] for subject in subjects]

@@ -87,6 +87,9 @@ class Store(Protocol):
         It may be lost in a power cut.
         """
 
+    async def untally(self, owner: str, subject: str) -> None:
+        """Takes back one count of a subject."""
+
     async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """How often each of the owner's subjects was counted."""
 

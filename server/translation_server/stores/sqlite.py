@@ -100,6 +100,10 @@ class SqliteStore:
         """See Store."""
         await self._writer.run(_tally, owner, subject, rules, draw)
 
+    async def untally(self, owner: str, subject: str) -> None:
+        """See Store."""
+        await self._writer.run(_untally, owner, subject)
+
     async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """See Store."""
         return await self._reader.run(_tallies, owner, subjects)
@@ -210,6 +214,12 @@ def _tally(
             connection.execute(
                 "INSERT INTO tallies VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (owner, counted)
             )
+
+
+def _untally(connection: sqlite3.Connection, owner: str, subject: str) -> None:
+    with lossy(connection):
+        statement = "UPDATE tallies SET count = count - 1 WHERE owner = ? AND subject = ?"
+        connection.execute(statement, (owner, subject))
 
 
 def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], limit: int) -> None:

@@ -35,5 +35,5 @@ def read_faults(path: Path) -> tuple[Rule, ...]:
     except ValidationError as error:
         wrong = "; ".join(f"{found['field']}: {found['message']}" for found in complaints(error, "the file"))
         raise FaultsError(f"FAULTS={path}: {wrong}") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FaultsError(f"FAULTS={path}: must be UTF-8 TOML: {error}") from None

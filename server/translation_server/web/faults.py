@@ -48,7 +48,7 @@ def instead(rule: Rule) -> Response | None:
         case Status():
             headers = dict(rule.headers)
             if rule.retry_after is not None:
-                headers["Retry-After"] = f"{rule.retry_after:g}"
+                headers["Retry-After"] = str(rule.retry_after)
             if rule.body is not None or rule.code not in set(HTTPStatus):
                 return Response(rule.body, rule.code, {"Content-Type": "text/plain; charset=utf-8"} | headers)
             return Problem(HTTPStatus(rule.code), "A rule of the sandbox made this answer.", headers).response()

@@ -40,6 +40,9 @@ Endpoint = Callable[..., Awaitable[Response]]
 LONGEST_WAIT = 60
 """Seconds that a look may be held."""
 
+ONCE = -1
+"""The number of a rule that a request brings for itself: it is not counted."""
+
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
 
@@ -107,23 +110,31 @@ class Api:
                     fault = firing
             if fault is None:
                 return await endpoint(request, **arguments)
-            rule = fault.rule
-            if answer := faults.instead(rule):
-                draft.faults.append(rule.kind)
-                if isinstance(rule, Status):
-                    draft.hint = rule.retry_after
-                return answer
-            request.scope["lie"] = rule
-            answer = await endpoint(request, **arguments)
-            if faults.disguise(answer, rule) or faults.breaks(rule):
-                draft.faults.append(rule.kind)
-            if not faults.breaks(rule):
-                return answer
-            if not isinstance(rule, Drip):
-                draft.looks = ()
-            return faults.Broken(answer, fault, self._service.rest)
+            return await self._struck(request, fault, lambda: endpoint(request, **arguments))
 
         return simulated
+
+    async def _struck(self, request: Request, fault: Firing, answer: Callable[[], Awaitable[Response]]) -> Response:
+        """What comes of a request that a fault strikes."""
+        draft, rule = draft_of(request.scope), fault.rule
+        if refusal := faults.instead(rule):
+            draft.faults.append(rule.kind)
+            if isinstance(rule, Status):
+                draft.hint = rule.retry_after
+            return refusal
+        request.scope["lie"], before = rule, len(draft.faults)
+        try:
+            answered = await answer()
+            if faults.disguise(answered, rule) or faults.breaks(rule):
+                draft.faults.append(rule.kind)
+        finally:
+            if len(draft.faults) == before and fault.number != ONCE:
+                await self._service.not_fired(request.scope["user"], fault)
+        if not faults.breaks(rule):
+            return answered
+        if not isinstance(rule, Drip):
+            draft.looks = ()
+        return faults.Broken(answered, fault, self._service.rest)
 
     async def _firings(
         self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
@@ -132,9 +143,10 @@ class Api:
         if not self._service.worlds.changeable:
             return ()
         if asked := request.headers.get("simulate-fault"):
-            return [Firing(0, _asked_for(asked), token_bytes(ENTROPY_BYTES))]
+            return [Firing(ONCE, _asked_for(asked), token_bytes(ENTROPY_BYTES))]
         dialects = frozenset(row.name for row in rows)
-        return await self._service.faults(request.scope["user"], action, dialects, request.method, job_id)
+        method = "HEAD" if request.scope["head"] else request.method
+        return await self._service.faults(request.scope["user"], action, dialects, method, job_id)
 
     def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
         """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
@@ -227,7 +239,8 @@ class Api:
 
     def _note(self, request: Request, looks: Sequence[Look]) -> None:
         """Writes down what a stream tells."""
-        if looks and "lie" not in request.scope:
+        rule = request.scope.get("lie")
+        if looks and not (rule and faults.breaks(rule)):
             told = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
             self._record(request.scope["user"], told)
 

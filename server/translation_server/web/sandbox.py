@@ -79,8 +79,7 @@ class SandboxApi:
     async def reset(self, request: Request) -> Response:
         """Empties the sandbox: its jobs, journal, faults, clock and settings."""
         owner = request.scope["user"]
-        await self._journal.flush()
-        await self._service.worlds.clear(owner)
+        await self._service.worlds.clear(owner, self._service.real())
         return await self._sandbox(owner)
 
     async def act(self, request: Request, job_id: str) -> Response:
