@@ -5,8 +5,8 @@
     python benchmarks/report_cards.py --journal            also every request, to check the cards against
     python benchmarks/report_cards.py --write              also puts the cards into docs/report-card.md
 
-Each client does its jobs one after another, in a sandbox of its own, so the nth request for the nth job meets the same
-fault each time. Its own random pauses differ, and the times of requests with them.
+Each client does its jobs one after another, as the same user with the same seed, so the nth look at the nth job meets
+the same fault, whoever looks and whenever it is run. The clients' own random pauses differ, and times with them.
 """
 
 import argparse
@@ -15,9 +15,10 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ import tenacity
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from translation_client import JobTimeout, TranslationError
+from translation_client import TranslationError
 from translation_client.sandbox import Sandbox
 from translation_client.testing import PASSWORD, server
 
@@ -105,9 +106,9 @@ def with_ours(sandbox: Sandbox) -> Iterator[Run]:
 CLIENTS = {"requests": with_requests, "tenacity": with_tenacity, "ours": with_ours}
 
 NAMES = {
-    "requests": f"requests {requests.__version__} with urllib3 {urllib3.__version__}'s Retry",
-    "tenacity": f"tenacity around httpx {httpx.__version__}",
-    "ours": "translation_client",
+    "requests": f"requests {version('requests')} with the Retry of urllib3 {version('urllib3')}",
+    "tenacity": f"tenacity {version('tenacity')} around httpx {version('httpx')}",
+    "ours": "the client of this project",
 }
 
 
@@ -121,10 +122,10 @@ class Card(NamedTuple):
     journal: list[Mapping[str, Any]]
 
 
-def card(url: str, client: str, day: str) -> Card:
-    """Let a client do its jobs on a day."""
+def card(client: str, day: str) -> Card:
+    """Let a client do its jobs on a day, on a server of its own: jobs and faults follow the name of the user too."""
     ends = Counter[str]()
-    with Sandbox(url, username=f"{client} {day}", password=PASSWORD) as sandbox:
+    with server() as running, Sandbox(running.url, username="peer", password=PASSWORD) as sandbox:
         sandbox.set(day=day, seed=SEED, delay=DELAY)
         with CLIENTS[client](sandbox) as run:
             for number in range(JOBS):
@@ -162,8 +163,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="also put the cards into docs/report-card.md")
     options = parser.parse_args()
     pairs = [(client, day) for client in options.client or CLIENTS for day in options.day or DAYS]
-    with server() as running, ThreadPoolExecutor(len(pairs)) as pool:
-        cards = list(pool.map(lambda pair: card(running.url, *pair), pairs))
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        cards = list(pool.map(lambda pair: card(*pair), pairs))
     for made in cards:
         print(shown(made), end="\n\n")
         if options.journal:

@@ -93,8 +93,14 @@ CASES = {
         ([submit(0, hint=2), done(9, ended=2)], {}),
         ([submit(0, hint=2), pending(2.1, hint=2), done(20)], {"a": 3}),
         ([submit(0), pending(4), done(20, ended=5)], {}),
-        ([submit(0, hint=2), pending(2.2, hint=2, took=0.3, faults=("latency",)),
-          done(12, ended=3, took=0.2, faults=("latency",))], {}),
+        (
+            [
+                submit(0, hint=2),
+                pending(2.2, hint=2, took=0.3, faults=("latency",)),
+                done(12, ended=3, took=0.2, faults=("latency",)),
+            ],
+            {},
+        ),
     ],
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(10, "b", 9.9)], {"a": 3}),
@@ -121,10 +127,22 @@ CASES = {
         ([submit(0, key=None, status=202, faults=("truncate",)), submit(1, key="another")], {}),
         ([submit(0, key="one", status=502), submit(1, key="another")], {}),
         ([submit(0, key="one", status=0, took=300, faults=("hang",)), submit(5, key="another")], {}),
-        ([submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None, status=503, faults=("status",)),
-          submit(2, key=None)], {}),
-        ([submit(0, key="one", status=0, faults=("reset",)), submit(1, key="two", status=503, faults=("status",)),
-          submit(2, key="two")], {}),
+        (
+            [
+                submit(0, key=None, status=0, faults=("reset",)),
+                submit(1, key=None, status=503, faults=("status",)),
+                submit(2, key=None),
+            ],
+            {},
+        ),
+        (
+            [
+                submit(0, key="one", status=0, faults=("reset",)),
+                submit(1, key="two", status=503, faults=("status",)),
+                submit(2, key="two"),
+            ],
+            {},
+        ),
     ],
     "retried-without-key": [
         ([submit(0, key=None, status=503), submit(1, key=None)], {}),

@@ -334,7 +334,11 @@ class TestJournal:
 
     def test_a_submission_that_was_refused_can_be_told_from_others(self, start):
         api = start()
-        for key, body in (("one", {"target_language": "es"}), (None, {"target_language": "es"}), (None, {"x": "y" * 70000})):
+        for key, body in (
+            ("one", {"target_language": "es"}),
+            (None, {"target_language": "es"}),
+            (None, {"x": "y" * 70000}),
+        ):
             headers = {"Simulate-Fault": '{"kind": "status", "code": 503}'} | ({"Idempotency-Key": key} if key else {})
             assert api.post("/start", json=body, headers=headers).status_code == 503
         first, second, third = api.get("/sandbox/requests").json()["requests"]

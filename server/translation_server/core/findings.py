@@ -116,7 +116,7 @@ def _no_jitter(case: Case) -> _Found:
 
 
 def _is_alike(run: Sequence[float]) -> bool:
-    """Whether gaps, or at least the last four, are all the same, or grow by one factor; the first may be none at all."""
+    """Whether gaps, or at least the last four, are all the same, or grow by one factor; the first may be none."""
     if variation(run[-4:]) < (ALIKE if len(run) > RUN else THREE_ALIKE):
         return True
     at_once = run[0] < AT_ONCE
