@@ -86,15 +86,15 @@ def with_tenacity(sandbox: Sandbox) -> Iterator[Run]:
     pending = tenacity.retry_if_result(lambda status: status == "pending")
     with httpx.Client(base_url=sandbox.url, auth=auth, timeout=TIMEOUT) as client:
 
-        @tenacity.retry(retry=failed, wait=wait, stop=stop)
         def start(body: Mapping[str, Any]) -> str:
             return str(client.post("/start", json=body).raise_for_status().json()["job_id"])
 
-        @tenacity.retry(retry=failed | pending, wait=wait, stop=stop)
-        def wait_for(job_id: str) -> str:
+        def look(job_id: str) -> str:
             return str(client.get(f"/status/{job_id}").raise_for_status().json()["status"])
 
-        yield lambda body: wait_for(start(body))
+        starting = tenacity.Retrying(retry=failed, wait=wait, stop=stop)
+        waiting = tenacity.Retrying(retry=failed | pending, wait=wait, stop=stop)
+        yield lambda body: str(waiting(look, starting(start, body)))
 
 
 @contextmanager

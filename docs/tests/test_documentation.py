@@ -24,7 +24,8 @@ from translation_server.web.schemas import SubmissionBody
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PAGES = [page for pattern in ("*.md", "docs/**/*.md", "contract/*.md", "examples/**/*.md") for page in sorted(ROOT.glob(pattern))]
+PLACES = ("*.md", "docs/**/*.md", "contract/*.md", "examples/**/*.md")
+PAGES = [page for pattern in PLACES for page in sorted(ROOT.glob(pattern))]
 CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
 
