@@ -163,6 +163,8 @@ def main() -> int:
     parser.add_argument("--journal", action="store_true", help="also print every request")
     parser.add_argument("--write", action="store_true", help="also put the cards into docs/report-card.md")
     options = parser.parse_args()
+    if options.write and (options.client or options.day):
+        parser.error("--write puts all cards into the page, not some of them")
     pairs = [(client, day) for client in options.client or CLIENTS for day in options.day or DAYS]
     with ThreadPoolExecutor(len(pairs)) as pool:
         cards = list(pool.map(lambda pair: card(*pair), pairs))
