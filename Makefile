@@ -31,9 +31,10 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
 	$(RUN) coverage report --include '*/translation_client/*' --fail-under=95
 
-bench: $(VENV)/bench ## measure how well everybody waits, and write the tables and the plot of docs/waiting.md
+bench: $(VENV)/bench ## measure how well everybody waits, and write what docs/waiting.md and docs/report-card.md show
 	$(VENV)/bin/python benchmarks/waiting.py --write
 	$(VENV)/bin/python benchmarks/live.py --write
+	$(VENV)/bin/python benchmarks/report_cards.py --write
 
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build

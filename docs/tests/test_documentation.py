@@ -17,6 +17,7 @@ from translation_client.cli.arguments import parse
 from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, routes
 from translation_server.core.faults import KINDS, Fitting
+from translation_server.core.findings import RULES
 from translation_server.documents import SandboxSettings
 from translation_server.settings import Settings
 from translation_server.web.dialect_files import DialectForm
@@ -25,7 +26,8 @@ from translation_server.web.schemas import SubmissionBody
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PAGES = [page for pattern in ("*.md", "docs/**/*.md", "contract/*.md") for page in sorted(ROOT.glob(pattern))]
+PLACES = ("*.md", "docs/**/*.md", "contract/*.md", "examples/**/*.md")
+PAGES = [page for pattern in PLACES for page in sorted(ROOT.glob(pattern))]
 CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
 
@@ -148,6 +150,23 @@ def test_the_commands_on_the_simulators_page_are_there():
     page = (ROOT / "docs" / "simulator.md").read_text()
     for line in re.findall(r"^translation-client (.*)$", page, re.MULTILINE):
         assert parse(shlex.split(line.partition(" > ")[0])).command in {"sandbox", "report"}
+
+
+def test_the_page_on_the_report_card_has_every_rule():
+    page = (ROOT / "docs" / "report-card.md").read_text()
+    told = {row[0].strip("`"): row[1] for row in rows("| rule | severity | what it means | what to change |", page)}
+    assert list(told.items()) == [(name, rule.severity) for name, rule in RULES.items()]
+
+
+def test_the_cards_on_the_page_name_rules_that_are_there():
+    page = (ROOT / "docs" / "report-card.md").read_text()
+    assert set(re.findall(r"^(?:warning|note) ([\w-]+):", page, re.MULTILINE)) <= set(RULES)
+
+
+def test_the_example_of_a_client_being_hardened_runs():
+    command = [sys.executable, "-m", "pytest", "examples/hardening", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():

@@ -102,6 +102,14 @@ CASES = {
         ([submit(0, hint=2), done(9, ended=2)], {}),
         ([submit(0, hint=2), pending(2.1, hint=2), done(20)], {"a": 3}),
         ([submit(0), pending(4), done(20, ended=5)], {}),
+        (
+            [
+                submit(0, hint=2),
+                pending(2.2, hint=2, took=0.3, faults=("latency",)),
+                done(12, ended=3, took=0.2, faults=("latency",)),
+            ],
+            {},
+        ),
     ],
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(10, "b", 9.9)], {"a": 3}),
@@ -113,6 +121,8 @@ CASES = {
         ([submit(-1), *(refused(at) for at in (0, 1.01, 3.02, 7.03)), pending(15.04)], {}),
         ([submit(-1), *(refused(at) for at in (0, 1.01, 3.02, 7.03, 11.04, 15.05)), pending(19.06)], {}),
         ([submit(at, status=500, faults=("status",)) for at in RUN] + [submit(4.04)], {}),
+        ([submit(-1), *(refused(at) for at in (0, 0.012, 2.022, 6.032)), pending(14.042)], {}),  # urllib3's Retry
+        ([submit(-1), *(spoiled(at, hint=3) for at in RUN), pending(4.04)], {}),  # no hint arrived
     ],
     "crowding": [
         (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * look, f"{n}") for look in (1, 2, 3))]), {}),
@@ -126,9 +136,25 @@ CASES = {
         ([submit(0, key=None, status=202, faults=("truncate",)), submit(1, key="another")], {}),
         ([submit(0, key="one", status=502), submit(1, key="another")], {}),
         ([submit(0, key="one", status=0, took=300, faults=("hang",)), submit(5, key="another")], {}),
+        (
+            [
+                submit(0, key=None, status=0, faults=("reset",)),
+                submit(1, key=None, status=503, faults=("status",)),
+                submit(2, key=None),
+            ],
+            {},
+        ),
+        (
+            [
+                submit(0, key="one", status=0, faults=("reset",)),
+                submit(1, key="two", status=503, faults=("status",)),
+                submit(2, key="two"),
+            ],
+            {},
+        ),
     ],
     "retried-without-key": [
-        ([submit(0, key=None, status=429), submit(1, key=None)], {}),
+        ([submit(0, key=None, status=503), submit(1, key=None)], {}),
         ([submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None)], {}),
     ],
     "credentials": [
@@ -137,6 +163,7 @@ CASES = {
     ],
     "no-idempotency-key": [
         ([submit(0, key=None), submit(9, "b", key=None)], {}),
+        ([submit(0, key=None, status=429, hint=1), submit(1.1, key=None)], {}),
     ],
     "no-long-poll": [
         ([submit(0), pending(1), pending(2), done(3, ended=2.9)], {}),
@@ -199,11 +226,13 @@ INNOCENT = {
         ([submit(0), pending(1, hint=4e4, faults=("huge-retry-after",)), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0, status=0, faults=("reset",)), done(10, "b", 9.9)], {"a": 3}),  # it never knew the job
         ([submit(0), pending(3), pending(4)], {"a": 3.5}),
+        ([submit(0), pending(10), spoiled(20, hint=1), done(28, "b", 27)], {"a": 19}),  # it may still come
     ],
     "retries-without-jitter": [
         ([submit(-1), *(spoiled(at) for at in (0, 0.71, 1.02, 2.93)), pending(4.04)], {}),
         ([submit(-1), *(refused(at, hint=1) for at in RUN), pending(4.04)], {}),
         ([submit(-1), *(pending(at) for at in RUN)], {}),
+        ([submit(-1), *(refused(at) for at in (0, 0.012, 1.022, 3.132)), pending(6.042)], {}),
         ([submit(-1), *(refused(at) for at in RUN[:2]), pending(2.02)], {}),
         ([submit(-1), *(spoiled(at, kind="hang", took=1) for at in RUN), pending(5)], {}),
         ([submit(-1), *(spoiled(at, kind="unknown-status", status=200) for at in RUN), pending(5)], {}),
@@ -231,6 +260,8 @@ INNOCENT = {
           submit(2, key="one", replayed=True), submit(3, "b", key="two")], {}),
         ([*(submit(at, key="one", status=0, faults=("reset",)) for at in (0, 1, 3)), submit(9, "b", key="two")], {}),
         ([submit(0, key="one", status=429, faults=("status",)), submit(1, key="two")], {}),
+        ([submit(0, key=None, status=503, faults=("status",)), submit(1, key=None)], {}),
+        ([submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None, status=503, faults=("status",))], {}),
         ([submit(0, key="one", status=500), submit(99, key="two")], {}),
         ([submit(0, key="one", status=500), submit(1, digest="other", key="two")], {}),
         ([submit(0, key="one", took=2, status=500), submit(1, "b", key="two"), submit(3, key="one")], {}),
@@ -239,12 +270,16 @@ INNOCENT = {
         ([submit(0, status=503, faults=("status",)), submit(1)], {}),
         ([submit(0, key=None), submit(1, "b", key=None)], {}),
         ([submit(0, key=None, status=503), submit(99, key=None)], {}),
+        ([submit(0, key=None, status=429), submit(1, key=None)], {}),  # it was not served
     ],
     "credentials": [
         ([submit(0), spoiled(1, kind="unauthorized", status=401), pending(2), done(5)], {}),
         ([submit(0), spoiled(1, kind="status", status=403), pending(2), done(5)], {}),
     ],
-    "no-idempotency-key": [([submit(0), submit(9, "b", key=None)], {})],
+    "no-idempotency-key": [
+        ([submit(0), submit(9, "b", key=None)], {}),
+        ([submit(0, key=None, status=503), submit(1, key=None)], {}),  # there is a warning of it
+    ],
     "no-long-poll": [
         ([submit(0), done(3, ended=2.9)], {}),
         ([submit(0), pending(1), pending(2), pending(3, wait=30)], {}),

@@ -373,6 +373,20 @@ class TestJournal:
         assert (second["jobs"][0]["state"], second["jobs"][0]["ended_at"] > 0) == ("completed", True)
         assert (third["action"], third["path"], third["status"]) == (None, "/nothing", 404)
 
+    def test_a_submission_that_was_refused_can_be_told_from_others(self, start):
+        api = start()
+        for key, body in (
+            ("one", {"target_language": "es"}),
+            (None, {"target_language": "es"}),
+            (None, {"x": "y" * 70000}),
+        ):
+            headers = {"Simulate-Fault": '{"kind": "status", "code": 503}'} | ({"Idempotency-Key": key} if key else {})
+            assert api.post("/start", json=body, headers=headers).status_code == 503
+        first, second, third = api.get("/sandbox/requests").json()["requests"]
+        assert [entry["key"] for entry in (first, second, third)] == ["one", None, None]
+        assert first["digest"] == second["digest"] is not None
+        assert third["digest"] is None  # too large to be read
+
     def test_it_can_be_paged_and_the_oldest_go_first(self, start):
         api = start(journal=5)
         for number in range(8):

@@ -24,11 +24,14 @@ LATE_JOBS = 0.05
 ALIKE, THREE_ALIKE, FACTORS_ALIKE = 0.05, 0.02, 0.02
 """The gaps of a run, three gaps, and their growth do not vary less than this by chance."""
 GROWTH = 1.1
+AT_ONCE = 0.02
+"""The first retry of many libraries comes at once, and their pauses grow from the second on."""
 CROWD, CROWDED, AROUND = 20, 4.0, 5
 """So many looks in one second are a crowd, if they are so many times the mean of the seconds around it."""
 BUSY, WORTH_WAITING = 0.1, 0.2
 POLLING = 3
 MOST_JOBS = 5
+TOO_MANY = 429
 
 NOTHING: _Found = (0, (), "")
 
@@ -117,11 +120,12 @@ def _no_jitter(case: Case) -> _Found:
 
 
 def _is_alike(run: Sequence[float]) -> bool:
-    """Whether gaps, or at least the last four, are all the same, or grow by one factor."""
+    """Whether gaps, or at least the last four, are all the same, or grow by one factor; the first may be none."""
     if variation(run[-4:]) < (ALIKE if len(run) > RUN else THREE_ALIKE):
         return True
-    growth = [after / before for before, after in pairwise(run) if before]
-    return len(growth) >= RUN and min(growth) > GROWTH and variation(growth) < FACTORS_ALIKE
+    at_once = run[0] < AT_ONCE
+    growth = [after / before for before, after in pairwise(run[at_once:]) if before]
+    return len(growth) >= RUN - at_once and min(growth) > GROWTH and variation(growth) < FACTORS_ALIKE
 
 
 def _crowding(case: Case) -> _Found:
@@ -166,9 +170,15 @@ def _duplicate_submits(case: Case) -> _Found:
 
 
 def _retried_without_key(case: Case) -> _Found:
-    again = [after for before, after in case.retries if after.action == "submit" and before.key is None]
+    again = _blind_retries(case)
     retried = f"{_count(len(again), 'submission')} without an Idempotency-Key came again after a failure"
     return len(again), _told(again), f"{retried}: send a key, and the same one with each try."
+
+
+def _blind_retries(case: Case) -> list[Entry]:
+    """The submissions that tried again without a key, and not only what a 429 had kept from being served."""
+    again = [pair for pair in case.retries if pair[1].action == "submit"]
+    return [after for before, after in again if before.key is None and before.status != TOO_MANY]
 
 
 def _credentials(case: Case) -> _Found:
@@ -178,8 +188,7 @@ def _credentials(case: Case) -> _Found:
 
 
 def _no_key(case: Case) -> _Found:
-    retried = any(after.action == "submit" for _, after in case.retries)
-    if retried or any(entry.key is not None for entry in case.submits):
+    if _blind_retries(case) or any(entry.key is not None for entry in case.submits):
         return NOTHING
     none = f"None of {_count(len(case.submits), 'submission')} had an Idempotency-Key"
     return len(case.submits), _told(case.submits), f"{none}: with one, a retry makes no second job."

@@ -139,6 +139,7 @@ class Case:
     def duplicates(self) -> list[tuple[Entry, Entry]]:
         """Each submission whose answer was lost, with the one that did the same again as another.
 
+        One that was refused made no job, whether by the server or by a fault in its place.
         Who tried again with the same key is not asked about another job under another key.
         """
         found = []
@@ -146,10 +147,10 @@ class Case:
         lost: defaultdict[str, deque[Entry]] = defaultdict(deque)
         keys: set[str | None] = set()
         for entry in self.submits:
+            if BAD_REQUEST <= entry.status < SERVER_ERROR or "status" in entry.faults or entry.digest is None:
+                continue
             new = entry.key is None or entry.key not in keys
             keys.add(entry.key)
-            if BAD_REQUEST <= entry.status < SERVER_ERROR or entry.digest is None:
-                continue
             waiting = lost[entry.digest]
             while waiting and answered(waiting[0]) + SAME_SUBMIT < entry.at:
                 waiting.popleft()
@@ -174,7 +175,9 @@ class Case:
             allowed = max(LATE_UNHINTED, LATE_PART * max(entry.at - first.at, entry.moment - first.moment))
         else:
             allowed = LATE_HINTED + LATE_PART * before.hint
-        if entry.at - max(trail.ended, due(before)) <= allowed or before.faults or entry.faults or is_spoiled(before):
+        if entry.at - max(trail.ended, due(before)) <= allowed or is_spoiled(before):
+            return False
+        if not LATE.issuperset(before.faults + entry.faults):
             return False
         return not any(fault.at <= entry.at and answered(fault) >= before.at for fault in self.hindrances)
 
@@ -186,7 +189,7 @@ class Case:
         """Whether nobody will come for a job that ended, and not because the client was kept from it."""
         steps = [step.entry for step in trail.steps]
         first, last = steps[0], steps[-1]
-        patience = LATE_PART * (last.at - first.at) if last.hint is None else 0.0
+        patience = LATE_PART * (last.at - first.at) if math.isinf(due(last)) else 0.0
         waits = max(answered(last) + patience, due(last)) + UNCOLLECTED >= self.newest
         if waits or not self.is_uncollected(trail) or "huge-retry-after" in last.faults:
             return False
@@ -307,6 +310,6 @@ def _runs(chain: list[Entry]) -> Iterator[list[float]]:
         if not _is_retry(failure, entry) or gap < 0 or "hang" in failure.faults:
             yield run
             run = []
-        elif failure.hint is None or is_sooner(failure, entry):
+        elif math.isinf(due(failure)) or is_sooner(failure, entry):
             run.append(gap)
     yield run

@@ -60,7 +60,8 @@ def junit(report: Report) -> str:
 
 def _finding(finding: Finding) -> str:
     printable = "".join(character for character in _told(finding) if character.isprintable())
-    return textwrap.fill(f"{finding.severity} {finding.rule}: {printable}", WIDTH, subsequent_indent="  ")
+    said = f"{finding.severity} {finding.rule}: {printable}"
+    return textwrap.fill(said, WIDTH, subsequent_indent="  ", break_on_hyphens=False)  # ids stay in one piece
 
 
 def _told(finding: Finding) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
@@ -121,6 +121,9 @@ class Api:
             draft.faults.append(rule.kind)
             if isinstance(rule, Status):
                 draft.hint = rule.retry_after
+            if draft.action == "submit":
+                with suppress(Problem):  # what is wrong with it is not what it is told
+                    _recognize(request, await body_of(request))
             return refusal
         request.scope["lie"], before = rule, len(draft.faults)
         try:
@@ -168,8 +171,7 @@ class Api:
             facts = _submission(request, row, sent)
             if facts.simulate and not self._service.worlds.changeable:
                 raise invalid([{"field": "simulate", "message": "this server simulates nothing (SANDBOX=off)"}])
-            draft.key = _idempotency_key(request)
-            draft.digest = hashlib.blake2b(sent, digest_size=8).hexdigest()
+            _recognize(request, sent)
             accepted = await self._service.submit(
                 request.scope["user"],
                 facts.submission(),
@@ -341,6 +343,13 @@ def _asked_for(text: str) -> Rule:
         return FAULT.validate_json(text if text.startswith("{") else to_json({"kind": text}))
     except ValidationError as error:
         raise refused(error, "Simulate-Fault") from None
+
+
+def _recognize(request: Request, sent: bytes) -> None:
+    """Notes what tells a submission from others, and a retry of it as one."""
+    draft = draft_of(request.scope)
+    draft.key = _idempotency_key(request)
+    draft.digest = hashlib.blake2b(sent, digest_size=8).hexdigest()
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -1,0 +1,58 @@
+"""The same client, hardened: timeouts, retries with jitter, Retry-After, an idempotency key, a deadline."""
+
+import random
+import time
+import uuid
+from typing import Any
+
+import httpx
+
+ENDS = {"completed", "error", "cancelled"}  # any other word, a new one too, means: not yet
+TRANSIENT = {404, 408, 429, 500, 502, 503, 504}  # a job that was accepted just now may be a 404 for a moment
+
+REQUEST_TIMEOUT = 2.0  # seconds without a byte
+FAILURES = 10  # in a row
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds
+
+
+def translate(url: str, auth: tuple[str, str], body: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
+    """Starts a job and returns its last status; TimeoutError after so many seconds."""
+    deadline = time.monotonic() + timeout
+    key = {"Idempotency-Key": str(uuid.uuid4())}  # the same with each try: one job, however often it is sent
+    with httpx.Client(base_url=url, auth=auth, timeout=REQUEST_TIMEOUT) as client:
+        job, pause = ask(client, client.build_request("POST", "/start", json=body, headers=key), deadline)
+        look = client.build_request("GET", f"/status/{job['job_id']}")
+        while job["status"] not in ENDS:
+            rest(pause, deadline)
+            job, pause = ask(client, look, deadline)
+    return job
+
+
+def ask(client: httpx.Client, request: httpx.Request, deadline: float) -> tuple[dict[str, Any], float]:
+    """The answer to a request, tried again after failures, and the seconds to wait before the next."""
+    for failure in range(FAILURES):
+        least = 0.0
+        try:
+            answer = client.send(request)
+            least = retry_after(answer)
+            if answer.status_code not in TRANSIENT:
+                return answer.raise_for_status().json(), least or FIRST_PAUSE
+        except httpx.TransportError:
+            pass  # no answer, or half of one
+        most = min(FIRST_PAUSE * 2**failure, LONGEST_PAUSE)
+        rest(least + random.uniform(0, most), deadline)  # noqa: S311 - no secret
+    raise ConnectionError(f"{request.method} {request.url} failed {FAILURES} times in a row")
+
+
+def retry_after(answer: httpx.Response) -> float:
+    """The seconds that the server asks for; as a date, which it may be too, it counts as nothing."""
+    told = answer.headers.get("Retry-After", "")
+    return min(float(told), LONGEST_PAUSE) if told.isdigit() else 0.0
+
+
+def rest(seconds: float, deadline: float) -> None:
+    """Sleeps, but not past the deadline; TimeoutError once it has come."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time was up before the job had ended; it goes on without us")
+    time.sleep(min(seconds, left))
