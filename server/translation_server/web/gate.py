@@ -21,6 +21,7 @@ OPEN = frozenset({"/livez", "/readyz"})
 UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
 """What the paths begin with that tell nothing of how a client waits."""
 
+
 Record = Callable[[str, Draft], None]
 """Takes note of a user's request."""
 
@@ -44,7 +45,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        draft = begin(scope, time.time())
+        draft = begin(scope, dict(scope["headers"]), time.time())
 
         async def watched_send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -79,11 +80,15 @@ class Gate:
             took = time.perf_counter() - began
             draft.took = draft.took or took
             self._note(inner, draft)
-            user = inner.get("user", "-")
-            logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], draft.status, user, 1000 * took)
+            log(scope, inner.get("user"), draft.status, took)
 
     def _note(self, scope: Scope, draft: Draft) -> None:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
         owner = scope.get("user") or self._authenticator.claimed(scope)
         if owner and not draft.path.startswith(UNRECORDED):
             self._record(owner, draft)
+
+
+def log(scope: Scope, user: str | None, status: int, took: float) -> None:
+    """Logs a request that has been answered within so many seconds."""
+    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)
