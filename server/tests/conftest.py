@@ -14,6 +14,7 @@ import uvicorn
 
 from translation_server.app import create_app
 from translation_server.settings import Settings
+from translation_server.web.wire import InOnePiece
 
 CREDENTIALS = ("admin", "secretpassword")
 
@@ -21,7 +22,7 @@ Start = Callable[..., httpx.Client]
 
 
 @contextmanager
-def serving(settings: Settings, http: str = "auto") -> Iterator[str]:
+def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -49,7 +50,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(auth: tuple[str, str] | None = CREDENTIALS, http: str = "auto", **settings: Any) -> httpx.Client:
+        def start(auth: tuple[str, str] | None = CREDENTIALS, http: Any = InOnePiece, **settings: Any) -> httpx.Client:
             given = {
                 "api_username": CREDENTIALS[0],
                 "api_password": CREDENTIALS[1],

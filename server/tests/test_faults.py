@@ -17,8 +17,9 @@ from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults import KINDS, Asked, Break, Latency, Status, decide
 from translation_server.documents import FAULT
 from translation_server.web.faults import BAD_CHUNK, breaks
+from translation_server.web.wire import InOnePiece
 
-HTTP = ["h11", "httptools"]
+HTTP = ["h11", "httptools", InOnePiece]
 EXAMPLES = {
     "status": {"code": 503},
     "latency": {"delay": {"kind": "fixed", "seconds": 0.3}},
