@@ -162,9 +162,12 @@ async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatc
     monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
     store = SqliteStore(path)
     with locked(path):
-        outcomes = await asyncio.gather(*(store.add("ann", accept) for _ in range(5)), return_exceptions=True)
+        adding = [store.add("ann", accept) for _ in range(5)]
+        clearing = [store.change_world("ann", lambda _: "x") for _ in range(5)]
+        outcomes = await asyncio.gather(*adding, *clearing, return_exceptions=True)
     assert all(isinstance(outcome, StoreError) for outcome in outcomes)
     assert "try again" in str(outcomes[-1])
+    assert await store.world("ann") is None
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
