@@ -112,9 +112,9 @@ class TestHalfAnHour:
             async with sandbox.async_client(**options) as client:
                 job = await client.start()
                 if way == "events":
-                    [final] = (await client.wait_all([job.id], timeout=20, on_update=advance)).values()
+                    [final] = (await client.wait_all([job.id], timeout=60, on_update=advance)).values()
                     return final
-                return await client.wait(job.id, timeout=20, on_update=advance)
+                return await client.wait(job.id, timeout=60, on_update=advance)
 
         if asynchronous:
             final = asyncio.run(asynchronously())
@@ -122,9 +122,9 @@ class TestHalfAnHour:
             with sandbox.client(**options) as client:
                 job = client.start()
                 if way == "events":
-                    [final] = client.wait_all([job.id], timeout=20, on_update=advance).values()
+                    [final] = client.wait_all([job.id], timeout=60, on_update=advance).values()
                 else:
-                    final = client.wait(job.id, timeout=20, on_update=advance)
+                    final = client.wait(job.id, timeout=60, on_update=advance)
         assert (final.state, final.elapsed) == (State.COMPLETED, 1800)
         actions = [entry["action"] for entry in sandbox.requests()]
         assert ("events" in actions or "event" in actions) is (way == "events")
@@ -221,7 +221,7 @@ class TestTesting:
             "    with sandbox.client() as client:\n"
             "        job = client.start()\n"
             "        sandbox.finish(job, 'error')\n"
-            "        assert client.wait(job.id, timeout=10).state == 'error'\n"
+            "        assert client.wait(job.id, timeout=60).state == 'error'\n"
             "    seen.append((translation_server, sandbox.username))\n"
             "    assert len({name for _, name in seen}) == len(seen)\n"
             "    assert len({id(server) for server, _ in seen}) == 1\n"

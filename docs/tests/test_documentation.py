@@ -141,7 +141,7 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
 def test_the_example_on_the_simulators_page_runs():
     page = (ROOT / "docs" / "simulator.md").read_text()
     [example] = [found for found in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "with server()" in found]
-    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "no speech found" in ran.stdout
 
@@ -185,7 +185,7 @@ def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
 
 def test_the_example_of_both_in_one_process_runs():
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / "one_process.py")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.count(" ended as ") == 3
 
@@ -224,7 +224,7 @@ def test_every_python_example_runs(url, number, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "completed" in ran.stdout

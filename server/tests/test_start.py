@@ -21,7 +21,7 @@ from translation_server import __version__
 FOLDER = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "translation_server"]
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
-PATIENCE = 20
+PATIENCE = 60
 """Seconds that a process may take for what it does in a fraction of one."""
 
 ENVIRONMENT = {
@@ -54,7 +54,7 @@ class Server:
         self.process = process
         self._log = log
         found = self.wait_for(r"(?:listening|running) on (http://[\d.]+:\d+)")
-        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"))
+        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"), timeout=PATIENCE)
 
     def log(self) -> str:
         return self._log.read_text()
