@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 import translation_client
-from translation_client.cli.arguments import parse
+from translation_client.cli import main
+from translation_client.testing import sandbox_on, server
 from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, routes
 from translation_server.core.faults import KINDS, Fitting
@@ -146,10 +147,16 @@ def test_the_example_on_the_simulators_page_runs():
     assert "no speech found" in ran.stdout
 
 
-def test_the_commands_on_the_simulators_page_are_there():
+def test_the_commands_on_the_simulators_page_run(capsys):
     page = (ROOT / "docs" / "simulator.md").read_text()
-    for line in re.findall(r"^translation-client (.*)$", page, re.MULTILINE):
-        assert parse(shlex.split(line.partition(" > ")[0])).command in {"sandbox", "report"}
+    lines = re.findall(r"^translation-client (.*)$", page, re.MULTILINE)
+    with server() as running, sandbox_on(running.url) as sandbox, sandbox.client() as client:
+        login = ["--url", sandbox.url, "--username", sandbox.username, "--password", sandbox.password]
+        job_id = client.start().id
+        for line in lines:
+            words = shlex.split(line.partition(" > ")[0].replace("JOB_ID", job_id))
+            assert main([*words, *login, "--log-file", "none"]) == 0, capsys.readouterr()
+    assert len(lines) > 5
 
 
 def test_the_page_on_the_report_card_has_every_rule():

@@ -140,9 +140,9 @@ async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
 async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
     monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
     store = SqliteStore(path)
-    with locked(path), pytest.raises(StoreError, match=r"locked|try again"):
+    monkeypatch.undo()  # how long its connection waits for a lock is settled now
+    with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
-    monkeypatch.undo()  # it was for as long as nothing could be done
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
