@@ -60,7 +60,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             } | settings
             given.setdefault("min_delay", given["max_delay"])
             url = running.enter_context(serving(Settings(_env_file=None, **given), http))
-            return running.enter_context(httpx.Client(base_url=url, auth=auth))
+            return running.enter_context(httpx.Client(base_url=url, auth=auth, timeout=60))
 
         yield start
 
@@ -81,5 +81,5 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iter
 def api(shared: tuple[str, Iterator[str]]) -> Iterator[httpx.Client]:
     """A client of a server whose jobs stay pending, as a user who has none yet."""
     url, users = shared
-    with httpx.Client(base_url=url, auth=(next(users), CREDENTIALS[1])) as client:
+    with httpx.Client(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60) as client:
         yield client

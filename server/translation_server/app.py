@@ -194,6 +194,7 @@ def serve() -> None:
         else:
             _users(settings)
             _rows(settings)
+            _sandbox(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,12 +15,15 @@ from starlette.routing import Match, Route
 
 from translation_server.service import JobNotFound
 from translation_server.stores import IdTaken, KeyReused, StoreError
-from translation_server.web.schemas import JobsQuery
+from translation_server.web.schemas import JobsQuery, RequestsQuery
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
 """Seconds after which a request that the server could not serve is worth another try."""
+
+QUERIES: Mapping[str, type[BaseModel]] = {"/jobs": JobsQuery, "/sandbox/requests": RequestsQuery}
+"""What may be asked of the paths that take questions."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
@@ -101,8 +105,9 @@ def install(app: FastAPI) -> None:
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(_: Request, error: RequestValidationError) -> Response:
-        return invalid(complaints(error.errors(), {name: name for name in JobsQuery.model_fields})).response()
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+        query = QUERIES[request.scope["path"]]
+        return invalid(complaints(error.errors(), {name: name for name in query.model_fields})).response()
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
