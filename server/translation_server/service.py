@@ -13,10 +13,12 @@ from functools import partial
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
+from translation_server.core.dialects import Form
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults import Asked, Firing, Rule, decide
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox, World
+from translation_server.jobs import Jobs
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
 from translation_server.worlds import Worlds
@@ -95,8 +97,9 @@ class Service:
         self._store = store
         self._clock = clock
         self._entropy = entropy
-        self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell)
+        self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell_world)
         self._watch = Watch(store, self.worlds, clock)
+        self._jobs = Jobs(store, clock)
         self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def submit(
@@ -146,7 +149,7 @@ class Service:
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
-            self._watch.tell(stored.job)
+            self._tell(stored.job)
         return Accepted(Look(stored.job, stored.job.created_at), stored.replayed)
 
     async def current(self, owner: str) -> Look:
@@ -161,10 +164,17 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        job = await self._store.find(owner, job_id)
+        job = await self._jobs.find(owner, job_id)
         if job is None:
             raise JobNotFound
         return self._see(job, await self.now(owner))
+
+    def look_at_hand(self, owner: str, job_id: str) -> tuple[Look, World, dict[str, Form]] | None:
+        """A look for which nothing has to be read, where nothing can go wrong; and what formats tell of its job."""
+        world, kept = self.worlds.at_hand(owner), self._jobs.at_hand(owner, job_id)
+        if world is None or kept is None or world.sandbox.faults:
+            return None
+        return self._see(kept.job, world.clock.at(self._clock())), world, kept.forms
 
     async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
@@ -205,7 +215,7 @@ class Service:
         job = await self._store.amend(owner, job_id, amended)
         if job is None:
             raise JobNotFound
-        self._watch.tell(job)
+        self._tell(job)
         return self._see(job, await self.now(owner))
 
     async def hold(self, look: Look, seconds: float, until: Callable[[Look], float]) -> Look:
@@ -312,7 +322,7 @@ class Service:
         rules = own or world.sandbox.faults
         if not rules:
             return []
-        job = None if job_id is None else await self._store.find(owner, job_id)
+        job = None if job_id is None else await self._jobs.find(owner, job_id)
         now = world.clock.at(self._clock())
         asked = asked._replace(seconds=max(0.0, now - world.since))
         if job_id is not None and job is None:
@@ -349,11 +359,16 @@ class Service:
 
     async def hint(self, look: Look) -> float | None:
         """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-        world = await self.worlds.of(look.job.owner)
-        return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
+        return hint(look, await self.worlds.of(look.job.owner))
 
-    def _tell(self, owner: str) -> None:
+    def _tell(self, job: Job) -> None:
+        """A job was accepted or changed."""
+        self._jobs.hear(job)
+        self._watch.tell(job)
+
+    def _tell_world(self, owner: str) -> None:
         """The owner's world has changed."""
+        self._jobs.forget(owner)
         self._watch.wake(owner)
 
     async def check(self) -> None:
@@ -370,6 +385,11 @@ class Service:
                 self._logged_ends.popitem(last=False)
             logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
         return look
+
+
+def hint(look: Look, world: World) -> float | None:
+    """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
+    return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
 
 
 def _fingerprint(submission: Submission, job_id: str | None, wish: Wish) -> bytes:

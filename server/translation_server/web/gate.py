@@ -23,16 +23,6 @@ UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
 """What the paths begin with that tell nothing of how a client waits."""
 
 
-def let_go(receive: Receive) -> None:
-    """Tells uvicorn, and whoever listens, that the client of a request is gone.
-
-    Of several requests that came at once on a connection, uvicorn by itself tells only the last.
-    """
-    cycle: Any = receive.__self__  # type: ignore[attr-defined]  # uvicorn's, since there is a transport
-    cycle.disconnected = True
-    cycle.message_event.set()
-
-
 Record = Callable[[str, Draft], None]
 """Takes note of a user's request."""
 
@@ -56,12 +46,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        draft = begin(scope, time.time())
-        transport = getattr(getattr(receive, "__self__", None), "transport", None)
+        draft = begin(scope, dict(scope["headers"]), time.time())
 
         async def watched_send(message: Message) -> None:
-            if transport is not None and transport.is_closing():
-                let_go(receive)
+            let_go(receive)
             if message["type"] == "http.response.start":
                 draft.status = message["status"]
                 draft.took = time.perf_counter() - began
@@ -70,7 +58,7 @@ class Gate:
         inner = dict(scope) | {
             "head": scope["method"] == "HEAD",
             "draft": draft,
-            "transport": transport,
+            "transport": getattr(getattr(receive, "__self__", None), "transport", None),
         }
         if inner["head"]:
             inner["method"] = "GET"
@@ -94,11 +82,27 @@ class Gate:
             took = time.perf_counter() - began
             draft.took = draft.took or took
             self._note(inner, draft)
-            user = inner.get("user", "-")
-            logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], draft.status, user, 1000 * took)
+            log(scope, inner.get("user"), draft.status, took)
 
     def _note(self, scope: Scope, draft: Draft) -> None:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
         owner = scope.get("user") or self._authenticator.claimed(scope)
         if owner and not draft.path.startswith(UNRECORDED):
             self._record(owner, draft)
+
+
+def let_go(receive: Receive) -> None:
+    """Ends the wait for a request whose connection is closed, and has uvicorn expect no answer to it.
+
+    Of several requests that came at once on a connection, uvicorn by itself lets go of the last only.
+    """
+    cycle: Any = getattr(receive, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    if transport is not None and transport.is_closing():
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
+def log(scope: Scope, user: str | None, status: int, took: float) -> None:
+    """Logs a request that has been answered within so many seconds."""
+    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)

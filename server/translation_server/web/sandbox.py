@@ -1,5 +1,6 @@
 """The sandbox's own routes: what its user sets, what happened in it, and how well the client did."""
 
+import json
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -87,7 +88,7 @@ class SandboxApi:
         owner, action = request.scope["user"], await read_body(JobAction, request)
         finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
         look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
-        return await self._sandbox(owner, job=self._native.render(look))
+        return await self._sandbox(owner, job=json.loads(self._native.body(look)))
 
     async def days(self) -> Response:
         """Lists the named days."""
