@@ -13,11 +13,12 @@ from functools import partial
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
+from translation_server.core.dialects import Dialect
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults import Asked, Firing, Rule, decide
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox, World
-from translation_server.jobs import Jobs, Kept
+from translation_server.jobs import Jobs, Telling, tell
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
 from translation_server.worlds import Worlds
@@ -168,12 +169,15 @@ class Service:
             raise JobNotFound
         return self._see(job, await self.now(owner))
 
-    def look_at_hand(self, owner: str, job_id: str) -> tuple[Look, World, Kept] | None:
-        """A look for which nothing has to be read, where nothing can go wrong; and all that it comes from."""
+    def told(self, owner: str, job_id: str, row: Dialect) -> tuple[Telling, Look] | None:
+        """What the row tells of a job, and how it stands; None where something has to be read, or may go wrong."""
         world, kept = self.worlds.at_hand(owner), self._jobs.at_hand(owner, job_id)
         if world is None or kept is None or world.sandbox.faults:
             return None
-        return self._see(kept.job, world.clock.at(self._clock())), world, kept
+        look, telling = Look(kept.job, world.clock.at(self._clock())), kept.tellings.get(row.name)
+        if telling is None or telling.world is not world or look.now >= telling.until:
+            telling = kept.tellings[row.name] = tell(row, self._see(kept.job, look.now), world)
+        return telling, look
 
     async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
@@ -358,7 +362,8 @@ class Service:
 
     async def hint(self, look: Look) -> float | None:
         """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-        return hint(look, await self.worlds.of(look.job.owner))
+        world = await self.worlds.of(look.job.owner)
+        return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
 
     def _tell(self, job: Job) -> None:
         """A job was accepted or changed."""
@@ -384,11 +389,6 @@ class Service:
                 self._logged_ends.popitem(last=False)
             logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
         return look
-
-
-def hint(look: Look, world: World) -> float | None:
-    """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-    return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
 
 
 def _fingerprint(submission: Submission, job_id: str | None, wish: Wish) -> bytes:

@@ -101,7 +101,7 @@ class Api:
             fault = None
             for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
                 if isinstance(firing.rule, Latency):
-                    draft.faults.append(firing.rule.kind)
+                    draft.faults += (firing.rule.kind,)
                     await self._rest(request, firing.rule.seconds(firing.entropy))
                 else:
                     fault = firing
@@ -115,7 +115,7 @@ class Api:
         """What comes of a request that a fault strikes."""
         draft, rule = draft_of(request.scope), fault.rule
         if refusal := faults.instead(rule):
-            draft.faults.append(rule.kind)
+            draft.faults += (rule.kind,)
             draft.hint = faults.hint_of(refusal)
             if draft.action == "submit":
                 with suppress(Problem):  # what is wrong with it is not what it is told
@@ -128,7 +128,7 @@ class Api:
             except EXPECTED as error:
                 answered = answer_to(error)
             if struck := faults.strike(answered, fault, self._service.rest):
-                draft.faults.append(rule.kind)
+                draft.faults += (rule.kind,)
         finally:
             if rule.kind not in draft.faults:  # the answer was another than it could have been
                 await self._service.not_fired(request.scope["user"], fault)
@@ -166,7 +166,7 @@ class Api:
         told = [lie(rule, row, look) for look in looks]
         draft.looks = [look for look, said in zip(looks, told, strict=True) if said == (row, look)]
         if len(draft.looks) < len(looks):
-            draft.faults.append(rule.kind)
+            draft.faults += (rule.kind,)
         return told
 
     def _submit(self, row: Dialect) -> Endpoint:
