@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import KINDS, REACH, Asked, Break, Latency, Status, decide
+from translation_server.core.faults import KINDS, REACH, Asked, Break, Latency, Lie, Status, decide
 
 DETAILS = {
     "status": {"code": 503},
@@ -256,6 +256,7 @@ asked = st.builds(
 plans = st.lists(
     st.one_of(
         st.builds(Latency, probability=st.floats(0, 1)),
+        st.builds(Lie, kind=st.sampled_from(["back-to-pending", "forgotten"])),
         st.builds(
             Break, kind=st.sampled_from(["reset", "empty"]), times=st.integers(1, 3), nth=st.tuples(st.integers(1, 5))
         ),
@@ -270,4 +271,5 @@ def test_at_most_one_fires_besides_latencies_and_all_that_fire_fit(rules, reques
     firings = decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))
     assert [firing.rule.kind == "latency" for firing in firings[:-1]] == [True] * (len(firings) - 1 if firings else 0)
     assert all(firing.rule.fits(request, fired[firing.number]) for firing in firings)
+    assert all(request.can_suffer(firing.rule.kind) for firing in firings)
     assert firings == decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))

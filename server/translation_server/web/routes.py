@@ -130,7 +130,7 @@ class Api:
             if struck := faults.strike(answered, fault, self._service.rest):
                 draft.faults.append(rule.kind)
         finally:
-            if rule.kind not in draft.faults:  # the answer was another than it could have been
+            if rule.kind not in draft.faults:  # as when a held look ends with nothing to lie about
                 await self._service.not_fired(request.scope["user"], fault)
         if struck and faults.hides(rule):
             draft.looks = ()
