@@ -36,6 +36,7 @@ from translation_server.web.lane import Lane
 from translation_server.web.routes import Api
 from translation_server.web.sandbox import SandboxApi
 from translation_server.web.users import UsersError, one_user, read_users
+from translation_server.web.wire import InOnePiece
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ def serve() -> None:
             "log_level": "warning",
             "access_log": False,
             "proxy_headers": False,
+            "http": InOnePiece,
             "ws": "none",
             "timeout_keep_alive": KEEP_ALIVE,
             "timeout_graceful_shutdown": GRACE,
@@ -192,6 +194,7 @@ def serve() -> None:
         else:
             _users(settings)
             _rows(settings)
+            _sandbox(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from translation_server.core.dialects import Form
-from translation_server.core.job import Job
+from translation_server.core.job import Job, State
 from translation_server.stores import Store, StoreError
 
 FRESH = 0.5
@@ -30,10 +30,10 @@ AT_MOST = 10_000
 
 
 class Kept(NamedTuple):
-    """A job, and what each wire format, by its name, tells of it."""
+    """A job, and what is told of it, by the wire format's name, the state and the word for it."""
 
     job: Job
-    forms: dict[str, Form]
+    forms: dict[tuple[str, State, str], Form]
 
 
 @dataclass(slots=True)

@@ -13,12 +13,11 @@ from functools import partial
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
-from translation_server.core.dialects import Form
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults import Asked, Firing, Rule, decide
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox, World
-from translation_server.jobs import Jobs
+from translation_server.jobs import Jobs, Kept
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
 from translation_server.worlds import Worlds
@@ -169,12 +168,12 @@ class Service:
             raise JobNotFound
         return self._see(job, await self.now(owner))
 
-    def look_at_hand(self, owner: str, job_id: str) -> tuple[Look, World, dict[str, Form]] | None:
-        """A look for which nothing has to be read, where nothing can go wrong; and what formats tell of its job."""
+    def look_at_hand(self, owner: str, job_id: str) -> tuple[Look, World, Kept] | None:
+        """A look for which nothing has to be read, where nothing can go wrong; and all that it comes from."""
         world, kept = self.worlds.at_hand(owner), self._jobs.at_hand(owner, job_id)
         if world is None or kept is None or world.sandbox.faults:
             return None
-        return self._see(kept.job, world.clock.at(self._clock())), world, kept.forms
+        return self._see(kept.job, world.clock.at(self._clock())), world, kept
 
     async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""

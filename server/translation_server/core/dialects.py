@@ -4,8 +4,8 @@ A row is data. Its bodies are templates: in the place of a fact stands the fact'
 out as it stands. One renderer and one reader serve all rows, so nothing here or elsewhere asks which row it has.
 
 Theory of operation: rendering is the hot path, so a body is made in three steps, each as seldom as can be. A row's
-template becomes JSON text with gaps, once. The facts of a job that never change are filled in once for a job, which
-gives its form. What is left to a look is what moves: the status, and what follows from the time.
+template becomes JSON text with gaps, once. What stays while the word for a job does is filled in once for it, which
+gives a form. What is left to a look is what moves meanwhile.
 """
 
 import hashlib
@@ -37,7 +37,10 @@ class DialectError(Exception):
 
 
 class Fact(NamedTuple):
-    """Something that a body can tell of a job: its JSON schema, how it follows from a look, and if by the moment."""
+    """Something that a body can tell of a job: its JSON schema, and how it follows from a look.
+
+    ``moves`` is whether it becomes another while the job is pending.
+    """
 
     schema: Mapping[str, object]
     of: Callable[[Look], object]
@@ -54,7 +57,7 @@ TEXT = MappingProxyType({"type": ["string", "null"]})
 FACTS: Mapping[str, Fact] = MappingProxyType(
     {
         "job_id": Fact({"type": "string"}, lambda look: look.job.id),
-        "status": Fact({"type": "string"}, lambda look: look.state.value, moves=True),
+        "status": Fact({"type": "string"}, lambda look: look.state.value),
         "progress": Fact(
             {"type": "number", "minimum": 0, "maximum": 1, "description": "the part of the job's time that has passed"},
             lambda look: look.progress,
@@ -64,7 +67,6 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
         "completed_at": Fact(
             {"type": ["string", "null"], "format": "date-time", "description": "when the job ended"},
             lambda look: None if look.completed_at is None else timestamp(look.completed_at),
-            moves=True,
         ),
         "elapsed_time": Fact(
             {"type": "number", "minimum": 0, "description": "seconds from acceptance to now, or to the end"},
@@ -74,7 +76,6 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
         "error_message": Fact(
             {"type": ["string", "null"], "description": "why the job failed"},
             lambda look: look.error_message,
-            moves=True,
         ),
         "source_language": Fact(TEXT, lambda look: look.job.submission.source_language),
         "target_language": Fact(TEXT, lambda look: look.job.submission.target_language),
@@ -87,31 +88,19 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
 """Everything a body can tell of a job."""
 
 
-class Form:
-    """What a row tells of one job, as JSON with gaps for what moves; it serves every look at the job."""
+class Form(NamedTuple):
+    """What a row tells of a job while its word for it stays the same, as JSON with gaps for what moves.
 
-    __slots__ = ("_moving", "_row", "_tags", "_text")
+    ``tag`` is a weak entity tag of the body: it stays while only progress and elapsed time go on.
+    """
 
-    def __init__(self, row: "Dialect", text: str, moving: Sequence[str]) -> None:
-        self._row = row
-        self._text = text
-        self._moving = moving
-        self._tags: dict[str, str] = {}
+    text: str
+    moving: Sequence[str]
+    tag: str
 
     def body(self, look: Look) -> str:
         """The body that tells how the job stands."""
-        word = self._row.word(look)
-        return self._text % tuple(
-            [as_json(word if fact == "status" else FACTS[fact].of(look)) for fact in self._moving]
-        )
-
-    def tag(self, look: Look) -> str:
-        """A weak entity tag of the body: it stays while only progress and elapsed time go on."""
-        word = self._row.word(look)
-        if word not in self._tags:
-            facts = json.dumps([self._row.name, look.job.owner, look.job.id, word])
-            self._tags[word] = f'W/"{hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()}"'
-        return self._tags[word]
+        return self.text % tuple([as_json(FACTS[fact].of(look)) for fact in self.moving])
 
 
 def as_json(value: object) -> str:
@@ -151,17 +140,18 @@ class Dialect:
     accepted_code: int = 202
     auth: str = "basic"
 
-    def form(self, job: Job) -> Form:
-        """What the row tells of a job."""
-        return self._form(self._gaps, job)
+    def form(self, look: Look) -> Form:
+        """What the row tells of a job, from this look on until the word changes."""
+        return self._form(self._gaps, look)
 
     def body(self, look: Look) -> str:
         """The body that tells how a job stands."""
-        return self.form(look.job).body(look)
+        return self.form(look).body(look)
 
     def body_accepted(self, job: Job) -> str:
         """The body that answers a submission: what was so at the moment of acceptance, whenever it is asked again."""
-        return self._form(self._gaps_accepted, job).body(Look(job, job.created_at))
+        look = Look(job, job.created_at)
+        return self._form(self._gaps_accepted, look).body(look)
 
     def word(self, look: Look) -> str:
         """What the row calls the state of a look."""
@@ -183,20 +173,27 @@ class Dialect:
 
     @cached_property
     def _gaps(self) -> tuple[str, Sequence[str]]:
-        return _gaps(self.job)
+        return _with_gaps(self.job)
 
     @cached_property
     def _gaps_accepted(self) -> tuple[str, Sequence[str]]:
-        return self._gaps if self.accepted is None else _gaps(self.accepted)
+        return self._gaps if self.accepted is None else _with_gaps(self.accepted)
 
-    def _form(self, gaps: tuple[str, Sequence[str]], job: Job) -> Form:
-        text, facts = gaps
-        look = Look(job, job.created_at)
-        settled = ["%s" if FACTS[fact].moves else as_json(FACTS[fact].of(look)).replace("%", "%%") for fact in facts]
-        return Form(self, text % tuple(settled), [fact for fact in facts if FACTS[fact].moves])
+    def _form(self, gaps: tuple[str, Sequence[str]], look: Look) -> Form:
+        (text, facts), word = gaps, self.word(look)
+        moving = [fact for fact in facts if FACTS[fact].moves and look.state is State.PENDING]
+
+        def filled(fact: str) -> str:
+            if fact in moving:
+                return "%s"
+            return as_json(word if fact == "status" else FACTS[fact].of(look)).replace("%", "%%")
+
+        of = json.dumps([self.name, look.job.owner, look.job.id, word])
+        tag = f'W/"{hashlib.blake2b(of.encode(), digest_size=8).hexdigest()}"'
+        return Form(text % tuple(filled(fact) for fact in facts), moving, tag)
 
 
-def _gaps(template: Template) -> tuple[str, Sequence[str]]:
+def _with_gaps(template: Template) -> tuple[str, Sequence[str]]:
     """The template as JSON with a gap, `%s`, for each of these facts; what else has the sign is doubled twice."""
     facts: list[str] = []
 

@@ -86,7 +86,8 @@ class Gate:
 
     def _note(self, scope: Scope, draft: Draft) -> None:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
-        owner = scope.get("user") or self._authenticator.claimed(scope)
+        turned_away = "user" not in scope and draft.status == HTTPStatus.TOO_MANY_REQUESTS
+        owner = None if turned_away else scope.get("user") or self._authenticator.claimed(scope)
         if owner and not draft.path.startswith(UNRECORDED):
             self._record(owner, draft)
 

@@ -53,8 +53,9 @@ class Lane:
         found = user and self._service.look_at_hand(user, path[path.lastindex])
         if not user or not found:
             return None
-        row, (look, world, forms) = self._rows[path.lastindex - 1], found
-        form = forms.get(row.name) or forms.setdefault(row.name, row.form(look.job))
+        row, (look, world, kept) = self._rows[path.lastindex - 1], found
+        telling = row.name, look.state, row.word(look)
+        form = kept.forms.get(telling) or kept.forms.setdefault(telling, row.form(look))
         body, seconds = form.body(look).encode(), hint(look, world)
         draft = begin(scope, headers, time.time())
         draft.action, draft.dialect, draft.status, draft.looks, draft.hint = "look", row.name, 200, (look,), seconds
@@ -67,7 +68,7 @@ class Lane:
                 "status": 200,
                 "headers": [
                     (b"vary", b"Prefer"),
-                    (b"etag", form.tag(look).encode()),
+                    (b"etag", form.tag.encode()),
                     *[(name.encode(), value.encode()) for name, value in advice(seconds).items()],
                     (b"content-length", b"%d" % len(body)),
                     (b"content-type", b"application/json"),

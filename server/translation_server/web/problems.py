@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,12 +15,15 @@ from starlette.routing import Match, Route
 
 from translation_server.service import JobNotFound
 from translation_server.stores import IdTaken, KeyReused, StoreError
-from translation_server.web.schemas import JobsQuery
+from translation_server.web.schemas import JobsQuery, RequestsQuery
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
 """Seconds after which a request that the server could not serve is worth another try."""
+
+QUERIES: Mapping[str, type[BaseModel]] = {"/jobs": JobsQuery, "/sandbox/requests": RequestsQuery}
+"""What may be asked of the paths that take questions."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
@@ -76,9 +80,8 @@ def answer_to(error: Exception) -> Response:
             detail = "This Idempotency-Key was used for another request: use a new key for a new job."
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
         case IdTaken():
-            return Problem(
-                HTTPStatus.CONFLICT, f"You have a job {error} already: choose another id, or none."
-            ).response()
+            detail = f"You have a job {error} already: choose another id, or none."
+            return Problem(HTTPStatus.CONFLICT, detail).response()
         case _:
             logger.error("%s", error)
             detail = "The server cannot reach its jobs at the moment: try again."
@@ -108,8 +111,9 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, expected)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(_: Request, error: RequestValidationError) -> Response:
-        return invalid(complaints(error.errors(), {name: name for name in JobsQuery.model_fields})).response()
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+        query = QUERIES[request.scope["path"]]
+        return invalid(complaints(error.errors(), {name: name for name in query.model_fields})).response()
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:

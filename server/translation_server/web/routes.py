@@ -270,13 +270,13 @@ class Api:
         if wait is not None:
             wait = min(wait, LONGEST_WAIT)
             headers["Preference-Applied"] = f"wait={wait}"
-        if wait and (not known or matches(known, row.form(look.job).tag(look))):
+        if wait and (not known or matches(known, row.form(look).tag)):
             async with leaving_with_the_client(request):
                 look = await self._service.hold(look, wait, row.changes_at)
         [(row, said)] = self._tell(request, row, look)
-        form = row.form(said.job)
-        headers |= {"ETag": form.tag(said)} | await self._advice(request, look)
-        if known and matches(known, form.tag(said)):
+        form = row.form(said)
+        headers |= {"ETag": form.tag} | await self._advice(request, look)
+        if known and matches(known, form.tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Json(form.body(said), HTTPStatus.OK, headers)
 
