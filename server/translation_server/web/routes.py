@@ -130,8 +130,8 @@ class Api:
             if struck := faults.strike(answered, fault, self._service.rest):
                 draft.faults += (rule.kind,)
         finally:
-            if rule.kind not in draft.faults:  # the answer was another than it could have been
-                await self._service.not_fired(request.scope["user"], fault)
+            if rule.kind not in draft.faults:  # as when a held look ends with nothing to lie about
+                await self._service.faults.not_fired(request.scope["user"], fault)
         if struck and faults.hides(rule):
             draft.looks = ()
         return struck or answered
@@ -154,7 +154,7 @@ class Api:
         dialects = frozenset(row.name for row in rows)
         method = "HEAD" if request.scope["head"] else request.method
         asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))
-        return await self._service.faults(request.scope["user"], asked, job_id, own=own)
+        return await self._service.faults.strike(request.scope["user"], asked, job_id, own=own)
 
     def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
         """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
