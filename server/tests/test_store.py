@@ -12,9 +12,15 @@ from translation_server.stores import Idempotency, IdTaken, KeyReused, Store, St
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def url(request, tmp_path: Path) -> str:
-    return {"memory": "memory:", "sqlite": f"sqlite:///{tmp_path}/jobs.db"}[request.param]
+    match request.param:
+        case "memory":
+            return "memory:"
+        case "sqlite":
+            return f"sqlite:///{tmp_path}/jobs.db"
+        case _:
+            return request.getfixturevalue("postgres").new()
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ async def test_a_job_comes_back_as_it_was_added(store):
     assert await store.find("ann", job.id) == job
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_a_job_is_there_after_the_store_was_closed(url):
     store = open_store(url)
     job = await add(store)

@@ -23,7 +23,7 @@ from translation_server.core.sandbox import Sandbox
 from translation_server.journal import Journal
 from translation_server.service import Service
 from translation_server.settings import Settings, SettingsError, load_settings
-from translation_server.stores import Store, StoreError, open_store
+from translation_server.stores import Store, StoreError, called, open_store
 from translation_server.web import documentation, problems
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.credentials import scheme
@@ -96,7 +96,8 @@ def create_app(settings: Settings) -> FastAPI:
         simulating=settings.sandbox == "on",
         journal=settings.journal,
     )
-    logger.info("jobs are kept in %s; users: %s", settings.database_url, "anyone" if users is None else len(users))
+    kept_in = called(settings.database_url)
+    logger.info("jobs are kept in %s; users: %s", kept_in, "anyone" if users is None else len(users))
     return app
 
 

@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     )
     faults: File = Field(default=None, description="a TOML file of what goes wrong")
     journal: Kept = Field(default=10_000, description="how many requests each user's journal keeps")
-    database_url: str = Field(default="sqlite:///data/jobs.db", description="where jobs are kept")
+    database_url: str = Field(default="sqlite:///data/jobs.db", repr=False, description="where jobs are kept")
     dialects: File = Field(default=None, description="a TOML file of wire formats to serve besides our own")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: Port = Field(default=8000, description="the port to listen on; 0 takes a free one")

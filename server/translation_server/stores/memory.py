@@ -1,5 +1,6 @@
 """The jobs in this process's memory, for servers that live no longer than a test."""
 
+import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -67,6 +68,10 @@ class MemoryStore:
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
         return [job for job in self._jobs[owner].values() if job.changed_at >= since]
+
+    async def news(self, seconds: float) -> None:
+        """See Store."""
+        await asyncio.sleep(seconds)
 
     async def world(self, owner: str) -> str | None:
         """See Store."""

@@ -38,6 +38,14 @@ class Stored:
     replayed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What another process has done: to the owner's jobs of these ordinals, or, without any, to their world."""
+
+    owner: str
+    ordinals: range = range(0)
+
+
 class Store(Protocol):
     """Keeps the jobs of all owners; every method may raise StoreError."""
 
@@ -72,6 +80,12 @@ class Store(Protocol):
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """The owner's jobs of which a fact has changed at a real time or after it, in any order."""
+
+    async def news(self, seconds: float) -> Sequence[News] | None:
+        """What other processes have done since the last time, as soon as there is something, or so many seconds later.
+
+        None where the store cannot tell, or may have missed something: everything has to be asked.
+        """
 
     async def world(self, owner: str) -> str | None:
         """The text that was last kept of the owner's world."""
