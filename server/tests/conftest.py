@@ -35,7 +35,9 @@ def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", http=http))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, lifespan="on", http=http, timeout_graceful_shutdown=10)
+    )
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,6 +49,7 @@ class Gate:
         draft = begin(scope, dict(scope["headers"]), time.time())
 
         async def watched_send(message: Message) -> None:
+            let_go(receive)
             if message["type"] == "http.response.start":
                 draft.status = message["status"]
                 draft.took = time.perf_counter() - began
@@ -88,6 +90,18 @@ class Gate:
         owner = None if turned_away else scope.get("user") or self._authenticator.claimed(scope)
         if owner and not draft.path.startswith(UNRECORDED):
             self._record(owner, draft)
+
+
+def let_go(receive: Receive) -> None:
+    """Ends the wait for a request whose connection is closed, and has uvicorn expect no answer to it.
+
+    Of several requests that came at once on a connection, uvicorn by itself lets go of the last only.
+    """
+    cycle: Any = getattr(receive, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    if transport is not None and transport.is_closing():
+        cycle.disconnected = True
+        cycle.message_event.set()
 
 
 def log(scope: Scope, user: str | None, status: int, took: float) -> None:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
-from secrets import token_bytes
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
@@ -19,8 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from translation_server.core.dialects import Dialect, Route, as_json, places, read
-from translation_server.core.entropy import ENTROPY_BYTES, uniform
-from translation_server.core.faults import Action, Drip, Firing, Latency, Rule, Status
+from translation_server.core.faults import Action, Asked, Firing, Latency, Rule
 from translation_server.core.job import Look
 from translation_server.core.lies import lie
 from translation_server.documents import FAULT
@@ -31,16 +29,13 @@ from translation_server.web.draft import draft_of
 from translation_server.web.events import resumed_at, stream
 from translation_server.web.gate import Record
 from translation_server.web.preferences import advice, matches, preferred_wait
-from translation_server.web.problems import Problem, complaints, invalid
+from translation_server.web.problems import EXPECTED, Problem, answer_to, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
 
 Endpoint = Callable[..., Awaitable[Response]]
 
 LONGEST_WAIT = 60
 """Seconds that a look may be held."""
-
-ONCE = -1
-"""The number of a rule that a request brings for itself: it is not counted."""
 
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
@@ -107,7 +102,7 @@ class Api:
             for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
                 if isinstance(firing.rule, Latency):
                     draft.faults.append(firing.rule.kind)
-                    await self._service.rest(firing.rule.delay.quantile(uniform(firing.entropy[8:])))
+                    await self._rest(request, firing.rule.seconds(firing.entropy))
                 else:
                     fault = firing
             if fault is None:
@@ -121,37 +116,45 @@ class Api:
         draft, rule = draft_of(request.scope), fault.rule
         if refusal := faults.instead(rule):
             draft.faults.append(rule.kind)
-            if isinstance(rule, Status):
-                draft.hint = rule.retry_after
+            draft.hint = faults.hint_of(refusal)
             if draft.action == "submit":
                 with suppress(Problem):  # what is wrong with it is not what it is told
                     _recognize(request, await body_of(request))
             return refusal
-        request.scope["lie"], before = rule, len(draft.faults)
+        request.scope["lie"] = rule
         try:
-            answered = await answer()
-            if faults.disguise(answered, rule) or faults.breaks(rule):
+            try:
+                answered = await answer()
+            except EXPECTED as error:
+                answered = answer_to(error)
+            if struck := faults.strike(answered, fault, self._service.rest):
                 draft.faults.append(rule.kind)
         finally:
-            if len(draft.faults) == before and fault.number != ONCE:
+            if rule.kind not in draft.faults:  # the answer was another than it could have been
                 await self._service.not_fired(request.scope["user"], fault)
-        if not faults.breaks(rule):
-            return answered
-        if not isinstance(rule, Drip):
+        if struck and faults.hides(rule):
             draft.looks = ()
-        return faults.Broken(answered, fault, self._service.rest)
+        return struck or answered
+
+    async def _rest(self, request: Request, seconds: float) -> None:
+        """Lets time pass, unless the client leaves meanwhile."""
+        if draft_of(request.scope).action == "submit":
+            with suppress(Problem):  # what is wrong with the body is told later; now it must not be missed
+                await body_of(request)
+        async with leaving_with_the_client(request):
+            await self._service.rest(seconds)
 
     async def _firings(
         self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
     ) -> Sequence[Firing]:
-        """What goes wrong with a request: what its header asks for, else what its caller's sandbox has."""
+        """What goes wrong with a request: what its headers ask for, else what its caller's sandbox has."""
         if not self._service.worlds.changeable:
             return ()
-        if asked := request.headers.get("simulate-fault"):
-            return [Firing(ONCE, _asked_for(asked), token_bytes(ENTROPY_BYTES))]
+        own = [_asked_for(text) for text in request.headers.getlist("simulate-fault") if text]
         dialects = frozenset(row.name for row in rows)
         method = "HEAD" if request.scope["head"] else request.method
-        return await self._service.faults(request.scope["user"], action, dialects, method, job_id)
+        asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))
+        return await self._service.faults(request.scope["user"], asked, job_id, own=own)
 
     def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
         """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
@@ -244,7 +247,7 @@ class Api:
     def _note(self, request: Request, looks: Sequence[Look]) -> None:
         """Writes down what a stream tells."""
         rule = request.scope.get("lie")
-        if looks and not (rule and faults.breaks(rule)):
+        if looks and not (rule and faults.hides(rule)):
             told = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
             self._record(request.scope["user"], told)
 
