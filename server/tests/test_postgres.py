@@ -13,10 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from translation_server.core.job import Fate, Job, State
-from translation_server.stores import Idempotency, StoreError, open_store
+from translation_server.stores import Idempotency, News, StoreError, open_store
 from translation_server.stores.postgres_database import MIGRATIONS
 
 pytestmark = pytest.mark.anyio
+
+
+NOTIFICATION = b"A"
+"""How a message of PostgreSQL's protocol begins that tells of a notification."""
 
 
 def accept(ordinal: int) -> Job:
@@ -43,13 +47,17 @@ def kill_connections(postgres) -> None:
 
 
 class Detour:
-    """A way to the database that can be cut over a commit, before or after the database hears of it."""
+    """A way to the database that can be cut over a commit, before or after the database hears of it.
+
+    While it is deaf, no notification comes through, as behind a pooler that lends out connections by the transaction.
+    """
 
     def __init__(self, url: str) -> None:
         self._there = urlsplit(url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = url.replace(f":{self._there.port}/", f":{self._listener.getsockname()[1]}/")
         self.cut: str | None = None
+        self.deaf = False
         self._ways: list[socket.socket] = []
 
     def serve(self) -> None:
@@ -76,7 +84,8 @@ class Detour:
     def _back(self, there: socket.socket, here: socket.socket) -> None:
         with suppress(OSError):
             while data := there.recv(65536):
-                here.sendall(data)
+                if not (self.deaf and data.startswith(NOTIFICATION)):
+                    here.sendall(data)
             here.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
@@ -243,3 +252,56 @@ def test_processes_share_a_new_database(postgres, url):
     processes = [subprocess.Popen([sys.executable, "-c", SUBMITTER, url]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
     assert postgres.execute("SELECT count(*), min(ordinal), max(ordinal) FROM jobs", url=url) == [[(101, 1, 101)]]
+
+
+async def heard(store) -> list[News]:
+    """What a store hears next, once it does."""
+    while not (news := await store.news(0.05)):
+        pass
+    return list(news)
+
+
+async def test_what_another_server_does_is_told(url, store):
+    other = open_store(url)
+    while await store.news(0.05) is None:
+        pass
+    job = (await other.add("ann", accept)).job
+    assert await heard(store) == [News("ann", range(1, 2))]
+    await other.amend("ann", job.id, lambda job: job.cancelled(1001.0))
+    await other.change_world("bob", lambda _: "world")
+    news = await heard(store)
+    assert [*news, *(await heard(store) if len(news) == 1 else ())] == [News("ann", range(1, 2)), News("bob")]
+    await store.change_world("ann", lambda _: "what one does oneself is no news")
+    await other.amend("ann", job.id, lambda job: job)
+    assert await store.news(0.1) == []
+    await other.close()
+
+
+async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, store, monkeypatch):
+    monkeypatch.setattr("translation_server.stores.postgres_news.AGAIN", 0.05)
+    while await store.news(0.05) is None:
+        pass
+    kill_connections(postgres)
+    while await store.news(0.05) is not None:
+        pass
+    while await store.news(0.05) is None:
+        pass
+    other = open_store(url)
+    await other.change_world("ann", lambda _: "world")
+    assert await heard(store) == [News("ann")]
+    await other.close()
+
+
+async def test_who_hears_nothing_asks(url, monkeypatch, caplog):
+    monkeypatch.setattr("translation_server.stores.postgres_news.PATIENCE", 0.05)
+    monkeypatch.setattr("translation_server.stores.postgres_news.AGAIN", 0.05)
+    with Detour(url) as detour:
+        detour.deaf = True
+        store = open_store(detour.url)
+        for _ in range(10):
+            assert await store.news(0.05) is None
+        assert caplog.text.count("what other servers do is asked for") == 1
+        detour.deaf = False
+        while await store.news(0.05) is None:
+            pass
+        await store.close()

@@ -78,6 +78,11 @@ class Worlds:
             self._kept.pop(owner, None)
             raise
 
+    async def refresh(self, owner: str) -> None:
+        """Reads a user's world, which may have changed."""
+        if self.changeable:
+            self._keep(owner, await self._store.world(owner))
+
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
         """A user's world once it has been changed."""
         return self._keep(owner, await self._store.change_world(owner, change, recount=recount))
