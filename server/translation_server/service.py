@@ -14,7 +14,7 @@ from functools import partial
 from translation_server.core import hints
 from translation_server.core.changes import Follower
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import Asked, Firing, Rule, decide
+from translation_server.core.faults import Asked, Firing, Rule, counted_as, decide
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.jobs import Jobs, Kept
@@ -339,7 +339,7 @@ class Service:
             return [_rule(firing.number) for firing in firings if firing.number is not None]
 
         counted = [] if own else [_rule(number) for number in range(len(rules))]
-        await self._store.tally(owner, f"{asked.action} {ordinal}", counted, draw)
+        await self._store.tally(owner, counted_as(asked.action, ordinal), counted, draw)
         return firings
 
     async def not_fired(self, owner: str, firing: Firing) -> None:

@@ -4,10 +4,21 @@ import re
 from pathlib import Path
 
 from translation_server.stores.memory import MemoryStore
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, News, Store, Stored, StoreError
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, News, Old, Store, Stored, StoreError
 from translation_server.stores.sqlite import SqliteStore
 
-__all__ = ["IdTaken", "Idempotency", "KeyReused", "News", "Store", "StoreError", "Stored", "called", "open_store"]
+__all__ = [
+    "IdTaken",
+    "Idempotency",
+    "KeyReused",
+    "News",
+    "Old",
+    "Store",
+    "StoreError",
+    "Stored",
+    "called",
+    "open_store",
+]
 
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")

@@ -11,12 +11,13 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
 from translation_server.stores.postgres_database import LOCK, Connection, Database, Unsure
 from translation_server.stores.postgres_news import Listener, tell
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, News, Stored
-from translation_server.stores.rows import COLUMNS, IN_STATE, NAMES, NO_ORDINAL, job_of, row_of
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, News, Old, Stored
+from translation_server.stores.rows import COLUMNS, END, IN_STATE, NAMES, NO_ORDINAL, job_of, row_of
 
 CLEARING = 60.0
 """Seconds that it may take to forget an owner."""
@@ -46,6 +47,16 @@ ADD_JOBS = f"""
     SELECT * FROM taken
 """
 """Adds jobs, or, where some of their ids are taken, tells these and adds none."""
+
+PURGE_JOBS = f"""
+    WITH ended AS (
+        SELECT ordinal, changed_at FROM jobs WHERE owner = $1 AND {END} <= $2 ORDER BY {END} LIMIT $4
+        FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM jobs USING ended
+    WHERE owner = $1 AND jobs.ordinal = ended.ordinal AND ended.changed_at <= $3 RETURNING jobs.ordinal
+"""
+"""Skips what another server is purging."""
 
 Keyed = Mapping[tuple[str, str], tuple[bytes, Job]]
 """By owner and key: the fingerprint that came with the key, and the job that it made."""
@@ -106,9 +117,8 @@ class PostgresStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        ending = "owner = $1 AND created_at + delay + held_for > $2"
-        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = $1 AND held_at IS NOT NULL"
-        return await self._select(f"{ending} UNION {held}", owner, after)
+        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = $1 AND {END} IS NULL"
+        return await self._select(f"owner = $1 AND {END} > $2 UNION ALL {held}", owner, after)
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
@@ -197,6 +207,24 @@ class PostgresStore:
         statement = "SELECT number, entry FROM requests WHERE owner = $1 AND number > $2 ORDER BY number LIMIT $3"
         found = await self._database.run(lambda connection: connection.fetch(statement, owner, after, limit))
         return [(number, entry) for number, entry in found]
+
+    async def owner_after(self, name: str) -> str | None:
+        """See Store."""
+        statement = "SELECT name FROM owners WHERE name > $1 ORDER BY name LIMIT 1"
+        found: str | None = await self._database.run(lambda connection: connection.fetchval(statement, name))
+        return found
+
+    async def purge(self, owner: str, old: Old, limit: int) -> int:
+        """See Store."""
+
+        async def purge(connection: Connection) -> int:
+            rows = await connection.fetch(PURGE_JOBS, owner, old.moment, old.before, limit)
+            asked = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
+            await connection.execute("DELETE FROM tallies WHERE owner = $1 AND subject = ANY($2)", owner, asked)
+            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", owner, old.entry)
+            return len(rows)
+
+        return await self._database.transaction(purge, durable=False)
 
     async def clear(self, owner: str) -> None:
         """See Store."""

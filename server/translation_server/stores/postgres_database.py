@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from translation_server.stores.protocol import StoreError
+from translation_server.stores.rows import END
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,11 @@ MIGRATIONS = (
             PRIMARY KEY (owner, number)
         )
         """,
+    ),
+    (
+        "DROP INDEX jobs_by_end",
+        "DROP INDEX jobs_held",
+        f"CREATE INDEX jobs_by_end ON jobs (owner, ({END}))",
     ),
 )
 """The statements that lead from each version of the schema to the next; the version is the count of those done."""

@@ -34,6 +34,9 @@ IN_STATE = {
 }
 """Law 1 in SQL: the same function of (job, now) as ``Look.state``, for the filter of a page."""
 
+END = "coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for END)"
+"""The moment at which a job ends, or ended; NULL while it is held. An index has it for each owner."""
+
 NO_ORDINAL = 2**63 - 1
 """More than any ordinal: the largest number that a column holds."""
 

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored
-from translation_server.stores.rows import COLUMNS, IN_STATE, NO_ORDINAL, job_of, row_of
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
+from translation_server.stores.rows import COLUMNS, END, IN_STATE, NO_ORDINAL, job_of, row_of
 from translation_server.stores.sqlite_file import Lane, lossy, migrate, read_only, told_of, transaction
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -65,9 +66,9 @@ class SqliteStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        ending = "owner = :owner AND created_at + delay + held_for > :after"
-        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND held_at IS NOT NULL"
-        return await self._reader.run(_select, f"{ending} UNION {held}", {"owner": owner, "after": after})
+        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND {END} IS NULL"
+        where = f"owner = :owner AND {END} > :after UNION ALL {held}"
+        return await self._reader.run(_select, where, {"owner": owner, "after": after})
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
@@ -108,6 +109,16 @@ class SqliteStore:
         statement = "SELECT number, entry FROM requests WHERE owner = ? AND number > ? ORDER BY number LIMIT ?"
         parameters = owner, after, -1 if limit is None else limit
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
+
+    async def owner_after(self, name: str) -> str | None:
+        """See Store."""
+        statement = "SELECT name FROM owners WHERE name > ? ORDER BY name LIMIT 1"
+        found = await self._reader.run(lambda connection: connection.execute(statement, (name,)).fetchall())
+        return found[0][0] if found else None
+
+    async def purge(self, owner: str, old: Old, limit: int) -> int:
+        """See Store."""
+        return await self._writer.run(_purge, owner, old, limit)
 
     async def clear(self, owner: str) -> None:
         """See Store."""
@@ -240,6 +251,18 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
                 (owner, last - len(new) + 1, json.dumps(new)),
             )
             connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, last - limit))
+
+
+def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> int:
+    with lossy(connection):
+        ended = f"SELECT ordinal, changed_at FROM jobs WHERE owner = ? AND {END} <= ? ORDER BY {END} LIMIT ?"
+        found = connection.execute(ended, (owner, old.moment, limit)).fetchall()
+        gone = [ordinal for ordinal, changed_at in found if changed_at <= old.before]
+        asked = [(owner, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
+        connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(owner, one) for one in gone])
+        connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
+        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, old.entry))
+        return len(gone)
 
 
 def _clear(connection: sqlite3.Connection, owner: str) -> None:
