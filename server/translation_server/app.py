@@ -22,9 +22,10 @@ from translation_server.core.dialects import DIALECTS, Dialect, DialectError, ro
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import Sandbox
 from translation_server.journal import Journal
+from translation_server.retention import purge_for_ever
 from translation_server.service import Service
 from translation_server.settings import Settings, SettingsError, load_settings
-from translation_server.stores import Store, StoreError, open_store
+from translation_server.stores import Store, StoreError, called, open_store
 from translation_server.web import documentation, problems
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.credentials import scheme
@@ -98,8 +99,10 @@ def create_app(settings: Settings) -> FastAPI:
         rows,
         simulating=settings.sandbox == "on",
         journal=settings.journal,
+        retention=settings.retention,
     )
-    logger.info("jobs are kept in %s; users: %s", settings.database_url, "anyone" if users is None else len(users))
+    kept_in = called(settings.database_url)
+    logger.info("jobs are kept in %s; users: %s", kept_in, "anyone" if users is None else len(users))
     return app
 
 
@@ -111,6 +114,7 @@ def assemble(
     *,
     simulating: bool = True,
     journal: int = JOURNAL,
+    retention: float | None = None,
 ) -> FastAPI:
     """The application made of its parts.
 
@@ -121,6 +125,7 @@ def assemble(
         rows: wire formats to serve besides the built-in ones, each under its name.
         simulating: whether users may set their sandboxes.
         journal: how many requests each user's journal keeps.
+        retention: seconds for which jobs are kept after their end; without it, for ever.
     """
     service = Service(
         store,
@@ -136,8 +141,11 @@ def assemble(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        purging = retention and asyncio.create_task(purge_for_ever(store, service.worlds, retention, time.time))
         with drain.on_signals():
             yield
+        if purging:
+            purging.cancel()
         authenticator.close()
         await journals.close()
         await store.close()

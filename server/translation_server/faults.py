@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import Asked, Firing, Rule, decide
+from translation_server.core.faults import Asked, Firing, Rule, counted_as, decide
 from translation_server.core.job import Look
 from translation_server.core.sandbox import World
 from translation_server.jobs import Jobs
@@ -71,7 +71,7 @@ class Faults:
             return [_rule(firing.number) for firing in firings if firing.number is not None]
 
         counted = [] if own else [_rule(number) for number in range(len(rules))]
-        await self._store.tally(owner, f"{asked.action} {ordinal}", counted, draw)
+        await self._store.tally(owner, counted_as(asked.action, ordinal), counted, draw)
         return firings
 
     async def not_fired(self, owner: str, firing: Firing) -> None:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from translation_server.core.clock import Clock
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
 from translation_server.stores import Store, StoreError
@@ -77,6 +78,17 @@ class Worlds:
         except StoreError:
             self._kept.pop(owner, None)
             raise
+
+    async def clock(self, owner: str) -> Clock:
+        """A user's clock, of which nothing is kept at hand."""
+        if not self.changeable:
+            return Clock()
+        return read_world(await self._store.world(owner), self._defaults(), self._started).clock
+
+    async def refresh(self, owner: str) -> None:
+        """Reads a user's world, which may have changed."""
+        if self.changeable:
+            self._keep(owner, await self._store.world(owner))
 
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
         """A user's world once it has been changed."""

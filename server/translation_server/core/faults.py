@@ -269,6 +269,11 @@ class Asked(NamedTuple):
         )
 
 
+def counted_as(action: Action, ordinal: int) -> str:
+    """Under which name requests of a kind that are about an owner's n-th job are counted; 0 is for those about none."""
+    return f"{action} {ordinal}"
+
+
 class Firing(NamedTuple):
     """A rule that fires, and the 16 random bytes for what it draws; one without a number is not counted."""
 

@@ -11,40 +11,15 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored, StoreError
+from translation_server.core.faults import ACTIONS, counted_as
+from translation_server.core.job import Job, State
+from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
+from translation_server.stores.rows import COLUMNS, END, IN_STATE, NO_ORDINAL, job_of, row_of
 from translation_server.stores.sqlite_file import Lane, lossy, migrate, read_only, told_of, transaction
 
-COLUMNS = """
-    id, owner, ordinal, created_at, delay, outcome, message, source_language, target_language, video_length,
-    cancelled_at, held_at, held_for, changed_at
-"""
-
-NOT_CANCELLED = "(cancelled_at IS NULL OR cancelled_at > :now)"
-ENDED = "held_at IS NULL AND created_at + delay + held_for <= :now"
-IN_STATE = {
-    None: "TRUE",
-    State.PENDING: f"{NOT_CANCELLED} AND NOT ({ENDED})",
-    State.COMPLETED: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'completed'",
-    State.ERROR: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'error'",
-    State.CANCELLED: "cancelled_at <= :now",
-}
-"""Law 1 in SQL: the same function of (job, now) as ``Look.state``, for the filter of a page."""
-
-NO_ORDINAL = 2**63 - 1
-"""More than any ordinal: the largest number that SQLite holds."""
-
 Parameters = Sequence[object] | Mapping[str, object]
-
-
-class Arrival(NamedTuple):
-    """What `Store.add` is given."""
-
-    owner: str
-    accept: Callable[[int], Job]
-    idempotency: Idempotency | None
 
 
 class SqliteStore:
@@ -60,32 +35,11 @@ class SqliteStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = Lane(path, migrate)
         self._reader = Lane(path, read_only)
-        self._arrived: list[tuple[Arrival, asyncio.Future[Stored]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
-        written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._arrived.append((Arrival(owner, accept, idempotency), written))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_arrivals())
-        return await written
-
-    async def _write_arrivals(self) -> None:
-        while self._arrived:
-            (arrivals, written), self._arrived = zip(*self._arrived, strict=True), []
-            try:
-                outcomes: Sequence[Stored | Exception] = await self._writer.run(_add_all, arrivals)
-            except StoreError as error:
-                outcomes = [error] * len(arrivals)
-            for future, outcome in zip(written, outcomes, strict=True):
-                if future.done():  # whoever asked for it has given up
-                    continue
-                if isinstance(outcome, Exception):
-                    future.set_exception(outcome)
-                else:
-                    future.set_result(outcome)
-        self._writing = None
+        return await self._arrivals.add(Arrival(owner, accept, idempotency))
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """See Store."""
@@ -112,13 +66,17 @@ class SqliteStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        ending = "owner = :owner AND created_at + delay + held_for > :after"
-        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND held_at IS NOT NULL"
-        return await self._reader.run(_select, f"{ending} UNION {held}", {"owner": owner, "after": after})
+        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND {END} IS NULL"
+        where = f"owner = :owner AND {END} > :after UNION ALL {held}"
+        return await self._reader.run(_select, where, {"owner": owner, "after": after})
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
         return await self._reader.run(_select, "owner = ? AND changed_at >= ?", (owner, since))
+
+    async def news(self, seconds: float) -> None:
+        """See Store."""
+        await asyncio.sleep(seconds)
 
     async def world(self, owner: str) -> str | None:
         """See Store."""
@@ -152,6 +110,16 @@ class SqliteStore:
         parameters = owner, after, -1 if limit is None else limit
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
+    async def owner_after(self, name: str) -> str | None:
+        """See Store."""
+        statement = "SELECT name FROM owners WHERE name > ? ORDER BY name LIMIT 1"
+        found = await self._reader.run(lambda connection: connection.execute(statement, (name,)).fetchall())
+        return found[0][0] if found else None
+
+    async def purge(self, owner: str, old: Old, limit: int) -> int:
+        """See Store."""
+        return await self._writer.run(_purge, owner, old, limit)
+
     async def clear(self, owner: str) -> None:
         """See Store."""
         await self._writer.run(_clear, owner)
@@ -166,10 +134,10 @@ class SqliteStore:
         self._writer.close()
 
 
-def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Stored | Exception]:
+def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Outcome]:
     """Adds what can be added; an error of one is no other's, and changes nothing."""
 
-    def added(arrival: Arrival) -> Stored | Exception:
+    def added(arrival: Arrival) -> Outcome:
         try:
             return _add(connection, *arrival)
         except (sqlite3.Error, OSError):
@@ -201,7 +169,7 @@ def _add(
     )
     connection.execute(
         f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
-        (*_row(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
+        (*row_of(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
     )
     return Stored(job, replayed=False)
 
@@ -214,7 +182,7 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
             marks = ", ".join("?" * 14)
             connection.execute(
                 f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = ? AND ordinal = ?",
-                (*_row(job), job.owner, job.ordinal),
+                (*row_of(job), job.owner, job.ordinal),
             )
         return job
 
@@ -285,6 +253,18 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
             connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, last - limit))
 
 
+def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> int:
+    with lossy(connection):
+        ended = f"SELECT ordinal, changed_at FROM jobs WHERE owner = ? AND {END} <= ? ORDER BY {END} LIMIT ?"
+        found = connection.execute(ended, (owner, old.moment, limit)).fetchall()
+        gone = [ordinal for ordinal, changed_at in found if changed_at <= old.before]
+        asked = [(owner, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
+        connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(owner, one) for one in gone])
+        connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
+        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, old.entry))
+        return len(gone)
+
+
 def _clear(connection: sqlite3.Connection, owner: str) -> None:
     with transaction(connection):
         connection.execute("DELETE FROM owners WHERE name = ?", (owner,))
@@ -299,53 +279,4 @@ def _find(connection: sqlite3.Connection, owner: str, job_id: str) -> Job | None
 
 def _select(connection: sqlite3.Connection, where: str, parameters: Parameters) -> list[Job]:
     rows = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
-    return [
-        Job(
-            id=job_id,
-            owner=owner,
-            ordinal=ordinal,
-            created_at=created_at,
-            fate=Fate(delay, State(outcome), message),
-            submission=Submission(source, target, length),
-            cancelled_at=cancelled_at,
-            held_at=held_at,
-            held_for=held_for,
-            changed_at=changed_at,
-        )
-        for (
-            job_id,
-            owner,
-            ordinal,
-            created_at,
-            delay,
-            outcome,
-            message,
-            source,
-            target,
-            length,
-            cancelled_at,
-            held_at,
-            held_for,
-            changed_at,
-        ) in rows
-    ]
-
-
-def _row(job: Job) -> tuple[object, ...]:
-    """The job's values for COLUMNS."""
-    return (
-        job.id,
-        job.owner,
-        job.ordinal,
-        job.created_at,
-        job.fate.delay,
-        job.fate.outcome,
-        job.fate.message,
-        job.submission.source_language,
-        job.submission.target_language,
-        job.submission.video_length,
-        job.cancelled_at,
-        job.held_at,
-        job.held_for,
-        job.changed_at,
-    )
+    return [job_of(row) for row in rows]
