@@ -25,7 +25,7 @@ from typing import NamedTuple
 import stage
 from holding import holding
 
-ROUNDS, SECONDS = 4, 2.0
+ROUNDS, SECONDS = 5, 1
 JOBS, MANY = 100, 20_000  # looked at in turn; the many are more than anybody remembers
 HELD, WAIT = 10_000, 60
 SPREAD, FULL_SPREAD = 20.0, 60.0
@@ -162,7 +162,7 @@ def held(scale: Scale) -> Iterator[Line]:
     yield Line(f"{HELD:,} held looks: of a core, while all wait", idle, most=0.02)
     yield Line(f"{HELD:,} held looks that end at once: seconds until all are answered", drained, most=2)
     with tempfile.TemporaryDirectory() as folder:
-        first = 2 * took + 3  # seconds until all are held, on a machine like this
+        first = took + 12  # all are held by then, and then they end while they are being renewed
         paths = stage.fill(folder, [first + scale.spread * number / HELD for number in range(HELD)])
         with (
             stage.ours(database=f"sqlite:///{folder}/jobs.db") as server,
