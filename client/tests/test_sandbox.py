@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+import httpx
 import pytest
 
 from translation_client import AuthenticationError, InvalidRequest, NotFound, Sandbox, State, TransportError
@@ -112,9 +113,9 @@ class TestHalfAnHour:
             async with sandbox.async_client(**options) as client:
                 job = await client.start()
                 if way == "events":
-                    [final] = (await client.wait_all([job.id], timeout=20, on_update=advance)).values()
+                    [final] = (await client.wait_all([job.id], timeout=60, on_update=advance)).values()
                     return final
-                return await client.wait(job.id, timeout=20, on_update=advance)
+                return await client.wait(job.id, timeout=60, on_update=advance)
 
         if asynchronous:
             final = asyncio.run(asynchronously())
@@ -122,9 +123,9 @@ class TestHalfAnHour:
             with sandbox.client(**options) as client:
                 job = client.start()
                 if way == "events":
-                    [final] = client.wait_all([job.id], timeout=20, on_update=advance).values()
+                    [final] = client.wait_all([job.id], timeout=60, on_update=advance).values()
                 else:
-                    final = client.wait(job.id, timeout=20, on_update=advance)
+                    final = client.wait(job.id, timeout=60, on_update=advance)
         assert (final.state, final.elapsed) == (State.COMPLETED, 1800)
         actions = [entry["action"] for entry in sandbox.requests()]
         assert ("events" in actions or "event" in actions) is (way == "events")
@@ -155,6 +156,18 @@ class TestCommand:
         assert not json.loads(self.run(sandbox, capsys, "sandbox", "clock", "--unfreeze")[1].out)["clock"]["frozen"]
         assert json.loads(self.run(sandbox, capsys, "sandbox", "reset")[1].out)["seed"] is None
 
+    @pytest.mark.parametrize("seed", ["42", "true", "NaN", "abc"])
+    def test_a_seed_is_text_whatever_it_looks_like(self, sandbox, capsys, tmp_path, monkeypatch, seed):
+        monkeypatch.chdir(tmp_path)
+        assert json.loads(self.run(sandbox, capsys, "sandbox", "set", f"seed={seed}")[1].out)["seed"] == seed
+        assert json.loads(self.run(sandbox, capsys, "sandbox", "set", "seed=null")[1].out)["seed"] is None
+
+    def test_a_clock_that_is_refused_in_part_is_not_set_at_all(self, sandbox, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        code, told = self.run(sandbox, capsys, "sandbox", "clock", "--freeze", "--speed", "-1")
+        assert (code, told.err.count("speed:")) == (2, 1)
+        assert not sandbox.show()["clock"]["frozen"]
+
     def test_jobs_are_held_released_and_finished(self, sandbox, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         with sandbox.client() as client:
@@ -173,10 +186,20 @@ class TestCommand:
         with sandbox.client(schedule=lambda: iter_of(0.05), long_poll=0) as client:
             client.run()
         assert self.run(sandbox, capsys, "report")[0] == 0
-        code, told = self.run(sandbox, capsys, "report", "--fail-on", "warnings")
-        assert (code, "early-looks" in told.out) == (1, True)
-        assert ET.fromstring(self.run(sandbox, capsys, "report", "--format", "junit")[1].out).tag == "testsuites"  # noqa: S314
+        for form in ("text", "json", "junit"):
+            code, told = self.run(sandbox, capsys, "report", "--fail-on", "warnings", "--format", form)
+            assert (code, "early-looks" in told.out) == (1, True)
+        assert ET.fromstring(told.out).tag == "testsuites"  # noqa: S314
         assert json.loads(self.run(sandbox, capsys, "report", "--json")[1].out)["findings"]
+
+    @pytest.mark.parametrize("form", ["text", "json", "junit"])
+    def test_a_note_is_no_warning_in_any_form(self, sandbox, capsys, tmp_path, monkeypatch, form):
+        monkeypatch.chdir(tmp_path)
+        httpx.post(f"{sandbox.url}/start", auth=(sandbox.username, sandbox.password), timeout=60)  # without a key
+        codes = [
+            self.run(sandbox, capsys, "report", "--format", form, "--fail-on", on)[0] for on in ("warnings", "notes")
+        ]
+        assert codes == [0, 1]
 
     @pytest.mark.parametrize(
         ("words", "said"),
@@ -184,7 +207,14 @@ class TestCommand:
             (["sandbox", "explode"], "invalid choice"),
             (["sandbox", "set", "seed"], "NAME=VALUE"),
             (["sandbox", "set", "day=monday"], "day"),
+            (["sandbox", "set", "error_probability=1e400"], "cannot be told this"),
+            (["sandbox", "set", "self=1"], "self: there is no such field"),
+            (["sandbox", "set", "seed=[1]"], "seed: "),
             (["sandbox", "clock"], "--advance"),
+            (["sandbox", "clock", "--advance", "nan"], "cannot be told this"),
+            (["sandbox", "clock", "--speed", "inf"], "cannot be told this"),
+            (["sandbox", "hold", "\udcff"], "surrogates not allowed"),
+            (["report", "--json", "--format", "junit"], "--json and --format junit exclude each other"),
             (["sandbox", "finish", "unknown"], "404"),
             (["report", "--fail-on", "everything"], "invalid choice"),
         ],
@@ -221,7 +251,7 @@ class TestTesting:
             "    with sandbox.client() as client:\n"
             "        job = client.start()\n"
             "        sandbox.finish(job, 'error')\n"
-            "        assert client.wait(job.id, timeout=10).state == 'error'\n"
+            "        assert client.wait(job.id, timeout=60).state == 'error'\n"
             "    seen.append((translation_server, sandbox.username))\n"
             "    assert len({name for _, name in seen}) == len(seen)\n"
             "    assert len({id(server) for server, _ in seen}) == 1\n"

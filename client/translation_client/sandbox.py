@@ -84,7 +84,8 @@ class Sandbox:
         password: The user's password.
 
     Every method raises AuthenticationError for wrong credentials, InvalidRequest for what the server refuses, NotFound
-    where there is no such job, or no sandbox (``SANDBOX=off``), and TransportError where no server answers.
+    where there is no such job, or no sandbox (``SANDBOX=off``), TransportError where no server answers, and ValueError
+    for what no JSON can hold.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Sandbox:
         """The whole sandbox: its settings, faults with how often each fired, and its clock."""
         return self._ask("GET", "")
 
-    def set(self, **settings: object) -> Shown:
+    def set(self, /, **settings: object) -> Shown:
         """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`; None is the server's."""
         return self._ask("PATCH", "", settings)
 
@@ -133,21 +134,26 @@ class Sandbox:
         """What shall go wrong: `faults({"kind": "reset", "route": ["look"], "times": 2})`; without a rule nothing."""
         return self.set(faults=rules)
 
+    def clock(self, *, advance: float | None = None, speed: float | None = None, frozen: bool | None = None) -> Shown:
+        """Set all of the clock at once, or nothing of it where the server refuses a part."""
+        change = {"advance": advance, "speed": speed, "frozen": frozen}
+        return self._ask("POST", "/clock", {name: value for name, value in change.items() if value is not None})
+
     def advance(self, seconds: float) -> Shown:
         """Move the clock ahead."""
-        return self._ask("POST", "/clock", {"advance": seconds})
+        return self.clock(advance=seconds)
 
     def speed(self, speed: float) -> Shown:
         """Let so many seconds pass for each real one."""
-        return self._ask("POST", "/clock", {"speed": speed})
+        return self.clock(speed=speed)
 
     def freeze(self) -> Shown:
         """Let time stand still."""
-        return self._ask("POST", "/clock", {"frozen": True})
+        return self.clock(frozen=True)
 
     def unfreeze(self) -> Shown:
         """Let time go on."""
-        return self._ask("POST", "/clock", {"frozen": False})
+        return self.clock(frozen=False)
 
     def hold(self, job: JobLike) -> Shown:
         """Keep a job pending until it is released or finished."""
@@ -209,6 +215,8 @@ class Sandbox:
     ) -> Reply:
         try:
             answer = self._http.request(method, f"sandbox{path}", json=body, headers={"Accept": accept})
+        except ValueError as error:
+            raise ValueError(f"the sandbox cannot be told this: {error}") from None
         except httpx.TransportError as error:
             said = str(error) or type(error).__name__
             raise TransportError(f"the sandbox cannot be reached: {said}. Check the address.", said, 1) from error

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 import translation_client
-from translation_client.cli.arguments import parse
+from translation_client.cli import main
+from translation_client.testing import sandbox_on, server
 from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, routes
 from translation_server.core.faults import KINDS, Fitting
@@ -141,15 +142,21 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
 def test_the_example_on_the_simulators_page_runs():
     page = (ROOT / "docs" / "simulator.md").read_text()
     [example] = [found for found in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "with server()" in found]
-    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "no speech found" in ran.stdout
 
 
-def test_the_commands_on_the_simulators_page_are_there():
+def test_the_commands_on_the_simulators_page_run(capsys):
     page = (ROOT / "docs" / "simulator.md").read_text()
-    for line in re.findall(r"^translation-client (.*)$", page, re.MULTILINE):
-        assert parse(shlex.split(line.partition(" > ")[0])).command in {"sandbox", "report"}
+    lines = re.findall(r"^translation-client (.*)$", page, re.MULTILINE)
+    with server() as running, sandbox_on(running.url) as sandbox, sandbox.client() as client:
+        login = ["--url", sandbox.url, "--username", sandbox.username, "--password", sandbox.password]
+        job_id = client.start().id
+        for line in lines:
+            words = shlex.split(line.partition(" > ")[0].replace("JOB_ID", job_id))
+            assert main([*words, *login, "--log-file", "none"]) == 0, capsys.readouterr()
+    assert len(lines) > 5
 
 
 def test_the_page_on_the_report_card_has_every_rule():
@@ -185,7 +192,7 @@ def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
 
 def test_the_example_of_both_in_one_process_runs():
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / "one_process.py")]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.count(" ended as ") == 3
 
@@ -224,7 +231,7 @@ def test_every_python_example_runs(url, number, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "completed" in ran.stdout

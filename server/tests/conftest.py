@@ -14,6 +14,7 @@ import uvicorn
 
 from translation_server.app import create_app
 from translation_server.settings import Settings
+from translation_server.web.wire import InOnePiece
 
 CREDENTIALS = ("admin", "secretpassword")
 
@@ -21,11 +22,13 @@ Start = Callable[..., httpx.Client]
 
 
 @contextmanager
-def serving(settings: Settings, http: str = "auto") -> Iterator[str]:
+def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", http=http))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, lifespan="on", http=http, timeout_graceful_shutdown=10)
+    )
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -49,7 +52,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(auth: tuple[str, str] | None = CREDENTIALS, http: str = "auto", **settings: Any) -> httpx.Client:
+        def start(auth: tuple[str, str] | None = CREDENTIALS, http: Any = InOnePiece, **settings: Any) -> httpx.Client:
             given = {
                 "api_username": CREDENTIALS[0],
                 "api_password": CREDENTIALS[1],
@@ -59,7 +62,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             } | settings
             given.setdefault("min_delay", given["max_delay"])
             url = running.enter_context(serving(Settings(_env_file=None, **given), http))
-            return running.enter_context(httpx.Client(base_url=url, auth=auth))
+            return running.enter_context(httpx.Client(base_url=url, auth=auth, timeout=60))
 
         yield start
 
@@ -80,5 +83,5 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iter
 def api(shared: tuple[str, Iterator[str]]) -> Iterator[httpx.Client]:
     """A client of a server whose jobs stay pending, as a user who has none yet."""
     url, users = shared
-    with httpx.Client(base_url=url, auth=(next(users), CREDENTIALS[1])) as client:
+    with httpx.Client(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60) as client:
         yield client

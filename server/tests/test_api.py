@@ -77,9 +77,9 @@ def test_an_ended_job_is_told_as_it_ended(start, probability, status):
 
 def test_a_job_goes_from_pending_to_its_end_by_itself(start):
     api = start(max_delay=0.3)
-    path = f"/status/{submit(api)['job_id']}"
-    seen = []
-    while not seen or seen[-1]["status"] == "pending":
+    seen = [submit(api)]
+    path = f"/status/{seen[0]['job_id']}"
+    while seen[-1]["status"] == "pending":
         seen.append(api.get(path).json())
     assert [job["status"] for job in (seen[0], seen[-1])] == ["pending", "completed"]
     assert seen[-1]["elapsed_time"] == 0.3
@@ -392,7 +392,7 @@ def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path):
 
 
 def test_an_error_of_the_server_is_told_by_an_id_and_nothing_else(api, caplog, monkeypatch):
-    monkeypatch.setattr("translation_server.core.dialects.Dialect.render_accepted", lambda *_: 1 / 0)
+    monkeypatch.setattr("translation_server.core.dialects.Dialect.body_accepted", lambda *_: 1 / 0)
     monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     answer = api.post("/start")
     assert is_problem(answer, 500)

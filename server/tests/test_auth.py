@@ -256,10 +256,10 @@ async def test_without_credentials_only_this_machine_is_let_in(server, welcome):
             await Anyone().user({"server": server})
 
 
-def test_a_thousand_requests_cost_one_hash(start, hashes):
+def test_hundreds_of_requests_cost_one_hash(start, hashes):
     api = start()
     job_id = api.post("/start").json()["job_id"]
-    assert {api.get(f"/status/{job_id}").status_code for _ in range(1000)} == {200}
+    assert {api.get(f"/status/{job_id}").status_code for _ in range(300)} == {200}
     assert hashes.total() == 1
 
 

@@ -47,7 +47,7 @@ def test_the_server_answers_as_the_transcript_says(server, transcript, when):
         return
     server.completion_time = 0 if when in {"completed", "error"} else 1000
     server.error_rate = 1 if when == "error" else 0
-    with httpx.Client(base_url=server.url, auth=("admin", "secretpassword")) as api:
+    with httpx.Client(base_url=server.url, auth=("admin", "secretpassword"), timeout=60) as api:
 
         def ask(when: str) -> httpx.Response:
             request = (

@@ -39,7 +39,7 @@ def test_it_starts_and_stops_as_the_ancestor_did_and_again():
             assert server.port == port
             with pytest.raises(RuntimeError, match="runs already"):
                 await server.start()
-            async with httpx.AsyncClient(base_url=server.url) as api:
+            async with httpx.AsyncClient(base_url=server.url, timeout=60) as api:
                 assert (await api.get("/status")).json()["status"] == "completed"
             await server.stop()
             await server.stop()
@@ -103,7 +103,7 @@ def test_a_hundred_leave_nothing_behind():
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
 
     async def live() -> None:
-        async with TranslationServer() as server, httpx.AsyncClient(base_url=server.url) as api:
+        async with TranslationServer() as server, httpx.AsyncClient(base_url=server.url, timeout=60) as api:
             assert (await api.get("/status")).status_code == 200
 
     async def main() -> None:

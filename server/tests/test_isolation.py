@@ -57,7 +57,7 @@ class User:
     """A user, and all that the server has told them; job ids become the jobs' numbers."""
 
     def __init__(self, url: str, name: str) -> None:
-        self.http = httpx.Client(base_url=url, auth=(name, "x"))
+        self.http = httpx.Client(base_url=url, auth=(name, "x"), timeout=60)
         self.jobs: list[str] = []
         self.trace: list[object] = []
         self.do("PATCH", "/sandbox", {"seed": "s", "delay": {"kind": "uniform", "min": 0, "max": 100}})

@@ -1,19 +1,38 @@
 """What a user can set, over HTTP against a real server; and that nobody else feels it."""
 
 import re
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 
 import httpx
 import pytest
 
-from translation_server import TranslationServer
+from translation_server import TranslationServer, worlds
 from translation_server.core.days import DAYS
 from translation_server.settings import SettingsError
 from translation_server.web.fault_files import FaultsError
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
+
+
+def impatient(start, monkeypatch):
+    """A server whose connections do not wait long for a lock."""
+    with monkeypatch.context() as patched:
+        patched.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
+        return start()
+
+
+@contextmanager
+def locked(path):
+    """Within it, another program holds the write lock of the store's file."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
 
 
 def submit(api, **body) -> str:
@@ -127,14 +146,15 @@ class TestSettings:
         here, there = start(), start()
         assert there.get("/sandbox").json()["seed"] is None
         changed(here, seed="new")
-        until = time.monotonic() + 1
+        assert worlds.FRESH < 1
+        until = time.monotonic() + 60
         while there.get("/sandbox").json()["seed"] != "new":
             assert time.monotonic() < until
             time.sleep(0.05)
 
     def test_another_user_feels_nothing(self):
         with TranslationServer(1000, 0) as server:
-            ann, bob = (httpx.Client(base_url=server.url, auth=(name, "")) for name in ("ann", "bob"))
+            ann, bob = (httpx.Client(base_url=server.url, auth=(name, ""), timeout=60) for name in ("ann", "bob"))
             with ann, bob:
                 changed(ann, day="stuck", seed="ann's")
                 ann.post("/sandbox/clock", json={"frozen": True})
@@ -190,7 +210,7 @@ class TestClock:
             next(line for line in lines if line.startswith("id"))
             look = pool.submit(api.request, held[0], held[1], headers=held[2], timeout=60)
             api.post("/sandbox/clock", json={"advance": 1800})
-            assert look.result(10).json()["status"] == "completed"
+            assert look.result(40).json()["status"] == "completed"
             assert next(line for line in lines if line.startswith("event")) == "event: completed"
 
     def test_its_speed_is_that_of_all_times_on_the_wire_and_hints_are_in_real_time(self, start):
@@ -220,7 +240,7 @@ class TestClock:
         with ThreadPoolExecutor() as pool:
             held = pool.submit(here.get, f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60)
             there.post("/sandbox/clock", json={"advance": 1800})
-            assert held.result(10).json()["status"] == "completed"
+            assert held.result(40).json()["status"] == "completed"
 
     @pytest.mark.parametrize(
         "body",
@@ -266,10 +286,10 @@ class TestJobs:
         job_id = submit(api)
         api.post("/sandbox/clock", json={"frozen": frozen})
         with ThreadPoolExecutor() as pool:
-            held = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=20"}, timeout=30)
+            held = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60)
             asked = {"do": "finish", "outcome": "error", "message": "no speech found"}
             job = api.post(f"/sandbox/jobs/{job_id}", json=asked).json()["job"]
-            assert held.result(10).json()["status"] == "error"
+            assert held.result(40).json()["status"] == "error"
         assert (job["status"], job["error_message"]) == ("error", "no speech found")
         assert api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"}).json()["job"] == job
 
@@ -338,7 +358,7 @@ class TestDays:
             (None, "cannot be read: No such file"),
             (b"[[faults", "must be UTF-8 TOML"),
             (b"\xff", "must be UTF-8 TOML"),
-            (b"faults = 2026-01-01", "must be UTF-8 TOML"),
+            (b"faults = 2026-01-01", "faults: input should be a valid array"),
             (b"faults = " + b"[" * 100_000, "must be UTF-8 TOML"),
             (b"", "faults: field required"),
             (b"[[faults]]\nkind = 'status'\n", "faults[0].code: field required"),
@@ -396,6 +416,28 @@ class TestJournal:
         rest = api.get(f"/sandbox/requests?after={page['next']}").json()
         assert ([entry["number"] for entry in rest["requests"]], rest["next"]) == ([6, 7, 8], None)
 
+    def test_what_cannot_be_written_now_is_written_later(self, start, tmp_path, monkeypatch):
+        api = impatient(start, monkeypatch)
+        with locked(tmp_path / "jobs.db"):
+            for number in range(5):
+                assert api.get(f"/jobs?limit={number + 1}").status_code == 200
+            assert api.get("/sandbox/requests").status_code == 503
+        told = api.get("/sandbox/requests").json()
+        assert (len(told["requests"]), told["dropped"]) == (5, 0)
+
+    def test_what_is_lost_is_told(self, start, tmp_path, monkeypatch):
+        api = impatient(start, monkeypatch)
+        monkeypatch.setattr("translation_server.journal.WAITING_AT_MOST", 3)
+        with locked(tmp_path / "jobs.db"):
+            for number in range(5):
+                assert api.get(f"/jobs?limit={number + 1}").status_code == 200
+            assert api.get("/sandbox/report").status_code == 503
+        told = api.get("/sandbox/requests").json()
+        assert (len(told["requests"]), told["dropped"]) == (3, 2)
+        assert api.get("/sandbox/report").json()["overall"]["dropped"] == 2
+        api.post("/sandbox/reset")
+        assert api.get("/sandbox/requests").json()["dropped"] == 0
+
     def test_it_can_be_left_out(self, start):
         api = start(journal=0)
         api.get("/jobs")
@@ -407,6 +449,23 @@ class TestJournal:
             assert api.get("/jobs", auth=auth).status_code == 401
         entries = api.get("/sandbox/requests").json()["requests"]
         assert [entry["status"] for entry in entries] == [401]
+
+    def test_who_is_turned_away_for_guessing_fills_nobodys_journal(self, start):
+        api = start(journal=20)
+        submit(api)
+        statuses = [api.get("/jobs", auth=("admin", "wrong")).status_code for _ in range(40)]
+        assert statuses == [401] * 10 + [429] * 30
+        with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=api.base_url) as elsewhere:
+            told = elsewhere.get("/sandbox/requests", auth=("admin", "secretpassword")).json()
+        assert [entry["status"] for entry in told["requests"]] == [202] + [401] * 10
+
+    @pytest.mark.parametrize(
+        ("path", "fields"), [("/jobs", "status, job_id, limit, after"), ("/sandbox/requests", "limit, after")]
+    )
+    def test_a_question_that_makes_no_sense_is_told_what_may_be_asked(self, start, path, fields):
+        answer = start().get(f"{path}?foo=1")
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["message"] == f"there is no such field; the fields are {fields}"
 
     def test_what_a_stream_tells_is_in_it_as_it_happens(self, start):
         api = start(max_delay=0.1)

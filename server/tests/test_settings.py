@@ -75,8 +75,8 @@ END = "exponential(mean), in seconds"
         ({"PORT": "8000.5"}, "PORT=8000.5: must be a whole number from 0 to 65535"),
         ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
         ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
-        ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds over 0, up to 1000000"),
-        ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds over 0, up to 1000000"),
+        ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds from 0.000001 to 1000000"),
+        ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds from 0.000001 to 1000000"),
         *(
             ({"DELAY": delay}, f"DELAY={delay}: must be fixed(s), uniform(min, max), lognormal(median, sigma) or {END}")
             for delay in (

@@ -140,6 +140,7 @@ async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
 async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
     monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
     store = SqliteStore(path)
+    monkeypatch.undo()  # how long its connection waits for a lock is settled now
     with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
     assert (await store.add("ann", accept)).job.ordinal == 1
@@ -162,9 +163,13 @@ async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatc
     monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
     store = SqliteStore(path)
     with locked(path):
-        outcomes = await asyncio.gather(*(store.add("ann", accept) for _ in range(5)), return_exceptions=True)
+        adding = [store.add("ann", accept) for _ in range(5)]
+        clearing = [store.change_world("ann", lambda _: "x") for _ in range(5)]
+        outcomes = await asyncio.gather(*adding, *clearing, return_exceptions=True)
     assert all(isinstance(outcome, StoreError) for outcome in outcomes)
     assert "try again" in str(outcomes[-1])
+    monkeypatch.undo()
+    assert await store.world("ann") is None
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 

@@ -21,7 +21,7 @@ from translation_server import __version__
 FOLDER = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "translation_server"]
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
-PATIENCE = 20
+PATIENCE = 60
 """Seconds that a process may take for what it does in a fraction of one."""
 
 ENVIRONMENT = {
@@ -54,7 +54,7 @@ class Server:
         self.process = process
         self._log = log
         found = self.wait_for(r"(?:listening|running) on (http://[\d.]+:\d+)")
-        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"))
+        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"), timeout=PATIENCE)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -200,6 +200,8 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
         ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
         ({"USERS_FILE": "nobody"}, "USERS_FILE=nobody: cannot be read"),
         ({"USERS_FILE": "nobody", "WORKERS": "2"}, "USERS_FILE=nobody: cannot be read"),
+        ({"FAULTS": "nothing.toml", "WORKERS": "2"}, "FAULTS=nothing.toml: cannot be read"),
+        ({"SANDBOX": "off", "DAY": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
         ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
         ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
         ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),

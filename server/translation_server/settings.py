@@ -83,7 +83,9 @@ Seconds = Annotated[
     float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds from 0 to 1000000000")
 ]
 Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
-Worth = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), Must("be a number of seconds over 0, up to 1000000")]
+Worth = Annotated[
+    float, Field(ge=1e-6, le=1e6, allow_inf_nan=False), Must("be a number of seconds from 0.000001 to 1000000")
+]
 Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
 Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower), Must("be on or off")]
 Count = Annotated[int, Field(ge=1, le=256), Must("be a whole number from 1 to 256")]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
-from translation_server.stores import Store
+from translation_server.stores import Store, StoreError
 
 FRESH = 0.5
 """Seconds for which a world that was read is taken for the present one."""
@@ -54,15 +54,29 @@ class Worlds:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self.changeable = changeable
 
-    async def of(self, owner: str) -> World:
-        """A user's world, half a second old at most."""
+    def at_hand(self, owner: str) -> World | None:
+        """A user's world, half a second old at most; None where it has to be read."""
         defaults = self._defaults()
         if not self.changeable:
             return World(defaults)
         kept = self._kept.get(owner)
         if kept is None or time.monotonic() > kept.read_at + FRESH:
+            return None
+        same = kept.defaults is defaults or kept.defaults == defaults
+        return kept.world if same else self._keep(owner, kept.text)
+
+    async def of(self, owner: str) -> World:
+        """A user's world, half a second old or, while it is being read, little more."""
+        if world := self.at_hand(owner):
+            return world
+        kept = self._kept.get(owner)
+        if kept:
+            self._kept[owner] = kept._replace(read_at=time.monotonic())
+        try:
             return self._keep(owner, await self._store.world(owner))
-        return kept.world if kept.defaults == defaults else self._keep(owner, kept.text)
+        except StoreError:
+            self._kept.pop(owner, None)
+            raise
 
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
         """A user's world once it has been changed."""

@@ -92,7 +92,7 @@ class Options(argparse.Namespace):
     frozen: bool | None = None
     outcome: str = "completed"
     message: str | None = None
-    format: str = "text"
+    format: str | None = None
     fail_on: str = "never"
 
     log_file: str = "client.log"
@@ -204,7 +204,9 @@ def _add(commands: Any, name: str, does: str, parents: Sequence[_Parser]) -> _Pa
 
 def _grading() -> _Parser:
     parser = _flags()
-    parser.add_argument("--format", choices=("text", "json", "junit"), help="how to write the card (default text)")
+    parser.add_argument(
+        "--format", choices=("text", "json", "junit"), help="how to write the card (default text, with --json json)"
+    )
     parser.add_argument(
         "--fail-on", choices=("never", "warnings", "notes"), help="exit with 1 for such findings (default never)"
     )

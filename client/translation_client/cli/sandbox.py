@@ -1,6 +1,7 @@
 """The commands for the sandbox and the report card."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,12 @@ from translation_client.sandbox import Sandbox
 FOUND = 1
 """The exit status where the report card has what `--fail-on` names."""
 
-MEDIA = {"text": "text/plain", "json": "application/json", "junit": "application/xml"}
+FORMS = {
+    "text": ("text/plain", "^warning ", "^note "),
+    "json": ("application/json", '"severity": ?"warning"', '"severity": ?"note"'),
+    "junit": ("application/xml", "<failure ", "<system-out>"),
+}
+"""How a report card is asked for in each form, and what a warning and a note look like in it."""
 
 
 def sandbox(options: Options, login: Login) -> int:
@@ -22,22 +28,25 @@ def sandbox(options: Options, login: Login) -> int:
         UsageError: An option is unusable.
     """
     try:
-        opened = Sandbox(login.url, username=login.username, password=login.password)
+        with Sandbox(login.url, username=login.username, password=login.password) as asked:
+            if options.command == "report":
+                return _report(options, asked)
+            answer = ACTIONS[options.action or "show"](asked, options)
     except ValueError as error:
         raise UsageError(str(error).replace("base_url", "--url")) from None
-    with opened as asked:
-        if options.command == "report":
-            return _report(options, asked)
-        answer = ACTIONS[options.action or "show"](asked, options)
     _write(json.dumps(answer, indent=None if options.json else 2, ensure_ascii=False))
     return 0
 
 
 def _report(options: Options, asked: Sandbox) -> int:
-    card = asked.report()
-    _write(json.dumps(card.raw) if options.json else asked.report_as(MEDIA[options.format]))
-    failing = {"never": (), "warnings": card.warnings, "notes": card.findings}[options.fail_on]
-    return FOUND if failing else 0
+    form = options.format or ("json" if options.json else "text")
+    if options.json and form != "json":
+        raise UsageError(f"--json and --format {form} exclude each other: give one of the two")
+    media, warning, note = FORMS[form]
+    card = asked.report_as(media)
+    _write(card)
+    failing = {"never": (), "warnings": (warning,), "notes": (warning, note)}[options.fail_on]
+    return FOUND if any(re.search(finding, card, re.MULTILINE) for finding in failing) else 0
 
 
 def _write(text: str) -> None:
@@ -45,20 +54,13 @@ def _write(text: str) -> None:
 
 
 def _clock(asked: Sandbox, options: Options) -> Mapping[str, Any]:
-    shown = None
-    if options.frozen is not None:
-        shown = asked.freeze() if options.frozen else asked.unfreeze()
-    if options.speed is not None:
-        shown = asked.speed(options.speed)
-    if options.advance is not None:
-        shown = asked.advance(options.advance)
-    if shown is None:
+    if options.advance is options.speed is options.frozen is None:
         raise UsageError("sandbox clock needs --advance, --speed, --freeze or --unfreeze")
-    return shown
+    return asked.clock(advance=options.advance, speed=options.speed, frozen=options.frozen)
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, object]:
-    """Settings as `name=value`; the value is JSON, or else text."""
+    """Settings as `name=value`; the value is JSON, or else text, as a seed is even where it looks like a number."""
     settings: dict[str, object] = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -67,6 +69,8 @@ def _settings(given: tuple[str, ...]) -> dict[str, object]:
         try:
             settings[name] = json.loads(value)
         except ValueError:
+            settings[name] = value
+        if name == "seed" and isinstance(settings[name], int | float):
             settings[name] = value
     return settings
 

@@ -199,11 +199,9 @@ def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
         problem = {}
     listed = problem.get("errors")
     errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
-    said = (
-        problem.get("title"),
-        problem.get("detail"),
-        *(f"{error.get('field')}: {error.get('message')}" for error in errors),
-    )
+    title, detail = problem.get("title"), problem.get("detail")
+    listed = (f"{error.get('field')}: {error.get('message')}" for error in errors)
+    said = (title, detail, *(text for text in listed if text not in str(detail)))
     texts = [one_line(text).rstrip(".") for text in said if isinstance(text, str)]
     return f"{reply.code} {'. '.join(texts) or 'without a reason'}", errors
 

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -45,6 +45,8 @@ SLOW = 1.0
 RUN = 3
 """So many retries are a run."""
 SAME_SUBMIT = 60.0
+
+AT = attrgetter("at")
 
 
 class Step(NamedTuple):
@@ -161,9 +163,11 @@ class Case:
         return found
 
     @cached_property
-    def hindrances(self) -> list[Entry]:
-        """What may have kept a client from a job, whichever it was for."""
-        return self.general + [entry for entry in self.entries if entry.faults and entry.took >= SLOW]
+    def hindrances(self) -> tuple[list[float], list[float]]:
+        """When each thing came that may have kept a client from a job; until when one up to it did."""
+        slow = [entry for entry in self.entries if entry.faults and entry.took >= SLOW]
+        found = sorted(self.general + slow, key=AT)
+        return [entry.at for entry in found], list(accumulate(map(answered, found), max))
 
     def is_late(self, trail: Trail) -> bool:
         """Whether a client could have known of the end sooner: it was told to come, or waited too long at a time."""
@@ -179,7 +183,9 @@ class Case:
             return False
         if not LATE.issuperset(before.faults + entry.faults):
             return False
-        return not any(fault.at <= entry.at and answered(fault) >= before.at for fault in self.hindrances)
+        came, until = self.hindrances
+        last = bisect_right(came, entry.at)
+        return not last or until[last - 1] < before.at
 
     def is_uncollected(self, trail: Trail) -> bool:
         """Whether a job has ended, not only just now, and nothing told it."""
@@ -194,11 +200,12 @@ class Case:
         if waits or not self.is_uncollected(trail) or "huge-retry-after" in last.faults:
             return False
         good = next((entry for entry in reversed(steps) if not is_spoiled(entry)), first)
-        tries = [entry for entry in steps + self.general if entry.at >= good.at and is_spoiled(entry)]
+        others = bisect_left(self.general, good.at, key=AT)
+        tries = [entry for entry in steps if entry.at >= good.at and is_spoiled(entry)]
+        tries += self.general[others : others + ENOUGH_TRIES]
         return len(tries) < ENOUGH_TRIES and all(has_failed(entry) and "hang" not in entry.faults for entry in tries)
 
     def _early(self, trail: Trail) -> Iterator[Step]:
-        at = attrgetter("at")
         for before, step in trail.looks:
             if (
                 before is None
@@ -206,23 +213,25 @@ class Case:
                 or not is_sooner(before, step.entry)
             ):
                 continue
-            if bisect_left(self.general, before.at, key=at) == bisect_right(self.general, step.entry.at, key=at):
+            if bisect_left(self.general, before.at, key=AT) == bisect_right(self.general, step.entry.at, key=AT):
                 yield step
 
     def _of_all_jobs(self, find: Callable[[Trail], Iterator[Step]]) -> dict[str, list[Step]]:
         """Without the looks at many jobs that are found for some of them only."""
         found = [(job_id, step) for job_id, trail in self.trails.items() for step in find(trail)]
         votes = Counter(step.number for _, step in found)
+        told = {step.number: step.entry.jobs for _, step in found}
+        agreed = {number for number, jobs in told.items() if votes[number] >= len({one.job_id for one in jobs})}
         kept: defaultdict[str, list[Step]] = defaultdict(list)
         for job_id, step in found:
-            if votes[step.number] >= len({told.job_id for told in step.entry.jobs}):
+            if step.number in agreed:
                 kept[job_id].append(step)
         return kept
 
 
 def open_case(journal: Sequence[Entry], ended: Mapping[str, float]) -> Case:
     """The case of a journal; ``ended`` says when jobs ended, beyond what the journal tells of it."""
-    entries = sorted(journal, key=lambda entry: entry.at)
+    entries = sorted(journal, key=AT)
     news = [told for entry in entries for told in entry.jobs]
     ends = {end.job_id: end.ended_at for end in news if end.ended_at is not None and end.state is not State.CANCELLED}
     ends |= ended

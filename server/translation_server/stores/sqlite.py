@@ -1,16 +1,19 @@
 """The jobs in one SQLite file, which several processes may share.
 
 A job is safe from power loss before its 202 leaves; between processes, ordinals and idempotency keys need nothing more
-than the file's write lock. What may be lost is committed without waiting for the disk.
+than the file's write lock. Jobs that come while others are being written wait, and are then written together: a commit
+waits for the disk, and one serves them all. What may be lost is committed without waiting for the disk.
 """
 
+import asyncio
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored, StoreError
 from translation_server.stores.sqlite_file import Lane, lossy, migrate, read_only, told_of, transaction
 
 COLUMNS = """
@@ -35,6 +38,14 @@ NO_ORDINAL = 2**63 - 1
 Parameters = Sequence[object] | Mapping[str, object]
 
 
+class Arrival(NamedTuple):
+    """What `Store.add` is given."""
+
+    owner: str
+    accept: Callable[[int], Job]
+    idempotency: Idempotency | None
+
+
 class SqliteStore:
     """A Store in one SQLite file."""
 
@@ -48,10 +59,32 @@ class SqliteStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = Lane(path, migrate)
         self._reader = Lane(path, read_only)
+        self._arrived: list[tuple[Arrival, asyncio.Future[Stored]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
-        return await self._writer.run(_add, owner, accept, idempotency)
+        written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._arrived.append((Arrival(owner, accept, idempotency), written))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_arrivals())
+        return await written
+
+    async def _write_arrivals(self) -> None:
+        while self._arrived:
+            (arrivals, written), self._arrived = zip(*self._arrived, strict=True), []
+            try:
+                outcomes: Sequence[Stored | Exception] = await self._writer.run(_add_all, arrivals)
+            except StoreError as error:
+                outcomes = [error] * len(arrivals)
+            for future, outcome in zip(written, outcomes, strict=True):
+                if future.done():  # whoever asked for it has given up
+                    continue
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+        self._writing = None
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """See Store."""
@@ -132,32 +165,43 @@ class SqliteStore:
         self._writer.close()
 
 
-def _add(
-    connection: sqlite3.Connection,
-    owner: str,
-    accept: Callable[[int], Job],
-    idempotency: Idempotency | None,
-) -> Stored:
+def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Stored | Exception]:
+    """Adds what can be added; an error of one is no other's, and changes nothing."""
+
+    def added(arrival: Arrival) -> Stored | Exception:
+        try:
+            return _add(connection, *arrival)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+            return error
+
     with transaction(connection):
-        if idempotency is not None:
-            where = "owner = ? AND idempotency_key = ?"
-            if earlier := _select(connection, where, (owner, idempotency.key)):
-                where += " AND fingerprint = ?"
-                if not _select(connection, where, (owner, idempotency.key, idempotency.fingerprint)):
-                    raise KeyReused(idempotency.key)
-                return Stored(earlier[0], replayed=True)
-        [(ordinal,)] = connection.execute(
-            "INSERT INTO owners (name, jobs) VALUES (?, 1)"
-            " ON CONFLICT (name) DO UPDATE SET jobs = jobs + 1 RETURNING jobs",
-            (owner,),
-        ).fetchall()
-        job = accept(ordinal)
-        if _find(connection, owner, job.id):
-            raise IdTaken(job.id)
-        connection.execute(
-            f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
-            (*_row(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
-        )
+        return [added(arrival) for arrival in arrivals]
+
+
+def _add(
+    connection: sqlite3.Connection, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None
+) -> Stored:
+    if idempotency is not None:
+        statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
+        for job_id, fingerprint in connection.execute(statement, (owner, idempotency.key)).fetchall():
+            earlier = _find(connection, owner, job_id)
+            if earlier is None or fingerprint != idempotency.fingerprint:
+                raise KeyReused(idempotency.key)
+            return Stored(earlier, replayed=True)
+    found = connection.execute("SELECT jobs FROM owners WHERE name = ?", (owner,)).fetchall()
+    job = accept(found[0][0] + 1 if found else 1)
+    if connection.execute("SELECT 1 FROM jobs WHERE owner = ? AND id = ?", (owner, job.id)).fetchall():
+        raise IdTaken(job.id)
+    connection.execute(
+        "INSERT INTO owners (name, jobs) VALUES (:owner, :ordinal) ON CONFLICT (name) DO UPDATE SET jobs = :ordinal",
+        {"owner": owner, "ordinal": job.ordinal},
+    )
+    connection.execute(
+        f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
+        (*_row(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
+    )
     return Stored(job, replayed=False)
 
 

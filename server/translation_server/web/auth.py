@@ -74,16 +74,14 @@ class Authenticator:
         Raises:
             Problem: 401 for no, malformed or wrong credentials; 429 for an address that has brought too many.
         """
-        scheme = self._scheme(scope)
-        address = scope["client"][0] if scope["client"] else "a local socket"
+        scheme, address = self._scheme(scope), _address(scope)
         self._turn_away(address)
         brought = [value for name, value in scope["headers"] if name == scheme.header]
         if not brought:
             raise _unauthorized(scheme, f"Send {scheme.wanted}.")
         credentials = brought[0] if len(brought) == 1 else b""
-        fingerprint = hmac.digest(self._key, scheme.name.encode() + b" " + credentials, "sha256")
-        user, expires_at = self._verified.get(fingerprint, ("", 0.0))
-        if self._clock() < expires_at:
+        fingerprint = self._fingerprint(scheme, credentials)
+        if user := self._remembered(fingerprint):
             return user
         check = self._checks.get((fingerprint, address))
         if check is None:
@@ -94,6 +92,14 @@ class Authenticator:
                 lambda done: (self._checks.pop((fingerprint, address)), done.cancelled() or done.exception())
             )
         return await asyncio.shield(check)
+
+    def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        """The user whose credentials the headers bring, if they were verified lately and the address guesses none."""
+        scheme = self._scheme(scope)
+        credentials = headers.get(scheme.header)
+        if credentials is None or _address(scope) in self._failures:
+            return None
+        return self._remembered(self._fingerprint(scheme, credentials))
 
     def claimed(self, scope: Scope) -> str | None:
         """The user that a request with wrong credentials says it is of; the only one there is, if it says nothing."""
@@ -110,6 +116,13 @@ class Authenticator:
 
     def _scheme(self, scope: Scope) -> Scheme:
         return self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
+
+    def _fingerprint(self, scheme: Scheme, credentials: bytes) -> bytes:
+        return hmac.digest(self._key, scheme.name.encode() + b" " + credentials, "sha256")
+
+    def _remembered(self, fingerprint: bytes) -> str | None:
+        user, expires_at = self._verified.get(fingerprint, (None, 0.0))
+        return user if self._clock() < expires_at else None
 
     async def _check(self, fingerprint: bytes, scheme: Scheme, brought: bytes, address: str) -> str:
         credentials = scheme.read(brought)
@@ -159,6 +172,10 @@ class Authenticator:
             self._failures.popitem(last=False)
 
 
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope["client"] else "a local socket"
+
+
 def _matches(password: str, hashed: str) -> bool:
     try:
         return HASHES.verify(password, hashed)
@@ -181,6 +198,9 @@ class Anyone:
             raise Problem(HTTPStatus.FORBIDDEN, detail)
         brought = next((BASIC.read(value) for name, value in scope["headers"] if name == BASIC.header), None)
         return (brought and brought.user) or ANYONE
+
+    def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Nobody: each request is to be looked at."""
 
     def claimed(self, scope: Scope) -> None:
         """Nobody."""

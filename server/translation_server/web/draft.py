@@ -1,9 +1,8 @@
 """What a request's entry in the journal is made of, as it becomes known on the request's way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from translation_server.core.clock import Clock
@@ -58,11 +57,10 @@ class Draft:
         )
 
 
-def begin(scope: Scope, at: float) -> Draft:
+def begin(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> Draft:
     """The entry of a request that has just come in."""
-    headers = Headers(scope=scope)
-    agent = headers.get("user-agent")
-    return Draft(at, scope["method"], scope["path"][:LONGEST], agent and agent[:LONGEST], "if-none-match" in headers)
+    agent = headers.get(b"user-agent", b"")[:LONGEST].decode("latin-1") or None
+    return Draft(at, scope["method"], scope["path"][:LONGEST], agent, b"if-none-match" in headers)
 
 
 def told(look: Look, clock: Clock) -> Told:

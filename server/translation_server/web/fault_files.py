@@ -29,11 +29,11 @@ def read_faults(path: Path) -> tuple[Rule, ...]:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _File.model_validate_json(json.dumps(document)).faults
+        return _File.model_validate_json(json.dumps(document, default=str)).faults  # a date is no more than its text
     except OSError as error:
         raise FaultsError(f"FAULTS={path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         wrong = "; ".join(f"{found['field']}: {found['message']}" for found in complaints(error, "the file"))
         raise FaultsError(f"FAULTS={path}: {wrong}") from None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise FaultsError(f"FAULTS={path}: must be UTF-8 TOML: {error}") from None

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,7 @@ OPEN = frozenset({"/livez", "/readyz"})
 
 UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
 """What the paths begin with that tell nothing of how a client waits."""
+
 
 Record = Callable[[str, Draft], None]
 """Takes note of a user's request."""
@@ -44,9 +46,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        draft = begin(scope, time.time())
+        draft = begin(scope, dict(scope["headers"]), time.time())
 
         async def watched_send(message: Message) -> None:
+            let_go(receive)
             if message["type"] == "http.response.start":
                 draft.status = message["status"]
                 draft.took = time.perf_counter() - began
@@ -79,11 +82,28 @@ class Gate:
             took = time.perf_counter() - began
             draft.took = draft.took or took
             self._note(inner, draft)
-            user = inner.get("user", "-")
-            logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], draft.status, user, 1000 * took)
+            log(scope, inner.get("user"), draft.status, took)
 
     def _note(self, scope: Scope, draft: Draft) -> None:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
-        owner = scope.get("user") or self._authenticator.claimed(scope)
+        turned_away = "user" not in scope and draft.status == HTTPStatus.TOO_MANY_REQUESTS
+        owner = None if turned_away else scope.get("user") or self._authenticator.claimed(scope)
         if owner and not draft.path.startswith(UNRECORDED):
             self._record(owner, draft)
+
+
+def let_go(receive: Receive) -> None:
+    """Ends the wait for a request whose connection is closed, and has uvicorn expect no answer to it.
+
+    Of several requests that came at once on a connection, uvicorn by itself lets go of the last only.
+    """
+    cycle: Any = getattr(receive, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    if transport is not None and transport.is_closing():
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
+def log(scope: Scope, user: str | None, status: int, took: float) -> None:
+    """Logs a request that has been answered within so many seconds."""
+    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)

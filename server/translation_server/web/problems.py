@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,12 +15,15 @@ from starlette.routing import Match, Route
 
 from translation_server.service import JobNotFound
 from translation_server.stores import IdTaken, KeyReused, StoreError
-from translation_server.web.schemas import JobsQuery
+from translation_server.web.schemas import JobsQuery, RequestsQuery
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
 """Seconds after which a request that the server could not serve is worth another try."""
+
+QUERIES: Mapping[str, type[BaseModel]] = {"/jobs": JobsQuery, "/sandbox/requests": RequestsQuery}
+"""What may be asked of the paths that take questions."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
@@ -65,6 +69,30 @@ def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[s
     return {"field": fields.get(name, name), "message": message}
 
 
+def answer_to(error: Exception) -> Response:
+    """The answer to a request that ended in one of the `EXPECTED` errors."""
+    match error:
+        case Problem():
+            return error.response()
+        case JobNotFound():
+            return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
+        case KeyReused():
+            detail = "This Idempotency-Key was used for another request: use a new key for a new job."
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
+        case IdTaken():
+            return Problem(
+                HTTPStatus.CONFLICT, f"You have a job {error} already: choose another id, or none."
+            ).response()
+        case _:
+            logger.error("%s", error)
+            detail = "The server cannot reach its jobs at the moment: try again."
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+
+
+EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
+"""The errors that are told the caller as what they are."""
+
+
 def _allowed(app: FastAPI, request: Request) -> set[str]:
     """The methods of all routes of the request's path; the framework alone would name those of the first."""
     routes = [
@@ -77,32 +105,16 @@ def _allowed(app: FastAPI, request: Request) -> set[str]:
 def install(app: FastAPI) -> None:
     """Makes the app answer every error with a problem."""
 
-    @app.exception_handler(Problem)
-    async def problem(_: Request, error: Problem) -> Response:
-        return error.response()
+    async def expected(_: Request, error: Exception) -> Response:
+        return answer_to(error)
 
-    @app.exception_handler(JobNotFound)
-    async def not_found(_: Request, __: JobNotFound) -> Response:
-        return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
-
-    @app.exception_handler(KeyReused)
-    async def key_reused(_: Request, __: KeyReused) -> Response:
-        detail = "This Idempotency-Key was used for another request: use a new key for a new job."
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
-
-    @app.exception_handler(IdTaken)
-    async def id_taken(_: Request, error: IdTaken) -> Response:
-        return Problem(HTTPStatus.CONFLICT, f"You have a job {error} already: choose another id, or none.").response()
-
-    @app.exception_handler(StoreError)
-    async def unavailable(_: Request, error: StoreError) -> Response:
-        logger.error("%s", error)
-        detail = "The server cannot reach its jobs at the moment: try again."
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, expected)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(_: Request, error: RequestValidationError) -> Response:
-        return invalid(complaints(error.errors(), {name: name for name in JobsQuery.model_fields})).response()
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+        query = QUERIES[request.scope["path"]]
+        return invalid(complaints(error.errors(), {name: name for name in query.model_fields})).response()
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
