@@ -2,8 +2,8 @@
 
     python benchmarks/holding.py PORT SECONDS < paths
 
-Every path that stdin gives is looked at with `Prefer: wait=SECONDS`, again and again until its job has ended. "asked" is
-printed when every look is on its way, and at the end one line of JSON, an `Ends`.
+Every path that stdin gives is looked at with `Prefer: wait=SECONDS`, again and again until its job has ended. "asked"
+is printed when every look is on its way, and at the end one line of JSON, an `Ends`.
 """
 
 import asyncio

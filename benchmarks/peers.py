@@ -5,9 +5,9 @@
     python benchmarks/peers.py --write        also puts the table into docs/performance.md
     python benchmarks/peers.py ours Prism     only those whose names begin so
 
-Each runs alone, first on one core, then on all that the load leaves, and answers with the JSON of one of our jobs. Each is
-asked in three runs, of which the last one counts: by then a JVM has compiled what it runs. What npm has is installed below
-~/.cache, in the versions that stand here. Linux, wrk; Node for five of them, and Java 17 for two of these.
+Each runs alone, first on one core, then on all that the load leaves, and answers with the JSON of one of our jobs.
+Each is asked in three runs, of which the last one counts: by then a JVM has compiled what it runs. What npm has is
+installed below ~/.cache, in the versions that stand here. Linux, wrk; Node for five of them, and Java 17 for two.
 """
 
 import argparse
@@ -105,13 +105,13 @@ def ordinary(_: Task, cores: Sequence[int]) -> Iterator[Stage]:
 
 
 def program(package: Package, prepare: Callable[[Path, Task], Command]) -> Serve:
-    """One of npm's. It is prepared in a folder, and given the file that it is run from as `file` there."""
+    """One of npm's, with the arguments that come of preparing it in a folder of its own."""
 
     @contextmanager
     def serve(task: Task, cores: Sequence[int]) -> Iterator[Stage]:
         with tempfile.TemporaryDirectory() as folder:
             arguments = prepare(Path(folder), task)
-            start = {"node": ["node", package.installed()], "java": ["java"]}[package.runtime]
+            start = [package.runtime, *([package.installed()] if package.runtime == "node" else [])]
             path = task.looks[0].removeprefix("GET ")
             with stage.running(lambda port: [*start, *arguments(port)], cores=cores, path=path) as server:
                 if server.ask("GET", path).status != 200:
@@ -313,15 +313,16 @@ def main() -> int:
     if options.write and options.names:
         parser.error("--write puts all into the page, not some of them")
     stage.needed()
+    watching = stage.Watching()
     about = task()
     places = [stage.SERVING[:1]] + ([stage.SERVING] if len(stage.SERVING) > 1 else [])
     results = [measure(peer, about, cores) for peer in chosen for cores in places]
     if options.json:
-        print(json.dumps({"machine": stage.machine(), "results": [one._asdict() for one in results]}, indent=1))
+        print(json.dumps({"machine": str(watching), "results": [one._asdict() for one in results]}, indent=1))
     else:
-        print(stage.machine(), table(results), sep="\n\n")
+        print(watching, table(results), sep="\n\n")
     if options.write:
-        stage.write("peers", f"{stage.machine()}\n\n{table(results).rstrip()}")
+        stage.write("peers", f"{watching}\n\n{table(results).rstrip()}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the server is measured against: applications that run under the same uvicorn.
 
-    BARE=answer.json uvicorn --app-dir benchmarks references:bare
-    uvicorn --app-dir benchmarks references:ordinary
+BARE=answer.json uvicorn --app-dir benchmarks references:bare
+uvicorn --app-dir benchmarks references:ordinary
 """
 
 import json
@@ -75,7 +75,7 @@ def start(_: Annotated[str, Depends(user)]) -> dict[str, str]:
     return {"job_id": job_id}
 
 
-@ordinary.get("/status/{job_id}", response_model=Job)
+@ordinary.get("/status/{job_id}")
 def status(job_id: str, _: Annotated[str, Depends(user)]) -> Job:
     """Shows a job."""
     if job_id not in _jobs:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import repeat
 from statistics import median
@@ -117,29 +117,23 @@ def submit(_: Scale) -> Iterator[Line]:
 
 
 @contextmanager
-def committing() -> Iterator["Commit"]:
-    """What a commit of one row to a file of its own costs."""
+def committing() -> Iterator[Callable[[], float]]:
+    """What commits a row at a time to a file of its own, and tells the microseconds that the median commit took."""
     with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/db", isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, created_at REAL) WITHOUT ROWID")
-        yield Commit(db)
 
+        def commit() -> float:
+            took, until = list[float](), time.perf_counter() + SECONDS
+            while (began := time.perf_counter()) < until:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("INSERT INTO jobs VALUES (?, ?)", (str(uuid.uuid4()), began))
+                db.execute("COMMIT")
+                took.append(time.perf_counter() - began)
+            return median(took) * 1e6
 
-class Commit(NamedTuple):
-    """Commits for a while, and tells the microseconds that the median of them took."""
-
-    db: sqlite3.Connection
-
-    def __call__(self) -> float:
-        """Commit."""
-        took, until = list[float](), time.perf_counter() + SECONDS / 2
-        while (began := time.perf_counter()) < until:
-            self.db.execute("BEGIN IMMEDIATE")
-            self.db.execute("INSERT INTO jobs VALUES (?, ?)", (str(uuid.uuid4()), began))
-            self.db.execute("COMMIT")
-            took.append(time.perf_counter() - began)
-        return median(took) * 1e6
+        yield commit
 
 
 def held(scale: Scale) -> Iterator[Line]:
@@ -263,15 +257,16 @@ def main() -> int:
     if options.write and options.parts:
         parser.error("--write puts all into the page, not some of it")
     stage.needed()
+    watching = stage.Watching()
     scale = Scale(FULL_SPREAD, FULL_SIZE) if options.full else Scale(SPREAD, SIZE)
     lines = [line for name in options.parts or PARTS for line in PARTS[name](scale)]
     if options.json:
         shown = [line._asdict() | {"passed": line.passed} for line in lines]
-        print(json.dumps({"machine": stage.machine(), "lines": shown}, indent=1))
+        print(json.dumps({"machine": str(watching), "lines": shown}, indent=1))
     else:
-        print(stage.machine(), table(lines), sep="\n\n")
+        print(watching, table(lines), sep="\n\n")
     if options.write:
-        stage.write("server", f"{stage.machine()}\n\n{table(lines)}")
+        stage.write("server", f"{watching}\n\n{table(lines)}")
     return any(line.passed is False for line in lines)
 
 

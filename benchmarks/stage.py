@@ -1,7 +1,7 @@
 """Servers to be measured, and the load that is put on them; for Linux, with wrk.
 
-The load comes from the last core, the servers have the others, so that neither takes time from the other. A machine with
-one core has to share it.
+The load comes from the last core, the servers have the others, so that neither takes time from the other. A machine
+with one core has to share it.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ import contextlib
 import http.client
 import json
 import os
+import platform
 import random
+import re
 import resource
 import shutil
 import socket
@@ -242,7 +244,7 @@ def fill(folder: str, delays: Iterable[float], *, age: float = 0, told: float = 
         database.execute("PRAGMA synchronous = OFF")
         database.execute("PRAGMA cache_size = -1000000")
         row = "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, changed_at)"
-        made = database.executemany(f"{row} VALUES (?, ?, ?, ?, ?, 'completed', ?)", rows()).rowcount  # noqa: S608
+        made = database.executemany(f"{row} VALUES (?, ?, ?, ?, ?, 'completed', ?)", rows()).rowcount
         database.execute("INSERT INTO owners (name, jobs) VALUES (?, ?)", (USERNAME, made))
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -296,12 +298,26 @@ def write(name: str, text: str) -> None:
     PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
-def machine() -> str:
-    """One line on what this was measured on."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")),
-        os.uname().machine,
-    )
-    python = sys.version.partition(" ")[0]
-    shared = "" if len(CORES) > 1 else ", which the load shares"
-    return f"{model}, {len(CORES)} cores: {len(SERVING)} for the servers{shared}; Python {python}."
+class Watching:
+    """Tells what this is measured on, and how much of it others have taken since."""
+
+    def __init__(self) -> None:
+        self._began, self._others = time.monotonic(), self._busy()
+
+    def __str__(self) -> str:
+        named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = named[1] if named else platform.machine()
+        shared = "" if len(CORES) > 1 else ", which the load shares"
+        others = (self._busy() - self._others) / (time.monotonic() - self._began) / (os.cpu_count() or 1)
+        return (
+            f"{model}, {len(CORES)} cores, {len(SERVING)} for the servers{shared}; Python {platform.python_version()}. "
+            f"Other programs took {max(0, others):.0%} of the machine meanwhile."
+        )
+
+    @staticmethod
+    def _busy() -> float:
+        """Seconds that the cores have worked for others than this program and those that it has run."""
+        user, nice, system = map(int, Path("/proc/stat").read_text().split()[1:4])
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        used = sum(one.ru_utime + one.ru_stime for one in own)
+        return (user + nice + system) / os.sysconf("SC_CLK_TCK") - used
