@@ -6,6 +6,7 @@ waits for the disk, and one serves them all. What may be lost is committed witho
 """
 
 import asyncio
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -277,8 +278,10 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
                 " ON CONFLICT (name) DO UPDATE SET requests = requests + :new RETURNING requests",
                 {"owner": owner, "new": len(new)},
             ).fetchall()
-            numbered = ((owner, number, entry) for number, entry in enumerate(new, last - len(new) + 1))
-            connection.executemany("INSERT INTO requests VALUES (?, ?, ?)", numbered)
+            connection.execute(  # one statement for all: while it runs, this process can serve requests
+                "INSERT INTO requests SELECT ?, ? + key, value FROM json_each(?)",
+                (owner, last - len(new) + 1, json.dumps(new)),
+            )
             connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, last - limit))
 
 
