@@ -23,10 +23,11 @@ TIMEOUT = 300.0
 
 
 class Ends(NamedTuple):
-    """The wall clock at the last answer, and the seconds from each job's end to its answer."""
+    """The wall clock at the last answer, the seconds from each job's end to its answer, and how many 503 there were."""
 
     last: float
     lateness: list[float]
+    refused: int
 
 
 class Holder(NamedTuple):
@@ -68,6 +69,7 @@ class Look(asyncio.Protocol):
 
     def __init__(self, request: bytes) -> None:
         self.ended: asyncio.Future[tuple[float, bytes]] = asyncio.get_running_loop().create_future()
+        self.refused = 0
         self._request = request
         self._received = b""
         self._transport: asyncio.WriteTransport | None = None
@@ -79,7 +81,7 @@ class Look(asyncio.Protocol):
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Look again while the job is pending."""
+        """Look again while the job is pending, and a second later where there is a 503."""
         now = time.time()
         self._received += data
         head, _, body = self._received.partition(b"\r\n\r\n")
@@ -87,7 +89,10 @@ class Look(asyncio.Protocol):
         if not length or len(body) < int(length) or self._transport is None:
             return
         self._received = b""
-        if not head.startswith(b"HTTP/1.1 200"):
+        if head.startswith(b"HTTP/1.1 503"):
+            self.refused += 1
+            asyncio.get_running_loop().call_later(1, self._transport.write, self._request)
+        elif not head.startswith(b"HTTP/1.1 200"):
             self._fail(head.decode())
         elif b'"completed_at":null' in body:
             self._transport.write(self._request)
@@ -118,7 +123,8 @@ async def hold(port: int, seconds: int, paths: list[str]) -> Ends:
     print("asked", flush=True)
     async with asyncio.timeout(TIMEOUT):
         ends = await asyncio.gather(*(look.ended for look in looks))
-    return Ends(max(at for at, _ in ends), [at - _completed(body) for at, body in ends])
+    refused = sum(look.refused for look in looks)
+    return Ends(max(at for at, _ in ends), [at - _completed(body) for at, body in ends], refused)
 
 
 def _completed(body: bytes) -> float:

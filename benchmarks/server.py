@@ -151,10 +151,10 @@ def held(scale: Scale) -> Iterator[Line]:
                 idle = (server.cpu() - cpu) / (time.monotonic() - since)
                 jumped = time.time()
                 server.ask("POST", "/sandbox/clock", json.dumps({"advance": DAY}))
-                drained = holder.ends().last - jumped
+                at_once = holder.ends()
     yield Line(f"{HELD:,} held looks: KiB for each", (memory - before) * 1024 / HELD, most=30)
     yield Line(f"{HELD:,} held looks: of a core, while all wait", idle, most=0.02)
-    yield Line(f"{HELD:,} held looks that end at once: seconds until all are answered", drained, most=2)
+    yield Line(f"{HELD:,} held looks that end at once: seconds until all are answered", at_once.last - jumped, most=2)
     with tempfile.TemporaryDirectory() as folder:
         first = took + 12  # all are held by then, and then they end while they are being renewed
         paths = stage.fill(folder, [first + scale.spread * number / HELD for number in range(HELD)])
@@ -162,7 +162,9 @@ def held(scale: Scale) -> Iterator[Line]:
             stage.ours(database=f"sqlite:///{folder}/jobs.db") as server,
             holding(server, paths, RENEWED) as holder,
         ):
-            late = sorted(holder.ends().lateness)
+            spread = holder.ends()
+    late = sorted(spread.lateness)
+    yield Line(f"2 × {HELD:,} held looks: answered 503 instead", at_once.refused + spread.refused, most=0)
     yield Line(f"{HELD:,} held looks that end within {scale.spread:g} s: lateness, median, ms", 1000 * median(late))
     yield Line(
         f"{HELD:,} held looks that end within {scale.spread:g} s: lateness, p99, ms",
