@@ -109,7 +109,7 @@ def needed() -> None:
         SystemExit: something is missing.
     """
     if missing := [name for name in ("wrk", "taskset") if not shutil.which(name)]:
-        raise SystemExit(f"{' and '.join(missing)} is needed: on Debian, apt-get install wrk util-linux")
+        raise SystemExit(f"needed: {', '.join(missing)}; on Debian, apt-get install wrk util-linux")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers too: each inherits it
 
