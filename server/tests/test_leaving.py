@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-HTTP = ["h11", "httptools"]
+from translation_server.web.wire import InOnePiece
+
+HTTP = ["h11", "httptools", InOnePiece]
 LOGIN = base64.b64encode(b"admin:secretpassword").decode()
 BREAKING = {
     "reset": "reset",
@@ -25,7 +27,7 @@ BREAKING = {
 def sent(api, *paths: str, headers: str = "") -> socket.socket:
     """A connection on which these looks were sent at once."""
     head = "GET {} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {}\r\n{}\r\n"
-    connection = socket.create_connection(("127.0.0.1", api.base_url.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", api.base_url.port), timeout=60)
     connection.sendall("".join(head.format(path, LOGIN, headers) for path in paths).encode())
     return connection
 

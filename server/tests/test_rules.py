@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import KINDS, REACH, Asked, Break, Latency, Status, decide
+from translation_server.core.faults import KINDS, REACH, Asked, Break, Latency, Lie, Status, decide
 
 DETAILS = {
     "status": {"code": 503},
@@ -28,19 +28,19 @@ def set_faults(api, *faults) -> None:
     assert api.patch("/sandbox", json={"faults": faults}).status_code == 200
 
 
-def wait_for_faults(api) -> None:
-    until = time.monotonic() + 60
-    while not api.get("/sandbox").json()["faults"]:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def fired(api) -> list[int]:
     return [fault["fired"] for fault in api.get("/sandbox").json()["faults"]]
 
 
 def submit(api, **fate) -> str:
     return api.post("/start", json={"simulate": fate} if fate else {}).json()["job_id"]
+
+
+def wait_until(condition) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def journal(api) -> list[dict]:
@@ -197,7 +197,7 @@ class TestRules:
     def test_so_often_holds_over_processes_at_once(self, start):
         apis = [start(), start()]
         set_faults(apis[0], rule("status", times=10))
-        wait_for_faults(apis[1])
+        wait_until(lambda: apis[1].get("/sandbox").json()["faults"])
         with ThreadPoolExecutor(8) as pool:
             statuses = list(pool.map(lambda number: apis[number % 2].get("/jobs").status_code, range(100)))
         assert statuses.count(503) == 10
@@ -212,7 +212,7 @@ class TestRules:
             set_faults(
                 apis[0], rule("status", probability=0.3, route=["look"]), rule("reset", probability=0.2, route=["look"])
             )
-            wait_for_faults(apis[1])
+            wait_until(lambda apis=apis: apis[1].get("/sandbox").json()["faults"])
 
             def drive(number, apis=apis):
                 job_id = submit(apis[number % len(apis)])
@@ -261,6 +261,7 @@ asked = st.builds(
 plans = st.lists(
     st.one_of(
         st.builds(Latency, probability=st.floats(0, 1)),
+        st.builds(Lie, kind=st.sampled_from(["back-to-pending", "forgotten"])),
         st.builds(
             Break, kind=st.sampled_from(["reset", "empty"]), times=st.integers(1, 3), nth=st.tuples(st.integers(1, 5))
         ),
@@ -275,4 +276,5 @@ def test_at_most_one_fires_besides_latencies_and_all_that_fire_fit(rules, reques
     firings = decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))
     assert [firing.rule.kind == "latency" for firing in firings[:-1]] == [True] * (len(firings) - 1 if firings else 0)
     assert all(firing.rule.fits(request, fired[firing.number]) for firing in firings)
+    assert all(request.can_suffer(firing.rule.kind) for firing in firings)
     assert firings == decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))

@@ -149,6 +149,7 @@ class TranslationServer:
         config = uvicorn.Config(
             app,
             http=InOnePiece,
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             lifespan="on",

@@ -6,14 +6,17 @@ at most, for owners that send requests, and by one of these requests while the o
 is read anew, which tells of jobs that were taken away.
 """
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from translation_server.core.dialects import Form
-from translation_server.core.job import Job, State
+from translation_server.core.dialects import Dialect, Form
+from translation_server.core.hints import Advice, advise
+from translation_server.core.job import Job, Look, State
+from translation_server.core.sandbox import World
 from translation_server.stores import Store, StoreError
 
 FRESH = 0.5
@@ -29,11 +32,28 @@ AT_MOST = 10_000
 """Jobs that are at hand at a time; those of the owner who was away for longest go first, the oldest first."""
 
 
+class Telling(NamedTuple):
+    """What a wire format tells of a job for a while: up to the moment ``until``, in this world.
+
+    ``looks`` is the first look of that time.
+    """
+
+    world: World
+    until: float
+    looks: tuple[Look]
+    form: Form
+    advice: Advice | None
+
+    def hint(self, now: float) -> float | None:
+        """Seconds until the caller should look again, if there are hints."""
+        return self.advice and self.advice.seconds(now, _rate(self.world))
+
+
 class Kept(NamedTuple):
-    """A job, and what is told of it, by the wire format's name, the state and the word for it."""
+    """A job, and what is told of it by the wire formats, by their names."""
 
     job: Job
-    forms: dict[tuple[str, State, str], Form]
+    tellings: dict[str, Telling]
 
 
 @dataclass(slots=True)
@@ -44,6 +64,18 @@ class _Owner:
     began_at: float
     asked_at: float
     jobs: dict[str, Kept] = field(default_factory=dict)
+
+
+def tell(row: Dialect, look: Look, world: World) -> Telling:
+    """What the row tells of a job, from this look on."""
+    advice, until = advise(look, world.sandbox, _rate(world)), math.inf
+    if look.state is State.PENDING:
+        until = min(row.changes_at(look), advice.until if advice else math.inf, look.job.cancelled_at or math.inf)
+    return Telling(world, until, (look,), row.form(look), advice)
+
+
+def _rate(world: World) -> float:
+    return world.clock.now.rate or 1.0
 
 
 class Jobs:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from translation_server.core.clock import Clock
 from translation_server.core.journal import Entry
@@ -20,7 +21,7 @@ PAUSE = 0.25
 REST = 9.0
 """How many times as long as the last writing took the next pause is, at least: requests come first."""
 
-LONGEST_PAUSE = 1.0
+LONGEST_PAUSE = 2.0
 """Seconds."""
 
 AT_A_TIME = 100
@@ -29,8 +30,14 @@ AT_A_TIME = 100
 WAITING_AT_MOST = 10_000
 """Entries that may wait to be written; where the store does not keep up, the oldest go first."""
 
-Draft = Callable[[Clock], Entry]
-"""An entry, but for what the sandbox's clock tells."""
+
+class Draft(Protocol):
+    """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came."""
+
+    at: float
+
+    def text(self, clock: Clock) -> str:
+        """The entry as JSON."""
 
 
 class Journal:
@@ -57,7 +64,7 @@ class Journal:
         if not self._limit:
             return
         self._drafts.append((owner, draft))
-        if len(self._drafts) > WAITING_AT_MOST:
+        if len(self._drafts) == 2 * WAITING_AT_MOST:
             self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
@@ -69,6 +76,7 @@ class Journal:
             StoreError: nothing could be written; what was noted waits for the next time.
         """
         async with self._flushing:
+            self._lose_the_oldest()
             drafts = list(self._drafts)
             self._drafts.clear()
             entries = []
@@ -106,12 +114,7 @@ class Journal:
     async def _written(self, drafts: Sequence[tuple[str, Draft]]) -> list[tuple[str, str]]:
         """The entries as they are kept; none of what was before its sandbox began."""
         worlds = {owner: await self._worlds.of(owner) for owner in {owner for owner, _ in drafts}}
-        entries = [(owner, draft(worlds[owner].clock)) for owner, draft in drafts]
-        return [
-            (owner, ENTRY.dump_json(entry, exclude_defaults=True).decode())
-            for owner, entry in entries
-            if entry.at >= worlds[owner].begun
-        ]
+        return [(owner, draft.text(worlds[owner].clock)) for owner, draft in drafts if draft.at >= worlds[owner].begun]
 
     def _lose_the_oldest(self) -> None:
         while len(self._drafts) > WAITING_AT_MOST:

@@ -9,15 +9,15 @@ import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
+from translation_server.core.dialects import Dialect
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import Asked, Firing, Rule, counted_as, decide
 from translation_server.core.job import Fate, Job, Look, State, Submission
-from translation_server.core.sandbox import Sandbox, World
-from translation_server.jobs import Jobs, Kept
+from translation_server.core.sandbox import Sandbox
+from translation_server.faults import Faults
+from translation_server.jobs import Jobs, Telling, tell
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
 from translation_server.worlds import Worlds
@@ -99,6 +99,7 @@ class Service:
         self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell_world)
         self._watch = Watch(store, self.worlds, clock)
         self._jobs = Jobs(store, clock)
+        self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
         self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def submit(
@@ -168,12 +169,15 @@ class Service:
             raise JobNotFound
         return self._see(job, await self.now(owner))
 
-    def look_at_hand(self, owner: str, job_id: str) -> tuple[Look, World, Kept] | None:
-        """A look for which nothing has to be read, where nothing can go wrong; and all that it comes from."""
+    def told(self, owner: str, job_id: str, row: Dialect) -> tuple[Telling, Look] | None:
+        """What the row tells of a job, and how it stands; None where something has to be read, or may go wrong."""
         world, kept = self.worlds.at_hand(owner), self._jobs.at_hand(owner, job_id)
         if world is None or kept is None or world.sandbox.faults:
             return None
-        return self._see(kept.job, world.clock.at(self._clock())), world, kept
+        look, telling = Look(kept.job, world.clock.at(self._clock())), kept.tellings.get(row.name)
+        if telling is None or telling.world is not world or look.now >= telling.until:
+            telling = kept.tellings[row.name] = tell(row, self._see(kept.job, look.now), world)
+        return telling, look
 
     async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
@@ -306,59 +310,10 @@ class Service:
         """Lets everybody go who waits, from now on."""
         self._watch.release()
 
-    async def faults(
-        self, owner: str, asked: Asked, job_id: str | None = None, *, own: Sequence[Rule] = ()
-    ) -> list[Firing]:
-        """What goes wrong with a request, about a job if one is named; it is counted.
-
-        Args:
-            owner: whose request it is.
-            asked: the request, as far as it tells by itself.
-            job_id: the job that it names.
-            own: its own rules, instead of those of the sandbox; they are not counted.
-        """
-        world = await self.worlds.of(owner)
-        rules = own or world.sandbox.faults
-        if not rules:
-            return []
-        job = None if job_id is None else await self._jobs.find(owner, job_id)
-        now = world.clock.at(self._clock())
-        asked = asked._replace(seconds=max(0.0, now - world.since))
-        if job_id is not None and job is None:
-            asked = asked._replace(states=frozenset())
-        elif job is not None and asked.action == "look" and not asked.held:
-            asked = asked._replace(states={Look(job, now).state})
-        ordinal = 0 if job is None else job.ordinal
-        firings: list[Firing] = []
-
-        def draw(nth: int, fired: Sequence[int]) -> Sequence[str]:
-            drawn = partial(self._drawn, world, owner, asked.action, ordinal, nth)
-            firings[:] = decide(rules, asked._replace(nth=nth), fired or [0] * len(rules), drawn)
-            if own:
-                firings[:] = [firing._replace(number=None) for firing in firings]
-            return [_rule(firing.number) for firing in firings if firing.number is not None]
-
-        counted = [] if own else [_rule(number) for number in range(len(rules))]
-        await self._store.tally(owner, counted_as(asked.action, ordinal), counted, draw)
-        return firings
-
-    async def not_fired(self, owner: str, firing: Firing) -> None:
-        """Takes back the count of a rule that had nothing to strike."""
-        if firing.number is not None:
-            await self._store.untally(owner, _rule(firing.number))
-
-    async def fired(self, owner: str) -> list[int]:
-        """How often each of the owner's faults has fired."""
-        rules = (await self.worlds.of(owner)).sandbox.faults
-        return await self._store.tallies(owner, [_rule(number) for number in range(len(rules))])
-
-    def _drawn(self, world: World, owner: str, *of: object) -> bytes:
-        seed = world.sandbox.seed
-        return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *of)
-
     async def hint(self, look: Look) -> float | None:
         """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-        return hint(look, await self.worlds.of(look.job.owner))
+        world = await self.worlds.of(look.job.owner)
+        return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
 
     def _tell(self, job: Job) -> None:
         """A job was accepted or changed."""
@@ -386,16 +341,6 @@ class Service:
         return look
 
 
-def hint(look: Look, world: World) -> float | None:
-    """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-    return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
-
-
 def _fingerprint(submission: Submission, job_id: str | None, wish: Wish) -> bytes:
     facts = [asdict(submission), job_id, *([] if wish == Wish() else [asdict(wish)])]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
-
-
-def _rule(number: int) -> str:
-    """The subject under which a rule's firings are counted."""
-    return f"rule {number}"

@@ -89,18 +89,18 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
 
 
 class Form(NamedTuple):
-    """What a row tells of a job while its word for it stays the same, as JSON with gaps for what moves.
+    """What a row tells of a job while its word for it stays the same, as JSON with gaps for the numbers that move.
 
     ``tag`` is a weak entity tag of the body: it stays while only progress and elapsed time go on.
     """
 
     text: str
-    moving: Sequence[str]
+    moving: Sequence[Callable[[Look], object]]
     tag: str
 
     def body(self, look: Look) -> str:
         """The body that tells how the job stands."""
-        return self.text % tuple([as_json(FACTS[fact].of(look)) for fact in self.moving])
+        return self.text % tuple([number(look) for number in self.moving])
 
 
 def as_json(value: object) -> str:
@@ -185,12 +185,12 @@ class Dialect:
 
         def filled(fact: str) -> str:
             if fact in moving:
-                return "%s"
+                return "%r"
             return as_json(word if fact == "status" else FACTS[fact].of(look)).replace("%", "%%")
 
         of = json.dumps([self.name, look.job.owner, look.job.id, word])
         tag = f'W/"{hashlib.blake2b(of.encode(), digest_size=8).hexdigest()}"'
-        return Form(text % tuple(filled(fact) for fact in facts), moving, tag)
+        return Form(text % tuple(filled(fact) for fact in facts), [FACTS[fact].of for fact in moving], tag)
 
 
 def _with_gaps(template: Template) -> tuple[str, Sequence[str]]:

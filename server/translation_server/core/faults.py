@@ -211,7 +211,7 @@ class Reach(NamedTuple):
     Attributes:
         routes: What is asked for.
         states: In which of them a job must be that the answer tells of; none need be, unless told.
-        body: Whether the answer must have a body; that to HEAD has none.
+        body: Whether the answer must have a body; those to HEAD have none.
     """
 
     routes: tuple[Action, ...] = ACTIONS
@@ -228,8 +228,8 @@ EVERY = frozenset(State)
 REACH: Mapping[str, Reach] = MappingProxyType(
     {
         **dict.fromkeys(("status", "latency", "reset", "empty", "garbage", "hang"), Reach()),
-        **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Reach(body=True)),
         **dict.fromkeys(("forgotten", "unauthorized"), Reach()),
+        **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Reach(body=True)),
         "unknown-status": Reach(TELLING, EVERY, body=True),
         **dict.fromkeys(("back-to-pending", "bare"), Reach(TELLING, EVERY - PENDING, body=True)),
         "huge-retry-after": Reach(("submit", "look", "bulk"), PENDING),

@@ -133,20 +133,25 @@ class Look:
     @property
     def elapsed(self) -> float:
         """Seconds from acceptance to now or to the end; never negative, even when the clock was set back."""
-        until = self.now if self.completed_at is None else self.completed_at
-        return max(0.0, until - self.job.created_at)
+        return max(0.0, self._until - self.job.created_at)
 
     @property
     def progress(self) -> float:
         """The part of the job's duration that has passed, rounded down to four digits; 1.0 only at its own end."""
-        if self.state in (State.COMPLETED, State.ERROR):
+        if self.state is State.COMPLETED or self.state is State.ERROR:
             return 1.0
-        job, until = self.job, self.now if self.completed_at is None else self.completed_at
+        job, until = self.job, self._until
         if job.held_at is not None:
             until = min(until, job.held_at)
         worked = max(0.0, until - job.created_at - job.held_for)
         fraction = worked / job.fate.delay if job.fate.delay else 0.0
         return min(math.floor(fraction * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+
+    @property
+    def _until(self) -> float:
+        """Up to when the job's time runs: now, or its end."""
+        end = None if self.state is State.PENDING else self.completed_at
+        return self.now if end is None else end
 
     @property
     def changes(self) -> list["Look"]:

@@ -1,14 +1,14 @@
 """Authentication that costs a password hash once a minute and not once a request.
 
 Theory of operation: hashes are slow on purpose, so they run in a few threads beside the event loop. A header that
-verified is remembered for a minute under an HMAC with a key of this process, hence neither a password nor anything
-to test one with stays in memory. Requests of an address with the same unverified header share one hash. An address
-that guesses is turned away before it costs anything; that is looked at again right before each hash, so that guesses
-sent all at once fare no better.
+verified is remembered for a minute under a keyed hash whose key is this process's own, hence neither a password nor
+anything to test one with stays in memory. Requests of an address with the same unverified header share one hash. An
+address that guesses is turned away before it costs anything; that is looked at again right before each hash, so that
+guesses sent all at once fare no better.
 """
 
 import asyncio
-import hmac
+import hashlib
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -121,7 +121,7 @@ class Authenticator:
         return self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
 
     def _fingerprint(self, scheme: Scheme, credentials: bytes) -> bytes:
-        return hmac.digest(self._key, scheme.name.encode() + b" " + credentials, "sha256")
+        return hashlib.blake2b(scheme.name.encode() + b" " + credentials, key=self._key, digest_size=32).digest()
 
     def _remembered(self, fingerprint: bytes) -> str | None:
         user, expires_at = self._verified.get(fingerprint, (None, 0.0))
@@ -154,7 +154,7 @@ class Authenticator:
     async def _verify(self, named: tuple[str, str]) -> str | None:
         """The user, if the password is theirs; for an unknown one at the same cost, against somebody's hash."""
         user, password = named
-        decoy = int.from_bytes(hmac.digest(self._key, user.encode(), "sha256")) % len(self._hashes)
+        decoy = int.from_bytes(hashlib.blake2b(user.encode(), key=self._key).digest()) % len(self._hashes)
         hashed = self._users.get(user, self._hashes[decoy])
         matches = await asyncio.get_running_loop().run_in_executor(self._pool, _matches, password, hashed)
         return user if matches and user in self._users else None

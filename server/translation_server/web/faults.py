@@ -42,6 +42,7 @@ RESET = struct.pack("ii", 1, 0)
 BAD_CHUNK = b"not-a-size\r\n"
 
 LONGEST_HINT = 1e9
+"""Seconds that are told apart."""
 
 Rest = Callable[[float], Awaitable[None]]
 """Waits for so many seconds; less, if the server goes down meanwhile."""

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from starlette.types import Message, Scope
 
 from translation_server.core.dialects import Route
-from translation_server.service import Service, hint
+from translation_server.service import Service
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.draft import begin
 from translation_server.web.gate import Record, log
 from translation_server.web.preferences import advice
+
+OK = 200
 
 ORDINARY = frozenset({b"prefer", b"if-none-match", b"simulate-fault"})
 """The headers of a look that is not plain."""
@@ -49,30 +51,26 @@ class Lane:
         is_plain = scope["method"] == "GET" and not scope["root_path"] and ORDINARY.isdisjoint(headers)
         if path is None or path.lastindex is None or not is_plain or len(headers) < len(scope["headers"]):
             return None
-        user = self._authenticator.known(scope, headers)
-        found = user and self._service.look_at_hand(user, path[path.lastindex])
-        if not user or not found:
+        row, user = self._rows[path.lastindex - 1], self._authenticator.known(scope, headers)
+        told = user and self._service.told(user, path[path.lastindex], row)
+        if not user or not told:
             return None
-        row, (look, world, kept) = self._rows[path.lastindex - 1], found
-        telling = row.name, look.state, row.word(look)
-        form = kept.forms.get(telling) or kept.forms.setdefault(telling, row.form(look))
-        body, seconds = form.body(look).encode(), hint(look, world)
+        telling, look = told
+        body, hint = telling.form.body(look).encode(), telling.hint(look.now)
         draft = begin(scope, headers, time.time())
-        draft.action, draft.dialect, draft.status, draft.looks, draft.hint = "look", row.name, 200, (look,), seconds
+        draft.action, draft.dialect, draft.looks, draft.status, draft.hint = "look", row.name, telling.looks, OK, hint
         draft.took = time.perf_counter() - began
         self._record(user, draft)
-        log(scope, user, 200, draft.took)
+        log(scope, user, OK, draft.took)
+        head = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+            (b"vary", b"Prefer"),
+            (b"etag", telling.form.tag.encode()),
+        ]
+        if hint is not None:
+            head += [(name.encode(), value.encode()) for name, value in advice(hint).items()]
         return (
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"vary", b"Prefer"),
-                    (b"etag", form.tag.encode()),
-                    *[(name.encode(), value.encode()) for name, value in advice(seconds).items()],
-                    (b"content-length", b"%d" % len(body)),
-                    (b"content-type", b"application/json"),
-                ],
-            },
+            {"type": "http.response.start", "status": OK, "headers": head},
             {"type": "http.response.body", "body": body},
         )

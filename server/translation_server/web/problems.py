@@ -80,9 +80,8 @@ def answer_to(error: Exception) -> Response:
             detail = "This Idempotency-Key was used for another request: use a new key for a new job."
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
         case IdTaken():
-            return Problem(
-                HTTPStatus.CONFLICT, f"You have a job {error} already: choose another id, or none."
-            ).response()
+            detail = f"You have a job {error} already: choose another id, or none."
+            return Problem(HTTPStatus.CONFLICT, detail).response()
         case _:
             logger.error("%s", error)
             detail = "The server cannot reach its jobs at the moment: try again."

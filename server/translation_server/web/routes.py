@@ -101,7 +101,7 @@ class Api:
             fault = None
             for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
                 if isinstance(firing.rule, Latency):
-                    draft.faults.append(firing.rule.kind)
+                    draft.faults += (firing.rule.kind,)
                     await self._rest(request, firing.rule.seconds(firing.entropy))
                 else:
                     fault = firing
@@ -115,7 +115,7 @@ class Api:
         """What comes of a request that a fault strikes."""
         draft, rule = draft_of(request.scope), fault.rule
         if refusal := faults.instead(rule):
-            draft.faults.append(rule.kind)
+            draft.faults += (rule.kind,)
             draft.hint = faults.hint_of(refusal)
             if draft.action == "submit":
                 with suppress(Problem):  # what is wrong with it is not what it is told
@@ -128,10 +128,10 @@ class Api:
             except EXPECTED as error:
                 answered = answer_to(error)
             if struck := faults.strike(answered, fault, self._service.rest):
-                draft.faults.append(rule.kind)
+                draft.faults += (rule.kind,)
         finally:
-            if rule.kind not in draft.faults:  # the answer was another than it could have been
-                await self._service.not_fired(request.scope["user"], fault)
+            if rule.kind not in draft.faults:  # as when a held look ends with nothing to lie about
+                await self._service.faults.not_fired(request.scope["user"], fault)
         if struck and faults.hides(rule):
             draft.looks = ()
         return struck or answered
@@ -154,7 +154,7 @@ class Api:
         dialects = frozenset(row.name for row in rows)
         method = "HEAD" if request.scope["head"] else request.method
         asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))
-        return await self._service.faults(request.scope["user"], asked, job_id, own=own)
+        return await self._service.faults.strike(request.scope["user"], asked, job_id, own=own)
 
     def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
         """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
@@ -166,7 +166,7 @@ class Api:
         told = [lie(rule, row, look) for look in looks]
         draft.looks = [look for look, said in zip(looks, told, strict=True) if said == (row, look)]
         if len(draft.looks) < len(looks):
-            draft.faults.append(rule.kind)
+            draft.faults += (rule.kind,)
         return told
 
     def _submit(self, row: Dialect) -> Endpoint:

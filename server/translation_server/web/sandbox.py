@@ -126,7 +126,7 @@ class SandboxApi:
         """The whole sandbox."""
         world, real = await self._service.worlds.of(owner), self._service.real()
         shown = shown_sandbox(world.sandbox)
-        for fault, fired in zip(shown["faults"], await self._service.fired(owner), strict=False):
+        for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
             fault["fired"] = fired
         clock = world.clock
         shown["clock"] = {

@@ -5,9 +5,15 @@ woken up. Here they are gathered until the event loop turns.
 """
 
 import asyncio
-from typing import Any, cast
+import contextlib
+from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from translation_server.web.lane import Lane
 
 Piece = bytes | bytearray | memoryview
 
@@ -39,8 +45,28 @@ class _Gathering:
 
 
 class InOnePiece(HttpToolsProtocol):
-    """uvicorn's HTTP, with a transport that gathers."""
+    """uvicorn's HTTP, with a transport that gathers, and without a task for what the fast lane answers.
+
+    That an application has one shows by its ``lane``. The method that starts a task is uvicorn's own: should it go, the
+    lane is still taken, by a task.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
         """See asyncio.Protocol."""
         super().connection_made(cast("asyncio.Transport", _Gathering(transport, self.loop)))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
+        lane: Lane | None = getattr(app, "lane", None)
+        scope = cast("Scope", cycle.scope)
+        answer = lane.answer(scope) if lane and not self.flow.write_paused else None
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+            return
+
+        async def at_once(*channel: Any) -> None:  # noqa: ANN401 - as ASGI has it
+            _, _, send = channel
+            for message in answer:
+                await send(message)
+
+        with contextlib.suppress(StopIteration):
+            cycle.run_asgi(at_once).send(None)
