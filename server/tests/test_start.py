@@ -232,7 +232,8 @@ def test_help_and_version(program):
     def said(flag: str) -> str:
         return subprocess.run([*program, flag], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
-    assert all(flag in said("--help") for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
+    told = said("--help")
+    assert all(flag in told for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
     assert said("--version").strip() == __version__
 
 
