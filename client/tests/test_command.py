@@ -68,7 +68,7 @@ def run(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 def book(
     job: Job, *, looks: int = 1, end: str = "completed", age: float = 2.0
 ) -> Callable[[Request], tuple[int, object]]:
-    """A server that makes up a job for each start, seconds old, and ends it after so many looks."""
+    """A server that makes up a job of this age in seconds for each start, and ends it after so many looks."""
     seen: dict[str, int] = {}
 
     def script(request: Request) -> tuple[int, object]:
