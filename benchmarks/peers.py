@@ -1,6 +1,6 @@
 """What else could answer, side by side: requests per second, p99, memory and start-up of each, on equal cores.
 
-    python benchmarks/peers.py                a table: two or three minutes on a quiet machine, and at first the time to install
+    python benchmarks/peers.py                a table: some three minutes on a quiet machine, more on a busy one
     python benchmarks/peers.py --json         the same for programs
     python benchmarks/peers.py --write        also puts the table into docs/performance.md
     python benchmarks/peers.py ours Prism     only those whose names begin so
