@@ -31,10 +31,12 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
 	$(RUN) coverage report --include '*/translation_client/*' --fail-under=95
 
-bench: $(VENV)/bench ## measure how well everybody waits, and write what docs/waiting.md and docs/report-card.md show
+bench: $(VENV)/bench ## measure how well everybody waits and how fast the server is, and write the tables in docs/
 	$(VENV)/bin/python benchmarks/waiting.py --write
 	$(VENV)/bin/python benchmarks/live.py --write
 	$(VENV)/bin/python benchmarks/report_cards.py --write
+	$(VENV)/bin/python benchmarks/peers.py --write
+	$(VENV)/bin/python benchmarks/server.py --write
 
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build

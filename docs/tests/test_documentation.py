@@ -17,8 +17,9 @@ from translation_client.cli import main
 from translation_client.testing import sandbox_on, server
 from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, routes
-from translation_server.core.faults import KINDS, Fitting
+from translation_server.core.faults import ACTIONS, KINDS, REACH, Fitting
 from translation_server.core.findings import RULES
+from translation_server.core.job import State
 from translation_server.documents import SandboxSettings
 from translation_server.settings import Settings
 from translation_server.web.dialect_files import DialectForm
@@ -137,6 +138,20 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
     assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
     days = {row[0].strip("`"): row[1] for row in rows("| day | what it is like |", page)}
     assert days == {name: day.meaning for name, day in DAYS.items()}
+
+
+def test_the_page_on_the_simulator_has_what_each_kind_can_strike():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+    told = {
+        kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
+        for what, kinds in rows("| what can be struck | by these kinds |", page)
+        for kind in re.findall(r"`([\w-]+)`", kinds)
+    }
+    words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
+    assert set(REACH) == set(KINDS)
+    assert told == {
+        kind: (reach.routes, reach.body, words.get(reach.states, ["ended"])) for kind, reach in REACH.items()
+    }
 
 
 def test_the_example_on_the_simulators_page_runs():

@@ -1,14 +1,22 @@
-"""A real server for the tests: uvicorn on a free port of the loopback interface, in a thread."""
+"""What is real for the tests: the server, which is uvicorn on a free port in a thread, and a PostgreSQL."""
 
 import asyncio
+import itertools
+import os
+import shutil
 import socket
 import ssl
+import subprocess
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import bcrypt
 import httpx
 import pytest
@@ -16,6 +24,7 @@ import uvicorn
 
 from translation_server.app import create_app
 from translation_server.settings import Settings
+from translation_server.web.wire import InOnePiece
 
 CREDENTIALS = ("admin", "secretpassword")
 HASHED = bcrypt.hashpw(CREDENTIALS[1].encode(), bcrypt.gensalt(4)).decode()
@@ -45,11 +54,11 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(settings: Settings, http: str = "auto") -> Iterator[str]:
+def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, log_config=None, lifespan="on", http=http))
+    server = Server(uvicorn.Config(app, log_config=None, lifespan="on", http=http, timeout_graceful_shutdown=10))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -81,7 +90,7 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(auth: tuple[str, str] | None = CREDENTIALS, http: str = "auto", **settings: Any) -> httpx.Client:
+        def start(auth: tuple[str, str] | None = CREDENTIALS, http: Any = InOnePiece, **settings: Any) -> httpx.Client:
             given = {
                 "users_file": users_file,
                 "database_url": f"sqlite:///{tmp_path}/jobs.db",
@@ -112,3 +121,125 @@ def api(shared: tuple[str, Iterator[str]]) -> Iterator[httpx.Client]:
     url, users = shared
     with httpx.Client(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60, verify=TLS) as client:
         yield client
+
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+"""Where Debian's packages have PostgreSQL's programs, by version."""
+
+IMAGE = "postgres:17"
+
+
+class Postgres:
+    """A real PostgreSQL on a port of the loopback interface, which can be stopped and started again.
+
+    Args:
+        start: the command that starts it.
+        stop: the command that stops it, without regard to who is connected.
+        options: how to run the commands.
+    """
+
+    def __init__(self, port: int, start: list[str], stop: list[str], **options: Any) -> None:
+        self.url = f"postgresql://{CREDENTIALS[0]}:{CREDENTIALS[1]}@127.0.0.1:{port}/postgres"
+        self._start, self._stop, self._options = start, stop, options
+        self._schemas = itertools.count()
+
+    def start(self) -> None:
+        subprocess.run(self._start, check=True, capture_output=True, **self._options)
+        self.execute("SELECT 1", patience=60)
+
+    def stop(self) -> None:
+        subprocess.run(self._stop, check=True, capture_output=True, **self._options)
+
+    def new(self) -> str:
+        """The URL of an empty schema."""
+        name = f"test_{next(self._schemas)}"
+        self.execute(f"CREATE SCHEMA {name}")
+        return f"{self.url}?search_path={name}"
+
+    def execute(self, *statements: str, url: str | None = None, patience: float = 0) -> list[list[tuple[Any, ...]]]:
+        """The rows that each statement gives."""
+
+        async def execute() -> list[list[tuple[Any, ...]]]:
+            give_up_at = time.monotonic() + patience
+            while True:
+                try:
+                    connection = await asyncpg.connect(url or self.url)
+                    break
+                except (OSError, asyncpg.PostgresError):
+                    if time.monotonic() > give_up_at:
+                        raise
+                    await asyncio.sleep(0.05)
+            try:
+                return [[tuple(row) for row in await connection.fetch(statement)] for statement in statements]
+            finally:
+                await connection.close()
+
+        with ThreadPoolExecutor() as thread:  # a test's own loop may be running here
+            return thread.submit(asyncio.run, execute()).result()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def unused() -> int:
+    """A port on which nobody listens."""
+    return free_port()
+
+
+@contextmanager
+def postgres_of_debian() -> Iterator[Postgres]:
+    """PostgreSQL from Debian's packages, as a user without rights: it refuses to be run by root."""
+    user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory() as folder:
+        if user:
+            shutil.chown(folder, **user)
+        password = Path(folder, "password")
+        password.write_text(CREDENTIALS[1])
+        port, data = free_port(), f"{folder}/data"
+        login = ["--username", CREDENTIALS[0], "--pwfile", str(password), "--auth", "scram-sha-256"]
+        made = [PROGRAMS[-1] / "initdb", "--pgdata", data, *login, "--encoding=UTF8", "--no-locale", "--no-sync"]
+        subprocess.run(made, check=True, capture_output=True, cwd=folder, **user)
+        control = [str(PROGRAMS[-1] / "pg_ctl"), "--pgdata", data, "--wait"]
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        start = [*control, "start", "--log", f"{folder}/log", "--options", options]
+        postgres = Postgres(port, start, [*control, "stop", "--mode=fast"], cwd=folder, **user)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.stop()
+
+
+@contextmanager
+def postgres_in_container() -> Iterator[Postgres]:
+    """PostgreSQL from its image."""
+    port = free_port()
+    login = [f"--env=POSTGRES_USER={CREDENTIALS[0]}", f"--env=POSTGRES_PASSWORD={CREDENTIALS[1]}"]
+    create = ["docker", "create", *login, "--env=POSTGRES_DB=postgres", f"--publish=127.0.0.1:{port}:5432", IMAGE]
+    name = subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        postgres = Postgres(port, ["docker", "start", name], ["docker", "kill", name])
+        postgres.start()
+        yield postgres
+    finally:
+        remove = ["docker", "rm", "--force", "--volumes", name]
+        subprocess.run(remove, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for all tests; each takes an empty schema of it."""
+    image = ["docker", "image", "inspect", IMAGE]
+    if PROGRAMS:
+        running = postgres_of_debian()
+    elif shutil.which("docker") and subprocess.run(image, check=False, capture_output=True).returncode == 0:
+        running = postgres_in_container()
+    elif os.environ.get("REQUIRE_DOCKER") == "1":
+        pytest.fail(f"a PostgreSQL is needed: install Debian's postgresql, or have the image {IMAGE}")
+    else:
+        pytest.skip(f"there is no PostgreSQL here: neither Debian's postgresql nor the image {IMAGE}")
+    with running as postgres:
+        yield postgres

@@ -1,6 +1,7 @@
 """The five systems on one server, and wire formats of the user's own."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_nested_request_is_read_field_by_field():
 def test_several_words_for_pending_follow_one_another():
     [row] = read_dialects(EXAMPLES / "heygen.toml")
     job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
-    said = [row.render(Look(job, now))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
+    said = [json.loads(row.body(Look(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
     assert said == ["pending", "pending", "running", "running", "failed"]
 
 

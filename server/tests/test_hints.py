@@ -103,7 +103,7 @@ def test_where_the_end_is_certain_there_is_one_look(elapsed):
 
 def test_a_job_that_should_have_ended_is_looked_at_ever_more_seldom():
     assert [next_look(Uniform(3, 7), 1, 7 + late, 0.5) for late in (0, 1, 4, 9)] == [1, 3, 5, 7]
-    assert next_look(Uniform(3, 7), 1e-9, 7, 0.5) == 0.05
+    assert next_look(Uniform(3, 7), 1e-9, 7, 0.5) == pytest.approx(0.05)
 
 
 @given(

@@ -126,6 +126,7 @@ class TwoSandboxes(RuleBasedStateMachine):
     @rule(user=st.sampled_from(USERS))
     def reset(self, user: str) -> None:
         self.do(user, "POST", "/sandbox/reset")
+        self.do(user, "PATCH", "/sandbox", {"seed": "s"})  # without one, nothing would come again
         self.do(user, "POST", "/sandbox/clock", {"frozen": True})
 
     def teardown(self) -> None:

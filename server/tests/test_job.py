@@ -1,5 +1,6 @@
 """What follows from a job's facts: at every moment, and for every fate."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -74,7 +75,7 @@ def test_progress_is_whole_only_at_a_jobs_own_end(job, now):
 
 @given(jobs, times)
 def test_every_look_can_be_shown_in_every_dialect(job, now):
-    native, *others = [dialect.render(Look(job, now)) for dialect in DIALECTS]
+    native, *others = [json.loads(dialect.body(Look(job, now))) for dialect in DIALECTS]
     assert {body["status"] for body in (native, *others)} == {Look(job, now).state.value}
     assert native["status"] == native["result"]
     assert (native["completed_at"] is None) == (native["status"] == "pending")

@@ -12,6 +12,7 @@ import pytest
 
 from translation_server import TranslationServer, worlds
 from translation_server.core.days import DAYS
+from translation_server.core.faults import KINDS
 from translation_server.settings import SettingsError
 from translation_server.web.fault_files import FaultsError
 
@@ -114,7 +115,10 @@ class TestSettings:
             ({"faults": [{"kind": "status", "code": 503, "headers": {"X": " a"}}]}, "faults[0]"),
             ({"faults": [{"kind": "status", "code": 503, "retry_after": 0.5}]}, "faults[0].retry_after"),
             ({"faults": [{"kind": "wrong-type", "content_type": "a\r\nb: c"}]}, "faults[0]"),
+            ({"faults": [{"kind": "status", "code": 304, "body": ""}]}, "faults[0]"),
+            ({"faults": [{"kind": "latency", "delay": {"kind": "fixed", "seconds": -1}}]}, "faults[0].delay.seconds"),
             ({"faults": [{"kind": "reset"}] * 101}, "faults"),
+            ({"lateness_worth": 1e-7}, "lateness_worth"),
             ({"clock": {}}, "clock"),
         ],
         ids=str,
@@ -127,6 +131,22 @@ class TestSettings:
         assert field in [error["field"] for error in answer.json()["errors"]]
         after = api.get("/sandbox").json()
         assert before | {"clock": None} == after | {"clock": None}
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            ({"delay": {"kind": "never"}}, "delay: kind must be one of fixed, uniform, exponential, lognormal"),
+            ({"delay": {"seconds": 5}}, "delay: kind is missing"),
+            ({"faults": [{"kind": "never"}]}, f"faults[0]: kind must be one of {', '.join(KINDS)}"),
+            (
+                {"faults": [{"kind": "latency", "delay": {"kind": "never"}}]},
+                "faults[0].delay: kind must be one of fixed, uniform, exponential, lognormal",
+            ),
+        ],
+        ids=str,
+    )
+    def test_an_unknown_kind_is_told_which_there_are(self, start, body, told):
+        assert start().patch("/sandbox", json=body).json()["detail"] == told
 
     @pytest.mark.parametrize(("content", "code"), [(b"{", 400), (b"[]", 422), (b"", 400)])
     def test_what_is_no_object_is_refused(self, start, content, code):

@@ -59,6 +59,14 @@ def test_words_are_taken_in_either_case(environment):
     assert (load_settings().log_level, load_settings().log_format) == ("debug", "json")
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 604_800), ("7D", 604_800), ("0.5h", 1800), ("30m", 1800), ("90s", 90), ("forever", None)]
+)
+def test_a_time_has_a_unit(environment, text, seconds):
+    environment(**NEEDED, RETENTION=text)
+    assert load_settings().retention == seconds
+
+
 END = "exponential(mean), in seconds"
 
 
@@ -75,8 +83,8 @@ END = "exponential(mean), in seconds"
         ({"PORT": "8000.5"}, "PORT=8000.5: must be a whole number from 0 to 65535"),
         ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
         ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
-        ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds over 0, up to 1000000"),
-        ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds over 0, up to 1000000"),
+        ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds from 0.000001 to 1000000"),
+        ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds from 0.000001 to 1000000"),
         *(
             ({"DELAY": delay}, f"DELAY={delay}: must be fixed(s), uniform(min, max), lognormal(median, sigma) or {END}")
             for delay in (
@@ -93,6 +101,10 @@ END = "exponential(mean), in seconds"
         ({"SANDBOX": "maybe"}, "SANDBOX=maybe: must be on or off"),
         ({"DAY": "monday"}, f"DAY=monday: must be one of {', '.join(DAYS)}"),
         ({"JOURNAL": "-1"}, "JOURNAL=-1: must be a whole number from 0 to 1000000"),
+        *(
+            ({"RETENTION": time}, f"RETENTION={time}: must be a time like 7d, 12h, 30m or 90s, or forever")
+            for time in ("7", "0s", "-1d", "1w", "9999999d", "never")
+        ),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: must be debug, info, warning or error"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT=xml: must be text or json"),
         ({"AUTH": "perhaps"}, "AUTH=perhaps: must be on or off"),

@@ -7,14 +7,20 @@ from pathlib import Path
 import pytest
 
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores import Idempotency, IdTaken, KeyReused, Store, StoreError, open_store
+from translation_server.stores import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def url(request, tmp_path: Path) -> str:
-    return {"memory": "memory:", "sqlite": f"sqlite:///{tmp_path}/jobs.db"}[request.param]
+    match request.param:
+        case "memory":
+            return "memory:"
+        case "sqlite":
+            return f"sqlite:///{tmp_path}/jobs.db"
+        case _:
+            return request.getfixturevalue("postgres").new()
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ async def test_a_job_comes_back_as_it_was_added(store):
     assert await store.find("ann", job.id) == job
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_a_job_is_there_after_the_store_was_closed(url):
     store = open_store(url)
     job = await add(store)
@@ -149,6 +155,24 @@ async def test_a_page_holds_the_newest_first_and_the_cursor_goes_on(store):
     assert [await page(None), await page(4), await page(2), await page(1)] == [[5, 4], [3, 2], [1], []]
 
 
+async def test_an_error_of_one_submission_is_no_error_of_those_beside_it(store):
+    first = await add(store)
+
+    def failing(_: int) -> Job:
+        raise ArithmeticError
+
+    outcomes = await asyncio.gather(
+        store.add("ann", accepting()),
+        store.add("ann", failing),
+        store.add("ann", lambda ordinal: replace(first, ordinal=ordinal)),
+        store.add("ann", accepting()),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Stored, ArithmeticError, IdTaken, Stored]
+    page = await store.page("ann", limit=9, before=None, state=None, now=1000.0)
+    assert [job.ordinal for job in page] == [3, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("state", "ordinals"),
     [
@@ -188,14 +212,16 @@ def test_an_unknown_database_is_refused_with_what_to_use(url):
         open_store(url)
 
 
-async def test_those_that_were_to_end_after_a_moment_are_found(store):
+async def test_those_that_had_not_ended_at_a_moment_are_found(store):
     await add(store, created_at=1000, delay=5)
     late = await add(store, created_at=1000, delay=15)
     await add(store, "bob", created_at=1000, delay=15)
-    cancelled = await cancel(store, "ann", late.id, lambda: 1001.0)
-    assert await store.ending("ann", 1005) == [cancelled]
+    assert await store.ending("ann", 1005) == [late]
     assert len(await store.ending("ann", 1004.9)) == 2
     assert await store.ending("ann", 1015) == []
+    cancelled = await cancel(store, "ann", late.id, lambda: 1006.0)
+    assert await store.ending("ann", 1005) == [cancelled]
+    assert await store.ending("ann", 1006) == []
 
 
 async def test_those_that_have_changed_since_a_moment_are_found(store):
@@ -292,3 +318,60 @@ async def test_an_owner_can_be_forgotten(store):
     assert not (await store.add("ann", accepting(), Idempotency("key", b"another"))).replayed
     assert await store.find("bob", "bob-1")
     assert (await store.world("bob"), await store.tallies("bob", ["look 1"])) == ("world", [1])
+
+
+async def test_what_is_old_is_forgotten_and_nothing_else(store):
+    held = await add(store, created_at=1000, delay=0)
+    await store.amend("ann", held.id, lambda job: replace(job, held_at=1000.0))
+    await add(store, created_at=1000, delay=1000)
+    await cancel(store, "ann", (await add(store, created_at=1000, delay=1000)).id, lambda: 1001.5)
+    for delay in (1, 2, 3):
+        await add(store, created_at=1000, delay=delay)
+    await add(store, "bob", created_at=1000, delay=1)
+    keyed = Idempotency("key", b"body")
+    await store.add("ann", accepting(created_at=1000, delay=0.5), keyed)
+    for ordinal in (1, 7):
+        await store.tally("ann", f"look {ordinal}", [], lambda *_: [])
+    await store.record([("ann", entry) for entry in "abc"], 9)
+
+    old = Old(moment=1002, before=1001, entry=2)
+    assert [await store.purge("ann", old, 2) for _ in range(3)] == [2, 1, 0]
+    assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [6, 3, 2, 1]
+    assert await store.purge("ann", replace(old, before=1002), 9) == 1
+    assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [6, 2, 1]
+    assert await store.find("bob", "bob-1")
+    assert await store.tallies("ann", ["look 1", "look 7"]) == [1, 0]
+    assert await store.journal("ann") == [(3, "c")]
+    assert (await store.add("ann", accepting(), keyed)).job.ordinal == 8
+
+    await store.purge("ann", replace(old, entry=3), 9)
+    await store.record([("ann", "d")], 9)
+    assert await store.journal("ann") == [(4, "d")]
+
+
+async def test_ordinals_go_on_when_all_jobs_are_forgotten(store):
+    await add(store)
+    assert await store.purge("ann", Old(2000, 2000), 9) == 1
+    assert await store.find("ann", "ann-1") is None
+    assert (await add(store)).ordinal == 2
+
+
+async def test_owners_are_found_one_after_the_other(store):
+    for owner in ("bob", "ann", "cid"):
+        await add(store, owner)
+    await store.record([("dora", "entry")], 9)
+    owners, owner = [], ""
+    while (owner := await store.owner_after(owner)) is not None:
+        owners.append(owner)
+    assert owners == ["ann", "bob", "cid", "dora"]
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_several_may_forget_at_once(url):
+    stores = [open_store(url) for _ in range(3)]
+    for _ in range(50):
+        await add(stores[0])
+    gone = await asyncio.gather(*(store.purge("ann", Old(2000, 2000), 10) for store in stores * 4))
+    assert sum(gone) == 50
+    for store in stores:
+        await store.close()

@@ -10,7 +10,7 @@ FLAGS = {
     "--host": "the address to listen on",
     "--port": "the port to listen on; 0 takes a free one",
     "--workers": "how many processes serve",
-    "--database-url": "where jobs are kept: sqlite:///path/to/file",
+    "--database-url": "where jobs are kept: sqlite:///path/to/file or postgresql://user@host/name",
 }
 
 

@@ -32,7 +32,7 @@ class SandboxSettings(BaseModel):
     seed: Text | None = Field(default=None, description="the same seed, the same fates and faults")
     hints: Hints | None = Field(default=None, description="what hints are made from")
     lateness_worth: float | None = Field(
-        default=None, gt=0, le=1e6, description="how many seconds of lateness one request is worth"
+        default=None, ge=1e-6, le=1e6, description="how many seconds of lateness one request is worth"
     )
     day: DayName | None = Field(default=None, description="a named day: settings under one word")
     faults: Annotated[tuple[Fault, ...], Field(max_length=MOST_RULES)] | None = Field(

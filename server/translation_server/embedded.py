@@ -15,6 +15,7 @@ from translation_server.core.sandbox import Hints, Sandbox
 from translation_server.stores import open_store
 from translation_server.web.dialect_files import read_dialects
 from translation_server.web.users import one_user
+from translation_server.web.wire import InOnePiece
 
 LONGEST = 1e9
 """Seconds."""
@@ -147,6 +148,8 @@ class TranslationServer:
             raise
         config = uvicorn.Config(
             app,
+            http=InOnePiece,
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             lifespan="on",

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from translation_server.core.clock import Clock
 from translation_server.core.journal import Entry
@@ -16,11 +18,26 @@ logger = logging.getLogger(__name__)
 PAUSE = 0.25
 """Seconds for which entries are gathered before they are written."""
 
+REST = 9.0
+"""How many times as long as the last writing took the next pause is, at least: requests come first."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds."""
+
+AT_A_TIME = 100
+"""Entries that are made without giving way to requests."""
+
 WAITING_AT_MOST = 10_000
 """Entries that may wait to be written; where the store does not keep up, the oldest go first."""
 
-Draft = Callable[[Clock], Entry]
-"""An entry, but for what the sandbox's clock tells."""
+
+class Draft(Protocol):
+    """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came."""
+
+    at: float
+
+    def text(self, clock: Clock) -> str:
+        """The entry as JSON."""
 
 
 class Journal:
@@ -39,6 +56,7 @@ class Journal:
         self._drafts: deque[tuple[str, Draft]] = deque()
         self._lost: Counter[str] = Counter()
         self._flushing = asyncio.Lock()
+        self._pause = PAUSE
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, owner: str, draft: Draft) -> None:
@@ -46,7 +64,8 @@ class Journal:
         if not self._limit:
             return
         self._drafts.append((owner, draft))
-        self._lose_the_oldest()
+        if len(self._drafts) == 2 * WAITING_AT_MOST:
+            self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
 
@@ -57,10 +76,14 @@ class Journal:
             StoreError: nothing could be written; what was noted waits for the next time.
         """
         async with self._flushing:
+            self._lose_the_oldest()
             drafts = list(self._drafts)
             self._drafts.clear()
+            entries = []
             try:
-                entries = [written for owner, draft in drafts if (written := await self._written(owner, draft))]
+                for start in range(0, len(drafts), AT_A_TIME):
+                    entries += await self._written(drafts[start : start + AT_A_TIME])
+                    await asyncio.sleep(0)
                 if entries:
                     await self._store.record(entries, self._limit)
             except StoreError:
@@ -88,11 +111,10 @@ class Journal:
             self._writing.cancel()
         await self._flush_if_possible()
 
-    async def _written(self, owner: str, draft: Draft) -> tuple[str, str] | None:
-        """The entry as it is kept; none of what was before its sandbox began."""
-        world = await self._worlds.of(owner)
-        entry = draft(world.clock)
-        return (owner, ENTRY.dump_json(entry, exclude_defaults=True).decode()) if entry.at >= world.begun else None
+    async def _written(self, drafts: Sequence[tuple[str, Draft]]) -> list[tuple[str, str]]:
+        """The entries as they are kept; none of what was before its sandbox began."""
+        worlds = {owner: await self._worlds.of(owner) for owner in {owner for owner, _ in drafts}}
+        return [(owner, draft.text(worlds[owner].clock)) for owner, draft in drafts if draft.at >= worlds[owner].begun]
 
     def _lose_the_oldest(self) -> None:
         while len(self._drafts) > WAITING_AT_MOST:
@@ -100,9 +122,11 @@ class Journal:
             self._lost[owner] += 1
 
     async def _write_soon(self) -> None:
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(self._pause)
         self._writing = None
+        began = time.monotonic()
         await self._flush_if_possible()
+        self._pause = min(max(PAUSE, REST * (time.monotonic() - began)), LONGEST_PAUSE)
 
     async def _flush_if_possible(self) -> None:
         try:

@@ -8,15 +8,16 @@ import math
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
+from translation_server.core.dialects import Dialect
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import Action, Asked, Firing, decide
 from translation_server.core.job import Fate, Job, Look, State, Submission
-from translation_server.core.sandbox import Sandbox, World
+from translation_server.core.sandbox import Sandbox
+from translation_server.faults import Faults
+from translation_server.jobs import Jobs, Telling, tell
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
 from translation_server.worlds import Worlds
@@ -95,8 +96,10 @@ class Service:
         self._store = store
         self._clock = clock
         self._entropy = entropy
-        self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell)
+        self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell_world)
         self._watch = Watch(store, self.worlds, clock)
+        self._jobs = Jobs(store, clock)
+        self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
         self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def submit(
@@ -146,7 +149,7 @@ class Service:
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
-            self._watch.tell(stored.job)
+            self._tell(stored.job)
         return Accepted(Look(stored.job, stored.job.created_at), stored.replayed)
 
     async def current(self, owner: str) -> Look:
@@ -161,10 +164,20 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        job = await self._store.find(owner, job_id)
+        job = await self._jobs.find(owner, job_id)
         if job is None:
             raise JobNotFound
         return self._see(job, await self.now(owner))
+
+    def told(self, owner: str, job_id: str, row: Dialect) -> tuple[Telling, Look] | None:
+        """What the row tells of a job, and how it stands; None where something has to be read, or may go wrong."""
+        world, kept = self.worlds.at_hand(owner), self._jobs.at_hand(owner, job_id)
+        if world is None or kept is None or world.sandbox.faults:
+            return None
+        look, telling = Look(kept.job, world.clock.at(self._clock())), kept.tellings.get(row.name)
+        if telling is None or telling.world is not world or look.now >= telling.until:
+            telling = kept.tellings[row.name] = tell(row, self._see(kept.job, look.now), world)
+        return telling, look
 
     async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
@@ -205,7 +218,7 @@ class Service:
         job = await self._store.amend(owner, job_id, amended)
         if job is None:
             raise JobNotFound
-        self._watch.tell(job)
+        self._tell(job)
         return self._see(job, await self.now(owner))
 
     async def hold(self, look: Look, seconds: float, until: Callable[[Look], float]) -> Look:
@@ -215,6 +228,9 @@ class Service:
             look: how the job stands.
             seconds: how long to wait at most, in real time; less, if the server goes down meanwhile.
             until: tells at which moment the job changes, unless something is done to it before.
+
+        Raises:
+            JobNotFound: the job is gone, since the sandbox was emptied.
         """
         loop, job = asyncio.get_running_loop(), look.job
         if look.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
@@ -226,8 +242,9 @@ class Service:
                 left = min(give_up_at - loop.time(), clock.seconds_to(change_at, real))
                 if left <= 0 or Look(job, clock.at(real)).state is not State.PENDING:
                     break
-                for job in await ear.wait(left):  # the last is the newest
-                    change_at = until(Look(job, clock.at(real)))
+                news = await ear.wait(left)
+                job = news[-1] if news else (await self.look(job.owner, job.id)).job
+                change_at = until(Look(job, clock.at(real)))
         return self._see(job, await self.now(job.owner))
 
     async def changes(self, owner: str, after: float | None = None, job_id: str | None = None) -> Changes:
@@ -235,10 +252,11 @@ class Service:
 
         Each item is a list of looks in the order of their moments, empty after `HEARTBEAT` seconds of silence. The
         first item is what has changed already; for one job, without a moment, it is how the job stands. Right after
-        the moment some may come that had come before. The end of the one job, or of the server, ends it.
+        the moment some may come that had come before. The end of the one job, or of the server, ends it, and so does
+        a reset of the sandbox, for then the jobs are gone.
         """
         with self._watch.listening(owner, job_id) as ear:
-            now = await self.now(owner)
+            begun, now = (await self.worlds.of(owner)).begun, await self.now(owner)
             if job_id is None:
                 since = now if after is None else after
                 news = await self._store.ending(owner, since)
@@ -260,6 +278,8 @@ class Service:
                     return
                 due_in = clock.seconds_to(follower.due_at, self._clock())
                 news = await ear.wait(min(quiet_until - loop.time(), due_in))
+                if (await self.worlds.of(owner)).begun != begun:
+                    return
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
         """The real times at which those of the owner's jobs ended that did by themselves."""
@@ -290,50 +310,20 @@ class Service:
         """Lets everybody go who waits, from now on."""
         self._watch.release()
 
-    async def faults(
-        self, owner: str, action: Action, dialects: AbstractSet[str], method: str, job_id: str | None = None
-    ) -> list[Firing]:
-        """What goes wrong with a request of these kinds, about a job if one is named; it is counted."""
-        world = await self.worlds.of(owner)
-        rules = world.sandbox.faults
-        if not rules:
-            return []
-        job = None if job_id is None else await self._store.find(owner, job_id)
-        ordinal = 0 if job is None else job.ordinal
-        seconds = max(0.0, world.clock.at(self._clock()) - world.since)
-        firings: list[Firing] = []
-
-        def draw(nth: int, fired: Sequence[int]) -> Sequence[str]:
-            asked = Asked(action, dialects, method, nth, seconds)
-            firings[:] = decide(
-                rules, asked, fired, lambda number: self._drawn(world, owner, action, ordinal, nth, number)
-            )
-            return [_rule(firing.number) for firing in firings]
-
-        subjects = [_rule(number) for number in range(len(rules))]
-        await self._store.tally(owner, f"{action} {ordinal}", subjects, draw)
-        return firings
-
-    async def not_fired(self, owner: str, firing: Firing) -> None:
-        """Takes back the count of a rule that had nothing to strike."""
-        await self._store.untally(owner, _rule(firing.number))
-
-    async def fired(self, owner: str) -> list[int]:
-        """How often each of the owner's faults has fired."""
-        rules = (await self.worlds.of(owner)).sandbox.faults
-        return await self._store.tallies(owner, [_rule(number) for number in range(len(rules))])
-
-    def _drawn(self, world: World, owner: str, *of: object) -> bytes:
-        seed = world.sandbox.seed
-        return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *of)
-
     async def hint(self, look: Look) -> float | None:
         """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
         world = await self.worlds.of(look.job.owner)
         return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
 
-    def _tell(self, owner: str) -> None:
+    def _tell(self, job: Job) -> None:
+        """A job was accepted or changed."""
+        self._jobs.hear(job)
+        self._watch.tell(job)
+
+    def _tell_world(self, owner: str, emptied: bool) -> None:
         """The owner's world has changed."""
+        if emptied:
+            self._jobs.forget(owner)
         self._watch.wake(owner)
 
     async def check(self) -> None:
@@ -355,8 +345,3 @@ class Service:
 def _fingerprint(submission: Submission, job_id: str | None, wish: Wish) -> bytes:
     facts = [asdict(submission), job_id, *([] if wish == Wish() else [asdict(wish)])]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
-
-
-def _rule(number: int) -> str:
-    """The subject under which a rule's firings are counted."""
-    return f"rule {number}"

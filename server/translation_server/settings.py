@@ -25,6 +25,12 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 FORMULA = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
 
+DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+FOREVER = "forever"
+LONGEST = 1e9
+"""Seconds."""
+
 
 class SettingsError(Exception):
     """A setting is unusable; the message is a line for each, with its name, its value and what it must be."""
@@ -68,6 +74,18 @@ def _delays(given: object) -> object:
         raise ValueError from None
 
 
+def _duration(given: object) -> object:
+    """A duration in seconds as it is written with its unit; None for one without an end."""
+    text = given.strip().lower() if isinstance(given, str) else ""
+    if text == FOREVER:
+        return None
+    found = DURATION.fullmatch(text)
+    seconds = float(found[1]) * UNITS[found[2]] if found else 0
+    if not 0 < seconds <= LONGEST:
+        raise ValueError
+    return seconds
+
+
 Name = Annotated[
     str | None,
     Field(pattern=r"^[^:]+$"),
@@ -83,7 +101,9 @@ Seconds = Annotated[
     float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds from 0 to 1000000000")
 ]
 Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
-Worth = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False), Must("be a number of seconds over 0, up to 1000000")]
+Worth = Annotated[
+    float, Field(ge=1e-6, le=1e6, allow_inf_nan=False), Must("be a number of seconds from 0.000001 to 1000000")
+]
 Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
 Switch = Annotated[Literal["on", "off"], BeforeValidator(_lower), Must("be on or off")]
 Count = Annotated[int, Field(ge=1, le=256), Must("be a whole number from 1 to 256")]
@@ -95,6 +115,11 @@ Delay = Annotated[
 ]
 Day = Annotated[DayName | None, BeforeValidator(_lower), Must(f"be one of {', '.join(DAYS)}")]
 Kept = Annotated[int, Field(ge=0, le=1_000_000), Must("be a whole number from 0 to 1000000")]
+Retention = Annotated[
+    float | None,
+    BeforeValidator(_duration),
+    Must(f"be a time like 7d, 12h, 30m or 90s, or {FOREVER}"),
+]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     BeforeValidator(_lower),
@@ -146,7 +171,10 @@ class Settings(BaseSettings):
     )
     faults: File = Field(default=None, description="a TOML file of what goes wrong")
     journal: Kept = Field(default=10_000, description="how many requests each user's journal keeps")
-    database_url: str = Field(default="sqlite:///data/jobs.db", description="where jobs are kept")
+    database_url: str = Field(default="sqlite:///data/jobs.db", repr=False, description="where jobs are kept")
+    retention: Retention = Field(  # type: ignore[assignment]  # the default is read like any other value
+        default="7d", description="how long jobs are kept after their end: `7d`, `12h`, `30m`, `90s`, or `forever`"
+    )
     dialects: File = Field(default=None, description="a TOML file of wire formats to serve besides our own")
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: Port = Field(default=8000, description="the port to listen on; 0 takes a free one")

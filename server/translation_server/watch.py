@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from translation_server.core.job import Job
-from translation_server.stores import Store, StoreError
+from translation_server.stores import News, Store, StoreError
 from translation_server.worlds import Worlds
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Watch:
         self._worlds = worlds
         self._clock = clock
         self._ears: defaultdict[tuple[str, str | None], set[Ear]] = defaultdict(set)
+        self._begun: set[str] = set()
         self._asking: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
 
@@ -72,6 +73,7 @@ class Watch:
         ear, of = Ear(), (owner, job_id)
         ear.over = self._over.is_set()
         self._ears[of].add(ear)
+        self._begun.add(owner)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
         try:
@@ -108,14 +110,27 @@ class Watch:
             ear.hear(None)
 
     async def _ask(self) -> None:
-        since = self._clock() - MARGIN
+        since, missed = self._clock() - MARGIN, True
         while True:
-            await asyncio.sleep(TICK)
+            news = await self._store.news(TICK)
+            owners, begun, self._begun = {owner for owner, _ in self._ears}, self._begun, set()
             try:
-                for owner in {owner for owner, _ in self._ears}:
-                    await self._worlds.of(owner)
+                for new in news or ():
+                    if new.owner in owners:
+                        await self._pass_on(new)
+                for owner in owners if missed or news is None else owners & begun:
+                    await self._worlds.refresh(owner)
                     for job in await self._store.changed(owner, since):
                         self.tell(job)
-                since = self._clock() - MARGIN
+                since, missed = self._clock() - MARGIN, False
             except StoreError as error:
                 logger.warning("%s", error)
+                missed = True
+
+    async def _pass_on(self, new: News) -> None:
+        if not new.ordinals:
+            await self._worlds.refresh(new.owner)
+            return
+        count, end = len(new.ordinals), new.ordinals.stop
+        for job in await self._store.page(new.owner, limit=count, before=end, state=None, now=0.0):
+            self.tell(job)

@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
+from translation_server.core.clock import Clock
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
-from translation_server.stores import Store
+from translation_server.stores import Store, StoreError
 
 FRESH = 0.5
 """Seconds for which a world that was read is taken for the present one."""
@@ -35,7 +36,7 @@ class Worlds:
         defaults: the settings that hold where a user has set nothing.
         started: the real time from which the server's own faults count their seconds.
         changeable: whether users may set anything; where not, nothing goes wrong.
-        tell: called with the user whose world is found to have changed.
+        tell: called with the user whose world is found to have changed, and whether it was emptied.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Worlds:
         *,
         started: float,
         changeable: bool,
-        tell: Callable[[str], None],
+        tell: Callable[[str, bool], None],
     ) -> None:
         self._store = store
         self._defaults = defaults
@@ -54,15 +55,40 @@ class Worlds:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self.changeable = changeable
 
-    async def of(self, owner: str) -> World:
-        """A user's world, half a second old at most."""
+    def at_hand(self, owner: str) -> World | None:
+        """A user's world, half a second old at most; None where it has to be read."""
         defaults = self._defaults()
         if not self.changeable:
             return World(defaults)
         kept = self._kept.get(owner)
         if kept is None or time.monotonic() > kept.read_at + FRESH:
+            return None
+        same = kept.defaults is defaults or kept.defaults == defaults
+        return kept.world if same else self._keep(owner, kept.text)
+
+    async def of(self, owner: str) -> World:
+        """A user's world, half a second old or, while it is being read, little more."""
+        if world := self.at_hand(owner):
+            return world
+        kept = self._kept.get(owner)
+        if kept:
+            self._kept[owner] = kept._replace(read_at=time.monotonic())
+        try:
             return self._keep(owner, await self._store.world(owner))
-        return kept.world if kept.defaults == defaults else self._keep(owner, kept.text)
+        except StoreError:
+            self._kept.pop(owner, None)
+            raise
+
+    async def clock(self, owner: str) -> Clock:
+        """A user's clock, of which nothing is kept at hand."""
+        if not self.changeable:
+            return Clock()
+        return read_world(await self._store.world(owner), self._defaults(), self._started).clock
+
+    async def refresh(self, owner: str) -> None:
+        """Reads a user's world, which may have changed."""
+        if self.changeable:
+            self._keep(owner, await self._store.world(owner))
 
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
         """A user's world once it has been changed."""
@@ -84,5 +110,5 @@ class Worlds:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         if before and before.text != text:
-            self._tell(owner)
+            self._tell(owner, before.world.begun != world.begun)
         return world

@@ -48,8 +48,10 @@ class Clock:
 
     def at(self, real: float) -> float:
         """The moment that it shows, or showed, at a real time."""
-        then = next((setting for setting in reversed(self.settings) if setting.real <= real), self.settings[0])
-        return then.at(real)
+        for setting in reversed(self.settings):
+            if setting.real <= real:
+                return setting.at(real)
+        return self.settings[0].at(real)
 
     def seconds_to(self, moment: float, real: float) -> float:
         """Real seconds from now until it shows a moment: none if it has, infinitely many while it is frozen."""

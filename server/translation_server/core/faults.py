@@ -2,19 +2,22 @@
 
 A plan is a list of rules. Whether a rule fires is drawn from the sandbox's seed, for each job and each of its requests,
 so the same seed gives the same faults, in whatever order and by whichever process the requests are served. The first
-rule that fires is what happens; a latency adds to what follows it.
+rule that fires is what happens; a latency adds to what follows it. A rule whose kind can do nothing to a request, as
+`REACH` has it, does not fire for it.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from annotated_types import Interval, Len
 
 from translation_server.core.delays import Delays, Exponential
 from translation_server.core.entropy import uniform
+from translation_server.core.job import State
 
 Action = Literal["submit", "look", "bulk", "list", "cancel", "events"]
 """What a request asks for; ``bulk`` is a look at many jobs."""
@@ -22,6 +25,12 @@ Action = Literal["submit", "look", "bulk", "list", "cancel", "events"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 MOST_RULES = 100
+
+LONGEST = 3600.0
+"""Seconds that a fault may take."""
+
+BODILESS = frozenset({204, 205, 304})
+"""The statuses of answers without a body."""
 
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?")
@@ -81,11 +90,13 @@ class Status(Fitting):
     kind: Literal["status"] = "status"
 
     def __post_init__(self) -> None:
-        """Refuses headers that cannot be sent.
+        """Refuses headers, and a body, that cannot be sent.
 
         Raises:
-            ValueError: there is one.
+            ValueError: there is such a one.
         """
+        if self.body is not None and self.code in BODILESS:
+            raise ValueError(f"an answer with the status {self.code} has no body")
         for name, value in self.headers.items():
             if not HEADER.fullmatch(name) or not VALUE.fullmatch(value) or name.lower() in FRAMING:
                 raise ValueError(f"the header {name!r} cannot be sent with this value")
@@ -95,8 +106,12 @@ class Status(Fitting):
 class Latency(Fitting):
     """The answer comes later; what else goes wrong goes wrong then."""
 
-    delay: Delays = field(default_factory=lambda: Exponential(1.0))
+    delay: Delays = field(default_factory=lambda: Exponential(1.0), metadata={"discriminator": "kind"})
     kind: Literal["latency"] = "latency"
+
+    def seconds(self, entropy: bytes) -> float:
+        """Draws from 16 random bytes how much later: an hour at most."""
+        return min(LONGEST, self.delay.quantile(uniform(entropy[8:])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +149,7 @@ class Drip(Fitting):
 class Hang(Fitting):
     """The request is served, and nothing comes for so many seconds; then the connection ends."""
 
-    seconds: Annotated[float, Interval(gt=0, le=3600)] = 300.0
+    seconds: Annotated[float, Interval(gt=0, le=LONGEST)] = 300.0
     kind: Literal["hang"] = "hang"
 
 
@@ -190,20 +205,79 @@ KINDS: tuple[str, ...] = tuple(
 """Everything that can go wrong."""
 
 
+class Reach(NamedTuple):
+    """What a kind can strike.
+
+    Attributes:
+        routes: What is asked for.
+        states: In which of them a job must be that the answer tells of; none need be, unless told.
+        body: Whether the answer must have a body; those to HEAD have none.
+    """
+
+    routes: tuple[Action, ...] = ACTIONS
+    states: AbstractSet[State] | None = None
+    body: bool = False
+
+
+TELLING: tuple[Action, ...] = ("look", "bulk", "list", "cancel")
+"""What is answered with how jobs stand."""
+
+PENDING = frozenset({State.PENDING})
+EVERY = frozenset(State)
+
+REACH: Mapping[str, Reach] = MappingProxyType(
+    {
+        **dict.fromkeys(("status", "latency", "reset", "empty", "garbage", "hang"), Reach()),
+        **dict.fromkeys(("forgotten", "unauthorized"), Reach()),
+        **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Reach(body=True)),
+        "unknown-status": Reach(TELLING, EVERY, body=True),
+        **dict.fromkeys(("back-to-pending", "bare"), Reach(TELLING, EVERY - PENDING, body=True)),
+        "huge-retry-after": Reach(("submit", "look", "bulk"), PENDING),
+    }
+)
+"""What each kind can strike."""
+
+
 class Asked(NamedTuple):
-    """A request, as far as rules go by it; ``seconds`` are those since the rules came into force."""
+    """A request, as far as rules go by it.
+
+    Attributes:
+        action: What it asks for.
+        dialects: The wire formats that it may be in.
+        method: How it was sent.
+        held: Whether it may be held until its job is in another state.
+        nth: Which it is of its route and job.
+        seconds: When it came, on the sandbox's clock, since the rules came into force.
+        states: In which a job may be that its answer tells of.
+    """
 
     action: Action
     dialects: AbstractSet[str]
     method: str
-    nth: int
-    seconds: float
+    held: bool = False
+    nth: int = 1
+    seconds: float = 0.0
+    states: AbstractSet[State] = EVERY
+
+    def can_suffer(self, kind: str) -> bool:
+        """Whether there is something that a kind can strike."""
+        routes, states, body = REACH[kind]
+        return (
+            self.action in routes
+            and (states is None or not states.isdisjoint(self.states))
+            and not (body and self.method == "HEAD")
+        )
+
+
+def counted_as(action: Action, ordinal: int) -> str:
+    """Under which name requests of a kind that are about an owner's n-th job are counted; 0 is for those about none."""
+    return f"{action} {ordinal}"
 
 
 class Firing(NamedTuple):
-    """A rule that fires, and the 16 random bytes for what it draws."""
+    """A rule that fires, and the 16 random bytes for what it draws; one without a number is not counted."""
 
-    number: int
+    number: int | None
     rule: Rule
     entropy: bytes
 
@@ -221,7 +295,8 @@ def decide(
     """
     firings = []
     for number, (rule, count) in enumerate(zip(rules, fired, strict=True)):
-        if rule.fits(request, count) and uniform((drawn := entropy(number))[:8]) < rule.probability:
+        fits = rule.fits(request, count) and request.can_suffer(rule.kind)
+        if fits and uniform((drawn := entropy(number))[:8]) < rule.probability:
             firings.append(Firing(number, rule, drawn))
             if rule.kind != "latency":
                 break

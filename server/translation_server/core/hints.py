@@ -8,6 +8,7 @@ this costs a hundredth or two more.
 
 import math
 import zlib
+from typing import NamedTuple
 
 from translation_server.core.delays import Delays
 from translation_server.core.job import Look, State
@@ -26,20 +27,37 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 """Its multiples, without their whole parts, fill the interval from 0 to 1 evenly, however many they are."""
 
 
+class Advice(NamedTuple):
+    """At which moment to look next; up to the moment ``until`` it stays the same."""
+
+    at: float
+    until: float
+
+    def seconds(self, now: float, rate: float) -> float:
+        """Real seconds until then, where ``rate`` of the sandbox's pass in each."""
+        return max(SOONEST, (self.at - now) / rate)
+
+
 def hint(look: Look, sandbox: Sandbox, rate: float = 1.0) -> float | None:
     """Real seconds until the caller should look again; None once the job has ended, and where there are no hints.
 
     ``rate`` is how many seconds pass on the sandbox's clock for each of them.
     """
+    advice = advise(look, sandbox, rate)
+    return advice and advice.seconds(look.now, rate)
+
+
+def advise(look: Look, sandbox: Sandbox, rate: float) -> Advice | None:
+    """When the caller should look again; None once the job has ended, and where there are no hints."""
     if look.state is not State.PENDING or sandbox.hints == "none":
         return None
     job = look.job
     if sandbox.hints == "exact" and job.held_at is None:
-        return max(SOONEST, (job.ends_at - look.now) / rate)
-    longer = sandbox.longer(job.submission.video_length)
-    elapsed, worth = look.elapsed - longer, sandbox.lateness_worth * rate
-    due = next_look(sandbox.delay, worth, max(0.0, elapsed), phase(job.owner, job.ordinal)) - min(0.0, elapsed)
-    return max(SOONEST, due / rate)
+        return Advice(job.ends_at, job.ends_at)
+    begins = job.created_at + sandbox.longer(job.submission.video_length)
+    elapsed = max(0.0, look.now - begins)
+    due, until = plan(sandbox.delay, sandbox.lateness_worth * rate, elapsed, phase(job.owner, job.ordinal))
+    return Advice(begins + due, begins + until)
 
 
 def phase(owner: str, ordinal: int) -> float:
@@ -48,7 +66,13 @@ def phase(owner: str, ordinal: int) -> float:
 
 
 def next_look(delays: Delays, worth: float, elapsed: float, phase: float) -> float:
-    """Seconds until the next look is worth its while.
+    """Seconds until the next look is worth its while, at least 1 ms; see `plan`."""
+    due, _ = plan(delays, worth, elapsed, phase)
+    return max(SOONEST, due - elapsed)
+
+
+def plan(delays: Delays, worth: float, elapsed: float, phase: float) -> tuple[float, float]:
+    """After how many seconds of a job the next look is worth its while, and until when this stays so.
 
     Args:
         delays: How long jobs take.
@@ -57,15 +81,17 @@ def next_look(delays: Delays, worth: float, elapsed: float, phase: float) -> flo
         phase: Which of the equally good plans to keep to, from 0 to less than 1.
 
     Returns:
-        At least 1 ms. It leads to the look of this phase that is nearest to one interval away, so a client that is
-        late comes back to its plan. A job that should have ended is looked at ever more seldom, as one of an unknown
-        kind is: n² · worth seconds after it should have ended.
+        The look of this phase that is nearest to one interval away, so a client that is late comes back to its plan;
+        the second number is when another one will be nearest. A job that should have ended is looked at ever more
+        seldom, as one of an unknown kind is: n² · worth seconds after it should have ended.
     """
     if elapsed >= delays.latest:
-        return max(SOONEST_OVERDUE, worth + 2 * math.sqrt(worth * (elapsed - delays.latest)))
+        return elapsed + max(SOONEST_OVERDUE, worth + 2 * math.sqrt(worth * (elapsed - delays.latest))), elapsed
     interval = math.sqrt(2 * worth)
     made, most = delays.looks(elapsed) / interval, delays.looks(delays.latest) / interval
     offset = phase - 0.5
     target = round(made + 1 - offset) + offset
-    is_last = most - made < ONE_IS_ENOUGH or target >= most
-    return max(SOONEST, (delays.latest if is_last else delays.when(target * interval)) - elapsed)
+    if most - made < ONE_IS_ENOUGH or target >= most:
+        return delays.latest, delays.latest
+    until = min(target - 0.5, most - ONE_IS_ENOUGH)
+    return delays.when(target * interval), delays.when(until * interval)

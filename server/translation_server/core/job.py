@@ -9,7 +9,7 @@ Times are moments of the owner's clock, in seconds since the Unix epoch; duratio
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 ERROR_MESSAGE = "the translation failed"
@@ -104,17 +104,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A job as it stands at the moment ``now``."""
+    """A job as it stands at the moment ``now``; ``state`` is its state then."""
 
     job: Job
     now: float
+    state: State = field(init=False, compare=False)
 
-    @property
-    def state(self) -> State:
-        """The job's state; an end is reached at its very moment."""
-        if self.job.cancelled_at is not None and self.now >= self.job.cancelled_at:
-            return State.CANCELLED
-        return self.job.fate.outcome if self.now >= self.job.ends_at else State.PENDING
+    def __post_init__(self) -> None:
+        """Derives the job's state; an end is reached at its very moment."""
+        job, state = self.job, State.PENDING
+        if job.cancelled_at is not None and self.now >= job.cancelled_at:
+            state = State.CANCELLED
+        elif self.now >= job.ends_at:
+            state = job.fate.outcome
+        object.__setattr__(self, "state", state)
 
     @property
     def completed_at(self) -> float | None:
@@ -130,18 +133,25 @@ class Look:
     @property
     def elapsed(self) -> float:
         """Seconds from acceptance to now or to the end; never negative, even when the clock was set back."""
-        until = self.now if self.completed_at is None else self.completed_at
-        return max(0.0, until - self.job.created_at)
+        return max(0.0, self._until - self.job.created_at)
 
     @property
     def progress(self) -> float:
         """The part of the job's duration that has passed, rounded down to four digits; 1.0 only at its own end."""
-        if self.state in (State.COMPLETED, State.ERROR):
+        if self.state is State.COMPLETED or self.state is State.ERROR:
             return 1.0
-        until = min(at for at in (self.now, self.completed_at, self.job.held_at) if at is not None)
-        worked = max(0.0, until - self.job.created_at - self.job.held_for)
-        fraction = worked / self.job.fate.delay if self.job.fate.delay else 0.0
+        job, until = self.job, self._until
+        if job.held_at is not None:
+            until = min(until, job.held_at)
+        worked = max(0.0, until - job.created_at - job.held_for)
+        fraction = worked / job.fate.delay if job.fate.delay else 0.0
         return min(math.floor(fraction * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+
+    @property
+    def _until(self) -> float:
+        """Up to when the job's time runs: now, or its end."""
+        end = None if self.state is State.PENDING else self.completed_at
+        return self.now if end is None else end
 
     @property
     def changes(self) -> list["Look"]:

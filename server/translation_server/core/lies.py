@@ -18,7 +18,7 @@ def lie(rule: Rule, row: Dialect, look: Look) -> tuple[Dialect, Look]:
             before = Look(replace(job, held_at=None), job.created_at + job.held_for + job.fate.delay / 2)
             return row, before if before.state is State.PENDING else look
         case Lie(kind="bare") if look.state is not State.PENDING:
-            return replace(row, job=_only_the_word(row.job)), look
+            return replace(row, name=f"bare {row.name}", job=_only_the_word(row.job)), look  # another body, another tag
     return row, look
 
 

@@ -1,11 +1,14 @@
 """The jobs in this process's memory, for servers that live no longer than a test."""
 
+import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import Any
 
+from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, Look, State
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
 
 
 class MemoryStore:
@@ -13,25 +16,37 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._jobs: defaultdict[str, dict[str, Job]] = defaultdict(dict)
-        self._keys: dict[tuple[str, str], tuple[bytes, str]] = {}
+        self._ordinals: Counter[str] = Counter()
+        self._numbers: Counter[str] = Counter()
+        self._keys: defaultdict[str, dict[str, tuple[bytes, str]]] = defaultdict(dict)
         self._worlds: dict[str, str] = {}
         self._tallies: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._journals: defaultdict[str, deque[tuple[int, str]]] = defaultdict(deque)
+        self._all: tuple[dict[str, Any], ...] = (
+            self._jobs,
+            self._ordinals,
+            self._keys,
+            self._worlds,
+            self._tallies,
+            self._journals,
+            self._numbers,
+        )
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
-        jobs = self._jobs[owner]
-        if idempotency is not None and (owner, idempotency.key) in self._keys:
-            fingerprint, job_id = self._keys[owner, idempotency.key]
+        jobs, keys = self._jobs[owner], self._keys[owner]
+        if idempotency is not None and idempotency.key in keys:
+            fingerprint, job_id = keys[idempotency.key]
             if fingerprint != idempotency.fingerprint:
                 raise KeyReused(idempotency.key)
             return Stored(jobs[job_id], replayed=True)
-        job = accept(len(jobs) + 1)
+        job = accept(self._ordinals[owner] + 1)
         if job.id in jobs:
             raise IdTaken(job.id)
         jobs[job.id] = job
+        self._ordinals[owner] += 1
         if idempotency is not None:
-            self._keys[owner, idempotency.key] = idempotency.fingerprint, job.id
+            keys[idempotency.key] = idempotency.fingerprint, job.id
         return Stored(job, replayed=False)
 
     async def find(self, owner: str, job_id: str) -> Job | None:
@@ -62,11 +77,15 @@ class MemoryStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        return [job for job in self._jobs[owner].values() if job.ends_at > after]
+        return [job for job in self._jobs[owner].values() if Look(job, after).state is State.PENDING]
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
         return [job for job in self._jobs[owner].values() if job.changed_at >= since]
+
+    async def news(self, seconds: float) -> None:
+        """See Store."""
+        await asyncio.sleep(seconds)
 
     async def world(self, owner: str) -> str | None:
         """See Store."""
@@ -99,7 +118,8 @@ class MemoryStore:
         """See Store."""
         for owner, entry in entries:
             journal = self._journals[owner]
-            journal.append((journal[-1][0] + 1 if journal else 1, entry))
+            self._numbers[owner] += 1
+            journal.append((self._numbers[owner], entry))
             if len(journal) > limit:
                 journal.popleft()
 
@@ -107,16 +127,35 @@ class MemoryStore:
         """See Store."""
         return list(islice((entry for entry in self._journals[owner] if entry[0] > after), limit))
 
+    async def owner_after(self, name: str) -> str | None:
+        """See Store."""
+        return min((owner for owner in self._jobs.keys() | self._journals.keys() if owner > name), default=None)
+
+    async def purge(self, owner: str, old: Old, limit: int) -> int:
+        """See Store."""
+        jobs, tallies, journal = self._jobs[owner], self._tallies[owner], self._journals[owner]
+        unchanged = (job for job in jobs.values() if job.changed_at <= old.before)
+        ended = (job for job in unchanged if Look(job, old.moment).state is not State.PENDING)
+        gone = {job.id: job for job in islice(ended, limit)}
+        for job in gone.values():
+            del jobs[job.id]
+            for action in ACTIONS:
+                tallies.pop(counted_as(action, job.ordinal), None)
+        if gone:
+            self._keys[owner] = {key: made for key, made in self._keys[owner].items() if made[1] not in gone}
+        while journal and journal[0][0] <= old.entry:
+            journal.popleft()
+        return len(gone)
+
     async def clear(self, owner: str) -> None:
         """See Store."""
-        for of_owners in (self._jobs, self._worlds, self._tallies, self._journals):
-            of_owners.pop(owner, None)
-        self._keys = {of: job for of, job in self._keys.items() if of[0] != owner}
+        for kept in self._all:
+            kept.pop(owner, None)
 
     async def check(self) -> None:
         """See Store."""
 
     async def close(self) -> None:
         """See Store."""
-        for kept in (self._jobs, self._keys, self._worlds, self._tallies, self._journals):
+        for kept in self._all:
             kept.clear()

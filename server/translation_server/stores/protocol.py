@@ -38,6 +38,29 @@ class Stored:
     replayed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What another process has done: to the owner's jobs of these ordinals, or, without any, to their world."""
+
+    owner: str
+    ordinals: range = range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What is old of an owner.
+
+    Attributes:
+        moment: The jobs that had ended at this moment,
+        before: if no fact of theirs has changed since this real time.
+        entry: The entries of the journal up to this number.
+    """
+
+    moment: float
+    before: float
+    entry: int = 0
+
+
 class Store(Protocol):
     """Keeps the jobs of all owners; every method may raise StoreError."""
 
@@ -68,10 +91,16 @@ class Store(Protocol):
         """
 
     async def ending(self, owner: str, after: float) -> list[Job]:
-        """The owner's jobs that were to end after a moment: all that have been pending since, in any order."""
+        """The owner's jobs that had not ended at a moment: all that have been pending since, in any order."""
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """The owner's jobs of which a fact has changed at a real time or after it, in any order."""
+
+    async def news(self, seconds: float) -> Sequence[News] | None:
+        """What other processes have done since the last time, as soon as there is something, or so many seconds later.
+
+        None where the store cannot tell, or may have missed something: everything has to be asked.
+        """
 
     async def world(self, owner: str) -> str | None:
         """The text that was last kept of the owner's world."""
@@ -101,6 +130,15 @@ class Store(Protocol):
 
     async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """The owner's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
+
+    async def owner_after(self, name: str) -> str | None:
+        """The owner whose name comes next, in an order of the store's own that begins with no name at all."""
+
+    async def purge(self, owner: str, old: Old, limit: int) -> int:
+        """Forgets what is old of an owner; of the jobs, no more than so many of those that ended first; tells how many.
+
+        With a job goes how often it was asked for. Ordinals and numbers go on. It may be undone by a power cut.
+        """
 
     async def clear(self, owner: str) -> None:
         """Forgets everything of an owner; their ordinals and numbers begin anew."""

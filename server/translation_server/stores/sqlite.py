@@ -1,36 +1,23 @@
 """The jobs in one SQLite file, which several processes may share.
 
 A job is safe from power loss before its 202 leaves; between processes, ordinals and idempotency keys need nothing more
-than the file's write lock. What may be lost is committed without waiting for the disk.
+than the file's write lock. Jobs that come while others are being written wait, and are then written together: a commit
+waits for the disk, and one serves them all. What may be lost is committed without waiting for the disk.
 """
 
+import asyncio
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Stored
+from translation_server.core.faults import ACTIONS, counted_as
+from translation_server.core.job import Job, State
+from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
+from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
+from translation_server.stores.rows import COLUMNS, END, IN_STATE, NO_ORDINAL, job_of, row_of
 from translation_server.stores.sqlite_file import Lane, lossy, migrate, read_only, told_of, transaction
-
-COLUMNS = """
-    id, owner, ordinal, created_at, delay, outcome, message, source_language, target_language, video_length,
-    cancelled_at, held_at, held_for, changed_at
-"""
-
-NOT_CANCELLED = "(cancelled_at IS NULL OR cancelled_at > :now)"
-ENDED = "held_at IS NULL AND created_at + delay + held_for <= :now"
-IN_STATE = {
-    None: "TRUE",
-    State.PENDING: f"{NOT_CANCELLED} AND NOT ({ENDED})",
-    State.COMPLETED: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'completed'",
-    State.ERROR: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'error'",
-    State.CANCELLED: "cancelled_at <= :now",
-}
-"""Law 1 in SQL: the same function of (job, now) as ``Look.state``, for the filter of a page."""
-
-NO_ORDINAL = 2**63 - 1
-"""More than any ordinal: the largest number that SQLite holds."""
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -48,10 +35,11 @@ class SqliteStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = Lane(path, migrate)
         self._reader = Lane(path, read_only)
+        self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
-        return await self._writer.run(_add, owner, accept, idempotency)
+        return await self._arrivals.add(Arrival(owner, accept, idempotency))
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """See Store."""
@@ -59,9 +47,7 @@ class SqliteStore:
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
         """See Store."""
-        marks = ", ".join("?" * len(job_ids))
-        where = f"owner = ? AND id IN ({marks})"
-        return await self._reader.run(_select, where, (owner, *job_ids))
+        return await self._reader.run(_find_many, owner, job_ids)
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
@@ -78,13 +64,17 @@ class SqliteStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        ending = "owner = :owner AND created_at + delay + held_for > :after"
-        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND held_at IS NOT NULL"
-        return await self._reader.run(_select, f"{ending} UNION {held}", {"owner": owner, "after": after})
+        held = f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_by_end WHERE owner = :owner AND {END} IS NULL"
+        where = f"owner = :owner AND {END} > :after UNION ALL {held}"
+        return await self._reader.run(_select, where, {"owner": owner, "after": after})
 
     async def changed(self, owner: str, since: float) -> list[Job]:
         """See Store."""
         return await self._reader.run(_select, "owner = ? AND changed_at >= ?", (owner, since))
+
+    async def news(self, seconds: float) -> None:
+        """See Store."""
+        await asyncio.sleep(seconds)
 
     async def world(self, owner: str) -> str | None:
         """See Store."""
@@ -118,6 +108,16 @@ class SqliteStore:
         parameters = owner, after, -1 if limit is None else limit
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
+    async def owner_after(self, name: str) -> str | None:
+        """See Store."""
+        statement = "SELECT name FROM owners WHERE name > ? ORDER BY name LIMIT 1"
+        found = await self._reader.run(lambda connection: connection.execute(statement, (name,)).fetchall())
+        return found[0][0] if found else None
+
+    async def purge(self, owner: str, old: Old, limit: int) -> int:
+        """See Store."""
+        return await self._writer.run(_purge, owner, old, limit)
+
     async def clear(self, owner: str) -> None:
         """See Store."""
         await self._writer.run(_clear, owner)
@@ -132,32 +132,43 @@ class SqliteStore:
         self._writer.close()
 
 
-def _add(
-    connection: sqlite3.Connection,
-    owner: str,
-    accept: Callable[[int], Job],
-    idempotency: Idempotency | None,
-) -> Stored:
+def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    """Adds what can be added; an error of one is no other's, and changes nothing."""
+
+    def added(arrival: Arrival) -> Outcome:
+        try:
+            return _add(connection, *arrival)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+            return error
+
     with transaction(connection):
-        if idempotency is not None:
-            where = "owner = ? AND idempotency_key = ?"
-            if earlier := _select(connection, where, (owner, idempotency.key)):
-                where += " AND fingerprint = ?"
-                if not _select(connection, where, (owner, idempotency.key, idempotency.fingerprint)):
-                    raise KeyReused(idempotency.key)
-                return Stored(earlier[0], replayed=True)
-        [(ordinal,)] = connection.execute(
-            "INSERT INTO owners (name, jobs) VALUES (?, 1)"
-            " ON CONFLICT (name) DO UPDATE SET jobs = jobs + 1 RETURNING jobs",
-            (owner,),
-        ).fetchall()
-        job = accept(ordinal)
-        if _find(connection, owner, job.id):
-            raise IdTaken(job.id)
-        connection.execute(
-            f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
-            (*_row(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
-        )
+        return [added(arrival) for arrival in arrivals]
+
+
+def _add(
+    connection: sqlite3.Connection, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None
+) -> Stored:
+    if idempotency is not None:
+        statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
+        for job_id, fingerprint in connection.execute(statement, (owner, idempotency.key)).fetchall():
+            earlier = _find(connection, owner, job_id)
+            if earlier is None or fingerprint != idempotency.fingerprint:
+                raise KeyReused(idempotency.key)
+            return Stored(earlier, replayed=True)
+    found = connection.execute("SELECT jobs FROM owners WHERE name = ?", (owner,)).fetchall()
+    job = accept(found[0][0] + 1 if found else 1)
+    if connection.execute("SELECT 1 FROM jobs WHERE owner = ? AND id = ?", (owner, job.id)).fetchall():
+        raise IdTaken(job.id)
+    connection.execute(
+        "INSERT INTO owners (name, jobs) VALUES (:owner, :ordinal) ON CONFLICT (name) DO UPDATE SET jobs = :ordinal",
+        {"owner": owner, "ordinal": job.ordinal},
+    )
+    connection.execute(
+        f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
+        (*row_of(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
+    )
     return Stored(job, replayed=False)
 
 
@@ -169,7 +180,7 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
             marks = ", ".join("?" * 14)
             connection.execute(
                 f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = ? AND ordinal = ?",
-                (*_row(job), job.owner, job.ordinal),
+                (*row_of(job), job.owner, job.ordinal),
             )
         return job
 
@@ -233,9 +244,23 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
                 " ON CONFLICT (name) DO UPDATE SET requests = requests + :new RETURNING requests",
                 {"owner": owner, "new": len(new)},
             ).fetchall()
-            numbered = ((owner, number, entry) for number, entry in enumerate(new, last - len(new) + 1))
-            connection.executemany("INSERT INTO requests VALUES (?, ?, ?)", numbered)
+            connection.execute(  # one statement for all: while it runs, this process can serve requests
+                "INSERT INTO requests SELECT ?, ? + key, value FROM json_each(?)",
+                (owner, last - len(new) + 1, json.dumps(new)),
+            )
             connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, last - limit))
+
+
+def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> int:
+    with lossy(connection):
+        ended = f"SELECT ordinal, changed_at FROM jobs WHERE owner = ? AND {END} <= ? ORDER BY {END} LIMIT ?"
+        found = connection.execute(ended, (owner, old.moment, limit)).fetchall()
+        gone = [ordinal for ordinal, changed_at in found if changed_at <= old.before]
+        asked = [(owner, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
+        connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(owner, one) for one in gone])
+        connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
+        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, old.entry))
+        return len(gone)
 
 
 def _clear(connection: sqlite3.Connection, owner: str) -> None:
@@ -250,55 +275,12 @@ def _find(connection: sqlite3.Connection, owner: str, job_id: str) -> Job | None
     return found[0] if found else None
 
 
+def _find_many(connection: sqlite3.Connection, owner: str, job_ids: Iterable[str]) -> list[Job]:
+    """One by one: for many ids in one statement, SQLite would read all jobs of the owner."""
+    found = (_find(connection, owner, job_id) for job_id in dict.fromkeys(job_ids))
+    return [job for job in found if job]
+
+
 def _select(connection: sqlite3.Connection, where: str, parameters: Parameters) -> list[Job]:
     rows = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
-    return [
-        Job(
-            id=job_id,
-            owner=owner,
-            ordinal=ordinal,
-            created_at=created_at,
-            fate=Fate(delay, State(outcome), message),
-            submission=Submission(source, target, length),
-            cancelled_at=cancelled_at,
-            held_at=held_at,
-            held_for=held_for,
-            changed_at=changed_at,
-        )
-        for (
-            job_id,
-            owner,
-            ordinal,
-            created_at,
-            delay,
-            outcome,
-            message,
-            source,
-            target,
-            length,
-            cancelled_at,
-            held_at,
-            held_for,
-            changed_at,
-        ) in rows
-    ]
-
-
-def _row(job: Job) -> tuple[object, ...]:
-    """The job's values for COLUMNS."""
-    return (
-        job.id,
-        job.owner,
-        job.ordinal,
-        job.created_at,
-        job.fate.delay,
-        job.fate.outcome,
-        job.fate.message,
-        job.submission.source_language,
-        job.submission.target_language,
-        job.submission.video_length,
-        job.cancelled_at,
-        job.held_at,
-        job.held_for,
-        job.changed_at,
-    )
+    return [job_of(row) for row in rows]

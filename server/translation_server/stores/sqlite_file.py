@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from translation_server.stores.protocol import StoreError
+from translation_server.stores.rows import END
 
 APPLICATION_ID = 0x7C0B_1A75
 """Marks a file as ours, in the place that SQLite's file format has for that."""
@@ -86,6 +87,11 @@ MIGRATIONS = (
             PRIMARY KEY (owner, number)
         ) STRICT, WITHOUT ROWID
         """,
+    ),
+    (
+        "DROP INDEX jobs_by_end",
+        "DROP INDEX jobs_held",
+        f"CREATE INDEX jobs_by_end ON jobs (owner, {END})",
     ),
 )
 """The statements that lead from each version of the schema to the next; the version is the count of those done."""

@@ -1,14 +1,14 @@
 """Authentication that costs a password hash once a minute and not once a request.
 
 Theory of operation: hashes are slow on purpose, so they run in a few threads beside the event loop. A header that
-verified is remembered for a minute under an HMAC with a key of this process, hence neither a password nor anything
-to test one with stays in memory. Requests of an address with the same unverified header share one hash. An address
-that guesses is turned away before it costs anything; that is looked at again right before each hash, so that guesses
-sent all at once fare no better.
+verified is remembered for a minute under a keyed hash whose key is this process's own, hence neither a password nor
+anything to test one with stays in memory. Requests of an address with the same unverified header share one hash. An
+address that guesses is turned away before it costs anything; that is looked at again right before each hash, so that
+guesses sent all at once fare no better.
 """
 
 import asyncio
-import hmac
+import hashlib
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
@@ -40,6 +40,9 @@ FAILURE_WINDOW = 60.0
 
 ADDRESSES_AT_MOST = 10_000
 """Addresses with failures kept at a time; the oldest goes first."""
+
+LONGEST_NAME = 255
+"""Characters that a name may hold where everybody is let in: as many as htpasswd takes, and few enough for an index."""
 
 BASIC = scheme("basic")
 
@@ -74,16 +77,14 @@ class Authenticator:
         Raises:
             Problem: 401 for no, malformed or wrong credentials; 429 for an address that has brought too many.
         """
-        scheme = self._scheme(scope)
-        address = scope["client"][0] if scope["client"] else "a local socket"
+        scheme, address = self._scheme(scope), _address(scope)
         self._turn_away(address)
         brought = [value for name, value in scope["headers"] if name == scheme.header]
         if not brought:
             raise _unauthorized(scheme, f"Send {scheme.wanted}.")
         credentials = brought[0] if len(brought) == 1 else b""
-        fingerprint = hmac.digest(self._key, scheme.name.encode() + b" " + credentials, "sha256")
-        user, expires_at = self._verified.get(fingerprint, ("", 0.0))
-        if self._clock() < expires_at:
+        fingerprint = self._fingerprint(scheme, credentials)
+        if user := self._remembered(fingerprint):
             return user
         check = self._checks.get((fingerprint, address))
         if check is None:
@@ -94,6 +95,14 @@ class Authenticator:
                 lambda done: (self._checks.pop((fingerprint, address)), done.cancelled() or done.exception())
             )
         return await asyncio.shield(check)
+
+    def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        """The user whose credentials the headers bring, if they were verified lately and the address guesses none."""
+        scheme = self._scheme(scope)
+        credentials = headers.get(scheme.header)
+        if credentials is None or _address(scope) in self._failures:
+            return None
+        return self._remembered(self._fingerprint(scheme, credentials))
 
     def claimed(self, scope: Scope) -> str | None:
         """The user that a request with wrong credentials says it is of; the only one there is, if it says nothing."""
@@ -110,6 +119,13 @@ class Authenticator:
 
     def _scheme(self, scope: Scope) -> Scheme:
         return self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
+
+    def _fingerprint(self, scheme: Scheme, credentials: bytes) -> bytes:
+        return hashlib.blake2b(scheme.name.encode() + b" " + credentials, key=self._key, digest_size=32).digest()
+
+    def _remembered(self, fingerprint: bytes) -> str | None:
+        user, expires_at = self._verified.get(fingerprint, (None, 0.0))
+        return user if self._clock() < expires_at else None
 
     async def _check(self, fingerprint: bytes, scheme: Scheme, brought: bytes, address: str) -> str:
         credentials = scheme.read(brought)
@@ -138,7 +154,7 @@ class Authenticator:
     async def _verify(self, named: tuple[str, str]) -> str | None:
         """The user, if the password is theirs; for an unknown one at the same cost, against somebody's hash."""
         user, password = named
-        decoy = int.from_bytes(hmac.digest(self._key, user.encode(), "sha256")) % len(self._hashes)
+        decoy = int.from_bytes(hashlib.blake2b(user.encode(), key=self._key).digest()) % len(self._hashes)
         hashed = self._users.get(user, self._hashes[decoy])
         matches = await asyncio.get_running_loop().run_in_executor(self._pool, _matches, password, hashed)
         return user if matches and user in self._users else None
@@ -159,6 +175,10 @@ class Authenticator:
             self._failures.popitem(last=False)
 
 
+def _address(scope: Scope) -> str:
+    return scope["client"][0] if scope["client"] else "a local socket"
+
+
 def _matches(password: str, hashed: str) -> bool:
     try:
         return HASHES.verify(password, hashed)
@@ -173,14 +193,20 @@ class Anyone:
         """The name that a request brings as Basic credentials, whatever the password, or that of everybody.
 
         Raises:
-            Problem: 403 for a request that did not come in on the loopback interface.
+            Problem: 403 for a request that did not come in on the loopback interface; 400 for a name that is too long.
         """
         host, port = scope["server"] or ("", None)
         if port is not None and not ip_address(host).is_loopback:
             detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
             raise Problem(HTTPStatus.FORBIDDEN, detail)
         brought = next((BASIC.read(value) for name, value in scope["headers"] if name == BASIC.header), None)
-        return (brought and brought.user) or ANYONE
+        name = (brought and brought.user) or ANYONE
+        if len(name) > LONGEST_NAME:
+            raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may hold {LONGEST_NAME} characters.")
+        return name
+
+    def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Nobody: each request is to be looked at."""
 
     def claimed(self, scope: Scope) -> None:
         """Nobody."""

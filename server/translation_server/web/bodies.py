@@ -24,11 +24,22 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def body_of(request: Request) -> bytes:
-    """The request's body, refused as soon as it is known to be too large.
+    """The request's body, however often it is asked for; refused as soon as it is known to be too large.
 
     Raises:
         Problem: 413 for one that is.
     """
+    if "body" not in request.scope:
+        request.scope["body"] = await _received(request)
+    body: bytes | None = request.scope["body"]
+    if body is None:
+        detail = f"A body may hold {MAX_BODY} bytes."
+        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
+    return body
+
+
+async def _received(request: Request) -> bytes | None:
+    """The body as it is received; None for one that is too large."""
     body = bytearray()
     declared = int(request.headers.get("content-length", 0))
     if declared <= MAX_BODY:
@@ -38,7 +49,7 @@ async def body_of(request: Request) -> bytes:
                 break
         else:
             return bytes(body)
-    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A body may hold {MAX_BODY} bytes.", {"Connection": "close"})
+    return None
 
 
 def parsed(request: Request, body: bytes) -> dict[str, Any]:
@@ -93,7 +104,13 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 
 def _said(error: ErrorDetails) -> str:
-    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        return "there is no such field"
+    match error["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return "there is no such field"
+        case "union_tag_not_found":
+            return "kind is missing"
+        case "union_tag_invalid":
+            kinds = error["ctx"]["expected_tags"].replace("'", "")
+            return f"kind must be one of {kinds}"
     text = error["msg"].removeprefix("Value error, ")
     return text[0].lower() + text[1:]

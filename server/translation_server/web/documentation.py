@@ -112,7 +112,7 @@ LAST_EVENT_ID = {
 
 LOOKING: Sequence[Documentation] = [PREFER, IF_NONE_MATCH]
 
-EVENT = f"id: 1767323045678000\nevent: pending\ndata: {json.dumps(NATIVE.render(LOOK))}\n\n"
+EVENT = f"id: 1767323045678000\nevent: pending\ndata: {NATIVE.body(LOOK)}\n\n"
 
 ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 """What can go wrong with any request."""
@@ -135,7 +135,7 @@ def page(routes: Sequence[Route], *, simulating: bool = True) -> Documentation:
     paths["/jobs"]["get"] = _list()
     paths["/jobs/{job_id}"]["delete"] = _operation(
         "Cancels a pending job; one that has ended stays as it is.",
-        _answer("The job as it stands now.", _schema(NATIVE.job), NATIVE.render(LOOK)),
+        _answer("The job as it stands now.", _schema(NATIVE.job), json.loads(NATIVE.body(LOOK))),
         HTTPStatus.NOT_FOUND,
         parameters=[JOB_ID],
         tags=[NATIVE.name],
@@ -181,7 +181,7 @@ def _route(route: Route) -> Documentation:
     """What is told of a row's route, under the tag of every row that shares it."""
     row = route.rows[0]
     common: Documentation = {"tags": [row.name for row in route.rows], "security": [{row.auth: []}]}
-    looked = _answer("The job as it stands.", _schema(row.job), row.render(LOOK), RETRY_AFTER)
+    looked = _answer("The job as it stands.", _schema(row.job), json.loads(row.body(LOOK)), RETRY_AFTER)
     match route.action:
         case "submit":
             accepted = row.job if row.accepted is None else row.accepted
@@ -189,7 +189,9 @@ def _route(route: Route) -> Documentation:
             example = fill(row.request, lambda fact: FACTS[fact].of(LOOK) if fact in FACTS else None)
             return _operation(
                 "Accepts a job. It is on disk before the answer leaves.",
-                _answer("The job is on disk.", _schema(accepted), row.render_accepted(JOB), RETRY_AFTER | LOCATION),
+                _answer(
+                    "The job is on disk.", _schema(accepted), json.loads(row.body_accepted(JOB)), RETRY_AFTER | LOCATION
+                ),
                 *SUBMITTING,
                 code=row.accepted_code,
                 parameters=[IDEMPOTENCY_KEY],
@@ -275,7 +277,7 @@ def _list() -> Documentation:
     body = {"type": "object", "properties": {"jobs": listed, "next": following, "unknown": unknown}}
     return _operation(
         "Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once.",
-        _answer("The jobs as they stand.", body, {"jobs": [NATIVE.render(LOOK)], "next": None}),
+        _answer("The jobs as they stand.", body, {"jobs": [json.loads(NATIVE.body(LOOK))], "next": None}),
         HTTPStatus.UNPROCESSABLE_ENTITY,
         parameters=[{"name": name, "in": "query", "schema": schema} for name, schema in QUERY["properties"].items()],
         tags=[NATIVE.name],

@@ -1,14 +1,18 @@
 """What a request's entry in the journal is made of, as it becomes known on the request's way."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from pydantic_core import to_json
 from starlette.types import Scope
 
 from translation_server.core.clock import Clock
 from translation_server.core.job import Look
-from translation_server.core.journal import Entry, Told
+
+logger = logging.getLogger(__name__)
+
+OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "wait", "tagged", "hint", "agent")
 
 LONGEST = 200
 """Characters of what a client says of itself that are kept."""
@@ -16,7 +20,7 @@ LONGEST = 200
 
 @dataclass(slots=True)
 class Draft:
-    """An entry to be; see `Entry` for what the fields hold. ``looks`` are what the answer tells of jobs."""
+    """An entry to be; see `journal.Entry` for what the fields hold. ``looks`` are what the answer tells of jobs."""
 
     at: float
     method: str
@@ -33,45 +37,38 @@ class Draft:
     digest: str | None = None
     wait: int | None = None
     hint: float | None = None
-    faults: list[str] = field(default_factory=list)
+    faults: tuple[str, ...] = ()
 
-    def entry(self, clock: Clock) -> Entry:
-        """The entry."""
-        return Entry(
-            at=self.at,
-            moment=clock.at(self.at),
-            took=self.took,
-            method=self.method,
-            path=self.path,
-            action=self.action,
-            dialect=self.dialect,
-            status=self.status,
-            jobs=tuple(told(look, clock) for look in self.looks),
-            key=self.key,
-            replayed=self.replayed,
-            digest=self.digest,
-            wait=self.wait,
-            tagged=self.tagged,
-            hint=self.hint,
-            faults=tuple(self.faults),
-            agent=self.agent,
-        )
+    def text(self, clock: Clock) -> str:
+        """The entry as JSON, without what it has not."""
+        facts = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
+        facts |= {"at": self.at, "moment": clock.at(self.at), "took": self.took}
+        facts |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
+        return to_json(facts | {"jobs": [told(look, clock) for look in self.looks]}).decode()
 
 
-def begin(scope: Scope, at: float) -> Draft:
+Record = Callable[[str, Draft], None]
+"""Takes note of a user's request."""
+
+
+def begin(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> Draft:
     """The entry of a request that has just come in."""
-    headers = Headers(scope=scope)
-    agent = headers.get("user-agent")
-    return Draft(at, scope["method"], scope["path"][:LONGEST], agent and agent[:LONGEST], "if-none-match" in headers)
+    agent = headers.get(b"user-agent", b"")[:LONGEST].decode("latin-1") or None
+    return Draft(at, scope["method"], scope["path"][:LONGEST], agent, b"if-none-match" in headers)
 
 
-def told(look: Look, clock: Clock) -> Told:
+def told(look: Look, clock: Clock) -> dict[str, object]:
     """What a look tells; its end in real time."""
-    ended = look.completed_at
-    return Told(look.job.id, look.state, None if ended is None else clock.real(ended))
+    facts: dict[str, object] = {"job_id": look.job.id, "state": look.state}
+    return facts if look.completed_at is None else facts | {"ended_at": clock.real(look.completed_at)}
 
 
 def draft_of(scope: Scope) -> Draft:
     """The entry that a request is to be."""
     draft: Draft = scope["draft"]
     return draft
+
+
+def log(scope: Scope, user: str | None, status: int, took: float) -> None:
+    """Logs a request that has been answered within so many seconds."""
+    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)

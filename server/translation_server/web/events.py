@@ -1,6 +1,5 @@
 """Server-sent events: how a caller's jobs change, as it happens (WHATWG HTML, section 9.2)."""
 
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.requests import Request
@@ -65,9 +64,7 @@ async def stream(
 
 
 def _blocks(row: Dialect, looks: Sequence[Look]) -> str:
-    return "".join(
-        f"id: {_id(look.now)}\nevent: {look.state}\ndata: {json.dumps(row.render(look))}\n\n" for look in looks
-    )
+    return "".join(f"id: {_id(look.now)}\nevent: {look.state}\ndata: {row.body(look)}\n\n" for look in looks)
 
 
 def _id(moment: float) -> str:

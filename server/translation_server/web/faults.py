@@ -15,6 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from translation_server.core.faults import (
+    BODILESS,
+    REACH,
     Break,
     Drip,
     Firing,
@@ -28,6 +30,7 @@ from translation_server.core.faults import (
     WrongType,
 )
 from translation_server.web.draft import draft_of
+from translation_server.web.gate import let_go
 from translation_server.web.problems import Problem
 
 PIECES = 10
@@ -38,6 +41,9 @@ RESET = struct.pack("ii", 1, 0)
 
 BAD_CHUNK = b"not-a-size\r\n"
 
+LONGEST_HINT = 1e9
+"""Seconds that are told apart."""
+
 Rest = Callable[[float], Awaitable[None]]
 """Waits for so many seconds; less, if the server goes down meanwhile."""
 
@@ -46,11 +52,13 @@ def instead(rule: Rule) -> Response | None:
     """The answer that comes in place of what was asked for, if the fault is of that kind."""
     match rule:
         case Status():
-            headers = dict(rule.headers)
+            headers = {name.lower(): value for name, value in rule.headers.items()}
             if rule.retry_after is not None:
-                headers["Retry-After"] = str(rule.retry_after)
+                headers["retry-after"] = str(rule.retry_after)
+            if rule.code in BODILESS:
+                return Response(None, rule.code, headers)
             if rule.body is not None or rule.code not in set(HTTPStatus):
-                return Response(rule.body, rule.code, {"Content-Type": "text/plain; charset=utf-8"} | headers)
+                return Response(rule.body, rule.code, headers, "text/plain")
             return Problem(HTTPStatus(rule.code), "A rule of the sandbox made this answer.", headers).response()
         case Lie(kind="forgotten"):
             return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
@@ -60,30 +68,41 @@ def instead(rule: Rule) -> Response | None:
     return None
 
 
-def disguise(answer: Response, rule: Rule) -> bool:
-    """Puts a lie in an answer's headers; whether the rule had one for them."""
+def hint_of(answer: Response) -> float | None:
+    """The seconds after which an answer says to come back, if it does."""
+    seconds = answer.headers.get("retry-after", "")
+    return min(float(seconds), LONGEST_HINT) if seconds.isdecimal() else None
+
+
+def strike(answer: Response, firing: Firing, rest: Rest) -> Response | None:
+    """What goes out instead of an answer that a fault strikes; None where there is nothing to strike."""
+    rule = firing.rule
+    if REACH[rule.kind].body and answer.status_code in BODILESS:
+        return None
     match rule:
         case WrongType(content_type=content_type):
             answer.headers["Content-Type"] = content_type
+            return answer
         case HugeRetryAfter(seconds=seconds) if "retry-after" in answer.headers:
             answer.headers["Retry-After"] = str(seconds)
             del answer.headers["retry-after-ms"]
-        case _:
-            return False
-    return True
+            return answer
+        case Break() | Truncate() | Garbage() | Drip() | Hang():
+            return Broken(answer, firing, rest)
+    return None
 
 
-def breaks(rule: Rule) -> bool:
-    """Whether a rule is one that breaks the connection."""
-    return isinstance(rule, Break | Truncate | Garbage | Drip | Hang)
+def hides(rule: Rule) -> bool:
+    """Whether a fault keeps what an answer tells of jobs from the client."""
+    return isinstance(rule, Break | Truncate | Garbage | Hang)
 
 
 class Broken(Response):
     """An answer that breaks off as the rule has it, and its connection with it."""
 
-    def __init__(self, answer: Response | None, firing: Firing, rest: Rest) -> None:
-        """Takes the answer that was made, or None where there is none."""
-        self._answer = Response() if answer is None else answer
+    def __init__(self, answer: Response, firing: Firing, rest: Rest) -> None:
+        """Takes the answer that was made."""
+        self._answer = answer
         self._firing = firing
         self._rest = rest
         super().__init__()
@@ -97,8 +116,8 @@ class Broken(Response):
         gone = asyncio.create_task(_disconnected(receive))
         body = await self._body()
         try:
-            for piece, pause in self._script(b"" if scope["head"] else body):
-                if gone.done():
+            for piece, pause in self._script(body):
+                if gone.done() or transport.is_closing():
                     draft_of(scope).looks = ()
                     break
                 if piece:
@@ -107,13 +126,13 @@ class Broken(Response):
                     resting = asyncio.ensure_future(rest(pause))
                     await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
                     resting.cancel()
-            if isinstance(rule, Break) and rule.kind == "reset":
+            if isinstance(rule, Break) and rule.kind == "reset" and not transport.is_closing():
                 connection: socket.socket = transport.get_extra_info("socket")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 transport.abort()
             else:
                 transport.close()
-            await gone
+            let_go(receive)  # lest the answer be missed
         finally:
             gone.cancel()
 

@@ -3,15 +3,16 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.web.auth import Anyone, Authenticator
-from translation_server.web.draft import Draft, begin
-from translation_server.web.problems import Problem
+from translation_server.web.draft import Draft, Record, begin, log
+from translation_server.web.lane import Lane, send_all
+from translation_server.web.problems import EXPECTED, Problem, answer_to
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +21,6 @@ OPEN = frozenset({"/livez", "/readyz"})
 
 UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
 """What the paths begin with that tell nothing of how a client waits."""
-
-Record = Callable[[str, Draft], None]
-"""Takes note of a user's request."""
 
 
 class Gate:
@@ -33,8 +31,9 @@ class Gate:
     host of the application lets one have it.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone, record: Record) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone, lane: Lane, record: Record) -> None:
         self._app = app
+        self._lane = lane
         self._authenticator = authenticator
         self._record = record
 
@@ -44,9 +43,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        draft = begin(scope, time.time())
+        draft = begin(scope, dict(scope["headers"]), time.time())
 
         async def watched_send(message: Message) -> None:
+            let_go(receive)
             if message["type"] == "http.response.start":
                 draft.status = message["status"]
                 draft.took = time.perf_counter() - began
@@ -62,9 +62,9 @@ class Gate:
         try:
             if scope["path"] not in OPEN:
                 inner["user"] = await self._authenticator.user(scope)
-            await self._app(inner, receive, watched_send)
-        except Problem as problem:
-            await problem.response()(scope, receive, watched_send)
+            await self._serve(inner, receive, watched_send)
+        except EXPECTED as error:
+            await answer_to(error)(scope, receive, watched_send)
         except ClientDisconnect:
             logger.debug("%s %s: the client left before its request was complete", scope["method"], scope["path"])
         except Exception:
@@ -79,8 +79,14 @@ class Gate:
             took = time.perf_counter() - began
             draft.took = draft.took or took
             self._note(inner, draft)
-            user = inner.get("user", "-")
-            logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], draft.status, user, 1000 * took)
+            log(scope, inner.get("user"), draft.status, took)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._lane.held(scope, receive)
+        if answer is None:
+            await self._app(scope, receive, send)
+        else:
+            await send_all(answer, send)
 
     def _note(self, scope: Scope, draft: Draft) -> None:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
@@ -88,3 +94,15 @@ class Gate:
         owner = None if turned_away else scope.get("user") or self._authenticator.claimed(scope)
         if owner and not draft.path.startswith(UNRECORDED):
             self._record(owner, draft)
+
+
+def let_go(receive: Receive) -> None:
+    """Ends the wait for a request whose connection is closed, and has uvicorn expect no answer to it.
+
+    Of several requests that came at once on a connection, uvicorn by itself lets go of the last only.
+    """
+    cycle: Any = getattr(receive, "__self__", None)
+    transport = getattr(cycle, "transport", None)
+    if transport is not None and transport.is_closing():
+        cycle.disconnected = True
+        cycle.message_event.set()

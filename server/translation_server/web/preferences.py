@@ -1,7 +1,11 @@
-"""What a request prefers (RFC 7240), and what it has already (RFC 9110, section 13.1.2)."""
+"""What a request prefers (RFC 7240), what it has already (RFC 9110, section 13.1.2), and when another is advised."""
 
 import re
 from collections.abc import Sequence
+from math import ceil
+
+LONGEST_WAIT = 60
+"""Seconds that a look may be held."""
 
 PREFERENCE = re.compile(r"""(?:[^",]|"(?:[^"\\]|\\.)*")+""")
 WAIT = re.compile(r"""\s*wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.IGNORECASE)
@@ -19,3 +23,10 @@ def matches(if_none_match: Sequence[str], tag: str) -> bool:
     """Whether one of the tags in the If-None-Match headers is this one; that a tag is weak makes no difference."""
     tags = {found.strip().removeprefix("W/") for found in ",".join(if_none_match).split(",")}
     return bool(tags & {"*", tag.removeprefix("W/")})
+
+
+def advice(hint: float | None) -> dict[str, str]:
+    """The headers that tell in how many seconds to look next, if there is a hint."""
+    if hint is None:
+        return {}
+    return {"retry-after": str(max(1, ceil(hint))), "retry-after-ms": str(ceil(1000 * hint))}

@@ -69,6 +69,29 @@ def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[s
     return {"field": fields.get(name, name), "message": message}
 
 
+def answer_to(error: Exception) -> Response:
+    """The answer to a request that ended in one of the `EXPECTED` errors."""
+    match error:
+        case Problem():
+            return error.response()
+        case JobNotFound():
+            return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
+        case KeyReused():
+            detail = "This Idempotency-Key was used for another request: use a new key for a new job."
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
+        case IdTaken():
+            detail = f"You have a job {error} already: choose another id, or none."
+            return Problem(HTTPStatus.CONFLICT, detail).response()
+        case _:
+            logger.error("%s", error)
+            detail = "The server cannot reach its jobs at the moment: try again."
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+
+
+EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
+"""The errors that are told the caller as what they are."""
+
+
 def _allowed(app: FastAPI, request: Request) -> set[str]:
     """The methods of all routes of the request's path; the framework alone would name those of the first."""
     routes = [
@@ -81,28 +104,11 @@ def _allowed(app: FastAPI, request: Request) -> set[str]:
 def install(app: FastAPI) -> None:
     """Makes the app answer every error with a problem."""
 
-    @app.exception_handler(Problem)
-    async def problem(_: Request, error: Problem) -> Response:
-        return error.response()
+    async def expected(_: Request, error: Exception) -> Response:
+        return answer_to(error)
 
-    @app.exception_handler(JobNotFound)
-    async def not_found(_: Request, __: JobNotFound) -> Response:
-        return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
-
-    @app.exception_handler(KeyReused)
-    async def key_reused(_: Request, __: KeyReused) -> Response:
-        detail = "This Idempotency-Key was used for another request: use a new key for a new job."
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
-
-    @app.exception_handler(IdTaken)
-    async def id_taken(_: Request, error: IdTaken) -> Response:
-        return Problem(HTTPStatus.CONFLICT, f"You have a job {error} already: choose another id, or none.").response()
-
-    @app.exception_handler(StoreError)
-    async def unavailable(_: Request, error: StoreError) -> Response:
-        logger.error("%s", error)
-        detail = "The server cannot reach its jobs at the moment: try again."
-        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, expected)
 
     @app.exception_handler(RequestValidationError)
     async def invalid_request(request: Request, error: RequestValidationError) -> Response:

@@ -1,50 +1,45 @@
 """The routes, built from the rows."""
 
-import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
-from math import ceil
-from secrets import token_bytes
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from pydantic import ValidationError
 from pydantic_core import to_json
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from translation_server.core.dialects import Dialect, places, read, routes
-from translation_server.core.entropy import ENTROPY_BYTES, uniform
-from translation_server.core.faults import Action, Drip, Firing, Latency, Rule, Status
+from translation_server.core.dialects import Dialect, Route, as_json, places, read
+from translation_server.core.faults import Action, Asked, Firing, Latency, Rule
 from translation_server.core.job import Look
 from translation_server.core.lies import lie
 from translation_server.documents import FAULT
 from translation_server.service import Service
 from translation_server.web import documentation, faults
 from translation_server.web.bodies import body_of, parsed, refused
-from translation_server.web.draft import draft_of
+from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
-from translation_server.web.gate import Record
-from translation_server.web.preferences import matches, preferred_wait
-from translation_server.web.problems import Problem, complaints, invalid
+from translation_server.web.leaving import leaving_with_the_client
+from translation_server.web.preferences import LONGEST_WAIT, advice, matches, preferred_wait
+from translation_server.web.problems import EXPECTED, Problem, answer_to, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
 
 Endpoint = Callable[..., Awaitable[Response]]
 
-LONGEST_WAIT = 60
-"""Seconds that a look may be held."""
-
-ONCE = -1
-"""The number of a rule that a request brings for itself: it is not counted."""
-
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
+
+
+class Json(Response):
+    """An answer that is JSON already."""
+
+    media_type = "application/json"
 
 
 class Api:
@@ -52,19 +47,16 @@ class Api:
 
     Args:
         service: what the routes call.
-        rows: the wire formats; the first is the native one, in which jobs are listed and cancelled.
+        routes: those of the wire formats; the first is of the native one, in which jobs are listed and cancelled.
         record: takes note of what streams tell.
         draining: whether the server is about to stop.
-
-    Raises:
-        DialectError: two rows clash.
     """
 
-    def __init__(self, service: Service, rows: Sequence[Dialect], record: Record, draining: Callable[[], bool]) -> None:
+    def __init__(self, service: Service, routes: Sequence[Route], record: Record, draining: Callable[[], bool]) -> None:
         self._service = service
         self._record = record
-        self._native = rows[0]
-        self._routes = routes(rows)
+        self._native = routes[0].rows[0]
+        self._routes = routes
         self._draining = draining
 
     def add_to(self, app: FastAPI) -> None:
@@ -104,8 +96,8 @@ class Api:
             fault = None
             for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
                 if isinstance(firing.rule, Latency):
-                    draft.faults.append(firing.rule.kind)
-                    await self._service.rest(firing.rule.delay.quantile(uniform(firing.entropy[8:])))
+                    draft.faults += (firing.rule.kind,)
+                    await self._rest(request, firing.rule.seconds(firing.entropy))
                 else:
                     fault = firing
             if fault is None:
@@ -118,38 +110,46 @@ class Api:
         """What comes of a request that a fault strikes."""
         draft, rule = draft_of(request.scope), fault.rule
         if refusal := faults.instead(rule):
-            draft.faults.append(rule.kind)
-            if isinstance(rule, Status):
-                draft.hint = rule.retry_after
+            draft.faults += (rule.kind,)
+            draft.hint = faults.hint_of(refusal)
             if draft.action == "submit":
                 with suppress(Problem):  # what is wrong with it is not what it is told
                     _recognize(request, await body_of(request))
             return refusal
-        request.scope["lie"], before = rule, len(draft.faults)
+        request.scope["lie"] = rule
         try:
-            answered = await answer()
-            if faults.disguise(answered, rule) or faults.breaks(rule):
-                draft.faults.append(rule.kind)
+            try:
+                answered = await answer()
+            except EXPECTED as error:
+                answered = answer_to(error)
+            if struck := faults.strike(answered, fault, self._service.rest):
+                draft.faults += (rule.kind,)
         finally:
-            if len(draft.faults) == before and fault.number != ONCE:
-                await self._service.not_fired(request.scope["user"], fault)
-        if not faults.breaks(rule):
-            return answered
-        if not isinstance(rule, Drip):
+            if rule.kind not in draft.faults:  # as when a held look ends with nothing to lie about
+                await self._service.faults.not_fired(request.scope["user"], fault)
+        if struck and faults.hides(rule):
             draft.looks = ()
-        return faults.Broken(answered, fault, self._service.rest)
+        return struck or answered
+
+    async def _rest(self, request: Request, seconds: float) -> None:
+        """Lets time pass, unless the client leaves meanwhile."""
+        if draft_of(request.scope).action == "submit":
+            with suppress(Problem):  # what is wrong with the body is told later; now it must not be missed
+                await body_of(request)
+        async with leaving_with_the_client(request.receive):
+            await self._service.rest(seconds)
 
     async def _firings(
         self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
     ) -> Sequence[Firing]:
-        """What goes wrong with a request: what its header asks for, else what its caller's sandbox has."""
+        """What goes wrong with a request: what its headers ask for, else what its caller's sandbox has."""
         if not self._service.worlds.changeable:
             return ()
-        if asked := request.headers.get("simulate-fault"):
-            return [Firing(ONCE, _asked_for(asked), token_bytes(ENTROPY_BYTES))]
+        own = [_asked_for(text) for text in request.headers.getlist("simulate-fault") if text]
         dialects = frozenset(row.name for row in rows)
         method = "HEAD" if request.scope["head"] else request.method
-        return await self._service.faults(request.scope["user"], action, dialects, method, job_id)
+        asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))
+        return await self._service.faults.strike(request.scope["user"], asked, job_id, own=own)
 
     def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
         """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
@@ -161,7 +161,7 @@ class Api:
         told = [lie(rule, row, look) for look in looks]
         draft.looks = [look for look, said in zip(looks, told, strict=True) if said == (row, look)]
         if len(draft.looks) < len(looks):
-            draft.faults.append(rule.kind)
+            draft.faults += (rule.kind,)
         return told
 
     def _submit(self, row: Dialect) -> Endpoint:
@@ -185,8 +185,8 @@ class Api:
                 headers["Idempotency-Replayed"] = "true"
             if draft.wait == 0:
                 headers["Preference-Applied"] = "wait=0"
-            body = row.render_accepted(accepted.look.job)
-            return JSONResponse(body, row.accepted_code, headers | await self._advice(request, accepted.look))
+            body = row.body_accepted(accepted.look.job)
+            return Json(body, row.accepted_code, headers | await self._advice(request, accepted.look))
 
         return submit
 
@@ -206,7 +206,7 @@ class Api:
         """Cancels a pending job. One that has ended stays as it is."""
         look = await self._service.cancel(request.scope["user"], job_id)
         [(row, said)] = self._tell(request, self._native, look)
-        return JSONResponse(row.render(said), HTTPStatus.OK, await self._advice(request, look))
+        return Json(row.body(said), HTTPStatus.OK, await self._advice(request, look))
 
     async def jobs(self, request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
         """Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once."""
@@ -215,14 +215,14 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             looks, unknown = await self._service.look_many(owner, query.job_id)
-            body = {"jobs": self._rendered(request, looks), "unknown": unknown}
-            return JSONResponse(body, headers=await self._advice(request, *looks))
+            body = f'{{"jobs":{self._bodies(request, looks)},"unknown":{as_json(unknown)}}}'
+            return Json(body, headers=await self._advice(request, *looks))
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         following = None if page.next is None else str(page.next)
-        return JSONResponse({"jobs": self._rendered(request, page.looks), "next": following})
+        return Json(f'{{"jobs":{self._bodies(request, page.looks)},"next":{as_json(following)}}}')
 
-    def _rendered(self, request: Request, looks: Sequence[Look]) -> list[object]:
-        return [row.render(look) for row, look in self._tell(request, self._native, *looks)]
+    def _bodies(self, request: Request, looks: Sequence[Look]) -> str:
+        return f"[{','.join(row.body(look) for row, look in self._tell(request, self._native, *looks))}]"
 
     async def events_of_job(self, request: Request, job_id: str) -> Response:
         """Streams how a job stands, and its end, which ends the stream."""
@@ -242,20 +242,20 @@ class Api:
     def _note(self, request: Request, looks: Sequence[Look]) -> None:
         """Writes down what a stream tells."""
         rule = request.scope.get("lie")
-        if looks and not (rule and faults.breaks(rule)):
+        if looks and not (rule and faults.hides(rule)):
             told = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
             self._record(request.scope["user"], told)
 
     async def livez(self) -> Response:
         """Answers while the process is up."""
-        return JSONResponse({"status": "live"})
+        return Json('{"status":"live"}')
 
     async def readyz(self) -> Response:
         """Answers while the server takes work: its store answers, and it is not about to stop."""
         if self._draining():
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to stop.", {"Connection": "close"})
         await self._service.check()
-        return JSONResponse({"status": "ready"})
+        return Json('{"status":"ready"}')
 
     async def _answer(self, request: Request, row: Dialect, look: Look) -> Response:
         """How the job stands: as soon as the caller does not know it, or has waited as long as it prefers to."""
@@ -265,51 +265,21 @@ class Api:
         if wait is not None:
             wait = min(wait, LONGEST_WAIT)
             headers["Preference-Applied"] = f"wait={wait}"
-        if wait and (not known or matches(known, row.tag(look))):
-            async with leaving_with_the_client(request):
+        if wait and (not known or matches(known, row.form(look).tag)):
+            async with leaving_with_the_client(request.receive):
                 look = await self._service.hold(look, wait, row.changes_at)
         [(row, said)] = self._tell(request, row, look)
-        headers |= {"ETag": row.tag(said)} | await self._advice(request, look)
-        if known and matches(known, row.tag(said)):
+        form = row.form(said)
+        headers |= {"ETag": form.tag} | await self._advice(request, look)
+        if known and matches(known, form.tag):
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return JSONResponse(row.render(said), HTTPStatus.OK, headers)
+        return Json(form.body(said), HTTPStatus.OK, headers)
 
     async def _advice(self, request: Request, *looks: Look) -> dict[str, str]:
         """When to look next: as soon as it is worth its while for one of the looks."""
         hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
-        if not hints:
-            return {}
-        draft = draft_of(request.scope)
-        draft.hint = min(hints)
-        return {"Retry-After": str(max(1, ceil(draft.hint))), "retry-after-ms": str(ceil(1000 * draft.hint))}
-
-
-@asynccontextmanager
-async def leaving_with_the_client(request: Request) -> AsyncIterator[None]:
-    """Ends what runs within it when the client hangs up.
-
-    Raises:
-        ClientDisconnect: it did.
-    """
-    gone = False
-
-    async def watch(task: "asyncio.Task[object] | None") -> None:
-        nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if task is not None:
-            task.cancel()
-
-    watching = asyncio.create_task(watch(asyncio.current_task()))
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        raise ClientDisconnect from None
-    finally:
-        watching.cancel()
+        draft_of(request.scope).hint = soonest = min(hints, default=None)
+        return advice(soonest)
 
 
 def _submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:

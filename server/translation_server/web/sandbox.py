@@ -1,6 +1,7 @@
 """The sandbox's own routes: what its user sets, what happened in it, and how well the client did."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -91,7 +92,7 @@ class SandboxApi:
         owner, action = request.scope["user"], await read_body(JobAction, request)
         finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
         look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
-        return await self._sandbox(owner, job=self._native.render(look))
+        return await self._sandbox(owner, job=json.loads(self._native.body(look)))
 
     async def days(self) -> Response:
         """Lists the named days."""
@@ -125,7 +126,7 @@ class SandboxApi:
         """The whole sandbox."""
         world, real = await self._service.worlds.of(owner), self._service.real()
         shown = shown_sandbox(world.sandbox)
-        for fault, fired in zip(shown["faults"], await self._service.fired(owner), strict=False):
+        for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
             fault["fired"] = fired
         clock = world.clock
         shown["clock"] = {

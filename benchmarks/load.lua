@@ -1,0 +1,31 @@
+-- What wrk sends: the requests of a file, one after another, each line a method, a path and perhaps a body.
+--
+--     wrk ... -s load.lua URL -- AUTHORIZATION FILE
+--
+-- What came of it is printed as one line of JSON; times are in microseconds.
+
+local requests, next = {}, 0
+
+function init(args)
+  local headers = { Authorization = args[1] }
+  local with_body = { Authorization = args[1], ["Content-Type"] = "application/json" }
+  for line in io.lines(args[2]) do
+    local method, path, body = line:match("^(%S+) (%S+) ?(.*)$")
+    requests[#requests + 1] =
+      wrk.format(method, path, body == "" and headers or with_body, body ~= "" and body or nil)
+  end
+end
+
+function request()
+  next = next % #requests + 1
+  return requests[next]
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  print(string.format(
+    '{"requests": %d, "duration": %d, "p50": %d, "p99": %d, "failed": %d}',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    errors.connect + errors.read + errors.write + errors.timeout + errors.status
+  ))
+end

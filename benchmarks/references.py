@@ -1,0 +1,94 @@
+"""What the server is measured against: applications that run under the same uvicorn.
+
+BARE=answer.json uvicorn --app-dir benchmarks references:bare
+uvicorn --app-dir benchmarks references:ordinary
+"""
+
+import json
+import os
+import secrets
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from pydantic import BaseModel
+
+Message = MutableMapping[str, Any]
+
+_answer = json.loads(Path(os.environ["BARE"]).read_text(encoding="utf-8")) if "BARE" in os.environ else {}
+_start = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(name.encode(), value.encode()) for name, value in _answer.get("headers", [])],
+}
+_body = {"type": "http.response.body", "body": _answer.get("body", "").encode()}
+
+
+async def bare(scope: Message, _: object, send: Callable[[Message], Awaitable[None]]) -> None:
+    """An ASGI application that sends one answer, whatever it is asked: nobody serves faster on this uvicorn."""
+    if scope["type"] == "http":
+        await send(_start)
+        await send(_body)
+
+
+class Job(BaseModel):
+    """A job as the ordinary way shows it."""
+
+    job_id: str
+    status: str
+    result: str
+    progress: float
+    created_at: float
+    completed_at: float | None = None
+    elapsed_time: float
+    error_message: str | None = None
+    source_language: str | None = None
+    target_language: str | None = None
+    video_length: float | None = None
+
+
+ordinary = FastAPI()
+"""The same routes as a tutorial has them, the jobs in a dictionary."""
+
+_security = HTTPBasic()
+_jobs = dict[str, tuple[float, float]]()
+
+
+def user(credentials: Annotated[HTTPBasicCredentials, Depends(_security)]) -> str:
+    """The name of whoever asks, compared in constant time."""
+    right_name = secrets.compare_digest(credentials.username.encode(), b"admin")
+    right_password = secrets.compare_digest(credentials.password.encode(), b"secretpassword")
+    if not (right_name and right_password):
+        raise HTTPException(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"})
+    return credentials.username
+
+
+@ordinary.post("/start", status_code=202)
+def start(_: Annotated[str, Depends(user)]) -> dict[str, str]:
+    """Accepts a job."""
+    job_id = str(uuid.uuid4())
+    _jobs[job_id] = time.time(), 3600.0
+    return {"job_id": job_id}
+
+
+@ordinary.get("/status/{job_id}")
+def status(job_id: str, _: Annotated[str, Depends(user)]) -> Job:
+    """Shows a job."""
+    if job_id not in _jobs:
+        raise HTTPException(404, "Job not found")
+    created_at, delay = _jobs[job_id]
+    elapsed = time.time() - created_at
+    word = "pending" if elapsed < delay else "completed"
+    return Job(
+        job_id=job_id,
+        status=word,
+        result=word,
+        progress=min(elapsed / delay, 1),
+        created_at=created_at,
+        completed_at=created_at + delay if elapsed >= delay else None,
+        elapsed_time=min(elapsed, delay),
+    )

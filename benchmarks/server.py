@@ -1,0 +1,307 @@
+"""How fast the server is, as ratios to something that is measured beside it at the same time.
+
+    python benchmarks/server.py            a table; exit status 1 if a target is missed: three minutes or so
+    python benchmarks/server.py --full     a file of 10 million jobs, held looks that end within a minute
+    python benchmarks/server.py --json     the same for programs
+    python benchmarks/server.py --write    also puts the table into docs/performance.md
+    python benchmarks/server.py status     one of: status, submit, held, workers, size, purge
+
+Linux, wrk. The databases are made below TMPDIR, whose disk decides how fast a job can be accepted.
+"""
+
+import argparse
+import json
+import sqlite3
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import repeat
+from statistics import median
+from typing import NamedTuple
+
+import stage
+from holding import holding
+
+ROUNDS, SECONDS = 5, 1
+JOBS, MANY = 100, 20_000  # looked at in turn; the many are more than anybody remembers
+HELD, WAIT = 10_000, 60
+SPREAD, FULL_SPREAD = 20.0, 60.0
+RENEWED = 25  # seconds for which our client asks a look to be held
+SIZE, FULL_SIZE = 1_000_000, 10_000_000
+OLD = 200_000
+DAY = 86_400.0
+
+
+class Line(NamedTuple):
+    """One measurement, and what it should be at least or at most."""
+
+    what: str
+    measured: float | None
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the target is met; None where there is none, or where it could not be measured."""
+        if self.measured is None or (self.least is None and self.most is None):
+            return None
+        return (self.least is None or self.measured >= self.least) and (self.most is None or self.measured <= self.most)
+
+    @property
+    def target(self) -> str:
+        """The target as text."""
+        bound = "" if self.least is None else f"≥ {self.least:g}"
+        return bound if self.most is None else f"≤ {self.most:g}"
+
+    def __str__(self) -> str:
+        told = {True: "yes", False: "**missed**", None: ""}[self.passed]
+        if self.measured is None:
+            measured = "not measured here"
+        else:
+            measured = f"{self.measured:,.0f}" if self.measured >= 1000 else f"{self.measured:.3g}"
+        return f"| {self.what} | {measured} | {self.target} | {told} |"
+
+
+class Scale(NamedTuple):
+    """How much is measured."""
+
+    spread: float
+    size: int
+
+
+def status(_: Scale) -> Iterator[Line]:
+    """The hot path against the same uvicorn with nothing behind it, and against the ordinary way."""
+    with stage.ours() as ours, stage.uvicorn("ordinary") as ordinary:
+        looks = stage.submitted(ours, JOBS)
+        ordinary_looks = stage.submitted(ordinary, JOBS)
+        with stage.bare(ours.ask(*looks[0].split())) as bare:
+            rates = stage.in_turn(
+                {
+                    "ours": lambda: stage.load(ours, looks, SECONDS).rate,
+                    "bare": lambda: stage.load(bare, looks, SECONDS).rate,
+                    "ordinary": lambda: stage.load(ordinary, ordinary_looks, SECONDS).rate,
+                },
+                ROUNDS,
+            )
+    yield Line("status: requests per second", median(rates["ours"]))
+    yield Line("status: the bare application's", median(rates["bare"]))
+    yield Line("status: the ordinary FastAPI way's", median(rates["ordinary"]))
+    yield Line("status ÷ the bare application", stage.ratio(rates["ours"], rates["bare"]), least=0.6)
+    yield Line("status ÷ the ordinary FastAPI way", stage.ratio(rates["ours"], rates["ordinary"]), least=10)
+
+
+def submit(_: Scale) -> Iterator[Line]:
+    """Submits against the same route with the jobs in memory, and against bare commits to the same disk."""
+    with stage.ours() as ours, stage.ours(database="memory:") as memory, committing() as commit:
+        measured = stage.in_turn(
+            {
+                "ours": lambda: stage.load(ours, [stage.START], SECONDS).rate,
+                "memory": lambda: stage.load(memory, [stage.START], SECONDS).rate,
+                "one": lambda: stage.load(ours, [stage.START], SECONDS, connections=1).p50,
+                "one in memory": lambda: stage.load(memory, [stage.START], SECONDS, connections=1).p50,
+                "commit": commit,
+            },
+            ROUNDS,
+        )
+    rounds = zip(measured["one"], measured["one in memory"], measured["commit"], strict=True)
+    yield Line("submit, 32 connections: requests per second", median(measured["ours"]))
+    yield Line("submit, 32 connections: without a store", median(measured["memory"]))
+    yield Line("submit ÷ without a store", stage.ratio(measured["ours"], measured["memory"]), least=0.5)
+    yield Line("submit, one connection: milliseconds", median(measured["one"]) / 1000)
+    yield Line("submit, one connection: without a store", median(measured["one in memory"]) / 1000)
+    yield Line("a bare commit to SQLite, FULL: milliseconds", median(measured["commit"]) / 1000)
+    beyond = median((one - without) / commit for one, without, commit in rounds)
+    yield Line("submit, one connection: bare commits beyond that without a store", beyond, most=1.5)
+
+
+@contextmanager
+def committing() -> Iterator[Callable[[], float]]:
+    """What commits a row at a time to a file of its own, and tells the microseconds that the median commit took."""
+    with tempfile.TemporaryDirectory() as folder, closing(sqlite3.connect(f"{folder}/db", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, created_at REAL) WITHOUT ROWID")
+
+        def commit() -> float:
+            took, until = list[float](), time.perf_counter() + SECONDS
+            while (began := time.perf_counter()) < until:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("INSERT INTO jobs VALUES (?, ?)", (str(uuid.uuid4()), began))
+                db.execute("COMMIT")
+                took.append(time.perf_counter() - began)
+            return median(took) * 1e6
+
+        yield commit
+
+
+def held(scale: Scale) -> Iterator[Line]:
+    """Ten thousand looks, held in one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = stage.fill(folder, [DAY] * HELD)
+        with stage.ours(database=f"sqlite:///{folder}/jobs.db") as server:
+            server.ask("GET", paths[0])
+            before, began = server.memory(), time.monotonic()
+            with holding(server, paths, WAIT) as holder:
+                _settled(server)
+                took = time.monotonic() - began
+                memory, cpu, since = server.memory(), server.cpu(), time.monotonic()
+                time.sleep(3)  # the time in which nothing is to happen
+                idle = (server.cpu() - cpu) / (time.monotonic() - since)
+                jumped = time.time()
+                server.ask("POST", "/sandbox/clock", json.dumps({"advance": DAY}))
+                at_once = holder.ends()
+    yield Line(f"{HELD:,} held looks: KiB for each", (memory - before) * 1024 / HELD, most=30)
+    yield Line(f"{HELD:,} held looks: of a core, while all wait", idle, most=0.02)
+    yield Line(f"{HELD:,} held looks that end at once: seconds until all are answered", at_once.last - jumped, most=2)
+    with tempfile.TemporaryDirectory() as folder:
+        first = took + 12  # all are held by then, and then they end while they are being renewed
+        paths = stage.fill(folder, [first + scale.spread * number / HELD for number in range(HELD)])
+        with (
+            stage.ours(database=f"sqlite:///{folder}/jobs.db") as server,
+            holding(server, paths, RENEWED) as holder,
+        ):
+            spread = holder.ends()
+    late = sorted(spread.lateness)
+    yield Line(f"2 × {HELD:,} held looks: answered 503 instead", at_once.refused + spread.refused, most=0)
+    yield Line(f"{HELD:,} held looks that end within {scale.spread:g} s: lateness, median, ms", 1000 * median(late))
+    yield Line(
+        f"{HELD:,} held looks that end within {scale.spread:g} s: lateness, p99, ms",
+        1000 * late[len(late) * 99 // 100],
+        most=50,
+    )
+
+
+def _settled(server: stage.Running) -> None:
+    """Returns when the server has taken in all that it was asked."""
+    until, used = time.monotonic() + 20, server.cpu()
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        if (now := server.cpu()) - used < 0.03:
+            return
+        used = now
+
+
+def workers(_: Scale) -> Iterator[Line]:
+    """As many processes as there are cores, against one on one core."""
+    most = len(stage.SERVING)
+    if most == 1:
+        yield Line("status with N workers ÷ N times one worker's", None, least=0.8)
+        return
+    with stage.ours(cores=stage.SERVING[:1]) as one, stage.ours(most) as all_of_them:
+        one_looks, looks = stage.submitted(one, JOBS), stage.submitted(all_of_them, JOBS)
+        rates = stage.in_turn(
+            {
+                "one": lambda: stage.load(one, one_looks, SECONDS, most * stage.CONNECTIONS).rate,
+                "all": lambda: stage.load(all_of_them, looks, SECONDS, most * stage.CONNECTIONS).rate,
+            },
+            ROUNDS,
+        )
+    yield Line("status, one worker on one core: requests per second", median(rates["one"]))
+    yield Line(f"status, {most} workers on {most} cores: requests per second", median(rates["all"]))
+    yield Line(
+        f"status, {most} workers ÷ {most} times one worker's", stage.ratio(rates["all"], rates["one"]) / most, least=0.8
+    )
+
+
+def size(scale: Scale) -> Iterator[Line]:
+    """A file of very many jobs against one of few: as many of either are looked at, more than anybody remembers."""
+    with tempfile.TemporaryDirectory() as small, tempfile.TemporaryDirectory() as large:
+        few = stage.fill(small, repeat(5.0, MANY), age=DAY)
+        paths = stage.fill(large, repeat(5.0, scale.size), age=DAY, told=MANY / scale.size)
+
+        def start(folder: str) -> float:
+            with stage.ours(database=f"sqlite:///{folder}/jobs.db") as server:
+                return server.started
+
+        starts = stage.in_turn({"small": lambda: start(small), "large": lambda: start(large)}, ROUNDS)
+        with ExitStack() as servers:
+            on_small, on_large = (
+                servers.enter_context(stage.ours(database=f"sqlite:///{folder}/jobs.db")) for folder in (small, large)
+            )
+            few_looks, looks = ([f"GET {path}" for path in there] for there in (few, paths))
+            rates = stage.in_turn(
+                {
+                    "small": lambda: stage.load(on_small, few_looks, SECONDS).rate,
+                    "large": lambda: stage.load(on_large, looks, SECONDS).rate,
+                    "submit small": lambda: stage.load(on_small, [stage.START], SECONDS).rate,
+                    "submit large": lambda: stage.load(on_large, [stage.START], SECONDS).rate,
+                },
+                ROUNDS,
+            )
+    of = f"{scale.size:,} jobs in the file"
+    yield Line("start-up to the first answer, seconds", median(starts["small"]), most=0.7)
+    yield Line(f"{of}: start-up, seconds", median(starts["large"]), most=0.7)
+    yield Line(f"{of}: start-up ÷ that with few", stage.ratio(starts["large"], starts["small"]), most=1.1)
+    yield Line(f"{of}: looks ÷ those with few", stage.ratio(rates["large"], rates["small"]), least=0.9)
+    yield Line(f"{of}: submits ÷ those with few", stage.ratio(rates["submit large"], rates["submit small"]), least=0.9)
+
+
+def purge(_: Scale) -> Iterator[Line]:
+    """Requests while very many old jobs are forgotten, against the same file where nothing is."""
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second, ExitStack() as servers:
+        for folder in (first, second):
+            stage.fill(folder, repeat(5.0, OLD), age=DAY)
+        purging, keeping = (
+            servers.enter_context(stage.ours(database=f"sqlite:///{folder}/jobs.db", RETENTION=retention))
+            for folder, retention in ((first, "10s"), (second, "forever"))
+        )
+        looks, kept_looks = stage.submitted(purging, JOBS), stage.submitted(keeping, JOBS)
+        with closing(sqlite3.connect(f"{first}/jobs.db")) as database:
+            old = f"SELECT count(*) FROM jobs WHERE owner = '{stage.USERNAME}' AND ordinal <= {OLD}"  # noqa: S608
+            [(before,)], began = database.execute(old).fetchall(), time.monotonic()
+            p99s = stage.in_turn(
+                {
+                    "looks": lambda: stage.load(purging, looks, SECONDS).p99,
+                    "looks, kept": lambda: stage.load(keeping, kept_looks, SECONDS).p99,
+                    "submits": lambda: stage.load(purging, [stage.START], SECONDS).p99,
+                    "submits, kept": lambda: stage.load(keeping, [stage.START], SECONDS).p99,
+                },
+                ROUNDS,
+            )
+            [(after,)], took = database.execute(old).fetchall(), time.monotonic() - began
+    yield Line("old jobs forgotten: per second", (before - after) / took)
+    for what in ("looks", "submits"):  # a pause of the machine spoils a round; something is forgotten in each
+        yield Line(f"{what} meanwhile: p99 ÷ that without", min(p99s[what]) / min(p99s[f"{what}, kept"]), most=1.5)
+    if not after:
+        raise RuntimeError("nothing was left to forget while that was measured")
+
+
+PARTS = {"status": status, "submit": submit, "held": held, "workers": workers, "size": size, "purge": purge}
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The measurements as a table in Markdown."""
+    return "\n".join(["| what | measured | target | met |", "|---|---|---|---|", *map(str, lines)])
+
+
+def main() -> int:
+    """Measure, print, and put the table into the page."""
+    parser = argparse.ArgumentParser(description="Measure the server against its targets.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)} (default all)")
+    parser.add_argument("--full", action="store_true", help="at full scale: ten minutes, and some gigabytes of disk")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--write", action="store_true", help="also put the table into docs/performance.md")
+    options = parser.parse_args()
+    if strangers := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(strangers))}")
+    if options.write and options.parts:
+        parser.error("--write puts all into the page, not some of it")
+    stage.needed()
+    watching = stage.Watching()
+    scale = Scale(FULL_SPREAD, FULL_SIZE) if options.full else Scale(SPREAD, SIZE)
+    lines = [line for name in options.parts or PARTS for line in PARTS[name](scale)]
+    if options.json:
+        shown = [line._asdict() | {"passed": line.passed} for line in lines]
+        print(json.dumps({"machine": str(watching), "lines": shown}, indent=1))
+    else:
+        print(watching, table(lines), sep="\n\n")
+    if options.write:
+        stage.write("server", f"{watching}\n\n{table(lines)}")
+    return any(line.passed is False for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

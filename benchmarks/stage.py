@@ -1,0 +1,323 @@
+"""Servers to be measured, and the load that is put on them; for Linux, with wrk.
+
+The load comes from the last core, the servers have the others, so that neither takes time from the other. A machine
+with one core has to share it.
+"""
+
+import asyncio
+import base64
+import contextlib
+import http.client
+import json
+import os
+import platform
+import random
+import re
+import resource
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from translation_server.stores import open_store
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+
+CORES = sorted(os.sched_getaffinity(0))
+LOADING = CORES[-1:]
+SERVING = CORES[:-1] or CORES
+
+USERNAME, PASSWORD = "admin", "secretpassword"
+AUTHORIZATION = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
+CONNECTIONS = 32
+START = 'POST /start {"source_language": "en", "target_language": "es", "video_length": 90}'
+PATIENCE = 60.0  # seconds for a server to start
+
+
+class Running(NamedTuple):
+    """A server that has answered, and the seconds from its start to that."""
+
+    port: int
+    pid: int
+    started: float
+
+    def _processes(self) -> Iterator[int]:
+        left = [self.pid]
+        while left:
+            pid = left.pop()
+            yield pid
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    left += map(int, children.read_text().split())
+
+    def memory(self) -> float:
+        """MiB that its processes hold."""
+        held = 0
+        for pid in self._processes():
+            with contextlib.suppress(OSError):
+                held += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        return held / 2**20
+
+    def cpu(self) -> float:
+        """Seconds of a core that its processes have used."""
+        used = 0
+        for pid in self._processes():
+            with contextlib.suppress(OSError):
+                used += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+        return used / os.sysconf("SC_CLK_TCK")
+
+    def ask(self, method: str, path: str, body: str | None = None) -> "Answer":
+        """One request, as the user."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        headers = {"Authorization": AUTHORIZATION} | ({"Content-Type": "application/json"} if body else {})
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.getheaders(), answer.read().decode())
+
+
+class Answer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: str
+
+
+class Load(NamedTuple):
+    """What came of a load: requests per second, and microseconds that they took."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def needed() -> None:
+    """Sees to it that there is what every measurement needs.
+
+    Raises:
+        SystemExit: something is missing.
+    """
+    if missing := [name for name in ("wrk", "taskset") if not shutil.which(name)]:
+        raise SystemExit(f"{' and '.join(missing)} is needed: on Debian, apt-get install wrk util-linux")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers too: each inherits it
+
+
+def pinned(cores: Sequence[int], command: Sequence[object]) -> list[str]:
+    """The command, kept to these cores."""
+    return ["taskset", "--cpu-list", ",".join(map(str, cores)), *map(str, command)]
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(
+    command: Callable[[int], Sequence[object]],
+    settings: Mapping[str, str] | None = None,
+    *,
+    cores: Sequence[int] = SERVING,
+    path: str = "/readyz",
+) -> Iterator[Running]:
+    """A server, from its first answer on.
+
+    Args:
+        command: what starts it on a port.
+        settings: what is added to its environment.
+        cores: where it runs.
+        path: what it is asked first; any answer but a failure of its own will do.
+
+    Raises:
+        RuntimeError: it ended, or did not answer in time.
+    """
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            pinned(cores, command(port)), cwd=folder, env=os.environ | (settings or {}), stdout=log, stderr=log
+        )
+        try:
+            server = Running(port, process.pid, 0)
+            while not _answers(server, path):
+                if process.poll() is not None or time.perf_counter() > began + PATIENCE:
+                    log.seek(0)
+                    raise RuntimeError(f"{command(port)} does not answer: {log.read()[-500:]}")
+                time.sleep(0.002)
+            yield server._replace(started=time.perf_counter() - began)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _answers(server: Running, path: str) -> bool:
+    try:
+        return server.ask("GET", path).status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+@contextmanager
+def ours(
+    workers: int = 1, database: str = "sqlite:///jobs.db", *, cores: Sequence[int] = SERVING, **settings: str
+) -> Iterator[Running]:
+    """The server of this project with the settings of `.env.example`, but for jobs that take an hour."""
+    environment = {
+        "API_USERNAME": USERNAME,
+        "API_PASSWORD": PASSWORD,
+        "MIN_DELAY": "3600",
+        "MAX_DELAY": "3600",
+        "WORKERS": str(workers),
+        "DATABASE_URL": database,
+    }
+    command = [sys.executable, "-m", "translation_server", "--port"]
+    with running(lambda port: [*command, port], environment | settings, cores=cores, path="/jobs?limit=1") as server:
+        yield server
+
+
+@contextmanager
+def uvicorn(
+    application: str, settings: Mapping[str, str] | None = None, *, workers: int = 1, cores: Sequence[int] = SERVING
+) -> Iterator[Running]:
+    """One of the references, under uvicorn as our server runs it."""
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", HERE, f"references:{application}"]
+    options = ["--no-access-log", "--log-level", "warning", "--workers", workers, "--port"]
+    with running(lambda port: [*command, *options, port], settings, cores=cores, path="/status/none") as server:
+        yield server
+
+
+@contextmanager
+def bare(answer: Answer, *, workers: int = 1, cores: Sequence[int] = SERVING) -> Iterator[Running]:
+    """The bare application, which answers everything with this answer."""
+    headers = [(name, value) for name, value in answer.headers if name not in {"date", "server"}]  # uvicorn's own
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "answer.json"
+        file.write_text(json.dumps({"headers": headers, "body": answer.body}), encoding="utf-8")
+        with uvicorn("bare", {"BARE": str(file)}, workers=workers, cores=cores) as server:
+            yield server
+
+
+def submitted(server: Running, count: int) -> list[str]:
+    """The requests that look at so many new jobs."""
+    answers = (server.ask("POST", "/start") for _ in range(count))
+    return [f"GET /status/{json.loads(answer.body)['job_id']}" for answer in answers]
+
+
+def fill(folder: str, delays: Iterable[float], *, age: float = 0, told: float = 1) -> list[str]:
+    """Makes a database with a job of the user for each of these delays, past the server: that would take hours.
+
+    Args:
+        folder: where `jobs.db` is made.
+        delays: seconds that each job takes.
+        age: seconds before now from which on the jobs were accepted.
+        told: which part of the paths is returned, drawn at random.
+    """
+    file = Path(folder) / "jobs.db"
+    asyncio.run(open_store(f"sqlite:///{file}").close())  # makes its tables
+    now, draw, paths = time.time(), random.Random("jobs"), list[str]()
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for ordinal, delay in enumerate(delays, 1):
+            job_id, at = str(uuid.UUID(int=draw.getrandbits(128), version=4)), now - age * draw.random()
+            if draw.random() < told:
+                paths.append(f"/status/{job_id}")
+            yield USERNAME, ordinal, job_id, at, delay, at
+
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("PRAGMA cache_size = -1000000")
+        row = "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, changed_at)"
+        made = database.executemany(f"{row} VALUES (?, ?, ?, ?, ?, 'completed', ?)", rows()).rowcount
+        database.execute("INSERT INTO owners (name, jobs) VALUES (?, ?)", (USERNAME, made))
+        database.commit()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    draw.shuffle(paths)
+    return paths
+
+
+def load(server: Running, requests: Sequence[str], seconds: float, connections: int = CONNECTIONS) -> Load:
+    """Puts a load on a server.
+
+    Args:
+        server: which one.
+        requests: what is asked, one after another and from the beginning again.
+        seconds: for so long.
+        connections: by so many at once.
+
+    Raises:
+        RuntimeError: a request failed.
+    """
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write("\n".join(requests) + "\n")
+        file.flush()
+        lasting = ["--threads", 1, "--connections", connections, "--duration", f"{seconds:.0f}s", "--timeout", "10s"]
+        url = f"http://127.0.0.1:{server.port}"
+        wrk = ["wrk", *lasting, "--script", HERE / "load.lua", url, "--", AUTHORIZATION, file.name]
+        ran = subprocess.run(pinned(LOADING, wrk), capture_output=True, text=True, check=True)
+    told = json.loads(ran.stdout.splitlines()[-1])
+    if told["failed"]:
+        raise RuntimeError(f"{told['failed']} of {told['requests']} requests failed: {requests[0]}")
+    return Load(told["requests"] / told["duration"] * 1e6, told["p50"], told["p99"])
+
+
+def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What the runs measured, one after another, again and again: what slows the machine slows them all."""
+    for run in runs.values():
+        run()  # warm
+    measured = [{name: run() for name, run in runs.items()} for _ in range(rounds)]
+    return {name: [one[name] for one in measured] for name in runs}
+
+
+def ratio(of: Sequence[float], to: Sequence[float]) -> float:
+    """The median over the rounds."""
+    return median(one / other for one, other in zip(of, to, strict=True))
+
+
+def write(name: str, text: str) -> None:
+    """Puts a table into docs/performance.md, between the marks that have its name."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+
+
+class Watching:
+    """Tells what this is measured on, and how much of it others have taken since."""
+
+    def __init__(self) -> None:
+        self._began, self._others = time.monotonic(), self._busy()
+
+    def __str__(self) -> str:
+        named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        model = named[1] if named else platform.machine()
+        shared = "" if len(CORES) > 1 else ", which the load shares"
+        others = (self._busy() - self._others) / (time.monotonic() - self._began) / (os.cpu_count() or 1)
+        return (
+            f"{model}, {len(CORES)} cores, {len(SERVING)} for the servers{shared}; Python {platform.python_version()}. "
+            f"Other programs took {max(0, others):.0%} of the machine meanwhile."
+        )
+
+    @staticmethod
+    def _busy() -> float:
+        """Seconds that the cores have worked for others than this program and those that it has run."""
+        user, nice, system = map(int, Path("/proc/stat").read_text().split()[1:4])
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        used = sum(one.ru_utime + one.ru_stime for one in own)
+        return (user + nice + system) / os.sysconf("SC_CLK_TCK") - used

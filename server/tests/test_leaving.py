@@ -1,0 +1,127 @@
+"""Clients that leave, connections that break, and jobs that are gone: whoever waits for them learns of it."""
+
+import base64
+import contextlib
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from translation_server.web.wire import InOnePiece
+
+HTTP = ["h11", "httptools", InOnePiece]
+LOGIN = base64.b64encode(b"admin:secretpassword").decode()
+BREAKING = {
+    "reset": "reset",
+    "empty": "empty",
+    "truncate": "truncate",
+    "malformed": "malformed",
+    "garbage": "garbage",
+    "drip": '{"kind": "drip", "rate": 5000}',
+    "hang": '{"kind": "hang", "seconds": 0.1}',
+}
+
+
+def sent(api, *paths: str, headers: str = "") -> socket.socket:
+    """A connection on which these looks were sent at once."""
+    head = "GET {} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {}\r\n{}\r\n"
+    connection = socket.create_connection(("127.0.0.1", api.base_url.port), timeout=60)
+    connection.sendall("".join(head.format(path, LOGIN, headers) for path in paths).encode())
+    return connection
+
+
+def journal(api) -> list[tuple[str, str, list[str]]]:
+    entries = api.get("/sandbox/requests").json()["requests"]
+    return [(entry["action"], entry["path"], entry["faults"]) for entry in entries]
+
+
+def wait_for(api, entry: tuple[str, str, list[str]]) -> None:
+    """Returns once the journal has an entry: the server is done with its request."""
+    until = time.monotonic() + 60
+    while entry not in journal(api):
+        assert time.monotonic() < until, journal(api)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("http", HTTP)
+class TestRequestsThatCameAtOnce:
+    @pytest.mark.parametrize("kind", BREAKING)
+    def test_the_first_that_breaks_ends_them(self, start, http, kind, caplog):
+        api = start(http=http)
+        fault = f"Simulate-Fault: {BREAKING[kind]}\r\n"
+        with sent(api, "/jobs", "/jobs", headers=fault) as connection, contextlib.suppress(ConnectionResetError):
+            while connection.recv(65536):
+                pass
+        wait_for(api, ("list", "/jobs", [kind]))
+        assert "Exception in ASGI application" not in caplog.text
+
+    def test_a_stream_ends_when_its_client_has_left(self, start, http, caplog):
+        api = start(http=http)
+        with sent(api, "/events", "/jobs") as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        until = time.monotonic() + 60
+        while ("events", "/events", []) not in journal(api):
+            assert time.monotonic() < until
+            api.post("/start")
+        assert "Exception in ASGI application" not in caplog.text
+
+    def test_a_held_look_whose_client_has_left_goes_unanswered(self, start, http, caplog):
+        api = start(http=http)
+        job_id = api.post("/start").json()["job_id"]
+        path = f"/status/{job_id}"
+        sent(api, path, "/jobs", headers="Prefer: wait=60\r\n").close()
+        time.sleep(0.2)  # so that it is held; where it is not yet, it is answered all the same
+        api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
+        wait_for(api, ("look", path, []))
+        assert "Exception in ASGI application" not in caplog.text
+
+
+class TestLatency:
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_it_ends_when_its_client_leaves(self, start, method):
+        api = start()
+        fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 1e9}}'}
+        with pytest.raises(httpx.ReadTimeout):
+            api.request(method, "/jobs", json={"source_language": "en"}, headers=fault, timeout=0.2)
+        wait_for(api, ("list" if method == "GET" else "submit", "/jobs", ["latency"]))
+        assert api.get("/jobs").json()["jobs"] == []
+
+    def test_a_submission_is_taken_with_its_body(self, start):
+        api = start()
+        fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}}'}
+        accepted = api.post("/start", json={"source_language": "en"}, headers=fault)
+        assert (accepted.status_code, accepted.json()["source_language"]) == (202, "en")
+
+        def pieces():
+            yield from [b" " * 1000] * 100
+
+        headers = fault | {"Content-Type": "application/json"}
+        assert api.post("/start", content=pieces(), headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+class TestReset:
+    """In the same process, and in another one on the same database."""
+
+    def test_a_held_look_is_told_that_its_job_is_gone(self, start, elsewhere):
+        here = start()
+        there = start() if elsewhere else here
+        path = here.post("/start").headers["Location"]
+        with ThreadPoolExecutor() as pool:
+            held = pool.submit(here.get, path, headers={"Prefer": "wait=60"}, timeout=90)
+            time.sleep(0.2)  # so that it is held; where it is not yet, it is told the same
+            there.post("/sandbox/reset")
+            assert held.result().status_code == 404
+
+    @pytest.mark.parametrize("path", ["/events", "/jobs/{}/events"])
+    def test_a_stream_ends(self, start, elsewhere, path):
+        here = start()
+        there = start() if elsewhere else here
+        path = path.format(here.post("/start").json()["job_id"])
+        with here.stream("GET", path, timeout=60) as stream:
+            lines = stream.iter_lines()
+            next(line for line in lines if line.startswith("retry"))
+            there.post("/sandbox/reset")
+            assert not [line for line in lines if line.startswith("event")]

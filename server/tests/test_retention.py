@@ -1,0 +1,99 @@
+"""What ended long ago is forgotten, whichever the database."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from translation_server.core.job import Fate, Job, State
+from translation_server.core.sandbox import Sandbox
+from translation_server.documents import ClockChange, change_clock
+from translation_server.retention import STEP, purge
+from translation_server.stores import open_store
+from translation_server.worlds import Worlds
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600.0
+REAL = 1_000_000.0
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def url(request, tmp_path: Path) -> str:
+    match request.param:
+        case "memory":
+            return "memory:"
+        case "sqlite":
+            return f"sqlite:///{tmp_path}/jobs.db"
+        case _:
+            return request.getfixturevalue("postgres").new()
+
+
+@pytest.fixture
+async def store(url):
+    store = open_store(url)
+    yield store
+    await store.close()
+
+
+async def add(store, owner: str, *, real: float, created_at: float, delay: float, held: bool = False) -> None:
+    def accept(ordinal: int) -> Job:
+        held_at = created_at if held else None
+        fate = Fate(delay, State.COMPLETED)
+        return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, held_at=held_at, changed_at=real)
+
+    await store.add(owner, accept)
+
+
+async def kept(store, owner: str) -> list[int]:
+    return sorted(job.ordinal for job in await store.page(owner, limit=999, before=None, state=None, now=0))
+
+
+def worlds(store) -> Worlds:
+    return Worlds(store, Sandbox, started=0.0, changeable=True, tell=lambda _: None)
+
+
+async def test_jobs_go_that_ended_long_ago_and_no_other(store):
+    for age, delay in ((3, 0), (3, 1.5 * HOUR), (3, 2.5 * HOUR), (1, 0)):
+        await add(store, "ann", real=REAL - age * HOUR, created_at=REAL - age * HOUR, delay=delay)
+    await add(store, "ann", real=REAL - 9 * HOUR, created_at=REAL - 9 * HOUR, delay=0, held=True)
+    await purge(store, worlds(store), 2 * HOUR, lambda: REAL)
+    assert await kept(store, "ann") == [2, 3, 4, 5]
+    await purge(store, worlds(store), 2 * HOUR, lambda: REAL + HOUR)
+    assert await kept(store, "ann") == [3, 5]
+
+
+async def test_the_clock_of_the_sandbox_tells_when_a_job_ended(store):
+    for name, change, set_at, created_at in (
+        ("stands", {"frozen": True}, REAL - 9 * HOUR, REAL - 9 * HOUR),
+        ("jumped", {"advance": 99 * HOUR}, REAL - HOUR, REAL - 5 * HOUR),
+    ):
+        document = ClockChange.model_validate(change)
+        await store.change_world(name, lambda text, by=document, at=set_at: change_clock(text, by, at))
+        await add(store, name, real=REAL - 5 * HOUR, created_at=created_at, delay=6 * HOUR)
+    await purge(store, worlds(store), 2 * HOUR, lambda: REAL)
+    assert [await kept(store, name) for name in ("stands", "jumped")] == [[1], [1]]
+    await purge(store, worlds(store), 2 * HOUR, lambda: REAL + 1.5 * HOUR)
+    assert [await kept(store, name) for name in ("stands", "jumped")] == [[1], []]
+
+
+async def test_every_owner_has_their_turn_and_many_jobs_take_many_steps(store):
+    for owner, count in (("ann", 2 * STEP + 1), ("bob", 1)):
+        for _ in range(count):
+            await add(store, owner, real=0.0, created_at=0.0, delay=1.0)
+    await store.record([("cid", f'{{"at":{at},"moment":0,"took":0,"method":"GET","path":"/"}}') for at in (1, 2)], 9)
+    await purge(store, worlds(store), HOUR, lambda: HOUR + 1.5)
+    assert [await kept(store, owner) for owner in ("ann", "bob")] == [[], []]
+    assert [number for number, _ in await store.journal("cid")] == [2]
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+def test_a_server_forgets_while_it_serves(start, url):
+    api = start(database_url=url, retention="1s", max_delay=0)
+    old = api.post("/start", headers={"Idempotency-Key": "key"}).json()["job_id"]
+    pending = api.post("/start", json={"simulate": {"delay": 1000}}).json()["job_id"]
+    give_up_at = time.monotonic() + 30
+    while [job["job_id"] for job in api.get("/jobs").json()["jobs"]] != [pending]:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+    assert api.post("/start", headers={"Idempotency-Key": "key"}).json()["job_id"] != old

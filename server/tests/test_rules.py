@@ -1,0 +1,280 @@
+"""Which requests a rule strikes, how often, and whether it is drawn alike each time."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_server.core.entropy import seeded_entropy
+from translation_server.core.faults import KINDS, REACH, Asked, Break, Latency, Lie, Status, decide
+
+DETAILS = {
+    "status": {"code": 503},
+    "latency": {"delay": {"kind": "fixed", "seconds": 0.3}},
+    "hang": {"seconds": 0.1},
+    "drip": {"rate": 5000},
+}
+
+
+def rule(kind: str, **details) -> dict:
+    return {"kind": kind} | DETAILS.get(kind, {}) | details
+
+
+def set_faults(api, *faults) -> None:
+    assert api.patch("/sandbox", json={"faults": faults}).status_code == 200
+
+
+def fired(api) -> list[int]:
+    return [fault["fired"] for fault in api.get("/sandbox").json()["faults"]]
+
+
+def submit(api, **fate) -> str:
+    return api.post("/start", json={"simulate": fate} if fate else {}).json()["job_id"]
+
+
+def wait_until(condition) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def journal(api) -> list[dict]:
+    return api.get("/sandbox/requests").json()["requests"]
+
+
+class TestRules:
+    def test_they_strike_the_requests_they_name(self, start):
+        api = start()
+        job_id = submit(api)
+        set_faults(api, rule("status", code=500, route=["look"], nth=[2, 3], method="GET", dialect="start"))
+        assert [api.get(f"/status/{job_id}").status_code for _ in range(4)] == [200, 500, 500, 200]
+        assert {api.get("/jobs").status_code for _ in range(4)} == {200}
+        other = submit(api)
+        assert [api.get(f"/status/{other}").status_code for _ in range(2)] == [200, 500]
+        assert fired(api) == [3]
+
+    def test_they_fire_so_often_and_count_anew_when_they_are_set_anew(self, start):
+        api = start()
+        for _ in range(2):
+            set_faults(api, rule("status", times=2))
+            assert [api.get("/jobs").status_code for _ in range(4)] == [503, 503, 200, 200]
+
+    def test_they_fire_in_their_time_on_the_sandboxs_clock(self, start):
+        api = start()
+        api.post("/sandbox/clock", json={"frozen": True})
+        set_faults(api, rule("status", after=10, until=20))
+        statuses = []
+        for _ in range(4):
+            statuses.append(api.get("/jobs").status_code)
+            api.post("/sandbox/clock", json={"advance": 7})
+        assert statuses == [200, 200, 503, 200]
+
+    def test_a_rule_that_has_nothing_to_strike_has_not_fired(self, start):
+        api = start(max_delay=0.001)
+        set_faults(api, rule("back-to-pending", times=1))
+        assert api.get("/jobs").status_code == 200
+        assert api.get("/status/unknown").status_code == 404
+        assert fired(api) == [0]
+        job_id = submit(api)
+        time.sleep(0.01)
+        assert api.get(f"/status/{job_id}").json()["status"] == "pending"
+        assert fired(api) == [1]
+
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if REACH[kind].body])
+    def test_what_needs_a_body_leaves_a_head_to_the_rules_behind_it(self, start, kind):
+        api = start()
+        set_faults(api, rule(kind), rule("status"))
+        assert api.head("/jobs").status_code == 503
+        assert fired(api) == [0, 1]
+
+    @pytest.mark.parametrize("kind", ["back-to-pending", "bare"])
+    def test_a_lie_about_an_end_leaves_a_pending_job_to_the_rules_behind_it(self, start, kind):
+        api = start()
+        job_id = submit(api)
+        set_faults(api, rule(kind), rule("status"))
+        assert api.get(f"/status/{job_id}").status_code == 503
+        assert fired(api) == [0, 1]
+
+    def test_a_lie_about_a_pending_job_leaves_an_ended_one_to_the_rules_behind_it(self, start):
+        api = start()
+        job_id = submit(api, delay=0)
+        set_faults(api, rule("huge-retry-after"), rule("status"))
+        assert api.get(f"/status/{job_id}").status_code == 503
+        assert fired(api) == [0, 1]
+
+    @pytest.mark.parametrize("kind", ["unknown-status", "back-to-pending", "bare"])
+    def test_a_lie_leaves_what_tells_of_no_job_to_the_rules_behind_it(self, start, kind):
+        api = start()
+        set_faults(api, rule(kind), rule("status"))
+        assert [api.post("/start").status_code, api.get("/status/unknown").status_code] == [503, 503]
+        assert api.get("/events").status_code == 503
+        assert fired(api) == [0, 3]
+
+    @pytest.mark.parametrize("kind", ["reset", "empty", "truncate", "malformed", "garbage", "hang"])
+    @pytest.mark.parametrize(("method", "path"), [("GET", "/status/unknown"), ("POST", "/start")])
+    def test_an_error_breaks_as_well(self, start, kind, method, path):
+        api = start()
+        set_faults(api, rule(kind, times=1))
+        wrong = {"content": b"{", "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
+        with pytest.raises(httpx.TransportError):
+            api.request(method, path, **wrong)
+        assert (fired(api), journal(api)[0]["faults"]) == ([1], [kind])
+        assert api.request(method, path, **wrong).status_code == (400 if method == "POST" else 404)
+
+    def test_an_error_is_disguised_as_well(self, start):
+        api = start()
+        set_faults(api, rule("wrong-type"))
+        answer = api.get("/status/unknown")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html")
+
+    def test_what_is_not_modified_has_nothing_to_truncate(self, start):
+        api = start()
+        path = f"/status/{submit(api)}"
+        tag = {"If-None-Match": api.get(path).headers["ETag"]}
+        set_faults(api, rule("truncate", times=1))
+        assert (api.get(path, headers=tag).status_code, fired(api), journal(api)[-1]["faults"]) == (304, [0], [])
+        with pytest.raises(httpx.RemoteProtocolError):
+            api.get(path)
+        assert fired(api) == [1]
+
+    def test_a_held_look_is_lied_to_once_it_tells_an_end(self, start):
+        api = start()
+        job_id = submit(api, hold=True)
+        path, held = f"/status/{job_id}", {"Prefer": "wait=1"}
+        set_faults(api, rule("bare", times=1))
+        assert (api.get(path, headers=held).json()["progress"], fired(api)) == (0, [0])
+        with ThreadPoolExecutor() as pool:
+            look = pool.submit(api.get, path, headers={"Prefer": "wait=30"}, timeout=60)
+            api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
+            assert set(look.result().json()) == {"job_id", "status", "result"}
+        assert fired(api) == [1]
+
+    @pytest.mark.parametrize(
+        "kind", ["latency", "drip", "wrong-type", "unknown-status", "back-to-pending", "bare", "huge-retry-after"]
+    )
+    def test_who_hears_the_end_on_a_stream_all_the_same_has_collected_the_job(self, start, kind):
+        api = start()
+        job_id = submit(api, delay=0)
+        set_faults(api, rule(kind))
+        assert "event: completed" in api.get(f"/jobs/{job_id}/events").text
+        [job] = api.get("/sandbox/report").json()["jobs"]
+        assert job["collected"]
+        assert fired(api) == [int("events" in REACH[kind].routes)]
+
+    def test_a_head_is_struck_as_a_head(self, start):
+        api = start()
+        set_faults(api, rule("status", method="HEAD"))
+        assert [api.head("/jobs").status_code, api.get("/jobs").status_code] == [503, 200]
+
+    def test_the_rules_of_a_request_keep_to_their_conditions(self, start):
+        api = start()
+        job_id = submit(api)
+
+        def look(*faults):
+            return api.get(f"/status/{job_id}", headers=[("Simulate-Fault", json.dumps(fault)) for fault in faults])
+
+        for condition in ({"route": ["submit"]}, {"probability": 0}, {"method": "POST"}, {"nth": [99]}, {"after": 1e9}):
+            assert look(rule("status", **condition)).status_code == 200
+        assert look(rule("status", probability=0), rule("status", code=502), rule("status")).status_code == 502
+        began = time.monotonic()
+        assert look(rule("latency"), rule("status", times=1)).status_code == 503
+        assert time.monotonic() - began >= 0.3
+        assert [entry["faults"] for entry in journal(api)][-2:] == [["status"], ["latency", "status"]]
+
+    def test_the_rules_of_a_request_are_there_instead_of_the_sandboxes_and_are_not_counted(self, start):
+        api = start()
+        job_id = submit(api)
+        set_faults(api, rule("status"))
+        for fault, status in (("wrong-type", 200), ("bare", 200), ("", 503)):
+            assert api.get(f"/status/{job_id}", headers={"Simulate-Fault": fault}).status_code == status
+        assert fired(api) == [1]
+
+    def test_so_often_holds_over_processes_at_once(self, start):
+        apis = [start(), start()]
+        set_faults(apis[0], rule("status", times=10))
+        wait_until(lambda: apis[1].get("/sandbox").json()["faults"])
+        with ThreadPoolExecutor(8) as pool:
+            statuses = list(pool.map(lambda number: apis[number % 2].get("/jobs").status_code, range(100)))
+        assert statuses.count(503) == 10
+
+    def test_the_same_seed_gives_the_same_fates_and_faults_in_whatever_order(self, start, tmp_path):
+        """Over 64 connections and two servers, with a third from the middle on."""
+        traces = []
+        for turn in range(2):
+            database = f"sqlite:///{tmp_path}/{turn}.db"
+            settings = {"seed": "s", "database_url": database, "error_probability": 0.5, "min_delay": 1, "max_delay": 9}
+            apis = [start(**settings), start(**settings)]
+            set_faults(
+                apis[0], rule("status", probability=0.3, route=["look"]), rule("reset", probability=0.2, route=["look"])
+            )
+            wait_until(lambda apis=apis: apis[1].get("/sandbox").json()["faults"])
+
+            def drive(number, apis=apis):
+                job_id = submit(apis[number % len(apis)])
+                seen = []
+                for look in range(3):
+                    try:
+                        answer = apis[(number + look) % len(apis)].get(f"/status/{job_id}")
+                        seen.append(answer.status_code)
+                    except httpx.ReadError:
+                        seen.append("reset")
+                return job_id, seen
+
+            with ThreadPoolExecutor(64) as pool:
+                told = list(pool.map(drive, range(30)))
+                apis.append(start(**settings))
+                told += list(pool.map(drive, range(30, 60)))
+            order = {}
+            after = {}
+            while True:
+                page = apis[0].get("/jobs", params={"limit": 100} | after).json()
+                for job in page["jobs"]:
+                    order[job["job_id"]] = len(order)
+                if page["next"] is None:
+                    break
+                after = {"after": page["next"]}
+            ends = {}
+            apis[0].post("/sandbox/clock", json={"advance": 10})
+            for job_id in order:
+                [job] = apis[0].get("/jobs", params={"job_id": [job_id]}).json()["jobs"]
+                ends[job_id] = (job["status"], job["elapsed_time"])
+            told = dict(told)
+            traces.append([(told[job_id], ends[job_id]) for job_id in sorted(order, key=order.__getitem__)])
+        assert traces[0] == traces[1]
+        assert len(traces[0]) == 60
+
+
+asked = st.builds(
+    Asked,
+    st.sampled_from(["submit", "look", "bulk", "list", "cancel", "events"]),
+    st.frozensets(st.sampled_from(["start", "jobs"])),
+    st.sampled_from(["GET", "POST"]),
+    st.booleans(),
+    st.integers(1, 5),
+    st.floats(0, 100),
+)
+plans = st.lists(
+    st.one_of(
+        st.builds(Latency, probability=st.floats(0, 1)),
+        st.builds(Lie, kind=st.sampled_from(["back-to-pending", "forgotten"])),
+        st.builds(
+            Break, kind=st.sampled_from(["reset", "empty"]), times=st.integers(1, 3), nth=st.tuples(st.integers(1, 5))
+        ),
+        st.builds(Status, code=st.just(500), after=st.floats(0, 50), until=st.floats(0, 100), route=st.just(("look",))),
+    ),
+    max_size=8,
+)
+
+
+@given(plans, asked, st.lists(st.integers(0, 4), min_size=8, max_size=8))
+def test_at_most_one_fires_besides_latencies_and_all_that_fire_fit(rules, request, fired):
+    firings = decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))
+    assert [firing.rule.kind == "latency" for firing in firings[:-1]] == [True] * (len(firings) - 1 if firings else 0)
+    assert all(firing.rule.fits(request, fired[firing.number]) for firing in firings)
+    assert all(request.can_suffer(firing.rule.kind) for firing in firings)
+    assert firings == decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))

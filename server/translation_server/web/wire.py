@@ -1,0 +1,70 @@
+"""Answers leave in one piece: what is written to a connection in one go is sent to the network in one go.
+
+uvicorn writes an answer's head and its body apart, and each write is a system call, a packet, and a reader that is
+woken up. Here they are gathered until the event loop turns.
+"""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from translation_server.web.lane import Lane, send_all
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+Piece = bytes | bytearray | memoryview
+
+
+class _Gathering:
+    """A transport that gathers what is written to it."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._pieces: list[Piece] = []
+
+    def write(self, piece: Piece) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(piece)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._pieces:
+            self._transport.write(b"".join(self._pieces))
+            self._pieces.clear()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the transport's own
+        return getattr(self._transport, name)
+
+
+class InOnePiece(HttpToolsProtocol):
+    """uvicorn's HTTP, with a transport that gathers, and without a task for what the fast lane answers.
+
+    That an application has one shows by its ``lane``. The method that starts a task is uvicorn's own: should it go, the
+    lane is still taken, by a task.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
+        """See asyncio.Protocol."""
+        super().connection_made(cast("asyncio.Transport", _Gathering(transport, self.loop)))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
+        lane: Lane | None = getattr(app, "lane", None)
+        scope = cast("Scope", cycle.scope)
+        answer = lane.answer(scope) if lane and not self.flow.write_paused else None
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+            return
+
+        async def at_once(*channel: Any) -> None:  # noqa: ANN401 - as ASGI has it
+            await send_all(answer, channel[-1])
+
+        with contextlib.suppress(StopIteration):
+            cycle.run_asgi(at_once).send(None)
