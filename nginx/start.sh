@@ -4,7 +4,7 @@
 folder=$(dirname "$0")
 sed "s/8000/$PORT/" "$folder/nginx.conf" >/tmp/nginx.conf
 
-servers() { getent ahostsv4 server | sort -u; }
+servers() { getent ahostsv4 server | cut -d ' ' -f 1 | sort -u; }
 
 known=$(servers)
 while sleep 0.5; do

@@ -97,6 +97,8 @@ def test_every_flag_that_the_documentation_names_is_there():
         "--detach",
         "--volumes",
         "--rm",
+        "--profile",
+        "--scale",
         "--app-dir",
         "--no-build-isolation",
         "--no-deps",
