@@ -4,7 +4,7 @@
     python benchmarks/server.py --full     a file of 10 million jobs, held looks that end within a minute
     python benchmarks/server.py --json     the same for programs
     python benchmarks/server.py --write    also puts the table into docs/performance.md
-    python benchmarks/server.py status     one of: status, submit, held, workers, size
+    python benchmarks/server.py status     one of: status, submit, held, workers, size, purge
 
 Linux, wrk. The databases are made below TMPDIR, whose disk decides how fast a job can be accepted.
 """
@@ -31,6 +31,7 @@ HELD, WAIT = 10_000, 60
 SPREAD, FULL_SPREAD = 20.0, 60.0
 RENEWED = 25  # seconds for which our client asks a look to be held
 SIZE, FULL_SIZE = 1_000_000, 10_000_000
+OLD = 200_000
 DAY = 86_400.0
 
 
@@ -238,7 +239,37 @@ def size(scale: Scale) -> Iterator[Line]:
     yield Line(f"{of}: submits ÷ those with few", stage.ratio(rates["submit large"], rates["submit small"]), least=0.9)
 
 
-PARTS = {"status": status, "submit": submit, "held": held, "workers": workers, "size": size}
+def purge(_: Scale) -> Iterator[Line]:
+    """Requests while very many old jobs are forgotten, against the same file where nothing is."""
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second, ExitStack() as servers:
+        for folder in (first, second):
+            stage.fill(folder, repeat(5.0, OLD), age=DAY)
+        purging, keeping = (
+            servers.enter_context(stage.ours(database=f"sqlite:///{folder}/jobs.db", RETENTION=retention))
+            for folder, retention in ((first, "10s"), (second, "forever"))
+        )
+        looks, kept_looks = stage.submitted(purging, JOBS), stage.submitted(keeping, JOBS)
+        with closing(sqlite3.connect(f"{first}/jobs.db")) as database:
+            old = f"SELECT count(*) FROM jobs WHERE owner = '{stage.USERNAME}' AND ordinal <= {OLD}"  # noqa: S608
+            [(before,)], began = database.execute(old).fetchall(), time.monotonic()
+            p99s = stage.in_turn(
+                {
+                    "looks": lambda: stage.load(purging, looks, SECONDS).p99,
+                    "looks, kept": lambda: stage.load(keeping, kept_looks, SECONDS).p99,
+                    "submits": lambda: stage.load(purging, [stage.START], SECONDS).p99,
+                    "submits, kept": lambda: stage.load(keeping, [stage.START], SECONDS).p99,
+                },
+                ROUNDS,
+            )
+            [(after,)], took = database.execute(old).fetchall(), time.monotonic() - began
+    yield Line("old jobs forgotten: per second", (before - after) / took)
+    for what in ("looks", "submits"):  # a pause of the machine spoils a round; something is forgotten in each
+        yield Line(f"{what} meanwhile: p99 ÷ that without", min(p99s[what]) / min(p99s[f"{what}, kept"]), most=1.5)
+    if not after:
+        raise RuntimeError("nothing was left to forget while that was measured")
+
+
+PARTS = {"status": status, "submit": submit, "held": held, "workers": workers, "size": size, "purge": purge}
 
 
 def table(lines: Sequence[Line]) -> str:

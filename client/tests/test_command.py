@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LOGIN = ("--username", "admin", "--password", "secretpassword")
 QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
 CLIENT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-X", "dev", "-m", "translation_client"]
+COMMAND = [sys.executable, "-W", "default", "-m", "translation_client"]
 
 MINE = """
 [mine]
@@ -65,15 +65,17 @@ def run(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     return run
 
 
-def book(job: Job, *, looks: int = 1, end: str = "completed") -> Callable[[Request], tuple[int, object]]:
-    """A server that makes up a job for each start, and ends it after so many looks."""
+def book(
+    job: Job, *, looks: int = 1, end: str = "completed", age: float = 2.0
+) -> Callable[[Request], tuple[int, object]]:
+    """A server that makes up a job of this age in seconds for each start, and ends it after so many looks."""
     seen: dict[str, int] = {}
 
     def script(request: Request) -> tuple[int, object]:
         if request.method == "POST":
             job_id = f"j{len(seen) + 1}"
             seen[job_id] = 0
-            return 202, job(job_id=job_id)
+            return 202, job(job_id=job_id, elapsed_time=age)
         job_id = request.path.rsplit("/", 1)[-1]
         if job_id not in seen:
             return 404, {"title": "Not Found"}
@@ -216,14 +218,14 @@ class TestWaiting:
         "schedule", ["fixed:0.01", "exponential:0.01,1,0.02", "exponential", "progressive", "hinted", "learned"]
     )
     def test_a_schedule_is_taken_by_its_name(self, run: Run, server: Server, job: Job, schedule: str) -> None:
-        server.script = book(job, looks=0)
+        server.script = book(job, looks=0, age=1.1)
         status, _, err = run("--schedule", schedule)
         assert (status, err) == (0, [])
         assert not any("prefer" in request.headers for request in server.requests)
 
     @pytest.mark.parametrize("schedule", ["auto", "learned"])
     def test_what_is_learned_is_kept_by_its_kind(self, run: Run, server: Server, job: Job, schedule: str) -> None:
-        server.script = book(job, looks=0)
+        server.script = book(job, looks=0, age=1.1)
         assert run("--schedule", schedule, "--history", "waits", "--kind", "films")[0] == 0
         assert "films" in Path("waits").read_text()
 
@@ -286,7 +288,7 @@ class TestWaiting:
 
     @pytest.mark.parametrize("flag", ["--wait", "--no-wait"])
     def test_looks_may_be_held_or_not(self, run: Run, server: Server, job: Job, flag: str) -> None:
-        server.script = book(job, looks=0)
+        server.script = book(job, looks=0, age=1.1)
         assert run(flag)[0] == 0
         assert any("prefer" in request.headers for request in server.requests) == (flag == "--wait")
 
@@ -586,7 +588,7 @@ class TestProcess:
         with spawn(command) as process:
             process.stdout.readline()
             process.stdout.close()
-            server.script = book(job)
+            server.script = ended(job)
             assert process.stderr.read() == ""
             assert process.wait(60) == 141
 

@@ -558,7 +558,7 @@ class TestOnTheRealServer:
         def trace(item):
             looks.extend([item] if isinstance(item, Send) and item.path == "/jobs" else [])
 
-        with TranslationServer(completion_time=0.8, error_rate=0) as server:
+        with TranslationServer(completion_time=0.4, error_rate=0) as server:
             with Client(server.url) as client:
                 unheard = client.start().id
             with Client(server.url, long_poll=0, trace=trace) as client:

@@ -20,12 +20,13 @@ from translation_server.core.faults import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in KINDS} | {
+ENDLESS = ("hang", "wrong-type")  # an answer that does not come, and a stream that is none, are waited for in vain
+FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in (*ENDLESS, *KINDS)} | {
     "status": {"kind": "status", "code": 503},
     "status-429": {"kind": "status", "code": 429, "retry_after": 1},
     "latency": {"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}},
     "drip": {"kind": "drip", "rate": 2000},
-    "hang": {"kind": "hang", "seconds": 4},
+    "hang": {"kind": "hang", "seconds": 5},
 }
 ROUTES = {"submit": "submit", "look": "look", "long-poll": "look", "events": "events", "bulk": "bulk"}
 WAYS = ["sync", "async"]
@@ -47,7 +48,7 @@ class Outcome:
 
 def case(url: str, fault: str, route: str, way: str) -> Outcome:
     """Start a job where things go wrong, and wait for its end."""
-    options: dict[str, Any] = {"request_timeout": 2.5, "timeout": 60}
+    options: dict[str, Any] = {"request_timeout": 3 if fault in ENDLESS else 60, "timeout": 240}
     if route in {"look", "bulk"}:
         options["long_poll"] = 0
     many = route in {"events", "bulk"}

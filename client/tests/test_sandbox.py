@@ -63,6 +63,7 @@ class TestMethods:
         assert "no findings" in sandbox.report_as("text/plain")
 
     def test_a_bad_client_is_told_what_to_change(self, sandbox):
+        sandbox.set(delay={"kind": "fixed", "seconds": 1})
         with sandbox.client(schedule=lambda: iter_of(0.05), long_poll=0) as client:
             client.run()
         [finding] = [found for found in sandbox.report().warnings if found.rule == "early-looks"]
@@ -183,6 +184,7 @@ class TestCommand:
     def test_a_report_fails_where_it_is_told_to(self, sandbox, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         assert self.run(sandbox, capsys, "report", "--fail-on", "notes")[0] == 0
+        sandbox.set(delay={"kind": "fixed", "seconds": 1})
         with sandbox.client(schedule=lambda: iter_of(0.05), long_poll=0) as client:
             client.run()
         assert self.run(sandbox, capsys, "report")[0] == 0

@@ -251,6 +251,8 @@ async def test_without_credentials_only_this_machine_is_let_in(server, welcome):
         assert await Anyone().user({"server": server, "headers": []}) == "anyone"
         named = [(b"authorization", basic("ann", "whatever"))]
         assert await Anyone().user({"server": server, "headers": named}) == "ann"
+        with pytest.raises(Problem, match="255 characters"):
+            await Anyone().user({"server": server, "headers": [(b"authorization", basic("a" * 256, "whatever"))]})
     else:
         with pytest.raises(Problem, match="loopback"):
             await Anyone().user({"server": server})

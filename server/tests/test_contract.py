@@ -32,7 +32,7 @@ def matches(expected: object, found: object) -> bool:
     return type(expected) is type(found) and expected == found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server():
     with TranslationServer(username="admin", password="secretpassword") as server:
         yield server
@@ -48,6 +48,7 @@ def test_the_server_answers_as_the_transcript_says(server, transcript, when):
     server.completion_time = 0 if when in {"completed", "error"} else 1000
     server.error_rate = 1 if when == "error" else 0
     with httpx.Client(base_url=server.url, auth=("admin", "secretpassword"), timeout=60) as api:
+        api.post("/sandbox/reset")
 
         def ask(when: str) -> httpx.Response:
             request = (

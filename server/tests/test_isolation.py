@@ -141,7 +141,7 @@ class TwoSandboxes(RuleBasedStateMachine):
 
 SHARED, ALONE = TranslationServer(1000, 0), TranslationServer(1000, 0)
 TwoSandboxes.TestCase.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from translation_server.core.job import Fate, Job, State
@@ -305,3 +306,16 @@ async def test_who_hears_nothing_asks(url, monkeypatch, caplog):
         while await store.news(0.05) is None:
             pass
         await store.close()
+
+
+async def test_a_row_that_somebody_keeps_locked_is_told_of_and_nothing_has_changed(url, store, monkeypatch):
+    assert (await store.add("ann", accept)).job.ordinal == 1
+    other = await asyncpg.connect(url)
+    await other.execute("BEGIN; SELECT FROM owners FOR UPDATE")
+    monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 0.2)
+    with pytest.raises(StoreError, match="try again"):
+        await store.add("ann", accept)
+    await other.close()
+    monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 60)
+    assert (await store.add("ann", accept)).job.ordinal == 2
+    assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [2, 1]

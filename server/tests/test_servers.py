@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from httpx import Client
+
+from translation_server import TranslationServer
 
 LONG = 1000.0
 
@@ -144,3 +147,22 @@ def test_the_password_of_the_database_is_in_no_log(start, postgres, caplog):
     submit(start(database_url=postgres.new()))
     assert "jobs are kept in postgresql://127.0.0.1" in caplog.text
     assert "secretpassword" not in caplog.text
+
+
+def test_what_postgresql_cannot_store_is_nobodys(postgres):
+    with TranslationServer(database_url=postgres.new()) as server, Client(base_url=server.url) as api:
+        job_id = submit(api)
+        assert api.get(f"/status/{job_id}%00").status_code == 404
+        assert api.delete("/jobs/%00").status_code == 404
+        asked = api.get("/jobs", params={"job_id": [job_id, f"{job_id}\0"]}).json()
+        assert ([job["job_id"] for job in asked["jobs"]], asked["unknown"]) == ([job_id], [f"{job_id}\0"])
+        api.patch("/sandbox", json={"seed": "a\0b"})
+        assert api.get("/sandbox").json()["seed"] == "a\0b"
+        longest = b64encode(("\N{GRINNING FACE}" * 255 + ":").encode()).decode()
+        submit(api, Authorization=f"Basic {longest}")
+
+
+def test_other_databases_do_not_load_the_driver():
+    program = "import sys, translation_server.app; print('asyncpg' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

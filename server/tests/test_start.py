@@ -6,11 +6,13 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
 import httpx
@@ -106,15 +108,30 @@ def unfinished_request(server: Server) -> Iterator[tuple[socket.socket, bytes]]:
         yield connection, b"}"
 
 
-def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
-    """Runs a server that must refuse to start; gives the one line that it says."""
+def begin(folder: Path, command: list[str], **settings: str) -> subprocess.Popen[str]:
+    """Runs a server that must refuse to start."""
     environment = os.environ | ENVIRONMENT | settings
-    ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stdout == ""
-    return ended.stderr.strip().removeprefix("translation-server: ")
+
+
+def refusal(process: subprocess.Popen[str]) -> str:
+    """The one line that such a server says."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.returncode == 2, err
+    assert out == ""
+    return err.strip().removeprefix("translation-server: ")
+
+
+def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
+    """The one line that a server says when it refuses to start."""
+    return refusal(begin(tmp_path, command, **settings))
 
 
 WAYS = pytest.mark.parametrize(
@@ -192,23 +209,35 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
     assert [path.name for path in tmp_path.glob("*.db")] == ["flag.db"]
 
 
-@pytest.mark.parametrize("command", [MODULE, UVICORN], ids=["module", "uvicorn"])
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
-        ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
-        ({"USERS_FILE": "nobody"}, "USERS_FILE=nobody: cannot be read"),
-        ({"USERS_FILE": "nobody", "WORKERS": "2"}, "USERS_FILE=nobody: cannot be read"),
-        ({"FAULTS": "nothing.toml", "WORKERS": "2"}, "FAULTS=nothing.toml: cannot be read"),
-        ({"SANDBOX": "off", "DAY": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
-        ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
-        ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
-        ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
-    ],
-)
-def test_what_cannot_be_used_is_one_line_and_exit_status_2(tmp_path, command, settings, told):
-    line = refused(tmp_path, command, PORT="0", **settings)
+UNUSABLE = [
+    ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
+    ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
+    ({"USERS_FILE": "nobody"}, "USERS_FILE=nobody: cannot be read"),
+    ({"USERS_FILE": "nobody", "WORKERS": "2"}, "USERS_FILE=nobody: cannot be read"),
+    ({"FAULTS": "nothing.toml", "WORKERS": "2"}, "FAULTS=nothing.toml: cannot be read"),
+    ({"SANDBOX": "off", "DAY": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
+    ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
+    ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
+    ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[list[subprocess.Popen[str]]]]:
+    """Servers that must refuse to start, one for each kind of unusable settings, all of them under way."""
+    folder = tmp_path_factory.mktemp("refusing")
+    commands = [MODULE, UVICORN]
+    begun = [[begin(folder, command, PORT="0", **settings) for command in commands] for settings, _ in UNUSABLE]
+    yield begun
+    for process in chain.from_iterable(begun):
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("way", [0, 1], ids=["module", "uvicorn"])
+@pytest.mark.parametrize("number", range(len(UNUSABLE)), ids=lambda number: UNUSABLE[number][1])
+def test_what_cannot_be_used_is_one_line_and_exit_status_2(refusing, number, way):
+    line, told = refusal(refusing[number][way]), UNUSABLE[number][1]
     assert line.startswith(told)
     assert "\n" not in line
 
@@ -232,7 +261,8 @@ def test_help_and_version(program):
     def said(flag: str) -> str:
         return subprocess.run([*program, flag], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
-    assert all(flag in said("--help") for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
+    told = said("--help")
+    assert all(flag in told for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
     assert said("--version").strip() == __version__
 
 
@@ -280,10 +310,10 @@ probability = 0.1
 async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
     """Submits jobs over 64 connections and looks twice at each: what came of the looks, by job."""
     seen: dict[str, list[object]] = {}
-    left, url = iter(range(jobs)), server.client.base_url
+    left, url, tls = iter(range(jobs)), server.client.base_url, ssl.create_default_context()  # takes long to make
 
     async def one() -> None:
-        async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE) as http:
+        async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE, verify=tls) as http:
             for _ in left:
                 job_id = (await http.post("/start")).json()["job_id"]
                 looks = seen[job_id] = []

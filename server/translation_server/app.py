@@ -33,7 +33,7 @@ from translation_server.web.dialect_files import read_dialects
 from translation_server.web.drain import Drain
 from translation_server.web.fault_files import FaultsError, read_faults
 from translation_server.web.gate import Gate
-from translation_server.web.lane import Lane
+from translation_server.web.lane import Lane, send_all
 from translation_server.web.routes import Api
 from translation_server.web.sandbox import SandboxApi
 from translation_server.web.users import UsersError, one_user, read_users
@@ -74,9 +74,8 @@ class _Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (answer := self.lane.answer(scope)) is None:
             await super().__call__(scope, receive, send)
-            return
-        for message in answer:
-            await send(message)
+        else:
+            await send_all(answer, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -163,7 +162,7 @@ def assemble(
         SandboxApi(service, journals, DIALECTS[0]).add_to(app)
     Api(service, found, journals.add, lambda: drain.draining).add_to(app)
     app.state.release = service.release
-    app.add_middleware(Gate, authenticator=authenticator, record=journals.add)
+    app.add_middleware(Gate, authenticator=authenticator, lane=app.lane, record=journals.add)
     problems.install(app)
     return app
 

@@ -320,9 +320,10 @@ class Service:
         self._jobs.hear(job)
         self._watch.tell(job)
 
-    def _tell_world(self, owner: str) -> None:
+    def _tell_world(self, owner: str, emptied: bool) -> None:
         """The owner's world has changed."""
-        self._jobs.forget(owner)
+        if emptied:
+            self._jobs.forget(owner)
         self._watch.wake(owner)
 
     async def check(self) -> None:

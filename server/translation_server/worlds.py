@@ -36,7 +36,7 @@ class Worlds:
         defaults: the settings that hold where a user has set nothing.
         started: the real time from which the server's own faults count their seconds.
         changeable: whether users may set anything; where not, nothing goes wrong.
-        tell: called with the user whose world is found to have changed.
+        tell: called with the user whose world is found to have changed, and whether it was emptied.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Worlds:
         *,
         started: float,
         changeable: bool,
-        tell: Callable[[str], None],
+        tell: Callable[[str, bool], None],
     ) -> None:
         self._store = store
         self._defaults = defaults
@@ -110,5 +110,5 @@ class Worlds:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         if before and before.text != text:
-            self._tell(owner)
+            self._tell(owner, before.world.begun != world.begun)
         return world

@@ -38,7 +38,7 @@ def open_store(url: str) -> Store:
     if url == MEMORY:
         return MemoryStore()
     if url.startswith(POSTGRES):
-        # Loaded where it is needed: it takes as long as half of the server's other parts.
+        # Loaded where it is needed: other databases shall not wait for its driver.
         from translation_server.stores.postgres import PostgresStore  # noqa: PLC0415
 
         return PostgresStore(url, called(url))

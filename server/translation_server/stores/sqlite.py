@@ -47,9 +47,7 @@ class SqliteStore:
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
         """See Store."""
-        marks = ", ".join("?" * len(job_ids))
-        where = f"owner = ? AND id IN ({marks})"
-        return await self._reader.run(_select, where, (owner, *job_ids))
+        return await self._reader.run(_find_many, owner, job_ids)
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
@@ -66,7 +64,7 @@ class SqliteStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = :owner AND {END} IS NULL"
+        held = f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_by_end WHERE owner = :owner AND {END} IS NULL"
         where = f"owner = :owner AND {END} > :after UNION ALL {held}"
         return await self._reader.run(_select, where, {"owner": owner, "after": after})
 
@@ -275,6 +273,12 @@ def _clear(connection: sqlite3.Connection, owner: str) -> None:
 def _find(connection: sqlite3.Connection, owner: str, job_id: str) -> Job | None:
     found = _select(connection, "owner = ? AND id = ?", (owner, job_id))
     return found[0] if found else None
+
+
+def _find_many(connection: sqlite3.Connection, owner: str, job_ids: Iterable[str]) -> list[Job]:
+    """One by one: for many ids in one statement, SQLite would read all jobs of the owner."""
+    found = (_find(connection, owner, job_id) for job_id in dict.fromkeys(job_ids))
+    return [job for job in found if job]
 
 
 def _select(connection: sqlite3.Connection, where: str, parameters: Parameters) -> list[Job]:

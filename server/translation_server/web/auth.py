@@ -41,6 +41,9 @@ FAILURE_WINDOW = 60.0
 ADDRESSES_AT_MOST = 10_000
 """Addresses with failures kept at a time; the oldest goes first."""
 
+LONGEST_NAME = 255
+"""Characters that a name may hold where everybody is let in: as many as htpasswd takes, and few enough for an index."""
+
 BASIC = scheme("basic")
 
 ANYONE = "anyone"
@@ -190,14 +193,17 @@ class Anyone:
         """The name that a request brings as Basic credentials, whatever the password, or that of everybody.
 
         Raises:
-            Problem: 403 for a request that did not come in on the loopback interface.
+            Problem: 403 for a request that did not come in on the loopback interface; 400 for a name that is too long.
         """
         host, port = scope["server"] or ("", None)
         if port is not None and not ip_address(host).is_loopback:
             detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
             raise Problem(HTTPStatus.FORBIDDEN, detail)
         brought = next((BASIC.read(value) for name, value in scope["headers"] if name == BASIC.header), None)
-        return (brought and brought.user) or ANYONE
+        name = (brought and brought.user) or ANYONE
+        if len(name) > LONGEST_NAME:
+            raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may hold {LONGEST_NAME} characters.")
+        return name
 
     def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Nobody: each request is to be looked at."""

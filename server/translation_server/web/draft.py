@@ -1,6 +1,7 @@
 """What a request's entry in the journal is made of, as it becomes known on the request's way."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic_core import to_json
@@ -8,6 +9,8 @@ from starlette.types import Scope
 
 from translation_server.core.clock import Clock
 from translation_server.core.job import Look
+
+logger = logging.getLogger(__name__)
 
 OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "wait", "tagged", "hint", "agent")
 
@@ -44,6 +47,10 @@ class Draft:
         return to_json(facts | {"jobs": [told(look, clock) for look in self.looks]}).decode()
 
 
+Record = Callable[[str, Draft], None]
+"""Takes note of a user's request."""
+
+
 def begin(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> Draft:
     """The entry of a request that has just come in."""
     agent = headers.get(b"user-agent", b"")[:LONGEST].decode("latin-1") or None
@@ -60,3 +67,8 @@ def draft_of(scope: Scope) -> Draft:
     """The entry that a request is to be."""
     draft: Draft = scope["draft"]
     return draft
+
+
+def log(scope: Scope, user: str | None, status: int, took: float) -> None:
+    """Logs a request that has been answered within so many seconds."""
+    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)

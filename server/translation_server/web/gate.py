@@ -3,7 +3,6 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -11,8 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.web.auth import Anyone, Authenticator
-from translation_server.web.draft import Draft, begin
-from translation_server.web.problems import Problem
+from translation_server.web.draft import Draft, Record, begin, log
+from translation_server.web.lane import Lane, send_all
+from translation_server.web.problems import EXPECTED, Problem, answer_to
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +23,6 @@ UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
 """What the paths begin with that tell nothing of how a client waits."""
 
 
-Record = Callable[[str, Draft], None]
-"""Takes note of a user's request."""
-
-
 class Gate:
     """ASGI middleware; behind it, ``scope["user"]`` is the caller's name, and HEAD is GET with ``scope["head"]`` true.
 
@@ -35,8 +31,9 @@ class Gate:
     host of the application lets one have it.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone, record: Record) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone, lane: Lane, record: Record) -> None:
         self._app = app
+        self._lane = lane
         self._authenticator = authenticator
         self._record = record
 
@@ -65,9 +62,9 @@ class Gate:
         try:
             if scope["path"] not in OPEN:
                 inner["user"] = await self._authenticator.user(scope)
-            await self._app(inner, receive, watched_send)
-        except Problem as problem:
-            await problem.response()(scope, receive, watched_send)
+            await self._serve(inner, receive, watched_send)
+        except EXPECTED as error:
+            await answer_to(error)(scope, receive, watched_send)
         except ClientDisconnect:
             logger.debug("%s %s: the client left before its request was complete", scope["method"], scope["path"])
         except Exception:
@@ -83,6 +80,13 @@ class Gate:
             draft.took = draft.took or took
             self._note(inner, draft)
             log(scope, inner.get("user"), draft.status, took)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._lane.held(scope, receive)
+        if answer is None:
+            await self._app(scope, receive, send)
+        else:
+            await send_all(answer, send)
 
     def _note(self, scope: Scope, draft: Draft) -> None:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
@@ -102,8 +106,3 @@ def let_go(receive: Receive) -> None:
     if transport is not None and transport.is_closing():
         cycle.disconnected = True
         cycle.message_event.set()
-
-
-def log(scope: Scope, user: str | None, status: int, took: float) -> None:
-    """Logs a request that has been answered within so many seconds."""
-    logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)

@@ -4,6 +4,9 @@ import re
 from collections.abc import Sequence
 from math import ceil
 
+LONGEST_WAIT = 60
+"""Seconds that a look may be held."""
+
 PREFERENCE = re.compile(r"""(?:[^",]|"(?:[^"\\]|\\.)*")+""")
 WAIT = re.compile(r"""\s*wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.IGNORECASE)
 

@@ -1,11 +1,10 @@
 """The routes, built from the rows."""
 
-import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
@@ -14,7 +13,6 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 from pydantic import ValidationError
 from pydantic_core import to_json
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from translation_server.core.dialects import Dialect, Route, as_json, places, read
@@ -25,17 +23,14 @@ from translation_server.documents import FAULT
 from translation_server.service import Service
 from translation_server.web import documentation, faults
 from translation_server.web.bodies import body_of, parsed, refused
-from translation_server.web.draft import draft_of
+from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
-from translation_server.web.gate import Record
-from translation_server.web.preferences import advice, matches, preferred_wait
+from translation_server.web.leaving import leaving_with_the_client
+from translation_server.web.preferences import LONGEST_WAIT, advice, matches, preferred_wait
 from translation_server.web.problems import EXPECTED, Problem, answer_to, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
 
 Endpoint = Callable[..., Awaitable[Response]]
-
-LONGEST_WAIT = 60
-"""Seconds that a look may be held."""
 
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
@@ -141,7 +136,7 @@ class Api:
         if draft_of(request.scope).action == "submit":
             with suppress(Problem):  # what is wrong with the body is told later; now it must not be missed
                 await body_of(request)
-        async with leaving_with_the_client(request):
+        async with leaving_with_the_client(request.receive):
             await self._service.rest(seconds)
 
     async def _firings(
@@ -271,7 +266,7 @@ class Api:
             wait = min(wait, LONGEST_WAIT)
             headers["Preference-Applied"] = f"wait={wait}"
         if wait and (not known or matches(known, row.form(look).tag)):
-            async with leaving_with_the_client(request):
+            async with leaving_with_the_client(request.receive):
                 look = await self._service.hold(look, wait, row.changes_at)
         [(row, said)] = self._tell(request, row, look)
         form = row.form(said)
@@ -285,34 +280,6 @@ class Api:
         hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
         draft_of(request.scope).hint = soonest = min(hints, default=None)
         return advice(soonest)
-
-
-@asynccontextmanager
-async def leaving_with_the_client(request: Request) -> AsyncIterator[None]:
-    """Ends what runs within it when the client hangs up.
-
-    Raises:
-        ClientDisconnect: it did.
-    """
-    gone = False
-
-    async def watch(task: "asyncio.Task[object] | None") -> None:
-        nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if task is not None:
-            task.cancel()
-
-    watching = asyncio.create_task(watch(asyncio.current_task()))
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        raise ClientDisconnect from None
-    finally:
-        watching.cancel()
 
 
 def _submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:

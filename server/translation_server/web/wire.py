@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from translation_server.web.lane import Lane, send_all
+
 if TYPE_CHECKING:
     from starlette.types import Scope
-
-    from translation_server.web.lane import Lane
 
 Piece = bytes | bytearray | memoryview
 
@@ -64,9 +64,7 @@ class InOnePiece(HttpToolsProtocol):
             return
 
         async def at_once(*channel: Any) -> None:  # noqa: ANN401 - as ASGI has it
-            _, _, send = channel
-            for message in answer:
-                await send(message)
+            await send_all(answer, channel[-1])
 
         with contextlib.suppress(StopIteration):
             cycle.run_asgi(at_once).send(None)

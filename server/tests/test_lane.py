@@ -1,0 +1,118 @@
+"""The fast lane: what is answered past the framework is answered as it would be by it."""
+
+import time
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from translation_server.core.dialects import DIALECTS, routes
+
+LOOKS = [route.path for route in routes(DIALECTS) if route.action == "look"]
+ORDINARY = [("prefer", "handling=lenient"), ("prefer", "handling=strict")]
+"""Headers that change nothing, but lead past the lane."""
+
+
+@pytest.fixture
+def api(start):
+    """A server whose time stands still."""
+    api = start(max_delay=1000)
+    api.post("/sandbox/clock", json={"frozen": True})
+    return api
+
+
+def submit(api, outcome: str | None) -> str:
+    job_id: str = api.post("/start", json={"source_language": 'a%s "{}" ü', "video_length": 3}).json()["job_id"]
+    if outcome == "cancelled":
+        api.delete(f"/jobs/{job_id}")
+    elif outcome:
+        api.post(f"/sandbox/jobs/{job_id}", json={"finish": outcome, "message": "100 % wrong"})
+    return job_id
+
+
+def answer(api, path: str, *headers: tuple[str, str]) -> tuple[int, dict[str, str], bytes]:
+    answered = api.get(path, headers=httpx.Headers([*api.headers.multi_items(), *headers]))
+    return answered.status_code, {k: v for k, v in answered.headers.items() if k != "date"}, answered.content
+
+
+@pytest.mark.parametrize("outcome", [None, "completed", "error", "cancelled"])
+@pytest.mark.parametrize("path", LOOKS)
+def test_it_answers_as_the_framework_does(api, path, outcome):
+    path = path.replace("{job_id}", submit(api, outcome))
+    api.post("/sandbox/clock", json={"advance": 400})
+    framework = answer(api, path, *ORDINARY)
+    assert framework == answer(api, path) == answer(api, path)
+    tag = ("if-none-match", framework[1]["etag"])
+    for condition in ([], [tag], [("if-none-match", '"another"')]):
+        held = [("prefer", "wait=0"), *condition]
+        assert answer(api, path, *held) == answer(api, path, *held, *ORDINARY)
+
+
+def test_both_ways_are_written_down_alike(api):
+    path = f"/status/{submit(api, None)}"
+    for headers in (ORDINARY, [], [("prefer", "wait=0")], [*ORDINARY, ("prefer", "wait=0")]):
+        answer(api, path, *headers)
+    framework, lane, held, by_framework = api.get("/sandbox/requests").json()["requests"][-4:]
+    for entry in (framework, lane, held, by_framework):
+        assert entry.pop("took") >= 0
+        for changing in ("number", "at"):
+            del entry[changing]
+    assert (lane, held) == (framework, by_framework)
+
+
+def test_a_held_look_is_answered_when_its_job_ends(start):
+    api = start(max_delay=1000)
+    path = f"/status/{submit(api, None)}"
+    answer(api, path)
+    api.post("/sandbox/clock", json={"speed": 1e5})
+    status, headers, body = answer(api, path, ("prefer", "wait=30"))
+    assert (status, headers["preference-applied"], b'"status":"completed"' in body) == (200, "wait=30", True)
+
+
+def test_what_another_process_does_is_seen(start):
+    one, other = start(max_delay=1000), start(max_delay=1000)
+    job_id = submit(one, None)
+    path = f"/status/{job_id}"
+
+    def sees(api, *statuses: object) -> None:
+        until = time.monotonic() + 60
+        while (seen := api.get(path)).json()["status"] not in statuses:
+            assert time.monotonic() < until, seen.text
+
+    for api in (one, other):
+        sees(api, "pending")
+    other.delete(f"/jobs/{job_id}")
+    sees(one, "cancelled")
+    other.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418}]})
+    sees(one, 418)
+    other.patch("/sandbox", json={"faults": []})
+    sees(one, "cancelled")
+    other.post("/sandbox/reset")
+    sees(one, 404)
+
+
+def test_strangers_are_none_of_its_business(start):
+    api = start()
+    path = f"/status/{submit(api, None)}"
+    assert [api.get(path).status_code for _ in range(3)] == [200, 200, 200]
+    assert api.get(path, auth=("admin", "wrong")).status_code == 401
+    assert api.get(path, auth=None, headers={"Authorization": ""}).status_code == 401
+    assert api.get(path + "/").status_code == 404
+    assert api.get("/status/unknown").status_code == 404
+    assert api.head(path).content == b""
+
+
+def test_a_look_at_hand_needs_no_framework(monkeypatch, start):
+    served = []
+    serve = FastAPI.__call__
+
+    async def counted(app: FastAPI, scope, receive, send) -> None:
+        served.append(scope.get("path"))
+        await serve(app, scope, receive, send)
+
+    monkeypatch.setattr(FastAPI, "__call__", counted)
+    api = start(max_delay=1000)
+    path = f"/status/{submit(api, None)}"
+    answers = [api.get(path).json() for _ in range(20)]
+    assert {answered["status"] for answered in answers} == {"pending"}
+    assert 1 <= served.count(path) < 20
