@@ -290,12 +290,12 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     return median(one / other for one, other in zip(of, to, strict=True))
 
 
-def write(name: str, text: str) -> None:
-    """Puts a table into docs/performance.md, between the marks that have its name."""
+def write(name: str, text: str, page: Path = PAGE) -> None:
+    """Puts a table into a page, docs/performance.md if not another, between the marks that have its name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 class Watching:
