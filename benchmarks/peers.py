@@ -331,13 +331,15 @@ def main() -> int:
     about = task()
     places = [stage.SERVING[:1]] + ([stage.SERVING] if len(stage.SERVING) > 1 else [])
     results = [measure(peer, about, cores) for peer in chosen for cores in places]
-    machine = stage.machine(max(one.others for one in results))
+    others = max(one.others for one in results)
+    machine = stage.machine(others)
     if options.json:
         print(json.dumps({"machine": machine, "results": [one._asdict() for one in results]}, indent=1))
     else:
         print(machine, table(results), sep="\n\n")
     if options.write:
-        stage.write("peers", f"{machine}\n\n{table(results).rstrip()}", max(one.others for one in results))
+        stage.undisturbed(others)
+        stage.write("peers", f"{machine}\n\n{table(results).rstrip()}")
     return 0
 
 

@@ -305,7 +305,8 @@ def main() -> int:
     else:
         print(machine, table(lines), sep="\n\n")
     if options.write:
-        stage.write("server", f"{machine}\n\n{table(lines)}", others)
+        stage.undisturbed(others)
+        stage.write("server", f"{machine}\n\n{table(lines)}")
     return any(line.passed is False for line in lines)
 
 

@@ -291,18 +291,22 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     return median(one / other for one, other in zip(of, to, strict=True))
 
 
-def write(name: str, text: str, others: float) -> None:
-    """Puts a table into docs/performance.md, between the marks that have its name.
+def undisturbed(others: float) -> None:
+    """Sees to it that nothing is put into a page that says more of other programs than of what is measured.
 
     Raises:
-        SystemExit: others took too much of the machine.
+        SystemExit: they took too much of the machine.
     """
     if others > PEACE:
         raise SystemExit(f"not written: other programs took {others:.0%} of the machine, more than {PEACE:.0%}")
+
+
+def write(name: str, text: str, page: Path = PAGE) -> None:
+    """Puts a table into a page, docs/performance.md if not another, between the marks that have its name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 class Watching:
@@ -310,6 +314,9 @@ class Watching:
 
     def __init__(self) -> None:
         self._began, self._others = time.monotonic(), self._busy()
+
+    def __str__(self) -> str:
+        return machine(self.others())
 
     def others(self) -> float:
         """The part, from 0 to 1, on the average."""
@@ -326,11 +333,11 @@ class Watching:
 
 
 def machine(others: float) -> str:
-    """What was measured on, and how much of it others had at their busiest."""
+    """What was measured on, and which part of it others had."""
     named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     model = named[1] if named else platform.machine()
     shared = "" if len(CORES) > 1 else ", which the load shares"
     return (
         f"{model}, {len(CORES)} cores, {len(SERVING)} for the servers{shared}; Python {platform.python_version()}. "
-        f"Other programs took {others:.0%} of the machine at most."
+        f"Other programs took {others:.0%} of the machine meanwhile."
     )
