@@ -37,6 +37,7 @@ bench: $(VENV)/bench ## measure how well everybody waits and how fast the server
 	$(VENV)/bin/python benchmarks/report_cards.py --write
 	$(VENV)/bin/python benchmarks/peers.py --write
 	$(VENV)/bin/python benchmarks/server.py --write
+	$(VENV)/bin/python benchmarks/rows.py
 
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build

@@ -4,10 +4,10 @@
     python3 test_integration.py --containers    also in containers; fails where Docker does not answer
     pytest test_integration.py [--containers]   the same
 
-The same scenarios run against a server process and against `docker compose`. The second kind needs Docker and the
-`docker` package: where they are, it runs; where they are not, it is skipped, or fails if `--containers` or
-`REQUIRE_DOCKER=1` asks for it. What server, client and test log is printed and kept under `logs/`. Everything that is
-started is removed.
+The same scenarios run against a server process and against `docker compose`; and some against its profile `scale`,
+of whose servers one is killed. Containers need Docker and the `docker` package: where they are, these tests run; where
+they are not, they are skipped, or fail if `--containers` or `REQUIRE_DOCKER=1` asks for them. What server, client and
+test log is printed and kept under `logs/`. Everything that is started is removed.
 """
 
 import argparse
@@ -63,6 +63,12 @@ JOBS, CONNECTIONS = 200, 16
 
 SHOWN = 20
 """How many lines of each log are printed after each test."""
+
+SERVERS = 3
+"""How many servers there are in the profile `scale`."""
+
+LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
+"""What a sandbox is set to, so that jobs end when its clock is moved."""
 
 MOST_AT_ONCE = 100
 """How many jobs the server tells of at once."""
@@ -206,6 +212,9 @@ class Processes(Pair):
 class Containers(Pair):
     """The pair in containers: `docker compose` in a copy of what it needs, as a project of its own."""
 
+    flags: ClassVar[tuple[str, ...]] = ()
+    """What `docker compose` is told before its command."""
+
     def __init__(self, folder: Path, engine: Any) -> None:
         super().__init__(folder)
         self.engine = engine
@@ -218,6 +227,7 @@ class Containers(Pair):
 
     def compose(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs `docker compose` for this project."""
+        arguments = (*self.flags, *arguments)
         logger.info("docker compose %s", " ".join(arguments))
         result = run("docker", "compose", "--project-name", self.project, *arguments, folder=self.folder)
         assert not check or result.returncode == 0, result.stderr
@@ -253,13 +263,42 @@ class Containers(Pair):
         for container in self.containers():
             log = container.logs()
             service = container.labels["com.docker.compose.service"]
-            append(SERVER_LOG if service == "server" else CLIENT_LOG, log[self.saved.get(container.id, 0) :].decode())
+            append(CLIENT_LOG if service == "client" else SERVER_LOG, log[self.saved.get(container.id, 0) :].decode())
             self.saved[container.id] = len(log)
 
     def close(self) -> None:
         self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
         self.engine.close()
         super().close()
+
+
+class Scaled(Containers):
+    """Several servers in containers, with PostgreSQL behind them and nginx in front."""
+
+    flags = ("--profile", "scale")
+
+    def __init__(self, folder: Path, engine: Any) -> None:
+        super().__init__(folder, engine)
+        shutil.copytree(ROOT / "nginx", folder / "nginx")
+
+    def up(self, *services: str) -> None:
+        """Sees to it that all containers run, or those of these services and what they need."""
+        self.compose("up", "--detach", "--scale", f"server={SERVERS}", *services)
+
+    def start(self) -> None:
+        self.up("nginx")
+        wait_until(self.is_ready, f"nginx finds a server that is ready; {SERVER_LOG} may say why")
+
+    def servers(self) -> list[Any]:
+        """The servers' containers that run."""
+        found = self.containers("com.docker.compose.service=server")
+        return [container for container in found if container.status == "running"]
+
+    def kill_one(self) -> None:
+        """Ends a server as `kill -9` does."""
+        container = RANDOM.choice(self.servers())
+        logger.info("%s is killed", container.name)
+        container.kill()
 
 
 class Printing(logging.Handler):
@@ -350,8 +389,22 @@ def find_engine() -> Any:
         raise Unavailable(f"the container tests need Docker, which does not answer: start it ({error})") from None
 
 
-class Scenarios(unittest.TestCase, ABC):
-    """What holds for both kinds of pair."""
+def containers(kind: type[Containers], folder: Path) -> Any:
+    """A pair in containers.
+
+    Raises:
+        SkipTest: There are no containers here, and nobody has asked for them.
+    """
+    try:
+        return kind(folder, find_engine())
+    except Unavailable as reason:
+        if os.environ.get("REQUIRE_DOCKER") == "1":
+            raise
+        raise unittest.SkipTest(str(reason)) from None
+
+
+class PairTests(unittest.TestCase, ABC):
+    """Tests of a pair, which all of them share."""
 
     pair: ClassVar[Any]
 
@@ -371,6 +424,19 @@ class Scenarios(unittest.TestCase, ABC):
         logger.info("--- %s", self.id())
         self.addCleanup(print_logs, {path: path.stat().st_size for path in (SERVER_LOG, CLIENT_LOG)})
         self.addCleanup(self.pair.save_logs)
+
+    def look(self, job_ids: list[str]) -> dict[str, Any]:
+        """The jobs of these ids; each of them has to be there."""
+        found: dict[str, Any] = {}
+        for start in range(0, len(job_ids), MOST_AT_ONCE):
+            answer = self.pair.get("/jobs", job_id=job_ids[start : start + MOST_AT_ONCE])
+            self.assertEqual(answer["unknown"], [])
+            found |= {job["job_id"]: job for job in answer["jobs"]}
+        return found
+
+
+class Scenarios(PairTests):
+    """What holds for both kinds of pair."""
 
     def test_library_and_command_see_a_job_completed(self) -> None:
         self.pair.serve()
@@ -482,15 +548,6 @@ class Scenarios(unittest.TestCase, ABC):
             elif job["progress"] > 0.1:  # enough to tell when the job was going to end
                 self.assertAlmostEqual(job["elapsed_time"] / job["progress"], after[job_id]["elapsed_time"], delta=0.02)
 
-    def look(self, job_ids: list[str]) -> dict[str, Any]:
-        """The jobs of these ids; each of them has to be there."""
-        found: dict[str, Any] = {}
-        for start in range(0, len(job_ids), MOST_AT_ONCE):
-            answer = self.pair.get("/jobs", job_id=job_ids[start : start + MOST_AT_ONCE])
-            self.assertEqual(answer["unknown"], [])
-            found |= {job["job_id"]: job for job in answer["jobs"]}
-        return found
-
 
 class ProcessTests(Scenarios):
     """The scenarios with a server process."""
@@ -509,12 +566,8 @@ class ContainerTests(Scenarios):
 
     @classmethod
     def make_pair(cls, folder: Path) -> Containers:
-        try:
-            return Containers(folder, find_engine())
-        except Unavailable as reason:
-            if os.environ.get("REQUIRE_DOCKER") == "1":
-                raise
-            raise unittest.SkipTest(str(reason)) from None
+        pair: Containers = containers(Containers, folder)
+        return pair
 
     def test_up_runs_the_client_once_the_server_is_healthy(self) -> None:
         self.pair.serve()
@@ -580,7 +633,140 @@ class ContainerTests(Scenarios):
         self.assertIn("copy .env.example to .env", result.stderr)
 
 
-del Scenarios  # its tests run in the subclasses alone
+class ScaleTests(PairTests):
+    """Several servers over one database: it does not matter which of them is asked, or that one of them is killed."""
+
+    pair: ClassVar[Scaled]
+
+    @classmethod
+    def make_pair(cls, folder: Path) -> Scaled:
+        pair: Scaled = containers(Scaled, folder)
+        return pair
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'")
+
+    def begin_anew(self, **settings: object) -> None:
+        """Empties the sandbox and sets it up."""
+        wanted = LONG | settings
+        self.pair.http.post(f"{self.pair.url}/sandbox/reset").raise_for_status()
+        self.pair.http.patch(f"{self.pair.url}/sandbox", json=wanted).raise_for_status()
+        self.wait_until_all_tell(lambda told: told.items() >= wanted.items())
+
+    def end_all(self) -> None:
+        """Moves the sandbox's clock, so that all jobs end."""
+        self.pair.http.post(f"{self.pair.url}/sandbox/clock", json={"advance": 3600}).raise_for_status()
+        self.wait_until_all_tell(lambda told: told["clock"]["ahead"] >= 3600)
+
+    def wait_until_all_tell(self, what: Callable[[dict[str, Any]], bool]) -> None:
+        """Returns when this is so in the sandbox that each server tells of: all know within a second what one does."""
+        ports = [server.ports[f"{self.pair.port}/tcp"][0]["HostPort"] for server in self.pair.servers()]
+        sandboxes = [f"http://127.0.0.1:{port}/sandbox" for port in ports]
+        wait_until(lambda: all(what(self.pair.http.get(url).json()) for url in sandboxes), "all servers know")
+
+    def submit(self, count: int, headers: Mapping[str, str] | None = None) -> set[str]:
+        """Submits so often, over several connections; returns the ids of the jobs."""
+
+        def submit(_: int) -> str:
+            job_id: str = (
+                self.pair.http.post(f"{self.pair.url}/start", headers=headers).raise_for_status().json()["job_id"]
+            )
+            return job_id
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return set(pool.map(submit, range(count)))
+
+    def fates(self) -> dict[str, tuple[State, float | None]]:
+        """How all jobs have ended, and after how long, in the order in which they were accepted."""
+        with self.pair.client() as client:
+            found = list(client.list())
+        self.assertEqual(len({job.id for job in found}), len(found))
+        return {job.id: (job.state, job.elapsed) for job in reversed(found)}
+
+    def test_up_runs_the_client_against_any_of_the_servers(self) -> None:
+        self.pair.http.post(f"{self.pair.url}/sandbox/reset").raise_for_status()
+        self.pair.up()
+        wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
+        self.assertEqual(exit_status(self.pair.container("client")), 0)
+        self.assertEqual(len(self.pair.servers()), SERVERS)
+        self.assertEqual(
+            self.pair.container("nginx").attrs["HostConfig"]["PortBindings"],
+            {f"{self.pair.port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": f"{self.pair.port}"}]},
+        )
+        self.assertEqual(self.pair.container("postgres").attrs["HostConfig"]["PortBindings"], {})
+
+    def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self) -> None:
+        self.begin_anew()
+        options: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": PATIENCE, "max_retries": 1000}
+        killed = Event()
+        started: list[str] = []
+
+        def keep_submitting() -> None:
+            with Client(self.pair.url, **options) as client:
+                after = 0
+                while after < JOBS // CONNECTIONS:  # each of them, once there is a server less
+                    after += killed.is_set()
+                    started.append(client.start().id)
+
+        async def wait_for(job_ids: list[str], seen: set[str]) -> list[Any]:
+            """Waits for these all at once, and for each by itself."""
+            async with AsyncClient(self.pair.url, **options) as client:
+                single = (client.wait(job_id, on_update=lambda status: seen.add(status.id)) for job_id in job_ids)
+                together, finals = await asyncio.gather(client.wait_all(job_ids), asyncio.gather(*single))
+                return [*together.values(), *finals]
+
+        with ThreadPoolExecutor(CONNECTIONS + 1) as pool:
+            submitters = [pool.submit(keep_submitting) for _ in range(CONNECTIONS)]
+            try:
+                wait_until(lambda: len(started) >= JOBS // 2, "jobs are accepted")
+                awaited, seen = started[: JOBS // 4], set[str]()
+                waiting = pool.submit(asyncio.run, wait_for(awaited, seen))
+                wait_until(lambda: len(seen) == len(awaited), "each of them is waited for")
+                self.pair.kill_one()
+            finally:
+                killed.set()
+            for submitter in submitters:
+                submitter.result(PATIENCE)
+            self.end_all()
+            finals = waiting.result(PATIENCE)
+        self.assertEqual(len(self.pair.servers()), SERVERS - 1)
+        fates = self.fates()
+        self.assertEqual(sorted(fates), sorted(started))
+        self.assertEqual({fate for fate, _ in fates.values()}, {State.COMPLETED, State.ERROR})
+        self.assertEqual([(final.state, final.elapsed) for final in finals], [fates[one] for one in awaited * 2])
+
+    def test_one_key_makes_one_job_whichever_servers_are_asked(self) -> None:
+        self.begin_anew()
+
+        answered = self.submit(JOBS, {"Idempotency-Key": "once"})
+        self.assertEqual(len(answered), 1)
+        self.assertEqual(set(self.fates()), answered)
+
+    def test_the_same_seed_gives_the_same_fates_whichever_servers_are_asked(self) -> None:
+        def fates() -> list[tuple[State, float | None]]:
+            self.begin_anew(seed="again", delay={"kind": "uniform", "min": 10, "max": 3000})
+            self.submit(JOBS)
+            self.end_all()
+            return list(self.fates().values())
+
+        first = fates()
+        self.assertEqual(len(set(first)), JOBS)
+        self.assertEqual(fates(), first)
+
+    def test_servers_that_come_back_are_found(self) -> None:
+        before = {container.id for container in self.pair.servers()}
+        self.pair.kill_one()
+        left = {container.id for container in self.pair.servers()}
+        self.pair.start()
+        for container in self.pair.servers():
+            if container.id in left:
+                container.kill()
+        self.assertEqual({container.id for container in self.pair.servers()}, before - left)
+        wait_until(self.pair.is_ready, "nginx finds the server that has come back")
+
+
+del PairTests, Scenarios  # their tests run in the subclasses alone
 
 
 handlers: list[tuple[logging.Logger, logging.Handler]] = []

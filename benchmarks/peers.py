@@ -1,6 +1,6 @@
 """What else could answer, side by side: requests per second, p99, memory and start-up of each, on equal cores.
 
-    python benchmarks/peers.py                a table: three minutes or so, and at first the time to install
+    python benchmarks/peers.py                a table: two or three minutes, and at first the time to install
     python benchmarks/peers.py --json         the same for programs
     python benchmarks/peers.py --write        also puts the table into docs/performance.md
     python benchmarks/peers.py ours Prism     only those whose names begin so
@@ -27,7 +27,7 @@ import stage
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "translation-benchmarks"
 INSTALLING = 600.0  # seconds
 JOBS = 100  # looked at in turn
-RUNS, SECONDS, JVM_SECONDS = 3, 2, 8
+RUNS, SECONDS, JVM_SECONDS = 3, 1, 7
 HEAP = "-Xmx500m"  # as MockServer measures itself; left alone, a JVM takes what there is
 JSON = "application/json"
 

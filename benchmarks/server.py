@@ -25,7 +25,7 @@ from typing import NamedTuple
 import stage
 from holding import holding
 
-ROUNDS, SECONDS = 5, 1
+ROUNDS, SECONDS = 4, 1
 JOBS, MANY = 100, 20_000  # looked at in turn; the many are more than anybody remembers
 HELD, WAIT = 10_000, 60
 SPREAD, FULL_SPREAD = 20.0, 60.0

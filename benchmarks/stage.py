@@ -109,7 +109,7 @@ def needed() -> None:
         SystemExit: something is missing.
     """
     if missing := [name for name in ("wrk", "taskset") if not shutil.which(name)]:
-        raise SystemExit(f"{' and '.join(missing)} is needed: on Debian, apt-get install wrk util-linux")
+        raise SystemExit(f"needed: {', '.join(missing)}; on Debian, apt-get install wrk util-linux")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers too: each inherits it
 
@@ -290,12 +290,12 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     return median(one / other for one, other in zip(of, to, strict=True))
 
 
-def write(name: str, text: str) -> None:
-    """Puts a table into docs/performance.md, between the marks that have its name."""
+def write(name: str, text: str, page: Path = PAGE) -> None:
+    """Puts a table into a page, docs/performance.md if not another, between the marks that have its name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 class Watching:

@@ -145,7 +145,7 @@ def transcript(luck: Random) -> list[tuple[int | str, dict[str, str], float]]:
 
 
 def test_both_pumps_do_the_same() -> None:
-    """Two thousand transcripts, half of them with held looks."""
+    """Ten thousand transcripts, half of them with held looks."""
     asyncio.run(play_both())
 
 
@@ -158,7 +158,7 @@ async def play_both() -> None:
     transport = httpx.MockTransport(handle)
     async with httpx.AsyncClient(transport=transport) as http_async:
         with httpx.Client(transport=transport) as http:
-            for seed in range(2_000):
+            for seed in range(10_000):
                 luck = Random(seed)  # noqa: S311 - the same at each run
                 answers = [*transcript(luck), ("completed", {}, 0.01)]
                 timeout, long_poll = luck.choice([None, luck.uniform(0, 60)]), luck.choice([0.0, 25.0])

@@ -59,7 +59,9 @@ def test_the_readme_has_every_setting_with_its_default_and_meaning():
 def test_the_example_env_file_has_every_setting_once_with_its_default():
     lines = re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert len(dict(lines)) == len(lines)
-    assert dict(lines) == defaults() | CREDENTIALS | {"API_TOKEN": "", "SERVER_URL": "http://127.0.0.1:8000"}
+    others = {"API_TOKEN": "", "SERVER_URL": "http://127.0.0.1:8000"}
+    of_compose = {"SCALE_PORTS": "0", "POSTGRES_PASSWORD": "secretpassword"}
+    assert dict(lines) == defaults() | CREDENTIALS | others | of_compose
 
 
 def test_the_example_env_file_is_one_that_works(monkeypatch):
@@ -95,6 +97,8 @@ def test_every_flag_that_the_documentation_names_is_there():
         "--detach",
         "--volumes",
         "--rm",
+        "--profile",
+        "--scale",
         "--app-dir",
         "--no-build-isolation",
         "--no-deps",

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Runs nginx, and has it find the servers anew when one has come or gone: it asks for names only when it reads its file.
+
+folder=$(dirname "$0")
+sed "s/8000/$PORT/" "$folder/nginx.conf" >/tmp/nginx.conf
+
+servers() { getent ahostsv4 server | cut -d ' ' -f 1 | sort -u; }
+
+known=$(servers)
+while sleep 0.5; do
+    found=$(servers)
+    [ "$found" = "$known" ] || nginx -e stderr -c /tmp/nginx.conf -s reload
+    known=$found
+done &
+
+exec nginx -e stderr -c /tmp/nginx.conf
