@@ -82,6 +82,10 @@ END = "exponential(mean), in seconds"
         ({"PORT": "70000"}, "PORT=70000: must be a whole number from 0 to 65535"),
         ({"PORT": "8000.5"}, "PORT=8000.5: must be a whole number from 0 to 65535"),
         ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
+        (
+            {"FORWARDED_ALLOW_IPS": "::1, nginx"},
+            "FORWARDED_ALLOW_IPS=::1, nginx: must be * or addresses and networks, separated by commas",
+        ),
         ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
         ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds from 0.000001 to 1000000"),
         ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds from 0.000001 to 1000000"),

@@ -211,6 +211,15 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
     assert [path.name for path in tmp_path.glob("*.db")] == ["flag.db"]
 
 
+@pytest.mark.parametrize(("believed", "status"), [("", 429), ("10.0.0.0/8, 127.0.0.1", 200)])
+def test_who_comes_through_a_proxy_that_is_believed_is_told_from_others(run, believed, status):
+    client = run(MODULE, FORWARDED_ALLOW_IPS=believed).client
+    for _ in range(10):
+        assert client.get("/jobs", auth=("admin", "guess"), headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
+    assert client.get("/jobs", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 429
+    assert client.get("/jobs", headers={"X-Forwarded-For": "192.0.2.2"}).status_code == status
+
+
 UNUSABLE = [
     ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
     ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),

@@ -7,7 +7,7 @@ and ``Must`` what a person is told whose value is unusable.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -53,6 +53,12 @@ def _sendable(text: str | None) -> str | None:
 def _sendable_secret(secret: SecretStr | None) -> SecretStr | None:
     _sendable(None if secret is None else secret.get_secret_value())
     return secret
+
+
+def _networks(text: str | None) -> str | None:
+    for address in [] if text in {None, "*"} else text.split(","):
+        ip_network(address.strip())
+    return text
 
 
 def _lower(value: object) -> object:
@@ -120,6 +126,7 @@ Retention = Annotated[
     BeforeValidator(_duration),
     Must(f"be a time like 7d, 12h, 30m or 90s, or {FOREVER}"),
 ]
+Proxies = Annotated[str | None, AfterValidator(_networks), Must("be * or addresses and networks, separated by commas")]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     BeforeValidator(_lower),
@@ -179,6 +186,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="the address to listen on")
     port: Port = Field(default=8000, description="the port to listen on; 0 takes a free one")
     workers: Count = Field(default=1, description="how many processes serve")
+    forwarded_allow_ips: Proxies = Field(
+        default=None, description="addresses of proxies in front, or `*`: whom `X-Forwarded-For` of theirs names counts"
+    )
     log_level: Level = Field(default="info", description="how much is logged: debug, info, warning or error")
     log_file: File = Field(default=None, description="a file that the log goes to as well as to stderr")
     log_format: Format = Field(default="text", description="text for people, json for machines")
