@@ -1,6 +1,6 @@
 """What else could answer, side by side: requests per second, p99, memory and start-up of each, on equal cores.
 
-    python benchmarks/peers.py                a table: three minutes or so, and at first the time to install
+    python benchmarks/peers.py                a table: some three minutes on a quiet machine, more on a busy one
     python benchmarks/peers.py --json         the same for programs
     python benchmarks/peers.py --write        also puts the table into docs/performance.md
     python benchmarks/peers.py ours Prism     only those whose names begin so
@@ -27,7 +27,8 @@ import stage
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "translation-benchmarks"
 INSTALLING = 600.0  # seconds
 JOBS = 100  # looked at in turn
-RUNS, SECONDS, JVM_SECONDS = 3, 2, 8
+RUNS, SECONDS, JVM_SECONDS = 3, 1, 7
+TRIES = 3
 HEAP = "-Xmx500m"  # as MockServer measures itself; left alone, a JVM takes what there is
 JSON = "application/json"
 
@@ -227,7 +228,10 @@ PEERS = [
 
 
 class Result(NamedTuple):
-    """How a peer did on so many cores: requests per second, milliseconds, MiB, seconds; or why it did not run."""
+    """How a peer did on so many cores: requests per second, milliseconds, MiB, seconds; or why it did not run.
+
+    ``others`` is the part of the machine that other programs took.
+    """
 
     name: str
     cores: int
@@ -236,6 +240,7 @@ class Result(NamedTuple):
     p99: float = 0
     memory: float = 0
     started: float = 0
+    others: float = 0
     missing: str = ""
 
 
@@ -247,6 +252,16 @@ def task() -> Task:
 
 
 def measure(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
+    """Let a peer answer on these cores, again where others took too much of the machine; the quietest time counts."""
+    results = list[Result]()
+    while len(results) < TRIES and all(one.others > stage.PEACE for one in results):
+        watching = stage.Watching()
+        result = once(peer, about, cores)
+        results.append(result._replace(others=0 if result.missing else watching.others()))
+    return min(results, key=lambda one: one.others)
+
+
+def once(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
     """Let a peer answer on these cores."""
     try:
         with peer.serve(about, cores) as (server, looks):
@@ -313,16 +328,18 @@ def main() -> int:
     if options.write and options.names:
         parser.error("--write puts all into the page, not some of them")
     stage.needed()
-    watching = stage.Watching()
     about = task()
     places = [stage.SERVING[:1]] + ([stage.SERVING] if len(stage.SERVING) > 1 else [])
     results = [measure(peer, about, cores) for peer in chosen for cores in places]
+    others = max(one.others for one in results)
+    machine = stage.machine(others)
     if options.json:
-        print(json.dumps({"machine": str(watching), "results": [one._asdict() for one in results]}, indent=1))
+        print(json.dumps({"machine": machine, "results": [one._asdict() for one in results]}, indent=1))
     else:
-        print(watching, table(results), sep="\n\n")
+        print(machine, table(results), sep="\n\n")
     if options.write:
-        stage.write("peers", f"{watching}\n\n{table(results).rstrip()}")
+        stage.undisturbed(others)
+        stage.write("peers", f"{machine}\n\n{table(results).rstrip()}")
     return 0
 
 

@@ -42,6 +42,7 @@ AUTHORIZATION = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).d
 CONNECTIONS = 32
 START = 'POST /start {"source_language": "en", "target_language": "es", "video_length": 90}'
 PATIENCE = 60.0  # seconds for a server to start
+PEACE = 0.1  # of the machine, which others may take before a measurement says more of them than of what is measured
 
 
 class Running(NamedTuple):
@@ -109,7 +110,7 @@ def needed() -> None:
         SystemExit: something is missing.
     """
     if missing := [name for name in ("wrk", "taskset") if not shutil.which(name)]:
-        raise SystemExit(f"{' and '.join(missing)} is needed: on Debian, apt-get install wrk util-linux")
+        raise SystemExit(f"needed: {', '.join(missing)}; on Debian, apt-get install wrk util-linux")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers too: each inherits it
 
@@ -290,6 +291,16 @@ def ratio(of: Sequence[float], to: Sequence[float]) -> float:
     return median(one / other for one, other in zip(of, to, strict=True))
 
 
+def undisturbed(others: float) -> None:
+    """Sees to it that nothing is put into a page that says more of other programs than of what is measured.
+
+    Raises:
+        SystemExit: they took too much of the machine.
+    """
+    if others > PEACE:
+        raise SystemExit(f"not written: other programs took {others:.0%} of the machine, more than {PEACE:.0%}")
+
+
 def write(name: str, text: str, page: Path = PAGE) -> None:
     """Puts a table into a page, docs/performance.md if not another, between the marks that have its name."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
@@ -299,20 +310,18 @@ def write(name: str, text: str, page: Path = PAGE) -> None:
 
 
 class Watching:
-    """Tells what this is measured on, and how much of it others have taken since."""
+    """Tells which part of the machine others have taken since."""
 
     def __init__(self) -> None:
         self._began, self._others = time.monotonic(), self._busy()
 
     def __str__(self) -> str:
-        named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-        model = named[1] if named else platform.machine()
-        shared = "" if len(CORES) > 1 else ", which the load shares"
-        others = (self._busy() - self._others) / (time.monotonic() - self._began) / (os.cpu_count() or 1)
-        return (
-            f"{model}, {len(CORES)} cores, {len(SERVING)} for the servers{shared}; Python {platform.python_version()}. "
-            f"Other programs took {max(0, others):.0%} of the machine meanwhile."
-        )
+        return machine(self.others())
+
+    def others(self) -> float:
+        """The part, from 0 to 1, on the average."""
+        spent = self._busy() - self._others
+        return max(0.0, spent / (time.monotonic() - self._began) / (os.cpu_count() or 1))
 
     @staticmethod
     def _busy() -> float:
@@ -321,3 +330,14 @@ class Watching:
         own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         used = sum(one.ru_utime + one.ru_stime for one in own)
         return (user + nice + system) / os.sysconf("SC_CLK_TCK") - used
+
+
+def machine(others: float) -> str:
+    """What was measured on, and which part of it others had."""
+    named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    model = named[1] if named else platform.machine()
+    shared = "" if len(CORES) > 1 else ", which the load shares"
+    return (
+        f"{model}, {len(CORES)} cores, {len(SERVING)} for the servers{shared}; Python {platform.python_version()}. "
+        f"Other programs took {others:.0%} of the machine meanwhile."
+    )

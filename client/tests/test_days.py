@@ -78,10 +78,7 @@ def spent(translation_server) -> Iterator[Mapping[tuple[str, str], Future[Any]]]
             for day in DAYS
             if day != "stuck"
             for name, does in work.items()
-        } | {
-            (day, "naive"): pool.submit(spend, translation_server.url, day, "naive", naive)
-            for day in DAYS
-        }
+        } | {(day, "naive"): pool.submit(spend, translation_server.url, day, "naive", naive) for day in DAYS}
 
 
 @pytest.mark.parametrize("day", DAYS)

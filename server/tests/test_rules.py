@@ -203,7 +203,7 @@ class TestRules:
         assert statuses.count(503) == 10
 
     def test_the_same_seed_gives_the_same_fates_and_faults_in_whatever_order(self, start, tmp_path):
-        """A thousand jobs over 64 connections and two processes, one of them begun anew in the middle."""
+        """Over 64 connections and two servers, with a third from the middle on."""
         traces = []
         for turn in range(2):
             database = f"sqlite:///{tmp_path}/{turn}.db"

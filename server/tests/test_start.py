@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import httpx
@@ -77,9 +78,10 @@ class Server:
 def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts server processes in an empty folder."""
     with ExitStack() as running:
+        numbers = count()
 
         def run(command: list[str], *, group: bool = False, **settings: str) -> Server:
-            log = tmp_path / f"{len(list(tmp_path.iterdir()))}.log"
+            log = tmp_path / f"{next(numbers)}.log"
             stderr = running.enter_context(log.open("w"))
             environment = os.environ | ENVIRONMENT | settings
             process = subprocess.Popen(
@@ -342,8 +344,8 @@ def told(server: Server, seen: dict[str, list[object]]) -> bytes:
 def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(run, tmp_path):
     """A thousand jobs over 64 connections, with a restart in between."""
     (tmp_path / "faults.toml").write_text(FAULTS)
-    traces = []
-    for workers in ("1", "4"):
+
+    def trace(workers: str) -> bytes:
         settings = {
             "SEED": "s",
             "MAX_DELAY": "1000",
@@ -358,7 +360,10 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
             server = run(MODULE, group=True, **settings)
             seen |= asyncio.run(drive(server, jobs))
             server.stop(signal.SIGTERM)
-        traces.append(told(run(MODULE, **settings | {"WORKERS": "1"}), seen))
+        return told(run(MODULE, **settings | {"WORKERS": "1"}), seen)
+
+    with ThreadPoolExecutor() as pool:
+        traces = list(pool.map(trace, ["1", "4"]))
     assert traces[0] == traces[1]
     assert len(json.loads(traces[0])) == 1000
     assert {outcome for *_, looks in json.loads(traces[0]) for outcome in looks} == {200, 503, "RemoteProtocolError"}

@@ -110,10 +110,8 @@ def _answer(telling: Telling, look: Look, hint: float | None, *more: tuple[bytes
     ]
     if hint is not None:
         headers += [(name.encode(), value.encode()) for name, value in advice(hint).items()]
-    return {"type": "http.response.start", "status": OK, "headers": headers}, {
-        "type": "http.response.body",
-        "body": body,
-    }
+    start = {"type": "http.response.start", "status": OK, "headers": headers}
+    return start, {"type": "http.response.body", "body": body}
 
 
 def _unchanged(answer: Answer) -> Answer:
