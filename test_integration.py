@@ -690,7 +690,7 @@ class ScaleTests(PairTests):
         self.assertEqual(len({job.id for job in found}), len(found))
         return {job.id: (job.state, job.elapsed) for job in reversed(found)}
 
-    def test_up_runs_the_client_against_any_of_the_servers(self) -> None:
+    def test_up_runs_the_client_against_any_of_the_servers_and_all_end_when_asked_to(self) -> None:
         self.ask_one("POST", "/sandbox/reset")
         self.pair.up()
         wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
@@ -701,6 +701,9 @@ class ScaleTests(PairTests):
             {f"{self.pair.port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": f"{self.pair.port}"}]},
         )
         self.assertEqual(self.pair.container("postgres").attrs["HostConfig"]["PortBindings"], {})
+        self.pair.compose("stop")
+        ended = {container.name: exit_status(container) for container in self.pair.containers()}
+        self.assertEqual(set(ended.values()), {0}, ended)
 
     def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self) -> None:
         self.begin_anew()
