@@ -58,7 +58,10 @@ def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, log_config=None, lifespan="on", http=http, timeout_graceful_shutdown=10))
+    config = uvicorn.Config(
+        app, log_config=None, lifespan="on", http=http, proxy_headers=False, timeout_graceful_shutdown=10
+    )
+    server = Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

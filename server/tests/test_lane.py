@@ -1,5 +1,8 @@
 """The fast lane: what is answered past the framework is answered as it would be by it."""
 
+import base64
+import re
+import socket
 import time
 
 import httpx
@@ -91,6 +94,22 @@ def test_what_another_process_does_is_seen(start):
     sees(one, 404)
 
 
+def test_however_many_come_at_once_on_a_connection_all_are_answered_in_order(start):
+    api = start(max_delay=1000)
+    jobs = [submit(api, None) for _ in range(2)]
+    assert [api.get(f"/status/{job}").status_code for job in jobs] == [200, 200]
+    login = base64.b64encode(b"admin:secretpassword").decode()
+    heads = [
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\n" for path in map("/status/{}".format, jobs)
+    ]
+    asked = [f"{heads[number % 2]}\r\n" for number in range(999)] + [f"{heads[1]}Connection: close\r\n\r\n"]
+    asked[0] = f"{heads[0]}Prefer: handling=strict\r\n\r\n"  # which takes the ordinary way, so that the others wait
+    with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
+        connection.sendall("".join(asked).encode())
+        received = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
+
+
 def test_strangers_are_none_of_its_business(start):
     api = start()
     path = f"/status/{submit(api, None)}"
@@ -113,6 +132,7 @@ def test_a_look_at_hand_needs_no_framework(monkeypatch, start):
     monkeypatch.setattr(FastAPI, "__call__", counted)
     api = start(max_delay=1000)
     path = f"/status/{submit(api, None)}"
+    assert api.get(path, auth=("admin", "wrong")).status_code == 401
     answers = [api.get(path).json() for _ in range(20)]
     assert {answered["status"] for answered in answers} == {"pending"}
     assert 1 <= served.count(path) < 20

@@ -125,6 +125,7 @@ class Jobs:
         if known is None or now > known.began_at + ANEW:
             self.forget(owner)
             known = self._owners[owner] = _Owner(self._clock(), now, now)
+            self._make_room()
         elif now > known.asked_at + FRESH:
             self._owners.move_to_end(owner)
             known.asked_at, since = now, self._clock()
@@ -140,9 +141,12 @@ class Jobs:
 
     def _keep(self, known: _Owner, job: Job) -> None:
         kept = known.jobs.get(job.id)
-        if kept is None or kept.job != job:
+        if kept is None or (kept.job != job and kept.job.changed_at <= job.changed_at):
             known.jobs[job.id] = Kept(job, {})
             self._count += kept is None and self._owners.get(job.owner) is known
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self._count > AT_MOST or len(self._owners) > AT_MOST:
             name, oldest = next(iter(self._owners.items()))
             if oldest.jobs:

@@ -53,13 +53,16 @@ class Worlds:
         self._started = started
         self._tell = tell
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._world_of_all = World(defaults())
         self.changeable = changeable
 
     def at_hand(self, owner: str) -> World | None:
         """A user's world, half a second old at most; None where it has to be read."""
         defaults = self._defaults()
         if not self.changeable:
-            return World(defaults)
+            if self._world_of_all.sandbox != defaults:
+                self._world_of_all = World(defaults)
+            return self._world_of_all
         kept = self._kept.get(owner)
         if kept is None or time.monotonic() > kept.read_at + FRESH:
             return None

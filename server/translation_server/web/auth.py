@@ -100,7 +100,7 @@ class Authenticator:
         """The user whose credentials the headers bring, if they were verified lately and the address guesses none."""
         scheme = self._scheme(scope)
         credentials = headers.get(scheme.header)
-        if credentials is None or _address(scope) in self._failures:
+        if credentials is None or self._turned_away_for(_address(scope)):
             return None
         return self._remembered(self._fingerprint(scheme, credentials))
 
@@ -160,13 +160,16 @@ class Authenticator:
         return user if matches and user in self._users else None
 
     def _turn_away(self, address: str) -> None:
-        failures = self._failures.get(address)
-        if not failures or len(failures) < FAILURES:
-            return
-        left = failures[0] + FAILURE_WINDOW - self._clock()
-        if left > 0:
+        if left := self._turned_away_for(address):
             detail = f"{FAILURES} requests with wrong credentials came from {address} within a minute."
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(ceil(left))})
+
+    def _turned_away_for(self, address: str) -> float:
+        """The seconds for which nothing more of an address is heard."""
+        failures = self._failures.get(address)
+        if not failures or len(failures) < FAILURES:
+            return 0.0
+        return max(0.0, failures[0] + FAILURE_WINDOW - self._clock())
 
     def _failed(self, address: str) -> None:
         self._failures.setdefault(address, deque(maxlen=FAILURES)).append(self._clock())

@@ -58,7 +58,8 @@ class InOnePiece(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
         lane: Lane | None = getattr(app, "lane", None)
         scope = cast("Scope", cycle.scope)
-        answer = lane.answer(scope) if lane and not self.flow.write_paused else None
+        waits = self.flow.write_paused or self.pipeline  # one that began another at once might go too deep
+        answer = lane.answer(scope) if lane and not waits else None
         if answer is None:
             super()._start_asgi_task(cycle, app)
             return
