@@ -23,8 +23,8 @@ DAYS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stu
 CLIENTS = ["sync", "async"]
 JOBS = 6
 PATIENCE = 5.0  # seconds that the naive poller would wait for a word; it has no patience of its own
-OPTIONS: dict[str, Any] = {"timeout": 240, "request_timeout": 20}
-"""What a client of ours is given; a request that hangs is waited for no longer than a busy machine may need."""
+OPTIONS: dict[str, Any] = {"timeout": 240, "request_timeout": 20, "max_retries": 20}
+"""What a client of ours is given: time that a busy machine may need, and more tries than an outage lasts."""
 
 HANGING = {"slow-network": {"request_timeout": 4, "long_poll": 2}}
 """The days on which some do hang, and the look that hangs was asked to be held."""

@@ -1,6 +1,7 @@
 """The fast lane: what is answered past the framework is answered as it would be by it."""
 
 import base64
+import json
 import re
 import socket
 import time
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from translation_server import TranslationServer
 from translation_server.core.dialects import DIALECTS, routes
 
 LOOKS = [route.path for route in routes(DIALECTS) if route.action == "look"]
@@ -136,3 +138,43 @@ def test_a_look_at_hand_needs_no_framework(monkeypatch, start):
     answers = [api.get(path).json() for _ in range(20)]
     assert {answered["status"] for answered in answers} == {"pending"}
     assert 1 <= served.count(path) < 20
+
+
+OWN = """
+[docs-own]
+look = "/jobs/{job_id}/state"
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+
+[own]
+look = ["/latest", "/{job_id}"]
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+"""
+
+
+def test_formats_of_ones_own_take_it_too(start, tmp_path):
+    (tmp_path / "own.toml").write_text(OWN)
+    api = start(dialects=tmp_path / "own.toml", max_delay=1000)
+    api.post("/translate", json={"job_id": "latest"})
+    newest = submit(api, None)
+    for path, seen in (
+        (f"/docs-own/jobs/{newest}/state", {"id": newest, "state": "busy"}),
+        ("/own/latest", {"id": newest, "state": "busy"}),
+        ("/own/unknown", None),
+        (f"/own/{newest}", {"id": newest, "state": "busy"}),
+        ("/status/latest", None),
+    ):
+        told = [answer(api, path, *headers) for headers in (ORDINARY, [], [])]
+        assert seen in (None, json.loads(told[0][2]))
+        assert [code for code, _, _ in told] == [told[0][0]] * 3
+    assert [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]].count(
+        f"/docs-own/jobs/{newest}/state"
+    ) == 3
+
+
+def test_whoever_needs_no_credentials_takes_it_too():
+    with TranslationServer(completion_time=1000) as server, httpx.Client(base_url=server.url, timeout=60) as api:
+        path = f"/status/{submit(api, None)}"
+        assert [answer(api, path)[0] for _ in range(3)] == [200] * 3
+        assert api.get(path, auth=("bob", "")).status_code == 404

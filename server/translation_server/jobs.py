@@ -17,10 +17,8 @@ from translation_server.core.dialects import Dialect, Form
 from translation_server.core.hints import Advice, advise
 from translation_server.core.job import Job, Look, State
 from translation_server.core.sandbox import World
-from translation_server.stores import Store, StoreError
-
-FRESH = 0.5
-"""Seconds for which what was asked is taken for the present."""
+from translation_server.stores import Store
+from translation_server.worlds import FRESH, FRESH_ENOUGH, Asking, asked_once
 
 MARGIN = 2.0
 """Seconds that a commit may take: the store is asked again for what is this old."""
@@ -90,14 +88,13 @@ class Jobs:
         self._store = store
         self._clock = clock
         self._owners: OrderedDict[str, _Owner] = OrderedDict()
+        self._asking: Asking[None] = {}
         self._count = 0
 
     def at_hand(self, owner: str, job_id: str) -> Kept | None:
         """A job that needs no asking; None where something has to be asked."""
         known = self._owners.get(owner)
-        if known is None or time.monotonic() > known.asked_at + FRESH:
-            return None
-        return known.jobs.get(job_id)
+        return None if known is None or self._is_stale(owner, known) else known.jobs.get(job_id)
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """One of the owner's jobs, or None, as it was half a second ago or later."""
@@ -126,18 +123,19 @@ class Jobs:
             self.forget(owner)
             known = self._owners[owner] = _Owner(self._clock(), now, now)
             self._make_room()
-        elif now > known.asked_at + FRESH:
+        elif self._is_stale(owner, known):
             self._owners.move_to_end(owner)
-            known.asked_at, since = now, self._clock()
-            try:
-                changed = await self._store.changed(owner, known.since - MARGIN)
-            except StoreError:
-                known.asked_at = -ANEW
-                raise
-            known.since = since
-            for job in changed:
-                self._keep(known, job)
+            await asked_once(self._asking, owner, lambda: self._ask(owner, known))
         return known
+
+    def _is_stale(self, owner: str, known: _Owner) -> bool:
+        return time.monotonic() > known.asked_at + (FRESH_ENOUGH if owner in self._asking else FRESH)
+
+    async def _ask(self, owner: str, known: _Owner) -> None:
+        asked_at, since = time.monotonic(), self._clock()
+        for job in await self._store.changed(owner, known.since - MARGIN):
+            self._keep(known, job)
+        known.asked_at, known.since = asked_at, since
 
     def _keep(self, known: _Owner, job: Job) -> None:
         kept = known.jobs.get(job.id)

@@ -4,21 +4,40 @@ A world is read from the store at most twice a second while its user sends reque
 at once.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 from translation_server.core.clock import Clock
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
-from translation_server.stores import Store, StoreError
+from translation_server.stores import Store
+
+T = TypeVar("T")
 
 FRESH = 0.5
-"""Seconds for which a world that was read is taken for the present one."""
+"""Seconds for which what was read is taken for the present."""
+
+FRESH_ENOUGH = 1.0
+"""Seconds for which it is while the store is being asked anew."""
 
 KEPT = 10_000
 """Users whose worlds are kept in memory at a time; the oldest goes first."""
+
+
+Asking = dict[str, asyncio.Task[T]]
+"""What is being asked of the store, by the owner whom it is about."""
+
+
+async def asked_once(asking: Asking[T], owner: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What comes of asking something of an owner's; those who ask meanwhile are told the same."""
+    task = asking.get(owner)
+    if task is None:
+        task = asking[owner] = asyncio.create_task(ask())
+        task.add_done_callback(lambda done: (asking.pop(owner), done.cancelled() or done.exception()))
+    return await asyncio.shield(task)
 
 
 class _Kept(NamedTuple):
@@ -53,6 +72,7 @@ class Worlds:
         self._started = started
         self._tell = tell
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._reading: Asking[World] = {}
         self._world_of_all = World(defaults())
         self.changeable = changeable
 
@@ -64,23 +84,16 @@ class Worlds:
                 self._world_of_all = World(defaults)
             return self._world_of_all
         kept = self._kept.get(owner)
-        if kept is None or time.monotonic() > kept.read_at + FRESH:
+        if kept is None or time.monotonic() > kept.read_at + (FRESH_ENOUGH if owner in self._reading else FRESH):
             return None
         same = kept.defaults is defaults or kept.defaults == defaults
-        return kept.world if same else self._keep(owner, kept.text)
+        return kept.world if same else self._keep(owner, kept.text, kept.read_at)
 
     async def of(self, owner: str) -> World:
         """A user's world, half a second old or, while it is being read, little more."""
         if world := self.at_hand(owner):
             return world
-        kept = self._kept.get(owner)
-        if kept:
-            self._kept[owner] = kept._replace(read_at=time.monotonic())
-        try:
-            return self._keep(owner, await self._store.world(owner))
-        except StoreError:
-            self._kept.pop(owner, None)
-            raise
+        return await asked_once(self._reading, owner, lambda: self._read(owner))
 
     async def clock(self, owner: str) -> Clock:
         """A user's clock, of which nothing is kept at hand."""
@@ -91,7 +104,7 @@ class Worlds:
     async def refresh(self, owner: str) -> None:
         """Reads a user's world, which may have changed."""
         if self.changeable:
-            self._keep(owner, await self._store.world(owner))
+            await self._read(owner)
 
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
         """A user's world once it has been changed."""
@@ -102,13 +115,18 @@ class Worlds:
         await self._store.clear(owner)
         await self.change(owner, lambda _: begin_anew(real))
 
-    def _keep(self, owner: str, text: str | None) -> World:
+    async def _read(self, owner: str) -> World:
+        began, text = time.monotonic(), await self._store.world(owner)
+        kept = self._kept.get(owner)
+        return kept.world if kept and kept.read_at > began else self._keep(owner, text, began)
+
+    def _keep(self, owner: str, text: str | None, read_at: float | None = None) -> World:
         before, defaults = self._kept.get(owner), self._defaults()
         if before and (before.text, before.defaults) == (text, defaults):
             world = before.world
         else:
             world = read_world(text, defaults, self._started)
-        self._kept[owner] = _Kept(text, defaults, world, time.monotonic())
+        self._kept[owner] = _Kept(text, defaults, world, time.monotonic() if read_at is None else read_at)
         self._kept.move_to_end(owner)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)

@@ -198,24 +198,34 @@ class Anyone:
         Raises:
             Problem: 403 for a request that did not come in on the loopback interface; 400 for a name that is too long.
         """
-        host, port = scope["server"] or ("", None)
-        if port is not None and not ip_address(host).is_loopback:
+        if not _came_in_on_loopback(scope):
             detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
             raise Problem(HTTPStatus.FORBIDDEN, detail)
-        brought = next((BASIC.read(value) for name, value in scope["headers"] if name == BASIC.header), None)
-        name = (brought and brought.user) or ANYONE
+        name = _name(next((value for name, value in scope["headers"] if name == BASIC.header), None))
         if len(name) > LONGEST_NAME:
             raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may hold {LONGEST_NAME} characters.")
         return name
 
-    def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Nobody: each request is to be looked at."""
+    def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        """The name that the headers bring, or that of everybody; None for a request that is to be refused."""
+        name = _name(headers.get(BASIC.header))
+        return name if len(name) <= LONGEST_NAME and _came_in_on_loopback(scope) else None
 
     def claimed(self, scope: Scope) -> None:
         """Nobody."""
 
     def close(self) -> None:
         """There is nothing to let go of."""
+
+
+def _came_in_on_loopback(scope: Scope) -> bool:
+    host, port = scope["server"] or ("", None)
+    return port is None or ip_address(host).is_loopback
+
+
+def _name(header: bytes | None) -> str:
+    brought = None if header is None else BASIC.read(header)
+    return (brought and brought.user) or ANYONE
 
 
 def _unauthorized(scheme: Scheme, detail: str) -> Problem:

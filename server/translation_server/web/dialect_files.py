@@ -26,8 +26,10 @@ NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 RESERVED = {path.split("/")[1] for row in DIALECTS for path in (row.submit or "", *row.look) if path} | {
     "docs",
+    "events",
     "livez",
     "readyz",
+    "sandbox",
     *(row.name for row in DIALECTS),
 }
 """Names that would clash with what every server has."""

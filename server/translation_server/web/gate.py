@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 OPEN = frozenset({"/livez", "/readyz"})
 """The paths that need no credentials."""
 
-UNRECORDED = (*OPEN, "/sandbox", "/docs", "/openapi.json")
-"""What the paths begin with that tell nothing of how a client waits."""
+UNRECORDED = frozenset({"livez", "readyz", "sandbox", "docs", "openapi.json"})
+"""The first parts of the paths that tell nothing of how a client waits."""
 
 
 class Gate:
@@ -92,7 +92,7 @@ class Gate:
         """Has a request written down in the journal of whom it comes from, or says to come from."""
         turned_away = "user" not in scope and draft.status == HTTPStatus.TOO_MANY_REQUESTS
         owner = None if turned_away else scope.get("user") or self._authenticator.claimed(scope)
-        if owner and not draft.path.startswith(UNRECORDED):
+        if owner and draft.path[1:].partition("/")[0] not in UNRECORDED:
             self._record(owner, draft)
 
 

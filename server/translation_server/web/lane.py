@@ -41,9 +41,9 @@ class Lane:
     def __init__(
         self, routes: Sequence[Route], service: Service, authenticator: Authenticator | Anyone, record: Record
     ) -> None:
-        looks = [route for route in routes if route.action == "look"]
+        looks = [route for route in routes if route.method == "GET"]  # in the framework's order: the first that fits
         paths = (re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)") for route in looks)
-        self._rows = [route.rows[0] for route in looks]
+        self._rows = [route.rows[0] for route in looks if route.action == "look"]
         self._job_id = re.compile("|".join(paths))
         self._service = service
         self._authenticator = authenticator
