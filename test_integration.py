@@ -294,6 +294,11 @@ class Scaled(Containers):
         found = self.containers("com.docker.compose.service=server")
         return [container for container in found if container.status == "running"]
 
+    def server_urls(self) -> list[str]:
+        """Where each of them is found, past nginx."""
+        ports = [container.ports[f"{self.port}/tcp"][0]["HostPort"] for container in self.servers()]
+        return [f"http://127.0.0.1:{port}" for port in ports]
+
     def kill_one(self) -> None:
         """Ends a server as `kill -9` does."""
         container = RANDOM.choice(self.servers())
@@ -647,35 +652,36 @@ class ScaleTests(PairTests):
         super().setUp()
         self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'")
 
+    def client(self) -> Client:
+        """The library as it is by itself, but that it does not give up."""
+        return Client(self.pair.url, username=USERNAME, password=PASSWORD, timeout=PATIENCE, max_retries=1000)
+
+    def submit(self, count: int, key: str | None = None) -> set[str]:
+        """Submits so often, over several connections; returns the ids of the jobs."""
+        with self.client() as client, ThreadPoolExecutor(CONNECTIONS) as pool:
+            return set(pool.map(lambda _: client.start(idempotency_key=key).id, range(count)))
+
     def begin_anew(self, **settings: object) -> None:
         """Empties the sandbox and sets it up."""
         wanted = LONG | settings
-        self.pair.http.post(f"{self.pair.url}/sandbox/reset").raise_for_status()
-        self.pair.http.patch(f"{self.pair.url}/sandbox", json=wanted).raise_for_status()
-        self.wait_until_all_tell(lambda told: told.items() >= wanted.items())
+        self.ask_one("POST", "/sandbox/reset")
+        self.ask_one("PATCH", "/sandbox", wanted)
+        self.wait_until_all_tell(lambda told: told.items() >= wanted.items() and told["clock"]["ahead"] == 0)
 
     def end_all(self) -> None:
         """Moves the sandbox's clock, so that all jobs end."""
-        self.pair.http.post(f"{self.pair.url}/sandbox/clock", json={"advance": 3600}).raise_for_status()
+        self.ask_one("POST", "/sandbox/clock", {"advance": 3600})
         self.wait_until_all_tell(lambda told: told["clock"]["ahead"] >= 3600)
+
+    def ask_one(self, method: str, path: str, body: object = None) -> None:
+        """Asks one of the servers, past nginx."""
+        url, *_ = self.pair.server_urls()
+        self.pair.http.request(method, f"{url}{path}", json=body).raise_for_status()
 
     def wait_until_all_tell(self, what: Callable[[dict[str, Any]], bool]) -> None:
         """Returns when this is so in the sandbox that each server tells of: all know within a second what one does."""
-        ports = [server.ports[f"{self.pair.port}/tcp"][0]["HostPort"] for server in self.pair.servers()]
-        sandboxes = [f"http://127.0.0.1:{port}/sandbox" for port in ports]
-        wait_until(lambda: all(what(self.pair.http.get(url).json()) for url in sandboxes), "all servers know")
-
-    def submit(self, count: int, headers: Mapping[str, str] | None = None) -> set[str]:
-        """Submits so often, over several connections; returns the ids of the jobs."""
-
-        def submit(_: int) -> str:
-            job_id: str = (
-                self.pair.http.post(f"{self.pair.url}/start", headers=headers).raise_for_status().json()["job_id"]
-            )
-            return job_id
-
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return set(pool.map(submit, range(count)))
+        urls = self.pair.server_urls()
+        wait_until(lambda: all(what(self.pair.http.get(f"{url}/sandbox").json()) for url in urls), "all servers know")
 
     def fates(self) -> dict[str, tuple[State, float | None]]:
         """How all jobs have ended, and after how long, in the order in which they were accepted."""
@@ -684,8 +690,8 @@ class ScaleTests(PairTests):
         self.assertEqual(len({job.id for job in found}), len(found))
         return {job.id: (job.state, job.elapsed) for job in reversed(found)}
 
-    def test_up_runs_the_client_against_any_of_the_servers(self) -> None:
-        self.pair.http.post(f"{self.pair.url}/sandbox/reset").raise_for_status()
+    def test_up_runs_the_client_against_any_of_the_servers_and_all_end_when_asked_to(self) -> None:
+        self.ask_one("POST", "/sandbox/reset")
         self.pair.up()
         wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
         self.assertEqual(exit_status(self.pair.container("client")), 0)
@@ -695,15 +701,17 @@ class ScaleTests(PairTests):
             {f"{self.pair.port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": f"{self.pair.port}"}]},
         )
         self.assertEqual(self.pair.container("postgres").attrs["HostConfig"]["PortBindings"], {})
+        self.pair.compose("stop")
+        ended = {container.name: exit_status(container) for container in self.pair.containers()}
+        self.assertEqual(set(ended.values()), {0}, ended)
 
     def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self) -> None:
         self.begin_anew()
-        options: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": PATIENCE, "max_retries": 1000}
         killed = Event()
         started: list[str] = []
 
         def keep_submitting() -> None:
-            with Client(self.pair.url, **options) as client:
+            with self.client() as client:
                 after = 0
                 while after < JOBS // CONNECTIONS:  # each of them, once there is a server less
                     after += killed.is_set()
@@ -711,7 +719,8 @@ class ScaleTests(PairTests):
 
         async def wait_for(job_ids: list[str], seen: set[str]) -> list[Any]:
             """Waits for these all at once, and for each by itself."""
-            async with AsyncClient(self.pair.url, **options) as client:
+            patient: dict[str, Any] = {"timeout": PATIENCE, "max_retries": 1000}
+            async with AsyncClient(self.pair.url, username=USERNAME, password=PASSWORD, **patient) as client:
                 single = (client.wait(job_id, on_update=lambda status: seen.add(status.id)) for job_id in job_ids)
                 together, finals = await asyncio.gather(client.wait_all(job_ids), asyncio.gather(*single))
                 return [*together.values(), *finals]
@@ -738,8 +747,7 @@ class ScaleTests(PairTests):
 
     def test_one_key_makes_one_job_whichever_servers_are_asked(self) -> None:
         self.begin_anew()
-
-        answered = self.submit(JOBS, {"Idempotency-Key": "once"})
+        answered = self.submit(JOBS, key="once")
         self.assertEqual(len(answered), 1)
         self.assertEqual(set(self.fates()), answered)
 

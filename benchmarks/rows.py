@@ -1,7 +1,7 @@
 """How a database does with many jobs in it: what a job takes, how fast jobs come in, are found, and are forgotten.
 
     python benchmarks/rows.py                      200,000 jobs in each database: a minute or so
-    python benchmarks/rows.py --rows 10000000      ten million: half an hour or so, and ten gigabytes below TMPDIR
+    python benchmarks/rows.py --rows 10000000      ten million: ten minutes or so, and ten gigabytes below TMPDIR
     python benchmarks/rows.py --postgres URL       an empty database of yours; it is left with tables in it
     python benchmarks/rows.py --write              also puts the table into docs/scale.md
 
