@@ -84,8 +84,9 @@ class Journal:
                 for start in range(0, len(drafts), AT_A_TIME):
                     entries += await self._written(drafts[start : start + AT_A_TIME])
                     await asyncio.sleep(0)
-                if entries:
-                    await self._store.record(entries, self._limit)
+                begun = {owner: (await self._worlds.of(owner)).begun for owner in {owner for owner, _ in drafts}}
+                if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
+                    await self._store.record(of_now, self._limit)
             except StoreError:
                 self._drafts.extendleft(reversed(drafts))
                 self._lose_the_oldest()
@@ -111,10 +112,10 @@ class Journal:
             self._writing.cancel()
         await self._flush_if_possible()
 
-    async def _written(self, drafts: Sequence[tuple[str, Draft]]) -> list[tuple[str, str]]:
-        """The entries as they are kept; none of what was before its sandbox began."""
+    async def _written(self, drafts: Sequence[tuple[str, Draft]]) -> list[tuple[str, float, str]]:
+        """Whose the entries are, when their requests came, and what is kept."""
         worlds = {owner: await self._worlds.of(owner) for owner in {owner for owner, _ in drafts}}
-        return [(owner, draft.text(worlds[owner].clock)) for owner, draft in drafts if draft.at >= worlds[owner].begun]
+        return [(owner, draft.at, draft.text(worlds[owner].clock)) for owner, draft in drafts]
 
     def _lose_the_oldest(self) -> None:
         while len(self._drafts) > WAITING_AT_MOST:

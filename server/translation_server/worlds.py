@@ -112,8 +112,10 @@ class Worlds:
 
     async def clear(self, owner: str, real: float) -> None:
         """Forgets everything of a user that was before this real time."""
+        await self.change(owner, lambda _: begin_anew(real))  # before as well, for what is about to be written down
         await self._store.clear(owner)
         await self.change(owner, lambda _: begin_anew(real))
+        self._tell(owner, True)
 
     async def _read(self, owner: str) -> World:
         began, text = time.monotonic(), await self._store.world(owner)
@@ -129,7 +131,8 @@ class Worlds:
         self._kept[owner] = _Kept(text, defaults, world, time.monotonic() if read_at is None else read_at)
         self._kept.move_to_end(owner)
         if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            gone, _ = self._kept.popitem(last=False)
+            self._tell(gone, True)  # whether it will be emptied meanwhile cannot be seen
         if before and before.text != text:
             self._tell(owner, before.world.begun != world.begun)
         return world
