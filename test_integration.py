@@ -37,8 +37,15 @@ import httpx
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "client"))
 
-from translation_client import AsyncClient, AuthenticationError, Client, JobFailed, State, TransportError  # noqa: E402
-from translation_client.core.model import Failure  # noqa: E402
+from translation_client import (  # noqa: E402 - found by the line above
+    AsyncClient,
+    AuthenticationError,
+    Client,
+    JobFailed,
+    State,
+    TransportError,
+)
+from translation_client.core.model import Failure  # noqa: E402 - likewise
 
 LOGS = ROOT / "logs"
 SERVER_LOG, CLIENT_LOG, TEST_LOG = (LOGS / f"{name}.log" for name in ("server", "client", "test"))

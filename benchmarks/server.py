@@ -252,8 +252,8 @@ def purge(_: Scale) -> Iterator[Line]:
         )
         looks, kept_looks = stage.submitted(purging, JOBS), stage.submitted(keeping, JOBS)
         with closing(sqlite3.connect(f"{first}/jobs.db")) as database:
-            old = f"SELECT count(*) FROM jobs WHERE owner = '{stage.USERNAME}' AND ordinal <= {OLD}"  # noqa: S608
-            [(before,)], began = database.execute(old).fetchall(), time.monotonic()
+            old = "SELECT count(*) FROM jobs WHERE owner = ? AND ordinal <= ?", (stage.USERNAME, OLD)
+            [(before,)], began = database.execute(*old).fetchall(), time.monotonic()
             p99s = stage.in_turn(
                 {
                     "looks": lambda: stage.load(purging, looks, SECONDS).p99,
@@ -263,7 +263,7 @@ def purge(_: Scale) -> Iterator[Line]:
                 },
                 ROUNDS,
             )
-            [(after,)], took = database.execute(old).fetchall(), time.monotonic() - began
+            [(after,)], took = database.execute(*old).fetchall(), time.monotonic() - began
     yield Line("old jobs forgotten: per second", (before - after) / took)
     for what in ("looks", "submits"):  # a pause of the machine spoils a round; something is forgotten in each
         yield Line(f"{what} meanwhile: p99 ÷ that without", min(p99s[what]) / min(p99s[f"{what}, kept"]), most=1.5)

@@ -274,7 +274,7 @@ def plot(results: Sequence[Result], frontiers: dict[str, list[tuple[float, float
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "waiting"
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - likewise
 
     figure, places = plt.subplots(1, 3, figsize=(16, 6), layout="constrained")
     for place, kind in zip(places, KINDS, strict=True):

@@ -191,7 +191,7 @@ class TestCommand:
         for form in ("text", "json", "junit"):
             code, told = self.run(sandbox, capsys, "report", "--fail-on", "warnings", "--format", form)
             assert (code, "early-looks" in told.out) == (1, True)
-        assert ET.fromstring(told.out).tag == "testsuites"  # noqa: S314
+        assert ET.fromstring(told.out).tag == "testsuites"  # noqa: S314 - our own server made it
         assert json.loads(self.run(sandbox, capsys, "report", "--json")[1].out)["findings"]
 
     @pytest.mark.parametrize("form", ["text", "json", "junit"])

@@ -145,7 +145,7 @@ class _Backend(httpcore.SyncBackend):
         self,
         host: str,
         port: int,
-        timeout: Until | None = None,  # type: ignore[override]
+        timeout: Until | None = None,  # type: ignore[override]  # a moment
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
@@ -158,16 +158,16 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
 
-    def read(self, max_bytes: int, timeout: Until | None = None) -> bytes:  # type: ignore[override]
+    def read(self, max_bytes: int, timeout: Until | None = None) -> bytes:  # type: ignore[override]  # a moment
         return self._stream.read(max_bytes, _left(timeout))
 
-    def write(self, buffer: bytes, timeout: Until | None = None) -> None:  # type: ignore[override]
+    def write(self, buffer: bytes, timeout: Until | None = None) -> None:  # type: ignore[override]  # a moment
         self._stream.write(buffer, _left(timeout))
 
     def close(self) -> None:
         self._stream.close()
 
-    def start_tls(  # type: ignore[override]
+    def start_tls(  # type: ignore[override]  # a moment
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Until | None = None
     ) -> httpcore.NetworkStream:
         try:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +24,7 @@ import uvicorn
 
 from translation_server.app import create_app
 from translation_server.settings import Settings
+from translation_server.stores import Store, open_store
 from translation_server.web.wire import InOnePiece
 
 CREDENTIALS = ("admin", "secretpassword")
@@ -246,3 +247,23 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip(f"there is no PostgreSQL here: neither Debian's postgresql nor the image {IMAGE}")
     with running as postgres:
         yield postgres
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind, with nothing in it."""
+    match request.param:
+        case "memory":
+            return "memory:"
+        case "sqlite":
+            return f"sqlite:///{tmp_path}/jobs.db"
+        case _:
+            return str(request.getfixturevalue("postgres").new())
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """A store of each kind, with nothing in it."""
+    store = open_store(url)
+    yield store
+    await store.close()

@@ -1,7 +1,6 @@
 """What ended long ago is forgotten, whichever the database."""
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -9,31 +8,12 @@ from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import Sandbox
 from translation_server.documents import ClockChange, change_clock
 from translation_server.retention import STEP, purge
-from translation_server.stores import open_store
 from translation_server.worlds import Worlds
 
 pytestmark = pytest.mark.anyio
 
 HOUR = 3600.0
 REAL = 1_000_000.0
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def url(request, tmp_path: Path) -> str:
-    match request.param:
-        case "memory":
-            return "memory:"
-        case "sqlite":
-            return f"sqlite:///{tmp_path}/jobs.db"
-        case _:
-            return request.getfixturevalue("postgres").new()
-
-
-@pytest.fixture
-async def store(url):
-    store = open_store(url)
-    yield store
-    await store.close()
 
 
 async def add(store, owner: str, *, real: float, created_at: float, delay: float, held: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,24 +9,6 @@ from translation_server.core.job import Fate, Job, State, Submission
 from translation_server.stores import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def url(request, tmp_path: Path) -> str:
-    match request.param:
-        case "memory":
-            return "memory:"
-        case "sqlite":
-            return f"sqlite:///{tmp_path}/jobs.db"
-        case _:
-            return request.getfixturevalue("postgres").new()
-
-
-@pytest.fixture
-async def store(url: str):
-    store = open_store(url)
-    yield store
-    await store.close()
 
 
 def accepting(owner: str = "ann", created_at: float = 1000.0, delay: float = 10.0, outcome: State = State.COMPLETED):

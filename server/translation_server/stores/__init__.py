@@ -39,7 +39,7 @@ def open_store(url: str) -> Store:
         return MemoryStore()
     if url.startswith(POSTGRES):
         # Loaded where it is needed: other databases shall not wait for its driver.
-        from translation_server.stores.postgres import PostgresStore  # noqa: PLC0415
+        from translation_server.stores.postgres import PostgresStore  # noqa: PLC0415 - see above
 
         return PostgresStore(url, called(url))
     if not url.startswith(SQLITE) or url == SQLITE or "\0" in url:
