@@ -18,10 +18,7 @@ from translation_server.core.hints import Advice, advise
 from translation_server.core.job import Job, Look, State
 from translation_server.core.sandbox import World
 from translation_server.stores import Store
-from translation_server.worlds import FRESH, FRESH_ENOUGH, Asking, asked_once
-
-MARGIN = 2.0
-"""Seconds that a commit may take: the store is asked again for what is this old."""
+from translation_server.worlds import FRESH, FRESH_ENOUGH, MARGIN, Asking, asked_once
 
 ANEW = 60.0
 """Seconds after which everything is read anew."""

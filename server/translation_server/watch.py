@@ -2,8 +2,8 @@
 
 Theory of operation: that a job ends is no news, since its end is known from the beginning; whoever waits for it sets a
 timer. News are only that a job was accepted, that something was done to one, or that its owner's world has changed, as
-when the clock was set. Here in this process they are told at once. What other processes on the same store do is asked
-for twice a second, for all who wait together, while somebody waits.
+when the clock was set. Here in this process they are told at once. What other processes on the same store do is told
+by the store, or else asked for twice a second, for all who wait together, while somebody waits.
 """
 
 import asyncio
@@ -14,15 +14,12 @@ from collections.abc import Callable, Iterator
 
 from translation_server.core.job import Job
 from translation_server.stores import News, Store, StoreError
-from translation_server.worlds import Worlds
+from translation_server.worlds import MARGIN, Worlds
 
 logger = logging.getLogger(__name__)
 
 TICK = 0.5
 """Seconds from one question to the store to the next."""
-
-MARGIN = 2.0
-"""Seconds that a commit may take: the store is asked again for what is this old."""
 
 
 class Ear:

@@ -23,6 +23,9 @@ FRESH = 0.5
 FRESH_ENOUGH = 1.0
 """Seconds for which it is while the store is being asked anew."""
 
+MARGIN = 2.0
+"""Seconds that a commit may take: the store is asked again for what is this old."""
+
 KEPT = 10_000
 """Users whose worlds are kept in memory at a time; the oldest goes first."""
 
