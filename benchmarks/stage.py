@@ -62,12 +62,13 @@ class Running(NamedTuple):
                     left += map(int, children.read_text().split())
 
     def memory(self) -> float:
-        """MiB that its processes hold."""
+        """MiB that its processes hold; what several share, such as a library, is counted once."""
         held = 0
         for pid in self._processes():
             with contextlib.suppress(OSError):
-                held += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-        return held / 2**20
+                found = re.search(r"^Pss: +(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+                held += int(found[1]) if found else 0
+        return held / 1024
 
     def cpu(self) -> float:
         """Seconds of a core that its processes have used."""

@@ -438,12 +438,14 @@ class TestJournal:
 
     def test_what_cannot_be_written_now_is_written_later(self, start, tmp_path, monkeypatch):
         api = impatient(start, monkeypatch)
+        monkeypatch.setattr("translation_server.journal.TOGETHER", 2)
         with locked(tmp_path / "jobs.db"):
             for number in range(5):
                 assert api.get(f"/jobs?limit={number + 1}").status_code == 200
             assert api.get("/sandbox/requests").status_code == 503
         told = api.get("/sandbox/requests").json()
         assert (len(told["requests"]), told["dropped"]) == (5, 0)
+        assert told["requests"] == sorted(told["requests"], key=lambda entry: entry["at"])
 
     def test_what_is_lost_is_told(self, start, tmp_path, monkeypatch):
         api = impatient(start, monkeypatch)

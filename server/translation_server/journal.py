@@ -24,6 +24,9 @@ REST = 9.0
 LONGEST_PAUSE = 2.0
 """Seconds."""
 
+TOGETHER = 2_000
+"""Entries that are written together at most: a job that is to be written meanwhile waits for them."""
+
 AT_A_TIME = 100
 """Entries that are made without giving way to requests."""
 
@@ -64,33 +67,26 @@ class Journal:
         if not self._limit:
             return
         self._drafts.append((owner, draft))
-        if len(self._drafts) == 2 * WAITING_AT_MOST:
-            self._lose_the_oldest()
+        self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
 
     async def flush(self) -> None:
-        """Writes down what was noted so far, one batch after the other.
+        """Writes down what was noted so far.
 
         Raises:
-            StoreError: nothing could be written; what was noted waits for the next time.
+            StoreError: not all could be written; the rest waits for the next time.
         """
         async with self._flushing:
-            self._lose_the_oldest()
-            drafts = list(self._drafts)
-            self._drafts.clear()
-            entries = []
-            try:
-                for start in range(0, len(drafts), AT_A_TIME):
-                    entries += await self._written(drafts[start : start + AT_A_TIME])
-                    await asyncio.sleep(0)
-                begun = {owner: (await self._worlds.of(owner)).begun for owner in {owner for owner, _ in drafts}}
-                if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
-                    await self._store.record(of_now, self._limit)
-            except StoreError:
-                self._drafts.extendleft(reversed(drafts))
-                self._lose_the_oldest()
-                raise
+            left = len(self._drafts)
+            while some := [self._drafts.popleft() for _ in range(min(left, TOGETHER, len(self._drafts)))]:
+                left -= len(some)
+                try:
+                    await self._write(some)
+                except StoreError:
+                    self._drafts.extendleft(reversed(some))
+                    self._lose_the_oldest()
+                    raise
 
     async def read(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, Entry]]:
         """A user's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
@@ -112,10 +108,16 @@ class Journal:
             self._writing.cancel()
         await self._flush_if_possible()
 
-    async def _written(self, drafts: Sequence[tuple[str, Draft]]) -> list[tuple[str, float, str]]:
-        """Whose the entries are, when their requests came, and what is kept."""
-        worlds = {owner: await self._worlds.of(owner) for owner in {owner for owner, _ in drafts}}
-        return [(owner, draft.at, draft.text(worlds[owner].clock)) for owner, draft in drafts]
+    async def _write(self, drafts: Sequence[tuple[str, Draft]]) -> None:
+        """Writes some down, but for those from before their sandbox was emptied."""
+        entries = []
+        for start in range(0, len(drafts), AT_A_TIME):
+            for owner, draft in drafts[start : start + AT_A_TIME]:
+                entries.append((owner, draft.at, draft.text((await self._worlds.of(owner)).clock)))
+            await asyncio.sleep(0)
+        begun = {owner: (await self._worlds.of(owner)).begun for owner in {owner for owner, _ in drafts}}
+        if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
+            await self._store.record(of_now, self._limit)
 
     def _lose_the_oldest(self) -> None:
         while len(self._drafts) > WAITING_AT_MOST:
