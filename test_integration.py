@@ -26,8 +26,10 @@ import tempfile
 import time
 import unittest
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Event
 from typing import Any, ClassVar
@@ -94,10 +96,6 @@ RANDOM = random.SystemRandom()
 logger = logging.getLogger("test")
 
 
-class Unavailable(Exception):  # noqa: N818 - says what is the case
-    """Containers cannot be had here; the message says what to do about it."""
-
-
 class Pair(ABC):
     """A server with a folder, a `.env` and a port of its own, and the command against it."""
 
@@ -147,10 +145,14 @@ class Pair(ABC):
         append(CLIENT_LOG, result.stdout + result.stderr)
         return result
 
-    @abstractmethod
     def start(self) -> None:
         """Starts the server with the settings that it has, if it does not run; returns when it is ready."""
+        self.launch()
         wait_until(self.is_ready, f"the server is ready; {SERVER_LOG} may say why")
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Starts the server with the settings that it has, if it does not run."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -178,13 +180,12 @@ class Processes(Pair):
 
     process: "subprocess.Popen[bytes] | None" = None
 
-    def start(self) -> None:
+    def launch(self) -> None:
         if self.process is None:
             with SERVER_LOG.open("ab") as log:
                 program = [sys.executable, "-m", "translation_server"]
                 environment = {**surroundings(), "PYTHONPATH": str(ROOT / "server")}
                 self.process = subprocess.Popen(program, cwd=self.folder, env=environment, stderr=log)
-        super().start()
 
     def is_ready(self) -> bool:
         assert self.process, "not started"
@@ -222,9 +223,9 @@ class Containers(Pair):
     flags: ClassVar[tuple[str, ...]] = ()
     """What `docker compose` is told before its command."""
 
-    def __init__(self, folder: Path, engine: Any) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.engine = find_engine()
         super().__init__(folder)
-        self.engine = engine
         self.project = f"translation-test-{secrets.token_hex(4)}"
         self.saved: dict[str, int] = {}
         shutil.copy(ROOT / "docker-compose.yml", folder)
@@ -251,9 +252,8 @@ class Containers(Pair):
         found: list[Any] = self.engine.containers.list(all=True, filters={"label": list(labels)})
         return found
 
-    def start(self) -> None:
+    def launch(self) -> None:
         self.compose("up", "--detach", "server")
-        super().start()
 
     def kill(self) -> None:
         self.save_logs()
@@ -284,17 +284,16 @@ class Scaled(Containers):
 
     flags = ("--profile", "scale")
 
-    def __init__(self, folder: Path, engine: Any) -> None:
-        super().__init__(folder, engine)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         shutil.copytree(ROOT / "nginx", folder / "nginx")
 
     def up(self, *services: str) -> None:
         """Sees to it that all containers run, or those of these services and what they need."""
         self.compose("up", "--detach", "--scale", f"server={SERVERS}", *services)
 
-    def start(self) -> None:
+    def launch(self) -> None:
         self.up("nginx")
-        wait_until(self.is_ready, f"nginx finds a server that is ready; {SERVER_LOG} may say why")
 
     def servers(self) -> list[Any]:
         """The servers' containers that run."""
@@ -318,6 +317,34 @@ class Printing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), flush=True)
+
+
+@cache
+def begin_logs() -> None:
+    """Begins the logs anew, once for all tests."""
+    LOGS.mkdir(exist_ok=True)
+    for path in (SERVER_LOG, CLIENT_LOG, TEST_LOG):
+        path.write_text("")
+
+
+@contextmanager
+def logging_to_files() -> Iterator[None]:
+    """Logs what the library and the test say, for as long as this lasts."""
+    begin_logs()
+    library = logging.getLogger("translation_client")
+    with ExitStack() as stack:
+        for log, handler in (
+            (library, logging.FileHandler(CLIENT_LOG)),
+            (logger, logging.FileHandler(TEST_LOG)),
+            (logger, Printing()),
+        ):
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+            log.addHandler(handler)
+            log.setLevel(logging.DEBUG)
+            stack.callback(handler.close)
+            stack.callback(log.removeHandler, handler)
+            stack.callback(log.setLevel, logging.NOTSET)
+        yield
 
 
 def print_logs(sizes: Mapping[Path, int]) -> None:
@@ -386,50 +413,33 @@ def find_engine() -> Any:
     """The `docker` package's client of an engine that answers and has Compose.
 
     Raises:
-        Unavailable: There is none.
+        SkipTest: There is none.
+        RuntimeError: There is none, and it was asked for.
     """
     try:
         docker = importlib.import_module("docker")
-    except ImportError:
-        raise Unavailable("the container tests need the docker package: pip install docker") from None
-    try:
         subprocess.run(["docker", "compose", "version"], capture_output=True, check=True)
         return docker.from_env()
+    except ImportError:
+        missing = "the docker package: pip install docker"
     except (OSError, subprocess.CalledProcessError):
-        raise Unavailable("the container tests need Docker with Compose: install both") from None
+        missing = "Docker with Compose: install both"
     except docker.errors.DockerException as error:
-        raise Unavailable(f"the container tests need Docker, which does not answer: start it ({error})") from None
+        missing = f"Docker, which does not answer: start it ({error})"
+    failure = RuntimeError if os.environ.get("REQUIRE_DOCKER") == "1" else unittest.SkipTest
+    raise failure(f"the container tests need {missing}")
 
 
-def containers(kind: type[Containers], folder: Path) -> Any:
-    """A pair in containers.
-
-    Raises:
-        SkipTest: There are no containers here, and nobody has asked for them.
-    """
-    try:
-        return kind(folder, find_engine())
-    except Unavailable as reason:
-        if os.environ.get("REQUIRE_DOCKER") == "1":
-            raise
-        raise unittest.SkipTest(str(reason)) from None
-
-
-class PairTests(unittest.TestCase, ABC):
+class PairTests(unittest.TestCase):
     """Tests of a pair, which all of them share."""
 
+    kind: ClassVar[type[Pair]]
     pair: ClassVar[Any]
 
     @classmethod
-    @abstractmethod
-    def make_pair(cls, folder: Path) -> Pair:
-        """The pair under test; it does not run yet."""
-
-    @classmethod
     def setUpClass(cls) -> None:
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.pair = cls.make_pair(Path(folder.name))
+        cls.enterClassContext(logging_to_files())
+        cls.pair = cls.kind(Path(cls.enterClassContext(tempfile.TemporaryDirectory())))
         cls.addClassCleanup(cls.pair.close)
 
     def setUp(self) -> None:
@@ -564,22 +574,15 @@ class Scenarios(PairTests):
 class ProcessTests(Scenarios):
     """The scenarios with a server process."""
 
+    kind = Processes
     pair: ClassVar[Processes]
-
-    @classmethod
-    def make_pair(cls, folder: Path) -> Processes:
-        return Processes(folder)
 
 
 class ContainerTests(Scenarios):
     """The scenarios with `docker compose`, and what the compose file and the images promise."""
 
+    kind = Containers
     pair: ClassVar[Containers]
-
-    @classmethod
-    def make_pair(cls, folder: Path) -> Containers:
-        pair: Containers = containers(Containers, folder)
-        return pair
 
     def test_up_runs_the_client_once_the_server_is_healthy(self) -> None:
         self.pair.serve()
@@ -648,12 +651,8 @@ class ContainerTests(Scenarios):
 class ScaleTests(PairTests):
     """Several servers over one database: it does not matter which of them is asked, or that one of them is killed."""
 
+    kind = Scaled
     pair: ClassVar[Scaled]
-
-    @classmethod
-    def make_pair(cls, folder: Path) -> Scaled:
-        pair: Scaled = containers(Scaled, folder)
-        return pair
 
     def setUp(self) -> None:
         super().setUp()
@@ -782,36 +781,6 @@ class ScaleTests(PairTests):
 
 
 del PairTests, Scenarios  # their tests run in the subclasses alone
-
-
-handlers: list[tuple[logging.Logger, logging.Handler]] = []
-
-
-def setUpModule() -> None:
-    """Begins the logs anew."""
-    LOGS.mkdir(exist_ok=True)
-    for path in (SERVER_LOG, CLIENT_LOG, TEST_LOG):
-        path.write_text("")
-    library = logging.getLogger("translation_client")
-    wanted = (
-        (library, logging.FileHandler(CLIENT_LOG)),
-        (logger, logging.FileHandler(TEST_LOG)),
-        (logger, Printing()),
-    )
-    for log, handler in wanted:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.DEBUG)
-        handlers.append((log, handler))
-
-
-def tearDownModule() -> None:
-    """Closes the logs."""
-    while handlers:
-        log, handler = handlers.pop()
-        log.removeHandler(handler)
-        log.setLevel(logging.NOTSET)
-        handler.close()
 
 
 if __name__ == "__main__":
