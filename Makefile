@@ -23,7 +23,7 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) ruff check
 	$(RUN) mypy server
 	$(RUN) mypy client
-	$(RUN) mypy examples benchmarks conftest.py test_integration.py
+	$(RUN) mypy examples benchmarks conftest.py pair.py test_integration.py test_scale.py
 	$(VENV)/bin/lint-imports
 	$(RUN) coverage erase
 	$(RUN) coverage run -m pytest

@@ -1,4 +1,4 @@
-"""What pytest's command line can say about the integration test."""
+"""What pytest's command line can say about the tests of the pair, `test_integration.py` and `test_scale.py`."""
 
 import os
 
