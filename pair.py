@@ -29,8 +29,6 @@ import httpx
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "client"))
 
-from translation_client import Client  # noqa: E402 - found by the line above
-
 LOGS = ROOT / "logs"
 SERVER_LOG, CLIENT_LOG, TEST_LOG = (LOGS / f"{name}.log" for name in ("server", "client", "test"))
 
@@ -54,17 +52,6 @@ JOBS, CONNECTIONS = 200, 16
 
 SHOWN = 20
 """How many lines of each log are printed after each test."""
-
-BRISK: dict[str, Any] = {
-    "username": USERNAME,
-    "password": PASSWORD,
-    "initial_delay": 0.1,
-    "max_delay": 0.2,
-    "timeout": PATIENCE,
-}
-"""What the library is given: it finds out soon."""
-
-RANDOM = random.SystemRandom()
 
 logger = logging.getLogger("test")
 
@@ -93,22 +80,12 @@ class Pair(ABC):
             env_file.write_text(text)
         self.start()
 
-    def get(self, path: str, **query: str | list[str]) -> Any:
-        """What the server answers."""
-        response = self.http.get(f"{self.url}{path}", params=query)
-        response.raise_for_status()
-        return response.json()
-
     def is_ready(self) -> bool:
         """Whether the server says that it takes work."""
         try:
             return self.http.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
             return False
-
-    def client(self, **options: Any) -> Client:
-        """The library, set to find out soon."""
-        return Client(self.url, **(BRISK | options))
 
     def command(self, *arguments: str, password: str = PASSWORD) -> "subprocess.CompletedProcess[str]":
         """Runs the command to its end."""
@@ -292,7 +269,7 @@ def surroundings() -> dict[str, str]:
 
 def free_port() -> int:
     """A free port, not from those that the system gives to outgoing connections: nobody takes it during a restart."""
-    for port in RANDOM.sample(range(20_000, 30_000), 100):
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 return port

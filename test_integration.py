@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -24,13 +23,11 @@ from typing import Any, ClassVar
 import httpx
 
 from pair import (
-    BRISK,
     CLIENT_LOG,
     CONNECTIONS,
     JOBS,
     PASSWORD,
     PATIENCE,
-    RANDOM,
     ROOT,
     SERVER_LOG,
     USERNAME,
@@ -45,11 +42,17 @@ from pair import (
     surroundings,
     wait_until,
 )
-from translation_client import AsyncClient, AuthenticationError, JobFailed, State, TransportError
+from translation_client import AsyncClient, AuthenticationError, Client, JobFailed, State, TransportError
 from translation_client.core.model import Failure
 
-MOST_AT_ONCE = 100
-"""How many jobs the server tells of at once."""
+BRISK: dict[str, Any] = {
+    "username": USERNAME,
+    "password": PASSWORD,
+    "initial_delay": 0.1,
+    "max_delay": 0.2,
+    "timeout": PATIENCE,
+}
+"""What the library is given: it finds out soon."""
 
 
 class Processes(Pair):
@@ -97,19 +100,21 @@ class Processes(Pair):
 class Scenarios(PairTests):
     """What holds for both kinds of pair."""
 
+    def client(self, **options: Any) -> Client:
+        """The library, set to find out soon."""
+        return Client(self.pair.url, **(BRISK | options))
+
     def look(self, job_ids: list[str]) -> dict[str, Any]:
-        """The jobs of these ids; each of them has to be there."""
-        found: dict[str, Any] = {}
-        for start in range(0, len(job_ids), MOST_AT_ONCE):
-            answer = self.pair.get("/jobs", job_id=job_ids[start : start + MOST_AT_ONCE])
-            self.assertEqual(answer["unknown"], [])
-            found |= {job["job_id"]: job for job in answer["jobs"]}
-        return found
+        """The jobs of these ids as the server tells them; each of them has to be there."""
+        with self.client() as client:
+            found = {job.id: job.raw for job in client.list()}
+        self.assertFalse(set(job_ids) - set(found))
+        return {job_id: found[job_id] for job_id in job_ids}
 
     def test_library_and_command_see_a_job_completed(self) -> None:
         self.pair.serve()
         updates: list[object] = []
-        with self.pair.client() as client:
+        with self.client() as client:
             job = client.start(source_language="en", target_language="es", video_length=12.5)
             final = client.wait(job.id, on_update=updates.append)
         self.assertIs(job.state, State.PENDING)
@@ -122,7 +127,7 @@ class Scenarios(PairTests):
 
     def test_library_and_command_see_a_job_fail(self) -> None:
         self.pair.serve(ERROR_PROBABILITY=1)
-        with self.pair.client() as client:
+        with self.client() as client:
             final = client.run()
         self.assertIs(final.state, State.ERROR)
         self.assertTrue(final.error)
@@ -143,14 +148,14 @@ class Scenarios(PairTests):
 
     def test_wrong_password_is_refused(self) -> None:
         self.pair.serve()
-        with self.pair.client(password="wrong") as client, self.assertRaises(AuthenticationError):
+        with self.client(password="wrong") as client, self.assertRaises(AuthenticationError):
             client.start()
         self.assertEqual(self.pair.command(password="wrong").returncode, 3)
 
     def test_server_that_is_asked_to_end_exits_with_0_and_is_missed(self) -> None:
         self.pair.serve()
         self.assertEqual(self.pair.stop(), 0)
-        with self.pair.client(max_retries=2) as client, self.assertRaises(TransportError):
+        with self.client(max_retries=2) as client, self.assertRaises(TransportError):
             client.start()
         self.assertEqual(self.pair.command("--initial-interval=0.1", "--max-interval=0.1").returncode, 5)
 
@@ -158,7 +163,7 @@ class Scenarios(PairTests):
         self.pair.serve(MIN_DELAY=3600, MAX_DELAY=3600, HINTS="none")
         seen = Event()
         trace: list[object] = []
-        with self.pair.client(max_retries=1000, trace=trace.append) as client, ThreadPoolExecutor() as pool:
+        with self.client(max_retries=1000, trace=trace.append) as client, ThreadPoolExecutor() as pool:
             jobs = [client.start() for _ in range(5)]
             waiting = pool.submit(client.wait, jobs[0].id, on_update=lambda _: seen.set())
             wait_until(seen.is_set, "the client has looked")
@@ -190,11 +195,11 @@ class Scenarios(PairTests):
             while len(accepted) < JOBS or not killed.is_set():
                 wait_until(submit, "a job is accepted")
 
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
+        with ThreadPoolExecutor(CONNECTIONS) as pool, self.client() as client:
             submitters = [pool.submit(keep_submitting) for _ in range(CONNECTIONS)]
             try:
-                wait_until(lambda: self.pair.get("/jobs", status="completed")["jobs"], "the first job has ended")
-                time.sleep(RANDOM.uniform(0.3, 0.8))
+                wait_until(lambda: len(accepted) >= CONNECTIONS, "jobs are accepted")
+                client.wait_all(accepted[:CONNECTIONS])  # by then, others are at every point between start and end
                 before = self.look(accepted[:])
                 self.pair.kill()
             finally:
@@ -203,10 +208,11 @@ class Scenarios(PairTests):
             self.pair.start()
             for submitter in submitters:
                 submitter.result(PATIENCE)
+            client.wait_all(accepted)
         logger.info("%d jobs accepted, %d of them before the server was killed", len(accepted), promised)
 
-        wait_until(lambda: not self.pair.get("/jobs", status="pending")["jobs"], "all jobs have ended")
         after = self.look(accepted)
+        self.assertEqual({job["status"] for job in after.values()}, {"completed", "error"})
         self.pair.kill()
         self.pair.start()
         self.assertEqual(self.look(accepted), after)
@@ -246,18 +252,14 @@ class ContainerTests(Scenarios):
         result = self.pair.compose("run", "--rm", "client", *flags)
         self.assertIn("2 jobs: 2 completed", result.stdout)
 
-    def test_jobs_survive_restart_and_kill(self) -> None:
+    def test_jobs_survive_a_restart(self) -> None:
         self.pair.serve()
-        with self.pair.client() as client:
-            for job in [client.start() for _ in range(5)]:
-                client.wait(job.id)
-        before = self.pair.get("/jobs")
+        with self.client() as client:
+            job_ids = [client.run().id for _ in range(3)]
+        before = self.look(job_ids)
         self.pair.compose("restart", "server")
         self.pair.start()
-        self.assertEqual(self.pair.get("/jobs"), before)
-        self.pair.kill()
-        self.pair.start()
-        self.assertEqual(self.pair.get("/jobs"), before)
+        self.assertEqual(self.look(job_ids), before)
 
     def test_health_check_follows_the_port_which_only_this_machine_reaches(self) -> None:
         self.pair.port = free_port()

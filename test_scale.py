@@ -38,6 +38,9 @@ SERVERS = 3
 LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
 """What a sandbox is set to, so that jobs end when its clock is moved."""
 
+PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": PATIENCE, "max_retries": 1000}
+"""What the library is given: it is as it is by itself, but that it does not give up."""
+
 
 class Scaled(Containers):
     """Several servers in containers, with PostgreSQL behind them and nginx in front."""
@@ -83,8 +86,8 @@ class ScaleTests(PairTests):
         self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'")
 
     def client(self) -> Client:
-        """The library as it is by itself, but that it does not give up."""
-        return Client(self.pair.url, username=USERNAME, password=PASSWORD, timeout=PATIENCE, max_retries=1000)
+        """The library, which does not give up."""
+        return Client(self.pair.url, **PATIENT)
 
     def submit(self, count: int, key: str | None = None) -> set[str]:
         """Submits so often, over several connections; returns the ids of the jobs."""
@@ -115,7 +118,7 @@ class ScaleTests(PairTests):
 
     def fates(self) -> dict[str, tuple[State, float | None]]:
         """How all jobs have ended, and after how long, in the order in which they were accepted."""
-        with self.pair.client() as client:
+        with self.client() as client:
             found = list(client.list())
         self.assertEqual(len({job.id for job in found}), len(found))
         return {job.id: (job.state, job.elapsed) for job in reversed(found)}
@@ -149,8 +152,7 @@ class ScaleTests(PairTests):
 
         async def wait_for(job_ids: list[str], seen: set[str]) -> list[Any]:
             """Waits for these all at once, and for each by itself."""
-            patient: dict[str, Any] = {"timeout": PATIENCE, "max_retries": 1000}
-            async with AsyncClient(self.pair.url, username=USERNAME, password=PASSWORD, **patient) as client:
+            async with AsyncClient(self.pair.url, **PATIENT) as client:
                 single = (client.wait(job_id, on_update=lambda status: seen.add(status.id)) for job_id in job_ids)
                 together, finals = await asyncio.gather(client.wait_all(job_ids), asyncio.gather(*single))
                 return [*together.values(), *finals]
