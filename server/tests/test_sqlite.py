@@ -5,6 +5,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import StoreError
+from translation_server.stores.arrivals import TOGETHER
 from translation_server.stores.rows import END
 from translation_server.stores.sqlite import SqliteStore
 from translation_server.stores.sqlite_file import APPLICATION_ID, MIGRATIONS
@@ -137,11 +139,11 @@ async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
 
 
 async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
     store = SqliteStore(path)
-    monkeypatch.undo()  # how long its connection waits for a lock is settled now
+    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
     with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
+    monkeypatch.undo()
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
@@ -158,18 +160,34 @@ async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_e
     await store.close()
 
 
-async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
+async def test_who_waits_behind_others_for_a_lock_is_told_of_it_as_soon_as_they_are(path, monkeypatch):
     store = SqliteStore(path)
+    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.3)
     with locked(path):
-        adding = [store.add("ann", accept) for _ in range(5)]
-        clearing = [store.change_world("ann", lambda _: "x") for _ in range(5)]
-        outcomes = await asyncio.gather(*adding, *clearing, return_exceptions=True)
-    assert all(isinstance(outcome, StoreError) for outcome in outcomes)
-    assert "try again" in str(outcomes[-1])
+        changing = asyncio.create_task(store.change_world("ann", lambda _: "x"))
+        adding = [asyncio.create_task(store.add("ann", accept)) for _ in range(TOGETHER + 1)]
+        with pytest.raises(StoreError, match="locked"):
+            await changing
+        await asyncio.sleep(0.2)  # the time of all is over, but whoever began to wait anew would now have the lock
+    assert {type(outcome) for outcome in await asyncio.gather(*adding, return_exceptions=True)} == {StoreError}
     monkeypatch.undo()
-    assert await store.world("ann") is None
     assert (await store.add("ann", accept)).job.ordinal == 1
+    await store.close()
+
+
+async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatch):
+    store = SqliteStore(path)
+    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
+
+    def accept_slowly(ordinal: int) -> Job:
+        time.sleep(0.2)
+        return accept(ordinal)
+
+    adding = asyncio.create_task(store.add("ann", accept_slowly))
+    await asyncio.sleep(0)
+    with pytest.raises(StoreError, match="try again"):
+        await asyncio.gather(adding, store.change_world("ann", lambda _: "x"))
+    assert await store.world("ann") is None
     await store.close()
 
 

@@ -1,8 +1,9 @@
 """Jobs that come while others are being written wait, and are then written together: one commit serves them all."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from translation_server.core.job import Job
 from translation_server.stores.protocol import Idempotency, Stored
@@ -14,12 +15,14 @@ Outcome = Stored | Exception
 """What has become of an arrival."""
 
 
-class Arrival(NamedTuple):
-    """What `Store.add` is given."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What `Store.add` is given, and when, on the monotonic clock."""
 
     owner: str
     accept: Callable[[int], Job]
     idempotency: Idempotency | None
+    came_at: float = field(default_factory=time.monotonic)
 
 
 class Arrivals:

@@ -35,7 +35,7 @@ class SqliteStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = Lane(path, migrate)
         self._reader = Lane(path, read_only)
-        self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals))
+        self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals, since=arrivals[0].came_at))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
@@ -137,7 +137,7 @@ def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> lis
 
     def added(arrival: Arrival) -> Outcome:
         try:
-            return _add(connection, *arrival)
+            return _add(connection, arrival)
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
@@ -147,9 +147,8 @@ def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> lis
         return [added(arrival) for arrival in arrivals]
 
 
-def _add(
-    connection: sqlite3.Connection, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None
-) -> Stored:
+def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
+    owner, idempotency = arrival.owner, arrival.idempotency
     if idempotency is not None:
         statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
         for job_id, fingerprint in connection.execute(statement, (owner, idempotency.key)).fetchall():
@@ -158,7 +157,7 @@ def _add(
                 raise KeyReused(idempotency.key)
             return Stored(earlier, replayed=True)
     found = connection.execute("SELECT jobs FROM owners WHERE name = ?", (owner,)).fetchall()
-    job = accept(found[0][0] + 1 if found else 1)
+    job = arrival.accept(found[0][0] + 1 if found else 1)
     if connection.execute("SELECT 1 FROM jobs WHERE owner = ? AND id = ?", (owner, job.id)).fetchall():
         raise IdTaken(job.id)
     connection.execute(

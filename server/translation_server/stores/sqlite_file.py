@@ -1,8 +1,8 @@
 """One SQLite file: how it is opened, brought up to date, and worked on.
 
 Theory of operation: write-ahead logging lets readers go on while one writer commits, and ``synchronous=FULL`` makes
-a commit wait for the disk. A lane is a thread with a connection of its own; a process has one that writes and one that
-reads. A write takes the file's one write lock at its beginning (``BEGIN IMMEDIATE``).
+a commit wait for the disk. A lane is a thread with a connection of its own; a process has one that writes and one
+that reads. A write takes the file's one write lock at its beginning (``BEGIN IMMEDIATE``).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from translation_server.stores.protocol import StoreError
 from translation_server.stores.rows import END
@@ -22,7 +22,7 @@ APPLICATION_ID = 0x7C0B_1A75
 """Marks a file as ours, in the place that SQLite's file format has for that."""
 
 LOCK_TIMEOUT = 5.0
-"""Seconds to wait for another process's write before giving up."""
+"""Seconds after which work is given up that has to wait, for other work or for another process's write."""
 
 MIGRATIONS = (
     (
@@ -107,8 +107,8 @@ REMEDIES = {
 }
 """What to do about each kind of error that SQLite names, by the beginning of the name."""
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Lane:
@@ -128,20 +128,27 @@ class Lane:
             self._thread.shutdown()
             raise
 
-    async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts, since: float | None = None) -> T:
         """Does a piece of work with the connection, after those before it.
+
+        Args:
+            work: what to do.
+            args: what to do it with.
+            since: since when it has been waited for on the monotonic clock, if not since now.
 
         Raises:
             StoreError: it could not be done, and nothing has changed.
         """
-        queued_at = time.monotonic()
+        give_up_at = (time.monotonic() if since is None else since) + LOCK_TIMEOUT
 
         def guarded() -> T:
-            if time.monotonic() > queued_at + LOCK_TIMEOUT:
+            left = give_up_at - time.monotonic()
+            if left < 0:
                 raise StoreError("too much was waiting to be done before: try again")
             if _identity(self._path) != self._file:
                 raise StoreError("it was taken away or replaced: put it back and restart the server")
-            return work(self._connection, *args, **kwargs)
+            self._connection.execute(f"PRAGMA busy_timeout = {int(left * 1000)}")
+            return work(self._connection, *args)
 
         with told_of(self._path):
             return await asyncio.wrap_future(self._thread.submit(guarded))
