@@ -17,7 +17,7 @@ from translation_server.core.job import Job, State
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
 from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
 from translation_server.stores.rows import COLUMNS, END, IN_STATE, NO_ORDINAL, job_of, row_of
-from translation_server.stores.sqlite_file import Lane, lossy, migrate, read_only, told_of, transaction
+from translation_server.stores.sqlite_file import Worker, lossy, migrate, read_only, told_of, transaction
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -33,8 +33,8 @@ class SqliteStore:
         """
         with told_of(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = Lane(path, migrate)
-        self._reader = Lane(path, read_only)
+        self._writer = Worker(path, migrate)
+        self._reader = Worker(path, read_only)
         self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals, since=arrivals[0].came_at))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:

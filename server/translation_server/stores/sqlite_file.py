@@ -1,7 +1,7 @@
 """One SQLite file: how it is opened, brought up to date, and worked on.
 
 Theory of operation: write-ahead logging lets readers go on while one writer commits, and ``synchronous=FULL`` makes
-a commit wait for the disk. A lane is a thread with a connection of its own; a process has one that writes and one
+a commit wait for the disk. A worker is a thread with a connection of its own; a process has one that writes and one
 that reads. A write takes the file's one write lock at its beginning (``BEGIN IMMEDIATE``).
 """
 
@@ -111,7 +111,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class Lane:
+class Worker:
     """One thread and its connection: a SQLite connection serves one piece of work at a time.
 
     Work that had to wait too long is not begun: whoever asked for it has most likely given up.
