@@ -1,5 +1,6 @@
 """What ended long ago is forgotten, whichever the database."""
 
+import asyncio
 import time
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import Sandbox
 from translation_server.documents import ClockChange, change_clock
-from translation_server.retention import STEP, purge
+from translation_server.retention import STEP, purge, purge_for_ever
 from translation_server.worlds import Worlds
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +66,19 @@ async def test_every_owner_has_their_turn_and_many_jobs_take_many_steps(store):
     await purge(store, worlds(store), HOUR, lambda: HOUR + 1.5)
     assert [await kept(store, owner) for owner in ("ann", "bob")] == [[], []]
     assert [number for number, _ in await store.journal("cid")] == [2]
+
+
+@pytest.mark.parametrize("url", ["memory"], indirect=True)
+async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, caplog):
+    await store.record([("ann", "no entry of ours")], 9)
+    await add(store, "bob", real=0.0, created_at=0.0, delay=1.0)
+    purging = asyncio.create_task(purge_for_ever(store, worlds(store), 0.1, lambda: REAL))
+    async with asyncio.timeout(30):
+        while await kept(store, "bob"):
+            if "what is old is kept for now" in caplog.text:
+                await store.clear("ann")
+            await asyncio.sleep(0.01)
+    purging.cancel()
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)

@@ -41,8 +41,8 @@ async def purge_for_ever(store: Store, worlds: Worlds, retention: float, clock: 
         await asyncio.sleep(min(ROUND, retention / 10))
         try:
             await purge(store, worlds, retention, clock)
-        except StoreError as error:
-            logger.warning("what is old is kept for now: %s", error)
+        except Exception as error:
+            logger.warning("what is old is kept for now: %s", error, exc_info=not isinstance(error, StoreError))
 
 
 async def purge(store: Store, worlds: Worlds, retention: float, clock: Callable[[], float]) -> None:

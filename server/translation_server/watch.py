@@ -120,8 +120,8 @@ class Watch:
                     for job in await self._store.changed(owner, since):
                         self.tell(job)
                 since, missed = self._clock() - MARGIN, False
-            except StoreError as error:
-                logger.warning("%s", error)
+            except Exception as error:
+                logger.warning("%s", error, exc_info=not isinstance(error, StoreError))
                 missed = True
 
     async def _pass_on(self, new: News) -> None:

@@ -11,10 +11,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-import asyncpg
-
-from translation_server.stores.postgres_database import LOST, PATIENCE, Connection, Database
-from translation_server.stores.protocol import News, StoreError
+from translation_server.stores.postgres_database import PATIENCE, Connection, Database
+from translation_server.stores.protocol import News
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +77,7 @@ class Listener:
         while True:
             try:
                 await self._listen_while_it_hears()
-            except (StoreError, asyncpg.PostgresError, *LOST) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, nothing is heard until it listens again
                 if self._hears or not complained:
                     logger.warning("%s; what other servers do is asked for meanwhile", self._database.told(error))
                 complained, self._hears, self._missed = True, False, True

@@ -1,0 +1,29 @@
+"""Who waits for jobs, whatever other processes do."""
+
+import asyncio
+import logging
+
+import pytest
+
+from translation_server.core.job import Fate, Job, State
+from translation_server.core.sandbox import Sandbox
+from translation_server.watch import Watch
+from translation_server.worlds import Worlds
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("url", ["memory"], indirect=True)
+async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, monkeypatch, caplog):
+    monkeypatch.setattr("translation_server.watch.TICK", 0.01)
+    worlds = Worlds(store, Sandbox, started=0.0, changeable=True, tell=lambda *_: None)
+    with Watch(store, worlds, lambda: 1000.0).listening("ann") as ear:
+        await store.change_world("ann", lambda _: "no world of ours")
+        async with asyncio.timeout(30):
+            while not any(record.exc_info for record in caplog.get_records("call")):
+                await ear.wait(0.01)
+            await store.clear("ann")
+            job = Job("a", "ann", 1, 1000.0, Fate(10.0, State.COMPLETED), changed_at=1000.0)
+            await store.add("ann", lambda _: job)
+            assert await ear.wait(30) == [job]
+    assert {record.levelno for record in caplog.get_records("call")} == {logging.WARNING}
