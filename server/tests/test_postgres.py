@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -125,13 +126,15 @@ async def test_a_newer_versions_database_is_refused(postgres, url):
         open_store(url)
 
 
-async def test_an_older_versions_database_is_brought_up_to_date(postgres, url):
-    marked = ["CREATE TABLE translation_server (version INTEGER NOT NULL)", "INSERT INTO translation_server VALUES (1)"]
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, version):
+    made = chain.from_iterable(MIGRATIONS[:version])
+    mark = f"CREATE TABLE translation_server (version) AS VALUES ({version})"
     job = """
         INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, held_for, changed_at)
         VALUES ('ann', 1, 'a', 1000, 5, 'error', 0, 1000)
     """
-    postgres.execute(*marked, *MIGRATIONS[0], "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
+    postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
     store = open_store(url)
     assert [job.id for job in await store.ending("ann", 1001)] == ["a"]
     assert (await store.add("ann", accept)).job.ordinal == 2

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,13 @@ def test_another_programs_file_is_refused_and_left_as_it_was(path):
     assert path.read_bytes() == before
 
 
-async def test_an_older_versions_file_is_brought_up_to_date(path):
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     connection = sqlite3.connect(path)
-    for statement in (*MIGRATIONS[0], f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA user_version = 1"):
+    marks = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {version}"
+    for statement in (*chain.from_iterable(MIGRATIONS[:version]), *marks):
         connection.execute(statement)
-    connection.execute("INSERT INTO owners VALUES ('ann', 1)")
+    connection.execute("INSERT INTO owners (name, jobs) VALUES ('ann', 1)")
     connection.execute(
         "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome) VALUES ('ann', 1, 'a', 1000, 5, 'error')"
     )
@@ -86,6 +89,7 @@ async def test_an_older_versions_file_is_brought_up_to_date(path):
     await store.close()
     plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - our own
     assert "jobs_by_end" in str(plan)
+    assert execute(path, "PRAGMA user_version") == [[(len(MIGRATIONS),)]]
 
 
 async def test_a_newer_versions_file_is_refused(path):

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from translation_server.core.job import Fate, Job, State, Submission
+from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.stores import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
+from translation_server.stores.rows import MANY
 
 pytestmark = pytest.mark.anyio
 
@@ -193,6 +194,23 @@ def test_an_unknown_database_is_refused_with_what_to_use(url):
         open_store(url)
 
 
+@pytest.mark.parametrize("pending", [10, MANY + 10])
+async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_there_are(store, pending):
+    facts = [{"delay": 10.0, "outcome": outcome} for outcome in (State.COMPLETED, State.ERROR)] * 5
+    jobs = await asyncio.gather(*(add(store, **fact) for fact in (*facts, *[{"delay": 1000.0}] * pending, *facts)))
+    for ordinal in (1, 12, 15):
+        await cancel(store, "ann", jobs[ordinal - 1].id, lambda: 1005.0)
+    held = await store.amend("ann", jobs[1].id, lambda job: job.held(1005.0))
+    everything = await store.page("ann", limit=9 * MANY, before=None, state=None, now=0)
+    assert held in everything
+    for state in State:
+        found, before, limit = [], None, max(7, pending // 3)
+        while page := await store.page("ann", limit=limit, before=before, state=state, now=1020.0):
+            found += page
+            before = page[-1].ordinal
+        assert found == [job for job in everything if Look(job, 1020.0).state is state]
+
+
 async def test_those_that_had_not_ended_at_a_moment_are_found(store):
     await add(store, created_at=1000, delay=5)
     late = await add(store, created_at=1000, delay=15)
@@ -205,15 +223,19 @@ async def test_those_that_had_not_ended_at_a_moment_are_found(store):
     assert await store.ending("ann", 1006) == []
 
 
-async def test_those_that_have_changed_since_a_moment_are_found(store):
+async def test_those_that_were_accepted_or_amended_since_a_moment_are_found(store):
+    assert await store.accepted("ann", 1000) == []
     old = await add(store, created_at=1000, delay=100)
+    assert await store.accepted("ann", 1000) == [old]
     await add(store, created_at=1001, delay=100)
     new = await add(store, created_at=1010, delay=100)
     await add(store, "bob", created_at=1010)
-    assert await store.changed("ann", 1010) == [new]
+    assert await store.accepted("ann", 1010) == [new]
+    assert await store.amended("ann", 1000) == []
     cancelled = await cancel(store, "ann", old.id, lambda: 1020.0)
-    assert sorted(job.ordinal for job in await store.changed("ann", 1010)) == [old.ordinal, new.ordinal]
-    assert await store.changed("ann", 1020) == [cancelled]
+    assert new in await store.accepted("ann", 1010)
+    assert await store.amended("ann", 1010) == [cancelled]
+    assert await store.amended("ann", 1021) == []
 
 
 async def test_whatever_is_done_to_a_job_is_kept(store):
@@ -222,7 +244,7 @@ async def test_whatever_is_done_to_a_job_is_kept(store):
     assert (held.held_at, await store.find("ann", job.id)) == (1004.0, held)
     assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [held]
     assert await store.ending("ann", 5000.0) == [held]
-    assert await store.changed("ann", 2000.0) == [held]
+    assert await store.amended("ann", 2000.0) == [held]
     released = await store.amend("ann", job.id, lambda job: job.released(1104.0))
     assert (released.ends_at, await store.ending("ann", 1105.0)) == (1110.0, [released])
     ended = await store.amend("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))

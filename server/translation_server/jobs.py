@@ -130,7 +130,7 @@ class Jobs:
 
     async def _ask(self, owner: str, known: _Owner) -> None:
         asked_at, since = time.monotonic(), self._clock()
-        for job in await self._store.changed(owner, known.since - MARGIN):
+        for job in await self._store.amended(owner, known.since - MARGIN):
             self._keep(known, job)
         known.asked_at, known.since = asked_at, since
 

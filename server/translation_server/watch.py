@@ -117,7 +117,8 @@ class Watch:
                         await self._pass_on(new)
                 for owner in owners if missed or news is None else owners & begun:
                     await self._worlds.refresh(owner)
-                    for job in await self._store.changed(owner, since):
+                    accepted = await self._store.accepted(owner, since) if (owner, None) in self._ears else []
+                    for job in (*accepted, *await self._store.amended(owner, since)):
                         self.tell(job)
                 since, missed = self._clock() - MARGIN, False
             except Exception as error:

@@ -79,9 +79,13 @@ class MemoryStore:
         """See Store."""
         return [job for job in self._jobs[owner].values() if Look(job, after).state is State.PENDING]
 
-    async def changed(self, owner: str, since: float) -> list[Job]:
+    async def accepted(self, owner: str, since: float) -> list[Job]:
         """See Store."""
         return [job for job in self._jobs[owner].values() if job.changed_at >= since]
+
+    async def amended(self, owner: str, since: float) -> list[Job]:
+        """See Store."""
+        return [job for job in await self.accepted(owner, since) if job.changed_at != job.created_at]
 
     async def news(self, seconds: float) -> None:
         """See Store."""

@@ -8,7 +8,8 @@ that no two transactions wait for each other.
 import secrets
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
@@ -17,7 +18,19 @@ from translation_server.stores.postgres_adding import LOCK_OWNER, add_all, is_th
 from translation_server.stores.postgres_database import LOCK, Connection, Database, Unsure
 from translation_server.stores.postgres_news import Listener, tell
 from translation_server.stores.protocol import Idempotency, News, Old, Stored
-from translation_server.stores.rows import COLUMNS, END, IN_STATE, NAMES, NO_ORDINAL, job_of, row_of
+from translation_server.stores.rows import (
+    ACCEPTED,
+    AMENDED,
+    COLUMNS,
+    END,
+    FEW_PENDING,
+    IN_STATE,
+    MANY_PENDING,
+    NAMES,
+    NO_ORDINAL,
+    job_of,
+    row_of,
+)
 
 CLEARING = 60.0
 """Seconds that it may take to forget an owner."""
@@ -62,15 +75,16 @@ class PostgresStore:
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
         """See Store."""
         possible = [job_id for job_id in job_ids if _can_be_stored(job_id)]
-        return await self._select("owner = $1 AND id = ANY($2)", owner, possible) if possible else []
+        parameters = {"owner": owner, "ids": possible}
+        return await self._select("owner = :owner AND id = ANY(:ids)", parameters) if possible else []
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        where = (
-            f"owner = $1 AND ordinal < $2 AND {IN_STATE[state].replace(':now', '$4')} ORDER BY ordinal DESC LIMIT $3"
-        )
-        parameters = owner, NO_ORDINAL if before is None else before, limit
-        return await self._select(where, *parameters, *([] if state is None else [now]))
+        parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
+        where = f"owner = :owner AND ordinal < :before AND {IN_STATE[state]}"
+        if state is State.PENDING and not await self._fetch(MANY_PENDING, parameters):
+            where = f"owner = :owner AND ordinal = ANY (ARRAY ({FEW_PENDING}))"
+        return await self._select(f"{where} ORDER BY ordinal DESC LIMIT :limit", parameters)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
@@ -91,12 +105,15 @@ class PostgresStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        held = f"SELECT {COLUMNS} FROM jobs WHERE owner = $1 AND {END} IS NULL"
-        return await self._select(f"owner = $1 AND {END} > $2 UNION ALL {held}", owner, after)
+        return await self._select(f"owner = :owner AND {END} > :after", {"owner": owner, "after": after})
 
-    async def changed(self, owner: str, since: float) -> list[Job]:
+    async def accepted(self, owner: str, since: float) -> list[Job]:
         """See Store."""
-        return await self._select("owner = $1 AND changed_at >= $2", owner, since)
+        return await self._select(ACCEPTED, {"owner": owner, "since": since})
+
+    async def amended(self, owner: str, since: float) -> list[Job]:
+        """See Store."""
+        return await self._select(AMENDED, {"owner": owner, "since": since})
 
     async def news(self, seconds: float) -> Sequence[News] | None:
         """See Store."""
@@ -219,10 +236,19 @@ class PostgresStore:
         await self._listener.close()
         await self._database.close()
 
-    async def _select(self, where: str, *parameters: object) -> list[Job]:
-        statement = f"SELECT {COLUMNS} FROM jobs WHERE {where}"
-        rows = await self._database.run(lambda connection: connection.fetch(statement, *parameters))
-        return [job_of(row) for row in rows]
+    async def _select(self, where: str, parameters: Mapping[str, object]) -> list[Job]:
+        return [job_of(row) for row in await self._fetch(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)]
+
+    async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """The rows of a statement with parameters by name."""
+        names = [name for name in parameters if f":{name}" in statement]
+        for number, name in enumerate(names, 1):
+            statement = statement.replace(f":{name}", f"${number}")
+        values = [parameters[name] for name in names]
+        rows: Sequence[Sequence[Any]] = await self._database.run(
+            lambda connection: connection.fetch(statement, *values)
+        )
+        return rows
 
     async def _add_all(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
         outcomes: Sequence[Outcome] = ()

@@ -93,8 +93,14 @@ class Store(Protocol):
     async def ending(self, owner: str, after: float) -> list[Job]:
         """The owner's jobs that had not ended at a moment: all that have been pending since, in any order."""
 
-    async def changed(self, owner: str, since: float) -> list[Job]:
-        """The owner's jobs of which a fact has changed at a real time or after it, in any order."""
+    async def accepted(self, owner: str, since: float) -> list[Job]:
+        """The owner's jobs that were accepted at a real time or after it, in any order, with some amended ones."""
+
+    async def amended(self, owner: str, since: float) -> list[Job]:
+        """The owner's jobs to which something was done at a real time or after it, in any order.
+
+        Of an owner whose clock does not show the real time also those that were accepted since.
+        """
 
     async def news(self, seconds: float) -> Sequence[News] | None:
         """What other processes have done since the last time, as soon as there is something, or so many seconds later.

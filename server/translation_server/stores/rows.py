@@ -23,19 +23,44 @@ NAMES = (
 )
 COLUMNS = ", ".join(NAMES)
 
-NOT_CANCELLED = "(cancelled_at IS NULL OR cancelled_at > :now)"
-ENDED = "held_at IS NULL AND created_at + delay + held_for <= :now"
+NEVER = 1e300
+"""The end of a job that is held, until it is released."""
+
+END = f"coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for ELSE {NEVER} END)"
+"""The moment at which a job ends, or ended. An index has it for each owner."""
+
 IN_STATE = {
     None: "TRUE",
-    State.PENDING: f"{NOT_CANCELLED} AND NOT ({ENDED})",
-    State.COMPLETED: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'completed'",
-    State.ERROR: f"{NOT_CANCELLED} AND {ENDED} AND outcome = 'error'",
+    State.PENDING: f"{END} > :now",
+    State.COMPLETED: f"outcome = 'completed' AND cancelled_at IS NULL AND {END} <= :now",
+    State.ERROR: f"outcome = 'error' AND cancelled_at IS NULL AND {END} <= :now",
     State.CANCELLED: "cancelled_at <= :now",
 }
 """Law 1 in SQL: the same function of (job, now) as ``Look.state``, for the filter of a page."""
 
-END = "coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for END)"
-"""The moment at which a job ends, or ended; NULL while it is held. An index has it for each owner."""
+MANY = 5000
+"""Pending jobs of an owner that are too many to be sorted: among so many, a page is found by going through all jobs."""
+
+MANY_PENDING = f"SELECT TRUE FROM jobs WHERE owner = :owner AND {END} > :now ORDER BY {END} LIMIT 1 OFFSET {MANY}"
+"""Finds a row if there are so many."""
+
+FEW_PENDING = f"""
+    SELECT ordinal FROM (
+        SELECT ordinal FROM jobs WHERE owner = :owner AND {END} > :now ORDER BY {END} LIMIT {MANY}
+    ) AS pending
+    WHERE ordinal < :before ORDER BY ordinal DESC LIMIT :limit
+"""
+"""The ordinals of a page of pending jobs, where there are not so many."""
+
+AMENDED = "owner = :owner AND changed_at >= :since AND changed_at <> created_at"
+"""Jobs to which something was done; of others, the two are the same, unless the owner's clock shows another time."""
+
+ACCEPTED = """
+    owner = :owner AND ordinal > coalesce(
+        (SELECT ordinal FROM jobs WHERE owner = :owner AND changed_at < :since ORDER BY ordinal DESC LIMIT 1), 0
+    )
+"""
+"""Jobs that came after all that are older: ordinals are given in the order in which jobs are accepted."""
 
 NO_ORDINAL = 2**63 - 1
 """More than any ordinal: the largest number that a column holds."""

@@ -16,7 +16,18 @@ from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
 from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
-from translation_server.stores.rows import COLUMNS, END, IN_STATE, NO_ORDINAL, job_of, row_of
+from translation_server.stores.rows import (
+    ACCEPTED,
+    AMENDED,
+    COLUMNS,
+    END,
+    FEW_PENDING,
+    IN_STATE,
+    MANY_PENDING,
+    NO_ORDINAL,
+    job_of,
+    row_of,
+)
 from translation_server.stores.sqlite_file import Worker, lossy, migrate, read_only, told_of, transaction
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -51,12 +62,8 @@ class SqliteStore:
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        where = f"""
-            owner = :owner AND ordinal < :before AND {IN_STATE[state]}
-            ORDER BY ordinal DESC LIMIT :limit
-        """
         parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
-        return await self._reader.run(_select, where, parameters)
+        return await self._reader.run(_page, state, parameters)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
@@ -64,13 +71,15 @@ class SqliteStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        held = f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_by_end WHERE owner = :owner AND {END} IS NULL"
-        where = f"owner = :owner AND {END} > :after UNION ALL {held}"
-        return await self._reader.run(_select, where, {"owner": owner, "after": after})
+        return await self._reader.run(_select, f"owner = ? AND {END} > ?", (owner, after))
 
-    async def changed(self, owner: str, since: float) -> list[Job]:
+    async def accepted(self, owner: str, since: float) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_select, "owner = ? AND changed_at >= ?", (owner, since))
+        return await self._reader.run(_select, ACCEPTED, {"owner": owner, "since": since})
+
+    async def amended(self, owner: str, since: float) -> list[Job]:
+        """See Store."""
+        return await self._reader.run(_select, AMENDED, {"owner": owner, "since": since})
 
     async def news(self, seconds: float) -> None:
         """See Store."""
@@ -278,6 +287,13 @@ def _find_many(connection: sqlite3.Connection, owner: str, job_ids: Iterable[str
     """One by one: for many ids in one statement, SQLite would read all jobs of the owner."""
     found = (_find(connection, owner, job_id) for job_id in dict.fromkeys(job_ids))
     return [job for job in found if job]
+
+
+def _page(connection: sqlite3.Connection, state: State | None, parameters: Mapping[str, object]) -> list[Job]:
+    where = f"owner = :owner AND ordinal < :before AND {IN_STATE[state]}"
+    if state is State.PENDING and not connection.execute(MANY_PENDING, parameters).fetchall():
+        where = f"owner = :owner AND ordinal IN ({FEW_PENDING})"
+    return _select(connection, f"{where} ORDER BY ordinal DESC LIMIT :limit", parameters)
 
 
 def _select(connection: sqlite3.Connection, where: str, parameters: Parameters) -> list[Job]:

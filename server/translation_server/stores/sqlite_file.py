@@ -91,7 +91,14 @@ MIGRATIONS = (
     (
         "DROP INDEX jobs_by_end",
         "DROP INDEX jobs_held",
+    ),
+    (
+        "DROP INDEX IF EXISTS jobs_by_end",
         f"CREATE INDEX jobs_by_end ON jobs (owner, {END})",
+        "DROP INDEX jobs_by_change",
+        "CREATE INDEX jobs_amended ON jobs (owner, changed_at) WHERE changed_at <> created_at",
+        "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
+        "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
     ),
 )
 """The statements that lead from each version of the schema to the next; the version is the count of those done."""
