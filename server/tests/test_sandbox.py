@@ -10,7 +10,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from translation_server import TranslationServer, worlds
+from translation_server import TranslationServer, freshness
 from translation_server.core.days import DAYS
 from translation_server.core.faults import KINDS
 from translation_server.settings import SettingsError
@@ -166,7 +166,7 @@ class TestSettings:
         here, there = start(), start()
         assert there.get("/sandbox").json()["seed"] is None
         changed(here, seed="new")
-        assert worlds.FRESH < 1
+        assert freshness.FRESH < 1
         until = time.monotonic() + 60
         while there.get("/sandbox").json()["seed"] != "new":
             assert time.monotonic() < until

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
 async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, monkeypatch, caplog):
-    monkeypatch.setattr("translation_server.watch.TICK", 0.01)
+    monkeypatch.setattr("translation_server.watch.FRESH", 0.01)
     worlds = Worlds(store, Sandbox, started=0.0, changeable=True, tell=lambda *_: None)
     with Watch(store, worlds, lambda: 1000.0).listening("ann") as ear:
         await store.change_world("ann", lambda _: "no world of ours")

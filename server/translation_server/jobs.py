@@ -17,8 +17,8 @@ from translation_server.core.dialects import Dialect, Form
 from translation_server.core.hints import Advice, advise
 from translation_server.core.job import Job, Look, State
 from translation_server.core.sandbox import World
+from translation_server.freshness import MARGIN, Asking
 from translation_server.stores import Store
-from translation_server.worlds import FRESH, FRESH_ENOUGH, MARGIN, Asking, asked_once
 
 ANEW = 60.0
 """Seconds after which everything is read anew."""
@@ -85,13 +85,13 @@ class Jobs:
         self._store = store
         self._clock = clock
         self._owners: OrderedDict[str, _Owner] = OrderedDict()
-        self._asking: Asking[None] = {}
+        self._asking = Asking[None]()
         self._count = 0
 
     def at_hand(self, owner: str, job_id: str) -> Kept | None:
         """A job that needs no asking; None where something has to be asked."""
         known = self._owners.get(owner)
-        return None if known is None or self._is_stale(owner, known) else known.jobs.get(job_id)
+        return None if known is None or self._asking.is_due(owner, known.asked_at) else known.jobs.get(job_id)
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """One of the owner's jobs, or None, as it was half a second ago or later."""
@@ -120,13 +120,10 @@ class Jobs:
             self.forget(owner)
             known = self._owners[owner] = _Owner(self._clock(), now, now)
             self._make_room()
-        elif self._is_stale(owner, known):
+        elif self._asking.is_due(owner, known.asked_at):
             self._owners.move_to_end(owner)
-            await asked_once(self._asking, owner, lambda: self._ask(owner, known))
+            await self._asking.ask(owner, lambda: self._ask(owner, known))
         return known
-
-    def _is_stale(self, owner: str, known: _Owner) -> bool:
-        return time.monotonic() > known.asked_at + (FRESH_ENOUGH if owner in self._asking else FRESH)
 
     async def _ask(self, owner: str, known: _Owner) -> None:
         asked_at, since = time.monotonic(), self._clock()

@@ -13,13 +13,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from translation_server.core.job import Job
+from translation_server.freshness import FRESH, MARGIN
 from translation_server.stores import News, Store, StoreError
-from translation_server.worlds import MARGIN, Worlds
+from translation_server.worlds import Worlds
 
 logger = logging.getLogger(__name__)
-
-TICK = 0.5
-"""Seconds from one question to the store to the next."""
 
 
 class Ear:
@@ -109,7 +107,7 @@ class Watch:
     async def _ask(self) -> None:
         since, missed = self._clock() - MARGIN, True
         while True:
-            news = await self._store.news(TICK)
+            news = await self._store.news(FRESH)
             owners, begun, self._begun = {owner for owner, _ in self._ears}, self._begun, set()
             try:
                 for new in news or ():

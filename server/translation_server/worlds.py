@@ -4,43 +4,19 @@ A world is read from the store at most twice a second while its user sends reque
 at once.
 """
 
-import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
 from translation_server.core.clock import Clock
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
+from translation_server.freshness import Asking
 from translation_server.stores import Store
-
-T = TypeVar("T")
-
-FRESH = 0.5
-"""Seconds for which what was read is taken for the present."""
-
-FRESH_ENOUGH = 1.0
-"""Seconds for which it is while the store is being asked anew."""
-
-MARGIN = 2.0
-"""Seconds that a commit may take: the store is asked again for what is this old."""
 
 KEPT = 10_000
 """Users whose worlds are kept in memory at a time; the oldest goes first."""
-
-
-Asking = dict[str, asyncio.Task[T]]
-"""What is being asked of the store, by the owner whom it is about."""
-
-
-async def asked_once(asking: Asking[T], owner: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What comes of asking something of an owner's; those who ask meanwhile are told the same."""
-    task = asking.get(owner)
-    if task is None:
-        task = asking[owner] = asyncio.create_task(ask())
-        task.add_done_callback(lambda done: (asking.pop(owner), done.cancelled() or done.exception()))
-    return await asyncio.shield(task)
 
 
 class _Kept(NamedTuple):
@@ -75,7 +51,7 @@ class Worlds:
         self._started = started
         self._tell = tell
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._reading: Asking[World] = {}
+        self._reading = Asking[World]()
         self._world_of_all = World(defaults())
         self.changeable = changeable
 
@@ -87,7 +63,7 @@ class Worlds:
                 self._world_of_all = World(defaults)
             return self._world_of_all
         kept = self._kept.get(owner)
-        if kept is None or time.monotonic() > kept.read_at + (FRESH_ENOUGH if owner in self._reading else FRESH):
+        if kept is None or self._reading.is_due(owner, kept.read_at):
             return None
         same = kept.defaults is defaults or kept.defaults == defaults
         return kept.world if same else self._keep(owner, kept.text, kept.read_at)
@@ -96,7 +72,7 @@ class Worlds:
         """A user's world, half a second old or, while it is being read, little more."""
         if world := self.at_hand(owner):
             return world
-        return await asked_once(self._reading, owner, lambda: self._read(owner))
+        return await self._reading.ask(owner, lambda: self._read(owner))
 
     async def clock(self, owner: str) -> Clock:
         """A user's clock, of which nothing is kept at hand."""
