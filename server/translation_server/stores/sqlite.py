@@ -24,11 +24,14 @@ from translation_server.stores.rows import (
     FEW_PENDING,
     IN_STATE,
     MANY_PENDING,
+    NAMES,
     NO_ORDINAL,
     job_of,
     row_of,
 )
 from translation_server.stores.sqlite_file import Worker, lossy, migrate, read_only, told_of, transaction
+
+MARKS = ", ".join("?" * len(NAMES))
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -174,7 +177,7 @@ def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
         {"owner": owner, "ordinal": job.ordinal},
     )
     connection.execute(
-        f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({', '.join('?' * 16)})",
+        f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({MARKS}, ?, ?)",
         (*row_of(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
     )
     return Stored(job, replayed=False)
@@ -185,9 +188,8 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
         before = _find(connection, owner, job_id)
         job = before and change(before)
         if job and job != before:
-            marks = ", ".join("?" * 14)
             connection.execute(
-                f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = ? AND ordinal = ?",
+                f"UPDATE jobs SET ({COLUMNS}) = ({MARKS}) WHERE owner = ? AND ordinal = ?",
                 (*row_of(job), job.owner, job.ordinal),
             )
         return job

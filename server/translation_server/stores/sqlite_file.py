@@ -126,6 +126,7 @@ class Worker:
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None]) -> None:
         self._path = path
+        self._patience = -1
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         try:
             with told_of(path):
@@ -154,7 +155,9 @@ class Worker:
                 raise StoreError("too much was waiting to be done before: try again")
             if _identity(self._path) != self._file:
                 raise StoreError("it was taken away or replaced: put it back and restart the server")
-            self._connection.execute(f"PRAGMA busy_timeout = {int(left * 1000)}")
+            if (patience := int(left * 10) * 100) != self._patience:  # milliseconds, in steps: it seldom has to be set
+                self._connection.execute(f"PRAGMA busy_timeout = {patience}")
+                self._patience = patience
             return work(self._connection, *args)
 
         with told_of(self._path):
@@ -173,7 +176,7 @@ def told_of(path: Path) -> Iterator[None]:
         yield
     except StoreError as error:
         raise StoreError(f"the database {path}: {error}") from None
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+    except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "")
         remedy = next((text for prefix, text in REMEDIES.items() if name.startswith(prefix)), str(error))
         raise StoreError(f"the database {path}: {remedy}") from error
