@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 import socket
 import time
@@ -16,6 +17,23 @@ from translation_server.core.dialects import DIALECTS, routes
 LOOKS = [route.path for route in routes(DIALECTS) if route.action == "look"]
 ORDINARY = [("prefer", "handling=lenient"), ("prefer", "handling=strict")]
 """Headers that change nothing, but lead past the lane."""
+
+
+AUTHORIZATION = f"Authorization: Basic {base64.b64encode(b'admin:secretpassword').decode()}"
+PAST = "Prefer: handling=strict"
+"""Such a header, too, as it is sent."""
+
+
+def request(target: str, *headers: str, method: str = "GET", version: str = "1.1") -> str:
+    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", AUTHORIZATION, *headers, "", ""])
+
+
+def exchange(api, *requests: str) -> bytes:
+    """What is answered to requests that are sent at once, until the server closes the connection."""
+    requests = (*requests, request("/livez", "Connection: close"))
+    with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
+        connection.sendall("".join(requests).encode())
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 @pytest.fixture
@@ -100,16 +118,36 @@ def test_however_many_come_at_once_on_a_connection_all_are_answered_in_order(sta
     api = start(max_delay=1000)
     jobs = [submit(api, None) for _ in range(2)]
     assert [api.get(f"/status/{job}").status_code for job in jobs] == [200, 200]
-    login = base64.b64encode(b"admin:secretpassword").decode()
-    heads = [
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\n" for path in map("/status/{}".format, jobs)
-    ]
-    asked = [f"{heads[number % 2]}\r\n" for number in range(999)] + [f"{heads[1]}Connection: close\r\n\r\n"]
-    asked[0] = f"{heads[0]}Prefer: handling=strict\r\n\r\n"  # which takes the ordinary way, so that the others wait
-    with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
-        connection.sendall("".join(asked).encode())
-        received = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+    asked = [request(f"/status/{jobs[number % 2]}") for number in range(1000)]
+    asked[0] = request(f"/status/{jobs[0]}", PAST)  # which takes the ordinary way, so that the others wait
+    received = exchange(api, *asked).decode()
     assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"),
+    [
+        ("core.dialects.Form.body", 500),  # which both ways need
+        ("web.auth.Authenticator.known", 200),  # which the lane alone does
+        ("web.lane.log", 200),
+    ],
+)
+def test_a_look_that_fails_goes_the_ordinary_way_where_its_failure_is_told(start, monkeypatch, caplog, broken, status):
+    api = start()
+    path = f"/status/{submit(api, None)}"
+    monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
+    api.get(path)
+    with monkeypatch.context() as sabotaged:
+        sabotaged.setattr(f"translation_server.{broken}", lambda *_: 1 / 0)
+        answers = [api.get(path) for _ in range(20)]  # many, lest none of them takes the lane
+    assert {answered.status_code for answered in answers} == {status}
+    assert "ZeroDivisionError" in caplog.text
+    if status == 500:
+        assert {answered.headers["content-type"] for answered in answers} == {"application/problem+json"}
+        assert all(answered.json()["error_id"] in caplog.text for answered in answers)
+    entries = [entry for entry in api.get("/sandbox/requests").json()["requests"] if entry["path"] == path]
+    assert [entry["status"] for entry in entries] == [200] + [status] * 20
+    assert api.get(path).status_code == 200
 
 
 def test_strangers_are_none_of_its_business(start):

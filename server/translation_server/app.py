@@ -33,7 +33,8 @@ from translation_server.web.dialect_files import read_dialects
 from translation_server.web.drain import Drain
 from translation_server.web.fault_files import FaultsError, read_faults
 from translation_server.web.gate import Gate
-from translation_server.web.lane import Lane, send_all
+from translation_server.web.lane import Lane
+from translation_server.web.looks import send_all
 from translation_server.web.routes import Api
 from translation_server.web.sandbox import SandboxApi
 from translation_server.web.users import UsersError, one_user, read_users

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.draft import Draft, Record, begin, log
-from translation_server.web.lane import Lane, send_all
+from translation_server.web.lane import Lane
+from translation_server.web.looks import send_all
 from translation_server.web.problems import EXPECTED, Problem, answer_to
 
 logger = logging.getLogger(__name__)

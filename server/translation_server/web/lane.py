@@ -4,11 +4,12 @@ The law of this file: what goes this way is answered as it would be the ordinary
 to be read first, or may go wrong goes the ordinary way, which brings it to hand.
 """
 
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
 
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from translation_server.core.dialects import Dialect, Route
 from translation_server.core.job import Look
@@ -17,15 +18,13 @@ from translation_server.service import Service
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.draft import Record, begin, draft_of, log
 from translation_server.web.leaving import leaving_with_the_client
-from translation_server.web.preferences import LONGEST_WAIT, advice, matches, preferred_wait
+from translation_server.web.looks import OK, Answer, render
+from translation_server.web.preferences import preferred_wait, wanted
 
-OK = 200
+logger = logging.getLogger(__name__)
 
 PLAIN = frozenset({b"prefer", b"if-none-match", b"simulate-fault"})
 """The headers that a plain look has not."""
-
-Answer = tuple[Message, Message]
-"""Its beginning and its body."""
 
 
 class Lane:
@@ -50,19 +49,15 @@ class Lane:
         self._record = record
 
     def answer(self, scope: Scope) -> Answer | None:
-        """The answer to an HTTP request, if it is a plain look that may go this way."""
-        began = time.perf_counter()
-        headers = dict(scope["headers"])
-        if not PLAIN.isdisjoint(headers) or not (found := self._found(scope, headers)):
+        """The answer to an HTTP request, if it is a plain look that may go this way.
+
+        One that fails goes the ordinary way, where whatever goes wrong is told: it has been noted nowhere yet.
+        """
+        try:
+            return self._answer(scope)
+        except Exception:
+            logger.exception("%s %s goes the ordinary way", scope["method"], scope["path"])
             return None
-        row, user, telling, look = found
-        hint = telling.hint(look.now)
-        draft = begin(scope, headers, time.time())
-        draft.action, draft.dialect, draft.looks, draft.status, draft.hint = "look", row.name, telling.looks, OK, hint
-        draft.took = time.perf_counter() - began
-        self._record(user, draft)
-        log(scope, user, OK, draft.took)
-        return _answer(telling, look, hint)
 
     async def held(self, scope: Scope, receive: Receive) -> Answer | None:
         """The answer to a look that is to be held, if it may go this way, as soon as it is due.
@@ -78,14 +73,28 @@ class Lane:
         row, user, telling, look = found
         draft, tags = draft_of(scope), headers.get(b"if-none-match")
         draft.action, draft.dialect, draft.wait = "look", row.name, wait
-        wait, known = min(wait, LONGEST_WAIT), [] if tags is None else [tags.decode("latin-1")]
-        if wait and (not known or matches(known, telling.form.tag)):
+        asked = wanted(wait, [] if tags is None else [tags.decode("latin-1")])
+        if seconds := asked.held_for(telling.form.tag):
             async with leaving_with_the_client(receive):
-                look = await self._service.hold(look, wait, row.changes_at)
+                look = await self._service.hold(look, seconds, row.changes_at)
             telling = tell(row, look, await self._service.worlds.of(user))
         draft.looks, draft.hint = (look,), telling.hint(look.now)
-        answer = _answer(telling, look, draft.hint, (b"preference-applied", b"wait=%d" % wait))
-        return _unchanged(answer) if known and matches(known, telling.form.tag) else answer
+        return render(telling.form, look, draft.hint, asked)
+
+    def _answer(self, scope: Scope) -> Answer | None:
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        if not PLAIN.isdisjoint(headers) or not (found := self._found(scope, headers)):
+            return None
+        row, user, telling, look = found
+        hint = telling.hint(look.now)
+        answer = render(telling.form, look, hint)
+        draft = begin(scope, headers, time.time())
+        draft.action, draft.dialect, draft.looks, draft.status, draft.hint = "look", row.name, telling.looks, OK, hint
+        draft.took = time.perf_counter() - began
+        log(scope, user, OK, draft.took)
+        self._record(user, draft)  # last, so that what fails before is noted by the ordinary way alone
+        return answer
 
     def _found(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str, Telling, Look] | None:
         """The row, the user, and what is told: all that there is to know for a look at a job that is at hand."""
@@ -97,31 +106,3 @@ class Lane:
             return None
         told = self._service.told(user, path[path.lastindex], row)
         return told and (row, user, *told)
-
-
-def _answer(telling: Telling, look: Look, hint: float | None, *more: tuple[bytes, bytes]) -> Answer:
-    body = telling.form.body(look).encode()
-    headers = [
-        (b"content-length", b"%d" % len(body)),
-        (b"content-type", b"application/json"),
-        (b"vary", b"Prefer"),
-        (b"etag", telling.form.tag.encode()),
-        *more,
-    ]
-    if hint is not None:
-        headers += [(name.encode(), value.encode()) for name, value in advice(hint).items()]
-    start = {"type": "http.response.start", "status": OK, "headers": headers}
-    return start, {"type": "http.response.body", "body": body}
-
-
-def _unchanged(answer: Answer) -> Answer:
-    """What is answered to a caller who knows it already."""
-    start, _ = answer
-    headers = [(name, value) for name, value in start["headers"] if not name.startswith(b"content-")]
-    return {**start, "status": 304, "headers": headers}, {"type": "http.response.body", "body": b""}
-
-
-async def send_all(answer: Answer, send: Send) -> None:
-    """Sends an answer."""
-    for message in answer:
-        await send(message)

@@ -26,7 +26,8 @@ from translation_server.web.bodies import body_of, parsed, refused
 from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
 from translation_server.web.leaving import leaving_with_the_client
-from translation_server.web.preferences import LONGEST_WAIT, advice, matches, preferred_wait
+from translation_server.web.looks import render
+from translation_server.web.preferences import advice, preferred_wait, wanted
 from translation_server.web.problems import EXPECTED, Problem, answer_to, complaints, invalid
 from translation_server.web.schemas import JobsQuery, SubmissionBody
 
@@ -259,21 +260,17 @@ class Api:
 
     async def _answer(self, request: Request, row: Dialect, look: Look) -> Response:
         """How the job stands: as soon as the caller does not know it, or has waited as long as it prefers to."""
-        wait = preferred_wait(request.headers.getlist("prefer"))
-        known = request.headers.getlist("if-none-match")
-        headers = {"Vary": "Prefer"}
-        if wait is not None:
-            wait = min(wait, LONGEST_WAIT)
-            headers["Preference-Applied"] = f"wait={wait}"
-        if wait and (not known or matches(known, row.form(look).tag)):
+        draft = draft_of(request.scope)
+        asked = wanted(draft.wait, request.headers.getlist("if-none-match"))
+        if seconds := asked.held_for(row.form(look).tag):
             async with leaving_with_the_client(request.receive):
-                look = await self._service.hold(look, wait, row.changes_at)
+                look = await self._service.hold(look, seconds, row.changes_at)
         [(row, said)] = self._tell(request, row, look)
-        form = row.form(said)
-        headers |= {"ETag": form.tag} | await self._advice(request, look)
-        if known and matches(known, form.tag):
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Json(form.body(said), HTTPStatus.OK, headers)
+        draft.hint = await self._service.hint(look)
+        status, headers, body = render(row.form(said), said, draft.hint, asked)
+        answer = Response(body, status)
+        answer.raw_headers = list(headers)
+        return answer
 
     async def _advice(self, request: Request, *looks: Look) -> dict[str, str]:
         """When to look next: as soon as it is worth its while for one of the looks."""

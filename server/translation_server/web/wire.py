@@ -7,12 +7,14 @@ woken up. Here they are gathered until the event loop turns.
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from translation_server.web.lane import Answer, Lane
+from translation_server.web.looks import Answer
 
 if TYPE_CHECKING:
     from starlette.types import Scope
+
+    from translation_server.web.lane import Lane
 
 Piece = bytes | bytearray | memoryview
 
@@ -46,8 +48,8 @@ class _Gathering:
 class InOnePiece(HttpToolsProtocol):
     """uvicorn's HTTP, with a transport that gathers, and without a task for what the fast lane answers.
 
-    That an application has one shows by its ``lane``, whose answers all have the status 200. The method that starts a
-    task is uvicorn's own: should it go, the lane is still taken, by a task.
+    That an application has one shows by its ``lane``. The method that starts a task is uvicorn's own: should it go, the
+    lane is still taken, by a task.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
@@ -67,13 +69,12 @@ class InOnePiece(HttpToolsProtocol):
 
 def _give(cycle: RequestResponseCycle, answer: Answer) -> None:
     """Does with an answer what the cycle would with its messages, one after the other."""
-    start, body = answer
-    headers = [*cycle.default_headers, *start["headers"]]
+    status, headers, body = answer
+    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
     if not cycle.keep_alive:
-        headers.append((b"connection", b"close"))
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        lines.append(b"connection: close\r\n")
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (lines, body["body"]))
+    cycle.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
     if not cycle.keep_alive:
         cycle.transport.close()
     cycle.on_response()

@@ -1,0 +1,38 @@
+"""What a look is answered with, whichever way it goes."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from starlette.types import Send
+
+from translation_server.core.dialects import Form
+from translation_server.core.job import Look
+from translation_server.web.preferences import Wanted, advice
+
+Answer = tuple[int, Sequence[tuple[bytes, bytes]], bytes]
+"""Its status, its headers and its body."""
+
+OK, NOT_MODIFIED = int(HTTPStatus.OK), int(HTTPStatus.NOT_MODIFIED)
+
+PLAIN = Wanted()
+
+
+def render(form: Form, look: Look, hint: float | None, wanted: Wanted = PLAIN) -> Answer:
+    """The answer that tells how a job stands, and in how many seconds to look next."""
+    headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode())]
+    if wanted.wait is not None:
+        headers.append((b"preference-applied", b"wait=%d" % wanted.wait))
+    if hint is not None:
+        headers += [(name.encode(), value.encode()) for name, value in advice(hint).items()]
+    if wanted.knows(form.tag):
+        return NOT_MODIFIED, headers, b""
+    body = form.body(look).encode()
+    headers += (b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")
+    return OK, headers, body
+
+
+async def send_all(answer: Answer, send: Send) -> None:
+    """Sends an answer."""
+    status, headers, body = answer
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
