@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from translation_server import TranslationServer
 from translation_server.core.dialects import DIALECTS, routes
+from translation_server.web.wire import InOnePiece
 
 LOOKS = [route.path for route in routes(DIALECTS) if route.action == "look"]
 ORDINARY = [("prefer", "handling=lenient"), ("prefer", "handling=strict")]
@@ -28,11 +29,17 @@ def request(target: str, *headers: str, method: str = "GET", version: str = "1.1
     return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", AUTHORIZATION, *headers, "", ""])
 
 
-def exchange(api, *requests: str) -> bytes:
-    """What is answered to requests that are sent at once, until the server closes the connection."""
-    requests = (*requests, request("/livez", "Connection: close"))
+def exchange(api, *requests: str, end: bool = True, half: bool = True) -> bytes:
+    """What is answered to requests that are sent at once, until the server closes the connection.
+
+    With ``end``, another request behind them has it do so; without, the client's word that it will send no more, but
+    for ``half``.
+    """
+    requests = (*requests, request("/livez", "Connection: close")) if end else requests
     with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
         connection.sendall("".join(requests).encode())
+        if half and not end:
+            connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
@@ -122,6 +129,89 @@ def test_however_many_come_at_once_on_a_connection_all_are_answered_in_order(sta
     asked[0] = request(f"/status/{jobs[0]}", PAST)  # which takes the ordinary way, so that the others wait
     received = exchange(api, *asked).decode()
     assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
+
+
+LOOK = request("{path}")
+STRANGE = [
+    LOOK,
+    LOOK * 3,
+    request("{path}", method="HEAD"),
+    request("http://other.example:99{path}"),
+    request("{path}?job_id=other#there"),
+    request("/%73tatus/{job_id}"),
+    request("/status%2F{job_id}"),
+    request("{path}%0A"),
+    request("{path}%zz%"),
+    request("{path}/"),
+    request("/{path}"),
+    request("/status/" + "x" * 30_000),
+    request("/status/" + "x" * 70_000),
+    request("{path}", "X-Twice: 1", "X-Twice: 2"),
+    request("{path}", AUTHORIZATION),
+    request("{path}", "Prefer: wait=0", "Prefer: wait=1"),
+    request("{path}", 'Prefer: respond-async, wait = "0"', "If-None-Match: *"),
+    request("{path}", "If-None-Match: "),
+    request("{path}", "Simulate-Fault: "),
+    request("{path}", "User-Agent: " + "x" * 70_000),
+    request("{path}", "Expect: 100-continue"),
+    request("{path}", "Content-Length: 3", "Expect: 100-continue") + "abc",
+    request("{path}", "Content-Length: 300000") + "x" * 300_000,
+    request("{path}", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n",
+    request("{path}", "Transfer-Encoding: chunked") + "no chunk\r\n",
+    request("{path}", "Connection: close") + LOOK,
+    request("{path}", version="1.0") + LOOK,
+    request("{path}", "Connection: keep-alive", version="1.0") + LOOK,
+    request("{path}", PAST) + LOOK + request("/livez") + LOOK,
+    LOOK + request("/status/unknown") + LOOK,
+]
+
+
+def test_whatever_is_sent_both_ways_answer_with_the_same_bytes(api):
+    job_id = submit(api, None)
+
+    def answers(sent: str) -> bytes:
+        api.get(f"/status/{job_id}")  # by which it is at hand
+        sent = sent.replace("{path}", f"/status/{job_id}").replace("{job_id}", job_id)
+        return re.sub(rb"date: .*", b"", exchange(api, sent))
+
+    by_lane = {sent: answers(sent) for sent in STRANGE}
+    api.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418, "route": ["cancel"]}]})
+    assert by_lane == {sent: answers(sent) for sent in STRANGE}
+    _, *entries = api.get("/sandbox/requests?limit=1000").json()["requests"]
+    told = [{name: entry[name] for name in entry if name not in {"number", "at", "took"}} for entry in entries]
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+
+
+def test_a_client_that_says_at_once_that_it_will_send_no_more_is_answered(start):
+    api = start()
+    assert all(b"200 OK" in exchange(api, request("/livez"), end=False) for _ in range(20))
+
+
+def test_nothing_is_done_that_is_asked_for_behind_the_last_request(start):
+    api = start()
+    job_id = submit(api, None)
+    api.get(f"/status/{job_id}")
+    last = request(f"/status/{job_id}", "Connection: keep-alive", version="1.0")  # uvicorn keeps no connection for it
+    assert exchange(api, last, request(f"/jobs/{job_id}")).count(b"HTTP/1.1 ") == 1
+    paths = [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]]
+    assert paths == ["/start", *[f"/status/{job_id}"] * 2]
+
+
+class Impatient(InOnePiece):
+    """Closes a connection as soon as it is idle."""
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.timeout_keep_alive = 0
+
+
+def test_a_connection_is_not_idle_where_a_request_came_right_behind_a_look(start):
+    api = start(http=Impatient)
+    api.headers["Connection"] = "close"
+    path = f"/status/{submit(api, None)}"
+    api.get(path)
+    answered = exchange(api, request(path), request("/start", method="POST"), end=False, half=False)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"200", b"202"]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from translation_server.web.preferences import preferred_wait, wanted
 
 logger = logging.getLogger(__name__)
 
-PLAIN = frozenset({b"prefer", b"if-none-match", b"simulate-fault"})
-"""The headers that a plain look has not."""
+PLAIN = frozenset({b"prefer", b"if-none-match", b"simulate-fault", b"transfer-encoding"})
+"""The headers that a plain look has not; a body in chunks may turn out to be none."""
 
 
 class Lane:

@@ -29,15 +29,15 @@ class _Gathering:
 
     def write(self, piece: Piece) -> None:
         if not self._pieces:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._pieces.append(piece)
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
-        if self._pieces:
+    def flush(self) -> None:
+        if self._pieces and not self._transport.is_closing():
             self._transport.write(b"".join(self._pieces))
             self._pieces.clear()
 
@@ -56,12 +56,17 @@ class InOnePiece(HttpToolsProtocol):
         """See asyncio.Protocol."""
         super().connection_made(cast("asyncio.Transport", _Gathering(transport, self.loop)))
 
+    def eof_received(self) -> None:
+        """See asyncio.Protocol; the transport closes next, and with it goes what it has not been given."""
+        cast("_Gathering", self.transport).flush()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
         lane: Lane | None = getattr(app, "lane", None)
-        scope = cast("Scope", cycle.scope)
         waits = self.flow.write_paused or self.pipeline  # one that began another at once might go too deep
-        answer = lane.answer(scope) if lane and not waits else None
+        last = not cycle.keep_alive  # what is sent behind the last request is dropped, which takes a task to wait for
+        answer = None if lane is None or waits or last else lane.answer(cast("Scope", cycle.scope))
         if answer is None:
+            self._unset_keepalive_if_required()  # set if the lane has answered what came just before this
             super()._start_asgi_task(cycle, app)
         else:
             _give(cycle, answer)
@@ -71,10 +76,6 @@ def _give(cycle: RequestResponseCycle, answer: Answer) -> None:
     """Does with an answer what the cycle would with its messages, one after the other."""
     status, headers, body = answer
     lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-    if not cycle.keep_alive:
-        lines.append(b"connection: close\r\n")
     cycle.response_started = cycle.response_complete = True
     cycle.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
-    if not cycle.keep_alive:
-        cycle.transport.close()
     cycle.on_response()
