@@ -1,6 +1,5 @@
 """What a look is answered with, whichever way it goes."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.types import Send
@@ -9,7 +8,7 @@ from translation_server.core.dialects import Form
 from translation_server.core.job import Look
 from translation_server.web.preferences import Wanted, advice
 
-Answer = tuple[int, Sequence[tuple[bytes, bytes]], bytes]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Its status, its headers and its body."""
 
 OK, NOT_MODIFIED = int(HTTPStatus.OK), int(HTTPStatus.NOT_MODIFIED)

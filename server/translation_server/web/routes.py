@@ -1,40 +1,31 @@
 """The routes, built from the rows."""
 
-import hashlib
-import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Query, Request
-from pydantic import ValidationError
-from pydantic_core import to_json
 from starlette.responses import Response
 
-from translation_server.core.dialects import Dialect, Route, as_json, places, read
-from translation_server.core.faults import Action, Asked, Firing, Latency, Rule
+from translation_server.core.dialects import Dialect, Route, as_json
 from translation_server.core.job import Look
-from translation_server.core.lies import lie
-from translation_server.documents import FAULT
 from translation_server.service import Service
-from translation_server.web import documentation, faults
-from translation_server.web.bodies import body_of, parsed, refused
+from translation_server.web import documentation
+from translation_server.web.bodies import body_of
 from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import render
-from translation_server.web.preferences import advice, preferred_wait, wanted
-from translation_server.web.problems import EXPECTED, Problem, answer_to, complaints, invalid
-from translation_server.web.schemas import JobsQuery, SubmissionBody
+from translation_server.web.preferences import advice, wanted
+from translation_server.web.problems import Problem, invalid
+from translation_server.web.schemas import JobsQuery
+from translation_server.web.simulated import Endpoint, Simulator, is_hidden, told
+from translation_server.web.submissions import recognize, submission
 
-Endpoint = Callable[..., Awaitable[Response]]
-
-IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
-"""A structured-field string, as the draft has it, or the bare token that most clients send."""
+if TYPE_CHECKING:
+    from translation_server.core.faults import Action
 
 
 class Json(Response):
@@ -67,10 +58,10 @@ class Api:
             "look": self._look,
             "current": self._current,
         }
-        native = (self._native,)
+        simulator, native = Simulator(self._service), (self._native,)
         for route in self._routes:
             action: Action = "submit" if route.action == "submit" else "look"
-            endpoint = self._simulated(action, route.rows, actions[route.action](route.rows[0]))
+            endpoint = simulator.endpoint(action, route.rows, actions[route.action](route.rows[0]))
             app.add_api_route(route.path, endpoint, methods=[route.method])
         for method, path, action, endpoint in (
             ("GET", "/jobs", "list", self.jobs),
@@ -78,101 +69,20 @@ class Api:
             ("GET", "/jobs/{job_id}/events", "events", self.events_of_job),
             ("GET", "/events", "events", self.events),
         ):
-            app.add_api_route(path, self._simulated(action, native, endpoint), methods=[method])
+            app.add_api_route(path, simulator.endpoint(action, native, endpoint), methods=[method])
         app.add_api_route("/livez", self.livez, methods=["GET"])
         app.add_api_route("/readyz", self.readyz, methods=["GET"])
         openapi = documentation.page(self._routes, simulating=self._service.worlds.changeable)
         app.openapi = lambda: openapi  # type: ignore[method-assign]  # the way that FastAPI documents
 
-    def _simulated(self, action: Action, rows: Sequence[Dialect], endpoint: Endpoint) -> Endpoint:
-        """The endpoint in the sandbox of its caller, where things go wrong."""
-
-        @wraps(endpoint)
-        async def simulated(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
-            draft = draft_of(request.scope)
-            asked: Action = "bulk" if action == "list" and "job_id" in request.query_params else action
-            draft.action = asked
-            draft.dialect = rows[0].name
-            draft.wait = preferred_wait(request.headers.getlist("prefer"))
-            fault = None
-            for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
-                if isinstance(firing.rule, Latency):
-                    draft.faults += (firing.rule.kind,)
-                    await self._rest(request, firing.rule.seconds(firing.entropy))
-                else:
-                    fault = firing
-            if fault is None:
-                return await endpoint(request, **arguments)
-            return await self._struck(request, fault, lambda: endpoint(request, **arguments))
-
-        return simulated
-
-    async def _struck(self, request: Request, fault: Firing, answer: Callable[[], Awaitable[Response]]) -> Response:
-        """What comes of a request that a fault strikes."""
-        draft, rule = draft_of(request.scope), fault.rule
-        if refusal := faults.instead(rule):
-            draft.faults += (rule.kind,)
-            draft.hint = faults.hint_of(refusal)
-            if draft.action == "submit":
-                with suppress(Problem):  # what is wrong with it is not what it is told
-                    _recognize(request, await body_of(request))
-            return refusal
-        request.scope["lie"] = rule
-        try:
-            try:
-                answered = await answer()
-            except EXPECTED as error:
-                answered = answer_to(error)
-            if struck := faults.strike(answered, fault, self._service.rest):
-                draft.faults += (rule.kind,)
-        finally:
-            if rule.kind not in draft.faults:  # as when a held look ends with nothing to lie about
-                await self._service.faults.not_fired(request.scope["user"], fault)
-        if struck and faults.hides(rule):
-            draft.looks = ()
-        return struck or answered
-
-    async def _rest(self, request: Request, seconds: float) -> None:
-        """Lets time pass, unless the client leaves meanwhile."""
-        if draft_of(request.scope).action == "submit":
-            with suppress(Problem):  # what is wrong with the body is told later; now it must not be missed
-                await body_of(request)
-        async with leaving_with_the_client(request.receive):
-            await self._service.rest(seconds)
-
-    async def _firings(
-        self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
-    ) -> Sequence[Firing]:
-        """What goes wrong with a request: what its headers ask for, else what its caller's sandbox has."""
-        if not self._service.worlds.changeable:
-            return ()
-        own = [_asked_for(text) for text in request.headers.getlist("simulate-fault") if text]
-        dialects = frozenset(row.name for row in rows)
-        method = "HEAD" if request.scope["head"] else request.method
-        asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))
-        return await self._service.faults.strike(request.scope["user"], asked, job_id, own=own)
-
-    def _tell(self, request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
-        """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
-        draft = draft_of(request.scope)
-        rule: Rule | None = request.scope.get("lie")
-        if rule is None:
-            draft.looks = looks
-            return [(row, look) for look in looks]
-        told = [lie(rule, row, look) for look in looks]
-        draft.looks = [look for look, said in zip(looks, told, strict=True) if said == (row, look)]
-        if len(draft.looks) < len(looks):
-            draft.faults += (rule.kind,)
-        return told
-
     def _submit(self, row: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
             draft = draft_of(request.scope)
             sent = await body_of(request)
-            facts = _submission(request, row, sent)
+            facts = submission(request, row, sent)
             if facts.simulate and not self._service.worlds.changeable:
                 raise invalid([{"field": "simulate", "message": "this server simulates nothing (SANDBOX=off)"}])
-            _recognize(request, sent)
+            recognize(request, sent)
             accepted = await self._service.submit(
                 request.scope["user"],
                 facts.submission(),
@@ -206,7 +116,7 @@ class Api:
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. One that has ended stays as it is."""
         look = await self._service.cancel(request.scope["user"], job_id)
-        [(row, said)] = self._tell(request, self._native, look)
+        [(row, said)] = told(request, self._native, look)
         return Json(row.body(said), HTTPStatus.OK, await self._advice(request, look))
 
     async def jobs(self, request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
@@ -223,7 +133,7 @@ class Api:
         return Json(f'{{"jobs":{self._bodies(request, page.looks)},"next":{as_json(following)}}}')
 
     def _bodies(self, request: Request, looks: Sequence[Look]) -> str:
-        return f"[{','.join(row.body(look) for row, look in self._tell(request, self._native, *looks))}]"
+        return f"[{','.join(row.body(look) for row, look in told(request, self._native, *looks))}]"
 
     async def events_of_job(self, request: Request, job_id: str) -> Response:
         """Streams how a job stands, and its end, which ends the stream."""
@@ -242,10 +152,9 @@ class Api:
 
     def _note(self, request: Request, looks: Sequence[Look]) -> None:
         """Writes down what a stream tells."""
-        rule = request.scope.get("lie")
-        if looks and not (rule and faults.hides(rule)):
-            told = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
-            self._record(request.scope["user"], told)
+        if looks and not is_hidden(request):
+            noted = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
+            self._record(request.scope["user"], noted)
 
     async def livez(self) -> Response:
         """Answers while the process is up."""
@@ -265,11 +174,11 @@ class Api:
         if seconds := asked.held_for(row.form(look).tag):
             async with leaving_with_the_client(request.receive):
                 look = await self._service.hold(look, seconds, row.changes_at)
-        [(row, said)] = self._tell(request, row, look)
+        [(row, said)] = told(request, row, look)
         draft.hint = await self._service.hint(look)
         status, headers, body = render(row.form(said), said, draft.hint, asked)
         answer = Response(body, status)
-        answer.raw_headers = list(headers)
+        answer.raw_headers = headers
         return answer
 
     async def _advice(self, request: Request, *looks: Look) -> dict[str, str]:
@@ -277,56 +186,3 @@ class Api:
         hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
         draft_of(request.scope).hint = soonest = min(hints, default=None)
         return advice(soonest)
-
-
-def _submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:
-    """What the row's submission brings.
-
-    Raises:
-        Problem: 415, 400 or 422 for a body that is not what the row asks for.
-    """
-    if not body.strip():
-        return SubmissionBody()
-    document = parsed(request, body)
-    facts, unknown = read(row.request, document)
-    fields = places(row.request)
-    try:
-        found = SubmissionBody.model_validate(facts)
-    except ValidationError as error:
-        raise invalid(complaints(error.errors(include_url=False), fields)) from None
-    if unknown:
-        message = f"there is no such field; the fields are {', '.join(fields.values())}"
-        raise invalid([{"field": field, "message": message} for field in unknown])
-    return found
-
-
-def _asked_for(text: str) -> Rule:
-    """The fault that a request's own header asks for: a kind, or a rule as JSON.
-
-    Raises:
-        Problem: 422 for what is neither.
-    """
-    try:
-        return FAULT.validate_json(text if text.startswith("{") else to_json({"kind": text}))
-    except ValidationError as error:
-        raise refused(error, "Simulate-Fault") from None
-
-
-def _recognize(request: Request, sent: bytes) -> None:
-    """Notes what tells a submission from others, and a retry of it as one."""
-    draft = draft_of(request.scope)
-    draft.key = _idempotency_key(request)
-    draft.digest = hashlib.blake2b(sent, digest_size=8).hexdigest()
-
-
-def _idempotency_key(request: Request) -> str | None:
-    headers = request.headers.getlist("idempotency-key")
-    if not headers:
-        return None
-    match = IDEMPOTENCY_KEY.fullmatch(headers[0])
-    if match is None or len(headers) > 1:
-        detail = (
-            'Idempotency-Key must be one key of 1 to 255 visible ASCII characters but ", in double quotes or without.'
-        )
-        raise Problem(HTTPStatus.BAD_REQUEST, detail)
-    return match[1] or match[2]

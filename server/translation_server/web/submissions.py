@@ -1,0 +1,58 @@
+"""What a submission brings: the facts of a job, and what tells it from others."""
+
+import hashlib
+import re
+from http import HTTPStatus
+
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from translation_server.core.dialects import Dialect, places, read
+from translation_server.web.bodies import parsed
+from translation_server.web.draft import draft_of
+from translation_server.web.problems import Problem, complaints, invalid
+from translation_server.web.schemas import SubmissionBody
+
+IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
+"""A structured-field string, as the draft has it, or the bare token that most clients send."""
+
+
+def submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:
+    """What the row's submission brings.
+
+    Raises:
+        Problem: 415, 400 or 422 for a body that is not what the row asks for.
+    """
+    if not body.strip():
+        return SubmissionBody()
+    document = parsed(request, body)
+    facts, unknown = read(row.request, document)
+    fields = places(row.request)
+    try:
+        found = SubmissionBody.model_validate(facts)
+    except ValidationError as error:
+        raise invalid(complaints(error.errors(include_url=False), fields)) from None
+    if unknown:
+        message = f"there is no such field; the fields are {', '.join(fields.values())}"
+        raise invalid([{"field": field, "message": message} for field in unknown])
+    return found
+
+
+def recognize(request: Request, sent: bytes) -> None:
+    """Notes what tells a submission from others, and a retry of it as one."""
+    draft = draft_of(request.scope)
+    draft.key = _idempotency_key(request)
+    draft.digest = hashlib.blake2b(sent, digest_size=8).hexdigest()
+
+
+def _idempotency_key(request: Request) -> str | None:
+    headers = request.headers.getlist("idempotency-key")
+    if not headers:
+        return None
+    match = IDEMPOTENCY_KEY.fullmatch(headers[0])
+    if match is None or len(headers) > 1:
+        detail = (
+            'Idempotency-Key must be one key of 1 to 255 visible ASCII characters but ", in double quotes or without.'
+        )
+        raise Problem(HTTPStatus.BAD_REQUEST, detail)
+    return match[1] or match[2]
