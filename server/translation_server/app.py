@@ -263,9 +263,8 @@ def _rows(settings: Settings) -> Sequence[Dialect]:
 def _listen(host: str, port: int) -> socket.socket:
     """A listening socket; taken before anything else starts, so that a port in use is told in one line."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

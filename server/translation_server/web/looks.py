@@ -1,7 +1,5 @@
 """What a look is answered with, whichever way it goes."""
 
-from http import HTTPStatus
-
 from starlette.types import Send
 
 from translation_server.core.dialects import Form
@@ -11,18 +9,16 @@ from translation_server.web.preferences import Wanted, advice
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Its status, its headers and its body."""
 
-OK, NOT_MODIFIED = int(HTTPStatus.OK), int(HTTPStatus.NOT_MODIFIED)
+OK, NOT_MODIFIED = 200, 304
 
-PLAIN = Wanted()
+NOTHING = Wanted()
 
 
-def render(form: Form, look: Look, hint: float | None, wanted: Wanted = PLAIN) -> Answer:
+def render(form: Form, look: Look, hint: float | None, wanted: Wanted = NOTHING) -> Answer:
     """The answer that tells how a job stands, and in how many seconds to look next."""
-    headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode())]
+    headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode()), *advice(hint)]
     if wanted.wait is not None:
         headers.append((b"preference-applied", b"wait=%d" % wanted.wait))
-    if hint is not None:
-        headers += [(name.encode(), value.encode()) for name, value in advice(hint).items()]
     if wanted.knows(form.tag):
         return NOT_MODIFIED, headers, b""
     body = form.body(look).encode()

@@ -46,8 +46,8 @@ def wanted(wait: int | None, if_none_match: Sequence[str]) -> Wanted:
     return Wanted(wait and min(wait, LONGEST_WAIT), if_none_match)
 
 
-def advice(hint: float | None) -> dict[str, str]:
+def advice(hint: float | None) -> list[tuple[bytes, bytes]]:
     """The headers that tell in how many seconds to look next, if there is a hint."""
     if hint is None:
-        return {}
-    return {"retry-after": str(max(1, ceil(hint))), "retry-after-ms": str(ceil(1000 * hint))}
+        return []
+    return [(b"retry-after", b"%d" % max(1, ceil(hint))), (b"retry-after-ms", b"%d" % ceil(1000 * hint))]

@@ -185,4 +185,4 @@ class Api:
         """When to look next: as soon as it is worth its while for one of the looks."""
         hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
         draft_of(request.scope).hint = soonest = min(hints, default=None)
-        return advice(soonest)
+        return {name.decode(): value.decode() for name, value in advice(soonest)}
