@@ -213,7 +213,8 @@ class Service:
         def amended(job: Job) -> Job:
             real = self._clock()
             after = change(job, clock.at(real))
-            return after if after == job else replace(after, changed_at=real)
+            later = math.nextafter(job.changed_at, math.inf)  # even if this clock is behind that of the last change
+            return after if after == job else replace(after, changed_at=max(real, later))
 
         job = await self._store.amend(owner, job_id, amended)
         if job is None:
