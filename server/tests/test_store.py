@@ -352,6 +352,14 @@ async def test_what_is_old_is_forgotten_and_nothing_else(store):
     assert await store.journal("ann") == [(4, "d")]
 
 
+async def test_jobs_that_changed_lately_do_not_keep_those_behind_them(store):
+    for _ in range(2):
+        job = await add(store, created_at=1000, delay=1)
+        await store.amend("ann", job.id, lambda job: replace(job, changed_at=5000.0))
+    await add(store, created_at=1000, delay=2)
+    assert await store.purge("ann", Old(moment=2000, before=2000), 2) == 1
+
+
 async def test_ordinals_go_on_when_all_jobs_are_forgotten(store):
     await add(store)
     assert await store.purge("ann", Old(2000, 2000), 9) == 1

@@ -40,11 +40,10 @@ CHECKING = 1.0
 
 PURGE_JOBS = f"""
     WITH ended AS (
-        SELECT ordinal, changed_at FROM jobs WHERE owner = $1 AND {END} <= $2 ORDER BY {END} LIMIT $4
+        SELECT ordinal FROM jobs WHERE owner = $1 AND {END} <= $2 AND changed_at <= $3 ORDER BY {END} LIMIT $4
         FOR UPDATE SKIP LOCKED
     )
-    DELETE FROM jobs USING ended
-    WHERE owner = $1 AND jobs.ordinal = ended.ordinal AND ended.changed_at <= $3 RETURNING jobs.ordinal
+    DELETE FROM jobs USING ended WHERE owner = $1 AND jobs.ordinal = ended.ordinal RETURNING jobs.ordinal
 """
 """Skips what another server is purging."""
 

@@ -263,9 +263,8 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
 
 def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> int:
     with lossy(connection):
-        ended = f"SELECT ordinal, changed_at FROM jobs WHERE owner = ? AND {END} <= ? ORDER BY {END} LIMIT ?"
-        found = connection.execute(ended, (owner, old.moment, limit)).fetchall()
-        gone = [ordinal for ordinal, changed_at in found if changed_at <= old.before]
+        ended = f"SELECT ordinal FROM jobs WHERE owner = ? AND {END} <= ? AND changed_at <= ? ORDER BY {END} LIMIT ?"
+        gone = [one for (one,) in connection.execute(ended, (owner, old.moment, old.before, limit))]
         asked = [(owner, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
         connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(owner, one) for one in gone])
         connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
