@@ -306,3 +306,12 @@ def test_whoever_needs_no_credentials_takes_it_too():
         path = f"/status/{submit(api, None)}"
         assert [answer(api, path)[0] for _ in range(3)] == [200] * 3
         assert api.get(path, auth=("bob", "")).status_code == 404
+
+
+def test_whoever_asks_and_never_reads_is_not_read_from_without_end(start):
+    api = start(max_delay=1000)
+    asked = request(f"/status/{submit(api, None)}").encode() * 150_000  # more than any socket buffers
+    where = api.base_url.host, api.base_url.port
+    with socket.create_connection(where, timeout=2) as connection, pytest.raises(TimeoutError):
+        connection.sendall(asked)
+    assert api.get("/jobs").status_code == 200

@@ -65,6 +65,8 @@ class InOnePiece(HttpToolsProtocol):
         waits = self.flow.write_paused or self.pipeline  # one that began another at once might go too deep
         last = not cycle.keep_alive  # what is sent behind the last request is dropped, which takes a task to wait for
         answer = None if lane is None or waits or last else lane.answer(cast("Scope", cycle.scope))
+        if self.pipeline:  # uvicorn reads on with every answer: of one that never reads, without end
+            self.flow.pause_reading()
         if answer is None:
             self._unset_keepalive_if_required()  # set if the lane has answered what came just before this
             super()._start_asgi_task(cycle, app)
