@@ -78,6 +78,14 @@ def test_it_answers_as_the_framework_does(api, path, outcome):
         assert answer(api, path, *held) == answer(api, path, *held, *ORDINARY)
 
 
+@pytest.mark.parametrize("path", LOOKS)
+def test_whoever_has_no_such_job_is_told_so_either_way(api, path):
+    path = path.replace("{job_id}", "none")
+    for held in ([], [("prefer", "wait=0")], [("prefer", "wait=30")]):
+        told = answer(api, path, *held)
+        assert (told, told[0]) == (answer(api, path, *held, *ORDINARY), 404)
+
+
 def test_both_ways_are_written_down_alike(api):
     path = f"/status/{submit(api, None)}"
     for headers in (ORDINARY, [], [("prefer", "wait=0")], [*ORDINARY, ("prefer", "wait=0")]):

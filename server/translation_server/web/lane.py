@@ -1,7 +1,8 @@
 """The fast lane: a look whose answer is at hand is given at once, past the framework.
 
 The law of this file: what goes this way is answered as it would be the ordinary way. Whatever is no look at a job, has
-to be read first, or may go wrong goes the ordinary way, which brings it to hand.
+to be read first, or may go wrong goes the ordinary way, which brings it to hand. A look that is to be held is read
+first here: those that wait in the framework take half as much memory again.
 """
 
 import logging
@@ -64,15 +65,19 @@ class Lane:
 
         Raises:
             ClientDisconnect: the client has left.
-            JobNotFound: the job is gone.
+            JobNotFound: there is no such job, or no longer.
+            StoreError: it cannot be read.
         """
         headers = dict(scope["headers"])
         wait = preferred_wait([headers.get(b"prefer", b"").decode("latin-1")])
         if wait is None or b"simulate-fault" in headers or not (found := self._found(scope, headers)):
             return None
-        row, user, telling, look = found
+        row, user, job_id = found
         draft, tags = draft_of(scope), headers.get(b"if-none-match")
         draft.action, draft.dialect, draft.wait = "look", row.name, wait
+        if not (told := self._service.told(user, job_id, row) or await self._read(user, job_id, row)):
+            return None
+        telling, look = told
         asked = wanted(wait, [] if tags is None else [tags.decode("latin-1")])
         if seconds := asked.held_for(telling.form.tag):
             async with leaving_with_the_client(receive):
@@ -86,7 +91,10 @@ class Lane:
         headers = dict(scope["headers"])
         if not PLAIN.isdisjoint(headers) or not (found := self._found(scope, headers)):
             return None
-        row, user, telling, look = found
+        row, user, job_id = found
+        if not (told := self._service.told(user, job_id, row)):
+            return None
+        telling, look = told
         hint = telling.hint(look.now)
         answer = render(telling.form, look, hint)
         draft = begin(scope, headers, time.time())
@@ -96,13 +104,19 @@ class Lane:
         self._record(user, draft)  # last, so that what fails before is noted by the ordinary way alone
         return answer
 
-    def _found(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str, Telling, Look] | None:
-        """The row, the user, and what is told: all that there is to know for a look at a job that is at hand."""
+    async def _read(self, user: str, job_id: str, row: Dialect) -> tuple[Telling, Look] | None:
+        """What is told of a job that has to be read first; None where something may go wrong."""
+        if (await self._service.worlds.of(user)).sandbox.faults:
+            return None
+        await self._service.look(user, job_id)
+        return self._service.told(user, job_id, row)
+
+    def _found(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str, str] | None:
+        """The row, the user and the job's id, if it is a look at a job by somebody who is known."""
         path = self._job_id.fullmatch(scope["path"])
         if path is None or path.lastindex is None or scope["method"] != "GET" or scope["root_path"]:
             return None
         row, user = self._rows[path.lastindex - 1], self._authenticator.known(scope, headers)
         if user is None or len(headers) < len(scope["headers"]):
             return None
-        told = self._service.told(user, path[path.lastindex], row)
-        return told and (row, user, *told)
+        return row, user, path[path.lastindex]
