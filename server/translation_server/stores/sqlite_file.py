@@ -91,9 +91,10 @@ MIGRATIONS = (
     (
         "DROP INDEX jobs_by_end",
         "DROP INDEX jobs_held",
+        f"CREATE INDEX jobs_by_end ON jobs (owner, {END})",
     ),
     (
-        "DROP INDEX IF EXISTS jobs_by_end",
+        "DROP INDEX jobs_by_end",
         f"CREATE INDEX jobs_by_end ON jobs (owner, {END})",
         "DROP INDEX jobs_by_change",
         "CREATE INDEX jobs_amended ON jobs (owner, changed_at) WHERE changed_at <> created_at",
