@@ -16,7 +16,7 @@ import pytest
 
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import Idempotency, News, StoreError, open_store
-from translation_server.stores.postgres_database import MIGRATIONS
+from translation_server.stores.postgres_migrations import MIGRATIONS
 
 pytestmark = pytest.mark.anyio
 

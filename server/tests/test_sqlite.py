@@ -18,7 +18,8 @@ from translation_server.stores import StoreError
 from translation_server.stores.arrivals import TOGETHER
 from translation_server.stores.rows import END
 from translation_server.stores.sqlite import SqliteStore
-from translation_server.stores.sqlite_file import APPLICATION_ID, MIGRATIONS
+from translation_server.stores.sqlite_file import APPLICATION_ID
+from translation_server.stores.sqlite_migrations import MIGRATIONS
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from translation_server.stores.postgres_migrations import MIGRATIONS
 from translation_server.stores.protocol import StoreError
-from translation_server.stores.rows import END
 
 logger = logging.getLogger(__name__)
 
@@ -49,75 +49,6 @@ LOCK = 0x7C0B_1A75
 
 MARK = "translation_server"
 """The table that marks a schema as ours, and holds its version."""
-
-MIGRATIONS = (
-    (
-        """
-        CREATE TABLE owners (
-            name     TEXT PRIMARY KEY,
-            jobs     BIGINT NOT NULL DEFAULT 0,
-            requests BIGINT NOT NULL DEFAULT 0,
-            world    TEXT
-        )
-        """,
-        """
-        CREATE TABLE jobs (
-            owner           TEXT NOT NULL,
-            ordinal         BIGINT NOT NULL,
-            id              TEXT NOT NULL,
-            created_at      DOUBLE PRECISION NOT NULL,
-            delay           DOUBLE PRECISION NOT NULL,
-            outcome         TEXT NOT NULL CHECK (outcome IN ('completed', 'error')),
-            message         TEXT,
-            source_language TEXT,
-            target_language TEXT,
-            video_length    DOUBLE PRECISION,
-            cancelled_at    DOUBLE PRECISION,
-            held_at         DOUBLE PRECISION,
-            held_for        DOUBLE PRECISION NOT NULL,
-            changed_at      DOUBLE PRECISION NOT NULL,
-            idempotency_key BYTEA,
-            fingerprint     BYTEA,
-            PRIMARY KEY (owner, ordinal),
-            UNIQUE (owner, id)
-        )
-        """,
-        "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
-        "CREATE INDEX jobs_by_change ON jobs (owner, changed_at)",
-        "CREATE INDEX jobs_by_end ON jobs (owner, (created_at + delay + held_for))",
-        "CREATE INDEX jobs_held ON jobs (owner) WHERE held_at IS NOT NULL",
-        """
-        CREATE TABLE tallies (
-            owner   TEXT NOT NULL,
-            subject TEXT NOT NULL,
-            count   BIGINT NOT NULL,
-            PRIMARY KEY (owner, subject)
-        )
-        """,
-        """
-        CREATE TABLE requests (
-            owner  TEXT NOT NULL,
-            number BIGINT NOT NULL,
-            entry  TEXT NOT NULL,
-            PRIMARY KEY (owner, number)
-        )
-        """,
-    ),
-    (
-        "DROP INDEX jobs_by_end",
-        "DROP INDEX jobs_held",
-        f"CREATE INDEX jobs_by_end ON jobs (owner, ({END}))",
-    ),
-    (
-        "DROP INDEX jobs_by_end",
-        f"CREATE INDEX jobs_by_end ON jobs (owner, ({END}))",
-        "DROP INDEX jobs_by_change",
-        "CREATE INDEX jobs_amended ON jobs (owner, changed_at) WHERE changed_at <> created_at",
-        "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
-        "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
-    ),
-)
-"""The statements that lead from each version of the schema to the next; the version is the count of those done."""
 
 TABLES = """
     SELECT coalesce(bool_or(relname = $1), FALSE), count(*) FROM pg_class

@@ -16,93 +16,13 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 from translation_server.stores.protocol import StoreError
-from translation_server.stores.rows import END
+from translation_server.stores.sqlite_migrations import MIGRATIONS
 
 APPLICATION_ID = 0x7C0B_1A75
 """Marks a file as ours, in the place that SQLite's file format has for that."""
 
 LOCK_TIMEOUT = 5.0
 """Seconds after which work is given up that has to wait, for other work or for another process's write."""
-
-MIGRATIONS = (
-    (
-        """
-        CREATE TABLE owners (
-            name TEXT PRIMARY KEY,
-            jobs INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID
-        """,
-        """
-        CREATE TABLE jobs (
-            owner           TEXT NOT NULL,
-            ordinal         INTEGER NOT NULL,
-            id              TEXT NOT NULL,
-            created_at      REAL NOT NULL,
-            delay           REAL NOT NULL,
-            outcome         TEXT NOT NULL CHECK (outcome IN ('completed', 'error')),
-            cancelled_at    REAL,
-            source_language TEXT,
-            target_language TEXT,
-            video_length    REAL,
-            idempotency_key TEXT,
-            fingerprint     BLOB,
-            PRIMARY KEY (owner, ordinal),
-            UNIQUE (owner, id)
-        ) STRICT, WITHOUT ROWID
-        """,
-        "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
-    ),
-    (
-        "CREATE INDEX jobs_by_beginning ON jobs (owner, created_at)",
-        "CREATE INDEX jobs_by_end ON jobs (owner, created_at + delay)",
-        "CREATE INDEX jobs_by_cancel ON jobs (owner, cancelled_at) WHERE cancelled_at IS NOT NULL",
-    ),
-    (
-        "ALTER TABLE jobs ADD COLUMN message TEXT",
-        "ALTER TABLE jobs ADD COLUMN held_at REAL",
-        "ALTER TABLE jobs ADD COLUMN held_for REAL NOT NULL DEFAULT 0",
-        "ALTER TABLE jobs ADD COLUMN changed_at REAL NOT NULL DEFAULT 0",
-        "UPDATE jobs SET changed_at = max(created_at, coalesce(cancelled_at, 0))",
-        "DROP INDEX jobs_by_beginning",
-        "DROP INDEX jobs_by_end",
-        "DROP INDEX jobs_by_cancel",
-        "CREATE INDEX jobs_by_change ON jobs (owner, changed_at)",
-        "CREATE INDEX jobs_by_end ON jobs (owner, created_at + delay + held_for)",
-        "CREATE INDEX jobs_held ON jobs (owner) WHERE held_at IS NOT NULL",
-        "ALTER TABLE owners ADD COLUMN world TEXT",
-        "ALTER TABLE owners ADD COLUMN requests INTEGER NOT NULL DEFAULT 0",
-        """
-        CREATE TABLE tallies (
-            owner   TEXT NOT NULL,
-            subject TEXT NOT NULL,
-            count   INTEGER NOT NULL,
-            PRIMARY KEY (owner, subject)
-        ) STRICT, WITHOUT ROWID
-        """,
-        """
-        CREATE TABLE requests (
-            owner  TEXT NOT NULL,
-            number INTEGER NOT NULL,
-            entry  TEXT NOT NULL,
-            PRIMARY KEY (owner, number)
-        ) STRICT, WITHOUT ROWID
-        """,
-    ),
-    (
-        "DROP INDEX jobs_by_end",
-        "DROP INDEX jobs_held",
-        f"CREATE INDEX jobs_by_end ON jobs (owner, {END})",
-    ),
-    (
-        "DROP INDEX jobs_by_end",
-        f"CREATE INDEX jobs_by_end ON jobs (owner, {END})",
-        "DROP INDEX jobs_by_change",
-        "CREATE INDEX jobs_amended ON jobs (owner, changed_at) WHERE changed_at <> created_at",
-        "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
-        "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
-    ),
-)
-"""The statements that lead from each version of the schema to the next; the version is the count of those done."""
 
 REMEDIES = {
     "SQLITE_FULL": "the disk is full: make room",

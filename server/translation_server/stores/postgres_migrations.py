@@ -1,0 +1,83 @@
+"""The statements that lead from each version of the schema in a PostgreSQL database to the next.
+
+The version is the count of those done. What a version wrote stays as it was, in literals: a name from elsewhere would
+change the past with it. So this module imports nothing, and a test keeps a digest of each version.
+"""
+
+MIGRATIONS = (
+    (
+        """
+        CREATE TABLE owners (
+            name     TEXT PRIMARY KEY,
+            jobs     BIGINT NOT NULL DEFAULT 0,
+            requests BIGINT NOT NULL DEFAULT 0,
+            world    TEXT
+        )
+        """,
+        """
+        CREATE TABLE jobs (
+            owner           TEXT NOT NULL,
+            ordinal         BIGINT NOT NULL,
+            id              TEXT NOT NULL,
+            created_at      DOUBLE PRECISION NOT NULL,
+            delay           DOUBLE PRECISION NOT NULL,
+            outcome         TEXT NOT NULL CHECK (outcome IN ('completed', 'error')),
+            message         TEXT,
+            source_language TEXT,
+            target_language TEXT,
+            video_length    DOUBLE PRECISION,
+            cancelled_at    DOUBLE PRECISION,
+            held_at         DOUBLE PRECISION,
+            held_for        DOUBLE PRECISION NOT NULL,
+            changed_at      DOUBLE PRECISION NOT NULL,
+            idempotency_key BYTEA,
+            fingerprint     BYTEA,
+            PRIMARY KEY (owner, ordinal),
+            UNIQUE (owner, id)
+        )
+        """,
+        "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
+        "CREATE INDEX jobs_by_change ON jobs (owner, changed_at)",
+        "CREATE INDEX jobs_by_end ON jobs (owner, (created_at + delay + held_for))",
+        "CREATE INDEX jobs_held ON jobs (owner) WHERE held_at IS NOT NULL",
+        """
+        CREATE TABLE tallies (
+            owner   TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            count   BIGINT NOT NULL,
+            PRIMARY KEY (owner, subject)
+        )
+        """,
+        """
+        CREATE TABLE requests (
+            owner  TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            entry  TEXT NOT NULL,
+            PRIMARY KEY (owner, number)
+        )
+        """,
+    ),
+    (
+        "DROP INDEX jobs_by_end",
+        "DROP INDEX jobs_held",
+        """
+        CREATE INDEX jobs_by_end ON jobs (
+            owner,
+            (coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for END))
+        )
+        """,
+    ),
+    (
+        "DROP INDEX jobs_by_end",
+        """
+        CREATE INDEX jobs_by_end ON jobs (
+            owner,
+            (coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for ELSE 1e+300 END))
+        )
+        """,
+        "DROP INDEX jobs_by_change",
+        "CREATE INDEX jobs_amended ON jobs (owner, changed_at) WHERE changed_at <> created_at",
+        "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
+        "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
+    ),
+)
