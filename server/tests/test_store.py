@@ -85,6 +85,12 @@ async def test_the_same_key_gives_the_same_job(store):
     assert (await store.add("ann", accepting(), Idempotency("other", b"body"))).job != first.job
 
 
+async def test_the_same_key_with_the_fingerprint_that_an_older_version_made_gives_the_same_job(store):
+    first = await store.add("ann", accepting(), Idempotency("key", b"older"))
+    again = await store.add("ann", accepting(), Idempotency("key", b"body", former=b"older"))
+    assert (again.replayed, again.job) == (True, first.job)
+
+
 async def test_the_same_key_with_another_body_is_refused(store):
     await store.add("ann", accepting(), Idempotency("key", b"body"))
     with pytest.raises(KeyReused):

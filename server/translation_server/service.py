@@ -1,19 +1,18 @@
 """The use cases: what can be done with jobs, given a store, a clock and a source of randomness."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import math
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from translation_server.core import hints
 from translation_server.core.changes import Follower
 from translation_server.core.dialects import Dialect
 from translation_server.core.entropy import seeded_entropy
+from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox
 from translation_server.faults import Faults
@@ -39,7 +38,7 @@ HEARTBEAT = 15.0
 
 Changes = AsyncGenerator[list[Look], None]
 
-FIRST = "\0first"
+FIRST = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 """The idempotency key of a job that a look has started, so that looks at once start one; no caller can send it."""
 
 
@@ -107,7 +106,7 @@ class Service:
         owner: str,
         submission: Submission,
         *,
-        key: str | None = None,
+        idempotency: Idempotency | None = None,
         job_id: str | None = None,
         wish: Wish | None = None,
     ) -> Accepted:
@@ -116,7 +115,7 @@ class Service:
         Args:
             owner: whose job it is.
             submission: what was asked for.
-            key: an idempotency key.
+            idempotency: an idempotency key, and what tells the submission from others.
             job_id: the id that the caller wants; without one, the job gets a new UUID.
             wish: the fate that the caller wants.
 
@@ -145,7 +144,6 @@ class Service:
             hold = sandbox.hold if wish.hold is None else wish.hold
             return replace(job, held_at=job.created_at) if hold else job
 
-        idempotency = None if key is None else Idempotency(key, _fingerprint(submission, job_id, wish))
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
@@ -155,7 +153,7 @@ class Service:
     async def current(self, owner: str) -> Look:
         """How the caller's latest job stands now; a caller who has none gets one."""
         latest = await self._store.page(owner, limit=1, before=None, state=None, now=0)
-        job = latest[0] if latest else (await self.submit(owner, Submission(), key=FIRST)).look.job
+        job = latest[0] if latest else (await self.submit(owner, Submission(), idempotency=FIRST)).look.job
         return self._see(job, await self.now(owner))
 
     async def look(self, owner: str, job_id: str) -> Look:
@@ -341,8 +339,3 @@ class Service:
                 self._logged_ends.popitem(last=False)
             logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
         return look
-
-
-def _fingerprint(submission: Submission, job_id: str | None, wish: Wish) -> bytes:
-    facts = [asdict(submission), job_id, *([] if wish == Wish() else [asdict(wish)])]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()

@@ -37,7 +37,7 @@ class MemoryStore:
         jobs, keys = self._jobs[owner], self._keys[owner]
         if idempotency is not None and idempotency.key in keys:
             fingerprint, job_id = keys[idempotency.key]
-            if fingerprint != idempotency.fingerprint:
+            if not idempotency.fits(fingerprint):
                 raise KeyReused(idempotency.key)
             return Stored(jobs[job_id], replayed=True)
         job = accept(self._ordinals[owner] + 1)

@@ -87,8 +87,7 @@ def _accept(
         key = idempotency and (arrival.owner, idempotency.key)
         if idempotency and key in made:
             fingerprint, job = made[key]
-            same = fingerprint == idempotency.fingerprint
-            outcomes.append(Stored(job, replayed=True) if same else KeyReused(idempotency.key))
+            outcomes.append(Stored(job, replayed=True) if idempotency.fits(fingerprint) else KeyReused(idempotency.key))
             continue
         try:
             job = arrival.accept(ordinals[arrival.owner] + 1)

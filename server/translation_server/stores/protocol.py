@@ -24,10 +24,18 @@ class IdTaken(Exception):  # noqa: N818 - says what happened, like the standard 
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A caller's key for one submission, and the fingerprint that tells its body from another."""
+    """A caller's key for one submission, and the fingerprint that tells its body from another.
+
+    ``former`` is the fingerprint that an older version has kept of the same body, if it has.
+    """
 
     key: str
     fingerprint: bytes
+    former: bytes | None = None
+
+    def fits(self, kept: bytes) -> bool:
+        """Whether a fingerprint that was kept is that of the same body."""
+        return kept in {self.fingerprint, self.former}
 
 
 @dataclass(frozen=True, slots=True)

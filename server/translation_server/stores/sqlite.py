@@ -165,7 +165,7 @@ def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
         statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
         for job_id, fingerprint in connection.execute(statement, (owner, idempotency.key)).fetchall():
             earlier = _find(connection, owner, job_id)
-            if earlier is None or fingerprint != idempotency.fingerprint:
+            if earlier is None or not idempotency.fits(fingerprint):
                 raise KeyReused(idempotency.key)
             return Stored(earlier, replayed=True)
     found = connection.execute("SELECT jobs FROM owners WHERE name = ?", (owner,)).fetchall()

@@ -79,14 +79,15 @@ class Api:
         async def submit(request: Request) -> Response:
             draft = draft_of(request.scope)
             sent = await body_of(request)
-            facts = submission(request, row, sent)
+            found = submission(request, row, sent)
+            facts = found.body
             if facts.simulate and not self._service.worlds.changeable:
                 raise invalid([{"field": "simulate", "message": "this server simulates nothing (SANDBOX=off)"}])
             recognize(request, sent)
             accepted = await self._service.submit(
                 request.scope["user"],
                 facts.submission(),
-                key=draft.key,
+                idempotency=found.idempotency(draft.key),
                 job_id=facts.job_id,
                 wish=facts.simulate.wish() if facts.simulate else None,
             )

@@ -2,12 +2,16 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from pydantic import ValidationError
 from starlette.requests import Request
 
 from translation_server.core.dialects import Dialect, places, read
+from translation_server.core.fingerprint import fingerprint, former_fingerprint
+from translation_server.stores import Idempotency
 from translation_server.web.bodies import parsed
 from translation_server.web.draft import draft_of
 from translation_server.web.problems import Problem, complaints, invalid
@@ -17,14 +21,27 @@ IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
 
 
-def submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A submission as it was sent, and what is read in it: its facts, and these as a body of the native format."""
+
+    document: Mapping[str, object]
+    facts: Mapping[str, object]
+    body: SubmissionBody
+
+    def idempotency(self, key: str | None) -> Idempotency | None:
+        """The key, if there is one, with what tells the submission from others."""
+        return Idempotency(key, fingerprint(self.document), former_fingerprint(self.facts)) if key else None
+
+
+def submission(request: Request, row: Dialect, body: bytes) -> Sent:
     """What the row's submission brings.
 
     Raises:
         Problem: 415, 400 or 422 for a body that is not what the row asks for.
     """
     if not body.strip():
-        return SubmissionBody()
+        return Sent({}, {}, SubmissionBody())
     document = parsed(request, body)
     facts, unknown = read(row.request, document)
     fields = places(row.request)
@@ -35,7 +52,7 @@ def submission(request: Request, row: Dialect, body: bytes) -> SubmissionBody:
     if unknown:
         message = f"there is no such field; the fields are {', '.join(fields.values())}"
         raise invalid([{"field": field, "message": message} for field in unknown])
-    return found
+    return Sent(document, facts, found)
 
 
 def recognize(request: Request, sent: bytes) -> None:

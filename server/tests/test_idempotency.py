@@ -1,0 +1,107 @@
+"""What an idempotency key stands for: what was sent with it, whichever version of the server it was sent to."""
+
+import asyncio
+import json
+
+import pytest
+
+from translation_server.core.fingerprint import fingerprint
+from translation_server.core.job import Fate, Job, State
+from translation_server.stores import Idempotency, open_store
+
+KEYED = {"Idempotency-Key": "k"}
+
+FORMER = (
+    ({}, "02bd3e46a12b28e094642ed9fbb4c28f39a8111d966871f96367f0aa109bfc24"),
+    ({"simulate": {}}, "02bd3e46a12b28e094642ed9fbb4c28f39a8111d966871f96367f0aa109bfc24"),
+    ({"video_length": 5}, "bf19f93bb227023140486387b951fc078cf8b03e8c46f200f120c5d4f432bacc"),
+    (
+        {"simulate": {"delay": 3, "outcome": "error", "message": "no speech", "hold": True}},
+        "4c1f11ac8721025d526395e09ca321100b8fe3c3c6d86d585941c3c6201be9ae",
+    ),
+    (
+        {"job_id": "mine", "source_language": "en", "target_language": "Español"},
+        "29add42ff8f916195b121605ea316b83978d0fccefdb414f507fcd1c6996c9d6",
+    ),
+)
+"""Bodies, and the fingerprints that the version before the fingerprint of documents kept of them."""
+
+BODY = {"target_language": "es", "video_length": 5, "simulate": {"delay": 3}}
+
+
+def accept(ordinal: int) -> Job:
+    return Job("first", "admin", ordinal, 1000.0, Fate(1e9, State.COMPLETED))
+
+
+@pytest.fixture
+def upgraded(start, tmp_path):
+    """A server over the database of an older one, in which the key has made a job with this fingerprint."""
+    url = f"sqlite:///{tmp_path}/older.db"
+
+    async def submit(kept: bytes) -> None:
+        store = open_store(url)
+        await store.add("admin", accept, Idempotency("k", kept))
+        await store.close()
+
+    def upgraded(kept: str):
+        asyncio.run(submit(bytes.fromhex(kept)))
+        return start(database_url=url)
+
+    return upgraded
+
+
+@pytest.mark.parametrize(("body", "kept"), FORMER, ids=str)
+def test_a_retry_across_the_upgrade_finds_its_job(upgraded, body, kept):
+    api, route = upgraded(kept), "/translate" if "job_id" in body else "/start"
+    again = api.post(route, json=body, headers=KEYED)
+    assert (again.status_code, again.json()["job_id"]) == (202, "first")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert api.post(route, json=body | {"target_language": "fr"}, headers=KEYED).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ({}, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+        (BODY, "4aa08a682e88591ba69569d32c85b9b0fd39c16838a8502469b4114c68e9be0e"),
+    ],
+    ids=str,
+)
+def test_the_fingerprint_stays_whatever_fields_there_will_be(upgraded, body, kept):
+    assert fingerprint(body).hex() == kept
+    assert upgraded(kept).post("/start", json=body, headers=KEYED).json()["job_id"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("again", "status"),
+    [
+        ('{ "simulate": {"delay": 3.0},\n "video_length": 5.0, "target_language": "\\u0065s"}', 202),
+        (json.dumps(BODY | {"source_language": None, "simulate": {"delay": 3, "hold": None}}), 202),
+        (json.dumps(BODY | {"video_length": 5.5}), 422),
+        (json.dumps(BODY | {"source_language": "en"}), 422),
+        (json.dumps(BODY | {"simulate": {"delay": 3, "hold": True}}), 422),
+        (json.dumps(BODY | {"simulate": {"delay": 3, "hold": False}}), 422),
+        ("", 422),
+    ],
+)
+def test_what_is_the_same_however_it_is_written_is_a_retry(api, again, status):
+    assert api.post("/start", json=BODY, headers=KEYED).status_code == 202
+    answer = api.post("/jobs", content=again, headers=KEYED | {"Content-Type": "application/json"})
+    assert (answer.status_code, len(api.get("/jobs").json()["jobs"])) == (status, 1)
+    assert ("Idempotency-Replayed" in answer.headers) == (status == 202)
+
+
+def test_what_a_wire_format_takes_and_does_not_keep_was_sent_as_well(start, tmp_path):
+    row = tmp_path / "row.toml"
+    row.write_text("""
+        [mine]
+        submit = "/tasks"
+        look = "/tasks/{job_id}"
+        request = {video_url = "", language = "{target_language}"}
+        job = {id = "{job_id}", state = "{status}"}
+        words = {pending = "busy", completed = "done", error = "failed"}
+    """)
+    api = start(dialects=row)
+    one, other = ({"video_url": f"https://example.com/{name}.mp4", "language": "es"} for name in ("one", "other"))
+    first, again, reused = (api.post("/mine/tasks", json=body, headers=KEYED) for body in (one, one, other))
+    assert (first.status_code, again.json(), reused.status_code) == (202, first.json(), 422)
