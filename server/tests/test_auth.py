@@ -10,7 +10,7 @@ import httpx
 import pytest
 from passlib.context import CryptContext
 
-from translation_server.web.auth import REMEMBER_AT_MOST, Anyone, Authenticator
+from translation_server.web.auth import REMEMBER_PER_USER, Anyone, Authenticator
 from translation_server.web.credentials import read_basic, read_bearer, read_token, scheme
 from translation_server.web.problems import Problem
 from translation_server.web.users import UsersError, one_user, read_users
@@ -186,17 +186,27 @@ async def test_one_addresss_guesses_are_not_held_against_another(world):
 
 
 @pytest.mark.anyio
-async def test_what_is_remembered_is_bounded(hashes):
+async def test_what_is_remembered_of_each_user_is_bounded(hashes):
     world = World({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
-    padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(REMEMBER_AT_MOST)]
+    padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(REMEMBER_PER_USER + 1)]
     await world.status(passwords[1])
     assert set(await asyncio.gather(*(world.status(header) for header in padded))) == {200}
     hashes.clear()
-    await world.status(padded[-1])
-    assert hashes.total() == 0
-    await world.status(passwords[1])
-    assert hashes.total() == 1
+    for remembered in (padded[-1], passwords[1]):
+        assert (await world.status(remembered), hashes.total()) == (200, 0)
+    assert (await world.status(padded[0]), hashes.total()) == (200, 1)
+    world.authenticator.close()
+
+
+@pytest.mark.anyio
+async def test_as_many_users_as_there_are_are_remembered(hashes):
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    world = World({f"u{n}": hashed for n in range(3000)})
+    for times in (3000, 0):
+        hashes.clear()
+        assert {await world.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
+        assert hashes.total() == times
     world.authenticator.close()
 
 

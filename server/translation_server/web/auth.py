@@ -10,7 +10,7 @@ guesses sent all at once fare no better.
 import asyncio
 import hashlib
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -26,8 +26,8 @@ from translation_server.web.users import HASHES
 REMEMBER_FOR = 60.0
 """Seconds for which a verified header needs no new hash."""
 
-REMEMBER_AT_MOST = 1024
-"""Verified headers kept at a time; the oldest goes first."""
+REMEMBER_PER_USER = 16
+"""Verified headers kept of each user at a time, however many users there are; the oldest goes first."""
 
 HASHES_AT_ONCE = 4
 """Threads that hash."""
@@ -65,7 +65,8 @@ class Authenticator:
         self._hashes = list(users.values())
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._verified: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._verified: dict[bytes, tuple[str, float]] = {}
+        self._headers: defaultdict[str, deque[bytes]] = defaultdict(deque)
         self._checks: dict[tuple[bytes, str], asyncio.Task[str]] = {}
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
         self._pool = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="hash")
@@ -135,11 +136,16 @@ class Authenticator:
             if user is None:
                 self._failed(address)
                 raise _unauthorized(scheme, f"The credentials are wrong or malformed. Send {scheme.wanted}.")
-        self._verified[fingerprint] = user, self._clock() + REMEMBER_FOR
-        self._verified.move_to_end(fingerprint)
-        if len(self._verified) > REMEMBER_AT_MOST:
-            self._verified.popitem(last=False)
+        self._remember(fingerprint, user)
         return user
+
+    def _remember(self, fingerprint: bytes, user: str) -> None:
+        if fingerprint not in self._verified:
+            headers = self._headers[user]
+            headers.append(fingerprint)
+            if len(headers) > REMEMBER_PER_USER:
+                del self._verified[headers.popleft()]
+        self._verified[fingerprint] = user, self._clock() + REMEMBER_FOR
 
     def _named(self, credentials: Credentials) -> tuple[str, str]:
         """Whose password it is said to be; that of nobody there is, where it is not said."""
