@@ -112,7 +112,7 @@ class Look(asyncio.Protocol):
 async def hold(port: int, seconds: int, paths: list[str]) -> Ends:
     """Look at each path until its job has ended."""
     loop, gate = asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)
-    headers = f"Host: x\r\nAuthorization: {stage.AUTHORIZATION}\r\nPrefer: wait={seconds}\r\n\r\n"
+    headers = f"Host: 127.0.0.1\r\nAuthorization: {stage.AUTHORIZATION}\r\nPrefer: wait={seconds}\r\n\r\n"
 
     async def look(path: str) -> Look:
         request = f"GET {path} HTTP/1.1\r\n{headers}".encode()

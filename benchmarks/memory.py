@@ -61,7 +61,7 @@ def memory(pid: int) -> float:
 async def ask(port: int, requests: int) -> None:
     """Submits a job and looks at it so often, over one connection."""
     login = base64.b64encode(":".join(LOGIN).encode()).decode()
-    head = f"HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {login}\r\n"
+    head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {login}\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def answer(request: str) -> str:

@@ -44,7 +44,7 @@ def exchange(api, path: str, *headers: str, method: str = "GET", seconds: float 
     login = base64.b64encode(b"admin:secretpassword").decode()
     head = [
         f"{method} {path} HTTP/1.1",
-        "Host: x",
+        "Host: 127.0.0.1",
         f"Authorization: Basic {login}",
         *headers,
         "Content-Length: 0",

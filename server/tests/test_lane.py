@@ -26,7 +26,7 @@ PAST = "Prefer: handling=strict"
 
 
 def request(target: str, *headers: str, method: str = "GET", version: str = "1.1") -> str:
-    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", AUTHORIZATION, *headers, "", ""])
+    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: 127.0.0.1", AUTHORIZATION, *headers, "", ""])
 
 
 def exchange(api, *requests: str, end: bool = True, half: bool = True) -> bytes:

@@ -26,7 +26,7 @@ BREAKING = {
 
 def sent(api, *paths: str, headers: str = "") -> socket.socket:
     """A connection on which these looks were sent at once."""
-    head = "GET {} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {}\r\n{}\r\n"
+    head = "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {}\r\n{}\r\n"
     connection = socket.create_connection(("127.0.0.1", api.base_url.port), timeout=60)
     connection.sendall("".join(head.format(path, LOGIN, headers) for path in paths).encode())
     return connection

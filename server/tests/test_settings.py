@@ -67,6 +67,8 @@ def test_a_time_has_a_unit(environment, text, seconds):
     assert load_settings().retention == seconds
 
 
+NAMES = "* or names without a port, such as api.example or *.api.example, separated by commas"
+ORIGINS = "origins such as https://app.example or http://localhost:3000, separated by commas"
 END = "exponential(mean), in seconds"
 
 
@@ -74,6 +76,10 @@ END = "exponential(mean), in seconds"
     ("settings", "told"),
     [
         ({"MIN_DELAY": "soon"}, "MIN_DELAY=soon: must be a number of seconds from 0 to 1000000000"),
+        ({"ALLOWED_HOSTS": "a.example:80"}, f"ALLOWED_HOSTS=a.example:80: must be {NAMES}"),
+        ({"ALLOWED_HOSTS": "a.example,"}, f"ALLOWED_HOSTS=a.example,: must be {NAMES}"),
+        ({"TRUSTED_ORIGINS": "*"}, f"TRUSTED_ORIGINS=*: must be {ORIGINS}"),
+        ({"TRUSTED_ORIGINS": "http://a.example/"}, f"TRUSTED_ORIGINS=http://a.example/: must be {ORIGINS}"),
         ({"MIN_DELAY": "-1"}, "MIN_DELAY=-1: must be a number of seconds from 0 to 1000000000"),
         ({"MAX_DELAY": "nan"}, "MAX_DELAY=nan: must be a number of seconds from 0 to 1000000000"),
         ({"MAX_DELAY": "inf"}, "MAX_DELAY=inf: must be a number of seconds from 0 to 1000000000"),

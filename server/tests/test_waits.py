@@ -33,7 +33,7 @@ def submit(api, **headers) -> str:
 def head(path: str, *headers: str) -> bytes:
     """The bytes of a GET with the credentials."""
     login = base64.b64encode(b"admin:secretpassword").decode()
-    lines = [f"GET {path} HTTP/1.1", "Host: x", f"Authorization: Basic {login}", *headers]
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Basic {login}", *headers]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 

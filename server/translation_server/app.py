@@ -8,7 +8,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import uvicorn
@@ -35,6 +35,7 @@ from translation_server.web.fault_files import FaultsError, read_faults
 from translation_server.web.gate import Gate
 from translation_server.web.lane import Lane
 from translation_server.web.looks import send_all
+from translation_server.web.origins import Boundary, own_names
 from translation_server.web.routes import Api
 from translation_server.web.sandbox import SandboxApi
 from translation_server.web.users import UsersError, one_user, read_users
@@ -100,6 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
         simulating=settings.sandbox == "on",
         journal=settings.journal,
         retention=settings.retention,
+        hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
+        origins=_listed(settings.trusted_origins),
     )
     kept_in = called(settings.database_url)
     logger.info("jobs are kept in %s; users: %s", kept_in, "anyone" if users is None else len(users))
@@ -115,6 +118,8 @@ def assemble(
     simulating: bool = True,
     journal: int = JOURNAL,
     retention: float | None = None,
+    hosts: Collection[str] = (),
+    origins: Collection[str] = (),
 ) -> FastAPI:
     """The application made of its parts.
 
@@ -126,6 +131,8 @@ def assemble(
         simulating: whether users may set their sandboxes.
         journal: how many requests each user's journal keeps.
         retention: seconds for which jobs are kept after their end; without it, for ever.
+        hosts: the names that the server answers to, besides IP addresses; without them, those of this machine.
+        origins: the origins of pages that may send unsafe requests, besides the server's own.
     """
     service = Service(
         store,
@@ -137,6 +144,8 @@ def assemble(
     journals = Journal(store, service.worlds, journal if simulating else 0)
     schemes = {row.name: scheme(row.auth) for row in rows}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
+    tokens = [scheme.header for scheme in schemes.values()]
+    boundary = Boundary(hosts or own_names(), origins, tokens)
     drain = Drain(service.release)
 
     @contextlib.asynccontextmanager
@@ -152,7 +161,7 @@ def assemble(
 
     found = routes([*DIALECTS, *rows])
     app = _Application(
-        Lane(found, service, authenticator, journals.add),
+        Lane(found, service, boundary, authenticator, journals.add),
         title=documentation.TITLE,
         redoc_url=None,
         redirect_slashes=False,
@@ -163,7 +172,7 @@ def assemble(
         SandboxApi(service, journals, DIALECTS[0]).add_to(app)
     Api(service, found, journals.add, lambda: drain.draining).add_to(app)
     app.state.release = service.release
-    app.add_middleware(Gate, authenticator=authenticator, lane=app.lane, record=journals.add)
+    app.add_middleware(Gate, boundary=boundary, authenticator=authenticator, lane=app.lane, record=journals.add)
     problems.install(app)
     return app
 
@@ -258,6 +267,10 @@ def _sandbox(settings: Settings) -> Sandbox:
 
 def _rows(settings: Settings) -> Sequence[Dialect]:
     return read_dialects(settings.dialects) if settings.dialects else ()
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in text.split(",")] if text else []
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -61,6 +61,17 @@ def _networks(text: str | None) -> str | None:
     return text
 
 
+def _every(form: re.Pattern[str]) -> AfterValidator:
+    """Refuses a list, separated by commas, of which a part is not of this form."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and not all(form.fullmatch(part.strip()) for part in text.split(",")):
+            raise ValueError
+        return text
+
+    return AfterValidator(check)
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -127,6 +138,16 @@ Retention = Annotated[
     Must(f"be a time like 7d, 12h, 30m or 90s, or {FOREVER}"),
 ]
 Proxies = Annotated[str | None, AfterValidator(_networks), Must("be * or addresses and networks, separated by commas")]
+HostNames = Annotated[
+    str | None,
+    _every(re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?", re.ASCII)),
+    Must("be * or names without a port, such as api.example or *.api.example, separated by commas"),
+]
+Origins = Annotated[
+    str | None,
+    _every(re.compile(r"[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)),
+    Must("be origins such as https://app.example or http://localhost:3000, separated by commas"),
+]
 Level = Annotated[
     Literal["debug", "info", "warning", "error"],
     BeforeValidator(_lower),
@@ -188,6 +209,16 @@ class Settings(BaseSettings):
     workers: Count = Field(default=1, description="how many processes serve")
     forwarded_allow_ips: Proxies = Field(
         default=None, description="addresses of proxies in front, or `*`: whom `X-Forwarded-For` of theirs names counts"
+    )
+    allowed_hosts: HostNames = Field(
+        default=None,
+        description="the names that the server answers to, besides every IP address: `api.example`, `*.api.example`, "
+        "or `*` for all; unless set, the names of this machine, of its container and of the services in Compose",
+    )
+    trusted_origins: Origins = Field(
+        default=None,
+        description="the origins of pages elsewhere that may change something through a browser, "
+        "such as `https://app.example`",
     )
     log_level: Level = Field(default="info", description="how much is logged: debug, info, warning or error")
     log_file: File = Field(default=None, description="a file that the log goes to as well as to stderr")

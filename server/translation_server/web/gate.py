@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: credentials, HEAD, the logs, and the last resort for errors."""
+"""What every request passes on its way in and out: hosts and origins, credentials, HEAD, logs, the last resort."""
 
 import logging
 import secrets
@@ -13,6 +13,7 @@ from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.draft import Draft, Record, begin, log
 from translation_server.web.lane import Lane
 from translation_server.web.looks import send_all
+from translation_server.web.origins import Boundary
 from translation_server.web.problems import EXPECTED, Problem, answer_to
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,11 @@ class Gate:
     host of the application lets one have it.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | Anyone, lane: Lane, record: Record) -> None:
+    def __init__(
+        self, app: ASGIApp, boundary: Boundary, authenticator: Authenticator | Anyone, lane: Lane, record: Record
+    ) -> None:
         self._app = app
+        self._boundary = boundary
         self._lane = lane
         self._authenticator = authenticator
         self._record = record
@@ -61,6 +65,7 @@ class Gate:
         if inner["head"]:
             inner["method"] = "GET"
         try:
+            self._boundary.check(scope)
             if scope["path"] not in OPEN:
                 inner["user"] = await self._authenticator.user(scope)
             await self._serve(inner, receive, watched_send)

@@ -20,12 +20,16 @@ from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.draft import Record, begin, draft_of, log
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import OK, Answer, render
+from translation_server.web.origins import Boundary
 from translation_server.web.preferences import preferred_wait, wanted
 
 logger = logging.getLogger(__name__)
 
-PLAIN = frozenset({b"prefer", b"if-none-match", b"simulate-fault", b"transfer-encoding"})
-"""The headers that a plain look has not; a body in chunks may turn out to be none."""
+PLAIN = frozenset({b"prefer", b"if-none-match", b"simulate-fault"})
+"""The headers that a plain look has not."""
+
+BODY = frozenset({b"content-length", b"transfer-encoding"})
+"""The headers of a request with a body, which is refused by the framework; one in chunks may turn out to be none."""
 
 
 class Lane:
@@ -34,18 +38,25 @@ class Lane:
     Args:
         routes: all routes; those that look at a job by its id are heeded.
         service: where the looks come from.
+        boundary: knows which hosts are ours.
         authenticator: knows who sends a request.
         record: takes note of it.
     """
 
     def __init__(
-        self, routes: Sequence[Route], service: Service, authenticator: Authenticator | Anyone, record: Record
+        self,
+        routes: Sequence[Route],
+        service: Service,
+        boundary: Boundary,
+        authenticator: Authenticator | Anyone,
+        record: Record,
     ) -> None:
         looks = [route for route in routes if route.method == "GET"]  # in the framework's order: the first that fits
         paths = (re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)") for route in looks)
         self._rows = [route.rows[0] for route in looks if route.action == "look"]
         self._job_id = re.compile("|".join(paths))
         self._service = service
+        self._boundary = boundary
         self._authenticator = authenticator
         self._record = record
 
@@ -115,6 +126,8 @@ class Lane:
         """The row, the user and the job's id, if it is a look at a job by somebody who is known."""
         path = self._job_id.fullmatch(scope["path"])
         if path is None or path.lastindex is None or scope["method"] != "GET" or scope["root_path"]:
+            return None
+        if scope["query_string"] or not BODY.isdisjoint(headers) or not self._boundary.knows(headers.get(b"host")):
             return None
         row, user = self._rows[path.lastindex - 1], self._authenticator.known(scope, headers)
         if user is None or len(headers) < len(scope["headers"]):

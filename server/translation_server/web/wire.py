@@ -5,6 +5,7 @@ woken up. Here they are gathered until the event loop turns.
 """
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -59,6 +60,13 @@ class InOnePiece(HttpToolsProtocol):
     def eof_received(self) -> None:
         """See asyncio.Protocol; the transport closes next, and with it goes what it has not been given."""
         cast("_Gathering", self.transport).flush()
+
+    def on_headers_complete(self) -> None:
+        """Lets a target in absolute form name the host, as RFC 9112, section 3.2.2, has it; uvicorn drops its host."""
+        if (scheme := self.url.find(b"://")) > 0 and self.url[:1] != b"/":
+            authority = re.split(rb"[/?#]", self.url[scheme + 3 :], maxsplit=1)[0]
+            self.headers[:] = [(b"host", authority), *(header for header in self.headers if header[0] != b"host")]
+        super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
         lane: Lane | None = getattr(app, "lane", None)

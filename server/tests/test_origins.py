@@ -1,0 +1,255 @@
+"""Which hosts the server answers for, and what a browser may change, over HTTP against a real server."""
+
+import socket
+
+import httpx
+import pytest
+
+from translation_server import TranslationServer
+from translation_server.web.wire import InOnePiece
+
+OURS = [
+    "127.0.0.1",
+    "127.0.0.1:8000",
+    "203.0.113.7:80",
+    "[::1]",
+    "[::1]:8000",
+    "[2001:DB8::7]:443",
+    "localhost",
+    "localhost:",
+    "LocalHost.:8000",
+    "one.localhost:1",
+    "server:8000",
+    "any-server",
+    "host.docker.internal",
+    socket.gethostname(),
+]
+OTHERS = [
+    "evil.example",
+    "evil.example:8000",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "xlocalhost",
+    "evil@localhost",
+    "localhost@evil.example",
+    "localhost/",
+    "localhost, evil.example",
+    "localhost:port",
+    "localhost:80:80",
+    "::1",
+    "[::1",
+    "[evil.example]",
+    "[::1]x",
+    "..",
+    "x" * 3000,
+]
+
+
+def problem(answer, status: int) -> str:
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.text
+    return answer.json()["detail"]
+
+
+def exchange(api, head: str, *headers: str) -> tuple[int, bytes]:
+    """The status and the rest of the answer to a request whose head is sent as it stands."""
+    sent = "\r\n".join([head, *headers, "Connection: close", "", ""])
+    with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
+        connection.sendall(sent.encode("latin-1"))
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    return int(answer.split()[1]), answer
+
+
+def submit(api) -> str:
+    answer = api.post("/start")
+    assert answer.status_code == 202
+    return f"/status/{answer.json()['job_id']}"
+
+
+@pytest.mark.parametrize("host", OURS)
+def test_the_server_answers_to_its_names_and_to_every_address(api, host):
+    path = submit(api)
+    assert [api.get(path, headers={"Host": host}).status_code for _ in range(3)] == [200] * 3
+    assert api.get("/readyz", headers={"Host": host}, auth=None).status_code == 200
+
+
+@pytest.mark.parametrize("host", OTHERS)
+def test_any_other_name_is_misdirected(api, host):
+    path = submit(api)
+    assert api.get(path).status_code == 200
+    for method, target in (
+        ("GET", path),  # which is at hand
+        ("HEAD", path),
+        ("GET", "/docs"),
+        ("GET", "/livez"),
+        ("GET", "/nothing"),
+        ("POST", "/start"),
+        ("POST", "/sandbox/reset"),
+        ("DELETE", path.replace("status", "jobs")),
+    ):
+        answer = api.request(method, target, headers={"Host": host})
+        if method == "HEAD":
+            assert answer.status_code == 421
+        else:
+            assert "ALLOWED_HOSTS" in problem(answer, 421)
+    held = api.get(path, headers={"Host": host, "Prefer": "wait=30"})
+    assert problem(held, 421)
+    assert api.get(path).json()["status"] == "pending"
+
+
+def test_the_host_is_asked_for_before_the_credentials(api):
+    for _ in range(20):
+        assert problem(api.get("/jobs", auth=("admin", "wrong"), headers={"Host": "evil.example"}), 421)
+    assert api.get("/jobs").status_code == 200
+
+
+def test_what_a_proxy_would_say_of_the_host_is_not_believed(api):
+    forwarded = {"X-Forwarded-Host": "localhost", "Forwarded": "host=localhost", "X-Host": "localhost"}
+    assert problem(api.get("/jobs", headers={"Host": "evil.example"} | forwarded), 421)
+    ours = {"X-Forwarded-Host": "evil.example", "Origin": "http://evil.example"}
+    assert api.get("/jobs", headers=ours).status_code == 200
+    assert problem(api.post("/start", headers=ours), 403)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://evil.example/livez", "localhost", 421),
+        ("http://evil.example:99/livez?", "127.0.0.1", 421),
+        ("HTTPS://localhost@evil.example/livez", "127.0.0.1", 421),
+        ("http://localhost:8000/livez", "localhost:8000", 200),
+        ("http://[::1]:8000/livez", "evil.example", 200),  # the Host counts for nothing then
+        ("/livez", "evil.example", 421),
+    ],
+)
+def test_a_target_in_absolute_form_names_the_host(api, target, host, status):
+    assert exchange(api, f"GET {target} HTTP/1.1", f"Host: {host}")[0] == status
+
+
+def test_a_probe_of_http_1_0_needs_no_host(api):
+    assert exchange(api, "GET /readyz HTTP/1.0")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "status"),
+    [
+        ("api.example", "API.example.:8000", 200),
+        ("api.example", "127.0.0.1:8000", 200),
+        ("api.example", "www.api.example", 421),
+        ("api.example", "localhost", 421),
+        ("one.example, *.api.example", "a.b.api.example", 200),
+        ("*.api.example", "api.example", 421),
+        ("*.api.example", "evilapi.example", 421),
+        ("*", "evil.example", 200),
+    ],
+)
+def test_a_setting_names_the_hosts(start, allowed, host, status):
+    api = start(allowed_hosts=allowed)
+    assert api.get("/jobs", headers={"Host": host}).status_code == status
+
+
+SITES = {
+    "a form of another site": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403),
+    "another port of the same site": ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:1"}, 403),
+    "a word that is none": ({"Sec-Fetch-Site": "Same-Origin"}, 403),
+    "our own page": ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8000"}, 202),
+    "what the user has typed": ({"Sec-Fetch-Site": "none"}, 202),
+    "an old browser's form": ({"Origin": "http://evil.example"}, 403),
+    "an old browser's hidden form": ({"Origin": "null"}, 403),
+    "an old browser on another port": ({"Origin": "http://localhost:8001"}, 403),
+    "an old browser on no port": ({"Origin": "http://localhost"}, 403),
+    "an origin that is none": ({"Origin": "localhost:8000"}, 403),
+    "an empty origin": ({"Origin": ""}, 403),
+    "an old browser on our page": ({"Origin": "http://LOCALHOST:8000"}, 202),
+    "an old browser behind TLS": ({"Host": "localhost", "Origin": "https://localhost:443"}, 202),
+    "an old browser at port 80": ({"Host": "[::1]", "Origin": "http://[::1]:80"}, 202),
+    "curl, and every library": ({}, 202),
+    "a page that is trusted": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 202),
+    "an old browser on a trusted one": ({"Origin": "https://app.example:443"}, 202),
+    "a page like one that is trusted": ({"Origin": "https://app.example.evil.example"}, 403),
+    "a trusted host by another scheme": ({"Origin": "http://app.example"}, 403),
+}
+
+
+def asked(api, headers: dict[str, str], trusted: bool) -> None:
+    """Asks an API for changes as each of the sites does, on a server that trusts others or none."""
+    for site, (own, status) in SITES.items():
+        told = status if trusted or "trusted" not in site else 403
+        sent = headers | own
+        changes = [api.post(path, headers=sent) for path in ("/start", "/jobs", "/translate", "/sandbox/reset")]
+        assert {answer.status_code == 403 for answer in changes} == {told == 403}, site
+        assert told != 403 or all("TRUSTED_ORIGINS" in problem(answer, 403) for answer in changes)
+        assert api.get("/jobs", headers=sent).status_code == 200, site  # whoever asks may ask from anywhere
+
+
+def test_only_our_own_pages_and_those_that_are_trusted_may_change_something(start):
+    asked(start(trusted_origins="https://app.example, http://[::1]:3000"), {"Host": "localhost:8000"}, trusted=True)
+
+
+def test_where_nobody_needs_credentials_only_our_own_pages_may_change_something():
+    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
+        asked(api, {"Host": "localhost:8000"}, trusted=False)
+
+
+def test_two_origins_are_none(api):
+    own = f"http://{api.base_url.host}:{api.base_url.port}"
+    assert problem(api.post("/start", headers=[("Origin", own), ("Origin", own)]), 403)
+    assert problem(api.post("/start", headers=[("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "none")]), 403)
+
+
+def test_the_pages_of_the_documentation_may_call_the_api(api):
+    own = f"http://{api.base_url.host}:{api.base_url.port}"
+    for headers in ({"Sec-Fetch-Site": "same-origin", "Origin": own}, {"Origin": own}):
+        assert api.post("/start", headers=headers).status_code == 202
+
+
+TOKENS = """
+[keyed]
+auth = "X-Api-Key"
+look = "/{job_id}"
+submit = "/jobs"
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+
+[tokened]
+auth = "bearer"
+look = "/{job_id}"
+submit = "/jobs"
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+
+[baked]
+auth = "Cookie"
+look = "/{job_id}"
+submit = "/jobs"
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/keyed/jobs", {"X-Api-Key": "secretpassword"}, 202),
+        ("/tokened/jobs", {"Authorization": "Bearer secretpassword"}, 202),
+        ("/baked/jobs", {"Cookie": "secretpassword"}, 403),  # which browsers add by themselves
+    ],
+)
+def test_tokens_that_no_page_elsewhere_can_send_are_enough(start, tmp_path, path, headers, status):
+    (tmp_path / "own.toml").write_text(TOKENS)
+    api = start(None, dialects=tmp_path / "own.toml")
+    elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
+    assert api.post(path, headers=headers | elsewhere).status_code == status
+
+
+def test_the_embedded_server_keeps_to_it_too():
+    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
+        assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)
+        assert problem(api.post("/sandbox/reset", headers={"Origin": "https://evil.example"}), 403)
+        assert api.post("/sandbox/reset").status_code == 200
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools", InOnePiece])
+def test_it_holds_on_every_implementation_of_http(start, http):
+    api = start(http=http)
+    assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)
+    assert api.get("/jobs").status_code == 200
