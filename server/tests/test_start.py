@@ -6,13 +6,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import chain, count
 from pathlib import Path
 
@@ -376,3 +377,33 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
     assert traces[0] == traces[1]
     assert len(json.loads(traces[0])) == 1000
     assert {outcome for *_, looks in json.loads(traces[0]) for outcome in looks} == {200, 503, "RemoteProtocolError"}
+
+
+def test_a_sandbox_is_emptied_at_once_and_purged_by_the_next_process_where_one_is_killed(run, tmp_path):
+    def stored(*statements: str) -> list[int]:
+        with closing(sqlite3.connect(tmp_path / "data" / "jobs.db")) as connection, connection:
+            return [(connection.execute(statement).fetchone() or (0,))[0] for statement in statements]
+
+    many, rows = 10_000, "SELECT count(*) FROM jobs"
+    fill = """
+        WITH numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n <= 10000)
+        INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome)
+        SELECT 'admin', n, n, n, 0, 'error' FROM numbers
+    """
+    server = run(MODULE, PORT="0")
+    keyed = {"Idempotency-Key": "key"}
+    assert server.client.post("/start", headers=keyed).status_code == 202
+    stored(fill, "UPDATE owners SET jobs = (SELECT max(ordinal) FROM jobs)")
+    assert server.client.post("/sandbox/reset").status_code == 200
+    assert server.client.get("/jobs").json()["jobs"] == []
+    wait_until(lambda: stored(rows)[0] <= many, "the purge begins")
+    server.process.kill()
+    assert server.process.wait(PATIENCE) == -signal.SIGKILL
+    assert stored(rows)[0] > 0
+    server = run(MODULE, PORT="0")
+    assert server.client.get("/jobs").json()["jobs"] == []
+    again = server.client.post("/start", json={"source_language": "en"}, headers=keyed)
+    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (202, None)
+    wait_until(lambda: stored(rows, "SELECT count(*) FROM emptied") == [1, 0], "the purge ends")
+    assert stored("SELECT ordinal FROM jobs", "SELECT id FROM jobs") == [1, again.json()["job_id"]]
+    assert [job["job_id"] for job in server.client.get("/jobs").json()["jobs"]] == [again.json()["job_id"]]

@@ -311,22 +311,72 @@ async def test_a_journal_keeps_the_newest_of_each_owner(store):
     assert await store.journal("bob") == [(1, "b")]
 
 
-async def test_an_owner_can_be_forgotten(store):
+async def test_an_owner_is_forgotten_at_once_and_begins_anew(store):
     for owner in ("ann", "bob"):
-        await store.add(owner, accepting(owner), Idempotency("key", b"body"))
+        for number in range(3):
+            await store.add(owner, accepting(owner), Idempotency(f"key {number}", b"body"))
+        await cancel(store, owner, f"{owner}-1", lambda: 1005.0)
         await store.change_world(owner, lambda _: "world")
         await store.tally(owner, "look 1", [], lambda *_: [])
-        await store.record([(owner, "entry")], 9)
-    await store.clear("ann")
-    assert await store.find("ann", "ann-1") is None
-    assert (await store.world("ann"), await store.tallies("ann", ["look 1"]), await store.journal("ann")) == (
-        None,
-        [0],
-        [],
-    )
-    assert not (await store.add("ann", accepting(), Idempotency("key", b"another"))).replayed
-    assert await store.find("bob", "bob-1")
+        await store.record([(owner, "entry")] * 3, 9)
+    for world in ("anew", None):
+        await store.clear("ann", world)
+        assert await store.find("ann", "ann-1") is None
+        assert await store.find_many("ann", ["ann-1", "ann-2"]) == []
+        for state in (None, *State):
+            assert await store.page("ann", limit=9, before=None, state=state, now=1005.0) == []
+        assert (
+            await store.ending("ann", 0.0) == await store.accepted("ann", 0.0) == await store.amended("ann", 0.0) == []
+        )
+        assert await store.amend("ann", "ann-2", lambda job: job) is None
+        assert (await store.world("ann"), await store.tallies("ann", ["look 1"])) == (world, [0])
+        assert await store.journal("ann") == []
+        assert await store.purge("ann", Old(9e9, 9e9, 9), 9) == 0
+        added = await store.add("ann", accepting(), Idempotency("key 0", b"another"))
+        assert (added.replayed, added.job.ordinal, added.job.owner) == (False, 1, "ann")
+        assert (await cancel(store, "ann", "ann-1", lambda: 1006.0)).cancelled_at == 1006.0
+        assert [job.owner for job in await store.ending("ann", 0.0)] == ["ann"]
+        await store.record([("ann", "new")], 9)
+        await store.tally("ann", "look 1", [], lambda *_: [])
+        assert (await store.journal("ann"), await store.tallies("ann", ["look 1"])) == ([(1, "new")], [1])
+    assert [job.ordinal for job in await store.page("bob", limit=9, before=None, state=None, now=0)] == [3, 2, 1]
     assert (await store.world("bob"), await store.tallies("bob", ["look 1"])) == ("world", [1])
+    assert await store.journal("bob") == [(1, "entry"), (2, "entry"), (3, "entry")]
+
+
+async def test_what_was_forgotten_at_once_is_purged_in_steps_and_nothing_else(store):
+    for _ in range(5):
+        await add(store)
+        await store.tally("ann", "look 1", [], lambda *_: [])
+        await store.record([("ann", "entry")], 9)
+    await store.change_world("ann", lambda _: "", recount=True)
+    await store.clear("ann", "anew")
+    kept = await add(store)
+    await store.tally("ann", "look 1", [], lambda *_: [])
+    await store.record([("ann", "entry")], 9)
+    steps = 0
+    while await store.purge_emptied(2):
+        steps += 1
+    assert steps >= 6
+    assert await store.page("ann", limit=9, before=None, state=None, now=0) == [kept]
+    assert (await store.tallies("ann", ["look 1"]), await store.journal("ann")) == ([1], [(1, "entry")])
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_purge_goes_on_in_another_process_and_leaves_no_row(url):
+    store, other = open_store(url), open_store(url)
+    try:
+        for _ in range(3):
+            await asyncio.gather(*(add(store) for _ in range(10)))
+            await store.clear("ann", "anew")
+        assert await store.purge_emptied(4)
+        while any(await asyncio.gather(store.purge_emptied(4), other.purge_emptied(4))):
+            pass
+        assert [await one.purge_emptied(4) for one in (store, other)] == [False, False]
+        assert (await add(other)).ordinal == 1
+    finally:
+        await store.close()
+        await other.close()
 
 
 async def test_what_is_old_is_forgotten_and_nothing_else(store):

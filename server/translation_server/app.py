@@ -22,7 +22,7 @@ from translation_server.core.dialects import DIALECTS, Dialect, DialectError, ro
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import Sandbox
 from translation_server.journal import Journal
-from translation_server.retention import purge_for_ever
+from translation_server.retention import purge_emptied_for_ever, purge_for_ever
 from translation_server.service import Service
 from translation_server.settings import Settings, SettingsError, load_settings
 from translation_server.stores import Store, StoreError, called, open_store
@@ -150,11 +150,13 @@ def assemble(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        purging = retention and asyncio.create_task(purge_for_ever(store, service.worlds, retention, time.time))
+        purging = [asyncio.create_task(purge_emptied_for_ever(store))]
+        if retention:
+            purging.append(asyncio.create_task(purge_for_ever(store, service.worlds, retention, time.time)))
         with drain.on_signals():
             yield
-        if purging:
-            purging.cancel()
+        for task in purging:
+            task.cancel()
         authenticator.close()
         await journals.close()
         await store.close()

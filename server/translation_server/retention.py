@@ -3,7 +3,8 @@
 Theory of operation: a job is as old as the real time since its end is long; of what was accepted or changed within that
 time nothing goes, and a pending or held job never does. The clock of its owner's sandbox tells how it stood then. Every
 process goes from owner to owner, over and over, and rests after each step for many times as long as the step took.
-Several may do so at once: a step of one leaves nothing to do for the other.
+Several may do so at once: a step of one leaves nothing to do for the other. What a reset has forgotten at once is
+purged the same way, by every process, so that it goes on where another one was killed.
 """
 
 import asyncio
@@ -26,6 +27,33 @@ REST = 20
 
 ROUND = 60.0
 """Seconds from the end of a round to the next one, at most."""
+
+
+EMPTIED_STEP = 250
+"""Rows of emptied sandboxes that are purged at a time."""
+
+EMPTIED_REST = 9
+"""How many times as long as such a step took is rested after it."""
+
+EMPTIED_ROUND = 5.0
+"""Seconds from the end of a purge to the next time that something is looked for."""
+
+
+async def purge_emptied_for_ever(store: Store) -> NoReturn:
+    """Purges what resets have forgotten."""
+    while True:
+        pause = EMPTIED_ROUND
+        try:
+            began = time.monotonic()
+            while await store.purge_emptied(EMPTIED_STEP):
+                await asyncio.sleep(EMPTIED_REST * (time.monotonic() - began))
+                began = time.monotonic()
+        except Exception as error:
+            logger.warning(
+                "emptied sandboxes are not purged yet: %s", error, exc_info=not isinstance(error, StoreError)
+            )
+            pause = ROUND
+        await asyncio.sleep(pause)
 
 
 async def purge_for_ever(store: Store, worlds: Worlds, retention: float, clock: Callable[[], float]) -> NoReturn:

@@ -91,9 +91,14 @@ class Worlds:
 
     async def clear(self, owner: str, real: float) -> None:
         """Forgets everything of a user that was before this real time."""
-        await self.change(owner, lambda _: begin_anew(real))  # before as well, for what is about to be written down
-        await self._store.clear(owner)
-        await self.change(owner, lambda _: begin_anew(real))
+        text = begin_anew(real)
+        self._keep(owner, text)  # before as well, for what is about to be written down
+        try:
+            await self._store.clear(owner, text)
+        except BaseException:
+            self._kept.pop(owner, None)
+            raise
+        self._keep(owner, text)
         self._tell(owner, True)
 
     async def _read(self, owner: str) -> World:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -10,78 +11,92 @@ from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, Look, State
 from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
 
+WITHOUT_PAUSE = 1000
+"""Jobs that are gone through without giving way to others."""
+
+
+@dataclass(slots=True)
+class _Owner:
+    """What is kept of an owner, the jobs by their ordinals; ``amended`` are those to which something was done last."""
+
+    jobs: dict[int, Job] = field(default_factory=dict)
+    ordinals: dict[str, int] = field(default_factory=dict)
+    last: int = 0
+    keys: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    key_of: dict[int, str] = field(default_factory=dict)
+    amended: dict[int, None] = field(default_factory=dict)
+    world: str | None = None
+    tallies: Counter[str] = field(default_factory=Counter)
+    journal: deque[tuple[int, str]] = field(default_factory=deque)
+    requests: int = 0
+
 
 class MemoryStore:
     """A Store that forgets everything when it is closed."""
 
     def __init__(self) -> None:
-        self._jobs: defaultdict[str, dict[str, Job]] = defaultdict(dict)
-        self._ordinals: Counter[str] = Counter()
-        self._numbers: Counter[str] = Counter()
-        self._keys: defaultdict[str, dict[str, tuple[bytes, str]]] = defaultdict(dict)
-        self._worlds: dict[str, str] = {}
-        self._tallies: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._journals: defaultdict[str, deque[tuple[int, str]]] = defaultdict(deque)
-        self._all: tuple[dict[str, Any], ...] = (
-            self._jobs,
-            self._ordinals,
-            self._keys,
-            self._worlds,
-            self._tallies,
-            self._journals,
-            self._numbers,
-        )
+        self._owners: defaultdict[str, _Owner] = defaultdict(_Owner)
+        self._emptied: list[dict[Any, Any] | deque[Any]] = []
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
-        jobs, keys = self._jobs[owner], self._keys[owner]
-        if idempotency is not None and idempotency.key in keys:
-            fingerprint, job_id = keys[idempotency.key]
+        of = self._owners[owner]
+        if idempotency is not None and idempotency.key in of.keys:
+            fingerprint, ordinal = of.keys[idempotency.key]
             if not idempotency.fits(fingerprint):
                 raise KeyReused(idempotency.key)
-            return Stored(jobs[job_id], replayed=True)
-        job = accept(self._ordinals[owner] + 1)
-        if job.id in jobs:
+            return Stored(of.jobs[ordinal], replayed=True)
+        job = accept(of.last + 1)
+        if job.id in of.ordinals:
             raise IdTaken(job.id)
-        jobs[job.id] = job
-        self._ordinals[owner] += 1
+        of.jobs[job.ordinal] = job
+        of.ordinals[job.id] = of.last = job.ordinal
         if idempotency is not None:
-            keys[idempotency.key] = idempotency.fingerprint, job.id
+            of.keys[idempotency.key] = idempotency.fingerprint, job.ordinal
+            of.key_of[job.ordinal] = idempotency.key
         return Stored(job, replayed=False)
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """See Store."""
-        return self._jobs[owner].get(job_id)
+        found = await self.find_many(owner, [job_id])
+        return found[0] if found else None
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
         """See Store."""
-        jobs = self._jobs[owner]
-        return [jobs[job_id] for job_id in dict.fromkeys(job_ids) if job_id in jobs]
+        of = self._owners[owner]
+        return [of.jobs[of.ordinals[job_id]] for job_id in dict.fromkeys(job_ids) if job_id in of.ordinals]
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        page: list[Job] = []
-        for job in reversed(self._jobs[owner].values()):
+        of, page = self._owners[owner], list[Job]()
+        newest = of.last if before is None else min(before - 1, of.last)
+        async for job in _each(of, range(newest, 0, -1)):
             if len(page) == limit:
                 break
-            if (before is None or job.ordinal < before) and state in {None, Look(job, now).state}:
+            if state in {None, Look(job, now).state}:
                 page.append(job)
         return page
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
-        job = self._jobs[owner].get(job_id)
-        if job is not None:
-            job = self._jobs[owner][job_id] = change(job)
+        of = self._owners[owner]
+        ordinal = of.ordinals.get(job_id)
+        if ordinal is None:
+            return None
+        before = of.jobs[ordinal]
+        job = of.jobs[ordinal] = change(before)
+        if job != before:
+            of.amended.pop(ordinal, None)
+            of.amended[ordinal] = None
         return job
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        return [job for job in self._jobs[owner].values() if Look(job, after).state is State.PENDING]
+        return [job for job in self._owners[owner].jobs.values() if Look(job, after).state is State.PENDING]
 
     async def accepted(self, owner: str, since: float) -> list[Job]:
         """See Store."""
-        return [job for job in self._jobs[owner].values() if job.changed_at >= since]
+        return [job for job in self._owners[owner].jobs.values() if job.changed_at >= since]
 
     async def amended(self, owner: str, since: float) -> list[Job]:
         """See Store."""
@@ -93,73 +108,101 @@ class MemoryStore:
 
     async def world(self, owner: str) -> str | None:
         """See Store."""
-        return self._worlds.get(owner)
+        return self._owners[owner].world
 
     async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
         """See Store."""
-        world = self._worlds[owner] = change(self._worlds.get(owner))
+        of = self._owners[owner]
+        of.world = world = change(of.world)
         if recount:
-            self._tallies.pop(owner, None)
+            self._emptied.append(of.tallies)
+            of.tallies = Counter()
         return world
 
     async def tally(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
         """See Store."""
-        tallies = self._tallies[owner]
+        tallies = self._owners[owner].tallies
         tallies[subject] += 1
         tallies.update(list(draw(tallies[subject], [tallies[rule] for rule in rules])))
 
     async def untally(self, owner: str, subject: str) -> None:
         """See Store."""
-        self._tallies[owner][subject] -= 1
+        self._owners[owner].tallies[subject] -= 1
 
     async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """See Store."""
-        return [self._tallies[owner][subject] for subject in subjects]
+        return [self._owners[owner].tallies[subject] for subject in subjects]
 
     async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
         """See Store."""
         for owner, entry in entries:
-            journal = self._journals[owner]
-            self._numbers[owner] += 1
-            journal.append((self._numbers[owner], entry))
-            if len(journal) > limit:
-                journal.popleft()
+            of = self._owners[owner]
+            of.requests += 1
+            of.journal.append((of.requests, entry))
+            if len(of.journal) > limit:
+                of.journal.popleft()
 
     async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
-        return list(islice((entry for entry in self._journals[owner] if entry[0] > after), limit))
+        journal = self._owners[owner].journal
+        skipped = max(0, after - journal[0][0] + 1) if journal else 0
+        return list(islice(journal, skipped, None if limit is None else skipped + limit))
 
     async def owner_after(self, name: str) -> str | None:
         """See Store."""
-        return min((owner for owner in self._jobs.keys() | self._journals.keys() if owner > name), default=None)
+        return min((owner for owner in self._owners if owner > name), default=None)
 
     async def purge(self, owner: str, old: Old, limit: int) -> int:
         """See Store."""
-        jobs, tallies, journal = self._jobs[owner], self._tallies[owner], self._journals[owner]
-        unchanged = (job for job in jobs.values() if job.changed_at <= old.before)
-        ended = (job for job in unchanged if Look(job, old.moment).state is not State.PENDING)
-        gone = {job.id: job for job in islice(ended, limit)}
-        for job in gone.values():
-            del jobs[job.id]
+        of, gone = self._owners[owner], list[Job]()
+        async for job in _each(of, range(1, of.last + 1)):
+            if len(gone) == limit:
+                break
+            if job.changed_at <= old.before and Look(job, old.moment).state is not State.PENDING:
+                gone.append(job)
+        for job in gone:
+            if of.jobs.pop(job.ordinal, None):
+                del of.ordinals[job.id]
+            of.amended.pop(job.ordinal, None)
+            of.keys.pop(of.key_of.pop(job.ordinal, ""), None)
             for action in ACTIONS:
-                tallies.pop(counted_as(action, job.ordinal), None)
-        if gone:
-            self._keys[owner] = {key: made for key, made in self._keys[owner].items() if made[1] not in gone}
-        while journal and journal[0][0] <= old.entry:
-            journal.popleft()
+                of.tallies.pop(counted_as(action, job.ordinal), None)
+        while of.journal and of.journal[0][0] <= old.entry:
+            of.journal.popleft()
         return len(gone)
 
-    async def clear(self, owner: str) -> None:
+    async def clear(self, owner: str, world: str | None = None) -> None:
         """See Store."""
-        for kept in self._all:
-            kept.pop(owner, None)
+        of = self._owners.pop(owner, _Owner())
+        self._emptied += of.jobs, of.ordinals, of.keys, of.key_of, of.amended, of.tallies, of.journal
+        self._owners[owner] = _Owner(world=world)
+
+    async def purge_emptied(self, limit: int) -> bool:
+        """See Store."""
+        if not self._emptied:
+            return False
+        emptied = self._emptied[-1]
+        for _ in range(min(limit, len(emptied))):
+            emptied.pop() if isinstance(emptied, deque) else emptied.popitem()
+        if not emptied:
+            self._emptied.pop()
+        return True
 
     async def check(self) -> None:
         """See Store."""
 
     async def close(self) -> None:
         """See Store."""
-        for kept in self._all:
-            kept.clear()
+        self._owners.clear()
+        self._emptied.clear()
+
+
+async def _each(of: _Owner, ordinals: Iterable[int]) -> AsyncIterator[Job]:
+    """The jobs of these ordinals that are there, in their order; others have their turn in between."""
+    for count, ordinal in enumerate(ordinals, 1):
+        if job := of.jobs.get(ordinal):
+            yield job
+        if not count % WITHOUT_PAUSE:
+            await asyncio.sleep(0)

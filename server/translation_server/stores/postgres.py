@@ -21,19 +21,24 @@ from translation_server.stores.protocol import Idempotency, News, Old, Stored
 from translation_server.stores.rows import (
     ACCEPTED,
     AMENDED,
+    CLEAR,
     COLUMNS,
+    COUNTED,
+    EMPTIED,
+    EMPTIED_ENTIRELY,
     END,
     FEW_PENDING,
     IN_STATE,
+    KEPT,
     MANY_PENDING,
+    MOST_TRIMMED,
     NAMES,
     NO_ORDINAL,
+    PURGE_EMPTIED,
+    RECOUNT,
     job_of,
     row_of,
 )
-
-CLEARING = 60.0
-"""Seconds that it may take to forget an owner."""
 
 CHECKING = 1.0
 """Seconds that a check may take: who asks is a health check."""
@@ -75,28 +80,30 @@ class PostgresStore:
         """See Store."""
         possible = [job_id for job_id in job_ids if _can_be_stored(job_id)]
         parameters = {"owner": owner, "ids": possible}
-        return await self._select("owner = :owner AND id = ANY(:ids)", parameters) if possible else []
+        return await self._select(f"owner = {KEPT} AND id = ANY(:ids)", parameters) if possible else []
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
         parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
-        where = f"owner = :owner AND ordinal < :before AND {IN_STATE[state]}"
+        where = f"owner = {KEPT} AND ordinal < :before AND {IN_STATE[state]}"
         if state is State.PENDING and not await self._fetch(MANY_PENDING, parameters):
-            where = f"owner = :owner AND ordinal = ANY (ARRAY ({FEW_PENDING}))"
+            where = f"owner = {KEPT} AND ordinal = ANY (ARRAY ({FEW_PENDING}))"
         return await self._select(f"{where} ORDER BY ordinal DESC LIMIT :limit", parameters)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
 
         async def amend(connection: Connection) -> Job | None:
-            statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = $1 AND id = $2 FOR UPDATE"
-            row = await connection.fetchrow(statement, owner, job_id)
+            statement, values = _numbered(
+                f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND id = :id FOR UPDATE", owner=owner, id=job_id
+            )
+            row = await connection.fetchrow(statement, *values)
             before = row and job_of(row)
             job = before and change(before)
             if job and job != before:
                 marks = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
                 update = f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = $2 AND ordinal = $3"
-                await connection.execute(update, *row_of(job))
+                await connection.execute(update, *row_of(job, row["owner"]))
                 await tell(connection, self._sender, [News(owner, range(job.ordinal, job.ordinal + 1))])
             return job
 
@@ -104,7 +111,7 @@ class PostgresStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        return await self._select(f"owner = :owner AND {END} > :after", {"owner": owner, "after": after})
+        return await self._select(f"owner = {KEPT} AND {END} > :after", {"owner": owner, "after": after})
 
     async def accepted(self, owner: str, since: float) -> list[Job]:
         """See Store."""
@@ -131,7 +138,8 @@ class PostgresStore:
             world = change(await connection.fetchval(LOCK_OWNER, owner))
             await connection.execute("UPDATE owners SET world = $2 WHERE name = $1", owner, world)
             if recount:
-                await connection.execute("DELETE FROM tallies WHERE owner = $1", owner)
+                await _lock_tallies(connection, owner)
+                await _execute(connection, RECOUNT, owner=owner)
             await tell(connection, self._sender, [News(owner)])
             return world
 
@@ -143,23 +151,23 @@ class PostgresStore:
         """See Store."""
 
         async def tally(connection: Connection) -> None:
-            owners_lock = zlib.crc32(owner.encode()) - 2**31
-            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, owners_lock)
+            await _lock_tallies(connection, owner)
             count, *fired = await _tallies(connection, owner, [subject, *rules])
             counted = Counter([subject, *draw(count + 1, fired)])
-            statement = """
-                INSERT INTO tallies SELECT $1, * FROM unnest($2::text[], $3::bigint[])
+            statement = f"""
+                INSERT INTO tallies SELECT {COUNTED}, * FROM unnest(:subjects ::text[], :counts ::bigint[])
                 ON CONFLICT (owner, subject) DO UPDATE SET count = tallies.count + excluded.count
             """
-            await connection.execute(statement, owner, list(counted), list(counted.values()))
+            counts = list(counted.values())
+            await _execute(connection, [statement], owner=owner, subjects=list(counted), counts=counts)
 
         await self._database.transaction(tally, durable=False)
 
     async def untally(self, owner: str, subject: str) -> None:
         """See Store."""
-        statement = "UPDATE tallies SET count = count - 1 WHERE owner = $1 AND subject = $2"
+        statement = f"UPDATE tallies SET count = count - 1 WHERE owner = {COUNTED} AND subject = :subject"
         await self._database.transaction(
-            lambda connection: connection.execute(statement, owner, subject), durable=False
+            lambda connection: _execute(connection, [statement], owner=owner, subject=subject), durable=False
         )
 
     async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
@@ -177,25 +185,31 @@ class PostgresStore:
             last = await connection.fetch(
                 "INSERT INTO owners (name, requests) SELECT * FROM unnest($1::text[], $2::bigint[])"
                 " ON CONFLICT (name) DO UPDATE SET requests = owners.requests + excluded.requests"
-                " RETURNING name, requests",
+                " RETURNING name, requests, coalesce(kept_under, name)",
                 names,
                 [len(of_owners[name]) for name in names],
             )
             numbered = [
-                (name, number, entry)
-                for name, count in last
+                (key, number, entry)
+                for name, count, key in last
                 for number, entry in enumerate(of_owners[name], count - len(of_owners[name]) + 1)
             ]
             await connection.executemany("INSERT INTO requests VALUES ($1, $2, $3)", numbered)
-            too_many = [(name, count - limit) for name, count in last if count > limit]
-            await connection.executemany("DELETE FROM requests WHERE owner = $1 AND number <= $2", too_many)
+            too_many = [(key, count - limit, MOST_TRIMMED) for _, count, key in last if count > limit]
+            await connection.executemany(
+                "DELETE FROM requests WHERE owner = $1 AND number <= $2"
+                " AND number <= (SELECT min(number) FROM requests WHERE owner = $1) + $3",
+                too_many,
+            )
 
         await self._database.transaction(record, durable=False)
 
     async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
-        statement = "SELECT number, entry FROM requests WHERE owner = $1 AND number > $2 ORDER BY number LIMIT $3"
-        found = await self._database.run(lambda connection: connection.fetch(statement, owner, after, limit))
+        statement = f"""
+            SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
+        """
+        found = await self._fetch(statement, {"owner": owner, "after": after, "limit": limit})
         return [(number, entry) for number, entry in found]
 
     async def owner_after(self, name: str) -> str | None:
@@ -208,23 +222,42 @@ class PostgresStore:
         """See Store."""
 
         async def purge(connection: Connection) -> int:
-            rows = await connection.fetch(PURGE_JOBS, owner, old.moment, old.before, limit)
+            keys, [of_owner] = _numbered(f"SELECT {KEPT}, {COUNTED}", owner=owner)
+            kept, counted = await connection.fetchrow(keys, of_owner)
+            rows = await connection.fetch(PURGE_JOBS, kept, old.moment, old.before, limit)
             asked = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
-            await connection.execute("DELETE FROM tallies WHERE owner = $1 AND subject = ANY($2)", owner, asked)
-            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", owner, old.entry)
+            await connection.execute("DELETE FROM tallies WHERE owner = $1 AND subject = ANY($2)", counted, asked)
+            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", kept, old.entry)
             return len(rows)
 
         return await self._database.transaction(purge, durable=False)
 
-    async def clear(self, owner: str) -> None:
+    async def clear(self, owner: str, world: str | None = None) -> None:
         """See Store."""
 
         async def clear(connection: Connection) -> None:
-            await connection.execute("DELETE FROM owners WHERE name = $1", owner)
-            for table in ("jobs", "tallies", "requests"):
-                await connection.execute(f"DELETE FROM {table} WHERE owner = $1", owner)
+            await connection.execute(LOCK_OWNER, owner)
+            await _lock_tallies(connection, owner)
+            await _execute(connection, CLEAR, owner=owner, world=world)
+            await tell(connection, self._sender, [News(owner)])
 
-        await self._database.transaction(clear, patience=CLEARING)
+        await self._database.transaction(clear)
+
+    async def purge_emptied(self, limit: int) -> bool:
+        """See Store."""
+
+        async def purge(connection: Connection) -> bool:
+            emptied = await connection.fetchrow(f"{EMPTIED} FOR UPDATE SKIP LOCKED")
+            if emptied is None:
+                return False
+            relation, owner = emptied
+            statement, values = _numbered(PURGE_EMPTIED[relation], owner=owner, limit=limit)
+            purged = await connection.execute(statement, *values)
+            if int(purged.split()[-1]) < limit:
+                await _execute(connection, [EMPTIED_ENTIRELY], relation=relation, owner=owner)
+            return True
+
+        return await self._database.transaction(purge, durable=False)
 
     async def check(self) -> None:
         """See Store."""
@@ -240,10 +273,7 @@ class PostgresStore:
 
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The rows of a statement with parameters by name."""
-        names = [name for name in parameters if f":{name}" in statement]
-        for number, name in enumerate(names, 1):
-            statement = statement.replace(f":{name}", f"${number}")
-        values = [parameters[name] for name in names]
+        statement, values = _numbered(statement, **parameters)
         rows: Sequence[Sequence[Any]] = await self._database.run(
             lambda connection: connection.fetch(statement, *values)
         )
@@ -265,9 +295,29 @@ class PostgresStore:
         return outcomes
 
 
+def _numbered(statement: str, **parameters: object) -> tuple[str, list[object]]:
+    """A statement with parameters by name as one with parameters by number, and those that it has."""
+    names = [name for name in parameters if f":{name}" in statement]
+    for number, name in enumerate(names, 1):
+        statement = statement.replace(f":{name}", f"${number}")
+    return statement, [parameters[name] for name in names]
+
+
+async def _execute(connection: Connection, statements: Iterable[str], **parameters: object) -> None:
+    for statement in statements:
+        numbered, values = _numbered(statement, **parameters)
+        await connection.execute(numbered, *values)
+
+
+async def _lock_tallies(connection: Connection, owner: str) -> None:
+    """Has the transaction wait for others that count for the owner, and these for it."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, zlib.crc32(owner.encode()) - 2**31)
+
+
 async def _tallies(connection: Connection, owner: str, subjects: Sequence[str]) -> list[int]:
-    statement = "SELECT subject, count FROM tallies WHERE owner = $1 AND subject = ANY($2)"
-    found = dict(await connection.fetch(statement, owner, subjects))
+    statement = f"SELECT subject, count FROM tallies WHERE owner = {COUNTED} AND subject = ANY(:subjects)"
+    numbered, values = _numbered(statement, owner=owner, subjects=subjects)
+    found = dict(await connection.fetch(numbered, *values))
     return [found.get(subject, 0) for subject in subjects]
 
 

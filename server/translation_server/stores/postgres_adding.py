@@ -13,11 +13,12 @@ from translation_server.stores.arrivals import Arrival, Outcome
 from translation_server.stores.postgres_database import Connection
 from translation_server.stores.postgres_news import tell
 from translation_server.stores.protocol import IdTaken, KeyReused, News, Stored
-from translation_server.stores.rows import COLUMNS, job_of, row_of
+from translation_server.stores.rows import COLUMNS, KEPT, job_of, owner_of, row_of
 
 ADD_TO_OWNERS = """
     INSERT INTO owners (name, jobs) SELECT * FROM unnest($1::text[], $2::bigint[])
-    ON CONFLICT (name) DO UPDATE SET jobs = owners.jobs + excluded.jobs RETURNING name, jobs
+    ON CONFLICT (name) DO UPDATE SET jobs = owners.jobs + excluded.jobs
+    RETURNING name, jobs, coalesce(kept_under, name)
 """
 
 LOCK_OWNER = """
@@ -47,14 +48,14 @@ async def add_all(connection: Connection, sender: str, arrivals: Sequence[Arriva
     counts = Counter(arrival.owner for arrival in arrivals)
     names = sorted(counts)
     owners = await connection.fetch(ADD_TO_OWNERS, names, [counts[name] for name in names])
-    last = {name: jobs - counts[name] for name, jobs in owners}
-    keyed, taken = await _keyed(connection, arrivals), set[tuple[str, str]]()
+    last, kept = {name: jobs - counts[name] for name, jobs, _ in owners}, {name: key for name, _, key in owners}
+    keyed, taken = await _keyed(connection, arrivals, kept), set[tuple[str, str]]()
     while True:
-        outcomes, rows = _accept(arrivals, last, keyed, taken)
+        outcomes, rows = _accept(arrivals, last, kept, keyed, taken)
         clashes = await connection.fetch(ADD_JOBS, *map(list, zip(*rows, strict=True))) if rows else []
         if not clashes:
             break
-        taken |= {(owner, job_id) for owner, job_id in clashes}
+        taken |= {(owner_of(key), job_id) for key, job_id in clashes}
     added = Counter(job.owner for job in new_of(outcomes))
     if unused := counts - added:
         statement = "UPDATE owners SET jobs = jobs - $2 WHERE name = $1"
@@ -69,13 +70,18 @@ def new_of(outcomes: Iterable[Outcome]) -> list[Job]:
 
 
 def _accept(
-    arrivals: Sequence[Arrival], last: Mapping[str, int], keyed: Keyed, taken: Iterable[tuple[str, str]]
+    arrivals: Sequence[Arrival],
+    last: Mapping[str, int],
+    kept: Mapping[str, str],
+    keyed: Keyed,
+    taken: Iterable[tuple[str, str]],
 ) -> tuple[list[Outcome], list[tuple[object, ...]]]:
     """What becomes of each submission, and the rows of the new jobs.
 
     Args:
         arrivals: the submissions, in their order.
         last: each owner's last ordinal.
+        kept: the key of each owner's rows.
         keyed: what was made by keys.
         taken: the owners and ids of jobs that are there.
     """
@@ -101,13 +107,14 @@ def _accept(
         if key and idempotency:
             made[key] = idempotency.fingerprint, job
         outcomes.append(Stored(job, replayed=False))
-        rows.append((*row_of(job), idempotency and idempotency.key.encode(), idempotency and idempotency.fingerprint))
+        row = row_of(job, kept[arrival.owner])
+        rows.append((*row, idempotency and idempotency.key.encode(), idempotency and idempotency.fingerprint))
     return outcomes, rows
 
 
-async def _keyed(connection: Connection, arrivals: Sequence[Arrival]) -> Keyed:
+async def _keyed(connection: Connection, arrivals: Sequence[Arrival], kept: Mapping[str, str]) -> Keyed:
     """What the submissions' keys have made before."""
-    keys = [(one.owner, one.idempotency.key) for one in arrivals if one.idempotency]
+    keys = [(kept[one.owner], one.idempotency.key) for one in arrivals if one.idempotency]
     if not keys:
         return {}
     statement = f"""
@@ -123,5 +130,5 @@ async def _keyed(connection: Connection, arrivals: Sequence[Arrival]) -> Keyed:
 async def is_there(connection: Connection, job: Job) -> bool:
     """Whether a job was added by a transaction of which nothing was heard; waits until it has ended."""
     await connection.execute(LOCK_OWNER, job.owner)
-    statement = "SELECT EXISTS (SELECT FROM jobs WHERE owner = $1 AND ordinal = $2 AND id = $3)"
-    return bool(await connection.fetchval(statement, job.owner, job.ordinal, job.id))
+    statement = f"SELECT EXISTS (SELECT FROM jobs WHERE owner = {KEPT} AND ordinal = $2 AND id = $3)"
+    return bool(await connection.fetchval(statement.replace(":owner", "$1"), job.owner, job.ordinal, job.id))

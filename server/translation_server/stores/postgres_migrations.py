@@ -80,4 +80,26 @@ MIGRATIONS = (
         "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
         "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
     ),
+    (
+        "ALTER TABLE owners ADD COLUMN generation BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE owners ADD COLUMN kept_under TEXT",
+        "ALTER TABLE owners ADD COLUMN counted_under TEXT",
+        """
+        CREATE TABLE emptied (
+            relation TEXT NOT NULL,
+            owner    TEXT NOT NULL,
+            PRIMARY KEY (relation, owner)
+        )
+        """,
+        "DROP INDEX jobs_by_end",
+        """
+        CREATE INDEX jobs_by_end ON jobs (
+            owner,
+            (coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for ELSE 1e+300 END)),
+            ordinal
+        )
+        """,
+        "DROP INDEX jobs_amended",
+        "CREATE INDEX jobs_amended ON jobs (owner, changed_at, ordinal) WHERE changed_at <> created_at",
+    ),
 )

@@ -154,8 +154,17 @@ class Store(Protocol):
         With a job goes how often it was asked for. Ordinals and numbers go on. It may be undone by a power cut.
         """
 
-    async def clear(self, owner: str) -> None:
-        """Forgets everything of an owner; their ordinals and numbers begin anew."""
+    async def clear(self, owner: str, world: str | None = None) -> None:
+        """Forgets everything of an owner at once, but for this text of their world.
+
+        Ordinals, numbers, keys and tallies begin anew. What is forgotten is purged by `purge_emptied`.
+        """
+
+    async def purge_emptied(self, limit: int) -> bool:
+        """Purges some rows, at most so many, of what was forgotten at once; tells whether there may be more.
+
+        It may be undone by a power cut, and then goes on from there.
+        """
 
     async def check(self) -> None:
         """Returns if the store answers."""

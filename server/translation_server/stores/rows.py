@@ -23,6 +23,58 @@ NAMES = (
 )
 COLUMNS = ", ".join(NAMES)
 
+GENERATION = "\x1e"
+"""Stands in a key between the owner's name, in which it cannot be, and the number of the generation."""
+
+KEPT = "coalesce((SELECT kept_under FROM owners WHERE name = :owner), :owner)"
+"""The key of the owner's jobs and requests: first the name, then another one from each reset on, which moves no row."""
+
+COUNTED = "coalesce((SELECT counted_under FROM owners WHERE name = :owner), :owner)"
+"""The key of the owner's tallies, which also begin anew by themselves."""
+
+RELATIONS = {
+    "jobs": ("kept_under", "ordinal"),
+    "requests": ("kept_under", "number"),
+    "tallies": ("counted_under", "subject"),
+}
+"""What is kept of owners: which column has its key, and what tells one row of a key from the others."""
+
+
+def _anew(*columns: str) -> tuple[str, ...]:
+    """Statements that give an owner keys that none has had, and leave what the old ones have to be purged."""
+    leave = "INSERT INTO emptied SELECT '{}', coalesce({}, name) FROM owners WHERE name = :owner"
+    begin = f"""
+        UPDATE owners SET generation = generation + 1, {{0}} = name || '{GENERATION}' || (generation + 1)
+        WHERE name = :owner
+    """
+    left = [leave.format(relation, column) for relation, (column, _) in RELATIONS.items() if column in columns]
+    return (*left, *map(begin.format, columns))
+
+
+RECOUNT = _anew("counted_under")
+"""Ends all tallies of an owner."""
+
+CLEAR = (
+    *_anew("kept_under", "counted_under"),
+    "UPDATE owners SET jobs = 0, requests = 0, world = :world WHERE name = :owner",
+)
+"""Empties an owner's sandbox, whatever it holds, in a few rows."""
+
+EMPTIED = "SELECT relation, owner FROM emptied LIMIT 1"
+"""Something that is to be purged."""
+
+PURGE_EMPTIED = {
+    relation: f"""
+        DELETE FROM {relation} WHERE owner = :owner AND {column} IN (
+            SELECT {column} FROM {relation} WHERE owner = :owner ORDER BY {column} LIMIT :limit
+        )
+    """
+    for relation, (_, column) in RELATIONS.items()
+}
+"""A step of a purge."""
+
+EMPTIED_ENTIRELY = "DELETE FROM emptied WHERE relation = :relation AND owner = :owner"
+
 NEVER = 1e300
 """The end of a job that is held, until it is released."""
 
@@ -41,36 +93,44 @@ IN_STATE = {
 MANY = 5000
 """Pending jobs of an owner that are too many to be sorted: among so many, a page is found by going through all jobs."""
 
-MANY_PENDING = f"SELECT TRUE FROM jobs WHERE owner = :owner AND {END} > :now ORDER BY {END} LIMIT 1 OFFSET {MANY}"
+MANY_PENDING = f"SELECT TRUE FROM jobs WHERE owner = {KEPT} AND {END} > :now ORDER BY {END} LIMIT 1 OFFSET {MANY}"
 """Finds a row if there are so many."""
 
 FEW_PENDING = f"""
     SELECT ordinal FROM (
-        SELECT ordinal FROM jobs WHERE owner = :owner AND {END} > :now ORDER BY {END} LIMIT {MANY}
+        SELECT ordinal FROM jobs WHERE owner = {KEPT} AND {END} > :now ORDER BY {END} LIMIT {MANY}
     ) AS pending
     WHERE ordinal < :before ORDER BY ordinal DESC LIMIT :limit
 """
 """The ordinals of a page of pending jobs, where there are not so many."""
 
-AMENDED = "owner = :owner AND changed_at >= :since AND changed_at <> created_at"
+AMENDED = f"owner = {KEPT} AND changed_at >= :since AND changed_at <> created_at"
 """Jobs to which something was done; of others, the two are the same, unless the owner's clock shows another time."""
 
-ACCEPTED = """
-    owner = :owner AND ordinal > coalesce(
-        (SELECT ordinal FROM jobs WHERE owner = :owner AND changed_at < :since ORDER BY ordinal DESC LIMIT 1), 0
+ACCEPTED = f"""
+    owner = {KEPT} AND ordinal > coalesce(
+        (SELECT ordinal FROM jobs WHERE owner = {KEPT} AND changed_at < :since ORDER BY ordinal DESC LIMIT 1), 0
     )
 """
 """Jobs that came after all that are older: ordinals are given in the order in which jobs are accepted."""
 
+MOST_TRIMMED = 5_000
+"""Requests over the limit that are removed with each batch; where the limit was lowered, there may be a million."""
+
 NO_ORDINAL = 2**63 - 1
 """More than any ordinal: the largest number that a column holds."""
+
+
+def owner_of(key: str) -> str:
+    """The name of the owner who has a key."""
+    return key.partition(GENERATION)[0]
 
 
 def job_of(row: Sequence[Any]) -> Job:
     """The job in the values of COLUMNS."""
     (
         job_id,
-        owner,
+        key,
         ordinal,
         created_at,
         delay,
@@ -86,7 +146,7 @@ def job_of(row: Sequence[Any]) -> Job:
     ) = row
     return Job(
         id=job_id,
-        owner=owner,
+        owner=owner_of(key),
         ordinal=ordinal,
         created_at=created_at,
         fate=Fate(delay, State(outcome), message),
@@ -98,11 +158,11 @@ def job_of(row: Sequence[Any]) -> Job:
     )
 
 
-def row_of(job: Job) -> tuple[object, ...]:
-    """The job's values for COLUMNS."""
+def row_of(job: Job, key: str) -> tuple[object, ...]:
+    """The job's values for COLUMNS; the key stands for its owner."""
     return (
         job.id,
-        job.owner,
+        key,
         job.ordinal,
         job.created_at,
         job.fate.delay,

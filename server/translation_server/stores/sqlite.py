@@ -19,21 +19,27 @@ from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, 
 from translation_server.stores.rows import (
     ACCEPTED,
     AMENDED,
+    CLEAR,
     COLUMNS,
+    COUNTED,
+    EMPTIED,
+    EMPTIED_ENTIRELY,
     END,
     FEW_PENDING,
     IN_STATE,
+    KEPT,
     MANY_PENDING,
+    MOST_TRIMMED,
     NAMES,
     NO_ORDINAL,
+    PURGE_EMPTIED,
+    RECOUNT,
     job_of,
     row_of,
 )
 from translation_server.stores.sqlite_file import Worker, lossy, migrate, read_only, told_of, transaction
 
 MARKS = ", ".join("?" * len(NAMES))
-
-Parameters = Sequence[object] | Mapping[str, object]
 
 
 class SqliteStore:
@@ -74,7 +80,7 @@ class SqliteStore:
 
     async def ending(self, owner: str, after: float) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_select, f"owner = ? AND {END} > ?", (owner, after))
+        return await self._reader.run(_select, f"owner = {KEPT} AND {END} > :after", {"owner": owner, "after": after})
 
     async def accepted(self, owner: str, since: float) -> list[Job]:
         """See Store."""
@@ -116,8 +122,10 @@ class SqliteStore:
 
     async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
-        statement = "SELECT number, entry FROM requests WHERE owner = ? AND number > ? ORDER BY number LIMIT ?"
-        parameters = owner, after, -1 if limit is None else limit
+        statement = f"""
+            SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
+        """
+        parameters = {"owner": owner, "after": after, "limit": -1 if limit is None else limit}
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
     async def owner_after(self, name: str) -> str | None:
@@ -130,13 +138,17 @@ class SqliteStore:
         """See Store."""
         return await self._writer.run(_purge, owner, old, limit)
 
-    async def clear(self, owner: str) -> None:
+    async def clear(self, owner: str, world: str | None = None) -> None:
         """See Store."""
-        await self._writer.run(_clear, owner)
+        await self._writer.run(_clear, owner, world)
+
+    async def purge_emptied(self, limit: int) -> bool:
+        """See Store."""
+        return await self._writer.run(_purge_emptied, limit)
 
     async def check(self) -> None:
         """See Store."""
-        await self._reader.run(_select, "TRUE LIMIT 1", ())
+        await self._reader.run(_select, "TRUE LIMIT 1", {})
 
     async def close(self) -> None:
         """See Store."""
@@ -161,16 +173,17 @@ def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> lis
 
 def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
     owner, idempotency = arrival.owner, arrival.idempotency
+    statement = "SELECT jobs, coalesce(kept_under, name) FROM owners WHERE name = ?"
+    [(last, key)] = connection.execute(statement, (owner,)).fetchall() or [(0, owner)]
     if idempotency is not None:
         statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
-        for job_id, fingerprint in connection.execute(statement, (owner, idempotency.key)).fetchall():
+        for job_id, fingerprint in connection.execute(statement, (key, idempotency.key)).fetchall():
             earlier = _find(connection, owner, job_id)
             if earlier is None or not idempotency.fits(fingerprint):
                 raise KeyReused(idempotency.key)
             return Stored(earlier, replayed=True)
-    found = connection.execute("SELECT jobs FROM owners WHERE name = ?", (owner,)).fetchall()
-    job = arrival.accept(found[0][0] + 1 if found else 1)
-    if connection.execute("SELECT 1 FROM jobs WHERE owner = ? AND id = ?", (owner, job.id)).fetchall():
+    job = arrival.accept(last + 1)
+    if connection.execute("SELECT 1 FROM jobs WHERE owner = ? AND id = ?", (key, job.id)).fetchall():
         raise IdTaken(job.id)
     connection.execute(
         "INSERT INTO owners (name, jobs) VALUES (:owner, :ordinal) ON CONFLICT (name) DO UPDATE SET jobs = :ordinal",
@@ -178,7 +191,7 @@ def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
     )
     connection.execute(
         f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({MARKS}, ?, ?)",
-        (*row_of(job), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
+        (*row_of(job, key), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
     )
     return Stored(job, replayed=False)
 
@@ -188,9 +201,10 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
         before = _find(connection, owner, job_id)
         job = before and change(before)
         if job and job != before:
+            key = _key(connection, owner, KEPT)
             connection.execute(
                 f"UPDATE jobs SET ({COLUMNS}) = ({MARKS}) WHERE owner = ? AND ordinal = ?",
-                (*row_of(job), job.owner, job.ordinal),
+                (*row_of(job, key), key, job.ordinal),
             )
         return job
 
@@ -211,14 +225,15 @@ def _change_world(
             {"owner": owner, "world": world},
         )
         if recount:
-            connection.execute("DELETE FROM tallies WHERE owner = ?", (owner,))
+            for statement in RECOUNT:
+                connection.execute(statement, {"owner": owner})
         return world
 
 
 def _tallies(connection: sqlite3.Connection, owner: str, subjects: Sequence[str]) -> list[int]:
     marks = ", ".join("?" * len(subjects))
     statement = f"SELECT subject, count FROM tallies WHERE owner = ? AND subject IN ({marks})"
-    found = dict(connection.execute(statement, (owner, *subjects)).fetchall())
+    found = dict(connection.execute(statement, (_key(connection, owner, COUNTED), *subjects)).fetchall())
     return [found.get(subject, 0) for subject in subjects]
 
 
@@ -231,16 +246,17 @@ def _tally(
 ) -> None:
     with lossy(connection):
         count, *fired = _tallies(connection, owner, (subject, *rules))
+        key = _key(connection, owner, COUNTED)
         for counted in (subject, *draw(count + 1, fired)):
             connection.execute(
-                "INSERT INTO tallies VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (owner, counted)
+                "INSERT INTO tallies VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (key, counted)
             )
 
 
 def _untally(connection: sqlite3.Connection, owner: str, subject: str) -> None:
     with lossy(connection):
-        statement = "UPDATE tallies SET count = count - 1 WHERE owner = ? AND subject = ?"
-        connection.execute(statement, (owner, subject))
+        statement = f"UPDATE tallies SET count = count - 1 WHERE owner = {COUNTED} AND subject = :subject"
+        connection.execute(statement, {"owner": owner, "subject": subject})
 
 
 def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], limit: int) -> None:
@@ -249,38 +265,61 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
         of_owners[owner].append(entry)
     with lossy(connection):
         for owner, new in of_owners.items():
-            [(last,)] = connection.execute(
+            [(last, key)] = connection.execute(
                 "INSERT INTO owners (name, jobs, requests) VALUES (:owner, 0, :new)"
-                " ON CONFLICT (name) DO UPDATE SET requests = requests + :new RETURNING requests",
+                " ON CONFLICT (name) DO UPDATE SET requests = requests + :new"
+                " RETURNING requests, coalesce(kept_under, name)",
                 {"owner": owner, "new": len(new)},
             ).fetchall()
             connection.execute(  # one statement for all: while it runs, this process can serve requests
                 "INSERT INTO requests SELECT ?, ? + key, value FROM json_each(?)",
-                (owner, last - len(new) + 1, json.dumps(new)),
+                (key, last - len(new) + 1, json.dumps(new)),
             )
-            connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, last - limit))
+            connection.execute(
+                "DELETE FROM requests WHERE owner = :owner AND number <= :last"
+                " AND number <= (SELECT min(number) FROM requests WHERE owner = :owner) + :most",
+                {"owner": key, "last": last - limit, "most": MOST_TRIMMED},
+            )
 
 
 def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> int:
     with lossy(connection):
         ended = f"SELECT ordinal FROM jobs WHERE owner = ? AND {END} <= ? AND changed_at <= ? ORDER BY {END} LIMIT ?"
-        gone = [one for (one,) in connection.execute(ended, (owner, old.moment, old.before, limit))]
-        asked = [(owner, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
-        connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(owner, one) for one in gone])
+        kept, counted = _key(connection, owner, KEPT), _key(connection, owner, COUNTED)
+        gone = [one for (one,) in connection.execute(ended, (kept, old.moment, old.before, limit))]
+        asked = [(counted, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
+        connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(kept, one) for one in gone])
         connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
-        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (owner, old.entry))
+        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (kept, old.entry))
         return len(gone)
 
 
-def _clear(connection: sqlite3.Connection, owner: str) -> None:
+def _clear(connection: sqlite3.Connection, owner: str, world: str | None) -> None:
     with transaction(connection):
-        connection.execute("DELETE FROM owners WHERE name = ?", (owner,))
-        for table in ("jobs", "tallies", "requests"):
-            connection.execute(f"DELETE FROM {table} WHERE owner = ?", (owner,))
+        connection.execute("INSERT INTO owners (name, jobs) VALUES (?, 0) ON CONFLICT DO NOTHING", (owner,))
+        for statement in CLEAR:
+            connection.execute(statement, {"owner": owner, "world": world})
+
+
+def _purge_emptied(connection: sqlite3.Connection, limit: int) -> bool:
+    if not connection.execute(EMPTIED).fetchall():
+        return False
+    with lossy(connection):
+        for relation, owner in connection.execute(EMPTIED).fetchall():  # another process may have been faster
+            purged = connection.execute(PURGE_EMPTIED[relation], {"owner": owner, "limit": limit}).rowcount
+            if purged < limit:
+                connection.execute(EMPTIED_ENTIRELY, {"relation": relation, "owner": owner})
+    return True
+
+
+def _key(connection: sqlite3.Connection, owner: str, key: str) -> str:
+    """The owner's key of a kind, KEPT or COUNTED, while a transaction keeps it from changing."""
+    found: str = connection.execute(f"SELECT {key}", {"owner": owner}).fetchone()[0]
+    return found
 
 
 def _find(connection: sqlite3.Connection, owner: str, job_id: str) -> Job | None:
-    found = _select(connection, "owner = ? AND id = ?", (owner, job_id))
+    found = _select(connection, f"owner = {KEPT} AND id = :id", {"owner": owner, "id": job_id})
     return found[0] if found else None
 
 
@@ -291,12 +330,12 @@ def _find_many(connection: sqlite3.Connection, owner: str, job_ids: Iterable[str
 
 
 def _page(connection: sqlite3.Connection, state: State | None, parameters: Mapping[str, object]) -> list[Job]:
-    where = f"owner = :owner AND ordinal < :before AND {IN_STATE[state]}"
+    where = f"owner = {KEPT} AND ordinal < :before AND {IN_STATE[state]}"
     if state is State.PENDING and not connection.execute(MANY_PENDING, parameters).fetchall():
-        where = f"owner = :owner AND ordinal IN ({FEW_PENDING})"
+        where = f"owner = {KEPT} AND ordinal IN ({FEW_PENDING})"
     return _select(connection, f"{where} ORDER BY ordinal DESC LIMIT :limit", parameters)
 
 
-def _select(connection: sqlite3.Connection, where: str, parameters: Parameters) -> list[Job]:
+def _select(connection: sqlite3.Connection, where: str, parameters: Mapping[str, object]) -> list[Job]:
     rows = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
     return [job_of(row) for row in rows]

@@ -91,4 +91,16 @@ MIGRATIONS = (
         "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
         "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
     ),
+    (
+        "ALTER TABLE owners ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE owners ADD COLUMN kept_under TEXT",
+        "ALTER TABLE owners ADD COLUMN counted_under TEXT",
+        """
+        CREATE TABLE emptied (
+            relation TEXT NOT NULL,
+            owner    TEXT NOT NULL,
+            PRIMARY KEY (relation, owner)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )
