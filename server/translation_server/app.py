@@ -141,6 +141,7 @@ def assemble(
         entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
         changeable=simulating,
     )
+    service.make_room_for(len(users or ()))
     journals = Journal(store, service.worlds, journal if simulating else 0)
     schemes = {row.name: scheme(row.auth) for row in rows}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)

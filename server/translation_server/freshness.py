@@ -11,6 +11,9 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+OWNERS = 20_000
+"""Owners of whom a process knows at a time what their polls need, unless there are more users: 2 KiB for each."""
+
 FRESH = 0.5
 """Seconds for which what was read is taken for the present."""
 

@@ -17,14 +17,18 @@ from translation_server.core.dialects import Dialect, Form
 from translation_server.core.hints import Advice, advise
 from translation_server.core.job import Job, Look, State
 from translation_server.core.sandbox import World
-from translation_server.freshness import MARGIN, Asking
+from translation_server.freshness import MARGIN, OWNERS, Asking
 from translation_server.stores import Store
 
 ANEW = 60.0
 """Seconds after which everything is read anew."""
 
-AT_MOST = 10_000
-"""Jobs that are at hand at a time; those of the owner who was away for longest go first, the oldest first."""
+AT_LEAST = 10_000
+"""Jobs that may be at hand at a time, however few owners they are of."""
+
+EACH = 8
+"""Jobs that may be at hand for each owner at hand, on the average; 1 to 2 KiB each. Where there are more, those of the
+owner who was away for longest go first, the oldest first."""
 
 
 class Telling(NamedTuple):
@@ -79,11 +83,15 @@ class Jobs:
     Args:
         store: where all of them are.
         clock: real seconds since the epoch.
+
+    Attributes:
+        owners: Of how many owners there may be jobs at hand at a time.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
+        self.owners = OWNERS
         self._owners: OrderedDict[str, _Owner] = OrderedDict()
         self._asking = Asking[None]()
         self._count = 0
@@ -139,7 +147,7 @@ class Jobs:
         self._make_room()
 
     def _make_room(self) -> None:
-        while self._count > AT_MOST or len(self._owners) > AT_MOST:
+        while self._count > max(AT_LEAST, EACH * len(self._owners)) or len(self._owners) > self.owners:
             name, oldest = next(iter(self._owners.items()))
             if oldest.jobs:
                 del oldest.jobs[next(iter(oldest.jobs))]

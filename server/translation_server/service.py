@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import uuid
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox
 from translation_server.faults import Faults
+from translation_server.freshness import OWNERS
 from translation_server.jobs import Jobs, Telling, tell
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
@@ -23,9 +23,8 @@ from translation_server.worlds import Worlds
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED_ENDS = 10_000
-"""How many ended jobs a process remembers to have logged."""
-
+REMEMBERED_ENDS = 100_000
+"""How many ended jobs a process remembers to have logged, at least; 60 to 130 bytes each."""
 
 BULK = 500
 """Jobs that are asked for at a time."""
@@ -99,7 +98,12 @@ class Service:
         self._watch = Watch(store, self.worlds, clock)
         self._jobs = Jobs(store, clock)
         self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
-        self._logged_ends: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._logged_ends = set[int]()
+        self._logged_before = set[int]()
+
+    def make_room_for(self, users: int) -> None:
+        """Keeps at hand what the polls of so many users need, if they are more than there is room for anyway."""
+        self.worlds.keep = self._jobs.owners = max(OWNERS, users)
 
     async def submit(
         self,
@@ -332,10 +336,13 @@ class Service:
     def _see(self, job: Job, now: float) -> Look:
         """A look at a job; the first one in this process that sees it ended is logged, within a bound of memory."""
         look = Look(job, now)
-        key = (job.owner, job.ordinal)
-        if look.state is not State.PENDING and key not in self._logged_ends:
-            self._logged_ends[key] = None
+        if look.state is State.PENDING:
+            return look
+        key = hash((job.owner, job.ordinal))
+        if key not in self._logged_ends:
+            if key not in self._logged_before:
+                logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
+            self._logged_ends.add(key)
             if len(self._logged_ends) > REMEMBERED_ENDS:
-                self._logged_ends.popitem(last=False)
-            logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
+                self._logged_before, self._logged_ends = self._logged_ends, set()
         return look

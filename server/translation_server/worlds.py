@@ -12,11 +12,8 @@ from typing import NamedTuple
 from translation_server.core.clock import Clock
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
-from translation_server.freshness import Asking
+from translation_server.freshness import OWNERS, Asking
 from translation_server.stores import Store
-
-KEPT = 10_000
-"""Users whose worlds are kept in memory at a time; the oldest goes first."""
 
 
 class _Kept(NamedTuple):
@@ -35,6 +32,9 @@ class Worlds:
         started: the real time from which the server's own faults count their seconds.
         changeable: whether users may set anything; where not, nothing goes wrong.
         tell: called with the user whose world is found to have changed, and whether it was emptied.
+
+    Attributes:
+        keep: How many users' worlds are kept in memory at a time; the oldest goes first.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Worlds:
         self._reading = Asking[World]()
         self._world_of_all = World(defaults())
         self.changeable = changeable
+        self.keep = OWNERS
 
     def at_hand(self, owner: str) -> World | None:
         """A user's world, half a second old at most; None where it has to be read."""
@@ -114,7 +115,7 @@ class Worlds:
             world = read_world(text, defaults, self._started)
         self._kept[owner] = _Kept(text, defaults, world, time.monotonic() if read_at is None else read_at)
         self._kept.move_to_end(owner)
-        if len(self._kept) > KEPT:
+        if len(self._kept) > self.keep:
             gone, _ = self._kept.popitem(last=False)
             self._tell(gone, True)  # whether it will be emptied meanwhile cannot be seen
         if before and before.text != text:

@@ -187,7 +187,7 @@ def _survival(deviation: float) -> float:
     return math.erfc(deviation / math.sqrt(2)) / 2
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1024)  # 17 kB each: sandboxes may differ in it
 def _looks(sigma: float) -> tuple[float, ...]:
     """A lognormal's integral of √h where its median is 1, at each step of the normal number behind it."""
     middles = ((step + 0.5) / STEPS - SIGMAS for step in range(int(2 * SIGMAS * STEPS)))
