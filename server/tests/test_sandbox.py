@@ -216,7 +216,10 @@ class TestSettings:
         assert api.patch("/sandbox", json={"hold": True}).status_code == 404
         refused = api.post("/start", json={"simulate": {"delay": 1}})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "simulate")
-        assert api.get(f"/status/{submit(api)}", headers={"Simulate-Fault": "reset"}).status_code == 200
+        path = f"/status/{submit(api)}"
+        refused = api.get(path, headers={"Simulate-Fault": "reset"})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "Simulate-Fault")
+        assert api.get(path, headers={"Simulate-Fault": ""}).status_code == 200
         assert "/sandbox" not in api.get("/openapi.json").json()["paths"]
 
 

@@ -166,7 +166,7 @@ def assemble(
     app = _Application(
         Lane(found, service, boundary, authenticator, journals.add),
         title=documentation.TITLE,
-        redoc_url=None,
+        openapi_url=None,  # its own routes would drop what they do not take
         redirect_slashes=False,
         lifespan=lifespan,
     )

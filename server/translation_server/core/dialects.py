@@ -125,6 +125,7 @@ class Dialect:
             the job's time.
         submit: The path to submit to, if there is one.
         request: The body of a submission; what is no fact there may be sent and is not kept.
+        query: The facts that a submission may bring in the query of its target.
         accepted: The body that answers a submission, if not that of a look.
         accepted_code: The status code that goes with it.
         auth: How callers prove who they are: ``basic``, ``bearer``, or the name of the header that holds their token.
@@ -136,6 +137,7 @@ class Dialect:
     words: Mapping[State, tuple[str, ...]]
     submit: str | None = None
     request: Template = field(default_factory=dict)
+    query: tuple[str, ...] = ()
     accepted: Template | None = None
     accepted_code: int = 202
     auth: str = "basic"
@@ -240,7 +242,7 @@ def _routes(row: Dialect) -> Iterator[tuple[str, str, str]]:
 
 def _answers(row: Dialect, action: str) -> tuple[object, ...]:
     """All that a row contributes to what a route does."""
-    submit = (row.request, row.accepted, row.accepted_code, row.location("")) if action == "submit" else ()
+    submit = (row.request, row.query, row.accepted, row.accepted_code, row.location("")) if action == "submit" else ()
     return action, row.auth, row.words, row.job, *submit
 
 
@@ -312,6 +314,7 @@ JOBS = Dialect(
     submit="/jobs",
     look=("/status/{job_id}", "/jobs/{job_id}"),
     request=REQUEST,
+    query=("video_length",),
     job=JOB,
     words=WORDS,
 )

@@ -1,13 +1,11 @@
 """Every error as problem details (RFC 9457), the framework's own included."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,15 +13,14 @@ from starlette.routing import Match, Route
 
 from translation_server.service import JobNotFound
 from translation_server.stores import IdTaken, KeyReused, StoreError
-from translation_server.web.schemas import JobsQuery, RequestsQuery
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
 """Seconds after which a request that the server could not serve is worth another try."""
 
-QUERIES: Mapping[str, type[BaseModel]] = {"/jobs": JobsQuery, "/sandbox/requests": RequestsQuery}
-"""What may be asked of the paths that take questions."""
+MOST_COMPLAINTS = 20
+"""How many of a request's fields an answer complains of."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
@@ -50,8 +47,16 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
 
 def invalid(complaints: Sequence[Mapping[str, str]]) -> Problem:
     """A request whose fields make no sense: what is wrong with each, and what is allowed."""
-    detail = "; ".join(f"{complaint['field']}: {complaint['message']}" for complaint in complaints)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=complaints)
+    told = complaints[:MOST_COMPLAINTS]
+    detail = "; ".join(f"{complaint['field']}: {complaint['message']}" for complaint in told)
+    more = len(complaints) - len(told)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{detail}; and {more} more" if more else detail, errors=told)
+
+
+def no_such(fields: Iterable[str]) -> str:
+    """What is wrong with a field that there is not; ``fields`` are those that there are."""
+    listed = ", ".join(fields)
+    return f"there is no such field; the fields are {listed}" if listed else "there is no such field; there are none"
 
 
 def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping[str, str]]:
@@ -62,7 +67,7 @@ def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping
 def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, str]:
     name = next((str(part) for part in error["loc"] if part in fields), str(error["loc"][-1]))
     if error["type"] == "extra_forbidden":
-        message = f"there is no such field; the fields are {', '.join(fields.values())}"
+        message = no_such(fields.values())
     else:
         text = str(error["msg"]).removeprefix("Value error, ")
         message = text[0].lower() + text[1:]
@@ -109,11 +114,6 @@ def install(app: FastAPI) -> None:
 
     for kind in EXPECTED:
         app.add_exception_handler(kind, expected)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
-        query = QUERIES[request.scope["path"]]
-        return invalid(complaints(error.errors(), {name: name for name in query.model_fields})).response()
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:

@@ -1,31 +1,36 @@
 """The routes, built from the rows."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
 from translation_server.core.dialects import Dialect, Route, as_json
 from translation_server.core.job import Look
 from translation_server.service import Service
 from translation_server.web import documentation
-from translation_server.web.bodies import body_of
+from translation_server.web.bodies import Endpoint, body_of, taking
 from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import render
 from translation_server.web.preferences import advice, wanted
 from translation_server.web.problems import Problem, invalid
-from translation_server.web.schemas import JobsQuery
-from translation_server.web.simulated import Endpoint, Simulator, is_hidden, told
+from translation_server.web.schemas import JobsQuery, submission_query
+from translation_server.web.simulated import NOTHING_SIMULATED, Simulator, is_hidden, told
 from translation_server.web.submissions import recognize, submission
 
 if TYPE_CHECKING:
     from translation_server.core.faults import Action
+
+
+OPENAPI = "/openapi.json"
 
 
 class Json(Response):
@@ -61,19 +66,27 @@ class Api:
         simulator, native = Simulator(self._service), (self._native,)
         for route in self._routes:
             action: Action = "submit" if route.action == "submit" else "look"
-            endpoint = simulator.endpoint(action, route.rows, actions[route.action](route.rows[0]))
-            app.add_api_route(route.path, endpoint, methods=[route.method])
+            row = route.rows[0]
+            submits = route.action == "submit"
+            endpoint = taking(actions[route.action](row), submission_query(row.query if submits else ()), body=submits)
+            app.add_api_route(route.path, simulator.endpoint(action, route.rows, endpoint), methods=[route.method])
         for method, path, action, endpoint in (
-            ("GET", "/jobs", "list", self.jobs),
-            ("DELETE", "/jobs/{job_id}", "cancel", self.cancel),
-            ("GET", "/jobs/{job_id}/events", "events", self.events_of_job),
-            ("GET", "/events", "events", self.events),
+            ("GET", "/jobs", "list", taking(self.jobs, JobsQuery)),
+            ("DELETE", "/jobs/{job_id}", "cancel", taking(self.cancel)),
+            ("GET", "/jobs/{job_id}/events", "events", taking(self.events_of_job)),
+            ("GET", "/events", "events", taking(self.events)),
         ):
             app.add_api_route(path, simulator.endpoint(action, native, endpoint), methods=[method])
-        app.add_api_route("/livez", self.livez, methods=["GET"])
-        app.add_api_route("/readyz", self.readyz, methods=["GET"])
-        openapi = documentation.page(self._routes, simulating=self._service.worlds.changeable)
-        app.openapi = lambda: openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+        openapi = json.dumps(documentation.page(self._routes, simulating=self._service.worlds.changeable))
+
+        async def described(request: Request) -> Response:  # noqa: ARG001 - every endpoint is given it
+            return Json(openapi)
+
+        async def docs(request: Request) -> Response:
+            return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}{OPENAPI}", title=documentation.TITLE)
+
+        for path, endpoint in (("/livez", self.livez), ("/readyz", self.readyz), (OPENAPI, described), ("/docs", docs)):
+            app.add_api_route(path, taking(endpoint), methods=["GET"])
 
     def _submit(self, row: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
@@ -82,7 +95,7 @@ class Api:
             found = submission(request, row, sent)
             facts = found.body
             if facts.simulate and not self._service.worlds.changeable:
-                raise invalid([{"field": "simulate", "message": "this server simulates nothing (SANDBOX=off)"}])
+                raise invalid([{"field": "simulate", "message": NOTHING_SIMULATED}])
             recognize(request, sent)
             accepted = await self._service.submit(
                 request.scope["user"],
@@ -120,9 +133,10 @@ class Api:
         [(row, said)] = told(request, self._native, look)
         return Json(row.body(said), HTTPStatus.OK, await self._advice(request, look))
 
-    async def jobs(self, request: Request, query: Annotated[JobsQuery, Query()]) -> Response:
+    async def jobs(self, request: Request) -> Response:
         """Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once."""
-        owner = request.scope["user"]
+        owner: str = request.scope["user"]
+        query: JobsQuery = request.scope["query"]
         if query.job_id:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
@@ -157,11 +171,11 @@ class Api:
             noted = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
             self._record(request.scope["user"], noted)
 
-    async def livez(self) -> Response:
+    async def livez(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Answers while the process is up."""
         return Json('{"status":"live"}')
 
-    async def readyz(self) -> Response:
+    async def readyz(self, request: Request) -> Response:  # noqa: ARG002 - as above
         """Answers while the server takes work: its store answers, and it is not about to stop."""
         if self._draining():
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to stop.", {"Connection": "close"})

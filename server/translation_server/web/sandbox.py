@@ -5,9 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from translation_server.core.days import DAYS
@@ -28,7 +27,7 @@ from translation_server.documents import (
 from translation_server.journal import Journal
 from translation_server.service import Service
 from translation_server.web import cards
-from translation_server.web.bodies import read_body
+from translation_server.web.bodies import read_body, taking
 from translation_server.web.schemas import JobAction, RequestsQuery
 
 JOB_ACTIONS = {"hold": Job.held, "release": Job.released}
@@ -51,14 +50,14 @@ class SandboxApi:
     def add_to(self, app: FastAPI) -> None:
         """Gives the app its routes."""
         for method, path, endpoint in (
-            ("GET", "/sandbox", self.show),
-            ("PATCH", "/sandbox", self.change),
-            ("POST", "/sandbox/clock", self.set_clock),
-            ("POST", "/sandbox/reset", self.reset),
-            ("POST", "/sandbox/jobs/{job_id}", self.act),
-            ("GET", "/sandbox/days", self.days),
-            ("GET", "/sandbox/requests", self.requests),
-            ("GET", "/sandbox/report", self.report),
+            ("GET", "/sandbox", taking(self.show)),
+            ("PATCH", "/sandbox", taking(self.change, body=True)),
+            ("POST", "/sandbox/clock", taking(self.set_clock, body=True)),
+            ("POST", "/sandbox/reset", taking(self.reset)),
+            ("POST", "/sandbox/jobs/{job_id}", taking(self.act, body=True)),
+            ("GET", "/sandbox/days", taking(self.days)),
+            ("GET", "/sandbox/requests", taking(self.requests, RequestsQuery)),
+            ("GET", "/sandbox/report", taking(self.report)),
         ):
             app.add_api_route(path, endpoint, methods=[method])
 
@@ -94,7 +93,7 @@ class SandboxApi:
         look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
         return await self._sandbox(owner, job=json.loads(self._native.body(look)))
 
-    async def days(self) -> Response:
+    async def days(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Lists the named days."""
         days = [
             {"day": name, "meaning": day.meaning, "settings": shown_settings(day.settings)}
@@ -102,8 +101,9 @@ class SandboxApi:
         ]
         return JSONResponse({"days": days})
 
-    async def requests(self, request: Request, query: Annotated[RequestsQuery, Query()]) -> Response:
+    async def requests(self, request: Request) -> Response:
         """Pages through the journal, the oldest request first."""
+        query: RequestsQuery = request.scope["query"]
         found = await self._journal.read(request.scope["user"], after=query.after, limit=query.limit + 1)
         page = found[: query.limit]
         shown = [{"number": number, **ENTRY.dump_python(entry, mode="json")} for number, entry in page]

@@ -1,9 +1,10 @@
 """What requests may hold."""
 
 import unicodedata
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
 from translation_server.core.job import State, Submission
 from translation_server.service import Wish
@@ -71,22 +72,37 @@ class JobAction(BaseModel):
     outcome: Literal["completed", "error"] = Field(default="completed", description="how to finish it")
     message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
 
+    @model_validator(mode="after")
+    def _holds_nothing_in_vain(self) -> Self:
+        if self.do != "finish" and self.model_fields_set & {"outcome", "message"}:
+            raise ValueError("outcome and message go with finish only")
+        return self
 
-class RequestsQuery(BaseModel):
-    """Which requests of the journal to show."""
+
+class Query(BaseModel):
+    """What the query of a request may hold: nothing, unless a route's own model has it."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class RequestsQuery(Query):
+    """Which requests of the journal to show."""
 
     limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds")
     after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
 
 
-class JobsQuery(BaseModel):
+class JobsQuery(Query):
     """Which of the caller's jobs to list."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: State | None = Field(None, description="only jobs that stand so")
     job_id: list[str] = Field([], max_length=MAX_BULK, description="a bulk look at these jobs, instead of a page")
     limit: int = Field(20, ge=1, le=MAX_BULK, description="how many jobs a page holds")
     after: int | None = Field(None, ge=1, lt=2**63, description="the `next` of the page before")
+
+
+def submission_query(facts: Sequence[str]) -> type[Query]:
+    """The model of a query that may hold these facts of a submission."""
+    found = {fact: SubmissionBody.model_fields[fact] for fact in facts}
+    fields: dict[str, Any] = {fact: (field.annotation, field) for fact, field in found.items()}
+    return create_model("SubmissionQuery", __base__=Query, **fields)

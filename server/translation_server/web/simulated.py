@@ -17,14 +17,14 @@ from translation_server.core.lies import lie
 from translation_server.documents import FAULT
 from translation_server.service import Service
 from translation_server.web import faults
-from translation_server.web.bodies import body_of, refused
+from translation_server.web.bodies import Endpoint, body_of, refused
 from translation_server.web.draft import draft_of
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.preferences import preferred_wait
-from translation_server.web.problems import EXPECTED, Problem, answer_to
+from translation_server.web.problems import EXPECTED, Problem, answer_to, invalid
 from translation_server.web.submissions import recognize
 
-Endpoint = Callable[..., Awaitable[Response]]
+NOTHING_SIMULATED = "this server simulates nothing (SANDBOX=off)"
 
 
 class Simulator:
@@ -97,9 +97,11 @@ class Simulator:
         self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
     ) -> Sequence[Firing]:
         """What goes wrong with a request: what its headers ask for, else what its caller's sandbox has."""
-        if not self._service.worlds.changeable:
-            return ()
         own = [_asked_for(text) for text in request.headers.getlist("simulate-fault") if text]
+        if not self._service.worlds.changeable:
+            if own:
+                raise invalid([{"field": "Simulate-Fault", "message": NOTHING_SIMULATED}])
+            return ()
         dialects = frozenset(row.name for row in rows)
         method = "HEAD" if request.scope["head"] else request.method
         asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))

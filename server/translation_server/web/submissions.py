@@ -14,8 +14,8 @@ from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.stores import Idempotency
 from translation_server.web.bodies import parsed
 from translation_server.web.draft import draft_of
-from translation_server.web.problems import Problem, complaints, invalid
-from translation_server.web.schemas import SubmissionBody
+from translation_server.web.problems import Problem, complaints, invalid, no_such
+from translation_server.web.schemas import Query, SubmissionBody
 
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
@@ -38,10 +38,12 @@ def submission(request: Request, row: Dialect, body: bytes) -> Sent:
     """What the row's submission brings.
 
     Raises:
-        Problem: 415, 400 or 422 for a body that is not what the row asks for.
+        Problem: 415, 400 or 422 for a body that is not what the row asks for, or that repeats what the query holds.
     """
+    query: Query = request.scope["query"]
+    asked = query.model_dump(exclude_unset=True)
     if not body.strip():
-        return Sent({}, {}, SubmissionBody())
+        return Sent(asked, {}, SubmissionBody(**asked))
     document = parsed(request, body)
     facts, unknown = read(row.request, document)
     fields = places(row.request)
@@ -50,16 +52,17 @@ def submission(request: Request, row: Dialect, body: bytes) -> Sent:
     except ValidationError as error:
         raise invalid(complaints(error.errors(include_url=False), fields)) from None
     if unknown:
-        message = f"there is no such field; the fields are {', '.join(fields.values())}"
-        raise invalid([{"field": field, "message": message} for field in unknown])
-    return Sent(document, facts, found)
+        raise invalid([{"field": field, "message": no_such(fields.values())} for field in unknown])
+    if twice := asked.keys() & found.model_fields_set:
+        raise invalid([{"field": fields[fact], "message": "comes in the query and in the body"} for fact in twice])
+    return Sent({**document, **asked}, facts, found.model_copy(update=asked))
 
 
 def recognize(request: Request, sent: bytes) -> None:
     """Notes what tells a submission from others, and a retry of it as one."""
     draft = draft_of(request.scope)
     draft.key = _idempotency_key(request)
-    draft.digest = hashlib.blake2b(sent, digest_size=8).hexdigest()
+    draft.digest = hashlib.blake2b(request.scope["query_string"] + b"?" + sent, digest_size=8).hexdigest()
 
 
 def _idempotency_key(request: Request) -> str | None:

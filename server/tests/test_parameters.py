@@ -1,0 +1,165 @@
+"""Whatever a request brings is used or refused, on every route, in every format, over HTTP against a real server."""
+
+import json
+
+import httpx
+import pytest
+
+from translation_server import TranslationServer
+
+OWN = """
+[own]
+look = ["/latest", "/{job_id}"]
+submit = "/jobs"
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+"""
+
+
+def errors(answer) -> list[tuple[str, str]]:
+    assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json"), answer.text
+    return [(error["field"], error["message"]) for error in answer.json()["errors"]]
+
+
+@pytest.fixture
+def everything(start, tmp_path):
+    """A server with a format of its own, and all its routes as methods and paths of a job that there is."""
+    (tmp_path / "own.toml").write_text(OWN)
+    api = start(dialects=tmp_path / "own.toml")
+    accepted = api.post("/start")
+    assert accepted.status_code == 202
+    page = api.get("/openapi.json").json()
+    told = [
+        (method.upper(), path.replace("{job_id}", accepted.json()["job_id"]))
+        for path, methods in page["paths"].items()
+        for method in methods
+    ]
+    assert len(told) > 20
+    return api, [*told, ("GET", "/docs"), ("GET", "/openapi.json")]
+
+
+def test_a_parameter_that_a_route_does_not_take_is_refused_and_what_it_takes_is_told(everything):
+    api, routes = everything
+    for method, path in routes:
+        taken = {
+            ("POST", "/jobs"): "video_length",
+            ("GET", "/jobs"): "status, job_id, limit, after",
+            ("GET", "/sandbox/requests"): "limit, after",
+        }.get((method, path))
+        allowed = f"the fields are {taken}" if taken else "there are none"
+        for query in ("target_language=es", "target_language", "target_language=", "TARGET_LANGUAGE=x&limit=1"):
+            found = dict(errors(api.request(method, f"{path}?{query}")))
+            name = query.split("=")[0]
+            assert found[name] == f"there is no such field; {allowed}", (method, path, query)
+        if method == "GET":
+            assert api.head(f"{path}?target_language=es").status_code == 422
+    assert api.get("/jobs?x=1", auth=("admin", "wrong")).status_code == 401
+    assert len(api.get("/jobs").json()["jobs"]) == 1
+
+
+def test_an_empty_query_is_none(api):
+    for path in ("/jobs?", "/livez?", "/docs?", "/sandbox?&", "/jobs?&&"):
+        assert api.get(path).status_code == 200, path
+    assert api.post("/start?").status_code == 202
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=0"}, {"Prefer": "wait=30"}])
+def test_a_poll_at_hand_with_a_parameter_is_refused(api, prefer):
+    path = f"/status/{api.post('/start').json()['job_id']}"
+    assert [api.get(path).status_code for _ in range(2)] == [200, 200]
+    assert [name for name, _ in errors(api.get(f"{path}?verbose=1", headers=prefer))] == ["verbose"]
+    assert errors(api.request("GET", path, content=b'{"verbose": 1}', headers=prefer))[0][0] == "body"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "field"),
+    [
+        ("GET", "/jobs?limit=1&limit=2", "limit"),
+        ("GET", "/jobs?limit=1&limit=1", "limit"),
+        ("GET", "/jobs?status=pending&status=error&job_id=x", "status"),
+        ("GET", "/sandbox/requests?after=1&limit=2&after=1", "after"),
+        ("POST", "/jobs?video_length=5&video_length=6", "video_length"),
+    ],
+)
+def test_a_parameter_that_comes_twice_is_refused(api, method, target, field):
+    assert errors(api.request(method, target)) == [(field, "comes more than once; send it once")]
+    assert api.get("/jobs").json()["jobs"] == []
+
+
+def test_the_length_of_a_video_may_come_in_the_query_as_the_ancestor_took_it(api):
+    answer = api.post("/jobs?video_length=5", headers={"Idempotency-Key": "one"})
+    assert (answer.status_code, answer.json()["video_length"]) == (202, 5.0)
+    assert api.get(answer.headers["Location"]).json()["video_length"] == 5.0
+    again = api.post("/jobs?video_length=5", headers={"Idempotency-Key": "one"})
+    assert again.json()["job_id"] == answer.json()["job_id"]
+    other = api.post("/jobs?video_length=6", headers={"Idempotency-Key": "one"})
+    assert other.status_code == 422
+    both = api.post("/jobs?video_length=7.5", json={"target_language": "es"})
+    assert (both.json()["video_length"], both.json()["target_language"]) == (7.5, "es")
+
+
+@pytest.mark.parametrize("length", ["", "x", "0", "-1", "nan", "1e9", "inf", "[5]", "5;6"])
+def test_a_length_that_makes_no_sense_is_refused(api, length):
+    assert [name for name, _ in errors(api.post("/jobs", params={"video_length": length}))] == ["video_length"]
+    assert api.get("/jobs").json()["jobs"] == []
+
+
+def test_what_comes_in_the_query_and_in_the_body_is_refused(api):
+    told = errors(api.post("/jobs?video_length=5", json={"video_length": 5}))
+    assert told == [("video_length", "comes in the query and in the body")]
+
+
+@pytest.mark.parametrize("path", ["/start", "/translate", "/own/jobs"])
+def test_only_that_ancestor_took_anything_in_the_query(everything, path):
+    api, _ = everything
+    assert errors(api.post(f"{path}?video_length=5")) == [("video_length", "there is no such field; there are none")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "fields"),
+    [
+        ("POST", "/start", '{"video_length": 5, "video_length": 6}', ["video_length"]),
+        ("POST", "/start", '{"simulate": {"delay": 1, "delay": 2}}', ["delay"]),
+        ("POST", "/start", '{"target_language": "e", "target_l\\u0061nguage": "s"}', ["target_language"]),
+        ("PATCH", "/sandbox", '{"seed": "1", "hold": true, "seed": "2", "hold": false}', ["seed", "hold"]),
+        ("POST", "/sandbox/clock", '{"advance": 1, "advance": 2}', ["advance"]),
+    ],
+)
+def test_a_field_that_comes_twice_is_refused(api, method, path, body, fields):
+    answer = api.request(method, path, content=body, headers={"Content-Type": "application/json"})
+    assert errors(answer) == [(field, "comes more than once; send it once") for field in fields]
+
+
+def test_a_body_that_a_route_does_not_take_is_refused(everything):
+    api, routes = everything
+    takes = {"/start", "/jobs", "/translate", "/own/jobs", "/sandbox", "/sandbox/clock"}
+    for method, path in routes:
+        if (path in takes and method != "GET") or "/sandbox/jobs/" in path:
+            continue
+        for sent in (b'{"limit": 1}', iter([b'{"limit"', b": 1}"]), b"limit=1", b"[]"):
+            answer = api.request(method, path, content=sent, headers={"Content-Type": "application/json"})
+            assert errors(answer) == [("body", "this route takes none")], (method, path)
+        if not path.endswith("events"):
+            assert api.request(method, path, content=b" {}\n").status_code == 200, (method, path)
+
+
+@pytest.mark.parametrize("more", [{"outcome": "error"}, {"message": "no speech"}])
+def test_how_a_job_shall_end_goes_with_its_end_only(api, more):
+    path = f"/sandbox/jobs/{api.post('/start').json()['job_id']}"
+    for do, status in (("hold", 422), ("release", 422), ("finish", 200)):
+        assert api.post(path, json={"do": do} | more).status_code == status
+
+
+def test_many_complaints_are_counted(api):
+    answer = api.get("/jobs?" + "&".join(f"x{number}" for number in range(1000)))
+    assert len(errors(answer)) == 20
+    assert answer.json()["detail"].endswith("; and 980 more")
+    body = json.dumps({f"x{number}": 1 for number in range(1000)})
+    answer = api.post("/start", content=body, headers={"Content-Type": "application/json"})
+    assert len(errors(answer)) == 20
+
+
+def test_where_nobody_needs_credentials_nothing_is_ignored_either():
+    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
+        for method, path in (("GET", "/status"), ("POST", "/start"), ("GET", "/livez"), ("POST", "/sandbox/reset")):
+            assert errors(api.request(method, f"{path}?seed=1"))[0][0] == "seed"
