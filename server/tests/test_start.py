@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import ssl
+import stat
 import subprocess
 import sys
 import time
@@ -81,12 +82,12 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     with ExitStack() as running:
         numbers = count()
 
-        def run(command: list[str], *, group: bool = False, **settings: str) -> Server:
+        def run(command: list[str], *, group: bool = False, umask: int = -1, **settings: str) -> Server:
             log = tmp_path / f"{next(numbers)}.log"
             stderr = running.enter_context(log.open("w"))
             environment = os.environ | ENVIRONMENT | settings
             process = subprocess.Popen(
-                command, cwd=tmp_path, env=environment, stderr=stderr, text=True, start_new_session=group
+                command, cwd=tmp_path, env=environment, stderr=stderr, text=True, start_new_session=group, umask=umask
             )
             running.enter_context(process)
             running.callback(process.kill)
@@ -407,3 +408,34 @@ def test_a_sandbox_is_emptied_at_once_and_purged_by_the_next_process_where_one_i
     wait_until(lambda: stored(rows, "SELECT count(*) FROM emptied") == [1, 0], "the purge ends")
     assert stored("SELECT ordinal FROM jobs", "SELECT id FROM jobs") == [1, again.json()["job_id"]]
     assert [job["job_id"] for job in server.client.get("/jobs").json()["jobs"]] == [again.json()["job_id"]]
+
+
+def modes(folder: Path) -> dict[str, str]:
+    """The mode of each file and folder in a folder."""
+    return {path.name: stat.filemode(path.stat().st_mode) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
+def test_what_holds_the_data_of_users_is_for_the_server_alone_whatever_the_umask(run, tmp_path, umask):
+    settings = {"DATABASE_URL": "sqlite:///data/of/jobs/jobs.db", "LOG_FILE": "data.log"}
+    server = run([*MODULE, "--port", "0"], umask=umask, **settings)
+    assert server.client.post("/start").status_code == 202
+    folders, private = dict.fromkeys(["of", "jobs"], "drwx------"), "-rw-------"
+    assert modes(tmp_path / "data") == folders | dict.fromkeys(["jobs.db", "jobs.db-wal", "jobs.db-shm"], private)
+    assert {stat.filemode((tmp_path / name).stat().st_mode) for name in ("data", "data.log")} == {"drwx------", private}
+    (tmp_path / "data.log").rename(tmp_path / "data.log.1")  # as logrotate does
+    server.client.post("/start")
+    assert stat.filemode((tmp_path / "data.log").stat().st_mode) == private
+
+
+def test_what_an_older_version_left_open_to_others_is_closed_to_them_and_that_is_told(run, tmp_path):
+    settings = {"DATABASE_URL": "sqlite:///jobs.db", "LOG_FILE": "data.log"}
+    run([*MODULE, "--port", "0"], **settings).stop()
+    tmp_path.chmod(0o755)
+    for name in ("jobs.db", "data.log"):
+        (tmp_path / name).chmod(0o644)
+    server = run([*MODULE, "--port", "0"], **settings)
+    assert server.client.post("/start").status_code == 202
+    assert {mode for name, mode in modes(tmp_path).items() if name.startswith(("jobs.db", "data"))} == {"-rw-------"}
+    assert len(re.findall(r"(jobs\.db|data\.log) was open to other users \(mode 0644\)", server.log())) == 2
+    assert stat.filemode(tmp_path.stat().st_mode) == "drwxr-xr-x"  # a folder that was there stays as it is

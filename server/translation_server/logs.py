@@ -3,8 +3,11 @@
 import json
 import logging
 import time
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+
+from translation_server.private import open_private, tighten
 
 SERVER, HOST, ACCESS = "translation_server", "uvicorn", "uvicorn.access"
 """The loggers: the server's, its host's, and the host's for requests, which is silenced: the server has its own."""
@@ -42,7 +45,10 @@ class JsonFormatter(TextFormatter):
 
 
 class _File(WatchedFileHandler):
-    """A file that may fill its disk without a word per line: stderr has the same lines."""
+    """A file for this user alone, which may fill its disk without a word per line: stderr has the same lines."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=open_private)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
         """Drops the line."""
@@ -72,3 +78,5 @@ def configure(*, level: str, form: str, file: Path | None) -> None:
             logger.addHandler(handler)
         logger.propagate = False
     logging.getLogger(SERVER).setLevel(level.upper())
+    if file is not None:
+        tighten(file)

@@ -10,10 +10,12 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
+from translation_server.private import make_file, make_folder
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
 from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
 from translation_server.stores.rows import (
@@ -52,8 +54,9 @@ class SqliteStore:
             StoreError: the file cannot be written, is corrupt, belongs to another program or to a newer version.
         """
         with told_of(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = Worker(path, migrate)
+            make_folder(path.parent)
+            make_file(path)
+        self._writer = Worker(path, partial(migrate, path))
         self._reader = Worker(path, read_only)
         self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals, since=arrivals[0].came_at))
 

@@ -15,11 +15,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
+from translation_server.private import tighten
 from translation_server.stores.protocol import StoreError
 from translation_server.stores.sqlite_migrations import MIGRATIONS
 
 APPLICATION_ID = 0x7C0B_1A75
 """Marks a file as ours, in the place that SQLite's file format has for that."""
+
+BESIDE = "-wal", "-shm"
+"""What SQLite adds to a file's name for those that it keeps beside it."""
 
 LOCK_TIMEOUT = 5.0
 """Seconds after which work is given up that has to wait, for other work or for another process's write."""
@@ -126,9 +130,11 @@ def read_only(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Makes the file ours; the version is always written, which shows at start whether the file can be."""
     _version(connection)
+    for file in (path, *(Path(f"{path}{end}") for end in BESIDE)):  # those beside it get its mode when they are made
+        tighten(file)
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     with transaction(connection):
