@@ -162,7 +162,7 @@ async def measure(database: Database, made: Iterator[Job], before: int, rows: in
         for job in islice(made, rows - before):
             if draw.random() < SAMPLE / rows:
                 sample.append((job.owner, job.id))
-            yield row_of(job)
+            yield row_of(job, job.owner)
 
     began = time.monotonic()
     await database.bulk(some())

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from translation_server.core.changes import Place
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import Idempotency, News, StoreError, open_store
 from translation_server.stores.postgres_migrations import MIGRATIONS
@@ -136,7 +137,7 @@ async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, v
     """
     postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
     store = open_store(url)
-    assert [job.id for job in await store.ending("ann", 1001)] == ["a"]
+    assert [job.id for job in await store.ending("ann", Place(1001), 9)] == ["a"]
     assert (await store.add("ann", accept)).job.ordinal == 2
     await store.close()
     assert postgres.execute("SELECT version FROM translation_server", url=url) == [[(len(MIGRATIONS),)]]
@@ -236,6 +237,7 @@ async def test_an_id_that_cannot_be_stored_is_nobodys(store):
 
 SUBMITTER = """
 import asyncio, sys
+from translation_server.core.changes import Place
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import Idempotency, open_store
 

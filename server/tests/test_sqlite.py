@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from translation_server.core.changes import Place
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import StoreError
 from translation_server.stores.arrivals import TOGETHER
@@ -86,7 +87,7 @@ async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     connection.commit()
     connection.close()
     store = SqliteStore(path)
-    assert [job.id for job in await store.ending("ann", 1001)] == ["a"]
+    assert [job.id for job in await store.ending("ann", Place(1001), 9)] == ["a"]
     await store.close()
     plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - our own
     assert "jobs_by_end" in str(plan)
@@ -213,6 +214,7 @@ async def test_a_file_that_is_taken_away_or_replaced_is_told_of_before_a_job_is_
 SUBMITTER = """
 import asyncio, sys
 from pathlib import Path
+from translation_server.core.changes import Place
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import Idempotency
 from translation_server.stores.sqlite import SqliteStore

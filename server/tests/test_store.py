@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from translation_server.core.changes import LAST, Place
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.stores import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
 from translation_server.stores.rows import MANY
@@ -217,31 +218,45 @@ async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_th
         assert found == [job for job in everything if Look(job, 1020.0).state is state]
 
 
-async def test_those_that_had_not_ended_at_a_moment_are_found(store):
-    await add(store, created_at=1000, delay=5)
-    late = await add(store, created_at=1000, delay=15)
+async def ending(store, at: float, ordinal: int = LAST, limit: int = 9) -> list[int]:
+    return [job.ordinal for job in await store.ending("ann", Place(at, ordinal), limit)]
+
+
+async def amended(store, at: float, ordinal: int = 0, limit: int = 9) -> list[int]:
+    return [job.ordinal for job in await store.amended("ann", Place(at, ordinal), limit)]
+
+
+async def test_jobs_are_read_in_the_order_of_their_ends_page_by_page(store):
+    for delay in (20, 5, 15, 15, 15, 0):
+        await add(store, created_at=1000, delay=delay)
     await add(store, "bob", created_at=1000, delay=15)
-    assert await store.ending("ann", 1005) == [late]
-    assert len(await store.ending("ann", 1004.9)) == 2
-    assert await store.ending("ann", 1015) == []
-    cancelled = await cancel(store, "ann", late.id, lambda: 1006.0)
-    assert await store.ending("ann", 1005) == [cancelled]
-    assert await store.ending("ann", 1006) == []
+    assert await ending(store, 0) == [6, 2, 3, 4, 5, 1]
+    assert await ending(store, 1000) == [2, 3, 4, 5, 1]
+    assert await ending(store, 1004.9, limit=2) == [2, 3]
+    assert await ending(store, 1015, ordinal=3, limit=2) == [4, 5]
+    assert await ending(store, 1015, ordinal=4) == [5, 1]
+    assert await ending(store, 1020) == []
+    await cancel(store, "ann", "ann-1", lambda: 1006.0)
+    await store.amend("ann", "ann-4", lambda job: job.held(1006.0))
+    assert await ending(store, 1005) == [1, 3, 5]
+    assert await ending(store, 1006) == [3, 5]
 
 
-async def test_those_that_were_accepted_or_amended_since_a_moment_are_found(store):
-    assert await store.accepted("ann", 1000) == []
-    old = await add(store, created_at=1000, delay=100)
-    assert await store.accepted("ann", 1000) == [old]
-    await add(store, created_at=1001, delay=100)
-    new = await add(store, created_at=1010, delay=100)
-    await add(store, "bob", created_at=1010)
-    assert await store.accepted("ann", 1010) == [new]
-    assert await store.amended("ann", 1000) == []
-    cancelled = await cancel(store, "ann", old.id, lambda: 1020.0)
-    assert new in await store.accepted("ann", 1010)
-    assert await store.amended("ann", 1010) == [cancelled]
-    assert await store.amended("ann", 1021) == []
+async def test_jobs_are_read_in_the_order_in_which_they_were_accepted_or_amended_page_by_page(store):
+    assert (await store.accepted("ann", 0, 9), await amended(store, 0)) == ([], [])
+    for created_at in (1000, 1001, 1002, 1003):
+        await add(store, created_at=created_at, delay=100)
+    await add(store, "bob", created_at=1001)
+    for after, limit, found in ((0, 2, [1, 2]), (2, 2, [3, 4]), (3, 2, [4]), (4, 2, [])):
+        assert [job.ordinal for job in await store.accepted("ann", after, limit)] == found
+    assert await amended(store, 0) == []
+    for ordinal, at in ((3, 1020.0), (1, 1030.0), (2, 1020.0)):
+        await cancel(store, "ann", f"ann-{ordinal}", lambda at=at: at)
+    assert await amended(store, 1000) == [2, 3, 1]
+    assert await amended(store, 1000, limit=1) == [2]
+    assert await amended(store, 1020, ordinal=2) == [3, 1]
+    assert await amended(store, 1030) == [1]
+    assert await amended(store, 1030, ordinal=1) == []
 
 
 async def test_whatever_is_done_to_a_job_is_kept(store):
@@ -249,10 +264,9 @@ async def test_whatever_is_done_to_a_job_is_kept(store):
     held = await store.amend("ann", job.id, lambda job: replace(job.held(1004.0), changed_at=2000.0))
     assert (held.held_at, await store.find("ann", job.id)) == (1004.0, held)
     assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [held]
-    assert await store.ending("ann", 5000.0) == [held]
-    assert await store.amended("ann", 2000.0) == [held]
+    assert (await ending(store, 0.0), await amended(store, 2000.0)) == ([], [1])
     released = await store.amend("ann", job.id, lambda job: job.released(1104.0))
-    assert (released.ends_at, await store.ending("ann", 1105.0)) == (1110.0, [released])
+    assert (released.ends_at, await store.ending("ann", Place(1105.0), 9)) == (1110.0, [released])
     ended = await store.amend("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))
     assert await store.page("ann", limit=9, before=None, state=State.ERROR, now=1106.0) == [ended]
     assert (await store.find("ann", job.id)).fate.message == "no speech"
@@ -325,9 +339,7 @@ async def test_an_owner_is_forgotten_at_once_and_begins_anew(store):
         assert await store.find_many("ann", ["ann-1", "ann-2"]) == []
         for state in (None, *State):
             assert await store.page("ann", limit=9, before=None, state=state, now=1005.0) == []
-        assert (
-            await store.ending("ann", 0.0) == await store.accepted("ann", 0.0) == await store.amended("ann", 0.0) == []
-        )
+        assert await ending(store, 0.0) == await amended(store, 0.0) == await store.accepted("ann", 0, 9) == []
         assert await store.amend("ann", "ann-2", lambda job: job) is None
         assert (await store.world("ann"), await store.tallies("ann", ["look 1"])) == (world, [0])
         assert await store.journal("ann") == []
@@ -335,7 +347,7 @@ async def test_an_owner_is_forgotten_at_once_and_begins_anew(store):
         added = await store.add("ann", accepting(), Idempotency("key 0", b"another"))
         assert (added.replayed, added.job.ordinal, added.job.owner) == (False, 1, "ann")
         assert (await cancel(store, "ann", "ann-1", lambda: 1006.0)).cancelled_at == 1006.0
-        assert [job.owner for job in await store.ending("ann", 0.0)] == ["ann"]
+        assert [job.owner for job in await store.ending("ann", Place(0.0), 9)] == ["ann"]
         await store.record([("ann", "new")], 9)
         await store.tally("ann", "look 1", [], lambda *_: [])
         assert (await store.journal("ann"), await store.tallies("ann", ["look 1"])) == ([(1, "new")], [1])

@@ -7,8 +7,11 @@ import logging
 import resource
 import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from math import inf
 
 import httpx
 import pytest
@@ -16,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server import TranslationServer
-from translation_server.core.changes import Follower
+from translation_server.core.changes import PAGE, Follower, end_of
 from translation_server.core.dialects import DIALECTS
 from translation_server.core.job import Fate, Job, Look, State
 from translation_server.web.preferences import matches, preferred_wait
@@ -297,14 +300,32 @@ jobs = st.lists(
 )
 
 
-@given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times)
-def test_each_change_is_told_once_and_in_order(jobs, moments, since):
-    follower, told = Follower(since), []
-    for now in [*moments, 1000.0]:
-        told += follower.follow([job for job in jobs if job.created_at <= now], now)
+def follow(follower: Follower, jobs: list[Job], now: float) -> Iterator[Look]:
+    """All that is to be told up to now, with whatever it takes read of these jobs."""
+    while True:
+        if follower.lacks_new:
+            follower.begin([job for job in jobs if job.ordinal > follower.seen][:PAGE])
+        if follower.lacks_ends:
+            ends = sorted(place for job in jobs if (place := end_of(job)) > follower.horizon and place.at < inf)
+            follower.expect([jobs[place.ordinal - 1] for place in ends[:PAGE]])
+        yield from (told := follower.tell(now))
+        if not told and not follower.lacks_new and not follower.lacks_ends:
+            return
+
+
+@given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]))
+def test_each_change_is_told_once_and_in_order_whatever_a_page_holds(jobs, moments, since, page):
+    jobs = [replace(job, ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)]
+    follower, told = Follower(since, sum(job.created_at <= since for job in jobs)), []
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("translation_server.core.changes", __name__):
+            patch.setattr(f"{module}.PAGE", page)
+        for now in [*(moment for moment in moments if moment >= since), 1000.0]:
+            follower.more = True
+            told += follow(follower, [job for job in jobs if job.created_at <= now], now)
     expected = [change for job in jobs for change in Look(job, 1000.0).changes if change.now > since]
     assert sorted(told, key=str) == sorted(expected, key=str)
-    assert follower.idle
+    assert told == sorted(told, key=lambda look: look.now)
 
 
 @pytest.mark.parametrize("row", DIALECTS, ids=lambda row: row.name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, monkeypatc
     monkeypatch.setattr("translation_server.watch.FRESH", 0.01)
     worlds = Worlds(store, Sandbox, started=0.0, changeable=True, tell=lambda *_: None)
     with Watch(store, worlds, lambda: 1000.0).listening("ann") as ear:
+        ear.newest = 0
         await store.change_world("ann", lambda _: "no world of ours")
         async with asyncio.timeout(30):
             while not any(record.exc_info for record in caplog.get_records("call")):
@@ -25,5 +27,8 @@ async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, monkeypatc
             await store.clear("ann")
             job = Job("a", "ann", 1, 1000.0, Fate(10.0, State.COMPLETED), changed_at=1000.0)
             await store.add("ann", lambda _: job)
-            assert await ear.wait(30) == [job]
+            while ear.newest < 1:
+                assert not await ear.wait(30)
+            await store.amend("ann", "a", lambda job: replace(job.cancelled(1001.0), changed_at=1001.0))
+            assert [heard.cancelled_at for heard in await ear.wait(30)] == [1001.0]
     assert {record.levelno for record in caplog.get_records("call")} == {logging.WARNING}

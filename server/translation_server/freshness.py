@@ -6,8 +6,12 @@ was being committed did not show yet.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, TypeVar
+
+from translation_server.core.changes import PAGE, Place
+from translation_server.core.job import Job
+from translation_server.stores import Store
 
 T = TypeVar("T")
 
@@ -41,3 +45,15 @@ class Asking(Generic[T]):
             task = self._tasks[owner] = asyncio.create_task(ask())
             task.add_done_callback(lambda done: (self._tasks.pop(owner), done.cancelled() or done.exception()))
         return await asyncio.shield(task)
+
+
+async def amended_since(store: Store, owner: str, since: float) -> AsyncIterator[Job]:
+    """The owner's jobs to which something was done since a real time; requests are served between their pages."""
+    place, more = Place(since, 0), True
+    while more:
+        page = await store.amended(owner, place, PAGE)
+        for job in page:
+            yield job
+        if more := len(page) == PAGE:
+            place = Place(page[-1].changed_at, page[-1].ordinal)
+            await asyncio.sleep(0)

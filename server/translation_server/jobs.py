@@ -17,7 +17,7 @@ from translation_server.core.dialects import Dialect, Form
 from translation_server.core.hints import Advice, advise
 from translation_server.core.job import Job, Look, State
 from translation_server.core.sandbox import World
-from translation_server.freshness import MARGIN, OWNERS, Asking
+from translation_server.freshness import MARGIN, OWNERS, Asking, amended_since
 from translation_server.stores import Store
 
 ANEW = 60.0
@@ -135,7 +135,7 @@ class Jobs:
 
     async def _ask(self, owner: str, known: _Owner) -> None:
         asked_at, since = time.monotonic(), self._clock()
-        for job in await self._store.amended(owner, known.since - MARGIN):
+        async for job in amended_since(self._store, owner, known.since - MARGIN):
             self._keep(known, job)
         known.asked_at, known.since = asked_at, since
 

@@ -4,17 +4,17 @@ import asyncio
 import logging
 import math
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from translation_server.core import hints
-from translation_server.core.changes import Follower
 from translation_server.core.dialects import Dialect
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox
 from translation_server.faults import Faults
+from translation_server.following import Following
 from translation_server.freshness import OWNERS
 from translation_server.jobs import Jobs, Telling, tell
 from translation_server.stores import Idempotency, Store
@@ -31,11 +31,6 @@ BULK = 500
 
 SPREAD = 0.2
 """The part of the time for which a job may be held that its first hold may be shorter."""
-
-HEARTBEAT = 15.0
-"""Seconds of silence after which whoever follows changes is told that there are none."""
-
-Changes = AsyncGenerator[list[Look], None]
 
 FIRST = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 """The idempotency key of a job that a look has started, so that looks at once start one; no caller can send it."""
@@ -97,6 +92,7 @@ class Service:
         self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell_world)
         self._watch = Watch(store, self.worlds, clock)
         self._jobs = Jobs(store, clock)
+        self.following = Following(store, self.worlds, self._watch, clock, self._see)
         self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
         self._logged_ends = set[int]()
         self._logged_before = set[int]()
@@ -212,8 +208,11 @@ class Service:
         """
         clock = (await self.worlds.of(owner)).clock
 
+        before = None
+
         def amended(job: Job) -> Job:
-            real = self._clock()
+            nonlocal before
+            before, real = job, self._clock()
             after = change(job, clock.at(real))
             later = math.nextafter(job.changed_at, math.inf)  # even if this clock is behind that of the last change
             return after if after == job else replace(after, changed_at=max(real, later))
@@ -221,7 +220,8 @@ class Service:
         job = await self._store.amend(owner, job_id, amended)
         if job is None:
             raise JobNotFound
-        self._tell(job)
+        if job != before:
+            self._tell(job)
         return self._see(job, await self.now(owner))
 
     async def hold(self, look: Look, seconds: float, until: Callable[[Look], float]) -> Look:
@@ -246,43 +246,9 @@ class Service:
                 if left <= 0 or Look(job, clock.at(real)).state is not State.PENDING:
                     break
                 news = await ear.wait(left)
-                job = news[-1] if news else (await self.look(job.owner, job.id)).job
+                job = next(iter(news)) if news else (await self.look(job.owner, job.id)).job
                 change_at = until(Look(job, clock.at(real)))
         return self._see(job, await self.now(job.owner))
-
-    async def changes(self, owner: str, after: float | None = None, job_id: str | None = None) -> Changes:
-        """How the caller's jobs, or one of them, change from a moment on, as it happens.
-
-        Each item is a list of looks in the order of their moments, empty after `HEARTBEAT` seconds of silence. The
-        first item is what has changed already; for one job, without a moment, it is how the job stands. Right after
-        the moment some may come that had come before. The end of the one job, or of the server, ends it, and so does
-        a reset of the sandbox, for then the jobs are gone.
-        """
-        with self._watch.listening(owner, job_id) as ear:
-            begun, now = (await self.worlds.of(owner)).begun, await self.now(owner)
-            if job_id is None:
-                since = now if after is None else after
-                news = await self._store.ending(owner, since)
-            else:
-                look = await self.look(owner, job_id)
-                since, news = look.now if after is None else after, [look.job]
-                if after is None:
-                    yield [look]
-            loop, follower, quiet_until = asyncio.get_running_loop(), Follower(since), -math.inf
-            while True:
-                clock, real = (await self.worlds.of(owner)).clock, self._clock()
-                looks = follower.follow(news, clock.at(real))
-                for look in looks:
-                    self._see(look.job, look.now)
-                if looks or loop.time() >= quiet_until:
-                    yield looks
-                    quiet_until = loop.time() + HEARTBEAT
-                if ear.over or (job_id is not None and follower.idle):
-                    return
-                due_in = clock.seconds_to(follower.due_at, self._clock())
-                news = await ear.wait(min(quiet_until - loop.time(), due_in))
-                if (await self.worlds.of(owner)).begun != begun:
-                    return
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
         """The real times at which those of the owner's jobs ended that did by themselves."""

@@ -9,39 +9,56 @@ by the store, or else asked for twice a second, for all who wait together, while
 import asyncio
 import contextlib
 import logging
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from translation_server.core.job import Job
-from translation_server.freshness import FRESH, MARGIN
+from translation_server.freshness import FRESH, MARGIN, amended_since
 from translation_server.stores import News, Store, StoreError
 from translation_server.worlds import Worlds
 
 logger = logging.getLogger(__name__)
 
+MOST_NEWS = 1000
+"""Jobs that are kept for somebody who does not ask for them; where there are more, the store has to be asked."""
+
 
 class Ear:
-    """Hears of an owner's jobs; ``over`` once nobody may wait any longer, since the server is going down."""
+    """Hears of an owner's jobs.
+
+    Attributes:
+        over: Whether nobody may wait any longer, since the server is going down.
+        newest: The last ordinal that is known; of a later job nothing is kept but its ordinal.
+    """
 
     def __init__(self) -> None:
         self.over = False
-        self._news: list[Job] = []
+        self.newest: float = math.inf
+        self._news: dict[int, Job] | None = {}
         self._woken = asyncio.get_running_loop().create_future()
 
     def hear(self, job: Job | None) -> None:
         """Takes note of a job, or of nothing, and wakes whoever waits."""
-        if job is not None:
-            self._news.append(job)
+        if job is not None and job.ordinal > self.newest:
+            self.newest = job.ordinal
+        elif job is not None and self._news is not None:
+            self._news[job.ordinal] = job
+            if len(self._news) > MOST_NEWS:
+                self._news = None
         if not self._woken.done():
             self._woken.set_result(None)
 
-    async def wait(self, seconds: float) -> list[Job]:
-        """The jobs heard of since the last time; without one, nothing for so many seconds."""
+    async def wait(self, seconds: float) -> Collection[Job] | None:
+        """The jobs heard of since the last time, as they are now; without one, nothing for so many seconds.
+
+        None where there were too many to be kept.
+        """
         await asyncio.wait([self._woken], timeout=seconds)
-        news, self._news = self._news, []
+        news, self._news = self._news, {}
         if self._woken.done():
             self._woken = asyncio.get_running_loop().create_future()
-        return news
+        return None if news is None else news.values()
 
 
 class Watch:
@@ -115,8 +132,8 @@ class Watch:
                         await self._pass_on(new)
                 for owner in owners if missed or news is None else owners & begun:
                     await self._worlds.refresh(owner)
-                    accepted = await self._store.accepted(owner, since) if (owner, None) in self._ears else []
-                    for job in (*accepted, *await self._store.amended(owner, since)):
+                    await self._tell_newest(owner)
+                    async for job in amended_since(self._store, owner, since):
                         self.tell(job)
                 since, missed = self._clock() - MARGIN, False
             except Exception as error:
@@ -127,6 +144,15 @@ class Watch:
         if not new.ordinals:
             await self._worlds.refresh(new.owner)
             return
-        count, end = len(new.ordinals), new.ordinals.stop
-        for job in await self._store.page(new.owner, limit=count, before=end, state=None, now=0.0):
+        if len(new.ordinals) > 1:  # many that were accepted, not one that was
+            await self._tell_newest(new.owner)
+            return
+        for job in await self._store.page(new.owner, limit=1, before=new.ordinals.stop, state=None, now=0.0):
             self.tell(job)
+
+    async def _tell_newest(self, owner: str) -> None:
+        """Tells those who follow all of an owner's jobs if there are new ones."""
+        if ears := self._ears.get((owner, None)):
+            for job in await self._store.page(owner, limit=1, before=None, state=None, now=0.0):
+                for ear in [ear for ear in ears if ear.newest < job.ordinal]:
+                    ear.hear(job)

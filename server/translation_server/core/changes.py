@@ -1,59 +1,151 @@
-"""How an owner's jobs change, told once each: a pure function of the jobs heard of and of the time that goes on.
+"""How an owner's jobs change, told once each and in order: a pure function of jobs that were read and of time.
 
-That a job ends is derived from its fate, so nobody has to tell of it; only jobs that were accepted, or to which
-something has happened since, are heard of, some more than once.
+Theory of operation: that a job begins is told in the order of the ordinals, up to the last one `seen`. That it ends is
+derived from its fate, so nobody has to tell of it: ends are read ahead, page by page in the order of their places, and
+told when they are due. Only what is done to a job is heard of, some of it more than once. So what is remembered is
+bounded, however many jobs there are: a page of new jobs, two of upcoming ends, and some ends of jobs that were amended.
 """
 
 import heapq
 import math
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from translation_server.core.job import Job, Look, State
+from translation_server.core.job import Job, Look
 
-REMEMBERED_ENDS = 10_000
-"""How many ended jobs are remembered, so that their ends are not told again."""
+PAGE = 200
+"""Jobs that are read, and changes that are told, at a time."""
+
+REMEMBERED_ENDS = 50_000
+"""How many ends of amended jobs are remembered to have been told."""
+
+LAST = 2**63 - 1
+"""The ordinal behind all others."""
+
+
+class Place(NamedTuple):
+    """Where a job stands in an order by a time of its own, and by its ordinal where times are the same."""
+
+    at: float
+    ordinal: int = LAST
+
+
+def end_of(job: Job) -> Place:
+    """Where a job stands in the order in which jobs end."""
+    return Place(job.over_at, job.ordinal)
 
 
 class Follower:
-    """Follows jobs from the moment ``since`` on."""
+    """Follows an owner's jobs from the moment ``since`` on; the jobs up to the ordinal ``seen`` had begun before.
 
-    def __init__(self, since: float) -> None:
+    Attributes:
+        seen: The last ordinal whose beginning was told, if it had to be.
+        horizon: The last place up to which all ends are known.
+        more: Whether there may be new jobs that were not read.
+    """
+
+    def __init__(self, since: float, seen: int) -> None:
+        self.seen = seen
+        self.horizon = Place(since)
+        self.more = True
         self._since = since
-        self._pending: dict[str, Job] = {}
-        self._ends: list[tuple[float, str]] = []
-        self._told: OrderedDict[str, None] = OrderedDict()
+        self._new: deque[Job] = deque()
+        self._ended = self.horizon
+        self._upcoming: dict[int, Job] = {}
+        self._ends: list[Place] = []
+        self._late: list[Look] = []
+        self._told: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def lacks_new(self) -> bool:
+        """Whether the next jobs behind `seen` have to be read."""
+        return self.more and not self._new
+
+    @property
+    def lacks_ends(self) -> bool:
+        """Whether the next ends behind `horizon` have to be read."""
+        return not self._upcoming and self.horizon.at < math.inf
 
     @property
     def due_at(self) -> float:
-        """The moment at which the next job ends, or infinity."""
-        return self._ends[0][0] if self._ends else math.inf
+        """The moment of the next end, as far as it is known, or infinity."""
+        while self._ends and not self._is_upcoming(self._ends[0]):
+            heapq.heappop(self._ends)
+        return self._ends[0].at if self._ends else math.inf
 
-    @property
-    def idle(self) -> bool:
-        """Whether no job is pending."""
-        return not self._pending
+    def begin(self, page: Sequence[Job]) -> None:
+        """Takes the next jobs, in the order of their ordinals: a `PAGE` of them, or all."""
+        self._new += page
+        self.more = len(page) == PAGE
 
-    def follow(self, jobs: Iterable[Job], now: float) -> list[Look]:
-        """Takes note of jobs; looks at all changes up to now that were not told yet, in their order."""
-        looks = [look for job in jobs for look in self._hear(job, now)]
-        while self.due_at <= now:
-            job = self._pending.get(heapq.heappop(self._ends)[1])
-            looks += self._hear(job, now) if job else []
-        return sorted(looks, key=lambda look: look.now)
+    def expect(self, page: Sequence[Job]) -> None:
+        """Takes the next jobs in the order of their ends: a `PAGE` of them, or all that have one."""
+        self.horizon = end_of(page[-1]) if len(page) == PAGE else Place(math.inf)
+        for job in page:
+            self._expect(job)
 
-    def _hear(self, job: Job, now: float) -> list[Look]:
-        look, known = Look(job, now), self._pending.get(job.id)
-        if job.id in self._told:
+    def amend(self, job: Job) -> None:
+        """Takes a job to which something may have been done."""
+        known = self._upcoming.get(job.ordinal)
+        is_new = job.ordinal > self.seen or job.changed_at == job.created_at
+        if not is_new and (known is None or known.changed_at < job.changed_at):
+            self._upcoming.pop(job.ordinal, None)
+            self._late += self._end_or_expect(job)
+
+    def tell(self, now: float) -> list[Look]:
+        """Looks at the next changes up to now, a `PAGE` or little more of them, in the order of their moments.
+
+        Fewer where something has to be read before.
+        """
+        looks, self._late = self._late, []
+        while len(looks) < PAGE and not (self.lacks_new or self.lacks_ends):
+            due_at = self.due_at
+            if self._new and self._new[0].created_at <= due_at:
+                looks += self._begin(self._new.popleft())
+            elif due_at <= now:
+                self._ended = heapq.heappop(self._ends)
+                job = self._upcoming.pop(self._ended.ordinal)
+                looks += self._end(job) if job.ordinal <= self.seen else []
+            else:
+                break
+        return looks
+
+    def _begin(self, job: Job) -> list[Look]:
+        """A job that was over as soon as it began has an end only."""
+        self.seen = job.ordinal
+        begun = [Look(job, job.created_at)] if self._since < job.created_at < job.over_at else []
+        return begun + self._end_or_expect(job)
+
+    def _end_or_expect(self, job: Job) -> list[Look]:
+        """What is to be told of an end at a place that is behind already; one before it is told when it is due."""
+        if end_of(job) <= self._ended:
+            return self._end(job)
+        self._expect(job)
+        return []
+
+    def _end(self, job: Job) -> list[Look]:
+        if job.over_at <= self._since or job.ordinal in self._told:
             return []
-        if look.state is State.PENDING:
-            self._pending[job.id] = job
-            if known is None or known.ends_at != job.ends_at:
-                heapq.heappush(self._ends, (job.ends_at, job.id))
-        else:
-            self._pending.pop(job.id, None)
-            self._told[job.id] = None
+        if job.changed_at != job.created_at:  # others are not heard of again
+            self._told[job.ordinal] = None
             if len(self._told) > REMEMBERED_ENDS:
                 self._told.popitem(last=False)
-        changes = [change for change in look.changes if change.now > self._since]
-        return [change for change in changes if change.state is not State.PENDING] if known else changes
+        return [Look(job, job.over_at)]
+
+    def _expect(self, job: Job) -> None:
+        place, known = end_of(job), self._upcoming.get(job.ordinal)
+        if place.at == math.inf or place > self.horizon or (known and known.changed_at > job.changed_at):
+            return
+        self._upcoming[job.ordinal] = job
+        heapq.heappush(self._ends, place)
+        if len(self._ends) > 2 * PAGE:
+            self._ends = sorted({place for place in self._ends if self._is_upcoming(place)})
+        if len(self._ends) > 2 * PAGE:
+            self._ends = self._ends[:PAGE]
+            self.horizon = self._ends[-1]
+            self._upcoming = {place.ordinal: self._upcoming[place.ordinal] for place in self._ends}
+
+    def _is_upcoming(self, place: Place) -> bool:
+        job = self._upcoming.get(place.ordinal)
+        return job is not None and end_of(job) == place

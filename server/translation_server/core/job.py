@@ -74,6 +74,11 @@ class Job:
         """When the job ends unless something happens before; never, while it is held."""
         return self.created_at + self.fate.delay + self.held_for if self.held_at is None else math.inf
 
+    @property
+    def over_at(self) -> float:
+        """When the job is over, by itself or since it was cancelled; never, while it is held."""
+        return self.ends_at if self.cancelled_at is None else self.cancelled_at
+
     def cancelled(self, now: float) -> "Job":
         """The job once its owner has cancelled it."""
         return replace(self, cancelled_at=now) if self._is_pending(now) else self

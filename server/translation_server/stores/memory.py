@@ -1,12 +1,15 @@
 """The jobs in this process's memory, for servers that live no longer than a test."""
 
 import asyncio
+import math
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from translation_server.core.changes import Place, end_of
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, Look, State
 from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
@@ -17,18 +20,29 @@ WITHOUT_PAUSE = 1000
 
 @dataclass(slots=True)
 class _Owner:
-    """What is kept of an owner, the jobs by their ordinals; ``amended`` are those to which something was done last."""
+    """What is kept of an owner, the jobs by their ordinals; ``ends`` and ``amended`` are the orders of `Store`."""
 
     jobs: dict[int, Job] = field(default_factory=dict)
     ordinals: dict[str, int] = field(default_factory=dict)
     last: int = 0
     keys: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     key_of: dict[int, str] = field(default_factory=dict)
-    amended: dict[int, None] = field(default_factory=dict)
+    ends: list[Place] = field(default_factory=list)
+    amended: list[Place] = field(default_factory=list)
     world: str | None = None
     tallies: Counter[str] = field(default_factory=Counter)
     journal: deque[tuple[int, str]] = field(default_factory=deque)
     requests: int = 0
+
+    def put_in_order(self, job: Job) -> None:
+        insort(self.ends, end_of(job))
+        if job.changed_at != job.created_at:
+            insort(self.amended, Place(job.changed_at, job.ordinal))
+
+    def take_out_of_order(self, job: Job) -> None:
+        del self.ends[bisect_left(self.ends, end_of(job))]
+        if job.changed_at != job.created_at:
+            del self.amended[bisect_left(self.amended, Place(job.changed_at, job.ordinal))]
 
 
 class MemoryStore:
@@ -36,7 +50,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._owners: defaultdict[str, _Owner] = defaultdict(_Owner)
-        self._emptied: list[dict[Any, Any] | deque[Any]] = []
+        self._emptied: list[dict[Any, Any] | list[Any] | deque[Any]] = []
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """See Store."""
@@ -51,6 +65,7 @@ class MemoryStore:
             raise IdTaken(job.id)
         of.jobs[job.ordinal] = job
         of.ordinals[job.id] = of.last = job.ordinal
+        of.put_in_order(job)
         if idempotency is not None:
             of.keys[idempotency.key] = idempotency.fingerprint, job.ordinal
             of.key_of[job.ordinal] = idempotency.key
@@ -84,23 +99,32 @@ class MemoryStore:
         if ordinal is None:
             return None
         before = of.jobs[ordinal]
-        job = of.jobs[ordinal] = change(before)
-        if job != before:
-            of.amended.pop(ordinal, None)
-            of.amended[ordinal] = None
+        job = change(before)
+        of.take_out_of_order(before)
+        of.put_in_order(job)
+        of.jobs[ordinal] = job
         return job
 
-    async def ending(self, owner: str, after: float) -> list[Job]:
+    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
         """See Store."""
-        return [job for job in self._owners[owner].jobs.values() if Look(job, after).state is State.PENDING]
+        of = self._owners[owner]
+        start = bisect_right(of.ends, after)
+        return [of.jobs[place.ordinal] for place in of.ends[start : start + limit] if place.at < math.inf]
 
-    async def accepted(self, owner: str, since: float) -> list[Job]:
+    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
         """See Store."""
-        return [job for job in self._owners[owner].jobs.values() if job.changed_at >= since]
+        of, page = self._owners[owner], list[Job]()
+        async for job in _each(of, range(after + 1, of.last + 1)):
+            page.append(job)
+            if len(page) == limit:
+                break
+        return page
 
-    async def amended(self, owner: str, since: float) -> list[Job]:
+    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
         """See Store."""
-        return [job for job in await self.accepted(owner, since) if job.changed_at != job.created_at]
+        of = self._owners[owner]
+        start = bisect_right(of.amended, after)
+        return [of.jobs[place.ordinal] for place in of.amended[start : start + limit]]
 
     async def news(self, seconds: float) -> None:
         """See Store."""
@@ -157,15 +181,16 @@ class MemoryStore:
     async def purge(self, owner: str, old: Old, limit: int) -> int:
         """See Store."""
         of, gone = self._owners[owner], list[Job]()
-        async for job in _each(of, range(1, of.last + 1)):
+        ended = of.ends[: bisect_right(of.ends, Place(old.moment))]
+        async for job in _each(of, (place.ordinal for place in ended)):
             if len(gone) == limit:
                 break
-            if job.changed_at <= old.before and Look(job, old.moment).state is not State.PENDING:
+            if job.changed_at <= old.before:
                 gone.append(job)
         for job in gone:
             if of.jobs.pop(job.ordinal, None):
                 del of.ordinals[job.id]
-            of.amended.pop(job.ordinal, None)
+                of.take_out_of_order(job)
             of.keys.pop(of.key_of.pop(job.ordinal, ""), None)
             for action in ACTIONS:
                 of.tallies.pop(counted_as(action, job.ordinal), None)
@@ -176,7 +201,7 @@ class MemoryStore:
     async def clear(self, owner: str, world: str | None = None) -> None:
         """See Store."""
         of = self._owners.pop(owner, _Owner())
-        self._emptied += of.jobs, of.ordinals, of.keys, of.key_of, of.amended, of.tallies, of.journal
+        self._emptied += of.jobs, of.ordinals, of.keys, of.key_of, of.ends, of.amended, of.tallies, of.journal
         self._owners[owner] = _Owner(world=world)
 
     async def purge_emptied(self, limit: int) -> bool:
@@ -185,7 +210,7 @@ class MemoryStore:
             return False
         emptied = self._emptied[-1]
         for _ in range(min(limit, len(emptied))):
-            emptied.pop() if isinstance(emptied, deque) else emptied.popitem()
+            emptied.popitem() if isinstance(emptied, dict) else emptied.pop()
         if not emptied:
             self._emptied.pop()
         return True

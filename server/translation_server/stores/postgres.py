@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from translation_server.core.changes import LAST, Place, end_of
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
@@ -27,13 +28,13 @@ from translation_server.stores.rows import (
     EMPTIED,
     EMPTIED_ENTIRELY,
     END,
+    ENDING,
     FEW_PENDING,
     IN_STATE,
     KEPT,
     MANY_PENDING,
     MOST_TRIMMED,
     NAMES,
-    NO_ORDINAL,
     PURGE_EMPTIED,
     RECOUNT,
     job_of,
@@ -84,7 +85,7 @@ class PostgresStore:
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
+        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
         where = f"owner = {KEPT} AND ordinal < :before AND {IN_STATE[state]}"
         if state is State.PENDING and not await self._fetch(MANY_PENDING, parameters):
             where = f"owner = {KEPT} AND ordinal = ANY (ARRAY ({FEW_PENDING}))"
@@ -109,17 +110,18 @@ class PostgresStore:
 
         return await self._database.transaction(amend) if _can_be_stored(job_id) else None
 
-    async def ending(self, owner: str, after: float) -> list[Job]:
+    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
         """See Store."""
-        return await self._select(f"owner = {KEPT} AND {END} > :after", {"owner": owner, "after": after})
+        return sorted(await self._behind(ENDING, owner, after, limit), key=end_of)[:limit]
 
-    async def accepted(self, owner: str, since: float) -> list[Job]:
+    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
         """See Store."""
-        return await self._select(ACCEPTED, {"owner": owner, "since": since})
+        return await self._jobs(ACCEPTED, {"owner": owner, "after": after, "limit": limit})
 
-    async def amended(self, owner: str, since: float) -> list[Job]:
+    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
         """See Store."""
-        return await self._select(AMENDED, {"owner": owner, "since": since})
+        found = await self._behind(AMENDED, owner, after, limit)
+        return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
     async def news(self, seconds: float) -> Sequence[News] | None:
         """See Store."""
@@ -269,7 +271,14 @@ class PostgresStore:
         await self._database.close()
 
     async def _select(self, where: str, parameters: Mapping[str, object]) -> list[Job]:
-        return [job_of(row) for row in await self._fetch(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)]
+        return await self._jobs(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
+
+    async def _behind(self, statement: str, owner: str, after: Place, limit: int) -> list[Job]:
+        parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
+        return await self._jobs(statement, parameters)
+
+    async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
+        return [job_of(row) for row in await self._fetch(statement, parameters)]
 
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """The rows of a statement with parameters by name."""

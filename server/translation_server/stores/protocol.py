@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from translation_server.core.changes import Place
 from translation_server.core.job import Job, State
 
 
@@ -98,16 +99,16 @@ class Store(Protocol):
         ``change`` is called once nothing can come in between any more; it leaves id, owner, ordinal and submission.
         """
 
-    async def ending(self, owner: str, after: float) -> list[Job]:
-        """The owner's jobs that had not ended at a moment: all that have been pending since, in any order."""
+    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
+        """The owner's next jobs behind a place in the order of their ends, at which they are over."""
 
-    async def accepted(self, owner: str, since: float) -> list[Job]:
-        """The owner's jobs that were accepted at a real time or after it, in any order, with some amended ones."""
+    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
+        """The owner's next jobs behind an ordinal, in the order of their ordinals: those that are there have no gap."""
 
-    async def amended(self, owner: str, since: float) -> list[Job]:
-        """The owner's jobs to which something was done at a real time or after it, in any order.
+    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
+        """The owner's next jobs behind a place in the order of the real times at which something was done to them.
 
-        Of an owner whose clock does not show the real time also those that were accepted since.
+        Of an owner whose clock does not show the real time also those that were accepted.
         """
 
     async def news(self, seconds: float) -> Sequence[News] | None:

@@ -104,21 +104,27 @@ FEW_PENDING = f"""
 """
 """The ordinals of a page of pending jobs, where there are not so many."""
 
-AMENDED = f"owner = {KEPT} AND changed_at >= :since AND changed_at <> created_at"
+
+def _behind(expression: str, condition: str) -> str:
+    """A statement that finds jobs behind a place in an order: the rest of those in the same place, and later ones.
+
+    What it finds has yet to be put in order, and may be twice as much as the limit.
+    """
+    jobs = f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND {condition}"
+    same = f"{jobs} AND {expression} = :at AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit"
+    later = f"{jobs} AND {expression} > :at ORDER BY {expression}, ordinal LIMIT :limit"
+    return f"SELECT * FROM ({same}) AS same UNION ALL SELECT * FROM ({later}) AS later"
+
+
+ENDING = _behind(END, f"{END} < {NEVER}")
+
+AMENDED = _behind("changed_at", "changed_at <> created_at")
 """Jobs to which something was done; of others, the two are the same, unless the owner's clock shows another time."""
 
-ACCEPTED = f"""
-    owner = {KEPT} AND ordinal > coalesce(
-        (SELECT ordinal FROM jobs WHERE owner = {KEPT} AND changed_at < :since ORDER BY ordinal DESC LIMIT 1), 0
-    )
-"""
-"""Jobs that came after all that are older: ordinals are given in the order in which jobs are accepted."""
+ACCEPTED = f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND ordinal > :after ORDER BY ordinal LIMIT :limit"
 
 MOST_TRIMMED = 5_000
 """Requests over the limit that are removed with each batch; where the limit was lowered, there may be a million."""
-
-NO_ORDINAL = 2**63 - 1
-"""More than any ordinal: the largest number that a column holds."""
 
 
 def owner_of(key: str) -> str:

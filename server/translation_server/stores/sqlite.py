@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from translation_server.core.changes import LAST, Place, end_of
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.private import make_file, make_folder
@@ -27,13 +28,13 @@ from translation_server.stores.rows import (
     EMPTIED,
     EMPTIED_ENTIRELY,
     END,
+    ENDING,
     FEW_PENDING,
     IN_STATE,
     KEPT,
     MANY_PENDING,
     MOST_TRIMMED,
     NAMES,
-    NO_ORDINAL,
     PURGE_EMPTIED,
     RECOUNT,
     job_of,
@@ -74,24 +75,25 @@ class SqliteStore:
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        parameters = {"owner": owner, "before": NO_ORDINAL if before is None else before, "now": now, "limit": limit}
+        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
         return await self._reader.run(_page, state, parameters)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
         return await self._writer.run(_amend, owner, job_id, change)
 
-    async def ending(self, owner: str, after: float) -> list[Job]:
+    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_select, f"owner = {KEPT} AND {END} > :after", {"owner": owner, "after": after})
+        return sorted(await self._behind(ENDING, owner, after, limit), key=end_of)[:limit]
 
-    async def accepted(self, owner: str, since: float) -> list[Job]:
+    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_select, ACCEPTED, {"owner": owner, "since": since})
+        return await self._reader.run(_jobs, ACCEPTED, {"owner": owner, "after": after, "limit": limit})
 
-    async def amended(self, owner: str, since: float) -> list[Job]:
+    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_select, AMENDED, {"owner": owner, "since": since})
+        found = await self._behind(AMENDED, owner, after, limit)
+        return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
     async def news(self, seconds: float) -> None:
         """See Store."""
@@ -157,6 +159,10 @@ class SqliteStore:
         """See Store."""
         self._reader.close()
         self._writer.close()
+
+    async def _behind(self, statement: str, owner: str, after: Place, limit: int) -> list[Job]:
+        parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
+        return await self._reader.run(_jobs, statement, parameters)
 
 
 def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Outcome]:
@@ -340,5 +346,8 @@ def _page(connection: sqlite3.Connection, state: State | None, parameters: Mappi
 
 
 def _select(connection: sqlite3.Connection, where: str, parameters: Mapping[str, object]) -> list[Job]:
-    rows = connection.execute(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
-    return [job_of(row) for row in rows]
+    return _jobs(connection, f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
+
+
+def _jobs(connection: sqlite3.Connection, statement: str, parameters: Mapping[str, object]) -> list[Job]:
+    return [job_of(row) for row in connection.execute(statement, parameters)]

@@ -1,5 +1,6 @@
 """Server-sent events: how a caller's jobs change, as it happens (WHATWG HTML, section 9.2)."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.requests import Request
@@ -7,8 +8,11 @@ from starlette.responses import Response, StreamingResponse
 
 from translation_server.core.dialects import Dialect
 from translation_server.core.job import Look
-from translation_server.service import Changes
+from translation_server.following import Changes, Told
+from translation_server.stores import StoreError
 from translation_server.web.problems import invalid
+
+logger = logging.getLogger(__name__)
 
 RETRY = 1000
 """Milliseconds after which a client whose stream broke off should come back."""
@@ -51,12 +55,18 @@ async def stream(
         return Response(headers=HEADERS, media_type="text/event-stream")
 
     async def blocks() -> AsyncIterator[str]:
+        told: Told | None = first
+        begun = f"retry: {RETRY}\nid: {_id(now)}\n\n"  # behind what has changed already, so that none is skipped
         try:
-            note(request, first)
-            yield f"{_blocks(row, first)}retry: {RETRY}\nid: {_id(now)}\n\n"  # last, so that none is skipped
-            async for looks in changes:
-                note(request, looks)
-                yield _blocks(row, looks) or HEARTBEAT
+            while told:
+                note(request, told.looks)
+                text = _blocks(row, told.looks)
+                if not told.more:
+                    text, begun = text + begun, ""
+                yield text or HEARTBEAT
+                told = await anext(changes, None)
+        except StoreError as error:  # the client comes back and goes on where it was
+            logger.warning("an event stream of %s ends: %s", request.scope["user"], error)
         finally:
             await changes.aclose()
 

@@ -162,7 +162,11 @@ class Api:
         owner = request.scope["user"]
         after, now = resumed_at(request), await self._service.now(owner)
         after = None if after is None else min(after, now)
-        changes = self._service.changes(owner, now if after is None and not job_id else after, job_id)
+        following = self._service.following
+        if job_id is None:
+            changes = following.all(owner, now if after is None else after)
+        else:
+            changes = following.one(await self._service.look(owner, job_id), after)
         return await stream(request, self._native, changes, now, self._note)
 
     def _note(self, request: Request, looks: Sequence[Look]) -> None:

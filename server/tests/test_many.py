@@ -1,0 +1,166 @@
+"""Answers that grow with a user's jobs come in pages, between which others are served, in bounded memory."""
+
+import asyncio
+import json
+import socket
+import sqlite3
+import time
+import tracemalloc
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import aclosing, closing
+from itertools import count
+
+import httpx
+import pytest
+
+from translation_server.core.changes import PAGE
+from translation_server.core.delays import Uniform
+from translation_server.core.job import Fate, Job, State
+from translation_server.core.sandbox import Sandbox
+from translation_server.service import Service
+from translation_server.stores import Store, open_store
+
+LONG = 1e6
+PIECE = 256 * 1024
+"""Bytes that an answer may hand to the network without giving way to others."""
+
+
+def fill(url: str, many: int, *, created_at: float, delay: float) -> None:
+    """Puts jobs of the admin into a SQLite file, one accepted each millisecond."""
+    asyncio.run(open_store(url).close())
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("INSERT INTO owners (name, jobs) VALUES ('admin', ?)", (many,))
+        connection.executemany(
+            "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, changed_at)"
+            " VALUES ('admin', :n, 'job-' || :n, :at, :delay, 'completed', :at)",
+            ({"n": n, "at": created_at + n / 1000, "delay": delay} for n in range(1, many + 1)),
+        )
+
+
+def pieces(api: httpx.Client, path: str, **headers: str) -> Iterator[bytes]:
+    """The pieces of a chunked answer as the server has made them."""
+    login = b64encode(b"admin:secretpassword").decode()
+    lines = {"Host": "localhost", "Authorization": f"Basic {login}", "Connection": "close"} | headers
+    head = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]
+    with socket.create_connection(("127.0.0.1", api.base_url.port), timeout=60) as connection:
+        connection.sendall("\r\n".join(head).encode())
+        with connection.makefile("rb") as answer:
+            assert b" 200 " in answer.readline()
+            while answer.readline().strip():
+                pass
+            while size := int(answer.readline(), 16):
+                yield answer.read(size + 2)[:-2]
+
+
+def told(pieces: Iterator[bytes], most: int) -> tuple[list[dict[str, str]], int]:
+    """So many events of a stream, and the size of its largest piece."""
+    events, largest = list[dict[str, str]](), 0
+    for piece in pieces:
+        largest = max(largest, len(piece))
+        blocks = (block for block in piece.decode().split("\n\n") if block and not block.startswith(":"))
+        events += [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+        if len(events) >= most:
+            break
+    return events, largest
+
+
+def test_a_stream_tells_of_many_ended_jobs_in_pieces_in_order_and_each_change_once(start, tmp_path):
+    many, url = 5000, f"sqlite:///{tmp_path}/many.db"
+    fill(url, many, created_at=1000.0, delay=2.0)
+    api = start(database_url=url)
+    with closing(pieces(api, "/events", **{"Last-Event-ID": "1000000000"})) as stream:
+        events, largest = told(stream, 2 * many + 1)
+    assert largest < PIECE
+    assert [event.get("event") for event in events[-2:]] == ["completed", None]
+    assert events[-1]["retry"] == "1000"
+    ids = [int(event["id"]) for event in events]
+    assert ids == sorted(ids)
+    changes = [(json.loads(event["data"])["job_id"], event["event"]) for event in events[:-1]]
+    jobs = [f"job-{n}" for n in range(1, many + 1)]
+    assert [job_id for job_id, word in changes if word == "pending"] == jobs
+    assert [job_id for job_id, word in changes if word == "completed"] == jobs
+    assert len(changes) == 2 * many
+
+
+def test_a_stream_goes_on_after_the_last_event_that_arrived_however_many_came_before(start, tmp_path):
+    url = f"sqlite:///{tmp_path}/many.db"
+    fill(url, 5000, created_at=1000.0, delay=0.0)
+    api = start(database_url=url)
+    with closing(pieces(api, "/events", **{"Last-Event-ID": "1005900000"})) as stream:
+        events, _ = told(stream, 101)
+    assert [json.loads(event["data"])["job_id"] for event in events[:-1]] == [f"job-{n}" for n in range(4901, 5001)]
+
+
+def test_many_jobs_that_end_at_once_are_told_in_pieces(start, tmp_path):
+    many, url = 5000, f"sqlite:///{tmp_path}/many.db"
+    fill(url, many, created_at=time.time() - 100, delay=LONG)
+    api = start(database_url=url)
+    with closing(pieces(api, "/events")) as stream:
+        assert "retry" in told(stream, 1)[0][0]
+        accepted = api.post("/start")
+        assert accepted.status_code == 202
+        assert api.post("/sandbox/clock", json={"advance": 1e9}).status_code == 200
+        events, largest = told(stream, many + 2)
+    assert largest < PIECE
+    words = [event["event"] for event in events]
+    assert (words.count("pending"), words.count("completed")) == (1, many + 1)
+    assert {json.loads(event["data"])["job_id"] for event in events} == {
+        accepted.json()["job_id"],
+        *(f"job-{n}" for n in range(1, many + 1)),
+    }
+
+
+@pytest.fixture
+def service(store: Store) -> Service:
+    clock = count(10_000)
+    sandbox = Sandbox(delay=Uniform(0, 0))
+    return Service(store, lambda: sandbox, clock=lambda: float(next(clock)), entropy=lambda: bytes(64))
+
+
+async def add_many(store: Store, many: int) -> None:
+    def accept(n: int) -> Job:
+        return Job(f"job-{n}", "ann", n, 1000.0 + n / 1000, Fate(5.0, State.COMPLETED), changed_at=1000.0 + n / 1000)
+
+    await asyncio.gather(*(store.add("ann", accept) for _ in range(many)))
+
+
+@pytest.mark.anyio
+async def test_others_have_their_turn_between_the_pages_of_changes(store, service):
+    many, turns = 10 * PAGE, 0
+    await add_many(store, many)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    sizes, seen = [], []
+    async with aclosing(service.following.all("ann", 0.0)) as changes:
+        async for page, more in changes:
+            sizes.append(len(page))
+            seen.append(turns)
+            if not more:
+                break
+    counting.cancel()
+    assert (sum(sizes), max(sizes) <= PAGE + 1) == (2 * many, True)
+    assert len(set(seen)) == len(seen) >= 2 * many / PAGE
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("url", ["memory"], indirect=True)
+async def test_who_follows_many_jobs_takes_memory_for_a_few_pages(store, service):
+    await add_many(store, 20_000)
+    tracemalloc.start()
+    try:
+        before, most = tracemalloc.get_traced_memory()[0], 0
+        async with aclosing(service.following.all("ann", 0.0)) as changes:
+            async for told in changes:
+                most = max(most, tracemalloc.get_traced_memory()[0] - before)
+                if not told.more:
+                    break
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * 2**20
