@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -21,10 +22,15 @@ import bcrypt
 import httpx
 import pytest
 import uvicorn
+from passlib.context import CryptContext
 
 from translation_server.app import create_app
 from translation_server.settings import Settings
 from translation_server.stores import Store, open_store
+from translation_server.web.auth import Authenticator
+from translation_server.web.credentials import scheme
+from translation_server.web.problems import Problem
+from translation_server.web.users import one_user
 from translation_server.web.wire import InOnePiece
 
 CREDENTIALS = ("admin", "secretpassword")
@@ -131,6 +137,59 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: in
 """Where Debian's packages have PostgreSQL's programs, by version."""
 
 IMAGE = "postgres:17"
+
+
+class Authenticating:
+    """An authenticator under a clock that the test sets."""
+
+    def __init__(self, users=None):
+        self.now = 0.0
+        schemes = {"own": scheme("x-api-key"), "token": scheme("bearer")}
+        self.authenticator = Authenticator(users or one_user("ann", "right"), schemes, clock=lambda: self.now)
+
+    def user(self, credentials, address="192.0.2.1", path="/jobs", header=b"authorization"):
+        headers = [] if credentials is None else [(header, credentials)]
+        return self.authenticator.user({"path": path, "client": (address, 1), "headers": headers})
+
+    async def status(self, *request, **more) -> int:
+        try:
+            await self.user(*request, **more)
+        except Problem as problem:
+            return problem.status
+        return 200
+
+
+@pytest.fixture
+def make_world() -> Iterator[Callable[..., Authenticating]]:
+    """Makes an authenticator for users, by default for one, under a clock of the test's own."""
+    with ExitStack() as closing:
+
+        def make(users: dict[str, str] | None = None) -> Authenticating:
+            world = Authenticating(users)
+            closing.callback(world.authenticator.close)
+            return world
+
+        yield make
+
+
+@pytest.fixture
+def world(make_world: Callable[..., Authenticating]) -> Authenticating:
+    """An authenticator for one user under a clock of the test's own."""
+    return make_world()
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts the password hashes: passlib's verifications, by the hash that was checked against."""
+    counted: Counter[str] = Counter()
+    verify = CryptContext.verify
+
+    def counting(self, secret, hash, *args, **kwargs):  # noqa: A002 - passlib's name
+        counted[hash] += 1
+        return verify(self, secret, hash, *args, **kwargs)
+
+    monkeypatch.setattr(CryptContext, "verify", counting)
+    return counted
 
 
 class Postgres:

@@ -2,16 +2,14 @@
 
 import asyncio
 import base64
-from collections import Counter
 from http import HTTPStatus
 
 import bcrypt
 import httpx
 import pytest
-from passlib.context import CryptContext
 
-from translation_server.web.auth import REMEMBER_PER_USER, Anyone, Authenticator
-from translation_server.web.credentials import read_basic, read_bearer, read_token, scheme
+from translation_server.web.auth import REMEMBER_PER_USER, Anyone
+from translation_server.web.credentials import read_basic, read_bearer, read_token
 from translation_server.web.problems import Problem
 from translation_server.web.users import UsersError, one_user, read_users
 
@@ -20,34 +18,20 @@ def basic(user: str, password: str) -> bytes:
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
-@pytest.fixture
-def hashes(monkeypatch) -> Counter:
-    """Counts the password hashes: passlib's verifications, by the hash that was checked against."""
-    counted: Counter = Counter()
-    verify = CryptContext.verify
-
-    def counting(self, secret, hash, *args, **kwargs):  # noqa: A002 - passlib's name
-        counted[hash] += 1
-        return verify(self, secret, hash, *args, **kwargs)
-
-    monkeypatch.setattr(CryptContext, "verify", counting)
-    return counted
-
-
 @pytest.mark.parametrize(
     ("header", "credentials"),
     [
-        (basic("ann", "pw"), ("ann", "pw")),
-        (basic("ann", "with:colons:"), ("ann", "with:colons:")),
-        (basic("", ""), ("", "")),
-        (basic("ünï", "pässwörd 🎬"), ("ünï", "pässwörd 🎬")),
-        (b"bAsIc   " + base64.b64encode(b"ann:pw"), ("ann", "pw")),
+        (basic("ann", "pw"), (b"ann", b"pw")),
+        (basic("ann", "with:colons:"), (b"ann", b"with:colons:")),
+        (basic("", ""), (b"", b"")),
+        (basic("ünï", "pässwörd 🎬"), ("ünï".encode(), "pässwörd 🎬".encode())),
+        (b"bAsIc   " + base64.b64encode(b"ann:pw"), (b"ann", b"pw")),
         (b"", None),
         (b"Basic", None),
         (b"Basic ", None),
         (b"Basic not base64", None),
         (b"Basic " + base64.b64encode(b"no colon"), None),
-        (b"Basic " + base64.b64encode(b"\xff\xfe:latin"), None),
+        (b"Basic " + base64.b64encode(b"\xff\xfe:latin"), (b"\xff\xfe", b"latin")),
         (b"Basic " + base64.b64encode(b"ann:p\x00w"), None),
         (b"Basic " + base64.b64encode(b"ann\n:pw"), None),
         (b"Bearer " + base64.b64encode(b"ann:pw"), None),
@@ -62,14 +46,14 @@ def test_a_header_is_read_as_rfc_7617_says(header, credentials):
 @pytest.mark.parametrize(
     ("read", "header", "credentials"),
     [
-        (read_bearer, b"Bearer tok.en~+/=", (None, "tok.en~+/=")),
-        (read_bearer, b"bearer   token", (None, "token")),
+        (read_bearer, b"Bearer tok.en~+/=", (None, b"tok.en~+/=")),
+        (read_bearer, b"bearer   token", (None, b"token")),
         (read_bearer, b"Bearer", None),
         (read_bearer, b"Basic token", None),
-        (read_token, b"a token", (None, "a token")),
-        (read_token, "schlüssel".encode(), (None, "schlüssel")),
+        (read_token, b"a token", (None, b"a token")),
+        (read_token, "schlüssel".encode(), (None, "schlüssel".encode())),
         (read_token, b"", None),
-        (read_token, b"\xff", None),
+        (read_token, b"\xff", (None, b"\xff")),
         (read_token, b"a\x01b", None),
     ],
 )
@@ -77,41 +61,11 @@ def test_a_token_is_read_as_it_stands(read, header, credentials):
     assert read(header) == credentials
 
 
-class World:
-    """An authenticator under a clock that the test sets."""
-
-    def __init__(self, users=None):
-        self.now = 0.0
-        schemes = {"own": scheme("x-api-key"), "token": scheme("bearer")}
-        self.authenticator = Authenticator(users or one_user("ann", "right"), schemes, clock=lambda: self.now)
-
-    def user(self, credentials, address="192.0.2.1", path="/jobs", header=b"authorization"):
-        headers = [] if credentials is None else [(header, credentials)]
-        return self.authenticator.user({"path": path, "client": (address, 1), "headers": headers})
-
-    async def status(self, *request, **more) -> int:
-        try:
-            await self.user(*request, **more)
-        except Problem as problem:
-            return problem.status
-        return 200
-
-
-@pytest.fixture
-async def world():
-    world = World()
-    yield world
-    world.authenticator.close()
-
-
 @pytest.mark.anyio
-async def test_a_verified_header_is_remembered_for_a_minute(world, hashes):
-    for world.now in (0, 30, 59.9):
+async def test_a_verified_header_is_remembered_for_good(world, hashes):
+    for world.now in (0, 60, 1e6):
         assert await world.status(basic("ann", "right")) == 200
     assert hashes.total() == 1
-    world.now = 60
-    assert await world.status(basic("ann", "right")) == 200
-    assert hashes.total() == 2
 
 
 @pytest.mark.anyio
@@ -136,9 +90,9 @@ async def test_one_who_leaves_does_not_take_the_shared_hash_along(world, hashes)
 
 
 @pytest.mark.anyio
-async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes):
+async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes, make_world):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
-    world = World(users)
+    world = make_world(users)
     assert await world.status(basic("ann", "wrong")) == 401
     assert hashes == {users["ann"]: 1}
     hashes.clear()
@@ -146,7 +100,6 @@ async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes):
     assert await world.status(basic("nobody", "right"), "192.0.2.2") == 401
     [(checked, times)] = hashes.items()
     assert (checked in users.values(), times) == (True, 2)
-    world.authenticator.close()
 
 
 @pytest.mark.anyio
@@ -157,37 +110,8 @@ async def test_no_credentials_cost_nothing_and_count_for_nothing(world, hashes):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("header", [basic("ann", "wrong"), basic("nobody", "right"), b"Basic malformed"])
-async def test_an_address_that_guesses_ten_times_is_turned_away_for_the_rest_of_the_minute(world, header):
-    for world.now in range(10):
-        assert await world.status(header) == 401
-    assert await world.status(basic("ann", "right")) == 429
-    assert await world.status(basic("ann", "right"), "192.0.2.2") == 200
-    world.now = 59.9
-    with pytest.raises(Problem) as refused:
-        await world.user(basic("ann", "right"))
-    assert refused.value.headers == {"Retry-After": "1"}
-    world.now = 60
-    assert await world.status(basic("ann", "right")) == 200
-
-
-@pytest.mark.anyio
-async def test_guesses_sent_at_once_fare_no_better(world, hashes):
-    statuses = Counter(await asyncio.gather(*(world.status(basic("ann", f"guess {n}")) for n in range(200))))
-    assert statuses[401] == hashes.total() <= 13
-    assert statuses[429] == 200 - statuses[401]
-
-
-@pytest.mark.anyio
-async def test_one_addresss_guesses_are_not_held_against_another(world):
-    guesses = [world.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
-    right = [world.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
-    assert (await asyncio.gather(*guesses, *right))[-1] == 200
-
-
-@pytest.mark.anyio
-async def test_what_is_remembered_of_each_user_is_bounded(hashes):
-    world = World({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
+async def test_what_is_remembered_of_each_user_is_bounded(hashes, make_world):
+    world = make_world({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
     padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(REMEMBER_PER_USER + 1)]
     await world.status(passwords[1])
@@ -196,26 +120,23 @@ async def test_what_is_remembered_of_each_user_is_bounded(hashes):
     for remembered in (padded[-1], passwords[1]):
         assert (await world.status(remembered), hashes.total()) == (200, 0)
     assert (await world.status(padded[0]), hashes.total()) == (200, 1)
-    world.authenticator.close()
 
 
 @pytest.mark.anyio
-async def test_as_many_users_as_there_are_are_remembered(hashes):
+async def test_as_many_users_as_there_are_are_remembered(hashes, make_world):
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
-    world = World({f"u{n}": hashed for n in range(3000)})
+    world = make_world({f"u{n}": hashed for n in range(3000)})
     for times in (3000, 0):
         hashes.clear()
         assert {await world.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
         assert hashes.total() == times
-    world.authenticator.close()
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
-async def test_a_password_that_no_hash_takes_is_just_wrong(password):
-    world = World({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
+async def test_a_password_that_no_hash_takes_is_just_wrong(password, make_world):
+    world = make_world({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
     assert [await world.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
-    world.authenticator.close()
 
 
 @pytest.mark.anyio
@@ -237,12 +158,11 @@ async def test_a_dialect_may_ask_for_a_token_that_is_checked_like_a_password(wor
 
 
 @pytest.mark.anyio
-async def test_a_token_of_one_among_several_users_says_whose_it_is():
-    world = World({**one_user("ann", "right"), **one_user("bob", "other")})
+async def test_a_token_of_one_among_several_users_says_whose_it_is(make_world):
+    world = make_world({**one_user("ann", "right"), **one_user("bob", "other")})
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
     statuses = [await world.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
     assert statuses == [200, 200, 401, 401]
-    world.authenticator.close()
 
 
 @pytest.mark.anyio

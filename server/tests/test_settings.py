@@ -131,8 +131,18 @@ END = "exponential(mean), in seconds"
             "WORKERS=2: must be 1 with DATABASE_URL=memory:, which is one process's",
         ),
         ({"API_USERNAME": "a:b"}, "API_USERNAME=a:b: must be a name without colon or control characters"),
-        ({"API_PASSWORD": "a\nb"}, "API_PASSWORD: must be UTF-8 text without control characters"),
-        ({"API_PASSWORD": "\udcff"}, "API_PASSWORD: must be UTF-8 text without control characters"),
+        (
+            {"API_PASSWORD": "a\nb"},
+            "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most",
+        ),
+        (
+            {"API_PASSWORD": "\udcff"},
+            "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most",
+        ),
+        (
+            {"API_PASSWORD": "x" * 1025},
+            "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most",
+        ),
         ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
         ({"API_USERNAME": ""}, "API_USERNAME is missing: set it in .env or in the environment"),
     ],

@@ -28,6 +28,8 @@ FORMULA = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FOREVER = "forever"
+LONGEST_PASSWORD = 1024
+"""Bytes."""
 LONGEST = 1e9
 """Seconds."""
 
@@ -51,7 +53,10 @@ def _sendable(text: str | None) -> str | None:
 
 
 def _sendable_secret(secret: SecretStr | None) -> SecretStr | None:
-    _sendable(None if secret is None else secret.get_secret_value())
+    """Refuses what Basic authentication cannot carry, and what is longer than a password that is ever checked."""
+    text = _sendable(None if secret is None else secret.get_secret_value())
+    if text is not None and len(text.encode()) > LONGEST_PASSWORD:
+        raise ValueError
     return secret
 
 
@@ -110,7 +115,9 @@ Name = Annotated[
     Must("be a name without colon or control characters"),
 ]
 Password = Annotated[
-    SecretStr | None, AfterValidator(_sendable_secret), Must("be UTF-8 text without control characters")
+    SecretStr | None,
+    AfterValidator(_sendable_secret),
+    Must(f"be UTF-8 text without control characters, of {LONGEST_PASSWORD} bytes at most"),
 ]
 File = Annotated[Path | None, Must("be a path")]
 Text = Annotated[str | None, Must("be text")]

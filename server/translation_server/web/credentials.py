@@ -1,25 +1,28 @@
 """How credentials come: as Basic (RFC 7617), as a Bearer token (RFC 6750), or as a token in a header of its own.
 
-A token is a password. It says whose by ``name:password``, or by itself where there is only one user.
+A token is a password. It says whose by ``name:password``, or by itself where there is only one user. Names and
+passwords are bytes until somebody is found whom they fit: clients disagree on how to encode what is not ASCII.
 """
 
 import base64
 import binascii
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
+from unicodedata import normalize
 
 REALM = 'realm="translation"'
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""What may stand neither in a name nor in a password."""
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+"""What may stand neither in a name nor in a password, in whichever encoding."""
 
 
 class Credentials(NamedTuple):
     """A password, and the name of the user that came with it, if one did."""
 
-    user: str | None
-    password: str
+    user: bytes | None
+    password: bytes
 
 
 class Scheme(NamedTuple):
@@ -49,11 +52,11 @@ def read_basic(header: bytes) -> Credentials | None:
     """The user name and password of a Basic Authorization header."""
     kind, _, encoded = header.partition(b" ")
     try:
-        text = base64.b64decode(encoded.strip(b" "), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        sent = base64.b64decode(encoded.strip(b" "), validate=True)
+    except binascii.Error:
         return None
-    user, colon, password = text.partition(":")
-    well_formed = kind.lower() == b"basic" and colon and not CONTROL.search(text)
+    user, colon, password = sent.partition(b":")
+    well_formed = kind.lower() == b"basic" and colon and not CONTROL.search(sent)
     return Credentials(user, password) if well_formed else None
 
 
@@ -65,8 +68,14 @@ def read_bearer(header: bytes) -> Credentials | None:
 
 def read_token(header: bytes) -> Credentials | None:
     """A token that is the whole header."""
-    try:
-        token = header.decode()
-    except UnicodeDecodeError:
-        return None
-    return Credentials(None, token) if token and not CONTROL.search(token) else None
+    return Credentials(None, header) if header and not CONTROL.search(header) else None
+
+
+def spellings(sent: bytes) -> list[str]:
+    """The texts that a name or a password may stand for, the likeliest first: as UTF-8, as Latin-1, in NFC, in NFD."""
+    texts = []
+    for encoding in ("utf-8", "latin-1"):
+        with suppress(UnicodeDecodeError):
+            text = sent.decode(encoding)
+            texts += [text, normalize("NFC", text), normalize("NFD", text)]
+    return list(dict.fromkeys(texts))

@@ -1,0 +1,372 @@
+"""Guesses keep nobody else waiting, cost little, and tell nothing."""
+
+import asyncio
+import base64
+from collections import Counter
+from unicodedata import normalize
+
+import bcrypt
+import pytest
+
+from translation_server.web.auth import FAILURES, STRANGERS_FAILURES
+from translation_server.web.guessing import CALLERS_AT_MOST, KEYS_AT_MOST, WAITING_AT_MOST, Busy, Turns, Window
+from translation_server.web.problems import Problem
+from translation_server.web.users import HASHES, UsersError, one_user, read_users
+
+CHEAP = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+
+
+def basic(user: str, password: str, encoding: str = "utf-8") -> bytes:
+    return b"Basic " + base64.b64encode(f"{user}:{password}".encode(encoding))
+
+
+def addresses(many: int) -> list[str]:
+    return [f"198.51.100.{number}" for number in range(many)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("header", [basic("ann", "wrong"), basic("nobody", "right"), b"Basic malformed"])
+async def test_an_address_that_guesses_ten_times_is_turned_away_for_the_rest_of_the_minute(world, header):
+    for world.now in range(10):
+        assert await world.status(header) == 401
+    assert await world.status(basic("ann", "right")) == 429
+    assert await world.status(basic("ann", "right"), "192.0.2.2") == 200
+    world.now = 59.9
+    with pytest.raises(Problem) as refused:
+        await world.user(basic("ann", "right"))
+    assert refused.value.headers == {"Retry-After": "1"}
+    world.now = 60
+    assert await world.status(basic("ann", "right")) == 200
+
+
+@pytest.mark.anyio
+async def test_guesses_sent_at_once_fare_no_better(world, hashes):
+    statuses = Counter(await asyncio.gather(*(world.status(basic("ann", f"guess {n}")) for n in range(200))))
+    assert statuses[401] == hashes.total() <= 13
+    assert statuses[429] == 200 - statuses[401]
+
+
+@pytest.mark.anyio
+async def test_one_addresss_guesses_are_not_held_against_another(world):
+    guesses = [world.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
+    right = [world.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
+    assert (await asyncio.gather(*guesses, *right))[-1] == 200
+
+
+@pytest.mark.anyio
+async def test_an_account_that_many_addresses_guess_at_is_closed_to_strangers_but_not_to_its_owner(make_world, hashes):
+    world = make_world({"ann": CHEAP, "bob": CHEAP})
+    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    hashes.clear()
+    guesses = [await world.status(basic("ann", "guess"), address) for address in addresses(STRANGERS_FAILURES + 20)]
+    assert guesses == [401] * STRANGERS_FAILURES + [429] * 20
+    assert hashes.total() == STRANGERS_FAILURES
+    with pytest.raises(Problem) as refused:
+        await world.user(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2")  # the password, but by a stranger
+    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "60"})
+    assert await world.status(basic("ann", "right"), "192.0.2.3") == 200  # a header that is remembered
+    assert await world.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200  # where she logged in before
+    assert await world.status(basic("bob", "right"), "192.0.2.2") == 200
+    world.now = 60
+    assert await world.status(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2") == 200
+
+
+@pytest.mark.anyio
+async def test_which_accounts_there_are_does_not_show_by_which_are_closed(make_world):
+    world = make_world({"ann": CHEAP, "bob": CHEAP})
+    statuses = {
+        name: [await world.status(basic(name, "guess"), f"192.0.{third}.{n}") for n in range(STRANGERS_FAILURES + 1)]
+        for third, name in enumerate(("ann", "nobody", ""))
+    }
+    assert statuses["ann"] == statuses["nobody"] == statuses[""] == [401] * STRANGERS_FAILURES + [429]
+
+
+@pytest.mark.anyio
+async def test_a_stranger_to_a_closed_account_has_no_more_tries_than_elsewhere(make_world):
+    world = make_world({"ann": CHEAP, "bob": CHEAP})
+    for address in addresses(STRANGERS_FAILURES):
+        await world.status(basic("ann", "guess"), address)
+    assert {await world.status(basic("ann", "guess"), "192.0.2.1") for _ in range(FAILURES)} == {429}
+    assert await world.status(basic("bob", "right"), "192.0.2.1") == 429
+
+
+@pytest.mark.anyio
+async def test_a_first_login_waits_for_one_guess_of_each_address_and_not_for_all(make_world, hashes):
+    world = make_world({"ann": CHEAP})
+    guesses = [
+        asyncio.create_task(world.status(basic(f"user {n}", "guess"), address))
+        for address in addresses(20)
+        for n in range(50)
+    ]
+    await asyncio.sleep(0)
+    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    assert hashes.total() <= 20 + 5
+    assert set(Counter(await asyncio.gather(*guesses))) <= {401, 429}
+
+
+@pytest.mark.anyio
+async def test_who_logged_in_before_does_not_wait_for_strangers(make_world, hashes):
+    world = make_world({"ann": CHEAP})
+    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    hashes.clear()
+    guesses = [asyncio.create_task(world.status(basic("x", "guess"), address)) for address in addresses(60)]
+    await asyncio.sleep(0)
+    assert await world.status(basic("ann", "right"), "192.0.2.9") == 200
+    assert hashes.total() <= 5
+    assert await world.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200
+    assert hashes.total() <= 10
+    await asyncio.gather(*guesses)
+
+
+@pytest.mark.anyio
+async def test_more_guesses_than_may_wait_are_refused_at_once(make_world, hashes):
+    world = make_world({"ann": CHEAP})
+    refused = []
+
+    async def guess(number: int) -> None:
+        try:
+            await world.user(basic(f"user {number}", "guess"), f"10.0.{number // 250}.{number % 250}")
+        except Problem as problem:
+            refused.append((problem.status, problem.headers.get("Retry-After"), hashes.total()))
+
+    await asyncio.gather(*(guess(number) for number in range(2000)))
+    statuses = Counter(status for status, _, _ in refused)
+    assert statuses[401] == hashes.total() <= CALLERS_AT_MOST + 2
+    assert statuses[503] == 2000 - statuses[401]
+    assert {(after, before) for status, after, before in refused if status == 503} <= {("2", n) for n in range(3)}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("header", "path"),
+    [
+        (basic("ann", "x" * 1025), "/jobs"),
+        (basic("ann", "x" * 1_000_000), "/jobs"),
+        (basic("a" * 1025, "right"), "/jobs"),
+        (b"Bearer " + b"x" * 60_000, "/token/jobs"),
+        (b"Bearer ann:" + b"x" * 60_000, "/token/jobs"),
+        (b"Bearer " + "\N{COMBINING ACUTE ACCENT}".encode() * 30_000, "/token/jobs"),
+        (b"Basic " + b"A" * 60_000, "/jobs"),
+    ],
+)
+async def test_what_is_too_long_to_be_right_is_counted_but_not_hashed(world, hashes, header, path):
+    assert [await world.status(header, path=path) for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+    assert hashes.total() == 0
+
+
+@pytest.mark.anyio
+async def test_a_password_of_1024_bytes_is_one_that_can_be_used(make_world):
+    world = make_world(one_user("ann", "é" * 512))
+    assert await world.status(basic("ann", "é" * 512)) == 200
+    with pytest.raises(UsersError, match="the password of ann is too long: it must have 1024 bytes at most"):
+        one_user("ann", "x" * 1025)
+
+
+@pytest.mark.anyio
+async def test_many_guesses_at_once_do_not_tell_whether_one_is_remembered(make_world):
+    world = make_world({"ann": CHEAP})
+    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    guesses = [asyncio.create_task(world.status(basic("ann", f"guess {n}"), "192.0.2.66")) for n in range(100)]
+    await asyncio.sleep(0)
+    right = basic("ann", "right")
+    scope = {"path": "/jobs", "client": ("192.0.2.66", 1), "headers": [(b"authorization", right)]}
+    assert world.authenticator.known(scope, dict(scope["headers"])) is None
+    assert await world.status(right, "192.0.2.66") == 429
+    assert await world.status(right, "192.0.2.1") == 200
+    await asyncio.gather(*guesses)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("guesser", "others"),
+    [
+        ("2001:db8::1", {"2001:db8::2": 429, "2001:db8:0:0:ffff::1": 429, "2001:db8:0:1::1": 200}),
+        ("fe80::1%eth0", {"fe80::2": 429}),
+        ("::ffff:192.0.2.1", {"192.0.2.1": 429, "192.0.2.2": 200, "::ffff:192.0.2.2": 200}),
+        ("192.0.2.1", {"::ffff:192.0.2.1": 429, "::ffff:c000:201": 429}),
+        ("unknown", {"garbage" * 100: 429, "192.0.2.2": 200}),
+    ],
+)
+async def test_who_has_many_addresses_is_one_guesser(make_world, guesser, others):
+    world = make_world({"ann": CHEAP})
+    for _ in range(FAILURES):
+        assert await world.status(basic("ann", "guess"), guesser) == 401
+    assert {address: await world.status(basic("ann", "right"), address) for address in others} == others
+
+
+def hashed(password: str, **made: int) -> str:
+    return HASHES.handler("argon2").using(**made).hash(password)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("password", ["wrong", "x" * 73, "é" * 40, "right" + "x" * 100])
+async def test_a_wrong_password_costs_the_same_whoever_is_named(make_world, hashes, password):
+    """What passlib is asked to do is what takes the time: the same kinds of hashes, of passwords that they take."""
+    bcrypts = {f"b{rounds}": bcrypt.hashpw(b"right", bcrypt.gensalt(rounds)).decode() for rounds in (4, 5)}
+    others = {"eve": CHEAP, "ann": hashed("right", rounds=1, memory_cost=64), **one_user("bob", "right")}
+    world = make_world(bcrypts | others)
+    spent = {}
+    for number, name in enumerate((*bcrypts, *others, "nobody", "")):
+        hashes.clear()
+        assert await world.status(basic(name, password), f"192.0.2.{number}") == 401
+        spent[name] = sorted(hashed.rpartition("$")[0][:28] for hashed in hashes.elements())
+        spent[name] = Counter(made[4:6] if made.startswith("$2") else made for made in spent[name])
+    assert len({frozenset(cost.items()) for cost in spent.values()}) == 1
+    hashes.clear()
+    assert [await world.status(basic(name, "right")) for name in (*bcrypts, *others)] == [200] * 5
+    assert hashes.total() == 5
+
+
+@pytest.mark.anyio
+async def test_a_password_that_begins_like_the_right_one_is_wrong(make_world):
+    password = "x" * 72
+    world = make_world({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
+    assert [await world.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
+
+
+def test_a_file_of_many_costs_is_refused(tmp_path):
+    path = tmp_path / "users"
+    made = [hashed("right", rounds=1, memory_cost=memory) for memory in (8, 16, 32, 64, 128)]
+    path.write_text("".join(f"u{n}:{made}\n" for n, made in enumerate(made[:4])))
+    assert len(read_users(path)) == 4
+    path.write_text("".join(f"u{n}:{made}\n" for n, made in enumerate(made)))
+    with pytest.raises(UsersError, match="the hashes have 5 different costs; it must be 4 at most"):
+        read_users(path)
+
+
+ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD")}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("sent", "encoding", "times"),
+    [
+        ("NFC", "utf-8", {"NFC": 1, "NFD": 2}),
+        ("NFD", "utf-8", {"NFC": 2, "NFD": 1}),
+        ("NFC", "latin-1", {"NFC": 1, "NFD": 2}),
+    ],
+)
+async def test_names_and_passwords_fit_however_they_are_encoded(make_world, hashes, kept, sent, encoding, times):
+    name, _, password = ACCENTED[kept].partition(":")
+    world = make_world({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
+    encoded = ACCENTED[sent].encode(encoding)
+    assert await world.user(b"Basic " + base64.b64encode(encoded)) == name
+    assert hashes.total() == times[kept]
+    assert await world.user(b"Bearer " + encoded, path="/token/jobs") == name
+    assert await world.user(encoded, path="/own/jobs", header=b"x-api-key") == name
+
+
+@pytest.mark.anyio
+async def test_a_password_that_looks_like_another_encoding_fits(make_world):
+    world = make_world({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
+    assert [await world.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
+
+
+@pytest.mark.anyio
+async def test_a_try_in_several_encodings_is_one_guess(world, hashes):
+    header = basic("ann", "wröng", "latin-1")
+    assert [await world.status(header) for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+    assert hashes.total() <= 2 * FAILURES
+
+
+def test_requests_encoding_of_a_password_is_understood(start, tmp_path):
+    hashed = bcrypt.hashpw("pässwörd".encode(), bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"jürgen:{hashed}\n", encoding="utf-8")
+    api = start(users_file=tmp_path / "users", auth=None)
+    for encoding in ("latin-1", "utf-8"):
+        answer = api.get("/sandbox", headers={"Authorization": basic("jürgen", "pässwörd", encoding).decode()})
+        assert (answer.status_code, answer.json()["user"]) == (200, "jürgen")
+
+
+def test_a_window_forgets_what_is_old_and_who_is_quiet():
+    now = 0.0
+    window = Window(2, lambda: now)
+    window.add("a")
+    assert window.left("a") == 0
+    now = 30.0
+    window.add("a")
+    assert window.left("a") == 30
+    now = 60.0
+    assert window.left("a") == 0
+    window.add("a")
+    assert window.left("a") == 30
+    for number in range(KEYS_AT_MOST):
+        window.add(f"other {number}")
+    assert window.left("a") == 0
+
+
+class Line:
+    """Those who wait for turns, in the order in which they got them."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(1)
+        self.served: list[str] = []
+        self.busy: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self, *callers: str) -> list[asyncio.Task[None]]:
+        joined = [asyncio.create_task(self._wait(caller)) for caller in callers]
+        self._tasks += joined
+        await asyncio.sleep(0)
+        return joined
+
+    async def _wait(self, caller: str) -> None:
+        try:
+            async with self.turns.of(caller):
+                self.served.append(caller)
+        except Busy:
+            self.busy.append(caller)
+
+    async def end(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.mark.anyio
+async def test_turns_go_round():
+    line = Line()
+    async with line.turns.of("first"):
+        await line.join(*"aaabbc")
+        assert line.served == []
+    await line.end()
+    assert line.served == list("abcaba")
+    await line.join("d")
+    assert line.served[-1] == "d"
+
+
+@pytest.mark.anyio
+async def test_who_has_left_takes_no_turn():
+    line = Line()
+    async with line.turns.of("first"):
+        gone = await line.join("a", "b")
+        await line.join("c")
+        for task in gone:
+            task.cancel()
+        await asyncio.sleep(0)
+    await line.end()
+    assert line.served == ["c"]
+
+
+@pytest.mark.anyio
+async def test_where_too_many_wait_the_greediest_gives_way():
+    line = Line()
+    async with line.turns.of("first"):
+        await line.join(*["greedy"] * (WAITING_AT_MOST - 1), "modest")
+        await line.join("greedy")
+        assert line.busy == ["greedy"]
+        await line.join("modest", "newcomer")
+        await asyncio.sleep(0)
+        assert line.busy == ["greedy"] * 3
+    await line.end()
+    assert Counter(line.served) == {"greedy": WAITING_AT_MOST - 3, "modest": 2, "newcomer": 1}
+
+
+@pytest.mark.anyio
+async def test_where_too_many_callers_wait_a_new_one_is_refused():
+    line = Line()
+    async with line.turns.of("first"):
+        await line.join(*map(str, range(CALLERS_AT_MOST)))
+        await line.join("newcomer", "0")
+        assert line.busy == ["newcomer"]
+    await line.end()
+    assert len(line.served) == CALLERS_AT_MOST + 1
