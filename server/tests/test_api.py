@@ -5,8 +5,10 @@ import logging
 import re
 import resource
 import socket
+import sqlite3
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
 
 import bcrypt
@@ -380,6 +382,24 @@ def test_a_full_disk_is_a_503_until_there_is_room(start, tmp_path):
     assert looked.status_code == 200
     assert api.post("/start", headers={"Idempotency-Key": "one"}).status_code == 202
     assert len(api.get("/jobs").json()["jobs"]) == 2
+
+
+def test_a_store_that_takes_no_job_is_not_ready(start, tmp_path):
+    api = start()
+    assert (api.post("/start").status_code, api.get("/readyz").status_code) == (202, 200)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "jobs.db-wal").stat().st_size, hard))
+    try:
+        assert [is_problem(api.get("/readyz"), 503), is_problem(api.post("/start"), 503)] == [True, True]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert api.get("/readyz").status_code == 200
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert is_problem(api.get("/readyz"), 503)
+        other.execute("ROLLBACK")
+    assert [api.get("/readyz").status_code for _ in range(3)] == [200, 200, 200]
+    assert len(api.get("/jobs").json()["jobs"]) == 1
 
 
 def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path):

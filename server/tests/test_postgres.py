@@ -324,3 +324,22 @@ async def test_a_row_that_somebody_keeps_locked_is_told_of_and_nothing_has_chang
     monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 60)
     assert (await store.add("ann", accept)).job.ordinal == 2
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [2, 1]
+
+
+async def test_a_check_finds_what_an_addition_would(postgres, store):
+    job = (await store.add("ann", accept)).job
+    await store.check()
+    postgres.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
+    kill_connections(postgres)
+    try:
+        for use in (store.check(), store.add("ann", accept)):
+            with pytest.raises(StoreError, match="takes no writes"):
+                await use
+        assert await store.find("ann", job.id) == job
+    finally:
+        postgres.execute(
+            "SET default_transaction_read_only = off", "ALTER ROLE CURRENT_USER RESET default_transaction_read_only"
+        )
+        kill_connections(postgres)
+    await store.check()
+    assert (await store.add("ann", accept)).job.ordinal == job.ordinal + 1

@@ -439,3 +439,37 @@ def test_what_an_older_version_left_open_to_others_is_closed_to_them_and_that_is
     assert {mode for name, mode in modes(tmp_path).items() if name.startswith(("jobs.db", "data"))} == {"-rw-------"}
     assert len(re.findall(r"(jobs\.db|data\.log) was open to other users \(mode 0644\)", server.log())) == 2
     assert stat.filemode(tmp_path.stat().st_mode) == "drwxr-xr-x"  # a folder that was there stays as it is
+
+
+@pytest.mark.parametrize("put", ["nothing", "another"])
+@pytest.mark.parametrize("names", [["-wal"], ["-shm"], ["-wal", "-shm"], [""], ["", "-wal", "-shm"]], ids="+".join)
+def test_files_that_are_taken_away_or_replaced_are_noticed_before_anything_is_promised(run, tmp_path, names, put):
+    settings = {"DATABASE_URL": "sqlite:///data/jobs.db"}
+    server = run([*MODULE, "--port", "0"], **settings)
+    promised = [server.client.post("/start").json()["job_id"] for _ in range(3)]
+    for name in names:
+        file = tmp_path / "data" / f"jobs.db{name}"
+        taken = file.rename(tmp_path / f"taken{name}")
+        if put == "another":
+            file.write_bytes(taken.read_bytes())
+    answers = [server.client.post("/start") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert server.client.get("/readyz").status_code == 503
+    assert re.search(r"jobs\.db: it, or its -wal or -shm, was taken away or replaced", server.log())
+    server.stop(signal.SIGKILL)
+    if put == "nothing" and "" not in names:  # what the server still had open, it saved
+        again = run([*MODULE, "--port", "0"], **settings)
+        assert {job["job_id"] for job in again.client.get("/jobs").json()["jobs"]} == set(promised)
+        assert again.client.get("/readyz").status_code == 200
+
+
+def test_a_folder_that_is_moved_away_and_back_is_noticed_and_nothing_is_lost(run, tmp_path):
+    server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db")
+    assert server.client.post("/start").status_code == 202
+    (tmp_path / "data").rename(tmp_path / "away")
+    assert {server.client.post("/start").status_code, server.client.get("/readyz").status_code} == {503}
+    (tmp_path / "away").rename(tmp_path / "data")
+    assert (server.client.post("/start").status_code, server.client.get("/readyz").status_code) == (202, 200)
+    server.stop(signal.SIGKILL)
+    again = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db")
+    assert len(again.client.get("/jobs").json()["jobs"]) == 2

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox
 from translation_server.faults import Faults
 from translation_server.following import Following
-from translation_server.freshness import OWNERS
+from translation_server.freshness import OWNERS, Asking
 from translation_server.jobs import Jobs, Telling, tell
 from translation_server.stores import Idempotency, Store
 from translation_server.watch import Watch
@@ -31,6 +32,12 @@ BULK = 500
 
 SPREAD = 0.2
 """The part of the time for which a job may be held that its first hold may be shorter."""
+
+REST = 9.0
+"""How many times as long as a check of the store took the next one waits: it is a write, and anybody may ask for it."""
+
+LONGEST_REST = 0.25
+"""Seconds."""
 
 FIRST = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 """The idempotency key of a job that a look has started, so that looks at once start one; no caller can send it."""
@@ -94,6 +101,8 @@ class Service:
         self._jobs = Jobs(store, clock)
         self.following = Following(store, self.worlds, self._watch, clock, self._see)
         self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
+        self._checking = Asking[None]()
+        self._check_at = 0.0
         self._logged_ends = set[int]()
         self._logged_before = set[int]()
 
@@ -296,8 +305,18 @@ class Service:
         self._watch.wake(owner)
 
     async def check(self) -> None:
-        """Returns if jobs can be looked at; raises StoreError if not."""
+        """Returns if a job would be accepted now; whoever asks meanwhile is told the same.
+
+        Raises:
+            StoreError: it would not.
+        """
+        await self._checking.ask("", self._check)
+
+    async def _check(self) -> None:
+        await asyncio.sleep(self._check_at - time.monotonic())
+        began = time.monotonic()
         await self._store.check()
+        self._check_at = (ended := time.monotonic()) + min(REST * (ended - began), LONGEST_REST)
 
     def _see(self, job: Job, now: float) -> Look:
         """A look at a job; the first one in this process that sees it ended is logged, within a bound of memory."""

@@ -10,6 +10,9 @@ from typing import Protocol
 from translation_server.core.changes import Place
 from translation_server.core.job import Job, State
 
+CHECKING = 1.0
+"""Seconds that a check may take: who asks is a health check."""
+
 
 class StoreError(Exception):
     """The store cannot be opened, or cannot answer now; the message is one line for a person."""
@@ -168,7 +171,7 @@ class Store(Protocol):
         """
 
     async def check(self) -> None:
-        """Returns if the store answers."""
+        """Returns if jobs can be read and added now; commits what changes nothing, and takes `CHECKING` at most."""
 
     async def close(self) -> None:
         """Lets go of everything; the store is not used afterwards."""

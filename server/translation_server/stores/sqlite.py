@@ -18,7 +18,7 @@ from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.private import make_file, make_folder
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
-from translation_server.stores.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
+from translation_server.stores.protocol import CHECKING, Idempotency, IdTaken, KeyReused, Old, Stored
 from translation_server.stores.rows import (
     ACCEPTED,
     AMENDED,
@@ -40,7 +40,7 @@ from translation_server.stores.rows import (
     job_of,
     row_of,
 )
-from translation_server.stores.sqlite_file import Worker, lossy, migrate, read_only, told_of, transaction
+from translation_server.stores.sqlite_file import Worker, lossy, migrate, probe, read_only, told_of, transaction
 
 MARKS = ", ".join("?" * len(NAMES))
 
@@ -154,6 +154,7 @@ class SqliteStore:
     async def check(self) -> None:
         """See Store."""
         await self._reader.run(_select, "TRUE LIMIT 1", {})
+        await self._writer.run(probe, patience=CHECKING)
 
     async def close(self) -> None:
         """See Store."""

@@ -22,9 +22,6 @@ from translation_server.stores.sqlite_migrations import MIGRATIONS
 APPLICATION_ID = 0x7C0B_1A75
 """Marks a file as ours, in the place that SQLite's file format has for that."""
 
-BESIDE = "-wal", "-shm"
-"""What SQLite adds to a file's name for those that it keeps beside it."""
-
 LOCK_TIMEOUT = 5.0
 """Seconds after which work is given up that has to wait, for other work or for another process's write."""
 
@@ -39,6 +36,8 @@ REMEDIES = {
 }
 """What to do about each kind of error that SQLite names, by the beginning of the name."""
 
+TAKEN_AWAY = "it, or its -wal or -shm, was taken away or replaced: put it back and restart the server"
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -46,47 +45,78 @@ Ts = TypeVarTuple("Ts")
 class Worker:
     """One thread and its connection: a SQLite connection serves one piece of work at a time.
 
-    Work that had to wait too long is not begun: whoever asked for it has most likely given up.
+    Work that had to wait too long is not begun: whoever asked for it has most likely given up. Nor is work on files
+    that are no longer there, or are others: what is written to a file that was deleted ends with this process. So that
+    is looked at again once something was committed, before anybody is told of it.
     """
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None]) -> None:
         self._path = path
+        self._paths = [path, *beside(path)]
         self._patience = -1
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         try:
             with told_of(path):
                 self._connection = self._thread.submit(_connect, path, prepare).result()
-                self._file = _identity(path)
+                self._files = [_identity(one) for one in self._paths]
         except StoreError:
             self._thread.shutdown()
             raise
 
-    async def run(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts, since: float | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[sqlite3.Connection, *Ts], T],
+        *args: *Ts,
+        since: float | None = None,
+        patience: float | None = None,
+    ) -> T:
         """Does a piece of work with the connection, after those before it.
 
         Args:
             work: what to do.
             args: what to do it with.
             since: since when it has been waited for on the monotonic clock, if not since now.
+            patience: seconds after which it is given up, if not the usual.
 
         Raises:
             StoreError: it could not be done, and nothing has changed.
         """
-        give_up_at = (time.monotonic() if since is None else since) + LOCK_TIMEOUT
+        give_up_at = (time.monotonic() if since is None else since) + (LOCK_TIMEOUT if patience is None else patience)
 
         def guarded() -> T:
             left = give_up_at - time.monotonic()
             if left < 0:
                 raise StoreError("too much was waiting to be done before: try again")
-            if _identity(self._path) != self._file:
-                raise StoreError("it was taken away or replaced: put it back and restart the server")
+            if not self._in_place():
+                self._save()
+                raise StoreError(TAKEN_AWAY)
             if (patience := int(left * 10) * 100) != self._patience:  # milliseconds, in steps: it seldom has to be set
                 self._connection.execute(f"PRAGMA busy_timeout = {patience}")
                 self._patience = patience
-            return work(self._connection, *args)
+            changes = self._connection.total_changes
+            done = work(self._connection, *args)
+            if self._connection.total_changes != changes and not self._in_place() and not self._save():
+                raise StoreError(TAKEN_AWAY)
+            return done
 
         with told_of(self._path):
             return await asyncio.wrap_future(self._thread.submit(guarded))
+
+    def _in_place(self) -> bool:
+        """Whether the files are those that the connection has open."""
+        return [_identity(one) for one in self._paths] == self._files
+
+    def _save(self) -> bool:
+        """Saves what a log that was deleted holds, if the file itself is in place; the connection has both open yet.
+
+        Where there is another log, a process that came later may have written to the file: then it stays as it is.
+        """
+        log = self._paths[1]
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if _identity(log) is None and _identity(self._path) == self._files[0]:
+                [(busy, logged, saved)] = self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+                return not busy and logged == saved and _identity(self._path) == self._files[0]
+        return False
 
     def close(self) -> None:
         """Ends the thread and its connection."""
@@ -109,9 +139,18 @@ def told_of(path: Path) -> Iterator[None]:
         raise StoreError(f"the database {path}: {error.strerror}: {error.filename}") from error
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Tells a file from another of the same name."""
-    found = path.stat()
+def beside(path: Path) -> list[Path]:
+    """The files that SQLite keeps beside this one: the log of what was committed, and its index."""
+    real = path.resolve()  # where SQLite looks for them
+    return [Path(f"{real}-wal"), Path(f"{real}-shm")]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tells a file from another of the same name, and from none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_dev, found.st_ino
 
 
@@ -125,15 +164,23 @@ def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlit
     return connection
 
 
+def probe(connection: sqlite3.Connection) -> None:
+    """Commits what changes nothing, as far as to the disk."""
+    with transaction(connection):
+        [(version,)] = connection.execute("PRAGMA user_version").fetchall()
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
 def read_only(connection: sqlite3.Connection) -> None:
     """Prepares a connection that changes nothing."""
     connection.execute("PRAGMA query_only = ON")
+    _version(connection)  # by reading something, it opens what is beside the file
 
 
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Makes the file ours; the version is always written, which shows at start whether the file can be."""
     _version(connection)
-    for file in (path, *(Path(f"{path}{end}") for end in BESIDE)):  # those beside it get its mode when they are made
+    for file in (path, *beside(path)):  # those beside it get its mode when they are made
         tighten(file)
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")

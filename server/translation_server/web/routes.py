@@ -180,7 +180,7 @@ class Api:
         return Json('{"status":"live"}')
 
     async def readyz(self, request: Request) -> Response:  # noqa: ARG002 - as above
-        """Answers while the server takes work: its store answers, and it is not about to stop."""
+        """Answers while the server takes work: a job would be accepted now, and it is not about to stop."""
         if self._draining():
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to stop.", {"Connection": "close"})
         await self._service.check()
