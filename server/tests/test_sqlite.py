@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from translation_server.core.changes import Place
 from translation_server.core.job import Fate, Job, State
 from translation_server.stores import StoreError
 from translation_server.stores.arrivals import TOGETHER
-from translation_server.stores.rows import END
+from translation_server.stores.rows import AMENDED, END, ENDING
 from translation_server.stores.sqlite import SqliteStore
 from translation_server.stores.sqlite_file import APPLICATION_ID
 from translation_server.stores.sqlite_migrations import MIGRATIONS
@@ -92,6 +92,15 @@ async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - our own
     assert "jobs_by_end" in str(plan)
     assert execute(path, "PRAGMA user_version") == [[(len(MIGRATIONS),)]]
+
+
+@pytest.mark.parametrize(("statement", "index"), [(ENDING, "jobs_by_end"), (AMENDED, "jobs_amended")])
+async def test_what_comes_next_in_an_order_is_found_by_its_index_and_needs_no_sorting(path, statement, index):
+    await SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        place = {"owner": "ann", "at": 1000.0, "ordinal": 1, "limit": 9}
+        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {statement}", place).fetchall())
+    assert (plan.count(index), "TEMP B-TREE" in plan, "=? AND ordinal>?" in plan) == (2, False, True)
 
 
 async def test_a_newer_versions_file_is_refused(path):

@@ -105,18 +105,19 @@ FEW_PENDING = f"""
 """The ordinals of a page of pending jobs, where there are not so many."""
 
 
-def _behind(expression: str, condition: str) -> str:
+def _behind(expression: str, condition: str, until: str = "TRUE") -> str:
     """A statement that finds jobs behind a place in an order: the rest of those in the same place, and later ones.
 
-    What it finds has yet to be put in order, and may be twice as much as the limit.
+    What it finds has yet to be put in order, and may be twice as much as the limit. With ``until`` in both halves,
+    SQLite would not find the first one by its index.
     """
     jobs = f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND {condition}"
     same = f"{jobs} AND {expression} = :at AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit"
-    later = f"{jobs} AND {expression} > :at ORDER BY {expression}, ordinal LIMIT :limit"
+    later = f"{jobs} AND {expression} > :at AND {until} ORDER BY {expression}, ordinal LIMIT :limit"
     return f"SELECT * FROM ({same}) AS same UNION ALL SELECT * FROM ({later}) AS later"
 
 
-ENDING = _behind(END, f"{END} < {NEVER}")
+ENDING = _behind(END, "TRUE", until=f"{END} < {NEVER}")
 
 AMENDED = _behind("changed_at", "changed_at <> created_at")
 """Jobs to which something was done; of others, the two are the same, unless the owner's clock shows another time."""
