@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from translation_server.core import delays, faults
 from translation_server.web import problems
+from translation_server.web.preferences import values_of
 from translation_server.web.problems import Problem, invalid
 from translation_server.web.schemas import Query
 
@@ -115,8 +116,8 @@ def parsed(request: Request, body: bytes) -> dict[str, Any]:
     Raises:
         Problem: 415, 400 or 422 for what is none.
     """
-    content_type = request.headers.get("content-type", "none")
-    encoding = request.headers.get("content-encoding", "identity")
+    content_type = ", ".join(values_of(request, "content-type")) or "none"
+    encoding = ", ".join(values_of(request, "content-encoding")) or "identity"
     if not JSON.fullmatch(content_type) or encoding != "identity":
         detail = f"The body must be plain application/json; this one is {content_type}, encoding {encoding}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})

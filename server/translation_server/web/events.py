@@ -10,6 +10,7 @@ from translation_server.core.dialects import Dialect
 from translation_server.core.job import Look
 from translation_server.following import Changes, Told
 from translation_server.stores import StoreError
+from translation_server.web.preferences import values_of
 from translation_server.web.problems import invalid
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def resumed_at(request: Request) -> float | None:
     Raises:
         Problem: 422 for what is no id of ours.
     """
-    last = request.headers.get("last-event-id", "")
+    last = ", ".join(values_of(request, "last-event-id"))
     if not last:
         return None
     if not (last.isascii() and last.isdigit() and len(last) <= LONGEST_ID):

@@ -21,7 +21,7 @@ from translation_server.web.draft import Record, begin, draft_of, log
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import OK, Answer, render
 from translation_server.web.origins import Boundary
-from translation_server.web.preferences import preferred_wait, wanted
+from translation_server.web.preferences import fits, preferred_wait, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +80,14 @@ class Lane:
             StoreError: it cannot be read.
         """
         headers = dict(scope["headers"])
-        wait = preferred_wait([headers.get(b"prefer", b"").decode("latin-1")])
+        prefer, tags = headers.get(b"prefer", b""), headers.get(b"if-none-match")
+        if not (fits([prefer]) and fits([tags or b""])):
+            return None
+        wait = preferred_wait([prefer.decode("latin-1")])
         if wait is None or b"simulate-fault" in headers or not (found := self._found(scope, headers)):
             return None
         row, user, job_id = found
-        draft, tags = draft_of(scope), headers.get(b"if-none-match")
+        draft = draft_of(scope)
         draft.action, draft.dialect, draft.wait = "look", row.name, wait
         if not (told := self._service.told(user, job_id, row) or await self._read(user, job_id, row)):
             return None

@@ -20,7 +20,7 @@ from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import render
-from translation_server.web.preferences import advice, wanted
+from translation_server.web.preferences import advice, values_of, wanted
 from translation_server.web.problems import Problem, invalid
 from translation_server.web.schemas import JobsQuery, submission_query
 from translation_server.web.simulated import NOTHING_SIMULATED, Simulator, is_hidden, told
@@ -189,7 +189,7 @@ class Api:
     async def _answer(self, request: Request, row: Dialect, look: Look) -> Response:
         """How the job stands: as soon as the caller does not know it, or has waited as long as it prefers to."""
         draft = draft_of(request.scope)
-        asked = wanted(draft.wait, request.headers.getlist("if-none-match"))
+        asked = wanted(draft.wait, values_of(request, "if-none-match"))
         if seconds := asked.held_for(row.form(look).tag):
             async with leaving_with_the_client(request.receive):
                 look = await self._service.hold(look, seconds, row.changes_at)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -13,7 +13,7 @@ from translation_server.core.days import DAYS
 from translation_server.core.dialects import Dialect, timestamp
 from translation_server.core.job import Job, State
 from translation_server.core.journal import Entry
-from translation_server.core.report import report
+from translation_server.core.report import Report, report
 from translation_server.documents import (
     ENTRY,
     ClockChange,
@@ -28,7 +28,19 @@ from translation_server.journal import Journal
 from translation_server.service import Service
 from translation_server.web import cards
 from translation_server.web.bodies import read_body, taking
+from translation_server.web.preferences import accepted, values_of
 from translation_server.web.schemas import JobAction, RequestsQuery
+
+JSON = "application/json"
+
+CARDS: Mapping[str, Callable[[Report], str]] = {
+    "application/xml": cards.junit,
+    "text/xml": cards.junit,
+    "text/plain": cards.text,
+}
+"""How a report card looks in the media types that it may have besides JSON."""
+
+VARY = {"Vary": "Accept"}
 
 JOB_ACTIONS = {"hold": Job.held, "release": Job.released}
 
@@ -114,13 +126,13 @@ class SandboxApi:
 
     async def report(self, request: Request) -> Response:
         """Grades the client that sent the requests of the journal."""
-        owner = request.scope["user"]
+        owner, media = request.scope["user"], accepted(values_of(request, "accept"), [JSON, *CARDS])
         journal = await self._journal.read(owner)
         entries = [entry for _, entry in journal]
         submitted = {told.job_id for entry in entries if entry.action == "submit" for told in entry.jobs}
         ends = await self._service.ends(owner, list(submitted))
         dropped = self._journal.dropped(owner, journal[0][0] if journal else 1)
-        return await asyncio.to_thread(_graded, entries, ends, dropped, request.headers.get("accept", ""))
+        return await asyncio.to_thread(_graded, entries, ends, dropped, media)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""
@@ -138,11 +150,9 @@ class SandboxApi:
         return JSONResponse({"user": owner, **shown, **more})
 
 
-def _graded(entries: Sequence[Entry], ends: Mapping[str, float], dropped: int, wanted: str) -> Response:
+def _graded(entries: Sequence[Entry], ends: Mapping[str, float], dropped: int, media: str) -> Response:
     """The report card in the form that is wanted; of a long journal it takes seconds, so it has a thread of its own."""
     card = report(entries, ends, dropped)
-    if "xml" in wanted:
-        return Response(cards.junit(card), media_type="application/xml")
-    if "text/plain" in wanted:
-        return Response(cards.text(card), media_type="text/plain")
-    return JSONResponse(asdict(card))
+    if media in CARDS:
+        return Response(CARDS[media](card), headers=VARY, media_type=media)
+    return JSONResponse(asdict(card), headers=VARY)

@@ -20,7 +20,7 @@ from translation_server.web import faults
 from translation_server.web.bodies import Endpoint, body_of, refused
 from translation_server.web.draft import draft_of
 from translation_server.web.leaving import leaving_with_the_client
-from translation_server.web.preferences import preferred_wait
+from translation_server.web.preferences import preferred_wait, values_of
 from translation_server.web.problems import EXPECTED, Problem, answer_to, invalid
 from translation_server.web.submissions import recognize
 
@@ -46,7 +46,7 @@ class Simulator:
             asked: Action = "bulk" if action == "list" and "job_id" in request.query_params else action
             draft.action = asked
             draft.dialect = rows[0].name
-            draft.wait = preferred_wait(request.headers.getlist("prefer"))
+            draft.wait = preferred_wait(values_of(request, "prefer"))
             fault = None
             for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
                 if isinstance(firing.rule, Latency):
@@ -97,7 +97,7 @@ class Simulator:
         self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
     ) -> Sequence[Firing]:
         """What goes wrong with a request: what its headers ask for, else what its caller's sandbox has."""
-        own = [_asked_for(text) for text in request.headers.getlist("simulate-fault") if text]
+        own = [_asked_for(text) for text in values_of(request, "simulate-fault") if text]
         if not self._service.worlds.changeable:
             if own:
                 raise invalid([{"field": "Simulate-Fault", "message": NOTHING_SIMULATED}])

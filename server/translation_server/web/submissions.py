@@ -14,6 +14,7 @@ from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.stores import Idempotency
 from translation_server.web.bodies import parsed
 from translation_server.web.draft import draft_of
+from translation_server.web.preferences import values_of
 from translation_server.web.problems import Problem, complaints, invalid, no_such
 from translation_server.web.schemas import Query, SubmissionBody
 
@@ -66,7 +67,7 @@ def recognize(request: Request, sent: bytes) -> None:
 
 
 def _idempotency_key(request: Request) -> str | None:
-    headers = request.headers.getlist("idempotency-key")
+    headers = values_of(request, "idempotency-key")
     if not headers:
         return None
     match = IDEMPOTENCY_KEY.fullmatch(headers[0])
