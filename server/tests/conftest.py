@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ import pytest
 import uvicorn
 from passlib.context import CryptContext
 
-from translation_server.app import create_app
+from translation_server.app import create_app, limits_of
 from translation_server.settings import Settings
 from translation_server.stores import Store, open_store
 from translation_server.web.auth import Authenticator
+from translation_server.web.connections import Guard
 from translation_server.web.credentials import scheme
 from translation_server.web.problems import Problem
 from translation_server.web.users import one_user
@@ -64,6 +66,8 @@ class Server(uvicorn.Server):
 def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
+    if isinstance(http, type) and issubclass(http, InOnePiece):
+        http = partial(http, guard=Guard(limits_of(settings)))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, log_config=None, lifespan="on", http=http, proxy_headers=False, timeout_graceful_shutdown=10

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import secrets
@@ -28,6 +29,7 @@ from translation_server.settings import Settings, SettingsError, load_settings
 from translation_server.stores import Store, StoreError, called, open_store
 from translation_server.web import documentation, problems
 from translation_server.web.auth import Anyone, Authenticator
+from translation_server.web.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
 from translation_server.web.credentials import scheme
 from translation_server.web.dialect_files import read_dialects
 from translation_server.web.drain import Drain
@@ -200,6 +202,7 @@ def serve() -> None:
     """
     with _refusals():
         settings = _load()
+        raise_descriptor_limit()
         listener = _listen(settings.host, settings.port)
         options: dict[str, Any] = {
             "log_config": None,
@@ -207,7 +210,7 @@ def serve() -> None:
             "access_log": False,
             "proxy_headers": settings.forwarded_allow_ips is not None,
             "forwarded_allow_ips": settings.forwarded_allow_ips or "",
-            "http": InOnePiece,
+            "http": functools.partial(InOnePiece, guard=Guard(limits_of(settings))),
             "ws": "none",
             "timeout_keep_alive": KEEP_ALIVE,
             "timeout_graceful_shutdown": GRACE,
@@ -230,6 +233,20 @@ def serve() -> None:
             config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
             Multiprocess(config, [listener]).run()
     logger.info("stopped")
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the clients of one process may take, as far as its descriptors reach."""
+    most = connections_within_descriptors(settings.max_connections)
+    if most < settings.max_connections:
+        logger.warning("MAX_CONNECTIONS=%d: only %d fit (ulimit -n)", settings.max_connections, most)
+    return Limits(
+        head_timeout=settings.head_timeout,
+        min_rate=settings.min_rate,
+        connections=most,
+        per_address=settings.max_connections_per_address,
+        trusted=settings.forwarded_allow_ips or "",
+    )
 
 
 def _load() -> Settings:

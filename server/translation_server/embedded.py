@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import socket
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from translation_server.app import KEEP_ALIVE, assemble
 from translation_server.core.delays import Fixed
 from translation_server.core.sandbox import Hints, Sandbox
 from translation_server.stores import open_store
+from translation_server.web.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
 from translation_server.web.dialect_files import read_dialects
 from translation_server.web.users import one_user
 from translation_server.web.wire import InOnePiece
@@ -146,9 +148,10 @@ class TranslationServer:
         except BaseException:
             listener.close()
             raise
+        limits = Limits(connections=connections_within_descriptors(MAX_CONNECTIONS))
         config = uvicorn.Config(
             app,
-            http=InOnePiece,
+            http=functools.partial(InOnePiece, guard=Guard(limits)),  # type: ignore[arg-type]  # as good as a class
             proxy_headers=False,
             log_config=None,
             access_log=False,

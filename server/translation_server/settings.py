@@ -139,6 +139,11 @@ Delay = Annotated[
 ]
 Day = Annotated[DayName | None, BeforeValidator(_lower), Must(f"be one of {', '.join(DAYS)}")]
 Kept = Annotated[int, Field(ge=0, le=1_000_000), Must("be a whole number from 0 to 1000000")]
+Connections = Annotated[int, Field(ge=1, le=1_000_000), Must("be a whole number from 1 to 1000000")]
+Timeout = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False), Must("be a number of seconds from 1 to 3600")]
+Rate = Annotated[
+    float, Field(ge=1, le=1e9, allow_inf_nan=False), Must("be a number of bytes a second from 1 to 1000000000")
+]
 Retention = Annotated[
     float | None,
     BeforeValidator(_duration),
@@ -216,6 +221,22 @@ class Settings(BaseSettings):
     workers: Count = Field(default=1, description="how many processes serve")
     forwarded_allow_ips: Proxies = Field(
         default=None, description="addresses of proxies in front, or `*`: whom `X-Forwarded-For` of theirs names counts"
+    )
+    max_connections: Connections = Field(
+        default=16_384,
+        description="how many connections one process keeps, as far as its descriptors (`ulimit -n`) reach; "
+        "beyond that, idle ones and those with an incomplete head are closed first",
+    )
+    max_connections_per_address: Connections | None = Field(
+        default=None,
+        description="how many of them may come from one address, loopback and proxies that are believed excepted; "
+        "unless set, three quarters of all",
+    )
+    head_timeout: Timeout = Field(default=10, description="seconds within which a request's head has to come")
+    min_rate: Rate = Field(
+        default=1024,
+        description="bytes a second that a body has to come at, and an answer to be taken at, after some grace "
+        "(10 seconds, 60 seconds)",
     )
     allowed_hosts: HostNames = Field(
         default=None,

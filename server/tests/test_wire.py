@@ -1,0 +1,458 @@
+"""HTTP/1 as strangers speak it: what is read in one way only is let in, and nobody takes more than their share."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import re
+import socket
+import struct
+from functools import partial
+
+import pytest
+
+from translation_server.web.connections import Guard, Limits
+from translation_server.web.wire import MAX_HEAD, InOnePiece
+
+LOGIN = b"Authorization: Basic " + base64.b64encode(b"admin:secretpassword")
+JSON = b"Content-Type: application/json"
+PATIENCE = 60
+
+
+def head(target: str, *fields: bytes, method: str = "GET", version: str = "1.1", host: bytes = b"127.0.0.1") -> bytes:
+    first = f"{method} {target} HTTP/{version}".encode()
+    return b"\r\n".join([first, b"Host: " + host, LOGIN, *fields, b"", b""])
+
+
+LAST = head("/livez", b"Connection: close")
+
+
+def connect(api) -> socket.socket:
+    return socket.create_connection((api.base_url.host, api.base_url.port), timeout=PATIENCE)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65_536):
+            received += piece
+    return received
+
+
+def exchange(api, *pieces: bytes, half_close: bool = False) -> bytes:
+    """What is answered to pieces that are sent one by one, until the server closes the connection."""
+    with connect(api) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionError):  # a server that has refused them reads no more
+            for piece in pieces:
+                connection.sendall(piece)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+        return rest(connection)
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", received)]
+
+
+def problem(received: bytes) -> dict[str, object]:
+    """The only answer, which is a problem, and the last."""
+    fields, _, body = received.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in fields
+    assert b"connection: close" in fields
+    told: dict[str, object] = json.loads(body)
+    assert told["status"] == statuses(received)[0]
+    return told
+
+
+def jobs(api) -> int:
+    return len(api.get("/jobs").raise_for_status().json()["jobs"])
+
+
+class TestHeads:
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (head("/livez", b"X: " + b"x" * 150_000), 431),
+            (head("/livez", *[b"X-%d: x" % number for number in range(100)]), 431),
+            (head("/livez") [:-2] + b"a:\r\n" * 100_000, 431),
+            (head("/" + "x" * 200_000), 414),
+            (b"GET /" + b"x" * 200_000, 414),
+            (head("/livez", b"X: " + b"x" * 60_000), 200),
+            (head("/livez", *[b"X-%d: x" % number for number in range(97)]), 200),
+            (b"\r\n" * 100_000 + head("/livez"), 200),
+        ],
+    )  # fmt: skip
+    def test_one_that_is_too_large_is_refused(self, start, sent, status):
+        received = exchange(start(), sent + LAST)
+        assert statuses(received)[0] == status
+        assert status == 200 or problem(received)
+
+    def test_one_without_an_end_is_read_no_further(self, start):
+        api = start()
+        with connect(api) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 150_000_000:
+                    sent += connection.send(b"x" * 65_536)
+        assert sent < 20_000_000  # what the system's own buffers hold
+
+    @pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000])
+    def test_one_that_is_refused_is_refused_behind_the_answers_to_those_before(self, start, behind):
+        api = start()
+        path = f"/status/{api.post('/start').json()['job_id']}"
+        received = exchange(api, head(path, b"Prefer: wait=1") + head(path) + behind)
+        assert statuses(received) in ([200, 200, 400], [200, 200, 431])
+
+    @pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX"])
+    def test_one_that_takes_too_long_is_refused(self, start, begun):
+        api = start(head_timeout=1)
+        assert statuses(exchange(api, begun)) == ([408] if begun else [])
+        assert statuses(exchange(api, head("/livez") + begun + b"X"))[0] == 200
+
+
+class TestMeaning:
+    """What two recipients could read in two ways (RFC 9112, section 11.2) begins no request and creates no job."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            b"Content-Length: 2\r\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: chunked\r\nContent-Length: 2",
+            b"Content-Length: 2\r\nContent-Length: 2",
+            b"Content-Length: 2\r\nContent-Length: 3",
+            b"Content-Length: 2, 2",
+            b"Content-Length: +2",
+            b"Content-Length: -2",
+            b"Content-Length: 0x2",
+            b"Content-Length: 2 2",
+            b"Content-Length:",
+            b"Content-Length: 99999999999999999999",
+            b"Transfer-Encoding: gzip",
+            b"Transfer-Encoding: identity",
+            b"Transfer-Encoding: xchunked",
+            b"Transfer-Encoding: chunked, gzip",
+            b"Transfer-Encoding: gzip, chunked",
+            b"Transfer-Encoding: chunked, chunked",
+            b"Transfer-Encoding: ,chunked",
+            b"Transfer-Encoding: chunked;a=b",
+            b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+            b"Transfer-Encoding: \x0bchunked",
+            b"Transfer-Encoding:",
+            b"Transfer-Encoding : chunked",
+            b"Content-Length : 2",
+            b"X: a\r\n folded",
+            b" X: a",
+            b"X Y: a",
+            b"X\x00: a",
+            b"X: a\x00b",
+            b"X: a\x01b",
+            b": a",
+            b"nothing",
+            b"X: a\nY: b",
+            b"X: a\rY: b",
+            b"Host: 127.0.0.1",
+            b"Host: other.example",
+        ],
+    )
+    def test_a_head_that_means_more_than_one_thing_is_refused(self, start, fields):
+        api = start()
+        received = exchange(api, head("/start", JSON, fields, method="POST") + b"{}" + LAST)
+        assert problem(received)["status"] == 400
+        assert jobs(api) == 0
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"2\n{}\r\n0\r\n\r\n",
+            b"2;a\n{}\r\n0\r\n\r\n",
+            b"0x2\r\n{}\r\n0\r\n\r\n",
+            b"2 \r\n{}\r\n0\r\n\r\n",
+            b"-2\r\n{}\r\n0\r\n\r\n",
+            b"2\r\n{}0\r\n\r\n",
+            b"fffffffffffffffff\r\n{}",
+            b"2\r\n{}\r\n0\r\nX Y: a\r\n\r\n",
+            b"2\r\n{}\r\n0\r\n X: a\r\n\r\n",
+        ],
+    )
+    def test_chunks_that_mean_more_than_one_thing_are_refused(self, start, body):
+        api = start()
+        received = exchange(api, head("/start", JSON, b"Transfer-Encoding: chunked", method="POST"), body, LAST)
+        assert problem(received)["status"] == 400
+        assert jobs(api) == 0
+
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"GET /livez HTTP/1.1\r\n\r\n", 400),
+            (b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"GET /livez HTTP/1.0\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"GET http://127.0.0.1/livez HTTP/1.1\r\n\r\n", 400),
+            (b"GET /livez HTTP/1.1\nHost: 127.0.0.1\n\n", 400),
+            (b"GET\t/livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"GET /a b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"GET /\xff HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"GET // HTTP/1.2\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+            (b"CONNECT other.example:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+            (b"GET /livez\r\n\r\n", 505),
+            (b"GET /livez HTTP/0.9\r\nHost: 127.0.0.1\r\n\r\n", 505),
+            (b"GET /livez HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\n", 505),
+            (b"POST /start HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ],
+    )
+    def test_a_request_that_is_none_of_http_1_is_refused(self, start, sent, status):
+        assert problem(exchange(start(), sent + LAST))["status"] == status
+
+    @pytest.mark.parametrize("fields", [b"", b"Host: 127.0.0.1\r\n"])
+    def test_http_1_0_may_do_without_a_host(self, start, fields):
+        assert statuses(exchange(start(), b"GET /livez HTTP/1.0\r\n" + fields + b"\r\n")) == [200]
+
+    def test_http_1_0_gets_no_chunks(self, start):
+        api = start(max_delay=0)
+        job_id = api.post("/start").json()["job_id"]
+        for sent in (head(f"/jobs/{job_id}/events", version="1.0"), head("/jobs", version="1.0")):
+            received = exchange(api, sent)
+            assert statuses(received) == [200]
+            assert b"transfer-encoding" not in received
+            assert job_id.encode() in received
+            assert not received.endswith(b"0\r\n\r\n")
+
+    def test_http_1_0_gets_no_100_continue(self, start):
+        sent = head("/start", JSON, b"Content-Length: 2", b"Expect: 100-continue", method="POST", version="1.0")
+        assert statuses(exchange(start(), sent + b"{}")) == [202]
+
+
+class TestBodies:
+    def test_trailers_are_no_headers(self, start):
+        api = start()
+        fields = [b"Host: 127.0.0.1", JSON, b"Transfer-Encoding: chunked", b"Trailer: Authorization"]
+        sent = b"\r\n".join([b"POST /start HTTP/1.1", *fields, b"", b"2\r\n{}\r\n0", LOGIN, b"", b""])
+        assert statuses(exchange(api, sent + LAST)) == [401, 200]
+        sent = head("/start", JSON, b"Transfer-Encoding: chunked", method="POST") + b"2\r\n{}\r\n0\r\n"
+        trailers = b"Idempotency-Key: k\r\nX-Forwarded-For: x\r\nSimulate-Fault: reset\r\nHost: b\r\n\r\n"
+        assert statuses(exchange(api, (sent + trailers) * 2 + LAST)) == [202, 202, 200]
+        assert statuses(exchange(api, sent, trailers, LAST)) == [202, 200]
+        assert jobs(api) == 3
+
+    @pytest.mark.parametrize(
+        "framing",
+        [
+            b"2;" + b"x" * 10_000_000,
+            b"2\r\n{}\r\n0\r\nX: " + b"x" * 10_000_000,
+            b"2\r\n{}\r\n0\r\n" + b"X: x\r\n" * 1_000_000,
+        ],
+    )
+    def test_what_frames_them_is_bounded(self, start, framing):
+        api = start()
+        received = exchange(api, head("/start", JSON, b"Transfer-Encoding: chunked", method="POST"), framing)
+        assert statuses(received) == [431]
+        assert jobs(api) == 0
+
+    def test_chunks_of_a_byte_are_read(self, start):
+        text = b'{"source_language":"en"' + b" " * 20_000 + b"}"
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in text) + b"0\r\n\r\n"
+        received = exchange(start(), head("/start", JSON, b"Transfer-Encoding: chunked", method="POST"), chunks, LAST)
+        assert statuses(received) == [202, 200]
+        assert b'"source_language":"en"' in received
+
+    def test_one_that_drips_is_refused(self, start):
+        limits = Limits(body_grace=1, min_rate=1000)
+        api = start(http=partial(InOnePiece, guard=Guard(limits)))
+        sent = head("/start", JSON, b"Content-Length: 100", method="POST")
+        assert problem(exchange(api, sent, b"{"))["status"] == 408
+        assert statuses(exchange(api, sent.replace(b"admin", b"").replace(LOGIN, b"X: x"), b"{")) == [401]
+        assert jobs(api) == 0
+
+    def test_one_that_nobody_reads_is_not_taken_for_ever(self, start):
+        sent = head("/start", JSON, b"Content-Length: 100000000", method="POST").replace(LOGIN, b"X: x")
+        assert statuses(exchange(start(), sent, b" " * 100_000_000)) == [401]
+
+
+OFFERS = {
+    "h2c": [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQAAP__"],
+    "websocket": [b"Connection: keep-alive, Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"],
+    "several": [b"Connection: upgrade", b"Upgrade: h2c, TLS/1.3, unheard-of"],
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+class TestUpgrades:
+    @pytest.mark.parametrize("chunked", [False, True])
+    @pytest.mark.parametrize("segments", [1, 2, 3])
+    def test_the_body_is_read(self, start, offer, chunked, segments):
+        api = start()
+        body = b'{"source_language": "en", "simulate": {"delay": 0}}'
+        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+        sent = head("/start", JSON, framing, b"Idempotency-Key: k", *OFFERS[offer], method="POST")
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+        with connect(api) as connection:
+            for piece in {1: [sent + body], 2: [sent, body], 3: [sent, body[:9], body[9:]]}[segments]:
+                connection.sendall(piece)
+                if piece != sent + body and piece != body[9:] and piece != body:
+                    api.get("/livez")  # by which the server has seen it
+            received = connection.recv(65_536)
+            assert statuses(received) == [202]
+            location = re.findall(rb"location: (.*)\r", received)[0].decode()
+            connection.sendall(sent + body + head(location, *OFFERS[offer]) + LAST)
+            received = rest(connection)
+        assert statuses(received) == [202, 200, 200]
+        assert b"idempotency-replayed: true" in received
+        assert b'"status":"completed"' in received
+
+    def test_a_body_that_is_asked_for_is_read(self, start, offer):
+        api = start()
+        sent = head("/start", JSON, b"Content-Length: 25", b"Expect: 100-continue", *OFFERS[offer], method="POST")
+        with connect(api) as connection:
+            connection.sendall(sent)
+            assert statuses(connection.recv(65_536)) == [100]
+            connection.sendall(b'{"source_language": "en"}' + LAST)
+            received = rest(connection)
+        assert statuses(received) == [202, 200]
+        assert b'"source_language":"en"' in received
+
+    def test_polls_are_answered(self, start, offer):
+        api = start()
+        path = f"/status/{api.post('/start').json()['job_id']}"
+        assert statuses(exchange(api, head(path, *OFFERS[offer]) * 50 + LAST)) == [200] * 51
+
+
+class TestHalfClose:
+    @pytest.mark.parametrize("apart", [False, True])
+    def test_whatever_is_complete_is_answered(self, start, apart):
+        api = start()
+        sent = head("/start", JSON, b"Content-Length: 2", method="POST")
+        for _ in range(10):
+            pieces = (sent, b"{}") if apart else (sent + b"{}",)
+            assert statuses(exchange(api, *pieces, half_close=True)) == [202]
+        assert statuses(exchange(api, (sent + b"{}") * 100, half_close=True)) == [202] * 100
+        assert statuses(exchange(api, head("/jobs") + sent + b"{}" + sent + b"{", half_close=True)) == [200, 202]
+        assert api.get("/jobs?limit=1").status_code == 200
+        assert jobs(api) == 20
+
+    def test_what_is_incomplete_is_not_done(self, start):
+        api = start()
+        sent = head("/start", JSON, b"Content-Length: 3", method="POST")
+        assert exchange(api, sent + b"{}", half_close=True) == b""
+        assert exchange(api, sent[:-2], half_close=True) == b""
+        assert exchange(api, half_close=True) == b""
+        assert jobs(api) == 0
+
+    @pytest.mark.parametrize("path", ["/status/{}", "/events", "/jobs/{}/events"])
+    def test_a_long_poll_and_a_stream_end(self, start, path):
+        api = start()
+        sent = head(path.format(api.post("/start").json()["job_id"]), b"Prefer: wait=60")
+        with connect(api) as connection:
+            connection.sendall(sent)
+            api.get("/livez")
+            connection.shutdown(socket.SHUT_WR)
+            assert not rest(connection).endswith(b"}")
+
+
+class TestPipelines:
+    def test_what_comes_behind_a_request_that_waits_is_not_read(self, start):
+        api = start()
+        path = f"/status/{api.post('/start').json()['job_id']}"
+        flood = head("/jobs") * 200_000
+        with connect(api) as connection:
+            connection.sendall(head(path, b"Prefer: wait=60"))
+            connection.settimeout(2)
+            with pytest.raises(TimeoutError):
+                connection.sendall(flood)
+            entries = api.get("/sandbox/requests").json()["requests"]
+            assert not [entry for entry in entries if entry["path"] == "/jobs"]
+            assert api.delete(path.replace("status", "jobs")).status_code == 200
+
+    def test_all_are_answered_in_order_however_they_are_cut(self, start):
+        api = start()
+        made = [api.post("/start").json()["job_id"] for _ in range(3)]
+        body = b'{"source_language": "en"}'
+        post = head("/start", JSON, b"Content-Length: %d" % len(body), method="POST") + body
+        sent = b"".join(head(f"/status/{job_id}") + post + head("/jobs") for job_id in made) * 20 + LAST
+        for size in (1, 511, 512, 513, len(sent)):
+            received = exchange(api, *[sent[at : at + size] for at in range(0, len(sent), size)])
+            assert statuses(received) == [200, 202, 200] * 60 + [200]
+
+
+class TestSlowReaders:
+    def test_whoever_takes_no_answer_is_cut_off(self, start):
+        limits = Limits(answer_grace=1, min_rate=1e6)
+        api = start(http=partial(InOnePiece, guard=Guard(limits)))
+        for _ in range(20):
+            api.post("/start", json={"source_language": "en"})
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with connection:
+            connection.settimeout(PATIENCE)
+            connection.connect((api.base_url.host, api.base_url.port))
+            with pytest.raises(ConnectionError):
+                connection.sendall(head("/jobs") * 1_000_000)
+
+
+class TestLimits:
+    def test_idle_connections_and_those_with_half_a_head_go_first(self, start, caplog):
+        api = start(max_connections=20)
+        api.headers["Connection"] = "close"
+        path = f"/status/{api.post('/start').json()['job_id']}"
+        with contextlib.ExitStack() as open_:
+            polls = [open_.enter_context(connect(api)) for _ in range(10)]
+            for connection in polls:
+                connection.sendall(head(path, b"Prefer: wait=60"))
+            waiting = [open_.enter_context(connect(api)) for _ in range(10)]
+            for connection in waiting[:5]:
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost")
+            assert [api.get("/livez").status_code for _ in range(5)] == [200] * 5
+            assert rest(waiting[0]) == b""
+            polls += [open_.enter_context(connect(api)) for _ in range(10)]
+            for connection in polls[10:]:
+                connection.sendall(head(path, b"Prefer: wait=60"))
+            assert [rest(connection) for connection in waiting] == [b""] * 10
+            assert api.get("/livez").status_code == 200
+            assert (refused := api.get("/jobs")).status_code == 503
+            assert refused.headers["Retry-After"] == "1"
+            api.post("/livez")
+        assert [record.message for record in caplog.records].count(
+            "MAX_CONNECTIONS=20 are open: idle ones and those with half a head are closed first"
+        ) == 1
+
+    def test_an_address_may_have_so_many_and_the_loopback_any_number(self):
+        guard, loop = Guard(Limits(per_address=2, trusted="192.0.2.7, 10.0.0.0/8")), asyncio.new_event_loop()
+        try:
+            for address in ("192.0.2.1", "2001:db8::1"):
+                first, *_ = taken = [_Connection() for _ in range(2)]
+                assert [guard.admit(connection, address, loop) for connection in taken] == [None, None]
+                refused = guard.admit(_Connection(), address.replace("::1", "::2"), loop)
+                assert refused
+                assert refused.status == 429
+                guard.lost(first)
+                assert guard.admit(_Connection(), address, loop) is None
+            for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "192.0.2.7", "10.1.2.3", None):
+                assert not any(guard.admit(_Connection(), address, loop) for _ in range(5))
+        finally:
+            loop.close()
+
+    def test_a_connection_that_is_reset_counts_no_longer(self, start):
+        api = start(max_connections=5)
+        for _ in range(20):
+            with connect(api) as connection:
+                connection.sendall(head("/events"))
+                assert b"200 OK" in connection.recv(65_536)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert api.get("/jobs").status_code == 200
+
+
+class _Connection:
+    surplus = False
+
+    def check(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+def test_a_head_may_come_in_any_pieces(start):
+    sent = head("/livez", b"X: " + b"x" * (MAX_HEAD - 1000), b"Connection: close")
+    api = start()
+    for size in (1000, 5000):
+        assert statuses(exchange(api, *[sent[at : at + size] for at in range(0, len(sent), size)])) == [200]

@@ -1,0 +1,112 @@
+"""What a connection of `wire` is made of, and as close to uvicorn's internals (0.54): a transport, and an exchange.
+
+Answers leave in one piece: what is written to a connection in one go is sent to the network in one go. uvicorn writes
+an answer's head and its body apart, and each write is a system call, a packet, and a reader that is woken up. Here they
+are gathered until the event loop turns.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from translation_server.web.looks import Answer
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+
+PIECES = 64
+"""How many pieces are gathered at most."""
+
+Piece = bytes | bytearray | memoryview
+
+
+class Gathering:
+    """A transport that gathers what is written to it, and leaves it to its protocol when to read.
+
+    Args:
+        transport: the connection's own.
+        loop: the event loop that turns.
+        go_on: called when uvicorn has room for more of what has been read.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, go_on: Callable[[], None]
+    ) -> None:
+        self.transport = transport
+        self.closed = False
+        self._loop = loop
+        self._go_on = go_on
+        self._pieces: list[Piece] = []
+
+    def write(self, piece: Piece) -> None:
+        """See asyncio.WriteTransport."""
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(piece)
+        if len(self._pieces) >= PIECES:  # so that uvicorn learns of a client that takes nothing
+            self.flush()
+
+    def close(self) -> None:
+        """See asyncio.BaseTransport."""
+        self.flush()
+        self.closed = True
+        self.transport.close()
+
+    def flush(self) -> None:
+        """Sends what was gathered."""
+        if self._pieces and not self.transport.is_closing():
+            self.transport.write(b"".join(self._pieces))
+            self._pieces.clear()
+
+    def pause_reading(self) -> None:
+        """Leaves it to the protocol, which reads on a little unparsed, lest it miss that a client left."""
+
+    def resume_reading(self) -> None:
+        """See above: there is room for more."""
+        self._go_on()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the transport's own
+        return getattr(self.transport, name)
+
+
+class Exchange(RequestResponseCycle):
+    """A request and its answer; knows of clients that send no more, and of HTTP/1.0."""
+
+    half_closed = False
+    received = False
+    until_close = False
+
+    async def receive(self) -> "ASGIReceiveEvent":
+        """See ASGI; whoever listens on after the body learns that the client has left, though it may have half closed.
+
+        So a long poll and a stream end with the client's last word, and whatever else is asked for is answered.
+        """
+        while not (self.received and self.half_closed):
+            message = await super().receive()
+            if message["type"] != "http.request" or not self.received:
+                self.received = not message.get("more_body", False)
+                return message
+        self.disconnected = True
+        self.transport.close()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: "ASGISendEvent") -> None:
+        """See ASGI; HTTP/1.0 knows no chunks: an answer without a length goes on until the connection is closed."""
+        if self.scope["http_version"] == "1.0":
+            if message["type"] == "http.response.start":
+                self.until_close = all(name.lower() != b"content-length" for name, _ in message.get("headers", ()))
+                self.chunked_encoding = False if self.until_close else None
+            elif self.until_close and message["type"] == "http.response.body":
+                self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
+def give(cycle: RequestResponseCycle, answer: Answer) -> None:
+    """Does with an answer what the cycle would with its messages, one after the other."""
+    status, headers, body = answer
+    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+    cycle.on_response()
