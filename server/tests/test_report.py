@@ -160,6 +160,7 @@ CASES = {
     "credentials": [
         ([entry(0, "list", "/jobs", status=401)], {}),
         ([submit(0, status=403)], {}),
+        ([entry(0, "list", "/jobs", refused=1)], {}),
     ],
     "no-idempotency-key": [
         ([submit(0, key=None), submit(9, "b", key=None)], {}),

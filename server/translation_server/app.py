@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.supervisors import Multiprocess
 
@@ -34,7 +35,7 @@ from translation_server.web.credentials import scheme
 from translation_server.web.dialect_files import read_dialects
 from translation_server.web.drain import Drain
 from translation_server.web.fault_files import FaultsError, read_faults
-from translation_server.web.gate import Gate
+from translation_server.web.gate import Gate, leading_somewhere
 from translation_server.web.lane import Lane
 from translation_server.web.looks import send_all
 from translation_server.web.origins import Boundary, own_names
@@ -177,7 +178,15 @@ def assemble(
         SandboxApi(service, journals, DIALECTS[0]).add_to(app)
     Api(service, found, journals.add, lambda: drain.draining).add_to(app)
     app.state.release = service.release
-    app.add_middleware(Gate, boundary=boundary, authenticator=authenticator, lane=app.lane, record=journals.add)
+    app.add_middleware(
+        Gate,
+        boundary=boundary,
+        authenticator=authenticator,
+        lane=app.lane,
+        paths=leading_somewhere(route.path for route in app.routes if isinstance(route, Route)),
+        record=journals.add,
+        refuse=journals.refuse,
+    )
     problems.install(app)
     return app
 

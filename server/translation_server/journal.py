@@ -5,7 +5,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from translation_server.core.clock import Clock
 from translation_server.core.journal import Entry
@@ -34,10 +34,21 @@ WAITING_AT_MOST = 10_000
 """Entries that may wait to be written; where the store does not keep up, the oldest go first."""
 
 
+class Refusals(NamedTuple):
+    """How many requests that named a user were refused for their credentials, and the real time of the first."""
+
+    since: float
+    many: int
+
+
 class Draft(Protocol):
-    """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came."""
+    """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came.
+
+    ``refusals`` are those since the entry before.
+    """
 
     at: float
+    refusals: Refusals | None
 
     def text(self, clock: Clock) -> str:
         """The entry as JSON."""
@@ -58,6 +69,7 @@ class Journal:
         self._limit = limit
         self._drafts: deque[tuple[str, Draft]] = deque()
         self._lost: Counter[str] = Counter()
+        self._refusals: dict[str, Refusals] = {}
         self._flushing = asyncio.Lock()
         self._pause = PAUSE
         self._writing: asyncio.Task[None] | None = None
@@ -66,10 +78,30 @@ class Journal:
         """Takes note of a request."""
         if not self._limit:
             return
+        if self._refusals:
+            draft.refusals = self._refusals.pop(owner, None)
         self._drafts.append((owner, draft))
         self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
+
+    def refuse(self, owner: str, at: float) -> None:
+        """Counts a request that named an owner and was refused for its credentials; the owner's next entry tells it.
+
+        So it takes no place of an entry, and ends with them.
+        """
+        if self._limit:
+            since, many = self._refusals.get(owner, (at, 0))
+            world = self._worlds.at_hand(owner)
+            self._refusals[owner] = Refusals(at, 1) if world and since < world.begun else Refusals(since, many + 1)
+
+    async def refused(self, owner: str) -> int:
+        """How many refused requests no entry has told yet, as far as this process knows."""
+        begun = (await self._worlds.of(owner)).begun
+        if (pending := self._refusals.get(owner)) and pending.since < begun:
+            del self._refusals[owner]
+            return 0
+        return pending.many if pending else 0
 
     async def flush(self) -> None:
         """Writes down what was noted so far.
@@ -101,6 +133,7 @@ class Journal:
     def forget(self, owner: str) -> None:
         """Forgets what was not written down of a user who begins anew."""
         del self._lost[owner]
+        self._refusals.pop(owner, None)
 
     async def close(self) -> None:
         """Writes down the rest."""
@@ -113,7 +146,10 @@ class Journal:
         entries = []
         for start in range(0, len(drafts), AT_A_TIME):
             for owner, draft in drafts[start : start + AT_A_TIME]:
-                entries.append((owner, draft.at, draft.text((await self._worlds.of(owner)).clock)))
+                world = await self._worlds.of(owner)
+                if draft.refusals and draft.refusals.since < world.begun:
+                    draft.refusals = None
+                entries.append((owner, draft.at, draft.text(world.clock)))
             await asyncio.sleep(0)
         begun = {owner: (await self._worlds.of(owner)).begun for owner in {owner for owner, _ in drafts}}
         if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
@@ -121,8 +157,11 @@ class Journal:
 
     def _lose_the_oldest(self) -> None:
         while len(self._drafts) > WAITING_AT_MOST:
-            owner, _ = self._drafts.popleft()
+            owner, draft = self._drafts.popleft()
             self._lost[owner] += 1
+            if draft.refusals:
+                since, many = self._refusals.get(owner, (draft.at, 0))
+                self._refusals[owner] = Refusals(min(since, draft.refusals.since), many + draft.refusals.many)
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(self._pause)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from translation_server.core.journal import Entry
-from translation_server.core.trails import EARLY_PART, RUN, Case, Step, answered, due, is_denied, is_sooner
+from translation_server.core.trails import EARLY_PART, RUN, Case, Step, answered, due, is_sooner
 
 Severity = Literal["warning", "note"]
 _Found = tuple[int, Iterable[str], str]
@@ -182,9 +182,8 @@ def _blind_retries(case: Case) -> list[Entry]:
 
 
 def _credentials(case: Case) -> _Found:
-    many = sum(map(is_denied, case.entries))
-    denied = f"{_count(many, 'request')} got 401 or 403"
-    return many, (), f"{denied}: send the right credentials with the first try, and stop at a 401."
+    denied = f"{_count(case.denied, 'request')} got 401 or 403"
+    return case.denied, (), f"{denied}: send the right credentials with the first try, and stop at a 401."
 
 
 def _no_key(case: Case) -> _Found:

@@ -36,6 +36,7 @@ class Entry:
         hint: Seconds after which it was told to come back.
         faults: The kinds of what went wrong with it.
         agent: The program that sent it, as it calls itself.
+        refused: How many requests had been refused for their credentials since the entry before; they have none.
     """
 
     at: float
@@ -55,3 +56,4 @@ class Entry:
     hint: float | None = None
     faults: tuple[str, ...] = ()
     agent: str | None = None
+    refused: int = 0

@@ -13,7 +13,7 @@ from statistics import median
 
 from translation_server.core.findings import Finding, findings, number_of_looks, variation
 from translation_server.core.journal import Entry
-from translation_server.core.trails import LATE, LOOKS, TRUE, Case, Trail, answered, is_denied, open_case
+from translation_server.core.trails import LATE, LOOKS, TRUE, Case, Trail, answered, open_case
 
 NOT_MODIFIED = 304
 READABLE = TRUE | {"bare", "wrong-type"}
@@ -100,15 +100,16 @@ class Report:
     findings: tuple[Finding, ...]
 
 
-def report(entries: Sequence[Entry], ended: Mapping[str, float], dropped: int = 0) -> Report:
+def report(entries: Sequence[Entry], ended: Mapping[str, float], dropped: int = 0, refused: int = 0) -> Report:
     """A client's report card.
 
     Args:
         entries: The journal, oldest first.
         ended: When jobs that were submitted in the journal ended, by their ids; without the cancelled ones.
         dropped: How many older entries are no longer there.
+        refused: How many requests were refused for their credentials, beyond those of which the entries tell.
     """
-    case = open_case(entries, ended)
+    case = open_case(entries, ended, refused)
     jobs = tuple(_job_card(case, trail) for trail in case.trails.values())
     return Report(_overall(case, dropped), _reactions(case), jobs, findings(case))
 
@@ -142,7 +143,7 @@ def _overall(case: Case, dropped: int) -> Overall:
         keys_used=len({entry.key for entry in case.submits} - {None}),
         keys_reused=sum(entry.replayed for entry in case.submits),
         duplicate_submits=len(case.duplicates),
-        credentials_errors=sum(is_denied(entry) for entry in requests),
+        credentials_errors=case.denied,
         not_modified=sum(entry.status == NOT_MODIFIED for entry in requests),
         held_looks=sum(bool(entry.wait) and entry.action in LOOKS for entry in requests),
         event_streams=actions["events"],

@@ -104,13 +104,17 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """The journal in its order; ``general`` are the spoiled answers that name no job."""
+    """The journal in its order.
+
+    ``general`` are the spoiled answers that name no job, ``denied`` the requests with wrong credentials, or with none.
+    """
 
     entries: list[Entry]
     trails: dict[str, Trail]
     chains: dict[Thing, list[Entry]]
     general: list[Entry]
     newest: float
+    denied: int
 
     @cached_property
     def submits(self) -> list[Entry]:
@@ -229,8 +233,14 @@ class Case:
         return kept
 
 
-def open_case(journal: Sequence[Entry], ended: Mapping[str, float]) -> Case:
-    """The case of a journal; ``ended`` says when jobs ended, beyond what the journal tells of it."""
+def open_case(journal: Sequence[Entry], ended: Mapping[str, float], refused: int = 0) -> Case:
+    """The case of a journal.
+
+    Args:
+        journal: its entries.
+        ended: when jobs ended, beyond what the journal tells of it.
+        refused: how many requests were refused for their credentials, beyond what the journal tells of it.
+    """
     entries = sorted(journal, key=AT)
     news = [told for entry in entries for told in entry.jobs]
     ends = {end.job_id: end.ended_at for end in news if end.ended_at is not None and end.state is not State.CANCELLED}
@@ -248,7 +258,8 @@ def open_case(journal: Sequence[Entry], ended: Mapping[str, float]) -> Case:
             general.append(entry)
         if thing := _thing(entry, named):
             chains[thing].append(entry)
-    return Case(entries, trails, chains, general, max(map(answered, entries), default=0.0))
+    denied = refused + sum(entry.refused + is_denied(entry) for entry in entries)
+    return Case(entries, trails, chains, general, max(map(answered, entries), default=0.0), denied)
 
 
 def _thing(entry: Entry, named: str | None) -> Thing | None:

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from translation_server.core.clock import Clock
 from translation_server.core.job import Look
+from translation_server.journal import Refusals
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +39,15 @@ class Draft:
     wait: int | None = None
     hint: float | None = None
     faults: tuple[str, ...] = ()
+    refusals: Refusals | None = None
 
     def text(self, clock: Clock) -> str:
         """The entry as JSON, without what it has not."""
         facts = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
         facts |= {"at": self.at, "moment": clock.at(self.at), "took": self.took}
         facts |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
+        if self.refusals:
+            facts["refused"] = self.refusals.many
         return to_json(facts | {"jobs": [told(look, clock) for look in self.looks]}).decode()
 
 

@@ -1,8 +1,10 @@
 """What every request passes on its way in and out: hosts and origins, credentials, HEAD, logs, the last resort."""
 
 import logging
+import re
 import secrets
 import time
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -31,16 +33,35 @@ class Gate:
     The server drops the body of an answer to HEAD by itself, since it still knows the request as what it was.
     ``scope["draft"]`` becomes the request's entry in the journal, and ``scope["transport"]`` is its connection, if the
     host of the application lets one have it.
+
+    Args:
+        app: what is behind the gate.
+        boundary: knows which requests may come in.
+        authenticator: knows who sends a request.
+        lane: answers looks that are to be held.
+        paths: fits the paths that lead somewhere.
+        record: takes note of a user's request.
+        refuse: counts a request that named a user and was refused for its credentials, by its real time.
     """
 
-    def __init__(
-        self, app: ASGIApp, boundary: Boundary, authenticator: Authenticator | Anyone, lane: Lane, record: Record
+    def __init__(  # noqa: PLR0913 - what a middleware needs comes as keywords
+        self,
+        app: ASGIApp,
+        *,
+        boundary: Boundary,
+        authenticator: Authenticator | Anyone,
+        lane: Lane,
+        paths: re.Pattern[str],
+        record: Record,
+        refuse: Callable[[str, float], None],
     ) -> None:
         self._app = app
         self._boundary = boundary
         self._lane = lane
         self._authenticator = authenticator
+        self._paths = paths
         self._record = record
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets one request through."""
@@ -95,11 +116,28 @@ class Gate:
             await send_all(answer, send)
 
     def _note(self, scope: Scope, draft: Draft) -> None:
-        """Has a request written down in the journal of whom it comes from, or says to come from."""
-        turned_away = "user" not in scope and draft.status == HTTPStatus.TOO_MANY_REQUESTS
-        owner = None if turned_away else scope.get("user") or self._authenticator.claimed(scope)
-        if owner and draft.path[1:].partition("/")[0] not in UNRECORDED:
-            self._record(owner, draft)
+        """Has a request written down in the journal of whom it comes from; counts it where that was not proven.
+
+        What leads nowhere, such as a browser's /favicon.ico, is counted for nobody, and where nobody needs credentials
+        it is nobody's.
+        """
+        if draft.path[1:].partition("/")[0] in UNRECORDED:
+            return
+        owner, leads_somewhere = scope.get("user"), self._paths.fullmatch(scope["path"]) is not None
+        if owner is not None:
+            if leads_somewhere or isinstance(self._authenticator, Authenticator):
+                self._record(owner, draft)
+        elif (
+            leads_somewhere
+            and draft.status == HTTPStatus.UNAUTHORIZED
+            and (named := self._authenticator.claimed(scope))
+        ):
+            self._refuse(named, draft.at)
+
+
+def leading_somewhere(templates: Iterable[str]) -> re.Pattern[str]:
+    """Fits the paths of routes."""
+    return re.compile("|".join(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)) for template in templates))
 
 
 def let_go(receive: Receive) -> None:

@@ -132,7 +132,8 @@ class SandboxApi:
         submitted = {told.job_id for entry in entries if entry.action == "submit" for told in entry.jobs}
         ends = await self._service.ends(owner, list(submitted))
         dropped = self._journal.dropped(owner, journal[0][0] if journal else 1)
-        return await asyncio.to_thread(_graded, entries, ends, dropped, media)
+        refused = await self._journal.refused(owner)
+        return await asyncio.to_thread(_graded, entries, ends, dropped, refused, media)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""
@@ -150,9 +151,9 @@ class SandboxApi:
         return JSONResponse({"user": owner, **shown, **more})
 
 
-def _graded(entries: Sequence[Entry], ends: Mapping[str, float], dropped: int, media: str) -> Response:
+def _graded(entries: Sequence[Entry], ends: Mapping[str, float], dropped: int, refused: int, media: str) -> Response:
     """The report card in the form that is wanted; of a long journal it takes seconds, so it has a thread of its own."""
-    card = report(entries, ends, dropped)
+    card = report(entries, ends, dropped, refused)
     if media in CARDS:
         return Response(CARDS[media](card), headers=VARY, media_type=media)
     return JSONResponse(asdict(card), headers=VARY)
