@@ -164,3 +164,64 @@ async def test_who_follows_many_jobs_takes_memory_for_a_few_pages(store, service
     finally:
         tracemalloc.stop()
     assert most < 4 * 2**20
+
+
+def entries(many: int) -> Iterator[str]:
+    """A request log as JSON: each job is submitted, polled twice too early, and then to its end."""
+    for number in range(many):
+        at, job_id = 1e9 + number, f"job-{number // 4}"
+        told = [{"job_id": job_id, "state": "completed" if number % 4 == 3 else "pending"}]
+        facts = {"at": at, "moment": at, "took": 0.1, "path": f"/status/{job_id}", "status": 200, "jobs": told}
+        submit = {"method": "POST", "action": "submit", "key": f"key-{number}", "digest": f"{number:064}"}
+        yield json.dumps(facts | (submit if number % 4 == 0 else {"method": "GET", "action": "look", "hint": 1.5}))
+
+
+@pytest.fixture
+def logged(start, tmp_path):
+    """A server in which the admin has sent many requests; the number of their characters."""
+    url, log = f"sqlite:///{tmp_path}/many.db", list(entries(20_000))
+
+    async def record() -> None:
+        store = open_store(url)
+        await store.record([("admin", entry) for entry in log], len(log))
+        await store.close()
+
+    asyncio.run(record())
+    return start(database_url=url, journal=len(log)), sum(map(len, log))
+
+
+@pytest.mark.parametrize("form", ["application/json", "text/plain", "application/xml"])
+def test_the_card_of_a_long_log_is_that_of_a_short_one(logged, monkeypatch, form):
+    api, _ = logged
+    cards = []
+    for short in (1, 2**30):
+        monkeypatch.setattr("translation_server.web.grading.SHORT", short)
+        answer = api.get("/sandbox/report", headers={"Accept": form})
+        cards.append((answer.status_code, answer.headers["Content-Type"], answer.text))
+    assert cards[0] == cards[1]
+    assert (cards[0][0], cards[0][1].partition(";")[0]) == (200, form)
+    assert "early-looks" in cards[0][2]
+
+
+def test_a_long_log_is_graded_without_its_memory_in_the_server(logged, monkeypatch):
+    api, size = logged
+    assert size > 4 * 2**20
+    monkeypatch.setattr("translation_server.web.grading.SHORT", 2**16)
+    tracemalloc.start()
+    try:
+        with api.stream("GET", "/sandbox/report") as answer:
+            assert (answer.status_code, sum(map(len, answer.iter_bytes())) > 2**19) == (200, True)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2 * 2**20
+
+
+def test_a_card_that_cannot_be_made_is_refused_and_the_next_one_is_made(logged, monkeypatch):
+    api, _ = logged
+    monkeypatch.setattr("translation_server.web.grading.SHORT", 1)
+    with monkeypatch.context() as broken:
+        broken.setattr("translation_server.web.grader.__name__", "translation_server.no_such_module")
+        refused = api.get("/sandbox/report")
+    assert (refused.status_code, "too long" in refused.json()["detail"]) == (503, True)
+    assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000

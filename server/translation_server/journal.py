@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 from translation_server.core.clock import Clock
@@ -27,8 +27,11 @@ LONGEST_PAUSE = 2.0
 TOGETHER = 2_000
 """Entries that are written together at most: a job that is to be written meanwhile waits for them."""
 
-AT_A_TIME = 100
-"""Entries that are made without giving way to requests."""
+AT_A_TIME = 32_768
+"""Characters of entries that are made without giving way to requests: one may tell of hundreds of jobs."""
+
+PAGE = 500
+"""Entries that are read at a time."""
 
 WAITING_AT_MOST = 10_000
 """Entries that may wait to be written; where the store does not keep up, the oldest go first."""
@@ -126,6 +129,15 @@ class Journal:
         entries = await self._store.journal(owner, after=after, limit=limit)
         return await asyncio.to_thread(_parsed, entries)
 
+    async def pages(self, owner: str) -> AsyncIterator[list[tuple[int, str]]]:
+        """All of a user's entries as they are kept, with their numbers; others have their turn between the pages."""
+        await self.flush()
+        after = 0
+        while page := await self._store.journal(owner, after=after, limit=PAGE):
+            yield page
+            after = page[-1][0]
+            await asyncio.sleep(0)
+
     def dropped(self, owner: str, oldest: int) -> int:
         """How many entries of a user are no longer there, or never were; ``oldest`` is the number of the first."""
         return oldest - 1 + self._lost[owner]
@@ -143,14 +155,17 @@ class Journal:
 
     async def _write(self, drafts: Sequence[tuple[str, Draft]]) -> None:
         """Writes some down, but for those from before their sandbox was emptied."""
-        entries = []
-        for start in range(0, len(drafts), AT_A_TIME):
-            for owner, draft in drafts[start : start + AT_A_TIME]:
-                world = await self._worlds.of(owner)
-                if draft.refusals and draft.refusals.since < world.begun:
-                    draft.refusals = None
-                entries.append((owner, draft.at, draft.text(world.clock)))
-            await asyncio.sleep(0)
+        entries, made = [], 0
+        for owner, draft in drafts:
+            world = await self._worlds.of(owner)
+            if draft.refusals and draft.refusals.since < world.begun:
+                draft.refusals = None
+            text = draft.text(world.clock)
+            entries.append((owner, draft.at, text))
+            made += len(text)
+            if made > AT_A_TIME:
+                made = 0
+                await asyncio.sleep(0)
         begun = {owner: (await self._worlds.of(owner)).begun for owner in {owner for owner, _ in drafts}}
         if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
             await self._store.record(of_now, self._limit)

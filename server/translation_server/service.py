@@ -264,6 +264,7 @@ class Service:
         clock = (await self.worlds.of(owner)).clock
         ends: dict[str, float] = {}
         for start in range(0, len(job_ids), BULK):
+            await asyncio.sleep(0)
             looks, _ = await self.look_many(owner, job_ids[start : start + BULK])
             ends |= {
                 look.job.id: clock.real(look.job.ends_at)

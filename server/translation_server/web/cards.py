@@ -1,7 +1,11 @@
 """A report card as a person reads it in a terminal, and as CI reads it: JUnit XML."""
 
+import json
 import re
 import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
 from xml.etree import ElementTree as ET
 
 from translation_server.core.findings import RULES, Finding
@@ -10,6 +14,21 @@ from translation_server.core.report import Reaction, Report
 WIDTH = 100
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+_dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def pieces(report: Report, media_type: str) -> Iterator[str]:
+    """The card in one of the `MEDIA_TYPES`; as JSON, which tells of every job, in many pieces."""
+    if render := RENDERERS.get(media_type):
+        yield render(report)
+        return
+    faults = [asdict(reaction) for reaction in report.faults]
+    yield f'{{"overall":{_dumps(asdict(report.overall))},"faults":{_dumps(faults)},"jobs":['
+    for number, job in enumerate(report.jobs):
+        yield f"{',' if number else ''}{_dumps(asdict(job))}"
+    yield f'],"findings":{_dumps([asdict(finding) for finding in report.findings])}}}'
 
 
 def text(report: Report) -> str:
@@ -77,3 +96,10 @@ def _reaction(reaction: Reaction) -> str:
 
 def _number(value: float | None, unit: str) -> str:
     return "-" if value is None else f"{value:.2f}{unit}"
+
+
+RENDERERS: Mapping[str, Callable[[Report], str]] = {"application/xml": junit, "text/xml": junit, "text/plain": text}
+"""How a card looks in the media types that it may have besides JSON."""
+
+MEDIA_TYPES = ("application/json", *RENDERERS)
+"""Those that a card may have, the best first."""

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import FastAPI, Request
@@ -13,7 +12,6 @@ from translation_server.core.days import DAYS
 from translation_server.core.dialects import Dialect, timestamp
 from translation_server.core.job import Job, State
 from translation_server.core.journal import Entry
-from translation_server.core.report import Report, report
 from translation_server.documents import (
     ENTRY,
     ClockChange,
@@ -26,21 +24,11 @@ from translation_server.documents import (
 )
 from translation_server.journal import Journal
 from translation_server.service import Service
-from translation_server.web import cards
 from translation_server.web.bodies import read_body, taking
+from translation_server.web.cards import MEDIA_TYPES
+from translation_server.web.grading import Grading
 from translation_server.web.preferences import accepted, values_of
 from translation_server.web.schemas import JobAction, RequestsQuery
-
-JSON = "application/json"
-
-CARDS: Mapping[str, Callable[[Report], str]] = {
-    "application/xml": cards.junit,
-    "text/xml": cards.junit,
-    "text/plain": cards.text,
-}
-"""How a report card looks in the media types that it may have besides JSON."""
-
-VARY = {"Vary": "Accept"}
 
 JOB_ACTIONS = {"hold": Job.held, "release": Job.released}
 
@@ -58,6 +46,7 @@ class SandboxApi:
         self._service = service
         self._journal = journal
         self._native = native
+        self._grading = Grading(journal, service)
 
     def add_to(self, app: FastAPI) -> None:
         """Gives the app its routes."""
@@ -118,22 +107,15 @@ class SandboxApi:
         query: RequestsQuery = request.scope["query"]
         found = await self._journal.read(request.scope["user"], after=query.after, limit=query.limit + 1)
         page = found[: query.limit]
-        shown = [{"number": number, **ENTRY.dump_python(entry, mode="json")} for number, entry in page]
         following = page[-1][0] if len(found) > query.limit else None
         oldest = await self._journal.read(request.scope["user"], limit=1)
         dropped = self._journal.dropped(request.scope["user"], oldest[0][0] if oldest else 1)
-        return JSONResponse({"requests": shown, "next": following, "dropped": dropped})
+        return await asyncio.to_thread(_shown, page, following, dropped)  # they may tell of very many jobs
 
     async def report(self, request: Request) -> Response:
         """Grades the client that sent the requests of the journal."""
-        owner, media = request.scope["user"], accepted(values_of(request, "accept"), [JSON, *CARDS])
-        journal = await self._journal.read(owner)
-        entries = [entry for _, entry in journal]
-        submitted = {told.job_id for entry in entries if entry.action == "submit" for told in entry.jobs}
-        ends = await self._service.ends(owner, list(submitted))
-        dropped = self._journal.dropped(owner, journal[0][0] if journal else 1)
-        refused = await self._journal.refused(owner)
-        return await asyncio.to_thread(_graded, entries, ends, dropped, refused, media)
+        media = accepted(values_of(request, "accept"), MEDIA_TYPES)
+        return await self._grading.answer(request.scope["user"], media)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""
@@ -151,9 +133,6 @@ class SandboxApi:
         return JSONResponse({"user": owner, **shown, **more})
 
 
-def _graded(entries: Sequence[Entry], ends: Mapping[str, float], dropped: int, refused: int, media: str) -> Response:
-    """The report card in the form that is wanted; of a long journal it takes seconds, so it has a thread of its own."""
-    card = report(entries, ends, dropped, refused)
-    if media in CARDS:
-        return Response(CARDS[media](card), headers=VARY, media_type=media)
-    return JSONResponse(asdict(card), headers=VARY)
+def _shown(page: Sequence[tuple[int, Entry]], following: int | None, dropped: int) -> Response:
+    shown = [{"number": number, **ENTRY.dump_python(entry, mode="json")} for number, entry in page]
+    return JSONResponse({"requests": shown, "next": following, "dropped": dropped})
