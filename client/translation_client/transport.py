@@ -6,18 +6,24 @@ them. So this transport puts the moment at which the request has to end in their
 into the seconds left just before they block. Nothing is kept per thread or per connection.
 
 Two things remain the system's: resolving a name takes its own time, and each further address of a name begins anew.
+
+A connection belongs to the process, and to the event loop, that opened it: two that read from one socket would get each
+other's answers. So each process and each loop has connections of its own, whatever it inherits or shares.
 """
 
+import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary, WeakSet
 
 import httpcore
 import httpx
+from anyio.lowlevel import current_token
 
 CONNECTIONS = 1000  # a held look keeps one busy
 POOL = 50  # connections
@@ -36,15 +42,19 @@ class AsyncTransport(httpx.AsyncBaseTransport):
     def __init__(self, base_url: httpx.URL) -> None:
         self._proxy = _proxy(base_url)
         self._context = httpx.create_ssl_context()
-        self._pools = list[_Pool]()
+        self._places = WeakKeyDictionary[object, _Place]()  # by the event loop
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request."""
-        pool = next((pool for pool in self._pools if pool.busy < POOL), None)
+        loop = current_token().native_token
+        place = self._places.get(loop)
+        if place is None or place.process != os.getpid():
+            place = await self._begin(loop, place)
+        pool = next((pool for pool in place.pools if pool.busy < POOL), None)
         if pool is None:
             limits = httpx.Limits(max_connections=POOL, keepalive_expiry=KEPT)
             pool = _Pool(httpx.AsyncHTTPTransport(verify=self._context, limits=limits, proxy=self._proxy))
-            self._pools.append(pool)
+            place.pools.append(pool)
         pool.busy += 1
         try:
             response = await pool.transport.handle_async_request(request)
@@ -55,15 +65,52 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        for pool in self._pools:
-            await pool.transport.aclose()
+        """Close every connection of this event loop; those of another are closed when that one ends."""
+        place = self._places.get(current_token().native_token)
+        if place and place.process == os.getpid():
+            await place.end.aclose()
+
+    async def _begin(self, loop: object, inherited: "_Place | None") -> "_Place":
+        for other in [*self._places]:  # nobody has ended these: what is open there closes with its last reference
+            if getattr(other, "is_closed", bool)():
+                self._places.pop(other, None)
+        pools = list[_Pool]()
+        place = self._places[loop] = _Place(self._closing(loop, pools), pools, inherited)
+        await anext(place.end)
+        return place
+
+    async def _closing(self, loop: object, pools: "list[_Pool]") -> AsyncGenerator[None, None]:
+        """Close the pools at the end: a loop that ends closes what generators it has begun."""
+        try:
+            yield
+        finally:
+            self._places.pop(loop, None)
+            for pool in pools:
+                await pool.transport.aclose()
 
 
 @dataclass
 class _Pool:
     transport: httpx.AsyncHTTPTransport
     busy: int = 0
+
+
+@dataclass
+class _Place:
+    """The connections of one event loop in one process.
+
+    Attributes:
+        end: Closes them.
+        pools: Have them.
+        inherited: What this process's parent had there. It is kept, and left alone: the loops of both share more than
+            the sockets.
+        process: The process.
+    """
+
+    end: AsyncGenerator[None, None]
+    pools: list[_Pool]
+    inherited: "_Place | None" = field(repr=False)
+    process: int = field(default_factory=os.getpid)
 
 
 class _PooledBody(httpx.AsyncByteStream):
@@ -90,13 +137,19 @@ class Transport(httpx.BaseTransport):
     """Carries requests to one server, through the proxy that the environment names for it, if any."""
 
     def __init__(self, base_url: httpx.URL) -> None:
-        proxy = _proxy(base_url)
+        self._proxy = _proxy(base_url)
+        self._context = httpx.create_ssl_context() if base_url.scheme == "https" else None
+        self._begin()
+        _transports.add(self)
+
+    def _begin(self) -> None:
+        self._backend = _Backend()
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context() if base_url.scheme == "https" else None,
-            proxy=httpcore.Proxy(_url(proxy.url), auth=proxy.raw_auth) if proxy else None,
+            ssl_context=self._context,
+            proxy=httpcore.Proxy(_url(self._proxy.url), auth=self._proxy.raw_auth) if self._proxy else None,
             max_connections=CONNECTIONS,
             keepalive_expiry=KEPT,
-            network_backend=_Backend(),
+            network_backend=self._backend,
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -120,6 +173,24 @@ class Transport(httpx.BaseTransport):
         """Close every connection."""
         self._pool.close()
 
+    def leave_to_parent(self) -> None:
+        """Begin anew in a process just forked; what was open there stays open for its parent alone."""
+        for stream in [*self._backend.streams]:
+            stream.close()  # this process's copy of the socket: nothing is sent
+        self._begin()  # without closing the old pool: another thread of the parent may have locked it
+
+
+_transports = WeakSet[Transport]()
+
+
+def _forked() -> None:
+    for transport in [*_transports]:
+        transport.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forked)
+
 
 @dataclass
 class Until:
@@ -141,6 +212,11 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Backend(httpcore.SyncBackend):
+    """Opens connections, and knows them while they are in use."""
+
+    def __init__(self) -> None:
+        self.streams = WeakSet[_Stream]()
+
     def connect_tcp(
         self,
         host: str,
@@ -149,14 +225,15 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(super().connect_tcp(host, port, _left(timeout), local_address, socket_options))
+        return _Stream(super().connect_tcp(host, port, _left(timeout), local_address, socket_options), self.streams)
 
 
 class _Stream(httpcore.NetworkStream):
-    """A stream whose timeouts are moments."""
+    """A stream whose timeouts are moments; it is one of `streams`."""
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpcore.NetworkStream, streams: WeakSet["_Stream"]) -> None:
+        self._stream, self._streams = stream, streams
+        streams.add(self)
 
     def read(self, max_bytes: int, timeout: Until | None = None) -> bytes:  # type: ignore[override]  # a moment
         return self._stream.read(max_bytes, _left(timeout))
@@ -171,7 +248,7 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Until | None = None
     ) -> httpcore.NetworkStream:
         try:
-            return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+            return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)), self._streams)
         except BaseException:  # httpcore forgets the stream, which is still open if no time is left for a handshake
             self.close()
             raise
