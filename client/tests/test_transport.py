@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import gzip
 import socket
 import ssl
 import sys
@@ -182,12 +181,7 @@ def talk_nonsense(connection: socket.socket, _: threading.Event) -> None:
     connection.sendall(b"220 mail.example ESMTP\r\n")
 
 
-def bad_compression(connection: socket.socket, _: threading.Event) -> None:
-    asked(connection)
-    connection.sendall(HEAD + b"Content-Encoding: gzip\r\n\r\n" + BODY)
-
-
-@pytest.mark.parametrize("handler", [reset, close_early, truncate, talk_nonsense, bad_compression])
+@pytest.mark.parametrize("handler", [reset, close_early, truncate, talk_nonsense])
 def test_an_answer_that_breaks_off_is_asked_for_again(
     call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
 ) -> None:
@@ -213,17 +207,6 @@ def test_nobody_is_there(call: Call) -> None:
     assert "secretpassword" not in str(raised.value)
 
 
-def test_an_answer_without_an_end_is_not_read_to_it(call: Call, listen: Listen) -> None:
-    def flood(connection: socket.socket, over: threading.Event) -> None:
-        asked(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while not over.is_set():
-            connection.sendall(b" " * 65_536)
-
-    with listen(flood) as url, pytest.raises(ProtocolError, match="larger than 1048576 bytes"):
-        call(url, "status", "j1")
-
-
 def test_a_connection_that_the_server_closed_is_replaced(call: Call, listen: Listen) -> None:
     connections = []
 
@@ -235,12 +218,6 @@ def test_a_connection_that_the_server_closed_is_replaced(call: Call, listen: Lis
     with listen(once) as url:
         assert call(url, "wait", "j1", initial_delay=0.05, max_retries=1).state is State.COMPLETED
     assert len(connections) == 3
-
-
-def test_compressed_answers_are_read_though_not_asked_for(call: Call, server: Server) -> None:
-    server.says((200, gzip.compress(BODY), {"content-encoding": "gzip"}))
-    assert call(server.url, "status", "j1").state is State.COMPLETED
-    assert server.requests[0].headers["accept-encoding"] == "identity"
 
 
 def test_the_proxy_of_the_environment_is_used(

@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 
 import anyio
 import httpx
+from anyio.lowlevel import RunVar
 
-from translation_client.core.errors import ProtocolError
 from translation_client.core.flows import Time
 from translation_client.core.model import (
     Chunk,
@@ -37,8 +37,8 @@ from translation_client.core.model import (
     Sleep,
     Status,
     Woke,
-    one_line,
 )
+from translation_client.core.text import one_line, visible
 from translation_client.transport import CONNECTIONS, Until
 
 logger = logging.getLogger("translation_client")
@@ -51,8 +51,8 @@ ENDED = "it ended"
 NOTHING = Send("GET", "/")
 FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # the second: a name that IDNA refuses
 
-# Whose turn it is; by the http client, which several clients may share.
-_turns: WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore] = WeakKeyDictionary()
+# Whose turn it is, in each event loop; by the http client, which several clients may share.
+_turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("turns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class BasePump(Generic[Http]):
             case Status():
                 logger.info("job %s", command)
             case Notice(text=text):
-                logger.warning("%s", text)
+                logger.warning("%s", visible(text))
         if self.trace:
             self.trace(command)
         return command
@@ -109,22 +109,33 @@ class BasePump(Generic[Http]):
             "follow_redirects": False,
         } | ({"auth": self.auth} if self.auth else {})
 
-    def _check(self, send: Send, sent: float, size: int) -> None:
-        """Refuse to read on after the time, or more than anyone needs."""
-        if size > self.largest_body:
-            raise ProtocolError(
-                f"the answer to {send.method} {send.path} is larger than {self.largest_body} bytes. "
-                "Check that the server's address is that of a job API of this kind."
-            )
+    def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
+        """Why not to read on: an encoding that nobody asked for, or more bytes than anyone needs; "" if neither.
+
+        Raises:
+            TimeoutError: The time of the request is over.
+        """
         if self.clock() - sent > send.timeout:
             raise TimeoutError
+        if encoding := _encoding(response):
+            why = f"is encoded ({one_line(encoding)}), which was not asked for"
+        elif size > self.largest_body:
+            why = f"is larger than {self.largest_body} bytes"
+        else:
+            return ""
+        return (
+            f"the answer to {send.method} {send.path} {why}. "
+            "Check that the server's address is that of a job API of this kind."
+        )
 
-    def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes) -> Reply:
-        """The event of a whole answer."""
+    def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
+        """The event of a whole answer, or of one whose body was not read."""
         level = logging.DEBUG if send.method == "GET" else logging.INFO
         logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
         now = self.clock()
-        return Reply(response.status_code, dict(response.headers), body, now, now - sent)
+        return Reply(
+            response.status_code, dict(response.headers), b"" if unread else body, now, now - sent, unread=unread
+        )
 
     def failure(self, send: Send, error: Exception) -> Failure:
         """The event of one that did not come, or not whole."""
@@ -149,7 +160,7 @@ class Pump(BasePump[httpx.Client]):
             while command := self._next(flow, event):
                 match command:
                     case Send():
-                        event = self._exchange(command)
+                        event = self.exchange(command)
                         continue
                     case Listen():
                         event = stream.listen(command)
@@ -160,22 +171,24 @@ class Pump(BasePump[httpx.Client]):
                         yield command
                 event = Woke(self.clock())
 
-    def _exchange(self, send: Send) -> Reply | Failure:
+    def exchange(self, send: Send) -> Reply | Failure:
+        """Make one request."""
         sent = self.clock()
         try:
             with self.http.stream(**self.request(send)) as response:
-                body = self.read(send, sent, response)
+                return self.read(send, sent, response)
         except FAILURES as error:
             return self.failure(send, error)
-        return self.reply(send, sent, response, body)
 
-    def read(self, send: Send, sent: float, response: httpx.Response) -> bytes:
-        """Read a whole answer."""
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            self._check(send, sent, len(body))
-        return bytes(body)
+    def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+        """Read an answer, to its end if it is one of ours."""
+        body, unread = bytearray(), self.unread(send, sent, response)
+        if not unread:
+            for chunk in response.iter_bytes():  # as they come: there is nothing to decode
+                body += chunk
+                if unread := self.unread(send, sent, response, len(body)):
+                    break
+        return self.reply(send, sent, response, bytes(body), unread)
 
 
 class _Stream:
@@ -207,12 +220,11 @@ class _Stream:
             if _is_stream(response):
                 self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
                 return Chunk(b"", pump.clock())
-            body = pump.read(self._send, sent, response)
+            event: Reply | Failure = pump.read(self._send, sent, response)
         except FAILURES as error:
-            self.close()
-            return pump.failure(self._send, error)
+            event = pump.failure(self._send, error)
         self.close()
-        return pump.reply(self._send, sent, response, body)
+        return event
 
     def close(self) -> None:
         """Close the stream, if it is open."""
@@ -248,24 +260,32 @@ class AsyncPump(BasePump[httpx.AsyncClient]):
     async def _exchange(self, send: Send) -> Reply | Failure:
         try:
             with anyio.fail_after(send.left):
-                async with _turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS)):
+                async with self._turn():
                     sent = self.clock()
                     with anyio.fail_after(send.timeout):
                         async with self.http.stream(
                             **self.request(send), extensions={"trace": _handshake()}
                         ) as response:
-                            body = await self.read(send, sent, response)
+                            return await self.read(send, sent, response)
         except FAILURES as error:
             return self.failure(send, error)
-        return self.reply(send, sent, response, body)
 
-    async def read(self, send: Send, sent: float, response: httpx.Response) -> bytes:
-        """Read a whole answer."""
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            self._check(send, sent, len(body))
-        return bytes(body)
+    def _turn(self) -> anyio.Semaphore:
+        try:
+            turns = _turns.get()
+        except LookupError:
+            _turns.set(turns := WeakKeyDictionary())
+        return turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS))
+
+    async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+        """Read an answer, to its end if it is one of ours."""
+        body, unread = bytearray(), self.unread(send, sent, response)
+        if not unread:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if unread := self.unread(send, sent, response, len(body)):
+                    break
+        return self.reply(send, sent, response, bytes(body), unread)
 
 
 class _AsyncStream:
@@ -295,12 +315,11 @@ class _AsyncStream:
                 if _is_stream(response):
                     self._chunks = response.aiter_bytes()
                     return Chunk(b"", pump.clock())
-                body = await pump.read(self._send, sent, response)
+                event: Reply | Failure = await pump.read(self._send, sent, response)
         except FAILURES as error:
-            await self.aclose()
-            return pump.failure(self._send, error)
+            event = pump.failure(self._send, error)
         await self.aclose()
-        return pump.reply(self._send, sent, response, body)
+        return event
 
     async def aclose(self) -> None:
         """Close the stream, if it is open."""
@@ -311,7 +330,13 @@ class _AsyncStream:
 
 def _is_stream(response: httpx.Response) -> bool:
     media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return response.status_code == OK and media == "text/event-stream"
+    return response.status_code == OK and media == "text/event-stream" and not _encoding(response)
+
+
+def _encoding(response: httpx.Response) -> str:
+    """How the body is encoded, if it is; nobody asked for that."""
+    encoding: str = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
 
 
 def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:

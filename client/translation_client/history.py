@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from translation_client.core.learning import KEPT, SHORTEST, History
+from translation_client.private import open_private
 
 logger = logging.getLogger("translation_client")
 
@@ -58,7 +59,7 @@ class HistoryFile:
 
     def _append(self, line: bytes) -> int:
         """Add to the file, on a line of its own even if somebody's last line was cut off, and return its size."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = open_private(os.fspath(self._path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             if line and os.fstat(descriptor).st_size:
                 os.lseek(descriptor, -1, os.SEEK_END)
@@ -80,9 +81,10 @@ class HistoryFile:
         kinds = self._history.kinds
         content = b"".join(_line(kind, seconds) for kind in kinds for seconds in kinds[kind][-KEPT:])
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        beside.touch(mode=0o600)
+        beside.unlink(missing_ok=True)
+        with open(beside, "xb", opener=open_private) as file:
+            file.write(content)
         shutil.copymode(self._path, beside)
-        beside.write_bytes(content)
         beside.replace(self._path)
         self._largest = max(LARGEST, 2 * len(content))
 

@@ -5,6 +5,7 @@ For tests and scripts; nothing here is retried.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 from urllib.parse import quote
@@ -16,10 +17,16 @@ from translation_client.client import AsyncClient, Client
 from translation_client.core.answers import refusal
 from translation_client.core.dialects import START
 from translation_client.core.errors import ProtocolError, TransportError
-from translation_client.core.model import Reply, Status
+from translation_client.core.model import Failure, Reply, Send, Status
+from translation_client.core.text import visible
+from translation_client.drivers import Pump
 from translation_client.transport import Transport
 
 REQUEST_TIMEOUT = 30.0  # seconds; a report of ten thousand requests takes some
+LARGEST_BODY = 1 << 24  # bytes: a report of ten thousand jobs takes some 1.5 million
+PAGE = "500"  # requests, of which a bulk look takes some ten thousand bytes
+SUCCESS, REDIRECTION = 200, 300
+NOTHING: Mapping[str, str] = {}
 
 JobLike: TypeAlias = str | Status
 """A job, or its id."""
@@ -45,7 +52,7 @@ class Finding:
     jobs: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.severity} {self.rule}: {self.message}"
+        return visible(f"{self.severity} {self.rule}: {self.message}")
 
 
 @dataclass(frozen=True)
@@ -99,11 +106,11 @@ class Sandbox:
         url = arguments.address(base_url)
         self.url, self.username, self.password = base_url, username, password
         self._as: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}
-        self._http = httpx.Client(
-            base_url=url,
+        self._pump = Pump(
+            http=httpx.Client(transport=Transport(url)),
+            base_url=str(url).rstrip("/"),
             auth=arguments.auth(START, username, password, None),
-            transport=Transport(url),
-            timeout=REQUEST_TIMEOUT,
+            largest_body=LARGEST_BODY,
         )
 
     def client(self, **options: Any) -> Client:  # noqa: ANN401 - those of Client
@@ -128,7 +135,8 @@ class Sandbox:
 
     def days(self) -> Mapping[str, str]:
         """The named days, and what each is like."""
-        return {day["day"]: day["meaning"] for day in self._ask("GET", "/days")["days"]}
+        with _as_promised():
+            return {day["day"]: day["meaning"] for day in self._ask("GET", "/days")["days"]}
 
     def faults(self, *rules: Mapping[str, object]) -> Shown:
         """What shall go wrong: `faults({"kind": "reset", "route": ["look"], "times": 2})`; without a rule nothing."""
@@ -175,54 +183,63 @@ class Sandbox:
         """The journal, the oldest request first."""
         after: int | None = 0
         while after is not None:
-            page = self._ask("GET", f"/requests?limit=1000&after={after}")
-            yield from page["requests"]
-            after = page["next"]
+            page = self._ask("GET", "/requests", query={"limit": PAGE, "after": str(after)})
+            with _as_promised():
+                requests, last, after = list[Mapping[str, Any]](page["requests"]), after, page["next"]
+                if after is not None and not (isinstance(after, int) and after > last):
+                    raise ValueError
+            yield from requests
 
     def report(self) -> Report:
         """Grade the client whose requests are in the journal."""
         raw = self._ask("GET", "/report")
-        findings = (
-            Finding(found["rule"], found["severity"], found["message"], tuple(found["jobs"]))
-            for found in raw["findings"]
-        )
+        with _as_promised():
+            findings = [
+                Finding(found["rule"], found["severity"], found["message"], tuple(found["jobs"]))
+                for found in raw["findings"]
+            ]
         return Report(tuple(findings), raw)
 
     def report_as(self, media_type: str) -> str:
         """The report card as ``text/plain``, for people, or ``application/xml``: JUnit, for CI."""
-        return self._send("GET", "/report", accept=media_type).body.decode()
+        with _as_promised():
+            return self._send("GET", "/report", accept=media_type).body.decode()
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._http.close()
+        self._pump.http.close()
 
     def _act(self, job: JobLike, **action: object) -> Shown:
-        job_id = job.id if isinstance(job, Status) else job
+        job_id = arguments.job_of(START, job.id if isinstance(job, Status) else job)
         return self._ask("POST", f"/jobs/{quote(job_id, safe='')}", action)
 
-    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        reply = self._send(method, path, body)
-        try:
-            answer = json.loads(reply.body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise ProtocolError("the server's answer is no JSON object: most likely another kind of server is there.")
-        return answer
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, query: Mapping[str, str] = NOTHING
+    ) -> dict[str, Any]:
+        reply = self._send(method, path, body, query)
+        with _as_promised():
+            return dict(json.loads(reply.body).items())
 
     def _send(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, accept: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] = NOTHING,
+        accept: str = "application/json",
     ) -> Reply:
         try:
-            answer = self._http.request(method, f"sandbox{path}", json=body, headers={"Accept": accept})
+            json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         except ValueError as error:
             raise ValueError(f"the sandbox cannot be told this: {error}") from None
-        except httpx.TransportError as error:
-            said = str(error) or type(error).__name__
-            raise TransportError(f"the sandbox cannot be reached: {said}. Check the address.", said, 1) from error
-        reply = Reply(answer.status_code, {}, answer.content, 0.0)
-        if not answer.is_success:
+        send = Send(method, f"/sandbox{path}", query, {"Accept": accept}, body, REQUEST_TIMEOUT)
+        reply = self._pump.exchange(send)
+        if isinstance(reply, Failure):
+            raise TransportError(f"the sandbox cannot be reached: {reply}. Check the address.", str(reply), 1)
+        if not SUCCESS <= reply.code < REDIRECTION:
             raise refusal(START, reply)
+        if reply.unread:
+            raise ProtocolError(reply.unread)
         return reply
 
     def __enter__(self) -> Self:
@@ -230,3 +247,14 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def _as_promised() -> Iterator[None]:
+    """Read an answer; one that is not what a sandbox answers is the mistake of whoever is there."""
+    try:
+        yield
+    except (LookupError, AttributeError, TypeError, ValueError, RecursionError):
+        raise ProtocolError(
+            "the server's answer is not that of a sandbox. Check that the address is that of this project's server."
+        ) from None

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from translation_client.core.errors import JobFailed, JobTimeout, TranslationError
 from translation_client.core.model import Chunk, Command, Event, Listen, Notice, Reply, Send, Sleep, State, Status
+from translation_client.core.text import visible
 
 Show: TypeAlias = Callable[[Status], object]
 
@@ -115,9 +116,9 @@ class Work:
         return self.rows if len(self.rows) <= MANY else [row for row in self.rows if row.outcome != State.COMPLETED]
 
 
-def write(text: str) -> None:
-    """Write a line to the standard output, at once."""
-    sys.stdout.write(f"{text}\n")
+def write(*lines: str) -> None:
+    """Write lines to the standard output, at once; what is not printable in one is escaped."""
+    sys.stdout.writelines(f"{visible(line)}\n" for line in lines)
     sys.stdout.flush()
 
 
@@ -188,7 +189,7 @@ def _table(work: Work, rows: Sequence[Row], width: int) -> Table:
 
 def _cells(row: Row, now: float, next_look: float | None) -> Iterator[RenderableType]:
     status = row.status
-    yield Text((status.id if status else row.id) or "", no_wrap=True, overflow="ellipsis")
+    yield Text(visible((status.id if status else row.id) or ""), no_wrap=True, overflow="ellipsis")
     yield Text(row.outcome, STYLES.get(row.outcome, ""))
     if status:
         yield ProgressBar(total=None if status.progress is None else 1.0, completed=status.progress or 0.0)

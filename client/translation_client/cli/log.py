@@ -1,13 +1,19 @@
-"""The command's log: everything that the library logs, in a file, and on stderr with --verbose."""
+"""The command's log: everything that the library logs, in a file, and on stderr with --verbose.
+
+Texts from outside stand in it, and in what is told on stderr, as lines that a terminal shows and is not told by.
+"""
 
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from typing import TextIO
 
 from translation_client.cli.arguments import Options, UsageError, program
+from translation_client.core.text import visible
+from translation_client.private import open_private, tighten
 
 logger = logging.getLogger("translation_client")
 
@@ -21,7 +27,7 @@ def tell(message: str) -> None:
 def say(message: str) -> None:
     """Write one line to stderr, if it takes one."""
     try:
-        sys.stderr.write(f"{program()}: {message}\n")
+        sys.stderr.write(f"{visible(f'{program()}: {message}')}\n")
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)
@@ -45,13 +51,13 @@ def logging_to(options: Options) -> Iterator[None]:
         handlers.append(logging.StreamHandler())
     if options.log_file != "none":
         try:
-            handlers.append(_File(options.log_file, encoding="utf-8", errors="backslashreplace"))
+            handlers.append(_File(options.log_file))
         except OSError as error:
             raise UsageError(
                 f"the log file cannot be written: {error}; name another with --log-file, or none"
             ) from None
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
@@ -63,8 +69,18 @@ def logging_to(options: Options) -> Iterator[None]:
                 handler.close()
 
 
+class _Line(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 class _File(logging.FileHandler):
     """A log file that is given up with one line, not with a traceback, when it cannot be written any longer."""
+
+    def _open(self) -> TextIOWrapper:
+        file = open(self.baseFilename, "a", encoding="utf-8", opener=open_private)  # noqa: SIM115 - the handler's
+        tighten(file.fileno())
+        return file
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
         logger.removeHandler(self)

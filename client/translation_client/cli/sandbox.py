@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from translation_client.cli.arguments import Login, Options, UsageError
+from translation_client.cli.display import write
+from translation_client.cli.work import naming_flags
 from translation_client.sandbox import Sandbox
 
 FOUND = 1
@@ -27,14 +29,12 @@ def sandbox(options: Options, login: Login) -> int:
         TranslationError: The server does not do it.
         UsageError: An option is unusable.
     """
-    try:
-        with Sandbox(login.url, username=login.username, password=login.password) as asked:
-            if options.command == "report":
-                return _report(options, asked)
-            answer = ACTIONS[options.action or "show"](asked, options)
-    except ValueError as error:
-        raise UsageError(str(error).replace("base_url", "--url")) from None
-    _write(json.dumps(answer, indent=None if options.json else 2, ensure_ascii=False))
+    with naming_flags(), Sandbox(login.url, username=login.username, password=login.password) as asked:
+        if options.command == "report":
+            return _report(options, asked)
+        if options.action == "requests":
+            return _requests(options, asked)
+        write(*_json(options, ACTIONS[options.action or "show"](asked, options)).split("\n"))
     return 0
 
 
@@ -43,14 +43,27 @@ def _report(options: Options, asked: Sandbox) -> int:
     if options.json and form != "json":
         raise UsageError(f"--json and --format {form} exclude each other: give one of the two")
     media, warning, note = FORMS[form]
-    card = asked.report_as(media)
-    _write(card)
+    card = _json(options, asked.report().raw) if form == "json" else asked.report_as(media).rstrip("\n")
+    if form == "junit":
+        card = "".join(char if char.isprintable() or char == "\n" else f"&#{ord(char)};" for char in card)
+    write(*card.split("\n"))
     failing = {"never": (), "warnings": (warning,), "notes": (warning, note)}[options.fail_on]
     return FOUND if any(re.search(finding, card, re.MULTILINE) for finding in failing) else 0
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text.rstrip("\n") + "\n")
+def _requests(options: Options, asked: Sandbox) -> int:
+    """Write the journal as it comes: only the server knows how long it is."""
+    between = "["
+    for request in asked.requests():
+        sys.stdout.write(between + _json(options, request))
+        between = ", "
+    sys.stdout.write("[]\n" if between == "[" else "]\n")
+    return 0
+
+
+def _json(options: Options, document: object) -> str:
+    """The document in ASCII, so that nothing in it tells a terminal anything."""
+    return json.dumps(document, indent=None if options.json else 2)
 
 
 def _clock(asked: Sandbox, options: Options) -> Mapping[str, Any]:
@@ -81,11 +94,10 @@ ACTIONS: Mapping[str, Callable[[Sandbox, Options], object]] = {
     "day": lambda asked, options: asked.day(options.day),
     "days": lambda asked, _: asked.days(),
     "clock": _clock,
-    "hold": lambda asked, options: [asked.hold(job_id)["job"] for job_id in options.ids],
-    "release": lambda asked, options: [asked.release(job_id)["job"] for job_id in options.ids],
+    "hold": lambda asked, options: [asked.hold(job_id).get("job") for job_id in options.ids],
+    "release": lambda asked, options: [asked.release(job_id).get("job") for job_id in options.ids],
     "finish": lambda asked, options: [
-        asked.finish(job_id, options.outcome, options.message)["job"] for job_id in options.ids
+        asked.finish(job_id, options.outcome, options.message).get("job") for job_id in options.ids
     ],
     "reset": lambda asked, _: asked.reset(),
-    "requests": lambda asked, _: list(asked.requests()),
 }

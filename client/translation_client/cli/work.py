@@ -87,7 +87,7 @@ async def work(options: Options, login: Login, rows: list[Row]) -> int:
     warn = write_nothing if options.quiet or options.verbose else cache(say)  # the same only once
     rows.extend(Row(show, job_id) for job_id in dict.fromkeys(options.ids) or [None] * options.jobs)
     done = Work(rows, warn)
-    with _naming_flags():
+    with naming_flags():
         async with _client(options, login, done) as client:
             if options.command == "list":
                 async for status in client.list():
@@ -198,7 +198,7 @@ def _client(options: Options, login: Login, done: Work) -> AsyncClient:
 
 
 @contextmanager
-def _naming_flags() -> Iterator[None]:
+def naming_flags() -> Iterator[None]:
     """Call an unusable argument of the library by the flag that it came from."""
     try:
         yield

@@ -18,8 +18,9 @@ from translation_client.core.errors import (
     ProtocolError,
     TranslationError,
 )
-from translation_client.core.model import Reply, State, Status, one_line
+from translation_client.core.model import Reply, State, Status
 from translation_client.core.schedule import retry_after
+from translation_client.core.text import one_line
 from translation_client.core.tokens import token_of
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
@@ -134,6 +135,8 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
 def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
     if reply.code // 100 != SUCCESS:
         raise refusal(dialect, reply)
+    if reply.unread:
+        raise ProtocolError(reply.unread)
     document = _json(reply.body)
     if not isinstance(document, dict):
         raise _unexpected("a JSON object", reply)

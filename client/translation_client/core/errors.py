@@ -7,6 +7,8 @@ survives pickling, and never holds a password.
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from translation_client.core.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class TranslationError(Exception):
-    """Any failure that this library reports."""
+    """Any failure that this library reports; as text it is one printable line, whatever a server has put into it."""
 
     message: str
 
     def __str__(self) -> str:
-        return self.message
+        return visible(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))

@@ -56,9 +56,9 @@ from translation_client.core.model import (
     Send,
     Sleep,
     Status,
-    one_line,
 )
 from translation_client.core.schedule import Schedule, begin, next_delay, retry_after
+from translation_client.core.text import one_line
 from translation_client.core.tokens import token_of
 
 T = TypeVar("T")

@@ -20,8 +20,7 @@ from math import inf
 from typing import Any, NamedTuple, TypeAlias
 
 from translation_client.core.errors import JobFailed, TranslationError
-
-EXCERPT = 200  # characters of foreign text that a message may hold
+from translation_client.core.text import one_line, visible
 
 
 class State(StrEnum):
@@ -87,7 +86,7 @@ class Status:
         progress = "" if self.progress is None else f" {self.progress:4.0%}"
         elapsed = "" if self.elapsed is None else f" after {self.elapsed:.1f} s"
         error = "" if self.error is None else f": {one_line(self.error)}"
-        return f"{self.id} {self.state}{progress}{elapsed}{error}"
+        return visible(f"{self.id} {self.state}{progress}{elapsed}{error}")
 
     def raise_for_error(self) -> None:
         """Do nothing for a job that completed or is pending.
@@ -173,13 +172,17 @@ class Notice:
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer, which took so many seconds; the names of the headers are in lower case."""
+    """An answer, which took so many seconds; the names of the headers are in lower case.
+
+    `unread` says why its body was not read, if it was not: it is too large, or encoded though nobody asked for that.
+    """
 
     code: int
     headers: Mapping[str, str]
     body: bytes
     at: float
     took: float = 0.0
+    unread: str = ""
 
     def __str__(self) -> str:
         return f"the server answered {self.code}"
@@ -209,12 +212,6 @@ class Woke:
     """The command is done."""
 
     at: float
-
-
-def one_line(text: str) -> str:
-    """Text of unknown origin as something that can stand in a message."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
 
 
 Command: TypeAlias = Send | Sleep | Listen | Status | Loss | Notice

@@ -1,0 +1,212 @@
+"""How much of an answer is read: as much as anyone needs, as it comes, of every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from translation_client import AsyncClient, Client, NotFound, ProtocolError, Sandbox, TransportError
+from translation_client.cli import main
+from translation_client.compat.start import TranslationStatusClient
+from translation_client.compat.translate import TranslationError, VideoTranslationClient
+
+if TYPE_CHECKING:
+    import socket
+    import threading
+    from collections.abc import Callable
+
+    from tests.conftest import Handler, Job, Listen, Server
+
+LOGIN = {"username": "admin", "password": "secretpassword"}
+ONCE = {"max_retries": 0, "initial_delay": 0.01}
+MIB = 1 << 20
+SOCKETS = 32 * MIB  # what the sockets of both ends may hold of what nobody has read
+
+
+def by_client(url: str, method: str, *arguments: str) -> None:
+    with Client(url, **LOGIN, **ONCE) as client:
+        getattr(client, method)(*arguments)
+
+
+def by_async_client(url: str, method: str, *arguments: str) -> None:
+    async def main() -> None:
+        async with AsyncClient(url, **LOGIN, **ONCE) as client:
+            await getattr(client, method)(*arguments)
+
+    asyncio.run(main())
+
+
+def in_sandbox(url: str, method: str, *arguments: str) -> None:
+    with Sandbox(url, **LOGIN) as sandbox:
+        told = getattr(sandbox, method)(*arguments)
+        if method == "requests":
+            next(told)
+
+
+def listing(url: str) -> None:
+    with Client(url, **LOGIN, **ONCE) as client:
+        next(client.list())
+
+
+WAYS: dict[str, Callable[[str], None]] = {
+    "status": lambda url: by_client(url, "status", "j1"),
+    "start": lambda url: by_client(url, "start"),
+    "wait": lambda url: by_client(url, "wait", "j1"),
+    "cancel": lambda url: by_client(url, "cancel", "j1"),
+    "list": listing,
+    "async status": lambda url: by_async_client(url, "status", "j1"),
+    "async run": lambda url: by_async_client(url, "run"),
+    "compat": lambda url: TranslationStatusClient(url, **LOGIN).wait_for_completion("j1"),
+    "show": lambda url: in_sandbox(url, "show"),
+    "set": lambda url: in_sandbox(url, "day", "flaky"),
+    "days": lambda url: in_sandbox(url, "days"),
+    "hold": lambda url: in_sandbox(url, "hold", "j1"),
+    "requests": lambda url: in_sandbox(url, "requests"),
+    "report": lambda url: in_sandbox(url, "report"),
+    "report as text": lambda url: in_sandbox(url, "report_as", "text/plain"),
+}
+
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+class Flood:
+    """A bare server that answers with this and then with more and more, and counts what it could send."""
+
+    def __init__(self, begin: bytes, more: bytes) -> None:
+        self.begin, self.more, self.sent = begin, more, 0
+
+    def __call__(self, connection: socket.socket, over: threading.Event) -> None:
+        connection.recv(65_536)
+        connection.sendall(self.begin)
+        while not over.is_set():
+            self.sent += connection.send(self.more)
+
+
+@every_way
+def test_an_answer_without_an_end_is_not_read_to_it(listen: Listen, way: Callable[[str], None]) -> None:
+    flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
+    with listen(flood) as url, pytest.raises(ProtocolError, match=r"is larger than (1048576|16777216) bytes\. Check"):
+        way(url)
+    assert flood.sent < 16 * MIB + SOCKETS
+
+
+@pytest.mark.parametrize("name", ["status", "async status", "hold"])
+def test_neither_is_that_of_an_error(listen: Listen, name: str) -> None:
+    flood = Flood(b"HTTP/1.1 404 Not Found\r\n\r\n", b" " * 65_536)
+    with listen(flood) as url, pytest.raises(NotFound, match="404 without a reason"):
+        WAYS[name](url)
+    assert flood.sent < 16 * MIB + SOCKETS
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 65_536),
+        (b"HTTP/1.1 200 OK\r\n", b"x: y\r\n" * 10_000),
+        (b"HTTP/1.1 200 ", b"x" * 65_536),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"x: y\r\n" * 10_000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 65_536),
+    ],
+)
+@pytest.mark.parametrize("name", ["status", "async status", "show"])
+def test_a_head_without_an_end_is_not_read_to_it(listen: Listen, name: str, begin: bytes, more: bytes) -> None:
+    flood = Flood(begin, more)
+    with listen(flood) as url, pytest.raises(TransportError):
+        WAYS[name](url)
+    assert flood.sent < MIB + SOCKETS
+
+
+@every_way
+def test_an_encoding_that_was_not_asked_for_is_refused(server: Server, way: Callable[[str], None]) -> None:
+    bomb = gzip.compress(gzip.compress(bytes(64 * MIB)))
+    server.says((200, bomb, {"content-encoding": "gzip, gzip"}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match=r"is encoded \(gzip, gzip\), which was not asked for\. Check"):
+            way(server.url)
+        assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+    finally:
+        tracemalloc.stop()
+    assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
+@pytest.mark.parametrize("name", ["status", "async status", "show"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip", "gzip, identity", "?"])
+def test_of_any_kind(server: Server, name: str, encoding: str) -> None:
+    server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": encoding}))
+    with pytest.raises(ProtocolError, match="which was not asked for"):
+        WAYS[name](server.url)
+
+
+@pytest.mark.parametrize("name", ["status", "async status"])
+def test_none_is_no_encoding(server: Server, name: str) -> None:
+    server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": "Identity"}))
+    WAYS[name](server.url)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_an_encoded_stream_of_events_is_none(server: Server, job: Job, asynchronous: bool) -> None:
+    def script(request: object) -> tuple[int, object, dict[str, str]]:
+        if request.path == "/events":
+            return 200, gzip.compress(b"data: \n\n"), {"content-type": "text/event-stream", "content-encoding": "gzip"}
+        return 200, {"jobs": [job("completed", "a"), job("completed", "b")], "unknown": []}, {}
+
+    async def main() -> dict[str, object]:
+        async with AsyncClient(server.url, **LOGIN) as client:
+            return await client.wait_all(["a", "b"])
+
+    server.script = script
+    if asynchronous:
+        ended = asyncio.run(main())
+    else:
+        with Client(server.url, **LOGIN) as client:
+            ended = client.wait_all(["a", "b"])
+    assert [status.state for status in ended.values()] == ["completed", "completed"]
+
+
+def test_the_command_refuses_them_too(listen: Listen, capsys: pytest.CaptureFixture[str]) -> None:
+    flood: Handler = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
+    with listen(flood) as url:
+        for words in (["report"], ["sandbox"], ["sandbox", "requests"], ["sandbox", "finish", "j1"], ["status", "j1"]):
+            assert main([*words, "--url", url, "--username", "admin", "--password", "x"]) == 5
+            out, err = capsys.readouterr()
+            assert (out, "larger than" in err, err.count("\n")) == ("", True, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"\xff", b"[" * 100_000, b"{}", b'{"days": 1}', b'{"findings": [{}], "days": [[]], "requests": 7}']
+    + [b'{"requests": [], "next": %s}' % after for after in (b"0", b"-1", b'"a"', b"{}")],
+)
+def test_what_no_sandbox_answers_is_told(server: Server, capsys: pytest.CaptureFixture[str], answer: bytes) -> None:
+    server.says((200, answer))
+    for method in ("days", "report", "requests"):
+        with pytest.raises(ProtocolError, match="not that of a sandbox"):
+            in_sandbox(server.url, method)
+    for words in (["sandbox", "days"], ["sandbox", "requests"], ["report", "--json"]):
+        assert main([*words, "--url", server.url, "--username", "admin", "--password", "x"]) == 5
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_log_without_an_end_is_shown_as_it_comes(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = [{"requests": [{"at": number}], "next": number + 1} for number in range(3)] + [
+        {"requests": [], "next": None}
+    ]
+    server.says(*((200, page) for page in pages))
+    words = ["sandbox", "requests", "--url", server.url, "--username", "admin", "--password", "x"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out) == [{"at": number} for number in range(3)]
+    server.says((200, pages[-1]))
+    assert main([*words, "--json"]) == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_the_ancestors_classes_say_so_in_their_own_words(server: Server) -> None:
+    server.says((200, b"", {"content-encoding": "gzip"}))
+    with pytest.raises(TranslationError, match="which was not asked for"):
+        asyncio.run(VideoTranslationClient(server.url, **LOGIN).wait_for_completion("j1"))
