@@ -402,13 +402,17 @@ def test_a_store_that_takes_no_job_is_not_ready(start, tmp_path):
     assert len(api.get("/jobs").json()["jobs"]) == 1
 
 
-def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path):
+def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     api = start()
     with (tmp_path / "jobs.db").open("r+b") as file, (tmp_path / "jobs.db-wal").open("r+b") as log:
         file.write(b"no database" * 1000)
         log.truncate(0)
     assert all(is_problem(api.get(path), 503) for path in ("/readyz", "/status/x", "/jobs"))
     assert api.get("/livez").status_code == 200
+    assert is_problem(api.get("/status/a%0Ab", headers={"Prefer": "wait=1"}), 503)
+    for asked in ("'/status/x' for 'admin'", r"'/status/a\nb' for 'admin'", "'/jobs' for 'admin'", "'/readyz' for '-'"):
+        assert f"GET {asked} failed: " in caplog.text
 
 
 def test_an_error_of_the_server_is_told_by_an_id_and_nothing_else(api, caplog, monkeypatch):
@@ -420,6 +424,7 @@ def test_an_error_of_the_server_is_told_by_an_id_and_nothing_else(api, caplog, m
     assert "ZeroDivisionError" not in answer.text
     assert answer.json()["error_id"] in caplog.text
     assert "ZeroDivisionError" in caplog.text
+    assert re.search(r"POST '/start' for 'user-\d+' failed", caplog.text)
     monkeypatch.undo()
     assert api.get("/jobs").status_code == 200
 

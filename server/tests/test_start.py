@@ -193,6 +193,25 @@ def test_a_second_signal_does_not_cut_what_runs(run, workers):
     assert "Traceback" not in server.log()
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ([*MODULE, "--port", "0"], b"408 Request Timeout"),
+        ([*MODULE, "--port", "0", "--workers", "2"], b"408 Request Timeout"),
+        ([*UVICORN, "--port", "0", "--timeout-graceful-shutdown", "1"], b"503 Service Unavailable"),
+    ],
+    ids=["module", "workers", "uvicorn"],
+)
+def test_half_a_body_is_not_waited_for(run, command, status):
+    server = run(command)
+    with unfinished_request(server) as (connection, _):
+        server.process.send_signal(signal.SIGTERM)
+        connection.settimeout(PATIENCE)
+        assert status in connection.recv(65536)
+        assert server.process.wait(PATIENCE) == 0
+    assert "Traceback" not in server.log()
+
+
 def test_a_client_that_leaves_in_mid_request_is_no_error(run):
     server = run([*MODULE, "--port", "0"], LOG_LEVEL="debug")
     with unfinished_request(server):

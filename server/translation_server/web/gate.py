@@ -1,5 +1,6 @@
 """What every request passes on its way in and out: hosts and origins, credentials, HEAD, logs, the last resort."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -16,7 +17,7 @@ from translation_server.web.draft import Draft, Record, begin, log
 from translation_server.web.lane import Lane
 from translation_server.web.looks import send_all
 from translation_server.web.origins import Boundary
-from translation_server.web.problems import EXPECTED, Problem, answer_to
+from translation_server.web.problems import EXPECTED, RETRY_AFTER, Problem, answer_to, named
 
 logger = logging.getLogger(__name__)
 
@@ -79,24 +80,25 @@ class Gate:
             await send(message)
 
         inner = dict(scope) | {
-            "head": scope["method"] == "HEAD",
+            "head": (is_head := scope["method"] == "HEAD"),
+            "method": "GET" if is_head else scope["method"],
             "draft": draft,
             "transport": getattr(getattr(receive, "__self__", None), "transport", None),
         }
-        if inner["head"]:
-            inner["method"] = "GET"
         try:
             self._boundary.check(scope)
             if scope["path"] not in OPEN:
                 inner["user"] = await self._authenticator.user(scope)
             await self._serve(inner, receive, watched_send)
         except EXPECTED as error:
-            await answer_to(error)(scope, receive, watched_send)
+            await answer_to(error, inner)(scope, receive, watched_send)
         except ClientDisconnect:
             logger.debug("%s %s: the client left before its request was complete", scope["method"], scope["path"])
+        except asyncio.CancelledError:
+            await _cut_off(inner, receive, watched_send)
         except Exception:
             error_id = secrets.token_hex(8)
-            logger.exception("error %s in %s %s", error_id, scope["method"], scope["path"])
+            logger.exception("%s failed: error %s", named(inner), error_id)
             if draft.status:
                 raise
             detail = f"The server failed. Its log tells more under the id {error_id}."
@@ -138,6 +140,18 @@ class Gate:
 def leading_somewhere(templates: Iterable[str]) -> re.Pattern[str]:
     """Fits the paths of routes."""
     return re.compile("|".join(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)) for template in templates))
+
+
+async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
+    """Ends a request for which the server has waited as long as it may when it stops."""
+    logger.warning("%s was cut off: the server stopped before it was answered", named(scope))
+    if not scope["draft"].status:
+        headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
+        stopped = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server stopped: send the request again.", headers)
+        await stopped.response()(scope, receive, send)
+    elif scope["transport"] is not None:
+        scope["transport"].close()
+        let_go(receive)
 
 
 def let_go(receive: Receive) -> None:

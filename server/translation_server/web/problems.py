@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from translation_server.service import JobNotFound
 from translation_server.stores import IdTaken, KeyReused, StoreError
@@ -74,7 +75,12 @@ def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[s
     return {"field": fields.get(name, name), "message": message}
 
 
-def answer_to(error: Exception) -> Response:
+def named(scope: Scope) -> str:
+    """A request as the log has it: what was asked, and for whom; escaped, since both come from outside."""
+    return f"{scope['method']} {scope['path']!r} for {scope.get('user', '-')!r}"
+
+
+def answer_to(error: Exception, scope: Scope) -> Response:
     """The answer to a request that ended in one of the `EXPECTED` errors."""
     match error:
         case Problem():
@@ -88,7 +94,7 @@ def answer_to(error: Exception) -> Response:
             detail = f"You have a job {error} already: choose another id, or none."
             return Problem(HTTPStatus.CONFLICT, detail).response()
         case _:
-            logger.error("%s", error)
+            logger.error("%s failed: %s", named(scope), error)
             detail = "The server cannot reach its jobs at the moment: try again."
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
 
@@ -109,8 +115,8 @@ def _allowed(app: FastAPI, request: Request) -> set[str]:
 def install(app: FastAPI) -> None:
     """Makes the app answer every error with a problem."""
 
-    async def expected(_: Request, error: Exception) -> Response:
-        return answer_to(error)
+    async def expected(request: Request, error: Exception) -> Response:
+        return answer_to(error, request.scope)
 
     for kind in EXPECTED:
         app.add_exception_handler(kind, expected)

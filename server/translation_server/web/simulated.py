@@ -75,7 +75,7 @@ class Simulator:
             try:
                 answered = await answer()
             except EXPECTED as error:
-                answered = answer_to(error)
+                answered = answer_to(error, request.scope)
             if struck := faults.strike(answered, fault, self._service.rest):
                 draft.faults += (rule.kind,)
         finally:
