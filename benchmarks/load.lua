@@ -1,4 +1,5 @@
--- What wrk sends: the requests of a file, one after another, each line a method, a path and perhaps a body.
+-- What wrk sends: the requests of a file, one after another, each line a method, a path and perhaps a body; a line
+-- that begins with "as", a tab, an authorization and another tab is sent with that.
 --
 --     wrk ... -s load.lua URL -- AUTHORIZATION FILE
 --
@@ -10,9 +11,11 @@ function init(args)
   local headers = { Authorization = args[1] }
   local with_body = { Authorization = args[1], ["Content-Type"] = "application/json" }
   for line in io.lines(args[2]) do
-    local method, path, body = line:match("^(%S+) (%S+) ?(.*)$")
+    local own, rest = line:match("^as\t([^\t]+)\t(.*)$")
+    local plain = own and { Authorization = own } or headers
+    local method, path, body = (rest or line):match("^(%S+) (%S+) ?(.*)$")
     requests[#requests + 1] =
-      wrk.format(method, path, body == "" and headers or with_body, body ~= "" and body or nil)
+      wrk.format(method, path, body == "" and plain or with_body, body ~= "" and body or nil)
   end
 end
 

@@ -4,7 +4,7 @@
     python benchmarks/server.py --full     a file of 10 million jobs, held looks that end within a minute
     python benchmarks/server.py --json     the same for programs
     python benchmarks/server.py --write    also puts the table into docs/performance.md
-    python benchmarks/server.py status     one of: status, submit, held, workers, size, purge
+    python benchmarks/server.py status     one of: status, submit, held, workers, size, users, purge
 
 Linux, wrk. The databases are made below TMPDIR, whose disk decides how fast a job can be accepted.
 """
@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from itertools import repeat
 from statistics import median
 from typing import NamedTuple
@@ -32,6 +33,7 @@ SPREAD, FULL_SPREAD = 20.0, 60.0
 RENEWED = 25  # seconds for which our client asks a look to be held
 SIZE, FULL_SIZE = 1_000_000, 10_000_000
 OLD = 200_000
+USERS, EACH = (500, 1_000, 1_200, 5_000, 10_000), 3
 DAY = 86_400.0
 
 
@@ -241,6 +243,27 @@ def size(scale: Scale) -> Iterator[Line]:
     yield Line(f"{of}: submits ÷ those with few", stage.ratio(rates["submit large"], rates["submit small"]), least=0.9)
 
 
+def users(_: Scale) -> Iterator[Line]:
+    """Many active users, who look at a few jobs each, against a few hundred."""
+    with ExitStack() as running:
+        runs: dict[str, Callable[[], float]] = {}
+        for count in reversed(USERS):  # so that nobody's password is to be checked anew meanwhile
+            folder = running.enter_context(tempfile.TemporaryDirectory())
+            looks = stage.users(folder, count, EACH)
+            database, file = f"sqlite:///{folder}/jobs.db", f"{folder}/users"
+            server = running.enter_context(stage.ours(database=database, USERS_FILE=file))
+            stage.load(server, looks, len(looks) / 600)  # until everybody's password has been checked
+            runs[f"{count:,}"] = partial(_rate, server, looks)
+        rates = stage.in_turn(runs, ROUNDS)
+    few, *more = (f"{count:,}" for count in USERS)
+    for many in more:
+        yield Line(f"looks of {many} users ÷ those of {few}", stage.ratio(rates[many], rates[few]), least=0.7)
+
+
+def _rate(server: stage.Running, looks: Sequence[str]) -> float:
+    return stage.load(server, looks, SECONDS).rate
+
+
 def purge(_: Scale) -> Iterator[Line]:
     """Requests while very many old jobs are forgotten, against the same file where nothing is."""
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second, ExitStack() as servers:
@@ -271,7 +294,15 @@ def purge(_: Scale) -> Iterator[Line]:
         raise RuntimeError("nothing was left to forget while that was measured")
 
 
-PARTS = {"status": status, "submit": submit, "held": held, "workers": workers, "size": size, "purge": purge}
+PARTS = {
+    "status": status,
+    "submit": submit,
+    "held": held,
+    "workers": workers,
+    "size": size,
+    "users": users,
+    "purge": purge,
+}
 
 
 def table(lines: Sequence[Line]) -> str:

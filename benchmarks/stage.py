@@ -28,6 +28,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import bcrypt
+
 from translation_server.stores import open_store
 
 HERE = Path(__file__).parent
@@ -220,6 +222,27 @@ def submitted(server: Running, count: int) -> list[str]:
     """The requests that look at so many new jobs."""
     answers = (server.ask("POST", "/start") for _ in range(count))
     return [f"GET /status/{json.loads(answer.body)['job_id']}" for answer in answers]
+
+
+def users(folder: str, count: int, jobs: int) -> list[str]:
+    """Makes a database with so many jobs of each of so many users, and their file, with the cheapest of hashes.
+
+    Returns:
+        The requests that look at these jobs in turn, each as its user.
+    """
+    file, now = Path(folder) / "jobs.db", time.time()
+    asyncio.run(open_store(f"sqlite:///{file}").close())
+    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+    Path(folder, "users").write_text("".join(f"u{user}:{hashed}\n" for user in range(count)), encoding="utf-8")
+    made = [(f"u{user}", ordinal, str(uuid.uuid4())) for ordinal in range(1, jobs + 1) for user in range(count)]
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        row = "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, changed_at)"
+        rows = ((*one, now, 86_400.0, now) for one in made)
+        database.executemany(f"{row} VALUES (?, ?, ?, ?, ?, 'completed', ?)", rows)
+        database.executemany("INSERT INTO owners (name, jobs) VALUES (?, ?)", ((f"u{n}", jobs) for n in range(count)))
+        database.commit()
+    basic = {user: base64.b64encode(f"{user}:{PASSWORD}".encode()).decode() for user, _, _ in made}
+    return [f"as\tBasic {basic[user]}\tGET /status/{job_id}" for user, _, job_id in made]
 
 
 def fill(folder: str, delays: Iterable[float], *, age: float = 0, told: float = 1) -> list[str]:

@@ -1,5 +1,9 @@
 """What callers can do with their jobs, told by clocks that do not agree."""
 
+import asyncio
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from translation_server.core.delays import Fixed, Uniform
@@ -7,6 +11,7 @@ from translation_server.core.job import Job, State, Submission
 from translation_server.core.sandbox import Sandbox
 from translation_server.service import Service
 from translation_server.stores.memory import MemoryStore
+from translation_server.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +70,39 @@ async def test_what_is_at_hand_follows_the_number_of_users(caplog):
             assert (await service.look(job.owner, job.id)).state is not State.PENDING
         assert store.read == read
     assert caplog.text.count(" ended: ") == len(jobs)
+
+
+class Asked(SqliteStore):
+    """A store that counts how often it is asked what was done to an owner's jobs."""
+
+    asked = 0
+
+    async def amended(self, owner: str, *place: Any) -> list[Job]:
+        self.asked += 1
+        return await super().amended(owner, *place)
+
+
+async def test_the_store_is_asked_about_owners_only_once_others_have_written_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("translation_server.freshness.FRESH", 0.05)
+    monkeypatch.setattr("translation_server.freshness.AT_ONCE", 60)
+    store, other = Asked(tmp_path / "jobs.db"), SqliteStore(tmp_path / "jobs.db")
+    sandbox = Sandbox(delay=Fixed(1e9))
+    service = Service(store, lambda: sandbox, clock=lambda: 5000.0, entropy=lambda: bytes(64))
+    jobs = [(await service.submit(f"u{number}", Submission())).look.job for number in range(20)]
+
+    async def states() -> set[State]:
+        await asyncio.sleep(0.06)  # what was known is old by now
+        return {(await service.look(job.owner, job.id)).state for job in jobs}
+
+    for _ in range(2):
+        assert await states() == {State.PENDING}
+    store.asked = 0
+    for _ in range(3):
+        assert await states() == {State.PENDING}
+        await service.submit("u0", Submission())
+    assert store.asked == 0
+    cancelled = jobs[-1]
+    await other.amend(cancelled.owner, cancelled.id, lambda job: replace(job.cancelled(5000.0), changed_at=5001.0))
+    assert await states() == {State.PENDING, State.CANCELLED}
+    for one in (store, other):
+        await one.close()

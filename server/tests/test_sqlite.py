@@ -246,3 +246,18 @@ def test_processes_share_a_new_file(path):
     processes = [subprocess.Popen([sys.executable, "-c", SUBMITTER, str(path)]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
     assert execute(path, "SELECT count(*), min(ordinal), max(ordinal) FROM jobs") == [[(101, 1, 101)]]
+
+
+async def test_what_other_processes_write_is_news_and_what_one_writes_oneself_is_none(path):
+    store, other = SqliteStore(path), SqliteStore(path)
+    version = await store.version()
+    await store.add("ann", accept)
+    with locked(path):
+        assert await store.version() == version
+    while await store.news(0.05) is None:
+        pass
+    await other.add("ann", accept)
+    assert await store.news(0.05) is None
+    assert await store.version() != version
+    for one in (store, other):
+        await one.close()

@@ -5,13 +5,14 @@ was being committed did not show yet.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from translation_server.core.changes import PAGE, Place
 from translation_server.core.job import Job
-from translation_server.stores import Store
+from translation_server.stores import Store, StoreError
 
 T = TypeVar("T")
 
@@ -24,19 +25,66 @@ FRESH = 0.5
 FRESH_ENOUGH = 1.0
 """Seconds for which it is while the store is being asked anew."""
 
+AT_ONCE = 0.05
+"""Seconds for which somebody waits to hear whether others have written at all."""
+
 MARGIN = 2.0
 """Seconds that a commit may take: the store is asked again for what is this old."""
 
 
-class Asking(Generic[T]):
-    """Asks the store something about owners: about each of them once, however many want to know."""
+class Others:
+    """Tells whether other processes have written to the store: while none has, what was read of it stays the present.
 
-    def __init__(self) -> None:
+    So one question serves all owners, however many there are. All times are on the monotonic clock.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._version: object = None
+        self._since, self._until, self._asked_at = math.inf, -math.inf, -math.inf
+        self._asking: asyncio.Task[None] | None = None
+
+    def known_until(self, read_at: float) -> float:
+        """Up to when what was read at this time is known to be the present."""
+        return self._until if read_at >= self._since else read_at
+
+    async def ask(self) -> None:
+        """Asks the store, unless that was done just now; whoever comes while it takes long does not wait for it."""
+        now = time.monotonic()
+        if self._asking is None and now > self._asked_at + FRESH / 2:
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking and now < self._asked_at + AT_ONCE:
+            await asyncio.wait([self._asking], timeout=AT_ONCE)
+
+    async def _ask(self) -> None:
+        try:
+            version = await self._store.version()
+            if version is None or version != self._version:
+                self._version, self._since = version, math.inf if version is None else time.monotonic()
+            self._until = self._asked_at
+        except StoreError:
+            self._since = math.inf
+        finally:
+            self._asking = None
+
+
+class Asking(Generic[T]):
+    """Asks the store something about owners: about each of them once, however many want to know.
+
+    Args:
+        others: tells for how long the answers hold, where nobody else has written anything.
+    """
+
+    def __init__(self, others: Others | None = None) -> None:
+        self._others = others
         self._tasks: dict[str, asyncio.Task[T]] = {}
 
     def is_due(self, owner: str, asked_at: float) -> bool:
         """Whether what was learned of an owner at this time, on the monotonic clock, is no longer the present."""
-        return time.monotonic() > asked_at + (FRESH_ENOUGH if owner in self._tasks else FRESH)
+        fresh = FRESH_ENOUGH if owner in self._tasks else FRESH
+        now = time.monotonic()
+        return now > asked_at + fresh and (self._others is None or now > self._others.known_until(asked_at) + fresh)
 
     async def ask(self, owner: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What comes of asking; those who ask about the owner meanwhile are told the same."""

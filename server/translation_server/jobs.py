@@ -2,8 +2,9 @@
 
 Theory of operation: nothing of an accepted job changes but by what its owner does to it, so a job that was read once
 can serve every look. What this process does to one is told at once; what others do is asked of the store twice a second
-at most, for owners that send requests, and by one of these requests while the others are served. Within a minute all
-is read anew, which tells of jobs that were taken away.
+at most, for owners that send requests, and by one of these requests while the others are served; where the store can
+tell that nobody else has written to it, that serves all owners. Within a minute all is read anew, which tells of jobs
+that were taken away.
 """
 
 import math
@@ -17,7 +18,7 @@ from translation_server.core.dialects import Dialect, Form
 from translation_server.core.hints import Advice, advise
 from translation_server.core.job import Job, Look, State
 from translation_server.core.sandbox import World
-from translation_server.freshness import MARGIN, OWNERS, Asking, amended_since
+from translation_server.freshness import MARGIN, OWNERS, Asking, Others, amended_since
 from translation_server.stores import Store
 
 ANEW = 60.0
@@ -83,17 +84,19 @@ class Jobs:
     Args:
         store: where all of them are.
         clock: real seconds since the epoch.
+        others: tells whether other processes have written to the store.
 
     Attributes:
         owners: Of how many owners there may be jobs at hand at a time.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], others: Others) -> None:
         self._store = store
         self._clock = clock
         self.owners = OWNERS
         self._owners: OrderedDict[str, _Owner] = OrderedDict()
-        self._asking = Asking[None]()
+        self._others = others
+        self._asking = Asking[None](others)
         self._count = 0
 
     def at_hand(self, owner: str, job_id: str) -> Kept | None:
@@ -130,7 +133,9 @@ class Jobs:
             self._make_room()
         elif self._asking.is_due(owner, known.asked_at):
             self._owners.move_to_end(owner)
-            await self._asking.ask(owner, lambda: self._ask(owner, known))
+            await self._others.ask()
+            if self._asking.is_due(owner, known.asked_at):
+                await self._asking.ask(owner, lambda: self._ask(owner, known))
         return known
 
     async def _ask(self, owner: str, known: _Owner) -> None:

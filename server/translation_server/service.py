@@ -98,7 +98,7 @@ class Service:
         self._entropy = entropy
         self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell_world)
         self._watch = Watch(store, self.worlds, clock)
-        self._jobs = Jobs(store, clock)
+        self._jobs = Jobs(store, clock, self.worlds.others)
         self.following = Following(store, self.worlds, self._watch, clock, self._see)
         self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
         self._checking = Asking[None]()
@@ -226,7 +226,11 @@ class Service:
             later = math.nextafter(job.changed_at, math.inf)  # even if this clock is behind that of the last change
             return after if after == job else replace(after, changed_at=max(real, later))
 
-        job = await self._store.amend(owner, job_id, amended)
+        try:
+            job = await self._store.amend(owner, job_id, amended)
+        except BaseException:  # it may have been amended
+            self._jobs.forget(owner)
+            raise
         if job is None:
             raise JobNotFound
         if job != before:

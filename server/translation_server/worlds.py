@@ -1,7 +1,7 @@
 """The users' worlds: each user's sandbox and clock, as they were last set by whichever process.
 
-A world is read from the store at most twice a second while its user sends requests; what this process sets holds for it
-at once.
+A world is read from the store at most twice a second while its user sends requests, and only if others may have written
+to it; what this process sets holds for it at once.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from translation_server.core.clock import Clock
 from translation_server.core.sandbox import Sandbox, World
 from translation_server.documents import begin_anew, read_world
-from translation_server.freshness import OWNERS, Asking
+from translation_server.freshness import OWNERS, Asking, Others
 from translation_server.stores import Store
 
 
@@ -34,6 +34,7 @@ class Worlds:
         tell: called with the user whose world is found to have changed, and whether it was emptied.
 
     Attributes:
+        others: Tells whether other processes have written to the store.
         keep: How many users' worlds are kept in memory at a time; the oldest goes first.
     """
 
@@ -51,7 +52,8 @@ class Worlds:
         self._started = started
         self._tell = tell
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._reading = Asking[World]()
+        self.others = Others(store)
+        self._reading = Asking[World](self.others)
         self._world_of_all = World(defaults())
         self.changeable = changeable
         self.keep = OWNERS
@@ -73,6 +75,10 @@ class Worlds:
         """A user's world, half a second old or, while it is being read, little more."""
         if world := self.at_hand(owner):
             return world
+        if owner in self._kept:
+            await self.others.ask()
+            if world := self.at_hand(owner):
+                return world
         return await self._reading.ask(owner, lambda: self._read(owner))
 
     async def clock(self, owner: str) -> Clock:
@@ -88,7 +94,11 @@ class Worlds:
 
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
         """A user's world once it has been changed."""
-        return self._keep(owner, await self._store.change_world(owner, change, recount=recount))
+        try:
+            return self._keep(owner, await self._store.change_world(owner, change, recount=recount))
+        except BaseException:  # it may have been changed
+            self._kept.pop(owner, None)
+            raise
 
     async def clear(self, owner: str, real: float) -> None:
         """Forgets everything of a user that was before this real time."""

@@ -130,6 +130,10 @@ class MemoryStore:
         """See Store."""
         await asyncio.sleep(seconds)
 
+    async def version(self) -> int:
+        """See Store."""
+        return 0
+
     async def world(self, owner: str) -> str | None:
         """See Store."""
         return self._owners[owner].world

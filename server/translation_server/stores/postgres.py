@@ -133,6 +133,9 @@ class PostgresStore:
         """See Store."""
         return await self._listener.news(seconds)
 
+    async def version(self) -> None:
+        """See Store."""
+
     async def world(self, owner: str) -> str | None:
         """See Store."""
         statement = "SELECT world FROM owners WHERE name = $1"

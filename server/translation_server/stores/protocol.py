@@ -120,6 +120,9 @@ class Store(Protocol):
         None where the store cannot tell, or may have missed something: everything has to be asked.
         """
 
+    async def version(self) -> object:
+        """What becomes another whenever another process has written something; None where the store cannot tell."""
+
     async def world(self, owner: str) -> str | None:
         """The text that was last kept of the owner's world."""
 

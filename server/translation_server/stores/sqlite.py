@@ -6,6 +6,7 @@ waits for the disk, and one serves them all. What may be lost is committed witho
 """
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from collections import defaultdict
@@ -18,7 +19,7 @@ from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.private import make_file, make_folder
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
-from translation_server.stores.protocol import CHECKING, Idempotency, IdTaken, KeyReused, Old, Stored
+from translation_server.stores.protocol import CHECKING, Idempotency, IdTaken, KeyReused, News, Old, Stored, StoreError
 from translation_server.stores.rows import (
     ACCEPTED,
     AMENDED,
@@ -59,6 +60,7 @@ class SqliteStore:
             make_file(path)
         self._writer = Worker(path, partial(migrate, path))
         self._reader = Worker(path, read_only)
+        self._heard: object = None
         self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals, since=arrivals[0].came_at))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
@@ -95,9 +97,18 @@ class SqliteStore:
         found = await self._behind(AMENDED, owner, after, limit)
         return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
-    async def news(self, seconds: float) -> None:
+    async def news(self, seconds: float) -> Sequence[News] | None:
         """See Store."""
         await asyncio.sleep(seconds)
+        before, self._heard = self._heard, None
+        with contextlib.suppress(StoreError, TimeoutError):  # it may have to wait for somebody else's lock
+            async with asyncio.timeout(seconds):
+                self._heard = await self.version()
+        return [] if self._heard is not None and self._heard == before else None
+
+    async def version(self) -> object:
+        """See Store."""
+        return await self._writer.run(_data_version)
 
     async def world(self, owner: str) -> str | None:
         """See Store."""
@@ -164,6 +175,11 @@ class SqliteStore:
     async def _behind(self, statement: str, owner: str, after: Place, limit: int) -> list[Job]:
         parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
         return await self._reader.run(_jobs, statement, parameters)
+
+
+def _data_version(connection: sqlite3.Connection) -> object:
+    """What becomes another when another connection has committed something, and only then."""
+    return connection.execute("PRAGMA data_version").fetchall()
 
 
 def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Outcome]:
