@@ -14,6 +14,7 @@ from translation_server import TranslationServer, freshness
 from translation_server.core.days import DAYS
 from translation_server.core.faults import KINDS
 from translation_server.settings import SettingsError
+from translation_server.stores import open_store
 from translation_server.web.fault_files import FaultsError
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
@@ -118,6 +119,11 @@ class TestSettings:
             ({"faults": [{"kind": "status", "code": 304, "body": ""}]}, "faults[0]"),
             ({"faults": [{"kind": "latency", "delay": {"kind": "fixed", "seconds": -1}}]}, "faults[0].delay.seconds"),
             ({"faults": [{"kind": "reset"}] * 101}, "faults"),
+            ({"faults": [{"kind": "drip", "rate": 1e-300}]}, "faults[0].rate"),
+            ({"faults": [{"kind": "hang", "seconds": 5e-324}]}, "faults[0].seconds"),
+            ({"delay": {"kind": "exponential", "mean": 5e-324}}, "delay.mean"),
+            ({"delay": {"kind": "lognormal", "median": 1e-300, "sigma": 1}}, "delay.median"),
+            ({"delay": {"kind": "lognormal", "median": 1, "sigma": 5e-324}}, "delay.sigma"),
             ({"lateness_worth": 1e-7}, "lateness_worth"),
             ({"clock": {}}, "clock"),
         ],
@@ -131,6 +137,17 @@ class TestSettings:
         assert field in [error["field"] for error in answer.json()["errors"]]
         after = api.get("/sandbox").json()
         assert before | {"clock": None} == after | {"clock": None}
+
+    @pytest.mark.anyio
+    async def test_settings_that_an_older_version_took_are_left_out(self, start, tmp_path):
+        stored = '{"settings": {"seed": "s", "faults": [{"kind": "drip", "rate": 1e-300}]}}'
+        store = open_store(f"sqlite:///{tmp_path}/jobs.db")
+        await store.change_world("admin", lambda _: stored)
+        await store.close()
+        api = start()
+        sandbox = api.get("/sandbox").json()
+        assert (sandbox["seed"], sandbox["faults"]) == ("s", [])
+        assert changed(api, error_probability=0.5)["seed"] == "s"
 
     @pytest.mark.parametrize(
         ("body", "told"),

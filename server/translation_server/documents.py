@@ -1,10 +1,12 @@
 """A user's world as JSON: what callers may send of it, what is stored, and what is shown."""
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.types import StringConstraints
+from pydantic_core import from_json, to_json
 
 from translation_server.core.clock import Clock
 from translation_server.core.days import DAYS, DayName
@@ -12,6 +14,8 @@ from translation_server.core.delays import Delays
 from translation_server.core.faults import MOST_RULES, Rule
 from translation_server.core.journal import Entry
 from translation_server.core.sandbox import Hints, Sandbox, World, with_settings
+
+logger = logging.getLogger(__name__)
 
 Delay = Annotated[Delays, Discriminator("kind")]
 Fault = Annotated[Rule, Discriminator("kind")]
@@ -74,7 +78,7 @@ ENTRY = TypeAdapter(Entry)
 
 def read_world(text: str | None, defaults: Sandbox, started: float) -> World:
     """The world that was stored; without one, that of the defaults, whose faults count their seconds from the start."""
-    stored = _Stored() if text is None else _Stored.model_validate_json(text)
+    stored = _stored(text)
     settings = {name: value for name, value in stored.settings if value is not None}
     return World(
         with_settings(defaults, settings), stored.clock, started if stored.since is None else stored.since, stored.begun
@@ -86,7 +90,7 @@ def change_settings(text: str | None, changes: SandboxSettings, moment: float) -
 
     What was set before of what days set is gone with a new day.
     """
-    stored = _Stored() if text is None else _Stored.model_validate_json(text)
+    stored = _stored(text)
     settings = {name: value for name, value in stored.settings if value is not None}
     if "day" in changes.model_fields_set:
         settings = {name: value for name, value in settings.items() if name not in OF_DAYS}
@@ -95,6 +99,20 @@ def change_settings(text: str | None, changes: SandboxSettings, moment: float) -
     if starts_plan(changes):
         stored.since = moment
     return stored.model_dump_json(exclude_none=True)
+
+
+def _stored(text: str | None) -> _Stored:
+    """What was stored, but for settings that an older version took and this one refuses."""
+    if text is None:
+        return _Stored()
+    try:
+        return _Stored.model_validate_json(text)
+    except ValidationError as error:
+        document = from_json(text)
+        refused = {found["loc"][1] for found in error.errors() if found["loc"][0] == "settings"}
+        logger.warning("stored settings that this version refuses are left out: %s", ", ".join(map(str, refused)))
+        document["settings"] = {name: document["settings"][name] for name in document["settings"].keys() - refused}
+        return _Stored.model_validate_json(to_json(document))
 
 
 def begin_anew(real: float) -> str:
@@ -109,7 +127,7 @@ def starts_plan(changes: SandboxSettings) -> bool:
 
 def change_clock(text: str | None, change: ClockChange, real: float) -> str:
     """What is to be stored once the clock has been set at this real time."""
-    stored = _Stored() if text is None else _Stored.model_validate_json(text)
+    stored = _stored(text)
     stored.clock = stored.clock.set(real, speed=change.speed, frozen=change.frozen, advance=change.advance)
     return stored.model_dump_json(exclude_none=True)
 

@@ -24,7 +24,7 @@ STEPS = 32
 
 
 Seconds = Annotated[float, Interval(ge=0, le=1e9)]
-Span = Annotated[float, Interval(gt=0, le=1e9)]
+Span = Annotated[float, Interval(ge=1e-9, le=1e9)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class LogNormal:
     """The logarithm of the delay is normal, with the standard deviation ``sigma``: most near ``median``, a few long."""
 
     median: Span
-    sigma: Annotated[float, Interval(gt=0, le=5)]
+    sigma: Annotated[float, Interval(ge=1e-6, le=5)]
     kind: Literal["lognormal"] = field(default="lognormal", kw_only=True)
 
     @property

@@ -38,7 +38,7 @@ FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 """The headers that say where an answer ends, which only the server can."""
 
 Count = Annotated[int, Interval(ge=1, le=10**9)]
-Some = Annotated[float, Interval(gt=0, le=1e6)]
+Rate = Annotated[float, Interval(ge=1e-3, le=1e6)]
 Since = Annotated[float, Interval(ge=0, le=1e9)]
 
 
@@ -141,7 +141,7 @@ class Garbage(Fitting):
 class Drip(Fitting):
     """The answer comes at so many bytes a second."""
 
-    rate: Some = 20.0
+    rate: Rate = 20.0
     kind: Literal["drip"] = "drip"
 
 
@@ -149,7 +149,7 @@ class Drip(Fitting):
 class Hang(Fitting):
     """The request is served, and nothing comes for so many seconds; then the connection ends."""
 
-    seconds: Annotated[float, Interval(gt=0, le=LONGEST)] = 300.0
+    seconds: Annotated[float, Interval(ge=1e-3, le=LONGEST)] = 300.0
     kind: Literal["hang"] = "hang"
 
 
