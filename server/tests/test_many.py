@@ -16,10 +16,12 @@ import pytest
 
 from translation_server.core.changes import PAGE
 from translation_server.core.delays import Uniform
-from translation_server.core.job import Fate, Job, State
+from translation_server.core.job import Fate, Job, Look, State
 from translation_server.core.sandbox import Sandbox
+from translation_server.journal import JOBS_WAITING, Journal
 from translation_server.service import Service
 from translation_server.stores import Store, open_store
+from translation_server.web.draft import Draft
 
 LONG = 1e6
 PIECE = 256 * 1024
@@ -225,3 +227,36 @@ def test_a_card_that_cannot_be_made_is_refused_and_the_next_one_is_made(logged, 
         refused = api.get("/sandbox/report")
     assert (refused.status_code, "too long" in refused.json()["detail"]) == (503, True)
     assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000
+
+
+def test_a_page_of_requests_that_tell_of_very_many_jobs_is_shorter_than_asked_for(start, tmp_path):
+    url = f"sqlite:///{tmp_path}/many.db"
+    told = [{"job_id": f"job-{number}", "state": "pending"} for number in range(15_000)]
+    entry = json.dumps({"at": 1e9, "moment": 1e9, "took": 0, "method": "GET", "path": "/events", "jobs": told})
+
+    async def record() -> None:
+        store = open_store(url)
+        await store.record([("admin", entry)] * 5, 9)
+        await store.close()
+
+    asyncio.run(record())
+    api, numbers, after = start(database_url=url), [], 0
+    while after is not None:
+        answer = api.get("/sandbox/requests", params={"after": after, "limit": 1000})
+        assert (answer.status_code, len(answer.content) < 4 * 2**20) == (200, True)
+        page = answer.json()
+        numbers.append([shown["number"] for shown in page["requests"]])
+        after = page["next"]
+    assert numbers == [[1, 2], [3, 4], [5]]
+
+
+@pytest.mark.anyio
+async def test_entries_that_tell_of_very_many_jobs_take_the_place_of_others_while_they_wait(store, service):
+    journal = Journal(store, service.worlds, 10_000)
+    looks = [Look(Job("job", "ann", 1, 0.0, Fate(1.0, State.COMPLETED)), 0.5)] * PAGE
+    many = JOBS_WAITING // PAGE
+    for number in range(many + 10):
+        journal.add("ann", Draft(1e9 + number, "GET", "/events", None, tagged=False, looks=looks))
+    entries = [entry async for page in journal.pages("ann") for entry in page]
+    assert (len(entries), journal.dropped("ann", 1)) == (many, 10)
+    await journal.close()

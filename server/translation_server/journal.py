@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 from translation_server.core.clock import Clock
+from translation_server.core.job import Look
 from translation_server.core.journal import Entry
 from translation_server.documents import ENTRY
 from translation_server.stores import Store, StoreError
@@ -33,6 +34,15 @@ AT_A_TIME = 32_768
 PAGE = 500
 """Entries that are read at a time."""
 
+JOBS_TOGETHER = 5_000
+"""Jobs of which entries tell that are written together: a stream tells of hundreds in one."""
+
+LARGEST = 2**20
+"""Characters of entries that a page holds, and one entry more."""
+
+JOBS_WAITING = 100_000
+"""Jobs of which entries may tell that wait to be written."""
+
 WAITING_AT_MOST = 10_000
 """Entries that may wait to be written; where the store does not keep up, the oldest go first."""
 
@@ -47,10 +57,11 @@ class Refusals(NamedTuple):
 class Draft(Protocol):
     """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came.
 
-    ``refusals`` are those since the entry before.
+    ``looks`` are what it tells of jobs, ``refusals`` those since the entry before.
     """
 
     at: float
+    looks: Sequence[Look]
     refusals: Refusals | None
 
     def text(self, clock: Clock) -> str:
@@ -71,6 +82,7 @@ class Journal:
         self._worlds = worlds
         self._limit = limit
         self._drafts: deque[tuple[str, Draft]] = deque()
+        self._jobs = 0
         self._lost: Counter[str] = Counter()
         self._refusals: dict[str, Refusals] = {}
         self._flushing = asyncio.Lock()
@@ -84,6 +96,7 @@ class Journal:
         if self._refusals:
             draft.refusals = self._refusals.pop(owner, None)
         self._drafts.append((owner, draft))
+        self._jobs += len(draft.looks)
         self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
@@ -114,25 +127,38 @@ class Journal:
         """
         async with self._flushing:
             left = len(self._drafts)
-            while some := [self._drafts.popleft() for _ in range(min(left, TOGETHER, len(self._drafts)))]:
+            while some := self._take(min(left, TOGETHER)):
                 left -= len(some)
                 try:
                     await self._write(some)
                 except StoreError:
                     self._drafts.extendleft(reversed(some))
+                    self._jobs += sum(len(draft.looks) for _, draft in some)
                     self._lose_the_oldest()
                     raise
 
-    async def read(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, Entry]]:
-        """A user's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
-        await self.flush()
-        entries = await self._store.journal(owner, after=after, limit=limit)
-        return await asyncio.to_thread(_parsed, entries)
+    async def read(self, owner: str, *, after: int, limit: int) -> tuple[list[tuple[int, Entry]], bool]:
+        """A user's next entries with a number over ``after``, the oldest first, and whether there are more.
 
-    async def pages(self, owner: str) -> AsyncIterator[list[tuple[int, str]]]:
-        """All of a user's entries as they are kept, with their numbers; others have their turn between the pages."""
+        The first of all had the number 1. Where they tell of very many jobs there are fewer than the limit.
+        """
+        found, size = list[tuple[int, str]](), 0
+        async for page in self.pages(owner, after):
+            for number, entry in page:
+                if len(found) == limit or size > LARGEST:
+                    return await asyncio.to_thread(_parsed, found), True
+                found.append((number, entry))
+                size += len(entry)
+        return await asyncio.to_thread(_parsed, found), False
+
+    async def oldest(self, owner: str) -> int:
+        """The number of a user's first entry that is still there."""
+        first = await self._store.journal(owner, limit=1)
+        return first[0][0] if first else 1
+
+    async def pages(self, owner: str, after: int = 0) -> AsyncIterator[list[tuple[int, str]]]:
+        """A user's entries as they are kept, with their numbers; others have their turn between the pages."""
         await self.flush()
-        after = 0
         while page := await self._store.journal(owner, after=after, limit=PAGE):
             yield page
             after = page[-1][0]
@@ -170,9 +196,18 @@ class Journal:
         if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
             await self._store.record(of_now, self._limit)
 
+    def _take(self, most: int) -> list[tuple[str, Draft]]:
+        """The oldest that wait, fewer where they tell of very many jobs."""
+        some, jobs = list[tuple[str, Draft]](), 0
+        while self._drafts and len(some) < most and jobs < JOBS_TOGETHER:
+            some.append(self._drafts.popleft())
+            jobs += len(some[-1][1].looks)
+        self._jobs -= jobs
+        return some
+
     def _lose_the_oldest(self) -> None:
-        while len(self._drafts) > WAITING_AT_MOST:
-            owner, draft = self._drafts.popleft()
+        while len(self._drafts) > WAITING_AT_MOST or self._jobs > JOBS_WAITING:
+            [(owner, draft)] = self._take(1)
             self._lost[owner] += 1
             if draft.refusals:
                 since, many = self._refusals.get(owner, (draft.at, 0))

@@ -105,12 +105,10 @@ class SandboxApi:
     async def requests(self, request: Request) -> Response:
         """Pages through the journal, the oldest request first."""
         query: RequestsQuery = request.scope["query"]
-        found = await self._journal.read(request.scope["user"], after=query.after, limit=query.limit + 1)
-        page = found[: query.limit]
-        following = page[-1][0] if len(found) > query.limit else None
-        oldest = await self._journal.read(request.scope["user"], limit=1)
-        dropped = self._journal.dropped(request.scope["user"], oldest[0][0] if oldest else 1)
-        return await asyncio.to_thread(_shown, page, following, dropped)  # they may tell of very many jobs
+        owner = request.scope["user"]
+        page, more = await self._journal.read(owner, after=query.after, limit=query.limit)
+        dropped = self._journal.dropped(owner, await self._journal.oldest(owner))
+        return await asyncio.to_thread(_shown, page, page[-1][0] if more else None, dropped)
 
     async def report(self, request: Request) -> Response:
         """Grades the client that sent the requests of the journal."""
