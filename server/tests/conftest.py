@@ -68,7 +68,7 @@ def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     app = create_app(settings)
     if isinstance(http, type) and issubclass(http, InOnePiece):
         http = partial(http, guard=Guard(limits_of(settings)))
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((settings.host, 0))
     config = uvicorn.Config(
         app, log_config=None, lifespan="on", http=http, proxy_headers=False, timeout_graceful_shutdown=10
     )
@@ -76,7 +76,7 @@ def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{settings.host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 
@@ -210,6 +211,41 @@ def test_half_a_body_is_not_waited_for(run, command, status):
         assert status in connection.recv(65536)
         assert server.process.wait(PATIENCE) == 0
     assert "Traceback" not in server.log()
+
+
+def test_more_connections_than_descriptors_leave_it_reachable(run):
+    limited = ["sh", "-c", 'ulimit -n 120; exec "$0" "$@"', *MODULE, "--port", "0"]
+    server = run(limited)
+    where = server.client.base_url.host, server.client.base_url.port
+    with ExitStack() as open_:
+        for _ in range(200):
+            connection = open_.enter_context(socket.create_connection(where, PATIENCE))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost")
+        assert server.client.get("/livez").status_code == 200
+        assert server.client.post("/start").status_code == 202
+    assert "MAX_CONNECTIONS=16384: only 56 fit" in server.log()
+    assert server.log().count("MAX_CONNECTIONS=56 are open") == 1
+
+
+def test_when_no_descriptors_are_left_idle_connections_are_closed_and_it_is_logged(run):
+    server = run([*MODULE, "--port", "0"])
+    assert server.client.get("/livez").status_code == 200
+    with socket.create_connection((server.client.base_url.host, server.client.base_url.port), PATIENCE) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"200 OK" in connection.recv(65536)
+        before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        with suppress(ConnectionResetError):
+            assert connection.recv(65536) == b""
+        server.wait_for("no descriptors are left")
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+    wait_until(lambda: reachable(server), "it is reachable again")
+
+
+def reachable(server: Server) -> bool:
+    with suppress(httpx.TransportError):
+        return server.client.get("/livez").status_code == 200
+    return False
 
 
 def test_a_client_that_leaves_in_mid_request_is_no_error(run):

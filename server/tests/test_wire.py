@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import struct
+import time
 from functools import partial
 
 import pytest
@@ -340,6 +341,10 @@ class TestHalfClose:
         assert exchange(api, half_close=True) == b""
         assert jobs(api) == 0
 
+    def test_an_answer_that_drips_is_taken_to_its_end(self, start):
+        received = exchange(start(), head("/jobs", b'Simulate-Fault: {"kind": "drip", "rate": 100}'), half_close=True)
+        assert received.endswith(b'{"jobs":[],"next":null}')
+
     @pytest.mark.parametrize("path", ["/status/{}", "/events", "/jobs/{}/events"])
     def test_a_long_poll_and_a_stream_end(self, start, path):
         api = start()
@@ -432,6 +437,19 @@ class TestLimits:
                 assert not any(guard.admit(_Connection(), address, loop) for _ in range(5))
         finally:
             loop.close()
+
+    def test_who_has_too_many_is_told_so(self, start):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+            own = probe.getsockname()[0]
+        if own.startswith("127."):
+            pytest.skip("this machine has no address but the loopback's")
+        api = start(host=own, max_connections_per_address=2)
+        with connect(api), connect(api):
+            assert problem(exchange(api))["status"] == 429
+        until = time.monotonic() + PATIENCE
+        while statuses(exchange(api, LAST)) != [200]:
+            assert time.monotonic() < until
 
     def test_a_connection_that_is_reset_counts_no_longer(self, start):
         api = start(max_connections=5)

@@ -113,7 +113,10 @@ class Broken(Response):
         if transport is None:
             raise RuntimeError("the host of this application is no uvicorn: there are no connections to break")
         rest, rule = self._rest, self._firing.rule
-        gone = asyncio.create_task(_disconnected(receive))
+        # A client that has half closed is answered, however slowly; one that waits for nothing counts as gone.
+        gone: asyncio.Future[None] = asyncio.Future()
+        if isinstance(rule, Hang):
+            gone = asyncio.create_task(_disconnected(receive))
         body = await self._body()
         try:
             for piece, pause in self._script(body):
