@@ -315,8 +315,8 @@ class TestFailures:
         *_, first, second = err  # a busy machine may have missed an answer before
         assert first.startswith("translation-client: job j1 was still pending when the time was up. ")
         assert second.endswith(
-            f" Resume with: translation-client --url {server.url} --username admin --timeout 0.5"
-            " --initial-interval 0.01 --max-interval 0.02 wait j1 j2"
+            f" Resume with: translation-client --url={server.url} --username=admin --timeout=0.5"
+            " --initial-interval=0.01 --max-interval=0.02 wait -- j1 j2"
         )
 
     def test_a_resumed_wait_is_told_the_same_but_the_password(self, run: Run, server: Server, job: Job) -> None:
@@ -338,9 +338,9 @@ class TestFailures:
         server.says((200, {"status": "pending"}))
         status, _, err = run("--dialect", "status", "--timeout", "0")
         assert status == 4
-        assert f"Resume with: translation-client --url {server.url} " in err[0]
-        assert " --dialect status " in err[0]
-        assert err[0].endswith(" wait current")
+        assert f"Resume with: translation-client --url={server.url} " in err[0]
+        assert " --dialect=status " in err[0]
+        assert err[0].endswith(" wait -- current")
 
     def test_nobody_is_there(self, capsys: pytest.CaptureFixture[str], listen: Listen) -> None:
         with listen(lambda *_: None) as url:
@@ -355,7 +355,7 @@ class TestFailures:
         status, _, err = run("wait", "a b")
         assert status == 5
         assert "'<html>Welcome!'" in err[0]
-        assert err[0].endswith(f"Resume with: translation-client --url {server.url} --username admin wait 'a b'")
+        assert err[0].endswith(f"Resume with: translation-client --url={server.url} --username=admin wait -- 'a b'")
 
     def test_the_first_failure_is_told_at_once_and_the_others_go_to_the_log(
         self, run: Run, server: Server, job: Job
@@ -635,8 +635,8 @@ class TestProcess:
         assert out == ""
         assert re.fullmatch(
             rf"python3 -m translation_client: interrupted\. "
-            rf"Resume with: python3 -m translation_client --url {server.url} --username admin "
-            r"--initial-interval 8\.0 wait j[12] j[12]\n",
+            rf"Resume with: python3 -m translation_client --url={server.url} --username=admin "
+            r"--initial-interval=8\.0 wait -- j[12] j[12]\n",
             err,
         )
 
@@ -712,10 +712,11 @@ class TestTerminal:
         assert "secretpassword" not in terminal.seen
         assert server.requests[0].headers["authorization"] == "Basic YWRtaW46c2VjcmV0cGFzc3dvcmQ="
 
+    @pytest.mark.parametrize("command", ["list", "report"])
     @pytest.mark.parametrize(("typed", "status"), [("\x03", 130), ("\x04", 2)])
-    def test_whoever_does_not_answer_is_let_go(self, typed: str, status: int) -> None:
+    def test_whoever_does_not_answer_is_let_go(self, command: str, typed: str, status: int) -> None:
         for arguments, question in (((), "Username: "), (("--username", "admin"), "Password: ")):
-            terminal = Terminal([*COMMAND, "list", *arguments])
+            terminal = Terminal([*COMMAND, command, *arguments])
             terminal.until(question)
             terminal.type(typed)
             assert terminal.end() == status

@@ -5,15 +5,17 @@ Whatever goes wrong leaves it as one line on stderr and an exit status, never as
 
 import asyncio
 import io
+import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from translation_client.cli.arguments import Options, UsageError, login, parse, resume
+from translation_client.cli.arguments import Options, UsageError, parse, resume
 from translation_client.cli.display import Row
 from translation_client.cli.log import discard, logging_to, tell
+from translation_client.cli.login import login
 from translation_client.cli.sandbox import sandbox
 from translation_client.cli.work import SIGNALLED, UNREAD, USAGE, exit_status, work
 from translation_client.core.errors import TranslationError
@@ -47,10 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(options: Options) -> int:
     rows = list[Row]()
     try:
-        if options.command in {"report", "sandbox"}:
-            return sandbox(options, login(options))
         with _like_ctrl_c() as caught:
-            return asyncio.run(work(options, login(options), rows))
+            found = login(options)
+            if found.notice:
+                tell(found.notice, logging.WARNING)
+            if options.command in {"report", "sandbox"}:
+                return sandbox(options, found)
+            return asyncio.run(work(options, found, rows))
     except TranslationError as error:
         tell(str(error))
         return exit_status(error)

@@ -1,23 +1,18 @@
-"""What the command is told: by flags, by the environment, by `.env`, by whoever sits at the terminal."""
+"""What the command is told by its flags, and how to call it again."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from getpass import getpass
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
-
-from dotenv import dotenv_values
+from typing import Any, NoReturn
 
 from translation_client import __version__
-from translation_client.core.dialects import DIALECTS, Dialect
+from translation_client.core.dialects import DIALECTS
 from translation_client.core.learning import History, Memory
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
-from translation_client.dialect_files import find_dialect
 from translation_client.history import HistoryFile
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -26,7 +21,8 @@ EPILOG = """
 The credentials and the address are taken from the flags, else from API_USERNAME, API_PASSWORD (or API_PASSWORD_FILE)
 and SERVER_URL in the environment, else from the same names in the file .env of the working directory. A token, for a
 dialect that takes one, comes in the same way from API_TOKEN (or API_TOKEN_FILE). On a terminal, what is still missing
-of the credentials is asked for.
+of the credentials is asked for. Where .env names the server and the credentials come from elsewhere, or the other way
+round, a line on stderr says where they go.
 
 exit status:
   0    the job completed, or the command did what it was asked for
@@ -106,16 +102,6 @@ class Options(argparse.Namespace):
         return self.command in {"run", "wait"}
 
 
-class Login(NamedTuple):
-    """Where to go, what to speak, and as whom."""
-
-    url: str
-    dialect: Dialect
-    username: str | None
-    password: str | None
-    token: str | None
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {program()} --help")
@@ -130,10 +116,10 @@ def program() -> str:
 
 
 def resume(options: Options, ids: Iterable[str]) -> str:
-    """The command that goes on waiting for the jobs."""
+    """The command that goes on waiting for the jobs; no id in it can be taken for a flag, nor a value for another."""
     given = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in KEPT]
-    flags = [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)]) if value]
-    return f"Resume with: {program()} {shlex.join([*flags, 'wait', *ids])}"
+    flags = [flag if value is True else f"{flag}={value}" for flag, value in given if value]
+    return f"Resume with: {program()} {shlex.join([*flags, 'wait', '--', *ids])}"
 
 
 def parse(argv: Sequence[str] | None) -> Options:
@@ -346,71 +332,3 @@ def _count(text: str) -> int:
         if 1 <= (count := int(text)) <= MOST_JOBS:
             return count
     raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {MOST_JOBS:,}")
-
-
-def login(options: Options) -> Login:
-    """Find the address and the credentials; ask for what is missing, if somebody is there to answer.
-
-    Raises:
-        UsageError: Nothing gives them, or there is no such dialect.
-    """
-    places = [os.environ, _dotenv()]
-    url = options.url or _first("SERVER_URL", places) or DEFAULT_URL
-    try:
-        dialect = find_dialect(options.dialect)
-    except ValueError as error:
-        raise UsageError(f"--{error}") from None
-    username, password, token = options.username, options.password, options.token
-    if dialect.scheme == "basic":
-        username = username or _first("API_USERNAME", places) or _ask("username", _username)
-        password = _secret("password", password, options.password_file, places)
-    else:
-        token = _secret("token", token, options.token_file, places)
-    return Login(url, dialect, username, password, token)
-
-
-def _dotenv() -> Mapping[str, str | None]:
-    try:
-        return dotenv_values(".env")
-    except (OSError, ValueError) as error:
-        raise UsageError(f".env cannot be read: {error}. Correct it or take it away.") from None
-
-
-def _first(name: str, places: Iterable[Mapping[str, str | None]]) -> str | None:
-    return next((value for place in places if (value := place.get(name))), None)
-
-
-def _secret(what: str, given: str | None, file: str | None, places: Iterable[Mapping[str, str | None]]) -> str:
-    if given is not None:
-        return given
-    if file:
-        return _read(what, file)
-    name = f"API_{what.upper()}"
-    for place in places:
-        if secret := place.get(name):
-            return secret
-        if file := place.get(f"{name}_FILE"):
-            return _read(what, file)
-    return _ask(what, partial(getpass, f"{what.capitalize()}: "))
-
-
-def _read(what: str, file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the {what} file {file!r} cannot be read: {error}. Name another.") from None
-
-
-def _ask(what: str, answer: Callable[[], str]) -> str:
-    if sys.stdin is not None and sys.stdin.isatty():
-        with suppress(EOFError):
-            return answer()
-    raise UsageError(f"no {what}. Give --{what}, or set API_{what.upper()} in the environment or in .env.")
-
-
-def _username() -> str:
-    sys.stderr.write("Username: ")
-    sys.stderr.flush()
-    if not (line := sys.stdin.readline()):
-        raise EOFError
-    return line.rstrip("\n")

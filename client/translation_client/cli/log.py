@@ -18,9 +18,9 @@ from translation_client.private import open_private, tighten
 logger = logging.getLogger("translation_client")
 
 
-def tell(message: str) -> None:
+def tell(message: str, level: int = logging.ERROR) -> None:
     """Write one line to stderr, and to the log."""
-    logger.error("%s", message)
+    logger.log(level, "%s", message)
     say(message)
 
 

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from translation_client.cli.arguments import Login, Options, UsageError
+from translation_client.cli.arguments import Options, UsageError
 from translation_client.cli.display import write
+from translation_client.cli.login import Login
 from translation_client.cli.work import naming_flags
 from translation_client.sandbox import Sandbox
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 
-from translation_client.cli.arguments import Login, Options, UsageError, plan, resume
+from translation_client.cli.arguments import Options, UsageError, plan, resume
 from translation_client.cli.display import (
     MANY,
     Row,
@@ -22,6 +22,7 @@ from translation_client.cli.display import (
     write_stats,
 )
 from translation_client.cli.log import say, tell
+from translation_client.cli.login import Login
 from translation_client.client import LONG_POLL, AsyncClient
 from translation_client.core.errors import (
     AuthenticationError,
