@@ -90,7 +90,7 @@ END = "exponential(mean), in seconds"
         ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
         (
             {"FORWARDED_ALLOW_IPS": "::1, nginx"},
-            "FORWARDED_ALLOW_IPS=::1, nginx: must be * or addresses and networks, separated by commas",
+            "FORWARDED_ALLOW_IPS=::1, nginx: must be addresses and networks, separated by commas; with * any client could choose its own",
         ),
         ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
         ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds from 0.000001 to 1000000"),

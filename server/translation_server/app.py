@@ -5,12 +5,14 @@ import contextlib
 import functools
 import gc
 import logging
+import os
 import secrets
+import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -29,6 +31,7 @@ from translation_server.service import Service
 from translation_server.settings import Settings, SettingsError, load_settings
 from translation_server.stores import Store, StoreError, called, open_store
 from translation_server.web import documentation, problems
+from translation_server.web.addresses import Proxies
 from translation_server.web.auth import Anyone, Authenticator
 from translation_server.web.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
 from translation_server.web.credentials import scheme
@@ -36,6 +39,7 @@ from translation_server.web.dialect_files import read_dialects
 from translation_server.web.drain import Drain
 from translation_server.web.fault_files import FaultsError, read_faults
 from translation_server.web.gate import Gate, leading_somewhere
+from translation_server.web.hangup import on_hangup
 from translation_server.web.lane import Lane
 from translation_server.web.looks import send_all
 from translation_server.web.origins import Boundary, own_names
@@ -45,6 +49,8 @@ from translation_server.web.users import UsersError, one_user, read_users
 from translation_server.web.wire import InOnePiece
 
 logger = logging.getLogger(__name__)
+
+_Read = TypeVar("_Read")
 
 GRACE = 10
 """Seconds that running requests have to end in when the server stops."""
@@ -70,14 +76,18 @@ SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsEr
 
 
 class _Application(FastAPI):
-    """An application of which the fast lane is part."""
+    """An application of which the fast lane is part; behind proxies, ``lane`` is for nobody else to use."""
 
-    def __init__(self, lane: Lane, **options: Any) -> None:  # noqa: ANN401 - the framework's own
+    def __init__(self, lane: Lane, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
         super().__init__(**options)
-        self.lane = lane
+        self.lane = None if proxies else lane
+        self._lane = lane
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (answer := self.lane.answer(scope)) is None:
+        if self._proxies and scope["type"] == "http":
+            self._proxies.heed(scope)
+        if scope["type"] != "http" or (answer := self._lane.answer(scope)) is None:
             await super().__call__(scope, receive, send)
         else:
             await send_all(answer, send)
@@ -96,6 +106,16 @@ def create_app(settings: Settings) -> FastAPI:
     users = _users(settings)
     rows = _rows(settings)
     sandbox = _sandbox(settings)
+
+    def replace_sandbox(found: Sandbox) -> None:
+        nonlocal sandbox
+        sandbox = found
+
+    async def reload() -> None:
+        if users is not None:
+            await _read_again("users", lambda: _users(_with_password(settings)), app.state.replace_users)
+        await _read_again("faults", lambda: _sandbox(settings), replace_sandbox)
+
     app = assemble(
         open_store(settings.database_url),
         lambda: sandbox,
@@ -106,6 +126,8 @@ def create_app(settings: Settings) -> FastAPI:
         retention=settings.retention,
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
+        proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
+        reload=reload,
     )
     kept_in = called(settings.database_url)
     logger.info("jobs are kept in %s; users: %s", kept_in, "anyone" if users is None else len(users))
@@ -123,6 +145,8 @@ def assemble(
     retention: float | None = None,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
+    proxies: Proxies | None = None,
+    reload: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
     """The application made of its parts.
 
@@ -136,6 +160,8 @@ def assemble(
         retention: seconds for which jobs are kept after their end; without it, for ever.
         hosts: the names that the server answers to, besides IP addresses; without them, those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
+        proxies: who is believed about where requests come from.
+        reload: called on SIGHUP; without it, that signal is the host's.
     """
     service = Service(
         store,
@@ -158,7 +184,8 @@ def assemble(
         if retention:
             purging.append(asyncio.create_task(purge_for_ever(store, service.worlds, retention, time.time)))
         with drain.on_signals():
-            yield
+            async with on_hangup(reload) if reload else contextlib.nullcontext():
+                yield
         for task in purging:
             task.cancel()
         authenticator.close()
@@ -166,8 +193,10 @@ def assemble(
         await store.close()
 
     found = routes([*DIALECTS, *rows])
+    lane = Lane(found, service, boundary, authenticator, journals.add)
     app = _Application(
-        Lane(found, service, boundary, authenticator, journals.add),
+        lane,
+        proxies,
         title=documentation.TITLE,
         openapi_url=None,  # its own routes would drop what they do not take
         redirect_slashes=False,
@@ -178,11 +207,18 @@ def assemble(
         SandboxApi(service, journals, DIALECTS[0]).add_to(app)
     Api(service, found, journals.add, lambda: drain.draining).add_to(app)
     app.state.release = service.release
+
+    def replace_users(found: Mapping[str, str]) -> None:
+        if isinstance(authenticator, Authenticator):
+            authenticator.replace(found)
+            service.make_room_for(len(found))
+
+    app.state.replace_users = replace_users
     app.add_middleware(
         Gate,
         boundary=boundary,
         authenticator=authenticator,
-        lane=app.lane,
+        lane=lane,
         paths=leading_somewhere(route.path for route in app.routes if isinstance(route, Route)),
         record=journals.add,
         refuse=journals.refuse,
@@ -209,6 +245,8 @@ def serve() -> None:
     Raises:
         SystemExit: with status 2, after a line that says what to mend.
     """
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     with _refusals():
         settings = _load()
         raise_descriptor_limit()
@@ -217,8 +255,7 @@ def serve() -> None:
             "log_config": None,
             "log_level": "warning",
             "access_log": False,
-            "proxy_headers": settings.forwarded_allow_ips is not None,
-            "forwarded_allow_ips": settings.forwarded_allow_ips or "",
+            "proxy_headers": False,  # the application heeds them itself, however it is run
             "http": functools.partial(InOnePiece, guard=Guard(limits_of(settings))),
             "ws": "none",
             "timeout_keep_alive": KEEP_ALIVE,
@@ -240,8 +277,19 @@ def serve() -> None:
         else:
             factory = f"{__name__}:{app_from_environment.__name__}"
             config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
-            Multiprocess(config, [listener]).run()
+            _Processes(config, [listener]).run()
     logger.info("stopped")
+
+
+class _Processes(Multiprocess):
+    """Worker processes, which read their files again on SIGHUP; uvicorn would end them and start others."""
+
+    def handle_hup(self) -> None:
+        """Passes the signal on."""
+        for process in self.processes:
+            if process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGHUP)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -275,6 +323,25 @@ def _users(settings: Settings) -> Mapping[str, str] | None:
     if settings.auth == "off":
         return None
     return read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+
+
+def _with_password(settings: Settings) -> Settings:
+    """The settings with the password that its file, if there is one, holds now."""
+    if settings.api_password_file is None or settings.users_file is not None:
+        return settings
+    return load_settings(api_username=settings.api_username, api_password_file=settings.api_password_file)
+
+
+async def _read_again(what: str, read: Callable[[], _Read | None], use: Callable[[_Read], None]) -> None:
+    """Uses what is read anew; what was read before stays if that is not possible."""
+    try:
+        found = await asyncio.to_thread(read)
+    except SETUP_ERRORS as error:
+        logger.error("reload: the %s stay as they were: %s", what, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
+    else:
+        if found is not None:
+            use(found)
+            logger.info("reload: the %s were read again", what)
 
 
 def _sandbox(settings: Settings) -> Sandbox:

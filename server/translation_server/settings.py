@@ -61,8 +61,9 @@ def _sendable_secret(secret: SecretStr | None) -> SecretStr | None:
 
 
 def _networks(text: str | None) -> str | None:
-    for address in [] if text in {None, "*"} else text.split(","):
-        ip_network(address.strip())
+    """Refuses what is no list of networks, and networks that hold every address: anybody could choose theirs."""
+    if text is not None and not all(ip_network(part.strip()).prefixlen for part in text.split(",")):
+        raise ValueError
     return text
 
 
@@ -149,7 +150,11 @@ Retention = Annotated[
     BeforeValidator(_duration),
     Must(f"be a time like 7d, 12h, 30m or 90s, or {FOREVER}"),
 ]
-Proxies = Annotated[str | None, AfterValidator(_networks), Must("be * or addresses and networks, separated by commas")]
+Proxies = Annotated[
+    str | None,
+    AfterValidator(_networks),
+    Must("be addresses and networks, separated by commas; with * any client could choose its own"),
+]
 HostNames = Annotated[
     str | None,
     _every(re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?", re.ASCII)),
@@ -220,7 +225,8 @@ class Settings(BaseSettings):
     port: Port = Field(default=8000, description="the port to listen on; 0 takes a free one")
     workers: Count = Field(default=1, description="how many processes serve")
     forwarded_allow_ips: Proxies = Field(
-        default=None, description="addresses of proxies in front, or `*`: whom `X-Forwarded-For` of theirs names counts"
+        default=None,
+        description="addresses and networks of proxies in front: whom their `X-Forwarded-For` names is who counts",
     )
     max_connections: Connections = Field(
         default=16_384,
@@ -296,14 +302,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def load_settings() -> Settings:
-    """Reads the environment and the `.env` of the working directory.
+def load_settings(**given: object) -> Settings:
+    """Reads the environment and the `.env` of the working directory; ``given`` settings win over both.
 
     Raises:
         SettingsError: with a line for each setting that is unusable.
     """
     try:
-        return Settings()
+        return Settings(**given)  # type: ignore[arg-type]  # they are checked there
     except ValidationError as error:
         raise SettingsError("\n".join(_line(found) for found in error.errors(include_url=False))) from None
     except UnicodeDecodeError as error:

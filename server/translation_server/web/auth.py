@@ -19,13 +19,13 @@ import secrets
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from http import HTTPStatus
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from math import ceil
 
 from starlette.types import Scope
 
+from translation_server.web.addresses import caller
 from translation_server.web.credentials import Credentials, Scheme, scheme, spellings
 from translation_server.web.guessing import Busy, Turns, Window
 from translation_server.web.problems import Problem
@@ -48,12 +48,6 @@ BUSY_FOR = 2
 
 LONGEST_NAME = 255
 """Characters that a name may hold where everybody is let in: as many as htpasswd takes, and few enough for an index."""
-
-NETWORK_BITS = 64
-"""The part of an IPv6 address that its network gives; who has one such network has all the addresses in it."""
-
-LONGEST_ADDRESS = 64
-"""Characters of what stands for an address."""
 
 BASIC = scheme("basic")
 
@@ -91,7 +85,7 @@ class Authenticator:
             Problem: 401 for no, malformed or wrong credentials; 429 for an address that has brought too many, or an
                 account that too many were brought for; 503 where too many wait to be checked.
         """
-        scheme, address = self._scheme(scope), _address(scope)
+        scheme, address = self._scheme(scope), caller(scope)
         self._turn_away(address)
         brought = [value for name, value in scope["headers"] if name == scheme.header]
         if not brought:
@@ -118,7 +112,7 @@ class Authenticator:
         scheme = self._scheme(scope)
         header = headers.get(scheme.header)
         user = None if header is None else self._verified.get(self._fingerprint(scheme, header))
-        return user if user is not None and self._believes(user, _address(scope)) else None
+        return user if user is not None and self._believes(user, caller(scope)) else None
 
     def claimed(self, scope: Scope) -> str | None:
         """The user that a request with wrong credentials says it is of; the only one there is, if it says nothing."""
@@ -227,24 +221,6 @@ class Authenticator:
 
 def _too_many(detail: str, left: float) -> Problem:
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(ceil(left))})
-
-
-def _address(scope: Scope) -> str:
-    return _network(scope["client"][0][:LONGEST_ADDRESS]) if scope["client"] else "a local socket"
-
-
-@lru_cache(maxsize=10_000)
-def _network(host: str) -> str:
-    """What tells one caller from another: an IPv4 address, or the network of an IPv6 one."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return "an unknown address"
-    if not isinstance(address, IPv6Address):
-        return host
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
 
 
 class Anyone:
