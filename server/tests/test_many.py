@@ -260,3 +260,25 @@ async def test_entries_that_tell_of_very_many_jobs_take_the_place_of_others_whil
     entries = [entry async for page in journal.pages("ann") for entry in page]
     assert (len(entries), journal.dropped("ann", 1)) == (many, 10)
     await journal.close()
+
+
+def test_who_does_not_read_a_stream_is_told_no_more_than_fits_on_the_way(start, tmp_path):
+    many, url = 30_000, f"sqlite:///{tmp_path}/many.db"
+    fill(url, many, created_at=1000.0, delay=2.0)
+    api = start(database_url=url, journal=10_000)
+
+    def number_told() -> int:
+        for _ in range(50):
+            assert api.get("/livez").status_code == 200
+        page = {"next": 0}
+        while page["next"] is not None:
+            page = api.get("/sandbox/requests", params={"after": page["next"], "limit": 1000}).json()
+            numbers.extend(len(entry["jobs"]) for entry in page["requests"])
+        return sum(numbers)
+
+    with closing(pieces(api, "/events", **{"Last-Event-ID": "1000000000"})) as stream:
+        next(stream)
+        before, numbers = 0, list[int]()
+        while (now := number_told()) > before:
+            before, numbers = now, []
+    assert PAGE <= now < 2 * many

@@ -325,6 +325,18 @@ async def test_a_journal_keeps_the_newest_of_each_owner(store):
     assert await store.journal("bob") == [(1, "b")]
 
 
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_journal_whose_limit_was_lowered_is_shortened_in_steps(store, monkeypatch):
+    for module in ("sqlite", "postgres"):
+        monkeypatch.setattr(f"translation_server.stores.{module}.MOST_TRIMMED", 2)
+    await store.record([("ann", "a")] * 9, 9)
+    kept = []
+    for _ in range(4):
+        await store.record([("ann", "a")], 2)
+        kept.append([number for number, _ in await store.journal("ann")])
+    assert kept == [[4, 5, 6, 7, 8, 9, 10], [7, 8, 9, 10, 11], [10, 11, 12], [12, 13]]
+
+
 async def test_an_owner_is_forgotten_at_once_and_begins_anew(store):
     for owner in ("ann", "bob"):
         for number in range(3):
