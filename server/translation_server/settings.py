@@ -153,7 +153,7 @@ Retention = Annotated[
 Proxies = Annotated[
     str | None,
     AfterValidator(_networks),
-    Must("be addresses and networks, separated by commas; with * any client could choose its own"),
+    Must("be addresses and networks, separated by commas, not *"),
 ]
 HostNames = Annotated[
     str | None,

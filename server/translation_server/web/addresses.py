@@ -39,19 +39,21 @@ def address_of(text: str) -> Address | None:
 
 
 def caller(scope: Scope) -> str:
-    """Under which name a request's sender is counted: an IPv4 address, or the network of an IPv6 one."""
-    return _counted_as(scope["client"][0][: LONGEST_ADDRESS + 1]) if scope["client"] else "a local socket"
+    """The name under which a request's sender is counted."""
+    return _caller(scope["client"][0][: LONGEST_ADDRESS + 1]) if scope["client"] else "a local socket"
 
 
 @lru_cache(maxsize=10_000)
-def _counted_as(host: str) -> str:
-    match address_of(host):
-        case IPv4Address() as address:
-            return str(address)
-        case IPv6Address() as address:
-            return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
-        case None:
-            return "an unknown address"
+def _caller(host: str) -> str:
+    address = address_of(host)
+    return counted_as(address) if address else "an unknown address"
+
+
+def counted_as(address: Address) -> str:
+    """The name under which an address is counted: its own, or that of its network for an IPv6 one."""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
 
 
 class Proxies:
@@ -63,7 +65,7 @@ class Proxies:
 
     def __init__(self, trusted: str) -> None:
         networks = [ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
-        self._trusts = lru_cache(maxsize=10_000)(lambda address: any(address in network for network in networks))
+        self.trusts = lru_cache(maxsize=10_000)(lambda address: any(address in network for network in networks))
 
     def heed(self, scope: Scope) -> None:
         """Has a request that a proxy passed on come from where the proxy says, and by the scheme that it says.
@@ -73,7 +75,7 @@ class Proxies:
         """
         client = scope["client"]
         address = address_of(client[0]) if client else None
-        if address is None or not self._trusts(address):
+        if address is None or not self.trusts(address):
             return
         chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
         hops = chain[-LONGEST_CHAIN:].decode("latin-1").split(",")
@@ -82,11 +84,17 @@ class Proxies:
             if before is None:
                 break
             scope["client"] = (str(before), 0)
-            if not self._trusts(before):
+            if not self.trusts(before):
                 break
         schemes = [value.strip() for name, value in scope["headers"] if name == b"x-forwarded-proto"]
         if schemes and schemes[-1] in {b"http", b"https"}:
             scope["scheme"] = schemes[-1].decode()
+
+
+@lru_cache
+def proxies_at(trusted: str) -> Proxies:
+    """The proxies at these addresses and networks."""
+    return Proxies(trusted)
 
 
 def _is_port(text: str) -> bool:

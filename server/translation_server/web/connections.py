@@ -11,9 +11,9 @@ import resource
 from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Protocol
 
+from translation_server.web.addresses import address_of, counted_as, proxies_at
 from translation_server.web.problems import RETRY_AFTER, Problem
 
 logger = logging.getLogger(__name__)
@@ -32,9 +32,6 @@ SHARE = 3, 4
 SILENCE = 60
 """Ticks for which a limit that goes on being met is not logged again."""
 
-V6_PREFIX = 64
-"""Bits of an IPv6 address that tell one host from another; the rest is the host's own choice."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -47,7 +44,7 @@ class Limits:
         min_rate: Bytes a second that a body has to come at, and an answer to be taken at.
         connections: How many one process keeps.
         per_address: How many of them may come from one address; from loopback and ``trusted`` ones, any number.
-        trusted: Addresses and networks of proxies, separated by commas; ``*`` for all.
+        trusted: Addresses and networks of proxies, separated by commas.
     """
 
     head_timeout: float = 10.0
@@ -145,19 +142,12 @@ class Guard:
 
     def _counted(self, address: str | None) -> str | None:
         """The name under which an address is counted; None for those that may have any number of connections."""
-        try:
-            found = ip_address(address or "")
-        except ValueError:  # a Unix socket has none
-            return None
-        mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-        found = mapped or found
-        if found.is_loopback or self._trusts(found):
-            return None
-        return str(found) if found.version == 4 else str(IPv6Network((found, V6_PREFIX), strict=False))  # noqa: PLR2004
-
-    def _trusts(self, address: IPv4Address | IPv6Address) -> bool:
-        parts = [part.strip() for part in self.limits.trusted.split(",") if part.strip()]
-        return any(part == "*" or address in ip_network(part, strict=False) for part in parts)
+        found = address_of(address or "")  # a Unix socket has none
+        return (
+            None
+            if found is None or found.is_loopback or proxies_at(self.limits.trusted).trusts(found)
+            else counted_as(found)
+        )
 
     def _say(self, line: str, *facts: object) -> None:
         """Logs that a limit is met, unless it was logged a moment ago."""
