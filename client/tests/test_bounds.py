@@ -28,14 +28,14 @@ MIB = 1 << 20
 SOCKETS = 32 * MIB  # what the sockets of both ends may hold of what nobody has read
 
 
-def by_client(url: str, method: str, *arguments: str) -> None:
-    with Client(url, **LOGIN, **ONCE) as client:
+def by_client(url: str, method: str, *arguments: str, **options: float) -> None:
+    with Client(url, **LOGIN, **ONCE, **options) as client:
         getattr(client, method)(*arguments)
 
 
-def by_async_client(url: str, method: str, *arguments: str) -> None:
+def by_async_client(url: str, method: str, *arguments: str, **options: float) -> None:
     async def main() -> None:
-        async with AsyncClient(url, **LOGIN, **ONCE) as client:
+        async with AsyncClient(url, **LOGIN, **ONCE, **options) as client:
             await getattr(client, method)(*arguments)
 
     asyncio.run(main())
@@ -119,6 +119,13 @@ def test_a_head_without_an_end_is_not_read_to_it(listen: Listen, name: str, begi
     with listen(flood) as url, pytest.raises(TransportError):
         WAYS[name](url)
     assert flood.sent < MIB + SOCKETS
+
+
+@pytest.mark.parametrize("method", [by_client, by_async_client])
+def test_early_hints_without_an_end_are_not_read_for_ever(listen: Listen, method: Callable[..., None]) -> None:
+    hints = Flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+    with listen(hints) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.25 s"):
+        method(url, "status", "j1", request_timeout=0.25)
 
 
 @every_way

@@ -103,6 +103,8 @@ class _Shell(Generic[Http, P]):
             http_client: Carries the requests in place of one of our own, and is not closed. With a synchronous one,
                 `request_timeout` bounds each read, so that a server which drips its answer can exceed it, and a stream
                 of events is left only after its next heartbeat. An asynchronous one carries up to 100 requests at once.
+                After a fork, and in another event loop, bring another: our own begins anew there, and one of the
+                caller's does not know to. (`translation_client.client.shared_http` makes one that does.)
             trace: Called with every command and event of a flow, for displays and for debugging.
 
         Raises:
@@ -162,7 +164,10 @@ class _Shell(Generic[Http, P]):
 
 
 class Client(_Shell[httpx.Client, Pump]):
-    """A client for plain code. Threads may share one. Close it, or use it as a context manager."""
+    """A client for plain code. Threads may share one, and processes may inherit one: each has connections of its own.
+
+    Close it, or use it as a context manager.
+    """
 
     _pump_type = Pump
 
@@ -396,7 +401,10 @@ class Client(_Shell[httpx.Client, Pump]):
 
 
 class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
-    """The same for async code, where callbacks may be async too. Close it, or use it as a context manager."""
+    """The same for async code, where callbacks may be async too. Each event loop has connections of its own.
+
+    Close it, or use it as a context manager.
+    """
 
     _pump_type = AsyncPump
 
@@ -511,7 +519,10 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         return {job_id: ended[job_id] for job_id in ids}
 
     async def aclose(self) -> None:
-        """Close every connection; a given `http_client` is left alone."""
+        """Close every connection of this event loop; a given `http_client` is left alone.
+
+        Those of another loop are closed when that one ends.
+        """
         if self._owned:
             await self._pump.http.aclose()
 
