@@ -201,8 +201,21 @@ def test_an_unknown_database_is_refused_with_what_to_use(url):
         open_store(url)
 
 
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_others_are_served_while_a_page_is_sought_among_very_many_jobs(store, monkeypatch):
+    monkeypatch.setattr("translation_server.stores.pages.WINDOW", 2)
+    first = await add(store)
+    await asyncio.gather(*(add(store, delay=1e9) for _ in range(400)))
+    seeking = asyncio.create_task(store.page("ann", limit=9, before=None, state=State.COMPLETED, now=2000.0))
+    await asyncio.sleep(0)
+    assert await store.find("ann", first.id) == first
+    assert not seeking.done()
+    assert await seeking == [first]
+
+
 @pytest.mark.parametrize("pending", [10, MANY + 10])
-async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_there_are(store, pending):
+async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_there_are(store, pending, monkeypatch):
+    monkeypatch.setattr("translation_server.stores.pages.WINDOW", MANY // 4 - 1)
     facts = [{"delay": 10.0, "outcome": outcome} for outcome in (State.COMPLETED, State.ERROR)] * 5
     jobs = await asyncio.gather(*(add(store, **fact) for fact in (*facts, *[{"delay": 1000.0}] * pending, *facts)))
     for ordinal in (1, 12, 15):

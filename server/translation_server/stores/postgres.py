@@ -15,6 +15,7 @@ from translation_server.core.changes import LAST, Place, end_of
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
+from translation_server.stores.pages import page
 from translation_server.stores.postgres_adding import LOCK_OWNER, add_all, is_there, new_of
 from translation_server.stores.postgres_database import LOCK, MARK, Connection, Database, Unsure
 from translation_server.stores.postgres_news import Listener, tell
@@ -29,10 +30,7 @@ from translation_server.stores.rows import (
     EMPTIED_ENTIRELY,
     END,
     ENDING,
-    FEW_PENDING,
-    IN_STATE,
     KEPT,
-    MANY_PENDING,
     MOST_TRIMMED,
     NAMES,
     PURGE_EMPTIED,
@@ -91,11 +89,8 @@ class PostgresStore:
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
-        where = f"owner = {KEPT} AND ordinal < :before AND {IN_STATE[state]}"
-        if state is State.PENDING and not await self._fetch(MANY_PENDING, parameters):
-            where = f"owner = {KEPT} AND ordinal = ANY (ARRAY ({FEW_PENDING}))"
-        return await self._select(f"{where} ORDER BY ordinal DESC LIMIT :limit", parameters)
+        asked = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
+        return await page(self._fetch, "ordinal = ANY (ARRAY ({}))", state, asked)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""

@@ -13,12 +13,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from translation_server.core.changes import LAST, Place, end_of
 from translation_server.core.faults import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.private import make_file, make_folder
 from translation_server.stores.arrivals import Arrival, Arrivals, Outcome
+from translation_server.stores.pages import page
 from translation_server.stores.protocol import CHECKING, Idempotency, IdTaken, KeyReused, News, Old, Stored, StoreError
 from translation_server.stores.rows import (
     ACCEPTED,
@@ -30,10 +32,7 @@ from translation_server.stores.rows import (
     EMPTIED_ENTIRELY,
     END,
     ENDING,
-    FEW_PENDING,
-    IN_STATE,
     KEPT,
-    MANY_PENDING,
     MOST_TRIMMED,
     NAMES,
     PURGE_EMPTIED,
@@ -77,8 +76,8 @@ class SqliteStore:
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
-        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
-        return await self._reader.run(_page, state, parameters)
+        asked = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
+        return await page(self._fetch, "ordinal IN ({})", state, asked)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
@@ -171,6 +170,9 @@ class SqliteStore:
         """See Store."""
         self._reader.close()
         self._writer.close()
+
+    async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
     async def _behind(self, statement: str, owner: str, after: Place, limit: int) -> list[Job]:
         parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
@@ -353,13 +355,6 @@ def _find_many(connection: sqlite3.Connection, owner: str, job_ids: Iterable[str
     """One by one: for many ids in one statement, SQLite would read all jobs of the owner."""
     found = (_find(connection, owner, job_id) for job_id in dict.fromkeys(job_ids))
     return [job for job in found if job]
-
-
-def _page(connection: sqlite3.Connection, state: State | None, parameters: Mapping[str, object]) -> list[Job]:
-    where = f"owner = {KEPT} AND ordinal < :before AND {IN_STATE[state]}"
-    if state is State.PENDING and not connection.execute(MANY_PENDING, parameters).fetchall():
-        where = f"owner = {KEPT} AND ordinal IN ({FEW_PENDING})"
-    return _select(connection, f"{where} ORDER BY ordinal DESC LIMIT :limit", parameters)
 
 
 def _select(connection: sqlite3.Connection, where: str, parameters: Mapping[str, object]) -> list[Job]:
