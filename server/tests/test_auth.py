@@ -69,6 +69,23 @@ async def test_a_verified_header_is_remembered_for_good(world, hashes):
 
 
 @pytest.mark.anyio
+async def test_who_is_replaced_has_to_log_in_anew_and_nobody_else(make_world, hashes):
+    users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob", "cy")}
+    world = make_world(users)
+    assert [await world.status(basic(name, "right")) for name in users] == [200] * 3
+    hashes.clear()
+    under_way = asyncio.create_task(world.status(b"BASIC" + basic("ann", "right")[5:]))
+    await asyncio.sleep(0)
+    changed = bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()
+    world.authenticator.replace({"ann": changed, "bob": users["bob"]})
+    assert await under_way == 401
+    assert await world.status(basic("bob", "right")) == 200
+    assert hashes.total() <= 1
+    statuses = [await world.status(basic(*who)) for who in (("ann", "right"), ("cy", "right"), ("ann", "new"))]
+    assert statuses == [401, 401, 200]
+
+
+@pytest.mark.anyio
 async def test_a_wrong_password_is_not_remembered(world, hashes):
     assert [await world.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
     assert hashes.total() == 3
