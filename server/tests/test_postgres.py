@@ -4,10 +4,13 @@ import asyncio
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -343,3 +346,38 @@ async def test_a_check_finds_what_an_addition_would(postgres, store):
         kill_connections(postgres)
     await store.check()
     assert (await store.add("ann", accept)).job.ordinal == job.ordinal + 1
+
+
+@pytest.fixture
+def small_disk(postgres, url) -> Iterator[Path]:
+    """A disk of four megabytes, on which PostgreSQL keeps the schema that is made meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m,uid=nobody,mode=0700", "tmpfs", folder]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("only a user who may mount one can have a small disk")
+        try:
+            try:
+                postgres.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+            except asyncpg.PostgresError as error:
+                pytest.skip(f"this PostgreSQL does not reach the disk: {error}")
+            postgres.execute("ALTER ROLE CURRENT_USER SET default_tablespace = small")
+            yield Path(folder)
+            kill_connections(postgres)
+            gone = f"DROP SCHEMA {url.partition('search_path=')[2]} CASCADE", "DROP TABLESPACE small"
+            postgres.execute("ALTER ROLE CURRENT_USER RESET default_tablespace", *gone)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 - wherever the system has it
+
+
+async def test_a_check_finds_a_full_disk(small_disk, url):
+    store = open_store(url)
+    with (small_disk / "else").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    for use in (store.check, lambda: store.add("ann", accept)):
+        with pytest.raises(StoreError, match="its disk is full"):
+            await use()
+    (small_disk / "else").unlink()
+    await store.check()
+    assert (await store.add("ann", accept)).job.ordinal == 1
+    await store.close()
