@@ -113,6 +113,7 @@ class InOnePiece(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._guard.lost(self)
+        self._unparsed.clear()
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -120,7 +121,8 @@ class InOnePiece(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._unparsed or len(data) > SLICE or self._is_full():
+        cycle = self.cycle
+        if len(data) > SLICE or self._unparsed or (cycle and not cycle.response_complete and self._is_full()):
             self._unparsed += data
             self._parse_on()
         elif (parsed := self._parse(data)) < len(data):
@@ -191,13 +193,14 @@ class InOnePiece(HttpToolsProtocol):
     def _parse_on(self) -> None:
         """Parses what has come, as far as requests may wait."""
         self._going_on = False
+        if self.transport.is_closing():
+            self._unparsed.clear()
+            return
         for _ in range(SLICES):
             if self._is_full() or not self._unparsed:
                 break
             del self._unparsed[: self._parse(self._unparsed[:SLICE])]
-        if self.transport.is_closing():
-            self._unparsed.clear()
-        elif self._unparsed:
+        if self._unparsed:
             if not self._is_full():
                 self._go_on()
         elif self._ended and not self._has_to_answer():
