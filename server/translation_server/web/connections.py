@@ -75,11 +75,13 @@ class Guard:
     Attributes:
         limits: What they may take.
         now: The ticks since the first connection.
+        watched: Those whose body, or whose answer, is under way.
         waiting: Those that are idle or have an incomplete head, the longest first: at the limit, they go in this order.
     """
 
     limits: Limits = field(default_factory=Limits)
     now: int = 0
+    watched: dict[Connection, None] = field(default_factory=dict)
     waiting: dict[Connection, None] = field(default_factory=dict)
     _open: dict[Connection, str | None] = field(default_factory=dict)
     _of: Counter[str] = field(default_factory=Counter)
@@ -109,9 +111,15 @@ class Guard:
             self._of[source] += 1
         return None
 
+    def watch(self, connection: Connection) -> None:
+        """Has a connection checked at each tick until it is lost, or until it is found that it need not be."""
+        if connection in self._open:
+            self.watched[connection] = None
+
     def lost(self, connection: Connection) -> None:
         """Counts a connection no longer."""
         self.waiting.pop(connection, None)
+        self.watched.pop(connection, None)
         source = self._open.pop(connection, None)
         if source is not None:
             self._of[source] -= 1
@@ -128,7 +136,7 @@ class Guard:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now += 1
-        for connection in list(self._open):
+        for connection in self.watched | self.waiting:  # not those that are held: ten thousand cost nothing
             connection.check()
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

@@ -1,4 +1,4 @@
-"""What a connection of `wire` is made of, and as close to uvicorn's internals (0.54): a transport, and an exchange.
+"""What a connection of `wire` is made of, and as close to uvicorn's internals: a transport, exchanges, a parser.
 
 Answers leave in one piece: what is written to a connection in one go is sent to the network in one go. uvicorn writes
 an answer's head and its body apart, and each write is a system call, a packet, and a reader that is woken up. Here they
@@ -6,9 +6,11 @@ are gathered until the event loop turns.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import httptools
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from translation_server.web.looks import Answer
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 PIECES = 64
 """How many pieces are gathered at most."""
 
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+"""The headers that say where a body ends."""
+
+Fields = Iterable[tuple[bytes, bytes]]
 Piece = bytes | bytearray | memoryview
 
 
@@ -29,15 +35,21 @@ class Gathering:
         transport: the connection's own.
         loop: the event loop that turns.
         go_on: called when uvicorn has room for more of what has been read.
+        on_close: called when it closes, as soon as what was written has gone out.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, go_on: Callable[[], None]
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        go_on: Callable[[], None],
+        on_close: Callable[[], None],
     ) -> None:
         self.transport = transport
         self.closed = False
         self._loop = loop
         self._go_on = go_on
+        self._on_close = on_close
         self._pieces: list[Piece] = []
 
     def write(self, piece: Piece) -> None:
@@ -52,6 +64,7 @@ class Gathering:
         """See asyncio.BaseTransport."""
         self.flush()
         self.closed = True
+        self._on_close()
         self.transport.close()
 
     def flush(self) -> None:
@@ -110,3 +123,37 @@ def give(cycle: RequestResponseCycle, answer: Answer) -> None:
     cycle.response_started = cycle.response_complete = True
     cycle.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
     cycle.on_response()
+
+
+def rendered(answer: Response, default_headers: Fields) -> bytes:
+    """An answer that is the last on its connection."""
+    fields = [*default_headers, *answer.raw_headers, (b"connection", b"close")]
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)])
+
+
+def parser_of_body(protocol: object, headers: Fields) -> httptools.HttpRequestParser:
+    """A parser that goes on behind a request's head, as if no upgrade had been offered (RFC 9110, section 7.8).
+
+    To httptools, a request that offers an upgrade has no body. So its framing is fed to a new parser as a head of its
+    own, of which the protocol is told nothing.
+    """
+    callbacks = _Callbacks(protocol)
+    parser = httptools.HttpRequestParser(callbacks)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    framing = [b"%b: %b\r\n" % field for field in headers if field[0] in FRAMING]
+    parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
+    callbacks.told = True
+    return parser
+
+
+class _Callbacks:
+    """A protocol's callbacks; before it is to be ``told``, no more than that a message is complete."""
+
+    def __init__(self, protocol: object) -> None:
+        self.told = False
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a callback
+        callback = getattr(self._protocol, name)
+        return lambda *given: callback(*given) if self.told or name == "on_message_complete" else None

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from translation_server.web.exchanges import Exchange, Gathering, give
+from translation_server.web.exchanges import Exchange, Gathering, give, parser_of_body, rendered
 from translation_server.web.problems import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
@@ -56,25 +56,6 @@ OPEN = frozenset({b"/livez", b"/readyz"})
 
 VERSIONS = frozenset({"1.0", "1.1"})
 
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-"""The headers that say where a body ends."""
-
-
-class _GoingOn:
-    """The callbacks of a parser that reads the body of a request whose head another has read.
-
-    To httptools, a request that offers an upgrade has no body. So its framing is fed to a new parser as a head of its
-    own, and nothing is told of it until ``told``.
-    """
-
-    def __init__(self, protocol: "InOnePiece") -> None:
-        self.told = False
-        self._protocol = protocol
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a callback
-        callback = getattr(self._protocol, name)
-        return lambda *given: callback(*given) if self.told or name == "on_message_complete" else None
-
 
 class InOnePiece(HttpToolsProtocol):
     """uvicorn's HTTP within bounds, and without a task for what the fast lane answers.
@@ -106,7 +87,7 @@ class InOnePiece(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
         """See asyncio.Protocol."""
-        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop, self._go_on)))
+        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop, self._go_on, self._watch)))
         if problem := self._guard.admit(self, self.client[0] if self.client else None, self.loop):
             self._refuse(problem)
 
@@ -153,7 +134,9 @@ class InOnePiece(HttpToolsProtocol):
                 self._slow += 1
                 if self._slow > self._body_timeout():
                     self._refuse(_too_slow("body"))
-        elif self in self._guard.waiting:
+        else:
+            self._guard.watched.pop(self, None)
+        if self in self._guard.waiting and not self._in_body:
             begun, limit = self.scope is not self._known, self._guard.limits.head_timeout
             if self._guard.now - self._since > (limit if begun or self.cycle is None else self.timeout_keep_alive):
                 if begun:
@@ -173,6 +156,14 @@ class InOnePiece(HttpToolsProtocol):
             self._take_by = self._guard.now + limits.answer_grace + left / limits.min_rate
         elif self._guard.now > self._take_by:
             self.transport.abort()
+
+    def _watch(self) -> None:
+        self._guard.watch(self)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._watch()
+        super().pause_writing()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -226,7 +217,8 @@ class InOnePiece(HttpToolsProtocol):
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade()
+            self._upgrading = False
+            self.parser = parser_of_body(self, self._known["headers"])
             return int(upgrade.args[0])
         except httptools.HttpParserError as error:
             self._refuse(self._refusal or Problem(HTTPStatus.BAD_REQUEST, f"This is not HTTP/1.1: {error}."))
@@ -239,22 +231,13 @@ class InOnePiece(HttpToolsProtocol):
                 self._refuse(problem)
         elif self._in_body:
             self._taken += len(piece)
+            self._watch()
             self._check_body()
         return len(piece)
 
     def _was_last(self) -> bool:
         """Whether the last request that was parsed is the last on this connection."""
         return self.cycle is not None and not self.cycle.keep_alive and not self._in_body
-
-    def _ignore_upgrade(self) -> None:
-        """Goes on reading as if no upgrade had been offered (RFC 9110, section 7.8)."""
-        self._upgrading = False
-        callbacks = _GoingOn(self)
-        self.parser = httptools.HttpRequestParser(callbacks)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        framing = [b"%b: %b\r\n" % field for field in self._known["headers"] if field[0] in FRAMING]
-        self.parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
-        callbacks.told = True
 
     def _too_much(self) -> Problem | None:
         if len(self.url) > MAX_HEAD // 2 and self._head > MAX_HEAD:
@@ -402,11 +385,8 @@ class InOnePiece(HttpToolsProtocol):
             self._send_refusal(problem)
 
     def _send_refusal(self, problem: Problem) -> None:
-        answer = problem.response()
         logger.debug("%s was refused: %s", self.client, problem.detail)
-        fields = [*self.server_state.default_headers, *answer.raw_headers, (b"connection", b"close")]
-        lines = [b"%b: %b\r\n" % field for field in fields]
-        self.transport.write(b"".join([STATUS_LINE[answer.status_code], *lines, b"\r\n", bytes(answer.body)]))
+        self.transport.write(rendered(problem.response(), self.server_state.default_headers))
         self.transport.close()
 
 
