@@ -88,7 +88,7 @@ class Query(BaseModel):
 class RequestsQuery(Query):
     """Which requests of the journal to show."""
 
-    limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds")
+    limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds at most")
     after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
 
 
