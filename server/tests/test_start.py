@@ -474,7 +474,8 @@ def modes(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
 def test_what_holds_the_data_of_users_is_for_the_server_alone_whatever_the_umask(run, tmp_path, umask):
     settings = {"DATABASE_URL": "sqlite:///data/of/jobs/jobs.db", "LOG_FILE": "data.log"}
-    server = run([*MODULE, "--port", "0"], umask=umask, **settings)
+    no_others = {"PYTHONDONTWRITEBYTECODE": "1"}  # what nobody could read would stay beside the sources
+    server = run([*MODULE, "--port", "0"], umask=umask, **settings, **no_others)
     assert server.client.post("/start").status_code == 202
     folders, private = dict.fromkeys(["of", "jobs"], "drwx------"), "-rw-------"
     assert modes(tmp_path / "data") == folders | dict.fromkeys(["jobs.db", "jobs.db-wal", "jobs.db-shm"], private)
