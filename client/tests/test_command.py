@@ -712,6 +712,16 @@ class TestTerminal:
         assert "secretpassword" not in terminal.seen
         assert server.requests[0].headers["authorization"] == "Basic YWRtaW46c2VjcmV0cGFzc3dvcmQ="
 
+    def test_where_the_answers_go_is_told_before_they_are_asked_for(self, server: Server, job: Job) -> None:
+        server.says((200, job("completed", "a")))
+        Path(".env").write_text(f"SERVER_URL={server.url}\n")
+        terminal = Terminal([*COMMAND, "status", "a"])
+        terminal.until("Username: ")
+        assert f"credentials from the terminal go to {server.url}, the SERVER_URL of .env" in terminal.seen
+        terminal.type("\x03")
+        assert terminal.end() == 130
+        assert server.requests == []
+
     @pytest.mark.parametrize("command", ["list", "report"])
     @pytest.mark.parametrize(("typed", "status"), [("\x03", 130), ("\x04", 2)])
     def test_whoever_does_not_answer_is_let_go(self, command: str, typed: str, status: int) -> None:

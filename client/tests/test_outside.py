@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import threading
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,11 +201,46 @@ class TestWhereCredentialsGo:
         (line,) = told()
         assert line.endswith(f"credentials from .env go to {server.url}, the SERVER_URL of the environment")
 
-    def test_or_reads_the_environment_out(self, server: Server, told, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("dotenv", "places"),
+        [
+            ("API_USERNAME=x\nAPI_PASSWORD=${OTHER_SECRET}", ("variables that .env names", ".env")),
+            ("NAME=${OTHER_SECRET}\nAPI_USERNAME=${NAME}\nAPI_PASSWORD=x", ("variables that .env names", ".env")),
+            ("URL=${OTHER}\nSERVER_URL=${URL}\nAPI_USERNAME=x\nAPI_PASSWORD=y", (".env", "variables that .env names")),
+            (
+                "SERVER_URL=${OTHER}\nAPI_USERNAME=${OTHER_SECRET}\nAPI_PASSWORD=${OTHER_SECRET}",
+                ("variables that .env names", "variables that .env names"),
+            ),
+        ],
+    )
+    def test_or_reads_the_environment_out(
+        self, server: Server, told, monkeypatch: pytest.MonkeyPatch, dotenv: str, places: tuple[str, str]
+    ) -> None:
         monkeypatch.setenv("OTHER_SECRET", "s3")
-        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=x\nAPI_PASSWORD=${{OTHER_SECRET}}\n")
+        monkeypatch.setenv("OTHER", server.url)
+        Path(".env").write_text(f"SERVER_URL={server.url}\n{dotenv}\n")
         (line,) = told()
-        assert line.endswith(f"credentials from variables that .env names go to {server.url}, the SERVER_URL of .env")
+        assert line.endswith(f"credentials from {places[0]} go to {server.url}, the SERVER_URL of {places[1]}")
+
+    def test_what_stands_in_one_file_is_one_place(self, server: Server, told) -> None:
+        Path(".env").write_text(f"PORT={server.url[17:]}\nSERVER_URL=http://127.0.0.1:${{PORT}}\n")
+        with Path(".env").open("a") as file:
+            file.write("API_USERNAME=x\nAPI_PASSWORD=y\n")
+        assert told() == []
+
+    def test_a_folder_of_that_name_is_none(self, server: Server, told) -> None:
+        Path(".env").mkdir()
+        assert told("--url", server.url, *LOGIN) == []
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+    def test_a_pipe_is_read_once(self, server: Server, told) -> None:
+        os.mkfifo(".env")
+        writer = threading.Thread(
+            target=Path(".env").write_text, args=(f"SERVER_URL={server.url}\nAPI_USERNAME=x\nAPI_PASSWORD=y\n",)
+        )
+        writer.start()
+        assert told() == []
+        writer.join()
 
     @pytest.mark.parametrize(
         ("dotenv", "environment", "flags"),

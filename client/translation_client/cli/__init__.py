@@ -5,7 +5,6 @@ Whatever goes wrong leaves it as one line on stderr and an exit status, never as
 
 import asyncio
 import io
-import logging
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,12 +49,9 @@ def _main(options: Options) -> int:
     rows = list[Row]()
     try:
         with _like_ctrl_c() as caught:
-            found = login(options)
-            if found.notice:
-                tell(found.notice, logging.WARNING)
             if options.command in {"report", "sandbox"}:
-                return sandbox(options, found)
-            return asyncio.run(work(options, found, rows))
+                return sandbox(options, login(options))
+            return asyncio.run(work(options, login(options), rows))
     except TranslationError as error:
         tell(str(error))
         return exit_status(error)
