@@ -54,6 +54,7 @@ class Others:
         if self._asking is None and now > self._asked_at + FRESH / 2:
             self._asked_at = now
             self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asks on is told
         if self._asking and now < self._asked_at + AT_ONCE:
             await asyncio.wait([self._asking], timeout=AT_ONCE)
 
