@@ -74,7 +74,7 @@ class Watch:
         self._store = store
         self._worlds = worlds
         self._clock = clock
-        self._ears: defaultdict[tuple[str, str | None], set[Ear]] = defaultdict(set)
+        self._ears: defaultdict[str, defaultdict[str | None, set[Ear]]] = defaultdict(lambda: defaultdict(set))
         self._begun: set[str] = set()
         self._asking: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -82,32 +82,35 @@ class Watch:
     @contextlib.contextmanager
     def listening(self, owner: str, job_id: str | None = None) -> Iterator[Ear]:
         """Within it, the ear hears of the owner's jobs, or of one of them, and of some more than once."""
-        ear, of = Ear(), (owner, job_id)
+        ear = Ear()
         ear.over = self._over.is_set()
-        self._ears[of].add(ear)
+        self._ears[owner][job_id].add(ear)
         self._begun.add(owner)
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
         try:
             yield ear
         finally:
-            self._ears[of].discard(ear)
-            if not self._ears[of]:
-                del self._ears[of]
+            self._ears[owner][job_id].discard(ear)
+            if not self._ears[owner][job_id]:
+                del self._ears[owner][job_id]
+            if not self._ears[owner]:
+                del self._ears[owner]
             if not self._ears and self._asking:
                 self._asking.cancel()
                 self._asking = None
 
     def tell(self, job: Job) -> None:
         """Tells of a job that was accepted or changed."""
-        for of in ((job.owner, job.id), (job.owner, None)):
-            for ear in self._ears.get(of, ()):
+        if of := self._ears.get(job.owner):
+            for ear in (*of.get(job.id, ()), *of.get(None, ())):
                 ear.hear(job)
 
     def wake(self, owner: str) -> None:
         """Wakes all who wait for something of an owner's, since their world has changed."""
-        for ear in [ear for (of, _), ears in self._ears.items() if of == owner for ear in ears]:
-            ear.hear(None)
+        for ears in self._ears.get(owner, {}).values():
+            for ear in ears:
+                ear.hear(None)
 
     async def rest(self, seconds: float) -> None:
         """Waits for so many seconds; less, if the server goes down meanwhile."""
@@ -117,7 +120,7 @@ class Watch:
     def release(self) -> None:
         """Lets everybody go, from now on."""
         self._over.set()
-        for ear in {ear for ears in self._ears.values() for ear in ears}:
+        for ear in [ear for of in self._ears.values() for ears in of.values() for ear in ears]:
             ear.over = True
             ear.hear(None)
 
@@ -125,7 +128,7 @@ class Watch:
         since, missed = self._clock() - MARGIN, True
         while True:
             news = await self._store.news(FRESH)
-            owners, begun, self._begun = {owner for owner, _ in self._ears}, self._begun, set()
+            owners, begun, self._begun = set(self._ears), self._begun, set()
             try:
                 for new in news or ():
                     if new.owner in owners:
@@ -152,7 +155,7 @@ class Watch:
 
     async def _tell_newest(self, owner: str) -> None:
         """Tells those who follow all of an owner's jobs if there are new ones."""
-        if ears := self._ears.get((owner, None)):
+        if (of := self._ears.get(owner)) and (ears := of.get(None)):
             for job in await self._store.page(owner, limit=1, before=None, state=None, now=0.0):
                 for ear in [ear for ear in ears if ear.newest < job.ordinal]:
                     ear.hear(job)
