@@ -118,15 +118,16 @@ class BasePump(Generic[Http]):
         if self.clock() - sent > send.timeout:
             raise TimeoutError
         if encoding := _encoding(response):
-            why = f"is encoded ({one_line(encoding)}), which was not asked for"
-        elif size > self.largest_body:
-            why = f"is larger than {self.largest_body} bytes"
-        else:
-            return ""
-        return (
-            f"the answer to {send.method} {send.path} {why}. "
-            "Check that the server's address is that of a job API of this kind."
-        )
+            return (
+                f"the answer to {send.method} {send.path} is encoded ({one_line(encoding)}), which was not asked for. "
+                "Check the server's address, and that nothing on the way compresses answers."
+            )
+        if size > self.largest_body:
+            return (
+                f"the answer to {send.method} {send.path} is larger than {self.largest_body} bytes. "
+                "Check that the server's address is that of a job API of this kind."
+            )
+        return ""
 
     def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
         """The event of a whole answer, or of one whose body was not read."""

@@ -32,7 +32,7 @@ class HistoryFile:
         Raises:
             ValueError: It cannot be read and written.
         """
-        self._lock, self._largest = Lock(), LARGEST
+        self._locks, self._largest = dict[int, Lock](), LARGEST
         try:
             self._path = Path(path)
             size = self._append(b"")
@@ -49,7 +49,7 @@ class HistoryFile:
 
     def add(self, kind: str, seconds: float) -> None:
         """Remember how long a job has taken; if the file cannot be written, only as long as this program lasts."""
-        with self._lock:
+        with self._locks.setdefault(os.getpid(), Lock()):  # one that a parent's thread holds is never released here
             self._history.add(kind, seconds)
             try:
                 if self._append(_line(kind, max(seconds, SHORTEST))) > self._largest:

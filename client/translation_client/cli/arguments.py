@@ -131,7 +131,7 @@ def parse(argv: Sequence[str] | None) -> Options:
     """
     common, waiting, job, several = _common(), _waiting(), _job(), _several()
     ids = _flags()
-    ids.add_argument("ids", nargs="+", metavar="ID", help="the id of a job")
+    ids.add_argument("ids", nargs="+", metavar="ID", help="the id of a job; -- goes before one that looks like a flag")
 
     parser = _Parser(
         prog=program(),
