@@ -355,6 +355,10 @@ class TestHalfClose:
             connection.shutdown(socket.SHUT_WR)
             assert not rest(connection).endswith(b"}")
 
+    def test_a_stream_ends_whatever_came_behind_it(self, start):
+        behind = head("/jobs") * 100 + head("/start", b"Content-Length: 100", method="POST") + b"{"
+        assert statuses(exchange(start(), head("/events") + behind, half_close=True)) in ([], [200])
+
 
 class TestPipelines:
     def test_what_comes_behind_a_request_that_waits_is_not_read(self, start):

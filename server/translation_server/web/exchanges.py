@@ -91,6 +91,11 @@ class Exchange(RequestResponseCycle):
     received = False
     until_close = False
 
+    def half_close(self) -> None:
+        """Takes note that the client will send no more."""
+        self.half_closed = True
+        self.message_event.set()
+
     async def receive(self) -> "ASGIReceiveEvent":
         """See ASGI; whoever listens on after the body learns that the client has left, though it may have half closed.
 

@@ -113,6 +113,8 @@ class InOnePiece(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's never keeps a connection open
         """See asyncio.Protocol; true for a connection that is closed later, when what was asked for is answered."""
         self._ended = True
+        if isinstance(self._running, Exchange):
+            self._running.half_close()
         open_still = bool(self._unparsed) or self._has_to_answer()
         if not open_still:  # the transport closes next, and with it goes what it has not been given
             cast("Gathering", self.transport).flush()
@@ -363,12 +365,8 @@ class InOnePiece(HttpToolsProtocol):
         self._drop_unfinished()
         if not self._is_busy():
             return False
-        running = cast("RequestResponseCycle", self._running)
-        last = self.pipeline[0][0] if self.pipeline else running
+        last = self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._running)
         last.keep_alive = False
-        if isinstance(running, Exchange):
-            running.half_closed = True
-            running.message_event.set()
         return True
 
     def _refuse(self, problem: Problem) -> None:
