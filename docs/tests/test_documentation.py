@@ -93,6 +93,7 @@ def test_every_flag_that_the_documentation_names_is_there():
     others = {
         "--no-proxy-headers",
         "--timeout-graceful-shutdown",
+        "--http",
         "--containers",
         "--detach",
         "--volumes",

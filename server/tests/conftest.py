@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,10 @@ import pytest
 import uvicorn
 from passlib.context import CryptContext
 
-from translation_server.app import create_app, limits_of
+from translation_server.app import create_app, http_within
 from translation_server.settings import Settings
 from translation_server.stores import Store, open_store
 from translation_server.web.auth import Authenticator
-from translation_server.web.connections import Guard
 from translation_server.web.credentials import scheme
 from translation_server.web.problems import Problem
 from translation_server.web.users import one_user
@@ -67,7 +65,7 @@ def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     if isinstance(http, type) and issubclass(http, InOnePiece):
-        http = partial(http, guard=Guard(limits_of(settings)))
+        http = http_within(settings, http)
     listener = socket.create_server((settings.host, 0))
     config = uvicorn.Config(
         app, log_config=None, lifespan="on", http=http, proxy_headers=False, timeout_graceful_shutdown=10

@@ -214,6 +214,13 @@ def test_half_a_body_is_not_waited_for(run, command, status):
     assert "Traceback" not in server.log()
 
 
+def test_a_uvicorn_of_somebody_elses_can_keep_the_limits(run):
+    server = run([*UVICORN, "--port", "0", "--http", "main:http"], HEAD_TIMEOUT="1")
+    with socket.create_connection((server.client.base_url.host, server.client.base_url.port), PATIENCE) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408 Request Timeout")
+
+
 def test_more_connections_than_descriptors_leave_it_reachable(run):
     limited = ["sh", "-c", 'ulimit -n 120; exec "$0" "$@"', *MODULE, "--port", "0"]
     server = run(limited)

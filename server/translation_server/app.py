@@ -256,7 +256,7 @@ def serve() -> None:
             "log_level": "warning",
             "access_log": False,
             "proxy_headers": False,  # the application heeds them itself, however it is run
-            "http": functools.partial(InOnePiece, guard=Guard(limits_of(settings))),
+            "http": http_within(settings),
             "ws": "none",
             "timeout_keep_alive": KEEP_ALIVE,
             "timeout_graceful_shutdown": GRACE,
@@ -292,18 +292,20 @@ class _Processes(Multiprocess):
                     os.kill(process.pid, signal.SIGHUP)
 
 
-def limits_of(settings: Settings) -> Limits:
-    """What the clients of one process may take, as far as its descriptors reach."""
+def http_from_environment() -> Callable[..., asyncio.Protocol]:
+    """What reads requests, within the limits that are set, for a host that runs the app; raises as that does."""
+    with _refusals():
+        return http_within(load_settings())
+
+
+def http_within(settings: Settings, kind: type[InOnePiece] = InOnePiece) -> Callable[..., asyncio.Protocol]:
+    """What reads requests, within the settings' limits, and as far as the descriptors of the process reach."""
     most = connections_within_descriptors(settings.max_connections)
     if most < settings.max_connections:
         logger.warning("MAX_CONNECTIONS=%d: only %d fit (ulimit -n)", settings.max_connections, most)
-    return Limits(
-        head_timeout=settings.head_timeout,
-        min_rate=settings.min_rate,
-        connections=most,
-        per_address=settings.max_connections_per_address,
-        trusted=settings.forwarded_allow_ips or "",
-    )
+    share, trusted = settings.max_connections_per_address, settings.forwarded_allow_ips or ""
+    limits = Limits(settings.head_timeout, settings.min_rate, most, share, trusted)
+    return functools.partial(kind, guard=Guard(limits))
 
 
 def _load() -> Settings:

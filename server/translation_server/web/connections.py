@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,6 +15,9 @@ from typing import Protocol
 
 from translation_server.web.addresses import address_of, counted_as, proxies_at
 from translation_server.web.problems import RETRY_AFTER, Problem
+
+if sys.platform != "win32":
+    import resource
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +42,21 @@ class Limits:
 
     Attributes:
         head_timeout: Seconds that a request's head may take.
-        body_grace: Seconds that a body may take before its rate counts.
-        answer_grace: Seconds that a client may leave an answer untaken before its rate counts.
         min_rate: Bytes a second that a body has to come at, and an answer to be taken at.
         connections: How many one process keeps.
         per_address: How many of them may come from one address; from loopback and ``trusted`` ones, any number.
         trusted: Addresses and networks of proxies, separated by commas.
+        body_grace: Seconds that a body may take before its rate counts.
+        answer_grace: Seconds that a client may leave an answer untaken before its rate counts.
     """
 
     head_timeout: float = 10.0
-    body_grace: float = 10.0
-    answer_grace: float = 60.0
     min_rate: float = 1024.0
     connections: int = MAX_CONNECTIONS
     per_address: int | None = None
     trusted: str = ""
+    body_grace: float = 10.0
+    answer_grace: float = 60.0
 
 
 class Connection(Protocol):
@@ -135,6 +138,9 @@ class Guard:
         return oldest is not None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._sweeping = bool(self._open)
+        if self._sweeping:  # again, whatever goes wrong in this one
+            loop.call_later(TICK, self._sweep, loop)
         self.now += 1
         for connection in self.watched | self.waiting:  # not those that are held: ten thousand cost nothing
             connection.check()
@@ -144,9 +150,6 @@ class Guard:
             self._say("no descriptors are left for new connections: idle ones are closed: %s", error.strerror)
             for _ in range(RESERVE):
                 self._close_oldest()
-        self._sweeping = bool(self._open)
-        if self._sweeping:
-            loop.call_later(TICK, self._sweep, loop)
 
     def _counted(self, address: str | None) -> str | None:
         """The name under which an address is counted; None for those that may have any number of connections."""
@@ -166,6 +169,8 @@ class Guard:
 
 def connections_within_descriptors(wanted: int) -> int:
     """How many of the wanted connections fit into the descriptors that the process may have, with some left over."""
+    if sys.platform == "win32":  # which knows no such limit
+        return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
@@ -174,6 +179,8 @@ def connections_within_descriptors(wanted: int) -> int:
 
 def raise_descriptor_limit() -> None:
     """Lets the process have as many descriptors as it may give itself."""
+    if sys.platform == "win32":
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
