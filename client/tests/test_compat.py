@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 from inspect import Parameter, iscoroutine, signature
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,19 @@ import pytest
 
 from translation_client import JobTimeout, NotFound, Status, TransportError
 from translation_client import TranslationError as OurError
-from translation_client.compat import jobs, result, start, status, translate
+from translation_client.compat import aiohttp, jobs, result, start, status, translate
+from translation_client.compat.jobs import TranslationStatus
+from translation_client.compat.start import TranslationStatusClient
 from translation_client.compat.status import JobStatus, StatusPollingConfig, StatusResponse
 from translation_client.compat.translate import TranslationConfig, TranslationError
-from translation_client.core.model import Observation
+from translation_client.core.model import Observation, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Job, Server
 
+JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 QUICK = {"initial_delay": 0.01, "max_delay": 0.01}
 CLASSES = [
     jobs.TranslationClient,
@@ -75,12 +77,26 @@ def defaults(kind: type) -> dict[str, object]:
             status.VideoTranslationClient,
             {"base_url": "http://localhost:8000", "config": None, "on_status_change": None},
         ),
-        (StatusPollingConfig, {"initial_delay": 1.0, "max_delay": 8.0, "backoff_factor": 2.0, "timeout": 30.0}),
+        (
+            StatusPollingConfig,  # its document names no defaults; these are its code's
+            {
+                "initial_delay": 1.0,
+                "max_delay": 32.0,
+                "backoff_factor": 2.0,
+                "timeout": 300.0,
+                "max_attempts": 10,
+                "jitter": True,
+            },
+        ),
         (translate.VideoTranslationClient, {"base_url": "http://localhost:8000", "config": None}),
         (TranslationConfig, {"base_timeout": 30, "min_delay": 0.5, "max_delay": 3.0, "progressive_delay": True}),
         (
             result.VideoTranslationClient,
             {"base_url": "http://127.0.0.1:5000", "max_retries": 10, "backoff_factor": 2, "timeout": 30},
+        ),
+        (
+            start.TranslationStatusClient,
+            {"base_url": "http://127.0.0.1:8000", "username": None, "password": None, "max_interval": 8.0},
         ),
     ],
 )
@@ -94,6 +110,25 @@ def test_a_bad_argument_is_named_at_once(kind: type) -> None:
         kind("nowhere")
     with pytest.raises(ValueError, match=r"^username "):
         kind("http://localhost", username="admin")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda delay: jobs.TranslationClient(max_delay=delay), "max_delay"),
+        (lambda delay: status.VideoTranslationClient(config=StatusPollingConfig(max_delay=delay)), "max_delay"),
+        (lambda delay: translate.VideoTranslationClient(config=TranslationConfig(min_delay=delay)), "min_delay"),
+        (lambda delay: TranslationStatusClient("http://localhost", None, None, delay), "max_interval"),
+        (lambda delay: TranslationStatusClient(initial_interval=delay), "initial_interval"),
+    ],
+)
+def test_a_longest_delay_may_be_shorter_than_the_first_and_a_bad_one_is_named(
+    make: Callable[[float], object], name: str
+) -> None:
+    make(0.1)
+    for bad in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=f"^{name} "):
+            make(bad)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +157,8 @@ def test_the_ancestors_poll_as_their_documents_say_and_let_no_look_be_held(
     server: Server, job: Job, kind: type
 ) -> None:
     server.says((202, {"message": "Translation started", **job("completed")}))
-    waits = {"get_status", "poll_until_complete", "wait_for_completion"}
-    [wait] = [getattr(kind(server.url), name) for name in waits if hasattr(kind, name)]
+    waits = ["wait_for_completion", "poll_until_complete", "get_status"]
+    wait = next(getattr(kind(server.url), name) for name in waits if hasattr(kind, name))
     outcome = wait(*[str(job()["job_id"])] * len(signature(wait).parameters.keys() & {"job_id"}))
     if iscoroutine(outcome):
         asyncio.run(outcome)
@@ -142,18 +177,21 @@ class TestJobs:
             async with jobs.TranslationClient(server.url, **QUICK) as client:
                 job_id = await client.create_job(video_length=10)
                 assert job_id == job()["job_id"]
-                assert await client.get_status(job_id, on_status_change=note, on_completion=note) == final
+                ended = await client.get_status(job_id, on_status_change=note, on_completion=note)
+                assert ended is TranslationStatus.COMPLETED
+                assert ended == "completed"
 
         asyncio.run(main())
-        assert kept == ["pending", "completed", final]
+        assert kept == [TranslationStatus.PENDING, TranslationStatus.COMPLETED, final]
         assert server.asked == ["POST /jobs", *[f"GET /status/{final['job_id']}"] * 3]
         assert server.requests[0].body.replace(b" ", b"") == b'{"video_length":10}'
 
     def test_a_job_that_fails_has_its_data_too(self, server: Server, job: Job) -> None:
         server.says((200, job("error")))
-        client = jobs.TranslationClient(server.url)
-        data = asyncio.run(client.get_status(str(job()["job_id"])))
-        assert data["result"] == "error"
+        client, kept = jobs.TranslationClient(server.url), Notes()
+        ended = asyncio.run(client.get_status(str(job()["job_id"]), on_completion=kept.plain))
+        assert ended is TranslationStatus.ERROR
+        assert kept == [job("error")]
 
     def test_a_time_that_is_up(self, server: Server, job: Job) -> None:
         server.says((200, job()))
@@ -187,7 +225,54 @@ class TestStatus:
         assert final == StatusResponse(JobStatus.COMPLETED, 2.5)
         assert final.status.value == "completed"
         assert kept == [StatusResponse(JobStatus.PENDING, 0.0), final]
+        assert kept[0].raw_response == {"status": "pending", "elapsed_time": 0}
+        assert final.raw_response == {"status": "completed", "elapsed_time": 2.5}
         assert server.asked == ["GET /status"] * 4
+
+    def test_a_status_has_the_ancestors_names_and_equals_its_word(self) -> None:
+        assert [JobStatus.pending, JobStatus.completed, JobStatus.error] == ["pending", "completed", "error"]
+        assert JobStatus("completed") is JobStatus.completed is JobStatus.COMPLETED
+        assert JobStatus.error == State.ERROR
+
+    def test_attempts_are_counted(self, server: Server) -> None:
+        server.says((200, {"status": "pending"}))
+        config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, max_attempts=5)
+        with pytest.raises(TimeoutError, match="after the last look"):
+            asyncio.run(status.VideoTranslationClient(server.url, config).poll_until_complete())
+        assert len(server.requests) == 5
+        server.says((503, None))
+        with pytest.raises(aiohttp.ClientConnectionError):
+            asyncio.run(status.VideoTranslationClient(server.url, config).poll_until_complete())
+        assert len(server.requests) == 10
+
+    @pytest.mark.parametrize("attempts", [0, -1, float("nan")])
+    def test_attempts_that_make_no_sense_are_named_at_once(self, attempts: int) -> None:
+        with pytest.raises(ValueError, match=r"^max_attempts "):
+            status.VideoTranslationClient(config=StatusPollingConfig(max_attempts=attempts))
+
+    def test_a_config_that_is_changed_holds_for_the_next_wait(self, server: Server) -> None:
+        server.says((200, {"status": "pending"}))
+        config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01)
+        client = status.VideoTranslationClient(server.url, config)
+        config.max_attempts = 3
+        with pytest.raises(TimeoutError):
+            asyncio.run(client.poll_until_complete())
+        assert len(server.requests) == 3
+
+    @pytest.mark.parametrize(("jitter", "hint"), [(True, None), (False, None), (True, 7.0), (False, 7.0)])
+    def test_delays_grow_jitter_and_heed_the_server(self, jitter: bool, hint: float | None) -> None:
+        plan = status.schedule(StatusPollingConfig(jitter=jitter, max_delay=4.0, max_attempts=6))
+        next(plan)
+        seen = Observation(Status("current", State.PENDING, hint=hint), 0.0, hint, "")
+        delays = [plan.send(seen) for _ in range(5)]
+        if hint:
+            assert delays == [hint] * 5
+        elif jitter:
+            assert all(least < delay <= 1.2 * least for delay, least in zip(delays, [1, 2, 4, 4, 4], strict=True))
+        else:
+            assert delays == [1, 2, 4, 4, 4]
+        with pytest.raises(StopIteration):
+            plan.send(seen)
 
     def test_an_error_is_a_status_too(self, server: Server) -> None:
         server.says((200, {"status": "error"}))
@@ -242,60 +327,20 @@ class TestTranslate:
             self.run(server.url)
         assert not isinstance(broken.value, TranslationError)
 
+    def test_a_translation_can_be_looked_at_and_cancelled(self, server: Server, job: Job) -> None:
+        server.says((200, job(job_id="j1")), (200, job("cancelled", "j1")), (404, {"title": "Not Found"}))
+
+        async def main() -> None:
+            async with translate.VideoTranslationClient(server.url) as client:
+                assert await client.get_status("j1") == job(job_id="j1")
+                assert await client.cancel_translation("j1") == job("cancelled", "j1")
+                for ask in (client.get_status, client.cancel_translation):
+                    with pytest.raises(TranslationError, match="404 Not Found"):
+                        await ask("j1")
+
+        asyncio.run(main())
+        assert server.asked == ["GET /job/j1", "DELETE /jobs/j1"] * 2
+
     def test_delays_are_progressive_or_not(self) -> None:
         assert TranslationConfig().backoff_factor > 1
         assert TranslationConfig(progressive_delay=False).backoff_factor == 1
-
-
-class TestResult:
-    @pytest.fixture(autouse=True)
-    def _log(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level("INFO", "translation_client.compat.result")
-
-    @staticmethod
-    def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-        return [record.message for record in caplog.records if record.name == result.logger.name]
-
-    def test_it_logs_as_the_document_shows(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
-        server.says(*[(200, {"result": "pending"})] * 2, (200, {"result": "completed"}))
-        assert result.VideoTranslationClient(server.url, backoff_factor=0.1).get_status() == "completed"
-        told = "\n".join(self.lines(caplog))
-        assert re.sub(r"time = \d+s", "time = 0s", told).splitlines() == [
-            "Initial status: pending",
-            "Sleeping for 0.1s before retry #1. Total elapsed time = 0s",
-            "Retry attempt #1: Current status = pending, Elapsed time = 0s",
-            "Sleeping for 0.01s before retry #2. Total elapsed time = 0s",
-            "Job completed with status: completed",
-        ]
-
-    def test_its_pauses_are_the_documents(self, caplog: pytest.LogCaptureFixture) -> None:
-        schedule = result.schedule(max_retries=10, backoff_factor=2)
-        next(schedule)
-        pending = Observation(Status("current", JobStatus.PENDING), 0.0, None, "")
-        assert [schedule.send(pending) for _ in range(4)] == [2, 4, 8, 16]
-        assert self.lines(caplog)[:3] == [
-            "Sleeping for 2s before retry #1. Total elapsed time = 0s",
-            "Retry attempt #1: Current status = pending, Elapsed time = 0s",
-            "Sleeping for 4s before retry #2. Total elapsed time = 0s",
-        ]
-
-    def test_what_the_server_asks_for_does_not_count(self, server: Server) -> None:
-        server.says((200, {"result": "pending"}, {"Retry-After": "60"}), (200, {"result": "error"}))
-        assert result.VideoTranslationClient(server.url, backoff_factor=0.1).get_status() == "error"
-
-    def test_spent_retries_are_a_timeout(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
-        server.says((200, {"result": "pending"}))
-        with pytest.raises(TimeoutError, match="after the last look"):
-            result.VideoTranslationClient(server.url, max_retries=2, backoff_factor=0.1).get_status()
-        assert len(server.requests) == 3
-        assert self.lines(caplog)[-1].startswith("Retry attempt #2: Current status = pending, Elapsed time = ")
-
-    def test_a_time_that_is_up_is_one_too(self, server: Server) -> None:
-        server.says((200, {"result": "pending"}))
-        with pytest.raises(TimeoutError, match="the time was up"):
-            result.VideoTranslationClient(server.url, timeout=0.05).get_status()
-
-    @pytest.mark.parametrize("factor", [0, -1, float("nan")])
-    def test_a_bad_factor_is_named_at_once(self, factor: float) -> None:
-        with pytest.raises(ValueError, match=r"^backoff_factor "):
-            result.VideoTranslationClient(backoff_factor=factor)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 
 from translation_server import TranslationServer
 
@@ -112,5 +113,64 @@ def test_dozens_leave_nothing_behind():
         for _ in range(3):
             await asyncio.gather(*(live() for _ in range(10)))
         assert count() == before
+
+    asyncio.run(main())
+
+
+def in_process(server: TranslationServer, host: str = "testserver") -> httpx.AsyncClient:
+    """A client of the application alone: nothing listens, and nobody runs its lifespan, as with Starlette's."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url=f"http://{host}")
+
+
+def test_a_host_can_run_its_application_without_a_socket():
+    async def main() -> None:
+        async with in_process(TranslationServer(completion_time=0, error_rate=0)) as api:
+            accepted = await api.post("/jobs", params={"video_length": 5})
+            assert accepted.status_code == 202
+            told = await api.get(f"/status/{accepted.json()['job_id']}")
+            assert (told.status_code, told.json()["result"]) == (200, "completed")
+
+    asyncio.run(main())
+
+
+def test_its_application_asks_for_credentials_and_its_own_name():
+    async def main() -> None:
+        server = TranslationServer(username="ann", password="pw")
+        async with in_process(server) as api, in_process(server, "evil.example") as stranger:
+            statuses = [(await api.get("/status", auth=auth)).status_code for auth in (None, ("ann", "pw"))]
+            assert statuses == [401, 200]
+            assert (await stranger.get("/status", auth=("ann", "pw"))).status_code == 421
+
+    asyncio.run(main())
+
+
+def test_a_host_with_a_socket_runs_its_application_and_another_after_it():
+    server = TranslationServer(completion_time=0, error_rate=0)
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            host = uvicorn.Server(uvicorn.Config(server.app, log_config=None, lifespan="on", ws="none"))
+            thread = threading.Thread(target=host.run, args=([listener],))
+            thread.start()
+            try:
+                url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+                assert httpx.get(f"{url}/jobs", timeout=60).json()["jobs"] == []
+                assert httpx.post(f"{url}/start").status_code == 202
+            finally:
+                host.should_exit = True
+                thread.join()
+
+
+def test_its_application_stops_what_was_started_as_the_ancestors_did():
+    async def main() -> None:
+        server = TranslationServer(completion_time=0, error_rate=0)
+        await server.start()
+        url = server.url
+        with pytest.raises(RuntimeError, match=f"runs already: send requests to {url}"):
+            await in_process(server).get("/status")
+        await server.app.shutdown()
+        await server.app.cleanup()
+        async with httpx.AsyncClient() as api:
+            with pytest.raises(httpx.ConnectError):
+                await api.get(url)
 
     asyncio.run(main())

@@ -3,12 +3,15 @@
 import asyncio
 import concurrent.futures
 import functools
+import ipaddress
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self, get_args
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from translation_server.app import KEEP_ALIVE, assemble
 from translation_server.core.delays import Fixed
@@ -16,6 +19,7 @@ from translation_server.core.sandbox import Hints, Sandbox
 from translation_server.stores import open_store
 from translation_server.web.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
 from translation_server.web.dialect_files import read_dialects
+from translation_server.web.origins import own_names
 from translation_server.web.users import one_user
 from translation_server.web.wire import InOnePiece
 
@@ -24,6 +28,9 @@ LONGEST = 1e9
 
 MOST_WORTH = 1e6
 """Seconds of lateness for one request."""
+
+IN_TESTS = "testserver"
+"""What Starlette's ``TestClient`` calls the server."""
 
 GRACE = 1
 """Seconds that running requests have to end in when the server stops."""
@@ -35,6 +42,7 @@ class TranslationServer:
     Attributes:
         completion_time: Seconds that a job takes. Set anew, it holds for jobs accepted from then on.
         error_rate: The probability that a job ends with ``error``. Set anew, it holds for jobs accepted from then on.
+        app: The server as an ASGI application, for a host of the caller's own.
 
     Example:
         >>> with TranslationServer(completion_time=0.1, error_rate=0) as server:
@@ -43,7 +51,7 @@ class TranslationServer:
 
     def __init__(
         self,
-        completion_time: float = 20.0,
+        completion_time: float = 10.0,
         error_rate: float = 0.1,
         *,
         username: str | None = None,
@@ -86,6 +94,7 @@ class TranslationServer:
         self._database_url = database_url
         self._rows = read_dialects(dialects) if dialects else ()
         self._running: _Running | None = None
+        self.app = Application(self._for_a_host, self.stop)
 
     @property
     def completion_time(self) -> float:
@@ -144,7 +153,7 @@ class TranslationServer:
             raise RuntimeError(f"the server runs already, on {self.url}")
         listener = socket.create_server(("127.0.0.1", port))
         try:
-            app = assemble(open_store(self._database_url), self._sandbox, self._users, self._rows)
+            app = self._assemble()
         except BaseException:
             listener.close()
             raise
@@ -162,6 +171,15 @@ class TranslationServer:
         server = _Server(config)
         self._running = _Running(server, listener)
         self._running.thread.start()
+
+    def _assemble(self) -> ASGIApp:
+        store = open_store(self._database_url)
+        return assemble(store, self._sandbox, self._users, self._rows, hosts=own_names(IN_TESTS))
+
+    def _for_a_host(self) -> ASGIApp:
+        if self._running is not None:
+            raise RuntimeError(f"the server runs already: send requests to {self.url}")
+        return self._assemble()
 
     def _begin_to_stop(self) -> "_Running | None":
         running, self._running = self._running, None
@@ -193,6 +211,48 @@ class TranslationServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+class Application:
+    """A server as an ASGI application: for ``uvicorn.run(server.app)``, or for ``TestClient(server.app)`` of Starlette.
+
+    It begins with the first request, or with the host's lifespan, and ends with that. It has jobs of its own, unless
+    ``database_url`` names where they are kept.
+    """
+
+    def __init__(self, begin: Callable[[], ASGIApp], stop: Callable[[], Awaitable[None]]) -> None:
+        self._begin = begin
+        self._stop = stop
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request of the host's.
+
+        Raises:
+            RuntimeError: the server runs by itself, since it was started.
+        """
+        app = self._app = self._app or self._begin()
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            self._app = None
+        else:
+            await app(_from_this_process(scope), receive, send)
+
+    async def shutdown(self) -> None:
+        """Stops the server if it was started, as does ``stop``."""
+        await self._stop()
+
+    async def cleanup(self) -> None:
+        """Does nothing more: an ancestor's callers ask for it after ``shutdown``."""
+
+
+def _from_this_process(scope: Scope) -> Scope:
+    """A request as one that came in on the loopback interface, where the host listens nowhere and says some name."""
+    try:
+        ipaddress.ip_address((scope.get("server") or ("",))[0])
+    except ValueError:
+        return {**scope, "server": None}
+    return scope
 
 
 class _Server(uvicorn.Server):

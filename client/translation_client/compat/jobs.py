@@ -1,15 +1,19 @@
 """The client of the ancestor whose jobs begin with `POST /jobs`."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from translation_client.client import AsyncClient
-from translation_client.compat.session import Session, on_change
+from translation_client.compat.session import Session, delays, on_change
+from translation_client.core.model import State
+
+TranslationStatus = State
 
 
 class TranslationClient(Session):
     """Creates jobs and waits for their end; without `async with`, every call opens a connection of its own.
+
+    The arguments but `username` and `password` are attributes, too.
 
     Args:
         base_url: The server's address.
@@ -37,19 +41,28 @@ class TranslationClient(Session):
         username: str | None = None,
         password: str | None = None,
     ) -> None:
-        super().__init__(
-            partial(
-                AsyncClient,
-                base_url,
-                dialect="jobs",
-                username=username,
-                password=password,
-                timeout=timeout,
-                initial_delay=initial_delay,
-                max_delay=max_delay,
-                backoff_factor=backoff_factor,
-                max_retries=max_retries,
-            )
+        self.base_url = base_url
+        self.initial_delay = initial_delay
+        self.max_delay = max_delay
+        self.backoff_factor = backoff_factor
+        self.max_retries = max_retries
+        self.timeout = timeout
+        self._credentials = (username, password)
+        super().__init__()
+
+    def _connect(self) -> AsyncClient:
+        username, password = self._credentials
+        first, longest = delays(initial_delay=self.initial_delay, max_delay=self.max_delay)
+        return AsyncClient(
+            self.base_url,
+            dialect="jobs",
+            username=username,
+            password=password,
+            timeout=self.timeout,
+            initial_delay=first,
+            max_delay=longest,
+            backoff_factor=self.backoff_factor,
+            max_retries=self.max_retries,
         )
 
     async def create_job(self, video_length: float = 10) -> str:
@@ -64,15 +77,15 @@ class TranslationClient(Session):
     async def get_status(
         self,
         job_id: str,
-        on_status_change: Callable[[str], object] | None = None,
+        on_status_change: Callable[[TranslationStatus], object] | None = None,
         on_completion: Callable[[dict[str, Any]], object] | None = None,
-    ) -> dict[str, Any]:
-        """Wait for the end of a job and return its data, in which `result` says how it ended.
+    ) -> TranslationStatus:
+        """Wait for the end of a job and return its status, which equals its word: `completed`, `error`, `cancelled`.
 
         Args:
             job_id: The job.
-            on_status_change: Called, or called and awaited, with each new status: `pending`, `completed`, `error`.
-            on_completion: Called, or called and awaited, with the data, however the job ended.
+            on_status_change: Called, or called and awaited, with each new status.
+            on_completion: Called, or called and awaited, with the job's data, however it ended.
 
         Raises:
             TimeoutError: The time is up; the job goes on.
@@ -82,7 +95,7 @@ class TranslationClient(Session):
         async with self._client() as client:
             final = await client.wait(
                 job_id,
-                on_update=on_change(lambda status: changed(status.state.value)) if changed else None,
+                on_update=on_change(lambda status: changed(status.state)) if changed else None,
                 on_completion=(lambda status: completed(dict(status.raw))) if completed else None,
             )
-        return dict(final.raw)
+        return final.state

@@ -11,14 +11,22 @@ from translation_client.core.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
+LONGEST_PAUSE = 20.0  # seconds
+
 
 class VideoTranslationClient:
     """Polls the caller's current job to its end, ever more slowly; each look and each pause goes to the log.
 
+    The arguments but `username` and `password` are attributes, too.
+
+    Attributes:
+        status: The job's last word that is known; None before the first look.
+        completed: Whether the job has ended, so that `get_status` has nothing left to ask.
+
     Args:
         base_url: The server's address.
         max_retries: How many looks may follow the first; as many failures in a row are borne.
-        backoff_factor: The pause before the nth of them is this to the power of n, in seconds.
+        backoff_factor: The pause before the nth of them is this to the power of n, in seconds, and 20 at most.
         timeout: Seconds to wait for the job; None is as long as it takes.
         username: The user, together with `password`, where the server asks for them.
         password: The user's password.
@@ -37,19 +45,28 @@ class VideoTranslationClient:
         username: str | None = None,
         password: str | None = None,
     ) -> None:
-        if not backoff_factor > 0:
-            raise ValueError(f"backoff_factor must be a number above 0, not {backoff_factor!r}")
-        self._connect = partial(
-            Client,
-            base_url,
+        self.base_url = base_url
+        self.max_retries = max_retries
+        self.backoff_factor = backoff_factor
+        self.timeout = timeout
+        self.status: str | None = None
+        self.completed = False
+        self._credentials = (username, password)
+        self._connect().close()  # so that a bad argument shows here
+
+    def _connect(self) -> Client:
+        if not self.backoff_factor > 0:
+            raise ValueError(f"backoff_factor must be a number above 0, not {self.backoff_factor!r}")
+        username, password = self._credentials
+        return Client(
+            self.base_url,
             dialect="result",
             username=username,
             password=password,
-            timeout=timeout,
-            max_retries=max_retries,
-            schedule=partial(schedule, max_retries, backoff_factor),
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            schedule=partial(schedule, self.max_retries, self.backoff_factor),
         )
-        self._connect().close()  # so that a bad argument shows here
 
     def get_status(self) -> str:
         """Wait for the end of the current job, which the first look starts where there is none; return its last word.
@@ -58,12 +75,18 @@ class VideoTranslationClient:
             TimeoutError: The time is up, or the retries are spent; the job goes on.
             TranslationError: The job could not be asked for.
         """
+        if self.completed and self.status:
+            logger.info("Job already finished with %s", self.status)
+            return self.status
         with self._connect() as client, closing(client.watch(CURRENT)) as changes:
             first = next(changes)
-            logger.info("Initial status: %s", first.state)
-            *_, final = first, *changes
-        logger.info("Job completed with status: %s", final.state)
-        return final.state.value
+            self.status = first.state.value
+            logger.info("Initial status: %s", self.status)
+            for change in changes:
+                self.status = change.state.value
+        self.completed = True
+        logger.info("Job completed with status: %s", self.status)
+        return self.status
 
 
 def schedule(max_retries: int, backoff_factor: float) -> Schedule:
@@ -71,7 +94,7 @@ def schedule(max_retries: int, backoff_factor: float) -> Schedule:
     began = time.monotonic()
     yield 0.0
     for retry in range(1, max_retries + 1):
-        delay, elapsed = backoff_factor**retry, time.monotonic() - began
+        delay, elapsed = min(backoff_factor**retry, LONGEST_PAUSE), time.monotonic() - began
         logger.info("Sleeping for %gs before retry #%d. Total elapsed time = %.0fs", delay, retry, elapsed)
         status = (yield delay).status
         if status.state.ended:

@@ -1,27 +1,29 @@
 """What the ancestors with async methods have in common."""
 
-from collections.abc import AsyncGenerator, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
 
+from translation_client import arguments
 from translation_client.client import AsyncClient, Callback
 from translation_client.core.model import State, Status
 
 
-class Session:
+class Session(ABC):
     """Has an `AsyncClient` for as long as an `async with` lasts, else one for each call, so that nothing stays open.
-
-    Args:
-        connect: Makes the client.
 
     Raises:
         ValueError: The client cannot be made; the message names the argument.
     """
 
-    def __init__(self, connect: Callable[[], AsyncClient]) -> None:
-        connect()  # opens nothing, but shows a bad argument here
-        self._connect = connect
+    def __init__(self) -> None:
+        self._connect()  # opens nothing, but shows a bad argument here
         self._lasting: AsyncClient | None = None
+
+    @abstractmethod
+    def _connect(self) -> AsyncClient:
+        """Make a client of what the attributes say now: the ancestors' callers set them anew."""
 
     async def close(self) -> None:
         """Close every connection."""
@@ -43,6 +45,16 @@ class Session:
             return
         async with self._connect() as client:
             yield client
+
+
+def delays(**given: float) -> tuple[float, float]:
+    """The first delay and the longest, both named; unlike ours, the ancestors take a longest that is the shorter.
+
+    Raises:
+        ValueError: One of them is unusable; the message names it.
+    """
+    first, longest = (arguments.number(name, delay, arguments.LEAST) for name, delay in given.items())
+    return min(first, longest), longest
 
 
 def on_change(call: Callback) -> Callback:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from translation_client.client import AsyncClient
-from translation_client.compat.session import Session
+from translation_client.compat.session import Session, delays
 from translation_client.core import errors
 
 
@@ -49,8 +48,8 @@ class VideoTranslationClient(Session):
     """Starts translations and waits for their end; without `async with`, every call opens a connection of its own.
 
     Args:
-        base_url: The server's address.
-        config: How to wait.
+        base_url: The server's address; an attribute, too.
+        config: How to wait; an attribute, too.
         username: The user, together with `password`, where the server asks for them.
         password: The user's password.
 
@@ -66,19 +65,23 @@ class VideoTranslationClient(Session):
         username: str | None = None,
         password: str | None = None,
     ) -> None:
-        config = config or TranslationConfig()
-        super().__init__(
-            partial(
-                AsyncClient,
-                base_url,
-                dialect="translate",
-                username=username,
-                password=password,
-                timeout=config.base_timeout,
-                initial_delay=config.min_delay,
-                max_delay=config.max_delay,
-                backoff_factor=config.backoff_factor,
-            )
+        self.base_url = base_url
+        self.config = config or TranslationConfig()
+        self._credentials = (username, password)
+        super().__init__()
+
+    def _connect(self) -> AsyncClient:
+        username, password = self._credentials
+        first, longest = delays(min_delay=self.config.min_delay, max_delay=self.config.max_delay)
+        return AsyncClient(
+            self.base_url,
+            dialect="translate",
+            username=username,
+            password=password,
+            timeout=self.config.base_timeout,
+            initial_delay=first,
+            max_delay=longest,
+            backoff_factor=self.config.backoff_factor,
         )
 
     async def start_translation(self, source_lang: str, target_lang: str) -> dict[str, Any]:
@@ -91,6 +94,28 @@ class VideoTranslationClient(Session):
         with _failures():
             async with self._client() as client:
                 return dict((await client.start(source_language=source_lang, target_language=target_lang)).raw)
+
+    async def get_status(self, job_id: str) -> dict[str, Any]:
+        """Look at a translation once and return the job.
+
+        Raises:
+            TranslationError: It is not known.
+            TransportError: The server could not be reached, or kept failing.
+        """
+        with _failures():
+            async with self._client() as client:
+                return dict((await client.status(job_id)).raw)
+
+    async def cancel_translation(self, job_id: str) -> dict[str, Any]:
+        """Cancel a translation and return the job; one that had ended stays as it is.
+
+        Raises:
+            TranslationError: It is not known.
+            TransportError: The server could not be reached, or kept failing.
+        """
+        with _failures():
+            async with self._client() as client:
+                return dict((await client.cancel(job_id)).raw)
 
     async def wait_for_completion(self, job_id: str) -> dict[str, Any]:
         """Wait for the end of a translation and return the job.
