@@ -271,7 +271,8 @@ class ContainerTests(Scenarios):
         )
 
     def test_containers_may_do_nothing_but_their_work(self) -> None:
-        self.pair.serve()
+        elsewhere = {"POSTGRES_PASSWORD": "of the database", "OTHER_SECRET": "of another program"}
+        self.pair.serve(**{name: f"'{value}'" for name, value in elsewhere.items()})
         self.pair.compose("create")
         for container in (self.pair.container("server"), self.pair.container("client")):
             host = container.attrs["HostConfig"]
@@ -279,6 +280,13 @@ class ContainerTests(Scenarios):
             self.assertTrue(host["ReadonlyRootfs"])
             self.assertEqual(host["CapDrop"], ["ALL"])
             self.assertEqual(host["SecurityOpt"], ["no-new-privileges:true"])
+            self.assertGreater(host["Memory"], 0)
+            self.assertGreater(host["PidsLimit"], 0)
+            self.assertEqual(host["LogConfig"]["Config"], {"max-size": "10m", "max-file": "3"})
+            for sized in host["Tmpfs"].values():
+                self.assertRegex(sized, r"^size=\d+m$")
+            for secret in elsewhere.values():
+                self.assertNotIn(secret, str(container.attrs["Config"]["Env"]))
         server = self.pair.container("server")
         process = dict(
             line.split(":\t", 1) for line in server.exec_run("cat /proc/1/status").output.decode().splitlines()

@@ -49,6 +49,7 @@ class Scaled(Containers):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.network = f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}"
         shutil.copytree(ROOT / "nginx", folder / "nginx")
 
     def up(self, *services: str) -> None:
@@ -83,7 +84,7 @@ class ScaleTests(PairTests):
 
     def setUp(self) -> None:
         super().setUp()
-        self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'")
+        self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'", SCALE_NETWORK=self.pair.network)
 
     def client(self) -> Client:
         """The library, which does not give up."""
@@ -137,6 +138,20 @@ class ScaleTests(PairTests):
         self.pair.compose("stop")
         ended = {container.name: exit_status(container) for container in self.pair.containers()}
         self.assertEqual(set(ended.values()), {0}, ended)
+
+    def test_nobody_chooses_the_address_that_wrong_passwords_are_counted_by(self) -> None:
+        self.addCleanup(self.pair.start)
+        self.addCleanup(self.pair.compose, "restart", "server")  # with which they forget what they counted
+        own, *_ = self.pair.server_urls()
+        for url, guesses in ((own, 20), (self.pair.url, 20 * SERVERS)):
+            answers = [
+                self.pair.http.get(
+                    f"{url}/jobs", auth=(f"user {i}", "wrong"), headers={"X-Forwarded-For": f"192.0.2.{i}"}
+                )
+                for i in range(guesses)
+            ]
+            self.assertEqual({answer.status_code for answer in answers}, {401, 429})
+            self.assertEqual(answers[-1].status_code, 429)
 
     def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self) -> None:
         self.begin_anew()

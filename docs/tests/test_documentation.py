@@ -60,7 +60,12 @@ def test_the_example_env_file_has_every_setting_once_with_its_default():
     lines = re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert len(dict(lines)) == len(lines)
     others = {"API_TOKEN": "", "SERVER_URL": "http://127.0.0.1:8000"}
-    of_compose = {"SCALE_PORTS": "0", "POSTGRES_PASSWORD": "secretpassword"}
+    of_compose = {
+        "SCALE_PORTS": "0",
+        "POSTGRES_PASSWORD": "secretpassword",
+        "SCALE_NETWORK": "10.83.71",
+        "SERVER_MEMORY": "1g",
+    }
     assert dict(lines) == defaults() | CREDENTIALS | others | of_compose
 
 
