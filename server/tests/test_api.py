@@ -112,6 +112,7 @@ def test_unknown_jobs_and_other_peoples_are_alike(start, tmp_path):
         theirs = api.request(method, path.format(job_id), auth=("bob", "pw"))
         unknown = api.request(method, path.format(uuid.uuid4()), auth=("bob", "pw"))
         assert is_problem(theirs, 404)
+        assert is_problem(unknown, 404)
         assert theirs.content == unknown.content
     assert api.get("/jobs", auth=("bob", "pw")).json() == {"jobs": [], "next": None}
     assert api.get(f"/jobs?job_id={job_id}", auth=("bob", "pw")).json() == {"jobs": [], "unknown": [job_id]}

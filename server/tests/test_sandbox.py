@@ -163,7 +163,8 @@ class TestSettings:
         ids=str,
     )
     def test_an_unknown_kind_is_told_which_there_are(self, start, body, told):
-        assert start().patch("/sandbox", json=body).json()["detail"] == told
+        answer = start().patch("/sandbox", json=body)
+        assert (answer.status_code, answer.json()["detail"]) == (422, told)
 
     @pytest.mark.parametrize(("content", "code"), [(b"{", 400), (b"[]", 422), (b"", 400)])
     def test_what_is_no_object_is_refused(self, start, content, code):
@@ -425,7 +426,7 @@ class TestJournal:
         api = start(max_delay=0)
         job_id = api.post("/start", headers={"Idempotency-Key": "k"}).json()["job_id"]
         api.get(f"/status/{job_id}", headers={"Prefer": "wait=5", "User-Agent": "mine"})
-        api.get("/nothing")
+        assert api.get("/nothing").status_code == 404
         first, second, third = api.get("/sandbox/requests").json()["requests"]
         assert (first["number"], first["action"], first["key"], first["status"]) == (1, "submit", "k", 202)
         assert first["jobs"][0]["job_id"] == job_id

@@ -347,8 +347,8 @@ def test_the_log_tells_of_each_job_once_and_never_a_password(run, tmp_path):
     job_id = server.client.post("/start").json()["job_id"]
     for _ in range(3):
         server.client.get(f"/status/{job_id}")
-    server.client.get("/jobs", auth=("admin", "wrongpassword"))
-    server.client.get("/status/%0afake%20line")
+    assert server.client.get("/jobs", auth=("admin", "wrongpassword")).status_code == 401
+    assert server.client.get("/status/%0afake%20line").status_code == 404
     server.stop()
     log = server.log()
     assert log.count(f"job {job_id} accepted for admin") == 1
