@@ -195,7 +195,7 @@ class TestJobs:
 
     def test_a_time_that_is_up(self, server: Server, job: Job) -> None:
         server.says((200, job()))
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="the time was up"):
             asyncio.run(jobs.TranslationClient(server.url, **QUICK, timeout=0.02).get_status(str(job()["job_id"])))
 
     def test_a_client_can_be_closed_and_used_on(self, server: Server, job: Job) -> None:
@@ -255,7 +255,7 @@ class TestStatus:
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01)
         client = status.VideoTranslationClient(server.url, config)
         config.max_attempts = 3
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="after the last look"):
             asyncio.run(client.poll_until_complete())
         assert len(server.requests) == 3
 
@@ -282,7 +282,7 @@ class TestStatus:
     def test_a_time_that_is_up(self, server: Server) -> None:
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, timeout=0.02)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="the time was up"):
             asyncio.run(status.VideoTranslationClient(server.url, config).poll_until_complete())
 
 
@@ -319,7 +319,7 @@ class TestTranslate:
 
     def test_time_and_network_are_something_else(self, server: Server, job: Job) -> None:
         server.says(self.ACCEPTED, (200, job(job_id="j1")))
-        with pytest.raises(TimeoutError) as raised:
+        with pytest.raises(TimeoutError, match="the time was up") as raised:
             self.run(server.url, base_timeout=0.02)
         assert type(raised.value) is JobTimeout
         server.says(self.ACCEPTED, (503, None))

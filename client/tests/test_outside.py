@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_client import Client, Sandbox, TranslationError
+from translation_client import Client, JobFailed, Sandbox, TranslationError
 from translation_client.cli import main
 from translation_client.cli.arguments import Options, parse, resume
 from translation_client.core.dialects import is_id
@@ -96,6 +96,7 @@ class TestTexts:
     ) -> None:
         main(["--url", evil.url, *LOGIN, *words.split(), *(["--json"] if as_json else [])])
         out, err = capsys.readouterr()
+        assert out or err
         told = [*out.split("\n"), *err.split("\n"), *Path("client.log").read_text().split("\n")]
         assert [line for line in told if not of_one_line(line)] == []
         if as_json:
@@ -118,10 +119,10 @@ class TestTexts:
                 with pytest.raises(TranslationError) as raised:
                     client.status(job_id)
                 assert of_one_line(str(raised.value))
-            with pytest.raises(TranslationError) as raised:
+            with pytest.raises(JobFailed) as failed:
                 client.status("j1").raise_for_error()
-            assert of_one_line(str(raised.value))
-            assert all(of_one_line(str(status)) for status in client.list())
+            assert of_one_line(str(failed.value))
+            assert [of_one_line(str(status)) for status in client.list()] == [True, True]
         with Sandbox(evil.url) as sandbox:
             assert of_one_line(str(sandbox.report()))
         assert of_one_line(str(TranslationError(EVIL)))

@@ -52,7 +52,7 @@ def test_a_port_in_use_leaves_nothing_behind():
     server = TranslationServer()
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         asyncio.run(server.start(port=taken.getsockname()[1]))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="start it first"):
         assert server.port
 
 

@@ -134,7 +134,7 @@ class TestOnTheSocket:
         if kind == "drip":
             assert api.get(path, headers=fault).json()["status"] == "completed"
         else:
-            with pytest.raises(httpx.TransportError):
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
                 api.get(path, headers=fault)
         assert api.get(path).json()["status"] == "completed"
 

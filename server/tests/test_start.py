@@ -327,8 +327,8 @@ def test_a_port_in_use_is_one_line_and_exit_status_2(tmp_path, workers):
 
 
 def test_a_host_that_is_not_ours_is_one_line_and_exit_status_2(tmp_path):
-    assert refused(tmp_path, [*MODULE, "--host", "192.0.2.1"]).startswith(
-        "HOST=192.0.2.1 PORT=8000: cannot listen there"
+    assert refused(tmp_path, [*MODULE, "--host", "192.0.2.1", "--port", "0"]).startswith(
+        "HOST=192.0.2.1 PORT=0: cannot listen there"
     )
 
 

@@ -72,7 +72,7 @@ async def test_a_job_that_cannot_be_made_leaves_nothing_behind(store):
     def accept(_: int) -> Job:
         raise RuntimeError("no entropy")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="no entropy"):
         await store.add("ann", accept)
     assert (await add(store)).ordinal == 1
 
@@ -289,9 +289,9 @@ async def test_what_cannot_be_done_to_a_job_leaves_it_as_it_was(store):
     job = await add(store)
 
     def fail(_: Job) -> Job:
-        raise RuntimeError("no")
+        raise RuntimeError("not this one")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="not this one"):
         await store.amend("ann", job.id, fail)
     assert await store.find("ann", job.id) == job
 
