@@ -29,6 +29,7 @@ import httpx
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "client"))
 
+COMPOSE_FILE = ROOT / "docker-compose.yml"
 LOGS = ROOT / "logs"
 SERVER_LOG, CLIENT_LOG, TEST_LOG = (LOGS / f"{name}.log" for name in ("server", "client", "test"))
 
@@ -133,13 +134,19 @@ class Containers(Pair):
 
     def __init__(self, folder: Path) -> None:
         self.engine = find_engine()
+        find_images(self.engine, *self.images())
         super().__init__(folder)
         self.project = f"translation-test-{secrets.token_hex(4)}"
         self.saved: dict[str, int] = {}
-        shutil.copy(ROOT / "docker-compose.yml", folder)
+        shutil.copy(COMPOSE_FILE, folder)
         for side in ("server", "client"):
             ignored = shutil.ignore_patterns("__pycache__", "tests", "data", ".env")
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
+
+    def images(self) -> set[str]:
+        """The images that are not made here."""
+        built = (ROOT / side / "Dockerfile" for side in ("server", "client"))
+        return {name for path in built for name in re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)}
 
     def compose(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs `docker compose` for this project."""
@@ -301,8 +308,31 @@ def find_engine() -> Any:
         missing = "Docker with Compose: install both"
     except docker.errors.DockerException as error:
         missing = f"Docker, which does not answer: start it ({error})"
-    failure = RuntimeError if os.environ.get("REQUIRE_DOCKER") == "1" else unittest.SkipTest
-    raise failure(f"the container tests need {missing}")
+    raise lacking(missing)
+
+
+def find_images(engine: Any, *names: str) -> None:
+    """Returns once an engine has images, of which it pulls the missing.
+
+    Raises:
+        SkipTest: One of them cannot be had.
+        RuntimeError: One of them cannot be had, and it was asked for.
+    """
+    errors = importlib.import_module("docker").errors
+    for name in names:
+        try:
+            engine.images.get(name)
+        except errors.ImageNotFound:
+            try:
+                engine.images.pull(name)
+            except (errors.DockerException, OSError) as error:
+                raise lacking(f"the image {name}, which is not here and cannot be pulled: {error}") from None
+
+
+def lacking(what: str) -> Exception:
+    """What to raise where something that the container tests need is not there."""
+    kind = RuntimeError if os.environ.get("REQUIRE_DOCKER") == "1" else unittest.SkipTest
+    return kind(f"the container tests need {what}")
 
 
 class PairTests(unittest.TestCase):

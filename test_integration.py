@@ -11,10 +11,13 @@ started is removed.
 """
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import unittest
+import unittest.mock
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -24,6 +27,7 @@ import httpx
 
 from pair import (
     CLIENT_LOG,
+    COMPOSE_FILE,
     CONNECTIONS,
     JOBS,
     PASSWORD,
@@ -35,6 +39,8 @@ from pair import (
     Pair,
     PairTests,
     exit_status,
+    find_engine,
+    find_images,
     free_port,
     logger,
     main,
@@ -298,10 +304,24 @@ class ContainerTests(Scenarios):
 
     def test_missing_env_file_is_told(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copy(ROOT / "docker-compose.yml", folder)
+            shutil.copy(COMPOSE_FILE, folder)
             result = run("docker", "compose", "--project-name", self.pair.project, "up", folder=Path(folder))
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("copy .env.example to .env", result.stderr)
+
+
+class ImageTests(unittest.TestCase):
+    """What becomes of the tests where an image cannot be had."""
+
+    def test_they_are_skipped_or_fail_where_they_are_asked_for(self) -> None:
+        engine = find_engine()
+        self.addCleanup(engine.close)
+        for asked_for, outcome in (("", unittest.SkipTest), ("1", RuntimeError)):
+            with (
+                unittest.mock.patch.dict(os.environ, REQUIRE_DOCKER=asked_for),
+                self.assertRaisesRegex(outcome, "images.invalid/none:1, which is not here and cannot be pulled"),
+            ):
+                find_images(engine, "images.invalid/none:1")
 
 
 del Scenarios  # its tests run in the subclasses alone

@@ -8,6 +8,7 @@ Where Docker is missing, what is skipped, what is logged and what is left behind
 """
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from threading import Event
 from typing import Any, ClassVar
 
 from pair import (
+    COMPOSE_FILE,
     CONNECTIONS,
     JOBS,
     PASSWORD,
@@ -51,6 +53,10 @@ class Scaled(Containers):
         super().__init__(folder)
         self.network = f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}"
         shutil.copytree(ROOT / "nginx", folder / "nginx")
+
+    def images(self) -> set[str]:
+        """Besides those of the pair, PostgreSQL's and nginx's."""
+        return super().images() | set(re.findall(r"^ +image: (\S+)", COMPOSE_FILE.read_text(), re.MULTILINE))
 
     def up(self, *services: str) -> None:
         """Sees to it that all containers run, or those of these services and what they need."""
