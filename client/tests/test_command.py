@@ -355,7 +355,7 @@ class TestFailures:
         status, _, err = run("wait", "a b")
         assert status == 5
         assert "'<html>Welcome!'" in err[0]
-        assert err[0].endswith(f"Resume with: translation-client --url={server.url} --username=admin wait -- 'a b'")
+        assert err[-1].endswith(f"Resume with: translation-client --url={server.url} --username=admin wait -- 'a b'")
 
     def test_the_first_failure_is_told_at_once_and_the_others_go_to_the_log(
         self, run: Run, server: Server, job: Job

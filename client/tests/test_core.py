@@ -39,13 +39,58 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
         ("Sun, 06 Nov 1994 08:49:37 +9999", None),
         ("", None),
         ("-", None),
-        ("1.5", None),
+        ("1.5", 1.5),
+        ("2.0", 2),
+        (".5", 0.5),
+        ("5.", 5),
+        ("+3", 3),
+        ("-0.5", 0),
+        ("1, 5", 5),
+        ("7,3,soon", 7),
+        (", ,", None),
+        ("Sun, 06 Nov 1994 08:50:37 GMT, 5", 60),
+        ("90, Sun, 06 Nov 1994 08:50:37 GMT", 90),
+        ("Sun, 06 Nov 1994 08:50:37 GMT, Sunday, 06-Nov-94 08:49:47 GMT", 60),
+        ("9" * 5000 + "x", None),
+        ("9" * 5000 + ".5", A_DAY),
+        (".", None),
+        ("1e3", 1000),
+        ("1e99999", A_DAY),
+        ("1e", None),
+        ("0x10", None),
+        ("1_000", None),
+        ("inf", None),
+        ("nan", None),
+        ("5 seconds", None),
+        ("1.2.3", None),
         ("٣", None),
         ("soon", None),
     ],
 )
 def test_retry_after_comes_as_seconds_or_as_a_date(asked: str, seconds: float | None) -> None:
     assert retry_after({"retry-after": asked, "date": NOW}) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds", "waits"),
+    [
+        (None, "1500", 1.5),
+        ("2", "1500", 1.5),
+        ("1", "50", 0.05),
+        ("1", "1500", 1.5),
+        ("5", "100", 5),
+        ("soon", "100", 0.1),
+        ("3", "soon", 3),
+        ("3", "nan", 3),
+        (None, "100, 2500", 2.5),
+        (None, "1e400", A_DAY),
+        (None, "9" * 400, A_DAY),
+        (None, "-5", 0),
+    ],
+)
+def test_milliseconds_are_the_finer_form(seconds: str | None, milliseconds: str, waits: float | None) -> None:
+    headers = {"retry-after-ms": milliseconds} | ({"retry-after": seconds} if seconds else {})
+    assert retry_after(headers) == waits
 
 
 def test_a_date_means_nothing_without_the_servers_own_date() -> None:

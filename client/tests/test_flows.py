@@ -64,7 +64,8 @@ class Answer:
             return Failure("timed out", now + send.timeout)
         if self.code is None:
             return Failure("connection refused", now + self.takes)
-        return Reply(self.code, self.headers, json.dumps(self.body).encode(), now + self.takes, self.takes)
+        body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        return Reply(self.code, self.headers, body, now + self.takes, self.takes)
 
 
 def job(status: str = "pending", *, takes: float = TRIP, retry_after: str | None = None, **facts: object) -> Answer:
@@ -328,8 +329,11 @@ def test_a_schedule_is_a_generator(made: object) -> None:
         watch(job(), schedule=lambda: made)
 
 
+MAY_PASS = (408, 425, 429, *range(500, 509), 510, 511, *range(520, 531), 599)
+
+
 class TestFailures:
-    @pytest.mark.parametrize("code", [None, 408, 429, 500, 502, 503, 504])
+    @pytest.mark.parametrize("code", [None, *MAY_PASS])
     def test_what_may_pass_is_asked_again(self, code: int | None) -> None:
         play = watch(no(code), no(code), job("completed"))
         assert play.states == ["completed"]
@@ -376,8 +380,7 @@ REFUSALS: list[tuple[int, type[TranslationError], str]] = [
     (401, AuthenticationError, "password"),
     (403, AuthenticationError, "user"),
     (404, NotFound, "id"),
-    *((code, InvalidRequest, "Correct") for code in (400, 405, 409, 410, 413, 415, 422)),
-    *((code, ProtocolError, "address") for code in (204, 206, 304, 307, 402, 418, 451, 501, 505, 599)),
+    *((code, InvalidRequest, "Correct") for code in (400, 405, 406, 409, 410, 413, 414, 415, 422, 431)),
 ]
 
 
@@ -388,6 +391,139 @@ def test_what_cannot_pass_ends_at_once(code: int, kind: type[TranslationError], 
         assert type(play.error) is kind
         assert advice in str(play.error)
         assert len(play.commands) == 1
+        if code != 404:
+            assert type(watch(job(), no(code), timeout=timeout).error) is kind
+
+
+UNREADABLE: list[tuple[int, object, str]] = [
+    *((code, None, "address") for code in (101, 203, 204, 205, 206, 226, 300, 304, 305, 306, 399)),
+    *((code, None, "redirects") for code in (301, 302, 303, 307, 308)),
+    *((code, None, "address") for code in (402, 407, 412, 418, 421, 426, 428, 451, 499, 600, 999)),
+    (200, b"", "''"),
+    (200, b"<html>Just a moment...", "Just a moment"),
+    (200, b'{"job_id": "j1", "status": "comp', "comp"),
+    (200, '{"job_id": "j1", "status": "completed"}', "JSON object"),
+    (200, b'{"job_id": "j1", "status": "completed", "progress": NaN}', "NaN"),
+    (200, b'{"job_id": "j1", "status": "completed", "error": "\xfc"}', "JSON object"),
+    (200, b'{"job_id": "j1", "status": ' + b"[" * 100_000, "JSON object"),
+    (200, {"job_id": "j1", "status": 7}, "'status'"),
+    (200, {"job_id": "j1", "status": "\ud800"}, "'status'"),
+    (200, {"job_id": "j1"}, "'status'"),
+    (200, {"status": "completed"}, "'job_id'"),
+    (200, {"job_id": True, "status": "completed"}, "'job_id'"),
+    (200, {"job_id": "j2", "status": "completed"}, "expected job j1"),
+    (200, {"job_id": "j1", "status": "completed", "progress": "all"}, "'progress'"),
+]
+
+unreadable = pytest.mark.parametrize(("code", "body", "shown"), UNREADABLE)
+
+
+class TestAnswersThatCannotBeRead:
+    @unreadable
+    @pytest.mark.parametrize("long_poll", [0, 25])
+    def test_one_is_a_failure_as_any(self, code: int, body: object, shown: str, long_poll: int) -> None:
+        bad = Answer(code, body)
+        for play in (
+            watch(job(), bad, bad, job(), *[bad] * 7, job("completed"), long_poll=long_poll),
+            run(job(), *[bad] * 7, job("completed"), long_poll=long_poll),
+        ):
+            assert play.states == ["pending", "completed"]
+            assert shown in play.notices[-1]
+            assert "retry 7 of 7" in play.notices[-1]
+
+    @unreadable
+    def test_only_one_that_comes_again_and_again_ends_the_wait(self, code: int, body: object, shown: str) -> None:
+        play = watch(job(), Answer(code, body))
+        assert isinstance(play.error, ProtocolError)
+        assert len(play.sends) == 9
+        assert "GET /status/j1 failed (8 in a row): " in str(play.error)
+        assert shown in str(play.error)
+        assert "ask again for j1" in str(play.error)
+
+    @unreadable
+    def test_where_nothing_was_read_before_three_are_borne(self, code: int, body: object, shown: str) -> None:
+        bad = Answer(code, body)
+        assert watch(*[bad] * 3, job("completed")).states == ["completed"]
+        play = watch(*[bad] * 4, job("completed"))
+        assert isinstance(play.error, ProtocolError)
+        assert shown in str(play.error)
+
+    @unreadable
+    def test_a_job_that_is_resumed_was_told_of_before(self, code: int, body: object, shown: str) -> None:
+        flow = flows.watch(rules(), Time(START), "j1", known=True)
+        play = Play().of(flow, [*[Answer(code, body)] * 7, job("completed")])
+        assert play.states == ["completed"]
+        assert shown in play.notices[0]
+
+    def test_so_it_was_where_it_was_started_here_whatever_the_server_asked_for(self) -> None:
+        for wait in (no(204), no(404)):
+            chosen = rules()
+            started = Play().of(flows.submit(chosen, Time(START), "key", {}), [job()])
+            play = Play(now=started.now).of(
+                flows.watch(chosen, Time(started.now), "j1"), [*[wait] * 3, no(503), job("completed")]
+            )
+            assert play.states == ["completed"]
+
+    @unreadable
+    def test_the_deadline_says_what_it_was(self, code: int, body: object, shown: str) -> None:
+        play = watch(job(), Answer(code, body), timeout=1)
+        assert isinstance(play.error, JobTimeout)
+        assert "j1 was still pending when the time was up, the last failure being" in str(play.error)
+        assert shown in str(play.error)
+        assert play.error.status == Status("j1", State.PENDING)
+
+    def test_they_count_together_with_other_failures(self) -> None:
+        mixed = [no(503), no(204), no(), no(404), no(520)]
+        assert watch(job(), *mixed, job("completed"), max_retries=5).states == ["pending", "completed"]
+        assert isinstance(watch(job(), *mixed, max_retries=4).error, TransportError)
+        assert isinstance(watch(job(), *mixed[:2], max_retries=1).error, ProtocolError)
+
+    @unreadable
+    def test_one_to_a_submission_ends_it_for_it_may_have_started_a_job(
+        self, code: int, body: object, shown: str
+    ) -> None:
+        play = Play().of(flows.submit(rules(), Time(START), "key", {"job_id": "j1"}), [Answer(code, body)])
+        assert isinstance(play.error, ProtocolError)
+        assert len(play.sends) == 1
+        assert shown in str(play.error)
+        assert "with the idempotency key 'key' it stays one job" in str(play.error)
+
+    @pytest.mark.parametrize("asked", ["3", "3.0", "1, 3", "2.999"])
+    def test_one_may_ask_for_a_longer_pause(self, asked: str) -> None:
+        play = watch(job(), no(204, retry_after=asked), job("completed"))
+        assert play.sleeps[1] == max(float(text) for text in asked.split(","))
+
+    @unreadable
+    def test_so_it_is_with_a_cancellation_and_a_list(self, code: int, body: object, shown: str) -> None:
+        bad = Answer(code, body)
+        play = Play().of(flows.cancel(rules(), Time(START), "j1"), [bad, bad, job("cancelled")])
+        assert play.states == ["cancelled"]
+        assert shown in play.notices[0]
+        pages = [Answer(200, {"jobs": [], "next": str(number)}) for number in range(2)]
+        bad = Answer(code, body) if code != 200 or isinstance(body, bytes) else Answer(200, b"{")
+        last = Answer(200, {"jobs": [{"job_id": 5, "status": "pending"}], "next": None})
+        play = Play().of(flows.listing(rules(), Time(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last])
+        assert [status.id for status in play.statuses] == ["5"]
+
+
+@pytest.mark.parametrize("text", ["7", "0", "-7", "1.50", "1E+2", str(2**64), "9" * 900])
+def test_an_id_that_is_a_number_is_its_text(text: str) -> None:
+    """On every way that an id comes."""
+
+    def raw(status: str) -> Answer:
+        return Answer(200, f'{{"job_id": {text}, "status": "{status}"}}'.encode())
+
+    play = run(raw("pending"), raw("completed"))
+    assert [status.id for status in play.statuses] == [text, text]
+    assert play.sends[1].path == f"/status/{text.replace('+', '%2B')}"
+    cancelled = Play().of(flows.cancel(rules(), Time(START), text), [raw("cancelled")])
+    assert cancelled.statuses[0].id == text
+
+
+@pytest.mark.parametrize("text", ["true", "null", "[7]", '{"a": 7}', "9" * 1001, "9" * 5000])
+def test_nothing_else_is_one(text: str) -> None:
+    play = run(Answer(202, f'{{"job_id": {text}, "status": "pending"}}'.encode()))
+    assert isinstance(play.error, ProtocolError)
 
 
 def test_a_refusal_tells_what_the_problem_document_says() -> None:
@@ -427,7 +563,7 @@ def test_a_redirect_names_its_target() -> None:
         (b"[" * 100_000, "a JSON object"),
         (b"\xff\xfe\xfd", "a JSON object"),
         (b"{}", "a job with 'job_id' and 'status'"),
-        (b'{"job_id": 7, "status": "pending"}', "a job with"),
+        (b'{"job_id": false, "status": "pending"}', "a job with"),
         (b'{"job_id": "j1", "status": null}', "a job with"),
         (b'{"job_id": "", "status": "pending"}', "a job with"),
         (b'{"job_id": "\\ud800", "status": "pending"}', "a job with"),
@@ -441,7 +577,7 @@ def test_a_redirect_names_its_target() -> None:
     ],
 )
 def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
-    flow = flows.look(rules(), Time(START), "j1")
+    flow = flows.look(rules(max_retries=0), Time(START), "j1")
     next(flow)
     with pytest.raises(ProtocolError, match="Check that the server's address") as raised:
         flow.send(Reply(200, {}, body, START))

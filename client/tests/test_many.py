@@ -184,7 +184,7 @@ def test_a_silent_stream_is_dead():
     assert Fed(script).ends == dict.fromkeys("abc", State.COMPLETED)
 
 
-@pytest.mark.parametrize("code", [404, 405, 501])
+@pytest.mark.parametrize("code", [404, 405, 406, 422])
 def test_without_a_stream_jobs_are_looked_at_a_hundred_at_a_time(code):
     def script(fed, command):
         if isinstance(command, Listen):
@@ -325,7 +325,7 @@ def test_a_stream_goes_on_where_bulk_looks_are_refused(code):
             return Chunk(b"" if command.send else next(reads), fed.now)
         return single(fed, command, {}) if is_single(command) else reply(fed, {"title": "No"}, code)
 
-    fed = Fed(script)
+    fed = Fed(script, max_retries=0)
     assert fed.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": State.COMPLETED}
     assert (len(fed.streams), len(fed.looks)) == (1, 4)
 
@@ -404,13 +404,14 @@ def test_a_stream_that_is_asked_not_to_come_back_so_soon_does_not():
 
     def script(fed, command):
         if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed"))
+            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 60 else {})
         assert command.send, "nobody is waited for any more"
         asked.append(fed.now)
         return reply(fed, {}, 429, retry_after="30") if len(asked) < 3 else Chunk(b"", fed.now)
 
-    Fed(script)
+    fed = Fed(script, schedule=Fixed(50))
     assert asked == [0, 30, 60]
+    assert len(fed.looks) == 3, "meanwhile looks go on"
 
 
 def test_pauses_between_streams_grow_as_all_others_do():
@@ -420,10 +421,194 @@ def test_pauses_between_streams_grow_as_all_others_do():
         if isinstance(command, Listen):
             asked.append(fed.now)
             return Failure("no route", fed.now)
-        return bulk(fed, command, dict.fromkeys("abc", "completed"))
+        return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 12 else {})
 
-    Fed(script, backoff_factor=3.0, max_retries=4)
+    Fed(script, backoff_factor=3.0, max_retries=4, schedule=Fixed(100))
     assert asked == [0, 0.5, 2, 6, 10]
+
+
+def kept_open_until(end, brings, *reads):
+    """A server whose stream brings this at first, then breaks off, and is silent when it is opened again."""
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= end else {})
+        if command.send:
+            fed.opened = [*getattr(fed, "opened", []), fed.now]
+            fed.left = [*reads] if len(fed.opened) > 1 else [brings]
+            return Chunk(b"", fed.now)
+        return Chunk(fed.left.pop(0), fed.now) if fed.left else Failure("it ended", fed.now)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"), [("1000", 1.0), ("0", 0.5), ("90000000", 50.0), ("1e3", 0.5), ("9" * 5000, 50)]
+)
+def test_a_stream_is_opened_again_when_its_server_wants_it(asked, pause):
+    fed = Fed(kept_open_until(50, f"retry: {asked}\n\n".encode()), schedule=Fixed(50), max_retries=1)
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert [*fed.opened[1:], fed.now][0] == pause
+
+
+@pytest.mark.parametrize("last", ["ä7", "\x01", "a\tb", "7 ", "7" * 5000, "\N{PILE OF POO}", "\x7f"])
+def test_an_id_that_no_header_can_carry_keeps_no_stream_from_being_opened_again(last):
+    end = told(*(job(job_id, "completed") for job_id in "abc"))
+    fed = Fed(kept_open_until(1000, f"id: {last}\n\n".encode(), end))
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert [headers.get("Last-Event-ID") for headers in fed.streams] == [None, None]
+    assert len(fed.looks) == 2, "what it did not tell is looked at"
+
+
+@pytest.mark.parametrize(
+    "garbled", [b'data: {"job_id": "a", "sta\n\n', b"data: <html>\n\n", b'data: {"job_id": []}\n\n']
+)
+def test_an_event_that_cannot_be_read_is_a_failure_of_the_stream(garbled):
+    ends = iter([{}, {"a": "completed"}])
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, next(ends))
+        if command.send:
+            return Chunk(b"", fed.now)
+        return Chunk(garbled if len(fed.streams) == 1 else told(job("b", "completed"), job("c", "error")), fed.now)
+
+    fed = Fed(script)
+    assert fed.ends == {"a": State.COMPLETED, "b": State.COMPLETED, "c": State.ERROR}
+    assert any("cannot be read" in text for text in fed.notices)
+
+
+def test_an_event_that_names_no_job_is_none_of_ours():
+    reads = iter([b'event: ping\ndata: {"at": 5}\n\n', told(*(job(job_id, "completed") for job_id in "abc"))])
+
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, {})
+        return Chunk(b"" if command.send else next(reads), fed.now)
+
+    assert len(Fed(script).streams) == 1
+
+
+GARBLED = [
+    (200, {}),
+    (200, []),
+    (200, None),
+    (204, None),
+    (302, None),
+    (520, None),
+    (530, None),
+    (200, {"jobs": 7, "unknown": []}),
+]
+
+
+@pytest.mark.parametrize(("code", "document"), GARBLED)
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_bulk_look_that_cannot_be_read_is_a_failure_as_any(code, document, proven):
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return reply(fed, {}, 404)
+        assert not is_single(command)
+        if len(fed.looks) in ({2, 3} if proven else {1, 2}):
+            return reply(fed, document, code)
+        return bulk(fed, command, dict.fromkeys("abc", "completed") if len(fed.looks) > 3 else {})
+
+    assert Fed(script).ends == dict.fromkeys("abc", State.COMPLETED)
+
+
+@pytest.mark.parametrize(("code", "document"), [*GARBLED[:-1], (503, None)])
+def test_a_stream_that_is_none_is_asked_for_again_and_meanwhile_jobs_are_looked_at(code, document):
+    def script(fed, command):
+        if not isinstance(command, Listen):
+            return bulk(fed, command, {"a": "completed"} if fed.now >= 0.5 else {})
+        if command.send:
+            return reply(fed, document, code) if len(fed.streams) < 3 else Chunk(b"", fed.now)
+        return Chunk(told(job("b", "completed"), job("c", "completed")), fed.now)
+
+    fed = Fed(script, schedule=Fixed(0.6))
+    assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert (len(fed.streams), len(fed.looks)) == (3, 4)
+
+
+SINGLE = [
+    (200, {"job_id": "b", "status": 7}),
+    (200, {"job_id": "x", "status": "pending"}),
+    (204, None),
+    (404, None),
+    (529, None),
+]
+
+
+@pytest.mark.parametrize(("code", "document"), SINGLE)
+@pytest.mark.parametrize("lasts", [False, True])
+def test_what_cannot_be_read_of_a_job_is_borne_for_a_while(code, document, lasts):
+    """Where each is looked at alone; the others are not kept waiting by it."""
+    seen = dict.fromkeys("abc", 0)
+
+    def script(fed, command):
+        if not is_single(command):
+            return reply(fed, {}, 404)
+        job_id = command.path[-1]
+        seen[job_id] += 1
+        if job_id == "b" and seen["b"] > 1 and (lasts or seen["b"] < 4):
+            return reply(fed, document, code)
+        return single(fed, command, {job_id: "completed"} if seen[job_id] > 1 else {})
+
+    fed = Fed(script, max_retries=4, schedule=Fixed(1))
+    if code == 529 and lasts:
+        assert fed.ends["b"] is TransportError
+    else:
+        expected = (NotFound if code == 404 else ProtocolError) if lasts else State.COMPLETED
+        assert fed.ends == {"a": State.COMPLETED, "b": expected, "c": State.COMPLETED}
+
+
+@pytest.mark.parametrize("lasts", [False, True])
+@pytest.mark.parametrize("answer", [{"jobs": [], "unknown": ["b"]}, {"jobs": [], "unknown": []}])
+def test_so_it_is_where_a_bulk_look_leaves_it_out(answer, lasts):
+    reads = iter([told(job("a", "completed"), job("c", "completed"))])
+
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return Chunk(b"" if command.send else next(reads), fed.now)
+        if len(fed.looks) == 1 or (len(fed.looks) > 3 and not lasts):
+            return bulk(fed, command, {} if len(fed.looks) == 1 else {"b": "completed"})
+        left = [job(job_id) for job_id in command.query["job_id"] if job_id != "b"]
+        return reply(fed, answer | {"jobs": left})
+
+    def broken(fed, command):
+        if isinstance(command, Listen) and command.send and len(fed.streams) == 1:
+            return Failure("no route", fed.now)
+        return script(fed, command)
+
+    fed = Fed(broken, schedule=Fixed(0.2), max_retries=4)
+    expected = (NotFound if answer["unknown"] else ProtocolError) if lasts else State.COMPLETED
+    assert fed.ends == {"a": State.COMPLETED, "b": expected, "c": State.COMPLETED}
+
+
+def test_the_deadline_says_what_the_last_failure_of_a_job_was():
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return reply(fed, {}, 404)
+        return reply(fed, {"jobs": [], "unknown": []}) if fed.now >= 1 else bulk(fed, command, {})
+
+    fed = Fed(script, ids=["a"], schedule=Fixed(1), timeout=1.5)
+    assert fed.ends == {"a": JobTimeout}
+    assert "the last failure being expected a job as a JSON object" in str(fed.told[-1].error)
+
+
+@pytest.mark.parametrize("number", [7, 2**63, -1, 10**30])
+def test_ids_that_are_numbers_are_their_texts(number):
+    reads = iter([told(job(number, "completed")), told(job(1.5, "error"))])
+
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return Chunk(b"" if command.send else next(reads), fed.now)
+        return reply(fed, {"jobs": [job(number), job(1.5)], "unknown": [3]})
+
+    assert Fed(script, ids=[str(number), "1.5", "3"]).ends == {
+        str(number): State.COMPLETED,
+        "1.5": State.ERROR,
+        "3": NotFound,
+    }
 
 
 def test_an_event_that_is_told_again_is_no_news():

@@ -15,7 +15,7 @@ from translation_client import AsyncClient, Client, JobTimeout
 from translation_client.core.tokens import read_token, token_of
 
 if TYPE_CHECKING:
-    from tests.conftest import Job, Server
+    from tests.conftest import Answer, Job, Server
 
 QUICK = {"username": "admin", "password": "secretpassword", "initial_delay": 0.01, "max_delay": 0.01}
 
@@ -76,6 +76,26 @@ def test_a_job_that_was_never_heard_of_can_be_resumed_too(server: Server, job: J
             client.wait(str(job()["job_id"]), timeout=0.05)
         server.says((200, job("completed")))
         assert client.resume(raised.value.token).state == "completed"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(200, b""), (200, b"<html>Just a moment..."), (200, b'{"job_id": "4f69'), (302, None, {"location": "/sorry"})]
+    + [(code, None) for code in (204, 404, 425, 501, 520, 522, 524, 529, 530)],
+)
+def test_the_first_look_after_it_bears_what_may_pass(server: Server, job: Job, answer: Answer) -> None:
+    token = token_of("start", str(job()["job_id"]))
+
+    async def main() -> None:
+        async with AsyncClient(server.url, **QUICK) as client:
+            assert (await client.resume(token)).state == "completed"
+
+    server.says(*[answer] * 3, (200, job("completed")))
+    with Client(server.url, **QUICK) as client:
+        assert client.resume(token).state == "completed"
+    server.says(*[answer] * 3, (200, job("completed")))
+    asyncio.run(main())
+    assert len(server.requests) == 8
 
 
 def test_a_token_of_another_dialect_is_refused_at_once(server: Server) -> None:

@@ -323,7 +323,8 @@ class Client(_Shell[httpx.Client, Pump]):
             TranslationError: The job is not known, or could not be asked for.
         """
         job_id = arguments.job_in(self._rules.dialect, token)
-        return self.wait(job_id, timeout=timeout, kind=kind, on_update=on_update, on_completion=on_completion)
+        changes = self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id, known=True))
+        return self._finish(changes, on_update, on_completion)
 
     def as_completed(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
@@ -498,7 +499,8 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
     ) -> Status:
         """Wait on for the job of a token, as `Client.resume` does."""
         job_id = arguments.job_in(self._rules.dialect, token)
-        return await self.wait(job_id, timeout=timeout, kind=kind, on_update=on_update, on_completion=on_completion)
+        changes = self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id, known=True))
+        return await self._finish(changes, on_update, on_completion)
 
     def as_completed(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...

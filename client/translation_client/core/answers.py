@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from translation_client.core.dialects import CURRENT, Dialect, Listing, Template, is_id, is_text, places
+from translation_client.core.dialects import CURRENT, Dialect, Listing, Number, Template, id_of, is_text, places
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -85,14 +85,12 @@ def read_bulk(
     jobs, unknown = page.get(listing.jobs), page.get(listing.unknown)
     if not isinstance(jobs, list) or not isinstance(unknown, list):
         raise _unexpected(f"arrays as {listing.jobs!r} and {listing.unknown!r}", reply)
-    place, found = places(dialect.job)["job_id"], dict[Any, Any]()
-    for job in jobs:
-        if is_id(job_id := _find(job, place)):
-            found[job_id] = job
+    place = places(dialect.job)["job_id"]
+    found, strangers = {id_of(_find(job, place)): job for job in jobs}, set(map(id_of, unknown))
     answers: dict[str, Heard | TranslationError] = {}
     for job_id in asked:
         try:
-            if job_id in unknown:
+            if job_id in strangers:
                 answers[job_id] = NotFound(
                     f"the server knows no job {job_id}. Check the job's id, and whose job it is."
                 )
@@ -104,12 +102,15 @@ def read_bulk(
 
 
 def read_event(dialect: Dialect, data: str) -> Heard | None:
-    """Read the data of an event; None for what tells of no job."""
-    try:
-        document = json.loads(data, parse_constant=_no_constant)
-        return _heard(dialect, dialect.job, document, Reply(200, {}, data.encode(errors="replace"), 0.0))
-    except (ValueError, RecursionError, ProtocolError):
+    """Read the data of an event; None for a document that names no job.
+
+    Raises:
+        ProtocolError: It is not what the dialect promises.
+    """
+    document = _json(data)
+    if isinstance(document, dict) and _find(document, places(dialect.job)["job_id"]) is None:
         return None
+    return _heard(dialect, dialect.job, document, Reply(200, {}, data.encode(errors="replace"), 0.0))
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
@@ -123,13 +124,13 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
             return AuthenticationError(f"{said}. Ask as a user who may do this.", code)
         case 404:
             return NotFound(f"{said}. Check the job's id, whose job it is, and the server's address.")
-        case 400 | 405 | 409 | 410 | 413 | 415 | 422:
+        case 400 | 405 | 406 | 409 | 410 | 413 | 414 | 415 | 422 | 431:
             return InvalidRequest(f"{said}. Correct the request: unchanged, it will be refused again.", code, errors)
         case 301 | 302 | 303 | 307 | 308:
             target = one_line(reply.headers.get("location", "nowhere"))
             return ProtocolError(f"the server redirects ({code}) to {target}. Use that as the server's address.")
         case _:
-            return _unexpected("a success", reply)
+            return _unexpected("a stream of events" if code // 100 == SUCCESS else "a success", reply)
 
 
 def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
@@ -149,9 +150,9 @@ def _heard(dialect: Dialect, template: Template, job: object, reply: Reply, aske
         raise _unexpected("a job as a JSON object", reply)
     where = places(template)
     asked = asked if dialect.by_id else CURRENT
-    told = _find(job, where["job_id"]) if dialect.by_id and "job_id" in where else asked
+    told = id_of(_find(job, where["job_id"])) if dialect.by_id and "job_id" in where else asked
     word = _find(job, where.get("status", ()))
-    if not is_id(told) or ("status" in where and not is_text(word)):
+    if told is None or ("status" in where and not is_text(word)):
         needed = " and ".join(repr(".".join(where[fact])) for fact in ("job_id", "status") if fact in where)
         raise _unexpected(f"a job with {needed}", reply)
     if asked not in {None, told}:
@@ -217,10 +218,10 @@ def _unexpected(expected: str, reply: Reply) -> ProtocolError:
     )
 
 
-def _json(body: bytes) -> object:
+def _json(body: bytes | str) -> object:
     """The document, or None for what is none; NaN and Infinity are no JSON."""
     try:
-        document: object = json.loads(body, parse_constant=_no_constant)
+        document: object = json.loads(body, parse_float=Number, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
     return document

@@ -203,6 +203,19 @@ def is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.encode(errors="ignore").decode() == value
 
 
+class Number(float):
+    """A JSON number with a fraction or an exponent, and its text, which is what it is as an id."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def id_of(value: object) -> str | None:
+    """The id of a job in a JSON document: a text, or the text of a number; None for what can be no id."""
+    text = str(value) if type(value) is int else value.text if isinstance(value, Number) else value
+    return text if is_id(text) else None
+
+
 def is_id(value: object) -> TypeGuard[str]:
     """Whether this can be the id of a job: printable, and a segment of a path."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= LONGEST_ID and value not in {".", ".."}

@@ -3,9 +3,12 @@
 Bytes may be cut anywhere. What is no event, a comment say, makes none; an `id` counts even where it stands alone.
 """
 
+import re
 from typing import NamedTuple
 
 LARGEST = 1 << 20  # bytes of one line or of one event's data
+LONGEST_RETRY = 86_400.0  # seconds
+RESUMABLE = re.compile(r"[!-~]{1,1000}")  # an id that every server and every proxy takes in a header
 
 BOM = b"\xef\xbb\xbf"
 
@@ -22,10 +25,12 @@ class EventStream:
 
     Attributes:
         last_id: What to resume from.
+        retry: Seconds that the server wants to pass, at least, before the stream is opened again.
     """
 
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
+        self.retry = 0.0
         self._rest = b""
         self._began = False
         self._event = ""
@@ -65,4 +70,11 @@ class EventStream:
                 self._data.append(value)
             case "id" if "\0" not in value:
                 self.last_id = value
+            case "retry" if value.isascii() and value.isdigit():
+                self.retry = min(float(value) / 1000, LONGEST_RETRY)
         return None
+
+    @property
+    def resumes(self) -> dict[str, str]:
+        """The header that resumes the stream; none for an id that a header cannot carry: then all has to be asked."""
+        return {"Last-Event-ID": self.last_id} if RESUMABLE.fullmatch(self.last_id) else {}

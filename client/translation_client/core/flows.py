@@ -12,12 +12,14 @@ The laws of waiting:
   still; but the first last look has half of it in any case. Further ones have what the first has left.
 - An earlier look is cut off at the deadline. One to a server that was heard before has half of the time that is left
   for itself, or that allowance if it is more, so that a look which hangs leaves time for others.
-- What may pass (`TRANSIENT` codes, no answer at all) is asked again after a pause with full jitter [1]. Only
-  `max_retries` failures in a row and one more end a flow; any answer that means something starts the count anew. A
-  `Retry-After` is the least pause after a failure.
-
+- What may pass (`TRANSIENT` codes, no answer at all, one that cannot be read) is asked again after a pause with full
+  jitter [1]. Only `max_retries` failures in a row and one more end a flow; any answer that means something starts the
+  count anew. A `Retry-After` is the least pause after a failure.
+- An answer that cannot be read is borne three times in a row only where nothing that the dialect promises was read
+  before: most likely another kind of server is there. One to a submission is not borne at all: it may have started a
+  job, and not every server heeds the key.
 - A 404 for a job that the server has told of, if only by accepting it, may be a replica that has not heard of it yet:
-  it is asked again, three times in a row.
+  it is borne three times in a row.
 
 When to look is decided anew after each answer: at once where the server holds looks (`holding`), else when the schedule
 says.
@@ -28,7 +30,7 @@ says.
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,7 +45,7 @@ from translation_client.core.dialects import (
     looking,
     submitting,
 )
-from translation_client.core.errors import JobTimeout, ProtocolError, TransportError
+from translation_client.core.errors import JobTimeout, NotFound, ProtocolError, TranslationError, TransportError
 from translation_client.core.holding import Hold, prefer
 from translation_client.core.model import (
     Command,
@@ -64,8 +66,7 @@ from translation_client.core.tokens import token_of
 T = TypeVar("T")
 Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to a result
 
-NOT_FOUND = 404
-TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 LEAST_ALLOWANCE = 0.03  # seconds
 SLACK = 0.02  # seconds
 NEAR = 0.025  # seconds: a round trip to a server that is near
@@ -74,7 +75,7 @@ FIRST_ALLOWANCE = 1.0  # seconds: enough for the name, the connection and the ha
 SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs
 MOMENT = 0.001  # seconds: less than this is no time
 MOST_BEGUN = 10_000  # jobs
-FORGETTING = 3  # times in a row that a server may not know a job of which it has told
+FEW = 3  # failures in a row, of those that are most likely for good
 NO_MORE = "after the last look of the schedule"
 
 
@@ -113,13 +114,6 @@ class Rules:
         self.begun[heard.status.id] = reply, heard
         if len(self.begun) > MOST_BEGUN:
             self.begun.pop(next(iter(self.begun)), None)
-
-    def begun_lately(self, job_id: str, now: float) -> tuple[Reply, Heard] | None:
-        """How a job stood when it was left, if the server has asked not to look at it before a time yet to come."""
-        reply, heard = self.begun.pop(job_id, (None, None))
-        if reply and heard and heard.status.hint and now < reply.at + heard.status.hint:
-            return reply, heard
-        return None
 
     @property
     def events(self) -> bool:
@@ -175,6 +169,38 @@ class Time:
     def over(self) -> bool:
         """Whether not even a last request may be sent any more."""
         return self.last and self.now >= self.deadline + self.allowance
+
+
+@dataclass
+class Failures:
+    """The failures in a row, and what is borne of them."""
+
+    rules: Rules
+    count: int = 0
+    doubts: int = 0
+    most: int = field(init=False)
+    ceiling: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.most, self.ceiling = self.rules.max_retries, self.rules.initial_delay
+
+    def bear(self, error: TranslationError | None = None, *, known: bool = False) -> bool:
+        """Count one more; return whether it is borne.
+
+        Args:
+            error: What is wrong with an answer that cannot be read; None for any other failure.
+            known: Whether the server has told before what it was asked for.
+        """
+        is_doubt = error is not None and (not known or isinstance(error, NotFound))
+        self.count += 1
+        self.doubts += is_doubt
+        self.most = min(FEW, self.rules.max_retries) if is_doubt else self.rules.max_retries
+        return self.count <= self.rules.max_retries and self.doubts <= FEW
+
+    def pause(self, failed: Event) -> float:
+        """Seconds until the next try."""
+        ceiling, self.ceiling = self.ceiling, min(self.ceiling * self.rules.backoff_factor, self.rules.max_delay)
+        return pause(self.rules, failed, ceiling)
 
 
 @dataclass
@@ -235,10 +261,15 @@ def run(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
     yield from _follow(rules, time, reply, heard)
 
 
-def watch(rules: Rules, time: Time, job_id: str) -> Flow:
-    """Yield the status of a job, then each change, to its end."""
-    reply, heard = rules.begun_lately(job_id, time.now) or (yield from _look(rules, time, job_id))
-    yield from _follow(rules, time, reply, heard)
+def watch(rules: Rules, time: Time, job_id: str, *, known: bool = False) -> Flow:
+    """Yield the status of a job, then each change, to its end; `known` is whether the server has told of it before.
+
+    A job that was left when the server had asked not to look at it before a time yet to come is not looked at sooner.
+    """
+    begun = rules.begun.pop(job_id, None)
+    if begun is None or not begun[0].at + (begun[1].status.hint or 0.0) > time.now:
+        begun = yield from _look(rules, time, job_id, begun and begun[1].status, known=known)
+    yield from _follow(rules, time, *begun)
 
 
 def look(rules: Rules, time: Time, job_id: str) -> Flow:
@@ -249,11 +280,11 @@ def look(rules: Rules, time: Time, job_id: str) -> Flow:
 
 def cancel(rules: Rules, time: Time, job_id: str) -> Flow:
     """Cancel a job and yield what became of it."""
-    send = cancelling(rules.dialect, job_id)
-    reply = yield from ask(
-        rules, time, send, f"When the server is well, cancel job {job_id} again: twice does no harm."
-    )
-    yield read_job(rules.dialect, reply, job_id).status
+    again = f"When the server is well, cancel job {job_id} again: twice does no harm."
+    read = partial(read_job, rules.dialect, job_id=job_id)
+    send, known = cancelling(rules.dialect, job_id), job_id in rules.begun
+    _, heard = yield from ask(rules, time, send, again, read, known=known)
+    yield heard.status
 
 
 def listing(rules: Rules, time: Time) -> Flow:
@@ -262,10 +293,10 @@ def listing(rules: Rules, time: Time) -> Flow:
 
 
 def _pages(rules: Rules, time: Time, route: Listing) -> Flow:
-    cursor = None
+    cursor, again = None, "When the server is well, list the jobs again."
     while True:
-        reply = yield from ask(rules, time, route.send(cursor), "When the server is well, list the jobs again.")
-        jobs, following = read_page(rules.dialect, route, reply)
+        read = partial(read_page, rules.dialect, route)
+        _, (jobs, following) = yield from ask(rules, time, route.send(cursor), again, read, known=cursor is not None)
         for status in jobs:
             time.now = (yield status).at
         if not following:
@@ -283,8 +314,8 @@ def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step
     send = submitting(rules.dialect, key, facts)
     if rules.long_poll >= 1:
         send = prefer(send, 0)
-    reply = yield from ask(rules, time, send, again)
-    return reply, read_accepted(rules.dialect, reply, facts.get("job_id"))
+    read = partial(read_accepted, rules.dialect, job_id=facts.get("job_id"))
+    return (yield from ask(rules, time, send, again, read))
 
 
 def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
@@ -312,40 +343,33 @@ def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
         reply, heard = yield from _look(rules, time, status.id, status, hold)
 
 
-def _look(
-    rules: Rules, time: Time, job_id: str, known: Status | None = None, hold: Hold | None = None
+def _look(  # noqa: PLR0913 - all that a look knows
+    rules: Rules,
+    time: Time,
+    job_id: str,
+    status: Status | None = None,
+    hold: Hold | None = None,
+    *,
+    known: bool = False,
 ) -> Step[tuple[Reply, Heard]]:
-    """Look at a job, in a wait if there is a `hold`."""
-    send, forgotten = looking(rules.dialect, job_id), 0
-    while (reply := (yield from _look_once(rules, time, send, job_id, known, hold))).code == NOT_FOUND and known:
-        forgotten += 1
-        if forgotten > FORGETTING or not time.left:
-            break
-        yield Notice(
-            f"GET {send.path}: {reply}, of a job that was known; retry {forgotten} of {FORGETTING}", failure=True
-        )
-        yield from sleep(time, pause(rules, reply, rules.initial_delay))
-    return reply, read_job(rules.dialect, reply, job_id)
-
-
-def _look_once(  # noqa: PLR0913, PLR0917 - all that a look knows
-    rules: Rules, time: Time, send: Send, job_id: str, known: Status | None, hold: Hold | None
-) -> Step[Reply]:
-    """Look until there is an answer that means something."""
-    reply = (yield from _held(rules, time, send, hold)) if hold else None
-    if reply is None:
-        if hold.most if hold else rules.long_poll >= 1:
-            send = prefer(send, 0)
-        try:
-            reply = yield from ask(
-                rules, time, send, f"The job goes on: when the server is well, ask again for {job_id}."
-            )
-        except TransportError as error:
-            if time.left:
-                raise
-            why = f"when the time was up, the last failure being {error.last}"
-            raise time_up(rules, job_id, known, why) from error
-    return reply
+    """Look at a job, in a wait if there is a `hold`; `status` is how it stood when it was last heard of."""
+    send, known = looking(rules.dialect, job_id), known or status is not None
+    read, held = partial(read_job, rules.dialect, job_id=job_id), None
+    if hold:
+        held = yield from _held(rules, time, send, hold)
+    if hold.most if hold else rules.long_poll >= 1:
+        send = prefer(send, 0)
+    again = f"The job goes on: when the server is well, ask again for {job_id}."
+    try:
+        reply, heard = yield from ask(rules, time, send, again, read, known=known, first=held)
+    except (TransportError, ProtocolError, NotFound) as error:
+        if time.left or (isinstance(error, NotFound) and not known):
+            raise
+        last = error.last if isinstance(error, TransportError) else error.message.rstrip(".")
+        raise time_up(rules, job_id, status, f"when the time was up, the last failure being {last}") from error
+    if hold and reply is not held:
+        hold.asked = 0
+    return reply, heard
 
 
 def _held(rules: Rules, time: Time, send: Send, hold: Hold) -> Step[Reply | None]:
@@ -369,24 +393,52 @@ def time_up(rules: Rules, job_id: str, known: Status | None, when: str = "when t
     return JobTimeout(message, job_id, known, token_of(rules.dialect.name, job_id))
 
 
-def ask(rules: Rules, time: Time, send: Send, again: str) -> Step[Reply]:
-    """Send until there is an answer that means something.
+def ask(  # noqa: PLR0913 - all that a request is about
+    rules: Rules,
+    time: Time,
+    send: Send,
+    again: str,
+    read: Callable[[Reply], T],
+    *,
+    known: bool = False,
+    first: Reply | None = None,
+) -> Step[tuple[Reply, T]]:
+    """Send until there is an answer that means something; return it, and what was read in it.
+
+    Args:
+        rules: What the caller chose.
+        time: What is known of the time.
+        send: The request.
+        again: What to do next where this fails.
+        read: Reads an answer, or raises what is wrong with it.
+        known: Whether the server has told before what it is asked for.
+        first: An answer that is there already.
 
     Raises:
-        TransportError: The budget of failures is spent, or the time is up; `again` says what to do next.
+        TransportError: The budget of failures is spent, or the time is up.
+        ProtocolError: So it is, and the last answer could not be read.
+        TranslationError: As from `read`.
     """
-    failures, ceiling = 0, rules.initial_delay
+    failures, reply = Failures(rules), first
     while True:
-        event = yield from _send(rules, time, send)
+        event: Event = reply or (yield from _send(rules, time, send))
+        error, reply = None, None
         if isinstance(event, Reply) and event.code not in TRANSIENT:
-            return event
-        failures += 1
-        if failures > rules.max_retries if time.left else time.last or not _is_look(send):
-            message = f"{send.method} {send.path} failed ({failures} in a row): {event}. {again}"
-            raise TransportError(message, str(event), failures)
-        yield Notice(f"{send.method} {send.path}: {event}; retry {failures} of {rules.max_retries}", failure=True)
-        yield from sleep(time, pause(rules, event, ceiling))
-        ceiling = min(ceiling * rules.backoff_factor, rules.max_delay)
+            try:
+                return event, read(event)
+            except (NotFound, ProtocolError) as caught:
+                if isinstance(caught, NotFound) and not known:
+                    raise
+                error = caught
+        borne = failures.bear(error, known=known) and not (error and send.method == "POST")
+        why = error.message.rstrip(".") if error else str(event)
+        if not borne if time.left else time.last or not _is_look(send):
+            if isinstance(error, NotFound):
+                raise error
+            message = f"{send.method} {send.path} failed ({failures.count} in a row): {why}. {again}"
+            raise ProtocolError(message) if error else TransportError(message, why, failures.count)
+        yield Notice(f"{send.method} {send.path}: {why}; retry {failures.count} of {failures.most}", failure=True)
+        yield from sleep(time, failures.pause(event))
 
 
 def sleep(time: Time, seconds: float) -> Step[None]:

@@ -11,13 +11,14 @@ whole numbers; each job's are moved by a part of an interval of its own, so that
 [1] J. B. Keller, "Optimum checking schedules for systems subject to random failure", Management Science 21, 1974.
 """
 
-from collections.abc import Callable, Generator, Mapping
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import blake2b
 from itertools import count
-from math import isfinite, isnan, sqrt
+from math import isnan, sqrt
 from typing import Protocol, TypeAlias
 
 from translation_client.core.learning import ENOUGH, History, Memory, learned_plan
@@ -32,6 +33,8 @@ SOONEST = 0.05  # seconds: zero means now, but must not make a wait spin
 SHORT = 1.0  # seconds: few jobs of a slow API end sooner
 MOST_JITTER = 1.0  # seconds
 MOMENT = 0.001  # seconds: the least worth of a look
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+SEVERAL = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+")  # values with commas between; a date has one
 
 
 @dataclass(frozen=True)
@@ -231,26 +234,31 @@ def _check(name: str, value: float, least: float = 0, most: float = LONGEST) -> 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The delay in seconds that a server asks for, or None.
 
-    It is told by `retry-after-ms`, in milliseconds, or by `Retry-After` (RFC 9110, section 10.2.3). A date is held
-    against the server's own `Date`, so that no clock of this side matters; without that header it means nothing. What
-    is neither a number nor a date is ignored. More than a day is cut to a day.
+    It is told by `Retry-After` (RFC 9110, section 10.2.3), as seconds, with a fraction or without, or as a date, which
+    is held against the server's own `Date`, so that no clock of this side matters; without that header it means
+    nothing. What is neither a number nor a date is ignored; of several values the largest counts. `retry-after-ms`
+    tells the same in milliseconds: it counts where `Retry-After` is missing, is less, or is this rounded to seconds.
+    More than a day is cut to a day.
     """
-    finer = _milliseconds(headers.get("retry-after-ms", ""))
-    if finer is not None:
-        return finer
-    asked = headers.get("retry-after", "").strip()
-    if asked.isascii() and asked.removeprefix("-").isdigit():
-        return min(max(0.0, float(asked)), A_DAY)
-    then, now = _http_date(asked), _http_date(headers.get("date", ""))
+    now = _http_date(headers.get("date", ""))
+    seconds = _largest(_seconds(text, now) for text in SEVERAL.findall(headers.get("retry-after", "")))
+    finer = _largest(_seconds(text, None, 1000.0) for text in headers.get("retry-after-ms", "").split(","))
+    if finer is None or (seconds is not None and finer <= seconds - 1):
+        return seconds
+    return finer
+
+
+def _largest(told: Iterable[float | None]) -> float | None:
+    return max((seconds for seconds in told if seconds is not None), default=None)
+
+
+def _seconds(text: str, now: datetime | None, per_second: float = 1.0) -> float | None:
+    """A delay that is told as a number of units, or as a date where it is known what the server's clock shows."""
+    text = text.strip()
+    if NUMBER.fullmatch(text):
+        return min(max(0.0, float(text) / per_second), A_DAY)
+    then = now and _http_date(text)
     return min(max(0.0, (then - now).total_seconds()), A_DAY) if then and now else None
-
-
-def _milliseconds(text: str) -> float | None:
-    try:
-        milliseconds = float(text)
-    except ValueError:
-        return None
-    return min(max(0.0, milliseconds / 1000), A_DAY) if isfinite(milliseconds) else None
 
 
 def _http_date(text: str) -> datetime | None:
