@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import TYPE_CHECKING
 
@@ -504,6 +504,30 @@ class TestAnswersThatCannotBeRead:
         last = Answer(200, {"jobs": [{"job_id": 5, "status": "pending"}], "next": None})
         play = Play().of(flows.listing(rules(), Time(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last])
         assert [status.id for status in play.statuses] == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lateness"),
+    [
+        ("1.0", "1.2", 0.31),
+        (None, None, 0.0),
+        ("1.0", None, 0.0),
+        ("soon", "-1", 0.0),
+        ("nan", "9" * 5000, 0.0),
+        (", 1.0", ", 1.2", 0.0),
+    ],
+)
+def test_the_lateness_is_that_of_the_wall_clock(first: str | None, second: str | None, lateness: float) -> None:
+    """What cannot be read of the age in wall time leaves the age that the document tells."""
+
+    def told(status: str, elapsed: float, wall: str | None) -> Answer:
+        headers = {} if wall is None else {"wall-elapsed-time": wall}
+        return replace(job(status, elapsed_time=elapsed), headers=headers)
+
+    final = watch(told("pending", 60.0, first), told("completed", 72.0, second)).statuses[-1]
+    assert final.elapsed == 72
+    assert final.cost is not None
+    assert final.cost.lateness == pytest.approx(lateness)
 
 
 @pytest.mark.parametrize("text", ["7", "0", "-7", "1.50", "1E+2", str(2**64), "9" * 900])

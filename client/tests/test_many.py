@@ -25,6 +25,7 @@ from translation_client import (
     Status,
     TransportError,
 )
+from translation_client.core.answers import Heard
 from translation_client.core.dialects import DIALECTS
 from translation_client.core.events import LARGEST, EventStream, ServerEvent
 from translation_client.core.flows import Rules, Time
@@ -595,6 +596,29 @@ def test_the_deadline_says_what_the_last_failure_of_a_job_was():
     assert "the last failure being expected a job as a JSON object" in str(fed.told[-1].error)
 
 
+def test_ages_in_wall_time_make_the_lateness_that_of_the_wall_clock():
+    """Where a sandbox's clock runs sixty times as fast, and jumps at the end."""
+    reads = iter([b"Wall-Elapsed-Time: 9\nwall-elapsed-time: 7.5\n" + told(job("c", "completed", elapsed_time=9000.0))])
+
+    def script(fed, command):
+        if isinstance(command, Listen):
+            return Chunk(b"" if command.send else next(reads), 10.0 if command.send is None else fed.now)
+        jobs = [job("a", "completed", elapsed_time=99.0), job("b", elapsed_time=240.0), job("c", elapsed_time=60.0)]
+        if command.query["job_id"] == ["a", "b", "c"] and fed.now == 0:
+            ended = [one | {"status": "pending", "elapsed_time": 60.0} for one in jobs]
+            return reply(fed, {"jobs": ended, "unknown": []}, wall_elapsed_time="1, 1.5,2.000")
+        return reply(fed, {"jobs": jobs, "unknown": []}, wall_elapsed_time="2.5, 4, 5")
+
+    fed = Fed(script, ids=["a", "b", "c"], timeout=10.0)
+    [end] = [one for one in fed.told if one.id == "c" and not isinstance(one, Loss) and one.state.ended]
+    assert end.cost.lateness == 10 - (7.5 - 2)
+    fed = Fed(
+        lambda fed, command: reply(fed, {}, 404) if isinstance(command, Listen) else script(fed, command), timeout=4
+    )
+    [end] = [one for one in fed.told if one.id == "a" and not isinstance(one, Loss) and one.state.ended]
+    assert end.cost.lateness == 4 - (2.5 - 1)
+
+
 @pytest.mark.parametrize("number", [7, 2**63, -1, 10**30])
 def test_ids_that_are_numbers_are_their_texts(number):
     reads = iter([told(job(number, "completed")), told(job(1.5, "error"))])
@@ -609,6 +633,13 @@ def test_ids_that_are_numbers_are_their_texts(number):
         "1.5": State.ERROR,
         "3": NotFound,
     }
+
+
+def test_the_first_status_is_told_of_a_job_that_was_started_here_too():
+    known = Heard(Status("a", State.PENDING), None, None)
+    begun = {"a": (Reply(202, {}, b"", 0.0), known)}
+    fed = Fed(without_a_stream(lambda now: {"a": "completed"} if now >= 30 else {}), ids=["a"], begun=begun)
+    assert [one.state for one in fed.told] == ["pending", "completed"]
 
 
 def test_an_event_that_is_told_again_is_no_news():

@@ -6,14 +6,16 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
 
-from translation_client import AuthenticationError, InvalidRequest, NotFound, Sandbox, State, TransportError
+from translation_client import AuthenticationError, Fixed, InvalidRequest, NotFound, Sandbox, State, TransportError
 from translation_client.cli import main
+from translation_client.core.dialects import START
 from translation_client.testing import sandbox_on, server
 
 if TYPE_CHECKING:
@@ -95,6 +97,58 @@ def iter_of(delay: float):
     """A schedule that looks ever again after so many seconds."""
     while True:
         yield delay
+
+
+class TestLateness:
+    """It is wall time, whatever the sandbox's clock does, as it is on the report card."""
+
+    @pytest.mark.parametrize(
+        ("clock", "way", "asynchronous"),
+        [
+            ("it runs faster", "one", False),
+            ("it runs faster", "one", True),
+            ("it runs faster", "one of several", True),
+            ("it jumps", "one", False),
+            ("it jumps", "one of several", False),
+            ("it jumps", "alone among several", False),
+            ("it stands still for a while", "one", True),
+            ("it stands still for a while", "one of several", False),
+        ],
+    )
+    def test_it_is_that_of_the_report_card(self, sandbox, clock, way, asynchronous):
+        sandbox.set(delay={"kind": "fixed", "seconds": 15})
+        sandbox.clock(speed=60, frozen=clock == "it stands still for a while")
+
+        def update(status):
+            if status.state is State.PENDING and clock != "it runs faster":
+                sandbox.clock(advance=1800 if clock == "it jumps" else 0, frozen=False)
+
+        options = {"schedule": Fixed(1), "on_update": update}
+        if way == "alone among several":
+            options["dialect"] = replace(START, list=None)
+
+        async def asynchronously():
+            async with sandbox.async_client(**options) as client:
+                job = await client.start()
+                return await client.wait(job.id) if way == "one" else (await client.wait_all([job.id]))[job.id]
+
+        if asynchronous:
+            final = asyncio.run(asynchronously())
+        else:
+            with sandbox.client(**options) as client:
+                job = client.start()
+                final = client.wait(job.id) if way == "one" else client.wait_all([job.id])[job.id]
+        told = sandbox.report().raw["overall"]["lateness_max"]
+        assert final.cost.lateness > 0.5, "a second from look to look, and the job takes a quarter of one at most"
+        assert abs(final.cost.lateness - told) < 0.5
+
+    def test_it_is_known_of_a_stream_too(self, sandbox):
+        sandbox.set(delay={"kind": "fixed", "seconds": 60})
+        sandbox.speed(60)
+        with sandbox.client() as client:
+            [final] = client.wait_all([client.start().id]).values()
+        told = sandbox.report().raw["overall"]["lateness_max"]
+        assert abs(final.cost.lateness - told) < 0.5
 
 
 class TestHalfAnHour:

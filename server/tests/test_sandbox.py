@@ -53,6 +53,37 @@ def changed(api, **settings) -> dict:
     return answer.json()
 
 
+def test_a_jobs_age_is_told_in_wall_time_too_where_the_clock_was_set(start):
+    api = start(min_delay=1800, max_delay=1800)
+    plain = api.post("/start")
+    assert plain.status_code == 202
+    with api.stream("GET", f"/jobs/{plain.json()['job_id']}/events") as stream:
+        assert "wall-elapsed-time" not in next(stream.iter_text())
+    answers = [
+        plain,
+        *(api.get(path) for path in (plain.headers["location"], f"/jobs?job_id={plain.json()['job_id']}")),
+    ]
+    assert [answer.headers.get("wall-elapsed-time") for answer in answers] == [None] * 3
+
+    assert api.post("/sandbox/clock", json={"speed": 60}).status_code == 200
+    job_id = submit(api)
+    for end in (False, True):
+        assert api.post("/sandbox/clock", json={"advance": 3600 * end, "speed": 60}).status_code == 200
+        for headers in ({}, {}, {"Prefer": "wait=0"}, {"If-None-Match": "none"}):
+            answer = api.get(f"/status/{job_id}", headers=headers)
+            assert answer.status_code == 200
+            assert answer.json()["status"] == ("completed" if end else "pending")
+            assert 0 <= float(answer.headers["wall-elapsed-time"]) < 30
+        several = api.get("/jobs", params={"job_id": [job_id, plain.json()["job_id"]]})
+        ages = [float(age) for age in several.headers["wall-elapsed-time"].split(",")]
+        assert len(ages) == len(several.json()["jobs"]) == 2
+        assert ages[0] <= ages[1] < 30
+    assert float(api.delete(f"/jobs/{job_id}").headers["wall-elapsed-time"]) < 30
+    with api.stream("GET", f"/jobs/{job_id}/events") as stream:
+        [block] = [block for block in "".join(stream.iter_text()).split("\n\n") if "event: completed" in block]
+    assert float(re.search(r"^wall-elapsed-time: (\S+)$", block, re.MULTILINE)[1]) < 30
+
+
 class TestSettings:
     def test_they_begin_as_the_server_has_them(self, start):
         api = start(min_delay=3, max_delay=7, error_probability=0.25, seed="s", per_video_second=2)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from translation_server.core.changes import PAGE, Follower
+from translation_server.core.clock import Clock
 from translation_server.core.job import Job, Look, State
 from translation_server.freshness import MARGIN, amended_since
 from translation_server.stores import Store
@@ -17,10 +18,14 @@ HEARTBEAT = 15.0
 
 
 class Told(NamedTuple):
-    """How jobs have changed, in the order of the moments; ``more`` where there is more to tell at once."""
+    """How jobs have changed, in the order of the moments; ``more`` where there is more to tell at once.
+
+    ``clock`` is that of the moments.
+    """
 
     looks: list[Look]
     more: bool = False
+    clock: Clock = Clock()
 
 
 Changes = AsyncGenerator[Told, None]
@@ -70,7 +75,7 @@ class Following:
                     self._see(look.job, look.now)
                 more = len(looks) >= PAGE or follower.lacks_new or follower.lacks_ends
                 if looks or (not more and loop.time() >= quiet_until):
-                    yield Told(looks, more)
+                    yield Told(looks, more, world.clock)
                     quiet_until = -math.inf if more else loop.time() + HEARTBEAT
                 if ear.over:
                     return
@@ -95,8 +100,9 @@ class Following:
         """
         loop, owner = asyncio.get_running_loop(), look.job.owner
         with self._watch.listening(owner, look.job.id) as ear:
-            begun = (await self._worlds.of(owner)).begun
-            yield Told([look] if after is None else [change for change in look.changes if change.now > after])
+            begun, clock = (world := await self._worlds.of(owner)).begun, world.clock
+            changes = [look] if after is None else [change for change in look.changes if change.now > after]
+            yield Told(changes, clock=clock)
             quiet_until, job = loop.time() + HEARTBEAT, look.job
             while look.state is State.PENDING and not ear.over:
                 due_in = (await self._worlds.of(owner)).clock.seconds_to(job.over_at, self._clock())
@@ -106,7 +112,7 @@ class Following:
                     return
                 look = self._see(job, world.clock.at(self._clock()))
                 if look.state is not State.PENDING:
-                    yield Told([Look(job, job.over_at)])
+                    yield Told([Look(job, job.over_at)], clock=world.clock)
                 elif loop.time() >= quiet_until:
                     yield Told([])
                     quiet_until = loop.time() + HEARTBEAT

@@ -3,6 +3,9 @@
 The reading is the inverse of the row's template: a fact is where the template has its place, and whatever else an
 answer holds is left alone. What cannot be read as the row promises is a `ProtocolError`, whatever the bytes; an answer
 that says no is the exception for its code (`refusal`).
+
+A sandbox's clock may run faster than ours, stand still or jump; what a document tells is then in its time. Our server
+adds the age of each job in wall time, by the header `Wall-Elapsed-Time` and by the event field of that name.
 """
 
 import json
@@ -18,6 +21,7 @@ from translation_client.core.errors import (
     ProtocolError,
     TranslationError,
 )
+from translation_client.core.events import ServerEvent
 from translation_client.core.model import Reply, State, Status
 from translation_client.core.schedule import retry_after
 from translation_client.core.text import one_line
@@ -26,14 +30,22 @@ from translation_client.core.tokens import token_of
 FAILED = frozenset({State.ERROR, State.CANCELLED})
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 SUCCESS = 2  # the class of a status code
+WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 BOUND = 1e300  # any number below is a finite float
 
 
 class Heard(NamedTuple):
-    """A job as an answer has it, and the word that it has for the state if the dialect does not know that word."""
+    """A job as an answer has it.
+
+    Attributes:
+        status: How it stands.
+        unknown: The word for its state, if the dialect does not know it.
+        age: Seconds of wall time from its acceptance to the answer, or to its end, if the server tells.
+    """
 
     status: Status
     unknown: str | None
+    age: float | None
 
 
 def read_job(dialect: Dialect, reply: Reply, job_id: str) -> Heard:
@@ -85,8 +97,8 @@ def read_bulk(
     jobs, unknown = page.get(listing.jobs), page.get(listing.unknown)
     if not isinstance(jobs, list) or not isinstance(unknown, list):
         raise _unexpected(f"arrays as {listing.jobs!r} and {listing.unknown!r}", reply)
-    place = places(dialect.job)["job_id"]
-    found, strangers = {id_of(_find(job, place)): job for job in jobs}, set(map(id_of, unknown))
+    place, strangers = places(dialect.job)["job_id"], set(map(id_of, unknown))
+    found = {id_of(_find(job, place)): (number, job) for number, job in enumerate(jobs)}
     answers: dict[str, Heard | TranslationError] = {}
     for job_id in asked:
         try:
@@ -95,22 +107,24 @@ def read_bulk(
                     f"the server knows no job {job_id}. Check the job's id, and whose job it is."
                 )
             else:
-                answers[job_id] = _heard(dialect, dialect.job, found.get(job_id), reply, job_id)
+                number, job = found.get(job_id, (0, None))
+                answers[job_id] = _heard(dialect, dialect.job, job, reply, job_id, number)
         except ProtocolError as error:
             answers[job_id] = error
     return answers
 
 
-def read_event(dialect: Dialect, data: str) -> Heard | None:
-    """Read the data of an event; None for a document that names no job.
+def read_event(dialect: Dialect, event: ServerEvent) -> Heard | None:
+    """Read an event; None for a document that names no job.
 
     Raises:
         ProtocolError: It is not what the dialect promises.
     """
-    document = _json(data)
+    document = _json(event.data)
     if isinstance(document, dict) and _find(document, places(dialect.job)["job_id"]) is None:
         return None
-    return _heard(dialect, dialect.job, document, Reply(200, {}, data.encode(errors="replace"), 0.0))
+    headers = {WALL_ELAPSED: event.wall_elapsed}
+    return _heard(dialect, dialect.job, document, Reply(200, headers, event.data.encode(errors="replace"), 0.0))
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
@@ -144,8 +158,10 @@ def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
     return document
 
 
-def _heard(dialect: Dialect, template: Template, job: object, reply: Reply, asked: str | None = None) -> Heard:
-    """Read a job by its template; the id is the one asked for, if one was."""
+def _heard(  # noqa: PLR0913, PLR0917 - all that says what a job is
+    dialect: Dialect, template: Template, job: object, reply: Reply, asked: str | None = None, number: int = 0
+) -> Heard:
+    """Read a job by its template, the one with this number in the answer; the id is the one asked for, if one was."""
     if not isinstance(job, dict):
         raise _unexpected("a job as a JSON object", reply)
     where = places(template)
@@ -170,7 +186,9 @@ def _heard(dialect: Dialect, template: Template, job: object, reply: Reply, aske
         hint=None if state.ended else retry_after(reply.headers),
         token=token_of(dialect.name, told),
     )
-    return Heard(status, unknown)
+    ages = reply.headers.get(WALL_ELAPSED, "").split(",")
+    wall = AGE.fullmatch(ages[number].strip()) if number < len(ages) else None
+    return Heard(status, unknown, float(wall[0]) if wall else status.elapsed)
 
 
 def _find(document: object, path: Sequence[str]) -> object:

@@ -14,10 +14,11 @@ BOM = b"\xef\xbb\xbf"
 
 
 class ServerEvent(NamedTuple):
-    """One event, its data put together."""
+    """One event, its data put together; `wall_elapsed` is a field of our server's (see `answers`)."""
 
     event: str
     data: str
+    wall_elapsed: str = ""
 
 
 class EventStream:
@@ -33,7 +34,7 @@ class EventStream:
         self.retry = 0.0
         self._rest = b""
         self._began = False
-        self._event = ""
+        self._event, self._wall_elapsed = "", ""
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> list[ServerEvent]:
@@ -58,14 +59,16 @@ class EventStream:
 
     def _line(self, line: str) -> ServerEvent | None:
         if not line:
-            event = ServerEvent(self._event or "message", "\n".join(self._data)) if self._data else None
-            self._event, self._data = "", []
-            return event
+            data, name, age = self._data, self._event or "message", self._wall_elapsed
+            self._event, self._wall_elapsed, self._data = "", "", []
+            return ServerEvent(name, "\n".join(data), age) if data else None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
             case "event":
                 self._event = value
+            case "wall-elapsed-time":
+                self._wall_elapsed = value
             case "data":
                 self._data.append(value)
             case "id" if "\0" not in value:

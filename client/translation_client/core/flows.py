@@ -213,6 +213,7 @@ class Job:
         began: When the wait did.
         known: How it stood when it was last heard of.
         heard_at: When that was.
+        age: Seconds since its acceptance, then, if the server told.
     """
 
     id: str
@@ -220,32 +221,34 @@ class Job:
     began: float
     known: Status | None = None
     heard_at: float = 0.0
+    age: float | None = None
 
-    def hear(self, status: Status, at: float) -> None:
+    def hear(self, heard: Heard, at: float) -> None:
         """Take down how it stands."""
-        self.known, self.heard_at = status, at
+        self.known, self.heard_at, self.age = heard.status, at, heard.age
 
     def delay(self) -> float | None:
         """Seconds from then until the next look, as the schedule says; None is that there shall be none."""
-        return next_delay(self._schedule, self._seen(self.known, self.heard_at)) if self.known else 0.0
+        if self.known is None:
+            return 0.0
+        return next_delay(self._schedule, self._seen(self.known, self.age, self.heard_at))
 
-    def end(self, status: Status, at: float) -> float | None:
+    def end(self, heard: Heard, at: float) -> float | None:
         """Let the schedule learn from the final status; return the lateness. A job that was never pending has none."""
         if self.known is None:
             return None
         with suppress(StopIteration):
-            self._schedule.send(self._seen(status, at))
-        if self.known.elapsed is None or status.elapsed is None:
+            self._schedule.send(self._seen(heard.status, heard.age, at))
+        if self.age is None or heard.age is None:
             return None
-        return max(0.0, at - self.heard_at - (status.elapsed - self.known.elapsed))
+        return max(0.0, at - self.heard_at - (heard.age - self.age))
 
     @cached_property
     def _schedule(self) -> Schedule:
         return begin(self.rules.schedule)
 
-    def _seen(self, status: Status, at: float) -> Observation:
-        age = at - self.began if status.elapsed is None else status.elapsed
-        return Observation(status, age, status.hint, self.rules.kind)
+    def _seen(self, status: Status, age: float | None, at: float) -> Observation:
+        return Observation(status, at - self.began if age is None else age, status.hint, self.rules.kind)
 
 
 def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
@@ -322,16 +325,16 @@ def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
     """Yield the status in the reply, then look until the job has ended, and yield each change."""
     job, hold, warned = Job(heard.status.id, rules, reply.at), Hold(int(rules.long_poll)), False
     while True:
-        (status, word), ago = heard, time.now - reply.at
+        (status, word, _), ago = heard, time.now - reply.at
         if word is not None and not warned:
             warned = True
             yield Notice(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
         if status.state.ended:
-            lateness = job.end(status, reply.at)
+            lateness = job.end(heard, reply.at)
             yield replace(status, cost=Cost(time.looks, time.bytes, time.asleep, lateness))
             return
         news = status != job.known
-        job.hear(status, reply.at)
+        job.hear(heard, reply.at)
         if news:
             time.now = (yield status).at
         if time.last:

@@ -52,21 +52,23 @@ class One(Job):
     Attributes:
         failures: What could not be read of it since it was last heard of.
         last: The last of that.
+        is_told: Whether the caller was told how it stands.
     """
 
     looks: int = 0
     bytes: int = 0
     failures: Failures = field(init=False)
     last: str = ""
+    is_told: bool = False
     _due: float | None = None
     _is_planned: bool = False
 
     def __post_init__(self) -> None:
         self.failures = Failures(self.rules)
 
-    def hear(self, status: Status, at: float) -> None:
+    def hear(self, heard: Heard, at: float) -> None:
         """Take down how it stands."""
-        super().hear(status, at)
+        super().hear(heard, at)
         self.failures, self.last, self._is_planned = Failures(self.rules), "", False
 
     def due(self) -> float | None:
@@ -133,7 +135,7 @@ def _one(rules: Rules, time: Time, job_id: str) -> One:
     one = One(job_id, rules, time.now, heard_at=time.now)
     if begun := rules.begun.pop(job_id, None):
         reply, heard = begun
-        one.hear(heard.status, reply.at)
+        one.hear(heard, reply.at)
         if reply.at + (heard.status.hint or 0.0) <= time.now:
             one.plan(time.now)
     return one
@@ -206,7 +208,7 @@ def _read(wait: Wait, stream: EventStream) -> Step[tuple[bool, Event]]:
             raise ProtocolError(f"the stream of events makes no sense: {error}") from None
         for one in told:
             try:
-                heard = read_event(wait.rules.dialect, one.data)
+                heard = read_event(wait.rules.dialect, one)
             except ProtocolError as error:
                 return False, Failure(f"an event cannot be read: {error.message}", event.at)
             job = wait.jobs.get(heard.status.id) if heard else None
@@ -315,9 +317,10 @@ def _hear(wait: Wait, job: One, heard: Heard) -> Flow:
     status, known, time = heard.status, job.known, wait.time
     if status.state.ended:
         del wait.jobs[job.id]
-        status = replace(status, cost=Cost(job.looks, job.bytes, time.asleep, job.end(status, time.now)))
-    job.hear(status, time.now)
-    if status != known:
+        status = replace(status, cost=Cost(job.looks, job.bytes, time.asleep, job.end(heard, time.now)))
+    job.hear(heard, time.now)
+    if status != known or not job.is_told:
+        job.is_told = True
         time.now = (yield status).at
 
 

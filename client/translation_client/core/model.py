@@ -45,8 +45,8 @@ class Cost:
         looks: The requests that asked for its status, failed ones among them.
         bytes: What their answers brought, headers not counted.
         asleep: Seconds between looks; in a wait for several jobs, those of the whole wait until this one's end.
-        lateness: Seconds from the job's end to this side knowing of it, by the server's own count of the job's age;
-            None where the server does not tell it.
+        lateness: Seconds of wall time from the job's end to this side knowing of it, by the server's own count of the
+            job's age; None where the server does not tell it.
     """
 
     looks: int

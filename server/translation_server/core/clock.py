@@ -46,6 +46,11 @@ class Clock:
         """How the clock is set now."""
         return self.settings[-1]
 
+    @property
+    def shows_wall_time(self) -> bool:
+        """Whether it was never set, so that its moments are real times."""
+        return not self.now.real
+
     def at(self, real: float) -> float:
         """The moment that it shows, or showed, at a real time."""
         for setting in reversed(self.settings):

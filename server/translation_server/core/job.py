@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from translation_server.core.clock import Clock
+
 ERROR_MESSAGE = "the translation failed"
 """What a job that ends with ``error`` tells its owner."""
 
@@ -139,6 +141,11 @@ class Look:
     def elapsed(self) -> float:
         """Seconds from acceptance to now or to the end; never negative, even when the clock was set back."""
         return max(0.0, self._until - self.job.created_at)
+
+    def wall_elapsed(self, clock: Clock, real: float) -> float:
+        """What `elapsed` is on the sandbox's clock, in seconds of wall time; ``real`` is the real time of the look."""
+        until = real if self.completed_at is None else clock.real(self.completed_at)
+        return max(0.0, until - clock.real(self.job.created_at))
 
     @property
     def progress(self) -> float:

@@ -64,6 +64,10 @@ RETRY_AFTER = {
         "description": "the same in milliseconds, to the point",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "Wall-Elapsed-Time": {
+        "description": "each job's elapsed_time in wall time, in seconds; only where the sandbox's clock was set",
+        "schema": {"type": "string"},
+    },
 }
 PROBLEM: Documentation = {
     "type": "object",

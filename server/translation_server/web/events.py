@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -10,7 +11,7 @@ from translation_server.core.dialects import Dialect
 from translation_server.core.job import Look
 from translation_server.following import Changes, Told
 from translation_server.stores import StoreError
-from translation_server.web.preferences import values_of
+from translation_server.web.preferences import ages, values_of
 from translation_server.web.problems import invalid
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ async def stream(
         try:
             while told:
                 note(request, told.looks)
-                text = _blocks(row, told.looks)
+                text = _blocks(row, told)
                 if not told.more:
                     text, begun = text + begun, ""
                 yield text or HEARTBEAT
@@ -74,8 +75,14 @@ async def stream(
     return StreamingResponse(blocks(), headers=HEADERS, media_type="text/event-stream")
 
 
-def _blocks(row: Dialect, looks: Sequence[Look]) -> str:
-    return "".join(f"id: {_id(look.now)}\nevent: {look.state}\ndata: {row.body(look)}\n\n" for look in looks)
+def _blocks(row: Dialect, told: Told) -> str:
+    """The events; what tells a header of a poll is a field of theirs, which those who do not know it ignore."""
+    blocks = list[str]()
+    for look in told.looks:
+        more = ages(told.clock, partial(told.clock.real, look.now), look)
+        fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in more)
+        blocks.append(f"id: {_id(look.now)}\nevent: {look.state}\n{fields}data: {row.body(look)}\n\n")
+    return "".join(blocks)
 
 
 def _id(moment: float) -> str:

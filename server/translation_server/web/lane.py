@@ -21,7 +21,7 @@ from translation_server.web.draft import Record, begin, draft_of, log
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import OK, Answer, render
 from translation_server.web.origins import Boundary
-from translation_server.web.preferences import fits, preferred_wait, wanted
+from translation_server.web.preferences import advice, ages, fits, preferred_wait, wanted
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ class Lane:
                 look = await self._service.hold(look, seconds, row.changes_at)
             telling = tell(row, look, await self._service.worlds.of(user))
         draft.looks, draft.hint = (look,), telling.hint(look.now)
-        return render(telling.form, look, draft.hint, asked)
+        more = advice(draft.hint) + ages(telling.world.clock, self._service.real, look)
+        return render(telling.form, look, more, asked)
 
     def _answer(self, scope: Scope) -> Answer | None:
         began = time.perf_counter()
@@ -110,7 +111,8 @@ class Lane:
             return None
         telling, look = told
         hint = telling.hint(look.now)
-        answer = render(telling.form, look, hint)
+        more = advice(hint) + ages(telling.world.clock, self._service.real, look)
+        answer = render(telling.form, look, more)
         draft = begin(scope, headers, time.time())
         draft.action, draft.dialect, draft.looks, draft.status, draft.hint = "look", row.name, telling.looks, OK, hint
         draft.took = time.perf_counter() - began

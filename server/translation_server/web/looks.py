@@ -1,10 +1,12 @@
 """What a look is answered with, whichever way it goes."""
 
+from collections.abc import Sequence
+
 from starlette.types import Send
 
 from translation_server.core.dialects import Form
 from translation_server.core.job import Look
-from translation_server.web.preferences import Wanted, advice
+from translation_server.web.preferences import Wanted
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Its status, its headers and its body."""
@@ -14,9 +16,9 @@ OK, NOT_MODIFIED = 200, 304
 NOTHING = Wanted()
 
 
-def render(form: Form, look: Look, hint: float | None, wanted: Wanted = NOTHING) -> Answer:
-    """The answer that tells how a job stands, and in how many seconds to look next."""
-    headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode()), *advice(hint)]
+def render(form: Form, look: Look, more: Sequence[tuple[bytes, bytes]], wanted: Wanted = NOTHING) -> Answer:
+    """The answer that tells how a job stands, with more headers than each has."""
+    headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode()), *more]
     if wanted.wait is not None:
         headers.append((b"preference-applied", b"wait=%d" % wanted.wait))
     if wanted.knows(form.tag):

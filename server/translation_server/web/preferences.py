@@ -4,7 +4,7 @@ Headers come from strangers: whatever reads one takes linear time, and `values_o
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from math import ceil
 from typing import NamedTuple
@@ -12,6 +12,8 @@ from urllib.request import parse_http_list
 
 from starlette.requests import Request
 
+from translation_server.core.clock import Clock
+from translation_server.core.job import Look
 from translation_server.web.problems import Problem
 
 LONGEST_WAIT = 60
@@ -112,3 +114,15 @@ def advice(hint: float | None) -> list[tuple[bytes, bytes]]:
     if hint is None:
         return []
     return [(b"retry-after", b"%d" % max(1, ceil(hint))), (b"retry-after-ms", b"%d" % ceil(1000 * hint))]
+
+
+def ages(clock: Clock, now: Callable[[], float], *looks: Look) -> list[tuple[bytes, bytes]]:
+    """The header that tells the ``elapsed_time`` of jobs in wall time, where their sandbox's clock shows another.
+
+    ``now`` returns the real time of the looks.
+    """
+    if clock.shows_wall_time or not looks:
+        return []
+    real = now()
+    told = ", ".join(f"{look.wall_elapsed(clock, real):.3f}" for look in looks)
+    return [(b"wall-elapsed-time", told.encode())]

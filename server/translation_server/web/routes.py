@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
+from translation_server.core.clock import Clock
 from translation_server.core.dialects import Dialect, Route, as_json
 from translation_server.core.job import Look
 from translation_server.service import Service
@@ -20,7 +21,7 @@ from translation_server.web.draft import Record, draft_of
 from translation_server.web.events import resumed_at, stream
 from translation_server.web.leaving import leaving_with_the_client
 from translation_server.web.looks import render
-from translation_server.web.preferences import advice, values_of, wanted
+from translation_server.web.preferences import advice, ages, values_of, wanted
 from translation_server.web.problems import Problem, invalid
 from translation_server.web.schemas import JobsQuery, submission_query
 from translation_server.web.simulated import NOTHING_SIMULATED, Simulator, is_hidden, told
@@ -195,13 +196,18 @@ class Api:
                 look = await self._service.hold(look, seconds, row.changes_at)
         [(row, said)] = told(request, row, look)
         draft.hint = await self._service.hint(look)
-        status, headers, body = render(row.form(said), said, draft.hint, asked)
+        more = advice(draft.hint) + ages(await self._clock(request), self._service.real, said)
+        status, headers, body = render(row.form(said), said, more, asked)
         answer = Response(body, status)
         answer.raw_headers = headers
         return answer
 
     async def _advice(self, request: Request, *looks: Look) -> dict[str, str]:
-        """When to look next: as soon as it is worth its while for one of the looks."""
+        """When to look next: as soon as it is worth its while for one of the looks; and how old the jobs are."""
         hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
         draft_of(request.scope).hint = soonest = min(hints, default=None)
-        return {name.decode(): value.decode() for name, value in advice(soonest)}
+        told = advice(soonest) + ages(await self._clock(request), self._service.real, *looks)
+        return {name.decode(): value.decode() for name, value in told}
+
+    async def _clock(self, request: Request) -> Clock:
+        return (await self._service.worlds.of(request.scope["user"])).clock
