@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from translation_client.core import errors, flows
+from translation_client.core.asking import Rules, Time
 from translation_client.core.dialects import CURRENT, DIALECTS
-from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Reply, Send, Status, Woke
 from translation_client.core.schedule import Exponential
 

@@ -22,8 +22,8 @@ from translation_client import (
     Status,
 )
 from translation_client.core import flows
+from translation_client.core.asking import Rules, Time
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
-from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Notice, Reply, Send, Sleep, Woke
 from translation_client.core.schedule import SOONEST, Exponential
 from translation_client.dialect_files import find_dialect

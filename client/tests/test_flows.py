@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_client.core import flows
+from translation_client.core import asking, flows
+from translation_client.core.asking import Rules, Time
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -21,7 +22,6 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Failure, Notice, Reply, Send, Sleep, State, Status, Woke
 from translation_client.core.schedule import LONGEST
 
@@ -179,10 +179,10 @@ class TestSchedule:
 
     def test_no_more_than_so_many_starts_are_remembered(self) -> None:
         chosen = rules()
-        for number in range(flows.MOST_BEGUN + 5):
+        for number in range(asking.MOST_BEGUN + 5):
             answer = Answer(200, {"job_id": f"j{number}", "status": "pending"})
             Play().of(flows.submit(chosen, Time(START), "key", {}), [answer])
-        assert len(chosen.begun) == flows.MOST_BEGUN
+        assert len(chosen.begun) == asking.MOST_BEGUN
 
     @pytest.mark.parametrize("long_poll", [0, 25])
     def test_a_job_that_was_known_is_asked_for_again_where_the_server_has_forgotten_it(self, long_poll: int) -> None:
@@ -242,7 +242,7 @@ class TestDeadline:
         assert play.now == pytest.approx(START + 1 + 0.02 + 1.5 * TRIP)
 
     def test_a_server_that_was_never_heard_is_left_as_soon(self) -> None:
-        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + flows.LEAST_ALLOWANCE)
+        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + asking.LEAST_ALLOWANCE)
 
     def test_nothing_heard_in_time(self) -> None:
         play = watch(no(), timeout=2)
@@ -273,7 +273,7 @@ class TestDeadline:
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
             last = flow.send(Woke(START + 5))
-        assert last.left == pytest.approx(flows.NEAR_ALLOWANCE)
+        assert last.left == pytest.approx(asking.NEAR_ALLOWANCE)
 
     @pytest.mark.parametrize(
         ("trips", "allowance"), [((0.3, 0.01), 0.04), ((0.01, 0.3), 0.47), ((0.3, 0.1), 0.47), ((0.002, 0.002), 0.03)]
@@ -307,7 +307,7 @@ class TestDeadline:
         play = run(no(takes=60), timeout=1)
         assert isinstance(play.error, TransportError)
         assert "'key'" in str(play.error)
-        assert play.now == pytest.approx(START + 1 + flows.FIRST_ALLOWANCE)
+        assert play.now == pytest.approx(START + 1 + asking.FIRST_ALLOWANCE)
 
 
 @pytest.mark.parametrize(
@@ -701,4 +701,4 @@ def test_whatever_happens_the_rules_hold(
     else:
         slowest = max(TRIP, *(answer.takes for answer in [*transcript, job()]))
         assert sum(play.sleeps) <= timeout + 1e-6
-        assert play.now <= START + timeout + 2 * max(flows.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)
+        assert play.now <= START + timeout + 2 * max(asking.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from translation_client.core import flows
+from translation_client.core import asking, flows
+from translation_client.core.asking import Rules, Time
 from translation_client.core.errors import JobTimeout, TranslationError
-from translation_client.core.flows import Rules, Time
 from translation_client.core.model import Failure, Observation, Reply, Send, Sleep, Status, Woke
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_a_short_time_is_not_spent_in_a_spin(timeout: float) -> None:
     host = Host(ends=100).watch(timeout)
     assert isinstance(host.error, JobTimeout)
     assert len(host.sends) <= 5
-    assert host.now <= timeout + flows.LEAST_ALLOWANCE
+    assert host.now <= timeout + asking.LEAST_ALLOWANCE
 
 
 def test_a_held_look_says_nothing_of_how_slow_the_link_is() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from translation_client import AsyncClient, Client, Status, TranslationError
 from translation_client.core import flows
-from translation_client.core.flows import Rules
+from translation_client.core.asking import Rules
 from translation_client.drivers import AsyncPump, Pump
 
 if TYPE_CHECKING:

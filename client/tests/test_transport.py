@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import socket
 import ssl
 import sys
@@ -313,6 +314,53 @@ class TestTurns:
 
         with listen(hang_at_once) as url:
             assert asyncio.run(main(url)) < SLOW
+
+
+def answer(code: str, body: bytes = b"", *lines: str) -> bytes:
+    head = "\r\n".join([f"HTTP/1.1 {code}", *lines, f"Content-Length: {len(body)}"])
+    return head.encode("latin-1") + b"\r\n\r\n" + body
+
+
+BETWEEN = {
+    "early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer("502 Bad Gateway"),
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "not even HTTP": b"SSH-2.0-OpenSSH\r\n",
+    "nothing": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Ty",
+    "a head that is none": b"HTTP/1.1 200 OK\r\nContent-Type\r\n\r\n",
+    "half a body": b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"job_id": "j1"',
+    "half a body, to the end": b'HTTP/1.1 200 OK\r\n\r\n{"job_id": "j1"',
+    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "not modified": b"HTTP/1.1 304 Not Modified\r\n\r\n",
+    "a part": answer("206 Partial Content", b'{"job', "Content-Range: bytes 0-4/9"),
+    "a page": answer("200 OK", b"<html>Just a moment...", "Content-Type: text/html"),
+    "an empty body": answer("200 OK"),
+    "a redirect to nowhere": answer("302 Found"),
+    "an encoding": answer("200 OK", b"abc", "Content-Encoding: br"),
+    "another charset": answer("200 OK", '{"ü"'.encode("latin-1"), "Content-Type: application/json; charset=latin-1"),
+    "a reason of bytes": answer("520 \xff\xfe", b"\xff", "X: \xff"),
+    "two pauses": answer("530 ", b"", "Retry-After: 0.02", "Retry-After: 0.01"),
+    "a code of its own": answer("999 Request denied"),
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
+def test_whatever_comes_between_two_answers_the_wait_goes_on(
+    call: Call, listen: Listen, job: Job, between: bytes
+) -> None:
+    """The peer closes the connection after each answer."""
+    answers = [between, between, answer("200 OK", json.dumps(job("completed", "j1")).encode())]
+    answers.insert(0, answer("200 OK", json.dumps(job("pending", "j1")).encode()))
+
+    def handler(connection: socket.socket, _: threading.Event) -> None:
+        asked(connection)
+        connection.sendall(answers.pop(0))
+        connection.shutdown(socket.SHUT_WR)
+
+    with listen(handler) as url:
+        assert call(url, "wait", "j1", initial_delay=0.01, max_delay=0.01).state == "completed"
+    assert answers == []
 
 
 def test_a_redirect_is_not_followed(call: Call, server: Server) -> None:

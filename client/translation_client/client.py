@@ -16,6 +16,7 @@ import httpx
 
 from translation_client import arguments
 from translation_client.core import flows, many
+from translation_client.core.asking import Rules, Time
 from translation_client.core.errors import TranslationError
 from translation_client.core.learning import History
 from translation_client.core.model import Flow, Loss, Status
@@ -126,7 +127,7 @@ class _Shell(Generic[Http, P]):
         else:
             plan = Hinted(Exponential(initial, factor, longest)) if schedule is None else arguments.schedule(schedule)
             hold = 0.0
-        self._rules = flows.Rules(
+        self._rules = Rules(
             schedule=plan,
             initial_delay=initial,
             max_delay=longest,
@@ -138,7 +139,7 @@ class _Shell(Generic[Http, P]):
             long_poll=hold,
             kind=f"{row.name} {url.host}" if kind is None else arguments.text("kind", kind),
         )
-        self._before: flows.Time | None = None
+        self._before: Time | None = None
         self._timeout = arguments.optional("timeout", timeout)
         self._on_update = on_update
         self._on_completion = on_completion
@@ -150,7 +151,7 @@ class _Shell(Generic[Http, P]):
             trace=trace,
         )
 
-    def _time(self, timeout: OwnTimeout = None) -> flows.Time:
+    def _time(self, timeout: OwnTimeout = None) -> Time:
         """The time of a flow that begins now; it knows from the one before how long a round trip takes."""
         time = self._pump.time(arguments.optional("timeout", _chosen(timeout, self._timeout)))
         if self._before:
@@ -158,7 +159,7 @@ class _Shell(Generic[Http, P]):
         self._before = time
         return time
 
-    def _kind(self, kind: str | None) -> flows.Rules:
+    def _kind(self, kind: str | None) -> Rules:
         """The rules for a job of this kind."""
         return self._rules if kind is None else replace(self._rules, kind=arguments.text("kind", kind))
 

@@ -22,7 +22,7 @@ import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
-from translation_client.core.flows import Time
+from translation_client.core.asking import Time
 from translation_client.core.model import (
     Chunk,
     Command,

@@ -24,6 +24,7 @@ from itertools import count
 from math import inf
 
 from translation_client.core.answers import Heard, read_bulk, read_event, read_job, refusal
+from translation_client.core.asking import TRANSIENT, Failures, Rules, Step, Time, ask, sleep
 from translation_client.core.dialects import Listing, looking
 from translation_client.core.errors import (
     AuthenticationError,
@@ -34,7 +35,7 @@ from translation_client.core.errors import (
     TransportError,
 )
 from translation_client.core.events import EventStream
-from translation_client.core.flows import NO_MORE, TRANSIENT, Failures, Job, Rules, Step, Time, ask, sleep, time_up
+from translation_client.core.flows import NO_MORE, Job, time_up
 from translation_client.core.model import Chunk, Cost, Event, Failure, Flow, Listen, Loss, Notice, Reply, Send, Status
 
 BULK = 100  # jobs
