@@ -359,6 +359,15 @@ class TestFailures:
     def test_the_server_may_ask_for_a_longer_pause(self, asked: str, slept: float) -> None:
         assert watch(no(429, retry_after=asked), job("completed")).sleeps == [slept]
 
+    @pytest.mark.parametrize("code", [200, 204, 404, 429, 503])
+    @pytest.mark.parametrize("asked", ["3600", "3600.5", "9" * 400, "Sun, 06 Nov 2094 08:49:37 GMT"])
+    def test_but_not_for_one_beyond_what_is_left(self, code: int, asked: str) -> None:
+        play = watch(
+            job(), no(code, retry_after=asked, date="Sun, 06 Nov 1994 08:49:37 GMT"), job("completed"), timeout=5
+        )
+        assert play.states == ["pending", "completed"]
+        assert play.now == pytest.approx(START + 5 + TRIP)
+
     def test_a_retried_start_is_the_same_request(self) -> None:
         play = Play().of(flows.submit(rules(), Time(START), "key", {"video_length": 3}), [no(), no(503), job()])
         assert len(play.sends) == 3
