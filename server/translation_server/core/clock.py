@@ -49,7 +49,7 @@ class Clock:
     @property
     def shows_wall_time(self) -> bool:
         """Whether it was never set, so that its moments are real times."""
-        return not self.now.real
+        return not self.settings[-1].real
 
     def at(self, real: float) -> float:
         """The moment that it shows, or showed, at a real time."""
