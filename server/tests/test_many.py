@@ -141,10 +141,10 @@ async def test_others_have_their_turn_between_the_pages_of_changes(store, servic
     counting = asyncio.create_task(count_turns())
     sizes, seen = [], []
     async with aclosing(service.following.all("ann", 0.0)) as changes:
-        async for page, more in changes:
-            sizes.append(len(page))
+        async for told in changes:
+            sizes.append(len(told.looks))
             seen.append(turns)
-            if not more:
+            if not told.more:
                 break
     counting.cancel()
     assert (sum(sizes), max(sizes) <= PAGE + 1) == (2 * many, True)
