@@ -286,7 +286,7 @@ class TestWhereCredentialsGo:
         server.says((307, None, {"location": "http://elsewhere.example/"}))
         assert main([*words, "--url", server.url, *LOGIN]) == 5
         assert "redirects (307) to http://elsewhere.example/" in capsys.readouterr().err
-        assert len(server.requests) == 1
+        assert {f"http://{request.headers['host']}" for request in server.requests} == {server.url}
 
     @staticmethod
     def set(server: Server, monkeypatch: pytest.MonkeyPatch, dotenv: str, environment: str) -> None:
