@@ -205,7 +205,7 @@ def assemble(
 
     if simulating:
         SandboxApi(service, journals, DIALECTS[0]).add_to(app)
-    Api(service, found, journals.add, lambda: drain.draining).add_to(app)
+    Api(service, found, journals.add, lambda: drain.draining, secured=users is not None).add_to(app)
     app.state.release = service.release
 
     def replace_users(found: Mapping[str, str]) -> None:

@@ -47,7 +47,7 @@ class SandboxSettings(BaseModel):
 class ClockChange(BaseModel):
     """How to set a sandbox's clock; what is absent stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
 
     speed: float | None = Field(default=None, ge=1e-6, le=1e6, description="seconds that pass for each real second")
     frozen: bool | None = Field(default=None, description="whether time stands still")

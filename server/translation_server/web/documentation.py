@@ -12,11 +12,13 @@ from pydantic.json_schema import models_json_schema
 
 from translation_server.core.days import DAYS
 from translation_server.core.dialects import DIALECTS, FACTS, PLACE, Route, fill
+from translation_server.core.faults import KINDS
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.report import report
 from translation_server.core.sandbox import Sandbox
 from translation_server.documents import ClockChange, SandboxSettings, shown_sandbox
 from translation_server.version import __version__
+from translation_server.web.cards import MEDIA_TYPES
 from translation_server.web.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
 
 TITLE = "Video translation"
@@ -47,6 +49,9 @@ _, MODELS = models_json_schema(
     [(model, "validation") for model in (SandboxSettings, ClockChange, JobAction)],
     ref_template=REFERENCE,
 )
+for _model in MODELS["$defs"].values():
+    if "kind" in _model["properties"]:  # which has a default in Python, and must be sent
+        _model["required"] = sorted({"kind", *_model.get("required", ())})
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -91,7 +96,6 @@ PROBLEM: Documentation = {
     "example": {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "You have no job of this id."},
 }
 
-
 JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
 
 PREFER = {
@@ -113,33 +117,62 @@ LAST_EVENT_ID = {
     "description": "the id of the last event that was heard: what came after it comes first",
     "schema": {"type": "string"},
 }
+SIMULATE_FAULT = {
+    "name": "Simulate-Fault",
+    "in": "header",
+    "description": "what goes wrong with this request: a kind by itself, or a rule of `PATCH /sandbox` as JSON",
+    "schema": {
+        "anyOf": [
+            {"type": "string", "enum": [kind for kind in KINDS if kind != "status"]},
+            {"type": "string", "contentMediaType": "application/json", "pattern": r"^\{.*\}$"},
+        ]
+    },
+}
 
 LOOKING: Sequence[Documentation] = [PREFER, IF_NONE_MATCH]
 
 EVENT = f"id: 1767323045678000\nevent: pending\ndata: {NATIVE.body(LOOK)}\n\n"
 
-ALWAYS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""What can go wrong with any request."""
-
-SUBMITTING = (
+ALWAYS = (
     HTTPStatus.BAD_REQUEST,
-    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    HTTPStatus.MISDIRECTED_REQUEST,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
-"""What can go wrong with a submission."""
+"""What can go wrong with any request, one that needs no credentials included."""
+
+PROBLEMS = (
+    *ALWAYS,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
+
+REPLAYED = {
+    "Idempotency-Replayed": {"description": "`true` for a job that was there already", "schema": {"type": "string"}}
+}
 
 
-def page(routes: Sequence[Route], *, simulating: bool = True) -> Documentation:
-    """The OpenAPI page of the rows' routes, of those that every server has, and of the sandbox's, if there are any."""
+def page(routes: Sequence[Route], *, simulating: bool = True, secured: bool = True) -> Documentation:
+    """The OpenAPI page of the rows' routes, of those that every server has, and of the sandbox's, if there are any.
+
+    ``secured`` is whether callers need credentials.
+    """
     paths: defaultdict[str, Documentation] = defaultdict(dict)
     for route in routes:
-        paths[route.path][route.method.lower()] = _route(route)
+        paths[route.path][route.method.lower()] = _route(route, simulating=simulating)
     paths["/jobs"]["get"] = _list()
     paths["/jobs/{job_id}"]["delete"] = _operation(
         "Cancels a pending job; one that has ended stays as it is.",
-        _answer("The job as it stands now.", _schema(NATIVE.job), json.loads(NATIVE.body(LOOK))),
+        _answer("The job as it stands now.", _schema(NATIVE.job), json.loads(NATIVE.body(LOOK)), RETRY_AFTER),
         HTTPStatus.NOT_FOUND,
         parameters=[JOB_ID],
         tags=[NATIVE.name],
@@ -153,16 +186,22 @@ def page(routes: Sequence[Route], *, simulating: bool = True) -> Documentation:
             does,
             {"description": "Server-sent events: the state's word, with the job as its data.", "content": events},
             *([HTTPStatus.NOT_FOUND] if "{" in path else []),
-            HTTPStatus.UNPROCESSABLE_ENTITY,
             parameters=[*([JOB_ID] if "{" in path else []), LAST_EVENT_ID],
             tags=[NATIVE.name],
         )
     for path, health in (("/livez", "The process is up."), ("/readyz", "The server takes work.")):
-        said = {"description": health, "content": _json({"type": "object"}, {"status": path[1:-1]})}
-        paths[path]["get"] = {"description": health, "tags": ["health"], "security": [], "responses": {"200": said}}
+        answer = _answer(health, {"type": "object"}, {"status": {"/livez": "live", "/readyz": "ready"}[path]})
+        paths[path]["get"] = _operation(health, answer, tags=["health"], security=[])
     if simulating:
+        for told in (told for operations in paths.values() for told in operations.values()):
+            if told["tags"] != ["health"]:
+                told["parameters"] = [*told.get("parameters", ()), SIMULATE_FAULT]
         paths |= _sandbox()
+    for operations in paths.values():
+        for method, told in operations.items():
+            _guard(told, secured=secured, safe=method == "get")
     rows = {row.name: row for route in routes for row in route.rows}
+    schemes = {row.auth: _scheme(row.auth) for row in (NATIVE, *rows.values())}
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
@@ -171,17 +210,27 @@ def page(routes: Sequence[Route], *, simulating: bool = True) -> Documentation:
             "schemas": {
                 "Problem": PROBLEM,
                 **QUERY["$defs"],
-                **ASKED["$defs"],
-                **(MODELS["$defs"] if simulating else {}),
+                **(ASKED["$defs"] | MODELS["$defs"] if simulating else {}),
             },
-            "securitySchemes": {row.auth: _scheme(row.auth) for row in (NATIVE, *rows.values())},
+            "responses": {problem.name: _problem(problem) for problem in PROBLEMS},
+            **({"securitySchemes": schemes} if secured else {}),
         },
-        "security": [{NATIVE.auth: []}],
+        "security": [{NATIVE.auth: []}] if secured else [],
         "tags": [{"name": name} for name in (*rows, *(["sandbox"] if simulating else []), "health")],
     }
 
 
-def _route(route: Route) -> Documentation:
+def _guard(told: Documentation, *, secured: bool, safe: bool) -> None:
+    """Completes an operation by what is asked before it is served: credentials, and from where a request comes."""
+    if not secured:
+        told.pop("security", None)
+    if not safe or not (secured or told["tags"] == ["health"]):
+        told["responses"] |= _refused(HTTPStatus.FORBIDDEN)
+    if secured and told.get("security") != []:
+        told["responses"] |= _refused(HTTPStatus.UNAUTHORIZED)
+
+
+def _route(route: Route, *, simulating: bool) -> Documentation:
     """What is told of a row's route, under the tag of every row that shares it."""
     row = route.rows[0]
     common: Documentation = {"tags": [row.name for row in route.rows], "security": [{row.auth: []}]}
@@ -190,16 +239,21 @@ def _route(route: Route) -> Documentation:
         case "submit":
             accepted = row.job if row.accepted is None else row.accepted
             asked = ASKED["properties"]
-            example = fill(row.request, lambda fact: FACTS[fact].of(LOOK) if fact in FACTS else None)
+            request = {field: value for field, value in row.request.items() if simulating or value != "{simulate}"}
+            example = fill(request, lambda fact: FACTS[fact].of(LOOK) if fact in FACTS else None)
             return _operation(
                 "Accepts a job. It is on disk before the answer leaves.",
                 _answer(
-                    "The job is on disk.", _schema(accepted), json.loads(row.body_accepted(JOB)), RETRY_AFTER | LOCATION
+                    "The job is on disk.",
+                    _schema(accepted),
+                    json.loads(row.body_accepted(JOB)),
+                    RETRY_AFTER | LOCATION | REPLAYED,
                 ),
-                *SUBMITTING,
+                HTTPStatus.CONFLICT,
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 code=row.accepted_code,
-                parameters=[IDEMPOTENCY_KEY],
-                requestBody={"content": _json(_schema(row.request, asked), example)},
+                parameters=[IDEMPOTENCY_KEY, *_query({fact: asked[fact] for fact in row.query})],
+                requestBody={"required": False, "content": _json(_asked(request, asked), example)},
                 **common,
             )
         case "look":
@@ -213,18 +267,17 @@ def _route(route: Route) -> Documentation:
 def _sandbox() -> dict[str, Documentation]:
     """The routes of the caller's sandbox."""
     sandbox = _answer("The whole sandbox.", {"type": "object"}, shown_sandbox(Sandbox()))
-    refused = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
     def told(said: str, answer: Documentation, *failures: HTTPStatus, **members: Any) -> Documentation:  # noqa: ANN401 - the operation's own
         return _operation(said, answer, *failures, tags=["sandbox"], **members)
 
     def asked(model: type[BaseModel], example: object) -> Documentation:
-        return {"content": _json({"$ref": REFERENCE.format(model=model.__name__)}, example)}
+        return {"required": True, "content": _json({"$ref": REFERENCE.format(model=model.__name__)}, example)}
 
     pages = RequestsQuery.model_json_schema()["properties"]
     page = _answer("Some entries.", {"type": "object"}, {"requests": [], "next": None, "dropped": 0})
     card = _answer("The report card.", {"type": "object"}, asdict(report((), {})))
-    card["content"] |= {media: {"schema": {"type": "string"}} for media in ("application/xml", "text/plain")}
+    card["content"] |= {media: {"schema": {"type": "string"}} for media in MEDIA_TYPES[1:]}
     days = {"days": [{"day": name, "meaning": day.meaning} for name, day in DAYS.items()]}
     return {
         "/sandbox": {
@@ -232,7 +285,7 @@ def _sandbox() -> dict[str, Documentation]:
             "patch": told(
                 "Changes settings; those that are null become what the server has.",
                 sandbox,
-                *refused,
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 requestBody=asked(SandboxSettings, {"day": "flaky", "seed": "42"}),
             ),
         },
@@ -240,7 +293,7 @@ def _sandbox() -> dict[str, Documentation]:
             "post": told(
                 "Sets the clock's speed, stops it, or moves it ahead.",
                 sandbox,
-                *refused,
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 requestBody=asked(ClockChange, {"advance": 1800}),
             )
         },
@@ -249,7 +302,7 @@ def _sandbox() -> dict[str, Documentation]:
             "post": told(
                 "Holds, releases or finishes a pending job.",
                 sandbox,
-                *refused,
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 HTTPStatus.NOT_FOUND,
                 parameters=[JOB_ID],
                 requestBody=asked(JobAction, {"do": "finish", "outcome": "error"}),
@@ -260,8 +313,7 @@ def _sandbox() -> dict[str, Documentation]:
             "get": told(
                 "Pages through the journal, the oldest request first.",
                 page,
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                parameters=[{"name": name, "in": "query", "schema": schema} for name, schema in pages.items()],
+                parameters=_query(pages),
             )
         },
         "/sandbox/report": {"get": told("Grades the client that sent the requests of the journal.", card)},
@@ -281,9 +333,8 @@ def _list() -> Documentation:
     body = {"type": "object", "properties": {"jobs": listed, "next": following, "unknown": unknown}}
     return _operation(
         "Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once.",
-        _answer("The jobs as they stand.", body, {"jobs": [json.loads(NATIVE.body(LOOK))], "next": None}),
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        parameters=[{"name": name, "in": "query", "schema": schema} for name, schema in QUERY["properties"].items()],
+        _answer("The jobs as they stand.", body, {"jobs": [json.loads(NATIVE.body(LOOK))], "next": None}, RETRY_AFTER),
+        parameters=_query(QUERY["properties"]),
         tags=[NATIVE.name],
     )
 
@@ -295,11 +346,27 @@ def _operation(
     code: int = HTTPStatus.OK,
     **members: object,
 ) -> Documentation:
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    problems = {
-        str(failure.value): {"description": failure.phrase, "content": problem} for failure in (*ALWAYS, *failures)
-    }
-    return {"description": said, "responses": {str(int(code)): answer} | problems, **members}
+    answers = {str(int(code)): answer} | _refused(*ALWAYS, *failures)
+    return {"description": said, "responses": answers, **members}
+
+
+def _refused(*failures: HTTPStatus) -> Documentation:
+    return {str(failure.value): {"$ref": f"#/components/responses/{failure.name}"} for failure in failures}
+
+
+def _problem(failure: HTTPStatus) -> Documentation:
+    content = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    return {"description": failure.phrase, "content": content}
+
+
+def _query(properties: Mapping[str, Documentation]) -> list[Documentation]:
+    """The parameters of a query, in which nothing can be null."""
+    return [{"name": name, "in": "query", "schema": _not_null(schema)} for name, schema in properties.items()]
+
+
+def _not_null(schema: Documentation) -> Documentation:
+    first, *_ = schema.get("anyOf", [{}])
+    return {word: value for word, value in (schema | first).items() if word != "anyOf" and value is not None}
 
 
 def _answer(said: str, schema: Documentation, example: object, headers: Documentation | None = None) -> Documentation:
@@ -317,6 +384,13 @@ def _schema(template: object, facts: Mapping[str, Any] = SCHEMAS) -> Documentati
         return {"type": "object", "properties": properties}
     place = PLACE.fullmatch(template) if isinstance(template, str) else None
     return facts[place[1]] if place else {}
+
+
+def _asked(template: Mapping[str, object], facts: Mapping[str, Any]) -> Documentation:
+    """The JSON schema of a body that is sent, which holds nothing else."""
+    schema = _schema(template, facts)
+    nested = {field: _asked(value, facts) for field, value in template.items() if isinstance(value, Mapping)}
+    return schema | {"properties": schema["properties"] | nested, "additionalProperties": False}
 
 
 def _scheme(auth: str) -> Documentation:

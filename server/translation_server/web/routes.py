@@ -48,14 +48,24 @@ class Api:
         routes: those of the wire formats; the first is of the native one, in which jobs are listed and cancelled.
         record: takes note of what streams tell.
         draining: whether the server is about to stop.
+        secured: whether callers need credentials.
     """
 
-    def __init__(self, service: Service, routes: Sequence[Route], record: Record, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        routes: Sequence[Route],
+        record: Record,
+        draining: Callable[[], bool],
+        *,
+        secured: bool,
+    ) -> None:
         self._service = service
         self._record = record
         self._native = routes[0].rows[0]
         self._routes = routes
         self._draining = draining
+        self._secured = secured
 
     def add_to(self, app: FastAPI) -> None:
         """Gives the app its routes and their documentation."""
@@ -78,7 +88,8 @@ class Api:
             ("GET", "/events", "events", taking(self.events)),
         ):
             app.add_api_route(path, simulator.endpoint(action, native, endpoint), methods=[method])
-        openapi = json.dumps(documentation.page(self._routes, simulating=self._service.worlds.changeable))
+        simulating = self._service.worlds.changeable
+        openapi = json.dumps(documentation.page(self._routes, simulating=simulating, secured=self._secured))
 
         async def described(request: Request) -> Response:  # noqa: ARG001 - every endpoint is given it
             return Json(openapi)

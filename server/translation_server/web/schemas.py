@@ -1,6 +1,6 @@
 """What requests may hold."""
 
-import unicodedata
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -16,20 +16,23 @@ JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
 """What can stand in a path as it is, and means nothing else there."""
 
 
+SHOWN = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
+"""Text without control characters, and without what turns, breaks or hides a line; for every reader of JSON schema."""
+
+
 def _printable(text: str) -> str:
-    if any(unicodedata.category(character).startswith("C") for character in text):
+    if not re.fullmatch(SHOWN, text):
         raise ValueError("must not hold control characters")
     return text
 
 
 Language = Annotated[
-    str,
-    Field(min_length=1, max_length=100, json_schema_extra={"pattern": r"^\P{C}*$"}),
-    AfterValidator(_printable),
+    str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": SHOWN}), AfterValidator(_printable)
 ]
 
-
-Message = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_printable)]
+Message = Annotated[
+    str, Field(min_length=1, max_length=1000, json_schema_extra={"pattern": SHOWN}), AfterValidator(_printable)
+]
 
 
 class Simulate(BaseModel):
@@ -66,7 +69,16 @@ class SubmissionBody(BaseModel):
 class JobAction(BaseModel):
     """What to do to a job in a sandbox."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"do": {"const": "finish"}}},
+                {"not": {"anyOf": [{"required": ["outcome"]}, {"required": ["message"]}]}},
+            ]
+        },
+    )
 
     do: Literal["hold", "release", "finish"] = Field(description="what to do; an ended job stays as it is")
     outcome: Literal["completed", "error"] = Field(default="completed", description="how to finish it")
