@@ -125,3 +125,22 @@ def test_the_form_of_a_report_card_is_the_one_that_is_accepted_most(api, accept,
     answer = api.get("/sandbox/report", headers=[("Accept", value) for value in accept])
     assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (200, media)
     assert answer.headers["Vary"] == "Accept"
+
+
+HEADERS = ["Authorization", "X-Forwarded-For", "X-Forwarded-Proto", "Host", "Origin", "Sec-Fetch-Site", "User-Agent"]
+HEADERS += [*NAMES, "Expect", "Connection", "Upgrade"]
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_of_any_kind_is_answered_however_it_is_made(start, name):
+    """Were one of them not read in linear time, this would take minutes."""
+    api = start()
+    for text in [
+        *ODD,
+        "Basic " + "=" * 60_000,
+        "bearer " + " " * 50_000 + "x",
+        "1.1.1.1," * 7_000,
+        "http://[" + ":" * 60_000,
+    ]:
+        answer = api.post("/start", headers={name: text})
+        assert answer.status_code in {202, 400, 401, 403, 413, 415, 417, 421, 429, 431}, text[:20]
