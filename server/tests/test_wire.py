@@ -238,6 +238,21 @@ class TestBodies:
         assert statuses(exchange(api, sent, trailers, LAST)) == [202, 200]
         assert jobs(api) == 3
 
+    def test_a_trailer_that_closes_the_connection_leaves_nobody_waiting(self, start):
+        api = start()
+        sent = head("/start", JSON, b"Transfer-Encoding: chunked", method="POST") + b"2\r\n{}\r\n0\r\n"
+        closing = b"Connection: close\r\n\r\n"
+        for received in (exchange(api, sent + closing + LAST), exchange(api, sent, closing, LAST)):
+            assert statuses(received) == [202]
+            assert b"\r\nconnection: close\r\n" in received
+        refused = sent.replace(LOGIN, b"X: x")
+        with connect(api) as connection:
+            connection.sendall(refused)
+            received = connection.recv(65_536)
+            connection.sendall(closing)
+            assert statuses(received + rest(connection)) == [401]
+        assert jobs(api) == 2
+
     @pytest.mark.parametrize(
         "framing",
         [

@@ -306,10 +306,16 @@ class InOnePiece(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """See httptools; to which a request that offers an upgrade is complete with its head."""
-        if not self._upgrading:
-            self._in_body = False
-            super().on_message_complete()
+        """See httptools; to which a request that offers an upgrade is complete with its head.
+
+        It reads nothing behind a trailer that closes the connection: so that is closed, for nobody would be answered.
+        """
+        if self._upgrading:
+            return
+        self._in_body, self.cycle.keep_alive = False, self.cycle.keep_alive and self.parser.should_keep_alive()
+        super().on_message_complete()
+        if self.cycle.response_complete and not self.cycle.keep_alive:
+            self.transport.close()
 
     def _should_upgrade(self) -> bool:
         return False
