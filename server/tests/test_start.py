@@ -527,6 +527,24 @@ def test_files_that_are_taken_away_or_replaced_are_noticed_before_anything_is_pr
         assert again.client.get("/readyz").status_code == 200
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
+def test_readiness_is_refused_as_soon_as_there_is_no_room_for_a_job(run, tmp_path):
+    server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db", JOURNAL="0")
+    assert server.client.post("/start").status_code == 202
+    wal, frame = tmp_path / "data" / "jobs.db-wal", 4096 + 24
+    answers = {}
+    for pages in range(8):
+        for method, path in (("GET", "/readyz"), ("POST", "/start")):
+            assert server.client.get("/readyz").status_code == 200  # as far as to the end of the file
+            room = wal.stat().st_size + pages * frame
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+            answers[path, pages] = server.client.request(method, path).is_success
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    ready, accepted = ([answers[path, pages] for pages in range(8)] for path in ("/readyz", "/start"))
+    assert ready == accepted
+    assert {*ready} == {False, True}
+
+
 def test_a_folder_that_is_moved_away_and_back_is_noticed_and_nothing_is_lost(run, tmp_path):
     server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db")
     assert server.client.post("/start").status_code == 202

@@ -165,8 +165,12 @@ def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlit
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Commits what changes nothing, as far as to the disk."""
+    """Commits what changes nothing, as far as to the disk; it takes as many pages as a job, and gives them back."""
     with transaction(connection):
+        connection.execute(
+            "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome) VALUES ('', -1, '', 0, 0, 'error')"
+        )
+        connection.execute("DELETE FROM jobs WHERE owner = '' AND ordinal = -1")
         [(version,)] = connection.execute("PRAGMA user_version").fetchall()
         connection.execute(f"PRAGMA user_version = {version}")
 
