@@ -104,6 +104,14 @@ def test_a_length_that_makes_no_sense_is_refused(api, length):
     assert api.get("/jobs").json()["jobs"] == []
 
 
+def test_what_is_wrong_within_a_field_is_told_by_its_place(api):
+    told = errors(api.post("/start", json={"simulate": {"seconds": 5, "hold": "x"}}))
+    assert told == [
+        ("simulate.hold", "input should be a valid boolean"),
+        ("simulate.seconds", "there is no such field"),
+    ]
+
+
 def test_what_comes_in_the_query_and_in_the_body_is_refused(api):
     told = errors(api.post("/jobs?video_length=5", json={"video_length": 5}))
     assert told == [("video_length", "comes in the query and in the body")]

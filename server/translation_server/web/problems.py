@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 1
 """Seconds after which a request that the server could not serve is worth another try."""
 
+NO_SUCH = "there is no such field"
+
 MOST_COMPLAINTS = 20
 """How many of a request's fields an answer complains of."""
 
@@ -57,7 +59,7 @@ def invalid(complaints: Sequence[Mapping[str, str]]) -> Problem:
 def no_such(fields: Iterable[str]) -> str:
     """What is wrong with a field that there is not; ``fields`` are those that there are."""
     listed = ", ".join(fields)
-    return f"there is no such field; the fields are {listed}" if listed else "there is no such field; there are none"
+    return f"{NO_SUCH}; the fields are {listed}" if listed else f"{NO_SUCH}; there are none"
 
 
 def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping[str, str]]:
@@ -66,13 +68,15 @@ def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping
 
 
 def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, str]:
-    name = next((str(part) for part in error["loc"] if part in fields), str(error["loc"][-1]))
+    loc = error["loc"]
+    at = next((place for place, part in enumerate(loc) if part in fields), len(loc) - 1)
+    within = [str(part) for part in loc[at + 1 :]]
     if error["type"] == "extra_forbidden":
-        message = no_such(fields.values())
+        message = NO_SUCH if within else no_such(fields.values())
     else:
         text = str(error["msg"]).removeprefix("Value error, ")
         message = text[0].lower() + text[1:]
-    return {"field": fields.get(name, name), "message": message}
+    return {"field": ".".join([fields.get(loc[at], str(loc[at])), *within]), "message": message}
 
 
 def named(scope: Scope) -> str:
