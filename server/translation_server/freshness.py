@@ -43,20 +43,25 @@ class Others:
         self._version: object = None
         self._since, self._until, self._asked_at = math.inf, -math.inf, -math.inf
         self._asking: asyncio.Task[None] | None = None
+        self._answered = asyncio.Event()
 
     def known_until(self, read_at: float) -> float:
         """Up to when what was read at this time is known to be the present."""
         return self._until if read_at >= self._since else read_at
 
     async def ask(self) -> None:
-        """Asks the store, unless that was done just now; whoever comes while it takes long does not wait for it."""
+        """Asks the store, unless that was done just now; whoever comes while it takes long does not wait for it.
+
+        All who wait share one timer: ten thousand long polls may come at once.
+        """
         now = time.monotonic()
         if self._asking is None and now > self._asked_at + FRESH / 2:
-            self._asked_at = now
+            self._asked_at, self._answered = now, asyncio.Event()
             self._asking = asyncio.create_task(self._ask())
             self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asks on is told
-        if self._asking and now < self._asked_at + AT_ONCE:
-            await asyncio.wait([self._asking], timeout=AT_ONCE)
+            asyncio.get_running_loop().call_later(AT_ONCE, self._answered.set)
+        if self._asking:
+            await self._answered.wait()
 
     async def _ask(self) -> None:
         try:
@@ -68,6 +73,7 @@ class Others:
             self._since = math.inf
         finally:
             self._asking = None
+            self._answered.set()
 
 
 class Asking(Generic[T]):
