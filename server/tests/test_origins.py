@@ -176,6 +176,7 @@ def asked(api, headers: dict[str, str], trusted: bool) -> None:
         told = status if trusted or "trusted" not in site else 403
         sent = headers | own
         changes = [api.post(path, headers=sent) for path in ("/start", "/jobs", "/translate", "/sandbox/reset")]
+        changes.append(api.get("/status", headers=sent))  # starts a job where there is none
         assert {answer.is_success for answer in changes} == {told != 403}, site
         assert told != 403 or all("TRUSTED_ORIGINS" in problem(answer, 403) for answer in changes)
         assert api.get("/jobs", headers=sent).status_code == 200, site  # whoever asks may ask from anywhere

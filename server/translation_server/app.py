@@ -175,7 +175,9 @@ def assemble(
     schemes = {row.name: scheme(row.auth) for row in rows}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     tokens = [scheme.header for scheme in schemes.values()]
-    boundary = Boundary(hosts or own_names(), origins, tokens)
+    found = routes([*DIALECTS, *rows])
+    starting = [route.path for route in found if route.action == "current"]
+    boundary = Boundary(hosts or own_names(), origins, tokens, starting)
     drain = Drain(service.release)
 
     @contextlib.asynccontextmanager
@@ -192,7 +194,6 @@ def assemble(
         await journals.close()
         await store.close()
 
-    found = routes([*DIALECTS, *rows])
     lane = Lane(found, service, boundary, authenticator, journals.add)
     app = _Application(
         lane,

@@ -50,15 +50,23 @@ class Boundary:
             every name below one, ``*`` is every name.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         tokens: the headers in which API keys come; no page of another site can have a browser send them.
+        starting: the paths whose GET starts a job where there is none: it counts as unsafe.
     """
 
-    def __init__(self, hosts: Iterable[str], origins: Iterable[str] = (), tokens: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self,
+        hosts: Iterable[str],
+        origins: Iterable[str] = (),
+        tokens: Iterable[bytes] = (),
+        starting: Iterable[str] = (),
+    ) -> None:
         names = frozenset(map(_name, hosts))
         self._any = "*" in names
         self._names = names
         self._below = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
         self._origins = {_origin(origin) for origin in origins} - {None}
         self._tokens = frozenset(tokens) - SENT_BY_BROWSERS
+        self._starting = frozenset(starting)
         self._accepted: bytes | None = None
 
     def knows(self, host: bytes | None) -> bool:
@@ -83,7 +91,8 @@ class Boundary:
                     f"This server is not called {host[:LONGEST_SHOWN]!r}: use its IP address, or set ALLOWED_HOSTS."
                 )
                 raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
-        if scope["method"] not in SAFE and not self._comes_from_us(headers):
+        unsafe = scope["method"] not in SAFE or scope["path"] in self._starting
+        if unsafe and not self._comes_from_us(headers):
             detail = (
                 "A browser sent this for a page of another site: send it from a page of this server, "
                 "or name the origin of the page in TRUSTED_ORIGINS."
