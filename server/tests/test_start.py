@@ -600,6 +600,23 @@ def test_sighup_has_users_and_faults_read_again(run, tmp_path, command):
     assert server.process.poll() is None
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells in /proc which signals are ignored")
+def test_a_sighup_while_the_server_starts_does_not_end_it(tmp_path):
+    server = begin(tmp_path, [*MODULE, "--port", "0"])
+    status = Path(f"/proc/{server.pid}/status")
+
+    def ignores_sighup() -> bool:
+        return bool(int(re.search(r"SigIgn:\t(\w+)", status.read_text())[1], 16) & 1)
+
+    with server:
+        try:
+            wait_until(ignores_sighup, "the signal is not ignored")
+            server.send_signal(signal.SIGHUP)
+            assert any("listening on" in line for line in server.stderr)
+        finally:
+            server.kill()
+
+
 @WAYS
 def test_what_cannot_be_read_at_a_reload_changes_nothing(run, tmp_path, command):
     users, faults = tmp_path / "users", tmp_path / "faults.toml"

@@ -2,8 +2,8 @@
 
 import argparse
 import os
+import signal
 
-from translation_server.app import serve
 from translation_server.version import __version__
 
 FLAGS = {
@@ -16,6 +16,10 @@ FLAGS = {
 
 def main() -> None:
     """Serves until a signal ends it; a flag wins over the environment, which wins over `.env`."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+    from translation_server.app import serve  # noqa: PLC0415 - takes a good part of a second, in which one may come
+
     parser = argparse.ArgumentParser(
         prog="translation-server",
         description="A stand-in for a slow, asynchronous job API.",

@@ -246,8 +246,6 @@ def serve() -> None:
     Raises:
         SystemExit: with status 2, after a line that says what to mend.
     """
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
     with _refusals():
         settings = _load()
         raise_descriptor_limit()
