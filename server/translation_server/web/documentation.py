@@ -197,9 +197,10 @@ def page(routes: Sequence[Route], *, simulating: bool = True, secured: bool = Tr
             if told["tags"] != ["health"]:
                 told["parameters"] = [*told.get("parameters", ()), SIMULATE_FAULT]
         paths |= _sandbox()
-    for operations in paths.values():
+    starting = {route.path for route in routes if route.action == "current"}
+    for path, operations in paths.items():
         for method, told in operations.items():
-            _guard(told, secured=secured, safe=method == "get")
+            _guard(told, secured=secured, safe=method == "get" and path not in starting)
     rows = {row.name: row for route in routes for row in route.rows}
     schemes = {row.auth: _scheme(row.auth) for row in (NATIVE, *rows.values())}
     return {
