@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 
 RUNTIME := server/requirements.txt client/requirements.txt
-PINNED := $(RUNTIME) requirements-dev.txt
+PINNED := $(RUNTIME) requirements/development.txt
 
 .PHONY: help demo test check bench up lock
 
@@ -23,7 +23,7 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) ruff check
 	$(RUN) mypy server
 	$(RUN) mypy client
-	$(RUN) mypy examples benchmarks conftest.py pair.py test_integration.py test_scale.py
+	$(RUN) mypy examples benchmarks conftest.py tests/pair.py tests/test_scale.py test_integration.py
 	$(VENV)/bin/lint-imports
 	$(RUN) coverage erase
 	$(RUN) coverage run -m pytest
@@ -46,8 +46,8 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(RUN) pip install --quiet uv
 	$(LOCK) server/pyproject.toml -o server/requirements.txt
 	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
-	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements-dev.txt
-	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements-bench.txt
+	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
+	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
@@ -61,13 +61,13 @@ $(VENV)/runtime: $(RUNTIME)
 	$(RUN) pip install --quiet --require-hashes $(RUNTIME:%=-r %)
 	@touch $@
 
-$(VENV)/development: $(VENV)/runtime requirements-dev.txt server/pyproject.toml client/pyproject.toml
+$(VENV)/development: $(VENV)/runtime requirements/development.txt server/pyproject.toml client/pyproject.toml
 	$(RUN) pip install --quiet --require-hashes $(PINNED:%=-r %)
 	$(RUN) pip install --quiet --no-build-isolation --no-deps -e server -e client
 	@touch $@
 
-$(VENV)/bench: $(VENV)/development requirements-bench.txt
-	$(RUN) pip install --quiet --require-hashes -r requirements-bench.txt
+$(VENV)/bench: $(VENV)/development requirements/benchmarks.txt
+	$(RUN) pip install --quiet --require-hashes -r requirements/benchmarks.txt
 	@touch $@
 
 .env:

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from pair import (
+from tests.pair import (
     CLIENT_LOG,
     COMPOSE_FILE,
     CONNECTIONS,

@@ -33,8 +33,8 @@ import asyncpg
 
 import stage
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.stores import Old, Store, open_store
-from translation_server.stores.rows import COLUMNS, NAMES, row_of
+from translation_server.storage import Old, Store, open_store
+from translation_server.storage.rows import COLUMNS, NAMES, row_of
 
 ROWS = 200_000
 OWNERS = 1000

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import bcrypt
 
-from translation_server.stores import open_store
+from translation_server.storage import open_store
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import mean
 
 from translation_client import Hinted, Learned, Observation, Progressive, State, Status
-from translation_client.core.learning import History
+from translation_client.core.estimator import History
 from translation_client.core.schedule import Plan
 from translation_server.core.delays import Delays, Exponential, LogNormal, Uniform
 from translation_server.core.hints import next_look, phase

@@ -223,7 +223,9 @@ def admins_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
     def begin(examples: str, imports: str, port: int) -> subprocess.Popen[str]:
         folder = tmp_path_factory.mktemp("documents")
-        source = "".join((ROOT / "contract" / "examples" / f"{name}.py").read_text() for name in examples.split())
+        source = "".join(
+            (ROOT / "tests" / "contract" / "examples" / f"{name}.py").read_text() for name in examples.split()
+        )
         (folder / "example.py").write_text(f"{imports}\n{PORT.sub(str(port), IMPORTS.sub('', source))}")
         command = [sys.executable, "-W", "error", "-c", RUNNER, "example.py"]
         return subprocess.Popen(command, cwd=folder, env=os.environ | BOTH_SIDES, stdout=-1, stderr=-1, text=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from translation_client.core import errors, flows
-from translation_client.core.asking import Rules, Time
+from translation_client.core import errors, wait_one
 from translation_client.core.dialects import CURRENT, DIALECTS
 from translation_client.core.model import Reply, Send, Status, Woke
+from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import Exponential
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ SAMPLES = {
     "<number>": 0.25,
     "<text>": "the video has no sound",
 }
-TRANSCRIPTS = [json.loads(path.read_text()) for path in sorted((Path(__file__).parents[2] / "contract").glob("*.json"))]
+TRANSCRIPTS = [
+    json.loads(path.read_text()) for path in sorted((Path(__file__).parents[2] / "tests" / "contract").glob("*.json"))
+]
 EXCHANGES = [
     pytest.param(transcript["dialect"], exchange, id=f"{transcript['dialect']}-{exchange['when']}")
     for transcript in TRANSCRIPTS
@@ -87,9 +89,9 @@ def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
     """The flow for one exchange: a submission, or a look at the job that the path names."""
     request = filled(exchange["request"])
     if exchange["when"] == "submit":
-        return flows.submit(rules(dialect), Time(0.0), "key", request.get("json", {}))
+        return wait_one.submit(rules(dialect), Time(0.0), "key", request.get("json", {}))
     job_id = request["path"].rsplit("/", 1)[1] if DIALECTS[dialect].by_id else CURRENT
-    return flows.look(rules(dialect), Time(0.0), job_id)
+    return wait_one.look(rules(dialect), Time(0.0), job_id)
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
@@ -126,7 +128,7 @@ def test_the_row_has_the_fields_of_the_transcript(dialect: str, exchange: dict[s
 def test_a_run_goes_through_the_transcript(transcript: dict[str, Any], end: str) -> None:
     exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
     facts = exchanges["submit"]["request"].get("json", {})
-    flow = flows.run(rules(transcript["dialect"]), Time(0.0), "key", facts)
+    flow = wait_one.run(rules(transcript["dialect"]), Time(0.0), "key", facts)
     statuses = feed(flow, *(exchanges[when] for when in ("submit", "pending", "pending", end)))
     assert [status.state for status in statuses][-1] == end
     assert {status.state for status in statuses[:-1]} == {"pending"}

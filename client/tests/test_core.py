@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import translation_client
 from translation_client import JobFailed, JobTimeout, State, Status, TranslationError, TransportError
-from translation_client.core import answers
+from translation_client.core import decode
 from translation_client.core.dialects import CURRENT, DIALECTS, LIST, START
 from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, ProtocolError
 from translation_client.core.model import Observation, Reply
@@ -128,20 +128,20 @@ bodies = st.binary() | documents.map(lambda document: json.dumps(document).encod
 def test_any_bytes_are_a_status_or_an_error_of_ours(code: int, body: bytes) -> None:
     reply = Reply(code, {}, body, 0.0)
     for row in DIALECTS.values():
-        for read in (answers.read_job, answers.read_accepted):
+        for read in (decode.read_job, decode.read_accepted):
             with suppress(TranslationError):
                 assert read(row, reply, "j1").status.id in {"j1", CURRENT}
-        message = str(answers.refusal(row, reply))
+        message = str(decode.refusal(row, reply))
         assert message.isprintable()
         assert message.encode()
     with suppress(TranslationError):
-        answers.read_page(START, LIST, reply)
+        decode.read_page(START, LIST, reply)
 
 
 @given(documents.map(lambda document: {"job_id": "j1", "status": "error"} | document))
 def test_a_status_is_one_line(document: dict[str, object]) -> None:
     try:
-        status, *_ = answers.read_accepted(START, Reply(200, {}, json.dumps(document).encode(), 0.0))
+        status, *_ = decode.read_accepted(START, Reply(200, {}, json.dumps(document).encode(), 0.0))
     except TranslationError:
         return
     assert "\n" not in str(status)

@@ -21,10 +21,10 @@ from translation_client import (
     State,
     Status,
 )
-from translation_client.core import flows
-from translation_client.core.asking import Rules, Time
+from translation_client.core import wait_one
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
 from translation_client.core.model import Notice, Reply, Send, Sleep, Woke
+from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import SOONEST, Exponential
 from translation_client.dialect_files import find_dialect
 
@@ -52,7 +52,7 @@ def rules(row: Dialect, **chosen: Any) -> Rules:
     return Rules(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=row)
 
 
-def play(flow: flows.Flow, *bodies: object, **headers: str) -> list[Command]:
+def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Command]:
     """The commands of a flow whose requests are answered with these bodies."""
     left, commands = list(bodies), [next(flow)]
     try:
@@ -71,7 +71,7 @@ def task(**facts: object) -> dict[str, object]:
 
 class TestTemplates:
     def test_what_is_sent_is_the_template_with_what_is_given(self) -> None:
-        flow = flows.submit(rules(MINE), Time(0.0), "key", {"target_language": "es"})
+        flow = wait_one.submit(rules(MINE), Time(0.0), "key", {"target_language": "es"})
         send, status = play(flow, task())
         assert isinstance(send, Send)
         assert send.json == {"input": {"to": "es", "url": "any", "tags": ["{x}"]}}
@@ -80,19 +80,19 @@ class TestTemplates:
 
     def test_what_is_answered_is_read_in_its_place(self) -> None:
         body = task(state="failed", done=1, why="no sound")
-        send, status = play(flows.look(rules(MINE), Time(0.0), "t1"), body)
+        send, status = play(wait_one.look(rules(MINE), Time(0.0), "t1"), body)
         assert isinstance(send, Send)
         assert send.path == "/tasks/t1/state"
         assert status == Status("t1", State.ERROR, 1.0, None, "no sound")
         assert status.raw == body
 
     def test_a_run_reads_each_answer_by_its_own_template(self) -> None:
-        commands = play(flows.run(rules(MINE), Time(0.0), "key", {}), task(), task(state="busy"), task(state="done"))
+        commands = play(wait_one.run(rules(MINE), Time(0.0), "key", {}), task(), task(state="busy"), task(state="done"))
         assert [command.state for command in commands if isinstance(command, Status)] == ["pending", "completed"]
         assert not any(isinstance(command, Notice) for command in commands)
 
     def test_an_unknown_word_is_told(self) -> None:
-        commands = play(flows.watch(rules(MINE), Time(0.0), "t1"), task(state="paused"), task(state="done"))
+        commands = play(wait_one.watch(rules(MINE), Time(0.0), "t1"), task(state="paused"), task(state="done"))
         assert commands[1] == Notice("job t1 has the unknown status 'paused', which counts as pending")
 
     @pytest.mark.parametrize(
@@ -108,21 +108,21 @@ class TestTemplates:
     )
     def test_an_answer_that_does_not_fit_names_the_place(self, body: object, expected: str) -> None:
         with pytest.raises(ProtocolError) as raised:
-            play(flows.look(rules(MINE), Time(0.0), "t1"), body)
+            play(wait_one.look(rules(MINE), Time(0.0), "t1"), body)
         assert f"expected {expected}, but" in str(raised.value)
 
     def test_a_message_is_an_error_only_of_a_job_that_failed(self) -> None:
-        _, status = play(flows.look(rules(MINE), Time(0.0), "t1"), task(state="done", why="all is well"))
+        _, status = play(wait_one.look(rules(MINE), Time(0.0), "t1"), task(state="done", why="all is well"))
         assert status == Status("t1", State.COMPLETED)
 
     def test_of_several_places_the_first_counts(self) -> None:
-        assert play(flows.look(rules(START), Time(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
+        assert play(wait_one.look(rules(START), Time(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
             1
         ] == Status("j1", State.ERROR)
 
     def test_a_look_that_does_not_tell_the_id_tells_of_the_job_asked_for(self) -> None:
         row = replace(MINE, job={"state": "{status}"})
-        assert play(flows.look(rules(row), Time(0.0), "t1"), {"state": "done"})[1] == Status("t1", State.COMPLETED)
+        assert play(wait_one.look(rules(row), Time(0.0), "t1"), {"state": "done"})[1] == Status("t1", State.COMPLETED)
 
     @pytest.mark.parametrize("state", State)
     def test_words_mean_states(self, state: State) -> None:
@@ -292,7 +292,7 @@ class TestSchedules:
             yield 0.0
             yield 5.0
 
-        flow = flows.watch(rules(MINE, schedule=schedule), Time(0.0), "t1")
+        flow = wait_one.watch(rules(MINE, schedule=schedule), Time(0.0), "t1")
         commands = play(flow, *[task(state="busy")] * 3, task(state="done"), retry_after="9")
         sleeps = [command.seconds for command in commands if isinstance(command, Sleep)]
         assert sleeps == [3.0, SOONEST, 5.0]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Play
 
-EXAMPLES = Path(__file__).parents[2] / "contract" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "tests" / "contract" / "examples"
 
 
 class Example(NamedTuple):

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_client.core import asking, flows
-from translation_client.core.asking import Rules, Time
+from translation_client.core import requests, wait_one
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -23,6 +22,7 @@ from translation_client.core.errors import (
     TransportError,
 )
 from translation_client.core.model import Failure, Notice, Reply, Send, Sleep, State, Status, Woke
+from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import LONGEST
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ class Play:
 
 
 def watch(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
-    return Play().of(flows.watch(rules(**chosen), Time(START, START + timeout), "j1"), answers)
+    return Play().of(wait_one.watch(rules(**chosen), Time(START, START + timeout), "j1"), answers)
 
 
 def run(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
-    return Play().of(flows.run(rules(**chosen), Time(START, START + timeout), "key", {}), answers)
+    return Play().of(wait_one.run(rules(**chosen), Time(START, START + timeout), "key", {}), answers)
 
 
 class TestSchedule:
@@ -168,21 +168,21 @@ class TestSchedule:
     def test_a_wait_obeys_the_answer_to_a_start_of_just_now(self) -> None:
         """Once: who waits again, or later than the server asked for, looks at once."""
         chosen = rules()
-        start = Play().of(flows.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
-        first = Play(now=start.now + 1).of(flows.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
+        start = Play().of(wait_one.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
+        first = Play(now=start.now + 1).of(wait_one.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
         assert (first.sleeps, first.states) == ([2], ["pending", "completed"])
-        again = Play(now=start.now + 1).of(flows.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
+        again = Play(now=start.now + 1).of(wait_one.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
         assert (again.sleeps, again.states) == ([], ["completed"])
-        start = Play().of(flows.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
-        late = Play(now=start.now + 4).of(flows.watch(chosen, Time(start.now + 4), "j1"), [job("completed")])
+        start = Play().of(wait_one.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
+        late = Play(now=start.now + 4).of(wait_one.watch(chosen, Time(start.now + 4), "j1"), [job("completed")])
         assert (late.sleeps, late.states) == ([], ["completed"])
 
     def test_no_more_than_so_many_starts_are_remembered(self) -> None:
         chosen = rules()
-        for number in range(asking.MOST_BEGUN + 5):
+        for number in range(requests.MOST_BEGUN + 5):
             answer = Answer(200, {"job_id": f"j{number}", "status": "pending"})
-            Play().of(flows.submit(chosen, Time(START), "key", {}), [answer])
-        assert len(chosen.begun) == asking.MOST_BEGUN
+            Play().of(wait_one.submit(chosen, Time(START), "key", {}), [answer])
+        assert len(chosen.begun) == requests.MOST_BEGUN
 
     @pytest.mark.parametrize("long_poll", [0, 25])
     def test_a_job_that_was_known_is_asked_for_again_where_the_server_has_forgotten_it(self, long_poll: int) -> None:
@@ -193,7 +193,7 @@ class TestSchedule:
         assert isinstance(watch(no(404), job("completed")).error, NotFound)
 
     def test_the_time_a_caller_takes_counts(self) -> None:
-        flow = flows.watch(rules(), Time(START, START + 5), "j1")
+        flow = wait_one.watch(rules(), Time(START, START + 5), "j1")
         next(flow)
         flow.send(job().event(START, Send("GET", "/")))
         assert flow.send(Woke(START + 4)) == Sleep(0.5)
@@ -242,7 +242,7 @@ class TestDeadline:
         assert play.now == pytest.approx(START + 1 + 0.02 + 1.5 * TRIP)
 
     def test_a_server_that_was_never_heard_is_left_as_soon(self) -> None:
-        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + asking.LEAST_ALLOWANCE)
+        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + requests.LEAST_ALLOWANCE)
 
     def test_nothing_heard_in_time(self) -> None:
         play = watch(no(), timeout=2)
@@ -261,7 +261,7 @@ class TestDeadline:
         assert begin(no(takes=0.6), job("completed", takes=0.6), timeout=0.7).states == ["completed"]
 
     def test_waiting_for_its_turn_is_bounded_and_makes_no_trip_slow(self) -> None:
-        flow = flows.watch(rules(request_timeout=2), Time(START, START + 5), "j1")
+        flow = wait_one.watch(rules(request_timeout=2), Time(START, START + 5), "j1")
         first = next(flow)
         assert isinstance(first, Send)
         assert (first.timeout, first.left) == (2, 5)
@@ -273,7 +273,7 @@ class TestDeadline:
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
             last = flow.send(Woke(START + 5))
-        assert last.left == pytest.approx(asking.NEAR_ALLOWANCE)
+        assert last.left == pytest.approx(requests.NEAR_ALLOWANCE)
 
     @pytest.mark.parametrize(
         ("trips", "allowance"), [((0.3, 0.01), 0.04), ((0.01, 0.3), 0.47), ((0.3, 0.1), 0.47), ((0.002, 0.002), 0.03)]
@@ -290,7 +290,7 @@ class TestDeadline:
 
     @pytest.mark.parametrize(("late", "left"), [(0.0, 0.03), (0.01, 0.02), (0.2, 0.015)])
     def test_waking_up_late_is_no_reason_to_leave_later(self, late: float, left: float) -> None:
-        flow = flows.watch(rules(), Time(START, START + 1, slowest=0.002), "j1")
+        flow = wait_one.watch(rules(), Time(START, START + 1, slowest=0.002), "j1")
         next(flow)
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 0.9, took=0.002))
         flow.send(Woke(START + 0.9))
@@ -307,7 +307,7 @@ class TestDeadline:
         play = run(no(takes=60), timeout=1)
         assert isinstance(play.error, TransportError)
         assert "'key'" in str(play.error)
-        assert play.now == pytest.approx(START + 1 + asking.FIRST_ALLOWANCE)
+        assert play.now == pytest.approx(START + 1 + requests.FIRST_ALLOWANCE)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ class TestFailures:
         assert play.now == pytest.approx(START + 5 + TRIP)
 
     def test_a_retried_start_is_the_same_request(self) -> None:
-        play = Play().of(flows.submit(rules(), Time(START), "key", {"video_length": 3}), [no(), no(503), job()])
+        play = Play().of(wait_one.submit(rules(), Time(START), "key", {"video_length": 3}), [no(), no(503), job()])
         assert len(play.sends) == 3
         assert {json.dumps([send.method, send.path, dict(send.headers), send.json]) for send in play.sends} == {
             json.dumps(["POST", "/start", {"Idempotency-Key": "key"}, {"video_length": 3}])
@@ -459,7 +459,7 @@ class TestAnswersThatCannotBeRead:
 
     @unreadable
     def test_a_job_that_is_resumed_was_told_of_before(self, code: int, body: object, shown: str) -> None:
-        flow = flows.watch(rules(), Time(START), "j1", known=True)
+        flow = wait_one.watch(rules(), Time(START), "j1", known=True)
         play = Play().of(flow, [*[Answer(code, body)] * 7, job("completed")])
         assert play.states == ["completed"]
         assert shown in play.notices[0]
@@ -467,9 +467,9 @@ class TestAnswersThatCannotBeRead:
     def test_so_it_was_where_it_was_started_here_whatever_the_server_asked_for(self) -> None:
         for wait in (no(204), no(404)):
             chosen = rules()
-            started = Play().of(flows.submit(chosen, Time(START), "key", {}), [job()])
+            started = Play().of(wait_one.submit(chosen, Time(START), "key", {}), [job()])
             play = Play(now=started.now).of(
-                flows.watch(chosen, Time(started.now), "j1"), [*[wait] * 3, no(503), job("completed")]
+                wait_one.watch(chosen, Time(started.now), "j1"), [*[wait] * 3, no(503), job("completed")]
             )
             assert play.states == ["completed"]
 
@@ -491,7 +491,7 @@ class TestAnswersThatCannotBeRead:
     def test_one_to_a_submission_ends_it_for_it_may_have_started_a_job(
         self, code: int, body: object, shown: str
     ) -> None:
-        play = Play().of(flows.submit(rules(), Time(START), "key", {"job_id": "j1"}), [Answer(code, body)])
+        play = Play().of(wait_one.submit(rules(), Time(START), "key", {"job_id": "j1"}), [Answer(code, body)])
         assert isinstance(play.error, ProtocolError)
         assert len(play.sends) == 1
         assert shown in str(play.error)
@@ -505,13 +505,13 @@ class TestAnswersThatCannotBeRead:
     @unreadable
     def test_so_it_is_with_a_cancellation_and_a_list(self, code: int, body: object, shown: str) -> None:
         bad = Answer(code, body)
-        play = Play().of(flows.cancel(rules(), Time(START), "j1"), [bad, bad, job("cancelled")])
+        play = Play().of(wait_one.cancel(rules(), Time(START), "j1"), [bad, bad, job("cancelled")])
         assert play.states == ["cancelled"]
         assert shown in play.notices[0]
         pages = [Answer(200, {"jobs": [], "next": str(number)}) for number in range(2)]
         bad = Answer(code, body) if code != 200 or isinstance(body, bytes) else Answer(200, b"{")
         last = Answer(200, {"jobs": [{"job_id": 5, "status": "pending"}], "next": None})
-        play = Play().of(flows.listing(rules(), Time(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last])
+        play = Play().of(wait_one.listing(rules(), Time(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last])
         assert [status.id for status in play.statuses] == ["5"]
 
 
@@ -549,7 +549,7 @@ def test_an_id_that_is_a_number_is_its_text(text: str) -> None:
     play = run(raw("pending"), raw("completed"))
     assert [status.id for status in play.statuses] == [text, text]
     assert play.sends[1].path == f"/status/{text.replace('+', '%2B')}"
-    cancelled = Play().of(flows.cancel(rules(), Time(START), text), [raw("cancelled")])
+    cancelled = Play().of(wait_one.cancel(rules(), Time(START), text), [raw("cancelled")])
     assert cancelled.statuses[0].id == text
 
 
@@ -610,7 +610,7 @@ def test_a_redirect_names_its_target() -> None:
     ],
 )
 def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
-    flow = flows.look(rules(max_retries=0), Time(START), "j1")
+    flow = wait_one.look(rules(max_retries=0), Time(START), "j1")
     next(flow)
     with pytest.raises(ProtocolError, match="Check that the server's address") as raised:
         flow.send(Reply(200, {}, body, START))
@@ -621,7 +621,7 @@ def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
 class TestOtherFlows:
     def test_a_look(self) -> None:
         facts = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
-        play = Play().of(flows.look(rules(), Time(START), "j1"), [job(**facts)])
+        play = Play().of(wait_one.look(rules(), Time(START), "j1"), [job(**facts)])
         assert play.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
         assert play.statuses[0].raw == {"job_id": "j1", "status": "pending", **facts}
 
@@ -630,7 +630,7 @@ class TestOtherFlows:
         assert watch(job("completed", progress=told)).statuses[0].progress == progress
 
     def test_a_job_is_cancelled(self) -> None:
-        play = Play().of(flows.cancel(rules(), Time(START), "j1"), [no(), job("cancelled")])
+        play = Play().of(wait_one.cancel(rules(), Time(START), "j1"), [no(), job("cancelled")])
         assert {(send.method, send.path) for send in play.sends} == {("DELETE", "/jobs/j1")}
         assert play.states == ["cancelled"]
 
@@ -638,7 +638,7 @@ class TestOtherFlows:
         ("job_id", "path"), [("a b/c?d#e%", "a%20b%2Fc%3Fd%23e%25"), ("ä", "%C3%A4"), ("{id}", "%7Bid%7D")]
     )
     def test_an_id_stays_in_its_segment_of_the_path(self, job_id: str, path: str) -> None:
-        send = next(flows.look(rules(), Time(START), job_id))
+        send = next(wait_one.look(rules(), Time(START), job_id))
         assert isinstance(send, Send)
         assert send.path == f"/status/{path}"
 
@@ -646,7 +646,9 @@ class TestOtherFlows:
         def page(*ids: str, after: str | None) -> Answer:
             return Answer(200, {"jobs": [{"job_id": i, "status": "pending"} for i in ids], "next": after})
 
-        play = Play().of(flows.listing(rules(), Time(START)), [page("3", "2", after="c2"), no(), page("1", after=None)])
+        play = Play().of(
+            wait_one.listing(rules(), Time(START)), [page("3", "2", after="c2"), no(), page("1", after=None)]
+        )
         assert [status.id for status in play.statuses] == ["3", "2", "1"]
         assert [dict(send.query) for send in play.sends] == [{}, {"after": "c2"}, {"after": "c2"}]
 
@@ -660,7 +662,7 @@ class TestOtherFlows:
         ],
     )
     def test_a_list_of_another_kind(self, page: object, expected: str) -> None:
-        play = Play().of(flows.listing(rules(), Time(START)), [Answer(200, page)])
+        play = Play().of(wait_one.listing(rules(), Time(START)), [Answer(200, page)])
         assert isinstance(play.error, ProtocolError)
         assert expected in str(play.error)
 
@@ -710,4 +712,4 @@ def test_whatever_happens_the_rules_hold(
     else:
         slowest = max(TRIP, *(answer.takes for answer in [*transcript, job()]))
         assert sum(play.sleeps) <= timeout + 1e-6
-        assert play.now <= START + timeout + 2 * max(asking.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)
+        assert play.now <= START + timeout + 2 * max(requests.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from translation_client.core import asking, flows
-from translation_client.core.asking import Rules, Time
+from translation_client.core import requests, wait_one
 from translation_client.core.errors import JobTimeout, TranslationError
 from translation_client.core.model import Failure, Observation, Reply, Send, Sleep, Status, Woke
+from translation_client.core.requests import Rules, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,10 +103,10 @@ class Host:
         return self
 
     def watch(self, timeout: float = inf, **chosen: object) -> Host:
-        return self.play(flows.watch(rules(**chosen), Time(self.now, self.now + timeout), "j1"))
+        return self.play(wait_one.watch(rules(**chosen), Time(self.now, self.now + timeout), "j1"))
 
     def run(self, timeout: float = inf, **chosen: object) -> Host:
-        return self.play(flows.run(rules(**chosen), Time(self.now, self.now + timeout), "key", {}))
+        return self.play(wait_one.run(rules(**chosen), Time(self.now, self.now + timeout), "key", {}))
 
     @property
     def asked(self) -> list[str]:
@@ -127,7 +127,7 @@ def test_a_run_asks_with_its_start() -> None:
 
 
 def test_the_read_timeout_leaves_room_for_the_hold() -> None:
-    flow = flows.watch(rules(request_timeout=4), Time(0.0), "j1")
+    flow = wait_one.watch(rules(request_timeout=4), Time(0.0), "j1")
     assert isinstance(next(flow), Send)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
     flow.send(Reply(200, {"preference-applied": "wait=0"}, body, 0.1, 0.1))
@@ -191,11 +191,11 @@ def test_a_short_time_is_not_spent_in_a_spin(timeout: float) -> None:
     host = Host(ends=100).watch(timeout)
     assert isinstance(host.error, JobTimeout)
     assert len(host.sends) <= 5
-    assert host.now <= timeout + asking.LEAST_ALLOWANCE
+    assert host.now <= timeout + requests.LEAST_ALLOWANCE
 
 
 def test_a_held_look_says_nothing_of_how_slow_the_link_is() -> None:
-    flow = flows.watch(rules(), time := Time(0.0, 1000.0), "j1")
+    flow = wait_one.watch(rules(), time := Time(0.0, 1000.0), "j1")
     Host(ends=305).play(flow)
     assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
 

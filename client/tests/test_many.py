@@ -25,13 +25,13 @@ from translation_client import (
     Status,
     TransportError,
 )
-from translation_client.core.answers import Heard
-from translation_client.core.asking import Rules, Time
+from translation_client.core.decode import Heard
 from translation_client.core.dialects import DIALECTS
-from translation_client.core.events import LARGEST, EventStream, ServerEvent
-from translation_client.core.learning import History
-from translation_client.core.many import LONGEST_BULK, SILENCE, as_completed
+from translation_client.core.estimator import History
 from translation_client.core.model import Chunk, Failure, Listen, Loss, Notice, Reply, Send, Sleep, State, Woke
+from translation_client.core.requests import Rules, Time
+from translation_client.core.sse import LARGEST, EventStream, ServerEvent
+from translation_client.core.wait_many import LONGEST_BULK, SILENCE, as_completed
 from translation_server import TranslationServer
 
 STREAM = (

@@ -15,7 +15,7 @@ import pytest
 
 from translation_client import AuthenticationError, NotFound, Report, State, TranslationError
 from translation_client.testing import sandbox_on
-from translation_server.core.faults import KINDS
+from translation_server.core.faults.rules import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

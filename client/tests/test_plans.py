@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_client import Exponential, Fixed, Hinted, Learned, Observation, Progressive, State, Status
-from translation_client.core.learning import ENOUGH, KEPT, History, learned_plan
+from translation_client.core.estimator import ENOUGH, KEPT, History, learned_plan
 from translation_client.core.schedule import MOST_JITTER, SOONEST, chance, retry_after
 from translation_client.history import LARGEST, HistoryFile
 

@@ -81,7 +81,7 @@ os.wait()
 
 IN_THE_MIDDLE = """
 import os, sys, httpx
-from translation_client.transport import Transport
+from translation_client.drivers.transport import Transport
 
 url = sys.argv[1]
 with httpx.Client(transport=Transport(httpx.URL(url))) as http, http.stream("GET", url) as response:

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from translation_client import AsyncClient, Client, Status, TranslationError
-from translation_client.core import flows
-from translation_client.core.asking import Rules
-from translation_client.drivers import AsyncPump, Pump
+from translation_client.core import wait_one
+from translation_client.core.requests import Rules
+from translation_client.drivers.drivers import AsyncPump, Pump
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ class World:
     async def sleep_async(self, seconds: float) -> None:
         self.sleep(seconds)
 
-    def flow(self, timeout: float | None, pump: Pump | AsyncPump) -> flows.Flow:
+    def flow(self, timeout: float | None, pump: Pump | AsyncPump) -> wait_one.Flow:
         rules = Rules(
             schedule=doubling,
             long_poll=self.long_poll,
@@ -95,7 +95,7 @@ class World:
             request_timeout=10,
             random=lambda: (self.now * 7) % 1,
         )
-        return flows.run(rules, pump.time(timeout), "key", {"video_length": 3})
+        return wait_one.run(rules, pump.time(timeout), "key", {"video_length": 3})
 
     def run(self, seconds: float | None, http: httpx.Client) -> World:
         pump = Pump(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_client import AsyncClient, Client, JobTimeout
-from translation_client.core.tokens import read_token, token_of
+from translation_client.core.resume_token import read_token, token_of
 
 if TYPE_CHECKING:
     from tests.conftest import Answer, Job, Server

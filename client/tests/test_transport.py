@@ -18,19 +18,10 @@ import httpx
 import pytest
 import uvicorn
 
-from translation_client import (
-    AsyncClient,
-    Client,
-    JobTimeout,
-    ProtocolError,
-    State,
-    Status,
-    TransportError,
-    drivers,
-    transport,
-)
+from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
 from translation_client.client import shared_http
-from translation_client.transport import Transport, Until, _Backend
+from translation_client.drivers import drivers, transport
+from translation_client.drivers.transport import Transport, Until, _Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable

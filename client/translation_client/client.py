@@ -14,17 +14,17 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import httpx
 
-from translation_client import arguments
-from translation_client.core import flows, many
-from translation_client.core.asking import Rules, Time
+from translation_client import validation
+from translation_client.core import wait_many, wait_one
 from translation_client.core.errors import TranslationError
-from translation_client.core.learning import History
+from translation_client.core.estimator import History
 from translation_client.core.model import Flow, Loss, Status
+from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
 from translation_client.dialect_files import DialectLike, find_dialect
-from translation_client.drivers import AsyncPump, BasePump, Http, Pump, Trace
+from translation_client.drivers.drivers import AsyncPump, BasePump, Http, Pump, Trace
+from translation_client.drivers.transport import AsyncTransport, Transport
 from translation_client.history import HistoryFile
-from translation_client.transport import AsyncTransport, Transport
 
 Callback: TypeAlias = Callable[[Status], object]
 Outcome: TypeAlias = Status | TranslationError
@@ -111,36 +111,36 @@ class _Shell(Generic[Http, P]):
         Raises:
             ValueError: An argument, or a proxy that the environment names, is unusable; the message says which.
         """
-        url, row = arguments.address(base_url), find_dialect(dialect)
-        auth = arguments.auth(row, username, password, token)
+        url, row = validation.address(base_url), find_dialect(dialect)
+        auth = validation.auth(row, username, password, token)
         delays = (initial_delay, max_delay, backoff_factor)
-        initial = arguments.number(
-            "initial_delay", INITIAL_DELAY if initial_delay is None else initial_delay, arguments.LEAST
+        initial = validation.number(
+            "initial_delay", INITIAL_DELAY if initial_delay is None else initial_delay, validation.LEAST
         )
-        longest = arguments.number("max_delay", max(MAX_DELAY, initial) if max_delay is None else max_delay, initial)
-        factor = arguments.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
-        hold = arguments.number("long_poll", long_poll)
-        worth = arguments.number("lateness_worth", lateness_worth, arguments.LEAST)
+        longest = validation.number("max_delay", max(MAX_DELAY, initial) if max_delay is None else max_delay, initial)
+        factor = validation.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
+        hold = validation.number("long_poll", long_poll)
+        worth = validation.number("lateness_worth", lateness_worth, validation.LEAST)
         memory = History() if history is None else HistoryFile(history)
         if schedule is None and delays == (None, None, None):
             plan: Callable[[], Schedule] = Hinted(Learned(memory, worth))
         else:
-            plan = Hinted(Exponential(initial, factor, longest)) if schedule is None else arguments.schedule(schedule)
+            plan = Hinted(Exponential(initial, factor, longest)) if schedule is None else validation.schedule(schedule)
             hold = 0.0
         self._rules = Rules(
             schedule=plan,
             initial_delay=initial,
             max_delay=longest,
             backoff_factor=factor,
-            max_retries=int(arguments.number("max_retries", max_retries)),
-            request_timeout=arguments.number("request_timeout", request_timeout, arguments.LEAST),
+            max_retries=int(validation.number("max_retries", max_retries)),
+            request_timeout=validation.number("request_timeout", request_timeout, validation.LEAST),
             random=random.random,
             dialect=row,
             long_poll=hold,
-            kind=f"{row.name} {url.host}" if kind is None else arguments.text("kind", kind),
+            kind=f"{row.name} {url.host}" if kind is None else validation.text("kind", kind),
         )
         self._before: Time | None = None
-        self._timeout = arguments.optional("timeout", timeout)
+        self._timeout = validation.optional("timeout", timeout)
         self._on_update = on_update
         self._on_completion = on_completion
         self._owned = http_client is None
@@ -153,7 +153,7 @@ class _Shell(Generic[Http, P]):
 
     def _time(self, timeout: OwnTimeout = None) -> Time:
         """The time of a flow that begins now; it knows from the one before how long a round trip takes."""
-        time = self._pump.time(arguments.optional("timeout", _chosen(timeout, self._timeout)))
+        time = self._pump.time(validation.optional("timeout", _chosen(timeout, self._timeout)))
         if self._before:
             time.slowest = time.trip = self._before.trip
         self._before = time
@@ -161,7 +161,7 @@ class _Shell(Generic[Http, P]):
 
     def _kind(self, kind: str | None) -> Rules:
         """The rules for a job of this kind."""
-        return self._rules if kind is None else replace(self._rules, kind=arguments.text("kind", kind))
+        return self._rules if kind is None else replace(self._rules, kind=validation.text("kind", kind))
 
 
 class Client(_Shell[httpx.Client, Pump]):
@@ -200,14 +200,14 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: No job was started, or none that is known of: a TransportError names the key to repeat.
         """
-        facts = arguments.facts_for(
+        facts = validation.facts_for(
             self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        return self._only(flows.submit(self._rules, self._time(timeout), arguments.key(idempotency_key), facts))
+        return self._only(wait_one.submit(self._rules, self._time(timeout), validation.key(idempotency_key), facts))
 
     def status(self, job_id: str) -> Status:
         """Look at a job once.
@@ -215,7 +215,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._only(flows.look(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
+        return self._only(wait_one.look(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
 
     def cancel(self, job_id: str) -> Status:
         """Cancel a job and return what became of it; one that had ended stays as it is.
@@ -223,7 +223,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be cancelled.
         """
-        return self._only(flows.cancel(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
+        return self._only(wait_one.cancel(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
 
     def list(self) -> Generator[Status, None, None]:
         """Yield the status of every job of this user, newest first; each page is asked for when it is needed.
@@ -231,7 +231,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The jobs could not be asked for.
         """
-        return self._pump.run(flows.listing(self._rules, self._time()))
+        return self._pump.run(wait_one.listing(self._rules, self._time()))
 
     def watch(
         self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None
@@ -247,8 +247,8 @@ class Client(_Shell[httpx.Client, Pump]):
             JobTimeout: The time is up; the job goes on.
             TranslationError: The job is not known, or could not be asked for.
         """
-        job_id = arguments.job_of(self._rules.dialect, job_id)
-        return self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id))
+        job_id = validation.job_of(self._rules.dialect, job_id)
+        return self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id))
 
     def wait(
         self,
@@ -288,7 +288,7 @@ class Client(_Shell[httpx.Client, Pump]):
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Start a job and wait for its end, under one timeout: `start` and `wait` in one."""
-        facts = arguments.facts_for(
+        facts = validation.facts_for(
             self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
@@ -296,7 +296,7 @@ class Client(_Shell[httpx.Client, Pump]):
             video_length=video_length,
         )
         changes = self._pump.run(
-            flows.run(self._kind(kind), self._time(timeout), arguments.key(idempotency_key), facts)
+            wait_one.run(self._kind(kind), self._time(timeout), validation.key(idempotency_key), facts)
         )
         return self._finish(changes, on_update, on_completion)
 
@@ -323,8 +323,8 @@ class Client(_Shell[httpx.Client, Pump]):
             JobTimeout: The time is up; the job goes on.
             TranslationError: The job is not known, or could not be asked for.
         """
-        job_id = arguments.job_in(self._rules.dialect, token)
-        changes = self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id, known=True))
+        job_id = validation.job_in(self._rules.dialect, token)
+        changes = self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id, known=True))
         return self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -344,8 +344,8 @@ class Client(_Shell[httpx.Client, Pump]):
             AuthenticationError: The server refused the credentials.
             ValueError: `ids` are not what they must be, or the schedule makes what is no delay.
         """
-        ids = arguments.jobs_of(self._rules.dialect, ids)
-        flow = many.as_completed(self._rules, self._time(timeout), ids)
+        ids = validation.jobs_of(self._rules.dialect, ids)
+        flow = wait_many.as_completed(self._rules, self._time(timeout), ids)
         return self._outcomes(flow, _chosen(on_update, self._on_update))
 
     def wait_all(
@@ -355,7 +355,7 @@ class Client(_Shell[httpx.Client, Pump]):
 
         The order is that of the ids. Arguments and errors are those of `as_completed`.
         """
-        ids = arguments.jobs_of(self._rules.dialect, ids)
+        ids = validation.jobs_of(self._rules.dialect, ids)
         ended = dict(self.as_completed(ids, timeout=timeout, on_update=on_update))
         return {job_id: ended[job_id] for job_id in ids}
 
@@ -425,31 +425,37 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         timeout: float | None = None,
     ) -> Status:
         """Start a job, as `Client.start` does."""
-        facts = arguments.facts_for(
+        facts = validation.facts_for(
             self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        return await self._only(flows.submit(self._rules, self._time(timeout), arguments.key(idempotency_key), facts))
+        return await self._only(
+            wait_one.submit(self._rules, self._time(timeout), validation.key(idempotency_key), facts)
+        )
 
     async def status(self, job_id: str) -> Status:
         """Look at a job once, as `Client.status` does."""
-        return await self._only(flows.look(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
+        return await self._only(
+            wait_one.look(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id))
+        )
 
     async def cancel(self, job_id: str) -> Status:
         """Cancel a job, as `Client.cancel` does."""
-        return await self._only(flows.cancel(self._rules, self._time(), arguments.job_of(self._rules.dialect, job_id)))
+        return await self._only(
+            wait_one.cancel(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id))
+        )
 
     def list(self) -> AsyncGenerator[Status, None]:
         """Yield the status of every job of this user, as `Client.list` does."""
-        return self._pump.run(flows.listing(self._rules, self._time()))
+        return self._pump.run(wait_one.listing(self._rules, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> AsyncGenerator[Status, None]:
         """Yield the status of a job, then each change of it, as `Client.watch` does."""
-        job_id = arguments.job_of(self._rules.dialect, job_id)
-        return self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id))
+        job_id = validation.job_of(self._rules.dialect, job_id)
+        return self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id))
 
     async def wait(
         self,
@@ -477,7 +483,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Start a job and wait for its end, as `Client.run` does."""
-        facts = arguments.facts_for(
+        facts = validation.facts_for(
             self._rules.dialect,
             job_id=job_id,
             source_language=source_language,
@@ -485,7 +491,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
             video_length=video_length,
         )
         changes = self._pump.run(
-            flows.run(self._kind(kind), self._time(timeout), arguments.key(idempotency_key), facts)
+            wait_one.run(self._kind(kind), self._time(timeout), validation.key(idempotency_key), facts)
         )
         return await self._finish(changes, on_update, on_completion)
 
@@ -499,23 +505,23 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Wait on for the job of a token, as `Client.resume` does."""
-        job_id = arguments.job_in(self._rules.dialect, token)
-        changes = self._pump.run(flows.watch(self._kind(kind), self._time(timeout), job_id, known=True))
+        job_id = validation.job_in(self._rules.dialect, token)
+        changes = self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id, known=True))
         return await self._finish(changes, on_update, on_completion)
 
     def as_completed(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
     ) -> AsyncGenerator[tuple[str, Outcome], None]:
         """Yield each job as its wait ends, as `Client.as_completed` does."""
-        ids = arguments.jobs_of(self._rules.dialect, ids)
-        flow = many.as_completed(self._rules, self._time(timeout), ids)
+        ids = validation.jobs_of(self._rules.dialect, ids)
+        flow = wait_many.as_completed(self._rules, self._time(timeout), ids)
         return self._outcomes(flow, _chosen(on_update, self._on_update))
 
     async def wait_all(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
     ) -> dict[str, Outcome]:
         """Wait for the end of every job, as `Client.wait_all` does."""
-        ids = arguments.jobs_of(self._rules.dialect, ids)
+        ids = validation.jobs_of(self._rules.dialect, ids)
         ended = {
             job_id: outcome async for job_id, outcome in self.as_completed(ids, timeout=timeout, on_update=on_update)
         }
@@ -570,7 +576,7 @@ def shared_http(base_url: str) -> httpx.AsyncClient:
     Raises:
         ValueError: As from `AsyncClient`.
     """
-    return httpx.AsyncClient(transport=AsyncTransport(arguments.address(base_url)))
+    return httpx.AsyncClient(transport=AsyncTransport(validation.address(base_url)))
 
 
 async def _call(callback: Callback | None, status: Status) -> None:

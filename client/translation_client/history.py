@@ -15,8 +15,8 @@ from os import PathLike
 from pathlib import Path
 from threading import Lock
 
-from translation_client.core.learning import KEPT, SHORTEST, History
-from translation_client.private import open_private
+from translation_client.core.estimator import KEPT, SHORTEST, History
+from translation_client.private_files import open_private
 
 logger = logging.getLogger("translation_client")
 

@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 import httpx
 
-from translation_client import arguments
+from translation_client import validation
 from translation_client.client import AsyncClient, Client
-from translation_client.core.answers import refusal
+from translation_client.core.decode import refusal
 from translation_client.core.dialects import START
 from translation_client.core.errors import ProtocolError, TransportError
 from translation_client.core.model import Failure, Reply, Send, Status
 from translation_client.core.text import visible
-from translation_client.drivers import Pump
-from translation_client.transport import Transport
+from translation_client.drivers.drivers import Pump
+from translation_client.drivers.transport import Transport
 
 REQUEST_TIMEOUT = 30.0  # seconds; a report of ten thousand requests takes some
 LARGEST_BODY = 1 << 24  # bytes: a report of ten thousand jobs takes some 1.5 million
@@ -103,13 +103,13 @@ class Sandbox:
         Raises:
             ValueError: One of them is unusable; the message says which.
         """
-        url = arguments.address(base_url)
+        url = validation.address(base_url)
         self.url, self.username, self.password = base_url, username, password
         self._as: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}
         self._pump = Pump(
             http=httpx.Client(transport=Transport(url)),
             base_url=str(url).rstrip("/"),
-            auth=arguments.auth(START, username, password, None),
+            auth=validation.auth(START, username, password, None),
             largest_body=LARGEST_BODY,
         )
 
@@ -210,7 +210,7 @@ class Sandbox:
         self._pump.http.close()
 
     def _act(self, job: JobLike, **action: object) -> Shown:
-        job_id = arguments.job_of(START, job.id if isinstance(job, Status) else job)
+        job_id = validation.job_of(START, job.id if isinstance(job, Status) else job)
         return self._ask("POST", f"/jobs/{quote(job_id, safe='')}", action)
 
     def _ask(

@@ -24,14 +24,14 @@ import pytest
 import uvicorn
 from passlib.context import CryptContext
 
+from translation_server.api.auth.authenticator import Authenticator
+from translation_server.api.auth.credentials import scheme
+from translation_server.api.problems import Problem
+from translation_server.api.protocol import InOnePiece
 from translation_server.app import create_app, http_within
-from translation_server.settings import Settings
-from translation_server.stores import Store, open_store
-from translation_server.web.auth import Authenticator
-from translation_server.web.credentials import scheme
-from translation_server.web.problems import Problem
-from translation_server.web.users import one_user
-from translation_server.web.wire import InOnePiece
+from translation_server.config.settings import Settings
+from translation_server.config.users import one_user
+from translation_server.storage import Store, open_store
 
 CREDENTIALS = ("admin", "secretpassword")
 HASHED = bcrypt.hashpw(CREDENTIALS[1].encode(), bcrypt.gensalt(4)).decode()

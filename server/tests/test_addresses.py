@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from translation_server.settings import Settings
-from translation_server.web.addresses import Proxies, address_of
+from translation_server.api.addresses import Proxies, address_of
+from translation_server.config.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import bcrypt
 import httpx
 import pytest
 
-from translation_server.web.auth import REMEMBER_PER_USER, Anyone
-from translation_server.web.credentials import read_basic, read_bearer, read_token
-from translation_server.web.problems import Problem
-from translation_server.web.users import UsersError, one_user, read_users
+from translation_server.api.auth.authenticator import REMEMBER_PER_USER, Anyone
+from translation_server.api.auth.credentials import read_basic, read_bearer, read_token
+from translation_server.api.problems import Problem
+from translation_server.config.users import UsersError, one_user, read_users
 
 
 def basic(user: str, password: str) -> bytes:

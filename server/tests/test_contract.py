@@ -9,7 +9,7 @@ import pytest
 
 from translation_server import TranslationServer
 
-CONTRACT = Path(__file__).parents[2] / "contract"
+CONTRACT = Path(__file__).parents[2] / "tests" / "contract"
 TRANSCRIPTS = [json.loads(path.read_text()) for path in sorted(CONTRACT.glob("*.json"))]
 
 KINDS = {

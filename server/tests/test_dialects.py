@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from translation_server.core.dialects import DIALECTS, START, Dialect, DialectError, places, read, routes
+from translation_server.config.dialect_files import read_dialects
+from translation_server.core.dialects.dialect import DIALECTS, START, Dialect, DialectError, places, read, routes
 from translation_server.core.job import Fate, Job, Look, State
-from translation_server.web.dialect_files import read_dialects
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects"
 

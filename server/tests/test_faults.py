@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from translation_server import TranslationServer
-from translation_server.core.faults import KINDS, Break, Drip, Garbage, Hang, Truncate
+from translation_server.api.faults.responses import BAD_CHUNK
+from translation_server.api.protocol import InOnePiece
+from translation_server.core.faults.rules import KINDS, Break, Drip, Garbage, Hang, Truncate
 from translation_server.documents import FAULT
-from translation_server.web.faults import BAD_CHUNK
-from translation_server.web.wire import InOnePiece
 
 HTTP = ["h11", InOnePiece]
 BREAKING = ["reset", "empty", "truncate", "malformed", "garbage", "drip", "hang"]

@@ -8,10 +8,10 @@ from unicodedata import normalize
 import bcrypt
 import pytest
 
-from translation_server.web.auth import FAILURES, STRANGERS_FAILURES
-from translation_server.web.guessing import CALLERS_AT_MOST, KEYS_AT_MOST, WAITING_AT_MOST, Busy, Turns, Window
-from translation_server.web.problems import Problem
-from translation_server.web.users import HASHES, UsersError, one_user, read_users
+from translation_server.api.auth.authenticator import FAILURES, STRANGERS_FAILURES
+from translation_server.api.auth.guessing import CALLERS_AT_MOST, KEYS_AT_MOST, WAITING_AT_MOST, Busy, Turns, Window
+from translation_server.api.problems import Problem
+from translation_server.config.users import HASHES, UsersError, one_user, read_users
 
 CHEAP = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from translation_server.web.preferences import LONGEST_HEADER, accepted, matches, preferred_wait
+from translation_server.api.preferences import LONGEST_HEADER, accepted, matches, preferred_wait
 
 NAMES = {
     "Prefer": "GET {path}",

@@ -7,7 +7,7 @@ import pytest
 
 from translation_server.core.fingerprint import fingerprint
 from translation_server.core.job import Fate, Job, State
-from translation_server.stores import Idempotency, open_store
+from translation_server.storage import Idempotency, open_store
 
 KEYED = {"Idempotency-Key": "k"}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.delays import Uniform
-from translation_server.core.dialects import DIALECTS, FACTS, places, timestamp
+from translation_server.core.dialects.dialect import DIALECTS, FACTS, places, timestamp
 from translation_server.core.entropy import ENTROPY_BYTES, seeded_entropy
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.sandbox import Sandbox

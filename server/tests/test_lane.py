@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from translation_server import TranslationServer
-from translation_server.core.dialects import DIALECTS, routes
-from translation_server.web.wire import InOnePiece
+from translation_server.api.protocol import InOnePiece
+from translation_server.core.dialects.dialect import DIALECTS, routes
 
 LOOKS = [route.path for route in routes(DIALECTS) if route.action == "look"]
 ORDINARY = [("prefer", "handling=lenient"), ("prefer", "handling=strict")]
@@ -229,9 +229,9 @@ def test_a_connection_is_not_idle_where_a_request_came_right_behind_a_look(start
 @pytest.mark.parametrize(
     ("broken", "status"),
     [
-        ("core.dialects.Form.body", 500),  # which both ways need
-        ("web.auth.Authenticator.known", 200),  # which the lane alone does
-        ("web.lane.log", 200),
+        ("core.dialects.dialect.Form.body", 500),  # which both ways need
+        ("api.auth.authenticator.Authenticator.known", 200),  # which the lane alone does
+        ("api.polls.log", 200),
     ],
 )
 def test_a_look_that_fails_goes_the_ordinary_way_where_its_failure_is_told(start, monkeypatch, caplog, broken, status):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from translation_server.web.wire import InOnePiece
+from translation_server.api.protocol import InOnePiece
 
 HTTP = ["h11", "httptools", InOnePiece]
 LOGIN = base64.b64encode(b"admin:secretpassword").decode()

@@ -14,14 +14,14 @@ from itertools import count
 import httpx
 import pytest
 
-from translation_server.core.changes import PAGE
+from translation_server.api.request_record import Draft
+from translation_server.core.change_feed import PAGE
 from translation_server.core.delays import Uniform
 from translation_server.core.job import Fate, Job, Look, State
 from translation_server.core.sandbox import Sandbox
-from translation_server.journal import JOBS_WAITING, Journal
-from translation_server.service import Service
-from translation_server.stores import Store, open_store
-from translation_server.web.draft import Draft
+from translation_server.service.jobs import Service
+from translation_server.service.request_log import JOBS_WAITING, Journal
+from translation_server.storage import Store, open_store
 
 LONG = 1e6
 PIECE = 256 * 1024
@@ -197,7 +197,7 @@ def test_the_card_of_a_long_log_is_that_of_a_short_one(logged, monkeypatch, form
     api, _ = logged
     cards = []
     for short in (1, 2**30):
-        monkeypatch.setattr("translation_server.web.grading.SHORT", short)
+        monkeypatch.setattr("translation_server.api.report_grading.SHORT", short)
         answer = api.get("/sandbox/report", headers={"Accept": form})
         cards.append((answer.status_code, answer.headers["Content-Type"], answer.text))
     assert cards[0] == cards[1]
@@ -208,7 +208,7 @@ def test_the_card_of_a_long_log_is_that_of_a_short_one(logged, monkeypatch, form
 def test_a_long_log_is_graded_without_its_memory_in_the_server(logged, monkeypatch):
     api, size = logged
     assert size > 4 * 2**20
-    monkeypatch.setattr("translation_server.web.grading.SHORT", 2**16)
+    monkeypatch.setattr("translation_server.api.report_grading.SHORT", 2**16)
     tracemalloc.start()
     try:
         with api.stream("GET", "/sandbox/report") as answer:
@@ -221,9 +221,9 @@ def test_a_long_log_is_graded_without_its_memory_in_the_server(logged, monkeypat
 
 def test_a_card_that_cannot_be_made_is_refused_and_the_next_one_is_made(logged, monkeypatch):
     api, _ = logged
-    monkeypatch.setattr("translation_server.web.grading.SHORT", 1)
+    monkeypatch.setattr("translation_server.api.report_grading.SHORT", 1)
     with monkeypatch.context() as broken:
-        broken.setattr("translation_server.web.grader.__name__", "translation_server.no_such_module")
+        broken.setattr("translation_server.api.report_process.__name__", "translation_server.no_such_module")
         refused = api.get("/sandbox/report")
     assert (refused.status_code, "too long" in refused.json()["detail"]) == (503, True)
     assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from translation_server.stores import postgres_migrations, sqlite_migrations
+from translation_server.storage.postgres import migrations as postgres_migrations
+from translation_server.storage.sqlite import migrations as sqlite_migrations
 
 WRITTEN = {
     sqlite_migrations: [

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from translation_server import TranslationServer
-from translation_server.web.wire import InOnePiece
+from translation_server.api.protocol import InOnePiece
 
 OURS = [
     "127.0.0.1",

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from translation_server.core.changes import Place
+from translation_server.core.change_feed import Place
 from translation_server.core.job import Fate, Job, State
-from translation_server.stores import Idempotency, News, StoreError, open_store
-from translation_server.stores.postgres_migrations import MIGRATIONS
+from translation_server.storage import Idempotency, News, StoreError, open_store
+from translation_server.storage.postgres.migrations import MIGRATIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +173,7 @@ def test_what_is_wrong_with_the_url_is_told_without_the_password(url, change, to
 
 
 def test_a_server_waits_for_its_database_for_a_while(monkeypatch, caplog, unused):
-    monkeypatch.setattr("translation_server.stores.postgres_database.START_PATIENCE", 0.3)
+    monkeypatch.setattr("translation_server.storage.postgres.database.START_PATIENCE", 0.3)
     with pytest.raises(StoreError, match="cannot be reached: start it"):
         open_store(f"postgresql://ann:secret@127.0.0.1:{unused}/jobs")
     assert "waiting for it" in caplog.text
@@ -191,7 +191,7 @@ async def test_lost_connections_are_not_noticed(postgres, store):
 
 
 async def test_a_restart_of_the_database_is_a_pause_and_a_longer_one_is_told_of(postgres, store, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 60)
+    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 60)
     kept = (await store.add("ann", accept)).job
     postgres.stop()
     asking = [asyncio.create_task(store.find("ann", kept.id)), asyncio.create_task(store.add("ann", accept))]
@@ -200,7 +200,7 @@ async def test_a_restart_of_the_database_is_a_pause_and_a_longer_one_is_told_of(
     found, added = await asyncio.gather(*asking)
     assert (found, added.job.ordinal) == (kept, 2)
     postgres.stop()
-    monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 0.3)
+    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 0.3)
     try:
         for use in (store.check(), store.find("ann", kept.id), store.add("ann", accept)):
             with pytest.raises(StoreError, match="cannot be reached"):
@@ -240,9 +240,9 @@ async def test_an_id_that_cannot_be_stored_is_nobodys(store):
 
 SUBMITTER = """
 import asyncio, sys
-from translation_server.core.changes import Place
+from translation_server.core.change_feed import Place
 from translation_server.core.job import Fate, Job, State
-from translation_server.stores import Idempotency, open_store
+from translation_server.storage import Idempotency, open_store
 
 def accept(ordinal):
     return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
@@ -287,7 +287,7 @@ async def test_what_another_server_does_is_told(url, store):
 
 
 async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, store, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.postgres_news.AGAIN", 0.05)
+    monkeypatch.setattr("translation_server.storage.postgres.notifications.AGAIN", 0.05)
     while await store.news(0.05) is None:
         pass
     kill_connections(postgres)
@@ -302,8 +302,8 @@ async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, st
 
 
 async def test_who_hears_nothing_asks(url, monkeypatch, caplog):
-    monkeypatch.setattr("translation_server.stores.postgres_news.PATIENCE", 0.05)
-    monkeypatch.setattr("translation_server.stores.postgres_news.AGAIN", 0.05)
+    monkeypatch.setattr("translation_server.storage.postgres.notifications.PATIENCE", 0.05)
+    monkeypatch.setattr("translation_server.storage.postgres.notifications.AGAIN", 0.05)
     with Detour(url) as detour:
         detour.deaf = True
         store = open_store(detour.url)
@@ -320,11 +320,11 @@ async def test_a_row_that_somebody_keeps_locked_is_told_of_and_nothing_has_chang
     assert (await store.add("ann", accept)).job.ordinal == 1
     other = await asyncpg.connect(url)
     await other.execute("BEGIN; SELECT FROM owners FOR UPDATE")
-    monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 0.2)
+    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 0.2)
     with pytest.raises(StoreError, match="try again"):
         await store.add("ann", accept)
     await other.close()
-    monkeypatch.setattr("translation_server.stores.postgres_database.PATIENCE", 60)
+    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 60)
     assert (await store.add("ann", accept)).job.ordinal == 2
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [2, 1]
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_server.core.faults import ACTIONS, KINDS
-from translation_server.core.findings import RULES, Finding
+from translation_server.api.report_render import WIDTH, junit, text
+from translation_server.core.faults.rules import ACTIONS, KINDS
 from translation_server.core.job import State
-from translation_server.core.journal import Entry, Told
-from translation_server.core.report import JobCard, report
-from translation_server.web.cards import WIDTH, junit, text
+from translation_server.core.report.findings import RULES, Finding
+from translation_server.core.report.report import JobCard, report
+from translation_server.core.request_log import Entry, Told
 
 PENDING, COMPLETED, CANCELLED = State.PENDING, State.COMPLETED, State.CANCELLED
 

@@ -8,8 +8,8 @@ import pytest
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import Sandbox
 from translation_server.documents import ClockChange, change_clock
-from translation_server.retention import STEP, purge, purge_for_ever
-from translation_server.worlds import Worlds
+from translation_server.service.retention import STEP, purge, purge_for_ever
+from translation_server.service.sandbox_cache import Worlds
 
 pytestmark = pytest.mark.anyio
 

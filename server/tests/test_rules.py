@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults import KINDS, REACH, Asked, Break, Latency, Lie, Status, decide
+from translation_server.core.faults.rules import KINDS, REACH, Asked, Break, Latency, Lie, Status, decide
 
 DETAILS = {
     "status": {"code": 503},

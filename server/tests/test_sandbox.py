@@ -10,12 +10,13 @@ from datetime import datetime
 import httpx
 import pytest
 
-from translation_server import TranslationServer, freshness
-from translation_server.core.days import DAYS
-from translation_server.core.faults import KINDS
-from translation_server.settings import SettingsError
-from translation_server.stores import open_store
-from translation_server.web.fault_files import FaultsError
+from translation_server import TranslationServer
+from translation_server.config.fault_files import FaultsError
+from translation_server.config.settings import SettingsError
+from translation_server.core.faults.rules import KINDS
+from translation_server.core.scenarios import DAYS
+from translation_server.service import single_flight
+from translation_server.storage import open_store
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 
@@ -23,7 +24,7 @@ HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 def impatient(start, monkeypatch):
     """A server whose connections do not wait long for a lock."""
     with monkeypatch.context() as patched:
-        patched.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
+        patched.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.1)
         return start()
 
 
@@ -215,7 +216,7 @@ class TestSettings:
         here, there = start(), start()
         assert there.get("/sandbox").json()["seed"] is None
         changed(here, seed="new")
-        assert freshness.FRESH < 1
+        assert single_flight.FRESH < 1
         until = time.monotonic() + 60
         while there.get("/sandbox").json()["seed"] != "new":
             assert time.monotonic() < until
@@ -490,7 +491,7 @@ class TestJournal:
 
     def test_what_cannot_be_written_now_is_written_later(self, start, tmp_path, monkeypatch):
         api = impatient(start, monkeypatch)
-        monkeypatch.setattr("translation_server.journal.TOGETHER", 2)
+        monkeypatch.setattr("translation_server.service.request_log.TOGETHER", 2)
         with locked(tmp_path / "jobs.db"):
             for number in range(5):
                 assert api.get(f"/jobs?limit={number + 1}").status_code == 200
@@ -501,7 +502,7 @@ class TestJournal:
 
     def test_what_is_lost_is_told(self, start, tmp_path, monkeypatch):
         api = impatient(start, monkeypatch)
-        monkeypatch.setattr("translation_server.journal.WAITING_AT_MOST", 3)
+        monkeypatch.setattr("translation_server.service.request_log.WAITING_AT_MOST", 3)
         with locked(tmp_path / "jobs.db"):
             for number in range(5):
                 assert api.get(f"/jobs?limit={number + 1}").status_code == 200

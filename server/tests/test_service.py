@@ -9,9 +9,9 @@ import pytest
 from translation_server.core.delays import Fixed, Uniform
 from translation_server.core.job import Job, State, Submission
 from translation_server.core.sandbox import Sandbox
-from translation_server.service import Service
-from translation_server.stores.memory import MemoryStore
-from translation_server.stores.sqlite import SqliteStore
+from translation_server.service.jobs import Service
+from translation_server.storage.memory import MemoryStore
+from translation_server.storage.sqlite.store import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -83,8 +83,8 @@ class Asked(SqliteStore):
 
 
 async def test_the_store_is_asked_about_owners_only_once_others_have_written_to_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("translation_server.freshness.FRESH", 0.05)
-    monkeypatch.setattr("translation_server.freshness.AT_ONCE", 60)
+    monkeypatch.setattr("translation_server.service.single_flight.FRESH", 0.05)
+    monkeypatch.setattr("translation_server.service.single_flight.AT_ONCE", 60)
     store, other = Asked(tmp_path / "jobs.db"), SqliteStore(tmp_path / "jobs.db")
     sandbox = Sandbox(delay=Fixed(1e9))
     service = Service(store, lambda: sandbox, clock=lambda: 5000.0, entropy=lambda: bytes(64))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from translation_server.core.days import DAYS
-from translation_server.settings import Settings, SettingsError, load_settings
+from translation_server.config.settings import Settings, SettingsError, load_settings
+from translation_server.core.scenarios import DAYS
 
 NEEDED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 

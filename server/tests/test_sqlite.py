@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from translation_server.core.changes import Place
+from translation_server.core.change_feed import Place
 from translation_server.core.job import Fate, Job, State
-from translation_server.stores import StoreError
-from translation_server.stores.arrivals import TOGETHER
-from translation_server.stores.rows import AMENDED, END, ENDING
-from translation_server.stores.sqlite import SqliteStore
-from translation_server.stores.sqlite_file import APPLICATION_ID
-from translation_server.stores.sqlite_migrations import MIGRATIONS
+from translation_server.storage import StoreError
+from translation_server.storage.batching import TOGETHER
+from translation_server.storage.rows import AMENDED, END, ENDING
+from translation_server.storage.sqlite.database import APPLICATION_ID
+from translation_server.storage.sqlite.migrations import MIGRATIONS
+from translation_server.storage.sqlite.store import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
@@ -155,7 +155,7 @@ async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
 
 async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
     store = SqliteStore(path)
-    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.05)
     with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
     monkeypatch.undo()
@@ -177,7 +177,7 @@ async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_e
 
 async def test_who_waits_behind_others_for_a_lock_is_told_of_it_as_soon_as_they_are(path, monkeypatch):
     store = SqliteStore(path)
-    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.3)
     with locked(path):
         changing = asyncio.create_task(store.change_world("ann", lambda _: "x"))
         adding = [asyncio.create_task(store.add("ann", accept)) for _ in range(TOGETHER + 1)]
@@ -192,7 +192,7 @@ async def test_who_waits_behind_others_for_a_lock_is_told_of_it_as_soon_as_they_
 
 async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatch):
     store = SqliteStore(path)
-    monkeypatch.setattr("translation_server.stores.sqlite_file.LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.1)
 
     def accept_slowly(ordinal: int) -> Job:
         time.sleep(0.2)
@@ -223,10 +223,10 @@ async def test_a_file_that_is_taken_away_or_replaced_is_told_of_before_a_job_is_
 SUBMITTER = """
 import asyncio, sys
 from pathlib import Path
-from translation_server.core.changes import Place
+from translation_server.core.change_feed import Place
 from translation_server.core.job import Fate, Job, State
-from translation_server.stores import Idempotency
-from translation_server.stores.sqlite import SqliteStore
+from translation_server.storage import Idempotency
+from translation_server.storage.sqlite.store import SqliteStore
 
 def accept(ordinal):
     return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from translation_server.core.changes import LAST, Place
+from translation_server.core.change_feed import LAST, Place
 from translation_server.core.job import Fate, Job, Look, State, Submission
-from translation_server.stores import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
-from translation_server.stores.rows import MANY
+from translation_server.storage import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
+from translation_server.storage.rows import MANY
 
 pytestmark = pytest.mark.anyio
 
@@ -203,7 +203,7 @@ def test_an_unknown_database_is_refused_with_what_to_use(url):
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_others_are_served_while_a_page_is_sought_among_very_many_jobs(store, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.pages.WINDOW", 2)
+    monkeypatch.setattr("translation_server.storage.pages.WINDOW", 2)
     first = await add(store)
     await asyncio.gather(*(add(store, delay=1e9) for _ in range(400)))
     seeking = asyncio.create_task(store.page("ann", limit=9, before=None, state=State.COMPLETED, now=2000.0))
@@ -215,7 +215,7 @@ async def test_others_are_served_while_a_page_is_sought_among_very_many_jobs(sto
 
 @pytest.mark.parametrize("pending", [10, MANY + 10])
 async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_there_are(store, pending, monkeypatch):
-    monkeypatch.setattr("translation_server.stores.pages.WINDOW", MANY // 4 - 1)
+    monkeypatch.setattr("translation_server.storage.pages.WINDOW", MANY // 4 - 1)
     facts = [{"delay": 10.0, "outcome": outcome} for outcome in (State.COMPLETED, State.ERROR)] * 5
     jobs = await asyncio.gather(*(add(store, **fact) for fact in (*facts, *[{"delay": 1000.0}] * pending, *facts)))
     for ordinal in (1, 12, 15):
@@ -341,7 +341,7 @@ async def test_a_journal_keeps_the_newest_of_each_owner(store):
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_a_journal_whose_limit_was_lowered_is_shortened_in_steps(store, monkeypatch):
     for module in ("sqlite", "postgres"):
-        monkeypatch.setattr(f"translation_server.stores.{module}.MOST_TRIMMED", 2)
+        monkeypatch.setattr(f"translation_server.storage.{module}.store.MOST_TRIMMED", 2)
     await store.record([("ann", "a")] * 9, 9)
     kept = []
     for _ in range(4):

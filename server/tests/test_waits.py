@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server import TranslationServer
-from translation_server.core.changes import PAGE, Follower, end_of
-from translation_server.core.dialects import DIALECTS
+from translation_server.api.preferences import matches, preferred_wait
+from translation_server.core.change_feed import PAGE, Follower, end_of
+from translation_server.core.dialects.dialect import DIALECTS
 from translation_server.core.job import Fate, Job, Look, State
-from translation_server.web.preferences import matches, preferred_wait
 
 LONG = 1000.0
 
@@ -318,7 +318,7 @@ def test_each_change_is_told_once_and_in_order_whatever_a_page_holds(jobs, momen
     jobs = [replace(job, ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)]
     follower, told = Follower(since, sum(job.created_at <= since for job in jobs)), []
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("translation_server.core.changes", __name__):
+        for module in ("translation_server.core.change_feed", __name__):
             patch.setattr(f"{module}.PAGE", page)
         for now in [*(moment for moment in moments if moment >= since), 1000.0]:
             follower.more = True

@@ -8,15 +8,15 @@ import pytest
 
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import Sandbox
-from translation_server.watch import Watch
-from translation_server.worlds import Worlds
+from translation_server.service.change_bus import Watch
+from translation_server.service.sandbox_cache import Worlds
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
 async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, monkeypatch, caplog):
-    monkeypatch.setattr("translation_server.watch.FRESH", 0.01)
+    monkeypatch.setattr("translation_server.service.change_bus.FRESH", 0.01)
     worlds = Worlds(store, Sandbox, started=0.0, changeable=True, tell=lambda *_: None)
     with Watch(store, worlds, lambda: 1000.0).listening("ann") as ear:
         ear.newest = 0

@@ -12,8 +12,8 @@ from functools import partial
 
 import pytest
 
-from translation_server.web.connections import Guard, Limits
-from translation_server.web.wire import MAX_HEAD, InOnePiece
+from translation_server.api.connections import Guard, Limits
+from translation_server.api.protocol import MAX_HEAD, InOnePiece
 
 LOGIN = b"Authorization: Basic " + base64.b64encode(b"admin:secretpassword")
 JSON = b"Content-Type: application/json"

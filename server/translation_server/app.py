@@ -20,33 +20,33 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.supervisors import Multiprocess
 
-from translation_server import logs
+from translation_server.api import documentation, problems
+from translation_server.api.addresses import Proxies
+from translation_server.api.auth.authenticator import Anyone, Authenticator
+from translation_server.api.auth.credentials import scheme
+from translation_server.api.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
+from translation_server.api.middleware import Gate, leading_somewhere
+from translation_server.api.origins import Boundary, own_names
+from translation_server.api.poll_response import send_all
+from translation_server.api.polls import Lane
+from translation_server.api.protocol import InOnePiece
+from translation_server.api.reload import on_hangup
+from translation_server.api.routes import Api
+from translation_server.api.sandbox import SandboxApi
+from translation_server.api.shutdown import Drain
+from translation_server.config import logs
+from translation_server.config.dialect_files import read_dialects
+from translation_server.config.fault_files import FaultsError, read_faults
+from translation_server.config.settings import Settings, SettingsError, load_settings
+from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.delays import Uniform
-from translation_server.core.dialects import DIALECTS, Dialect, DialectError, routes
+from translation_server.core.dialects.dialect import DIALECTS, Dialect, DialectError, routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import Sandbox
-from translation_server.journal import Journal
-from translation_server.retention import purge_emptied_for_ever, purge_for_ever
-from translation_server.service import Service
-from translation_server.settings import Settings, SettingsError, load_settings
-from translation_server.stores import Store, StoreError, called, open_store
-from translation_server.web import documentation, problems
-from translation_server.web.addresses import Proxies
-from translation_server.web.auth import Anyone, Authenticator
-from translation_server.web.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
-from translation_server.web.credentials import scheme
-from translation_server.web.dialect_files import read_dialects
-from translation_server.web.drain import Drain
-from translation_server.web.fault_files import FaultsError, read_faults
-from translation_server.web.gate import Gate, leading_somewhere
-from translation_server.web.hangup import on_hangup
-from translation_server.web.lane import Lane
-from translation_server.web.looks import send_all
-from translation_server.web.origins import Boundary, own_names
-from translation_server.web.routes import Api
-from translation_server.web.sandbox import SandboxApi
-from translation_server.web.users import UsersError, one_user, read_users
-from translation_server.web.wire import InOnePiece
+from translation_server.service.jobs import Service
+from translation_server.service.request_log import Journal
+from translation_server.service.retention import purge_emptied_for_ever, purge_for_ever
+from translation_server.storage import Store, StoreError, called, open_store
 
 logger = logging.getLogger(__name__)
 

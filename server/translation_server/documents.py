@@ -9,11 +9,11 @@ from pydantic.types import StringConstraints
 from pydantic_core import from_json, to_json
 
 from translation_server.core.clock import Clock
-from translation_server.core.days import DAYS, DayName
 from translation_server.core.delays import Delays
-from translation_server.core.faults import MOST_RULES, Rule
-from translation_server.core.journal import Entry
+from translation_server.core.faults.rules import MOST_RULES, Rule
+from translation_server.core.request_log import Entry
 from translation_server.core.sandbox import Hints, Sandbox, World, with_settings
+from translation_server.core.scenarios import DAYS, DayName
 
 logger = logging.getLogger(__name__)
 

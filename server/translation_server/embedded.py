@@ -13,15 +13,15 @@ from typing import Self, get_args
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from translation_server.api.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
+from translation_server.api.origins import own_names
+from translation_server.api.protocol import InOnePiece
 from translation_server.app import KEEP_ALIVE, assemble
+from translation_server.config.dialect_files import read_dialects
+from translation_server.config.users import one_user
 from translation_server.core.delays import Fixed
 from translation_server.core.sandbox import Hints, Sandbox
-from translation_server.stores import open_store
-from translation_server.web.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
-from translation_server.web.dialect_files import read_dialects
-from translation_server.web.origins import own_names
-from translation_server.web.users import one_user
-from translation_server.web.wire import InOnePiece
+from translation_server.storage import open_store
 
 LONGEST = 1e9
 """Seconds."""

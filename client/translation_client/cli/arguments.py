@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from translation_client import __version__
 from translation_client.core.dialects import DIALECTS
-from translation_client.core.learning import History, Memory
+from translation_client.core.estimator import History, Memory
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
 from translation_client.history import HistoryFile
 

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from translation_client.cli.arguments import Options, UsageError, program
 from translation_client.core.text import visible
-from translation_client.private import open_private, tighten
+from translation_client.private_files import open_private, tighten
 
 logger = logging.getLogger("translation_client")
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import httpx
 from dotenv import dotenv_values
 
-from translation_client import arguments
+from translation_client import validation
 from translation_client.cli.arguments import DEFAULT_URL, Options, UsageError
 from translation_client.cli.log import tell
 from translation_client.core.dialects import Dialect
@@ -56,7 +56,7 @@ def login(options: Options) -> Login:
     named = None if options.url else _first("SERVER_URL", places)
     url = options.url or (named.value if named else DEFAULT_URL)
     try:
-        address = arguments.address(url)
+        address = validation.address(url)
     except ValueError as error:
         raise UsageError(str(error).replace("base_url", "SERVER_URL" if named else "--url")) from None
     try:

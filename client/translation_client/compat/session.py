@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from translation_client import arguments
+from translation_client import validation
 from translation_client.client import AsyncClient, Callback
 from translation_client.core.model import State, Status
 
@@ -53,7 +53,7 @@ def delays(**given: float) -> tuple[float, float]:
     Raises:
         ValueError: One of them is unusable; the message names it.
     """
-    first, longest = (arguments.number(name, delay, arguments.LEAST) for name, delay in given.items())
+    first, longest = (validation.number(name, delay, validation.LEAST) for name, delay in given.items())
     return min(first, longest), longest
 
 

@@ -21,7 +21,7 @@ from itertools import count
 from math import isnan, sqrt
 from typing import Protocol, TypeAlias
 
-from translation_client.core.learning import ENOUGH, History, Memory, learned_plan
+from translation_client.core.estimator import ENOUGH, History, Memory, learned_plan
 from translation_client.core.model import Observation, State
 
 Schedule: TypeAlias = Generator[float, Observation, None]

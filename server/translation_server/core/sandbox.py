@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from translation_server.core.clock import Clock
-from translation_server.core.days import DAYS, DayName
 from translation_server.core.delays import Delays, Uniform
 from translation_server.core.entropy import uniform
-from translation_server.core.faults import Rule
+from translation_server.core.faults.rules import Rule
 from translation_server.core.job import Fate, State
+from translation_server.core.scenarios import DAYS, DayName
 
 Hints = Literal["honest", "exact", "none"]
 """What hints are made from: the delays that jobs take, the very job's fate, or nothing: there are none."""

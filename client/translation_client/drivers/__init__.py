@@ -1,0 +1,1 @@
+"""All of the client's sockets, sleeps and clocks."""

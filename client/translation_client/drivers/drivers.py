@@ -1,0 +1,355 @@
+"""The two pumps: all of the client's sockets, sleeps and clocks.
+
+A pump runs a flow: it does what each command says, sends the flow what came of it, and hands each Status to the caller.
+
+The timeout of a `Send` is the time for the whole request. The async pump keeps it with a cancel scope, the sync one
+with `transport.Transport`. With a transport that a caller of the sync client brought along it bounds each connect, read
+and write, and the pump looks at the clock between reads: that is the best that can be done from outside.
+
+The async pump sends no more requests at once than there are connections. The others wait for their turn before the time
+of the request begins: httpcore would count the waiting as the request's, and its queue is quadratic in its length.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, aclosing, closing
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
+
+import anyio
+import httpx
+from anyio.lowlevel import RunVar
+
+from translation_client.core.model import (
+    Chunk,
+    Command,
+    Event,
+    Failure,
+    Flow,
+    Listen,
+    Loss,
+    Notice,
+    Reply,
+    Send,
+    Sleep,
+    Status,
+    Woke,
+)
+from translation_client.core.requests import Time
+from translation_client.core.text import one_line, visible
+from translation_client.drivers.transport import CONNECTIONS, Until
+
+logger = logging.getLogger("translation_client")
+
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
+Trace: TypeAlias = Callable[[Command | Event], object]
+
+OK = 200
+ENDED = "it ended"
+NOTHING = Send("GET", "/")
+FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # the second: a name that IDNA refuses
+
+# Whose turn it is, in each event loop; by the http client, which several clients may share.
+_turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("turns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasePump(Generic[Http]):
+    """What both pumps are given, and how both translate between the flows and httpx.
+
+    Attributes:
+        http: Carries the requests.
+        base_url: What the paths of the flows are appended to.
+        auth: The credentials; None leaves them to `http`.
+        trace: Is told of each command before it is done, and of each event.
+        clock: Returns the monotonic time in seconds.
+        largest_body: How many bytes of an answer are read; a page of a hundred jobs takes some forty thousand.
+    """
+
+    http: Http
+    base_url: str
+    auth: httpx.Auth | None = None
+    trace: Trace | None = None
+    clock: Callable[[], float] = time.monotonic
+    largest_body: int = 1 << 20
+
+    def time(self, timeout: float | None = None) -> Time:
+        """The time of a flow that begins now and has so many seconds."""
+        now = self.clock()
+        return Time(now) if timeout is None else Time(now, now + timeout)
+
+    def _next(self, flow: Flow, event: Event | None) -> Command | None:
+        """Send the flow what happened; return what it wants next, or None at its end."""
+        if event and self.trace:
+            self.trace(event)
+        try:
+            command = flow.send(event) if event else next(flow)
+        except StopIteration:
+            return None
+        match command:
+            case Status():
+                logger.info("job %s", command)
+            case Notice(text=text):
+                logger.warning("%s", visible(text))
+        if self.trace:
+            self.trace(command)
+        return command
+
+    def request(self, send: Send) -> dict[str, Any]:
+        """What httpx is given."""
+        return {
+            "method": send.method,
+            "url": self.base_url + send.path,
+            "params": send.query,
+            "headers": {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers},
+            "json": send.json,
+            "timeout": send.timeout,
+            "follow_redirects": False,
+        } | ({"auth": self.auth} if self.auth else {})
+
+    def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
+        """Why not to read on: an encoding that nobody asked for, or more bytes than anyone needs; "" if neither.
+
+        Raises:
+            TimeoutError: The time of the request is over.
+        """
+        if self.clock() - sent > send.timeout:
+            raise TimeoutError
+        if encoding := _encoding(response):
+            return (
+                f"the answer to {send.method} {send.path} is encoded ({one_line(encoding)}), which was not asked for. "
+                "Check the server's address, and that nothing on the way compresses answers."
+            )
+        if size > self.largest_body:
+            return (
+                f"the answer to {send.method} {send.path} is larger than {self.largest_body} bytes. "
+                "Check that the server's address is that of a job API of this kind."
+            )
+        return ""
+
+    def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
+        """The event of a whole answer, or of one whose body was not read."""
+        level = logging.DEBUG if send.method == "GET" else logging.INFO
+        logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
+        now = self.clock()
+        return Reply(
+            response.status_code, dict(response.headers), b"" if unread else body, now, now - sent, unread=unread
+        )
+
+    def failure(self, send: Send, error: Exception) -> Failure:
+        """The event of one that did not come, or not whole."""
+        if isinstance(error, TimeoutError | httpx.TimeoutException):
+            why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
+        else:
+            fault = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
+            why = f"{self.base_url} {fault} ({one_line(str(error)) or type(error).__name__})"
+        return Failure(why, self.clock())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pump(BasePump[httpx.Client]):
+    """Runs flows in the caller's thread."""
+
+    sleep: Callable[[float], object] = time.sleep
+
+    def run(self, flow: Flow) -> Generator[Any, None, None]:
+        """Yield each Status, and each Loss, that the flow yields."""
+        event: Event | None = None
+        with closing(flow), closing(_Stream(self)) as stream:
+            while command := self._next(flow, event):
+                match command:
+                    case Send():
+                        event = self.exchange(command)
+                        continue
+                    case Listen():
+                        event = stream.listen(command)
+                        continue
+                    case Sleep():
+                        self.sleep(command.seconds)
+                    case Status() | Loss():
+                        yield command
+                event = Woke(self.clock())
+
+    def exchange(self, send: Send) -> Reply | Failure:
+        """Make one request."""
+        sent = self.clock()
+        try:
+            with self.http.stream(**self.request(send)) as response:
+                return self.read(send, sent, response)
+        except FAILURES as error:
+            return self.failure(send, error)
+
+    def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+        """Read an answer, to its end if it is one of ours."""
+        body, unread = bytearray(), self.unread(send, sent, response)
+        if not unread:
+            for chunk in response.iter_bytes():  # as they come: there is nothing to decode
+                body += chunk
+                if unread := self.unread(send, sent, response, len(body)):
+                    break
+        return self.reply(send, sent, response, bytes(body), unread)
+
+
+class _Stream:
+    """The stream of events of one flow, for the sync pump.
+
+    An `http_client` of the caller's has two timeouts: one for opening the stream, and that of the first read for all.
+    """
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump, self._open = pump, ExitStack()
+        self._send, self._until = NOTHING, Until(0.0)
+        self._timeout: dict[str, Any] = {}
+        self._chunks: Iterator[bytes] = iter(())
+
+    def listen(self, listen: Listen) -> Reply | Chunk | Failure:
+        """Open the stream, or read on."""
+        pump, sent = self._pump, self._pump.clock()
+        self._until.at = time.monotonic() + listen.timeout
+        try:
+            if listen.send is None:
+                self._timeout["read"] = listen.timeout
+                if (data := next(self._chunks, None)) is None:
+                    raise httpx.ReadError(ENDED)
+                return Chunk(data, pump.clock())
+            self.close()
+            self._send = replace(listen.send, timeout=listen.timeout)
+            request = pump.request(self._send)
+            response = self._open.enter_context(pump.http.stream(**request, extensions={"until": self._until}))
+            if _is_stream(response):
+                self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
+                return Chunk(b"", pump.clock())
+            event: Reply | Failure = pump.read(self._send, sent, response)
+        except FAILURES as error:
+            event = pump.failure(self._send, error)
+        self.close()
+        return event
+
+    def close(self) -> None:
+        """Close the stream, if it is open."""
+        self._chunks = iter(())
+        self._open.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncPump(BasePump[httpx.AsyncClient]):
+    """Runs flows as part of the caller's task."""
+
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep
+
+    async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
+        """Yield each Status, and each Loss, that the flow yields."""
+        event: Event | None = None
+        with closing(flow):
+            async with aclosing(_AsyncStream(self)) as stream:
+                while command := self._next(flow, event):
+                    match command:
+                        case Send():
+                            event = await self._exchange(command)
+                            continue
+                        case Listen():
+                            event = await stream.listen(command)
+                            continue
+                        case Sleep():
+                            await self.sleep(command.seconds)
+                        case Status() | Loss():
+                            yield command
+                    event = Woke(self.clock())
+
+    async def _exchange(self, send: Send) -> Reply | Failure:
+        try:
+            with anyio.fail_after(send.left):
+                async with self._turn():
+                    sent = self.clock()
+                    with anyio.fail_after(send.timeout):
+                        async with self.http.stream(
+                            **self.request(send), extensions={"trace": _handshake()}
+                        ) as response:
+                            return await self.read(send, sent, response)
+        except FAILURES as error:
+            return self.failure(send, error)
+
+    def _turn(self) -> anyio.Semaphore:
+        try:
+            turns = _turns.get()
+        except LookupError:
+            _turns.set(turns := WeakKeyDictionary())
+        return turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS))
+
+    async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+        """Read an answer, to its end if it is one of ours."""
+        body, unread = bytearray(), self.unread(send, sent, response)
+        if not unread:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if unread := self.unread(send, sent, response, len(body)):
+                    break
+        return self.reply(send, sent, response, bytes(body), unread)
+
+
+class _AsyncStream:
+    """The stream of events of one flow, for the async pump."""
+
+    def __init__(self, pump: AsyncPump) -> None:
+        self._pump, self._open = pump, AsyncExitStack()
+        self._send = NOTHING
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
+        """Open the stream, or read on."""
+        pump, sent = self._pump, self._pump.clock()
+        try:
+            with anyio.fail_after(listen.timeout):
+                if listen.send is None:
+                    data = await anext(self._chunks, None) if self._chunks else None
+                    if data is None:
+                        raise httpx.ReadError(ENDED)
+                    return Chunk(data, pump.clock())
+                await self.aclose()
+                self._send = replace(listen.send, timeout=listen.timeout)
+                request = pump.request(self._send) | {"timeout": None}
+                response = await self._open.enter_async_context(
+                    pump.http.stream(**request, extensions={"trace": _handshake()})
+                )
+                if _is_stream(response):
+                    self._chunks = response.aiter_bytes()
+                    return Chunk(b"", pump.clock())
+                event: Reply | Failure = await pump.read(self._send, sent, response)
+        except FAILURES as error:
+            event = pump.failure(self._send, error)
+        await self.aclose()
+        return event
+
+    async def aclose(self) -> None:
+        """Close the stream, if it is open."""
+        self._chunks = None
+        with anyio.CancelScope(shield=True):
+            await self._open.aclose()
+
+
+def _is_stream(response: httpx.Response) -> bool:
+    media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status_code == OK and media == "text/event-stream" and not _encoding(response)
+
+
+def _encoding(response: httpx.Response) -> str:
+    """How the body is encoded, if it is; nobody asked for that."""
+    encoding: str = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding
+
+
+def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """Close the stream of a TLS handshake that was cancelled, which httpcore forgets; it reports both to this."""
+    stream: Any = None
+
+    async def trace(name: str, info: Mapping[str, Any]) -> None:
+        nonlocal stream
+        if name.endswith("connect_tcp.complete"):
+            stream = info["return_value"]
+        elif name.endswith("start_tls.failed"):
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    return trace

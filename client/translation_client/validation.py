@@ -1,0 +1,158 @@
+"""What a caller gives, checked: each function returns what is usable, or says what it must be instead.
+
+All raise ValueError, whose message is one line that begins with the argument's name.
+"""
+
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping
+from threading import TIMEOUT_MAX
+from typing import Any
+
+import httpx
+
+from translation_client.core.dialects import CURRENT, Dialect, is_id, is_text, places
+from translation_client.core.resume_token import read_token
+from translation_client.core.schedule import Schedule
+
+LEAST = 0.001  # seconds: the least of what must not be zero
+LONGEST_KEY = 255  # characters
+
+
+def address(base_url: str) -> httpx.URL:
+    """The server's address, read."""
+    try:
+        url = httpx.URL(base_url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        url = httpx.URL()
+    if url.userinfo:
+        raise ValueError("base_url must not hold credentials; give them as username and password")
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+        raise ValueError("base_url must be an address such as http://127.0.0.1:8000 or https://jobs.example.com/api")
+    return url
+
+
+def auth(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
+    """What proves who the user is, as the dialect takes it."""
+    if row.scheme != "basic":
+        return _token(row, username, password, token)
+    if token is not None:
+        raise ValueError(f"token does not fit the dialect {row.name}: give username and password")
+    if username is None and password is None:
+        return None
+    if username is None or password is None:
+        raise ValueError("username and password must both be given")
+    for name, value in (("username", username), ("password", password)):
+        if not is_text(value):
+            raise ValueError(f"{name} must be text that UTF-8 can carry")
+    if ":" in username:
+        raise ValueError("username must not hold a colon: Basic authentication cannot carry it")
+    return httpx.BasicAuth(username, password)
+
+
+def _token(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
+    for name, value in (("username", username), ("password", password)):
+        if value is not None:
+            raise ValueError(f"{name} does not fit the dialect {row.name}: give token")
+    if token is None:
+        return None
+    if not (is_text(token) and token.isprintable() and token and token == token.strip()):
+        raise ValueError("token must be printable text, without spaces around it")
+    return _Header("Authorization", f"Bearer {token}") if row.scheme == "bearer" else _Header(row.auth, token)
+
+
+class _Header(httpx.Auth):
+    """Sends credentials as they are, and does not show them."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name, self._value = name.encode(), value.encode()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Put the header into the request."""
+        others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
+        request.headers = httpx.Headers([*others, (self._name, self._value)])
+        yield request
+
+
+def number(name: str, value: float, least: float = 0) -> float:
+    """A finite number of at least so much."""
+    if isinstance(value, int | float) and least <= value <= TIMEOUT_MAX:
+        return value
+    raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value!r}")
+
+
+def optional(name: str, value: float | None) -> float | None:
+    """A number that is not negative, or None."""
+    return None if value is None else number(name, value)
+
+
+def text(name: str, value: str) -> str:
+    """Text that UTF-8 can carry."""
+    if is_text(value):
+        return value
+    raise ValueError(f"{name} must be text, not {value!r}")
+
+
+def schedule(given: Callable[[], Schedule]) -> Callable[[], Schedule]:
+    """What makes the schedule of a wait."""
+    if callable(given):
+        return given
+    raise ValueError(f"schedule must be a callable that makes a generator, Fixed(2) for example, not {given!r}")
+
+
+def key(given: str | None) -> str:
+    """The idempotency key: the one given, or a new one."""
+    if given is None:
+        return str(uuid.uuid4())
+    if 0 < len(given) <= LONGEST_KEY and all("!" <= char <= "~" and char != '"' for char in given):
+        return given
+    raise ValueError(
+        f"idempotency_key must be 1 to {LONGEST_KEY} visible ASCII characters but no double quote, not {given!r}"
+    )
+
+
+def job_of(row: Dialect, job_id: str) -> str:
+    """The id of a job, if the dialect can look at that job."""
+    if not row.by_id and job_id != CURRENT:
+        raise ValueError(f"job_id must be {CURRENT!r}: the dialect {row.name} looks at no other job")
+    return _id("job_id", job_id)
+
+
+def jobs_of(row: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
+    """Each id once, in the order given, if the dialect can look at those jobs."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids must be several ids, in a list for example, not {ids!r}")  # noqa: TRY004 - as all
+    return tuple(dict.fromkeys(job_of(row, job_id) for job_id in ids))
+
+
+def job_in(row: Dialect, token: str) -> str:
+    """The id of the job that a token stands for, if it is one of the dialect."""
+    dialect, job_id = read_token(token)
+    if dialect != row.name:
+        raise ValueError(f"token must be one of the dialect {row.name}; this is one of {dialect}")
+    return job_of(row, job_id)
+
+
+def facts_for(row: Dialect, **given: object) -> dict[str, object]:
+    """What a submission brings, if the dialect can carry it and can tell of the job afterwards."""
+    facts = {name: fact for name, fact in given.items() if fact is not None}
+    for name, fact in facts.items():
+        CHECKS[name](name, fact)
+        if name not in row.takes:
+            raise ValueError(f"{name} has no place in the dialect {row.name}; leave it out")
+    if row.submit and row.by_id and "job_id" not in facts.keys() | places(row.answer).keys():
+        raise ValueError(f"job_id must be given: the dialect {row.name} does not tell the id of a job that it accepts")
+    return facts
+
+
+def _id(name: str, value: str) -> str:
+    if is_id(value):
+        return value
+    raise ValueError(f"{name} must be the id of a job, not {value!r}")
+
+
+CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "job_id": _id,
+    "source_language": text,
+    "target_language": text,
+    "video_length": number,
+}

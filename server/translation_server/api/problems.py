@@ -1,0 +1,140 @@
+"""Every error as problem details (RFC 9457), the framework's own included."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from translation_server.service.jobs import JobNotFound
+from translation_server.storage import IdTaken, KeyReused, StoreError
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 1
+"""Seconds after which a request that the server could not serve is worth another try."""
+
+NO_SUCH = "there is no such field"
+
+MOST_COMPLAINTS = 20
+"""How many of a request's fields an answer complains of."""
+
+
+class Problem(Exception):  # noqa: N818 - the standard's own word
+    """An answer that says what was wrong; ``members`` are further fields of its body."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **members: object,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
+
+    def response(self) -> Response:
+        """The problem as it goes out."""
+        body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
+        return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
+
+
+def invalid(complaints: Sequence[Mapping[str, str]]) -> Problem:
+    """A request whose fields make no sense: what is wrong with each, and what is allowed."""
+    told = complaints[:MOST_COMPLAINTS]
+    detail = "; ".join(f"{complaint['field']}: {complaint['message']}" for complaint in told)
+    more = len(complaints) - len(told)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{detail}; and {more} more" if more else detail, errors=told)
+
+
+def no_such(fields: Iterable[str]) -> str:
+    """What is wrong with a field that there is not; ``fields`` are those that there are."""
+    listed = ", ".join(fields)
+    return f"{NO_SUCH}; the fields are {listed}" if listed else f"{NO_SUCH}; there are none"
+
+
+def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """What pydantic found wrong, in the names that the fields have on the wire."""
+    return [_complaint(error, fields) for error in errors]
+
+
+def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, str]:
+    loc = error["loc"]
+    at = next((place for place, part in enumerate(loc) if part in fields), len(loc) - 1)
+    within = [str(part) for part in loc[at + 1 :]]
+    if error["type"] == "extra_forbidden":
+        message = NO_SUCH if within else no_such(fields.values())
+    else:
+        text = str(error["msg"]).removeprefix("Value error, ")
+        message = text[0].lower() + text[1:]
+    return {"field": ".".join([fields.get(loc[at], str(loc[at])), *within]), "message": message}
+
+
+def named(scope: Scope) -> str:
+    """A request as the log has it: what was asked, and for whom; escaped, since both come from outside."""
+    return f"{scope['method']} {scope['path']!r} for {scope.get('user', '-')!r}"
+
+
+def answer_to(error: Exception, scope: Scope) -> Response:
+    """The answer to a request that ended in one of the `EXPECTED` errors."""
+    match error:
+        case Problem():
+            return error.response()
+        case JobNotFound():
+            return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
+        case KeyReused():
+            detail = "This Idempotency-Key was used for another request: use a new key for a new job."
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
+        case IdTaken():
+            detail = f"You have a job {error} already: choose another id, or none."
+            return Problem(HTTPStatus.CONFLICT, detail).response()
+        case _:
+            logger.error("%s failed: %s", named(scope), error)
+            detail = "The server cannot reach its jobs at the moment: try again."
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+
+
+EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
+"""The errors that are told the caller as what they are."""
+
+
+def _allowed(app: FastAPI, request: Request) -> set[str]:
+    """The methods of all routes of the request's path; the framework alone would name those of the first."""
+    routes = [
+        route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    methods = {method for route in routes for method in route.methods or ()}
+    return methods | {"HEAD"} if "GET" in methods else methods
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer every error with a problem."""
+
+    async def expected(request: Request, error: Exception) -> Response:
+        return answer_to(error, request.scope)
+
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, expected)
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        path = request.scope["path"]
+        match status:
+            case HTTPStatus.METHOD_NOT_ALLOWED:
+                allowed = ", ".join(sorted(_allowed(app, request)))
+                detail = f"{path} takes {allowed}, not {request.method}."
+                return Problem(status, detail, {"Allow": allowed}).response()
+            case HTTPStatus.NOT_FOUND:
+                return Problem(status, f"There is no {path} here: see /docs for what there is.").response()
+            case _:
+                return Problem(status, error.detail, error.headers).response()

@@ -1,0 +1,136 @@
+"""The sandbox's own routes: what its user sets, what happened in it, and how well the client did."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from functools import partial
+
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+from translation_server.api.bodies import read_body, taking
+from translation_server.api.preferences import accepted, values_of
+from translation_server.api.report_grading import Grading
+from translation_server.api.report_render import MEDIA_TYPES
+from translation_server.api.schemas import JobAction, RequestsQuery
+from translation_server.core.dialects.dialect import Dialect, timestamp
+from translation_server.core.job import Job, State
+from translation_server.core.request_log import Entry
+from translation_server.core.scenarios import DAYS
+from translation_server.documents import (
+    ENTRY,
+    ClockChange,
+    SandboxSettings,
+    change_clock,
+    change_settings,
+    shown_sandbox,
+    shown_settings,
+    starts_plan,
+)
+from translation_server.service.jobs import Service
+from translation_server.service.request_log import Journal
+
+JOB_ACTIONS = {"hold": Job.held, "release": Job.released}
+
+
+class SandboxApi:
+    """The routes by which a caller sees and sets the caller's own sandbox.
+
+    Args:
+        service: the jobs and their worlds.
+        journal: what the requests were.
+        native: the form in which jobs are shown.
+    """
+
+    def __init__(self, service: Service, journal: Journal, native: Dialect) -> None:
+        self._service = service
+        self._journal = journal
+        self._native = native
+        self._grading = Grading(journal, service)
+
+    def add_to(self, app: FastAPI) -> None:
+        """Gives the app its routes."""
+        for method, path, endpoint in (
+            ("GET", "/sandbox", taking(self.show)),
+            ("PATCH", "/sandbox", taking(self.change, body=True)),
+            ("POST", "/sandbox/clock", taking(self.set_clock, body=True)),
+            ("POST", "/sandbox/reset", taking(self.reset)),
+            ("POST", "/sandbox/jobs/{job_id}", taking(self.act, body=True)),
+            ("GET", "/sandbox/days", taking(self.days)),
+            ("GET", "/sandbox/requests", taking(self.requests, RequestsQuery)),
+            ("GET", "/sandbox/report", taking(self.report)),
+        ):
+            app.add_api_route(path, endpoint, methods=[method])
+
+    async def show(self, request: Request) -> Response:
+        """Shows the caller's sandbox."""
+        return await self._sandbox(request.scope["user"])
+
+    async def change(self, request: Request) -> Response:
+        """Changes settings; those that are null become what the server has."""
+        owner, changes = request.scope["user"], await read_body(SandboxSettings, request)
+        moment = await self._service.now(owner)
+        change = partial(change_settings, changes=changes, moment=moment)
+        await self._service.worlds.change(owner, change, recount=starts_plan(changes))
+        return await self._sandbox(owner)
+
+    async def set_clock(self, request: Request) -> Response:
+        """Sets the speed of the clock, stops it, or moves it ahead."""
+        owner, change = request.scope["user"], await read_body(ClockChange, request)
+        await self._service.worlds.change(owner, lambda text: change_clock(text, change, self._service.real()))
+        return await self._sandbox(owner)
+
+    async def reset(self, request: Request) -> Response:
+        """Empties the sandbox: its jobs, journal, faults, clock and settings."""
+        owner = request.scope["user"]
+        await self._service.worlds.clear(owner, self._service.real())
+        self._journal.forget(owner)
+        return await self._sandbox(owner)
+
+    async def act(self, request: Request, job_id: str) -> Response:
+        """Holds, releases or finishes a pending job."""
+        owner, action = request.scope["user"], await read_body(JobAction, request)
+        finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
+        look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
+        return await self._sandbox(owner, job=json.loads(self._native.body(look)))
+
+    async def days(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
+        """Lists the named days."""
+        days = [
+            {"day": name, "meaning": day.meaning, "settings": shown_settings(day.settings)}
+            for name, day in DAYS.items()
+        ]
+        return JSONResponse({"days": days})
+
+    async def requests(self, request: Request) -> Response:
+        """Pages through the journal, the oldest request first."""
+        query: RequestsQuery = request.scope["query"]
+        owner = request.scope["user"]
+        page, more = await self._journal.read(owner, after=query.after, limit=query.limit)
+        dropped = self._journal.dropped(owner, await self._journal.oldest(owner))
+        return await asyncio.to_thread(_shown, page, page[-1][0] if more else None, dropped)
+
+    async def report(self, request: Request) -> Response:
+        """Grades the client that sent the requests of the journal."""
+        media = accepted(values_of(request, "accept"), MEDIA_TYPES)
+        return await self._grading.answer(request.scope["user"], media)
+
+    async def _sandbox(self, owner: str, **more: object) -> Response:
+        """The whole sandbox."""
+        world, real = await self._service.worlds.of(owner), self._service.real()
+        shown = shown_sandbox(world.sandbox)
+        for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
+            fault["fired"] = fired
+        clock = world.clock
+        shown["clock"] = {
+            "now": timestamp(clock.at(real)),
+            "speed": clock.now.speed,
+            "frozen": clock.now.frozen,
+            "ahead": round(clock.at(real) - real, 3),
+        }
+        return JSONResponse({"user": owner, **shown, **more})
+
+
+def _shown(page: Sequence[tuple[int, Entry]], following: int | None, dropped: int) -> Response:
+    shown = [{"number": number, **ENTRY.dump_python(entry, mode="json")} for number, entry in page]
+    return JSONResponse({"requests": shown, "next": following, "dropped": dropped})

@@ -1,0 +1,120 @@
+"""What requests may hold."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+
+from translation_server.core.job import State, Submission
+from translation_server.service.jobs import Wish
+
+MAX_BULK = 100
+"""How many ids one bulk look may ask for, and how many jobs one page may hold."""
+
+JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
+"""What can stand in a path as it is, and means nothing else there."""
+
+
+SHOWN = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
+"""Text without control characters, and without what turns, breaks or hides a line; for every reader of JSON schema."""
+
+
+def _printable(text: str) -> str:
+    if not re.fullmatch(SHOWN, text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+Language = Annotated[
+    str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": SHOWN}), AfterValidator(_printable)
+]
+
+Message = Annotated[
+    str, Field(min_length=1, max_length=1000, json_schema_extra={"pattern": SHOWN}), AfterValidator(_printable)
+]
+
+
+class Simulate(BaseModel):
+    """A fate of the caller's own for a job."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    delay: float | None = Field(default=None, ge=0, le=1e9, description="seconds until it ends")
+    outcome: Literal["completed", "error"] | None = Field(default=None, description="how it ends")
+    message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
+    hold: bool | None = Field(default=None, description="whether it stays pending until it is released")
+
+    def wish(self) -> Wish:
+        """The same as plain facts."""
+        return Wish(self.delay, self.outcome and State(self.outcome), self.message, self.hold)
+
+
+class SubmissionBody(BaseModel):
+    """The facts that a submission may bring; every one is optional."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    job_id: str | None = Field(default=None, pattern=JOB_ID, description="the caller's own id; else one is made up")
+    source_language: Language | None = Field(default=None, description="the language spoken in the video")
+    target_language: Language | None = Field(default=None, description="the language to translate it to")
+    video_length: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
+    simulate: Simulate | None = Field(default=None, description="the fate that the job shall have")
+
+    def submission(self) -> Submission:
+        """The same as plain facts."""
+        return Submission(self.source_language, self.target_language, self.video_length)
+
+
+class JobAction(BaseModel):
+    """What to do to a job in a sandbox."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"do": {"const": "finish"}}},
+                {"not": {"anyOf": [{"required": ["outcome"]}, {"required": ["message"]}]}},
+            ]
+        },
+    )
+
+    do: Literal["hold", "release", "finish"] = Field(description="what to do; an ended job stays as it is")
+    outcome: Literal["completed", "error"] = Field(default="completed", description="how to finish it")
+    message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
+
+    @model_validator(mode="after")
+    def _holds_nothing_in_vain(self) -> Self:
+        if self.do != "finish" and self.model_fields_set & {"outcome", "message"}:
+            raise ValueError("outcome and message go with finish only")
+        return self
+
+
+class Query(BaseModel):
+    """What the query of a request may hold: nothing, unless a route's own model has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RequestsQuery(Query):
+    """Which requests of the journal to show."""
+
+    limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds at most")
+    after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
+
+
+class JobsQuery(Query):
+    """Which of the caller's jobs to list."""
+
+    status: State | None = Field(None, description="only jobs that stand so")
+    job_id: list[str] = Field([], max_length=MAX_BULK, description="a bulk look at these jobs, instead of a page")
+    limit: int = Field(20, ge=1, le=MAX_BULK, description="how many jobs a page holds")
+    after: int | None = Field(None, ge=1, lt=2**63, description="the `next` of the page before")
+
+
+def submission_query(facts: Sequence[str]) -> type[Query]:
+    """The model of a query that may hold these facts of a submission."""
+    found = {fact: SubmissionBody.model_fields[fact] for fact in facts}
+    fields: dict[str, Any] = {fact: (field.annotation, field) for fact, field in found.items()}
+    return create_model("SubmissionQuery", __base__=Query, **fields)

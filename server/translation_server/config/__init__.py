@@ -1,0 +1,1 @@
+"""What an operator chooses: settings, users, files of dialects and fault rules, the log."""

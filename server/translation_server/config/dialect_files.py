@@ -1,0 +1,159 @@
+"""Wire formats of the user's own: a TOML file of rows in the form of the table."""
+
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from translation_server.core.dialects.dialect import DIALECTS, FACTS, REQUEST, Dialect, DialectError, places, routes
+from translation_server.core.job import State
+
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+RESERVED = {path.split("/")[1] for row in DIALECTS for path in (row.submit or "", *row.look) if path} | {
+    "docs",
+    "events",
+    "livez",
+    "readyz",
+    "sandbox",
+    *(row.name for row in DIALECTS),
+}
+"""Names that would clash with what every server has."""
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _known(facts: Sequence[str]) -> AfterValidator:
+    def check(template: dict[str, Any]) -> dict[str, Any]:
+        strangers = sorted(places(template).keys() - set(facts))
+        if strangers:
+            raise ValueError(f"there is no fact {strangers[0]}; the facts are {', '.join(facts)}")
+        try:
+            json.dumps(template, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("must hold only what JSON can: no dates, nan or inf") from None
+        return template
+
+    return AfterValidator(check)
+
+
+def _one_place(path: str) -> str:
+    if path.count("{job_id}") > 1:
+        raise ValueError("must hold {job_id} once")
+    return path
+
+
+SEGMENT = "/[A-Za-z0-9_.~-]+"
+PathForm = Annotated[str, Field(pattern=rf"^({SEGMENT}|/\{{job_id\}})+$"), AfterValidator(_one_place)]
+Paths = Annotated[list[PathForm], BeforeValidator(_one_or_more), Field(min_length=1)]
+Words = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_one_or_more), Field(min_length=1)]
+Body = Annotated[dict[str, Any], _known(list(FACTS))]
+
+
+class WordsForm(BaseModel):
+    """What the states are called; ``cancelled`` as ``error`` unless told."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    pending: Words
+    completed: Words
+    error: Words
+    cancelled: Words | None = None
+
+    @model_validator(mode="after")
+    def _tell_the_states_apart(self) -> Self:
+        ended = {*self.error, *(self.cancelled or self.error)}
+        for words, others in ((self.pending, {*self.completed, *ended}), (self.completed, ended)):
+            if shared := sorted(others.intersection(words)):
+                raise ValueError(f"{shared[0]!r} stands for two states: only error and cancelled may share a word")
+        return self
+
+
+class DialectForm(BaseModel):
+    """One row as it stands in a file; the attributes are those of Dialect."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    look: Paths
+    job: Body
+    words: WordsForm
+    submit: Annotated[str, Field(pattern=rf"^({SEGMENT})+$")] | None = None
+    request: Annotated[dict[str, Any], _known(["job_id", *REQUEST])] = dict(REQUEST)
+    accepted: Body | None = None
+    accepted_code: Annotated[int, Field(ge=200, le=299)] = 202
+    auth: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")] = "basic"
+
+    @field_validator("job")
+    @classmethod
+    def _tells_the_status(cls, job: dict[str, Any]) -> dict[str, Any]:
+        if "status" not in places(job):
+            raise ValueError('must hold "{status}"')
+        return job
+
+    def dialect(self, name: str) -> Dialect:
+        """The row, mounted under its name."""
+        words = self.words
+        return Dialect(
+            name=name,
+            submit=None if self.submit is None else f"/{name}{self.submit}",
+            look=tuple(f"/{name}{path}" for path in self.look),
+            request=self.request,
+            accepted=self.accepted,
+            accepted_code=self.accepted_code,
+            job=self.job,
+            auth=self.auth.lower(),
+            words={
+                State.PENDING: tuple(words.pending),
+                State.COMPLETED: tuple(words.completed),
+                State.ERROR: tuple(words.error),
+                State.CANCELLED: tuple(words.cancelled or words.error),
+            },
+        )
+
+
+def read_dialects(path: Path) -> tuple[Dialect, ...]:
+    """The rows of a file.
+
+    Raises:
+        DialectError: the file cannot be read, or a row cannot be served; one line with the file, the row and the fault.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DialectError(f"DIALECTS={path}: cannot be read as TOML: {error}") from None
+    rows = []
+    for name, table in tables.items():
+        where = f"DIALECTS={path}: [{name}]"
+        if not NAME.fullmatch(name) or name in RESERVED:
+            raise DialectError(f"{where} must have a name of its own, in lower case: it becomes a part of the path")
+        try:
+            rows.append(DialectForm.model_validate(table).dialect(name))
+            routes(rows[-1:])
+        except ValidationError as error:
+            raise DialectError(f"{where} {_first(error)}") from None
+        except DialectError as error:
+            raise DialectError(f"{where} {error}") from None
+    return tuple(rows)
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in found["loc"]) or "the row"
+    if found["type"] == "extra_forbidden":
+        return f"{field}: there is no such key; the keys are {', '.join(DialectForm.model_fields)}"
+    return f"{field}: {found['msg'].removeprefix('Value error, ')}"

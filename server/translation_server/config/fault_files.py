@@ -1,0 +1,39 @@
+"""A TOML file of what goes wrong."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from translation_server.core.faults.rules import MOST_RULES, Rule
+from translation_server.documents import Fault
+from translation_server.validation import complaints
+
+
+class FaultsError(Exception):
+    """A file of faults cannot be used; the message is one line for a person."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    faults: tuple[Fault, ...] = Field(max_length=MOST_RULES)
+
+
+def read_faults(path: Path) -> tuple[Rule, ...]:
+    """The rules of a file, each a table ``[[faults]]``.
+
+    Raises:
+        FaultsError: the file cannot be read, or holds what is no rule.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _File.model_validate_json(json.dumps(document, default=str)).faults  # a date is no more than its text
+    except OSError as error:
+        raise FaultsError(f"FAULTS={path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{found['field']}: {found['message']}" for found in complaints(error, "the file"))
+        raise FaultsError(f"FAULTS={path}: {wrong}") from None
+    except (ValueError, RecursionError) as error:
+        raise FaultsError(f"FAULTS={path}: must be UTF-8 TOML: {error}") from None

@@ -1,0 +1,82 @@
+"""How the log is written: as text for people or as JSON for machines, to stderr and, if named, to a file."""
+
+import json
+import logging
+import time
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+
+from translation_server.private_files import open_private, tighten
+
+SERVER, HOST, ACCESS = "translation_server", "uvicorn", "uvicorn.access"
+"""The loggers: the server's, its host's, and the host's for requests, which is silenced: the server has its own."""
+
+
+class LogError(Exception):
+    """The log file cannot be written; the message is one line for a person."""
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time in UTC, level, message. What callers sent cannot begin a line of its own."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """The line, with what a terminal or a log reader could take for more than text made visible."""
+        record.message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.message)
+        return super().formatMessage(record)
+
+
+class JsonFormatter(TextFormatter):
+    """A line for machines: one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line = {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class _File(WatchedFileHandler):
+    """A file for this user alone, which may fill its disk without a word per line: stderr has the same lines."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=open_private)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
+        """Drops the line."""
+
+
+def configure(*, level: str, form: str, file: Path | None) -> None:
+    """Sets up the server's log; called again, it replaces what was set up before.
+
+    Raises:
+        LogError: the file cannot be written.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if file is not None:
+        try:
+            handlers.append(_File(file, encoding="utf-8"))
+        except OSError as error:
+            raise LogError(f"LOG_FILE={file}: cannot be written: {error.strerror}") from None
+    formatter = JsonFormatter() if form == "json" else TextFormatter()
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    for name in (SERVER, HOST, ACCESS):
+        logger = logging.getLogger(name)
+        for handler in logger.handlers[:]:
+            logger.removeHandler(handler)
+            handler.close()
+        for handler in handlers if name != ACCESS else ():
+            logger.addHandler(handler)
+        logger.propagate = False
+    logging.getLogger(SERVER).setLevel(level.upper())
+    if file is not None:
+        tighten(file)

@@ -1,0 +1,1 @@
+"""The use cases, with their caches and background work."""

@@ -1,0 +1,276 @@
+"""What the documentation says is held against the code, and what it shows is run."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import httpx
+import pytest
+
+import translation_client
+from translation_client.cli import main
+from translation_client.testing import sandbox_on, server
+from translation_server.api.schemas import SubmissionBody
+from translation_server.config.dialect_files import DialectForm
+from translation_server.config.settings import Settings
+from translation_server.core.dialects.dialect import DIALECTS, FACTS, routes
+from translation_server.core.faults.rules import ACTIONS, KINDS, REACH, Fitting
+from translation_server.core.job import State
+from translation_server.core.report.findings import RULES
+from translation_server.core.scenarios import DAYS
+from translation_server.documents import SandboxSettings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PLACES = ("*.md", "docs/**/*.md", "tests/contract/*.md", "examples/**/*.md")
+PAGES = [page for pattern in PLACES for page in sorted(ROOT.glob(pattern))]
+CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
+
+
+def rows(header: str, page: str = README) -> list[list[str]]:
+    """The cells of a page's table under this header."""
+    lines = page.split(header + "\n", 1)[1].splitlines()[1:]
+    table = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def defaults() -> dict[str, str]:
+    return {
+        name.upper(): "" if field.default is None else str(field.default)
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def test_the_readme_has_every_setting_with_its_default_and_meaning():
+    told = {
+        name.strip("`"): (default.strip("`"), meaning)
+        for name, default, meaning in rows("| name | default | meaning |")
+    }
+    meanings = {name.upper(): field.description for name, field in Settings.model_fields.items()}
+    assert told == {name: (default or "none", meanings[name]) for name, default in defaults().items()}
+
+
+def test_the_example_env_file_has_every_setting_once_with_its_default():
+    lines = re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert len(dict(lines)) == len(lines)
+    others = {"API_TOKEN": "", "SERVER_URL": "http://127.0.0.1:8000"}
+    of_compose = {
+        "SCALE_PORTS": "0",
+        "POSTGRES_PASSWORD": "secretpassword",
+        "SCALE_NETWORK": "10.83.71",
+        "SERVER_MEMORY": "1g",
+    }
+    assert dict(lines) == defaults() | CREDENTIALS | others | of_compose
+
+
+def test_the_example_env_file_is_one_that_works(monkeypatch):
+    for name in defaults():
+        monkeypatch.delenv(name, raising=False)
+    assert Settings(_env_file=ROOT / ".env.example").credentials == tuple(CREDENTIALS.values())
+
+
+def help_of(package: str, *command: str) -> str:
+    """What a package's command says of itself."""
+    asked = [sys.executable, "-m", package, *command, "--help"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_readme_has_every_exit_status():
+    told = re.findall(r"^  (\d+) +(.+)$", help_of("translation_client"), re.MULTILINE)
+    assert [tuple(row) for row in rows("| exit status | meaning |")] == told
+
+
+def test_the_readme_has_every_exception():
+    told = {name.strip("`") for name, *_ in rows("| exception | when | what it carries |")}
+    there = {name for name, thing in vars(translation_client).items() if isinstance(thing, type)}
+    assert told == {name for name in there if issubclass(getattr(translation_client, name), Exception)}
+
+
+def test_every_flag_that_the_documentation_names_is_there():
+    clock = help_of("translation_client", "sandbox", "clock")
+    there = help_of("translation_client") + clock + help_of("translation_server")
+    others = {
+        "--no-proxy-headers",
+        "--timeout-graceful-shutdown",
+        "--http",
+        "--containers",
+        "--detach",
+        "--volumes",
+        "--rm",
+        "--profile",
+        "--scale",
+        "--app-dir",
+        "--no-build-isolation",
+        "--no-deps",
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - others
+    assert named
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", there))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_the_project_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_on_dialects_has_every_key_and_every_fact():
+    page = (ROOT / "docs" / "dialects.md").read_text()
+    assert [row[0].strip("`") for row in rows("| key | needed | what it holds |", page)] == list(
+        DialectForm.model_fields
+    )
+    facts = " ".join(row[0] for row in rows("| fact | what it is |", page))
+    assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS) | {"simulate"}
+    asked = {
+        name
+        for fact, what in rows("| fact | what it is |", page)
+        if "`request`" in what
+        for name in re.findall(r"`(\w+)`", fact)
+    }
+    assert asked == set(SubmissionBody.model_fields)
+    assert (ROOT / "examples" / "dialects" / "heygen.toml").read_text() in page
+
+
+def test_the_page_on_the_simulator_has_everything_that_can_be_set():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+
+    def first(header: str) -> list[str]:
+        return [name for row in rows(header, page) for name in re.findall(r"`([\w-]+)`", row[0])]
+
+    assert first("| setting | what it holds |") == list(SandboxSettings.model_fields)
+    assert first("| kind | details | what the client sees |") == list(KINDS)
+    assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
+    days = {row[0].strip("`"): row[1] for row in rows("| day | what it is like |", page)}
+    assert days == {name: day.meaning for name, day in DAYS.items()}
+
+
+def test_the_page_on_the_simulator_has_what_each_kind_can_strike():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+    told = {
+        kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
+        for what, kinds in rows("| what can be struck | by these kinds |", page)
+        for kind in re.findall(r"`([\w-]+)`", kinds)
+    }
+    words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
+    assert set(REACH) == set(KINDS)
+    assert told == {
+        kind: (reach.routes, reach.body, words.get(reach.states, ["ended"])) for kind, reach in REACH.items()
+    }
+
+
+def test_the_example_on_the_simulators_page_runs():
+    page = (ROOT / "docs" / "simulator.md").read_text()
+    [example] = [found for found in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "with server()" in found]
+    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "no speech found" in ran.stdout
+
+
+def test_the_commands_on_the_simulators_page_run(capsys):
+    page = (ROOT / "docs" / "simulator.md").read_text()
+    lines = re.findall(r"^translation-client (.*)$", page, re.MULTILINE)
+    with server() as running, sandbox_on(running.url) as sandbox, sandbox.client() as client:
+        login = ["--url", sandbox.url, "--username", sandbox.username, "--password", sandbox.password]
+        job_id = client.start().id
+        for line in lines:
+            words = shlex.split(line.partition(" > ")[0].replace("JOB_ID", job_id))
+            assert main([*words, *login, "--log-file", "none"]) == 0, capsys.readouterr()
+    assert len(lines) > 5
+
+
+def test_the_page_on_the_report_card_has_every_rule():
+    page = (ROOT / "docs" / "report-card.md").read_text()
+    told = {row[0].strip("`"): row[1] for row in rows("| rule | severity | what it means | what to change |", page)}
+    assert list(told.items()) == [(name, rule.severity) for name, rule in RULES.items()]
+
+
+def test_the_cards_on_the_page_name_rules_that_are_there():
+    page = (ROOT / "docs" / "report-card.md").read_text()
+    assert set(re.findall(r"^(?:warning|note) ([\w-]+):", page, re.MULTILINE)) <= set(RULES)
+
+
+def test_the_example_of_a_client_being_hardened_runs():
+    command = [sys.executable, "-m", "pytest", "examples/hardening", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
+    page = (ROOT / "docs" / "coming-from.md").read_text()
+    there = {f"{route.method} {route.path}" for route in routes(DIALECTS)}
+    told = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))
+    assert told == there - {"GET /jobs/{job_id}"}
+    new = [
+        row[1] for section in page.split("| before | now |")[1:] for row in rows("|---|---|", "|---|---|\n" + section)
+    ]
+    imports = re.findall(r"`(from translation_\w+[^`]*)`", " ".join(new))
+    assert {line.split()[1].split(".")[-1] for line in imports} >= {"start", "jobs", "status", "translate", "result"}
+    for line in imports:
+        exec(line, {})  # noqa: S102 - the page's own lines
+
+
+def test_the_example_of_both_in_one_process_runs():
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / "one_process.py")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.count(" ended as ") == 3
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server, whose jobs end soon and well."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = {"PORT": "0", "MIN_DELAY": "0.1", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0"}
+    command = [sys.executable, "-m", "translation_server"]
+    environment = os.environ | CREDENTIALS | settings
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        for line in server.stderr:
+            if found := re.search(r"listening on (\S+)", line):
+                yield found[1]
+                break
+        server.kill()
+
+
+def test_the_readme_has_every_route(url):
+    documented = httpx.get(f"{url}/openapi.json", auth=tuple(CREDENTIALS.values())).json()["paths"]
+    there = {f"{method.upper()} {path}" for path, methods in documented.items() for method in methods}
+    told = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(row[0] for row in rows("| route | does |")))
+    assert set(told) == there | {"GET /docs", "GET /openapi.json"}
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_every_python_example_runs(url, number, tmp_path):
+    (tmp_path / "example.py").write_text(EXAMPLES[number].replace("http://127.0.0.1:8000", url))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "client"), str(ROOT / "server")])}
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "completed" in ran.stdout
+
+
+def test_the_map_of_contributing_names_every_package_and_only_what_is_there():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+    told = set()
+    for row in rows:
+        first, *others = re.findall(r"`([^`]+)`", row)
+        told |= {ROOT / first, *((ROOT / first).parent / other for other in others)}
+    assert [place for place in told if not place.exists()] == []
+    packages = {
+        path.parent for side in ("server", "client") for path in (ROOT / side).glob("translation_*/*/__init__.py")
+    }
+    assert packages <= told

@@ -1,0 +1,231 @@
+"""The test of the compose profile `scale`: PostgreSQL, several servers of which one is killed, and nginx in front.
+
+    python3 -m tests.test_scale                  with client/requirements.txt installed, and docker
+    python3 -m tests.test_scale --containers     fails where Docker does not answer
+    pytest tests/test_scale.py [--containers]    the same
+
+Where Docker is missing, what is skipped, what is logged and what is left behind is as in `test_integration.py`.
+"""
+
+import asyncio
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any, ClassVar
+
+from tests.pair import (
+    COMPOSE_FILE,
+    CONNECTIONS,
+    JOBS,
+    PASSWORD,
+    PATIENCE,
+    ROOT,
+    USERNAME,
+    Containers,
+    PairTests,
+    exit_status,
+    logger,
+    main,
+    wait_until,
+)
+from translation_client import AsyncClient, Client, State
+
+SERVERS = 3
+"""How many servers there are in the profile `scale`."""
+
+LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
+"""What a sandbox is set to, so that jobs end when its clock is moved."""
+
+PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": PATIENCE, "max_retries": 1000}
+"""What the library is given: it is as it is by itself, but that it does not give up."""
+
+
+class Scaled(Containers):
+    """Several servers in containers, with PostgreSQL behind them and nginx in front."""
+
+    flags = ("--profile", "scale")
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.network = f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}"
+        shutil.copytree(ROOT / "deploy" / "nginx", folder / "deploy" / "nginx")
+
+    def images(self) -> set[str]:
+        """Besides those of the pair, PostgreSQL's and nginx's."""
+        return super().images() | set(re.findall(r"^ +image: (\S+)", COMPOSE_FILE.read_text(), re.MULTILINE))
+
+    def up(self, *services: str) -> None:
+        """Sees to it that all containers run, or those of these services and what they need."""
+        self.compose("up", "--detach", "--scale", f"server={SERVERS}", *services)
+
+    def launch(self) -> None:
+        self.up("nginx")
+
+    def servers(self) -> list[Any]:
+        """The servers' containers that run."""
+        found = self.containers("com.docker.compose.service=server")
+        return [container for container in found if container.status == "running"]
+
+    def server_urls(self) -> list[str]:
+        """Where each of them is found, past nginx."""
+        ports = [container.ports[f"{self.port}/tcp"][0]["HostPort"] for container in self.servers()]
+        return [f"http://127.0.0.1:{port}" for port in ports]
+
+    def kill_one(self) -> None:
+        """Ends a server as `kill -9` does."""
+        container = secrets.choice(self.servers())
+        logger.info("%s is killed", container.name)
+        container.kill()
+
+
+class ScaleTests(PairTests):
+    """Several servers over one database: it does not matter which of them is asked, or that one of them is killed."""
+
+    kind = Scaled
+    pair: ClassVar[Scaled]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'", SCALE_NETWORK=self.pair.network)
+
+    def client(self) -> Client:
+        """The library, which does not give up."""
+        return Client(self.pair.url, **PATIENT)
+
+    def submit(self, count: int, key: str | None = None) -> set[str]:
+        """Submits so often, over several connections; returns the ids of the jobs."""
+        with self.client() as client, ThreadPoolExecutor(CONNECTIONS) as pool:
+            return set(pool.map(lambda _: client.start(idempotency_key=key).id, range(count)))
+
+    def begin_anew(self, **settings: object) -> None:
+        """Empties the sandbox and sets it up."""
+        wanted = LONG | settings
+        self.ask_one("POST", "/sandbox/reset")
+        self.ask_one("PATCH", "/sandbox", wanted)
+        self.wait_until_all_tell(lambda told: told.items() >= wanted.items() and told["clock"]["ahead"] == 0)
+
+    def end_all(self) -> None:
+        """Moves the sandbox's clock, so that all jobs end."""
+        self.ask_one("POST", "/sandbox/clock", {"advance": 3600})
+        self.wait_until_all_tell(lambda told: told["clock"]["ahead"] >= 3600)
+
+    def ask_one(self, method: str, path: str, body: object = None) -> None:
+        """Asks one of the servers, past nginx."""
+        url, *_ = self.pair.server_urls()
+        self.pair.http.request(method, f"{url}{path}", json=body).raise_for_status()
+
+    def wait_until_all_tell(self, what: Callable[[dict[str, Any]], bool]) -> None:
+        """Returns when this is so in the sandbox that each server tells of: all know within a second what one does."""
+        urls = self.pair.server_urls()
+        wait_until(lambda: all(what(self.pair.http.get(f"{url}/sandbox").json()) for url in urls), "all servers know")
+
+    def fates(self) -> dict[str, tuple[State, float | None]]:
+        """How all jobs have ended, and after how long, in the order in which they were accepted."""
+        with self.client() as client:
+            found = list(client.list())
+        self.assertEqual(len({job.id for job in found}), len(found))
+        return {job.id: (job.state, job.elapsed) for job in reversed(found)}
+
+    def test_up_runs_the_client_against_any_of_the_servers_and_all_end_when_asked_to(self) -> None:
+        self.ask_one("POST", "/sandbox/reset")
+        self.pair.up()
+        wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
+        self.assertEqual(exit_status(self.pair.container("client")), 0)
+        self.assertEqual(len(self.pair.servers()), SERVERS)
+        self.assertEqual(
+            self.pair.container("nginx").attrs["HostConfig"]["PortBindings"],
+            {f"{self.pair.port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": f"{self.pair.port}"}]},
+        )
+        self.assertEqual(self.pair.container("postgres").attrs["HostConfig"]["PortBindings"], {})
+        self.pair.compose("stop")
+        ended = {container.name: exit_status(container) for container in self.pair.containers()}
+        self.assertEqual(set(ended.values()), {0}, ended)
+
+    def test_nobody_chooses_the_address_that_wrong_passwords_are_counted_by(self) -> None:
+        self.addCleanup(self.pair.start)
+        self.addCleanup(self.pair.compose, "restart", "server")  # with which they forget what they counted
+        own, *_ = self.pair.server_urls()
+        for url, guesses in ((own, 20), (self.pair.url, 20 * SERVERS)):
+            answers = [
+                self.pair.http.get(
+                    f"{url}/jobs", auth=(f"user {i}", "wrong"), headers={"X-Forwarded-For": f"192.0.2.{i}"}
+                )
+                for i in range(guesses)
+            ]
+            self.assertEqual({answer.status_code for answer in answers}, {401, 429})
+            self.assertEqual(answers[-1].status_code, 429)
+
+    def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self) -> None:
+        self.begin_anew()
+        killed = Event()
+        started: list[str] = []
+
+        def keep_submitting() -> None:
+            with self.client() as client:
+                after = 0
+                while after < JOBS // CONNECTIONS:  # each of them, once there is a server less
+                    after += killed.is_set()
+                    started.append(client.start().id)
+
+        async def wait_for(job_ids: list[str], seen: set[str]) -> list[Any]:
+            """Waits for these all at once, and for each by itself."""
+            async with AsyncClient(self.pair.url, **PATIENT) as client:
+                single = (client.wait(job_id, on_update=lambda status: seen.add(status.id)) for job_id in job_ids)
+                together, finals = await asyncio.gather(client.wait_all(job_ids), asyncio.gather(*single))
+                return [*together.values(), *finals]
+
+        with ThreadPoolExecutor(CONNECTIONS + 1) as pool:
+            submitters = [pool.submit(keep_submitting) for _ in range(CONNECTIONS)]
+            try:
+                wait_until(lambda: len(started) >= JOBS // 2, "jobs are accepted")
+                awaited, seen = started[: JOBS // 4], set[str]()
+                waiting = pool.submit(asyncio.run, wait_for(awaited, seen))
+                wait_until(lambda: len(seen) == len(awaited), "each of them is waited for")
+                self.pair.kill_one()
+            finally:
+                killed.set()
+            for submitter in submitters:
+                submitter.result(PATIENCE)
+            self.end_all()
+            finals = waiting.result(PATIENCE)
+        self.assertEqual(len(self.pair.servers()), SERVERS - 1)
+        fates = self.fates()
+        self.assertEqual(sorted(fates), sorted(started))
+        self.assertEqual({fate for fate, _ in fates.values()}, {State.COMPLETED, State.ERROR})
+        self.assertEqual([(final.state, final.elapsed) for final in finals], [fates[one] for one in awaited * 2])
+
+    def test_one_key_makes_one_job_whichever_servers_are_asked(self) -> None:
+        self.begin_anew()
+        answered = self.submit(JOBS, key="once")
+        self.assertEqual(len(answered), 1)
+        self.assertEqual(set(self.fates()), answered)
+
+    def test_the_same_seed_gives_the_same_fates_whichever_servers_are_asked(self) -> None:
+        def fates() -> list[tuple[State, float | None]]:
+            self.begin_anew(seed="again", delay={"kind": "uniform", "min": 10, "max": 3000})
+            self.submit(JOBS)
+            self.end_all()
+            return list(self.fates().values())
+
+        first = fates()
+        self.assertEqual(len(set(first)), JOBS)
+        self.assertEqual(fates(), first)
+
+    def test_servers_that_come_back_are_found(self) -> None:
+        before = {container.id for container in self.pair.servers()}
+        self.pair.kill_one()
+        left = {container.id for container in self.pair.servers()}
+        self.pair.start()
+        for container in self.pair.servers():
+            if container.id in left:
+                container.kill()
+        self.assertEqual({container.id for container in self.pair.servers()}, before - left)
+        wait_until(self.pair.is_ready, "nginx finds the server that has come back")
+
+
+if __name__ == "__main__":
+    main()
