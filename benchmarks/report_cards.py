@@ -1,7 +1,7 @@
-"""Report cards of clients that no one here wrote, and of ours, on the same days: the faults are those of one seed.
+"""Report cards of clients that no one here wrote, and of ours, in the same scenarios: the faults come from one seed.
 
-    python benchmarks/report_cards.py                      every client on every day: two minutes or so
-    python benchmarks/report_cards.py --client requests    only this one; --day likewise; both can be given again
+    python benchmarks/report_cards.py                      every client in every scenario: two minutes or so
+    python benchmarks/report_cards.py --client requests    only this one; --scenario likewise; both can be given again
     python benchmarks/report_cards.py --journal            also every request, to check the cards against
     python benchmarks/report_cards.py --write              also puts the cards into docs/report-card.md
 
@@ -35,9 +35,9 @@ from translation_client.testing import PASSWORD, server
 PAGE = Path(__file__).parent.parent / "docs" / "report-card.md"
 BEGIN, END = "<!-- cards:begin -->", "<!-- cards:end -->"
 
-DAYS = ["perfect", "flaky", "overloaded", "outage"]
+SCENARIOS = ["perfect", "flaky", "overloaded", "outage"]
 SEED = "2"
-"""The first number with which one in ten submissions loses its answer on the flaky day, as is to be expected."""
+"""The smallest number with which one in ten submissions loses its answer in `flaky`, as expected."""
 JOBS = 10
 DELAY = {"kind": "uniform", "min": 3, "max": 7}  # seconds, as .env.example has it
 TIMEOUT = 10.0  # seconds for one request
@@ -114,20 +114,20 @@ NAMES = {
 
 
 class Card(NamedTuple):
-    """What a client's jobs came to on a day, and what the server says of it."""
+    """How a client's jobs ended in a scenario, and the report card of the client."""
 
     client: str
-    day: str
+    scenario: str
     ends: Counter[str]
     text: str
     journal: list[Mapping[str, Any]]
 
 
-def card(client: str, day: str) -> Card:
-    """Let a client do its jobs on a day, on a server of its own: jobs and faults follow the name of the user too."""
+def card(client: str, scenario: str) -> Card:
+    """Let a client do its jobs in a scenario, on its own server: fates and faults depend on the user's name too."""
     ends = Counter[str]()
     with server() as running, Sandbox(running.url, username="peer", password=PASSWORD) as sandbox:
-        sandbox.set(day=day, seed=SEED, delay=DELAY)
+        sandbox.set(scenario=scenario, seed=SEED, delay=DELAY)
         with CLIENTS[client](sandbox) as run:
             for number in range(JOBS):
                 body = {"target_language": "es", "video_length": 60 + number}
@@ -135,7 +135,7 @@ def card(client: str, day: str) -> Card:
                     ends[run(body)] += 1
                 except (requests.RequestException, tenacity.RetryError, TranslationError, TimeoutError) as error:
                     ends[type(error).__name__] += 1
-        return Card(client, day, ends, sandbox.report_as("text/plain"), list(sandbox.requests()))
+        return Card(client, scenario, ends, sandbox.report_as("text/plain"), list(sandbox.requests()))
 
 
 def excerpt(text: str) -> str:
@@ -147,7 +147,7 @@ def excerpt(text: str) -> str:
 def shown(made: Card) -> str:
     """A card under its heading, in Markdown."""
     ends = ", ".join(f"{many} {end}" for end, many in made.ends.most_common())
-    return f"#### {NAMES[made.client]}, {made.day}\n\n```text\nthe jobs         {ends}\n{excerpt(made.text)}\n```"
+    return f"#### {NAMES[made.client]}, {made.scenario}\n\n```text\nthe jobs         {ends}\n{excerpt(made.text)}\n```"
 
 
 def journal(made: Card) -> str:
@@ -157,15 +157,15 @@ def journal(made: Card) -> str:
 
 def main() -> int:
     """Run the clients, print their cards, and put them into the page."""
-    parser = argparse.ArgumentParser(description="Let clients wait on good and bad days, and print their report cards.")
+    parser = argparse.ArgumentParser(description="Let clients wait in several scenarios, and print their report cards.")
     parser.add_argument("--client", action="append", choices=CLIENTS, help="only this one (default all)")
-    parser.add_argument("--day", action="append", choices=DAYS, help="only this one (default all)")
+    parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one (default all)")
     parser.add_argument("--journal", action="store_true", help="also print every request")
     parser.add_argument("--write", action="store_true", help="also put the cards into docs/report-card.md")
     options = parser.parse_args()
-    if options.write and (options.client or options.day):
+    if options.write and (options.client or options.scenario):
         parser.error("--write puts all cards into the page, not some of them")
-    pairs = [(client, day) for client in options.client or CLIENTS for day in options.day or DAYS]
+    pairs = [(client, scenario) for client in options.client or CLIENTS for scenario in options.scenario or SCENARIOS]
     with ThreadPoolExecutor(len(pairs)) as pool:
         cards = list(pool.map(lambda pair: card(*pair), pairs))
     for made in cards:

@@ -63,9 +63,9 @@ WAYS: dict[str, Callable[[str], None]] = {
     "async run": lambda url: by_async_client(url, "run"),
     "compat": lambda url: TranslationStatusClient(url, **LOGIN).wait_for_completion("j1"),
     "show": lambda url: in_sandbox(url, "show"),
-    "set": lambda url: in_sandbox(url, "day", "flaky"),
-    "days": lambda url: in_sandbox(url, "days"),
-    "hold": lambda url: in_sandbox(url, "hold", "j1"),
+    "set": lambda url: in_sandbox(url, "scenario", "flaky"),
+    "scenarios": lambda url: in_sandbox(url, "scenarios"),
+    "pause": lambda url: in_sandbox(url, "pause", "j1"),
     "requests": lambda url: in_sandbox(url, "requests"),
     "report": lambda url: in_sandbox(url, "report"),
     "report as text": lambda url: in_sandbox(url, "report_as", "text/plain"),
@@ -95,7 +95,7 @@ def test_an_answer_without_an_end_is_not_read_to_it(listen: Listen, way: Callabl
     assert flood.sent < 16 * MIB + SOCKETS
 
 
-@pytest.mark.parametrize("name", ["status", "async status", "hold"])
+@pytest.mark.parametrize("name", ["status", "async status", "pause"])
 def test_neither_is_that_of_an_error(listen: Listen, name: str) -> None:
     flood = Flood(b"HTTP/1.1 404 Not Found\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(NotFound, match="404 without a reason"):
@@ -187,15 +187,23 @@ def test_the_command_refuses_them_too(listen: Listen, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"[]", b"\xff", b"[" * 100_000, b"{}", b'{"days": 1}', b'{"findings": [{}], "days": [[]], "requests": 7}']
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b"{}",
+        b'{"scenarios": 1}',
+        b'{"findings": [{}], "scenarios": [[]], "requests": 7}',
+    ]
     + [b'{"requests": [], "next": %s}' % after for after in (b"0", b"-1", b'"a"', b"{}")],
 )
 def test_what_no_sandbox_answers_is_told(server: Server, capsys: pytest.CaptureFixture[str], answer: bytes) -> None:
     server.says((200, answer))
-    for method in ("days", "report", "requests"):
+    for method in ("scenarios", "report", "requests"):
         with pytest.raises(ProtocolError, match="not that of a sandbox"):
             in_sandbox(server.url, method)
-    for words in (["sandbox", "days"], ["sandbox", "requests"], ["report", "--json"]):
+    for words in (["sandbox", "scenarios"], ["sandbox", "requests"], ["report", "--json"]):
         assert main([*words, "--url", server.url, "--username", "admin", "--password", "x"]) == 5
     assert "Traceback" not in capsys.readouterr().err
 

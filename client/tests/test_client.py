@@ -329,7 +329,7 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
     ("max_retries", {"max_retries": -1}),
     ("request_timeout", {"request_timeout": 0}),
     ("long_poll", {"long_poll": -1}),
-    ("lateness_worth", {"lateness_worth": 0}),
+    ("poll_cost", {"poll_cost": 0}),
     ("kind", {"kind": "\ud800"}),
 ]
 

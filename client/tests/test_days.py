@@ -1,6 +1,6 @@
-"""The named days: a naive poller fails on each of them, and our client passes with a clean report card.
+"""The scenarios: a naive poller fails in each of them, and our client passes with a clean report card.
 
-All days run side by side, each in a sandbox of its own, from the first test on.
+All scenarios run side by side, each in a sandbox of its own, from the first test on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from translation_client import JobTimeout, Report, Sandbox, State, TranslationEr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-DAYS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
+SCENARIOS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
 CLIENTS = ["sync", "async"]
 JOBS = 6
 PATIENCE = 5.0  # seconds that the naive poller would wait for a word; it has no patience of its own
@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {"timeout": 240, "request_timeout": 20, "max_retries":
 """What a client of ours is given: time that a busy machine may need, and more tries than an outage lasts."""
 
 HANGING = {"slow-network": {"request_timeout": 4, "long_poll": 2}}
-"""The days on which some do hang, and the look that hangs was asked to be held."""
+"""Options for the scenarios in which some requests hang, and the poll that hangs is a long poll."""
 
 
 def naive(sandbox: Sandbox) -> list[str]:
@@ -57,11 +57,13 @@ def asynchronous(sandbox: Sandbox, **options: Any) -> list[str]:
     return asyncio.run(together())
 
 
-def spend(url: str, day: str, name: str, work: Callable[[Sandbox], list[str]]) -> tuple[object, Report]:
-    """What comes of some work on a day, and its report card; the same at each run, but for how long things take."""
-    with Sandbox(url, username=f"{day}-{name}", password="x") as sandbox:
+def spend(url: str, scenario: str, name: str, work: Callable[[Sandbox], list[str]]) -> tuple[object, Report]:
+    """The result of some work in a scenario, and its report card; only the durations differ between runs."""
+    with Sandbox(url, username=f"{scenario}-{name}", password="x") as sandbox:
         sandbox.reset()
-        sandbox.set(delay={"kind": "uniform", "min": 0.2, "max": 0.6}, error_probability=0, seed="a day", day=day)
+        sandbox.set(
+            delay={"kind": "uniform", "min": 0.2, "max": 0.6}, error_probability=0, seed="a day", scenario=scenario
+        )
         try:
             return work(sandbox), sandbox.report()
         except (httpx.HTTPError, ValueError, KeyError, AssertionError, TranslationError) as error:
@@ -75,33 +77,38 @@ def _no_error_goes_unseen() -> None:
 
 @pytest.fixture(scope="module")
 def spent(translation_server) -> Iterator[Mapping[tuple[str, str], Future[Any]]]:
-    """Every day, being spent."""
+    """All scenarios, running."""
     work = {"sync": sync, "async": asynchronous}
     with ThreadPoolExecutor(24) as pool:
         yield {
-            (day, name): pool.submit(spend, translation_server.url, day, name, partial(does, **HANGING.get(day, {})))
-            for day in DAYS
-            if day != "stuck"
+            (scenario, name): pool.submit(
+                spend, translation_server.url, scenario, name, partial(does, **HANGING.get(scenario, {}))
+            )
+            for scenario in SCENARIOS
+            if scenario != "stuck"
             for name, does in work.items()
-        } | {(day, "naive"): pool.submit(spend, translation_server.url, day, "naive", naive) for day in DAYS}
+        } | {
+            (scenario, "naive"): pool.submit(spend, translation_server.url, scenario, "naive", naive)
+            for scenario in SCENARIOS
+        }
 
 
-@pytest.mark.parametrize("day", DAYS)
-def test_a_naive_poller_fails(spent, day):
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_naive_poller_fails(spent, scenario):
     """It breaks off, is wrong, waits for ever, or is told by its card what is wrong with it."""
-    end, report = spent[day, "naive"].result(300)
+    end, report = spent[scenario, "naive"].result(300)
     assert end != ["completed"] * JOBS or report.warnings
 
 
-@pytest.mark.parametrize("day", ["flaky", "overloaded", "outage", "slow-network", "liar", "stuck"])
-def test_a_naive_poller_fails_to_say_how_its_jobs_ended(spent, day):
-    assert spent[day, "naive"].result(300)[0] != ["completed"] * JOBS
+@pytest.mark.parametrize("scenario", ["flaky", "overloaded", "outage", "slow-network", "liar", "stuck"])
+def test_a_naive_poller_fails_to_say_how_its_jobs_ended(spent, scenario):
+    assert spent[scenario, "naive"].result(300)[0] != ["completed"] * JOBS
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("day", [day for day in DAYS if day != "stuck"])
-def test_our_client_passes_with_a_clean_card(spent, day, client):
-    end, report = spent[day, client].result(300)
+@pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS if scenario != "stuck"])
+def test_our_client_passes_with_a_clean_card(spent, scenario, client):
+    end, report = spent[scenario, client].result(300)
     assert end == ["completed"] * JOBS
     assert report.warnings == ()
     assert report.raw["overall"]["jobs"] == JOBS
@@ -110,10 +117,10 @@ def test_our_client_passes_with_a_clean_card(spent, day, client):
 def test_our_client_leaves_a_stuck_job_in_time_and_takes_it_up_again(translation_server):
     with Sandbox(translation_server.url, username="stuck-ours", password="x") as sandbox:
         sandbox.reset()
-        sandbox.set(delay={"kind": "fixed", "seconds": 0.2}, seed="a day", day="stuck")
+        sandbox.set(delay={"kind": "fixed", "seconds": 0.2}, seed="a day", scenario="stuck")
         with sandbox.client(timeout=2, request_timeout=1) as client:
             with pytest.raises(JobTimeout) as left:
                 client.run()
-            sandbox.release(left.value.job_id)
+            sandbox.unpause(left.value.job_id)
             assert client.resume(left.value.token, timeout=60).state is State.COMPLETED
         assert sandbox.report().warnings == ()

@@ -68,7 +68,11 @@ class TestTexts:
             if path == "/sandbox/requests":
                 return 200, {"requests": [{"agent": EVIL, EVIL: EVIL}], "next": None}
             if path.startswith("/sandbox"):
-                return 200, {EVIL: EVIL, "job": {"error_message": EVIL}, "days": [{"day": EVIL, "meaning": EVIL}]}
+                return 200, {
+                    EVIL: EVIL,
+                    "job": {"error_message": EVIL},
+                    "scenarios": [{"scenario": EVIL, "meaning": EVIL}],
+                }
             if path == "/jobs":
                 return 200, {"jobs": [job("error", error_message=EVIL), job(EVIL, error_message=EVIL)], "next": None}
             if path.startswith("/status/refused"):
@@ -87,7 +91,14 @@ class TestTexts:
         [
             *("start", "list", "status j1", "status refused", "status html", "cancel j1", "wait j1 j2", "wait refused"),
             *("run --timeout 0", "wait j1 --stats", "status j1 --verbose", "report", "report --format junit"),
-            *("sandbox", "sandbox days", "sandbox hold j1", "sandbox finish j1", "sandbox requests", "sandbox day x"),
+            *(
+                "sandbox",
+                "sandbox scenarios",
+                "sandbox pause j1",
+                "sandbox finish j1",
+                "sandbox requests",
+                "sandbox scenario x",
+            ),
         ],
     )
     @pytest.mark.parametrize("as_json", [False, True])

@@ -52,8 +52,8 @@ def test_two_schedules_of_one_plan_are_the_same(plan):
         (lambda: Exponential(initial=9), "maximum"),
         (lambda: Exponential(factor=0.5), "factor"),
         (lambda: Exponential(jitter=2), "jitter"),
-        (lambda: Progressive(0), "lateness_worth"),
-        (lambda: Learned(lateness_worth=float("nan")), "lateness_worth"),
+        (lambda: Progressive(0), "poll_cost"),
+        (lambda: Learned(poll_cost=float("nan")), "poll_cost"),
         (lambda: Hinted(jitter=-1), "jitter"),
     ],
 )

@@ -36,8 +36,8 @@ class TestMethods:
         assert sandbox.set(error_probability=None)["error_probability"] == 0
 
     def test_days_are_listed_and_chosen(self, sandbox):
-        assert "flaky" in sandbox.days()
-        assert sandbox.day("flaky")["day"] == "flaky"
+        assert "flaky" in sandbox.scenarios()
+        assert sandbox.scenario("flaky")["scenario"] == "flaky"
         assert sandbox.faults({"kind": "reset", "route": ["look"], "times": 2})["faults"][0]["fired"] == 0
         assert sandbox.faults()["faults"] == []
 
@@ -50,8 +50,8 @@ class TestMethods:
     def test_a_job_is_held_released_and_finished(self, sandbox):
         with sandbox.client() as client:
             job = client.start()
-            assert sandbox.hold(job)["job"]["status"] == "pending"
-            assert sandbox.release(job.id)["job"]["status"] == "pending"
+            assert sandbox.pause(job)["job"]["status"] == "pending"
+            assert sandbox.unpause(job.id)["job"]["status"] == "pending"
             assert sandbox.finish(job, "error", "no speech found")["job"]["error_message"] == "no speech found"
             assert client.status(job.id).error == "no speech found"
 
@@ -195,12 +195,12 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         assert json.loads(self.run(sandbox, capsys, "sandbox")[1].out)["user"] == sandbox.username
         code, told = self.run(
-            sandbox, capsys, "sandbox", "set", "seed=abc", "hold=true", f"delay={json.dumps(HALF_AN_HOUR)}"
+            sandbox, capsys, "sandbox", "set", "seed=abc", "paused=true", f"delay={json.dumps(HALF_AN_HOUR)}"
         )
         shown = json.loads(told.out)
-        assert (code, shown["seed"], shown["hold"], shown["delay"]) == (0, "abc", True, HALF_AN_HOUR)
-        assert json.loads(self.run(sandbox, capsys, "sandbox", "day", "liar")[1].out)["day"] == "liar"
-        assert "stuck" in json.loads(self.run(sandbox, capsys, "sandbox", "days")[1].out)
+        assert (code, shown["seed"], shown["paused"], shown["delay"]) == (0, "abc", True, HALF_AN_HOUR)
+        assert json.loads(self.run(sandbox, capsys, "sandbox", "scenario", "liar")[1].out)["scenario"] == "liar"
+        assert "stuck" in json.loads(self.run(sandbox, capsys, "sandbox", "scenarios")[1].out)
         told = self.run(sandbox, capsys, "sandbox", "clock", "--freeze", "--advance", "60", "--speed", "2")[1]
         assert json.loads(told.out)["clock"] | {"now": "", "ahead": 60} == {
             "now": "",
@@ -227,7 +227,7 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
         with sandbox.client() as client:
             ids = [client.start().id, client.start().id]
-        for action in ("hold", "release"):
+        for action in ("pause", "unpause"):
             assert [
                 job["job_id"] for job in json.loads(self.run(sandbox, capsys, "sandbox", action, *ids)[1].out)
             ] == ids
@@ -262,14 +262,14 @@ class TestCommand:
         [
             (["sandbox", "explode"], "invalid choice"),
             (["sandbox", "set", "seed"], "NAME=VALUE"),
-            (["sandbox", "set", "day=monday"], "day"),
+            (["sandbox", "set", "scenario=monday"], "scenario"),
             (["sandbox", "set", "error_probability=1e400"], "cannot be told this"),
             (["sandbox", "set", "self=1"], "self: there is no such field"),
             (["sandbox", "set", "seed=[1]"], "seed: "),
             (["sandbox", "clock"], "--advance"),
             (["sandbox", "clock", "--advance", "nan"], "cannot be told this"),
             (["sandbox", "clock", "--speed", "inf"], "cannot be told this"),
-            (["sandbox", "hold", "\udcff"], "ID must be the id of a job"),
+            (["sandbox", "pause", "\udcff"], "ID must be the id of a job"),
             (["sandbox", "finish", ".."], "ID must be the id of a job"),
             (["report", "--json", "--format", "junit"], "--json and --format junit exclude each other"),
             (["sandbox", "finish", "unknown"], "404"),

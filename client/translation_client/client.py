@@ -61,7 +61,7 @@ class _Shell(Generic[Http, P]):
         request_timeout: float = 10.0,
         schedule: Callable[[], Schedule] | None = None,
         long_poll: float = LONG_POLL,
-        lateness_worth: float = 0.25,
+        poll_cost: float = 0.25,
         kind: str | None = None,
         history: str | Path | None = None,
         on_update: Callback | None = None,
@@ -94,7 +94,7 @@ class _Shell(Generic[Http, P]):
                 where the schedule heeds it. Where it ends, the wait ends with JobTimeout.
             long_poll: How long the server may hold one look until the job ends, if it knows how to; below 1 it is not
                 asked to.
-            lateness_worth: How many seconds of lateness one look is worth, to the automatic schedule: less is more
+            poll_cost: How many seconds of lateness one look is worth, to the automatic schedule: less is more
                 looks.
             kind: What jobs of this sort are called, as the automatic schedule learns how long each kind takes; the
                 dialect and the host unless given.
@@ -120,7 +120,7 @@ class _Shell(Generic[Http, P]):
         longest = validation.number("max_delay", max(MAX_DELAY, initial) if max_delay is None else max_delay, initial)
         factor = validation.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
         hold = validation.number("long_poll", long_poll)
-        worth = validation.number("lateness_worth", lateness_worth, validation.LEAST)
+        worth = validation.number("poll_cost", poll_cost, validation.LEAST)
         memory = History() if history is None else HistoryFile(history)
         if schedule is None and delays == (None, None, None):
             plan: Callable[[], Schedule] = Hinted(Learned(memory, worth))

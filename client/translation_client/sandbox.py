@@ -24,7 +24,7 @@ from translation_client.drivers.transport import Transport
 
 REQUEST_TIMEOUT = 30.0  # seconds; a report of ten thousand requests takes some
 LARGEST_BODY = 1 << 24  # bytes: a report of ten thousand jobs takes some 1.5 million
-PAGE = "500"  # requests, of which a bulk look takes some ten thousand bytes
+PAGE = "500"  # requests; a batch poll takes some ten thousand bytes
 SUCCESS, REDIRECTION = 200, 300
 NOTHING: Mapping[str, str] = {}
 
@@ -81,7 +81,7 @@ class Sandbox:
 
     Example:
         >>> with Sandbox("http://127.0.0.1:8000", username="admin", password="secretpassword") as sandbox:
-        ...     sandbox.day("flaky")
+        ...     sandbox.scenario("flaky")
         ...     sandbox.advance(1800)
         ...     print(sandbox.report())
 
@@ -126,20 +126,20 @@ class Sandbox:
         return self._ask("GET", "")
 
     def set(self, /, **settings: object) -> Shown:
-        """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`; None is the server's."""
+        """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`. None is the default."""
         return self._ask("PATCH", "", settings)
 
-    def day(self, name: str | None) -> Shown:
-        """Make it a day that `days` names; None is the server's."""
-        return self.set(day=name)
+    def scenario(self, name: str | None) -> Shown:
+        """Choose one of `scenarios`; None chooses the server's."""
+        return self.set(scenario=name)
 
-    def days(self) -> Mapping[str, str]:
-        """The named days, and what each is like."""
+    def scenarios(self) -> Mapping[str, str]:
+        """The names of the scenarios, and what happens in each."""
         with _as_promised():
-            return {day["day"]: day["meaning"] for day in self._ask("GET", "/days")["days"]}
+            return {each["scenario"]: each["meaning"] for each in self._ask("GET", "/scenarios")["scenarios"]}
 
     def faults(self, *rules: Mapping[str, object]) -> Shown:
-        """What shall go wrong: `faults({"kind": "reset", "route": ["look"], "times": 2})`; without a rule nothing."""
+        """Replace the fault rules: `faults({"kind": "reset", "route": ["poll"]})`; `faults()` removes all."""
         return self.set(faults=rules)
 
     def clock(self, *, advance: float | None = None, speed: float | None = None, frozen: bool | None = None) -> Shown:
@@ -163,24 +163,24 @@ class Sandbox:
         """Let time go on."""
         return self.clock(frozen=False)
 
-    def hold(self, job: JobLike) -> Shown:
-        """Keep a job pending until it is released or finished."""
-        return self._act(job, do="hold")
+    def pause(self, job: JobLike) -> Shown:
+        """Keep a job pending until it is unpaused or finished."""
+        return self._act(job, do="pause")
 
-    def release(self, job: JobLike) -> Shown:
-        """Let a held job go on."""
-        return self._act(job, do="release")
+    def unpause(self, job: JobLike) -> Shown:
+        """Let a paused job go on."""
+        return self._act(job, do="unpause")
 
     def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Shown:
         """End a pending job now, as ``completed`` or ``error``; the message is what a failed one tells."""
         return self._act(job, do="finish", outcome=outcome, message=message)
 
     def reset(self) -> Shown:
-        """Empty the sandbox: jobs, journal, faults, clock, settings."""
+        """Empty the sandbox: jobs, request log, faults, clock, settings."""
         return self._ask("POST", "/reset")
 
     def requests(self) -> Iterator[Mapping[str, Any]]:
-        """The journal, the oldest request first."""
+        """The request log, the oldest request first."""
         after: int | None = 0
         while after is not None:
             page = self._ask("GET", "/requests", query={"limit": PAGE, "after": str(after)})
@@ -191,7 +191,7 @@ class Sandbox:
             yield from requests
 
     def report(self) -> Report:
-        """Grade the client whose requests are in the journal."""
+        """Grade the client whose requests are in the request log."""
         raw = self._ask("GET", "/report")
         with _as_promised():
             findings = [

@@ -7,7 +7,7 @@ In a `conftest.py`:
 and in a test:
 
     def test_my_client_waits_well(sandbox):
-        sandbox.day("flaky")
+        sandbox.scenario("flaky")
         my_client = MyClient(sandbox.url, sandbox.username, sandbox.password)
         ...
         assert not sandbox.report().warnings

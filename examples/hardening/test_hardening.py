@@ -1,4 +1,4 @@
-"""What each named day does to a naive client, and that the hardened one has a clean report card at its end."""
+"""A naive client fails in each scenario; the hardened one gets through with a clean report card."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ import naive
 from translation_client.sandbox import Sandbox
 from translation_client.testing import PASSWORD
 
-DAYS = {
+SCENARIOS = {
     "perfect": None,  # it gets through; what is wrong with it stands on its card
     "flaky": (KeyError, httpx.TransportError),
     "overloaded": (KeyError, httpx.TransportError),
@@ -25,7 +25,7 @@ DAYS = {
     "slow-network": None,
     "liar": (KeyError, httpx.TransportError),
 }
-"""What the naive client raises on each day. On `stuck`, at the end of this file, it never returns."""
+"""What the naive client raises in each scenario. In `stuck`, at the end of this file, it never returns."""
 
 CLIENTS = {"naive": naive, "hardened": hardened}
 
@@ -37,11 +37,11 @@ SOON = 60
 
 
 @contextmanager
-def today(url, day, who):
-    """A sandbox on that day, with short jobs. By its name and seed, every run meets the same faults."""
-    with Sandbox(url, username=f"{who} on a day {day}", password=PASSWORD) as sandbox:
+def sandbox_in(url, scenario, who):
+    """A sandbox in that scenario, with short jobs. Its name and its seed give the same faults in every run."""
+    with Sandbox(url, username=f"{who} on a day {scenario}", password=PASSWORD) as sandbox:
         sandbox.speed(SPEED)
-        sandbox.set(day=day, delay={"kind": "fixed", "seconds": 1.5 * SPEED}, seed="a client")
+        sandbox.set(scenario=scenario, delay={"kind": "fixed", "seconds": 1.5 * SPEED}, seed="a client")
         yield sandbox
 
 
@@ -59,43 +59,47 @@ def run(client, sandbox, jobs=JOBS, **options):
         return list(pool.map(job, range(jobs)))
 
 
-def spend(url, day, who):
-    """What became of the jobs of one client on one day, and its report card."""
-    with today(url, day, who) as sandbox:
-        if (day, who) == ("outage", "naive"):
+def spend(url, scenario, who):
+    """How the jobs of one client ended in one scenario, and the client's report card."""
+    with sandbox_in(url, scenario, who) as sandbox:
+        if (scenario, who) == ("outage", "naive"):
             sandbox.clock(advance=2, frozen=True)  # in the midst of it, however busy this machine is
         return run(CLIENTS[who], sandbox), sandbox.report()
 
 
 @pytest.fixture(scope="module")
 def spent(translation_server):
-    """Every day of both clients, all at once: nobody's sandbox is felt by another."""
+    """Every scenario with both clients, all at the same time: sandboxes do not affect each other."""
     hardened.LONGEST_PAUSE = 2.5  # the liar asks for a day
     hardened.REQUEST_TIMEOUT = 5.0  # or a busy machine is taken for one that hangs
-    with ThreadPoolExecutor(len(DAYS) * len(CLIENTS)) as pool:
-        yield {(day, who): pool.submit(spend, translation_server.url, day, who) for day in DAYS for who in CLIENTS}
+    with ThreadPoolExecutor(len(SCENARIOS) * len(CLIENTS)) as pool:
+        yield {
+            (scenario, who): pool.submit(spend, translation_server.url, scenario, who)
+            for scenario in SCENARIOS
+            for who in CLIENTS
+        }
 
 
-@pytest.mark.parametrize("day", DAYS)
-def test_the_naive_client_fails_or_is_told_so_by_its_card(spent, day):
-    ends, card = spent[day, "naive"].result()
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_naive_client_fails_or_is_told_so_by_its_card(spent, scenario):
+    ends, card = spent[scenario, "naive"].result()
     raised = [end for end in ends if isinstance(end, Exception)]
-    if expected := DAYS[day]:
+    if expected := SCENARIOS[scenario]:
         assert raised
         assert all(isinstance(end, expected) for end in raised), raised
     assert "early-looks" in [finding.rule for finding in card.warnings] or raised
 
 
-@pytest.mark.parametrize("day", DAYS)
-def test_the_hardened_client_gets_through_with_a_clean_card(spent, day):
-    ends, card = spent[day, "hardened"].result()
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_hardened_client_gets_through_with_a_clean_card(spent, scenario):
+    ends, card = spent[scenario, "hardened"].result()
     assert ends == ["completed"] * JOBS
     assert card.warnings == (), card
     assert card.raw["overall"]["jobs"] == JOBS
 
 
 def test_on_a_day_without_end_the_naive_client_never_returns(translation_server):
-    with today(translation_server.url, "stuck", "naive") as sandbox, ThreadPoolExecutor() as pool:
+    with sandbox_in(translation_server.url, "stuck", "naive") as sandbox, ThreadPoolExecutor() as pool:
         job = pool.submit(run, naive, sandbox, jobs=1)
         time.sleep(1)
         assert not job.done()
@@ -106,7 +110,7 @@ def test_on_a_day_without_end_the_naive_client_never_returns(translation_server)
 
 def test_on_a_day_without_end_the_hardened_client_keeps_its_deadline(translation_server):
     hardened.REQUEST_TIMEOUT = 1.0
-    with today(translation_server.url, "stuck", "hardened") as sandbox:
+    with sandbox_in(translation_server.url, "stuck", "hardened") as sandbox:
         began = time.monotonic()
         assert {type(end) for end in run(hardened, sandbox, timeout=0.5)} == {TimeoutError}
         assert time.monotonic() - began < SOON

@@ -453,7 +453,7 @@ def test_the_documentation_is_complete(api):
         "POST /sandbox/clock": ["sandbox"],
         "POST /sandbox/reset": ["sandbox"],
         "POST /sandbox/jobs/{job_id}": ["sandbox"],
-        "GET /sandbox/days": ["sandbox"],
+        "GET /sandbox/scenarios": ["sandbox"],
         "GET /sandbox/requests": ["sandbox"],
         "GET /sandbox/report": ["sandbox"],
         "GET /livez": ["health"],

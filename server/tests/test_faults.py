@@ -275,7 +275,7 @@ class TestAnswers:
         answer = start().post("/start", headers={"Simulate-Fault": asked})
         assert answer.status_code == (202 if asked == "" else 422)
 
-    @pytest.mark.parametrize("path", ["/livez", "/readyz", "/sandbox", "/sandbox/days", "/sandbox/report"])
+    @pytest.mark.parametrize("path", ["/livez", "/readyz", "/sandbox", "/sandbox/scenarios", "/sandbox/report"])
     def test_health_and_sandbox_are_never_struck(self, start, path):
         api = start()
         set_faults(api, rule("reset"))

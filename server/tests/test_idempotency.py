@@ -16,7 +16,7 @@ FORMER = (
     ({"simulate": {}}, "02bd3e46a12b28e094642ed9fbb4c28f39a8111d966871f96367f0aa109bfc24"),
     ({"video_length": 5}, "bf19f93bb227023140486387b951fc078cf8b03e8c46f200f120c5d4f432bacc"),
     (
-        {"simulate": {"delay": 3, "outcome": "error", "message": "no speech", "hold": True}},
+        {"simulate": {"delay": 3, "outcome": "error", "message": "no speech", "paused": True}},
         "4c1f11ac8721025d526395e09ca321100b8fe3c3c6d86d585941c3c6201be9ae",
     ),
     (
@@ -76,11 +76,11 @@ def test_the_fingerprint_stays_whatever_fields_there_will_be(upgraded, body, kep
     ("again", "status"),
     [
         ('{ "simulate": {"delay": 3.0},\n "video_length": 5.0, "target_language": "\\u0065s"}', 202),
-        (json.dumps(BODY | {"source_language": None, "simulate": {"delay": 3, "hold": None}}), 202),
+        (json.dumps(BODY | {"source_language": None, "simulate": {"delay": 3, "paused": None}}), 202),
         (json.dumps(BODY | {"video_length": 5.5}), 422),
         (json.dumps(BODY | {"source_language": "en"}), 422),
-        (json.dumps(BODY | {"simulate": {"delay": 3, "hold": True}}), 422),
-        (json.dumps(BODY | {"simulate": {"delay": 3, "hold": False}}), 422),
+        (json.dumps(BODY | {"simulate": {"delay": 3, "paused": True}}), 422),
+        (json.dumps(BODY | {"simulate": {"delay": 3, "paused": False}}), 422),
         ("", 422),
     ],
 )

@@ -29,9 +29,9 @@ SETTINGS = st.fixed_dictionaries(
     optional={
         "delay": DELAYS,
         "error_probability": st.sampled_from([0, 0.5, 1]),
-        "hold": st.booleans(),
+        "paused": st.booleans(),
         "seed": st.sampled_from(["s", "t"]),
-        "day": st.sampled_from(["perfect", "liar"]),
+        "scenario": st.sampled_from(["perfect", "liar"]),
         "faults": FAULTS,
     },
 )
@@ -43,9 +43,9 @@ SHOWN = (
     "elapsed_time",
     "error_message",
     "fired",
-    "day",
+    "scenario",
     "seed",
-    "hold",
+    "paused",
     "faults",
     "user",
     "jobs",
@@ -111,7 +111,7 @@ class TwoSandboxes(RuleBasedStateMachine):
     def cancel(self, user: str, job: int) -> None:
         self.do(user, "DELETE", "/jobs/{}", None, job)
 
-    @rule(user=st.sampled_from(USERS), job=st.integers(0, 9), do=st.sampled_from(["hold", "release", "finish"]))
+    @rule(user=st.sampled_from(USERS), job=st.integers(0, 9), do=st.sampled_from(["pause", "unpause", "finish"]))
     def act(self, user: str, job: int, do: str) -> None:
         self.do(user, "POST", "/sandbox/jobs/{}", {"do": do}, job)
 

@@ -189,7 +189,7 @@ def logged(start, tmp_path):
         await store.close()
 
     asyncio.run(record())
-    return start(database_url=url, journal=len(log)), sum(map(len, log))
+    return start(database_url=url, request_log=len(log)), sum(map(len, log))
 
 
 @pytest.mark.parametrize("form", ["application/json", "text/plain", "application/xml"])
@@ -265,7 +265,7 @@ async def test_entries_that_tell_of_very_many_jobs_take_the_place_of_others_whil
 def test_who_does_not_read_a_stream_is_told_no_more_than_fits_on_the_way(start, tmp_path):
     many, url = 30_000, f"sqlite:///{tmp_path}/many.db"
     fill(url, many, created_at=1000.0, delay=2.0)
-    api = start(database_url=url, journal=10_000)
+    api = start(database_url=url, request_log=10_000)
 
     def number_told() -> int:
         for _ in range(50):

@@ -105,9 +105,9 @@ def test_a_length_that_makes_no_sense_is_refused(api, length):
 
 
 def test_what_is_wrong_within_a_field_is_told_by_its_place(api):
-    told = errors(api.post("/start", json={"simulate": {"seconds": 5, "hold": "x"}}))
+    told = errors(api.post("/start", json={"simulate": {"seconds": 5, "paused": "x"}}))
     assert told == [
-        ("simulate.hold", "input should be a valid boolean"),
+        ("simulate.paused", "input should be a valid boolean"),
         ("simulate.seconds", "there is no such field"),
     ]
 
@@ -129,7 +129,7 @@ def test_only_that_ancestor_took_anything_in_the_query(everything, path):
         ("POST", "/start", '{"video_length": 5, "video_length": 6}', ["video_length"]),
         ("POST", "/start", '{"simulate": {"delay": 1, "delay": 2}}', ["delay"]),
         ("POST", "/start", '{"target_language": "e", "target_l\\u0061nguage": "s"}', ["target_language"]),
-        ("PATCH", "/sandbox", '{"seed": "1", "hold": true, "seed": "2", "hold": false}', ["seed", "hold"]),
+        ("PATCH", "/sandbox", '{"seed": "1", "paused": true, "seed": "2", "paused": false}', ["seed", "paused"]),
         ("POST", "/sandbox/clock", '{"advance": 1, "advance": 2}', ["advance"]),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_body_that_a_route_does_not_take_is_refused(everything):
 @pytest.mark.parametrize("more", [{"outcome": "error"}, {"message": "no speech"}])
 def test_how_a_job_shall_end_goes_with_its_end_only(api, more):
     path = f"/sandbox/jobs/{api.post('/start').json()['job_id']}"
-    for do, status in (("hold", 422), ("release", 422), ("finish", 200)):
+    for do, status in (("pause", 422), ("unpause", 422), ("finish", 200)):
         assert api.post(path, json={"do": do} | more).status_code == status
 
 

@@ -34,7 +34,7 @@ def until(true) -> None:
 
 
 def test_what_is_refused_takes_nobodys_place_and_is_counted_for_whom_it_names(start):
-    api = start(journal=20)
+    api = start(request_log=20)
     assert api.post("/start").status_code == 202
     statuses = [api.get("/jobs", auth=("admin", "wrong")).status_code for _ in range(40)]
     assert statuses == [401] * 10 + [429] * 30

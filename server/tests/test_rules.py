@@ -144,7 +144,7 @@ class TestRules:
 
     def test_a_held_look_is_lied_to_once_it_tells_an_end(self, start):
         api = start()
-        job_id = submit(api, hold=True)
+        job_id = submit(api, paused=True)
         path, held = f"/status/{job_id}", {"Prefer": "wait=1"}
         set_faults(api, rule("bare", times=1))
         assert (api.get(path, headers=held).json()["progress"], fired(api)) == (0, [0])

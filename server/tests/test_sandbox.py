@@ -14,7 +14,7 @@ from translation_server import TranslationServer
 from translation_server.config.fault_files import FaultsError
 from translation_server.config.settings import SettingsError
 from translation_server.core.faults.rules import KINDS
-from translation_server.core.scenarios import DAYS
+from translation_server.core.scenarios import SCENARIOS
 from translation_server.service import single_flight
 from translation_server.storage import open_store
 
@@ -91,7 +91,7 @@ class TestSettings:
         shown = api.get("/sandbox").json()
         assert shown["delay"] == {"kind": "uniform", "min": 3, "max": 7}
         assert (shown["error_probability"], shown["seed"], shown["per_video_second"]) == (0.25, "s", 2)
-        assert (shown["day"], shown["faults"], shown["user"]) == (None, [], "admin")
+        assert (shown["scenario"], shown["faults"], shown["user"]) == (None, [], "admin")
 
     def test_a_distribution_can_be_given_to_the_server(self, start):
         api = start(delay="lognormal(600, 0.5)")
@@ -138,8 +138,9 @@ class TestSettings:
             ({"delay": 5}, "delay"),
             ({"error_probability": 2}, "error_probability"),
             ({"error_probability": "0.5"}, "error_probability"),
-            ({"seed": 5}, "seed"),
-            ({"day": "monday"}, "day"),
+            ({"seed": True}, "seed"),
+            ({"seed": [5]}, "seed"),
+            ({"scenario": "monday"}, "scenario"),
             ({"faults": [{"kind": "status"}]}, "faults[0].code"),
             ({"faults": [{"kind": "reset", "probability": 1.5}]}, "faults[0].probability"),
             ({"faults": [{"kind": "reset", "times": 0}]}, "faults[0].times"),
@@ -156,7 +157,7 @@ class TestSettings:
             ({"delay": {"kind": "exponential", "mean": 5e-324}}, "delay.mean"),
             ({"delay": {"kind": "lognormal", "median": 1e-300, "sigma": 1}}, "delay.median"),
             ({"delay": {"kind": "lognormal", "median": 1, "sigma": 5e-324}}, "delay.sigma"),
-            ({"lateness_worth": 1e-7}, "lateness_worth"),
+            ({"poll_cost": 1e-7}, "poll_cost"),
             ({"clock": {}}, "clock"),
         ],
         ids=str,
@@ -164,11 +165,22 @@ class TestSettings:
     def test_what_makes_no_sense_is_refused_and_changes_nothing(self, start, body, field):
         api = start()
         before = api.get("/sandbox").json()
-        answer = api.patch("/sandbox", json=body | {"hold": True})
+        answer = api.patch("/sandbox", json=body | {"paused": True})
         assert answer.status_code == 422
         assert field in [error["field"] for error in answer.json()["errors"]]
         after = api.get("/sandbox").json()
         assert before | {"clock": None} == after | {"clock": None}
+
+    @pytest.mark.parametrize(
+        ("seed", "text"), [(42, "42"), (42.0, "42"), (0.5, "0.5"), (-(10**30), f"-1{'0' * 30}"), ("007", "007")]
+    )
+    def test_a_seed_is_a_number_or_a_string(self, start, seed, text):
+        api, outcomes = start(error_probability=0.5, max_delay=0), []
+        for given in (seed, text):
+            assert changed(api, seed=given)["seed"] == text
+            outcomes.append([status(api, submit(api)) for _ in range(8)])
+            api.post("/sandbox/reset")
+        assert outcomes[0] == outcomes[1]
 
     @pytest.mark.anyio
     async def test_settings_that_an_older_version_took_are_left_out(self, start, tmp_path):
@@ -226,10 +238,10 @@ class TestSettings:
         with TranslationServer(1000, 0) as server:
             ann, bob = (httpx.Client(base_url=server.url, auth=(name, ""), timeout=60) for name in ("ann", "bob"))
             with ann, bob:
-                changed(ann, day="stuck", seed="ann's")
+                changed(ann, scenario="stuck", seed="ann's")
                 ann.post("/sandbox/clock", json={"frozen": True})
                 shown = bob.get("/sandbox").json()
-                assert (shown["user"], shown["day"], shown["seed"], shown["clock"]["frozen"]) == (
+                assert (shown["user"], shown["scenario"], shown["seed"], shown["clock"]["frozen"]) == (
                     "bob",
                     None,
                     None,
@@ -241,10 +253,10 @@ class TestSettings:
     def test_a_reset_empties_everything(self, start):
         api = start(seed="s")
         job_id = submit(api)
-        changed(api, day="flaky", hold=True)
+        changed(api, scenario="flaky", paused=True)
         api.post("/sandbox/clock", json={"advance": 1000, "frozen": True})
         shown = api.post("/sandbox/reset").json()
-        assert (shown["day"], shown["hold"], shown["faults"]) == (None, False, [])
+        assert (shown["scenario"], shown["paused"], shown["faults"]) == (None, False, [])
         assert shown["clock"] | {"now": None} == {"now": None, "speed": 1, "frozen": False, "ahead": 0}
         assert api.get(f"/status/{job_id}").status_code == 404
         assert [each["status"] for each in api.get("/sandbox/requests").json()["requests"]] == [404]
@@ -262,8 +274,8 @@ class TestSettings:
 
     def test_it_can_be_turned_off(self, start):
         api = start(sandbox="off", max_delay=0)
-        assert {api.get(path).status_code for path in ("/sandbox", "/sandbox/days", "/sandbox/report")} == {404}
-        assert api.patch("/sandbox", json={"hold": True}).status_code == 404
+        assert {api.get(path).status_code for path in ("/sandbox", "/sandbox/scenarios", "/sandbox/report")} == {404}
+        assert api.patch("/sandbox", json={"paused": True}).status_code == 404
         refused = api.post("/start", json={"simulate": {"delay": 1}})
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "simulate")
         path = f"/status/{submit(api)}"
@@ -341,14 +353,14 @@ class TestClock:
 
 
 class TestJobs:
-    def test_a_held_job_stays_pending_until_it_is_released(self, start):
+    def test_a_paused_job_stays_pending_until_it_is_unpaused(self, start):
         api = start(max_delay=0.2)
-        changed(api, hold=True)
+        changed(api, paused=True)
         job_id = submit(api)
         look = api.get(f"/status/{job_id}", headers={"Prefer": "wait=1"}).json()
         assert (look["status"], look["progress"]) == ("pending", 0)
         assert [job["job_id"] for job in api.get("/jobs?status=pending").json()["jobs"]] == [job_id]
-        released = api.post(f"/sandbox/jobs/{job_id}", json={"do": "release"}).json()["job"]
+        released = api.post(f"/sandbox/jobs/{job_id}", json={"do": "unpause"}).json()["job"]
         assert released["status"] == "pending"
         end = api.get(f"/status/{job_id}", headers={"Prefer": "wait=9"}).json()
         assert (end["status"], end["elapsed_time"] >= 0.9) == ("completed", True)
@@ -371,7 +383,7 @@ class TestJobs:
         job_id = submit(api, simulate={"delay": 0, "outcome": "error", "message": "no speech found"})
         job = api.get(f"/status/{job_id}").json()
         assert (job["status"], job["error_message"]) == ("error", "no speech found")
-        assert status(api, submit(api, simulate={"hold": True, "delay": 0})) == "pending"
+        assert status(api, submit(api, simulate={"paused": True, "delay": 0})) == "pending"
 
     def test_the_fate_is_part_of_what_an_idempotency_key_stands_for(self, start):
         api = start()
@@ -391,39 +403,39 @@ class TestJobs:
         assert api.post(f"/sandbox/jobs/{submit(api)}", json=body).status_code == 422
 
     def test_an_unknown_job_is_not_found(self, start):
-        assert start().post("/sandbox/jobs/unknown", json={"do": "hold"}).status_code == 404
+        assert start().post("/sandbox/jobs/unknown", json={"do": "pause"}).status_code == 404
 
 
-class TestDays:
+class TestScenarios:
     def test_each_is_listed_with_what_it_sets_and_can_be_chosen(self, start):
         api = start()
-        days = {day["day"]: day for day in api.get("/sandbox/days").json()["days"]}
-        assert set(days) == set(DAYS)
-        for name, day in days.items():
-            shown = changed(api, day=name)
-            assert shown["day"] == name
+        scenarios = {each["scenario"]: each for each in api.get("/sandbox/scenarios").json()["scenarios"]}
+        assert set(scenarios) == set(SCENARIOS)
+        for name, scenario in scenarios.items():
+            shown = changed(api, scenario=name)
+            assert shown["scenario"] == name
             assert [{key: value for key, value in rule.items() if key != "fired"} for rule in shown["faults"]] == (
-                day["settings"]["faults"]
+                scenario["settings"]["faults"]
             )
 
-    def test_a_new_day_takes_the_place_of_what_was_set(self, start):
+    def test_a_new_scenario_replaces_the_settings_that_scenarios_set(self, start):
         api = start()
-        changed(api, faults=[{"kind": "reset"}], hold=True, seed="kept")
-        shown = changed(api, day="perfect")
-        assert (shown["faults"], shown["hold"], shown["error_probability"], shown["seed"]) == ([], False, 0, "kept")
-        assert changed(api, day=None)["error_probability"] == 0
+        changed(api, faults=[{"kind": "reset"}], paused=True, seed="kept")
+        shown = changed(api, scenario="perfect")
+        assert (shown["faults"], shown["paused"], shown["error_probability"], shown["seed"]) == ([], False, 0, "kept")
+        assert changed(api, scenario=None)["error_probability"] == 0
 
     def test_one_may_be_that_of_every_sandbox(self, start):
-        api = start(day="stuck")
-        assert api.get("/sandbox").json()["hold"]
-        assert changed(api, day="perfect")["hold"] is False
+        api = start(scenario="stuck")
+        assert api.get("/sandbox").json()["paused"]
+        assert changed(api, scenario="perfect")["paused"] is False
 
     def test_a_file_of_faults_holds_for_every_sandbox(self, start, tmp_path):
         path = tmp_path / "faults.toml"
         path.write_text('[[faults]]\nkind = "status"\ncode = 418\nroute = ["submit"]\ntimes = 1\n')
         api = start(faults=path)
         assert [api.post("/start").status_code for _ in range(2)] == [418, 202]
-        assert changed(api, day="perfect")["faults"] == []
+        assert changed(api, scenario="perfect")["faults"] == []
 
     @pytest.mark.parametrize(
         ("content", "told"),
@@ -445,7 +457,7 @@ class TestDays:
         with pytest.raises(FaultsError, match=re.escape(told)):
             start(faults=path)
 
-    @pytest.mark.parametrize("settings", [{"day": "flaky"}, {"faults": "faults.toml"}])
+    @pytest.mark.parametrize("settings", [{"scenario": "flaky"}, {"faults": "faults.toml"}])
     def test_what_goes_wrong_needs_a_sandbox(self, start, tmp_path, monkeypatch, settings):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "faults.toml").write_text("[[faults]]\nkind = 'reset'\n")
@@ -481,7 +493,7 @@ class TestJournal:
         assert third["digest"] is None  # too large to be read
 
     def test_it_can_be_paged_and_the_oldest_go_first(self, start):
-        api = start(journal=5)
+        api = start(request_log=5)
         for number in range(8):
             api.get(f"/jobs?limit={number + 1}")
         page = api.get("/sandbox/requests?limit=2").json()
@@ -514,7 +526,7 @@ class TestJournal:
         assert api.get("/sandbox/requests").json()["dropped"] == 0
 
     def test_it_can_be_left_out(self, start):
-        api = start(journal=0)
+        api = start(request_log=0)
         api.get("/jobs")
         assert api.get("/sandbox/requests").json() == {"requests": [], "next": None, "dropped": 0}
 

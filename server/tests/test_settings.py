@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from translation_server.config.settings import Settings, SettingsError, load_settings
-from translation_server.core.scenarios import DAYS
+from translation_server.core.scenarios import SCENARIOS
 
 NEEDED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
@@ -93,8 +93,8 @@ END = "exponential(mean), in seconds"
             "FORWARDED_ALLOW_IPS=*: must be addresses and networks, separated by commas, not *",
         ),
         ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
-        ({"LATENESS_WORTH": "0"}, "LATENESS_WORTH=0: must be a number of seconds from 0.000001 to 1000000"),
-        ({"LATENESS_WORTH": "inf"}, "LATENESS_WORTH=inf: must be a number of seconds from 0.000001 to 1000000"),
+        ({"POLL_COST": "0"}, "POLL_COST=0: must be a number of seconds from 0.000001 to 1000000"),
+        ({"POLL_COST": "inf"}, "POLL_COST=inf: must be a number of seconds from 0.000001 to 1000000"),
         *(
             ({"DELAY": delay}, f"DELAY={delay}: must be fixed(s), uniform(min, max), lognormal(median, sigma) or {END}")
             for delay in (
@@ -109,8 +109,8 @@ END = "exponential(mean), in seconds"
         ),
         ({"PER_VIDEO_SECOND": "-1"}, "PER_VIDEO_SECOND=-1: must be a number of seconds from 0 to 1000000000"),
         ({"SANDBOX": "maybe"}, "SANDBOX=maybe: must be on or off"),
-        ({"DAY": "monday"}, f"DAY=monday: must be one of {', '.join(DAYS)}"),
-        ({"JOURNAL": "-1"}, "JOURNAL=-1: must be a whole number from 0 to 1000000"),
+        ({"SCENARIO": "monday"}, f"SCENARIO=monday: must be one of {', '.join(SCENARIOS)}"),
+        ({"REQUEST_LOG": "-1"}, "REQUEST_LOG=-1: must be a whole number from 0 to 1000000"),
         *(
             ({"RETENTION": time}, f"RETENTION={time}: must be a time like 7d, 12h, 30m or 90s, or forever")
             for time in ("7", "0s", "-1d", "1w", "9999999d", "never")

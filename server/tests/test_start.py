@@ -291,7 +291,7 @@ UNUSABLE = [
     ({"USERS_FILE": "nobody"}, "USERS_FILE=nobody: cannot be read"),
     ({"USERS_FILE": "nobody", "WORKERS": "2"}, "USERS_FILE=nobody: cannot be read"),
     ({"FAULTS": "nothing.toml", "WORKERS": "2"}, "FAULTS=nothing.toml: cannot be read"),
-    ({"SANDBOX": "off", "DAY": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
+    ({"SANDBOX": "off", "SCENARIO": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
     ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
     ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
     ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
@@ -529,7 +529,7 @@ def test_files_that_are_taken_away_or_replaced_are_noticed_before_anything_is_pr
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
 def test_readiness_is_refused_as_soon_as_there_is_no_room_for_a_job(run, tmp_path):
-    server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db", JOURNAL="0")
+    server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db", REQUEST_LOG="0")
     assert server.client.post("/start").status_code == 202
     wal, frame = tmp_path / "data" / "jobs.db-wal", 4096 + 24
     answers = {}

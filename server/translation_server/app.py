@@ -59,8 +59,8 @@ KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: longer than the clients and proxies in front keep theirs, so that no request
 meets a connection just being closed."""
 
-JOURNAL = 10_000
-"""Requests that a journal keeps."""
+REQUEST_LOG = 10_000
+"""How many requests a request log keeps."""
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -122,7 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
         users,
         rows,
         simulating=settings.sandbox == "on",
-        journal=settings.journal,
+        request_log=settings.request_log,
         retention=settings.retention,
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
@@ -141,7 +141,7 @@ def assemble(
     rows: Sequence[Dialect] = (),
     *,
     simulating: bool = True,
-    journal: int = JOURNAL,
+    request_log: int = REQUEST_LOG,
     retention: float | None = None,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
@@ -156,7 +156,7 @@ def assemble(
         users: the hash of each user's password by name; None lets in everybody on the loopback interface.
         rows: wire formats to serve besides the built-in ones, each under its name.
         simulating: whether users may set their sandboxes.
-        journal: how many requests each user's journal keeps.
+        request_log: how many requests each user's request log keeps.
         retention: seconds for which jobs are kept after their end; without it, for ever.
         hosts: the names that the server answers to, besides IP addresses; without them, those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
@@ -171,7 +171,7 @@ def assemble(
         changeable=simulating,
     )
     service.make_room_for(len(users or ()))
-    journals = Journal(store, service.worlds, journal if simulating else 0)
+    journals = Journal(store, service.worlds, request_log if simulating else 0)
     schemes = {row.name: scheme(row.auth) for row in rows}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     tokens = [scheme.header for scheme in schemes.values()]
@@ -348,16 +348,16 @@ async def _read_again(what: str, read: Callable[[], _Read | None], use: Callable
 def _sandbox(settings: Settings) -> Sandbox:
     """The sandbox of those who have set nothing."""
     faults = read_faults(settings.faults) if settings.faults else ()
-    if settings.sandbox == "off" and (settings.day or faults):
-        raise SettingsError("SANDBOX=off: must be on where there is a DAY or a file of FAULTS")
+    if settings.sandbox == "off" and (settings.scenario or faults):
+        raise SettingsError("SANDBOX=off: must be on while SCENARIO or FAULTS is set")
     return Sandbox(
         delay=settings.delay or Uniform(settings.min_delay, settings.max_delay),
         per_video_second=settings.per_video_second,
         error_probability=settings.error_probability,
         seed=settings.seed,
         hints=settings.hints,
-        lateness_worth=settings.lateness_worth,
-        day=settings.day,
+        poll_cost=settings.poll_cost,
+        scenario=settings.scenario,
         faults=faults,
     )
 

@@ -1,10 +1,21 @@
-"""A user's world as JSON: what callers may send of it, what is stored, and what is shown."""
+"""A user's sandbox as JSON: what callers may send of it, what is stored, and what is shown."""
 
 import logging
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.types import StringConstraints
 from pydantic_core import from_json, to_json
 
@@ -13,13 +24,28 @@ from translation_server.core.delays import Delays
 from translation_server.core.faults.rules import MOST_RULES, Rule
 from translation_server.core.request_log import Entry
 from translation_server.core.sandbox import Hints, Sandbox, World, with_settings
-from translation_server.core.scenarios import DAYS, DayName
+from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
 logger = logging.getLogger(__name__)
 
 Delay = Annotated[Delays, Discriminator("kind")]
 Fault = Annotated[Rule, Discriminator("kind")]
 Text = Annotated[str, StringConstraints(max_length=1000)]
+
+
+def _seed_text(given: object) -> str:
+    """The text of a seed: a number is the same seed as its text, and a whole number has no decimal point."""
+    match given:
+        case bool():
+            pass
+        case float() if math.isfinite(given):
+            return str(int(given) if given.is_integer() else given)
+        case int() | str():
+            return str(given)
+    raise ValueError("must be a number or a string")
+
+
+Seed = Annotated[Text, BeforeValidator(_seed_text, json_schema_input_type=int | float | Text)]
 
 
 class SandboxSettings(BaseModel):
@@ -32,13 +58,17 @@ class SandboxSettings(BaseModel):
         default=None, ge=0, le=1e6, description="seconds that a job takes longer for each second of its video"
     )
     error_probability: float | None = Field(default=None, ge=0, le=1, description="how likely a job ends with `error`")
-    hold: bool | None = Field(default=None, description="whether jobs stay pending until they are released or finished")
-    seed: Text | None = Field(default=None, description="the same seed, the same fates and faults")
-    hints: Hints | None = Field(default=None, description="what hints are made from")
-    lateness_worth: float | None = Field(
-        default=None, ge=1e-6, le=1e6, description="how many seconds of lateness one request is worth"
+    paused: bool | None = Field(
+        default=None, description="whether new jobs stay pending until they are unpaused or finished"
     )
-    day: DayName | None = Field(default=None, description="a named day: settings under one word")
+    seed: Seed | None = Field(
+        default=None, description="the same seed, the same fates and faults; a number is the same seed as its text"
+    )
+    hints: Hints | None = Field(default=None, description="what hints are made from")
+    poll_cost: float | None = Field(
+        default=None, ge=1e-6, le=1e6, description="how many seconds of lateness one poll is worth"
+    )
+    scenario: ScenarioName | None = Field(default=None, description="a named set of faults and settings")
     faults: Annotated[tuple[Fault, ...], Field(max_length=MOST_RULES)] | None = Field(
         default=None, description="what goes wrong; the first rule that fires for a request counts"
     )
@@ -60,8 +90,8 @@ class ClockChange(BaseModel):
         return self
 
 
-OF_DAYS = frozenset(name for day in DAYS.values() for name in day.settings)
-"""What days set."""
+OF_SCENARIOS = frozenset(name for scenario in SCENARIOS.values() for name in scenario.settings)
+"""The settings that scenarios set."""
 
 
 class _Stored(BaseModel):
@@ -86,14 +116,14 @@ def read_world(text: str | None, defaults: Sandbox, started: float) -> World:
 
 
 def change_settings(text: str | None, changes: SandboxSettings, moment: float) -> str:
-    """What is to be stored once settings have been changed at this moment of the sandbox's clock.
+    """The text to store after settings were changed at this moment of the sandbox's clock.
 
-    What was set before of what days set is gone with a new day.
+    A new scenario removes what was set before of the settings that scenarios set.
     """
     stored = _stored(text)
     settings = {name: value for name, value in stored.settings if value is not None}
-    if "day" in changes.model_fields_set:
-        settings = {name: value for name, value in settings.items() if name not in OF_DAYS}
+    if "scenario" in changes.model_fields_set:
+        settings = {name: value for name, value in settings.items() if name not in OF_SCENARIOS}
     settings |= {name: value for name, value in changes if name in changes.model_fields_set}
     stored.settings = SandboxSettings.model_construct(**settings)
     if starts_plan(changes):
@@ -102,17 +132,33 @@ def change_settings(text: str | None, changes: SandboxSettings, moment: float) -
 
 
 def _stored(text: str | None) -> _Stored:
-    """What was stored, but for settings that an older version took and this one refuses."""
+    """The stored document, without the settings that an older version accepted and this one refuses."""
     if text is None:
         return _Stored()
-    try:
+    with suppress(ValidationError):
         return _Stored.model_validate_json(text)
-    except ValidationError as error:
-        document = from_json(text)
-        refused = {found["loc"][1] for found in error.errors() if found["loc"][0] == "settings"}
-        logger.warning("stored settings that this version refuses are left out: %s", ", ".join(map(str, refused)))
-        document["settings"] = {name: document["settings"][name] for name in document["settings"].keys() - refused}
+    document = from_json(text)
+    settings = document["settings"] = _renamed(document["settings"])
+    try:
         return _Stored.model_validate_json(to_json(document))
+    except ValidationError as error:
+        refused = {found["loc"][1] for found in error.errors() if found["loc"][0] == "settings"}
+        logger.warning("ignoring stored settings that this version refuses: %s", ", ".join(map(str, refused)))
+        document["settings"] = {name: settings[name] for name in settings.keys() - refused}
+        return _Stored.model_validate_json(to_json(document))
+
+
+FORMER_SETTINGS = {"day": "scenario", "hold": "paused", "lateness_worth": "poll_cost"}
+FORMER_ROUTES: Mapping[str, str] = {}
+"""Names in stored documents of version 0.1.0, and what they are called today."""
+
+
+def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings under today's names."""
+    renamed = {FORMER_SETTINGS.get(name, name): value for name, value in settings.items()}
+    for rule in renamed.get("faults", ()):
+        rule["route"] = [FORMER_ROUTES.get(route, route) for route in rule.get("route", ())]
+    return renamed
 
 
 def begin_anew(real: float) -> str:
@@ -122,7 +168,7 @@ def begin_anew(real: float) -> str:
 
 def starts_plan(changes: SandboxSettings) -> bool:
     """Whether faults begin to count anew."""
-    return bool(changes.model_fields_set & {"day", "faults"})
+    return bool(changes.model_fields_set & {"scenario", "faults"})
 
 
 def change_clock(text: str | None, change: ClockChange, real: float) -> str:

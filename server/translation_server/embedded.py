@@ -26,8 +26,8 @@ from translation_server.storage import open_store
 LONGEST = 1e9
 """Seconds."""
 
-MOST_WORTH = 1e6
-"""Seconds of lateness for one request."""
+MAX_POLL_COST = 1e6
+"""Seconds of lateness for one poll."""
 
 IN_TESTS = "testserver"
 """What Starlette's ``TestClient`` calls the server."""
@@ -60,7 +60,7 @@ class TranslationServer:
         database_url: str = "memory:",
         dialects: Path | None = None,
         hints: Hints = "honest",
-        lateness_worth: float = 0.25,
+        poll_cost: float = 0.25,
     ) -> None:
         """Makes a server; it does not run yet.
 
@@ -72,9 +72,9 @@ class TranslationServer:
             seed: The same seed, the same fates.
             database_url: Where jobs are kept; in memory unless told.
             dialects: A TOML file of further wire formats.
-            hints: What is said of when to look next: ``honest`` comes from the delays that jobs take, ``exact`` from
-                the job's own fate, and ``none`` says nothing.
-            lateness_worth: Seconds of lateness that one request is worth to a client that follows the hints.
+            hints: What hints are made from: ``honest`` uses the delays that jobs take, ``exact`` the fate of the job
+                itself, and ``none`` sends no hints.
+            poll_cost: How many seconds of lateness one poll is worth to a client that follows the hints.
 
         Raises:
             ValueError: an argument is unusable.
@@ -83,14 +83,14 @@ class TranslationServer:
             raise ValueError("username and password must be given together, or neither")
         if hints not in get_args(Hints):
             raise ValueError(f"hints must be honest, exact or none, not {hints!r}")
-        if not 0 < lateness_worth <= MOST_WORTH:
-            raise ValueError(f"lateness_worth must be a number of seconds over 0, not {lateness_worth!r}")
+        if not 0 < poll_cost <= MAX_POLL_COST:
+            raise ValueError(f"poll_cost must be a number of seconds over 0, not {poll_cost!r}")
         self.completion_time = completion_time
         self.error_rate = error_rate
         self._users = None if username is None or password is None else one_user(username, password)
         self._seed = seed
         self._hints = hints
-        self._lateness_worth = lateness_worth
+        self._poll_cost = poll_cost
         self._database_url = database_url
         self._rows = read_dialects(dialects) if dialects else ()
         self._running: _Running | None = None
@@ -194,7 +194,7 @@ class TranslationServer:
             error_probability=self.error_rate,
             seed=self._seed,
             hints=self._hints,
-            lateness_worth=self._lateness_worth,
+            poll_cost=self._poll_cost,
         )
 
     def __enter__(self) -> Self:

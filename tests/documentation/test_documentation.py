@@ -22,7 +22,7 @@ from translation_server.core.dialects.dialect import DIALECTS, FACTS, routes
 from translation_server.core.faults.rules import ACTIONS, KINDS, REACH, Fitting
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
-from translation_server.core.scenarios import DAYS
+from translation_server.core.scenarios import SCENARIOS
 from translation_server.documents import SandboxSettings
 
 ROOT = Path(__file__).parents[2]
@@ -146,8 +146,8 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
     assert first("| setting | what it holds |") == list(SandboxSettings.model_fields)
     assert first("| kind | details | what the client sees |") == list(KINDS)
     assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
-    days = {row[0].strip("`"): row[1] for row in rows("| day | what it is like |", page)}
-    assert days == {name: day.meaning for name, day in DAYS.items()}
+    scenarios = {row[0].strip("`"): row[1] for row in rows("| scenario | what happens |", page)}
+    assert scenarios == {name: scenario.meaning for name, scenario in SCENARIOS.items()}
 
 
 def test_the_page_on_the_simulator_has_what_each_kind_can_strike():

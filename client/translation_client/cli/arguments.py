@@ -82,7 +82,7 @@ class Options(argparse.Namespace):
 
     action: str | None = None
     settings: tuple[str, ...] = ()
-    day: str | None = None
+    scenario: str | None = None
     advance: float | None = None
     speed: float | None = None
     frozen: bool | None = None
@@ -159,15 +159,15 @@ def parse(argv: Sequence[str] | None) -> Options:
     )
     for name, does, parents in (
         ("show", "show all of it (the default)", []),
-        ("set", "change settings; null is what the server has", [_settings()]),
-        ("day", "make it a named day", [_day()]),
-        ("days", "list the named days", []),
+        ("set", "change settings; null stands for the server's value", [_settings()]),
+        ("scenario", "choose a scenario: a named set of faults and settings", [_scenario()]),
+        ("scenarios", "list the scenarios", []),
         ("clock", "let time run, stand still or jump", [_clock()]),
-        ("hold", "keep jobs pending until they are released or finished", [ids]),
-        ("release", "let held jobs go on", [ids]),
+        ("pause", "keep jobs pending until they are unpaused or finished", [ids]),
+        ("unpause", "let paused jobs go on", [ids]),
         ("finish", "end pending jobs now", [_finishing(), ids]),
-        ("reset", "empty it: jobs, journal, faults, clock, settings", []),
-        ("requests", "list the journal, the oldest request first", []),
+        ("reset", "empty it: jobs, request log, faults, clock, settings", []),
+        ("requests", "list the request log, the oldest request first", []),
     ):
         _add(actions, name, does, [common, *parents])
     options = parser.parse_args(argv, Options())
@@ -205,9 +205,9 @@ def _settings() -> _Parser:
     return parser
 
 
-def _day() -> _Parser:
+def _scenario() -> _Parser:
     parser = _flags()
-    parser.add_argument("day", metavar="DAY", help="its name; `sandbox days` lists them")
+    parser.add_argument("scenario", metavar="NAME", help="its name; `sandbox scenarios` lists them")
     return parser
 
 

@@ -53,7 +53,7 @@ def _report(options: Options, asked: Sandbox) -> int:
 
 
 def _requests(options: Options, asked: Sandbox) -> int:
-    """Write the journal as it comes: only the server knows how long it is."""
+    """Write the request log as it arrives: only the server knows how long it is."""
     between = "["
     for request in asked.requests():
         sys.stdout.write(between + _json(options, request))
@@ -92,11 +92,11 @@ def _settings(given: tuple[str, ...]) -> dict[str, object]:
 ACTIONS: Mapping[str, Callable[[Sandbox, Options], object]] = {
     "show": lambda asked, _: asked.show(),
     "set": lambda asked, options: asked.set(**_settings(options.settings)),
-    "day": lambda asked, options: asked.day(options.day),
-    "days": lambda asked, _: asked.days(),
+    "scenario": lambda asked, options: asked.scenario(options.scenario),
+    "scenarios": lambda asked, _: asked.scenarios(),
     "clock": _clock,
-    "hold": lambda asked, options: [asked.hold(job_id).get("job") for job_id in options.ids],
-    "release": lambda asked, options: [asked.release(job_id).get("job") for job_id in options.ids],
+    "pause": lambda asked, options: [asked.pause(job_id).get("job") for job_id in options.ids],
+    "unpause": lambda asked, options: [asked.unpause(job_id).get("job") for job_id in options.ids],
     "finish": lambda asked, options: [
         asked.finish(job_id, options.outcome, options.message).get("job") for job_id in options.ids
     ],

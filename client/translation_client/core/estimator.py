@@ -63,23 +63,23 @@ class Table:
 
     ages: Sequence[float]
     due: Sequence[float]
-    lateness_worth: float
+    poll_cost: float
 
     def looks(self, age: float) -> float:
         """How many looks are due until then."""
         if age >= self.ages[-1]:
-            return self.due[-1] + (sqrt(age) - sqrt(self.ages[-1])) / sqrt(self.lateness_worth)
+            return self.due[-1] + (sqrt(age) - sqrt(self.ages[-1])) / sqrt(self.poll_cost)
         return _between(self.ages, self.due, max(age, 0.0))
 
     def when(self, looks: float) -> float:
         """The age at which so many are due."""
         if looks >= self.due[-1]:
-            return (sqrt(self.ages[-1]) + (looks - self.due[-1]) * sqrt(self.lateness_worth)) ** 2
+            return (sqrt(self.ages[-1]) + (looks - self.due[-1]) * sqrt(self.poll_cost)) ** 2
         return _between(self.due, self.ages, max(looks, 0.0))
 
 
 @lru_cache(maxsize=256)
-def learned_plan(durations: tuple[float, ...], lateness_worth: float) -> Table:
+def learned_plan(durations: tuple[float, ...], poll_cost: float) -> Table:
     """The looks that fit jobs such as those that have taken so many seconds; there are two of these at least."""
     logs = [log(max(seconds, SHORTEST)) for seconds in durations]
     width = max(BANDWIDTH * stdev(logs) * len(logs) ** -0.2, NARROWEST)
@@ -94,10 +94,10 @@ def learned_plan(durations: tuple[float, ...], lateness_worth: float) -> Table:
 
     survival = [1.0, *map(pending, ages[1:])]
     rates = (
-        sqrt(max(0.0, log(before / after)) * (end - begin) / (2 * lateness_worth))
+        sqrt(max(0.0, log(before / after)) * (end - begin) / (2 * poll_cost))
         for (begin, end), (before, after) in zip(pairwise(ages), pairwise(survival), strict=True)
     )
-    return Table(ages, tuple(accumulate(rates, initial=0.0)), lateness_worth)
+    return Table(ages, tuple(accumulate(rates, initial=0.0)), poll_cost)
 
 
 def _between(places: Sequence[float], values: Sequence[float], place: float) -> float:

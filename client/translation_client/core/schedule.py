@@ -4,8 +4,8 @@ A schedule is a generator: `next()` starts it and yields the delay before the fi
 is answered with the delay before the look that follows. It is sent the final one too, so that it can learn; then it may
 end. All delays are seconds. A plan makes a schedule for each wait: `Fixed(2)()`.
 
-The theory: a wait costs `lateness_worth` seconds for each look and one for each second of lateness. Where a pending job
-ends at the rate h, looks at intervals of √(2·lateness_worth/h) cost least [1]. Counted in these intervals, looks lie at
+The theory: a wait costs `poll_cost` seconds for each look and one for each second of lateness. Where a pending job
+ends at the rate h, looks at intervals of √(2·poll_cost/h) cost least [1]. Counted in these intervals, looks lie at
 whole numbers; each job's are moved by a part of an interval of its own, so that a crowd does not march in step.
 
 [1] J. B. Keller, "Optimum checking schedules for systems subject to random failure", Management Science 21, 1974.
@@ -88,17 +88,17 @@ class Progressive:
     """Look ever more seldom, as fits jobs of which nothing is known; delays grow with the root of the job's age.
 
     Of an unknown job as good as nothing is known of the order of its duration either: its rate of ending falls as one
-    over its age, and the best interval grows as the root of that. Looks are due at ages (1 + k·√lateness_worth)² - 1
+    over its age, and the best interval grows as the root of that. Looks are due at ages (1 + k·√poll_cost)² - 1
     for k = 1, 2, …, hence few of them in the first second.
 
     Attributes:
-        lateness_worth: How many seconds of lateness one look is worth.
+        poll_cost: How many seconds of lateness one look is worth.
     """
 
-    lateness_worth: float = 0.25
+    poll_cost: float = 0.25
 
     def __post_init__(self) -> None:
-        _check("lateness_worth", self.lateness_worth, MOMENT)
+        _check("poll_cost", self.poll_cost, MOMENT)
 
     def __call__(self) -> Schedule:
         """Make the schedule of one wait."""
@@ -108,11 +108,11 @@ class Progressive:
 
     def looks(self, age: float) -> float:
         """How many looks are due until then."""
-        return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.lateness_worth)
+        return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.poll_cost)
 
     def when(self, looks: float) -> float:
         """The age at which so many are due."""
-        return (sqrt(SHORT) + looks * sqrt(self.lateness_worth)) ** 2 - SHORT
+        return (sqrt(SHORT) + looks * sqrt(self.poll_cost)) ** 2 - SHORT
 
 
 @dataclass(frozen=True)
@@ -121,23 +121,23 @@ class Learned:
 
     Attributes:
         history: What is remembered of past jobs; each job that ends by itself is added.
-        lateness_worth: How many seconds of lateness one look is worth.
+        poll_cost: How many seconds of lateness one look is worth.
     """
 
     history: Memory = field(default_factory=History)
-    lateness_worth: float = 0.25
+    poll_cost: float = 0.25
 
     def __post_init__(self) -> None:
-        _check("lateness_worth", self.lateness_worth, MOMENT)
+        _check("poll_cost", self.poll_cost, MOMENT)
 
     def __call__(self) -> Schedule:
         """Make the schedule of one wait."""
-        cold = Progressive(self.lateness_worth)
+        cold = Progressive(self.poll_cost)
         plan: Lattice = cold
         seen = yield 0.0
         while not seen.status.state.ended:
             if plan is cold and len(durations := self.history.durations(seen.kind)) >= ENOUGH:
-                plan = learned_plan(tuple(durations), self.lateness_worth)
+                plan = learned_plan(tuple(durations), self.poll_cost)
             seen = yield next_look(plan, seen)
         if seen.status.state is not State.CANCELLED:
             self.history.add(seen.kind, seen.age)

@@ -17,7 +17,7 @@ from translation_server.core.faults.rules import KINDS
 from translation_server.core.job import Fate, Job, Look, State, Submission
 from translation_server.core.report.report import report
 from translation_server.core.sandbox import Sandbox
-from translation_server.core.scenarios import DAYS
+from translation_server.core.scenarios import SCENARIOS
 from translation_server.documents import ClockChange, SandboxSettings, shown_sandbox
 from translation_server.version import __version__
 
@@ -279,15 +279,15 @@ def _sandbox() -> dict[str, Documentation]:
     page = _answer("Some entries.", {"type": "object"}, {"requests": [], "next": None, "dropped": 0})
     card = _answer("The report card.", {"type": "object"}, asdict(report((), {})))
     card["content"] |= {media: {"schema": {"type": "string"}} for media in MEDIA_TYPES[1:]}
-    days = {"days": [{"day": name, "meaning": day.meaning} for name, day in DAYS.items()]}
+    scenarios = {"scenarios": [{"scenario": name, "meaning": told.meaning} for name, told in SCENARIOS.items()]}
     return {
         "/sandbox": {
             "get": told("Shows the caller's sandbox.", sandbox),
             "patch": told(
-                "Changes settings; those that are null become what the server has.",
+                "Changes settings; null stands for the server's own value.",
                 sandbox,
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                requestBody=asked(SandboxSettings, {"day": "flaky", "seed": "42"}),
+                requestBody=asked(SandboxSettings, {"scenario": "flaky", "seed": 42}),
             ),
         },
         "/sandbox/clock": {
@@ -298,10 +298,10 @@ def _sandbox() -> dict[str, Documentation]:
                 requestBody=asked(ClockChange, {"advance": 1800}),
             )
         },
-        "/sandbox/reset": {"post": told("Empties the sandbox: jobs, journal, faults, clock, settings.", sandbox)},
+        "/sandbox/reset": {"post": told("Empties the sandbox: jobs, request log, faults, clock, settings.", sandbox)},
         "/sandbox/jobs/{job_id}": {
             "post": told(
-                "Holds, releases or finishes a pending job.",
+                "Pauses, unpauses or finishes a pending job.",
                 sandbox,
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 HTTPStatus.NOT_FOUND,
@@ -309,15 +309,17 @@ def _sandbox() -> dict[str, Documentation]:
                 requestBody=asked(JobAction, {"do": "finish", "outcome": "error"}),
             )
         },
-        "/sandbox/days": {"get": told("Lists the named days.", _answer("The days.", {"type": "object"}, days))},
+        "/sandbox/scenarios": {
+            "get": told("Lists the scenarios.", _answer("The scenarios.", {"type": "object"}, scenarios))
+        },
         "/sandbox/requests": {
             "get": told(
-                "Pages through the journal, the oldest request first.",
+                "Pages through the request log, the oldest request first.",
                 page,
                 parameters=_query(pages),
             )
         },
-        "/sandbox/report": {"get": told("Grades the client that sent the requests of the journal.", card)},
+        "/sandbox/report": {"get": told("Grades the client that sent the requests of the request log.", card)},
     }
 
 

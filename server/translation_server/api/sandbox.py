@@ -16,7 +16,7 @@ from translation_server.api.schemas import JobAction, RequestsQuery
 from translation_server.core.dialects.dialect import Dialect, timestamp
 from translation_server.core.job import Job, State
 from translation_server.core.request_log import Entry
-from translation_server.core.scenarios import DAYS
+from translation_server.core.scenarios import SCENARIOS
 from translation_server.documents import (
     ENTRY,
     ClockChange,
@@ -30,7 +30,7 @@ from translation_server.documents import (
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import Journal
 
-JOB_ACTIONS = {"hold": Job.held, "release": Job.released}
+JOB_ACTIONS = {"pause": Job.held, "unpause": Job.released}
 
 
 class SandboxApi:
@@ -38,7 +38,7 @@ class SandboxApi:
 
     Args:
         service: the jobs and their worlds.
-        journal: what the requests were.
+        journal: the request logs.
         native: the form in which jobs are shown.
     """
 
@@ -56,7 +56,7 @@ class SandboxApi:
             ("POST", "/sandbox/clock", taking(self.set_clock, body=True)),
             ("POST", "/sandbox/reset", taking(self.reset)),
             ("POST", "/sandbox/jobs/{job_id}", taking(self.act, body=True)),
-            ("GET", "/sandbox/days", taking(self.days)),
+            ("GET", "/sandbox/scenarios", taking(self.scenarios)),
             ("GET", "/sandbox/requests", taking(self.requests, RequestsQuery)),
             ("GET", "/sandbox/report", taking(self.report)),
         ):
@@ -67,7 +67,7 @@ class SandboxApi:
         return await self._sandbox(request.scope["user"])
 
     async def change(self, request: Request) -> Response:
-        """Changes settings; those that are null become what the server has."""
+        """Changes settings; null stands for the server's own value."""
         owner, changes = request.scope["user"], await read_body(SandboxSettings, request)
         moment = await self._service.now(owner)
         change = partial(change_settings, changes=changes, moment=moment)
@@ -81,29 +81,29 @@ class SandboxApi:
         return await self._sandbox(owner)
 
     async def reset(self, request: Request) -> Response:
-        """Empties the sandbox: its jobs, journal, faults, clock and settings."""
+        """Empties the sandbox: its jobs, request log, faults, clock and settings."""
         owner = request.scope["user"]
         await self._service.worlds.clear(owner, self._service.real())
         self._journal.forget(owner)
         return await self._sandbox(owner)
 
     async def act(self, request: Request, job_id: str) -> Response:
-        """Holds, releases or finishes a pending job."""
+        """Pauses, unpauses or finishes a pending job."""
         owner, action = request.scope["user"], await read_body(JobAction, request)
         finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
         look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
         return await self._sandbox(owner, job=json.loads(self._native.body(look)))
 
-    async def days(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
-        """Lists the named days."""
-        days = [
-            {"day": name, "meaning": day.meaning, "settings": shown_settings(day.settings)}
-            for name, day in DAYS.items()
+    async def scenarios(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
+        """Lists the scenarios."""
+        scenarios = [
+            {"scenario": name, "meaning": scenario.meaning, "settings": shown_settings(scenario.settings)}
+            for name, scenario in SCENARIOS.items()
         ]
-        return JSONResponse({"days": days})
+        return JSONResponse({"scenarios": scenarios})
 
     async def requests(self, request: Request) -> Response:
-        """Pages through the journal, the oldest request first."""
+        """Pages through the request log, the oldest request first."""
         query: RequestsQuery = request.scope["query"]
         owner = request.scope["user"]
         page, more = await self._journal.read(owner, after=query.after, limit=query.limit)
@@ -111,7 +111,7 @@ class SandboxApi:
         return await asyncio.to_thread(_shown, page, page[-1][0] if more else None, dropped)
 
     async def report(self, request: Request) -> Response:
-        """Grades the client that sent the requests of the journal."""
+        """Grades the client that sent the requests of the request log."""
         media = accepted(values_of(request, "accept"), MEDIA_TYPES)
         return await self._grading.answer(request.scope["user"], media)
 

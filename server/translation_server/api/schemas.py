@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model,
 from translation_server.core.job import State, Submission
 from translation_server.service.jobs import Wish
 
-MAX_BULK = 100
-"""How many ids one bulk look may ask for, and how many jobs one page may hold."""
+MAX_BATCH = 100
+"""How many ids one batch poll may ask for, and how many jobs one page may hold."""
 
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
 """What can stand in a path as it is, and means nothing else there."""
@@ -43,11 +43,11 @@ class Simulate(BaseModel):
     delay: float | None = Field(default=None, ge=0, le=1e9, description="seconds until it ends")
     outcome: Literal["completed", "error"] | None = Field(default=None, description="how it ends")
     message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
-    hold: bool | None = Field(default=None, description="whether it stays pending until it is released")
+    paused: bool | None = Field(default=None, description="whether it stays pending until it is unpaused or finished")
 
     def wish(self) -> Wish:
         """The same as plain facts."""
-        return Wish(self.delay, self.outcome and State(self.outcome), self.message, self.hold)
+        return Wish(self.delay, self.outcome and State(self.outcome), self.message, self.paused)
 
 
 class SubmissionBody(BaseModel):
@@ -80,12 +80,12 @@ class JobAction(BaseModel):
         },
     )
 
-    do: Literal["hold", "release", "finish"] = Field(description="what to do; an ended job stays as it is")
+    do: Literal["pause", "unpause", "finish"] = Field(description="what to do; an ended job stays as it is")
     outcome: Literal["completed", "error"] = Field(default="completed", description="how to finish it")
     message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
 
     @model_validator(mode="after")
-    def _holds_nothing_in_vain(self) -> Self:
+    def _carries_an_outcome_with_finish_only(self) -> Self:
         if self.do != "finish" and self.model_fields_set & {"outcome", "message"}:
             raise ValueError("outcome and message go with finish only")
         return self
@@ -98,7 +98,7 @@ class Query(BaseModel):
 
 
 class RequestsQuery(Query):
-    """Which requests of the journal to show."""
+    """Which requests of the request log to show."""
 
     limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds at most")
     after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
@@ -108,8 +108,10 @@ class JobsQuery(Query):
     """Which of the caller's jobs to list."""
 
     status: State | None = Field(None, description="only jobs that stand so")
-    job_id: list[str] = Field([], max_length=MAX_BULK, description="a bulk look at these jobs, instead of a page")
-    limit: int = Field(20, ge=1, le=MAX_BULK, description="how many jobs a page holds")
+    job_id: list[str] = Field(
+        [], max_length=MAX_BATCH, description="poll these jobs (a batch poll) instead of listing a page"
+    )
+    limit: int = Field(20, ge=1, le=MAX_BATCH, description="how many jobs a page holds")
     after: int | None = Field(None, ge=1, lt=2**63, description="the `next` of the page before")
 
 

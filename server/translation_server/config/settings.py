@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdap
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from translation_server.core.delays import KINDS, Delays
-from translation_server.core.scenarios import DAYS, DayName
+from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
 ENV_FILE = ".env"
 
@@ -126,7 +126,7 @@ Seconds = Annotated[
     float, Field(ge=0, le=1e9, allow_inf_nan=False), Must("be a number of seconds from 0 to 1000000000")
 ]
 Probability = Annotated[float, Field(ge=0, le=1), Must("be a number from 0 to 1")]
-Worth = Annotated[
+PollCost = Annotated[
     float, Field(ge=1e-6, le=1e6, allow_inf_nan=False), Must("be a number of seconds from 0.000001 to 1000000")
 ]
 Port = Annotated[int, Field(ge=0, le=65_535), Must("be a whole number from 0 to 65535")]
@@ -138,7 +138,7 @@ Delay = Annotated[
     BeforeValidator(_delays),
     Must("be fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds"),
 ]
-Day = Annotated[DayName | None, BeforeValidator(_lower), Must(f"be one of {', '.join(DAYS)}")]
+ScenarioSetting = Annotated[ScenarioName | None, BeforeValidator(_lower), Must(f"be one of {', '.join(SCENARIOS)}")]
 Kept = Annotated[int, Field(ge=0, le=1_000_000), Must("be a whole number from 0 to 1000000")]
 Connections = Annotated[int, Field(ge=1, le=1_000_000), Must("be a whole number from 1 to 1000000")]
 Timeout = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False), Must("be a number of seconds from 1 to 3600")]
@@ -206,16 +206,17 @@ class Settings(BaseSettings):
     seed: Text = Field(default=None, description="the same seed, the same fates")
     hints: Hints = Field(
         default="honest",
-        description="when to look next: `honest` from the delays, `exact` from the job's own fate, `none` says nothing",
+        description="what hints are made from: `honest` the delays, `exact` the job's own fate, `none` nothing",
     )
-    lateness_worth: Worth = Field(default=0.25, description="how many seconds of lateness one request is worth")
+    poll_cost: PollCost = Field(default=0.25, description="how many seconds of lateness one poll is worth")
     sandbox: Switch = Field(default="on", description="`off` serves only: nobody can set anything, nothing goes wrong")
-    day: Day = Field(
+    scenario: ScenarioSetting = Field(
         default=None,
-        description="a named day: `perfect`, `flaky`, `overloaded`, `outage`, `slow-network`, `liar` or `stuck`",
+        description="a named set of faults and settings: "
+        "`perfect`, `flaky`, `overloaded`, `outage`, `slow-network`, `liar` or `stuck`",
     )
     faults: File = Field(default=None, description="a TOML file of what goes wrong")
-    journal: Kept = Field(default=10_000, description="how many requests each user's journal keeps")
+    request_log: Kept = Field(default=10_000, description="how many requests each user's request log keeps")
     database_url: str = Field(default="sqlite:///data/jobs.db", repr=False, description="where jobs are kept")
     retention: Retention = Field(  # type: ignore[assignment]  # the default is read like any other value
         default="7d", description="how long jobs are kept after their end: `7d`, `12h`, `30m`, `90s`, or `forever`"

@@ -29,6 +29,8 @@ def former_fingerprint(facts: Mapping[str, Any]) -> bytes | None:
     """
     told = _canonical(facts)
     wishes, job_id = told.pop("simulate", {}), told.pop("job_id", None)
+    if "paused" in wishes:
+        wishes["hold"] = wishes.pop("paused")
     if told.keys() - FORMER_FACTS.keys() or wishes.keys() - FORMER_WISHES.keys():
         return None
     return _digest([_former(told, FORMER_FACTS), job_id, *([_former(wishes, FORMER_WISHES)] if wishes else [])])

@@ -56,7 +56,7 @@ def advise(look: Look, sandbox: Sandbox, rate: float) -> Advice | None:
         return Advice(job.ends_at, job.ends_at)
     begins = job.created_at + sandbox.longer(job.submission.video_length)
     elapsed = max(0.0, look.now - begins)
-    due, until = plan(sandbox.delay, sandbox.lateness_worth * rate, elapsed, phase(job.owner, job.ordinal))
+    due, until = plan(sandbox.delay, sandbox.poll_cost * rate, elapsed, phase(job.owner, job.ordinal))
     return Advice(begins + due, begins + until)
 
 

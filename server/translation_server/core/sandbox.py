@@ -9,7 +9,7 @@ from translation_server.core.delays import Delays, Uniform
 from translation_server.core.entropy import uniform
 from translation_server.core.faults.rules import Rule
 from translation_server.core.job import Fate, State
-from translation_server.core.scenarios import DAYS, DayName
+from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
 Hints = Literal["honest", "exact", "none"]
 """What hints are made from: the delays that jobs take, the very job's fate, or nothing: there are none."""
@@ -23,22 +23,22 @@ class Sandbox:
         delay: How long jobs take, in seconds.
         per_video_second: How many seconds longer a job takes for each second of its video.
         error_probability: How likely a job ends with ``error``.
-        hold: Whether jobs are held from the beginning, until they are released or finished.
+        paused: Whether new jobs are paused, until they are unpaused or finished.
         seed: The same seed, the same fates and faults.
         hints: What hints are made from.
-        lateness_worth: How many seconds of lateness one request is worth: the more, the fewer looks hints ask for.
-        day: The named day that it is, whose settings hold where there are none of the user's own.
+        poll_cost: How many seconds of lateness one poll is worth: the higher it is, the fewer polls the hints ask for.
+        scenario: The scenario, whose settings hold where the user has set nothing.
         faults: What goes wrong; the first rule that fits a request counts.
     """
 
     delay: Delays = field(default_factory=lambda: Uniform(3, 7))
     per_video_second: float = 0.0
     error_probability: float = 0.3
-    hold: bool = False
+    paused: bool = False
     seed: str | None = None
     hints: Hints = "honest"
-    lateness_worth: float = 0.25
-    day: DayName | None = None
+    poll_cost: float = 0.25
+    scenario: ScenarioName | None = None
     faults: tuple[Rule, ...] = ()
 
     def longer(self, video_length: float | None) -> float:
@@ -55,14 +55,15 @@ class Sandbox:
 
 
 def with_settings(defaults: Sandbox, settings: Mapping[str, Any]) -> Sandbox:
-    """The sandbox with a user's own settings over those of the day, and these over the server's.
+    """The sandbox with a user's own settings, which win over those of the scenario, which win over the server's.
 
-    Faults of the server's own are over those of its day, but not over those of a day that the user has chosen.
+    The server's own faults win over those of the server's scenario, but not over those of a scenario that the user has
+    chosen.
     """
-    day: DayName | None = settings.get("day", defaults.day)
-    of_the_day = {} if day is None else DAYS[day].settings
-    own = {"faults": defaults.faults} if defaults.faults and "day" not in settings else {}
-    return replace(defaults, **{**of_the_day, **own, **settings})
+    scenario: ScenarioName | None = settings.get("scenario", defaults.scenario)
+    of_scenario = {} if scenario is None else SCENARIOS[scenario].settings
+    own = {"faults": defaults.faults} if defaults.faults and "scenario" not in settings else {}
+    return replace(defaults, **{**of_scenario, **own, **settings})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The good and the bad days: settings of a sandbox, under one word each."""
+"""The scenarios: named sets of faults and settings of a sandbox."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,50 +19,50 @@ from translation_server.core.faults.rules import (
     WrongType,
 )
 
-DayName = Literal["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
+ScenarioName = Literal["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
 
 
-class Day(NamedTuple):
-    """What a day is like, and the settings that make it."""
+class Scenario(NamedTuple):
+    """What happens in a scenario, and the settings that make it happen."""
 
     meaning: str
     settings: Mapping[str, Any]
 
 
-def _day(meaning: str, *faults: Rule, **settings: object) -> Day:
-    return Day(meaning, MappingProxyType({**settings, "faults": faults}))
+def _scenario(meaning: str, *faults: Rule, **settings: object) -> Scenario:
+    return Scenario(meaning, MappingProxyType({**settings, "faults": faults}))
 
 
-DAYS: Mapping[DayName, Day] = MappingProxyType(
+SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
     {
-        "perfect": _day("nothing goes wrong, and no job fails", error_probability=0.0),
-        "flaky": _day(
-            "one request in six is late, refused, or cut off, now and then after it was served",
+        "perfect": _scenario("nothing goes wrong, and no job fails", error_probability=0.0),
+        "flaky": _scenario(
+            "one request in six is late, refused or cut off, sometimes after the server has acted on it",
             Latency(probability=0.1, delay=Exponential(0.2)),
             Status(probability=0.06, code=503),
             Break(probability=0.05, kind="reset"),
             Truncate(probability=0.04),
             Break(probability=0.02, kind="empty"),
         ),
-        "overloaded": _day(
-            "every answer is late, and every third request is told to come back in a second or two",
+        "overloaded": _scenario(
+            "every answer is late, and every third request is told to come back in one or two seconds",
             Latency(delay=Exponential(0.2)),
             Status(probability=0.2, code=429, retry_after=1),
             Status(probability=0.15, code=503, retry_after=2),
         ),
-        "outage": _day(
-            "a second after it was chosen, everything fails for eight seconds",
+        "outage": _scenario(
+            "one second after the scenario was chosen, every request fails for eight seconds",
             Break(after=1, until=9, probability=0.5, kind="reset"),
             Status(after=1, until=9, code=503),
         ),
-        "slow-network": _day(
-            "every answer takes up to a second longer, some drip in, a few never come",
+        "slow-network": _scenario(
+            "every answer takes up to a second longer, some arrive slowly, a few never arrive",
             Latency(delay=Uniform(0.05, 1.0)),
             Hang(probability=0.02),
             Drip(probability=0.1, rate=400),
         ),
-        "liar": _day(
-            "looks tell of unknown states, forget jobs just accepted and ends just told, and ask for a day of patience",
+        "liar": _scenario(
+            "polls report unknown states, forget new jobs, take back the end of a job, and ask for a day of patience",
             Lie(route=("look",), nth=(1,), probability=0.5, kind="forgotten"),
             UnknownStatus(route=("look", "bulk"), probability=0.2),
             HugeRetryAfter(route=("look",), probability=0.3),
@@ -70,11 +70,11 @@ DAYS: Mapping[DayName, Day] = MappingProxyType(
             Lie(route=("look", "bulk"), probability=0.2, kind="bare"),
             WrongType(probability=0.1),
         ),
-        "stuck": _day(
-            "jobs stay pending until they are released, and every fifth look hangs",
+        "stuck": _scenario(
+            "jobs stay pending until they are unpaused, and every fifth poll hangs",
             Hang(route=("look", "bulk"), probability=0.2),
-            hold=True,
+            paused=True,
         ),
     },
 )
-"""Each day under its name."""
+"""Each scenario under its name."""

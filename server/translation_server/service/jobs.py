@@ -54,7 +54,7 @@ class Wish:
     delay: float | None = None
     outcome: State | None = None
     message: str | None = None
-    hold: bool | None = None
+    paused: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ class Service:
                 submission,
                 changed_at=real,
             )
-            hold = sandbox.hold if wish.hold is None else wish.hold
-            return replace(job, held_at=job.created_at) if hold else job
+            paused = sandbox.paused if wish.paused is None else wish.paused
+            return replace(job, held_at=job.created_at) if paused else job
 
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:

@@ -1,0 +1,26 @@
+"""A file of version 0.1.0, written before names changed, is read under today's names."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+STORED = Path(__file__).with_name("stored_by_0_1_0.sql")
+"""What that version wrote: a sandbox with settings and fault rules, and the requests of its user."""
+
+
+@pytest.fixture
+def api(start, tmp_path):
+    database = sqlite3.connect(tmp_path / "jobs.db")
+    database.executescript(STORED.read_text())
+    database.close()
+    return start(retention="forever")
+
+
+def test_the_settings_of_a_sandbox_stay_as_they_were(api):
+    shown = api.get("/sandbox").json()
+    assert (shown["scenario"], shown["paused"], shown["poll_cost"], shown["seed"]) == ("flaky", True, 0.5, "look")
+    assert [rule["route"] for rule in shown["faults"]] == [["look"], ["bulk", "look"]]
+    assert shown["faults"][1]["word"] == "bulk"
+    changed = api.patch("/sandbox", json={"hints": "none"}).json()
+    assert (changed["scenario"], changed["paused"], changed["faults"]) == ("flaky", True, shown["faults"])
