@@ -64,7 +64,7 @@ def holding(server: stage.Running, paths: Sequence[str], seconds: int) -> Iterat
             process.kill()
 
 
-class Look(asyncio.Protocol):
+class JobSnapshot(asyncio.Protocol):
     """One connection that looks at one job."""
 
     def __init__(self, request: bytes) -> None:
@@ -114,16 +114,16 @@ async def hold(port: int, seconds: int, paths: list[str]) -> Ends:
     loop, gate = asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)
     headers = f"Host: 127.0.0.1\r\nAuthorization: {stage.AUTHORIZATION}\r\nPrefer: wait={seconds}\r\n\r\n"
 
-    async def look(path: str) -> Look:
+    async def snapshot(path: str) -> JobSnapshot:
         request = f"GET {path} HTTP/1.1\r\n{headers}".encode()
         async with gate:
-            return (await loop.create_connection(lambda: Look(request), "127.0.0.1", port))[1]
+            return (await loop.create_connection(lambda: JobSnapshot(request), "127.0.0.1", port))[1]
 
-    looks = await asyncio.gather(*map(look, paths))
+    snapshots = await asyncio.gather(*map(snapshot, paths))
     print("asked", flush=True)
     async with asyncio.timeout(TIMEOUT):
-        ends = await asyncio.gather(*(look.ended for look in looks))
-    refused = sum(look.refused for look in looks)
+        ends = await asyncio.gather(*(snapshot.ended for snapshot in snapshots))
+    refused = sum(snapshot.refused for snapshot in snapshots)
     return Ends(max(at for at, _ in ends), [at - _completed(body) for at, body in ends], refused)
 
 

@@ -118,11 +118,11 @@ async def long_poll() -> list[Line]:
 
             ends = await asyncio.gather(*(run() for _ in range(CROWD)))
     late = sorted(seconds for _, seconds in ends)
-    over = max(final.cost.looks - math.ceil((final.elapsed or 0) / HELD) for final, _ in ends if final.cost)
-    looks = sum(final.cost.looks for final, _ in ends if final.cost) / len(ends)
+    over = max(final.cost.snapshots - math.ceil((final.elapsed or 0) / HELD) for final, _ in ends if final.cost)
+    snapshots = sum(final.cost.snapshots for final, _ in ends if final.cost) / len(ends)
     of = f"long-poll, {CROWD} jobs"
     return [
-        Line(of, "requests per job", looks, None),
+        Line(of, "requests per job", snapshots, None),
         Line(of, "requests of a job beyond ⌈T/W⌉, at most", over, 1),
         Line(of, "lateness, median, ms", 1000 * late[len(late) // 2], None),
         Line(of, "lateness, p99, ms", 1000 * late[len(late) * 99 // 100], 20),
@@ -131,11 +131,11 @@ async def long_poll() -> list[Line]:
 
 async def crowd() -> list[Line]:
     """A thousand waiters at once without long-poll."""
-    looks = list[float]()
+    snapshots = list[float]()
 
     def trace(item: Command | Event) -> None:
         if isinstance(item, Send) and item.method == "GET":
-            looks.append(time.monotonic())
+            snapshots.append(time.monotonic())
 
     with server(10, 60) as url:
         async with AsyncClient(url, **LOGIN, long_poll=0, trace=trace) as client:
@@ -144,13 +144,13 @@ async def crowd() -> list[Line]:
             waits = [asyncio.ensure_future(client.run()) for _ in range(CROWD)]
             spread = time.monotonic() - began
             ends = await asyncio.gather(*waits)
-    seconds = Counter(int(at - min(looks)) for at in looks)
-    mean = len(looks) / (max(looks) - min(looks))
+    seconds = Counter(int(at - min(snapshots)) for at in snapshots)
+    mean = len(snapshots) / (max(snapshots) - min(snapshots))
     late = [final.cost.lateness for final in ends if final.cost and final.cost.lateness is not None]
     of = f"crowd of {CROWD}, hints alone"
     return [
         Line(of, "started within, ms", 1000 * spread, 50),
-        Line(of, "requests per job", len(looks) / CROWD, None),
+        Line(of, "requests per job", len(snapshots) / CROWD, None),
         Line(of, "requests per second", mean, None),
         Line(of, "busiest second over the mean second", max(seconds.values()) / mean, 2.5),
         Line(of, "lateness, mean, s", sum(late) / len(late), None),
@@ -166,7 +166,7 @@ class Wait(NamedTuple):
     nth: int
 
 
-class Kept(NamedTuple):
+class CachedJob(NamedTuple):
     """How a wait went."""
 
     over: float
@@ -220,10 +220,10 @@ def _name(wait: Wait, number: int) -> str:
     return f"{wait.hang}_{wait.nth}_{time.monotonic() + wait.job}_{number}"
 
 
-def _kept(wait: Wait, name: str, deadline: float, last: Event | None, *, timed_out: bool) -> Kept:
+def _kept(wait: Wait, name: str, deadline: float, last: Event | None, *, timed_out: bool) -> CachedJob:
     over = time.monotonic() - deadline
     ended_before = wait.hang != "always" and float(name.split("_")[2]) < deadline - 0.05
-    return Kept(over, timed_out, ended_before, isinstance(last, Failure))
+    return CachedJob(over, timed_out, ended_before, isinstance(last, Failure))
 
 
 class _Last:
@@ -236,8 +236,8 @@ class _Last:
             self.event = item
 
 
-def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Kept]:
-    kept, last = list[Kept](), _Last()
+def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[CachedJob]:
+    kept, last = list[CachedJob](), _Last()
     with Client(url, trace=last) as client:
         for _ in range(2):  # so that it knows how long a round trip takes, connecting not counted
             client.status("never_0_0_sync")
@@ -252,8 +252,8 @@ def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Kept]:
     return kept
 
 
-async def _wait_async(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Kept]:
-    kept, last = list[Kept](), _Last()
+async def _wait_async(url: str, waits: Sequence[tuple[int, Wait]]) -> list[CachedJob]:
+    kept, last = list[CachedJob](), _Last()
     async with AsyncClient(url, trace=last) as client:
         for _ in range(2):
             await client.status("never_0_0_async")
@@ -301,12 +301,12 @@ async def deadlines() -> list[Line]:
 
 def _wait_for_many(url: str) -> list[Line]:
     """Wait for all of many jobs, in a process of its own; its memory is measured too."""
-    looks = Counter[str]()
+    snapshots = Counter[str]()
 
     def trace(item: Command | Event) -> None:
         match item:
             case Send(method="GET") | Listen(send=Send()):
-                looks["looks"] += 1
+                snapshots["polls"] += 1
 
     async def wait() -> tuple[dict[str, Any], float]:
         async with started(url, MANY, trace) as (client, ids):
@@ -319,7 +319,7 @@ def _wait_for_many(url: str) -> list[Line]:
     return [
         Line(of, "jobs without a final status", MANY - len(finals), 0),
         Line(of, "from the last end to the return, s", min(late_by(final, now) for final in finals), 2),
-        Line(of, "looks per job", looks["looks"] / MANY, 0.2),
+        Line(of, "looks per job", snapshots["polls"] / MANY, 0.2),
         Line(of, "memory, MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 300),
     ]
 

@@ -44,7 +44,7 @@ class Task(NamedTuple):
     answer: stage.Answer
 
     @property
-    def looks(self) -> list[str]:
+    def snapshots(self) -> list[str]:
         """The requests."""
         return [f"GET /status/{job_id}" for job_id in self.ids]
 
@@ -95,7 +95,7 @@ def ours(_: Task, cores: Sequence[int]) -> Iterator[Stage]:
 def bare(task: Task, cores: Sequence[int]) -> Iterator[Stage]:
     """Uvicorn with nothing behind it."""
     with stage.bare(task.answer, workers=len(cores), cores=cores) as server:
-        yield server, task.looks
+        yield server, task.snapshots
 
 
 @contextmanager
@@ -113,11 +113,11 @@ def program(package: Package, prepare: Callable[[Path, Task], Command]) -> Serve
         with tempfile.TemporaryDirectory() as folder:
             arguments = prepare(Path(folder), task)
             start = [package.runtime, *([package.installed()] if package.runtime == "node" else [])]
-            path = task.looks[0].removeprefix("GET ")
+            path = task.snapshots[0].removeprefix("GET ")
             with stage.running(lambda port: [*start, *arguments(port)], cores=cores, path=path) as server:
                 if server.ask("GET", path).status != 200:
                     raise RuntimeError(f"{package.name} does not know what to answer")
-                yield server, task.looks
+                yield server, task.snapshots
 
     return serve
 
@@ -247,8 +247,8 @@ class Result(NamedTuple):
 def task() -> Task:
     """Jobs of our server, and what it says of one."""
     with stage.ours() as server:
-        looks = stage.submitted(server, JOBS)
-        return Task([look.rpartition("/")[2] for look in looks], server.ask(*looks[0].split()))
+        snapshots = stage.submitted(server, JOBS)
+        return Task([snapshot.rpartition("/")[2] for snapshot in snapshots], server.ask(*snapshots[0].split()))
 
 
 def measure(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
@@ -264,10 +264,10 @@ def measure(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
 def once(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
     """Let a peer answer on these cores."""
     try:
-        with peer.serve(about, cores) as (server, looks):
+        with peer.serve(about, cores) as (server, snapshots):
             for _ in range(RUNS):
                 seconds = JVM_SECONDS if peer.jvm else SECONDS
-                load = stage.load(server, looks, seconds, stage.CONNECTIONS * len(cores))
+                load = stage.load(server, snapshots, seconds, stage.CONNECTIONS * len(cores))
             memory = server.memory()
     except Missing as missing:
         return Result(peer.name, len(cores), peer.jvm, missing=str(missing))

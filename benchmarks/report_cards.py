@@ -89,12 +89,12 @@ def with_tenacity(sandbox: Sandbox) -> Iterator[Run]:
         def start(body: Mapping[str, Any]) -> str:
             return str(client.post("/start", json=body).raise_for_status().json()["job_id"])
 
-        def look(job_id: str) -> str:
+        def snapshot(job_id: str) -> str:
             return str(client.get(f"/status/{job_id}").raise_for_status().json()["status"])
 
         starting = tenacity.Retrying(retry=failed, wait=wait, stop=stop)
         waiting = tenacity.Retrying(retry=failed | pending, wait=wait, stop=stop)
-        yield lambda body: str(waiting(look, starting(start, body)))
+        yield lambda body: str(waiting(snapshot, starting(start, body)))
 
 
 @contextmanager
@@ -120,7 +120,7 @@ class Card(NamedTuple):
     scenario: str
     ends: Counter[str]
     text: str
-    journal: list[Mapping[str, Any]]
+    request_log: list[Mapping[str, Any]]
 
 
 def card(client: str, scenario: str) -> Card:
@@ -150,9 +150,9 @@ def shown(made: Card) -> str:
     return f"#### {NAMES[made.client]}, {made.scenario}\n\n```text\nthe jobs         {ends}\n{excerpt(made.text)}\n```"
 
 
-def journal(made: Card) -> str:
+def request_log(made: Card) -> str:
     """The requests of a card, a line for each."""
-    return "\n".join(json.dumps(asked) for asked in made.journal)
+    return "\n".join(json.dumps(asked) for asked in made.request_log)
 
 
 def main() -> int:
@@ -170,8 +170,8 @@ def main() -> int:
         cards = list(pool.map(lambda pair: card(*pair), pairs))
     for made in cards:
         print(shown(made), end="\n\n")
-        if options.journal:
-            print(journal(made), end="\n\n")
+        if options.request_log:
+            print(request_log(made), end="\n\n")
     if options.write:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]

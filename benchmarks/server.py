@@ -77,13 +77,13 @@ class Scale(NamedTuple):
 def status(_: Scale) -> Iterator[Line]:
     """The hot path against the same uvicorn with nothing behind it, and against the ordinary way."""
     with stage.ours() as ours, stage.uvicorn("ordinary") as ordinary:
-        looks = stage.submitted(ours, JOBS)
+        snapshots = stage.submitted(ours, JOBS)
         ordinary_looks = stage.submitted(ordinary, JOBS)
-        with stage.bare(ours.ask(*looks[0].split())) as bare:
+        with stage.bare(ours.ask(*snapshots[0].split())) as bare:
             rates = stage.in_turn(
                 {
-                    "ours": lambda: stage.load(ours, looks, SECONDS).rate,
-                    "bare": lambda: stage.load(bare, looks, SECONDS).rate,
+                    "ours": lambda: stage.load(ours, snapshots, SECONDS).rate,
+                    "bare": lambda: stage.load(bare, snapshots, SECONDS).rate,
                     "ordinary": lambda: stage.load(ordinary, ordinary_looks, SECONDS).rate,
                 },
                 ROUNDS,
@@ -197,8 +197,8 @@ def workers(_: Scale) -> Iterator[Line]:
         single = {core: servers.enter_context(stage.ours(cores=[core])) for core in stage.SERVING}
 
         def loading(server: stage.Running) -> Callable[[], float]:
-            looks = stage.submitted(server, JOBS)
-            return lambda: stage.load(server, looks, SECONDS, most * stage.CONNECTIONS).rate
+            snapshots = stage.submitted(server, JOBS)
+            return lambda: stage.load(server, snapshots, SECONDS, most * stage.CONNECTIONS).rate
 
         runs = {"several": loading(several)} | {f"core {core}": loading(server) for core, server in single.items()}
         rates = stage.in_turn(runs, ROUNDS)
@@ -225,11 +225,11 @@ def size(scale: Scale) -> Iterator[Line]:
             on_small, on_large = (
                 servers.enter_context(stage.ours(database=f"sqlite:///{folder}/jobs.db")) for folder in (small, large)
             )
-            few_looks, looks = ([f"GET {path}" for path in there] for there in (few, paths))
+            few_looks, snapshots = ([f"GET {path}" for path in there] for there in (few, paths))
             rates = stage.in_turn(
                 {
                     "small": lambda: stage.load(on_small, few_looks, SECONDS).rate,
-                    "large": lambda: stage.load(on_large, looks, SECONDS).rate,
+                    "large": lambda: stage.load(on_large, snapshots, SECONDS).rate,
                     "submit small": lambda: stage.load(on_small, [stage.START], SECONDS).rate,
                     "submit large": lambda: stage.load(on_large, [stage.START], SECONDS).rate,
                 },
@@ -249,19 +249,19 @@ def users(_: Scale) -> Iterator[Line]:
         runs: dict[str, Callable[[], float]] = {}
         for count in reversed(USERS):  # so that nobody's password is to be checked anew meanwhile
             folder = running.enter_context(tempfile.TemporaryDirectory())
-            looks = stage.users(folder, count, EACH)
+            snapshots = stage.users(folder, count, EACH)
             database, file = f"sqlite:///{folder}/jobs.db", f"{folder}/users"
             server = running.enter_context(stage.ours(database=database, USERS_FILE=file))
-            stage.load(server, looks, len(looks) / 600)  # until everybody's password has been checked
-            runs[f"{count:,}"] = partial(_rate, server, looks)
+            stage.load(server, snapshots, len(snapshots) / 600)  # until everybody's password has been checked
+            runs[f"{count:,}"] = partial(_rate, server, snapshots)
         rates = stage.in_turn(runs, ROUNDS)
     few, *more = (f"{count:,}" for count in USERS)
     for many in more:
         yield Line(f"looks of {many} users ÷ those of {few}", stage.ratio(rates[many], rates[few]), least=0.7)
 
 
-def _rate(server: stage.Running, looks: Sequence[str]) -> float:
-    rate = stage.load(server, looks, SECONDS).rate
+def _rate(server: stage.Running, snapshots: Sequence[str]) -> float:
+    rate = stage.load(server, snapshots, SECONDS).rate
     _settled(server)  # lest it write its journals while another is loaded
     return rate
 
@@ -275,13 +275,13 @@ def purge(_: Scale) -> Iterator[Line]:
             servers.enter_context(stage.ours(database=f"sqlite:///{folder}/jobs.db", RETENTION=retention))
             for folder, retention in ((first, "10s"), (second, "forever"))
         )
-        looks, kept_looks = stage.submitted(purging, JOBS), stage.submitted(keeping, JOBS)
+        snapshots, kept_looks = stage.submitted(purging, JOBS), stage.submitted(keeping, JOBS)
         with closing(sqlite3.connect(f"{first}/jobs.db")) as database:
             old = "SELECT count(*) FROM jobs WHERE owner = ? AND ordinal <= ?", (stage.USERNAME, OLD)
             [(before,)], began = database.execute(*old).fetchall(), time.monotonic()
             p99s = stage.in_turn(
                 {
-                    "looks": lambda: stage.load(purging, looks, SECONDS).p99,
+                    "polls": lambda: stage.load(purging, snapshots, SECONDS).p99,
                     "looks, kept": lambda: stage.load(keeping, kept_looks, SECONDS).p99,
                     "submits": lambda: stage.load(purging, [stage.START], SECONDS).p99,
                     "submits, kept": lambda: stage.load(keeping, [stage.START], SECONDS).p99,
@@ -290,7 +290,7 @@ def purge(_: Scale) -> Iterator[Line]:
             )
             [(after,)], took = database.execute(*old).fetchall(), time.monotonic() - began
     yield Line("old jobs forgotten: per second", (before - after) / took)
-    for what in ("looks", "submits"):  # a pause of the machine spoils a round; something is forgotten in each
+    for what in ("polls", "submits"):  # a pause of the machine spoils a round; something is forgotten in each
         yield Line(f"{what} meanwhile: p99 ÷ that without", min(p99s[what]) / min(p99s[f"{what}, kept"]), most=1.5)
     if not after:
         raise RuntimeError("nothing was left to forget while that was measured")

@@ -337,14 +337,14 @@ class Watching:
     """Tells which part of the machine others have taken since."""
 
     def __init__(self) -> None:
-        self._began, self._others = time.monotonic(), self._busy()
+        self._began, self._foreign_writes = time.monotonic(), self._busy()
 
     def __str__(self) -> str:
         return machine(self.others())
 
     def others(self) -> float:
         """The part, from 0 to 1, on the average."""
-        spent = self._busy() - self._others
+        spent = self._busy() - self._foreign_writes
         return max(0.0, spent / (time.monotonic() - self._began) / (os.cpu_count() or 1))
 
     @staticmethod

@@ -110,7 +110,7 @@ def wait(delays: Delaying, ends_at: float) -> tuple[int, float] | None:
     return None
 
 
-def looks(plan: Plan, job_id: str, hint: Callable[[float], float] | None, until: float) -> list[float]:
+def snapshots(plan: Plan, job_id: str, hint: Callable[[float], float] | None, until: float) -> list[float]:
     """When a plan looks at a job, to the first look past a moment: the schedule of the client itself."""
     schedule, now, found = plan(), 0.0, list[float]()
     next(schedule)
@@ -207,7 +207,7 @@ def by_plans(durations: Sequence[float], longest: float, make: Callable[[int], M
     ends = list[tuple[int, float] | None]()
     for number in range(SETS):
         plan, hint = make(number)
-        times = looks(plan, f"job {number}", hint, longest)
+        times = snapshots(plan, f"job {number}", hint, longest)
         ends += [of_plan(times, duration) for duration in durations[number::SETS]]
     return ends
 

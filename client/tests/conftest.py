@@ -188,9 +188,9 @@ def listen() -> Listen:
 def serving(folder: Path, **settings: str) -> Iterator[str]:
     """The project's own server, in a process of its own."""
     quick = {"MIN_DELAY": "0.2", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0", "DATABASE_URL": "memory:"}
-    command = [sys.executable, "-m", "translation_server", "--port", "0"]
+    effect = [sys.executable, "-m", "translation_server", "--port", "0"]
     environment = os.environ | BOTH_SIDES | quick | settings
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(effect, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:
             log = ""
             for line in server.stderr or ():
@@ -227,8 +227,8 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
             (ROOT / "tests" / "contract" / "examples" / f"{name}.py").read_text() for name in examples.split()
         )
         (folder / "example.py").write_text(f"{imports}\n{PORT.sub(str(port), IMPORTS.sub('', source))}")
-        command = [sys.executable, "-W", "error", "-c", RUNNER, "example.py"]
-        return subprocess.Popen(command, cwd=folder, env=os.environ | BOTH_SIDES, stdout=-1, stderr=-1, text=True)
+        effect = [sys.executable, "-W", "error", "-c", RUNNER, "example.py"]
+        return subprocess.Popen(effect, cwd=folder, env=os.environ | BOTH_SIDES, stdout=-1, stderr=-1, text=True)
 
     return begin
 
@@ -264,8 +264,8 @@ def spawn() -> Spawn:
     """Starts a program, and ends it with the test."""
 
     @contextmanager
-    def spawn(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    def spawn(effect: list[str]) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(effect, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
             finally:

@@ -113,12 +113,12 @@ class TestMethods:
         assert len(server.requests) == 1
 
     def test_threads_may_share_a_client(self, server: Server, job: Job) -> None:
-        looks: dict[str, int] = {}
+        polls: dict[str, int] = {}
 
         def script(request: Request) -> tuple[int, object]:
             job_id = request.path.rsplit("/", 1)[-1]
-            looks[job_id] = looks.get(job_id, 0) + 1
-            return 200, job("completed" if looks[job_id] > 2 else "pending", job_id)
+            polls[job_id] = polls.get(job_id, 0) + 1
+            return 200, job("completed" if polls[job_id] > 2 else "pending", job_id)
 
         server.script = script
         ids = [str(number) for number in range(20)]
@@ -131,7 +131,7 @@ class TestMethods:
         with Client(server.url, **QUICK, trace=seen.append) as client:
             client.wait(str(job()["job_id"]))
         assert [type(item).__name__ for item in seen] == [
-            *("Send", "Reply", "Status", "Woke", "Sleep", "Woke", "Send", "Reply", "Status", "Woke"),
+            *("Send", "Reply", "Status", "Done", "Sleep", "Done", "Send", "Reply", "Status", "Done"),
         ]
         assert "secretpassword" not in repr(seen)
         assert Sleep(0.01) in seen
@@ -222,7 +222,7 @@ class TestHeldLooks:
             final = client.run()
         assert [request.headers.get("prefer") for request in server.requests] == ["wait=0", "wait=25"]
         assert final.cost is not None
-        assert (final.cost.looks, final.cost.asleep) == (1, 0)
+        assert (final.cost.polls, final.cost.asleep) == (1, 0)
 
     @pytest.mark.parametrize(
         "chosen",
@@ -260,8 +260,8 @@ class TestLeaving:
             over.wait()
 
         with listen(hang) as url:
-            command = [sys.executable, "-X", "dev", "-W", "error", "-c", program, url]
-            with spawn(command) as process:
+            effect = [sys.executable, "-X", "dev", "-W", "error", "-c", program, url]
+            with spawn(effect) as process:
                 assert asked.wait(60)
                 process.send_signal(signal.SIGINT)
                 assert process.communicate(timeout=60) == ("1\n", "")

@@ -37,7 +37,7 @@ COMMAND = [sys.executable, "-W", "default", "-m", "translation_client"]
 
 MINE = """
 [mine]
-look = "/tasks/{job_id}"
+poll = "/tasks/{job_id}"
 job = {state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 auth = "X-Key"
@@ -66,7 +66,7 @@ def run(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 def book(
-    job: Job, *, looks: int = 1, end: str = "completed", age: float = 2.0
+    job: Job, *, polls: int = 1, end: str = "completed", age: float = 2.0
 ) -> Callable[[Request], tuple[int, object]]:
     """A server that makes up a job of this age in seconds for each start, and ends it after so many looks."""
     seen: dict[str, int] = {}
@@ -80,7 +80,7 @@ def book(
         if job_id not in seen:
             return 404, {"title": "Not Found"}
         seen[job_id] += 1
-        return 200, job(end if seen[job_id] > looks else "pending", job_id)
+        return 200, job(end if seen[job_id] > polls else "pending", job_id)
 
     return script
 
@@ -110,7 +110,7 @@ class TestRun:
 
     @pytest.mark.parametrize("end", ["error", "cancelled"])
     def test_a_job_that_fails_is_exit_status_1(self, run: Run, server: Server, job: Job, end: str) -> None:
-        server.script = book(job, looks=0, end=end)
+        server.script = book(job, polls=0, end=end)
         status, out, err = run("run", *QUICK)
         assert status == 1
         assert out[-1].startswith(f"j1 {end} 100% after 4.0 s")
@@ -211,21 +211,21 @@ class TestWaiting:
     def test_stats_are_a_part_of_the_json(self, run: Run, server: Server, job: Job) -> None:
         server.script = book(job)
         _, out, _ = run(*QUICK, "--stats", "--json")
-        assert json.loads(out[-1])["cost"]["looks"] == 2
+        assert json.loads(out[-1])["cost"]["polls"] == 2
         assert "cost" not in json.loads(out[0])
 
     @pytest.mark.parametrize(
         "schedule", ["fixed:0.01", "exponential:0.01,1,0.02", "exponential", "progressive", "hinted", "learned"]
     )
     def test_a_schedule_is_taken_by_its_name(self, run: Run, server: Server, job: Job, schedule: str) -> None:
-        server.script = book(job, looks=0, age=1.1)
+        server.script = book(job, polls=0, age=1.1)
         status, _, err = run("--schedule", schedule)
         assert (status, err) == (0, [])
         assert not any("prefer" in request.headers for request in server.requests)
 
     @pytest.mark.parametrize("schedule", ["auto", "learned"])
     def test_what_is_learned_is_kept_by_its_kind(self, run: Run, server: Server, job: Job, schedule: str) -> None:
-        server.script = book(job, looks=0, age=1.1)
+        server.script = book(job, polls=0, age=1.1)
         assert run("--schedule", schedule, "--history", "waits", "--kind", "films")[0] == 0
         assert "films" in Path("waits").read_text()
 
@@ -271,15 +271,15 @@ class TestWaiting:
     def test_a_job_that_was_just_started_is_not_told_twice_to_be_pending(
         self, run: Run, server: Server, job: Job
     ) -> None:
-        looks = Counter[str]()
+        polls = Counter[str]()
 
         def script(request: Request) -> tuple[int, object]:
-            looks[request.path] += 1
+            polls[request.path] += 1
             if request.method == "POST":
-                return 202, job(job_id=f"j{looks['/start']}", elapsed_time=0.0)
+                return 202, job(job_id=f"j{polls['/start']}", elapsed_time=0.0)
             if request.path == "/jobs":
                 return 404, {"title": "Not Found"}
-            job_id, seen = request.path.rpartition("/")[2], looks[request.path]
+            job_id, seen = request.path.rpartition("/")[2], polls[request.path]
             return 200, job("completed" if seen > 2 else "pending", job_id, elapsed_time=float(seen))
 
         server.script = script
@@ -288,7 +288,7 @@ class TestWaiting:
 
     @pytest.mark.parametrize("flag", ["--wait", "--no-wait"])
     def test_looks_may_be_held_or_not(self, run: Run, server: Server, job: Job, flag: str) -> None:
-        server.script = book(job, looks=0, age=1.1)
+        server.script = book(job, polls=0, age=1.1)
         assert run(flag)[0] == 0
         assert any("prefer" in request.headers for request in server.requests) == (flag == "--wait")
 
@@ -302,13 +302,13 @@ class TestWaiting:
 class TestFailures:
     def test_refused_credentials(self, run: Run, server: Server) -> None:
         server.says((401, {"title": "Unauthorized"}))
-        for command in ("run", "list"):
-            status, out, err = run(command)
+        for effect in ("run", "list"):
+            status, out, err = run(effect)
             assert (status, out) == (3, [])
             assert err == ["translation-client: 401 Unauthorized. Check the user name and the password."]
 
     def test_the_time_is_up(self, run: Run, server: Server, job: Job) -> None:
-        server.script = book(job, looks=1000)
+        server.script = book(job, polls=1000)
         status, out, err = run("--timeout", "0.5", *QUICK, "--jobs", "2")
         assert status == 4
         assert out[-1] == "2 jobs: 2 timed out"
@@ -320,7 +320,7 @@ class TestFailures:
         )
 
     def test_a_resumed_wait_is_told_the_same_but_the_password(self, run: Run, server: Server, job: Job) -> None:
-        server.script = book(job, looks=1000)
+        server.script = book(job, polls=1000)
         Path("a secret").write_text("secretpassword")
         flags = ["--username", "the admin", "--password-file", "a secret", "--quiet", "--log-file", "my.log"]
         status, _, (line,) = run("run", *flags, "--target-language", "es", "--timeout", "0.5", *QUICK)
@@ -377,8 +377,8 @@ class TestFailures:
 
     def test_a_failed_start_can_be_repeated_with_its_key(self, run: Run, server: Server, job: Job) -> None:
         server.says((202, job("completed", "a")))
-        for command in ("run", "start"):
-            assert run(command, "--idempotency-key", "mine")[0] == 0
+        for effect in ("run", "start"):
+            assert run(effect, "--idempotency-key", "mine")[0] == 0
         assert [request.headers["idempotency-key"] for request in server.requests] == ["mine"] * 2
 
     @pytest.mark.parametrize(
@@ -560,32 +560,32 @@ class TestProcess:
         assert version.stdout == f"translation-client {__version__}\n"
         assert "exit status" in subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
 
-    @pytest.mark.parametrize(("command", "name"), CALLS)
-    def test_it_can_be_called_in_three_ways(self, server: Server, job: Job, command: list[str], name: str) -> None:
+    @pytest.mark.parametrize(("effect", "name"), CALLS)
+    def test_it_can_be_called_in_three_ways(self, server: Server, job: Job, effect: list[str], name: str) -> None:
         server.says((202, job(job_id="j1")), (200, b"no job"))
         arguments = ["--url", server.url, *LOGIN, *QUICK, "--log-file", "none"]
-        done = subprocess.run([*command, *arguments], cwd=CLIENT, capture_output=True, text=True, check=False)
+        done = subprocess.run([*effect, *arguments], cwd=CLIENT, capture_output=True, text=True, check=False)
         assert done.returncode == 5
         assert done.stdout.startswith("j1 pending")
         assert f"Resume with: {name} --url" in done.stderr
 
-    @pytest.mark.parametrize("command", [command for command, _ in CALLS])
+    @pytest.mark.parametrize("effect", [effect for effect, _ in CALLS])
     def test_ctrl_c_during_the_imports_leaves_no_traceback(
-        self, spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+        self, spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effect: list[str]
     ) -> None:
         (tmp_path / "httpx.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.chdir(CLIENT)
-        with spawn([*command, "list"]) as process:
+        with spawn([*effect, "list"]) as process:
             assert process.stdout.readline() == "importing\n"
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=60) == ("", "")
         assert process.returncode == -signal.SIGINT
 
     def test_a_reader_that_leaves_is_left(self, server: Server, job: Job, spawn: Spawn) -> None:
-        server.script = book(job, looks=1000)
-        command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, "--jobs", "3"]
-        with spawn(command) as process:
+        server.script = book(job, polls=1000)
+        effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, "--jobs", "3"]
+        with spawn(effect) as process:
             process.stdout.readline()
             process.stdout.close()
             server.script = ended(job)
@@ -596,8 +596,8 @@ class TestProcess:
     def test_an_output_that_is_full_is_one_line(self, server: Server, job: Job) -> None:
         server.script = book(job)
         with Path("/dev/full").open("w") as full:
-            command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
-            done = subprocess.run(command, stdout=full, stderr=-1, text=True, check=False)
+            effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
+            done = subprocess.run(effect, stdout=full, stderr=-1, text=True, check=False)
         assert done.returncode == 2
         assert "the output cannot be written" in done.stderr
         assert done.stderr.count("\n") == 1
@@ -611,23 +611,23 @@ class TestProcess:
     ) -> None:
         server.script = book(job, end="error")
         with Path("/dev/full").open("w") as full:
-            command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, *arguments]
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, check=False)
+            effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, *arguments]
+            done = subprocess.run(effect, stdout=subprocess.DEVNULL, stderr=full, check=False)
         assert done.returncode == status
 
     def test_closed_outputs_are_no_matter(self, server: Server, job: Job) -> None:
         server.script = book(job, end="error")
-        command = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
-        done = subprocess.run(["/bin/sh", "-c", '"$@" >&- 2>&-', "-", *command], capture_output=True, check=False)
+        effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
+        done = subprocess.run(["/bin/sh", "-c", '"$@" >&- 2>&-', "-", *effect], capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_ctrl_c_and_its_like_say_how_to_resume(
         self, server: Server, job: Job, spawn: Spawn, number: signal.Signals
     ) -> None:
-        server.script = book(job, looks=1000)
-        command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
-        with spawn(command) as process:
+        server.script = book(job, polls=1000)
+        effect = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
+        with spawn(effect) as process:
             assert {process.stdout.readline().split()[0] for _ in range(2)} == {"j1", "j2"}
             process.send_signal(number)
             out, err = process.communicate(timeout=60)
@@ -663,8 +663,8 @@ print(f"Started job with ID: {{job_id}}")
 final_status = client.wait_for_completion(job_id)
 print(f"Test completed with final status: {{final_status}}")
 """
-        command = [sys.executable, "-X", "dev", "-W", "error", "-"]
-        done = subprocess.run(command, input=example, cwd=CLIENT, capture_output=True, text=True, check=False)
+        effect = [sys.executable, "-X", "dev", "-W", "error", "-"]
+        done = subprocess.run(effect, input=example, cwd=CLIENT, capture_output=True, text=True, check=False)
         assert done.stderr == ""
         assert done.stdout == "Started job with ID: j1\nTest completed with final status: completed\n"
 
@@ -672,11 +672,11 @@ print(f"Test completed with final status: {{final_status}}")
 class Terminal:
     """The command on a pseudo-terminal."""
 
-    def __init__(self, command: list[str], **environment: str) -> None:
+    def __init__(self, effect: list[str], **environment: str) -> None:
         self.seen = ""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
-            os.execvpe(command[0], command, os.environ | {"TERM": "xterm"} | environment)  # noqa: S606 - the program under test
+            os.execvpe(effect[0], effect, os.environ | {"TERM": "xterm"} | environment)  # noqa: S606 - the program under test
 
     def until(self, pattern: str) -> str:
         while not re.search(pattern, self.seen):
@@ -722,18 +722,18 @@ class TestTerminal:
         assert terminal.end() == 130
         assert server.requests == []
 
-    @pytest.mark.parametrize("command", ["list", "report"])
+    @pytest.mark.parametrize("effect", ["list", "report"])
     @pytest.mark.parametrize(("typed", "status"), [("\x03", 130), ("\x04", 2)])
-    def test_whoever_does_not_answer_is_let_go(self, command: str, typed: str, status: int) -> None:
+    def test_whoever_does_not_answer_is_let_go(self, effect: str, typed: str, status: int) -> None:
         for arguments, question in (((), "Username: "), (("--username", "admin"), "Password: ")):
-            terminal = Terminal([*COMMAND, command, *arguments])
+            terminal = Terminal([*COMMAND, effect, *arguments])
             terminal.until(question)
             terminal.type(typed)
             assert terminal.end() == status
             assert "Traceback" not in terminal.seen
 
     def test_jobs_are_shown_live_and_then_as_lines(self, server: Server, job: Job) -> None:
-        server.script = book(job, looks=1000)
+        server.script = book(job, polls=1000)
         terminal = Terminal(
             [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.3", "--max-interval", "0.3", "--jobs", "2"]
         )
@@ -746,30 +746,30 @@ class TestTerminal:
         assert terminal.seen.count("\x1b[?25h") == 1
 
     def test_more_jobs_than_lines_are_summed_up(self, server: Server, job: Job) -> None:
-        server.script = book(job, looks=2)
-        command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
-        terminal = Terminal([*command, "--jobs", "60"])
+        server.script = book(job, polls=2)
+        effect = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
+        terminal = Terminal([*effect, "--jobs", "60"])
         terminal.until(r"60 jobs: ")
         assert terminal.end() == 0
         assert "60 jobs: 60 completed" in terminal.seen.split("\x1b[2K")[-1]
 
     @pytest.mark.parametrize("lines", ["2", "24"])
     def test_every_terminal_has_room_for_the_summary(self, server: Server, job: Job, lines: str) -> None:
-        server.script = book(job, looks=1000)
-        command = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
-        terminal = Terminal([*command, "--jobs", "60"], LINES=lines)
+        server.script = book(job, polls=1000)
+        effect = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
+        terminal = Terminal([*effect, "--jobs", "60"], LINES=lines)
         terminal.until(r"60 jobs: 60 (starting|pending)")
         server.script = ended(job)
         assert terminal.end() == 0
 
     def test_rows_of_every_kind_are_shown(self, server: Server, job: Job) -> None:
-        looks = Counter[str]()
+        polls = Counter[str]()
 
         def script(request: Request) -> tuple[int, object]:
-            looks[request.path] += 1
+            polls[request.path] += 1
             if request.path != "/status/b":
                 return 404, {"title": "Not Found"}
-            return 200, job("error", "b") if looks[request.path] > 2 else job("queued", "b", progress=None)
+            return 200, job("error", "b") if polls[request.path] > 2 else job("queued", "b", progress=None)
 
         server.script = script
         terminal = Terminal(
@@ -792,7 +792,7 @@ class TestTerminal:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_ctrl_c_and_its_like_restore_the_terminal(self, server: Server, job: Job, number: signal.Signals) -> None:
-        server.script = book(job, looks=1000)
+        server.script = book(job, polls=1000)
         terminal = Terminal([*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "5"])
         terminal.until("look in")
         os.kill(terminal.pid, number)

@@ -10,7 +10,7 @@ import pytest
 
 from translation_client.core import errors, wait_one
 from translation_client.core.dialects import CURRENT, DIALECTS
-from translation_client.core.model import Reply, Send, Status, Woke
+from translation_client.core.model import Done, Reply, Send, Status
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import Exponential
 
@@ -64,22 +64,22 @@ def reply(exchange: dict[str, Any]) -> Reply:
 def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
     """What the flow makes of the exchanges, whose requests it has to send one after the other, and nothing else."""
     left, statuses = list(exchanges), []
-    command = next(flow)
+    effect = next(flow)
     try:
         while True:
-            if isinstance(command, Send):
+            if isinstance(effect, Send):
                 request = filled(left[0]["request"])
-                assert (command.method, command.path, command.json) == (
+                assert (effect.method, effect.path, effect.json) == (
                     request["method"],
                     request["path"],
                     request.get("json"),
                 )
-                assert command.query == {}
-                command = flow.send(reply(left.pop(0)))
+                assert effect.query == {}
+                effect = flow.send(reply(left.pop(0)))
                 continue
-            if isinstance(command, Status):
-                statuses.append(command)
-            command = flow.send(Woke(0.0))
+            if isinstance(effect, Status):
+                statuses.append(effect)
+            effect = flow.send(Done(0.0))
     except StopIteration:
         assert left == []
     return statuses
@@ -91,7 +91,7 @@ def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
     if exchange["when"] == "submit":
         return wait_one.submit(rules(dialect), Time(0.0), "key", request.get("json", {}))
     job_id = request["path"].rsplit("/", 1)[1] if DIALECTS[dialect].by_id else CURRENT
-    return wait_one.look(rules(dialect), Time(0.0), job_id)
+    return wait_one.poll(rules(dialect), Time(0.0), job_id)
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)

@@ -23,7 +23,7 @@ from translation_client import (
 )
 from translation_client.core import wait_one
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
-from translation_client.core.model import Notice, Reply, Send, Sleep, Woke
+from translation_client.core.model import Done, Reply, Send, Sleep, Warn
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import SOONEST, Exponential
 from translation_client.dialect_files import find_dialect
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Job, Server
-    from translation_client.core.model import Command
+    from translation_client.core.model import Effect
 
 HEYGEN = Path(__file__).parents[2] / "examples" / "dialects" / "heygen.toml"
 WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}
 MINE = Dialect(
     name="mine",
     submit="/tasks",
-    look="/tasks/{job_id}/state",
+    poll="/tasks/{job_id}/state",
     request={"input": {"to": "{target_language}", "url": "any", "tags": ["{x}"]}, "seconds": "{video_length}"},
     accepted={"task": {"id": "{job_id}"}},
     job={"task": {"id": "{job_id}", "state": "{status}", "done": "{progress}", "why": "{error_message}"}},
@@ -47,17 +47,17 @@ MINE = Dialect(
 )
 
 
-def rules(row: Dialect, **chosen: Any) -> Rules:
+def rules(dialect: Dialect, **chosen: Any) -> Rules:
     defaults = {"initial_delay": 1, "max_delay": 1, "backoff_factor": 1, "max_retries": 0, "request_timeout": 10}
-    return Rules(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=row)
+    return Rules(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=dialect)
 
 
-def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Command]:
+def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Effect]:
     """The commands of a flow whose requests are answered with these bodies."""
     left, commands = list(bodies), [next(flow)]
     try:
         while True:
-            event = Woke(0.0)
+            event = Done(0.0)
             if isinstance(commands[-1], Send):
                 event = Reply(200, headers, json.dumps(left.pop(0)).encode(), 0.0)
             commands.append(flow.send(event))
@@ -80,7 +80,7 @@ class TestTemplates:
 
     def test_what_is_answered_is_read_in_its_place(self) -> None:
         body = task(state="failed", done=1, why="no sound")
-        send, status = play(wait_one.look(rules(MINE), Time(0.0), "t1"), body)
+        send, status = play(wait_one.poll(rules(MINE), Time(0.0), "t1"), body)
         assert isinstance(send, Send)
         assert send.path == "/tasks/t1/state"
         assert status == Status("t1", State.ERROR, 1.0, None, "no sound")
@@ -88,12 +88,12 @@ class TestTemplates:
 
     def test_a_run_reads_each_answer_by_its_own_template(self) -> None:
         commands = play(wait_one.run(rules(MINE), Time(0.0), "key", {}), task(), task(state="busy"), task(state="done"))
-        assert [command.state for command in commands if isinstance(command, Status)] == ["pending", "completed"]
-        assert not any(isinstance(command, Notice) for command in commands)
+        assert [effect.state for effect in commands if isinstance(effect, Status)] == ["pending", "completed"]
+        assert not any(isinstance(effect, Warn) for effect in commands)
 
     def test_an_unknown_word_is_told(self) -> None:
         commands = play(wait_one.watch(rules(MINE), Time(0.0), "t1"), task(state="paused"), task(state="done"))
-        assert commands[1] == Notice("job t1 has the unknown status 'paused', which counts as pending")
+        assert commands[1] == Warn("job t1 has the unknown status 'paused', which counts as pending")
 
     @pytest.mark.parametrize(
         ("body", "expected"),
@@ -108,21 +108,23 @@ class TestTemplates:
     )
     def test_an_answer_that_does_not_fit_names_the_place(self, body: object, expected: str) -> None:
         with pytest.raises(ProtocolError) as raised:
-            play(wait_one.look(rules(MINE), Time(0.0), "t1"), body)
+            play(wait_one.poll(rules(MINE), Time(0.0), "t1"), body)
         assert f"expected {expected}, but" in str(raised.value)
 
     def test_a_message_is_an_error_only_of_a_job_that_failed(self) -> None:
-        _, status = play(wait_one.look(rules(MINE), Time(0.0), "t1"), task(state="done", why="all is well"))
+        _, status = play(wait_one.poll(rules(MINE), Time(0.0), "t1"), task(state="done", why="all is well"))
         assert status == Status("t1", State.COMPLETED)
 
     def test_of_several_places_the_first_counts(self) -> None:
-        assert play(wait_one.look(rules(START), Time(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
+        assert play(wait_one.poll(rules(START), Time(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
             1
         ] == Status("j1", State.ERROR)
 
     def test_a_look_that_does_not_tell_the_id_tells_of_the_job_asked_for(self) -> None:
-        row = replace(MINE, job={"state": "{status}"})
-        assert play(wait_one.look(rules(row), Time(0.0), "t1"), {"state": "done"})[1] == Status("t1", State.COMPLETED)
+        dialect = replace(MINE, job={"state": "{status}"})
+        assert play(wait_one.poll(rules(dialect), Time(0.0), "t1"), {"state": "done"})[1] == Status(
+            "t1", State.COMPLETED
+        )
 
     @pytest.mark.parametrize("state", State)
     def test_words_mean_states(self, state: State) -> None:
@@ -156,22 +158,24 @@ class TestCurrent:
                     method("j1")
 
     def test_a_submission_is_looked_at_without_its_id(self, server: Server) -> None:
-        row = replace(MINE, look="/state", job={"state": "{status}"}, request={"id": "{job_id}"})
+        dialect = replace(MINE, poll="/state", job={"state": "{status}"}, request={"id": "{job_id}"})
         server.says((200, {"state": "queued"}), (200, {"state": "done"}))
-        with Client(server.url, dialect=row, initial_delay=0.01) as client:
+        with Client(server.url, dialect=dialect, initial_delay=0.01) as client:
             assert client.run(job_id="mine") == Status(CURRENT, State.COMPLETED)
         assert server.asked == ["POST /tasks", "GET /state"]
         assert json.loads(server.requests[0].body) == {"id": "mine"}
 
 
 class TestRoutes:
-    @pytest.mark.parametrize("row", [DIALECTS["status"], DIALECTS["result"], MINE], ids=lambda row: row.name)
-    def test_what_a_dialect_does_not_have_is_refused_at_once(self, row: Dialect) -> None:
-        with Client(dialect=row) as client:
-            with pytest.raises(ValueError, match=rf"^list: the dialect {row.name} has no route for this$"):
+    @pytest.mark.parametrize(
+        "dialect", [DIALECTS["status"], DIALECTS["result"], MINE], ids=lambda dialect: dialect.name
+    )
+    def test_what_a_dialect_does_not_have_is_refused_at_once(self, dialect: Dialect) -> None:
+        with Client(dialect=dialect) as client:
+            with pytest.raises(ValueError, match=rf"^list: the dialect {dialect.name} has no route for this$"):
                 client.list()
-            with pytest.raises(ValueError, match=rf"^cancel: the dialect {row.name} has no route for this$"):
-                client.cancel("t1" if row.by_id else CURRENT)
+            with pytest.raises(ValueError, match=rf"^cancel: the dialect {dialect.name} has no route for this$"):
+                client.cancel("t1" if dialect.by_id else CURRENT)
         with Client(dialect=replace(MINE, submit=None)) as client, pytest.raises(ValueError, match=r"^start: the dial"):
             client.start()
 
@@ -185,8 +189,8 @@ class TestRoutes:
         assert server.asked == [f"DELETE /jobs/{job()['job_id']}", "GET /jobs"]
 
     def test_a_row_of_ones_own_may_have_them_too(self, server: Server) -> None:
-        row = replace(MINE, cancel="/tasks/{job_id}", list=Listing("/all", "tasks", "more", "from"))
-        with Client(server.url, dialect=row) as client:
+        dialect = replace(MINE, cancel="/tasks/{job_id}", list=Listing("/all", "tasks", "more", "from"))
+        with Client(server.url, dialect=dialect) as client:
             server.says((200, {"tasks": [task(state="done")], "more": "c"}), (200, {"tasks": []}))
             assert [status.id for status in client.list()] == ["t1"]
             server.says((200, task(state="failed")))
@@ -228,9 +232,9 @@ class TestFacts:
             getattr(client, method)(**fact)
 
     def test_a_job_whose_id_nobody_would_know_is_not_started(self, server: Server) -> None:
-        row = replace(MINE, accepted={"ok": True}, request={"id": "{job_id}"})
+        dialect = replace(MINE, accepted={"ok": True}, request={"id": "{job_id}"})
         server.says((200, {"ok": True}))
-        with Client(server.url, dialect=row) as client:
+        with Client(server.url, dialect=dialect) as client:
             with pytest.raises(ValueError, match=r"^job_id must be given: the dialect mine does not tell"):
                 client.start()
             assert server.requests == []
@@ -294,7 +298,7 @@ class TestSchedules:
 
         flow = wait_one.watch(rules(MINE, schedule=schedule), Time(0.0), "t1")
         commands = play(flow, *[task(state="busy")] * 3, task(state="done"), retry_after="9")
-        sleeps = [command.seconds for command in commands if isinstance(command, Sleep)]
+        sleeps = [effect.seconds for effect in commands if isinstance(effect, Sleep)]
         assert sleeps == [3.0, SOONEST, 5.0]
 
     def test_where_it_ends_the_wait_ends(self, server: Server) -> None:
@@ -313,7 +317,7 @@ class TestSchedules:
 ROW = """
 [mine]
 submit = "/tasks"
-look = "/tasks/{job_id}"
+poll = "/tasks/{job_id}"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 """
@@ -388,9 +392,9 @@ class TestFiles:
     )
     def test_a_good_row_is_taken(self, change: tuple[str, str]) -> None:
         Path("mine.toml").write_text(ROW.replace(*change))
-        row = find_dialect(Path("mine.toml"))
-        assert row.name == "mine"
-        assert row.takes == {"source_language", "target_language", "video_length"}
+        dialect = find_dialect(Path("mine.toml"))
+        assert dialect.name == "mine"
+        assert dialect.takes == {"source_language", "target_language", "video_length"}
 
     def test_a_file_of_several_rows_needs_to_be_told_which(self) -> None:
         Path("two#1.toml").write_text(ROW + ROW.replace("mine", "other").replace("/tasks/{", "/others/{"))
@@ -416,19 +420,28 @@ class TestFiles:
             Client(dialect=Path("latin.toml"))
 
     def test_the_worked_example_is_read(self) -> None:
-        row = find_dialect(HEYGEN)
-        assert (row.name, row.submit, row.path) == ("heygen", "/v2/video_translate", "/v2/video_translate/{job_id}")
-        assert row.auth == "X-Api-Key"
-        assert row.takes == {"target_language"}
-        assert row.meanings == {"pending": "pending", "running": "pending", "success": "completed", "failed": "error"}
+        dialect = find_dialect(HEYGEN)
+        assert (dialect.name, dialect.submit, dialect.path) == (
+            "heygen",
+            "/v2/video_translate",
+            "/v2/video_translate/{job_id}",
+        )
+        assert dialect.auth == "X-Api-Key"
+        assert dialect.takes == {"target_language"}
+        assert dialect.meanings == {
+            "pending": "pending",
+            "running": "pending",
+            "success": "completed",
+            "failed": "error",
+        }
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"look": "nowhere"}, "look: must be a path"),
+        ({"poll": "nowhere"}, "look: must be a path"),
         ({"cancel": "nowhere"}, "cancel: must be a path"),
-        ({"look": "/state", "list": Listing("/jobs")}, 'list: needs "{job_id}" in look and in job'),
+        ({"poll": "/state", "list": Listing("/jobs")}, 'list: needs "{job_id}" in look and in job'),
         ({"job": {"state": "{status}"}, "list": Listing("/jobs")}, 'list: needs "{job_id}" in look and in job'),
         ({"words": {}}, "words.pending: must be a word"),
     ],

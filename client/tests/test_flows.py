@@ -21,14 +21,14 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.model import Failure, Notice, Reply, Send, Sleep, State, Status, Woke
+from translation_client.core.model import Done, Failure, Reply, Send, Sleep, State, Status, Warn
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from translation_client.core.model import Command, Event, Flow
+    from translation_client.core.model import Effect, Flow, Input
     from translation_client.core.schedule import Schedule
 
 START = 1000.0  # when every flow here begins
@@ -59,7 +59,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     takes: float = TRIP
 
-    def event(self, now: float, send: Send) -> Event:
+    def event(self, now: float, send: Send) -> Input:
         if self.takes > send.timeout:
             return Failure("timed out", now + send.timeout)
         if self.code is None:
@@ -82,24 +82,24 @@ def no(code: int | None = None, *, takes: float = TRIP, **headers: str) -> Answe
 class Play:
     """What became of a flow whose requests met the answers of a transcript, the last of them for ever."""
 
-    commands: list[Command] = field(default_factory=list)
+    commands: list[Effect] = field(default_factory=list)
     now: float = START
     error: TranslationError | None = None
 
     def of(self, flow: Flow, answers: Iterable[Answer]) -> Play:
         left = list(answers)
-        command = next(flow)
+        effect = next(flow)
         try:
             while True:
-                self.commands.append(command)
-                if isinstance(command, Send):
+                self.commands.append(effect)
+                if isinstance(effect, Send):
                     answer = left.pop(0) if len(left) > 1 else left[0]
-                    event = answer.event(self.now, command)
+                    event = answer.event(self.now, effect)
                     self.now = event.at
                 else:
-                    self.now += command.seconds if isinstance(command, Sleep) else 0
-                    event = Woke(self.now)
-                command = flow.send(event)
+                    self.now += effect.seconds if isinstance(effect, Sleep) else 0
+                    event = Done(self.now)
+                effect = flow.send(event)
         except StopIteration:
             pass
         except TranslationError as error:
@@ -108,15 +108,15 @@ class Play:
 
     @property
     def sends(self) -> list[Send]:
-        return [command for command in self.commands if isinstance(command, Send)]
+        return [effect for effect in self.commands if isinstance(effect, Send)]
 
     @property
     def sleeps(self) -> list[float]:
-        return [round(command.seconds, 6) for command in self.commands if isinstance(command, Sleep)]
+        return [round(effect.seconds, 6) for effect in self.commands if isinstance(effect, Sleep)]
 
     @property
     def statuses(self) -> list[Status]:
-        return [command for command in self.commands if isinstance(command, Status)]
+        return [effect for effect in self.commands if isinstance(effect, Status)]
 
     @property
     def states(self) -> list[str]:
@@ -124,7 +124,7 @@ class Play:
 
     @property
     def notices(self) -> list[str]:
-        return [command.text for command in self.commands if isinstance(command, Notice)]
+        return [effect.text for effect in self.commands if isinstance(effect, Warn)]
 
 
 def watch(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
@@ -196,8 +196,8 @@ class TestSchedule:
         flow = wait_one.watch(rules(), Time(START, START + 5), "j1")
         next(flow)
         flow.send(job().event(START, Send("GET", "/")))
-        assert flow.send(Woke(START + 4)) == Sleep(0.5)
-        last = flow.send(Woke(START + 4.5))
+        assert flow.send(Done(START + 4)) == Sleep(0.5)
+        last = flow.send(Done(START + 4.5))
         assert isinstance(last, Send)
         assert (last.timeout, last.left) == pytest.approx((0.25, 0.5))
 
@@ -266,13 +266,13 @@ class TestDeadline:
         assert isinstance(first, Send)
         assert (first.timeout, first.left) == (2, 5)
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 4, took=0.02))
-        flow.send(Woke(START + 4))
-        second = flow.send(Woke(START + 4.5))
+        flow.send(Done(START + 4))
+        second = flow.send(Done(START + 4.5))
         assert isinstance(second, Send)
         assert second.left == pytest.approx(0.5)
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
-            last = flow.send(Woke(START + 5))
+            last = flow.send(Done(START + 5))
         assert last.left == pytest.approx(requests.NEAR_ALLOWANCE)
 
     @pytest.mark.parametrize(
@@ -293,8 +293,8 @@ class TestDeadline:
         flow = wait_one.watch(rules(), Time(START, START + 1, slowest=0.002), "j1")
         next(flow)
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 0.9, took=0.002))
-        flow.send(Woke(START + 0.9))
-        last = flow.send(Woke(START + 1 + late))
+        flow.send(Done(START + 0.9))
+        last = flow.send(Done(START + 1 + late))
         assert isinstance(last, Send)
         assert last.timeout == pytest.approx(left)
 
@@ -610,7 +610,7 @@ def test_a_redirect_names_its_target() -> None:
     ],
 )
 def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
-    flow = wait_one.look(rules(max_retries=0), Time(START), "j1")
+    flow = wait_one.poll(rules(max_retries=0), Time(START), "j1")
     next(flow)
     with pytest.raises(ProtocolError, match="Check that the server's address") as raised:
         flow.send(Reply(200, {}, body, START))
@@ -621,7 +621,7 @@ def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
 class TestOtherFlows:
     def test_a_look(self) -> None:
         facts = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
-        play = Play().of(wait_one.look(rules(), Time(START), "j1"), [job(**facts)])
+        play = Play().of(wait_one.poll(rules(), Time(START), "j1"), [job(**facts)])
         assert play.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
         assert play.statuses[0].raw == {"job_id": "j1", "status": "pending", **facts}
 
@@ -638,7 +638,7 @@ class TestOtherFlows:
         ("job_id", "path"), [("a b/c?d#e%", "a%20b%2Fc%3Fd%23e%25"), ("ä", "%C3%A4"), ("{id}", "%7Bid%7D")]
     )
     def test_an_id_stays_in_its_segment_of_the_path(self, job_id: str, path: str) -> None:
-        send = next(wait_one.look(rules(), Time(START), job_id))
+        send = next(wait_one.poll(rules(), Time(START), job_id))
         assert isinstance(send, Send)
         assert send.path == f"/status/{path}"
 
@@ -701,7 +701,7 @@ def test_whatever_happens_the_rules_hold(
 
     assert play.error or play.states[-1] == "completed"
     assert all(before != after for before, after in zip(play.statuses, play.statuses[1:], strict=False))
-    assert all(command.seconds > 0 for command in play.commands if isinstance(command, Sleep))
+    assert all(effect.seconds > 0 for effect in play.commands if isinstance(effect, Sleep))
     assert len({send.headers["Idempotency-Key"] for send in play.sends if send.method == "POST"}) == runs
     assert len([text for text in play.notices if "unknown" in text]) <= 1
 

@@ -36,9 +36,9 @@ def test_a_job_submitted_in_any_dialect_can_be_looked_at_in_any_other(admins_ser
     with client_for(admins_server, "start") as client:
         newest = next(client.list()).id
     assert begun.id in {newest, CURRENT}
-    for looks in [*DIALECTS, "heygen"]:
-        with client_for(admins_server, looks) as client:
-            assert client.wait(CURRENT if looks in {"status", "result"} else newest).state is State.COMPLETED
+    for polls in [*DIALECTS, "heygen"]:
+        with client_for(admins_server, polls) as client:
+            assert client.wait(CURRENT if polls in {"status", "result"} else newest).state is State.COMPLETED
 
 
 class TestHeygen:
@@ -96,9 +96,9 @@ def app(admins_server: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The address of `examples/app.py`, started as its first line says."""
     login = {f"API_{name.upper()}": value for name, value in LOGIN.items()}
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent / "client"), "SERVER_URL": admins_server} | login
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "app:app", "--port", "0"]
+    effect = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "app:app", "--port", "0"]
     folder = tmp_path_factory.mktemp("app")
-    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(effect, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         log = ""
         while not (found := re.search(r"running on (http://\S+)", log)):
             line = process.stderr.readline()

@@ -11,13 +11,13 @@ import pytest
 
 from translation_client.core import requests, wait_one
 from translation_client.core.errors import JobTimeout, TranslationError
-from translation_client.core.model import Failure, Observation, Reply, Send, Sleep, Status, Woke
+from translation_client.core.model import Done, Failure, Observation, Reply, Send, Sleep, Status
 from translation_client.core.requests import Rules, Time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from translation_client.core.model import Event, Flow
+    from translation_client.core.model import Flow, Input
     from translation_client.core.schedule import Schedule
 
 TRIP = 0.01
@@ -63,7 +63,7 @@ class Host:
     final: Status | None = None
     error: TranslationError | None = None
 
-    def answer(self, send: Send) -> Event:
+    def answer(self, send: Send) -> Input:
         prefer = send.headers.get("Prefer")
         self.sends.append((prefer or "", round(self.now, 2)))
         wait = min(int(prefer.removeprefix("wait=")), self.longest) if prefer else 0
@@ -85,17 +85,17 @@ class Host:
 
     def play(self, flow: Flow) -> Host:
         try:
-            command = next(flow)
+            effect = next(flow)
             while True:
-                if isinstance(command, Send):
-                    command = flow.send(self.answer(command))
+                if isinstance(effect, Send):
+                    effect = flow.send(self.answer(effect))
                     continue
-                if isinstance(command, Sleep):
-                    self.sleeps.append(round(command.seconds, 2))
-                    self.now += command.seconds
-                if isinstance(command, Status):
-                    self.final = command
-                command = flow.send(Woke(self.now))
+                if isinstance(effect, Sleep):
+                    self.sleeps.append(round(effect.seconds, 2))
+                    self.now += effect.seconds
+                if isinstance(effect, Status):
+                    self.final = effect
+                effect = flow.send(Done(self.now))
         except StopIteration:
             pass
         except TranslationError as error:
@@ -131,7 +131,7 @@ def test_the_read_timeout_leaves_room_for_the_hold() -> None:
     assert isinstance(next(flow), Send)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
     flow.send(Reply(200, {"preference-applied": "wait=0"}, body, 0.1, 0.1))
-    held = flow.send(Woke(0.1))
+    held = flow.send(Done(0.1))
     assert isinstance(held, Send)
     assert (held.headers["Prefer"], held.timeout) == ("wait=25", 29)
 
@@ -174,7 +174,7 @@ def test_what_a_proxy_cuts_off_is_halved_and_given_up_at_last(cut: float, most: 
     assert (3 in host.sleeps) == (most == 0)
 
 
-def test_held_looks_that_fail_are_not_the_failures_of_the_budget() -> None:
+def test_long_polls_that_fail_are_not_the_failures_of_the_budget() -> None:
     assert Host(ends=500, cut=0.5).watch(max_retries=0).final is not None
 
 
@@ -206,7 +206,7 @@ class TestCost:
         assert host.final is not None
         cost = host.final.cost
         assert cost is not None
-        assert (cost.looks, cost.asleep) == (3, 9)
+        assert (cost.polls, cost.asleep) == (3, 9)
         assert cost.lateness == pytest.approx(host.now - TRIP / 2 - 8, abs=TRIP)
         assert cost.bytes == host.told
 
@@ -214,7 +214,7 @@ class TestCost:
         final = Host(ends=8).run().final
         assert final is not None
         assert final.cost is not None
-        assert (final.cost.looks, final.cost.asleep) == (1, 0)
+        assert (final.cost.polls, final.cost.asleep) == (1, 0)
         assert final.cost.lateness == pytest.approx(0, abs=TRIP)
 
     def test_the_lateness_is_not_made_up(self) -> None:

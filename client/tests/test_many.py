@@ -25,13 +25,13 @@ from translation_client import (
     Status,
     TransportError,
 )
-from translation_client.core.decode import Heard
+from translation_client.core.decode import ParsedStatus
 from translation_client.core.dialects import DIALECTS
 from translation_client.core.estimator import History
-from translation_client.core.model import Chunk, Failure, Listen, Loss, Notice, Reply, Send, Sleep, State, Woke
+from translation_client.core.model import Chunk, Done, Failure, Listen, Reply, Send, Sleep, State, WaitFailed, Warn
 from translation_client.core.requests import Rules, Time
 from translation_client.core.sse import LARGEST, EventStream, ServerEvent
-from translation_client.core.wait_many import LONGEST_BULK, SILENCE, as_completed
+from translation_client.core.wait_many import LONGEST_BATCH, SILENCE, as_completed
 from translation_server import TranslationServer
 
 STREAM = (
@@ -73,41 +73,41 @@ class Fed:
         flow, event = as_completed(self.rules, time, ids), None
         while True:
             try:
-                command = next(flow) if event is None else flow.send(event)
+                effect = next(flow) if event is None else flow.send(event)
             except StopIteration:
                 break
-            match command:
+            match effect:
                 case Send() | Listen():
-                    if not isinstance(command, Listen) or command.send:
-                        self.asked.append(command)
-                    event = script(self, command)
+                    if not isinstance(effect, Listen) or effect.send:
+                        self.asked.append(effect)
+                    event = script(self, effect)
                     self.now = max(self.now, event.at)
                 case Sleep():
-                    assert command.seconds >= 0
-                    self.now += command.seconds
-                    event = Woke(self.now)
-                case Status() | Loss():
-                    self.told.append(command)
-                    self.now += caller if isinstance(command, Loss) else 0.0
-                    event = Woke(self.now)
-                case Notice():
-                    self.notices.append(command.text)
-                    event = Woke(self.now)
+                    assert effect.seconds >= 0
+                    self.now += effect.seconds
+                    event = Done(self.now)
+                case Status() | WaitFailed():
+                    self.told.append(effect)
+                    self.now += caller if isinstance(effect, WaitFailed) else 0.0
+                    event = Done(self.now)
+                case Warn():
+                    self.notices.append(effect.text)
+                    event = Done(self.now)
 
     @property
     def streams(self):
-        return [command.send.headers for command in self.asked if isinstance(command, Listen)]
+        return [effect.send.headers for effect in self.asked if isinstance(effect, Listen)]
 
     @property
-    def looks(self):
-        return [command for command in self.asked if isinstance(command, Send)]
+    def polls(self):
+        return [effect for effect in self.asked if isinstance(effect, Send)]
 
     @property
     def ends(self):
         return {
-            one.id: type(one.error) if isinstance(one, Loss) else one.state
+            one.id: type(one.error) if isinstance(one, WaitFailed) else one.state
             for one in self.told
-            if isinstance(one, Loss) or one.state.ended
+            if isinstance(one, WaitFailed) or one.state.ended
         }
 
 
@@ -120,18 +120,18 @@ def reply(fed, document, code=200, *, takes=0.0, **headers):
     return Reply(code, told, json.dumps(document).encode(), fed.now + takes, takes)
 
 
-def bulk(fed, command, statuses, unknown=(), **more):
-    ids = command.query["job_id"]
+def bulk(fed, effect, statuses, unknown=(), **more):
+    ids = effect.query["job_id"]
     found = [job(job_id, statuses.get(job_id, "pending")) for job_id in ids if job_id not in unknown]
     return reply(fed, {"jobs": found, "unknown": [job_id for job_id in ids if job_id in unknown]}, **more)
 
 
-def is_single(command):
-    return isinstance(command, Send) and command.path.startswith("/status/")
+def is_single(effect):
+    return isinstance(effect, Send) and effect.path.startswith("/status/")
 
 
-def single(fed, command, statuses):
-    job_id = command.path.rpartition("/")[2]
+def single(fed, effect, statuses):
+    job_id = effect.path.rpartition("/")[2]
     return reply(fed, job(job_id, statuses.get(job_id, "pending")))
 
 
@@ -142,55 +142,55 @@ def told(*documents):
 def test_one_look_and_one_stream_are_enough():
     reads = iter([b"id: 1\n\n", told(job("a", "completed"), job("x", "completed")), told(job("b", "error"))])
 
-    def script(fed, command):
-        if isinstance(command, Listen):
-            return Chunk(next(reads) if command.send is None else b"", fed.now)
-        return bulk(fed, command, {}, unknown=("c",))
+    def script(fed, effect):
+        if isinstance(effect, Listen):
+            return Chunk(next(reads) if effect.send is None else b"", fed.now)
+        return bulk(fed, effect, {}, unknown=("c",))
 
     fed = Fed(script)
-    assert [command.send.path if isinstance(command, Listen) else command.path for command in fed.asked] == [
+    assert [effect.send.path if isinstance(effect, Listen) else effect.path for effect in fed.asked] == [
         "/events",
         "/jobs",
     ]
     assert fed.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": NotFound}
-    assert next(one for one in fed.told if one.id == "a" and one.state.ended).cost.looks == 1
+    assert next(one for one in fed.told if one.id == "a" and one.state.ended).cost.polls == 1
 
 
 def test_a_stream_that_breaks_is_taken_up_where_it_broke():
     reads = iter([told(job("a", "completed")), None, told(job("b", "completed"), job("c", "completed"))])
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, {})
+        if effect.send:
             return Chunk(b"", fed.now)
         data = next(reads)
         return Failure("it ended", fed.now) if data is None else Chunk(data, fed.now)
 
     fed = Fed(script)
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
-    opened = [command.send.headers.get("Last-Event-ID") for command in fed.asked if isinstance(command, Listen)]
+    opened = [effect.send.headers.get("Last-Event-ID") for effect in fed.asked if isinstance(effect, Listen)]
     assert opened == [None, "7"]
-    assert sum(isinstance(command, Send) for command in fed.asked) == 1
+    assert sum(isinstance(effect, Send) for effect in fed.asked) == 1
 
 
 def test_a_silent_stream_is_dead():
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= SILENCE else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= SILENCE else {})
+        if effect.send:
             return Chunk(b"", fed.now)
-        return Failure("nothing came", fed.now + command.timeout)
+        return Failure("nothing came", fed.now + effect.timeout)
 
     assert Fed(script).ends == dict.fromkeys("abc", State.COMPLETED)
 
 
 @pytest.mark.parametrize("code", [404, 405, 406, 422])
 def test_without_a_stream_jobs_are_looked_at_a_hundred_at_a_time(code):
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             return reply(fed, {}, code)
-        return bulk(fed, command, {} if fed.now < 30 else {str(n): "completed" for n in range(250)})
+        return bulk(fed, effect, {} if fed.now < 30 else {str(n): "completed" for n in range(250)})
 
     fed = Fed(script, ids=[str(n) for n in range(250)])
     assert set(fed.ends.values()) == {State.COMPLETED}
@@ -198,18 +198,18 @@ def test_without_a_stream_jobs_are_looked_at_a_hundred_at_a_time(code):
 
 
 def test_long_ids_make_smaller_looks():
-    def script(fed, command):
-        return reply(fed, {}, 404) if isinstance(command, Listen) else bulk(fed, command, {}, command.query["job_id"])
+    def script(fed, effect):
+        return reply(fed, {}, 404) if isinstance(effect, Listen) else bulk(fed, effect, {}, effect.query["job_id"])
 
     ids = [f"{n:0>900}" for n in range(20)]
     fed = Fed(script, ids=ids)
     assert set(fed.ends.values()) == {NotFound}
-    assert max(len("".join(look.query["job_id"])) for look in fed.looks) <= LONGEST_BULK
+    assert max(len("".join(poll.query["job_id"])) for poll in fed.polls) <= LONGEST_BATCH
 
 
 def test_a_server_that_knows_no_bulk_look_is_asked_for_each():
-    def script(fed, command):
-        path = command.send.path if isinstance(command, Listen) else command.path
+    def script(fed, effect):
+        path = effect.send.path if isinstance(effect, Listen) else effect.path
         if path.startswith("/status/"):
             job_id = path.rpartition("/")[2]
             return reply(fed, {}, 404) if job_id == "b" else reply(fed, job(job_id, "completed"))
@@ -230,8 +230,8 @@ def test_a_dialect_of_one_job_is_looked_at_by_its_schedule():
 
 
 def test_what_the_answer_leaves_out_or_garbles_is_that_jobs_failure():
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             return reply(fed, {}, 404)
         return reply(fed, {"jobs": [job("a", "completed"), job("b", "pending", progress="much")], "unknown": []})
 
@@ -240,8 +240,8 @@ def test_what_the_answer_leaves_out_or_garbles_is_that_jobs_failure():
 
 @pytest.mark.parametrize("where", [Listen, Send])
 def test_refused_credentials_end_it_all(where):
-    def script(fed, command):
-        return reply(fed, {}, 401) if isinstance(command, where) else reply(fed, {}, 404)
+    def script(fed, effect):
+        return reply(fed, {}, 401) if isinstance(effect, where) else reply(fed, {}, 404)
 
     with pytest.raises(AuthenticationError):
         Fed(script)
@@ -253,26 +253,26 @@ def test_a_server_that_keeps_failing_loses_all():
 
 
 def test_the_last_look_is_at_the_deadline():
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, {"b": "completed"} if fed.now >= 30 else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, {"b": "completed"} if fed.now >= 30 else {})
+        if effect.send:
             return Chunk(b"", fed.now)
-        return Failure("nothing came", fed.now + command.timeout)
+        return Failure("nothing came", fed.now + effect.timeout)
 
     fed = Fed(script, timeout=30.0)
     assert fed.ends == {"a": JobTimeout, "b": State.COMPLETED, "c": JobTimeout}
     assert fed.now == 30
-    assert next(one for one in fed.told if one.id == "a" and isinstance(one, Loss)).error.token
+    assert next(one for one in fed.told if one.id == "a" and isinstance(one, WaitFailed)).error.token
 
 
 def without_a_stream(statuses=lambda _: {}, **more):
     """A server that knows bulk looks alone; `statuses` says how the jobs stand at a time."""
 
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             return reply(fed, {}, 404)
-        return bulk(fed, command, statuses(fed.now), **more)
+        return bulk(fed, effect, statuses(fed.now), **more)
 
     return script
 
@@ -287,9 +287,9 @@ def test_a_last_look_is_taken_at_all_of_them():
 
 
 def test_so_it_is_where_each_is_looked_at_alone():
-    def script(fed, command):
-        if is_single(command):
-            return single(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 2 else {})
+    def script(fed, effect):
+        if is_single(effect):
+            return single(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= 2 else {})
         return reply(fed, {}, 404)
 
     assert Fed(script, timeout=4.0, schedule=Fixed(60)).ends == dict.fromkeys("abc", State.COMPLETED)
@@ -305,12 +305,12 @@ def test_last_looks_share_one_allowance_and_begin_with_who_was_heard_longest_ago
 
 
 def test_a_last_look_that_fails_leaves_the_others_theirs():
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             return reply(fed, {}, 404)
-        if fed.now >= 4 and "0" in command.query["job_id"]:
+        if fed.now >= 4 and "0" in effect.query["job_id"]:
             return Failure("it broke off", fed.now)
-        return bulk(fed, command, dict.fromkeys(MANY, "completed") if fed.now >= 2 else {})
+        return bulk(fed, effect, dict.fromkeys(MANY, "completed") if fed.now >= 2 else {})
 
     ends = Fed(script, ids=MANY, timeout=4.0, schedule=Fixed(60)).ends
     assert [*ends.values()].count(State.COMPLETED) == 150
@@ -318,27 +318,27 @@ def test_a_last_look_that_fails_leaves_the_others_theirs():
 
 
 @pytest.mark.parametrize("code", [404, 414, 422, 200])
-def test_a_stream_goes_on_where_bulk_looks_are_refused(code):
+def test_a_stream_goes_on_where_batch_polls_are_refused(code):
     reads = iter([told(job("a", "completed")), told(job("b", "error"), job("c", "completed"))])
 
-    def script(fed, command):
-        if isinstance(command, Listen):
-            return Chunk(b"" if command.send else next(reads), fed.now)
-        return single(fed, command, {}) if is_single(command) else reply(fed, {"title": "No"}, code)
+    def script(fed, effect):
+        if isinstance(effect, Listen):
+            return Chunk(b"" if effect.send else next(reads), fed.now)
+        return single(fed, effect, {}) if is_single(effect) else reply(fed, {"title": "No"}, code)
 
     fed = Fed(script, max_retries=0)
     assert fed.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": State.COMPLETED}
-    assert (len(fed.streams), len(fed.looks)) == (1, 4)
+    assert (len(fed.streams), len(fed.polls)) == (1, 4)
 
 
 @pytest.mark.parametrize("nonsense", [b"x" * (LARGEST + 1), None])
 def test_a_stream_of_nonsense_or_of_nothing_is_given_up_at_once(nonsense):
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 50 else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= 50 else {})
+        if effect.send:
             return Chunk(b"", fed.now)
-        return Chunk(nonsense, fed.now) if nonsense else Failure("nothing came", fed.now + command.timeout)
+        return Chunk(nonsense, fed.now) if nonsense else Failure("nothing came", fed.now + effect.timeout)
 
     fed = Fed(script)
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
@@ -351,10 +351,10 @@ def test_a_stream_of_nonsense_or_of_nothing_is_given_up_at_once(nonsense):
 def test_a_stream_that_ends_without_the_end_of_a_job_is_given_up_in_time(brings):
     reads = iter([brings, b""] * 100)
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 100 else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= 100 else {})
+        if effect.send:
             return Chunk(b"", fed.now)
         data = next(reads)
         return Chunk(data, fed.now) if data else Failure("it ended", fed.now)
@@ -362,16 +362,16 @@ def test_a_stream_that_ends_without_the_end_of_a_job_is_given_up_in_time(brings)
     fed = Fed(script)
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
     assert len(fed.streams) <= 2 * (fed.rules.max_retries + 1)
-    assert len(fed.looks) <= len(fed.streams) + 11
+    assert len(fed.polls) <= len(fed.streams) + 11
 
 
 def test_what_a_stream_of_no_use_did_not_tell_is_looked_at():
     reads = iter([b"id: 7\n\n", b""] * 2)
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed") if len(fed.streams) > 1 else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, dict.fromkeys("abc", "completed") if len(fed.streams) > 1 else {})
+        if effect.send:
             return Chunk(b"", fed.now)
         data = next(reads)
         return Chunk(data, fed.now) if data else Failure("it ended", fed.now)
@@ -382,10 +382,10 @@ def test_what_a_stream_of_no_use_did_not_tell_is_looked_at():
 
 
 def test_a_stream_that_lasts_is_taken_up_for_ever():
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, {})
+        if effect.send:
             fed.opened = fed.now
             return Chunk(b"", fed.now)
         if fed.now >= 1000:
@@ -397,32 +397,32 @@ def test_a_stream_that_lasts_is_taken_up_for_ever():
     fed = Fed(script)
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
     assert len(fed.streams) > 30
-    assert len(fed.looks) == 1
+    assert len(fed.polls) == 1
 
 
 def test_a_stream_that_is_asked_not_to_come_back_so_soon_does_not():
     asked = []
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 60 else {})
-        assert command.send, "nobody is waited for any more"
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= 60 else {})
+        assert effect.send, "nobody is waited for any more"
         asked.append(fed.now)
         return reply(fed, {}, 429, retry_after="30") if len(asked) < 3 else Chunk(b"", fed.now)
 
     fed = Fed(script, schedule=Fixed(50))
     assert asked == [0, 30, 60]
-    assert len(fed.looks) == 3, "meanwhile looks go on"
+    assert len(fed.polls) == 3, "meanwhile looks go on"
 
 
 def test_pauses_between_streams_grow_as_all_others_do():
     asked = []
 
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             asked.append(fed.now)
             return Failure("no route", fed.now)
-        return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= 12 else {})
+        return bulk(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= 12 else {})
 
     Fed(script, backoff_factor=3.0, max_retries=4, schedule=Fixed(100))
     assert asked == [0, 0.5, 2, 6, 10]
@@ -431,10 +431,10 @@ def test_pauses_between_streams_grow_as_all_others_do():
 def kept_open_until(end, brings, *reads):
     """A server whose stream brings this at first, then breaks off, and is silent when it is opened again."""
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, dict.fromkeys("abc", "completed") if fed.now >= end else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, dict.fromkeys("abc", "completed") if fed.now >= end else {})
+        if effect.send:
             fed.opened = [*getattr(fed, "opened", []), fed.now]
             fed.left = [*reads] if len(fed.opened) > 1 else [brings]
             return Chunk(b"", fed.now)
@@ -458,7 +458,7 @@ def test_an_id_that_no_header_can_carry_keeps_no_stream_from_being_opened_again(
     fed = Fed(kept_open_until(1000, f"id: {last}\n\n".encode(), end))
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
     assert [headers.get("Last-Event-ID") for headers in fed.streams] == [None, None]
-    assert len(fed.looks) == 2, "what it did not tell is looked at"
+    assert len(fed.polls) == 2, "what it did not tell is looked at"
 
 
 @pytest.mark.parametrize(
@@ -467,10 +467,10 @@ def test_an_id_that_no_header_can_carry_keeps_no_stream_from_being_opened_again(
 def test_an_event_that_cannot_be_read_is_a_failure_of_the_stream(garbled):
     ends = iter([{}, {"a": "completed"}])
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, next(ends))
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, next(ends))
+        if effect.send:
             return Chunk(b"", fed.now)
         return Chunk(garbled if len(fed.streams) == 1 else told(job("b", "completed"), job("c", "error")), fed.now)
 
@@ -482,10 +482,10 @@ def test_an_event_that_cannot_be_read_is_a_failure_of_the_stream(garbled):
 def test_an_event_that_names_no_job_is_none_of_ours():
     reads = iter([b'event: ping\ndata: {"at": 5}\n\n', told(*(job(job_id, "completed") for job_id in "abc"))])
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, {})
-        return Chunk(b"" if command.send else next(reads), fed.now)
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, {})
+        return Chunk(b"" if effect.send else next(reads), fed.now)
 
     assert len(Fed(script).streams) == 1
 
@@ -505,29 +505,29 @@ GARBLED = [
 @pytest.mark.parametrize(("code", "document"), GARBLED)
 @pytest.mark.parametrize("proven", [False, True])
 def test_a_bulk_look_that_cannot_be_read_is_a_failure_as_any(code, document, proven):
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             return reply(fed, {}, 404)
-        assert not is_single(command)
-        if len(fed.looks) in ({2, 3} if proven else {1, 2}):
+        assert not is_single(effect)
+        if len(fed.polls) in ({2, 3} if proven else {1, 2}):
             return reply(fed, document, code)
-        return bulk(fed, command, dict.fromkeys("abc", "completed") if len(fed.looks) > 3 else {})
+        return bulk(fed, effect, dict.fromkeys("abc", "completed") if len(fed.polls) > 3 else {})
 
     assert Fed(script).ends == dict.fromkeys("abc", State.COMPLETED)
 
 
 @pytest.mark.parametrize(("code", "document"), [*GARBLED[:-1], (503, None)])
 def test_a_stream_that_is_none_is_asked_for_again_and_meanwhile_jobs_are_looked_at(code, document):
-    def script(fed, command):
-        if not isinstance(command, Listen):
-            return bulk(fed, command, {"a": "completed"} if fed.now >= 0.5 else {})
-        if command.send:
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
+            return bulk(fed, effect, {"a": "completed"} if fed.now >= 0.5 else {})
+        if effect.send:
             return reply(fed, document, code) if len(fed.streams) < 3 else Chunk(b"", fed.now)
         return Chunk(told(job("b", "completed"), job("c", "completed")), fed.now)
 
     fed = Fed(script, schedule=Fixed(0.6))
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
-    assert (len(fed.streams), len(fed.looks)) == (3, 4)
+    assert (len(fed.streams), len(fed.polls)) == (3, 4)
 
 
 SINGLE = [
@@ -545,14 +545,14 @@ def test_what_cannot_be_read_of_a_job_is_borne_for_a_while(code, document, lasts
     """Where each is looked at alone; the others are not kept waiting by it."""
     seen = dict.fromkeys("abc", 0)
 
-    def script(fed, command):
-        if not is_single(command):
+    def script(fed, effect):
+        if not is_single(effect):
             return reply(fed, {}, 404)
-        job_id = command.path[-1]
+        job_id = effect.path[-1]
         seen[job_id] += 1
         if job_id == "b" and seen["b"] > 1 and (lasts or seen["b"] < 4):
             return reply(fed, document, code)
-        return single(fed, command, {job_id: "completed"} if seen[job_id] > 1 else {})
+        return single(fed, effect, {job_id: "completed"} if seen[job_id] > 1 else {})
 
     fed = Fed(script, max_retries=4, schedule=Fixed(1))
     if code == 529 and lasts:
@@ -567,18 +567,18 @@ def test_what_cannot_be_read_of_a_job_is_borne_for_a_while(code, document, lasts
 def test_so_it_is_where_a_bulk_look_leaves_it_out(answer, lasts):
     reads = iter([told(job("a", "completed"), job("c", "completed"))])
 
-    def script(fed, command):
-        if isinstance(command, Listen):
-            return Chunk(b"" if command.send else next(reads), fed.now)
-        if len(fed.looks) == 1 or (len(fed.looks) > 3 and not lasts):
-            return bulk(fed, command, {} if len(fed.looks) == 1 else {"b": "completed"})
-        left = [job(job_id) for job_id in command.query["job_id"] if job_id != "b"]
+    def script(fed, effect):
+        if isinstance(effect, Listen):
+            return Chunk(b"" if effect.send else next(reads), fed.now)
+        if len(fed.polls) == 1 or (len(fed.polls) > 3 and not lasts):
+            return bulk(fed, effect, {} if len(fed.polls) == 1 else {"b": "completed"})
+        left = [job(job_id) for job_id in effect.query["job_id"] if job_id != "b"]
         return reply(fed, answer | {"jobs": left})
 
-    def broken(fed, command):
-        if isinstance(command, Listen) and command.send and len(fed.streams) == 1:
+    def broken(fed, effect):
+        if isinstance(effect, Listen) and effect.send and len(fed.streams) == 1:
             return Failure("no route", fed.now)
-        return script(fed, command)
+        return script(fed, effect)
 
     fed = Fed(broken, schedule=Fixed(0.2), max_retries=4)
     expected = (NotFound if answer["unknown"] else ProtocolError) if lasts else State.COMPLETED
@@ -586,10 +586,10 @@ def test_so_it_is_where_a_bulk_look_leaves_it_out(answer, lasts):
 
 
 def test_the_deadline_says_what_the_last_failure_of_a_job_was():
-    def script(fed, command):
-        if isinstance(command, Listen):
+    def script(fed, effect):
+        if isinstance(effect, Listen):
             return reply(fed, {}, 404)
-        return reply(fed, {"jobs": [], "unknown": []}) if fed.now >= 1 else bulk(fed, command, {})
+        return reply(fed, {"jobs": [], "unknown": []}) if fed.now >= 1 else bulk(fed, effect, {})
 
     fed = Fed(script, ids=["a"], schedule=Fixed(1), timeout=1.5)
     assert fed.ends == {"a": JobTimeout}
@@ -600,22 +600,20 @@ def test_ages_in_wall_time_make_the_lateness_that_of_the_wall_clock():
     """Where a sandbox's clock runs sixty times as fast, and jumps at the end."""
     reads = iter([b"Wall-Elapsed-Time: 9\nwall-elapsed-time: 7.5\n" + told(job("c", "completed", elapsed_time=9000.0))])
 
-    def script(fed, command):
-        if isinstance(command, Listen):
-            return Chunk(b"" if command.send else next(reads), 10.0 if command.send is None else fed.now)
+    def script(fed, effect):
+        if isinstance(effect, Listen):
+            return Chunk(b"" if effect.send else next(reads), 10.0 if effect.send is None else fed.now)
         jobs = [job("a", "completed", elapsed_time=99.0), job("b", elapsed_time=240.0), job("c", elapsed_time=60.0)]
-        if command.query["job_id"] == ["a", "b", "c"] and fed.now == 0:
+        if effect.query["job_id"] == ["a", "b", "c"] and fed.now == 0:
             ended = [one | {"status": "pending", "elapsed_time": 60.0} for one in jobs]
             return reply(fed, {"jobs": ended, "unknown": []}, wall_elapsed_time="1, 1.5,2.000")
         return reply(fed, {"jobs": jobs, "unknown": []}, wall_elapsed_time="2.5, 4, 5")
 
     fed = Fed(script, ids=["a", "b", "c"], timeout=10.0)
-    [end] = [one for one in fed.told if one.id == "c" and not isinstance(one, Loss) and one.state.ended]
+    [end] = [one for one in fed.told if one.id == "c" and not isinstance(one, WaitFailed) and one.state.ended]
     assert end.cost.lateness == 10 - (7.5 - 2)
-    fed = Fed(
-        lambda fed, command: reply(fed, {}, 404) if isinstance(command, Listen) else script(fed, command), timeout=4
-    )
-    [end] = [one for one in fed.told if one.id == "a" and not isinstance(one, Loss) and one.state.ended]
+    fed = Fed(lambda fed, effect: reply(fed, {}, 404) if isinstance(effect, Listen) else script(fed, effect), timeout=4)
+    [end] = [one for one in fed.told if one.id == "a" and not isinstance(one, WaitFailed) and one.state.ended]
     assert end.cost.lateness == 4 - (2.5 - 1)
 
 
@@ -623,9 +621,9 @@ def test_ages_in_wall_time_make_the_lateness_that_of_the_wall_clock():
 def test_ids_that_are_numbers_are_their_texts(number):
     reads = iter([told(job(number, "completed")), told(job(1.5, "error"))])
 
-    def script(fed, command):
-        if isinstance(command, Listen):
-            return Chunk(b"" if command.send else next(reads), fed.now)
+    def script(fed, effect):
+        if isinstance(effect, Listen):
+            return Chunk(b"" if effect.send else next(reads), fed.now)
         return reply(fed, {"jobs": [job(number), job(1.5)], "unknown": [3]})
 
     assert Fed(script, ids=[str(number), "1.5", "3"]).ends == {
@@ -636,7 +634,7 @@ def test_ids_that_are_numbers_are_their_texts(number):
 
 
 def test_the_first_status_is_told_of_a_job_that_was_started_here_too():
-    known = Heard(Status("a", State.PENDING), None, None)
+    known = ParsedStatus(Status("a", State.PENDING), None, None)
     begun = {"a": (Reply(202, {}, b"", 0.0), known)}
     fed = Fed(without_a_stream(lambda now: {"a": "completed"} if now >= 30 else {}), ids=["a"], begun=begun)
     assert [one.state for one in fed.told] == ["pending", "completed"]
@@ -653,10 +651,10 @@ def test_an_event_that_is_told_again_is_no_news():
         ]
     )
 
-    def script(fed, command):
-        if not isinstance(command, Listen):
+    def script(fed, effect):
+        if not isinstance(effect, Listen):
             return reply(fed, {"jobs": [job("a", elapsed_time=1.0 + fed.now)], "unknown": []})
-        return Chunk(b"", fed.now) if command.send else next(reads)
+        return Chunk(b"", fed.now) if effect.send else next(reads)
 
     fed = Fed(script, ids=["a"])
     assert [one.elapsed for one in fed.told] == [1.0, 1.5, 5.0]
@@ -677,7 +675,7 @@ def test_where_the_schedule_ends_so_does_the_wait():
 @pytest.mark.parametrize("yielded", [0, -5])
 def test_no_schedule_makes_a_spin(yielded):
     fed = Fed(without_a_stream(), schedule=lambda: (yielded for _ in range(99)), timeout=1.0)
-    assert len(fed.looks) <= 22
+    assert len(fed.polls) <= 22
 
 
 def test_a_schedule_that_yields_nonsense_is_refused():
@@ -705,7 +703,7 @@ def test_the_hint_of_a_bulk_look_is_followed():
         lambda now: dict.fromkeys("abc", "completed") if now >= 40 else {}, retry_after="20", retry_after_ms="19500"
     )
     fed = Fed(script, schedule=Hinted(jitter=0))
-    assert (len(fed.looks), fed.now) == (4, 58.5)
+    assert (len(fed.polls), fed.now) == (4, 58.5)
 
 
 @pytest.mark.parametrize("schedule", [5, "fixed", []])
@@ -745,7 +743,7 @@ class TestOnTheRealServer:
             ends = asyncio.run(wait(server.url))
         assert {end.state for end in ends.values()} == {State.ERROR}
 
-    def test_without_held_looks_and_streams(self):
+    def test_without_long_polls_and_streams(self):
         with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url, long_poll=0) as client:
             ends = client.wait_all([client.start().id for _ in range(5)], timeout=60)
         assert {end.state for end in ends.values()} == {State.COMPLETED}
@@ -768,20 +766,20 @@ class TestOnTheRealServer:
         assert "did not answer in full" not in caplog.text
 
     def test_hints_are_followed_where_there_is_no_stream(self):
-        looks = []
+        polls = []
 
         def trace(item):
-            looks.extend([item] if isinstance(item, Send) and item.path == "/jobs" else [])
+            polls.extend([item] if isinstance(item, Send) and item.path == "/jobs" else [])
 
         with TranslationServer(completion_time=0.4, error_rate=0) as server:
             with Client(server.url) as client:
-                unheard = client.start().id
+                stale = client.start().id
             with Client(server.url, long_poll=0, trace=trace) as client:
-                client.wait_all([unheard])
-                assert len(looks) <= 2
-                looks.clear()
+                client.wait_all([stale])
+                assert len(polls) <= 2
+                polls.clear()
                 client.wait_all([client.start().id])
-                assert len(looks) == 1
+                assert len(polls) == 1
 
     def test_a_caller_who_stops_listening_leaves_nothing_open(self):
         with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url) as client:

@@ -28,7 +28,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in (*EN
     "drip": {"kind": "drip", "rate": 2000},
     "hang": {"kind": "hang", "seconds": 5},
 }
-ROUTES = {"submit": "submit", "look": "look", "long-poll": "look", "events": "events", "bulk": "bulk"}
+ROUTES = {"submit": "submit", "poll": "poll", "long-poll": "poll", "events": "events", "batch_poll": "batch_poll"}
 WAYS = ["sync", "async"]
 
 # What ends a wait at once, as it should: nobody who may not ask, and no submission that the server does not know of.
@@ -49,9 +49,9 @@ class Outcome:
 def case(url: str, fault: str, route: str, way: str) -> Outcome:
     """Start a job where things go wrong, and wait for its end."""
     options: dict[str, Any] = {"request_timeout": 3 if fault in ENDLESS else 60, "timeout": 240}
-    if route in {"look", "bulk"}:
+    if route in {"poll", "batch_poll"}:
         options["long_poll"] = 0
-    many = route in {"events", "bulk"}
+    many = route in {"events", "batch_poll"}
     with sandbox_on(url) as sandbox:
         sandbox.set(
             delay={"kind": "fixed", "seconds": 0.3}, faults=[FAULTS[fault] | {"route": [ROUTES[route]], "times": 2}]

@@ -147,7 +147,7 @@ class TestResume:
     def test_the_command_that_goes_on_is_the_one_that_is_told(self, ids: list[str], flags: dict[str, str]) -> None:
         told = shlex.split(resume(Options(**flags), ids).removeprefix("Resume with: "))
         read = parse(told[told.index("wait", -len(ids) - 2) - len(flags) :])
-        assert read.command == "wait"
+        assert read.effect == "wait"
         assert [*read.ids] == ids
         assert {name: getattr(read, name) for name in flags} == flags
 
@@ -305,7 +305,7 @@ class TestWhereCredentialsGo:
         settings = {"SERVER_URL": server.url, "API_PASSWORD_FILE": "secret", "API_TOKEN_FILE": "secret"}
         Path("secret").write_text("secret")
         Path("mine.toml").write_text(
-            '[mine]\nlook = "/tasks/{job_id}"\njob = {status = "{status}"}\nauth = "X-Key"\n'
+            '[mine]\npoll = "/tasks/{job_id}"\njob = {status = "{status}"}\nauth = "X-Key"\n'
             'words = {pending = "pending", completed = "completed", error = "error"}\n'
         )
         Path(".env").write_text("".join(f"{name}={settings.get(name, 'secret')}\n" for name in dotenv.split()))

@@ -22,7 +22,7 @@ def seen(age: float, *, hint: float | None = None, job_id: str = "j1", state: St
     return Observation(Status(job_id, state), age, hint, "k")
 
 
-def looks(plan, until: float, job_id: str = "j1", hint: float | None = None) -> list[float]:
+def polls(plan, until: float, job_id: str = "j1", hint: float | None = None) -> list[float]:
     schedule, now, found = plan(), 0.0, []
     next(schedule)
     while now < until:
@@ -42,7 +42,7 @@ def test_whatever_is_seen_is_answered_with_a_delay(plan, ages, hint):
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 def test_two_schedules_of_one_plan_are_the_same(plan):
-    assert looks(plan, 100) == looks(plan, 100)
+    assert polls(plan, 100) == polls(plan, 100)
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_unusable_numbers_are_refused_by_name(make, name):
 
 
 def test_jitter_leaves_delays_to_chance_and_jobs_apart():
-    delays = [looks(Exponential(1, 1, 1, jitter=1), 0.01, f"j{n}")[0] for n in range(200)]
+    delays = [polls(Exponential(1, 1, 1, jitter=1), 0.01, f"j{n}")[0] for n in range(200)]
     assert 0 <= min(delays) < 0.1
     assert 0.9 < max(delays) < 1
 
 
 def test_delays_grow_with_the_root_of_the_age():
-    gaps = {age: looks(Progressive(1), age, "j1")[-1] for age in (100, 400)}
+    gaps = {age: polls(Progressive(1), age, "j1")[-1] for age in (100, 400)}
     assert all(age <= at <= age + 4 * age**0.5 for age, at in gaps.items())
-    assert len(looks(Progressive(1), 399)) == pytest.approx(19, abs=1)
+    assert len(polls(Progressive(1), 399)) == pytest.approx(19, abs=1)
 
 
 def test_a_hint_is_followed_but_never_forestalled():
@@ -84,7 +84,7 @@ def test_a_hint_is_followed_but_never_forestalled():
 
 
 def test_a_crowd_is_spread():
-    first = sorted(looks(Learned(learned([100.0] * 5)), 50, f"j{n}")[0] for n in range(100))
+    first = sorted(polls(Learned(learned([100.0] * 5)), 50, f"j{n}")[0] for n in range(100))
     assert first[80] - first[20] > 1
 
 
@@ -103,8 +103,8 @@ def test_what_ends_is_learned_from():
         assert schedule.send(seen(0)) < 5, "nothing is known yet"
         with pytest.raises(StopIteration):
             schedule.send(seen(100 + number, state=State.COMPLETED))
-    assert 50 < looks(plan, 50)[-1] < 101
-    assert len(looks(plan, 99)) < len(looks(Progressive(), 99)) / 2
+    assert 50 < polls(plan, 50)[-1] < 101
+    assert len(polls(plan, 99)) < len(polls(Progressive(), 99)) / 2
 
 
 def test_the_hinted_plan_learns_too():
@@ -128,7 +128,7 @@ def test_a_job_that_was_cancelled_teaches_nothing():
 
 
 def test_a_job_longer_than_any_before_is_looked_at_ever_more_seldom():
-    times = looks(Learned(learned([10.0] * 20)), 1000)
+    times = polls(Learned(learned([10.0] * 20)), 1000)
     late = [b - a for a, b in pairwise(times) if a > 100]
     assert 1 < late[0] < late[-1] < 100
 
@@ -136,9 +136,9 @@ def test_a_job_longer_than_any_before_is_looked_at_ever_more_seldom():
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=100), st.floats(0.001, 100), st.floats(0, 1e7))
 def test_any_history_makes_a_plan_whose_two_sides_agree(durations, worth, age):
     plan = learned_plan(tuple(durations), worth)
-    due = plan.looks(age)
+    due = plan.polls(age)
     assert due >= 0
-    assert plan.looks(plan.when(due)) == pytest.approx(due, rel=1e-3, abs=1e-3)
+    assert plan.polls(plan.when(due)) == pytest.approx(due, rel=1e-3, abs=1e-3)
     assert plan.when(due + 1) > plan.when(due)
 
 
@@ -157,7 +157,7 @@ def test_twenty_jobs_teach_nearly_all(draw, optimum):
     for job_id in map(str, range(60)):
         plan = Learned(learned(draw(drawn) for _ in range(20)))
         durations = [draw(drawn) for _ in range(20)]
-        times = looks(plan, max(durations), job_id)
+        times = polls(plan, max(durations), job_id)
         for duration in durations:
             made = next(number for number, at in enumerate(times) if at >= duration)
             cost += 0.25 * (made + 1) + times[made] - duration

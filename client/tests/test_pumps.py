@@ -14,12 +14,12 @@ import pytest
 from translation_client import AsyncClient, Client, Status, TranslationError
 from translation_client.core import wait_one
 from translation_client.core.requests import Rules
-from translation_client.drivers.drivers import AsyncPump, Pump
+from translation_client.drivers.drivers import AsyncDriver, Driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from translation_client.core.model import Command, Event
+    from translation_client.core.model import Effect, Input
     from translation_client.core.schedule import Schedule
 
 RENAMED = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
@@ -57,7 +57,7 @@ class World:
     answers: list[tuple[int | str, dict[str, str], float]]
     long_poll: float = 0.0
     now: float = 1000.0
-    trace: list[Command | Event] = field(default_factory=list)
+    trace: list[Effect | Input] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     error: str = ""
 
@@ -84,7 +84,7 @@ class World:
     async def sleep_async(self, seconds: float) -> None:
         self.sleep(seconds)
 
-    def flow(self, timeout: float | None, pump: Pump | AsyncPump) -> wait_one.Flow:
+    def flow(self, timeout: float | None, driver: Driver | AsyncDriver) -> wait_one.Flow:
         rules = Rules(
             schedule=doubling,
             long_poll=self.long_poll,
@@ -95,22 +95,22 @@ class World:
             request_timeout=10,
             random=lambda: (self.now * 7) % 1,
         )
-        return wait_one.run(rules, pump.time(timeout), "key", {"video_length": 3})
+        return wait_one.run(rules, driver.time(timeout), "key", {"video_length": 3})
 
     def run(self, seconds: float | None, http: httpx.Client) -> World:
-        pump = Pump(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
+        driver = Driver(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
         try:
-            self.statuses.extend(pump.run(self.flow(seconds, pump)))
+            self.statuses.extend(driver.run(self.flow(seconds, driver)))
         except TranslationError as error:
             self.error = repr(error)
         return self
 
     async def run_async(self, seconds: float | None, http: httpx.AsyncClient) -> World:
-        pump = AsyncPump(
+        driver = AsyncDriver(
             http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep_async
         )
         try:
-            async for status in pump.run(self.flow(seconds, pump)):
+            async for status in driver.run(self.flow(seconds, driver)):
                 self.statuses.append(status)
         except TranslationError as error:
             self.error = repr(error)

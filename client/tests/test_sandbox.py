@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 
 
-def command(sandbox: Sandbox, *words: str) -> list[str]:
+def effect(sandbox: Sandbox, *words: str) -> list[str]:
     return [*words, "--url", sandbox.url, "--username", str(sandbox.username), "--password", str(sandbox.password)]
 
 
@@ -38,7 +38,7 @@ class TestMethods:
     def test_days_are_listed_and_chosen(self, sandbox):
         assert "flaky" in sandbox.scenarios()
         assert sandbox.scenario("flaky")["scenario"] == "flaky"
-        assert sandbox.faults({"kind": "reset", "route": ["look"], "times": 2})["faults"][0]["fired"] == 0
+        assert sandbox.faults({"kind": "reset", "route": ["poll"], "times": 2})["faults"][0]["fired"] == 0
         assert sandbox.faults()["faults"] == []
 
     def test_the_clock_is_set(self, sandbox):
@@ -59,7 +59,7 @@ class TestMethods:
         sandbox.set(delay={"kind": "fixed", "seconds": 0.1})
         with sandbox.client() as client:
             client.run()
-        assert [entry["action"] for entry in sandbox.requests()] == ["submit", "look"]
+        assert [entry["action"] for entry in sandbox.requests()] == ["submit", "poll"]
         report = sandbox.report()
         assert (report.warnings, report.raw["overall"]["submits"], str(report)) == ((), 1, "no findings")
         assert "no findings" in sandbox.report_as("text/plain")
@@ -68,8 +68,8 @@ class TestMethods:
         sandbox.set(delay={"kind": "fixed", "seconds": 1})
         with sandbox.client(schedule=lambda: iter_of(0.05), long_poll=0) as client:
             client.run()
-        [finding] = [found for found in sandbox.report().warnings if found.rule == "early-looks"]
-        assert "early-looks" in str(sandbox.report())
+        [finding] = [found for found in sandbox.report().warnings if found.rule == "early-polls"]
+        assert "early-polls" in str(sandbox.report())
         assert finding.jobs
 
     def test_a_reset_empties_it(self, sandbox):
@@ -188,7 +188,7 @@ class TestHalfAnHour:
 
 class TestCommand:
     def run(self, sandbox, capsys, *words: str):
-        code = main(command(sandbox, *words))
+        code = main(effect(sandbox, *words))
         return code, capsys.readouterr()
 
     def test_the_sandbox_is_shown_and_changed(self, sandbox, capsys, tmp_path, monkeypatch):
@@ -244,7 +244,7 @@ class TestCommand:
         assert self.run(sandbox, capsys, "report")[0] == 0
         for form in ("text", "json", "junit"):
             code, told = self.run(sandbox, capsys, "report", "--fail-on", "warnings", "--format", form)
-            assert (code, "early-looks" in told.out) == (1, True)
+            assert (code, "early-polls" in told.out) == (1, True)
         assert ET.fromstring(told.out).tag == "testsuites"  # noqa: S314 - our own server made it
         assert json.loads(self.run(sandbox, capsys, "report", "--json")[1].out)["findings"]
 

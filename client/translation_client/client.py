@@ -18,17 +18,17 @@ from translation_client import validation
 from translation_client.core import wait_many, wait_one
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
-from translation_client.core.model import Flow, Loss, Status
+from translation_client.core.model import Flow, Status, WaitFailed
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
 from translation_client.dialect_files import DialectLike, find_dialect
-from translation_client.drivers.drivers import AsyncPump, BasePump, Http, Pump, Trace
+from translation_client.drivers.drivers import AsyncDriver, BaseDriver, Driver, Http, Trace
 from translation_client.drivers.transport import AsyncTransport, Transport
 from translation_client.history import HistoryFile
 
 Callback: TypeAlias = Callable[[Status], object]
 Outcome: TypeAlias = Status | TranslationError
-P = TypeVar("P", bound=BasePump[Any])
+P = TypeVar("P", bound=BaseDriver[Any])
 T = TypeVar("T")
 
 # What the methods take in place of what the constructor took: `...` stands for the constructor's.
@@ -39,11 +39,11 @@ LONG_POLL = 25.0  # seconds: less than the 30 after which many a proxy gives up
 INITIAL_DELAY, MAX_DELAY, BACKOFF_FACTOR = 0.5, 8.0, 2.0  # unless told otherwise; seconds but the last
 
 
-class _Shell(Generic[Http, P]):
+class _BaseClient(Generic[Http, P]):
     """What both clients have in common."""
 
     _open: Callable[[httpx.URL], Http]
-    _pump_type: type[P]
+    _driver_type: type[P]
 
     def __init__(
         self,
@@ -111,8 +111,8 @@ class _Shell(Generic[Http, P]):
         Raises:
             ValueError: An argument, or a proxy that the environment names, is unusable; the message says which.
         """
-        url, row = validation.address(base_url), find_dialect(dialect)
-        auth = validation.auth(row, username, password, token)
+        url, dialect = validation.address(base_url), find_dialect(dialect)
+        auth = validation.auth(dialect, username, password, token)
         delays = (initial_delay, max_delay, backoff_factor)
         initial = validation.number(
             "initial_delay", INITIAL_DELAY if initial_delay is None else initial_delay, validation.LEAST
@@ -121,9 +121,9 @@ class _Shell(Generic[Http, P]):
         factor = validation.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
         hold = validation.number("long_poll", long_poll)
         worth = validation.number("poll_cost", poll_cost, validation.LEAST)
-        memory = History() if history is None else HistoryFile(history)
+        estimator = History() if history is None else HistoryFile(history)
         if schedule is None and delays == (None, None, None):
-            plan: Callable[[], Schedule] = Hinted(Learned(memory, worth))
+            plan: Callable[[], Schedule] = Hinted(Learned(estimator, worth))
         else:
             plan = Hinted(Exponential(initial, factor, longest)) if schedule is None else validation.schedule(schedule)
             hold = 0.0
@@ -135,16 +135,16 @@ class _Shell(Generic[Http, P]):
             max_retries=int(validation.number("max_retries", max_retries)),
             request_timeout=validation.number("request_timeout", request_timeout, validation.LEAST),
             random=random.random,
-            dialect=row,
+            dialect=dialect,
             long_poll=hold,
-            kind=f"{row.name} {url.host}" if kind is None else validation.text("kind", kind),
+            kind=f"{dialect.name} {url.host}" if kind is None else validation.text("kind", kind),
         )
         self._before: Time | None = None
         self._timeout = validation.optional("timeout", timeout)
         self._on_update = on_update
         self._on_completion = on_completion
         self._owned = http_client is None
-        self._pump: P = self._pump_type(
+        self._driver: P = self._driver_type(
             http=self._open(url) if http_client is None else http_client,
             base_url=str(url).rstrip("/"),
             auth=auth,
@@ -153,7 +153,7 @@ class _Shell(Generic[Http, P]):
 
     def _time(self, timeout: OwnTimeout = None) -> Time:
         """The time of a flow that begins now; it knows from the one before how long a round trip takes."""
-        time = self._pump.time(validation.optional("timeout", _chosen(timeout, self._timeout)))
+        time = self._driver.time(validation.optional("timeout", _chosen(timeout, self._timeout)))
         if self._before:
             time.slowest = time.trip = self._before.trip
         self._before = time
@@ -164,13 +164,13 @@ class _Shell(Generic[Http, P]):
         return self._rules if kind is None else replace(self._rules, kind=validation.text("kind", kind))
 
 
-class Client(_Shell[httpx.Client, Pump]):
+class Client(_BaseClient[httpx.Client, Driver]):
     """A client for plain code. Threads may share one, and processes may inherit one: each has connections of its own.
 
     Close it, or use it as a context manager.
     """
 
-    _pump_type = Pump
+    _driver_type = Driver
 
     @staticmethod
     def _open(base_url: httpx.URL) -> httpx.Client:
@@ -215,7 +215,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The job is not known, or could not be asked for.
         """
-        return self._only(wait_one.look(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
+        return self._only(wait_one.poll(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
 
     def cancel(self, job_id: str) -> Status:
         """Cancel a job and return what became of it; one that had ended stays as it is.
@@ -231,7 +231,7 @@ class Client(_Shell[httpx.Client, Pump]):
         Raises:
             TranslationError: The jobs could not be asked for.
         """
-        return self._pump.run(wait_one.listing(self._rules, self._time()))
+        return self._driver.run(wait_one.listing(self._rules, self._time()))
 
     def watch(
         self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None
@@ -248,7 +248,7 @@ class Client(_Shell[httpx.Client, Pump]):
             TranslationError: The job is not known, or could not be asked for.
         """
         job_id = validation.job_of(self._rules.dialect, job_id)
-        return self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id))
+        return self._driver.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id))
 
     def wait(
         self,
@@ -295,7 +295,7 @@ class Client(_Shell[httpx.Client, Pump]):
             target_language=target_language,
             video_length=video_length,
         )
-        changes = self._pump.run(
+        changes = self._driver.run(
             wait_one.run(self._kind(kind), self._time(timeout), validation.key(idempotency_key), facts)
         )
         return self._finish(changes, on_update, on_completion)
@@ -324,7 +324,7 @@ class Client(_Shell[httpx.Client, Pump]):
             TranslationError: The job is not known, or could not be asked for.
         """
         job_id = validation.job_in(self._rules.dialect, token)
-        changes = self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id, known=True))
+        changes = self._driver.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id, known=True))
         return self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -362,7 +362,7 @@ class Client(_Shell[httpx.Client, Pump]):
     def close(self) -> None:
         """Close every connection; a given `http_client` is left alone."""
         if self._owned:
-            self._pump.http.close()
+            self._driver.http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -372,13 +372,13 @@ class Client(_Shell[httpx.Client, Pump]):
 
     def _only(self, flow: Flow) -> Status:
         status: Status
-        (status,) = self._pump.run(flow)
+        (status,) = self._driver.run(flow)
         return status
 
     def _outcomes(self, flow: Flow, on_update: Callback | None) -> Generator[tuple[str, Outcome], None, None]:
-        with closing(self._pump.run(flow)) as told:
+        with closing(self._driver.run(flow)) as told:
             for one in told:
-                if isinstance(one, Loss):
+                if isinstance(one, WaitFailed):
                     yield one.id, one.error
                     continue
                 if on_update:
@@ -402,13 +402,13 @@ class Client(_Shell[httpx.Client, Pump]):
         return status
 
 
-class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
+class AsyncClient(_BaseClient[httpx.AsyncClient, AsyncDriver]):
     """The same for async code, where callbacks may be async too. Each event loop has connections of its own.
 
     Close it, or use it as a context manager.
     """
 
-    _pump_type = AsyncPump
+    _driver_type = AsyncDriver
 
     @staticmethod
     def _open(base_url: httpx.URL) -> httpx.AsyncClient:
@@ -439,7 +439,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
     async def status(self, job_id: str) -> Status:
         """Look at a job once, as `Client.status` does."""
         return await self._only(
-            wait_one.look(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id))
+            wait_one.poll(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id))
         )
 
     async def cancel(self, job_id: str) -> Status:
@@ -450,12 +450,12 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
 
     def list(self) -> AsyncGenerator[Status, None]:
         """Yield the status of every job of this user, as `Client.list` does."""
-        return self._pump.run(wait_one.listing(self._rules, self._time()))
+        return self._driver.run(wait_one.listing(self._rules, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> AsyncGenerator[Status, None]:
         """Yield the status of a job, then each change of it, as `Client.watch` does."""
         job_id = validation.job_of(self._rules.dialect, job_id)
-        return self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id))
+        return self._driver.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id))
 
     async def wait(
         self,
@@ -490,7 +490,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
             target_language=target_language,
             video_length=video_length,
         )
-        changes = self._pump.run(
+        changes = self._driver.run(
             wait_one.run(self._kind(kind), self._time(timeout), validation.key(idempotency_key), facts)
         )
         return await self._finish(changes, on_update, on_completion)
@@ -506,7 +506,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
     ) -> Status:
         """Wait on for the job of a token, as `Client.resume` does."""
         job_id = validation.job_in(self._rules.dialect, token)
-        changes = self._pump.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id, known=True))
+        changes = self._driver.run(wait_one.watch(self._kind(kind), self._time(timeout), job_id, known=True))
         return await self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -533,7 +533,7 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
         Those of another loop are closed when that one ends.
         """
         if self._owned:
-            await self._pump.http.aclose()
+            await self._driver.http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -543,13 +543,13 @@ class AsyncClient(_Shell[httpx.AsyncClient, AsyncPump]):
 
     async def _only(self, flow: Flow) -> Status:
         status: Status
-        (status,) = [status async for status in self._pump.run(flow)]
+        (status,) = [status async for status in self._driver.run(flow)]
         return status
 
     async def _outcomes(self, flow: Flow, on_update: Callback | None) -> AsyncGenerator[tuple[str, Outcome], None]:
-        async with aclosing(self._pump.run(flow)) as told:
+        async with aclosing(self._driver.run(flow)) as told:
             async for one in told:
-                if isinstance(one, Loss):
+                if isinstance(one, WaitFailed):
                     yield one.id, one.error
                     continue
                 await _call(on_update, one)

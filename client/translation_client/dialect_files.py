@@ -11,12 +11,14 @@ from translation_client.core.dialects import DIALECTS, Dialect
 DialectLike: TypeAlias = Dialect | str | PathLike[str]
 """A dialect, the name of one of ours, or the path to a file of one; `path#name` for one of several."""
 
-REQUIRED = ("look", "job", "words")
+REQUIRED = ("poll", "job", "words")
 KEYS = (*REQUIRED, "submit", "request", "accepted", "accepted_code", "auth")
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 ONE_OF_SEVERAL = re.compile(rf"(.+)#({NAME.pattern})", re.DOTALL)
 
-RESERVED = {path.split("/")[1] for row in DIALECTS.values() for path in (row.submit or row.path, row.path)} | {
+RESERVED = {
+    path.split("/")[1] for dialect in DIALECTS.values() for path in (dialect.submit or dialect.path, dialect.path)
+} | {
     *("docs", "livez", "readyz"),
     *DIALECTS,
 }
@@ -36,12 +38,12 @@ def find_dialect(given: DialectLike) -> Dialect:
         return DIALECTS[text]
     chosen = ONE_OF_SEVERAL.fullmatch(text)
     path, name = chosen.groups() if chosen else (text, None)
-    rows = _read(path)
-    if name is None and len(rows) == 1:
-        return next(iter(rows.values()))
-    if name in rows:
-        return rows[name]
-    raise ValueError(f"dialect {text}: choose one of {', '.join(f'{path}#{row}' for row in rows)}")
+    dialects = _read(path)
+    if name is None and len(dialects) == 1:
+        return next(iter(dialects.values()))
+    if name in dialects:
+        return dialects[name]
+    raise ValueError(f"dialect {text}: choose one of {', '.join(f'{path}#{each}' for each in dialects)}")
 
 
 def _read(path: str) -> dict[str, Dialect]:
@@ -53,10 +55,10 @@ def _read(path: str) -> dict[str, Dialect]:
         raise ValueError(f"dialect {path}: cannot be read as TOML: {error}") from None
     if not tables:
         raise ValueError(f"dialect {path}: must hold a row, such as [mine]")
-    return {name: _row(path, name, table) for name, table in tables.items()}
+    return {name: _dialect(path, name, table) for name, table in tables.items()}
 
 
-def _row(path: str, name: str, table: object) -> Dialect:
+def _dialect(path: str, name: str, table: object) -> Dialect:
     where = f"dialect {path}: [{name}]"
     if not NAME.fullmatch(name) or name in RESERVED:
         raise ValueError(f"{where} must have a name of its own, in lower case: our server makes it a part of the path")

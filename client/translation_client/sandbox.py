@@ -19,7 +19,7 @@ from translation_client.core.dialects import START
 from translation_client.core.errors import ProtocolError, TransportError
 from translation_client.core.model import Failure, Reply, Send, Status
 from translation_client.core.text import visible
-from translation_client.drivers.drivers import Pump
+from translation_client.drivers.drivers import Driver
 from translation_client.drivers.transport import Transport
 
 REQUEST_TIMEOUT = 30.0  # seconds; a report of ten thousand requests takes some
@@ -106,7 +106,7 @@ class Sandbox:
         url = validation.address(base_url)
         self.url, self.username, self.password = base_url, username, password
         self._as: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}
-        self._pump = Pump(
+        self._driver = Driver(
             http=httpx.Client(transport=Transport(url)),
             base_url=str(url).rstrip("/"),
             auth=validation.auth(START, username, password, None),
@@ -207,7 +207,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._pump.http.close()
+        self._driver.http.close()
 
     def _act(self, job: JobLike, **action: object) -> Shown:
         job_id = validation.job_of(START, job.id if isinstance(job, Status) else job)
@@ -233,7 +233,7 @@ class Sandbox:
         except ValueError as error:
             raise ValueError(f"the sandbox cannot be told this: {error}") from None
         send = Send(method, f"/sandbox{path}", query, {"Accept": accept}, body, REQUEST_TIMEOUT)
-        reply = self._pump.exchange(send)
+        reply = self._driver.exchange(send)
         if isinstance(reply, Failure):
             raise TransportError(f"the sandbox cannot be reached: {reply}. Check the address.", str(reply), 1)
         if not SUCCESS <= reply.code < REDIRECTION:

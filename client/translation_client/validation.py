@@ -31,12 +31,12 @@ def address(base_url: str) -> httpx.URL:
     return url
 
 
-def auth(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
+def auth(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
     """What proves who the user is, as the dialect takes it."""
-    if row.scheme != "basic":
-        return _token(row, username, password, token)
+    if dialect.scheme != "basic":
+        return _token(dialect, username, password, token)
     if token is not None:
-        raise ValueError(f"token does not fit the dialect {row.name}: give username and password")
+        raise ValueError(f"token does not fit the dialect {dialect.name}: give username and password")
     if username is None and password is None:
         return None
     if username is None or password is None:
@@ -49,15 +49,15 @@ def auth(row: Dialect, username: str | None, password: str | None, token: str | 
     return httpx.BasicAuth(username, password)
 
 
-def _token(row: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
+def _token(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
     for name, value in (("username", username), ("password", password)):
         if value is not None:
-            raise ValueError(f"{name} does not fit the dialect {row.name}: give token")
+            raise ValueError(f"{name} does not fit the dialect {dialect.name}: give token")
     if token is None:
         return None
     if not (is_text(token) and token.isprintable() and token and token == token.strip()):
         raise ValueError("token must be printable text, without spaces around it")
-    return _Header("Authorization", f"Bearer {token}") if row.scheme == "bearer" else _Header(row.auth, token)
+    return _Header("Authorization", f"Bearer {token}") if dialect.scheme == "bearer" else _Header(dialect.auth, token)
 
 
 class _Header(httpx.Auth):
@@ -110,37 +110,39 @@ def key(given: str | None) -> str:
     )
 
 
-def job_of(row: Dialect, job_id: str) -> str:
+def job_of(dialect: Dialect, job_id: str) -> str:
     """The id of a job, if the dialect can look at that job."""
-    if not row.by_id and job_id != CURRENT:
-        raise ValueError(f"job_id must be {CURRENT!r}: the dialect {row.name} looks at no other job")
+    if not dialect.by_id and job_id != CURRENT:
+        raise ValueError(f"job_id must be {CURRENT!r}: the dialect {dialect.name} looks at no other job")
     return _id("job_id", job_id)
 
 
-def jobs_of(row: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
+def jobs_of(dialect: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
     """Each id once, in the order given, if the dialect can look at those jobs."""
     if isinstance(ids, str) or not isinstance(ids, Iterable):
         raise ValueError(f"ids must be several ids, in a list for example, not {ids!r}")  # noqa: TRY004 - as all
-    return tuple(dict.fromkeys(job_of(row, job_id) for job_id in ids))
+    return tuple(dict.fromkeys(job_of(dialect, job_id) for job_id in ids))
 
 
-def job_in(row: Dialect, token: str) -> str:
+def job_in(dialect: Dialect, token: str) -> str:
     """The id of the job that a token stands for, if it is one of the dialect."""
-    dialect, job_id = read_token(token)
-    if dialect != row.name:
-        raise ValueError(f"token must be one of the dialect {row.name}; this is one of {dialect}")
-    return job_of(row, job_id)
+    name, job_id = read_token(token)
+    if name != dialect.name:
+        raise ValueError(f"token must be one of the dialect {dialect.name}; this is one of {name}")
+    return job_of(dialect, job_id)
 
 
-def facts_for(row: Dialect, **given: object) -> dict[str, object]:
+def facts_for(dialect: Dialect, **given: object) -> dict[str, object]:
     """What a submission brings, if the dialect can carry it and can tell of the job afterwards."""
     facts = {name: fact for name, fact in given.items() if fact is not None}
     for name, fact in facts.items():
         CHECKS[name](name, fact)
-        if name not in row.takes:
-            raise ValueError(f"{name} has no place in the dialect {row.name}; leave it out")
-    if row.submit and row.by_id and "job_id" not in facts.keys() | places(row.answer).keys():
-        raise ValueError(f"job_id must be given: the dialect {row.name} does not tell the id of a job that it accepts")
+        if name not in dialect.takes:
+            raise ValueError(f"{name} has no place in the dialect {dialect.name}; leave it out")
+    if dialect.submit and dialect.by_id and "job_id" not in facts.keys() | places(dialect.answer).keys():
+        raise ValueError(
+            f"job_id must be given: the dialect {dialect.name} does not tell the id of a job that it accepts"
+        )
     return facts
 
 

@@ -87,7 +87,7 @@ def test_the_naive_client_fails_or_is_told_so_by_its_card(spent, scenario):
     if expected := SCENARIOS[scenario]:
         assert raised
         assert all(isinstance(end, expected) for end in raised), raised
-    assert "early-looks" in [finding.rule for finding in card.warnings] or raised
+    assert "early-polls" in [finding.rule for finding in card.warnings] or raised
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

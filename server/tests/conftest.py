@@ -167,15 +167,15 @@ def make_world() -> Iterator[Callable[..., Authenticating]]:
     with ExitStack() as closing:
 
         def make(users: dict[str, str] | None = None) -> Authenticating:
-            world = Authenticating(users)
-            closing.callback(world.authenticator.close)
-            return world
+            sandbox = Authenticating(users)
+            closing.callback(sandbox.authenticator.close)
+            return sandbox
 
         yield make
 
 
 @pytest.fixture
-def world(make_world: Callable[..., Authenticating]) -> Authenticating:
+def sandbox(make_world: Callable[..., Authenticating]) -> Authenticating:
     """An authenticator for one user under a clock of the test's own."""
     return make_world()
 
@@ -235,7 +235,7 @@ class Postgres:
                         raise
                     await asyncio.sleep(0.05)
             try:
-                return [[tuple(row) for row in await connection.fetch(statement)] for statement in statements]
+                return [[tuple(dialect) for dialect in await connection.fetch(statement)] for statement in statements]
             finally:
                 await connection.close()
 

@@ -62,44 +62,44 @@ def test_a_token_is_read_as_it_stands(read, header, credentials):
 
 
 @pytest.mark.anyio
-async def test_a_verified_header_is_remembered_for_good(world, hashes):
-    for world.now in (0, 60, 1e6):
-        assert await world.status(basic("ann", "right")) == 200
+async def test_a_verified_header_is_remembered_for_good(sandbox, hashes):
+    for sandbox.now in (0, 60, 1e6):
+        assert await sandbox.status(basic("ann", "right")) == 200
     assert hashes.total() == 1
 
 
 @pytest.mark.anyio
 async def test_who_is_replaced_has_to_log_in_anew_and_nobody_else(make_world, hashes):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob", "cy")}
-    world = make_world(users)
-    assert [await world.status(basic(name, "right")) for name in users] == [200] * 3
+    sandbox = make_world(users)
+    assert [await sandbox.status(basic(name, "right")) for name in users] == [200] * 3
     hashes.clear()
-    under_way = asyncio.create_task(world.status(b"BASIC" + basic("ann", "right")[5:]))
+    under_way = asyncio.create_task(sandbox.status(b"BASIC" + basic("ann", "right")[5:]))
     await asyncio.sleep(0)
     changed = bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()
-    world.authenticator.replace({"ann": changed, "bob": users["bob"]})
+    sandbox.authenticator.replace({"ann": changed, "bob": users["bob"]})
     assert await under_way == 401
-    assert await world.status(basic("bob", "right")) == 200
+    assert await sandbox.status(basic("bob", "right")) == 200
     assert hashes.total() <= 1
-    statuses = [await world.status(basic(*who)) for who in (("ann", "right"), ("cy", "right"), ("ann", "new"))]
+    statuses = [await sandbox.status(basic(*who)) for who in (("ann", "right"), ("cy", "right"), ("ann", "new"))]
     assert statuses == [401, 401, 200]
 
 
 @pytest.mark.anyio
-async def test_a_wrong_password_is_not_remembered(world, hashes):
-    assert [await world.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
+async def test_a_wrong_password_is_not_remembered(sandbox, hashes):
+    assert [await sandbox.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
     assert hashes.total() == 3
 
 
 @pytest.mark.anyio
-async def test_concurrent_first_requests_share_one_hash(world, hashes):
-    assert set(await asyncio.gather(*(world.status(basic("ann", "right")) for _ in range(50)))) == {200}
+async def test_concurrent_first_requests_share_one_hash(sandbox, hashes):
+    assert set(await asyncio.gather(*(sandbox.status(basic("ann", "right")) for _ in range(50)))) == {200}
     assert hashes.total() == 1
 
 
 @pytest.mark.anyio
-async def test_one_who_leaves_does_not_take_the_shared_hash_along(world, hashes):
-    requests = [asyncio.create_task(world.status(basic("ann", "right"))) for _ in range(2)]
+async def test_one_who_leaves_does_not_take_the_shared_hash_along(sandbox, hashes):
+    requests = [asyncio.create_task(sandbox.status(basic("ann", "right"))) for _ in range(2)]
     await asyncio.sleep(0)
     requests[0].cancel()
     assert await requests[1] == 200
@@ -109,76 +109,76 @@ async def test_one_who_leaves_does_not_take_the_shared_hash_along(world, hashes)
 @pytest.mark.anyio
 async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes, make_world):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
-    world = make_world(users)
-    assert await world.status(basic("ann", "wrong")) == 401
+    sandbox = make_world(users)
+    assert await sandbox.status(basic("ann", "wrong")) == 401
     assert hashes == {users["ann"]: 1}
     hashes.clear()
-    assert await world.status(basic("nobody", "right")) == 401
-    assert await world.status(basic("nobody", "right"), "192.0.2.2") == 401
+    assert await sandbox.status(basic("nobody", "right")) == 401
+    assert await sandbox.status(basic("nobody", "right"), "192.0.2.2") == 401
     [(checked, times)] = hashes.items()
     assert (checked in users.values(), times) == (True, 2)
 
 
 @pytest.mark.anyio
-async def test_no_credentials_cost_nothing_and_count_for_nothing(world, hashes):
-    assert {await world.status(None) for _ in range(50)} == {401}
+async def test_no_credentials_cost_nothing_and_count_for_nothing(sandbox, hashes):
+    assert {await sandbox.status(None) for _ in range(50)} == {401}
     assert hashes.total() == 0
-    assert await world.status(basic("ann", "right")) == 200
+    assert await sandbox.status(basic("ann", "right")) == 200
 
 
 @pytest.mark.anyio
 async def test_what_is_remembered_of_each_user_is_bounded(hashes, make_world):
-    world = make_world({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
+    sandbox = make_world({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
     padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(REMEMBER_PER_USER + 1)]
-    await world.status(passwords[1])
-    assert {await world.status(header) for header in padded} == {200}
+    await sandbox.status(passwords[1])
+    assert {await sandbox.status(header) for header in padded} == {200}
     hashes.clear()
     for remembered in (padded[-1], passwords[1]):
-        assert (await world.status(remembered), hashes.total()) == (200, 0)
-    assert (await world.status(padded[0]), hashes.total()) == (200, 1)
+        assert (await sandbox.status(remembered), hashes.total()) == (200, 0)
+    assert (await sandbox.status(padded[0]), hashes.total()) == (200, 1)
 
 
 @pytest.mark.anyio
 async def test_as_many_users_as_there_are_are_remembered(hashes, make_world):
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
-    world = make_world({f"u{n}": hashed for n in range(3000)})
+    sandbox = make_world({f"u{n}": hashed for n in range(3000)})
     for times in (3000, 0):
         hashes.clear()
-        assert {await world.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
+        assert {await sandbox.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
         assert hashes.total() == times
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
 async def test_a_password_that_no_hash_takes_is_just_wrong(password, make_world):
-    world = make_world({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
-    assert [await world.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
+    sandbox = make_world({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
+    assert [await sandbox.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
 
 
 @pytest.mark.anyio
-async def test_a_dialect_may_ask_for_a_token_that_is_checked_like_a_password(world, hashes):
+async def test_a_dialect_may_ask_for_a_token_that_is_checked_like_a_password(sandbox, hashes):
     def own(token):
-        return world.status(token, path="/own/jobs", header=b"x-api-key")
+        return sandbox.status(token, path="/own/jobs", header=b"x-api-key")
 
     def bearer(token):
-        return world.status(b"Bearer " + token, path="/token/jobs")
+        return sandbox.status(b"Bearer " + token, path="/token/jobs")
 
     tokens = [b"right", b"ann:right", b"wrong", b"ann:wrong", b"bob:right"]
     assert [await own(token) for token in tokens] == [200, 200, 401, 401, 401]
     assert [await bearer(token) for token in tokens] == [200, 200, 401, 401, 401]
     assert hashes.total() == 10
-    assert await world.status(basic("ann", "right"), path="/own/jobs") == 401
+    assert await sandbox.status(basic("ann", "right"), path="/own/jobs") == 401
     with pytest.raises(Problem) as refused:
-        await world.user(None, path="/own/jobs")
+        await sandbox.user(None, path="/own/jobs")
     assert refused.value.headers == {"WWW-Authenticate": 'ApiKey realm="translation", header="x-api-key"'}
 
 
 @pytest.mark.anyio
 async def test_a_token_of_one_among_several_users_says_whose_it_is(make_world):
-    world = make_world({**one_user("ann", "right"), **one_user("bob", "other")})
+    sandbox = make_world({**one_user("ann", "right"), **one_user("bob", "other")})
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
-    statuses = [await world.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
+    statuses = [await sandbox.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
     assert statuses == [200, 200, 401, 401]
 
 

@@ -24,13 +24,13 @@ def test_looks_grow_with_the_root_of_the_hazard(delays):
     for part in PARTS:
         time, step = delays.quantile(part), (delays.quantile(0.51) - delays.quantile(0.49)) / 1000
         density = (delays.cdf(time + step) - delays.cdf(time - step)) / (2 * step)
-        slope = (delays.looks(time + step) - delays.looks(time - step)) / (2 * step)
+        slope = (delays.polls(time + step) - delays.polls(time - step)) / (2 * step)
         assert slope == pytest.approx(math.sqrt(density / (1 - part)), rel=0.05)
 
 
 @kinds
 def test_when_undoes_looks(delays):
-    assert [delays.when(delays.looks(delays.quantile(part))) for part in PARTS] == pytest.approx(
+    assert [delays.when(delays.polls(delays.quantile(part))) for part in PARTS] == pytest.approx(
         [delays.quantile(part) for part in PARTS]
     )
 
@@ -38,7 +38,7 @@ def test_when_undoes_looks(delays):
 @kinds
 def test_nothing_has_ended_before_the_start(delays):
     assert [delays.cdf(time) for time in (-1, 0)] == [0, 0]
-    assert [delays.looks(time) for time in (-1, 0)] == [0, 0]
+    assert [delays.polls(time) for time in (-1, 0)] == [0, 0]
 
 
 @given(st.sampled_from(KINDS), st.floats(0, 1, exclude_max=True))

@@ -8,14 +8,14 @@ import pytest
 
 from translation_server.config.dialect_files import read_dialects
 from translation_server.core.dialects.dialect import DIALECTS, START, Dialect, DialectError, places, read, routes
-from translation_server.core.job import Fate, Job, Look, State
+from translation_server.core.job import Fate, Job, JobSnapshot, State
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects"
 
 ROW = """
 [mine]
 submit = "/tasks"
-look = "/tasks/{job_id}"
+poll = "/tasks/{job_id}"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 """
@@ -80,13 +80,13 @@ def test_a_field_of_another_dialect_is_refused_with_those_there_are(api):
 
 
 def test_rows_that_answer_the_same_request_differently_clash():
-    row = Dialect(name="mine", look=("/status/{id}",), job={"s": "{status}"}, words=START.words)
+    dialect = Dialect(name="mine", poll=("/status/{id}",), job={"s": "{status}"}, words=START.words)
     with pytest.raises(DialectError, match=r"GET /status/\{id\} is taken by the dialect start"):
-        routes([*DIALECTS, row])
+        routes([*DIALECTS, dialect])
 
 
 def test_rows_that_answer_alike_share_a_route():
-    shared = {route.path: [row.name for row in route.rows] for route in routes(DIALECTS)}
+    shared = {route.path: [dialect.name for dialect in route.dialects] for route in routes(DIALECTS)}
     assert shared["/status"] == ["status", "result"]
     assert shared["/status/{job_id}"] == ["start", "jobs"]
 
@@ -100,9 +100,9 @@ def test_a_nested_request_is_read_field_by_field():
 
 
 def test_several_words_for_pending_follow_one_another():
-    [row] = read_dialects(EXAMPLES / "heygen.toml")
+    [dialect] = read_dialects(EXAMPLES / "heygen.toml")
     job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
-    said = [json.loads(row.body(Look(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
+    said = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
     assert said == ["pending", "pending", "running", "running", "failed"]
 
 
@@ -138,11 +138,11 @@ def test_the_worked_example_serves(start):
         (("[mine]", "[Mine]"), "[Mine] must have a name of its own"),
         (("[mine]", "[status]"), "[status] must have a name of its own"),
         (("[mine]", "[docs]"), "[docs] must have a name of its own"),
-        (("look =", "lok ="), "[mine] look: Field required"),
-        (('submit = "/tasks"', 'submitt = "/tasks"'), "[mine] submitt: there is no such key; the keys are look, job,"),
-        (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] look.0: String should match pattern"),
-        (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] look.0: String should match pattern"),
-        (('"/tasks/{job_id}"', "5"), "[mine] look: Input should be a valid list"),
+        (("poll =", "pol ="), "[mine] poll: Field required"),
+        (('submit = "/tasks"', 'submitt = "/tasks"'), "[mine] submitt: there is no such key; the keys are poll, job,"),
+        (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] poll.0: String should match pattern"),
+        (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] poll.0: String should match pattern"),
+        (('"/tasks/{job_id}"', "5"), "[mine] poll: Input should be a valid list"),
         (('"{job_id}"', '"{job}"'), "[mine] job: there is no fact job; the facts are job_id, status,"),
         (('"{status}"', '"status"'), '[mine] job: must hold "{status}"'),
         (('pending = "busy", ', ""), "[mine] words.pending: Field required"),
@@ -153,21 +153,21 @@ def test_the_worked_example_serves(start):
         ),
         (("[mine]", "[mine]\nauth = 'two words'"), "[mine] auth: String should match pattern"),
         (("[mine]", "[mine]\naccepted_code = 404"), "[mine] accepted_code: Input should be less than or equal to 299"),
-        (('"/tasks/{job_id}"', '"/{job_id}/{job_id}"'), "[mine] look.0: must hold {job_id} once"),
-        (('"/tasks/{job_id}"', '"/tåsks/{job_id}"'), "[mine] look.0: String should match pattern"),
+        (('"/tasks/{job_id}"', '"/{job_id}/{job_id}"'), "[mine] poll.0: must hold {job_id} once"),
+        (('"/tasks/{job_id}"', '"/tåsks/{job_id}"'), "[mine] poll.0: String should match pattern"),
         (('"{job_id}"', "2026-01-01"), "[mine] job: must hold only what JSON can"),
         (('"{job_id}"', "nan"), "[mine] job: must hold only what JSON can"),
         (('"done"', '"busy"'), "[mine] words: 'busy' stands for two states"),
         (('"done"', '["done", "failed"]'), "[mine] words: 'failed' stands for two states"),
         (("[mine]", "[mine"), "cannot be read as TOML"),
-        (('look = "/tasks/{job_id}"', 'look = ["/tasks/{job_id}", "/tasks/{job_id}/x"]'), None),
+        (('poll = "/tasks/{job_id}"', 'poll = ["/tasks/{job_id}", "/tasks/{job_id}/x"]'), None),
     ],
 )
 def test_a_bad_row_is_told_in_one_line_with_file_and_row(tmp_path, change, told):
     path = tmp_path / "mine.toml"
     path.write_text(ROW.replace(*change))
     if told is None:
-        assert [row.name for row in read_dialects(path)] == ["mine"]
+        assert [dialect.name for dialect in read_dialects(path)] == ["mine"]
         return
     with pytest.raises(DialectError) as refused:
         read_dialects(path)

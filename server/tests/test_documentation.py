@@ -13,7 +13,7 @@ FAULT = "Simulate-Fault"
 
 OWN = """
 [own]
-look = ["/latest", "/{job_id}"]
+poll = ["/latest", "/{job_id}"]
 submit = "/jobs"
 request = {to = "{target_language}", more = {from = "{source_language}"}}
 job = {id = "{job_id}", state = "{status}"}

@@ -224,22 +224,22 @@ class TestAnswers:
         job_id = submit(api)
         time.sleep(0.01)
 
-        def look(kind, **details):
+        def snapshot(kind, **details):
             return api.get(f"/status/{job_id}", headers={"Simulate-Fault": json.dumps(rule(kind, **details))})
 
-        assert look("unknown-status", word="archiving").json()["status"] == "archiving"
-        back = look("back-to-pending").json()
+        assert snapshot("unknown-status", word="archiving").json()["status"] == "archiving"
+        back = snapshot("back-to-pending").json()
         assert (back["status"], back["progress"], back["completed_at"]) == (
             "pending",
             pytest.approx(0.5, abs=0.001),
             None,
         )
-        assert look("bare").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
-        forgotten, unknown, unauthorized = look("forgotten"), api.get("/status/unknown"), look("unauthorized")
+        assert snapshot("bare").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
+        forgotten, unknown, unauthorized = snapshot("forgotten"), api.get("/status/unknown"), snapshot("unauthorized")
         assert [answer.status_code for answer in (forgotten, unknown, unauthorized)] == [404, 404, 401]
         assert forgotten.json() == unknown.json()
         assert "WWW-Authenticate" in unauthorized.headers
-        assert look("wrong-type").headers["Content-Type"] == "text/html"
+        assert snapshot("wrong-type").headers["Content-Type"] == "text/html"
         assert api.get(f"/status/{job_id}").json()["status"] == "completed"
 
     def test_lies_about_many(self, start):
@@ -261,8 +261,8 @@ class TestAnswers:
         api = start(max_delay=0.001)
         path = f"/status/{submit(api)}"
         time.sleep(0.01)
-        lie = api.get(path, headers={"Simulate-Fault": "back-to-pending"})
-        truth = api.get(path, headers={"If-None-Match": lie.headers["ETag"]})
+        false_answer = api.get(path, headers={"Simulate-Fault": "back-to-pending"})
+        truth = api.get(path, headers={"If-None-Match": false_answer.headers["ETag"]})
         assert (truth.status_code, truth.json()["status"]) == (200, "completed")
         bare = api.get(path, headers={"Simulate-Fault": "bare"})
         whole = api.get(path, headers={"If-None-Match": bare.headers["ETag"]})

@@ -26,56 +26,56 @@ def addresses(many: int) -> list[str]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("header", [basic("ann", "wrong"), basic("nobody", "right"), b"Basic malformed"])
-async def test_an_address_that_guesses_ten_times_is_turned_away_for_the_rest_of_the_minute(world, header):
-    for world.now in range(10):
-        assert await world.status(header) == 401
-    assert await world.status(basic("ann", "right")) == 429
-    assert await world.status(basic("ann", "right"), "192.0.2.2") == 200
-    world.now = 59.9
+async def test_an_address_that_guesses_ten_times_is_turned_away_for_the_rest_of_the_minute(sandbox, header):
+    for sandbox.now in range(10):
+        assert await sandbox.status(header) == 401
+    assert await sandbox.status(basic("ann", "right")) == 429
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.2") == 200
+    sandbox.now = 59.9
     with pytest.raises(Problem) as refused:
-        await world.user(basic("ann", "right"))
+        await sandbox.user(basic("ann", "right"))
     assert refused.value.headers == {"Retry-After": "1"}
-    world.now = 60
-    assert await world.status(basic("ann", "right")) == 200
+    sandbox.now = 60
+    assert await sandbox.status(basic("ann", "right")) == 200
 
 
 @pytest.mark.anyio
-async def test_guesses_sent_at_once_fare_no_better(world, hashes):
-    statuses = Counter(await asyncio.gather(*(world.status(basic("ann", f"guess {n}")) for n in range(200))))
+async def test_guesses_sent_at_once_fare_no_better(sandbox, hashes):
+    statuses = Counter(await asyncio.gather(*(sandbox.status(basic("ann", f"guess {n}")) for n in range(200))))
     assert statuses[401] == hashes.total() <= 13
     assert statuses[429] == 200 - statuses[401]
 
 
 @pytest.mark.anyio
-async def test_one_addresss_guesses_are_not_held_against_another(world):
-    guesses = [world.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
-    right = [world.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
+async def test_one_addresss_guesses_are_not_held_against_another(sandbox):
+    guesses = [sandbox.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
+    right = [sandbox.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
     assert (await asyncio.gather(*guesses, *right))[-1] == 200
 
 
 @pytest.mark.anyio
 async def test_an_account_that_many_addresses_guess_at_is_closed_to_strangers_but_not_to_its_owner(make_world, hashes):
-    world = make_world({"ann": CHEAP, "bob": CHEAP})
-    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    sandbox = make_world({"ann": CHEAP, "bob": CHEAP})
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
     hashes.clear()
-    guesses = [await world.status(basic("ann", "guess"), address) for address in addresses(STRANGERS_FAILURES + 20)]
+    guesses = [await sandbox.status(basic("ann", "guess"), address) for address in addresses(STRANGERS_FAILURES + 20)]
     assert guesses == [401] * STRANGERS_FAILURES + [429] * 20
     assert hashes.total() == STRANGERS_FAILURES
     with pytest.raises(Problem) as refused:
-        await world.user(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2")  # the password, but by a stranger
+        await sandbox.user(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2")  # the password, but by a stranger
     assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "60"})
-    assert await world.status(basic("ann", "right"), "192.0.2.3") == 200  # a header that is remembered
-    assert await world.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200  # where she logged in before
-    assert await world.status(basic("bob", "right"), "192.0.2.2") == 200
-    world.now = 60
-    assert await world.status(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2") == 200
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.3") == 200  # a header that is remembered
+    assert await sandbox.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200  # where she logged in before
+    assert await sandbox.status(basic("bob", "right"), "192.0.2.2") == 200
+    sandbox.now = 60
+    assert await sandbox.status(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2") == 200
 
 
 @pytest.mark.anyio
 async def test_which_accounts_there_are_does_not_show_by_which_are_closed(make_world):
-    world = make_world({"ann": CHEAP, "bob": CHEAP})
+    sandbox = make_world({"ann": CHEAP, "bob": CHEAP})
     statuses = {
-        name: [await world.status(basic(name, "guess"), f"192.0.{third}.{n}") for n in range(STRANGERS_FAILURES + 1)]
+        name: [await sandbox.status(basic(name, "guess"), f"192.0.{third}.{n}") for n in range(STRANGERS_FAILURES + 1)]
         for third, name in enumerate(("ann", "nobody", ""))
     }
     assert statuses["ann"] == statuses["nobody"] == statuses[""] == [401] * STRANGERS_FAILURES + [429]
@@ -83,49 +83,49 @@ async def test_which_accounts_there_are_does_not_show_by_which_are_closed(make_w
 
 @pytest.mark.anyio
 async def test_a_stranger_to_a_closed_account_has_no_more_tries_than_elsewhere(make_world):
-    world = make_world({"ann": CHEAP, "bob": CHEAP})
+    sandbox = make_world({"ann": CHEAP, "bob": CHEAP})
     for address in addresses(STRANGERS_FAILURES):
-        await world.status(basic("ann", "guess"), address)
-    assert {await world.status(basic("ann", "guess"), "192.0.2.1") for _ in range(FAILURES)} == {429}
-    assert await world.status(basic("bob", "right"), "192.0.2.1") == 429
+        await sandbox.status(basic("ann", "guess"), address)
+    assert {await sandbox.status(basic("ann", "guess"), "192.0.2.1") for _ in range(FAILURES)} == {429}
+    assert await sandbox.status(basic("bob", "right"), "192.0.2.1") == 429
 
 
 @pytest.mark.anyio
 async def test_a_first_login_waits_for_one_guess_of_each_address_and_not_for_all(make_world, hashes):
-    world = make_world({"ann": CHEAP})
+    sandbox = make_world({"ann": CHEAP})
     guesses = [
-        asyncio.create_task(world.status(basic(f"user {n}", "guess"), address))
+        asyncio.create_task(sandbox.status(basic(f"user {n}", "guess"), address))
         for address in addresses(20)
         for n in range(50)
     ]
     await asyncio.sleep(0)
-    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
     assert hashes.total() <= 20 + 5
     assert set(Counter(await asyncio.gather(*guesses))) <= {401, 429}
 
 
 @pytest.mark.anyio
 async def test_who_logged_in_before_does_not_wait_for_strangers(make_world, hashes):
-    world = make_world({"ann": CHEAP})
-    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
+    sandbox = make_world({"ann": CHEAP})
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
     hashes.clear()
-    guesses = [asyncio.create_task(world.status(basic("x", "guess"), address)) for address in addresses(60)]
+    guesses = [asyncio.create_task(sandbox.status(basic("x", "guess"), address)) for address in addresses(60)]
     await asyncio.sleep(0)
-    assert await world.status(basic("ann", "right"), "192.0.2.9") == 200
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.9") == 200
     assert hashes.total() <= 5
-    assert await world.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200
+    assert await sandbox.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200
     assert hashes.total() <= 10
     await asyncio.gather(*guesses)
 
 
 @pytest.mark.anyio
 async def test_more_guesses_than_may_wait_are_refused_at_once(make_world, hashes):
-    world = make_world({"ann": CHEAP})
+    sandbox = make_world({"ann": CHEAP})
     refused = []
 
     async def guess(number: int) -> None:
         try:
-            await world.user(basic(f"user {number}", "guess"), f"10.0.{number // 250}.{number % 250}")
+            await sandbox.user(basic(f"user {number}", "guess"), f"10.0.{number // 250}.{number % 250}")
         except Problem as problem:
             refused.append((problem.status, problem.headers.get("Retry-After"), hashes.total()))
 
@@ -149,30 +149,30 @@ async def test_more_guesses_than_may_wait_are_refused_at_once(make_world, hashes
         (b"Basic " + b"A" * 60_000, "/jobs"),
     ],
 )
-async def test_what_is_too_long_to_be_right_is_counted_but_not_hashed(world, hashes, header, path):
-    assert [await world.status(header, path=path) for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+async def test_what_is_too_long_to_be_right_is_counted_but_not_hashed(sandbox, hashes, header, path):
+    assert [await sandbox.status(header, path=path) for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
     assert hashes.total() == 0
 
 
 @pytest.mark.anyio
 async def test_a_password_of_1024_bytes_is_one_that_can_be_used(make_world):
-    world = make_world(one_user("ann", "é" * 512))
-    assert await world.status(basic("ann", "é" * 512)) == 200
+    sandbox = make_world(one_user("ann", "é" * 512))
+    assert await sandbox.status(basic("ann", "é" * 512)) == 200
     with pytest.raises(UsersError, match="the password of ann is too long: it must have 1024 bytes at most"):
         one_user("ann", "x" * 1025)
 
 
 @pytest.mark.anyio
 async def test_many_guesses_at_once_do_not_tell_whether_one_is_remembered(make_world):
-    world = make_world({"ann": CHEAP})
-    assert await world.status(basic("ann", "right"), "192.0.2.1") == 200
-    guesses = [asyncio.create_task(world.status(basic("ann", f"guess {n}"), "192.0.2.66")) for n in range(100)]
+    sandbox = make_world({"ann": CHEAP})
+    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
+    guesses = [asyncio.create_task(sandbox.status(basic("ann", f"guess {n}"), "192.0.2.66")) for n in range(100)]
     await asyncio.sleep(0)
     right = basic("ann", "right")
     scope = {"path": "/jobs", "client": ("192.0.2.66", 1), "headers": [(b"authorization", right)]}
-    assert world.authenticator.known(scope, dict(scope["headers"])) is None
-    assert await world.status(right, "192.0.2.66") == 429
-    assert await world.status(right, "192.0.2.1") == 200
+    assert sandbox.authenticator.known(scope, dict(scope["headers"])) is None
+    assert await sandbox.status(right, "192.0.2.66") == 429
+    assert await sandbox.status(right, "192.0.2.1") == 200
     await asyncio.gather(*guesses)
 
 
@@ -188,10 +188,10 @@ async def test_many_guesses_at_once_do_not_tell_whether_one_is_remembered(make_w
     ],
 )
 async def test_who_has_many_addresses_is_one_guesser(make_world, guesser, others):
-    world = make_world({"ann": CHEAP})
+    sandbox = make_world({"ann": CHEAP})
     for _ in range(FAILURES):
-        assert await world.status(basic("ann", "guess"), guesser) == 401
-    assert {address: await world.status(basic("ann", "right"), address) for address in others} == others
+        assert await sandbox.status(basic("ann", "guess"), guesser) == 401
+    assert {address: await sandbox.status(basic("ann", "right"), address) for address in others} == others
 
 
 def hashed(password: str, **made: int) -> str:
@@ -204,24 +204,24 @@ async def test_a_wrong_password_costs_the_same_whoever_is_named(make_world, hash
     """What passlib is asked to do is what takes the time: the same kinds of hashes, of passwords that they take."""
     bcrypts = {f"b{rounds}": bcrypt.hashpw(b"right", bcrypt.gensalt(rounds)).decode() for rounds in (4, 5)}
     others = {"eve": CHEAP, "ann": hashed("right", rounds=1, memory_cost=64), **one_user("bob", "right")}
-    world = make_world(bcrypts | others)
+    sandbox = make_world(bcrypts | others)
     spent = {}
     for number, name in enumerate((*bcrypts, *others, "nobody", "")):
         hashes.clear()
-        assert await world.status(basic(name, password), f"192.0.2.{number}") == 401
+        assert await sandbox.status(basic(name, password), f"192.0.2.{number}") == 401
         spent[name] = sorted(hashed.rpartition("$")[0][:28] for hashed in hashes.elements())
         spent[name] = Counter(made[4:6] if made.startswith("$2") else made for made in spent[name])
     assert len({frozenset(cost.items()) for cost in spent.values()}) == 1
     hashes.clear()
-    assert [await world.status(basic(name, "right")) for name in (*bcrypts, *others)] == [200] * 5
+    assert [await sandbox.status(basic(name, "right")) for name in (*bcrypts, *others)] == [200] * 5
     assert hashes.total() == 5
 
 
 @pytest.mark.anyio
 async def test_a_password_that_begins_like_the_right_one_is_wrong(make_world):
     password = "x" * 72
-    world = make_world({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
-    assert [await world.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
+    sandbox = make_world({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
+    assert [await sandbox.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
 
 
 def test_a_file_of_many_costs_is_refused(tmp_path):
@@ -249,24 +249,24 @@ ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD
 )
 async def test_names_and_passwords_fit_however_they_are_encoded(make_world, hashes, kept, sent, encoding, times):
     name, _, password = ACCENTED[kept].partition(":")
-    world = make_world({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
+    sandbox = make_world({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
     encoded = ACCENTED[sent].encode(encoding)
-    assert await world.user(b"Basic " + base64.b64encode(encoded)) == name
+    assert await sandbox.user(b"Basic " + base64.b64encode(encoded)) == name
     assert hashes.total() == times[kept]
-    assert await world.user(b"Bearer " + encoded, path="/token/jobs") == name
-    assert await world.user(encoded, path="/own/jobs", header=b"x-api-key") == name
+    assert await sandbox.user(b"Bearer " + encoded, path="/token/jobs") == name
+    assert await sandbox.user(encoded, path="/own/jobs", header=b"x-api-key") == name
 
 
 @pytest.mark.anyio
 async def test_a_password_that_looks_like_another_encoding_fits(make_world):
-    world = make_world({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
-    assert [await world.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
+    sandbox = make_world({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
+    assert [await sandbox.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
 
 
 @pytest.mark.anyio
-async def test_a_try_in_several_encodings_is_one_guess(world, hashes):
+async def test_a_try_in_several_encodings_is_one_guess(sandbox, hashes):
     header = basic("ann", "wröng", "latin-1")
-    assert [await world.status(header) for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
+    assert [await sandbox.status(header) for _ in range(FAILURES + 1)] == [401] * FAILURES + [429]
     assert hashes.total() <= 2 * FAILURES
 
 

@@ -92,16 +92,16 @@ def test_what_is_the_same_however_it_is_written_is_a_retry(api, again, status):
 
 
 def test_what_a_wire_format_takes_and_does_not_keep_was_sent_as_well(start, tmp_path):
-    row = tmp_path / "row.toml"
-    row.write_text("""
+    dialect = tmp_path / "row.toml"
+    dialect.write_text("""
         [mine]
         submit = "/tasks"
-        look = "/tasks/{job_id}"
+        poll = "/tasks/{job_id}"
         request = {video_url = "", language = "{target_language}"}
         job = {id = "{job_id}", state = "{status}"}
         words = {pending = "busy", completed = "done", error = "failed"}
     """)
-    api = start(dialects=row)
+    api = start(dialects=dialect)
     one, other = ({"video_url": f"https://example.com/{name}.mp4", "language": "es"} for name in ("one", "other"))
     first, again, reused = (api.post("/mine/tasks", json=body, headers=KEYED) for body in (one, one, other))
     assert (first.status_code, again.json(), reused.status_code) == (202, first.json(), 422)

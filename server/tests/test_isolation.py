@@ -20,7 +20,7 @@ FAULTS = st.lists(
             "code": st.sampled_from([404, 429, 500]),
             "probability": st.sampled_from([0.3, 0.7]),
         },
-        optional={"route": st.just(["look"]), "times": st.integers(1, 3), "after": st.integers(0, 60)},
+        optional={"route": st.just(["poll"]), "times": st.integers(1, 3), "after": st.integers(0, 60)},
     ),
     max_size=3,
 )
@@ -100,7 +100,7 @@ class TwoSandboxes(RuleBasedStateMachine):
         self.do(user, "POST", "/start", {"simulate": simulate})
 
     @rule(user=st.sampled_from(USERS), job=st.integers(0, 9))
-    def look(self, user: str, job: int) -> None:
+    def snapshot(self, user: str, job: int) -> None:
         self.do(user, "GET", "/status/{}", None, job)
 
     @rule(user=st.sampled_from(USERS))

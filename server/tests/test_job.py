@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from translation_server.core.delays import Uniform
 from translation_server.core.dialects.dialect import DIALECTS, FACTS, places, timestamp
 from translation_server.core.entropy import ENTROPY_BYTES, seeded_entropy
-from translation_server.core.job import Fate, Job, Look, State, Submission
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
+from translation_server.core.sandbox import SandboxSettings
 
 JOB = Job("id", "ann", 1, created_at=1000.0, fate=Fate(10.0, State.COMPLETED), submission=Submission("en", "es", 90.0))
 FAILING = replace(JOB, fate=Fate(10.0, State.ERROR))
@@ -51,15 +51,15 @@ jobs = drawn_jobs()
     ],
 )
 def test_what_a_look_sees(job, now, state, progress, elapsed, completed_at):
-    look = Look(job, now)
-    assert (look.state, look.progress, look.completed_at) == (state, progress, completed_at)
-    assert look.elapsed == pytest.approx(elapsed)
-    assert (look.error_message is not None) == (state is State.ERROR)
+    snapshot = JobSnapshot(job, now)
+    assert (snapshot.state, snapshot.progress, snapshot.completed_at) == (state, progress, completed_at)
+    assert snapshot.elapsed == pytest.approx(elapsed)
+    assert (snapshot.error_message is not None) == (state is State.ERROR)
 
 
 @given(jobs, times, times)
 def test_time_only_moves_a_job_on(job, one, other):
-    earlier, later = Look(job, min(one, other)), Look(job, max(one, other))
+    earlier, later = JobSnapshot(job, min(one, other)), JobSnapshot(job, max(one, other))
     assert earlier.progress <= later.progress
     assert earlier.elapsed <= later.elapsed
     if earlier.state is not State.PENDING:
@@ -68,15 +68,15 @@ def test_time_only_moves_a_job_on(job, one, other):
 
 @given(jobs, times)
 def test_progress_is_whole_only_at_a_jobs_own_end(job, now):
-    look = Look(job, now)
-    assert 0 <= look.progress <= 1
-    assert (look.progress == 1) == (look.state in {State.COMPLETED, State.ERROR})
+    snapshot = JobSnapshot(job, now)
+    assert 0 <= snapshot.progress <= 1
+    assert (snapshot.progress == 1) == (snapshot.state in {State.COMPLETED, State.ERROR})
 
 
 @given(jobs, times)
 def test_every_look_can_be_shown_in_every_dialect(job, now):
-    native, *others = [json.loads(dialect.body(Look(job, now))) for dialect in DIALECTS]
-    assert {body["status"] for body in (native, *others)} == {Look(job, now).state.value}
+    native, *others = [json.loads(dialect.body(JobSnapshot(job, now))) for dialect in DIALECTS]
+    assert {body["status"] for body in (native, *others)} == {JobSnapshot(job, now).state.value}
     assert native["status"] == native["result"]
     assert (native["completed_at"] is None) == (native["status"] == "pending")
 
@@ -90,7 +90,7 @@ def test_times_are_utc_with_milliseconds():
 
 
 sandboxes = st.tuples(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1)).map(
-    lambda drawn: Sandbox(Uniform(min(drawn[:2]), max(drawn[:2])), error_probability=drawn[2]),
+    lambda drawn: SandboxSettings(Uniform(min(drawn[:2]), max(drawn[:2])), error_probability=drawn[2]),
 )
 entropies = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 
@@ -105,14 +105,14 @@ def test_a_fate_stays_within_the_sandboxs_settings(sandbox, entropy):
 
 
 def test_fates_are_spread_as_the_settings_say():
-    sandbox = Sandbox(Uniform(10, 20), error_probability=0.3)
+    sandbox = SandboxSettings(Uniform(10, 20), error_probability=0.3)
     fates = [sandbox.fate(seeded_entropy("a seed", "ann", ordinal)) for ordinal in range(4000)]
     assert sum(fate.delay for fate in fates) / len(fates) == pytest.approx(15, abs=0.2)
     assert sum(fate.outcome is State.ERROR for fate in fates) / len(fates) == pytest.approx(0.3, abs=0.03)
 
 
 def test_a_seed_gives_the_same_fates_for_ever():
-    fate = Sandbox(Uniform(0, 100), error_probability=0.5).fate(seeded_entropy("42", "admin", 1))
+    fate = SandboxSettings(Uniform(0, 100), error_probability=0.5).fate(seeded_entropy("42", "admin", 1))
     assert fate == Fate(91.34994572707362, State.ERROR)
     drawn = {
         seeded_entropy(*of) for of in [("42", "admin", 1), ("42", "admin", 2), ("42", "ann", 1), ("43", "admin", 1)]

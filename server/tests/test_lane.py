@@ -15,7 +15,7 @@ from translation_server import TranslationServer
 from translation_server.api.protocol import InOnePiece
 from translation_server.core.dialects.dialect import DIALECTS, routes
 
-LOOKS = [route.path for route in routes(DIALECTS) if route.action == "look"]
+LOOKS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
 ORDINARY = [("prefer", "handling=lenient"), ("prefer", "handling=strict")]
 """Headers that change nothing, but lead past the lane."""
 
@@ -143,10 +143,10 @@ def test_however_many_come_at_once_on_a_connection_all_are_answered_in_order(sta
     assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
 
 
-LOOK = request("{path}")
+POLL = request("{path}")
 STRANGE = [
-    LOOK,
-    LOOK * 3,
+    POLL,
+    POLL * 3,
     request("{path}", method="HEAD"),
     request("http://other.example:99{path}"),
     request("{path}?job_id=other#there"),
@@ -170,11 +170,11 @@ STRANGE = [
     request("{path}", "Content-Length: 60000") + "x" * 60_000,
     request("{path}", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n",
     request("{path}", "Transfer-Encoding: chunked") + "no chunk\r\n",
-    request("{path}", "Connection: close") + LOOK,
-    request("{path}", version="1.0") + LOOK,
-    request("{path}", "Connection: keep-alive", version="1.0") + LOOK,
-    request("{path}", PAST) + LOOK + request("/livez") + LOOK,
-    LOOK + request("/status/unknown") + LOOK,
+    request("{path}", "Connection: close") + POLL,
+    request("{path}", version="1.0") + POLL,
+    request("{path}", "Connection: keep-alive", version="1.0") + POLL,
+    request("{path}", PAST) + POLL + request("/livez") + POLL,
+    POLL + request("/status/unknown") + POLL,
 ]
 
 
@@ -282,12 +282,12 @@ def test_a_look_at_hand_needs_no_framework(monkeypatch, start):
 
 OWN = """
 [docs-own]
-look = "/jobs/{job_id}/state"
+poll = "/jobs/{job_id}/state"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 
 [own]
-look = ["/latest", "/{job_id}"]
+poll = ["/latest", "/{job_id}"]
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 """

@@ -32,7 +32,7 @@ def sent(api, *paths: str, headers: str = "") -> socket.socket:
     return connection
 
 
-def journal(api) -> list[tuple[str, str, list[str]]]:
+def request_log(api) -> list[tuple[str, str, list[str]]]:
     entries = api.get("/sandbox/requests").json()["requests"]
     return [(entry["action"], entry["path"], entry["faults"]) for entry in entries]
 
@@ -40,8 +40,8 @@ def journal(api) -> list[tuple[str, str, list[str]]]:
 def wait_for(api, entry: tuple[str, str, list[str]]) -> None:
     """Returns once the journal has an entry: the server is done with its request."""
     until = time.monotonic() + 60
-    while entry not in journal(api):
-        assert time.monotonic() < until, journal(api)
+    while entry not in request_log(api):
+        assert time.monotonic() < until, request_log(api)
         time.sleep(0.01)
 
 
@@ -62,7 +62,7 @@ class TestRequestsThatCameAtOnce:
         with sent(api, "/events", "/jobs") as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
         until = time.monotonic() + 60
-        while ("events", "/events", []) not in journal(api):
+        while ("events", "/events", []) not in request_log(api):
             assert time.monotonic() < until
             api.post("/start")
         assert "Exception in ASGI application" not in caplog.text
@@ -74,7 +74,7 @@ class TestRequestsThatCameAtOnce:
         sent(api, path, "/jobs", headers="Prefer: wait=60\r\n").close()
         time.sleep(0.2)  # so that it is held; where it is not yet, it is answered all the same
         api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
-        wait_for(api, ("look", path, []))
+        wait_for(api, ("poll", path, []))
         assert "Exception in ASGI application" not in caplog.text
 
 

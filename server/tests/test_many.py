@@ -14,13 +14,13 @@ from itertools import count
 import httpx
 import pytest
 
-from translation_server.api.request_record import Draft
+from translation_server.api.request_record import RecordBuilder
 from translation_server.core.change_feed import PAGE
 from translation_server.core.delays import Uniform
-from translation_server.core.job import Fate, Job, Look, State
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.job import Fate, Job, JobSnapshot, State
+from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
-from translation_server.service.request_log import JOBS_WAITING, Journal
+from translation_server.service.request_log import JOBS_WAITING, RequestLog
 from translation_server.storage import Store, open_store
 
 LONG = 1e6
@@ -116,7 +116,7 @@ def test_many_jobs_that_end_at_once_are_told_in_pieces(start, tmp_path):
 @pytest.fixture
 def service(store: Store) -> Service:
     clock = count(10_000)
-    sandbox = Sandbox(delay=Uniform(0, 0))
+    sandbox = SandboxSettings(delay=Uniform(0, 0))
     return Service(store, lambda: sandbox, clock=lambda: float(next(clock)), entropy=lambda: bytes(64))
 
 
@@ -142,7 +142,7 @@ async def test_others_have_their_turn_between_the_pages_of_changes(store, servic
     sizes, seen = [], []
     async with aclosing(service.following.all("ann", 0.0)) as changes:
         async for told in changes:
-            sizes.append(len(told.looks))
+            sizes.append(len(told.snapshots))
             seen.append(turns)
             if not told.more:
                 break
@@ -175,7 +175,7 @@ def entries(many: int) -> Iterator[str]:
         told = [{"job_id": job_id, "state": "completed" if number % 4 == 3 else "pending"}]
         facts = {"at": at, "moment": at, "took": 0.1, "path": f"/status/{job_id}", "status": 200, "jobs": told}
         submit = {"method": "POST", "action": "submit", "key": f"key-{number}", "digest": f"{number:064}"}
-        yield json.dumps(facts | (submit if number % 4 == 0 else {"method": "GET", "action": "look", "hint": 1.5}))
+        yield json.dumps(facts | (submit if number % 4 == 0 else {"method": "GET", "action": "poll", "hint": 1.5}))
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_the_card_of_a_long_log_is_that_of_a_short_one(logged, monkeypatch, form
         cards.append((answer.status_code, answer.headers["Content-Type"], answer.text))
     assert cards[0] == cards[1]
     assert (cards[0][0], cards[0][1].partition(";")[0]) == (200, form)
-    assert "early-looks" in cards[0][2]
+    assert "early-polls" in cards[0][2]
 
 
 def test_a_long_log_is_graded_without_its_memory_in_the_server(logged, monkeypatch):
@@ -252,14 +252,14 @@ def test_a_page_of_requests_that_tell_of_very_many_jobs_is_shorter_than_asked_fo
 
 @pytest.mark.anyio
 async def test_entries_that_tell_of_very_many_jobs_take_the_place_of_others_while_they_wait(store, service):
-    journal = Journal(store, service.worlds, 10_000)
-    looks = [Look(Job("job", "ann", 1, 0.0, Fate(1.0, State.COMPLETED)), 0.5)] * PAGE
+    request_log = RequestLog(store, service.sandboxes, 10_000)
+    snapshots = [JobSnapshot(Job("job", "ann", 1, 0.0, Fate(1.0, State.COMPLETED)), 0.5)] * PAGE
     many = JOBS_WAITING // PAGE
     for number in range(many + 10):
-        journal.add("ann", Draft(1e9 + number, "GET", "/events", None, tagged=False, looks=looks))
-    entries = [entry async for page in journal.pages("ann") for entry in page]
-    assert (len(entries), journal.dropped("ann", 1)) == (many, 10)
-    await journal.close()
+        request_log.add("ann", RecordBuilder(1e9 + number, "GET", "/events", None, tagged=False, snapshots=snapshots))
+    entries = [entry async for page in request_log.pages("ann") for entry in page]
+    assert (len(entries), request_log.dropped("ann", 1)) == (many, 10)
+    await request_log.close()
 
 
 def test_who_does_not_read_a_stream_is_told_no_more_than_fits_on_the_way(start, tmp_path):

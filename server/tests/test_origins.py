@@ -206,21 +206,21 @@ def test_the_pages_of_the_documentation_may_call_the_api(api):
 TOKENS = """
 [keyed]
 auth = "X-Api-Key"
-look = "/{job_id}"
+poll = "/{job_id}"
 submit = "/jobs"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 
 [tokened]
 auth = "bearer"
-look = "/{job_id}"
+poll = "/{job_id}"
 submit = "/jobs"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}
 
 [baked]
 auth = "Cookie"
-look = "/{job_id}"
+poll = "/{job_id}"
 submit = "/jobs"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}

@@ -9,7 +9,7 @@ from translation_server import TranslationServer
 
 OWN = """
 [own]
-look = ["/latest", "/{job_id}"]
+poll = ["/latest", "/{job_id}"]
 submit = "/jobs"
 job = {id = "{job_id}", state = "{status}"}
 words = {pending = "busy", completed = "done", error = "failed"}

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from translation_server.core.change_feed import Place
+from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Fate, Job, State
-from translation_server.storage import Idempotency, News, StoreError, open_store
+from translation_server.storage import Idempotency, StoreChange, StoreError, open_store
 from translation_server.storage.postgres.migrations import MIGRATIONS
 
 pytestmark = pytest.mark.anyio
@@ -140,7 +140,7 @@ async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, v
     """
     postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
     store = open_store(url)
-    assert [job.id for job in await store.ending("ann", Place(1001), 9)] == ["a"]
+    assert [job.id for job in await store.ending("ann", FeedPosition(1001), 9)] == ["a"]
     assert (await store.add("ann", accept)).job.ordinal == 2
     await store.close()
     assert postgres.execute("SELECT version FROM translation_server", url=url) == [[(len(MIGRATIONS),)]]
@@ -240,7 +240,7 @@ async def test_an_id_that_cannot_be_stored_is_nobodys(store):
 
 SUBMITTER = """
 import asyncio, sys
-from translation_server.core.change_feed import Place
+from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Fate, Job, State
 from translation_server.storage import Idempotency, open_store
 
@@ -263,7 +263,7 @@ def test_processes_share_a_new_database(postgres, url):
     assert postgres.execute("SELECT count(*), min(ordinal), max(ordinal) FROM jobs", url=url) == [[(101, 1, 101)]]
 
 
-async def heard(store) -> list[News]:
+async def heard(store) -> list[StoreChange]:
     """What a store hears next, once it does."""
     while not (news := await store.news(0.05)):
         pass
@@ -275,12 +275,15 @@ async def test_what_another_server_does_is_told(url, store):
     while await store.news(0.05) is None:
         pass
     job = (await other.add("ann", accept)).job
-    assert await heard(store) == [News("ann", range(1, 2))]
+    assert await heard(store) == [StoreChange("ann", range(1, 2))]
     await other.amend("ann", job.id, lambda job: job.cancelled(1001.0))
-    await other.change_world("bob", lambda _: "world")
+    await other.change_sandbox("bob", lambda _: "world")
     news = await heard(store)
-    assert [*news, *(await heard(store) if len(news) == 1 else ())] == [News("ann", range(1, 2)), News("bob")]
-    await store.change_world("ann", lambda _: "what one does oneself is no news")
+    assert [*news, *(await heard(store) if len(news) == 1 else ())] == [
+        StoreChange("ann", range(1, 2)),
+        StoreChange("bob"),
+    ]
+    await store.change_sandbox("ann", lambda _: "what one does oneself is no news")
     await other.amend("ann", job.id, lambda job: job)
     assert await store.news(0.1) == []
     await other.close()
@@ -296,8 +299,8 @@ async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, st
     while await store.news(0.05) is None:
         pass
     other = open_store(url)
-    await other.change_world("ann", lambda _: "world")
-    assert await heard(store) == [News("ann")]
+    await other.change_sandbox("ann", lambda _: "world")
+    assert await heard(store) == [StoreChange("ann")]
     await other.close()
 
 

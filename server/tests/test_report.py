@@ -13,13 +13,13 @@ from translation_server.core.faults.rules import ACTIONS, KINDS
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES, Finding
 from translation_server.core.report.report import JobCard, report
-from translation_server.core.request_log import Entry, Told
+from translation_server.core.request_log import ReportedJob, RequestRecord
 
 PENDING, COMPLETED, CANCELLED = State.PENDING, State.COMPLETED, State.CANCELLED
 
 
-def entry(at, action, path, jobs=(), **facts):
-    return Entry(at=at, moment=at, method="GET", path=path, action=action, jobs=jobs, **{
+def record(at, action, path, jobs=(), **facts):
+    return RequestRecord(at=at, moment=at, method="GET", path=path, action=action, jobs=jobs, **{
         "took": 0.01, "status": 200, "dialect": "jobs", **facts,
     })  # fmt: skip
 
@@ -29,21 +29,21 @@ def submit(at, job_id="a", **facts):
     lost = facts.get("faults") or facts.get("status", 202) >= 300
     facts = {"method": "POST", "status": 202, "digest": "same", "key": f"key of {job_id}", **facts}
     return replace(
-        entry(at, "submit", "/jobs", () if lost else (Told(job_id, PENDING),)),
+        record(at, "submit", "/jobs", () if lost else (ReportedJob(job_id, PENDING),)),
         **facts,
     )
 
 
 def pending(at, job_id="a", **facts):
-    return entry(at, "look", f"/jobs/{job_id}", (Told(job_id, PENDING),), **facts)
+    return record(at, "poll", f"/jobs/{job_id}", (ReportedJob(job_id, PENDING),), **facts)
 
 
 def done(at, job_id="a", ended=0.0, **facts):
-    return entry(at, "look", f"/jobs/{job_id}", (Told(job_id, COMPLETED, ended),), **facts)
+    return record(at, "poll", f"/jobs/{job_id}", (ReportedJob(job_id, COMPLETED, ended),), **facts)
 
 
 def spoiled(at, job_id="a", kind="reset", **facts):
-    return entry(at, "look", f"/jobs/{job_id}", **{"status": 0, **facts}, faults=(kind,))
+    return record(at, "poll", f"/jobs/{job_id}", **{"status": 0, **facts}, faults=(kind,))
 
 
 def refused(at, job_id="a", status=503, **facts):
@@ -51,11 +51,11 @@ def refused(at, job_id="a", status=503, **facts):
 
 
 def bulk(at, *told, **facts):
-    return entry(at, "bulk", "/jobs", told, **facts)
+    return record(at, "batch_poll", "/jobs", told, **facts)
 
 
-def rules(entries, ended=None):
-    return [finding.rule for finding in report(entries, ended or {}).findings]
+def rules(records, ended=None):
+    return [finding.rule for finding in report(records, ended or {}).findings]
 
 
 def each(make, jobs=range(30)):
@@ -67,7 +67,7 @@ CLEAN = [submit(0, hint=2), pending(2.1, wait=30, took=2.9, hint=1), done(5.02, 
 RUN = [0, 1.01, 2.02, 3.03]  # the times of failures of 10 ms with gaps of 1 s
 
 CASES = {
-    "early-looks": [
+    "early-polls": [
         ([submit(0, hint=5), pending(1, hint=5), pending(2, hint=5)], {}),
         ([submit(0, hint=5), pending(1, hint=5, wait=9), pending(2, hint=5), pending(3, hint=5), done(9)], {}),
         ([submit(0), refused(1, hint=3), refused(2, hint=3), pending(3), pending(4)], {}),
@@ -85,8 +85,8 @@ CASES = {
             [
                 submit(0, "a", hint=5),
                 submit(0, "b", hint=5),
-                bulk(1, Told("a", PENDING), Told("b", PENDING)),
-                bulk(9, Told("a", COMPLETED, 8.9), Told("b", COMPLETED, 8.9)),
+                bulk(1, ReportedJob("a", PENDING), ReportedJob("b", PENDING)),
+                bulk(9, ReportedJob("a", COMPLETED, 8.9), ReportedJob("b", COMPLETED, 8.9)),
             ],
             {},
         ),
@@ -94,9 +94,9 @@ CASES = {
     "hasty-retries": [
         ([submit(0, status=503, faults=("status",), hint=2), submit(1)], {}),
     ],
-    "looks-after-end": [
+    "polls-after-end": [
         ([submit(0), done(5), done(6)], {}),
-        ([submit(0), bulk(5, Told("a", COMPLETED, 5)), bulk(6, Told("a", COMPLETED, 5))], {}),
+        ([submit(0), bulk(5, ReportedJob("a", COMPLETED, 5)), bulk(6, ReportedJob("a", COMPLETED, 5))], {}),
     ],
     "late": [
         ([submit(0, hint=2), done(9, ended=2)], {}),
@@ -114,7 +114,7 @@ CASES = {
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), refused(3), submit(0, "b"), done(10, "b", 9.9)], {"a": 5}),
-        ([submit(0), pending(1, hint=1), bulk(2, status=0, faults=("reset",)), entry(9, "list", "/jobs")], {"a": 3}),
+        ([submit(0), pending(1, hint=1), bulk(2, status=0, faults=("reset",)), record(9, "list", "/jobs")], {"a": 3}),
     ],
     "retries-without-jitter": [
         ([submit(-1), *(spoiled(at) for at in RUN), pending(4.04)], {}),
@@ -125,7 +125,7 @@ CASES = {
         ([submit(-1), *(spoiled(at, hint=3) for at in RUN), pending(4.04)], {}),  # no hint arrived
     ],
     "crowding": [
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * look, f"{n}") for look in (1, 2, 3))]), {}),
+        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * snapshot, f"{n}") for snapshot in (1, 2, 3))]), {}),
     ],
     "busy-polling": [
         ([submit(0, hint=2), *(pending(0.05 * n, hint=2) for n in range(1, 9))], {}),
@@ -158,9 +158,9 @@ CASES = {
         ([submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None)], {}),
     ],
     "credentials": [
-        ([entry(0, "list", "/jobs", status=401)], {}),
+        ([record(0, "list", "/jobs", status=401)], {}),
         ([submit(0, status=403)], {}),
-        ([entry(0, "list", "/jobs", refused=1)], {}),
+        ([record(0, "list", "/jobs", refused=1)], {}),
     ],
     "no-idempotency-key": [
         ([submit(0, key=None), submit(9, "b", key=None)], {}),
@@ -171,10 +171,10 @@ CASES = {
     ],
 }
 
-EARLY_BULK = bulk(3, Told("a", PENDING), Told("b", PENDING))
+EARLY_BULK = bulk(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
 
 INNOCENT = {
-    "early-looks": [
+    "early-polls": [
         ([submit(0, hint=5), pending(4.5, hint=5), done(9.5, ended=9)], {}),
         ([submit(0, hint=5), pending(0.02, wait=2, took=2, hint=5), pending(2.03, wait=2, took=2), done(5)], {}),
         ([submit(0, hint=5), spoiled(5), pending(5.2, hint=2), done(7.3, ended=7)], {}),
@@ -184,9 +184,9 @@ INNOCENT = {
         ([submit(0, hint=1), pending(1, hint=900, faults=("huge-retry-after",)), pending(9), done(19, ended=18)], {}),
         ([submit(0, hint=5), pending(3)], {}),  # the last one before a deadline
         ([submit(0, hint=5), pending(5, hint=5), pending(7, hint=5), done(12.1, ended=12)], {}),  # then taken up
-        ([submit(0, hint=5), bulk(4.9, status=0, faults=("reset",)), pending(5, hint=3), entry(6, "events", "/events",
+        ([submit(0, hint=5), bulk(4.9, status=0, faults=("reset",)), pending(5, hint=3), record(6, "events", "/events",
           status=503, faults=("status",)), pending(6.1, hint=3), done(9.2, ended=9)], {}),
-        ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BULK, bulk(9, Told("a", COMPLETED, 9))], {}),
+        ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BULK, bulk(9, ReportedJob("a", COMPLETED, 9))], {}),
         ([submit(0, hint=5, agent="curl"), pending(1, agent="a browser"), pending(2, agent="another")], {}),
     ],
     "hasty-retries": [
@@ -194,15 +194,15 @@ INNOCENT = {
         ([submit(0, status=503, faults=("status",)), submit(1)], {}),
         ([submit(0, "a", status=503, faults=("status",), hint=2), submit(1, "b")], {}),
     ],
-    "looks-after-end": [
+    "polls-after-end": [
         ([submit(0), pending(4), done(5)], {}),
         ([submit(0), done(5), spoiled(6, kind="back-to-pending", status=200)], {}),
         ([submit(0), done(5), spoiled(6, kind="back-to-pending", status=200), done(7)], {}),
-        ([submit(0), entry(5, "event", "/events", (Told("a", COMPLETED, 5),), took=0), done(5.1, ended=5)], {}),
-        ([submit(0), bulk(5, Told("a", COMPLETED, 5), Told("b", PENDING)),
-          bulk(6, Told("a", COMPLETED, 5), Told("b", COMPLETED, 5))], {}),
-        ([submit(0), entry(1, "cancel", "/jobs/a", (Told("a", CANCELLED, 1),)),
-          entry(1.1, "look", "/jobs/a", (Told("a", CANCELLED, 1),))], {}),
+        ([submit(0), record(5, "event", "/events", (ReportedJob("a", COMPLETED, 5),), took=0), done(5.1, ended=5)], {}),
+        ([submit(0), bulk(5, ReportedJob("a", COMPLETED, 5), ReportedJob("b", PENDING)),
+          bulk(6, ReportedJob("a", COMPLETED, 5), ReportedJob("b", COMPLETED, 5))], {}),
+        ([submit(0), record(1, "cancel", "/jobs/a", (ReportedJob("a", CANCELLED, 1),)),
+          record(1.1, "poll", "/jobs/a", (ReportedJob("a", CANCELLED, 1),))], {}),
         ([submit(0), done(5, took=1), done(5.5)], {}),  # asked before the answer came
     ],
     "late": [
@@ -218,8 +218,8 @@ INNOCENT = {
     ],
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(3.1, ended=3), done(10, "b", 9.9)], {"a": 3}),
-        ([submit(0), entry(3, "event", "/events", (Told("a", COMPLETED, 3),)), done(9, "b", 9)], {"a": 3}),
-        ([submit(0), bulk(3, Told("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
+        ([submit(0), record(3, "event", "/events", (ReportedJob("a", COMPLETED, 3),)), done(9, "b", 9)], {"a": 3}),
+        ([submit(0), bulk(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
         ([submit(0, hint=20), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), *(refused(at) for at in (1, 2, 4)), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), spoiled(1, kind="unauthorized", status=401), done(10, "b", 9.9)], {"a": 3}),
@@ -241,8 +241,8 @@ INNOCENT = {
           pending(15)], {}),
     ],
     "crowding": [
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * look + n / 6, f"{n}") for look in (1, 2, 3))]), {}),
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * look, f"{n}", wait=5, took=5) for look in (1, 2))]), {}),
+        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * snapshot + n / 6, f"{n}") for snapshot in (1, 2, 3))]), {}),
+        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * snapshot, f"{n}", wait=5, took=5) for snapshot in (1, 2))]), {}),
         (each(lambda n: [submit(0, f"{n}", hint=9), pending(9.1, f"{n}", hint=9), done(18.2, f"{n}", 18)]), {}),
         (each(lambda n: [submit(0, f"{n}"), pending(9, f"{n}"), pending(18, f"{n}")], range(19)), {}),
         (each(lambda n: [submit(n, f"{n}"), done(99, f"{n}", n + 1)]), {}),  # collected one after another
@@ -284,7 +284,7 @@ INNOCENT = {
     "no-long-poll": [
         ([submit(0), done(3, ended=2.9)], {}),
         ([submit(0), pending(1), pending(2), pending(3, wait=30)], {}),
-        ([submit(0), pending(1), pending(2), pending(3), entry(4, "events", "/events")], {}),
+        ([submit(0), pending(1), pending(2), pending(3), record(4, "events", "/events")], {}),
     ],
 }  # fmt: skip
 
@@ -297,9 +297,9 @@ def test_each_rule_has_its_cases():
     assert CASES.keys() == INNOCENT.keys() == RULES.keys()
 
 
-@pytest.mark.parametrize(("rule", "entries", "ended"), numbered(CASES))
-def test_a_finding_is_found_and_shown(rule, entries, ended):
-    card = report(entries, ended)
+@pytest.mark.parametrize(("rule", "records", "ended"), numbered(CASES))
+def test_a_finding_is_found_and_shown(rule, records, ended):
+    card = report(records, ended)
     finding = next(finding for finding in card.findings if finding.rule == rule)
     assert finding.count >= 1
     assert len(finding.jobs) <= 5
@@ -308,9 +308,9 @@ def test_a_finding_is_found_and_shown(rule, entries, ended):
     assert finding.message in " ".join(text(card).split())
 
 
-@pytest.mark.parametrize(("rule", "entries", "ended"), numbered(INNOCENT))
-def test_its_innocent_twin_is_not_accused(rule, entries, ended):
-    assert rule not in rules(entries, ended)
+@pytest.mark.parametrize(("rule", "records", "ended"), numbered(INNOCENT))
+def test_its_innocent_twin_is_not_accused(rule, records, ended):
+    assert rule not in rules(records, ended)
 
 
 def test_who_waits_well_has_a_clean_card():
@@ -325,34 +325,34 @@ def test_the_order_in_which_answers_were_written_down_does_not_matter():
 
 
 def test_the_numbers():
-    entries = [
+    records = [
         submit(0, "a", hint=2, key="one"),
         submit(0.5, "b", key="two", status=0, faults=("reset",)),
         submit(1.51, "b", key="two", replayed=True, hint=1),
         pending(1, "a", hint=2, tagged=True, status=304),
         done(4, "a", ended=3.01),
         done(5, "a", ended=3.01),
-        bulk(6, Told("b", COMPLETED, 5)),
-        entry(7, "events", "/events"),
-        entry(8, "event", "/events", (Told("b", COMPLETED, 5),)),
+        bulk(6, ReportedJob("b", COMPLETED, 5)),
+        record(7, "events", "/events"),
+        record(8, "event", "/events", (ReportedJob("b", COMPLETED, 5),)),
         submit(8, "c"),
-        entry(9, None, "/nowhere", status=404),
+        record(9, None, "/nowhere", status=404),
         pending(9, "c", wait=30, took=11),
     ]
-    card = report(entries, {"a": 3.01, "b": 5, "c": 10}, dropped=7)
+    card = report(records, {"a": 3.01, "b": 5, "c": 10}, dropped=7)
     assert asdict(card.overall) == pytest.approx(
         {
             "requests": 11,
             "dropped": 7,
             "submits": 4,
             "jobs": 3,
-            "looks": 5,
-            "looks_per_job": 5 / 3,
+            "polls": 5,
+            "polls_per_job": 5 / 3,
             "lateness_median": 1.005,
             "lateness_p99": 1.01,
             "lateness_max": 1.01,
-            "early_looks": 1,
-            "looks_after_end": 1,
+            "early_polls": 1,
+            "polls_after_end": 1,
             "never_collected": 1,
             "retries": 1,
             "retry_variation": None,
@@ -364,15 +364,15 @@ def test_the_numbers():
             "duplicate_submits": 0,
             "credentials_errors": 0,
             "not_modified": 1,
-            "held_looks": 1,
+            "long_polls": 1,
             "event_streams": 1,
-            "bulk_looks": 1,
+            "batch_polls": 1,
         },
     )
     a, b, c = card.jobs
     assert a == JobCard("a", 3, (3.0, 1.0), pytest.approx(1), early=1, after_end=1, collected=True)
-    assert (b.looks, b.lateness, b.collected) == (1, pytest.approx(1.01), True)
-    assert (c.looks, c.lateness, c.collected) == (1, None, False)
+    assert (b.polls, b.lateness, b.collected) == (1, pytest.approx(1.01), True)
+    assert (c.polls, c.lateness, c.collected) == (1, None, False)
 
 
 def test_of_many_gaps_the_first_are_told():
@@ -381,7 +381,7 @@ def test_of_many_gaps_the_first_are_told():
 
 
 def test_what_a_client_did_after_each_fault():
-    entries = [
+    records = [
         submit(0, status=0, faults=("reset",)),
         submit(1.01),
         spoiled(2, kind="status", status=503, took=0),
@@ -389,10 +389,10 @@ def test_what_a_client_did_after_each_fault():
         pending(5, faults=("latency", "huge-retry-after"), took=1),
         spoiled(9, kind="reset", took=0),
         bulk(10, status=0, faults=("reset",)),
-        entry(11, "event", "/events", faults=("drip",)),
+        record(11, "event", "/events", faults=("drip",)),
     ]
     told = {fault.kind: (fault.fired, fault.came_again, fault.again_median, fault.gave_up) for fault in report(
-        entries, {}).faults}  # fmt: skip
+        records, {}).faults}  # fmt: skip
     assert told == {
         "drip": (1, 0, None, 0),
         "huge-retry-after": (1, 1, pytest.approx(3), 0),
@@ -404,8 +404,8 @@ def test_what_a_client_did_after_each_fault():
 
 
 def test_who_was_told_by_other_means_did_not_give_up():
-    entries = [submit(0), spoiled(1), entry(2, "event", "/events", (Told("a", COMPLETED, 2),))]
-    assert [fault.gave_up for fault in report(entries, {}).faults] == [0]
+    records = [submit(0), spoiled(1), record(2, "event", "/events", (ReportedJob("a", COMPLETED, 2),))]
+    assert [fault.gave_up for fault in report(records, {}).faults] == [0]
 
 
 def test_the_text_is_for_a_terminal():
@@ -422,16 +422,16 @@ def test_junit_has_a_test_for_each_rule():
     card = report([submit(0, "a\0<&", key=None), done(1, "a\0<&"), done(2, "a\0<&")], {})
     suite = ET.fromstring(junit(card)).find("testsuite")  # noqa: S314 - it is our own
     assert [case.get("name") for case in suite] == [*RULES]
-    assert {case.get("name") for case in suite if case.find("failure") is not None} == {"looks-after-end"}
+    assert {case.get("name") for case in suite if case.find("failure") is not None} == {"polls-after-end"}
     assert suite.get("failures") == "1"
-    assert suite.find("testcase[@name='looks-after-end']/failure").text.endswith("Jobs: a<&")
+    assert suite.find("testcase[@name='polls-after-end']/failure").text.endswith("Jobs: a<&")
     assert "Idempotency-Key" in suite.find("testcase[@name='no-idempotency-key']/system-out").text
 
 
 times = st.floats(0, 4e9) | st.floats(0, 10) | st.integers(0, 20)
 words = st.sampled_from(["a", "b", "jobs", "", "\0\ud800"]) | st.text(max_size=3)
-entries = st.builds(
-    Entry,
+records = st.builds(
+    RequestRecord,
     at=times,
     moment=times,
     took=times,
@@ -439,7 +439,7 @@ entries = st.builds(
     path=words.map("/jobs/{}".format) | st.just("/jobs"),
     action=st.sampled_from([*ACTIONS, "event", None]),
     status=st.sampled_from([0, 200, 202, 304, 401, 404, 429, 500, 503]),
-    jobs=st.lists(st.builds(Told, words, st.sampled_from(State), st.none() | times), max_size=3).map(tuple),
+    jobs=st.lists(st.builds(ReportedJob, words, st.sampled_from(State), st.none() | times), max_size=3).map(tuple),
     key=st.none() | words,
     replayed=st.booleans(),
     digest=st.none() | words,
@@ -451,9 +451,9 @@ entries = st.builds(
 )
 
 
-@given(st.lists(entries, max_size=20), st.dictionaries(words, times), st.integers(0))
-def test_every_journal_has_a_report(entries, ended, dropped):
-    card = report(entries, ended, dropped)
+@given(st.lists(records, max_size=20), st.dictionaries(words, times), st.integers(0))
+def test_every_journal_has_a_report(records, ended, dropped):
+    card = report(records, ended, dropped)
     assert json.loads(json.dumps(asdict(card), allow_nan=False))["overall"]["dropped"] == dropped
     for finding in card.findings:
         assert finding.rule in text(card)

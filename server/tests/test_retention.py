@@ -6,10 +6,10 @@ import time
 import pytest
 
 from translation_server.core.job import Fate, Job, State
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.sandbox import SandboxSettings
 from translation_server.documents import ClockChange, change_clock
 from translation_server.service.retention import STEP, purge, purge_for_ever
-from translation_server.service.sandbox_cache import Worlds
+from translation_server.service.sandbox_cache import SandboxCache
 
 pytestmark = pytest.mark.anyio
 
@@ -17,11 +17,11 @@ HOUR = 3600.0
 REAL = 1_000_000.0
 
 
-async def add(store, owner: str, *, real: float, created_at: float, delay: float, held: bool = False) -> None:
+async def add(store, owner: str, *, real: float, created_at: float, delay: float, pause: bool = False) -> None:
     def accept(ordinal: int) -> Job:
-        held_at = created_at if held else None
+        paused_at = created_at if pause else None
         fate = Fate(delay, State.COMPLETED)
-        return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, held_at=held_at, changed_at=real)
+        return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, paused_at=paused_at, changed_at=real)
 
     await store.add(owner, accept)
 
@@ -30,17 +30,17 @@ async def kept(store, owner: str) -> list[int]:
     return sorted(job.ordinal for job in await store.page(owner, limit=999, before=None, state=None, now=0))
 
 
-def worlds(store) -> Worlds:
-    return Worlds(store, Sandbox, started=0.0, changeable=True, tell=lambda _: None)
+def sandboxes(store) -> SandboxCache:
+    return SandboxCache(store, SandboxSettings, started=0.0, changeable=True, on_change=lambda _: None)
 
 
 async def test_jobs_go_that_ended_long_ago_and_no_other(store):
     for age, delay in ((3, 0), (3, 1.5 * HOUR), (3, 2.5 * HOUR), (1, 0)):
         await add(store, "ann", real=REAL - age * HOUR, created_at=REAL - age * HOUR, delay=delay)
-    await add(store, "ann", real=REAL - 9 * HOUR, created_at=REAL - 9 * HOUR, delay=0, held=True)
-    await purge(store, worlds(store), 2 * HOUR, lambda: REAL)
+    await add(store, "ann", real=REAL - 9 * HOUR, created_at=REAL - 9 * HOUR, delay=0, pause=True)
+    await purge(store, sandboxes(store), 2 * HOUR, lambda: REAL)
     assert await kept(store, "ann") == [2, 3, 4, 5]
-    await purge(store, worlds(store), 2 * HOUR, lambda: REAL + HOUR)
+    await purge(store, sandboxes(store), 2 * HOUR, lambda: REAL + HOUR)
     assert await kept(store, "ann") == [3, 5]
 
 
@@ -50,11 +50,11 @@ async def test_the_clock_of_the_sandbox_tells_when_a_job_ended(store):
         ("jumped", {"advance": 99 * HOUR}, REAL - HOUR, REAL - 5 * HOUR),
     ):
         document = ClockChange.model_validate(change)
-        await store.change_world(name, lambda text, by=document, at=set_at: change_clock(text, by, at))
+        await store.change_sandbox(name, lambda text, by=document, at=set_at: change_clock(text, by, at))
         await add(store, name, real=REAL - 5 * HOUR, created_at=created_at, delay=6 * HOUR)
-    await purge(store, worlds(store), 2 * HOUR, lambda: REAL)
+    await purge(store, sandboxes(store), 2 * HOUR, lambda: REAL)
     assert [await kept(store, name) for name in ("stands", "jumped")] == [[1], [1]]
-    await purge(store, worlds(store), 2 * HOUR, lambda: REAL + 1.5 * HOUR)
+    await purge(store, sandboxes(store), 2 * HOUR, lambda: REAL + 1.5 * HOUR)
     assert [await kept(store, name) for name in ("stands", "jumped")] == [[1], []]
 
 
@@ -63,16 +63,16 @@ async def test_every_owner_has_their_turn_and_many_jobs_take_many_steps(store):
         for _ in range(count):
             await add(store, owner, real=0.0, created_at=0.0, delay=1.0)
     await store.record([("cid", f'{{"at":{at},"moment":0,"took":0,"method":"GET","path":"/"}}') for at in (1, 2)], 9)
-    await purge(store, worlds(store), HOUR, lambda: HOUR + 1.5)
+    await purge(store, sandboxes(store), HOUR, lambda: HOUR + 1.5)
     assert [await kept(store, owner) for owner in ("ann", "bob")] == [[], []]
-    assert [number for number, _ in await store.journal("cid")] == [2]
+    assert [number for number, _ in await store.request_log("cid")] == [2]
 
 
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
 async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, caplog):
     await store.record([("ann", "no entry of ours")], 9)
     await add(store, "bob", real=0.0, created_at=0.0, delay=1.0)
-    purging = asyncio.create_task(purge_for_ever(store, worlds(store), 0.1, lambda: REAL))
+    purging = asyncio.create_task(purge_for_ever(store, sandboxes(store), 0.1, lambda: REAL))
     async with asyncio.timeout(30):
         while await kept(store, "bob"):
             if "what is old is kept for now" in caplog.text:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults.rules import KINDS, REACH, Asked, Break, Latency, Lie, Status, decide
+from translation_server.core.faults.rules import (
+    APPLICABILITY,
+    KINDS,
+    Break,
+    FalseAnswer,
+    FaultContext,
+    Latency,
+    Status,
+    decide,
+)
 
 DETAILS = {
     "status": {"code": 503},
@@ -43,7 +52,7 @@ def wait_until(condition) -> None:
         time.sleep(0.01)
 
 
-def journal(api) -> list[dict]:
+def request_log(api) -> list[dict]:
     return api.get("/sandbox/requests").json()["requests"]
 
 
@@ -51,7 +60,7 @@ class TestRules:
     def test_they_strike_the_requests_they_name(self, start):
         api = start()
         job_id = submit(api)
-        set_faults(api, rule("status", code=500, route=["look"], nth=[2, 3], method="GET", dialect="start"))
+        set_faults(api, rule("status", code=500, route=["poll"], nth=[2, 3], method="GET", dialect="start"))
         assert [api.get(f"/status/{job_id}").status_code for _ in range(4)] == [200, 500, 500, 200]
         assert {api.get("/jobs").status_code for _ in range(4)} == {200}
         other = submit(api)
@@ -85,7 +94,7 @@ class TestRules:
         assert api.get(f"/status/{job_id}").json()["status"] == "pending"
         assert fired(api) == [1]
 
-    @pytest.mark.parametrize("kind", [kind for kind in KINDS if REACH[kind].body])
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if APPLICABILITY[kind].body])
     def test_what_needs_a_body_leaves_a_head_to_the_rules_behind_it(self, start, kind):
         api = start()
         set_faults(api, rule(kind), rule("status"))
@@ -123,7 +132,7 @@ class TestRules:
         wrong = {"content": b"{", "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             api.request(method, path, **wrong)
-        assert (fired(api), journal(api)[0]["faults"]) == ([1], [kind])
+        assert (fired(api), request_log(api)[0]["faults"]) == ([1], [kind])
         assert api.request(method, path, **wrong).status_code == (400 if method == "POST" else 404)
 
     def test_an_error_is_disguised_as_well(self, start):
@@ -137,7 +146,7 @@ class TestRules:
         path = f"/status/{submit(api)}"
         tag = {"If-None-Match": api.get(path).headers["ETag"]}
         set_faults(api, rule("truncate", times=1))
-        assert (api.get(path, headers=tag).status_code, fired(api), journal(api)[-1]["faults"]) == (304, [0], [])
+        assert (api.get(path, headers=tag).status_code, fired(api), request_log(api)[-1]["faults"]) == (304, [0], [])
         with pytest.raises(httpx.RemoteProtocolError):
             api.get(path)
         assert fired(api) == [1]
@@ -149,9 +158,9 @@ class TestRules:
         set_faults(api, rule("bare", times=1))
         assert (api.get(path, headers=held).json()["progress"], fired(api)) == (0, [0])
         with ThreadPoolExecutor() as pool:
-            look = pool.submit(api.get, path, headers={"Prefer": "wait=30"}, timeout=60)
+            snapshot = pool.submit(api.get, path, headers={"Prefer": "wait=30"}, timeout=60)
             api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
-            assert set(look.result().json()) == {"job_id", "status", "result"}
+            assert set(snapshot.result().json()) == {"job_id", "status", "result"}
         assert fired(api) == [1]
 
     @pytest.mark.parametrize(
@@ -164,7 +173,7 @@ class TestRules:
         assert "event: completed" in api.get(f"/jobs/{job_id}/events").text
         [job] = api.get("/sandbox/report").json()["jobs"]
         assert job["collected"]
-        assert fired(api) == [int("events" in REACH[kind].routes)]
+        assert fired(api) == [int("events" in APPLICABILITY[kind].routes)]
 
     def test_a_head_is_struck_as_a_head(self, start):
         api = start()
@@ -175,16 +184,16 @@ class TestRules:
         api = start()
         job_id = submit(api)
 
-        def look(*faults):
+        def snapshot(*faults):
             return api.get(f"/status/{job_id}", headers=[("Simulate-Fault", json.dumps(fault)) for fault in faults])
 
         for condition in ({"route": ["submit"]}, {"probability": 0}, {"method": "POST"}, {"nth": [99]}, {"after": 1e9}):
-            assert look(rule("status", **condition)).status_code == 200
-        assert look(rule("status", probability=0), rule("status", code=502), rule("status")).status_code == 502
+            assert snapshot(rule("status", **condition)).status_code == 200
+        assert snapshot(rule("status", probability=0), rule("status", code=502), rule("status")).status_code == 502
         began = time.monotonic()
-        assert look(rule("latency"), rule("status", times=1)).status_code == 503
+        assert snapshot(rule("latency"), rule("status", times=1)).status_code == 503
         assert time.monotonic() - began >= 0.3
-        assert [entry["faults"] for entry in journal(api)][-2:] == [["status"], ["latency", "status"]]
+        assert [entry["faults"] for entry in request_log(api)][-2:] == [["status"], ["latency", "status"]]
 
     def test_the_rules_of_a_request_are_there_instead_of_the_sandboxes_and_are_not_counted(self, start):
         api = start()
@@ -210,16 +219,16 @@ class TestRules:
             settings = {"seed": "s", "database_url": database, "error_probability": 0.5, "min_delay": 1, "max_delay": 9}
             apis = [start(**settings), start(**settings)]
             set_faults(
-                apis[0], rule("status", probability=0.3, route=["look"]), rule("reset", probability=0.2, route=["look"])
+                apis[0], rule("status", probability=0.3, route=["poll"]), rule("reset", probability=0.2, route=["poll"])
             )
             wait_until(lambda apis=apis: apis[1].get("/sandbox").json()["faults"])
 
             def drive(number, apis=apis):
                 job_id = submit(apis[number % len(apis)])
                 seen = []
-                for look in range(3):
+                for snapshot in range(3):
                     try:
-                        answer = apis[(number + look) % len(apis)].get(f"/status/{job_id}")
+                        answer = apis[(number + snapshot) % len(apis)].get(f"/status/{job_id}")
                         seen.append(answer.status_code)
                     except httpx.ReadError:
                         seen.append("reset")
@@ -250,8 +259,8 @@ class TestRules:
 
 
 asked = st.builds(
-    Asked,
-    st.sampled_from(["submit", "look", "bulk", "list", "cancel", "events"]),
+    FaultContext,
+    st.sampled_from(["submit", "poll", "batch_poll", "list", "cancel", "events"]),
     st.frozensets(st.sampled_from(["start", "jobs"])),
     st.sampled_from(["GET", "POST"]),
     st.booleans(),
@@ -261,11 +270,11 @@ asked = st.builds(
 plans = st.lists(
     st.one_of(
         st.builds(Latency, probability=st.floats(0, 1)),
-        st.builds(Lie, kind=st.sampled_from(["back-to-pending", "forgotten"])),
+        st.builds(FalseAnswer, kind=st.sampled_from(["back-to-pending", "forgotten"])),
         st.builds(
             Break, kind=st.sampled_from(["reset", "empty"]), times=st.integers(1, 3), nth=st.tuples(st.integers(1, 5))
         ),
-        st.builds(Status, code=st.just(500), after=st.floats(0, 50), until=st.floats(0, 100), route=st.just(("look",))),
+        st.builds(Status, code=st.just(500), after=st.floats(0, 50), until=st.floats(0, 100), route=st.just(("poll",))),
     ),
     max_size=8,
 )
@@ -275,6 +284,6 @@ plans = st.lists(
 def test_at_most_one_fires_besides_latencies_and_all_that_fire_fit(rules, request, fired):
     firings = decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))
     assert [firing.rule.kind == "latency" for firing in firings[:-1]] == [True] * (len(firings) - 1 if firings else 0)
-    assert all(firing.rule.fits(request, fired[firing.number]) for firing in firings)
-    assert all(request.can_suffer(firing.rule.kind) for firing in firings)
+    assert all(firing.rule.matches(request, fired[firing.number]) for firing in firings)
+    assert all(request.is_applicable(firing.rule.kind) for firing in firings)
     assert firings == decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))

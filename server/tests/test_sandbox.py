@@ -186,7 +186,7 @@ class TestSettings:
     async def test_settings_that_an_older_version_took_are_left_out(self, start, tmp_path):
         stored = '{"settings": {"seed": "s", "faults": [{"kind": "drip", "rate": 1e-300}]}}'
         store = open_store(f"sqlite:///{tmp_path}/jobs.db")
-        await store.change_world("admin", lambda _: stored)
+        await store.change_sandbox("admin", lambda _: stored)
         await store.close()
         api = start()
         sandbox = api.get("/sandbox").json()
@@ -293,9 +293,9 @@ class TestClock:
         with ThreadPoolExecutor() as pool, api.stream("GET", "/events") as stream:
             lines = stream.iter_lines()
             next(line for line in lines if line.startswith("id"))
-            look = pool.submit(api.request, held[0], held[1], headers=held[2], timeout=60)
+            snapshot = pool.submit(api.request, held[0], held[1], headers=held[2], timeout=60)
             api.post("/sandbox/clock", json={"advance": 1800})
-            assert look.result(40).json()["status"] == "completed"
+            assert snapshot.result(40).json()["status"] == "completed"
             assert next(line for line in lines if line.startswith("event")) == "event: completed"
 
     def test_its_speed_is_that_of_all_times_on_the_wire_and_hints_are_in_real_time(self, start):
@@ -357,8 +357,8 @@ class TestJobs:
         api = start(max_delay=0.2)
         changed(api, paused=True)
         job_id = submit(api)
-        look = api.get(f"/status/{job_id}", headers={"Prefer": "wait=1"}).json()
-        assert (look["status"], look["progress"]) == ("pending", 0)
+        snapshot = api.get(f"/status/{job_id}", headers={"Prefer": "wait=1"}).json()
+        assert (snapshot["status"], snapshot["progress"]) == ("pending", 0)
         assert [job["job_id"] for job in api.get("/jobs?status=pending").json()["jobs"]] == [job_id]
         released = api.post(f"/sandbox/jobs/{job_id}", json={"do": "unpause"}).json()["job"]
         assert released["status"] == "pending"
@@ -391,10 +391,12 @@ class TestJobs:
         assert api.post("/start", json={"simulate": {"delay": 1}}, headers=headers).status_code == 202
         assert api.post("/start", json={"simulate": {"delay": 2}}, headers=headers).status_code == 422
 
-    @pytest.mark.parametrize("wish", [{"delay": -1}, {"outcome": "pending"}, {"message": ""}, {"soon": 1}, 5], ids=str)
-    def test_a_fate_that_makes_no_sense_is_refused(self, start, wish):
+    @pytest.mark.parametrize(
+        "fate_override", [{"delay": -1}, {"outcome": "pending"}, {"message": ""}, {"soon": 1}, 5], ids=str
+    )
+    def test_a_fate_that_makes_no_sense_is_refused(self, start, fate_override):
         api = start()
-        assert api.post("/start", json={"simulate": wish}).status_code == 422
+        assert api.post("/start", json={"simulate": fate_override}).status_code == 422
         assert api.get("/jobs").json()["jobs"] == []
 
     @pytest.mark.parametrize("body", [{}, {"do": "explode"}, {"do": "finish", "outcome": "pending"}], ids=str)
@@ -474,7 +476,7 @@ class TestJournal:
         first, second, third = api.get("/sandbox/requests").json()["requests"]
         assert (first["number"], first["action"], first["key"], first["status"]) == (1, "submit", "k", 202)
         assert first["jobs"][0]["job_id"] == job_id
-        assert (second["action"], second["wait"], second["agent"]) == ("look", 5, "mine")
+        assert (second["action"], second["wait"], second["agent"]) == ("poll", 5, "mine")
         assert (second["jobs"][0]["state"], second["jobs"][0]["ended_at"] > 0) == ("completed", True)
         assert (third["action"], third["path"], third["status"]) == (None, "/nothing", 404)
 

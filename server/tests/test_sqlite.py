@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from translation_server.core.change_feed import Place
+from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Fate, Job, State
 from translation_server.storage import StoreError
 from translation_server.storage.batching import TOGETHER
@@ -87,7 +87,7 @@ async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     connection.commit()
     connection.close()
     store = SqliteStore(path)
-    assert [job.id for job in await store.ending("ann", Place(1001), 9)] == ["a"]
+    assert [job.id for job in await store.ending("ann", FeedPosition(1001), 9)] == ["a"]
     await store.close()
     plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - our own
     assert "jobs_by_end" in str(plan)
@@ -179,7 +179,7 @@ async def test_who_waits_behind_others_for_a_lock_is_told_of_it_as_soon_as_they_
     store = SqliteStore(path)
     monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.3)
     with locked(path):
-        changing = asyncio.create_task(store.change_world("ann", lambda _: "x"))
+        changing = asyncio.create_task(store.change_sandbox("ann", lambda _: "x"))
         adding = [asyncio.create_task(store.add("ann", accept)) for _ in range(TOGETHER + 1)]
         with pytest.raises(StoreError, match="locked"):
             await changing
@@ -201,8 +201,8 @@ async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatc
     adding = asyncio.create_task(store.add("ann", accept_slowly))
     await asyncio.sleep(0)
     with pytest.raises(StoreError, match="try again"):
-        await asyncio.gather(adding, store.change_world("ann", lambda _: "x"))
-    assert await store.world("ann") is None
+        await asyncio.gather(adding, store.change_sandbox("ann", lambda _: "x"))
+    assert await store.sandbox("ann") is None
     await store.close()
 
 
@@ -223,7 +223,7 @@ async def test_a_file_that_is_taken_away_or_replaced_is_told_of_before_a_job_is_
 SUBMITTER = """
 import asyncio, sys
 from pathlib import Path
-from translation_server.core.change_feed import Place
+from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Fate, Job, State
 from translation_server.storage import Idempotency
 from translation_server.storage.sqlite.store import SqliteStore

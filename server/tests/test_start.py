@@ -373,12 +373,12 @@ FAULTS = """
 [[faults]]
 kind = "status"
 code = 503
-route = ["look"]
+route = ["poll"]
 probability = 0.2
 
 [[faults]]
 kind = "truncate"
-route = ["look"]
+route = ["poll"]
 probability = 0.1
 """
 
@@ -392,12 +392,12 @@ async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
         async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE, verify=tls) as http:
             for _ in left:
                 job_id = (await http.post("/start")).json()["job_id"]
-                looks = seen[job_id] = []
+                snapshots = seen[job_id] = []
                 for _ in range(2):
                     try:
-                        looks.append((await http.get(f"/status/{job_id}")).status_code)
+                        snapshots.append((await http.get(f"/status/{job_id}")).status_code)
                     except httpx.TransportError as error:
-                        looks.append(type(error).__name__)
+                        snapshots.append(type(error).__name__)
 
     await asyncio.gather(*(one() for _ in range(64)))
     return seen
@@ -440,7 +440,11 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
         traces = list(pool.map(trace, ["1", "4"]))
     assert traces[0] == traces[1]
     assert len(json.loads(traces[0])) == 1000
-    assert {outcome for *_, looks in json.loads(traces[0]) for outcome in looks} == {200, 503, "RemoteProtocolError"}
+    assert {outcome for *_, snapshots in json.loads(traces[0]) for outcome in snapshots} == {
+        200,
+        503,
+        "RemoteProtocolError",
+    }
 
 
 def test_a_sandbox_is_emptied_at_once_and_purged_by_the_next_process_where_one_is_killed(run, tmp_path):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from translation_server.core.change_feed import LAST, Place
-from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.core.change_feed import LAST, FeedPosition
+from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.storage import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
 from translation_server.storage.rows import MANY
 
@@ -220,23 +220,23 @@ async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_th
     jobs = await asyncio.gather(*(add(store, **fact) for fact in (*facts, *[{"delay": 1000.0}] * pending, *facts)))
     for ordinal in (1, 12, 15):
         await cancel(store, "ann", jobs[ordinal - 1].id, lambda: 1005.0)
-    held = await store.amend("ann", jobs[1].id, lambda job: job.held(1005.0))
+    pause = await store.amend("ann", jobs[1].id, lambda job: job.pause(1005.0))
     everything = await store.page("ann", limit=9 * MANY, before=None, state=None, now=0)
-    assert held in everything
+    assert pause in everything
     for state in State:
         found, before, limit = [], None, max(7, pending // 3)
         while page := await store.page("ann", limit=limit, before=before, state=state, now=1020.0):
             found += page
             before = page[-1].ordinal
-        assert found == [job for job in everything if Look(job, 1020.0).state is state]
+        assert found == [job for job in everything if JobSnapshot(job, 1020.0).state is state]
 
 
 async def ending(store, at: float, ordinal: int = LAST, limit: int = 9) -> list[int]:
-    return [job.ordinal for job in await store.ending("ann", Place(at, ordinal), limit)]
+    return [job.ordinal for job in await store.ending("ann", FeedPosition(at, ordinal), limit)]
 
 
 async def amended(store, at: float, ordinal: int = 0, limit: int = 9) -> list[int]:
-    return [job.ordinal for job in await store.amended("ann", Place(at, ordinal), limit)]
+    return [job.ordinal for job in await store.amended("ann", FeedPosition(at, ordinal), limit)]
 
 
 async def test_jobs_are_read_in_the_order_of_their_ends_page_by_page(store):
@@ -250,7 +250,7 @@ async def test_jobs_are_read_in_the_order_of_their_ends_page_by_page(store):
     assert await ending(store, 1015, ordinal=4) == [5, 1]
     assert await ending(store, 1020) == []
     await cancel(store, "ann", "ann-1", lambda: 1006.0)
-    await store.amend("ann", "ann-4", lambda job: job.held(1006.0))
+    await store.amend("ann", "ann-4", lambda job: job.pause(1006.0))
     assert await ending(store, 1005) == [1, 3, 5]
     assert await ending(store, 1006) == [3, 5]
 
@@ -274,12 +274,12 @@ async def test_jobs_are_read_in_the_order_in_which_they_were_accepted_or_amended
 
 async def test_whatever_is_done_to_a_job_is_kept(store):
     job = await add(store, created_at=1000.0, delay=10.0)
-    held = await store.amend("ann", job.id, lambda job: replace(job.held(1004.0), changed_at=2000.0))
-    assert (held.held_at, await store.find("ann", job.id)) == (1004.0, held)
-    assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [held]
+    pause = await store.amend("ann", job.id, lambda job: replace(job.pause(1004.0), changed_at=2000.0))
+    assert (pause.paused_at, await store.find("ann", job.id)) == (1004.0, pause)
+    assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [pause]
     assert (await ending(store, 0.0), await amended(store, 2000.0)) == ([], [1])
-    released = await store.amend("ann", job.id, lambda job: job.released(1104.0))
-    assert (released.ends_at, await store.ending("ann", Place(1105.0), 9)) == (1110.0, [released])
+    unpause = await store.amend("ann", job.id, lambda job: job.unpause(1104.0))
+    assert (unpause.ends_at, await store.ending("ann", FeedPosition(1105.0), 9)) == (1110.0, [unpause])
     ended = await store.amend("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))
     assert await store.page("ann", limit=9, before=None, state=State.ERROR, now=1106.0) == [ended]
     assert (await store.find("ann", job.id)).fate.message == "no speech"
@@ -297,10 +297,10 @@ async def test_what_cannot_be_done_to_a_job_leaves_it_as_it_was(store):
 
 
 async def test_a_world_is_kept_for_each_owner_and_changed_by_one_at_a_time(store):
-    assert await store.world("ann") is None
-    await asyncio.gather(*(store.change_world("ann", lambda text: (text or "") + "x") for _ in range(20)))
-    assert await store.change_world("bob", lambda text: f"{text}, nothing") == "None, nothing"
-    assert await store.world("ann") == "x" * 20
+    assert await store.sandbox("ann") is None
+    await asyncio.gather(*(store.change_sandbox("ann", lambda text: (text or "") + "x") for _ in range(20)))
+    assert await store.change_sandbox("bob", lambda text: f"{text}, nothing") == "None, nothing"
+    assert await store.sandbox("ann") == "x" * 20
     assert (await add(store)).ordinal == 1
 
 
@@ -316,7 +316,7 @@ async def test_subjects_are_counted_one_by_one_with_what_is_drawn_for_them(store
     await store.tally("bob", "look 1", ["rule 0", "rule 1"], draw)
     assert seen == [(1, (0, 0)), (2, (0, 0)), (3, (0, 0)), (4, (0, 1)), (5, (0, 2)), (6, (0, 2)), (1, (0, 0))]
     assert await store.tallies("ann", ["look 1", "rule 0", "rule 1"]) == [6, 0, 2]
-    await store.change_world("ann", lambda _: "", recount=True)
+    await store.change_sandbox("ann", lambda _: "", recount=True)
     assert await store.tallies("ann", ["look 1", "rule 1"]) == [0, 0]
     assert await store.tallies("bob", ["look 1"]) == [1]
 
@@ -330,12 +330,12 @@ async def test_nothing_is_lost_of_counts_made_at_once(store):
 
 
 async def test_a_journal_keeps_the_newest_of_each_owner(store):
-    assert await store.journal("ann") == []
+    assert await store.request_log("ann") == []
     await store.record([("ann", "a"), ("bob", "b"), ("ann", "c")], 3)
     await store.record([("ann", "d"), ("ann", "e")], 3)
-    assert await store.journal("ann") == [(2, "c"), (3, "d"), (4, "e")]
-    assert await store.journal("ann", after=2, limit=1) == [(3, "d")]
-    assert await store.journal("bob") == [(1, "b")]
+    assert await store.request_log("ann") == [(2, "c"), (3, "d"), (4, "e")]
+    assert await store.request_log("ann", after=2, limit=1) == [(3, "d")]
+    assert await store.request_log("bob") == [(1, "b")]
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
@@ -346,7 +346,7 @@ async def test_a_journal_whose_limit_was_lowered_is_shortened_in_steps(store, mo
     kept = []
     for _ in range(4):
         await store.record([("ann", "a")], 2)
-        kept.append([number for number, _ in await store.journal("ann")])
+        kept.append([number for number, _ in await store.request_log("ann")])
     assert kept == [[4, 5, 6, 7, 8, 9, 10], [7, 8, 9, 10, 11], [10, 11, 12], [12, 13]]
 
 
@@ -355,30 +355,30 @@ async def test_an_owner_is_forgotten_at_once_and_begins_anew(store):
         for number in range(3):
             await store.add(owner, accepting(owner), Idempotency(f"key {number}", b"body"))
         await cancel(store, owner, f"{owner}-1", lambda: 1005.0)
-        await store.change_world(owner, lambda _: "world")
+        await store.change_sandbox(owner, lambda _: "world")
         await store.tally(owner, "look 1", [], lambda *_: [])
         await store.record([(owner, "entry")] * 3, 9)
-    for world in ("anew", None):
-        await store.clear("ann", world)
+    for sandbox in ("anew", None):
+        await store.clear("ann", sandbox)
         assert await store.find("ann", "ann-1") is None
         assert await store.find_many("ann", ["ann-1", "ann-2"]) == []
         for state in (None, *State):
             assert await store.page("ann", limit=9, before=None, state=state, now=1005.0) == []
         assert await ending(store, 0.0) == await amended(store, 0.0) == await store.accepted("ann", 0, 9) == []
         assert await store.amend("ann", "ann-2", lambda job: job) is None
-        assert (await store.world("ann"), await store.tallies("ann", ["look 1"])) == (world, [0])
-        assert await store.journal("ann") == []
+        assert (await store.sandbox("ann"), await store.tallies("ann", ["look 1"])) == (sandbox, [0])
+        assert await store.request_log("ann") == []
         assert await store.purge("ann", Old(9e9, 9e9, 9), 9) == 0
         added = await store.add("ann", accepting(), Idempotency("key 0", b"another"))
         assert (added.replayed, added.job.ordinal, added.job.owner) == (False, 1, "ann")
         assert (await cancel(store, "ann", "ann-1", lambda: 1006.0)).cancelled_at == 1006.0
-        assert [job.owner for job in await store.ending("ann", Place(0.0), 9)] == ["ann"]
+        assert [job.owner for job in await store.ending("ann", FeedPosition(0.0), 9)] == ["ann"]
         await store.record([("ann", "new")], 9)
         await store.tally("ann", "look 1", [], lambda *_: [])
-        assert (await store.journal("ann"), await store.tallies("ann", ["look 1"])) == ([(1, "new")], [1])
+        assert (await store.request_log("ann"), await store.tallies("ann", ["look 1"])) == ([(1, "new")], [1])
     assert [job.ordinal for job in await store.page("bob", limit=9, before=None, state=None, now=0)] == [3, 2, 1]
-    assert (await store.world("bob"), await store.tallies("bob", ["look 1"])) == ("world", [1])
-    assert await store.journal("bob") == [(1, "entry"), (2, "entry"), (3, "entry")]
+    assert (await store.sandbox("bob"), await store.tallies("bob", ["look 1"])) == ("world", [1])
+    assert await store.request_log("bob") == [(1, "entry"), (2, "entry"), (3, "entry")]
 
 
 async def test_what_was_forgotten_at_once_is_purged_in_steps_and_nothing_else(store):
@@ -386,7 +386,7 @@ async def test_what_was_forgotten_at_once_is_purged_in_steps_and_nothing_else(st
         await add(store)
         await store.tally("ann", "look 1", [], lambda *_: [])
         await store.record([("ann", "entry")], 9)
-    await store.change_world("ann", lambda _: "", recount=True)
+    await store.change_sandbox("ann", lambda _: "", recount=True)
     await store.clear("ann", "anew")
     kept = await add(store)
     await store.tally("ann", "look 1", [], lambda *_: [])
@@ -396,7 +396,7 @@ async def test_what_was_forgotten_at_once_is_purged_in_steps_and_nothing_else(st
         steps += 1
     assert steps >= 6
     assert await store.page("ann", limit=9, before=None, state=None, now=0) == [kept]
-    assert (await store.tallies("ann", ["look 1"]), await store.journal("ann")) == ([1], [(1, "entry")])
+    assert (await store.tallies("ann", ["look 1"]), await store.request_log("ann")) == ([1], [(1, "entry")])
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
@@ -417,8 +417,8 @@ async def test_a_purge_goes_on_in_another_process_and_leaves_no_row(url):
 
 
 async def test_what_is_old_is_forgotten_and_nothing_else(store):
-    held = await add(store, created_at=1000, delay=0)
-    await store.amend("ann", held.id, lambda job: replace(job, held_at=1000.0))
+    pause = await add(store, created_at=1000, delay=0)
+    await store.amend("ann", pause.id, lambda job: replace(job, paused_at=1000.0))
     await add(store, created_at=1000, delay=1000)
     await cancel(store, "ann", (await add(store, created_at=1000, delay=1000)).id, lambda: 1001.5)
     for delay in (1, 2, 3):
@@ -427,7 +427,7 @@ async def test_what_is_old_is_forgotten_and_nothing_else(store):
     keyed = Idempotency("key", b"body")
     await store.add("ann", accepting(created_at=1000, delay=0.5), keyed)
     for ordinal in (1, 7):
-        await store.tally("ann", f"look {ordinal}", [], lambda *_: [])
+        await store.tally("ann", f"poll {ordinal}", [], lambda *_: [])
     await store.record([("ann", entry) for entry in "abc"], 9)
 
     old = Old(moment=1002, before=1001, entry=2)
@@ -436,13 +436,13 @@ async def test_what_is_old_is_forgotten_and_nothing_else(store):
     assert await store.purge("ann", replace(old, before=1002), 9) == 1
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [6, 2, 1]
     assert await store.find("bob", "bob-1")
-    assert await store.tallies("ann", ["look 1", "look 7"]) == [1, 0]
-    assert await store.journal("ann") == [(3, "c")]
+    assert await store.tallies("ann", ["poll 1", "poll 7"]) == [1, 0]
+    assert await store.request_log("ann") == [(3, "c")]
     assert (await store.add("ann", accepting(), keyed)).job.ordinal == 8
 
     await store.purge("ann", replace(old, entry=3), 9)
     await store.record([("ann", "d")], 9)
-    assert await store.journal("ann") == [(4, "d")]
+    assert await store.request_log("ann") == [(4, "d")]
 
 
 async def test_jobs_that_changed_lately_do_not_keep_those_behind_them(store):

@@ -20,7 +20,7 @@ def api(start, tmp_path):
 def test_the_settings_of_a_sandbox_stay_as_they_were(api):
     shown = api.get("/sandbox").json()
     assert (shown["scenario"], shown["paused"], shown["poll_cost"], shown["seed"]) == ("flaky", True, 0.5, "look")
-    assert [rule["route"] for rule in shown["faults"]] == [["look"], ["bulk", "look"]]
+    assert [rule["route"] for rule in shown["faults"]] == [["poll"], ["batch_poll", "poll"]]
     assert shown["faults"][1]["word"] == "bulk"
     changed = api.patch("/sandbox", json={"hints": "none"}).json()
     assert (changed["scenario"], changed["paused"], changed["faults"]) == ("flaky", True, shown["faults"])

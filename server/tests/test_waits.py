@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from translation_server import TranslationServer
 from translation_server.api.preferences import matches, preferred_wait
-from translation_server.core.change_feed import PAGE, Follower, end_of
+from translation_server.core.change_feed import PAGE, ChangeFeed, end_of
 from translation_server.core.dialects.dialect import DIALECTS
-from translation_server.core.job import Fate, Job, Look, State
+from translation_server.core.job import Fate, Job, JobSnapshot, State
 
 LONG = 1000.0
 
@@ -89,8 +89,8 @@ class TestHolding:
         api = start(max_delay=LONG)
         accepted = api.post("/start", headers={"Prefer": asked})
         assert accepted.headers["Preference-Applied"] == "wait=0"
-        look = api.get(f"/status/{accepted.json()['job_id']}", headers={"Prefer": asked})
-        assert (look.headers["Preference-Applied"], look.json()["status"]) == ("wait=0", "pending")
+        snapshot = api.get(f"/status/{accepted.json()['job_id']}", headers={"Prefer": asked})
+        assert (snapshot.headers["Preference-Applied"], snapshot.json()["status"]) == ("wait=0", "pending")
 
     @pytest.mark.parametrize("asked", ["", "return=minimal", "wait", "wait=-1", "wait=soon", "waiting=3"])
     def test_other_preferences_are_ignored(self, start, asked):
@@ -131,13 +131,13 @@ class TestHolding:
         api = start(max_delay=LONG)
         path = f"/status/{submit(api)}"
 
-        async def look() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async def snapshot() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             reader, writer = await asyncio.open_connection("127.0.0.1", api.base_url.port)
             writer.write(head(path, "Prefer: wait=60", "Connection: close"))
             return reader, writer
 
         with many_files():
-            held = await asyncio.gather(*(look() for _ in range(1000)))
+            held = await asyncio.gather(*(snapshot() for _ in range(1000)))
             await asyncio.to_thread(api.post, "/sandbox/clock", json={"advance": LONG})
             answers = await asyncio.gather(*(reader.read() for reader, _ in held))
             for _, writer in held:
@@ -300,7 +300,7 @@ jobs = st.lists(
 )
 
 
-def follow(follower: Follower, jobs: list[Job], now: float) -> Iterator[Look]:
+def follow(follower: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapshot]:
     """All that is to be told up to now, with whatever it takes read of these jobs."""
     while True:
         if follower.lacks_new:
@@ -316,21 +316,25 @@ def follow(follower: Follower, jobs: list[Job], now: float) -> Iterator[Look]:
 @given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]))
 def test_each_change_is_told_once_and_in_order_whatever_a_page_holds(jobs, moments, since, page):
     jobs = [replace(job, ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)]
-    follower, told = Follower(since, sum(job.created_at <= since for job in jobs)), []
+    follower, told = ChangeFeed(since, sum(job.created_at <= since for job in jobs)), []
     with pytest.MonkeyPatch.context() as patch:
         for module in ("translation_server.core.change_feed", __name__):
             patch.setattr(f"{module}.PAGE", page)
         for now in [*(moment for moment in moments if moment >= since), 1000.0]:
             follower.more = True
             told += follow(follower, [job for job in jobs if job.created_at <= now], now)
-    expected = [change for job in jobs for change in Look(job, 1000.0).changes if change.now > since]
+    expected = [change for job in jobs for change in JobSnapshot(job, 1000.0).changes if change.now > since]
     assert sorted(told, key=str) == sorted(expected, key=str)
-    assert told == sorted(told, key=lambda look: look.now)
+    assert told == sorted(told, key=lambda snapshot: snapshot.now)
 
 
-@pytest.mark.parametrize("row", DIALECTS, ids=lambda row: row.name)
-def test_the_word_changes_when_the_row_says(row):
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_the_word_changes_when_the_row_says(dialect):
     job = Job("j1", "admin", 1, 0.0, Fate(100.0, State.ERROR))
-    look = Look(job, 0.0)
-    change_at = row.changes_at(look)
-    assert row.word(Look(job, change_at - 0.01)) == row.word(look) != row.word(Look(job, change_at))
+    snapshot = JobSnapshot(job, 0.0)
+    change_at = dialect.changes_at(snapshot)
+    assert (
+        dialect.word(JobSnapshot(job, change_at - 0.01))
+        == dialect.word(snapshot)
+        != dialect.word(JobSnapshot(job, change_at))
+    )

@@ -42,9 +42,9 @@ from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.delays import Uniform
 from translation_server.core.dialects.dialect import DIALECTS, Dialect, DialectError, routes
 from translation_server.core.entropy import ENTROPY_BYTES
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
-from translation_server.service.request_log import Journal
+from translation_server.service.request_log import RequestLog
 from translation_server.service.retention import purge_emptied_for_ever, purge_for_ever
 from translation_server.storage import Store, StoreError, called, open_store
 
@@ -104,23 +104,23 @@ def create_app(settings: Settings) -> FastAPI:
         StoreError: the database cannot be opened.
     """
     users = _users(settings)
-    rows = _rows(settings)
-    sandbox = _sandbox(settings)
+    dialects = _dialects(settings)
+    sandbox_defaults = _sandbox_defaults(settings)
 
-    def replace_sandbox(found: Sandbox) -> None:
-        nonlocal sandbox
-        sandbox = found
+    def replace_sandbox_defaults(found: SandboxSettings) -> None:
+        nonlocal sandbox_defaults
+        sandbox_defaults = found
 
     async def reload() -> None:
         if users is not None:
             await _read_again("users", lambda: _users(_with_password(settings)), app.state.replace_users)
-        await _read_again("faults", lambda: _sandbox(settings), replace_sandbox)
+        await _read_again("faults", lambda: _sandbox_defaults(settings), replace_sandbox_defaults)
 
     app = assemble(
         open_store(settings.database_url),
-        lambda: sandbox,
+        lambda: sandbox_defaults,
         users,
-        rows,
+        dialects,
         simulating=settings.sandbox == "on",
         request_log=settings.request_log,
         retention=settings.retention,
@@ -136,9 +136,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def assemble(
     store: Store,
-    sandbox: Callable[[], Sandbox],
+    sandbox_defaults: Callable[[], SandboxSettings],
     users: Mapping[str, str] | None,
-    rows: Sequence[Dialect] = (),
+    dialects: Sequence[Dialect] = (),
     *,
     simulating: bool = True,
     request_log: int = REQUEST_LOG,
@@ -152,9 +152,9 @@ def assemble(
 
     Args:
         store: where jobs are kept; closed when the application ends.
-        sandbox: how jobs go that are accepted from now on.
+        sandbox_defaults: how jobs go that are accepted from now on.
         users: the hash of each user's password by name; None lets in everybody on the loopback interface.
-        rows: wire formats to serve besides the built-in ones, each under its name.
+        dialects: wire formats to serve besides the built-in ones, each under its name.
         simulating: whether users may set their sandboxes.
         request_log: how many requests each user's request log keeps.
         retention: seconds for which jobs are kept after their end; without it, for ever.
@@ -165,17 +165,17 @@ def assemble(
     """
     service = Service(
         store,
-        sandbox,
+        sandbox_defaults,
         clock=time.time,
         entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
         changeable=simulating,
     )
     service.make_room_for(len(users or ()))
-    journals = Journal(store, service.worlds, request_log if simulating else 0)
-    schemes = {row.name: scheme(row.auth) for row in rows}
+    requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
+    schemes = {dialect.name: scheme(dialect.auth) for dialect in dialects}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     tokens = [scheme.header for scheme in schemes.values()]
-    found = routes([*DIALECTS, *rows])
+    found = routes([*DIALECTS, *dialects])
     starting = [route.path for route in found if route.action == "current"]
     boundary = Boundary(hosts or own_names(), origins, tokens, starting)
     drain = Drain(service.release)
@@ -184,17 +184,17 @@ def assemble(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = [asyncio.create_task(purge_emptied_for_ever(store))]
         if retention:
-            purging.append(asyncio.create_task(purge_for_ever(store, service.worlds, retention, time.time)))
+            purging.append(asyncio.create_task(purge_for_ever(store, service.sandboxes, retention, time.time)))
         with drain.on_signals():
             async with on_hangup(reload) if reload else contextlib.nullcontext():
                 yield
         for task in purging:
             task.cancel()
         authenticator.close()
-        await journals.close()
+        await requests.close()
         await store.close()
 
-    lane = Lane(found, service, boundary, authenticator, journals.add)
+    lane = Lane(found, service, boundary, authenticator, requests.add)
     app = _Application(
         lane,
         proxies,
@@ -205,8 +205,8 @@ def assemble(
     )
 
     if simulating:
-        SandboxApi(service, journals, DIALECTS[0]).add_to(app)
-    Api(service, found, journals.add, lambda: drain.draining, secured=users is not None).add_to(app)
+        SandboxApi(service, requests, DIALECTS[0]).add_to(app)
+    Api(service, found, requests.add, lambda: drain.draining, secured=users is not None).add_to(app)
     app.state.release = service.release
 
     def replace_users(found: Mapping[str, str]) -> None:
@@ -221,8 +221,8 @@ def assemble(
         authenticator=authenticator,
         lane=lane,
         paths=leading_somewhere(route.path for route in app.routes if isinstance(route, Route)),
-        record=journals.add,
-        refuse=journals.refuse,
+        record=requests.add,
+        refuse=requests.refuse,
     )
     problems.install(app)
     return app
@@ -265,8 +265,8 @@ def serve() -> None:
             _collect_seldom()
         else:
             _users(settings)
-            _rows(settings)
-            _sandbox(settings)
+            _dialects(settings)
+            _sandbox_defaults(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
@@ -345,12 +345,12 @@ async def _read_again(what: str, read: Callable[[], _Read | None], use: Callable
             logger.info("reload: the %s were read again", what)
 
 
-def _sandbox(settings: Settings) -> Sandbox:
+def _sandbox_defaults(settings: Settings) -> SandboxSettings:
     """The sandbox of those who have set nothing."""
     faults = read_faults(settings.faults) if settings.faults else ()
     if settings.sandbox == "off" and (settings.scenario or faults):
         raise SettingsError("SANDBOX=off: must be on while SCENARIO or FAULTS is set")
-    return Sandbox(
+    return SandboxSettings(
         delay=settings.delay or Uniform(settings.min_delay, settings.max_delay),
         per_video_second=settings.per_video_second,
         error_probability=settings.error_probability,
@@ -362,7 +362,7 @@ def _sandbox(settings: Settings) -> Sandbox:
     )
 
 
-def _rows(settings: Settings) -> Sequence[Dialect]:
+def _dialects(settings: Settings) -> Sequence[Dialect]:
     return read_dialects(settings.dialects) if settings.dialects else ()
 
 

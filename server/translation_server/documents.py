@@ -22,8 +22,8 @@ from pydantic_core import from_json, to_json
 from translation_server.core.clock import Clock
 from translation_server.core.delays import Delays
 from translation_server.core.faults.rules import MOST_RULES, Rule
-from translation_server.core.request_log import Entry
-from translation_server.core.sandbox import Hints, Sandbox, World, with_settings
+from translation_server.core.request_log import RequestRecord
+from translation_server.core.sandbox import Hints, SandboxSettings, SandboxState, with_settings
 from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def _seed_text(given: object) -> str:
 Seed = Annotated[Text, BeforeValidator(_seed_text, json_schema_input_type=int | float | Text)]
 
 
-class SandboxSettings(BaseModel):
+class SandboxPatch(BaseModel):
     """The settings of a sandbox; what is absent, or null, is as the server has it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -96,26 +96,26 @@ OF_SCENARIOS = frozenset(name for scenario in SCENARIOS.values() for name in sce
 
 class _Stored(BaseModel):
     begun: float = 0.0
-    settings: SandboxSettings = SandboxSettings()
+    settings: SandboxPatch = SandboxPatch()
     clock: Clock = Clock()
     since: float | None = None
 
 
 FAULT: TypeAdapter[Rule] = TypeAdapter(Fault, config=ConfigDict(extra="forbid", strict=True))
-SANDBOX = TypeAdapter(Sandbox)
-ENTRY = TypeAdapter(Entry)
+SANDBOX = TypeAdapter(SandboxSettings)
+RECORD = TypeAdapter(RequestRecord)
 
 
-def read_world(text: str | None, defaults: Sandbox, started: float) -> World:
+def read_sandbox(text: str | None, defaults: SandboxSettings, started: float) -> SandboxState:
     """The world that was stored; without one, that of the defaults, whose faults count their seconds from the start."""
     stored = _stored(text)
     settings = {name: value for name, value in stored.settings if value is not None}
-    return World(
+    return SandboxState(
         with_settings(defaults, settings), stored.clock, started if stored.since is None else stored.since, stored.begun
     )
 
 
-def change_settings(text: str | None, changes: SandboxSettings, moment: float) -> str:
+def change_settings(text: str | None, changes: SandboxPatch, moment: float) -> str:
     """The text to store after settings were changed at this moment of the sandbox's clock.
 
     A new scenario removes what was set before of the settings that scenarios set.
@@ -125,7 +125,7 @@ def change_settings(text: str | None, changes: SandboxSettings, moment: float) -
     if "scenario" in changes.model_fields_set:
         settings = {name: value for name, value in settings.items() if name not in OF_SCENARIOS}
     settings |= {name: value for name, value in changes if name in changes.model_fields_set}
-    stored.settings = SandboxSettings.model_construct(**settings)
+    stored.settings = SandboxPatch.model_construct(**settings)
     if starts_plan(changes):
         stored.since = moment
     return stored.model_dump_json(exclude_none=True)
@@ -149,7 +149,7 @@ def _stored(text: str | None) -> _Stored:
 
 
 FORMER_SETTINGS = {"day": "scenario", "hold": "paused", "lateness_worth": "poll_cost"}
-FORMER_ROUTES: Mapping[str, str] = {}
+FORMER_ROUTES = {"look": "poll", "bulk": "batch_poll"}
 """Names in stored documents of version 0.1.0, and what they are called today."""
 
 
@@ -166,7 +166,7 @@ def begin_anew(real: float) -> str:
     return _Stored(begun=real).model_dump_json(exclude_none=True)
 
 
-def starts_plan(changes: SandboxSettings) -> bool:
+def starts_plan(changes: SandboxPatch) -> bool:
     """Whether faults begin to count anew."""
     return bool(changes.model_fields_set & {"scenario", "faults"})
 
@@ -178,17 +178,17 @@ def change_clock(text: str | None, change: ClockChange, real: float) -> str:
     return stored.model_dump_json(exclude_none=True)
 
 
-def shown_sandbox(sandbox: Sandbox) -> dict[str, Any]:
+def shown_sandbox(settings: SandboxSettings) -> dict[str, Any]:
     """The settings of a sandbox as they are shown."""
-    shown: dict[str, Any] = SANDBOX.dump_python(sandbox, mode="json")
-    delay = {"kind": sandbox.delay.kind} | shown["delay"]
-    return shown | {"delay": delay, "faults": [_shown_rule(rule) for rule in sandbox.faults]}
+    shown: dict[str, Any] = SANDBOX.dump_python(settings, mode="json")
+    delay = {"kind": settings.delay.kind} | shown["delay"]
+    return shown | {"delay": delay, "faults": [_shown_rule(rule) for rule in settings.faults]}
 
 
 def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Some settings of a sandbox as they are shown."""
     faults = [_shown_rule(rule) for rule in settings["faults"]]
-    return SandboxSettings.model_construct(**settings).model_dump(mode="json", exclude_none=True) | {"faults": faults}
+    return SandboxPatch.model_construct(**settings).model_dump(mode="json", exclude_none=True) | {"faults": faults}
 
 
 def _shown_rule(rule: Rule) -> dict[str, Any]:

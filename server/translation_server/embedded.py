@@ -20,7 +20,7 @@ from translation_server.app import KEEP_ALIVE, assemble
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.users import one_user
 from translation_server.core.delays import Fixed
-from translation_server.core.sandbox import Hints, Sandbox
+from translation_server.core.sandbox import Hints, SandboxSettings
 from translation_server.storage import open_store
 
 LONGEST = 1e9
@@ -92,7 +92,7 @@ class TranslationServer:
         self._hints = hints
         self._poll_cost = poll_cost
         self._database_url = database_url
-        self._rows = read_dialects(dialects) if dialects else ()
+        self._dialects = read_dialects(dialects) if dialects else ()
         self._running: _Running | None = None
         self.app = Application(self._for_a_host, self.stop)
 
@@ -174,7 +174,7 @@ class TranslationServer:
 
     def _assemble(self) -> ASGIApp:
         store = open_store(self._database_url)
-        return assemble(store, self._sandbox, self._users, self._rows, hosts=own_names(IN_TESTS))
+        return assemble(store, self._sandbox_defaults, self._users, self._dialects, hosts=own_names(IN_TESTS))
 
     def _for_a_host(self) -> ASGIApp:
         if self._running is not None:
@@ -187,9 +187,9 @@ class TranslationServer:
             running.server.should_exit = True
         return running
 
-    def _sandbox(self) -> Sandbox:
+    def _sandbox_defaults(self) -> SandboxSettings:
         took = self.completion_time
-        return Sandbox(
+        return SandboxSettings(
             delay=Fixed(took),
             error_probability=self.error_rate,
             seed=self._seed,

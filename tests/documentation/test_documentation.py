@@ -23,7 +23,7 @@ from translation_server.core.faults.rules import ACTIONS, KINDS, REACH, Fitting
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
 from translation_server.core.scenarios import SCENARIOS
-from translation_server.documents import SandboxSettings
+from translation_server.documents import SandboxPatch
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,7 +33,7 @@ PAGES = [page for pattern in PLACES for page in sorted(ROOT.glob(pattern))]
 CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
 
-def rows(header: str, page: str = README) -> list[list[str]]:
+def dialects(header: str, page: str = README) -> list[list[str]]:
     """The cells of a page's table under this header."""
     lines = page.split(header + "\n", 1)[1].splitlines()[1:]
     table = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
@@ -50,7 +50,7 @@ def defaults() -> dict[str, str]:
 def test_the_readme_has_every_setting_with_its_default_and_meaning():
     told = {
         name.strip("`"): (default.strip("`"), meaning)
-        for name, default, meaning in rows("| name | default | meaning |")
+        for name, default, meaning in dialects("| name | default | meaning |")
     }
     meanings = {name.upper(): field.description for name, field in Settings.model_fields.items()}
     assert told == {name: (default or "none", meanings[name]) for name, default in defaults().items()}
@@ -83,11 +83,11 @@ def help_of(package: str, *command: str) -> str:
 
 def test_the_readme_has_every_exit_status():
     told = re.findall(r"^  (\d+) +(.+)$", help_of("translation_client"), re.MULTILINE)
-    assert [tuple(row) for row in rows("| exit status | meaning |")] == told
+    assert [tuple(dialect) for dialect in dialects("| exit status | meaning |")] == told
 
 
 def test_the_readme_has_every_exception():
-    told = {name.strip("`") for name, *_ in rows("| exception | when | what it carries |")}
+    told = {name.strip("`") for name, *_ in dialects("| exception | when | what it carries |")}
     there = {name for name, thing in vars(translation_client).items() if isinstance(thing, type)}
     assert told == {name for name in there if issubclass(getattr(translation_client, name), Exception)}
 
@@ -122,14 +122,14 @@ def test_every_link_within_the_project_leads_somewhere(page):
 
 def test_the_page_on_dialects_has_every_key_and_every_fact():
     page = (ROOT / "docs" / "dialects.md").read_text()
-    assert [row[0].strip("`") for row in rows("| key | needed | what it holds |", page)] == list(
+    assert [dialect[0].strip("`") for dialect in dialects("| key | needed | what it holds |", page)] == list(
         DialectForm.model_fields
     )
-    facts = " ".join(row[0] for row in rows("| fact | what it is |", page))
+    facts = " ".join(dialect[0] for dialect in dialects("| fact | what it is |", page))
     assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS) | {"simulate"}
     asked = {
         name
-        for fact, what in rows("| fact | what it is |", page)
+        for fact, what in dialects("| fact | what it is |", page)
         if "`request`" in what
         for name in re.findall(r"`(\w+)`", fact)
     }
@@ -141,12 +141,12 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
     page = (ROOT / "docs" / "simulator.md").read_text()
 
     def first(header: str) -> list[str]:
-        return [name for row in rows(header, page) for name in re.findall(r"`([\w-]+)`", row[0])]
+        return [name for dialect in dialects(header, page) for name in re.findall(r"`([\w-]+)`", dialect[0])]
 
-    assert first("| setting | what it holds |") == list(SandboxSettings.model_fields)
+    assert first("| setting | what it holds |") == list(SandboxPatch.model_fields)
     assert first("| kind | details | what the client sees |") == list(KINDS)
     assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
-    scenarios = {row[0].strip("`"): row[1] for row in rows("| scenario | what happens |", page)}
+    scenarios = {dialect[0].strip("`"): dialect[1] for dialect in dialects("| scenario | what happens |", page)}
     assert scenarios == {name: scenario.meaning for name, scenario in SCENARIOS.items()}
 
 
@@ -154,7 +154,7 @@ def test_the_page_on_the_simulator_has_what_each_kind_can_strike():
     page = (ROOT / "docs" / "simulator.md").read_text()
     told = {
         kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
-        for what, kinds in rows("| what can be struck | by these kinds |", page)
+        for what, kinds in dialects("| what can be struck | by these kinds |", page)
         for kind in re.findall(r"`([\w-]+)`", kinds)
     }
     words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
@@ -186,7 +186,10 @@ def test_the_commands_on_the_simulators_page_run(capsys):
 
 def test_the_page_on_the_report_card_has_every_rule():
     page = (ROOT / "docs" / "report-card.md").read_text()
-    told = {row[0].strip("`"): row[1] for row in rows("| rule | severity | what it means | what to change |", page)}
+    told = {
+        dialect[0].strip("`"): dialect[1]
+        for dialect in dialects("| rule | severity | what it means | what to change |", page)
+    }
     assert list(told.items()) == [(name, rule.severity) for name, rule in RULES.items()]
 
 
@@ -207,7 +210,9 @@ def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
     told = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))
     assert told == there - {"GET /jobs/{job_id}"}
     new = [
-        row[1] for section in page.split("| before | now |")[1:] for row in rows("|---|---|", "|---|---|\n" + section)
+        dialect[1]
+        for section in page.split("| before | now |")[1:]
+        for dialect in dialects("|---|---|", "|---|---|\n" + section)
     ]
     imports = re.findall(r"`(from translation_\w+[^`]*)`", " ".join(new))
     assert {line.split()[1].split(".")[-1] for line in imports} >= {"start", "jobs", "status", "translate", "result"}
@@ -241,7 +246,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_the_readme_has_every_route(url):
     documented = httpx.get(f"{url}/openapi.json", auth=tuple(CREDENTIALS.values())).json()["paths"]
     there = {f"{method.upper()} {path}" for path, methods in documented.items() for method in methods}
-    told = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(row[0] for row in rows("| route | does |")))
+    told = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(dialect[0] for dialect in dialects("| route | does |")))
     assert set(told) == there | {"GET /docs", "GET /openapi.json"}
 
 
@@ -264,10 +269,10 @@ def test_every_python_example_runs(url, number, tmp_path):
 
 def test_the_map_of_contributing_names_every_package_and_only_what_is_there():
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    rows = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+    dialects = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
     told = set()
-    for row in rows:
-        first, *others = re.findall(r"`([^`]+)`", row)
+    for dialect in dialects:
+        first, *others = re.findall(r"`([^`]+)`", dialect)
         told |= {ROOT / first, *((ROOT / first).parent / other for other in others)}
     assert [place for place in told if not place.exists()] == []
     packages = {

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from translation_client import __version__
 from translation_client.core.dialects import DIALECTS
-from translation_client.core.estimator import History, Memory
+from translation_client.core.estimator import DurationEstimator, History
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
 from translation_client.history import HistoryFile
 
@@ -293,7 +293,7 @@ def plan(options: Options) -> Plan | None:
         return None
     if intervals:
         raise UsageError("--schedule and --initial-interval or --max-interval exclude each other; give one")
-    history: Memory = HistoryFile(options.history) if options.history else History()
+    history: DurationEstimator = HistoryFile(options.history) if options.history else History()
     plans: Mapping[str, tuple[Callable[..., Plan], range]] = {  # and how many numbers each takes
         "fixed": (Fixed, range(1, 2)),
         "exponential": (Exponential, range(4)),

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from translation_client.core.errors import JobFailed, JobTimeout, TranslationError
-from translation_client.core.model import Chunk, Command, Event, Listen, Notice, Reply, Send, Sleep, State, Status
+from translation_client.core.model import Chunk, Effect, Input, Listen, Reply, Send, Sleep, State, Status, Warn
 from translation_client.core.text import visible
 
 Show: TypeAlias = Callable[[Status], object]
@@ -35,20 +35,20 @@ class Row:
         show: Shows each status that is heard.
         id: Its id, once it has one.
         status: The last that was heard of it.
-        heard: When that was, on the monotonic clock.
+        parsed: When that was, on the monotonic clock.
         failure: What went wrong, with the job or on the way to it.
     """
 
     show: Show
     id: str | None = None
     status: Status | None = None
-    heard: float = 0.0
+    parsed: float = 0.0
     failure: TranslationError | None = None
 
-    def hear(self, status: Status, *, show: bool = True) -> None:
+    def update(self, status: Status, *, show: bool = True) -> None:
         """Take down a status, and show it if it is news."""
         news = show and str(status) != str(self.status)
-        self.id, self.status, self.heard = status.id, status, time.monotonic()
+        self.id, self.status, self.parsed = status.id, status, time.monotonic()
         if news:
             self.show(status)
 
@@ -82,7 +82,7 @@ class Work:
     Attributes:
         rows: A row for each job.
         warn: Is told of the first request that failed.
-        next_look: When the next look is due, on the monotonic clock; None while a request is under way.
+        next_poll: When the next look is due, on the monotonic clock; None while a request is under way.
         warned: Whether a request has failed.
         requests: How many were made.
         bytes: What the answers brought.
@@ -90,24 +90,24 @@ class Work:
 
     rows: Sequence[Row]
     warn: Callable[[str], object]
-    next_look: float | None = None
+    next_poll: float | None = None
     warned: bool = False
     requests: int = 0
     bytes: int = 0
 
-    def trace(self, item: Command | Event) -> None:
+    def trace(self, item: Effect | Input) -> None:
         """Take down what the client does, and warn of the first request that fails."""
         match item:
             case Sleep(seconds=seconds):
-                self.next_look = time.monotonic() + seconds
+                self.next_poll = time.monotonic() + seconds
             case Send() | Listen(send=Send()):
-                self.next_look = None
+                self.next_poll = None
                 self.requests += 1
             case Reply(body=body):
                 self.bytes += len(body)
             case Chunk(data=data):
                 self.bytes += len(data)
-            case Notice(text=text, failure=True) if not self.warned:
+            case Warn(text=text, failure=True) if not self.warned:
                 self.warned = True
                 self.warn(text)
 
@@ -142,7 +142,7 @@ def write_stats(work: Work) -> None:
     costs = [(row.id, row.status.cost) for row in work.rows if row.status and row.status.cost]
     for job_id, cost in costs[:MANY]:
         late = "" if cost.lateness is None else f", {cost.lateness:.3f} s late"
-        write(f"{job_id}: {cost.looks} looks, {cost.bytes} bytes, {cost.asleep:.1f} s asleep{late}")
+        write(f"{job_id}: {cost.polls} looks, {cost.bytes} bytes, {cost.asleep:.1f} s asleep{late}")
     told = [cost.lateness for _, cost in costs if cost.lateness is not None]
     late = f", {sum(told) / len(told):.3f} s late on average, {max(told):.3f} s at most" if told else ""
     write(f"in all: {work.requests} requests, {work.bytes} bytes{late}")
@@ -183,17 +183,17 @@ def _table(work: Work, rows: Sequence[Row], width: int) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     now = time.monotonic()
     for row in rows:
-        table.add_row(*_cells(row, now, work.next_look))
+        table.add_row(*_cells(row, now, work.next_poll))
     return table
 
 
-def _cells(row: Row, now: float, next_look: float | None) -> Iterator[RenderableType]:
+def _cells(row: Row, now: float, next_poll: float | None) -> Iterator[RenderableType]:
     status = row.status
     yield Text(visible((status.id if status else row.id) or ""), no_wrap=True, overflow="ellipsis")
     yield Text(row.outcome, STYLES.get(row.outcome, ""))
     if status:
         yield ProgressBar(total=None if status.progress is None else 1.0, completed=status.progress or 0.0)
         yield "" if status.progress is None else f"{status.progress:.0%}"
-        yield "" if status.elapsed is None else f"{status.elapsed + (0 if row.over else now - row.heard):.1f} s"
-        if not row.over and next_look is not None:
-            yield f"look in {max(0.0, next_look - now):.1f} s"
+        yield "" if status.elapsed is None else f"{status.elapsed + (0 if row.over else now - row.parsed):.1f} s"
+        if not row.over and next_poll is not None:
+            yield f"look in {max(0.0, next_poll - now):.1f} s"

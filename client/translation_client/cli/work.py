@@ -109,17 +109,17 @@ async def _do(options: Options, client: AsyncClient, row: Row) -> None:
     with row.failing():
         match options.command, row.id:
             case "wait", str(job_id):
-                final = await client.wait(job_id, on_update=row.hear)
+                final = await client.wait(job_id, on_update=row.update)
             case "status", str(job_id):
-                row.hear(final := await client.status(job_id))
+                row.update(final := await client.status(job_id))
             case "cancel", str(job_id):
-                row.hear(await client.cancel(job_id))
+                row.update(await client.cancel(job_id))
                 return
             case "start", _:
-                row.hear(await client.start(**job))
+                row.update(await client.start(**job))
                 return
             case _:
-                final = await client.run(**job, on_update=row.hear)
+                final = await client.run(**job, on_update=row.update)
         final.raise_for_error()
 
 
@@ -133,19 +133,19 @@ async def _wait_for_all(options: Options, client: AsyncClient, rows: Sequence[Ro
 
     async def start(row: Row) -> None:
         with row.failing():
-            row.hear(first := await client.start(**job, timeout=options.timeout))
+            row.update(first := await client.start(**job, timeout=options.timeout))
             first.raise_for_error()
             new.add(first.id)
 
-    def hear(status: Status) -> None:
+    def update(status: Status) -> None:
         again = status.id in new and not status.state.ended
         new.discard(status.id)
-        waited[status.id].hear(status, show=not again)
+        waited[status.id].update(status, show=not again)
 
     await asyncio.gather(*(start(row) for row in rows if row.id is None))
     waited = {row.id: row for row in rows if row.id is not None and not row.over}
     left = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
-    async for job_id, end in client.as_completed(waited, timeout=left, on_update=hear):
+    async for job_id, end in client.as_completed(waited, timeout=left, on_update=update):
         with waited[job_id].failing():
             if isinstance(end, TranslationError):
                 raise end

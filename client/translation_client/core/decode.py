@@ -34,7 +34,7 @@ WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", r
 BOUND = 1e300  # any number below is a finite float
 
 
-class Heard(NamedTuple):
+class ParsedStatus(NamedTuple):
     """A job as an answer has it.
 
     Attributes:
@@ -48,22 +48,22 @@ class Heard(NamedTuple):
     age: float | None
 
 
-def read_job(dialect: Dialect, reply: Reply, job_id: str) -> Heard:
+def read_job(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus:
     """Read an answer that is the job asked for.
 
     Raises:
         TranslationError: The answer says no, or is not what the dialect promises.
     """
-    return _heard(dialect, dialect.job, _document(dialect, reply), reply, job_id)
+    return _parsed(dialect, dialect.job, _document(dialect, reply), reply, job_id)
 
 
-def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> Heard:
+def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
     """Read the answer to a submission, for which the caller may have brought an id.
 
     Raises:
         TranslationError: The answer says no, or is not what the dialect promises.
     """
-    return _heard(dialect, dialect.answer, _document(dialect, reply), reply, job_id)
+    return _parsed(dialect, dialect.answer, _document(dialect, reply), reply, job_id)
 
 
 def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[Status], str | None]:
@@ -76,7 +76,7 @@ def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[St
     jobs = page.get(listing.jobs)
     if not isinstance(jobs, list):
         raise _unexpected(f"an array as {listing.jobs!r}", reply)
-    return [_heard(dialect, dialect.job, job, reply).status for job in jobs], _text(page, (listing.next,), reply)
+    return [_parsed(dialect, dialect.job, job, reply).status for job in jobs], _text(page, (listing.next,), reply)
 
 
 def wait_applied(reply: Reply) -> int | None:
@@ -85,9 +85,9 @@ def wait_applied(reply: Reply) -> int | None:
     return int(told[1]) if told else None
 
 
-def read_bulk(
+def read_batch(
     dialect: Dialect, listing: Listing, reply: Reply, asked: Sequence[str]
-) -> dict[str, Heard | TranslationError]:
+) -> dict[str, ParsedStatus | TranslationError]:
     """Read an answer that tells of several jobs: of each that was asked for, how it stands or what is wrong.
 
     Raises:
@@ -99,7 +99,7 @@ def read_bulk(
         raise _unexpected(f"arrays as {listing.jobs!r} and {listing.unknown!r}", reply)
     place, strangers = places(dialect.job)["job_id"], set(map(id_of, unknown))
     found = {id_of(_find(job, place)): (number, job) for number, job in enumerate(jobs)}
-    answers: dict[str, Heard | TranslationError] = {}
+    answers: dict[str, ParsedStatus | TranslationError] = {}
     for job_id in asked:
         try:
             if job_id in strangers:
@@ -108,13 +108,13 @@ def read_bulk(
                 )
             else:
                 number, job = found.get(job_id, (0, None))
-                answers[job_id] = _heard(dialect, dialect.job, job, reply, job_id, number)
+                answers[job_id] = _parsed(dialect, dialect.job, job, reply, job_id, number)
         except ProtocolError as error:
             answers[job_id] = error
     return answers
 
 
-def read_event(dialect: Dialect, event: ServerEvent) -> Heard | None:
+def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
     """Read an event; None for a document that names no job.
 
     Raises:
@@ -124,7 +124,7 @@ def read_event(dialect: Dialect, event: ServerEvent) -> Heard | None:
     if isinstance(document, dict) and _find(document, places(dialect.job)["job_id"]) is None:
         return None
     headers = {WALL_ELAPSED: event.wall_elapsed}
-    return _heard(dialect, dialect.job, document, Reply(200, headers, event.data.encode(errors="replace"), 0.0))
+    return _parsed(dialect, dialect.job, document, Reply(200, headers, event.data.encode(errors="replace"), 0.0))
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
@@ -158,9 +158,9 @@ def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
     return document
 
 
-def _heard(  # noqa: PLR0913, PLR0917 - all that says what a job is
+def _parsed(  # noqa: PLR0913, PLR0917 - all that says what a job is
     dialect: Dialect, template: Template, job: object, reply: Reply, asked: str | None = None, number: int = 0
-) -> Heard:
+) -> ParsedStatus:
     """Read a job by its template, the one with this number in the answer; the id is the one asked for, if one was."""
     if not isinstance(job, dict):
         raise _unexpected("a job as a JSON object", reply)
@@ -188,7 +188,7 @@ def _heard(  # noqa: PLR0913, PLR0917 - all that says what a job is
     )
     ages = reply.headers.get(WALL_ELAPSED, "").split(",")
     wall = AGE.fullmatch(ages[number].strip()) if number < len(ages) else None
-    return Heard(status, unknown, float(wall[0]) if wall else status.elapsed)
+    return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed)
 
 
 def _find(document: object, path: Sequence[str]) -> object:

@@ -72,7 +72,7 @@ class Listing:
         """The request for a page: the first, or the one at the cursor."""
         return Send("GET", self.path, query={} if cursor is None else {self.after: cursor})
 
-    def look(self, ids: Sequence[str]) -> Send:
+    def poll(self, ids: Sequence[str]) -> Send:
         """The request that looks at several jobs at once."""
         return Send("GET", self.path, query={self.ids or "": ids})
 
@@ -86,7 +86,7 @@ class Dialect:
 
     Attributes:
         name: What messages call it.
-        look: The path to look at; the first, if there are several. One without `{job_id}` looks at the caller's current
+        poll: The path to look at; the first, if there are several. One without `{job_id}` looks at the caller's current
             job, and starts one where there is none.
         job: The template of a look's answer; `{status}` is in it.
         words: The word, or the several words, for each state; those for `error` mean `cancelled` too, unless told.
@@ -103,7 +103,7 @@ class Dialect:
     """
 
     name: str
-    look: Several
+    poll: Several
     job: Template
     words: Mapping[str, Several]
     submit: str | None = None
@@ -121,7 +121,7 @@ class Dialect:
     @cached_property
     def path(self) -> str:
         """The path that is looked at."""
-        return str(_several(self.look)[0])
+        return str(_several(self.poll)[0])
 
     @property
     def by_id(self) -> bool:
@@ -129,7 +129,7 @@ class Dialect:
         return "{job_id}" in self.path
 
     @property
-    def starts_by_look(self) -> bool:
+    def starts_by_poll(self) -> bool:
         """Whether a look is what starts a job."""
         return self.submit is None and not self.by_id
 
@@ -165,7 +165,7 @@ def submitting(dialect: Dialect, key: str, facts: Mapping[str, object]) -> Send:
     return Send("POST", _route(dialect, "start", dialect.submit), headers={"Idempotency-Key": key}, json=body or None)
 
 
-def looking(dialect: Dialect, job_id: str) -> Send:
+def polling(dialect: Dialect, job_id: str) -> Send:
     """The request that looks at a job."""
     return Send("GET", _at(dialect.path, job_id))
 
@@ -257,29 +257,29 @@ def _several(value: object) -> Sequence[Any]:
     return (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
 
 
-def _faults(row: Dialect) -> Iterator[str]:
+def _faults(dialect: Dialect) -> Iterator[str]:
     """What is wrong with a row; each fault may hide those after it, which rely on its absence."""
-    looks = _several(row.look)
-    if not looks or not all(_is(JOB_PATH, path) for path in looks):
+    polls = _several(dialect.poll)
+    if not polls or not all(_is(JOB_PATH, path) for path in polls):
         yield 'look: must be a path such as "/tasks/{job_id}", or several'
-    if row.submit is not None and not _is(PATH, row.submit):
+    if dialect.submit is not None and not _is(PATH, dialect.submit):
         yield 'submit: must be a path such as "/tasks"'
     for name, template, facts in (
-        ("job", row.job, FACTS),
-        ("request", row.request, SUBMITTED),
-        ("accepted", row.answer, FACTS),
+        ("job", dialect.job, FACTS),
+        ("request", dialect.request, SUBMITTED),
+        ("accepted", dialect.answer, FACTS),
     ):
         yield from _faults_of_template(name, template, facts)
-    if "status" not in places(row.job):
+    if "status" not in places(dialect.job):
         yield 'job: must hold "{status}"'
-    yield from _faults_of_words(row.words)
-    if type(row.accepted_code) is not int or row.accepted_code not in CODES:
+    yield from _faults_of_words(dialect.words)
+    if type(dialect.accepted_code) is not int or dialect.accepted_code not in CODES:
         yield "accepted_code: must be a whole number from 200 to 299"
-    if not _is(AUTH, row.auth):
+    if not _is(AUTH, dialect.auth):
         yield "auth: must be basic, bearer or the name of a header"
-    if row.cancel is not None and not _is(JOB_PATH, row.cancel):
+    if dialect.cancel is not None and not _is(JOB_PATH, dialect.cancel):
         yield 'cancel: must be a path such as "/tasks/{job_id}"'
-    if row.list is not None and not (row.by_id and "job_id" in places(row.job)):
+    if dialect.list is not None and not (dialect.by_id and "job_id" in places(dialect.job)):
         yield 'list: needs "{job_id}" in look and in job'
 
 
@@ -339,15 +339,15 @@ JOB = {
 }
 CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs", ids="job_id", events="/events")
 
-START = Dialect(name="start", submit="/start", look="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
-JOBS = Dialect(name="jobs", submit="/jobs", look="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
+START = Dialect(name="start", submit="/start", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
+JOBS = Dialect(name="jobs", submit="/jobs", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
 STATUS = Dialect(
-    name="status", look="/status", job={"status": "{status}", "elapsed_time": "{elapsed_time}"}, words=WORDS
+    name="status", poll="/status", job={"status": "{status}", "elapsed_time": "{elapsed_time}"}, words=WORDS
 )
 TRANSLATE = Dialect(
     name="translate",
     submit="/translate",
-    look="/job/{job_id}",
+    poll="/job/{job_id}",
     request={"job_id": "{job_id}", "source_language": "{source_language}", "target_language": "{target_language}"},
     accepted={"message": "Translation started", "job_id": "{job_id}"},
     job={
@@ -362,7 +362,7 @@ TRANSLATE = Dialect(
     cancel=CANCEL,
     list=LIST,
 )
-RESULT = Dialect(name="result", look="/status", job={"result": "{status}"}, words=WORDS)
+RESULT = Dialect(name="result", poll="/status", job={"result": "{status}"}, words=WORDS)
 
-DIALECTS = {row.name: row for row in (START, JOBS, STATUS, TRANSLATE, RESULT)}
+DIALECTS = {dialect.name: dialect for dialect in (START, JOBS, STATUS, TRANSLATE, RESULT)}
 """The five systems that this one descends from; the first is the native one."""

@@ -29,7 +29,7 @@ REACH = 3.5  # bandwidths beyond the shortest and the longest duration that the 
 POINTS = 128
 
 
-class Memory(Protocol):
+class DurationEstimator(Protocol):
     """What `Learned` remembers by."""
 
     def durations(self, kind: str) -> Sequence[float]:
@@ -65,17 +65,17 @@ class Table:
     due: Sequence[float]
     poll_cost: float
 
-    def looks(self, age: float) -> float:
+    def polls(self, age: float) -> float:
         """How many looks are due until then."""
         if age >= self.ages[-1]:
             return self.due[-1] + (sqrt(age) - sqrt(self.ages[-1])) / sqrt(self.poll_cost)
         return _between(self.ages, self.due, max(age, 0.0))
 
-    def when(self, looks: float) -> float:
+    def when(self, polls: float) -> float:
         """The age at which so many are due."""
-        if looks >= self.due[-1]:
-            return (sqrt(self.ages[-1]) + (looks - self.due[-1]) * sqrt(self.poll_cost)) ** 2
-        return _between(self.due, self.ages, max(looks, 0.0))
+        if polls >= self.due[-1]:
+            return (sqrt(self.ages[-1]) + (polls - self.due[-1]) * sqrt(self.poll_cost)) ** 2
+        return _between(self.due, self.ages, max(polls, 0.0))
 
 
 @lru_cache(maxsize=256)

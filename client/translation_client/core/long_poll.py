@@ -22,7 +22,7 @@ MOST_DOUBLINGS = 20
 
 
 @dataclass
-class Hold:
+class LongPoll:
     """How the looks of one wait are held by the server.
 
     Attributes:

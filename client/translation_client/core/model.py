@@ -42,14 +42,14 @@ class Cost:
     """What waiting for one job took.
 
     Attributes:
-        looks: The requests that asked for its status, failed ones among them.
+        polls: The requests that asked for its status, failed ones among them.
         bytes: What their answers brought, headers not counted.
         asleep: Seconds between looks; in a wait for several jobs, those of the whole wait until this one's end.
         lateness: Seconds of wall time from the job's end to this side knowing of it, by the server's own count of the
             job's age; None where the server does not tell it.
     """
 
-    looks: int
+    polls: int
     bytes: int
     asleep: float
     lateness: float | None = None
@@ -118,7 +118,7 @@ class Observation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Loss:
+class WaitFailed:
     """The wait for one job of several ended without a final status, and why."""
 
     id: str
@@ -163,7 +163,7 @@ class Listen:
 
 
 @dataclass(frozen=True)
-class Notice:
+class Warn:
     """Tell whoever keeps the log something out of the ordinary; `failure` is whether a request failed."""
 
     text: str
@@ -208,12 +208,12 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Woke:
+class Done:
     """The command is done."""
 
     at: float
 
 
-Command: TypeAlias = Send | Sleep | Listen | Status | Loss | Notice
-Event: TypeAlias = Reply | Chunk | Failure | Woke
-Flow: TypeAlias = Generator[Command, Event, None]
+Effect: TypeAlias = Send | Sleep | Listen | Status | WaitFailed | Warn
+Input: TypeAlias = Reply | Chunk | Failure | Done
+Flow: TypeAlias = Generator[Effect, Input, None]

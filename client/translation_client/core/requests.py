@@ -29,14 +29,14 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TypeAlias, TypeVar
 
-from translation_client.core.decode import Heard
+from translation_client.core.decode import ParsedStatus
 from translation_client.core.dialects import START, Dialect
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
-from translation_client.core.model import Command, Event, Notice, Reply, Send, Sleep
+from translation_client.core.model import Effect, Input, Reply, Send, Sleep, Warn
 from translation_client.core.schedule import Schedule, retry_after
 
 T = TypeVar("T")
-Step: TypeAlias = Generator[Command, Event, T]  # a part of a flow that comes to a result
+Step: TypeAlias = Generator[Effect, Input, T]  # a part of a flow that comes to a result
 
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 LEAST_ALLOWANCE = 0.03  # seconds
@@ -77,11 +77,11 @@ class Rules:
     dialect: Dialect = START
     long_poll: float = 0.0
     kind: str = ""
-    begun: "dict[str, tuple[Reply, Heard]]" = field(default_factory=dict, compare=False)
+    begun: "dict[str, tuple[Reply, ParsedStatus]]" = field(default_factory=dict, compare=False)
 
-    def begin(self, reply: Reply, heard: Heard) -> None:
+    def begin(self, reply: Reply, parsed: ParsedStatus) -> None:
         """Take down a job that is not waited for now."""
-        self.begun[heard.status.id] = reply, heard
+        self.begun[parsed.status.id] = reply, parsed
         if len(self.begun) > MOST_BEGUN:
             self.begun.pop(next(iter(self.begun)), None)
 
@@ -102,7 +102,7 @@ class Time:
         began: When the flow began.
         trip: What the last round trip took.
         last: Whether the last request was sent when the time was up.
-        looks: How many requests asked for a status.
+        polls: How many requests asked for a status.
         bytes: What their answers brought.
         asleep: Seconds slept.
     """
@@ -113,7 +113,7 @@ class Time:
     began: float = field(init=False)
     trip: float | None = field(init=False)
     last: bool = False
-    looks: int = 0
+    polls: int = 0
     bytes: int = 0
     asleep: float = 0.0
 
@@ -167,7 +167,7 @@ class Failures:
         self.most = min(FEW, self.rules.max_retries) if is_doubt else self.rules.max_retries
         return self.count <= self.rules.max_retries and self.doubts <= FEW
 
-    def pause(self, failed: Event) -> float:
+    def pause(self, failed: Input) -> float:
         """Seconds until the next try."""
         ceiling, self.ceiling = self.ceiling, min(self.ceiling * self.rules.backoff_factor, self.rules.max_delay)
         return pause(self.rules, failed, ceiling)
@@ -201,7 +201,7 @@ def ask(  # noqa: PLR0913 - all that a request is about
     """
     failures, reply = Failures(rules), first
     while True:
-        event: Event = reply or (yield from send_once(rules, time, send))
+        event: Input = reply or (yield from send_once(rules, time, send))
         error, reply = None, None
         if isinstance(event, Reply) and event.code not in TRANSIENT:
             try:
@@ -212,12 +212,12 @@ def ask(  # noqa: PLR0913 - all that a request is about
                 error = caught
         borne = failures.bear(error, known=known) and not (error and send.method == "POST")
         why = error.message.rstrip(".") if error else str(event)
-        if not borne if time.left else time.last or not is_look(send):
+        if not borne if time.left else time.last or not is_poll(send):
             if isinstance(error, NotFound):
                 raise error
             message = f"{send.method} {send.path} failed ({failures.count} in a row): {why}. {again}"
             raise ProtocolError(message) if error else TransportError(message, why, failures.count)
-        yield Notice(f"{send.method} {send.path}: {why}; retry {failures.count} of {failures.most}", failure=True)
+        yield Warn(f"{send.method} {send.path}: {why}; retry {failures.count} of {failures.most}", failure=True)
         yield from sleep(time, failures.pause(event))
 
 
@@ -229,19 +229,19 @@ def sleep(time: Time, seconds: float) -> Step[None]:
         time.now = (yield Sleep(seconds)).at
 
 
-def send_once(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Event]:
+def send_once(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Input]:
     """Send once, a request that may be held for so many seconds."""
     least = 0.0 if time.last else time.allowance / 2
     time.last = not time.left
-    cut = is_look(send) and not time.last
+    cut = is_poll(send) and not time.last
     left = time.left if cut else max(time.deadline + time.allowance - time.now, least)
     longest = rules.request_timeout + held
     if cut and time.slowest is not None:
         longest = min(longest, held + max(time.allowance, (left - held) / 2))
     event = yield replace(send, timeout=min(longest, left), left=left)
     time.now = event.at
-    if is_look(send):
-        time.looks += 1
+    if is_poll(send):
+        time.polls += 1
         time.bytes += len(event.body) if isinstance(event, Reply) else 0
     if isinstance(event, Reply) and event.took >= held:  # else it may have been held for any part of that
         time.trip = event.took - held
@@ -249,12 +249,12 @@ def send_once(rules: Rules, time: Time, send: Send, held: int = 0) -> Step[Event
     return event
 
 
-def pause(rules: Rules, failed: Event, ceiling: float) -> float:
+def pause(rules: Rules, failed: Input, ceiling: float) -> float:
     """Seconds until the next try: a random share of the ceiling, but at least what the server asked for."""
     asked = retry_after(failed.headers) if isinstance(failed, Reply) else None
     return max(asked or 0.0, rules.random() * ceiling)
 
 
-def is_look(send: Send) -> bool:
+def is_poll(send: Send) -> bool:
     """Whether it changes nothing."""
     return send.method == "GET"

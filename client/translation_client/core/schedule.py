@@ -21,7 +21,7 @@ from itertools import count
 from math import isnan, sqrt
 from typing import Protocol, TypeAlias
 
-from translation_client.core.estimator import ENOUGH, History, Memory, learned_plan
+from translation_client.core.estimator import ENOUGH, DurationEstimator, History, learned_plan
 from translation_client.core.model import Observation, State
 
 Schedule: TypeAlias = Generator[float, Observation, None]
@@ -78,8 +78,8 @@ class Exponential:
     def __call__(self) -> Schedule:
         """Make the schedule of one wait."""
         seen, delay = (yield 0.0), self.initial
-        for look in count():
-            seen = yield delay * (1 - self.jitter * chance(seen.status.id, look))
+        for poll in count():
+            seen = yield delay * (1 - self.jitter * chance(seen.status.id, poll))
             delay = min(delay * self.factor, self.maximum)
 
 
@@ -104,15 +104,15 @@ class Progressive:
         """Make the schedule of one wait."""
         seen = yield 0.0
         while True:
-            seen = yield next_look(self, seen)
+            seen = yield next_poll(self, seen)
 
-    def looks(self, age: float) -> float:
+    def polls(self, age: float) -> float:
         """How many looks are due until then."""
         return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.poll_cost)
 
-    def when(self, looks: float) -> float:
+    def when(self, polls: float) -> float:
         """The age at which so many are due."""
-        return (sqrt(SHORT) + looks * sqrt(self.poll_cost)) ** 2 - SHORT
+        return (sqrt(SHORT) + polls * sqrt(self.poll_cost)) ** 2 - SHORT
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Learned:
         poll_cost: How many seconds of lateness one look is worth.
     """
 
-    history: Memory = field(default_factory=History)
+    history: DurationEstimator = field(default_factory=History)
     poll_cost: float = 0.25
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ class Learned:
         while not seen.status.state.ended:
             if plan is cold and len(durations := self.history.durations(seen.kind)) >= ENOUGH:
                 plan = learned_plan(tuple(durations), self.poll_cost)
-            seen = yield next_look(plan, seen)
+            seen = yield next_poll(plan, seen)
         if seen.status.state is not State.CANCELLED:
             self.history.add(seen.kind, seen.age)
 
@@ -162,7 +162,7 @@ class Hinted:
         """Make the schedule of one wait."""
         fallback = self.fallback()
         delay = next(fallback)
-        for look in count():
+        for poll in count():
             seen = yield delay
             try:
                 delay = fallback.send(seen)
@@ -170,7 +170,7 @@ class Hinted:
                 return
             if seen.hint is not None:
                 spread = min(self.jitter * seen.hint, MOST_JITTER)
-                delay = max(seen.hint, SOONEST) + spread * chance(seen.status.id, look)
+                delay = max(seen.hint, SOONEST) + spread * chance(seen.status.id, poll)
 
 
 def begin(plan: Plan) -> Schedule:
@@ -206,23 +206,23 @@ def next_delay(schedule: Schedule, seen: Observation) -> float | None:
 class Lattice(Protocol):
     """A plan as a growing number of looks, and the inverse of that."""
 
-    def looks(self, age: float) -> float:
+    def polls(self, age: float) -> float:
         """How many looks are due until then."""
 
-    def when(self, looks: float) -> float:
+    def when(self, polls: float) -> float:
         """The age at which so many are due."""
 
 
-def next_look(plan: Lattice, seen: Observation) -> float:
+def next_poll(plan: Lattice, seen: Observation) -> float:
     """Seconds until the look of this job that is nearest to one interval away."""
     offset = chance(seen.status.id) - 0.5
-    target = round(plan.looks(seen.age) + 1 - offset) + offset
+    target = round(plan.polls(seen.age) + 1 - offset) + offset
     return max(SOONEST, plan.when(target) - seen.age)
 
 
-def chance(job_id: str, look: int = 0) -> float:
+def chance(job_id: str, poll: int = 0) -> float:
     """A number from 0 to less than 1 that is the same for the same look at the same job, and like random otherwise."""
-    digest = blake2b(f"{look} {job_id}".encode(errors="replace"), digest_size=8).digest()
+    digest = blake2b(f"{poll} {job_id}".encode(errors="replace"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / (1 << 53)
 
 

@@ -23,8 +23,8 @@ from functools import partial
 from itertools import count
 from math import inf
 
-from translation_client.core.decode import Heard, read_bulk, read_event, read_job, refusal
-from translation_client.core.dialects import Listing, looking
+from translation_client.core.decode import ParsedStatus, read_batch, read_event, read_job, refusal
+from translation_client.core.dialects import Listing, polling
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -33,13 +33,25 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.model import Chunk, Cost, Event, Failure, Flow, Listen, Loss, Notice, Reply, Send, Status
+from translation_client.core.model import (
+    Chunk,
+    Cost,
+    Failure,
+    Flow,
+    Input,
+    Listen,
+    Reply,
+    Send,
+    Status,
+    WaitFailed,
+    Warn,
+)
 from translation_client.core.requests import TRANSIENT, Failures, Rules, Step, Time, ask, sleep
 from translation_client.core.sse import EventStream
 from translation_client.core.wait_one import NO_MORE, Job, time_up
 
-BULK = 100  # jobs
-LONGEST_BULK = 6_000  # characters of ids: what every server takes in an address
+BATCH = 100  # jobs
+LONGEST_BATCH = 6_000  # characters of ids: what every server takes in an address
 TOGETHER = 0.5  # seconds: looks that are due within this time are made in one
 SILENCE = 40.0  # seconds: a stream without even a heartbeat is dead
 LASTING = 10.0  # seconds: a stream that tells something after this, if only by a heartbeat, lasts
@@ -56,7 +68,7 @@ class One(Job):
         is_told: Whether the caller was told how it stands.
     """
 
-    looks: int = 0
+    polls: int = 0
     bytes: int = 0
     failures: Failures = field(init=False)
     last: str = ""
@@ -67,15 +79,15 @@ class One(Job):
     def __post_init__(self) -> None:
         self.failures = Failures(self.rules)
 
-    def hear(self, heard: Heard, at: float) -> None:
+    def update(self, parsed: ParsedStatus, at: float) -> None:
         """Take down how it stands."""
-        super().hear(heard, at)
+        super().update(parsed, at)
         self.failures, self.last, self._is_planned = Failures(self.rules), "", False
 
     def due(self) -> float | None:
         """When it is to be looked at next; None is that it shall not be."""
         if not self._is_planned:
-            self.plan_from(self.heard_at)
+            self.plan_from(self.updated_at)
         return self._due
 
     def plan_from(self, at: float) -> None:
@@ -101,14 +113,14 @@ class Wait:
         rules: What the caller chose.
         time: What is known of the time.
         jobs: Those that are still waited for.
-        bulk: How several are looked at in one request; None is one by one.
+        batch_route: How several are looked at in one request; None is one by one.
         proven: Whether the server has shown that it can be looked at so.
     """
 
     rules: Rules
     time: Time
     jobs: dict[str, One]
-    bulk: Listing | None
+    batch_route: Listing | None
     proven: bool = False
 
 
@@ -123,8 +135,8 @@ def as_completed(rules: Rules, time: Time, ids: Iterable[str]) -> Flow:
             try:
                 yield from _by_stream(wait, listing.events)
             except ProtocolError as error:
-                yield Notice(f"jobs are looked at, without a stream: {error}")
-        yield from _by_looks(wait)
+                yield Warn(f"jobs are looked at, without a stream: {error}")
+        yield from _by_polls(wait)
     except TransportError as error:
         failure = error
     for job in [*jobs.values()]:
@@ -133,11 +145,11 @@ def as_completed(rules: Rules, time: Time, ids: Iterable[str]) -> Flow:
 
 def _one(rules: Rules, time: Time, job_id: str) -> One:
     """A job to wait for; one that was started just now is known."""
-    one = One(job_id, rules, time.now, heard_at=time.now)
+    one = One(job_id, rules, time.now, updated_at=time.now)
     if begun := rules.begun.pop(job_id, None):
-        reply, heard = begun
-        one.hear(heard, reply.at)
-        if reply.at + (heard.status.hint or 0.0) <= time.now:
+        reply, parsed = begun
+        one.update(parsed, reply.at)
+        if reply.at + (parsed.status.hint or 0.0) <= time.now:
             one.plan(time.now)
     return one
 
@@ -152,12 +164,12 @@ def _by_stream(wait: Wait, path: str) -> Flow:
     stream, failures, of_use, opened = EventStream(), Failures(rules), False, False
     while wait.jobs and time.left:
         send = Send("GET", path, headers={"Accept": "text/event-stream", **stream.resumes})
-        event: Event = yield Listen(send, min(rules.request_timeout, time.left))
+        event: Input = yield Listen(send, min(rules.request_timeout, time.left))
         time.now = event.at
         if isinstance(event, Chunk):
             opened = True
             if not (stream.resumes and of_use):
-                yield from _look(wait, wait.jobs.values())
+                yield from _poll(wait, wait.jobs.values())
                 yield from _settle(wait)
             if wait.jobs and time.left:
                 of_use, event = yield from _read(wait, stream)
@@ -170,11 +182,11 @@ def _by_stream(wait: Wait, path: str) -> Flow:
         error = _refused(wait, event)
         if isinstance(error, NotFound | InvalidRequest) or not failures.bear(error, known=opened):
             return
-        yield Notice(f"GET {path}: {error or event}; retry {failures.count} of {failures.most}", failure=True)
-        yield from _by_looks(wait, time.now + max(failures.pause(event), stream.retry))
+        yield Warn(f"GET {path}: {error or event}; retry {failures.count} of {failures.most}", failure=True)
+        yield from _by_polls(wait, time.now + max(failures.pause(event), stream.retry))
 
 
-def _refused(wait: Wait, event: Event) -> TranslationError | None:
+def _refused(wait: Wait, event: Input) -> TranslationError | None:
     """What is wrong with an answer that is no stream; None for any other failure.
 
     Raises:
@@ -188,7 +200,7 @@ def _refused(wait: Wait, event: Event) -> TranslationError | None:
     return error
 
 
-def _read(wait: Wait, stream: EventStream) -> Step[tuple[bool, Event]]:
+def _read(wait: Wait, stream: EventStream) -> Step[tuple[bool, Input]]:
     """Read until no job is left or the stream is at its end; return whether it was of use, and what the end was.
 
     Raises:
@@ -209,15 +221,15 @@ def _read(wait: Wait, stream: EventStream) -> Step[tuple[bool, Event]]:
             raise ProtocolError(f"the stream of events makes no sense: {error}") from None
         for one in told:
             try:
-                heard = read_event(wait.rules.dialect, one)
+                parsed = read_event(wait.rules.dialect, one)
             except ProtocolError as error:
                 return False, Failure(f"an event cannot be read: {error.message}", event.at)
-            job = wait.jobs.get(heard.status.id) if heard else None
-            if job and heard:
+            job = wait.jobs.get(parsed.status.id) if parsed else None
+            if job and parsed:
                 job.bytes += len(one.data)
-                of_use = of_use or heard.status.state.ended
-                if not _told_before(job.known, heard.status):
-                    yield from _hear(wait, job, heard)
+                of_use = of_use or parsed.status.state.ended
+                if not _told_before(job.known, parsed.status):
+                    yield from _update(wait, job, parsed)
         if not wait.jobs or not time.left:
             return of_use, event
 
@@ -234,10 +246,10 @@ def _settle(wait: Wait) -> Flow:
     while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count]:
         if not wait.time.left:
             return
-        yield from _by_looks(wait, max(due))
+        yield from _by_polls(wait, max(due))
 
 
-def _by_looks(wait: Wait, until: float = inf) -> Flow:
+def _by_polls(wait: Wait, until: float = inf) -> Flow:
     """Look by the schedules until then, or no job is left, or the time is up, and take a last look in that case."""
     time, order, due, queue = wait.time, count(), [*wait.jobs.values()], list[tuple[float, int, One]]()
     while time.left:
@@ -253,24 +265,24 @@ def _by_looks(wait: Wait, until: float = inf) -> Flow:
         yield from sleep(time, max(0.0, min(queue[0][0], until) - time.now))
         if time.left and queue[0][0] > until:
             return
-        together, due = max(time.now, queue[0][0]) + (TOGETHER if wait.bulk else 0.0), []
+        together, due = max(time.now, queue[0][0]) + (TOGETHER if wait.batch_route else 0.0), []
         while time.left and queue and queue[0][0] <= together:
             due.append(heapq.heappop(queue)[2])
-        yield from _look(wait, due)
-    unheard = (job for job in wait.jobs.values() if job.known is None or job.heard_at < time.deadline)
-    yield from _look(wait, sorted(unheard, key=lambda job: job.heard_at))
+        yield from _poll(wait, due)
+    stale = (job for job in wait.jobs.values() if job.known is None or job.updated_at < time.deadline)
+    yield from _poll(wait, sorted(stale, key=lambda job: job.updated_at))
 
 
-def _look(wait: Wait, jobs: Iterable[One]) -> Flow:
+def _poll(wait: Wait, jobs: Iterable[One]) -> Flow:
     """Look at jobs, a hundred at a time where the server can; past the deadline for as long as that may be."""
     waiting = [*jobs]
     while waiting and not wait.time.over:
-        batch = _batch(waiting) if wait.bulk else waiting[:1]
+        batch = _batch(waiting) if wait.batch_route else waiting[:1]
         try:
-            yield from _look_at(wait, batch)
+            yield from _poll_batch(wait, batch)
         except (NotFound, InvalidRequest, ProtocolError) as error:  # a server that knows no bulk looks, or no more
-            yield Notice(f"jobs are looked at one by one: {error}")
-            wait.bulk = None
+            yield Warn(f"jobs are looked at one by one: {error}")
+            wait.batch_route = None
             continue
         except TransportError:
             if wait.time.left:
@@ -279,24 +291,24 @@ def _look(wait: Wait, jobs: Iterable[One]) -> Flow:
 
 
 def _batch(jobs: Sequence[One]) -> Sequence[One]:
-    room = LONGEST_BULK
-    for number, job in enumerate(jobs[:BULK]):
+    room = LONGEST_BATCH
+    for number, job in enumerate(jobs[:BATCH]):
         room -= len(job.id)
         if room < 0 and number:
             return jobs[:number]
-    return jobs[:BULK]
+    return jobs[:BATCH]
 
 
-def _look_at(wait: Wait, batch: Sequence[One]) -> Flow:
+def _poll_batch(wait: Wait, batch: Sequence[One]) -> Flow:
     """Look at some jobs in one request, or at one."""
     rules, ids = wait.rules, [job.id for job in batch]
-    answers: dict[str, Heard | TranslationError] = {}
-    if wait.bulk:
-        read = partial(read_bulk, rules.dialect, wait.bulk, asked=ids)
-        reply, answers = yield from ask(rules, wait.time, wait.bulk.look(ids), AGAIN, read, known=wait.proven)
+    answers: dict[str, ParsedStatus | TranslationError] = {}
+    if wait.batch_route:
+        read = partial(read_batch, rules.dialect, wait.batch_route, asked=ids)
+        reply, answers = yield from ask(rules, wait.time, wait.batch_route.poll(ids), AGAIN, read, known=wait.proven)
         wait.proven = True
     else:
-        reply, _ = yield from ask(rules, wait.time, looking(rules.dialect, ids[0]), AGAIN, lambda reply: reply)
+        reply, _ = yield from ask(rules, wait.time, polling(rules.dialect, ids[0]), AGAIN, lambda reply: reply)
         try:
             answers[ids[0]] = read_job(rules.dialect, reply, ids[0])
         except AuthenticationError:
@@ -304,22 +316,22 @@ def _look_at(wait: Wait, batch: Sequence[One]) -> Flow:
         except TranslationError as error:
             answers[ids[0]] = error
     for job in batch:
-        job.looks += 1
+        job.polls += 1
         job.bytes += len(reply.body) // len(batch)
         answer = answers[job.id]
         if isinstance(answer, TranslationError):
             yield from _fail(wait, job, answer, reply)
         else:
-            yield from _hear(wait, job, answer)
+            yield from _update(wait, job, answer)
 
 
-def _hear(wait: Wait, job: One, heard: Heard) -> Flow:
+def _update(wait: Wait, job: One, parsed: ParsedStatus) -> Flow:
     """Take note of how a job stands, and yield it if that is news."""
-    status, known, time = heard.status, job.known, wait.time
+    status, known, time = parsed.status, job.known, wait.time
     if status.state.ended:
         del wait.jobs[job.id]
-        status = replace(status, cost=Cost(job.looks, job.bytes, time.asleep, job.end(heard, time.now)))
-    job.hear(heard, time.now)
+        status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.end(parsed, time.now)))
+    job.update(parsed, time.now)
     if status != known or not job.is_told:
         job.is_told = True
         time.now = (yield status).at
@@ -335,11 +347,11 @@ def _fail(wait: Wait, job: One, error: TranslationError, reply: Reply) -> Flow:
     if wait.time.left and not borne:
         yield from _lose(wait, job, error)
         return
-    yield Notice(f"job {job.id}: {job.last}; retry {job.failures.count} of {job.failures.most}", failure=True)
+    yield Warn(f"job {job.id}: {job.last}; retry {job.failures.count} of {job.failures.most}", failure=True)
     job.plan(wait.time.now + job.failures.pause(reply))
 
 
 def _lose(wait: Wait, job: One, error: TranslationError) -> Flow:
     """End the wait for one job."""
     del wait.jobs[job.id]
-    wait.time.now = (yield Loss(job.id, error)).at
+    wait.time.now = (yield WaitFailed(job.id, error)).at

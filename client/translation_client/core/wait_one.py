@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from translation_client.core.decode import Heard, read_accepted, read_job, read_page
+from translation_client.core.decode import ParsedStatus, read_accepted, read_job, read_page
 from translation_client.core.dialects import (
     CURRENT,
     Listing,
     cancelling,
     list_route,
-    looking,
+    polling,
     submitting,
 )
 from translation_client.core.errors import JobTimeout, NotFound, ProtocolError, TransportError
-from translation_client.core.long_poll import Hold, prefer
-from translation_client.core.model import Cost, Flow, Notice, Observation, Reply, Send, Status
+from translation_client.core.long_poll import LongPoll, prefer
+from translation_client.core.model import Cost, Flow, Observation, Reply, Send, Status, Warn
 from translation_client.core.requests import TRANSIENT, Rules, Step, Time, ask, pause, send_once, sleep
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, begin, next_delay
@@ -40,7 +40,7 @@ class Job:
         rules: How it is waited for.
         began: When the wait did.
         known: How it stood when it was last heard of.
-        heard_at: When that was.
+        updated_at: When that was.
         age: Seconds since its acceptance, then, if the server told.
     """
 
@@ -48,28 +48,28 @@ class Job:
     rules: Rules
     began: float
     known: Status | None = None
-    heard_at: float = 0.0
+    updated_at: float = 0.0
     age: float | None = None
 
-    def hear(self, heard: Heard, at: float) -> None:
+    def update(self, parsed: ParsedStatus, at: float) -> None:
         """Take down how it stands."""
-        self.known, self.heard_at, self.age = heard.status, at, heard.age
+        self.known, self.updated_at, self.age = parsed.status, at, parsed.age
 
     def delay(self) -> float | None:
         """Seconds from then until the next look, as the schedule says; None is that there shall be none."""
         if self.known is None:
             return 0.0
-        return next_delay(self._schedule, self._seen(self.known, self.age, self.heard_at))
+        return next_delay(self._schedule, self._seen(self.known, self.age, self.updated_at))
 
-    def end(self, heard: Heard, at: float) -> float | None:
+    def end(self, parsed: ParsedStatus, at: float) -> float | None:
         """Let the schedule learn from the final status; return the lateness. A job that was never pending has none."""
         if self.known is None:
             return None
         with suppress(StopIteration):
-            self._schedule.send(self._seen(heard.status, heard.age, at))
-        if self.age is None or heard.age is None:
+            self._schedule.send(self._seen(parsed.status, parsed.age, at))
+        if self.age is None or parsed.age is None:
             return None
-        return max(0.0, at - self.heard_at - (heard.age - self.age))
+        return max(0.0, at - self.updated_at - (parsed.age - self.age))
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -81,15 +81,15 @@ class Job:
 
 def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
     """Start a job and yield its first status."""
-    reply, heard = yield from _start(rules, time, key, facts)
-    rules.begin(reply, heard)
-    yield heard.status
+    reply, parsed = yield from _start(rules, time, key, facts)
+    rules.begin(reply, parsed)
+    yield parsed.status
 
 
 def run(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
     """Start a job and yield its first status, then each change, to its end."""
-    reply, heard = yield from _start(rules, time, key, facts)
-    yield from _follow(rules, time, reply, heard)
+    reply, parsed = yield from _start(rules, time, key, facts)
+    yield from _follow(rules, time, reply, parsed)
 
 
 def watch(rules: Rules, time: Time, job_id: str, *, known: bool = False) -> Flow:
@@ -99,14 +99,14 @@ def watch(rules: Rules, time: Time, job_id: str, *, known: bool = False) -> Flow
     """
     begun = rules.begun.pop(job_id, None)
     if begun is None or not begun[0].at + (begun[1].status.hint or 0.0) > time.now:
-        begun = yield from _look(rules, time, job_id, begun and begun[1].status, known=known)
+        begun = yield from _poll(rules, time, job_id, begun and begun[1].status, known=known)
     yield from _follow(rules, time, *begun)
 
 
-def look(rules: Rules, time: Time, job_id: str) -> Flow:
+def poll(rules: Rules, time: Time, job_id: str) -> Flow:
     """Yield the status of a job."""
-    _, heard = yield from _look(rules, time, job_id)
-    yield heard.status
+    _, parsed = yield from _poll(rules, time, job_id)
+    yield parsed.status
 
 
 def cancel(rules: Rules, time: Time, job_id: str) -> Flow:
@@ -114,8 +114,8 @@ def cancel(rules: Rules, time: Time, job_id: str) -> Flow:
     again = f"When the server is well, cancel job {job_id} again: twice does no harm."
     read = partial(read_job, rules.dialect, job_id=job_id)
     send, known = cancelling(rules.dialect, job_id), job_id in rules.begun
-    _, heard = yield from ask(rules, time, send, again, read, known=known)
-    yield heard.status
+    _, parsed = yield from ask(rules, time, send, again, read, known=known)
+    yield parsed.status
 
 
 def listing(rules: Rules, time: Time) -> Flow:
@@ -137,10 +137,10 @@ def _pages(rules: Rules, time: Time, route: Listing) -> Flow:
         cursor = following
 
 
-def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step[tuple[Reply, Heard]]:
+def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step[tuple[Reply, ParsedStatus]]:
     """Each try carries the same key, so that however many arrive, they make one job."""
-    if rules.dialect.starts_by_look:
-        return (yield from _look(rules, time, CURRENT))
+    if rules.dialect.starts_by_poll:
+        return (yield from _poll(rules, time, CURRENT))
     again = f"When the server is well, start again; with the idempotency key {key!r} it stays one job."
     send = submitting(rules.dialect, key, facts)
     if rules.long_poll >= 1:
@@ -149,76 +149,76 @@ def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step
     return (yield from ask(rules, time, send, again, read))
 
 
-def _follow(rules: Rules, time: Time, reply: Reply, heard: Heard) -> Flow:
+def _follow(rules: Rules, time: Time, reply: Reply, parsed: ParsedStatus) -> Flow:
     """Yield the status in the reply, then look until the job has ended, and yield each change."""
-    job, hold, warned = Job(heard.status.id, rules, reply.at), Hold(int(rules.long_poll)), False
+    job, long_poll, warned = Job(parsed.status.id, rules, reply.at), LongPoll(int(rules.long_poll)), False
     while True:
-        (status, word, _), ago = heard, time.now - reply.at
+        (status, word, _), ago = parsed, time.now - reply.at
         if word is not None and not warned:
             warned = True
-            yield Notice(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
+            yield Warn(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
         if status.state.ended:
-            lateness = job.end(heard, reply.at)
-            yield replace(status, cost=Cost(time.looks, time.bytes, time.asleep, lateness))
+            lateness = job.end(parsed, reply.at)
+            yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness))
             return
         news = status != job.known
-        job.hear(heard, reply.at)
+        job.update(parsed, reply.at)
         if news:
             time.now = (yield status).at
         if time.last:
-            rules.begin(reply, heard)
+            rules.begin(reply, parsed)
             raise time_up(rules, status.id, status)
         if (delay := job.delay()) is None:
             raise time_up(rules, status.id, status, NO_MORE)
-        yield from sleep(time, hold.pause(reply, max(0.0, delay - ago), time.left - SPARE))
-        reply, heard = yield from _look(rules, time, status.id, status, hold)
+        yield from sleep(time, long_poll.pause(reply, max(0.0, delay - ago), time.left - SPARE))
+        reply, parsed = yield from _poll(rules, time, status.id, status, long_poll)
 
 
-def _look(  # noqa: PLR0913 - all that a look knows
+def _poll(  # noqa: PLR0913 - all that a look knows
     rules: Rules,
     time: Time,
     job_id: str,
     status: Status | None = None,
-    hold: Hold | None = None,
+    long_poll: LongPoll | None = None,
     *,
     known: bool = False,
-) -> Step[tuple[Reply, Heard]]:
-    """Look at a job, in a wait if there is a `hold`; `status` is how it stood when it was last heard of."""
-    send, known = looking(rules.dialect, job_id), known or status is not None
+) -> Step[tuple[Reply, ParsedStatus]]:
+    """Look at a job, in a wait if there is a `long_poll`; `status` is how it stood when it was last heard of."""
+    send, known = polling(rules.dialect, job_id), known or status is not None
     read, held = partial(read_job, rules.dialect, job_id=job_id), None
-    if hold:
-        held = yield from _held(rules, time, send, hold)
-    if hold.most if hold else rules.long_poll >= 1:
+    if long_poll:
+        held = yield from _long_poll(rules, time, send, long_poll)
+    if long_poll.most if long_poll else rules.long_poll >= 1:
         send = prefer(send, 0)
     again = f"The job goes on: when the server is well, ask again for {job_id}."
     try:
-        reply, heard = yield from ask(rules, time, send, again, read, known=known, first=held)
+        reply, parsed = yield from ask(rules, time, send, again, read, known=known, first=held)
     except (TransportError, ProtocolError, NotFound) as error:
         if time.left or (isinstance(error, NotFound) and not known):
             raise
         last = error.last if isinstance(error, TransportError) else error.message.rstrip(".")
         raise time_up(rules, job_id, status, f"when the time was up, the last failure being {last}") from error
-    if hold and reply is not held:
-        hold.asked = 0
-    return reply, heard
+    if long_poll and reply is not held:
+        long_poll.asked = 0
+    return reply, parsed
 
 
-def _held(rules: Rules, time: Time, send: Send, hold: Hold) -> Step[Reply | None]:
+def _long_poll(rules: Rules, time: Time, send: Send, long_poll: LongPoll) -> Step[Reply | None]:
     """Take a look that may be held, if any may; None is that there was no answer that means something."""
-    hold.asked = hold.seconds(time.left - SPARE)
-    if not hold.asked:
+    long_poll.asked = long_poll.seconds(time.left - SPARE)
+    if not long_poll.asked:
         return None
-    event = yield from send_once(rules, time, prefer(send, hold.asked), hold.asked)
+    event = yield from send_once(rules, time, prefer(send, long_poll.asked), long_poll.asked)
     if isinstance(event, Reply) and event.code not in TRANSIENT:
         return event
-    yield Notice(f"{send.method} {send.path}, which may be held for {hold.asked} s: {event}", failure=True)
-    hold.most, hold.asked = hold.asked // 2, 0
+    yield Warn(f"{send.method} {send.path}, which may be held for {long_poll.asked} s: {event}", failure=True)
+    long_poll.most, long_poll.asked = long_poll.asked // 2, 0
     yield from sleep(time, pause(rules, event, rules.initial_delay))
     return None
 
 
 def time_up(rules: Rules, job_id: str, known: Status | None, when: str = "when the time was up") -> JobTimeout:
     """What ends the wait for a job that goes on."""
-    heard = f"was still {known.state}" if known else "was not heard of"
-    message = f"job {job_id} {heard} {when}. It goes on: wait again with its id."
+    parsed = f"was still {known.state}" if known else "was not heard of"
+    message = f"job {job_id} {parsed} {when}. It goes on: wait again with its id."
     return JobTimeout(message, job_id, known, token_of(rules.dialect.name, job_id))

@@ -24,18 +24,18 @@ from anyio.lowlevel import RunVar
 
 from translation_client.core.model import (
     Chunk,
-    Command,
-    Event,
+    Done,
+    Effect,
     Failure,
     Flow,
+    Input,
     Listen,
-    Loss,
-    Notice,
     Reply,
     Send,
     Sleep,
     Status,
-    Woke,
+    WaitFailed,
+    Warn,
 )
 from translation_client.core.requests import Time
 from translation_client.core.text import one_line, visible
@@ -44,7 +44,7 @@ from translation_client.drivers.transport import CONNECTIONS, Until
 logger = logging.getLogger("translation_client")
 
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
-Trace: TypeAlias = Callable[[Command | Event], object]
+Trace: TypeAlias = Callable[[Effect | Input], object]
 
 OK = 200
 ENDED = "it ended"
@@ -56,7 +56,7 @@ _turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("
 
 
 @dataclass(frozen=True, kw_only=True)
-class BasePump(Generic[Http]):
+class BaseDriver(Generic[Http]):
     """What both pumps are given, and how both translate between the flows and httpx.
 
     Attributes:
@@ -80,22 +80,22 @@ class BasePump(Generic[Http]):
         now = self.clock()
         return Time(now) if timeout is None else Time(now, now + timeout)
 
-    def _next(self, flow: Flow, event: Event | None) -> Command | None:
+    def _next(self, flow: Flow, event: Input | None) -> Effect | None:
         """Send the flow what happened; return what it wants next, or None at its end."""
         if event and self.trace:
             self.trace(event)
         try:
-            command = flow.send(event) if event else next(flow)
+            effect = flow.send(event) if event else next(flow)
         except StopIteration:
             return None
-        match command:
+        match effect:
             case Status():
-                logger.info("job %s", command)
-            case Notice(text=text):
+                logger.info("job %s", effect)
+            case Warn(text=text):
                 logger.warning("%s", visible(text))
         if self.trace:
-            self.trace(command)
-        return command
+            self.trace(effect)
+        return effect
 
     def request(self, send: Send) -> dict[str, Any]:
         """What httpx is given."""
@@ -149,28 +149,28 @@ class BasePump(Generic[Http]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pump(BasePump[httpx.Client]):
+class Driver(BaseDriver[httpx.Client]):
     """Runs flows in the caller's thread."""
 
     sleep: Callable[[float], object] = time.sleep
 
     def run(self, flow: Flow) -> Generator[Any, None, None]:
         """Yield each Status, and each Loss, that the flow yields."""
-        event: Event | None = None
+        event: Input | None = None
         with closing(flow), closing(_Stream(self)) as stream:
-            while command := self._next(flow, event):
-                match command:
+            while effect := self._next(flow, event):
+                match effect:
                     case Send():
-                        event = self.exchange(command)
+                        event = self.exchange(effect)
                         continue
                     case Listen():
-                        event = stream.listen(command)
+                        event = stream.listen(effect)
                         continue
                     case Sleep():
-                        self.sleep(command.seconds)
-                    case Status() | Loss():
-                        yield command
-                event = Woke(self.clock())
+                        self.sleep(effect.seconds)
+                    case Status() | WaitFailed():
+                        yield effect
+                event = Done(self.clock())
 
     def exchange(self, send: Send) -> Reply | Failure:
         """Make one request."""
@@ -198,32 +198,32 @@ class _Stream:
     An `http_client` of the caller's has two timeouts: one for opening the stream, and that of the first read for all.
     """
 
-    def __init__(self, pump: Pump) -> None:
-        self._pump, self._open = pump, ExitStack()
+    def __init__(self, driver: Driver) -> None:
+        self._driver, self._open = driver, ExitStack()
         self._send, self._until = NOTHING, Until(0.0)
         self._timeout: dict[str, Any] = {}
         self._chunks: Iterator[bytes] = iter(())
 
     def listen(self, listen: Listen) -> Reply | Chunk | Failure:
         """Open the stream, or read on."""
-        pump, sent = self._pump, self._pump.clock()
+        driver, sent = self._driver, self._driver.clock()
         self._until.at = time.monotonic() + listen.timeout
         try:
             if listen.send is None:
                 self._timeout["read"] = listen.timeout
                 if (data := next(self._chunks, None)) is None:
                     raise httpx.ReadError(ENDED)
-                return Chunk(data, pump.clock())
+                return Chunk(data, driver.clock())
             self.close()
             self._send = replace(listen.send, timeout=listen.timeout)
-            request = pump.request(self._send)
-            response = self._open.enter_context(pump.http.stream(**request, extensions={"until": self._until}))
+            request = driver.request(self._send)
+            response = self._open.enter_context(driver.http.stream(**request, extensions={"until": self._until}))
             if _is_stream(response):
                 self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
-                return Chunk(b"", pump.clock())
-            event: Reply | Failure = pump.read(self._send, sent, response)
+                return Chunk(b"", driver.clock())
+            event: Reply | Failure = driver.read(self._send, sent, response)
         except FAILURES as error:
-            event = pump.failure(self._send, error)
+            event = driver.failure(self._send, error)
         self.close()
         return event
 
@@ -234,29 +234,29 @@ class _Stream:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsyncPump(BasePump[httpx.AsyncClient]):
+class AsyncDriver(BaseDriver[httpx.AsyncClient]):
     """Runs flows as part of the caller's task."""
 
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
         """Yield each Status, and each Loss, that the flow yields."""
-        event: Event | None = None
+        event: Input | None = None
         with closing(flow):
             async with aclosing(_AsyncStream(self)) as stream:
-                while command := self._next(flow, event):
-                    match command:
+                while effect := self._next(flow, event):
+                    match effect:
                         case Send():
-                            event = await self._exchange(command)
+                            event = await self._exchange(effect)
                             continue
                         case Listen():
-                            event = await stream.listen(command)
+                            event = await stream.listen(effect)
                             continue
                         case Sleep():
-                            await self.sleep(command.seconds)
-                        case Status() | Loss():
-                            yield command
-                    event = Woke(self.clock())
+                            await self.sleep(effect.seconds)
+                        case Status() | WaitFailed():
+                            yield effect
+                    event = Done(self.clock())
 
     async def _exchange(self, send: Send) -> Reply | Failure:
         try:
@@ -292,33 +292,33 @@ class AsyncPump(BasePump[httpx.AsyncClient]):
 class _AsyncStream:
     """The stream of events of one flow, for the async pump."""
 
-    def __init__(self, pump: AsyncPump) -> None:
-        self._pump, self._open = pump, AsyncExitStack()
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver, self._open = driver, AsyncExitStack()
         self._send = NOTHING
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
         """Open the stream, or read on."""
-        pump, sent = self._pump, self._pump.clock()
+        driver, sent = self._driver, self._driver.clock()
         try:
             with anyio.fail_after(listen.timeout):
                 if listen.send is None:
                     data = await anext(self._chunks, None) if self._chunks else None
                     if data is None:
                         raise httpx.ReadError(ENDED)
-                    return Chunk(data, pump.clock())
+                    return Chunk(data, driver.clock())
                 await self.aclose()
                 self._send = replace(listen.send, timeout=listen.timeout)
-                request = pump.request(self._send) | {"timeout": None}
+                request = driver.request(self._send) | {"timeout": None}
                 response = await self._open.enter_async_context(
-                    pump.http.stream(**request, extensions={"trace": _handshake()})
+                    driver.http.stream(**request, extensions={"trace": _handshake()})
                 )
                 if _is_stream(response):
                     self._chunks = response.aiter_bytes()
-                    return Chunk(b"", pump.clock())
-                event: Reply | Failure = await pump.read(self._send, sent, response)
+                    return Chunk(b"", driver.clock())
+                event: Reply | Failure = await driver.read(self._send, sent, response)
         except FAILURES as error:
-            event = pump.failure(self._send, error)
+            event = driver.failure(self._send, error)
         await self.aclose()
         return event
 

@@ -14,11 +14,11 @@ from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
 from translation_server.core.dialects.dialect import DIALECTS, FACTS, PLACE, Route, fill
 from translation_server.core.faults.rules import KINDS
-from translation_server.core.job import Fate, Job, Look, State, Submission
+from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.core.report.report import report
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.scenarios import SCENARIOS
-from translation_server.documents import ClockChange, SandboxSettings, shown_sandbox
+from translation_server.documents import ClockChange, SandboxPatch, shown_sandbox
 from translation_server.version import __version__
 
 TITLE = "Video translation"
@@ -37,7 +37,7 @@ JOB = Job(
     fate=Fate(5.0, State.COMPLETED),
     submission=Submission("en", "es", 90.0),
 )
-LOOK = Look(JOB, now=1767323047.778)
+POLL = JobSnapshot(JOB, now=1767323047.778)
 """The job of all examples, and a look at it."""
 
 NATIVE = DIALECTS[0]
@@ -46,7 +46,7 @@ REFERENCE = "#/components/schemas/{model}"
 QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
 ASKED = SubmissionBody.model_json_schema(ref_template=REFERENCE)
 _, MODELS = models_json_schema(
-    [(model, "validation") for model in (SandboxSettings, ClockChange, JobAction)],
+    [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)],
     ref_template=REFERENCE,
 )
 for _model in MODELS["$defs"].values():
@@ -129,9 +129,9 @@ SIMULATE_FAULT = {
     },
 }
 
-LOOKING: Sequence[Documentation] = [PREFER, IF_NONE_MATCH]
+POLLING: Sequence[Documentation] = [PREFER, IF_NONE_MATCH]
 
-EVENT = f"id: 1767323045678000\nevent: pending\ndata: {NATIVE.body(LOOK)}\n\n"
+EVENT = f"id: 1767323045678000\nevent: pending\ndata: {NATIVE.body(POLL)}\n\n"
 
 ALWAYS = (
     HTTPStatus.BAD_REQUEST,
@@ -172,7 +172,7 @@ def page(routes: Sequence[Route], *, simulating: bool = True, secured: bool = Tr
     paths["/jobs"]["get"] = _list()
     paths["/jobs/{job_id}"]["delete"] = _operation(
         "Cancels a pending job; one that has ended stays as it is.",
-        _answer("The job as it stands now.", _schema(NATIVE.job), json.loads(NATIVE.body(LOOK)), RETRY_AFTER),
+        _answer("The job as it stands now.", _schema(NATIVE.job), json.loads(NATIVE.body(POLL)), RETRY_AFTER),
         HTTPStatus.NOT_FOUND,
         parameters=[JOB_ID],
         tags=[NATIVE.name],
@@ -201,8 +201,8 @@ def page(routes: Sequence[Route], *, simulating: bool = True, secured: bool = Tr
     for path, operations in paths.items():
         for method, told in operations.items():
             _guard(told, secured=secured, safe=method == "get" and path not in starting)
-    rows = {row.name: row for route in routes for row in route.rows}
-    schemes = {row.auth: _scheme(row.auth) for row in (NATIVE, *rows.values())}
+    dialects = {dialect.name: dialect for route in routes for dialect in route.dialects}
+    schemes = {dialect.auth: _scheme(dialect.auth) for dialect in (NATIVE, *dialects.values())}
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
@@ -217,7 +217,7 @@ def page(routes: Sequence[Route], *, simulating: bool = True, secured: bool = Tr
             **({"securitySchemes": schemes} if secured else {}),
         },
         "security": [{NATIVE.auth: []}] if secured else [],
-        "tags": [{"name": name} for name in (*rows, *(["sandbox"] if simulating else []), "health")],
+        "tags": [{"name": name} for name in (*dialects, *(["sandbox"] if simulating else []), "health")],
     }
 
 
@@ -233,41 +233,41 @@ def _guard(told: Documentation, *, secured: bool, safe: bool) -> None:
 
 def _route(route: Route, *, simulating: bool) -> Documentation:
     """What is told of a row's route, under the tag of every row that shares it."""
-    row = route.rows[0]
-    common: Documentation = {"tags": [row.name for row in route.rows], "security": [{row.auth: []}]}
-    looked = _answer("The job as it stands.", _schema(row.job), json.loads(row.body(LOOK)), RETRY_AFTER)
+    dialect = route.dialects[0]
+    common: Documentation = {"tags": [dialect.name for dialect in route.dialects], "security": [{dialect.auth: []}]}
+    looked = _answer("The job as it stands.", _schema(dialect.job), json.loads(dialect.body(POLL)), RETRY_AFTER)
     match route.action:
         case "submit":
-            accepted = row.job if row.accepted is None else row.accepted
+            accepted = dialect.job if dialect.accepted is None else dialect.accepted
             asked = ASKED["properties"]
-            request = {field: value for field, value in row.request.items() if simulating or value != "{simulate}"}
-            example = fill(request, lambda fact: FACTS[fact].of(LOOK) if fact in FACTS else None)
+            request = {field: value for field, value in dialect.request.items() if simulating or value != "{simulate}"}
+            example = fill(request, lambda fact: FACTS[fact].of(POLL) if fact in FACTS else None)
             return _operation(
                 "Accepts a job. It is on disk before the answer leaves.",
                 _answer(
                     "The job is on disk.",
                     _schema(accepted),
-                    json.loads(row.body_accepted(JOB)),
+                    json.loads(dialect.body_accepted(JOB)),
                     RETRY_AFTER | LOCATION | REPLAYED,
                 ),
                 HTTPStatus.CONFLICT,
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                code=row.accepted_code,
-                parameters=[IDEMPOTENCY_KEY, *_query({fact: asked[fact] for fact in row.query})],
+                code=dialect.accepted_code,
+                parameters=[IDEMPOTENCY_KEY, *_query({fact: asked[fact] for fact in dialect.query})],
                 requestBody={"required": False, "content": _json(_asked(request, asked), example)},
                 **common,
             )
-        case "look":
+        case "poll":
             said = "Tells how one of the caller's jobs stands. A failed job is no HTTP error."
-            return _held(_operation(said, looked, HTTPStatus.NOT_FOUND, parameters=[JOB_ID, *LOOKING], **common))
+            return _held(_operation(said, looked, HTTPStatus.NOT_FOUND, parameters=[JOB_ID, *POLLING], **common))
         case _:
             said = "Tells how the caller's latest job stands; where there is none, starts one."
-            return _held(_operation(said, looked, parameters=LOOKING, **common))
+            return _held(_operation(said, looked, parameters=POLLING, **common))
 
 
 def _sandbox() -> dict[str, Documentation]:
     """The routes of the caller's sandbox."""
-    sandbox = _answer("The whole sandbox.", {"type": "object"}, shown_sandbox(Sandbox()))
+    sandbox = _answer("The whole sandbox.", {"type": "object"}, shown_sandbox(SandboxSettings()))
 
     def told(said: str, answer: Documentation, *failures: HTTPStatus, **members: Any) -> Documentation:  # noqa: ANN401 - the operation's own
         return _operation(said, answer, *failures, tags=["sandbox"], **members)
@@ -287,7 +287,7 @@ def _sandbox() -> dict[str, Documentation]:
                 "Changes settings; null stands for the server's own value.",
                 sandbox,
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                requestBody=asked(SandboxSettings, {"scenario": "flaky", "seed": 42}),
+                requestBody=asked(SandboxPatch, {"scenario": "flaky", "seed": 42}),
             ),
         },
         "/sandbox/clock": {
@@ -323,10 +323,10 @@ def _sandbox() -> dict[str, Documentation]:
     }
 
 
-def _held(look: Documentation) -> Documentation:
+def _held(snapshot: Documentation) -> Documentation:
     """A look that tells nothing new to those who know."""
-    look["responses"]["304"] = {"description": "As before.", "headers": RETRY_AFTER}
-    return look
+    snapshot["responses"]["304"] = {"description": "As before.", "headers": RETRY_AFTER}
+    return snapshot
 
 
 def _list() -> Documentation:
@@ -336,7 +336,7 @@ def _list() -> Documentation:
     body = {"type": "object", "properties": {"jobs": listed, "next": following, "unknown": unknown}}
     return _operation(
         "Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once.",
-        _answer("The jobs as they stand.", body, {"jobs": [json.loads(NATIVE.body(LOOK))], "next": None}, RETRY_AFTER),
+        _answer("The jobs as they stand.", body, {"jobs": [json.loads(NATIVE.body(POLL))], "next": None}, RETRY_AFTER),
         parameters=_query(QUERY["properties"]),
         tags=[NATIVE.name],
     )

@@ -10,8 +10,8 @@ from starlette.responses import Response, StreamingResponse
 from translation_server.api.preferences import ages, values_of
 from translation_server.api.problems import invalid
 from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.job import Look
-from translation_server.service.change_stream import Changes, Told
+from translation_server.core.job import JobSnapshot
+from translation_server.service.change_stream import ChangePage, Changes
 from translation_server.storage import StoreError
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,11 @@ def resumed_at(request: Request) -> float | None:
 
 
 async def stream(
-    request: Request, row: Dialect, changes: Changes, now: float, note: Callable[[Request, Sequence[Look]], None]
+    request: Request,
+    dialect: Dialect,
+    changes: Changes,
+    now: float,
+    note: Callable[[Request, Sequence[JobSnapshot]], None],
 ) -> Response:
     """The changes as a stream in the row's form; what is wrong with the request shows before it begins.
 
@@ -57,12 +61,12 @@ async def stream(
         return Response(headers=HEADERS, media_type="text/event-stream")
 
     async def blocks() -> AsyncIterator[str]:
-        told: Told | None = first
+        told: ChangePage | None = first
         begun = f"retry: {RETRY}\nid: {_id(now)}\n\n"  # behind what has changed already, so that none is skipped
         try:
             while told:
-                note(request, told.looks)
-                text = _blocks(row, told)
+                note(request, told.snapshots)
+                text = _blocks(dialect, told)
                 if not told.more:
                     text, begun = text + begun, ""
                 yield text or HEARTBEAT
@@ -75,13 +79,13 @@ async def stream(
     return StreamingResponse(blocks(), headers=HEADERS, media_type="text/event-stream")
 
 
-def _blocks(row: Dialect, told: Told) -> str:
+def _blocks(dialect: Dialect, told: ChangePage) -> str:
     """The events; what tells a header of a poll is a field of theirs, which those who do not know it ignore."""
     blocks = list[str]()
-    for look in told.looks:
-        more = ages(told.clock, partial(told.clock.real, look.now), look)
+    for snapshot in told.snapshots:
+        more = ages(told.clock, partial(told.clock.real, snapshot.now), snapshot)
         fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in more)
-        blocks.append(f"id: {_id(look.now)}\nevent: {look.state}\n{fields}data: {row.body(look)}\n\n")
+        blocks.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {dialect.body(snapshot)}\n\n")
     return "".join(blocks)
 
 

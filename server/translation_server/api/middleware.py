@@ -17,7 +17,7 @@ from translation_server.api.origins import Boundary
 from translation_server.api.poll_response import send_all
 from translation_server.api.polls import Lane
 from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, answer_to, named
-from translation_server.api.request_record import Draft, Record, begin, log
+from translation_server.api.request_record import Record, RecordBuilder, begin, log
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Gate:
     """ASGI middleware; behind it, ``scope["user"]`` is the caller's name, and HEAD is GET with ``scope["head"]`` true.
 
     The server drops the body of an answer to HEAD by itself, since it still knows the request as what it was.
-    ``scope["draft"]`` becomes the request's entry in the journal, and ``scope["transport"]`` is its connection, if the
+    ``scope["record"]`` becomes the request's entry in the journal, and ``scope["transport"]`` is its connection, if the
     host of the application lets one have it.
 
     Args:
@@ -70,19 +70,19 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        draft = begin(scope, dict(scope["headers"]), time.time())
+        record = begin(scope, dict(scope["headers"]), time.time())
 
         async def watched_send(message: Message) -> None:
             let_go(receive)
             if message["type"] == "http.response.start":
-                draft.status = message["status"]
-                draft.took = time.perf_counter() - began
+                record.status = message["status"]
+                record.took = time.perf_counter() - began
             await send(message)
 
         inner = dict(scope) | {
             "head": (is_head := scope["method"] == "HEAD"),
             "method": "GET" if is_head else scope["method"],
-            "draft": draft,
+            "draft": record,
             "transport": getattr(getattr(receive, "__self__", None), "transport", None),
         }
         try:
@@ -99,16 +99,16 @@ class Gate:
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("%s failed: error %s", named(inner), error_id)
-            if draft.status:
+            if record.status:
                 raise
             detail = f"The server failed. Its log tells more under the id {error_id}."
             failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, error_id=error_id)
             await failure.response()(scope, receive, watched_send)
         finally:
             took = time.perf_counter() - began
-            draft.took = draft.took or took
-            self._note(inner, draft)
-            log(scope, inner.get("user"), draft.status, took)
+            record.took = record.took or took
+            self._note(inner, record)
+            log(scope, inner.get("user"), record.status, took)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._lane.held(scope, receive)
@@ -117,24 +117,24 @@ class Gate:
         else:
             await send_all(answer, send)
 
-    def _note(self, scope: Scope, draft: Draft) -> None:
+    def _note(self, scope: Scope, record: RecordBuilder) -> None:
         """Has a request written down in the journal of whom it comes from; counts it where that was not proven.
 
         What leads nowhere, such as a browser's /favicon.ico, is counted for nobody, and where nobody needs credentials
         it is nobody's.
         """
-        if draft.path[1:].partition("/")[0] in UNRECORDED:
+        if record.path[1:].partition("/")[0] in UNRECORDED:
             return
         owner, leads_somewhere = scope.get("user"), self._paths.fullmatch(scope["path"]) is not None
         if owner is not None:
             if leads_somewhere or isinstance(self._authenticator, Authenticator):
-                self._record(owner, draft)
+                self._record(owner, record)
         elif (
             leads_somewhere
-            and draft.status == HTTPStatus.UNAUTHORIZED
+            and record.status == HTTPStatus.UNAUTHORIZED
             and (named := self._authenticator.claimed(scope))
         ):
-            self._refuse(named, draft.at)
+            self._refuse(named, record.at)
 
 
 def leading_somewhere(templates: Iterable[str]) -> re.Pattern[str]:

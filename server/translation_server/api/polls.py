@@ -17,10 +17,10 @@ from translation_server.api.disconnect import leaving_with_the_client
 from translation_server.api.origins import Boundary
 from translation_server.api.poll_response import OK, Answer, render
 from translation_server.api.preferences import advice, ages, fits, preferred_wait, wanted
-from translation_server.api.request_record import Record, begin, draft_of, log
+from translation_server.api.request_record import Record, begin, log, record_of
 from translation_server.core.dialects.dialect import Dialect, Route
-from translation_server.core.job import Look
-from translation_server.service.job_cache import Telling, tell
+from translation_server.core.job import JobSnapshot
+from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.jobs import Service
 
 logger = logging.getLogger(__name__)
@@ -51,9 +51,11 @@ class Lane:
         authenticator: Authenticator | Anyone,
         record: Record,
     ) -> None:
-        looks = [route for route in routes if route.method == "GET"]  # in the framework's order: the first that fits
-        paths = (re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)") for route in looks)
-        self._rows = [route.rows[0] for route in looks if route.action == "look"]
+        snapshots = [
+            route for route in routes if route.method == "GET"
+        ]  # in the framework's order: the first that fits
+        paths = (re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)") for route in snapshots)
+        self._dialects = [route.dialects[0] for route in snapshots if route.action == "poll"]
         self._job_id = re.compile("|".join(paths))
         self._service = service
         self._boundary = boundary
@@ -86,46 +88,52 @@ class Lane:
         wait = preferred_wait([prefer.decode("latin-1")])
         if wait is None or b"simulate-fault" in headers or not (found := self._found(scope, headers)):
             return None
-        row, user, job_id = found
-        draft = draft_of(scope)
-        draft.action, draft.dialect, draft.wait = "look", row.name, wait
-        if not (told := self._service.told(user, job_id, row) or await self._read(user, job_id, row)):
+        dialect, user, job_id = found
+        record = record_of(scope)
+        record.action, record.dialect, record.wait = "poll", dialect.name, wait
+        if not (told := self._service.told(user, job_id, dialect) or await self._read(user, job_id, dialect)):
             return None
-        telling, look = told
+        rendering, snapshot = told
         asked = wanted(wait, [] if tags is None else [tags.decode("latin-1")])
-        if seconds := asked.held_for(telling.form.tag):
+        if seconds := asked.held_for(rendering.form.tag):
             async with leaving_with_the_client(receive):
-                look = await self._service.hold(look, seconds, row.changes_at)
-            telling = tell(row, look, await self._service.worlds.of(user))
-        draft.looks, draft.hint = (look,), telling.hint(look.now)
-        more = advice(draft.hint) + ages(telling.world.clock, self._service.real, look)
-        return render(telling.form, look, more, asked)
+                snapshot = await self._service.hold(snapshot, seconds, dialect.changes_at)
+            rendering = render_job(dialect, snapshot, await self._service.sandboxes.of(user))
+        record.snapshots, record.hint = (snapshot,), rendering.hint(snapshot.now)
+        more = advice(record.hint) + ages(rendering.sandbox.clock, self._service.real, snapshot)
+        return render(rendering.form, snapshot, more, asked)
 
     def _answer(self, scope: Scope) -> Answer | None:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         if not PLAIN.isdisjoint(headers) or not (found := self._found(scope, headers)):
             return None
-        row, user, job_id = found
-        if not (told := self._service.told(user, job_id, row)):
+        dialect, user, job_id = found
+        if not (told := self._service.told(user, job_id, dialect)):
             return None
-        telling, look = told
-        hint = telling.hint(look.now)
-        more = advice(hint) + ages(telling.world.clock, self._service.real, look)
-        answer = render(telling.form, look, more)
-        draft = begin(scope, headers, time.time())
-        draft.action, draft.dialect, draft.looks, draft.status, draft.hint = "look", row.name, telling.looks, OK, hint
-        draft.took = time.perf_counter() - began
-        log(scope, user, OK, draft.took)
-        self._record(user, draft)  # last, so that what fails before is noted by the ordinary way alone
+        rendering, snapshot = told
+        hint = rendering.hint(snapshot.now)
+        more = advice(hint) + ages(rendering.sandbox.clock, self._service.real, snapshot)
+        answer = render(rendering.form, snapshot, more)
+        record = begin(scope, headers, time.time())
+        record.action, record.dialect, record.snapshots, record.status, record.hint = (
+            "poll",
+            dialect.name,
+            rendering.snapshots,
+            OK,
+            hint,
+        )
+        record.took = time.perf_counter() - began
+        log(scope, user, OK, record.took)
+        self._record(user, record)  # last, so that what fails before is noted by the ordinary way alone
         return answer
 
-    async def _read(self, user: str, job_id: str, row: Dialect) -> tuple[Telling, Look] | None:
+    async def _read(self, user: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
         """What is told of a job that has to be read first; None where something may go wrong."""
-        if (await self._service.worlds.of(user)).sandbox.faults:
+        if (await self._service.sandboxes.of(user)).settings.faults:
             return None
-        await self._service.look(user, job_id)
-        return self._service.told(user, job_id, row)
+        await self._service.snapshot(user, job_id)
+        return self._service.told(user, job_id, dialect)
 
     def _found(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str, str] | None:
         """The row, the user and the job's id, if it is a look at a job by somebody who is known."""
@@ -134,7 +142,7 @@ class Lane:
             return None
         if scope["query_string"] or not BODY.isdisjoint(headers) or not self._boundary.knows(headers.get(b"host")):
             return None
-        row, user = self._rows[path.lastindex - 1], self._authenticator.known(scope, headers)
+        dialect, user = self._dialects[path.lastindex - 1], self._authenticator.known(scope, headers)
         if user is None or len(headers) < len(scope["headers"]):
             return None
-        return row, user, path[path.lastindex]
+        return dialect, user, path[path.lastindex]

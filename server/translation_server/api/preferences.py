@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from translation_server.api.problems import Problem
 from translation_server.core.clock import Clock
-from translation_server.core.job import Look
+from translation_server.core.job import JobSnapshot
 
 LONGEST_WAIT = 60
 """Seconds that a look may be held."""
@@ -116,13 +116,13 @@ def advice(hint: float | None) -> list[tuple[bytes, bytes]]:
     return [(b"retry-after", b"%d" % max(1, ceil(hint))), (b"retry-after-ms", b"%d" % ceil(1000 * hint))]
 
 
-def ages(clock: Clock, now: Callable[[], float], *looks: Look) -> list[tuple[bytes, bytes]]:
+def ages(clock: Clock, now: Callable[[], float], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:
     """The header that tells the ``elapsed_time`` of jobs in wall time, where their sandbox's clock shows another.
 
     ``now`` returns the real time of the looks.
     """
-    if clock.shows_wall_time or not looks:
+    if clock.shows_wall_time or not snapshots:
         return []
     real = now()
-    told = ", ".join(f"{look.wall_elapsed(clock, real):.3f}" for look in looks)
+    told = ", ".join(f"{snapshot.wall_elapsed(clock, real):.3f}" for snapshot in snapshots)
     return [(b"wall-elapsed-time", told.encode())]

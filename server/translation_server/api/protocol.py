@@ -87,7 +87,7 @@ class InOnePiece(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
         """See asyncio.Protocol."""
-        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop, self._go_on, self._watch)))
+        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop, self._go_on, self._bus)))
         if problem := self._guard.admit(self, self.client[0] if self.client else None, self.loop):
             self._refuse(problem)
 
@@ -159,12 +159,12 @@ class InOnePiece(HttpToolsProtocol):
         elif self._guard.now > self._take_by:
             self.transport.abort()
 
-    def _watch(self) -> None:
+    def _bus(self) -> None:
         self._guard.watch(self)
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._watch()
+        self._bus()
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -233,7 +233,7 @@ class InOnePiece(HttpToolsProtocol):
                 self._refuse(problem)
         elif self._in_body:
             self._taken += len(piece)
-            self._watch()
+            self._bus()
             self._check_body()
         return len(piece)
 

@@ -17,9 +17,9 @@ from translation_server.api import report_process
 from translation_server.api.problems import Problem
 from translation_server.api.report_render import pieces
 from translation_server.core.report.report import report
-from translation_server.documents import ENTRY
+from translation_server.documents import RECORD
 from translation_server.service.jobs import Service
-from translation_server.service.request_log import PAGE, Journal
+from translation_server.service.request_log import PAGE, RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class Grading:
     """Makes report cards.
 
     Args:
-        journal: what the requests were.
+        request_log: what the requests were.
         service: tells when jobs ended.
     """
 
-    def __init__(self, journal: Journal, service: Service) -> None:
-        self._journal = journal
+    def __init__(self, request_log: RequestLog, service: Service) -> None:
+        self._request_log = request_log
         self._service = service
         self._turn = asyncio.Semaphore(1)
 
@@ -61,22 +61,22 @@ class Grading:
         Raises:
             Problem: 503 where it cannot be made, as for want of memory.
         """
-        log, read, size = self._journal.pages(owner), list[tuple[int, str]](), 0
+        log, read, size = self._request_log.pages(owner), list[tuple[int, str]](), 0
         async for page in log:
             read += page
-            size += sum(len(entry) for _, entry in page)
+            size += sum(len(record) for _, record in page)
             if size > SHORT:
                 return await self._answer_to_long(owner, media_type, read, log)
         numbers = await self._numbers(owner, read)
-        entries = await asyncio.to_thread(lambda: [ENTRY.validate_json(entry) for _, entry in read])
-        submitted = {told.job_id for entry in entries if entry.action == "submit" for told in entry.jobs}
+        records = await asyncio.to_thread(lambda: [RECORD.validate_json(record) for _, record in read])
+        submitted = {told.job_id for record in records if record.action == "submit" for told in record.jobs}
         ends = await self._service.ends(owner, list(submitted))
-        card = await asyncio.to_thread(lambda: "".join(pieces(report(entries, ends, *numbers), media_type)))
+        card = await asyncio.to_thread(lambda: "".join(pieces(report(records, ends, *numbers), media_type)))
         return Response(card, headers=VARY, media_type=media_type)
 
     async def _numbers(self, owner: str, read: Page) -> tuple[int, int]:
         """How many older requests are not known, and how many were refused, of which no entry tells."""
-        return self._journal.dropped(owner, read[0][0] if read else 1), await self._journal.refused(owner)
+        return self._request_log.dropped(owner, read[0][0] if read else 1), await self._request_log.refused(owner)
 
     async def _answer_to_long(self, owner: str, media_type: str, read: Page, rest: AsyncIterator[Page]) -> Response:
         async with AsyncExitStack() as stack:
@@ -85,9 +85,9 @@ class Grading:
                 there = await stack.enter_async_context(_grader())
                 await there.say(json.dumps([media_type, *await self._numbers(owner, read)]))
                 for number in range(0, len(read), PAGE):
-                    await there.say(*(entry for _, entry in read[number : number + PAGE]))
+                    await there.say(*(record for _, record in read[number : number + PAGE]))
                 async for page in rest:
-                    await there.say(*(entry for _, entry in page))
+                    await there.say(*(record for _, record in page))
                 await there.say("")
                 while ids := json.loads(await there.out.readline()):
                     await there.say(json.dumps(await self._service.ends(owner, ids)))

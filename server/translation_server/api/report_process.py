@@ -17,7 +17,7 @@ from pathlib import Path
 
 from translation_server.api.report_render import pieces
 from translation_server.core.report.report import report
-from translation_server.documents import ENTRY
+from translation_server.documents import RECORD
 
 IDS = 500
 """Ids of jobs in a line."""
@@ -34,15 +34,15 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     lines, answer = sys.stdin.buffer, sys.stdout.buffer
     media_type, *numbers = json.loads(lines.readline())
-    entries = [ENTRY.validate_json(line) for line in iter(lines.readline, b"\n")]
-    submitted = list({told.job_id for entry in entries if entry.action == "submit" for told in entry.jobs})
+    records = [RECORD.validate_json(line) for line in iter(lines.readline, b"\n")]
+    submitted = list({told.job_id for record in records if record.action == "submit" for told in record.jobs})
     ends: dict[str, float] = {}
     for start in range(0, len(submitted), IDS):
         answer.write(json.dumps(submitted[start : start + IDS]).encode() + b"\n")
         answer.flush()
         ends |= json.loads(lines.readline())
     answer.write(b"[]\n")
-    answer.writelines(piece.encode() for piece in pieces(report(entries, ends, *numbers), media_type))
+    answer.writelines(piece.encode() for piece in pieces(report(records, ends, *numbers), media_type))
     answer.flush()
     os._exit(0)  # without giving back, object by object, what goes with the process
 

@@ -40,14 +40,14 @@ def text(report: Report) -> str:
         ("requests", f"{of.requests}{dropped}"),
         ("jobs", f"{of.jobs}; submits {of.submits}, duplicates {of.duplicate_submits}"),
         ("keys", f"{of.keys_used} used, {of.keys_reused} sent again"),
-        ("looks", f"{of.looks}, for each job {_number(of.looks_per_job, '')}"),
+        ("looks", f"{of.polls}, for each job {_number(of.polls_per_job, '')}"),
         ("lateness", "median {}, p99 {}, max {}".format(*(_number(seconds, " s") for seconds in lateness))),
-        ("looks too early", f"{of.early_looks}; after the end {of.looks_after_end}"),
+        ("looks too early", f"{of.early_polls}; after the end {of.polls_after_end}"),
         ("never collected", f"{of.never_collected}"),
         ("retries", f"{of.retries}, their gaps vary by {_number(of.retry_variation, '')}"),
         ("busiest second", f"{of.busiest_second}, {_number(of.crowding, '')} times the mean"),
         ("credentials", f"{of.credentials_errors} errors"),
-        ("waiting", f"held looks {of.held_looks}, event streams {of.event_streams}, bulk looks {of.bulk_looks}"),
+        ("waiting", f"held looks {of.long_polls}, event streams {of.event_streams}, bulk looks {of.batch_polls}"),
         ("not modified", f"{of.not_modified} answers (304)"),
     ]
     lines = [f"{name:<16} {value}" for name, value in numbers]

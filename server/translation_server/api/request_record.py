@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from starlette.types import Scope
 
 from translation_server.core.clock import Clock
-from translation_server.core.job import Look
+from translation_server.core.job import JobSnapshot
 from translation_server.service.request_log import Refusals
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ LONGEST = 200
 
 
 @dataclass(slots=True)
-class Draft:
-    """An entry to be; see `journal.Entry` for what the fields hold. ``looks`` are what the answer tells of jobs."""
+class RecordBuilder:
+    """An entry to be; see `request_log.RequestRecord` for what the fields hold. ``snapshots`` are what the answer tells of jobs."""
 
     at: float
     method: str
@@ -32,7 +32,7 @@ class Draft:
     action: str | None = None
     dialect: str | None = None
     status: int = 0
-    looks: Sequence[Look] = ()
+    snapshots: Sequence[JobSnapshot] = ()
     key: str | None = None
     replayed: bool = False
     digest: str | None = None
@@ -48,29 +48,29 @@ class Draft:
         facts |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
         if self.refusals:
             facts["refused"] = self.refusals.many
-        return to_json(facts | {"jobs": [told(look, clock) for look in self.looks]}).decode()
+        return to_json(facts | {"jobs": [told(snapshot, clock) for snapshot in self.snapshots]}).decode()
 
 
-Record = Callable[[str, Draft], None]
+Record = Callable[[str, RecordBuilder], None]
 """Takes note of a user's request."""
 
 
-def begin(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> Draft:
+def begin(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> RecordBuilder:
     """The entry of a request that has just come in."""
     agent = headers.get(b"user-agent", b"")[:LONGEST].decode("latin-1") or None
-    return Draft(at, scope["method"], scope["path"][:LONGEST], agent, b"if-none-match" in headers)
+    return RecordBuilder(at, scope["method"], scope["path"][:LONGEST], agent, b"if-none-match" in headers)
 
 
-def told(look: Look, clock: Clock) -> dict[str, object]:
+def told(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
     """What a look tells; its end in real time."""
-    facts: dict[str, object] = {"job_id": look.job.id, "state": look.state}
-    return facts if look.completed_at is None else facts | {"ended_at": clock.real(look.completed_at)}
+    facts: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
+    return facts if snapshot.completed_at is None else facts | {"ended_at": clock.real(snapshot.completed_at)}
 
 
-def draft_of(scope: Scope) -> Draft:
+def record_of(scope: Scope) -> RecordBuilder:
     """The entry that a request is to be."""
-    draft: Draft = scope["draft"]
-    return draft
+    record: RecordBuilder = scope["draft"]
+    return record
 
 
 def log(scope: Scope, user: str | None, status: int, took: float) -> None:

@@ -19,12 +19,12 @@ from translation_server.api.faults.simulator import NOTHING_SIMULATED, Simulator
 from translation_server.api.poll_response import render
 from translation_server.api.preferences import advice, ages, values_of, wanted
 from translation_server.api.problems import Problem, invalid
-from translation_server.api.request_record import Record, draft_of
+from translation_server.api.request_record import Record, record_of
 from translation_server.api.schemas import JobsQuery, submission_query
 from translation_server.api.submissions import recognize, submission
 from translation_server.core.clock import Clock
 from translation_server.core.dialects.dialect import Dialect, Route, as_json
-from translation_server.core.job import Look
+from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Api:
     ) -> None:
         self._service = service
         self._record = record
-        self._native = routes[0].rows[0]
+        self._native = routes[0].dialects[0]
         self._routes = routes
         self._draining = draining
         self._secured = secured
@@ -71,16 +71,18 @@ class Api:
         """Gives the app its routes and their documentation."""
         actions: dict[str, Callable[[Dialect], Endpoint]] = {
             "submit": self._submit,
-            "look": self._look,
+            "poll": self._look,
             "current": self._current,
         }
         simulator, native = Simulator(self._service), (self._native,)
         for route in self._routes:
-            action: Action = "submit" if route.action == "submit" else "look"
-            row = route.rows[0]
+            action: Action = "submit" if route.action == "submit" else "poll"
+            dialect = route.dialects[0]
             submits = route.action == "submit"
-            endpoint = taking(actions[route.action](row), submission_query(row.query if submits else ()), body=submits)
-            app.add_api_route(route.path, simulator.endpoint(action, route.rows, endpoint), methods=[route.method])
+            endpoint = taking(
+                actions[route.action](dialect), submission_query(dialect.query if submits else ()), body=submits
+            )
+            app.add_api_route(route.path, simulator.endpoint(action, route.dialects, endpoint), methods=[route.method])
         for method, path, action, endpoint in (
             ("GET", "/jobs", "list", taking(self.jobs, JobsQuery)),
             ("DELETE", "/jobs/{job_id}", "cancel", taking(self.cancel)),
@@ -88,7 +90,7 @@ class Api:
             ("GET", "/events", "events", taking(self.events)),
         ):
             app.add_api_route(path, simulator.endpoint(action, native, endpoint), methods=[method])
-        simulating = self._service.worlds.changeable
+        simulating = self._service.sandboxes.changeable
         openapi = json.dumps(documentation.page(self._routes, simulating=simulating, secured=self._secured))
 
         async def described(request: Request) -> Response:  # noqa: ARG001 - every endpoint is given it
@@ -100,50 +102,50 @@ class Api:
         for path, endpoint in (("/livez", self.livez), ("/readyz", self.readyz), (OPENAPI, described), ("/docs", docs)):
             app.add_api_route(path, taking(endpoint), methods=["GET"])
 
-    def _submit(self, row: Dialect) -> Endpoint:
+    def _submit(self, dialect: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
-            draft = draft_of(request.scope)
+            record = record_of(request.scope)
             sent = await body_of(request)
-            found = submission(request, row, sent)
+            found = submission(request, dialect, sent)
             facts = found.body
-            if facts.simulate and not self._service.worlds.changeable:
+            if facts.simulate and not self._service.sandboxes.changeable:
                 raise invalid([{"field": "simulate", "message": NOTHING_SIMULATED}])
             recognize(request, sent)
             accepted = await self._service.submit(
                 request.scope["user"],
                 facts.submission(),
-                idempotency=found.idempotency(draft.key),
+                idempotency=found.idempotency(record.key),
                 job_id=facts.job_id,
-                wish=facts.simulate.wish() if facts.simulate else None,
+                fate_override=facts.simulate.fate_override() if facts.simulate else None,
             )
-            draft.looks, draft.replayed = [accepted.look], accepted.replayed
-            headers = {"Location": row.location(accepted.look.job.id)}
+            record.snapshots, record.replayed = [accepted.snapshot], accepted.replayed
+            headers = {"Location": dialect.location(accepted.snapshot.job.id)}
             if accepted.replayed:
                 headers["Idempotency-Replayed"] = "true"
-            if draft.wait == 0:
+            if record.wait == 0:
                 headers["Preference-Applied"] = "wait=0"
-            body = row.body_accepted(accepted.look.job)
-            return Json(body, row.accepted_code, headers | await self._advice(request, accepted.look))
+            body = dialect.body_accepted(accepted.snapshot.job)
+            return Json(body, dialect.accepted_code, headers | await self._retry_after(request, accepted.snapshot))
 
         return submit
 
-    def _look(self, row: Dialect) -> Endpoint:
-        async def look(request: Request, job_id: str) -> Response:
-            return await self._answer(request, row, await self._service.look(request.scope["user"], job_id))
+    def _look(self, dialect: Dialect) -> Endpoint:
+        async def snapshot(request: Request, job_id: str) -> Response:
+            return await self._answer(request, dialect, await self._service.snapshot(request.scope["user"], job_id))
 
-        return look
+        return snapshot
 
-    def _current(self, row: Dialect) -> Endpoint:
+    def _current(self, dialect: Dialect) -> Endpoint:
         async def current(request: Request) -> Response:
-            return await self._answer(request, row, await self._service.current(request.scope["user"]))
+            return await self._answer(request, dialect, await self._service.current(request.scope["user"]))
 
         return current
 
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. One that has ended stays as it is."""
-        look = await self._service.cancel(request.scope["user"], job_id)
-        [(row, said)] = told(request, self._native, look)
-        return Json(row.body(said), HTTPStatus.OK, await self._advice(request, look))
+        snapshot = await self._service.cancel(request.scope["user"], job_id)
+        [(dialect, said)] = told(request, self._native, snapshot)
+        return Json(dialect.body(said), HTTPStatus.OK, await self._retry_after(request, snapshot))
 
     async def jobs(self, request: Request) -> Response:
         """Lists the caller's jobs, newest first; or, with `job_id`, looks at up to 100 of them at once."""
@@ -152,15 +154,15 @@ class Api:
         if query.job_id:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
-            looks, unknown = await self._service.look_many(owner, query.job_id)
-            body = f'{{"jobs":{self._bodies(request, looks)},"unknown":{as_json(unknown)}}}'
-            return Json(body, headers=await self._advice(request, *looks))
+            snapshots, unknown = await self._service.snapshots(owner, query.job_id)
+            body = f'{{"jobs":{self._bodies(request, snapshots)},"unknown":{as_json(unknown)}}}'
+            return Json(body, headers=await self._retry_after(request, *snapshots))
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         following = None if page.next is None else str(page.next)
-        return Json(f'{{"jobs":{self._bodies(request, page.looks)},"next":{as_json(following)}}}')
+        return Json(f'{{"jobs":{self._bodies(request, page.snapshots)},"next":{as_json(following)}}}')
 
-    def _bodies(self, request: Request, looks: Sequence[Look]) -> str:
-        return f"[{','.join(row.body(look) for row, look in told(request, self._native, *looks))}]"
+    def _bodies(self, request: Request, snapshots: Sequence[JobSnapshot]) -> str:
+        return f"[{','.join(dialect.body(snapshot) for dialect, snapshot in told(request, self._native, *snapshots))}]"
 
     async def events_of_job(self, request: Request, job_id: str) -> Response:
         """Streams how a job stands, and its end, which ends the stream."""
@@ -178,13 +180,15 @@ class Api:
         if job_id is None:
             changes = following.all(owner, now if after is None else after)
         else:
-            changes = following.one(await self._service.look(owner, job_id), after)
+            changes = following.one(await self._service.snapshot(owner, job_id), after)
         return await stream(request, self._native, changes, now, self._note)
 
-    def _note(self, request: Request, looks: Sequence[Look]) -> None:
+    def _note(self, request: Request, snapshots: Sequence[JobSnapshot]) -> None:
         """Writes down what a stream tells."""
-        if looks and not is_hidden(request):
-            noted = replace(draft_of(request.scope), at=time.time(), action="event", looks=looks, status=HTTPStatus.OK)
+        if snapshots and not is_hidden(request):
+            noted = replace(
+                record_of(request.scope), at=time.time(), action="event", snapshots=snapshots, status=HTTPStatus.OK
+            )
             self._record(request.scope["user"], noted)
 
     async def livez(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
@@ -198,27 +202,27 @@ class Api:
         await self._service.check()
         return Json('{"status":"ready"}')
 
-    async def _answer(self, request: Request, row: Dialect, look: Look) -> Response:
+    async def _answer(self, request: Request, dialect: Dialect, snapshot: JobSnapshot) -> Response:
         """How the job stands: as soon as the caller does not know it, or has waited as long as it prefers to."""
-        draft = draft_of(request.scope)
-        asked = wanted(draft.wait, values_of(request, "if-none-match"))
-        if seconds := asked.held_for(row.form(look).tag):
+        record = record_of(request.scope)
+        asked = wanted(record.wait, values_of(request, "if-none-match"))
+        if seconds := asked.held_for(dialect.form(snapshot).tag):
             async with leaving_with_the_client(request.receive):
-                look = await self._service.hold(look, seconds, row.changes_at)
-        [(row, said)] = told(request, row, look)
-        draft.hint = await self._service.hint(look)
-        more = advice(draft.hint) + ages(await self._clock(request), self._service.real, said)
-        status, headers, body = render(row.form(said), said, more, asked)
+                snapshot = await self._service.hold(snapshot, seconds, dialect.changes_at)
+        [(dialect, said)] = told(request, dialect, snapshot)
+        record.hint = await self._service.hint(snapshot)
+        more = advice(record.hint) + ages(await self._clock(request), self._service.real, said)
+        status, headers, body = render(dialect.form(said), said, more, asked)
         answer = Response(body, status)
         answer.raw_headers = headers
         return answer
 
-    async def _advice(self, request: Request, *looks: Look) -> dict[str, str]:
+    async def _retry_after(self, request: Request, *snapshots: JobSnapshot) -> dict[str, str]:
         """When to look next: as soon as it is worth its while for one of the looks; and how old the jobs are."""
-        hints = [hint for look in looks if (hint := await self._service.hint(look)) is not None]
-        draft_of(request.scope).hint = soonest = min(hints, default=None)
-        told = advice(soonest) + ages(await self._clock(request), self._service.real, *looks)
+        hints = [hint for snapshot in snapshots if (hint := await self._service.hint(snapshot)) is not None]
+        record_of(request.scope).hint = soonest = min(hints, default=None)
+        told = advice(soonest) + ages(await self._clock(request), self._service.real, *snapshots)
         return {name.decode(): value.decode() for name, value in told}
 
     async def _clock(self, request: Request) -> Clock:
-        return (await self._service.worlds.of(request.scope["user"])).clock
+        return (await self._service.sandboxes.of(request.scope["user"])).clock

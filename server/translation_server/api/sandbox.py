@@ -15,12 +15,12 @@ from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction, RequestsQuery
 from translation_server.core.dialects.dialect import Dialect, timestamp
 from translation_server.core.job import Job, State
-from translation_server.core.request_log import Entry
+from translation_server.core.request_log import RequestRecord
 from translation_server.core.scenarios import SCENARIOS
 from translation_server.documents import (
-    ENTRY,
+    RECORD,
     ClockChange,
-    SandboxSettings,
+    SandboxPatch,
     change_clock,
     change_settings,
     shown_sandbox,
@@ -28,9 +28,9 @@ from translation_server.documents import (
     starts_plan,
 )
 from translation_server.service.jobs import Service
-from translation_server.service.request_log import Journal
+from translation_server.service.request_log import RequestLog
 
-JOB_ACTIONS = {"pause": Job.held, "unpause": Job.released}
+JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
 
 
 class SandboxApi:
@@ -38,15 +38,15 @@ class SandboxApi:
 
     Args:
         service: the jobs and their worlds.
-        journal: the request logs.
+        request_log: the request logs.
         native: the form in which jobs are shown.
     """
 
-    def __init__(self, service: Service, journal: Journal, native: Dialect) -> None:
+    def __init__(self, service: Service, request_log: RequestLog, native: Dialect) -> None:
         self._service = service
-        self._journal = journal
+        self._request_log = request_log
         self._native = native
-        self._grading = Grading(journal, service)
+        self._grading = Grading(request_log, service)
 
     def add_to(self, app: FastAPI) -> None:
         """Gives the app its routes."""
@@ -68,31 +68,31 @@ class SandboxApi:
 
     async def change(self, request: Request) -> Response:
         """Changes settings; null stands for the server's own value."""
-        owner, changes = request.scope["user"], await read_body(SandboxSettings, request)
+        owner, changes = request.scope["user"], await read_body(SandboxPatch, request)
         moment = await self._service.now(owner)
         change = partial(change_settings, changes=changes, moment=moment)
-        await self._service.worlds.change(owner, change, recount=starts_plan(changes))
+        await self._service.sandboxes.change(owner, change, recount=starts_plan(changes))
         return await self._sandbox(owner)
 
     async def set_clock(self, request: Request) -> Response:
         """Sets the speed of the clock, stops it, or moves it ahead."""
         owner, change = request.scope["user"], await read_body(ClockChange, request)
-        await self._service.worlds.change(owner, lambda text: change_clock(text, change, self._service.real()))
+        await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.real()))
         return await self._sandbox(owner)
 
     async def reset(self, request: Request) -> Response:
         """Empties the sandbox: its jobs, request log, faults, clock and settings."""
         owner = request.scope["user"]
-        await self._service.worlds.clear(owner, self._service.real())
-        self._journal.forget(owner)
+        await self._service.sandboxes.clear(owner, self._service.real())
+        self._request_log.drop(owner)
         return await self._sandbox(owner)
 
     async def act(self, request: Request, job_id: str) -> Response:
         """Pauses, unpauses or finishes a pending job."""
         owner, action = request.scope["user"], await read_body(JobAction, request)
         finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
-        look = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
-        return await self._sandbox(owner, job=json.loads(self._native.body(look)))
+        snapshot = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
+        return await self._sandbox(owner, job=json.loads(self._native.body(snapshot)))
 
     async def scenarios(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Lists the scenarios."""
@@ -106,8 +106,8 @@ class SandboxApi:
         """Pages through the request log, the oldest request first."""
         query: RequestsQuery = request.scope["query"]
         owner = request.scope["user"]
-        page, more = await self._journal.read(owner, after=query.after, limit=query.limit)
-        dropped = self._journal.dropped(owner, await self._journal.oldest(owner))
+        page, more = await self._request_log.read(owner, after=query.after, limit=query.limit)
+        dropped = self._request_log.dropped(owner, await self._request_log.oldest(owner))
         return await asyncio.to_thread(_shown, page, page[-1][0] if more else None, dropped)
 
     async def report(self, request: Request) -> Response:
@@ -117,11 +117,11 @@ class SandboxApi:
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""
-        world, real = await self._service.worlds.of(owner), self._service.real()
-        shown = shown_sandbox(world.sandbox)
+        sandbox, real = await self._service.sandboxes.of(owner), self._service.real()
+        shown = shown_sandbox(sandbox.settings)
         for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
             fault["fired"] = fired
-        clock = world.clock
+        clock = sandbox.clock
         shown["clock"] = {
             "now": timestamp(clock.at(real)),
             "speed": clock.now.speed,
@@ -131,6 +131,6 @@ class SandboxApi:
         return JSONResponse({"user": owner, **shown, **more})
 
 
-def _shown(page: Sequence[tuple[int, Entry]], following: int | None, dropped: int) -> Response:
-    shown = [{"number": number, **ENTRY.dump_python(entry, mode="json")} for number, entry in page]
+def _shown(page: Sequence[tuple[int, RequestRecord]], following: int | None, dropped: int) -> Response:
+    shown = [{"number": number, **RECORD.dump_python(record, mode="json")} for number, record in page]
     return JSONResponse({"requests": shown, "next": following, "dropped": dropped})

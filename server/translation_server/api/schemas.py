@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
 from translation_server.core.job import State, Submission
-from translation_server.service.jobs import Wish
+from translation_server.service.jobs import FateOverride
 
 MAX_BATCH = 100
 """How many ids one batch poll may ask for, and how many jobs one page may hold."""
@@ -45,9 +45,9 @@ class Simulate(BaseModel):
     message: Message | None = Field(default=None, description="what it tells if it ends with `error`")
     paused: bool | None = Field(default=None, description="whether it stays pending until it is unpaused or finished")
 
-    def wish(self) -> Wish:
+    def fate_override(self) -> FateOverride:
         """The same as plain facts."""
-        return Wish(self.delay, self.outcome and State(self.outcome), self.message, self.paused)
+        return FateOverride(self.delay, self.outcome and State(self.outcome), self.message, self.paused)
 
 
 class SubmissionBody(BaseModel):

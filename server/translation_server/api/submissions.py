@@ -12,7 +12,7 @@ from starlette.requests import Request
 from translation_server.api.bodies import parsed
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, complaints, invalid, no_such
-from translation_server.api.request_record import draft_of
+from translation_server.api.request_record import record_of
 from translation_server.api.schemas import Query, SubmissionBody
 from translation_server.core.dialects.dialect import Dialect, places, read
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
@@ -35,7 +35,7 @@ class Sent:
         return Idempotency(key, fingerprint(self.document), former_fingerprint(self.facts)) if key else None
 
 
-def submission(request: Request, row: Dialect, body: bytes) -> Sent:
+def submission(request: Request, dialect: Dialect, body: bytes) -> Sent:
     """What the row's submission brings.
 
     Raises:
@@ -46,8 +46,8 @@ def submission(request: Request, row: Dialect, body: bytes) -> Sent:
     if not body.strip():
         return Sent(asked, {}, SubmissionBody(**asked))
     document = parsed(request, body)
-    facts, unknown = read(row.request, document)
-    fields = places(row.request)
+    facts, unknown = read(dialect.request, document)
+    fields = places(dialect.request)
     try:
         found = SubmissionBody.model_validate(facts)
     except ValidationError as error:
@@ -61,9 +61,9 @@ def submission(request: Request, row: Dialect, body: bytes) -> Sent:
 
 def recognize(request: Request, sent: bytes) -> None:
     """Notes what tells a submission from others, and a retry of it as one."""
-    draft = draft_of(request.scope)
-    draft.key = _idempotency_key(request)
-    draft.digest = hashlib.blake2b(request.scope["query_string"] + b"?" + sent, digest_size=8).hexdigest()
+    record = record_of(request.scope)
+    record.key = _idempotency_key(request)
+    record.digest = hashlib.blake2b(request.scope["query_string"] + b"?" + sent, digest_size=8).hexdigest()
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -23,13 +23,13 @@ from translation_server.core.job import State
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 
-RESERVED = {path.split("/")[1] for row in DIALECTS for path in (row.submit or "", *row.look) if path} | {
+RESERVED = {path.split("/")[1] for dialect in DIALECTS for path in (dialect.submit or "", *dialect.poll) if path} | {
     "docs",
     "events",
     "livez",
     "readyz",
     "sandbox",
-    *(row.name for row in DIALECTS),
+    *(dialect.name for dialect in DIALECTS),
 }
 """Names that would clash with what every server has."""
 
@@ -89,7 +89,7 @@ class DialectForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    look: Paths
+    poll: Paths
     job: Body
     words: WordsForm
     submit: Annotated[str, Field(pattern=rf"^({SEGMENT})+$")] | None = None
@@ -111,7 +111,7 @@ class DialectForm(BaseModel):
         return Dialect(
             name=name,
             submit=None if self.submit is None else f"/{name}{self.submit}",
-            look=tuple(f"/{name}{path}" for path in self.look),
+            poll=tuple(f"/{name}{path}" for path in self.poll),
             request=self.request,
             accepted=self.accepted,
             accepted_code=self.accepted_code,
@@ -136,19 +136,19 @@ def read_dialects(path: Path) -> tuple[Dialect, ...]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DialectError(f"DIALECTS={path}: cannot be read as TOML: {error}") from None
-    rows = []
+    dialects = []
     for name, table in tables.items():
         where = f"DIALECTS={path}: [{name}]"
         if not NAME.fullmatch(name) or name in RESERVED:
             raise DialectError(f"{where} must have a name of its own, in lower case: it becomes a part of the path")
         try:
-            rows.append(DialectForm.model_validate(table).dialect(name))
-            routes(rows[-1:])
+            dialects.append(DialectForm.model_validate(table).dialect(name))
+            routes(dialects[-1:])
         except ValidationError as error:
             raise DialectError(f"{where} {_first(error)}") from None
         except DialectError as error:
             raise DialectError(f"{where} {error}") from None
-    return tuple(rows)
+    return tuple(dialects)
 
 
 def _first(error: ValidationError) -> str:

@@ -139,7 +139,7 @@ Delay = Annotated[
     Must("be fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds"),
 ]
 ScenarioSetting = Annotated[ScenarioName | None, BeforeValidator(_lower), Must(f"be one of {', '.join(SCENARIOS)}")]
-Kept = Annotated[int, Field(ge=0, le=1_000_000), Must("be a whole number from 0 to 1000000")]
+CachedJob = Annotated[int, Field(ge=0, le=1_000_000), Must("be a whole number from 0 to 1000000")]
 Connections = Annotated[int, Field(ge=1, le=1_000_000), Must("be a whole number from 1 to 1000000")]
 Timeout = Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False), Must("be a number of seconds from 1 to 3600")]
 Rate = Annotated[
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
         "`perfect`, `flaky`, `overloaded`, `outage`, `slow-network`, `liar` or `stuck`",
     )
     faults: File = Field(default=None, description="a TOML file of what goes wrong")
-    request_log: Kept = Field(default=10_000, description="how many requests each user's request log keeps")
+    request_log: CachedJob = Field(default=10_000, description="how many requests each user's request log keeps")
     database_url: str = Field(default="sqlite:///data/jobs.db", repr=False, description="where jobs are kept")
     retention: Retention = Field(  # type: ignore[assignment]  # the default is read like any other value
         default="7d", description="how long jobs are kept after their end: `7d`, `12h`, `30m`, `90s`, or `forever`"

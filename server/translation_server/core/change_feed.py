@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from translation_server.core.job import Job, Look
+from translation_server.core.job import Job, JobSnapshot
 
 PAGE = 200
 """Jobs that are read, and changes that are told, at a time."""
@@ -24,19 +24,19 @@ LAST = 2**63 - 1
 """The ordinal behind all others."""
 
 
-class Place(NamedTuple):
+class FeedPosition(NamedTuple):
     """Where a job stands in an order by a time of its own, and by its ordinal where times are the same."""
 
     at: float
     ordinal: int = LAST
 
 
-def end_of(job: Job) -> Place:
+def end_of(job: Job) -> FeedPosition:
     """Where a job stands in the order in which jobs end."""
-    return Place(job.over_at, job.ordinal)
+    return FeedPosition(job.over_at, job.ordinal)
 
 
-class Follower:
+class ChangeFeed:
     """Follows an owner's jobs from the moment ``since`` on; the jobs up to the ordinal ``seen`` had begun before.
 
     Attributes:
@@ -47,14 +47,14 @@ class Follower:
 
     def __init__(self, since: float, seen: int) -> None:
         self.seen = seen
-        self.horizon = Place(since)
+        self.horizon = FeedPosition(since)
         self.more = True
         self._since = since
         self._new: deque[Job] = deque()
         self._ended = self.horizon
         self._upcoming: dict[int, Job] = {}
-        self._ends: list[Place] = []
-        self._late: list[Look] = []
+        self._ends: list[FeedPosition] = []
+        self._late: list[JobSnapshot] = []
         self._told: OrderedDict[int, None] = OrderedDict()
 
     @property
@@ -81,7 +81,7 @@ class Follower:
 
     def expect(self, page: Sequence[Job]) -> None:
         """Takes the next jobs in the order of their ends: a `PAGE` of them, or all that have one."""
-        self.horizon = end_of(page[-1]) if len(page) == PAGE else Place(math.inf)
+        self.horizon = end_of(page[-1]) if len(page) == PAGE else FeedPosition(math.inf)
         for job in page:
             self._expect(job)
 
@@ -93,45 +93,45 @@ class Follower:
             self._upcoming.pop(job.ordinal, None)
             self._late += self._end_or_expect(job)
 
-    def tell(self, now: float) -> list[Look]:
+    def tell(self, now: float) -> list[JobSnapshot]:
         """Looks at the next changes up to now, a `PAGE` or little more of them, in the order of their moments.
 
         Fewer where something has to be read before.
         """
-        looks, self._late = self._late, []
-        while len(looks) < PAGE and not (self.lacks_new or self.lacks_ends):
+        snapshots, self._late = self._late, []
+        while len(snapshots) < PAGE and not (self.lacks_new or self.lacks_ends):
             due_at = self.due_at
             if self._new and self._new[0].created_at <= due_at:
-                looks += self._begin(self._new.popleft())
+                snapshots += self._begin(self._new.popleft())
             elif due_at <= now:
                 self._ended = heapq.heappop(self._ends)
                 job = self._upcoming.pop(self._ended.ordinal)
-                looks += self._end(job) if job.ordinal <= self.seen else []
+                snapshots += self._end(job) if job.ordinal <= self.seen else []
             else:
                 break
-        return looks
+        return snapshots
 
-    def _begin(self, job: Job) -> list[Look]:
+    def _begin(self, job: Job) -> list[JobSnapshot]:
         """A job that was over as soon as it began has an end only."""
         self.seen = job.ordinal
-        begun = [Look(job, job.created_at)] if self._since < job.created_at < job.over_at else []
+        begun = [JobSnapshot(job, job.created_at)] if self._since < job.created_at < job.over_at else []
         return begun + self._end_or_expect(job)
 
-    def _end_or_expect(self, job: Job) -> list[Look]:
+    def _end_or_expect(self, job: Job) -> list[JobSnapshot]:
         """What is to be told of an end at a place that is behind already; one before it is told when it is due."""
         if end_of(job) <= self._ended:
             return self._end(job)
         self._expect(job)
         return []
 
-    def _end(self, job: Job) -> list[Look]:
+    def _end(self, job: Job) -> list[JobSnapshot]:
         if job.over_at <= self._since or job.ordinal in self._told:
             return []
         if job.changed_at != job.created_at:  # others are not heard of again
             self._told[job.ordinal] = None
             if len(self._told) > REMEMBERED_ENDS:
                 self._told.popitem(last=False)
-        return [Look(job, job.over_at)]
+        return [JobSnapshot(job, job.over_at)]
 
     def _expect(self, job: Job) -> None:
         place, known = end_of(job), self._upcoming.get(job.ordinal)
@@ -146,6 +146,6 @@ class Follower:
             self.horizon = self._ends[-1]
             self._upcoming = {place.ordinal: self._upcoming[place.ordinal] for place in self._ends}
 
-    def _is_upcoming(self, place: Place) -> bool:
+    def _is_upcoming(self, place: FeedPosition) -> bool:
         job = self._upcoming.get(place.ordinal)
         return job is not None and end_of(job) == place

@@ -1,7 +1,7 @@
 """How long jobs take: distributions of delays, in seconds.
 
 Each knows the hazard h(t), the rate at which jobs end that are still pending at t, as far as a plan of looks needs it:
-``looks`` is the integral of √h from 0 to t, ``when`` its inverse. J. B. Keller's rule ("Optimum checking schedules for
+``polls`` is the integral of √h from 0 to t, ``when`` its inverse. J. B. Keller's rule ("Optimum checking schedules for
 systems subject to random failure", Management Science 21, 1974) looks each time that it has grown by √(2·worth).
 """
 
@@ -47,12 +47,12 @@ class Fixed:
         """The delay that this part of the jobs, from 0 to 1, stays below."""
         return self.seconds
 
-    def looks(self, time: float) -> float:  # noqa: ARG002 - before the end, none is worth its while
+    def polls(self, time: float) -> float:  # noqa: ARG002 - before the end, none is worth its while
         """The integral of √h from 0 to ``time``."""
         return 0.0
 
-    def when(self, looks: float) -> float:  # noqa: ARG002 - see above
-        """The time at which ``looks`` is reached."""
+    def when(self, polls: float) -> float:  # noqa: ARG002 - see above
+        """The time at which ``polls`` is reached."""
         return self.seconds
 
 
@@ -88,14 +88,14 @@ class Uniform:
         """The delay that this part of the jobs, from 0 to 1, stays below."""
         return self.min + (self.max - self.min) * probability
 
-    def looks(self, time: float) -> float:
+    def polls(self, time: float) -> float:
         """The integral of √h from 0 to ``time``."""
         left = self.max - sorted((self.min, time, self.max))[1]
         return 2 * (math.sqrt(self.max - self.min) - math.sqrt(left))
 
-    def when(self, looks: float) -> float:
-        """The time at which ``looks`` is reached."""
-        return self.max - (math.sqrt(self.max - self.min) - looks / 2) ** 2
+    def when(self, polls: float) -> float:
+        """The time at which ``polls`` is reached."""
+        return self.max - (math.sqrt(self.max - self.min) - polls / 2) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,13 @@ class Exponential:
         """The delay that this part of the jobs, from 0 to less than 1, stays below."""
         return -self.mean * math.log1p(-probability)
 
-    def looks(self, time: float) -> float:
+    def polls(self, time: float) -> float:
         """The integral of √h from 0 to ``time``."""
         return max(0.0, time) / math.sqrt(self.mean)
 
-    def when(self, looks: float) -> float:
-        """The time at which ``looks`` is reached."""
-        return looks * math.sqrt(self.mean)
+    def when(self, polls: float) -> float:
+        """The time at which ``polls`` is reached."""
+        return polls * math.sqrt(self.mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +151,18 @@ class LogNormal:
             below, above = (middle, above) if _survival(-middle) <= probability else (below, middle)
         return self._time(below)
 
-    def looks(self, time: float) -> float:
+    def polls(self, time: float) -> float:
         """The integral of √h from 0 to ``time``."""
-        table = _looks(self.sigma)
+        table = _poll_integral(self.sigma)
         place = (self._deviation(time) + SIGMAS) * STEPS if time > 0 else 0.0
         if place <= 0:
             return 0.0
         step = min(int(place), len(table) - 2)
         return math.sqrt(self.median) * (table[step] + (place - step) * (table[step + 1] - table[step]))
 
-    def when(self, looks: float) -> float:
-        """The time at which ``looks`` is reached."""
-        table, scaled = _looks(self.sigma), looks / math.sqrt(self.median)
+    def when(self, polls: float) -> float:
+        """The time at which ``polls`` is reached."""
+        table, scaled = _poll_integral(self.sigma), polls / math.sqrt(self.median)
         step = min(bisect_right(table, scaled), len(table) - 1) - 1
         part = (scaled - table[step]) / (table[step + 1] - table[step])
         return self._time((step + part) / STEPS - SIGMAS)
@@ -188,7 +188,7 @@ def _survival(deviation: float) -> float:
 
 
 @lru_cache(maxsize=1024)  # 17 kB each: sandboxes may differ in it
-def _looks(sigma: float) -> tuple[float, ...]:
+def _poll_integral(sigma: float) -> tuple[float, ...]:
     """A lognormal's integral of √h where its median is 1, at each step of the normal number behind it."""
     middles = ((step + 0.5) / STEPS - SIGMAS for step in range(int(2 * SIGMAS * STEPS)))
     densities = (

@@ -14,7 +14,7 @@ EXACT = 2**53
 """Whole numbers up to this one are the same as an integer and as a double."""
 
 FORMER_FACTS = {"source_language": str, "target_language": str, "video_length": float}
-FORMER_WISHES = {"delay": float, "outcome": str, "message": str, "hold": bool}
+FORMER_FATE_OVERRIDES = {"delay": float, "outcome": str, "message": str, "hold": bool}
 
 
 def fingerprint(sent: Mapping[str, Any]) -> bytes:
@@ -28,12 +28,18 @@ def former_fingerprint(facts: Mapping[str, Any]) -> bytes | None:
     The names in it are those of that time: they stay, however the fields are called today.
     """
     told = _canonical(facts)
-    wishes, job_id = told.pop("simulate", {}), told.pop("job_id", None)
-    if "paused" in wishes:
-        wishes["hold"] = wishes.pop("paused")
-    if told.keys() - FORMER_FACTS.keys() or wishes.keys() - FORMER_WISHES.keys():
+    fate_overrides, job_id = told.pop("simulate", {}), told.pop("job_id", None)
+    if "paused" in fate_overrides:
+        fate_overrides["hold"] = fate_overrides.pop("paused")
+    if told.keys() - FORMER_FACTS.keys() or fate_overrides.keys() - FORMER_FATE_OVERRIDES.keys():
         return None
-    return _digest([_former(told, FORMER_FACTS), job_id, *([_former(wishes, FORMER_WISHES)] if wishes else [])])
+    return _digest(
+        [
+            _former(told, FORMER_FACTS),
+            job_id,
+            *([_former(fate_overrides, FORMER_FATE_OVERRIDES)] if fate_overrides else []),
+        ]
+    )
 
 
 def _former(told: Mapping[str, Any], known: Mapping[str, type]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import zlib
 from typing import NamedTuple
 
 from translation_server.core.delays import Delays
-from translation_server.core.job import Look, State
-from translation_server.core.sandbox import Sandbox
+from translation_server.core.job import JobSnapshot, State
+from translation_server.core.sandbox import SandboxSettings
 
 SOONEST = 0.001
 """Seconds that every hint is at least."""
@@ -27,7 +27,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 """Its multiples, without their whole parts, fill the interval from 0 to 1 evenly, however many they are."""
 
 
-class Advice(NamedTuple):
+class NextPoll(NamedTuple):
     """At which moment to look next; up to the moment ``until`` it stays the same."""
 
     at: float
@@ -38,26 +38,26 @@ class Advice(NamedTuple):
         return max(SOONEST, (self.at - now) / rate)
 
 
-def hint(look: Look, sandbox: Sandbox, rate: float = 1.0) -> float | None:
+def hint(snapshot: JobSnapshot, settings: SandboxSettings, rate: float = 1.0) -> float | None:
     """Real seconds until the caller should look again; None once the job has ended, and where there are no hints.
 
     ``rate`` is how many seconds pass on the sandbox's clock for each of them.
     """
-    advice = advise(look, sandbox, rate)
-    return advice and advice.seconds(look.now, rate)
+    found = next_poll(snapshot, settings, rate)
+    return found and found.seconds(snapshot.now, rate)
 
 
-def advise(look: Look, sandbox: Sandbox, rate: float) -> Advice | None:
+def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> NextPoll | None:
     """When the caller should look again; None once the job has ended, and where there are no hints."""
-    if look.state is not State.PENDING or sandbox.hints == "none":
+    if snapshot.state is not State.PENDING or settings.hints == "none":
         return None
-    job = look.job
-    if sandbox.hints == "exact" and job.held_at is None:
-        return Advice(job.ends_at, job.ends_at)
-    begins = job.created_at + sandbox.longer(job.submission.video_length)
-    elapsed = max(0.0, look.now - begins)
-    due, until = plan(sandbox.delay, sandbox.poll_cost * rate, elapsed, phase(job.owner, job.ordinal))
-    return Advice(begins + due, begins + until)
+    job = snapshot.job
+    if settings.hints == "exact" and job.paused_at is None:
+        return NextPoll(job.ends_at, job.ends_at)
+    begins = job.created_at + settings.longer(job.submission.video_length)
+    elapsed = max(0.0, snapshot.now - begins)
+    due, until = plan(settings.delay, settings.poll_cost * rate, elapsed, phase(job.owner, job.ordinal))
+    return NextPoll(begins + due, begins + until)
 
 
 def phase(owner: str, ordinal: int) -> float:
@@ -65,7 +65,7 @@ def phase(owner: str, ordinal: int) -> float:
     return (zlib.crc32(owner.encode()) / 2**32 + ordinal * GOLDEN) % 1
 
 
-def next_look(delays: Delays, worth: float, elapsed: float, phase: float) -> float:
+def seconds_to_next_poll(delays: Delays, worth: float, elapsed: float, phase: float) -> float:
     """Seconds until the next look is worth its while, at least 1 ms; see `plan`."""
     due, _ = plan(delays, worth, elapsed, phase)
     return max(SOONEST, due - elapsed)
@@ -88,7 +88,7 @@ def plan(delays: Delays, worth: float, elapsed: float, phase: float) -> tuple[fl
     if elapsed >= delays.latest:
         return elapsed + max(SOONEST_OVERDUE, worth + 2 * math.sqrt(worth * (elapsed - delays.latest))), elapsed
     interval = math.sqrt(2 * worth)
-    made, most = delays.looks(elapsed) / interval, delays.looks(delays.latest) / interval
+    made, most = delays.polls(elapsed) / interval, delays.polls(delays.latest) / interval
     offset = phase - 0.5
     target = round(made + 1 - offset) + offset
     if most - made < ONE_IS_ENOUGH or target >= most:

@@ -2,7 +2,7 @@
 
 The law of this file: a job's status is never written, it is derived. A job is accepted with its whole fate
 (when it ends, and how); from then on everything a caller can see is a pure function of the job and the moment,
-and :class:`Look` is that function. What can still happen to a pending job is that its owner cancels it, or, where it
+and :class:`JobSnapshot` is that function. What can still happen to a pending job is that its owner cancels it, or, where it
 is only simulated, holds it, releases it, or finishes it; each is one more fact with a time of its own.
 
 Times are moments of the owner's clock, in seconds since the Unix epoch; durations are seconds.
@@ -56,7 +56,7 @@ class Fate:
 class Job:
     """The facts of one accepted job; ``ordinal`` counts its owner's jobs from 1.
 
-    ``held_at`` is since when it has been held, ``held_for`` how long it was held before. ``changed_at`` is the real
+    ``paused_at`` is since when it has been held, ``paused_for`` how long it was held before. ``changed_at`` is the real
     time at which a fact last became another, whatever the owner's clock shows.
     """
 
@@ -67,14 +67,14 @@ class Job:
     fate: Fate
     submission: Submission = Submission()
     cancelled_at: float | None = None
-    held_at: float | None = None
-    held_for: float = 0.0
+    paused_at: float | None = None
+    paused_for: float = 0.0
     changed_at: float = 0.0
 
     @property
     def ends_at(self) -> float:
         """When the job ends unless something happens before; never, while it is held."""
-        return self.created_at + self.fate.delay + self.held_for if self.held_at is None else math.inf
+        return self.created_at + self.fate.delay + self.paused_for if self.paused_at is None else math.inf
 
     @property
     def over_at(self) -> float:
@@ -85,32 +85,32 @@ class Job:
         """The job once its owner has cancelled it."""
         return replace(self, cancelled_at=now) if self._is_pending(now) else self
 
-    def held(self, now: float) -> "Job":
+    def pause(self, now: float) -> "Job":
         """The job once it is held: its time stands still."""
-        return replace(self, held_at=now) if self._is_pending(now) and self.held_at is None else self
+        return replace(self, paused_at=now) if self._is_pending(now) and self.paused_at is None else self
 
-    def released(self, now: float) -> "Job":
+    def unpause(self, now: float) -> "Job":
         """The job once it is no longer held."""
-        if not self._is_pending(now) or self.held_at is None:
+        if not self._is_pending(now) or self.paused_at is None:
             return self
-        return replace(self, held_at=None, held_for=self.held_for + max(0.0, now - self.held_at))
+        return replace(self, paused_at=None, paused_for=self.paused_for + max(0.0, now - self.paused_at))
 
     def finished(self, now: float, outcome: State, message: str | None = None) -> "Job":
         """The job once it has ended now, in this way."""
         if not self._is_pending(now):
             return self
-        released = self.released(now)
-        delay = now - self.created_at - released.held_for
-        if self.created_at + delay + released.held_for > now:  # by rounding
+        unpause = self.unpause(now)
+        delay = now - self.created_at - unpause.paused_for
+        if self.created_at + delay + unpause.paused_for > now:  # by rounding
             delay -= 2 * math.ulp(now)
-        return replace(released, fate=Fate(delay, outcome, message))
+        return replace(unpause, fate=Fate(delay, outcome, message))
 
     def _is_pending(self, now: float) -> bool:
-        return Look(self, now).state is State.PENDING
+        return JobSnapshot(self, now).state is State.PENDING
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class JobSnapshot:
     """A job as it stands at the moment ``now``; ``state`` is its state then."""
 
     job: Job
@@ -153,9 +153,9 @@ class Look:
         if self.state is State.COMPLETED or self.state is State.ERROR:
             return 1.0
         job, until = self.job, self._until
-        if job.held_at is not None:
-            until = min(until, job.held_at)
-        worked = max(0.0, until - job.created_at - job.held_for)
+        if job.paused_at is not None:
+            until = min(until, job.paused_at)
+        worked = max(0.0, until - job.created_at - job.paused_for)
         fraction = worked / job.fate.delay if job.fate.delay else 0.0
         return min(math.floor(fraction * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
 
@@ -166,10 +166,10 @@ class Look:
         return self.now if end is None else end
 
     @property
-    def changes(self) -> list["Look"]:
+    def changes(self) -> list["JobSnapshot"]:
         """Looks at the moments, up to now, at which the state became what it then was."""
         moments = dict.fromkeys((self.job.created_at, self.completed_at))
-        return [Look(self.job, moment) for moment in moments if moment is not None and moment <= self.now]
+        return [JobSnapshot(self.job, moment) for moment in moments if moment is not None and moment <= self.now]
 
     @property
     def error_message(self) -> str | None:

@@ -6,7 +6,7 @@ from translation_server.core.job import State
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedJob:
     """What an answer told of a job; ``ended_at`` is the real time at which it had ended, if it had."""
 
     job_id: str
@@ -15,7 +15,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class RequestRecord:
     """One request, or what a stream of events told at a time.
 
     Attributes:
@@ -47,7 +47,7 @@ class Entry:
     action: str | None = None
     dialect: str | None = None
     status: int = 0
-    jobs: tuple[Told, ...] = ()
+    jobs: tuple[ReportedJob, ...] = ()
     key: str | None = None
     replayed: bool = False
     digest: str | None = None

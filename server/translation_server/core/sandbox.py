@@ -16,7 +16,7 @@ Hints = Literal["honest", "exact", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sandbox:
+class SandboxSettings:
     """The settings of a user's world.
 
     Attributes:
@@ -54,7 +54,7 @@ class Sandbox:
         )
 
 
-def with_settings(defaults: Sandbox, settings: Mapping[str, Any]) -> Sandbox:
+def with_settings(defaults: SandboxSettings, settings: Mapping[str, Any]) -> SandboxSettings:
     """The sandbox with a user's own settings, which win over those of the scenario, which win over the server's.
 
     The server's own faults win over those of the server's scenario, but not over those of a scenario that the user has
@@ -67,13 +67,13 @@ def with_settings(defaults: Sandbox, settings: Mapping[str, Any]) -> Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SandboxState:
     """A user's sandbox and its clock.
 
     ``since`` is the moment from which its faults count their seconds, ``begun`` the real time at which it was emptied.
     """
 
-    sandbox: Sandbox
+    settings: SandboxSettings
     clock: Clock = field(default_factory=Clock)
     since: float = 0.0
     begun: float = 0.0

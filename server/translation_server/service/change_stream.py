@@ -5,11 +5,11 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
-from translation_server.core.change_feed import PAGE, Follower
+from translation_server.core.change_feed import PAGE, ChangeFeed
 from translation_server.core.clock import Clock
-from translation_server.core.job import Job, Look, State
-from translation_server.service.change_bus import Watch
-from translation_server.service.sandbox_cache import Worlds
+from translation_server.core.job import Job, JobSnapshot, State
+from translation_server.service.change_bus import ChangeBus
+from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.single_flight import MARGIN, amended_since
 from translation_server.storage import Store
 
@@ -17,26 +17,26 @@ HEARTBEAT = 15.0
 """Seconds of silence after which whoever follows changes is told that there are none."""
 
 
-class Told(NamedTuple):
+class ChangePage(NamedTuple):
     """How jobs have changed, in the order of the moments; ``more`` where there is more to tell at once.
 
     ``clock`` is that of the moments.
     """
 
-    looks: list[Look]
+    snapshots: list[JobSnapshot]
     more: bool = False
     clock: Clock = Clock()
 
 
-Changes = AsyncGenerator[Told, None]
+Changes = AsyncGenerator[ChangePage, None]
 
 
-class Following:
+class ChangeStream:
     """Tells how jobs change.
 
     Args:
         store: where they are kept.
-        worlds: tell the time of each sandbox.
+        sandboxes: tell the time of each sandbox.
         watch: tells what is done to jobs.
         clock: real seconds since the epoch.
         see: called with each job that is told of, and the moment.
@@ -45,14 +45,14 @@ class Following:
     def __init__(
         self,
         store: Store,
-        worlds: Worlds,
-        watch: Watch,
+        sandboxes: SandboxCache,
+        watch: ChangeBus,
         clock: Callable[[], float],
-        see: Callable[[Job, float], Look],
+        see: Callable[[Job, float], JobSnapshot],
     ) -> None:
         self._store = store
-        self._worlds = worlds
-        self._watch = watch
+        self._sandboxes = sandboxes
+        self._bus = watch
         self._clock = clock
         self._see = see
 
@@ -64,28 +64,28 @@ class Following:
         does a reset of the sandbox, for then the jobs are gone.
         """
         loop, quiet_until, heard_at = asyncio.get_running_loop(), -math.inf, self._clock()
-        with self._watch.listening(owner) as ear:
-            begun = (await self._worlds.of(owner)).begun
-            follower = Follower(after, await self._last_before(owner, after))
-            ear.newest = follower.seen
-            while (world := await self._worlds.of(owner)).begun == begun:
+        with self._bus.subscribe(owner) as subscription:
+            begun = (await self._sandboxes.of(owner)).begun
+            follower = ChangeFeed(after, await self._last_before(owner, after))
+            subscription.newest = follower.seen
+            while (sandbox := await self._sandboxes.of(owner)).begun == begun:
                 await self._read(owner, follower)
-                looks = follower.tell(world.clock.at(self._clock()))
-                for look in looks:
-                    self._see(look.job, look.now)
-                more = len(looks) >= PAGE or follower.lacks_new or follower.lacks_ends
-                if looks or (not more and loop.time() >= quiet_until):
-                    yield Told(looks, more, world.clock)
+                snapshots = follower.tell(sandbox.clock.at(self._clock()))
+                for snapshot in snapshots:
+                    self._see(snapshot.job, snapshot.now)
+                more = len(snapshots) >= PAGE or follower.lacks_new or follower.lacks_ends
+                if snapshots or (not more and loop.time() >= quiet_until):
+                    yield ChangePage(snapshots, more, sandbox.clock)
                     quiet_until = -math.inf if more else loop.time() + HEARTBEAT
-                if ear.over:
+                if subscription.closed:
                     return
                 if more:
                     await asyncio.sleep(0)
                     continue
-                ear.newest = max(ear.newest, follower.seen)
-                due_in = world.clock.seconds_to(follower.due_at, self._clock())
-                news = await ear.wait(min(quiet_until - loop.time(), due_in))
-                follower.more = ear.newest > follower.seen
+                subscription.newest = max(subscription.newest, follower.seen)
+                due_in = sandbox.clock.seconds_to(follower.due_at, self._clock())
+                news = await subscription.wait(min(quiet_until - loop.time(), due_in))
+                follower.more = subscription.newest > follower.seen
                 for job in news or ():
                     follower.amend(job)
                 if news is None:
@@ -93,31 +93,31 @@ class Following:
                         follower.amend(job)
                 heard_at = self._clock()
 
-    async def one(self, look: Look, after: float | None) -> Changes:
+    async def one(self, snapshot: JobSnapshot, after: float | None) -> Changes:
         """How a job that stands so changes from a moment on; without one, the first item is how it stands.
 
         The end of the job ends it, and what ends `all`.
         """
-        loop, owner = asyncio.get_running_loop(), look.job.owner
-        with self._watch.listening(owner, look.job.id) as ear:
-            begun, clock = (world := await self._worlds.of(owner)).begun, world.clock
-            changes = [look] if after is None else [change for change in look.changes if change.now > after]
-            yield Told(changes, clock=clock)
-            quiet_until, job = loop.time() + HEARTBEAT, look.job
-            while look.state is State.PENDING and not ear.over:
-                due_in = (await self._worlds.of(owner)).clock.seconds_to(job.over_at, self._clock())
-                job = next(iter(await ear.wait(min(quiet_until - loop.time(), due_in)) or [job]))
-                world = await self._worlds.of(owner)
-                if world.begun != begun:
+        loop, owner = asyncio.get_running_loop(), snapshot.job.owner
+        with self._bus.subscribe(owner, snapshot.job.id) as subscription:
+            begun, clock = (sandbox := await self._sandboxes.of(owner)).begun, sandbox.clock
+            changes = [snapshot] if after is None else [change for change in snapshot.changes if change.now > after]
+            yield ChangePage(changes, clock=clock)
+            quiet_until, job = loop.time() + HEARTBEAT, snapshot.job
+            while snapshot.state is State.PENDING and not subscription.closed:
+                due_in = (await self._sandboxes.of(owner)).clock.seconds_to(job.over_at, self._clock())
+                job = next(iter(await subscription.wait(min(quiet_until - loop.time(), due_in)) or [job]))
+                sandbox = await self._sandboxes.of(owner)
+                if sandbox.begun != begun:
                     return
-                look = self._see(job, world.clock.at(self._clock()))
-                if look.state is not State.PENDING:
-                    yield Told([Look(job, job.over_at)], clock=world.clock)
+                snapshot = self._see(job, sandbox.clock.at(self._clock()))
+                if snapshot.state is not State.PENDING:
+                    yield ChangePage([JobSnapshot(job, job.over_at)], clock=sandbox.clock)
                 elif loop.time() >= quiet_until:
-                    yield Told([])
+                    yield ChangePage([])
                     quiet_until = loop.time() + HEARTBEAT
 
-    async def _read(self, owner: str, follower: Follower) -> None:
+    async def _read(self, owner: str, follower: ChangeFeed) -> None:
         if follower.lacks_new:
             follower.begin(await self._store.accepted(owner, follower.seen, PAGE))
         if follower.lacks_ends:

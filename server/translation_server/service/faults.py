@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults.rules import Asked, Firing, Rule, counted_as, decide
-from translation_server.core.job import Look
-from translation_server.core.sandbox import World
-from translation_server.service.job_cache import Jobs
-from translation_server.service.sandbox_cache import Worlds
+from translation_server.core.faults.rules import FaultContext, Firing, Rule, counted_as, decide
+from translation_server.core.job import JobSnapshot
+from translation_server.core.sandbox import SandboxState
+from translation_server.service.job_cache import JobCache
+from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import Store
 
 
@@ -17,7 +17,7 @@ class Faults:
 
     Args:
         store: where they are counted.
-        worlds: where the rules are.
+        sandboxes: where the rules are.
         jobs: those that requests are about.
         clock: real seconds since the epoch.
         entropy: random bytes for one fault, where the sandbox has no seed.
@@ -26,20 +26,20 @@ class Faults:
     def __init__(
         self,
         store: Store,
-        worlds: Worlds,
-        jobs: Jobs,
+        sandboxes: SandboxCache,
+        jobs: JobCache,
         *,
         clock: Callable[[], float],
         entropy: Callable[[], bytes],
     ) -> None:
         self._store = store
-        self._worlds = worlds
+        self._sandboxes = sandboxes
         self._jobs = jobs
         self._clock = clock
         self._entropy = entropy
 
-    async def strike(
-        self, owner: str, asked: Asked, job_id: str | None = None, *, own: Sequence[Rule] = ()
+    async def draw_faults(
+        self, owner: str, asked: FaultContext, job_id: str | None = None, *, own: Sequence[Rule] = ()
     ) -> list[Firing]:
         """What goes wrong with a request, about a job if one is named; it is counted.
 
@@ -49,22 +49,22 @@ class Faults:
             job_id: the job that it names.
             own: its own rules, instead of those of the sandbox; they are not counted.
         """
-        world = await self._worlds.of(owner)
-        rules = own or world.sandbox.faults
+        sandbox = await self._sandboxes.of(owner)
+        rules = own or sandbox.settings.faults
         if not rules:
             return []
         job = None if job_id is None else await self._jobs.find(owner, job_id)
-        now = world.clock.at(self._clock())
-        asked = asked._replace(seconds=max(0.0, now - world.since))
+        now = sandbox.clock.at(self._clock())
+        asked = asked._replace(seconds=max(0.0, now - sandbox.since))
         if job_id is not None and job is None:
             asked = asked._replace(states=frozenset())
-        elif job is not None and asked.action == "look" and not asked.held:
-            asked = asked._replace(states={Look(job, now).state})
+        elif job is not None and asked.action == "poll" and not asked.long_poll:
+            asked = asked._replace(states={JobSnapshot(job, now).state})
         ordinal = 0 if job is None else job.ordinal
         firings: list[Firing] = []
 
         def draw(nth: int, fired: Sequence[int]) -> Sequence[str]:
-            drawn = partial(self._drawn, world, owner, asked.action, ordinal, nth)
+            drawn = partial(self._drawn, sandbox, owner, asked.action, ordinal, nth)
             firings[:] = decide(rules, asked._replace(nth=nth), fired or [0] * len(rules), drawn)
             if own:
                 firings[:] = [firing._replace(number=None) for firing in firings]
@@ -81,11 +81,11 @@ class Faults:
 
     async def fired(self, owner: str) -> list[int]:
         """How often each of the owner's faults has fired."""
-        rules = (await self._worlds.of(owner)).sandbox.faults
+        rules = (await self._sandboxes.of(owner)).settings.faults
         return await self._store.tallies(owner, [_rule(number) for number in range(len(rules))])
 
-    def _drawn(self, world: World, owner: str, *of: object) -> bytes:
-        seed = world.sandbox.seed
+    def _drawn(self, sandbox: SandboxState, owner: str, *of: object) -> bytes:
+        seed = sandbox.settings.seed
         return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *of)
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from translation_server.core.dialects.dialect import Dialect, Form
-from translation_server.core.hints import Advice, advise
-from translation_server.core.job import Job, Look, State
-from translation_server.core.sandbox import World
-from translation_server.service.single_flight import MARGIN, OWNERS, Asking, Others, amended_since
+from translation_server.core.hints import NextPoll, next_poll
+from translation_server.core.job import Job, JobSnapshot, State
+from translation_server.core.sandbox import SandboxState
+from translation_server.service.single_flight import MARGIN, OWNERS, ForeignWrites, SingleFlight, amended_since
 from translation_server.storage import Store
 
 ANEW = 60.0
@@ -32,28 +32,28 @@ EACH = 8
 owner who was away for longest go first, the oldest first."""
 
 
-class Telling(NamedTuple):
+class RenderedJob(NamedTuple):
     """What a wire format tells of a job for a while: up to the moment ``until``, in this world.
 
-    ``looks`` is the first look of that time.
+    ``snapshots`` is the first look of that time.
     """
 
-    world: World
+    sandbox: SandboxState
     until: float
-    looks: tuple[Look]
+    snapshots: tuple[JobSnapshot]
     form: Form
-    advice: Advice | None
+    advice: NextPoll | None
 
     def hint(self, now: float) -> float | None:
         """Seconds until the caller should look again, if there are hints."""
-        return self.advice and self.advice.seconds(now, _rate(self.world))
+        return self.advice and self.advice.seconds(now, _rate(self.sandbox))
 
 
-class Kept(NamedTuple):
+class CachedJob(NamedTuple):
     """A job, and what is told of it by the wire formats, by their names."""
 
     job: Job
-    tellings: dict[str, Telling]
+    renderings: dict[str, RenderedJob]
 
 
 @dataclass(slots=True)
@@ -63,22 +63,24 @@ class _Owner:
     since: float
     began_at: float
     asked_at: float
-    jobs: dict[str, Kept] = field(default_factory=dict)
+    jobs: dict[str, CachedJob] = field(default_factory=dict)
 
 
-def tell(row: Dialect, look: Look, world: World) -> Telling:
+def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -> RenderedJob:
     """What the row tells of a job, from this look on."""
-    advice, until = advise(look, world.sandbox, _rate(world)), math.inf
-    if look.state is State.PENDING:
-        until = min(row.changes_at(look), advice.until if advice else math.inf, look.job.cancelled_at or math.inf)
-    return Telling(world, until, (look,), row.form(look), advice)
+    advice, until = next_poll(snapshot, sandbox.settings, _rate(sandbox)), math.inf
+    if snapshot.state is State.PENDING:
+        until = min(
+            dialect.changes_at(snapshot), advice.until if advice else math.inf, snapshot.job.cancelled_at or math.inf
+        )
+    return RenderedJob(sandbox, until, (snapshot,), dialect.form(snapshot), advice)
 
 
-def _rate(world: World) -> float:
-    return world.clock.now.rate or 1.0
+def _rate(sandbox: SandboxState) -> float:
+    return sandbox.clock.now.rate or 1.0
 
 
-class Jobs:
+class JobCache:
     """Everybody's jobs at hand.
 
     Args:
@@ -90,16 +92,16 @@ class Jobs:
         owners: Of how many owners there may be jobs at hand at a time.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float], others: Others) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float], others: ForeignWrites) -> None:
         self._store = store
         self._clock = clock
         self.owners = OWNERS
         self._owners: OrderedDict[str, _Owner] = OrderedDict()
-        self._others = others
-        self._asking = Asking[None](others)
+        self._foreign_writes = others
+        self._asking = SingleFlight[None](others)
         self._count = 0
 
-    def at_hand(self, owner: str, job_id: str) -> Kept | None:
+    def get(self, owner: str, job_id: str) -> CachedJob | None:
         """A job that needs no asking; None where something has to be asked."""
         known = self._owners.get(owner)
         return None if known is None or self._asking.is_due(owner, known.asked_at) else known.jobs.get(job_id)
@@ -114,12 +116,12 @@ class Jobs:
             self._keep(known, job)
         return job
 
-    def hear(self, job: Job) -> None:
+    def put(self, job: Job) -> None:
         """Takes note of a job that was accepted or changed."""
         if known := self._owners.get(job.owner):
             self._keep(known, job)
 
-    def forget(self, owner: str) -> None:
+    def drop(self, owner: str) -> None:
         """Lets go of an owner's jobs."""
         if known := self._owners.pop(owner, None):
             self._count -= len(known.jobs)
@@ -128,12 +130,12 @@ class Jobs:
         now = time.monotonic()
         known = self._owners.get(owner)
         if known is None or now > known.began_at + ANEW:
-            self.forget(owner)
+            self.drop(owner)
             known = self._owners[owner] = _Owner(self._clock(), now, now)
             self._make_room()
         elif self._asking.is_due(owner, known.asked_at):
             self._owners.move_to_end(owner)
-            await self._others.ask()
+            await self._foreign_writes.ask()
             if self._asking.is_due(owner, known.asked_at):
                 await self._asking.ask(owner, lambda: self._ask(owner, known))
         return known
@@ -147,7 +149,7 @@ class Jobs:
     def _keep(self, known: _Owner, job: Job) -> None:
         kept = known.jobs.get(job.id)
         if kept is None or (kept.job != job and kept.job.changed_at <= job.changed_at):
-            known.jobs[job.id] = Kept(job, {})
+            known.jobs[job.id] = CachedJob(job, {})
             self._count += kept is None and self._owners.get(job.owner) is known
         self._make_room()
 

@@ -12,14 +12,14 @@ from translation_server.core import hints
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.job import Fate, Job, Look, State, Submission
-from translation_server.core.sandbox import Sandbox
-from translation_server.service.change_bus import Watch
-from translation_server.service.change_stream import Following
+from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.service.change_bus import ChangeBus
+from translation_server.service.change_stream import ChangeStream
 from translation_server.service.faults import Faults
-from translation_server.service.job_cache import Jobs, Telling, tell
-from translation_server.service.sandbox_cache import Worlds
-from translation_server.service.single_flight import OWNERS, Asking
+from translation_server.service.job_cache import JobCache, RenderedJob, render_job
+from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.single_flight import OWNERS, SingleFlight
 from translation_server.storage import Idempotency, Store
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 REMEMBERED_ENDS = 100_000
 """How many ended jobs a process remembers to have logged, at least; 60 to 130 bytes each."""
 
-BULK = 500
-"""Jobs that are asked for at a time."""
+BATCH = 500
+"""JobCache that are asked for at a time."""
 
 SPREAD = 0.2
 """The part of the time for which a job may be held that its first hold may be shorter."""
@@ -48,7 +48,7 @@ class JobNotFound(Exception):  # noqa: N818 - says what happened, like the stand
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FateOverride:
     """A fate of the caller's own for a job; what is None is drawn."""
 
     delay: float | None = None
@@ -61,7 +61,7 @@ class Wish:
 class Accepted:
     """The first look at a submitted job; ``replayed`` where the same idempotency key had submitted it before."""
 
-    look: Look
+    snapshot: JobSnapshot
     replayed: bool
 
 
@@ -69,7 +69,7 @@ class Accepted:
 class Page:
     """Some of a caller's jobs, newest first, and the cursor of the next page, None on the last one."""
 
-    looks: list[Look]
+    snapshots: list[JobSnapshot]
     next: int | None
 
 
@@ -78,7 +78,7 @@ class Service:
 
     Args:
         store: where the jobs are kept.
-        sandbox: the settings of those who have set nothing.
+        settings: the settings of those who have set nothing.
         clock: real seconds since the epoch.
         entropy: random bytes for one fate or fault, where the sandbox has no seed.
         changeable: whether callers may set their sandboxes.
@@ -87,7 +87,7 @@ class Service:
     def __init__(
         self,
         store: Store,
-        sandbox: Callable[[], Sandbox],
+        settings: Callable[[], SandboxSettings],
         *,
         clock: Callable[[], float],
         entropy: Callable[[], bytes],
@@ -96,19 +96,21 @@ class Service:
         self._store = store
         self._clock = clock
         self._entropy = entropy
-        self.worlds = Worlds(store, sandbox, started=clock(), changeable=changeable, tell=self._tell_world)
-        self._watch = Watch(store, self.worlds, clock)
-        self._jobs = Jobs(store, clock, self.worlds.others)
-        self.following = Following(store, self.worlds, self._watch, clock, self._see)
-        self.faults = Faults(store, self.worlds, self._jobs, clock=clock, entropy=entropy)
-        self._checking = Asking[None]()
+        self.sandboxes = SandboxCache(
+            store, settings, started=clock(), changeable=changeable, on_change=self._sandbox_changed
+        )
+        self._bus = ChangeBus(store, self.sandboxes, clock)
+        self._jobs = JobCache(store, clock, self.sandboxes.others)
+        self.following = ChangeStream(store, self.sandboxes, self._bus, clock, self._see)
+        self.faults = Faults(store, self.sandboxes, self._jobs, clock=clock, entropy=entropy)
+        self._checking = SingleFlight[None]()
         self._check_at = 0.0
         self._logged_ends = set[int]()
         self._logged_before = set[int]()
 
     def make_room_for(self, users: int) -> None:
         """Keeps at hand what the polls of so many users need, if they are more than there is room for anyway."""
-        self.worlds.keep = self._jobs.owners = max(OWNERS, users)
+        self.sandboxes.capacity = self._jobs.owners = max(OWNERS, users)
 
     async def submit(
         self,
@@ -117,7 +119,7 @@ class Service:
         *,
         idempotency: Idempotency | None = None,
         job_id: str | None = None,
-        wish: Wish | None = None,
+        fate_override: FateOverride | None = None,
     ) -> Accepted:
         """Accepts a job; it is on disk when this returns.
 
@@ -126,46 +128,46 @@ class Service:
             submission: what was asked for.
             idempotency: an idempotency key, and what tells the submission from others.
             job_id: the id that the caller wants; without one, the job gets a new UUID.
-            wish: the fate that the caller wants.
+            fate_override: the fate that the caller wants.
 
         Raises:
             KeyReused: the idempotency key came before, with another submission.
             IdTaken: the caller has a job of that id.
             StoreError: nothing was accepted.
         """
-        world = await self.worlds.of(owner)
-        sandbox, wish = world.sandbox, wish or Wish()
+        sandbox = await self.sandboxes.of(owner)
+        settings, fate_override = sandbox.settings, fate_override or FateOverride()
 
         def accept(ordinal: int) -> Job:
             real = self._clock()
-            entropy = self._entropy() if sandbox.seed is None else seeded_entropy(sandbox.seed, owner, ordinal)
-            drawn = sandbox.fate(entropy, submission.video_length)
-            delay = drawn.delay if wish.delay is None else wish.delay
+            entropy = self._entropy() if settings.seed is None else seeded_entropy(settings.seed, owner, ordinal)
+            drawn = settings.fate(entropy, submission.video_length)
+            delay = drawn.delay if fate_override.delay is None else fate_override.delay
             job = Job(
                 job_id or str(uuid.uuid4()),
                 owner,
                 ordinal,
-                world.clock.at(real),
-                Fate(delay, wish.outcome or drawn.outcome, wish.message),
+                sandbox.clock.at(real),
+                Fate(delay, fate_override.outcome or drawn.outcome, fate_override.message),
                 submission,
                 changed_at=real,
             )
-            paused = sandbox.paused if wish.paused is None else wish.paused
-            return replace(job, held_at=job.created_at) if paused else job
+            paused = settings.paused if fate_override.paused is None else fate_override.paused
+            return replace(job, paused_at=job.created_at) if paused else job
 
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
             self._tell(stored.job)
-        return Accepted(Look(stored.job, stored.job.created_at), stored.replayed)
+        return Accepted(JobSnapshot(stored.job, stored.job.created_at), stored.replayed)
 
-    async def current(self, owner: str) -> Look:
+    async def current(self, owner: str) -> JobSnapshot:
         """How the caller's latest job stands now; a caller who has none gets one."""
         latest = await self._store.page(owner, limit=1, before=None, state=None, now=0)
-        job = latest[0] if latest else (await self.submit(owner, Submission(), idempotency=FIRST)).look.job
+        job = latest[0] if latest else (await self.submit(owner, Submission(), idempotency=FIRST)).snapshot.job
         return self._see(job, await self.now(owner))
 
-    async def look(self, owner: str, job_id: str) -> Look:
+    async def snapshot(self, owner: str, job_id: str) -> JobSnapshot:
         """How one of the caller's jobs stands now.
 
         Raises:
@@ -176,17 +178,17 @@ class Service:
             raise JobNotFound
         return self._see(job, await self.now(owner))
 
-    def told(self, owner: str, job_id: str, row: Dialect) -> tuple[Telling, Look] | None:
+    def told(self, owner: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
         """What the row tells of a job, and how it stands; None where something has to be read, or may go wrong."""
-        world, kept = self.worlds.at_hand(owner), self._jobs.at_hand(owner, job_id)
-        if world is None or kept is None or world.sandbox.faults:
+        sandbox, kept = self.sandboxes.get(owner), self._jobs.get(owner, job_id)
+        if sandbox is None or kept is None or sandbox.settings.faults:
             return None
-        look, telling = Look(kept.job, world.clock.at(self._clock())), kept.tellings.get(row.name)
-        if telling is None or telling.world is not world or look.now >= telling.until:
-            telling = kept.tellings[row.name] = tell(row, self._see(kept.job, look.now), world)
-        return telling, look
+        snapshot, rendering = JobSnapshot(kept.job, sandbox.clock.at(self._clock())), kept.renderings.get(dialect.name)
+        if rendering is None or rendering.sandbox is not sandbox or snapshot.now >= rendering.until:
+            rendering = kept.renderings[dialect.name] = render_job(dialect, self._see(kept.job, snapshot.now), sandbox)
+        return rendering, snapshot
 
-    async def look_many(self, owner: str, job_ids: Sequence[str]) -> tuple[list[Look], list[str]]:
+    async def snapshots(self, owner: str, job_ids: Sequence[str]) -> tuple[list[JobSnapshot], list[str]]:
         """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
         found = {job.id: job for job in await self._store.find_many(owner, job_ids)}
         now = await self.now(owner)
@@ -201,7 +203,7 @@ class Service:
         more, jobs = len(jobs) > limit, jobs[:limit]
         return Page([self._see(job, now) for job in jobs], jobs[-1].ordinal if more else None)
 
-    async def cancel(self, owner: str, job_id: str) -> Look:
+    async def cancel(self, owner: str, job_id: str) -> JobSnapshot:
         """Cancels a pending job; an ended one stays as it is.
 
         Raises:
@@ -209,13 +211,13 @@ class Service:
         """
         return await self.amend(owner, job_id, Job.cancelled)
 
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job, float], Job]) -> Look:
+    async def amend(self, owner: str, job_id: str, change: Callable[[Job, float], Job]) -> JobSnapshot:
         """Does something to a job; ``change`` is given the moment.
 
         Raises:
             JobNotFound: the caller has no such job.
         """
-        clock = (await self.worlds.of(owner)).clock
+        clock = (await self.sandboxes.of(owner)).clock
 
         before = None
 
@@ -229,7 +231,7 @@ class Service:
         try:
             job = await self._store.amend(owner, job_id, amended)
         except BaseException:  # it may have been amended
-            self._jobs.forget(owner)
+            self._jobs.drop(owner)
             raise
         if job is None:
             raise JobNotFound
@@ -237,43 +239,43 @@ class Service:
             self._tell(job)
         return self._see(job, await self.now(owner))
 
-    async def hold(self, look: Look, seconds: float, until: Callable[[Look], float]) -> Look:
+    async def hold(self, snapshot: JobSnapshot, seconds: float, until: Callable[[JobSnapshot], float]) -> JobSnapshot:
         """Waits until a pending job changes; how it stands then, or after so many seconds.
 
         Args:
-            look: how the job stands.
+            snapshot: how the job stands.
             seconds: how long to wait at most, in real time; less, if the server goes down meanwhile.
             until: tells at which moment the job changes, unless something is done to it before.
 
         Raises:
             JobNotFound: the job is gone, since the sandbox was emptied.
         """
-        loop, job = asyncio.get_running_loop(), look.job
-        if look.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
+        loop, job = asyncio.get_running_loop(), snapshot.job
+        if snapshot.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
             seconds *= 1 - SPREAD * hints.phase(job.owner, job.ordinal)
-        give_up_at, change_at = loop.time() + seconds, until(look)
-        with self._watch.listening(job.owner, job.id) as ear:
-            while not ear.over:
-                clock, real = (await self.worlds.of(job.owner)).clock, self._clock()
+        give_up_at, change_at = loop.time() + seconds, until(snapshot)
+        with self._bus.subscribe(job.owner, job.id) as subscription:
+            while not subscription.closed:
+                clock, real = (await self.sandboxes.of(job.owner)).clock, self._clock()
                 left = min(give_up_at - loop.time(), clock.seconds_to(change_at, real))
-                if left <= 0 or Look(job, clock.at(real)).state is not State.PENDING:
+                if left <= 0 or JobSnapshot(job, clock.at(real)).state is not State.PENDING:
                     break
-                news = await ear.wait(left)
-                job = next(iter(news)) if news else (await self.look(job.owner, job.id)).job
-                change_at = until(Look(job, clock.at(real)))
+                news = await subscription.wait(left)
+                job = next(iter(news)) if news else (await self.snapshot(job.owner, job.id)).job
+                change_at = until(JobSnapshot(job, clock.at(real)))
         return self._see(job, await self.now(job.owner))
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
         """The real times at which those of the owner's jobs ended that did by themselves."""
-        clock = (await self.worlds.of(owner)).clock
+        clock = (await self.sandboxes.of(owner)).clock
         ends: dict[str, float] = {}
-        for start in range(0, len(job_ids), BULK):
+        for start in range(0, len(job_ids), BATCH):
             await asyncio.sleep(0)
-            looks, _ = await self.look_many(owner, job_ids[start : start + BULK])
+            snapshots, _ = await self.snapshots(owner, job_ids[start : start + BATCH])
             ends |= {
-                look.job.id: clock.real(look.job.ends_at)
-                for look in looks
-                if look.state in {State.COMPLETED, State.ERROR}
+                snapshot.job.id: clock.real(snapshot.job.ends_at)
+                for snapshot in snapshots
+                if snapshot.state in {State.COMPLETED, State.ERROR}
             }
         return ends
 
@@ -283,31 +285,31 @@ class Service:
 
     async def now(self, owner: str) -> float:
         """The moment that the owner's clock shows, in seconds since the epoch."""
-        return (await self.worlds.of(owner)).clock.at(self._clock())
+        return (await self.sandboxes.of(owner)).clock.at(self._clock())
 
     async def rest(self, seconds: float) -> None:
         """Waits for so many seconds; less, if the server goes down meanwhile."""
-        await self._watch.rest(seconds)
+        await self._bus.sleep(seconds)
 
     def release(self) -> None:
         """Lets everybody go who waits, from now on."""
-        self._watch.release()
+        self._bus.close()
 
-    async def hint(self, look: Look) -> float | None:
+    async def hint(self, snapshot: JobSnapshot) -> float | None:
         """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
-        world = await self.worlds.of(look.job.owner)
-        return hints.hint(look, world.sandbox, world.clock.now.rate or 1.0)
+        sandbox = await self.sandboxes.of(snapshot.job.owner)
+        return hints.hint(snapshot, sandbox.settings, sandbox.clock.now.rate or 1.0)
 
     def _tell(self, job: Job) -> None:
         """A job was accepted or changed."""
-        self._jobs.hear(job)
-        self._watch.tell(job)
+        self._jobs.put(job)
+        self._bus.publish(job)
 
-    def _tell_world(self, owner: str, emptied: bool) -> None:
+    def _sandbox_changed(self, owner: str, emptied: bool) -> None:
         """The owner's world has changed."""
         if emptied:
-            self._jobs.forget(owner)
-        self._watch.wake(owner)
+            self._jobs.drop(owner)
+        self._bus.wake(owner)
 
     async def check(self) -> None:
         """Returns if a job would be accepted now; whoever asks meanwhile is told the same.
@@ -323,16 +325,16 @@ class Service:
         await self._store.check()
         self._check_at = (ended := time.monotonic()) + min(REST * (ended - began), LONGEST_REST)
 
-    def _see(self, job: Job, now: float) -> Look:
+    def _see(self, job: Job, now: float) -> JobSnapshot:
         """A look at a job; the first one in this process that sees it ended is logged, within a bound of memory."""
-        look = Look(job, now)
-        if look.state is State.PENDING:
-            return look
+        snapshot = JobSnapshot(job, now)
+        if snapshot.state is State.PENDING:
+            return snapshot
         key = hash((job.owner, job.ordinal))
         if key not in self._logged_ends:
             if key not in self._logged_before:
-                logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, look.state, look.elapsed)
+                logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, snapshot.state, snapshot.elapsed)
             self._logged_ends.add(key)
             if len(self._logged_ends) > REMEMBERED_ENDS:
                 self._logged_before, self._logged_ends = self._logged_ends, set()
-        return look
+        return snapshot

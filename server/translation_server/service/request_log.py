@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
 from translation_server.core.clock import Clock
-from translation_server.core.job import Look
-from translation_server.core.request_log import Entry
-from translation_server.documents import ENTRY
-from translation_server.service.sandbox_cache import Worlds
+from translation_server.core.job import JobSnapshot
+from translation_server.core.request_log import RequestRecord
+from translation_server.documents import RECORD
+from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -54,34 +54,34 @@ class Refusals(NamedTuple):
     many: int
 
 
-class Draft(Protocol):
+class RecordBuilder(Protocol):
     """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came.
 
-    ``looks`` are what it tells of jobs, ``refusals`` those since the entry before.
+    ``snapshots`` are what it tells of jobs, ``refusals`` those since the entry before.
     """
 
     at: float
-    looks: Sequence[Look]
+    snapshots: Sequence[JobSnapshot]
     refusals: Refusals | None
 
     def text(self, clock: Clock) -> str:
         """The entry as JSON."""
 
 
-class Journal:
+class RequestLog:
     """Everybody's journal.
 
     Args:
         store: where they are kept.
-        worlds: tell the time of each sandbox.
+        sandboxes: tell the time of each sandbox.
         limit: how many entries each keeps, the newest; with 0 there are none.
     """
 
-    def __init__(self, store: Store, worlds: Worlds, limit: int) -> None:
+    def __init__(self, store: Store, sandboxes: SandboxCache, limit: int) -> None:
         self._store = store
-        self._worlds = worlds
+        self._sandboxes = sandboxes
         self._limit = limit
-        self._drafts: deque[tuple[str, Draft]] = deque()
+        self._records: deque[tuple[str, RecordBuilder]] = deque()
         self._jobs = 0
         self._lost: Counter[str] = Counter()
         self._refusals: dict[str, Refusals] = {}
@@ -89,14 +89,14 @@ class Journal:
         self._pause = PAUSE
         self._writing: asyncio.Task[None] | None = None
 
-    def add(self, owner: str, draft: Draft) -> None:
+    def add(self, owner: str, record: RecordBuilder) -> None:
         """Takes note of a request."""
         if not self._limit:
             return
         if self._refusals:
-            draft.refusals = self._refusals.pop(owner, None)
-        self._drafts.append((owner, draft))
-        self._jobs += len(draft.looks)
+            record.refusals = self._refusals.pop(owner, None)
+        self._records.append((owner, record))
+        self._jobs += len(record.snapshots)
         self._lose_the_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
@@ -108,12 +108,12 @@ class Journal:
         """
         if self._limit:
             since, many = self._refusals.get(owner, (at, 0))
-            world = self._worlds.at_hand(owner)
-            self._refusals[owner] = Refusals(at, 1) if world and since < world.begun else Refusals(since, many + 1)
+            sandbox = self._sandboxes.get(owner)
+            self._refusals[owner] = Refusals(at, 1) if sandbox and since < sandbox.begun else Refusals(since, many + 1)
 
     async def refused(self, owner: str) -> int:
         """How many refused requests no entry has told yet, as far as this process knows."""
-        begun = (await self._worlds.of(owner)).begun
+        begun = (await self._sandboxes.of(owner)).begun
         if (pending := self._refusals.get(owner)) and pending.since < begun:
             del self._refusals[owner]
             return 0
@@ -126,40 +126,40 @@ class Journal:
             StoreError: not all could be written; the rest waits for the next time.
         """
         async with self._flushing:
-            left = len(self._drafts)
+            left = len(self._records)
             while some := self._take(min(left, TOGETHER)):
                 left -= len(some)
                 try:
                     await self._write(some)
                 except StoreError:
-                    self._drafts.extendleft(reversed(some))
-                    self._jobs += sum(len(draft.looks) for _, draft in some)
+                    self._records.extendleft(reversed(some))
+                    self._jobs += sum(len(record.snapshots) for _, record in some)
                     self._lose_the_oldest()
                     raise
 
-    async def read(self, owner: str, *, after: int, limit: int) -> tuple[list[tuple[int, Entry]], bool]:
+    async def read(self, owner: str, *, after: int, limit: int) -> tuple[list[tuple[int, RequestRecord]], bool]:
         """A user's next entries with a number over ``after``, the oldest first, and whether there are more.
 
         The first of all had the number 1. Where they tell of very many jobs there are fewer than the limit.
         """
         found, size = list[tuple[int, str]](), 0
         async for page in self.pages(owner, after):
-            for number, entry in page:
+            for number, stored in page:
                 if len(found) == limit or size > LARGEST:
                     return await asyncio.to_thread(_parsed, found), True
-                found.append((number, entry))
-                size += len(entry)
+                found.append((number, stored))
+                size += len(stored)
         return await asyncio.to_thread(_parsed, found), False
 
     async def oldest(self, owner: str) -> int:
         """The number of a user's first entry that is still there."""
-        first = await self._store.journal(owner, limit=1)
+        first = await self._store.request_log(owner, limit=1)
         return first[0][0] if first else 1
 
     async def pages(self, owner: str, after: int = 0) -> AsyncIterator[list[tuple[int, str]]]:
         """A user's entries as they are kept, with their numbers; others have their turn between the pages."""
         await self.flush()
-        while page := await self._store.journal(owner, after=after, limit=PAGE):
+        while page := await self._store.request_log(owner, after=after, limit=PAGE):
             yield page
             after = page[-1][0]
             await asyncio.sleep(0)
@@ -168,7 +168,7 @@ class Journal:
         """How many entries of a user are no longer there, or never were; ``oldest`` is the number of the first."""
         return oldest - 1 + self._lost[owner]
 
-    def forget(self, owner: str) -> None:
+    def drop(self, owner: str) -> None:
         """Forgets what was not written down of a user who begins anew."""
         del self._lost[owner]
         self._refusals.pop(owner, None)
@@ -179,39 +179,39 @@ class Journal:
             self._writing.cancel()
         await self._flush_if_possible()
 
-    async def _write(self, drafts: Sequence[tuple[str, Draft]]) -> None:
+    async def _write(self, records: Sequence[tuple[str, RecordBuilder]]) -> None:
         """Writes some down, but for those from before their sandbox was emptied."""
-        entries, made = [], 0
-        for owner, draft in drafts:
-            world = await self._worlds.of(owner)
-            if draft.refusals and draft.refusals.since < world.begun:
-                draft.refusals = None
-            text = draft.text(world.clock)
-            entries.append((owner, draft.at, text))
+        stored_records, made = [], 0
+        for owner, record in records:
+            sandbox = await self._sandboxes.of(owner)
+            if record.refusals and record.refusals.since < sandbox.begun:
+                record.refusals = None
+            text = record.text(sandbox.clock)
+            stored_records.append((owner, record.at, text))
             made += len(text)
             if made > AT_A_TIME:
                 made = 0
                 await asyncio.sleep(0)
-        begun = {owner: (await self._worlds.of(owner)).begun for owner in {owner for owner, _ in drafts}}
-        if of_now := [(owner, text) for owner, at, text in entries if at >= begun[owner]]:
+        begun = {owner: (await self._sandboxes.of(owner)).begun for owner in {owner for owner, _ in records}}
+        if of_now := [(owner, text) for owner, at, text in stored_records if at >= begun[owner]]:
             await self._store.record(of_now, self._limit)
 
-    def _take(self, most: int) -> list[tuple[str, Draft]]:
+    def _take(self, most: int) -> list[tuple[str, RecordBuilder]]:
         """The oldest that wait, fewer where they tell of very many jobs."""
-        some, jobs = list[tuple[str, Draft]](), 0
-        while self._drafts and len(some) < most and jobs < JOBS_TOGETHER:
-            some.append(self._drafts.popleft())
-            jobs += len(some[-1][1].looks)
+        some, jobs = list[tuple[str, RecordBuilder]](), 0
+        while self._records and len(some) < most and jobs < JOBS_TOGETHER:
+            some.append(self._records.popleft())
+            jobs += len(some[-1][1].snapshots)
         self._jobs -= jobs
         return some
 
     def _lose_the_oldest(self) -> None:
-        while len(self._drafts) > WAITING_AT_MOST or self._jobs > JOBS_WAITING:
-            [(owner, draft)] = self._take(1)
+        while len(self._records) > WAITING_AT_MOST or self._jobs > JOBS_WAITING:
+            [(owner, record)] = self._take(1)
             self._lost[owner] += 1
-            if draft.refusals:
-                since, many = self._refusals.get(owner, (draft.at, 0))
-                self._refusals[owner] = Refusals(min(since, draft.refusals.since), many + draft.refusals.many)
+            if record.refusals:
+                since, many = self._refusals.get(owner, (record.at, 0))
+                self._refusals[owner] = Refusals(min(since, record.refusals.since), many + record.refusals.many)
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(self._pause)
@@ -227,5 +227,5 @@ class Journal:
             logger.warning("requests are not in the journal yet: %s", error)
 
 
-def _parsed(entries: Sequence[tuple[int, str]]) -> list[tuple[int, Entry]]:
-    return [(number, ENTRY.validate_json(entry)) for number, entry in entries]
+def _parsed(stored_records: Sequence[tuple[int, str]]) -> list[tuple[int, RequestRecord]]:
+    return [(number, RECORD.validate_json(stored)) for number, stored in stored_records]

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from translation_server.documents import ENTRY
-from translation_server.service.sandbox_cache import Worlds
+from translation_server.documents import RECORD
+from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import Old, Store, StoreError
 
 logger = logging.getLogger(__name__)
@@ -56,45 +56,47 @@ async def purge_emptied_for_ever(store: Store) -> NoReturn:
         await asyncio.sleep(pause)
 
 
-async def purge_for_ever(store: Store, worlds: Worlds, retention: float, clock: Callable[[], float]) -> NoReturn:
+async def purge_for_ever(
+    store: Store, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]
+) -> NoReturn:
     """Forgets what has been old for so many seconds.
 
     Args:
         store: where everything is kept.
-        worlds: tell the time of each sandbox.
+        sandboxes: tell the time of each sandbox.
         retention: seconds for which ended jobs are kept.
         clock: real seconds since the epoch.
     """
     while True:
         await asyncio.sleep(min(ROUND, retention / 10))
         try:
-            await purge(store, worlds, retention, clock)
+            await purge(store, sandboxes, retention, clock)
         except Exception as error:
             logger.warning("what is old is kept for now: %s", error, exc_info=not isinstance(error, StoreError))
 
 
-async def purge(store: Store, worlds: Worlds, retention: float, clock: Callable[[], float]) -> None:
+async def purge(store: Store, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]) -> None:
     """Goes from owner to owner once."""
     owner = await store.owner_after("")
     while owner is not None:
         more = True
         while more:
             began = time.monotonic()
-            more = await _step(store, worlds, owner, clock() - retention)
+            more = await _step(store, sandboxes, owner, clock() - retention)
             await asyncio.sleep(REST * (time.monotonic() - began))
         owner = await store.owner_after(owner)
 
 
-async def _step(store: Store, worlds: Worlds, owner: str, before: float) -> bool:
+async def _step(store: Store, sandboxes: SandboxCache, owner: str, before: float) -> bool:
     """Forgets some of what is old of an owner; tells whether there may be more."""
-    moment = (await worlds.clock(owner)).at(before)
-    entries = await store.journal(owner, limit=1)
-    if entries and _is_old(entries[0][1], before):
-        entries = await store.journal(owner, limit=STEP)
-    old = [number for number, entry in entries if _is_old(entry, before)]
+    moment = (await sandboxes.clock(owner)).at(before)
+    records = await store.request_log(owner, limit=1)
+    if records and _is_old(records[0][1], before):
+        records = await store.request_log(owner, limit=STEP)
+    old = [number for number, record in records if _is_old(record, before)]
     jobs = await store.purge(owner, Old(moment, before, max(old, default=0)), STEP)
     return STEP in {jobs, len(old)}
 
 
-def _is_old(entry: str, before: float) -> bool:
-    return ENTRY.validate_json(entry).at <= before
+def _is_old(record: str, before: float) -> bool:
+    return RECORD.validate_json(record).at <= before

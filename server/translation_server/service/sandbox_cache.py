@@ -10,20 +10,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from translation_server.core.clock import Clock
-from translation_server.core.sandbox import Sandbox, World
-from translation_server.documents import begin_anew, read_world
-from translation_server.service.single_flight import OWNERS, Asking, Others
+from translation_server.core.sandbox import SandboxSettings, SandboxState
+from translation_server.documents import begin_anew, read_sandbox
+from translation_server.service.single_flight import OWNERS, ForeignWrites, SingleFlight
 from translation_server.storage import Store
 
 
-class _Kept(NamedTuple):
+class _CachedState(NamedTuple):
     text: str | None
-    defaults: Sandbox
-    world: World
+    defaults: SandboxSettings
+    sandbox: SandboxState
     read_at: float
 
 
-class Worlds:
+class SandboxCache:
     """Everybody's world.
 
     Args:
@@ -31,73 +31,73 @@ class Worlds:
         defaults: the settings that hold where a user has set nothing.
         started: the real time from which the server's own faults count their seconds.
         changeable: whether users may set anything; where not, nothing goes wrong.
-        tell: called with the user whose world is found to have changed, and whether it was emptied.
+        on_change: called with the user whose world is found to have changed, and whether it was emptied.
 
     Attributes:
         others: Tells whether other processes have written to the store.
-        keep: How many users' worlds are kept in memory at a time; the oldest goes first.
+        capacity: How many users' worlds are kept in memory at a time; the oldest goes first.
     """
 
     def __init__(
         self,
         store: Store,
-        defaults: Callable[[], Sandbox],
+        defaults: Callable[[], SandboxSettings],
         *,
         started: float,
         changeable: bool,
-        tell: Callable[[str, bool], None],
+        on_change: Callable[[str, bool], None],
     ) -> None:
         self._store = store
         self._defaults = defaults
         self._started = started
-        self._tell = tell
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self.others = Others(store)
-        self._reading = Asking[World](self.others)
-        self._world_of_all = World(defaults())
+        self._on_change = on_change
+        self._states: OrderedDict[str, _CachedState] = OrderedDict()
+        self.others = ForeignWrites(store)
+        self._reading = SingleFlight[SandboxState](self.others)
+        self._state_of_all = SandboxState(defaults())
         self.changeable = changeable
-        self.keep = OWNERS
+        self.capacity = OWNERS
 
-    def at_hand(self, owner: str) -> World | None:
+    def get(self, owner: str) -> SandboxState | None:
         """A user's world, half a second old at most; None where it has to be read."""
         defaults = self._defaults()
         if not self.changeable:
-            if self._world_of_all.sandbox != defaults:
-                self._world_of_all = World(defaults)
-            return self._world_of_all
-        kept = self._kept.get(owner)
-        if kept is None or self._reading.is_due(owner, kept.read_at):
+            if self._state_of_all.settings != defaults:
+                self._state_of_all = SandboxState(defaults)
+            return self._state_of_all
+        cached = self._states.get(owner)
+        if cached is None or self._reading.is_due(owner, cached.read_at):
             return None
-        same = kept.defaults is defaults or kept.defaults == defaults
-        return kept.world if same else self._keep(owner, kept.text, kept.read_at)
+        same = cached.defaults is defaults or cached.defaults == defaults
+        return cached.sandbox if same else self._keep(owner, cached.text, cached.read_at)
 
-    async def of(self, owner: str) -> World:
+    async def of(self, owner: str) -> SandboxState:
         """A user's world, half a second old or, while it is being read, little more."""
-        if world := self.at_hand(owner):
-            return world
-        if owner in self._kept:
+        if sandbox := self.get(owner):
+            return sandbox
+        if owner in self._states:
             await self.others.ask()
-            if world := self.at_hand(owner):
-                return world
+            if sandbox := self.get(owner):
+                return sandbox
         return await self._reading.ask(owner, lambda: self._read(owner))
 
     async def clock(self, owner: str) -> Clock:
         """A user's clock, of which nothing is kept at hand."""
         if not self.changeable:
             return Clock()
-        return read_world(await self._store.world(owner), self._defaults(), self._started).clock
+        return read_sandbox(await self._store.sandbox(owner), self._defaults(), self._started).clock
 
     async def refresh(self, owner: str) -> None:
         """Reads a user's world, which may have changed."""
         if self.changeable:
             await self._read(owner)
 
-    async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> World:
+    async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> SandboxState:
         """A user's world once it has been changed."""
         try:
-            return self._keep(owner, await self._store.change_world(owner, change, recount=recount))
+            return self._keep(owner, await self._store.change_sandbox(owner, change, recount=recount))
         except BaseException:  # it may have been changed
-            self._kept.pop(owner, None)
+            self._states.pop(owner, None)
             raise
 
     async def clear(self, owner: str, real: float) -> None:
@@ -107,27 +107,27 @@ class Worlds:
         try:
             await self._store.clear(owner, text)
         except BaseException:
-            self._kept.pop(owner, None)
+            self._states.pop(owner, None)
             raise
         self._keep(owner, text)
-        self._tell(owner, True)
+        self._on_change(owner, True)
 
-    async def _read(self, owner: str) -> World:
-        began, text = time.monotonic(), await self._store.world(owner)
-        kept = self._kept.get(owner)
-        return kept.world if kept and kept.read_at > began else self._keep(owner, text, began)
+    async def _read(self, owner: str) -> SandboxState:
+        began, text = time.monotonic(), await self._store.sandbox(owner)
+        cached = self._states.get(owner)
+        return cached.sandbox if cached and cached.read_at > began else self._keep(owner, text, began)
 
-    def _keep(self, owner: str, text: str | None, read_at: float | None = None) -> World:
-        before, defaults = self._kept.get(owner), self._defaults()
+    def _keep(self, owner: str, text: str | None, read_at: float | None = None) -> SandboxState:
+        before, defaults = self._states.get(owner), self._defaults()
         if before and (before.text, before.defaults) == (text, defaults):
-            world = before.world
+            sandbox = before.sandbox
         else:
-            world = read_world(text, defaults, self._started)
-        self._kept[owner] = _Kept(text, defaults, world, time.monotonic() if read_at is None else read_at)
-        self._kept.move_to_end(owner)
-        if len(self._kept) > self.keep:
-            gone, _ = self._kept.popitem(last=False)
-            self._tell(gone, True)  # whether it will be emptied meanwhile cannot be seen
+            sandbox = read_sandbox(text, defaults, self._started)
+        self._states[owner] = _CachedState(text, defaults, sandbox, time.monotonic() if read_at is None else read_at)
+        self._states.move_to_end(owner)
+        if len(self._states) > self.capacity:
+            gone, _ = self._states.popitem(last=False)
+            self._on_change(gone, True)  # whether it will be emptied meanwhile cannot be seen
         if before and before.text != text:
-            self._tell(owner, before.world.begun != world.begun)
-        return world
+            self._on_change(owner, before.sandbox.begun != sandbox.begun)
+        return sandbox

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from translation_server.core.change_feed import PAGE, Place
+from translation_server.core.change_feed import PAGE, FeedPosition
 from translation_server.core.job import Job
 from translation_server.storage import Store, StoreError
 
@@ -32,7 +32,7 @@ MARGIN = 2.0
 """Seconds that a commit may take: the store is asked again for what is this old."""
 
 
-class Others:
+class ForeignWrites:
     """Tells whether other processes have written to the store: while none has, what was read of it stays the present.
 
     So one question serves all owners, however many there are. All times are on the monotonic clock.
@@ -76,22 +76,24 @@ class Others:
             self._answered.set()
 
 
-class Asking(Generic[T]):
+class SingleFlight(Generic[T]):
     """Asks the store something about owners: about each of them once, however many want to know.
 
     Args:
         others: tells for how long the answers hold, where nobody else has written anything.
     """
 
-    def __init__(self, others: Others | None = None) -> None:
-        self._others = others
+    def __init__(self, others: ForeignWrites | None = None) -> None:
+        self._foreign_writes = others
         self._tasks: dict[str, asyncio.Task[T]] = {}
 
     def is_due(self, owner: str, asked_at: float) -> bool:
         """Whether what was learned of an owner at this time, on the monotonic clock, is no longer the present."""
         fresh = FRESH_ENOUGH if owner in self._tasks else FRESH
         now = time.monotonic()
-        return now > asked_at + fresh and (self._others is None or now > self._others.known_until(asked_at) + fresh)
+        return now > asked_at + fresh and (
+            self._foreign_writes is None or now > self._foreign_writes.known_until(asked_at) + fresh
+        )
 
     async def ask(self, owner: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What comes of asking; those who ask about the owner meanwhile are told the same."""
@@ -104,11 +106,11 @@ class Asking(Generic[T]):
 
 async def amended_since(store: Store, owner: str, since: float) -> AsyncIterator[Job]:
     """The owner's jobs to which something was done since a real time; requests are served between their pages."""
-    place, more = Place(since, 0), True
+    place, more = FeedPosition(since, 0), True
     while more:
         page = await store.amended(owner, place, PAGE)
         for job in page:
             yield job
         if more := len(page) == PAGE:
-            place = Place(page[-1].changed_at, page[-1].ordinal)
+            place = FeedPosition(page[-1].changed_at, page[-1].ordinal)
             await asyncio.sleep(0)

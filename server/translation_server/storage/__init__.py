@@ -4,16 +4,25 @@ import re
 from pathlib import Path
 
 from translation_server.storage.memory import MemoryStore
-from translation_server.storage.protocol import Idempotency, IdTaken, KeyReused, News, Old, Store, Stored, StoreError
+from translation_server.storage.protocol import (
+    Idempotency,
+    IdTaken,
+    KeyReused,
+    Old,
+    Store,
+    StoreChange,
+    Stored,
+    StoreError,
+)
 from translation_server.storage.sqlite.store import SqliteStore
 
 __all__ = [
     "IdTaken",
     "Idempotency",
     "KeyReused",
-    "News",
     "Old",
     "Store",
+    "StoreChange",
     "StoreError",
     "Stored",
     "called",

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from translation_server.core.change_feed import Place, end_of
+from translation_server.core.change_feed import FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
-from translation_server.core.job import Job, Look, State
+from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.storage.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
 
 WITHOUT_PAUSE = 1000
@@ -27,22 +27,22 @@ class _Owner:
     last: int = 0
     keys: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     key_of: dict[int, str] = field(default_factory=dict)
-    ends: list[Place] = field(default_factory=list)
-    amended: list[Place] = field(default_factory=list)
-    world: str | None = None
+    ends: list[FeedPosition] = field(default_factory=list)
+    amended: list[FeedPosition] = field(default_factory=list)
+    sandbox: str | None = None
     tallies: Counter[str] = field(default_factory=Counter)
-    journal: deque[tuple[int, str]] = field(default_factory=deque)
+    request_log: deque[tuple[int, str]] = field(default_factory=deque)
     requests: int = 0
 
     def put_in_order(self, job: Job) -> None:
         insort(self.ends, end_of(job))
         if job.changed_at != job.created_at:
-            insort(self.amended, Place(job.changed_at, job.ordinal))
+            insort(self.amended, FeedPosition(job.changed_at, job.ordinal))
 
     def take_out_of_order(self, job: Job) -> None:
         del self.ends[bisect_left(self.ends, end_of(job))]
         if job.changed_at != job.created_at:
-            del self.amended[bisect_left(self.amended, Place(job.changed_at, job.ordinal))]
+            del self.amended[bisect_left(self.amended, FeedPosition(job.changed_at, job.ordinal))]
 
 
 class MemoryStore:
@@ -88,7 +88,7 @@ class MemoryStore:
         async for job in _each(of, range(newest, 0, -1)):
             if len(page) == limit:
                 break
-            if state in {None, Look(job, now).state}:
+            if state in {None, JobSnapshot(job, now).state}:
                 page.append(job)
         return page
 
@@ -105,7 +105,7 @@ class MemoryStore:
         of.jobs[ordinal] = job
         return job
 
-    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         of = self._owners[owner]
         start = bisect_right(of.ends, after)
@@ -120,7 +120,7 @@ class MemoryStore:
                 break
         return page
 
-    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         of = self._owners[owner]
         start = bisect_right(of.amended, after)
@@ -134,18 +134,18 @@ class MemoryStore:
         """See Store."""
         return 0
 
-    async def world(self, owner: str) -> str | None:
+    async def sandbox(self, owner: str) -> str | None:
         """See Store."""
-        return self._owners[owner].world
+        return self._owners[owner].sandbox
 
-    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
         """See Store."""
         of = self._owners[owner]
-        of.world = world = change(of.world)
+        of.sandbox = sandbox = change(of.sandbox)
         if recount:
             self._emptied.append(of.tallies)
             of.tallies = Counter()
-        return world
+        return sandbox
 
     async def tally(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
@@ -168,15 +168,15 @@ class MemoryStore:
         for owner, entry in entries:
             of = self._owners[owner]
             of.requests += 1
-            of.journal.append((of.requests, entry))
-            if len(of.journal) > limit:
-                of.journal.popleft()
+            of.request_log.append((of.requests, entry))
+            if len(of.request_log) > limit:
+                of.request_log.popleft()
 
-    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
-        journal = self._owners[owner].journal
-        skipped = max(0, after - journal[0][0] + 1) if journal else 0
-        return list(islice(journal, skipped, None if limit is None else skipped + limit))
+        request_log = self._owners[owner].request_log
+        skipped = max(0, after - request_log[0][0] + 1) if request_log else 0
+        return list(islice(request_log, skipped, None if limit is None else skipped + limit))
 
     async def owner_after(self, name: str) -> str | None:
         """See Store."""
@@ -185,7 +185,7 @@ class MemoryStore:
     async def purge(self, owner: str, old: Old, limit: int) -> int:
         """See Store."""
         of, gone = self._owners[owner], list[Job]()
-        ended = of.ends[: bisect_right(of.ends, Place(old.moment))]
+        ended = of.ends[: bisect_right(of.ends, FeedPosition(old.moment))]
         async for job in _each(of, (place.ordinal for place in ended)):
             if len(gone) == limit:
                 break
@@ -198,15 +198,15 @@ class MemoryStore:
             of.keys.pop(of.key_of.pop(job.ordinal, ""), None)
             for action in ACTIONS:
                 of.tallies.pop(counted_as(action, job.ordinal), None)
-        while of.journal and of.journal[0][0] <= old.entry:
-            of.journal.popleft()
+        while of.request_log and of.request_log[0][0] <= old.entry:
+            of.request_log.popleft()
         return len(gone)
 
-    async def clear(self, owner: str, world: str | None = None) -> None:
+    async def clear(self, owner: str, sandbox: str | None = None) -> None:
         """See Store."""
         of = self._owners.pop(owner, _Owner())
-        self._emptied += of.jobs, of.ordinals, of.keys, of.key_of, of.ends, of.amended, of.tallies, of.journal
-        self._owners[owner] = _Owner(world=world)
+        self._emptied += of.jobs, of.ordinals, of.keys, of.key_of, of.ends, of.amended, of.tallies, of.request_log
+        self._owners[owner] = _Owner(sandbox=sandbox)
 
     async def purge_emptied(self, limit: int) -> bool:
         """See Store."""

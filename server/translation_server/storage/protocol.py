@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from translation_server.core.change_feed import Place
+from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Job, State
 
 CHECKING = 1.0
@@ -51,7 +51,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class StoreChange:
     """What another process has done: to the owner's jobs of these ordinals, or, without any, to their world."""
 
     owner: str
@@ -102,19 +102,19 @@ class Store(Protocol):
         ``change`` is called once nothing can come in between any more; it leaves id, owner, ordinal and submission.
         """
 
-    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """The owner's next jobs behind a place in the order of their ends, at which they are over."""
 
     async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
         """The owner's next jobs behind an ordinal, in the order of their ordinals: those that are there have no gap."""
 
-    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """The owner's next jobs behind a place in the order of the real times at which something was done to them.
 
         Of an owner whose clock does not show the real time also those that were accepted.
         """
 
-    async def news(self, seconds: float) -> Sequence[News] | None:
+    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
         """What other processes have done since the last time, as soon as there is something, or so many seconds later.
 
         None where the store cannot tell, or may have missed something: everything has to be asked.
@@ -123,10 +123,10 @@ class Store(Protocol):
     async def version(self) -> object:
         """What becomes another whenever another process has written something; None where the store cannot tell."""
 
-    async def world(self, owner: str) -> str | None:
+    async def sandbox(self, owner: str) -> str | None:
         """The text that was last kept of the owner's world."""
 
-    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
         """Keeps what ``change`` makes of the text of the owner's world, and gives it; ``recount`` ends all tallies."""
 
     async def tally(
@@ -149,7 +149,7 @@ class Store(Protocol):
         They may be lost in a power cut.
         """
 
-    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """The owner's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
 
     async def owner_after(self, name: str) -> str | None:
@@ -161,7 +161,7 @@ class Store(Protocol):
         With a job goes how often it was asked for. Ordinals and numbers go on. It may be undone by a power cut.
         """
 
-    async def clear(self, owner: str, world: str | None = None) -> None:
+    async def clear(self, owner: str, sandbox: str | None = None) -> None:
         """Forgets everything of an owner at once, but for this text of their world.
 
         Ordinals, numbers, keys and tallies begin anew. What is forgotten is purged by `purge_emptied`.

@@ -56,7 +56,7 @@ RECOUNT = _anew("counted_under")
 
 CLEAR = (
     *_anew("kept_under", "counted_under"),
-    "UPDATE owners SET jobs = 0, requests = 0, world = :world WHERE name = :owner",
+    "UPDATE owners SET jobs = 0, requests = 0, world = :sandbox WHERE name = :owner",
 )
 """Empties an owner's sandbox, whatever it holds, in a few rows."""
 
@@ -88,7 +88,7 @@ IN_STATE = {
     State.ERROR: f"outcome = 'error' AND cancelled_at IS NULL AND {END} <= :now",
     State.CANCELLED: "cancelled_at <= :now",
 }
-"""Law 1 in SQL: the same function of (job, now) as ``Look.state``, for the filter of a page."""
+"""Law 1 in SQL: the same function of (job, now) as ``JobSnapshot.state``, for the filter of a page."""
 
 MANY = 5000
 """Pending jobs of an owner that are too many to be sorted: among so many, a page is found by going through all jobs."""
@@ -147,8 +147,8 @@ def job_of(row: Sequence[Any]) -> Job:
         target,
         length,
         cancelled_at,
-        held_at,
-        held_for,
+        paused_at,
+        paused_for,
         changed_at,
     ) = row
     return Job(
@@ -159,8 +159,8 @@ def job_of(row: Sequence[Any]) -> Job:
         fate=Fate(delay, State(outcome), message),
         submission=Submission(source, target, length),
         cancelled_at=cancelled_at,
-        held_at=held_at,
-        held_for=held_for,
+        paused_at=paused_at,
+        paused_for=paused_for,
         changed_at=changed_at,
     )
 
@@ -179,7 +179,7 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
         job.submission.target_language,
         job.submission.video_length,
         job.cancelled_at,
-        job.held_at,
-        job.held_for,
+        job.paused_at,
+        job.paused_for,
         job.changed_at,
     )

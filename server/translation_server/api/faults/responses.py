@@ -16,17 +16,17 @@ from starlette.types import Receive, Scope, Send
 
 from translation_server.api.middleware import let_go
 from translation_server.api.problems import Problem
-from translation_server.api.request_record import draft_of
+from translation_server.api.request_record import record_of
 from translation_server.core.faults.rules import (
+    APPLICABILITY,
     BODILESS,
-    REACH,
     Break,
     Drip,
+    FalseAnswer,
     Firing,
     Garbage,
     Hang,
     HugeRetryAfter,
-    Lie,
     Rule,
     Status,
     Truncate,
@@ -60,9 +60,9 @@ def instead(rule: Rule) -> Response | None:
             if rule.body is not None or rule.code not in set(HTTPStatus):
                 return Response(rule.body, rule.code, headers, "text/plain")
             return Problem(HTTPStatus(rule.code), "A rule of the sandbox made this answer.", headers).response()
-        case Lie(kind="forgotten"):
+        case FalseAnswer(kind="forgotten"):
             return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
-        case Lie(kind="unauthorized"):
+        case FalseAnswer(kind="unauthorized"):
             challenge = {"WWW-Authenticate": 'Basic realm="translation", charset="UTF-8"'}
             return Problem(HTTPStatus.UNAUTHORIZED, "The credentials are wrong or malformed.", challenge).response()
     return None
@@ -74,10 +74,10 @@ def hint_of(answer: Response) -> float | None:
     return min(float(seconds), LONGEST_HINT) if seconds.isdecimal() else None
 
 
-def strike(answer: Response, firing: Firing, rest: Rest) -> Response | None:
+def draw_faults(answer: Response, firing: Firing, rest: Rest) -> Response | None:
     """What goes out instead of an answer that a fault strikes; None where there is nothing to strike."""
     rule = firing.rule
-    if REACH[rule.kind].body and answer.status_code in BODILESS:
+    if APPLICABILITY[rule.kind].body and answer.status_code in BODILESS:
         return None
     match rule:
         case WrongType(content_type=content_type):
@@ -121,7 +121,7 @@ class Broken(Response):
         try:
             for piece, pause in self._script(body):
                 if gone.done() or transport.is_closing():
-                    draft_of(scope).looks = ()
+                    record_of(scope).snapshots = ()
                     break
                 if piece:
                     transport.write(piece)

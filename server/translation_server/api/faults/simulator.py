@@ -15,12 +15,12 @@ from translation_server.api.disconnect import leaving_with_the_client
 from translation_server.api.faults import responses
 from translation_server.api.preferences import preferred_wait, values_of
 from translation_server.api.problems import EXPECTED, Problem, answer_to, invalid
-from translation_server.api.request_record import draft_of
+from translation_server.api.request_record import record_of
 from translation_server.api.submissions import recognize
 from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.faults.lies import lie
-from translation_server.core.faults.rules import Action, Asked, Firing, Latency, Rule
-from translation_server.core.job import Look
+from translation_server.core.faults.false_answers import false_answer
+from translation_server.core.faults.rules import Action, FaultContext, Firing, Latency, Rule
+from translation_server.core.job import JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
 
@@ -37,36 +37,36 @@ class Simulator:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def endpoint(self, action: Action, rows: Sequence[Dialect], endpoint: Endpoint) -> Endpoint:
+    def endpoint(self, action: Action, dialects: Sequence[Dialect], endpoint: Endpoint) -> Endpoint:
         """The endpoint in the sandbox of its caller, where things go wrong."""
 
         @wraps(endpoint)
         async def simulated(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
-            draft = draft_of(request.scope)
-            asked: Action = "bulk" if action == "list" and "job_id" in request.query_params else action
-            draft.action = asked
-            draft.dialect = rows[0].name
-            draft.wait = preferred_wait(values_of(request, "prefer"))
+            record = record_of(request.scope)
+            asked: Action = "batch_poll" if action == "list" and "job_id" in request.query_params else action
+            record.action = asked
+            record.dialect = dialects[0].name
+            record.wait = preferred_wait(values_of(request, "prefer"))
             fault = None
-            for firing in await self._firings(request, asked, rows, arguments.get("job_id")):
+            for firing in await self._firings(request, asked, dialects, arguments.get("job_id")):
                 if isinstance(firing.rule, Latency):
-                    draft.faults += (firing.rule.kind,)
+                    record.faults += (firing.rule.kind,)
                     await self._rest(request, firing.rule.seconds(firing.entropy))
                 else:
                     fault = firing
             if fault is None:
                 return await endpoint(request, **arguments)
-            return await self._struck(request, fault, lambda: endpoint(request, **arguments))
+            return await self._affected(request, fault, lambda: endpoint(request, **arguments))
 
         return simulated
 
-    async def _struck(self, request: Request, fault: Firing, answer: Callable[[], Awaitable[Response]]) -> Response:
+    async def _affected(self, request: Request, fault: Firing, answer: Callable[[], Awaitable[Response]]) -> Response:
         """What comes of a request that a fault strikes."""
-        draft, rule = draft_of(request.scope), fault.rule
+        record, rule = record_of(request.scope), fault.rule
         if refusal := responses.instead(rule):
-            draft.faults += (rule.kind,)
-            draft.hint = responses.hint_of(refusal)
-            if draft.action == "submit":
+            record.faults += (rule.kind,)
+            record.hint = responses.hint_of(refusal)
+            if record.action == "submit":
                 with suppress(Problem):  # what is wrong with it is not what it is told
                     recognize(request, await body_of(request))
             return refusal
@@ -76,36 +76,36 @@ class Simulator:
                 answered = await answer()
             except EXPECTED as error:
                 answered = answer_to(error, request.scope)
-            if struck := responses.strike(answered, fault, self._service.rest):
-                draft.faults += (rule.kind,)
+            if affected := responses.draw_faults(answered, fault, self._service.rest):
+                record.faults += (rule.kind,)
         finally:
-            if rule.kind not in draft.faults:  # as when a held look ends with nothing to lie about
+            if rule.kind not in record.faults:  # as when a held look ends with nothing to lie about
                 await self._service.faults.not_fired(request.scope["user"], fault)
-        if struck and responses.hides(rule):
-            draft.looks = ()
-        return struck or answered
+        if affected and responses.hides(rule):
+            record.snapshots = ()
+        return affected or answered
 
     async def _rest(self, request: Request, seconds: float) -> None:
         """Lets time pass, unless the client leaves meanwhile."""
-        if draft_of(request.scope).action == "submit":
+        if record_of(request.scope).action == "submit":
             with suppress(Problem):  # what is wrong with the body is told later; now it must not be missed
                 await body_of(request)
         async with leaving_with_the_client(request.receive):
             await self._service.rest(seconds)
 
     async def _firings(
-        self, request: Request, action: Action, rows: Sequence[Dialect], job_id: str | None
+        self, request: Request, action: Action, dialects: Sequence[Dialect], job_id: str | None
     ) -> Sequence[Firing]:
         """What goes wrong with a request: what its headers ask for, else what its caller's sandbox has."""
         own = [_asked_for(text) for text in values_of(request, "simulate-fault") if text]
-        if not self._service.worlds.changeable:
+        if not self._service.sandboxes.changeable:
             if own:
                 raise invalid([{"field": "Simulate-Fault", "message": NOTHING_SIMULATED}])
             return ()
-        dialects = frozenset(row.name for row in rows)
+        names = frozenset(dialect.name for dialect in dialects)
         method = "HEAD" if request.scope["head"] else request.method
-        asked = Asked(action, dialects, method, held=bool(draft_of(request.scope).wait))
-        return await self._service.faults.strike(request.scope["user"], asked, job_id, own=own)
+        asked = FaultContext(action, names, method, long_poll=bool(record_of(request.scope).wait))
+        return await self._service.faults.draw_faults(request.scope["user"], asked, job_id, own=own)
 
 
 def _asked_for(text: str) -> Rule:
@@ -120,17 +120,17 @@ def _asked_for(text: str) -> Rule:
         raise refused(error, "Simulate-Fault") from None
 
 
-def told(request: Request, row: Dialect, *looks: Look) -> list[tuple[Dialect, Look]]:
+def told(request: Request, dialect: Dialect, *snapshots: JobSnapshot) -> list[tuple[Dialect, JobSnapshot]]:
     """What is told instead of looks, and in which format: the truth, unless a fault has it that it is a lie."""
-    draft = draft_of(request.scope)
+    record = record_of(request.scope)
     rule: Rule | None = request.scope.get("lie")
     if rule is None:
-        draft.looks = looks
-        return [(row, look) for look in looks]
-    said = [lie(rule, row, look) for look in looks]
-    draft.looks = [look for look, one in zip(looks, said, strict=True) if one == (row, look)]
-    if len(draft.looks) < len(looks):
-        draft.faults += (rule.kind,)
+        record.snapshots = snapshots
+        return [(dialect, snapshot) for snapshot in snapshots]
+    said = [false_answer(rule, dialect, snapshot) for snapshot in snapshots]
+    record.snapshots = [snapshot for snapshot, one in zip(snapshots, said, strict=True) if one == (dialect, snapshot)]
+    if len(record.snapshots) < len(snapshots):
+        record.faults += (rule.kind,)
     return said
 
 

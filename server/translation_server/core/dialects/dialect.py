@@ -19,7 +19,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
-from translation_server.core.job import PROGRESS_STEPS, Job, Look, State
+from translation_server.core.job import PROGRESS_STEPS, Job, JobSnapshot, State
 
 Template = Mapping[str, object]
 """A JSON object; a value ``"{name}"`` stands for the fact of that name."""
@@ -43,7 +43,7 @@ class Fact(NamedTuple):
     """
 
     schema: Mapping[str, object]
-    of: Callable[[Look], object]
+    of: Callable[[JobSnapshot], object]
     moves: bool = False
 
 
@@ -56,32 +56,34 @@ TEXT = MappingProxyType({"type": ["string", "null"]})
 
 FACTS: Mapping[str, Fact] = MappingProxyType(
     {
-        "job_id": Fact({"type": "string"}, lambda look: look.job.id),
-        "status": Fact({"type": "string"}, lambda look: look.state.value),
+        "job_id": Fact({"type": "string"}, lambda snapshot: snapshot.job.id),
+        "status": Fact({"type": "string"}, lambda snapshot: snapshot.state.value),
         "progress": Fact(
             {"type": "number", "minimum": 0, "maximum": 1, "description": "the part of the job's time that has passed"},
-            lambda look: look.progress,
+            lambda snapshot: snapshot.progress,
             moves=True,
         ),
-        "created_at": Fact({"type": "string", "format": "date-time"}, lambda look: timestamp(look.job.created_at)),
+        "created_at": Fact(
+            {"type": "string", "format": "date-time"}, lambda snapshot: timestamp(snapshot.job.created_at)
+        ),
         "completed_at": Fact(
             {"type": ["string", "null"], "format": "date-time", "description": "when the job ended"},
-            lambda look: None if look.completed_at is None else timestamp(look.completed_at),
+            lambda snapshot: None if snapshot.completed_at is None else timestamp(snapshot.completed_at),
         ),
         "elapsed_time": Fact(
             {"type": "number", "minimum": 0, "description": "seconds from acceptance to now, or to the end"},
-            lambda look: round(look.elapsed, 3),
+            lambda snapshot: round(snapshot.elapsed, 3),
             moves=True,
         ),
         "error_message": Fact(
             {"type": ["string", "null"], "description": "why the job failed"},
-            lambda look: look.error_message,
+            lambda snapshot: snapshot.error_message,
         ),
-        "source_language": Fact(TEXT, lambda look: look.job.submission.source_language),
-        "target_language": Fact(TEXT, lambda look: look.job.submission.target_language),
+        "source_language": Fact(TEXT, lambda snapshot: snapshot.job.submission.source_language),
+        "target_language": Fact(TEXT, lambda snapshot: snapshot.job.submission.target_language),
         "video_length": Fact(
             {"type": ["number", "null"], "description": "seconds"},
-            lambda look: look.job.submission.video_length,
+            lambda snapshot: snapshot.job.submission.video_length,
         ),
     },
 )
@@ -95,12 +97,12 @@ class Form(NamedTuple):
     """
 
     text: str
-    moving: Sequence[Callable[[Look], object]]
+    moving: Sequence[Callable[[JobSnapshot], object]]
     tag: str
 
-    def body(self, look: Look) -> str:
+    def body(self, snapshot: JobSnapshot) -> str:
         """The body that tells how the job stands."""
-        return self.text % tuple([number(look) for number in self.moving])
+        return self.text % tuple([number(snapshot) for number in self.moving])
 
 
 def as_json(value: object) -> str:
@@ -118,7 +120,7 @@ class Dialect:
 
     Attributes:
         name: What the row is called.
-        look: The paths to look at, all the same; one without ``{job_id}`` means the caller's latest job, and starts one
+        poll: The paths to poll, all the same; one without ``{job_id}`` means the caller's latest job, and starts one
             where there is none.
         job: The body that tells how a job stands.
         words: What each state is called. Several words for ``pending`` follow one another, each for an equal part of
@@ -132,7 +134,7 @@ class Dialect:
     """
 
     name: str
-    look: tuple[str, ...]
+    poll: tuple[str, ...]
     job: Template
     words: Mapping[State, tuple[str, ...]]
     submit: str | None = None
@@ -142,36 +144,36 @@ class Dialect:
     accepted_code: int = 202
     auth: str = "basic"
 
-    def form(self, look: Look) -> Form:
+    def form(self, snapshot: JobSnapshot) -> Form:
         """What the row tells of a job, from this look on until the word changes."""
-        return self._form(self._gaps, look)
+        return self._form(self._gaps, snapshot)
 
-    def body(self, look: Look) -> str:
+    def body(self, snapshot: JobSnapshot) -> str:
         """The body that tells how a job stands."""
-        return self.form(look).body(look)
+        return self.form(snapshot).body(snapshot)
 
     def body_accepted(self, job: Job) -> str:
         """The body that answers a submission: what was so at the moment of acceptance, whenever it is asked again."""
-        look = Look(job, job.created_at)
-        return self._form(self._gaps_accepted, look).body(look)
+        snapshot = JobSnapshot(job, job.created_at)
+        return self._form(self._gaps_accepted, snapshot).body(snapshot)
 
-    def word(self, look: Look) -> str:
+    def word(self, snapshot: JobSnapshot) -> str:
         """What the row calls the state of a look."""
-        words = self.words[look.state]
-        return words[int(look.progress * len(words)) if look.state is State.PENDING and len(words) > 1 else 0]
+        words = self.words[snapshot.state]
+        return words[int(snapshot.progress * len(words)) if snapshot.state is State.PENDING and len(words) > 1 else 0]
 
-    def changes_at(self, look: Look) -> float:
+    def changes_at(self, snapshot: JobSnapshot) -> float:
         """The moment at which the word for a pending job will be another one."""
-        job, steps = look.job, len(self.words[State.PENDING])
-        step = int(look.progress * steps) + 1
-        if step == steps or job.held_at is not None:
+        job, steps = snapshot.job, len(self.words[State.PENDING])
+        step = int(snapshot.progress * steps) + 1
+        if step == steps or job.paused_at is not None:
             return job.ends_at
         worked = job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
-        return job.created_at + job.held_for + worked
+        return job.created_at + job.paused_for + worked
 
     def location(self, job_id: str) -> str:
         """Where to look at a job."""
-        return self.look[0].replace("{job_id}", job_id)
+        return self.poll[0].replace("{job_id}", job_id)
 
     @cached_property
     def _gaps(self) -> tuple[str, Sequence[str]]:
@@ -181,16 +183,16 @@ class Dialect:
     def _gaps_accepted(self) -> tuple[str, Sequence[str]]:
         return self._gaps if self.accepted is None else _with_gaps(self.accepted)
 
-    def _form(self, gaps: tuple[str, Sequence[str]], look: Look) -> Form:
-        (text, facts), word = gaps, self.word(look)
-        moving = [fact for fact in facts if FACTS[fact].moves and look.state is State.PENDING]
+    def _form(self, gaps: tuple[str, Sequence[str]], snapshot: JobSnapshot) -> Form:
+        (text, facts), word = gaps, self.word(snapshot)
+        moving = [fact for fact in facts if FACTS[fact].moves and snapshot.state is State.PENDING]
 
         def filled(fact: str) -> str:
             if fact in moving:
                 return "%r"
-            return as_json(word if fact == "status" else FACTS[fact].of(look)).replace("%", "%%")
+            return as_json(word if fact == "status" else FACTS[fact].of(snapshot)).replace("%", "%%")
 
-        of = json.dumps([self.name, look.job.owner, look.job.id, word])
+        of = json.dumps([self.name, snapshot.job.owner, snapshot.job.id, word])
         tag = f'W/"{hashlib.blake2b(of.encode(), digest_size=8).hexdigest()}"'
         return Form(text % tuple(filled(fact) for fact in facts), [FACTS[fact].of for fact in moving], tag)
 
@@ -207,43 +209,47 @@ def _with_gaps(template: Template) -> tuple[str, Sequence[str]]:
 
 
 class Route(NamedTuple):
-    """One method and path, what it does (``submit``, ``look`` or ``current``), and the rows that share it."""
+    """One method and path, what it does (``submit``, ``snapshot`` or ``current``), and the rows that share it."""
 
     method: str
     path: str
     action: str
-    rows: tuple[Dialect, ...]
+    dialects: tuple[Dialect, ...]
 
 
-def routes(rows: Iterable[Dialect]) -> list[Route]:
+def routes(dialects: Iterable[Dialect]) -> list[Route]:
     """The routes of all rows.
 
     Raises:
         DialectError: two rows would answer the same request differently.
     """
     found: dict[tuple[str, str], Route] = {}
-    for row in rows:
-        for method, path, action in _routes(row):
+    for dialect in dialects:
+        for method, path, action in _routes(dialect):
             place = method, PLACE.sub("{}", path)
             route = found.setdefault(place, Route(method, path, action, ()))
-            for other in route.rows:
-                if _answers(other, route.action) != _answers(row, action):
+            for other in route.dialects:
+                if _answers(other, route.action) != _answers(dialect, action):
                     raise DialectError(f"{method} {path} is taken by the dialect {other.name}: choose another path")
-            found[place] = route._replace(rows=(*route.rows, row))
+            found[place] = route._replace(dialects=(*route.dialects, dialect))
     return list(found.values())
 
 
-def _routes(row: Dialect) -> Iterator[tuple[str, str, str]]:
-    if row.submit is not None:
-        yield "POST", row.submit, "submit"
-    for path in row.look:
-        yield "GET", path, "look" if "{job_id}" in path else "current"
+def _routes(dialect: Dialect) -> Iterator[tuple[str, str, str]]:
+    if dialect.submit is not None:
+        yield "POST", dialect.submit, "submit"
+    for path in dialect.poll:
+        yield "GET", path, "poll" if "{job_id}" in path else "current"
 
 
-def _answers(row: Dialect, action: str) -> tuple[object, ...]:
+def _answers(dialect: Dialect, action: str) -> tuple[object, ...]:
     """All that a row contributes to what a route does."""
-    submit = (row.request, row.query, row.accepted, row.accepted_code, row.location("")) if action == "submit" else ()
-    return action, row.auth, row.words, row.job, *submit
+    submit = (
+        (dialect.request, dialect.query, dialect.accepted, dialect.accepted_code, dialect.location(""))
+        if action == "submit"
+        else ()
+    )
+    return action, dialect.auth, dialect.words, dialect.job, *submit
 
 
 def fill(template: object, fact: Callable[[str], object]) -> object:
@@ -308,21 +314,21 @@ JOB = MappingProxyType(
 )
 CURRENT_JOB = MappingProxyType({"status": "{status}", "result": "{status}", "elapsed_time": "{elapsed_time}"})
 
-START = Dialect(name="start", submit="/start", look=("/status/{job_id}",), request=REQUEST, job=JOB, words=WORDS)
+START = Dialect(name="start", submit="/start", poll=("/status/{job_id}",), request=REQUEST, job=JOB, words=WORDS)
 JOBS = Dialect(
     name="jobs",
     submit="/jobs",
-    look=("/status/{job_id}", "/jobs/{job_id}"),
+    poll=("/status/{job_id}", "/jobs/{job_id}"),
     request=REQUEST,
     query=("video_length",),
     job=JOB,
     words=WORDS,
 )
-STATUS = Dialect(name="status", look=("/status",), job=CURRENT_JOB, words=WORDS)
+STATUS = Dialect(name="status", poll=("/status",), job=CURRENT_JOB, words=WORDS)
 TRANSLATE = Dialect(
     name="translate",
     submit="/translate",
-    look=("/job/{job_id}",),
+    poll=("/job/{job_id}",),
     request=MappingProxyType(
         {"job_id": "{job_id}", "source_language": "{source_language}", "target_language": "{target_language}"},
     ),
@@ -339,7 +345,7 @@ TRANSLATE = Dialect(
     ),
     words=WORDS,
 )
-RESULT = Dialect(name="result", look=("/status",), job=CURRENT_JOB, words=WORDS)
+RESULT = Dialect(name="result", poll=("/status",), job=CURRENT_JOB, words=WORDS)
 
 DIALECTS = (START, JOBS, STATUS, TRANSLATE, RESULT)
 """The five systems that this one descends from; the first is the native one."""

@@ -3,7 +3,7 @@
 A plan is a list of rules. Whether a rule fires is drawn from the sandbox's seed, for each job and each of its requests,
 so the same seed gives the same faults, in whatever order and by whichever process the requests are served. The first
 rule that fires is what happens; a latency adds to what follows it. A rule whose kind can do nothing to a request, as
-`REACH` has it, does not fire for it.
+`APPLICABILITY` has it, does not fire for it.
 """
 
 import re
@@ -19,7 +19,7 @@ from translation_server.core.delays import Delays, Exponential
 from translation_server.core.entropy import uniform
 from translation_server.core.job import State
 
-Action = Literal["submit", "look", "bulk", "list", "cancel", "events"]
+Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events"]
 """What a request asks for; ``bulk`` is a look at many jobs."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -43,7 +43,7 @@ Since = Annotated[float, Interval(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitting:
+class Matcher:
     """Which requests a rule is for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Fitting:
     until: Since | None = None
     times: Count | None = None
 
-    def fits(self, request: "Asked", fired: int) -> bool:
+    def matches(self, request: "FaultContext", fired: int) -> bool:
         """Whether the rule, which has fired so often, is for a request."""
         return (
             request.action in (self.route or ACTIONS)
@@ -80,7 +80,7 @@ class Fitting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status(Fitting):
+class Status(Matcher):
     """The answer is an HTTP error, or any other status; nothing is done."""
 
     code: Annotated[int, Interval(ge=200, le=599)]
@@ -103,7 +103,7 @@ class Status(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency(Fitting):
+class Latency(Matcher):
     """The answer comes later; what else goes wrong goes wrong then."""
 
     delay: Delays = field(default_factory=lambda: Exponential(1.0), metadata={"discriminator": "kind"})
@@ -115,14 +115,14 @@ class Latency(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Break(Fitting):
+class Break(Matcher):
     """The request is served, and instead of its answer comes a connection reset, or its end; or a malformed chunk."""
 
     kind: Literal["reset", "empty", "malformed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Truncate(Fitting):
+class Truncate(Matcher):
     """The request is served, and the connection ends after this part of the answer's body."""
 
     keep: Annotated[float, Interval(ge=0, lt=1)] = 0.5
@@ -130,7 +130,7 @@ class Truncate(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Garbage(Fitting):
+class Garbage(Matcher):
     """The request is served, and instead of its answer come so many bytes that are none."""
 
     size: Annotated[int, Interval(ge=1, le=65536)] = 64
@@ -138,7 +138,7 @@ class Garbage(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drip(Fitting):
+class Drip(Matcher):
     """The answer comes at so many bytes a second."""
 
     rate: Rate = 20.0
@@ -146,7 +146,7 @@ class Drip(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hang(Fitting):
+class Hang(Matcher):
     """The request is served, and nothing comes for so many seconds; then the connection ends."""
 
     seconds: Annotated[float, Interval(ge=1e-3, le=LONGEST)] = 300.0
@@ -154,7 +154,7 @@ class Hang(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownStatus(Fitting):
+class UnknownStatus(Matcher):
     """A look tells a status that no one has heard of."""
 
     word: Annotated[str, Len(1, 100)] = "archiving"
@@ -162,7 +162,7 @@ class UnknownStatus(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lie(Fitting):
+class FalseAnswer(Matcher):
     """A look tells what is not so.
 
     ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has nothing but its id and its status.
@@ -173,7 +173,7 @@ class Lie(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WrongType(Fitting):
+class WrongType(Matcher):
     """The answer says that it is of another content type."""
 
     content_type: Annotated[str, Len(1, 200)] = "text/html"
@@ -190,14 +190,26 @@ class WrongType(Fitting):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HugeRetryAfter(Fitting):
+class HugeRetryAfter(Matcher):
     """A pending answer says to come back in so many seconds."""
 
     seconds: Annotated[int, Interval(ge=1, le=10**9)] = 86_400
     kind: Literal["huge-retry-after"] = "huge-retry-after"
 
 
-Rule = Status | Latency | Break | Truncate | Garbage | Drip | Hang | UnknownStatus | Lie | WrongType | HugeRetryAfter
+Rule = (
+    Status
+    | Latency
+    | Break
+    | Truncate
+    | Garbage
+    | Drip
+    | Hang
+    | UnknownStatus
+    | FalseAnswer
+    | WrongType
+    | HugeRetryAfter
+)
 
 KINDS: tuple[str, ...] = tuple(
     kind for rule in get_args(Rule) for kind in get_args(rule.__dataclass_fields__["kind"].type)
@@ -205,7 +217,7 @@ KINDS: tuple[str, ...] = tuple(
 """Everything that can go wrong."""
 
 
-class Reach(NamedTuple):
+class Applicability(NamedTuple):
     """What a kind can strike.
 
     Attributes:
@@ -219,33 +231,33 @@ class Reach(NamedTuple):
     body: bool = False
 
 
-TELLING: tuple[Action, ...] = ("look", "bulk", "list", "cancel")
+SNAPSHOT_ROUTES: tuple[Action, ...] = ("poll", "batch_poll", "list", "cancel")
 """What is answered with how jobs stand."""
 
 PENDING = frozenset({State.PENDING})
 EVERY = frozenset(State)
 
-REACH: Mapping[str, Reach] = MappingProxyType(
+APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
     {
-        **dict.fromkeys(("status", "latency", "reset", "empty", "garbage", "hang"), Reach()),
-        **dict.fromkeys(("forgotten", "unauthorized"), Reach()),
-        **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Reach(body=True)),
-        "unknown-status": Reach(TELLING, EVERY, body=True),
-        **dict.fromkeys(("back-to-pending", "bare"), Reach(TELLING, EVERY - PENDING, body=True)),
-        "huge-retry-after": Reach(("submit", "look", "bulk"), PENDING),
+        **dict.fromkeys(("status", "latency", "reset", "empty", "garbage", "hang"), Applicability()),
+        **dict.fromkeys(("forgotten", "unauthorized"), Applicability()),
+        **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Applicability(body=True)),
+        "unknown-status": Applicability(SNAPSHOT_ROUTES, EVERY, body=True),
+        **dict.fromkeys(("back-to-pending", "bare"), Applicability(SNAPSHOT_ROUTES, EVERY - PENDING, body=True)),
+        "huge-retry-after": Applicability(("submit", "poll", "batch_poll"), PENDING),
     }
 )
 """What each kind can strike."""
 
 
-class Asked(NamedTuple):
+class FaultContext(NamedTuple):
     """A request, as far as rules go by it.
 
     Attributes:
         action: What it asks for.
         dialects: The wire formats that it may be in.
         method: How it was sent.
-        held: Whether it may be held until its job is in another state.
+        long_poll: Whether the server may hold it until its job is in another state.
         nth: Which it is of its route and job.
         seconds: When it came, on the sandbox's clock, since the rules came into force.
         states: In which a job may be that its answer tells of.
@@ -254,14 +266,14 @@ class Asked(NamedTuple):
     action: Action
     dialects: AbstractSet[str]
     method: str
-    held: bool = False
+    long_poll: bool = False
     nth: int = 1
     seconds: float = 0.0
     states: AbstractSet[State] = EVERY
 
-    def can_suffer(self, kind: str) -> bool:
+    def is_applicable(self, kind: str) -> bool:
         """Whether there is something that a kind can strike."""
-        routes, states, body = REACH[kind]
+        routes, states, body = APPLICABILITY[kind]
         return (
             self.action in routes
             and (states is None or not states.isdisjoint(self.states))
@@ -283,7 +295,7 @@ class Firing(NamedTuple):
 
 
 def decide(
-    rules: Sequence[Rule], request: Asked, fired: Sequence[int], entropy: Callable[[int], bytes]
+    rules: Sequence[Rule], request: FaultContext, fired: Sequence[int], entropy: Callable[[int], bytes]
 ) -> list[Firing]:
     """The rules that fire for a request: any latencies, and at most one other, which is the last.
 
@@ -295,8 +307,8 @@ def decide(
     """
     firings = []
     for number, (rule, count) in enumerate(zip(rules, fired, strict=True)):
-        fits = rule.fits(request, count) and request.can_suffer(rule.kind)
-        if fits and uniform((drawn := entropy(number))[:8]) < rule.probability:
+        matches = rule.matches(request, count) and request.is_applicable(rule.kind)
+        if matches and uniform((drawn := entropy(number))[:8]) < rule.probability:
             firings.append(Firing(number, rule, drawn))
             if rule.kind != "latency":
                 break

@@ -12,8 +12,8 @@ from statistics import fmean, median, pstdev
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from translation_server.core.report.timelines import EARLY_PART, RUN, Case, Step, answered, due, is_sooner
-from translation_server.core.request_log import Entry
+from translation_server.core.report.timelines import EARLY_PART, RUN, Analysis, Step, answered, due, is_sooner
+from translation_server.core.request_log import RequestRecord
 
 Severity = Literal["warning", "note"]
 _Found = tuple[int, Iterable[str], str]
@@ -47,17 +47,17 @@ class Finding:
     count: int
 
 
-def findings(case: Case) -> tuple[Finding, ...]:
+def findings(analysis: Analysis) -> tuple[Finding, ...]:
     """What is found by each rule that finds anything."""
     return tuple(
         Finding(name, rule.severity, message, tuple(dict.fromkeys(jobs))[:MOST_JOBS], many)
         for name, rule in RULES.items()
-        for many, jobs, message in [rule.find(case)]
+        for many, jobs, message in [rule.find(analysis)]
         if many
     )
 
 
-def number_of_looks(found: Mapping[str, Sequence[Step]]) -> int:
+def number_of_polls(found: Mapping[str, Sequence[Step]]) -> int:
     """How many looks there are; one at many jobs counts once."""
     return len({step.number for steps in found.values() for step in steps})
 
@@ -68,53 +68,60 @@ def variation(values: Sequence[float]) -> float:
     return pstdev(values) / mean if mean else 0.0
 
 
-def _early_looks(case: Case) -> _Found:
+def _early_polls(analysis: Analysis) -> _Found:
     """A job's only early look may be the last one before a deadline, but for its first if others follow."""
-    looks = {job_id: [step for _, step in case.trails[job_id].looks] for job_id in case.early}
+    polls = {job_id: [step for _, step in analysis.timelines[job_id].polls] for job_id in analysis.early}
     found = {
         job_id: steps
-        for job_id, steps in case.early.items()
-        if len(steps) > 1 or (steps == looks[job_id][:1] != looks[job_id])
+        for job_id, steps in analysis.early.items()
+        if len(steps) > 1 or (steps == polls[job_id][:1] != polls[job_id])
     }
-    many = number_of_looks(found)
-    told = f"{_count(many, 'look')} at {_count(len(found), 'job')} came sooner than the server had asked for"
+    many = number_of_polls(found)
+    told = f"{_count(many, 'poll')} at {_count(len(found), 'job')} came sooner than the server had asked for"
     return many, found, f"{told}: wait as long as Retry-After says before you look again."
 
 
-def _hasty_retries(case: Case) -> _Found:
+def _hasty_retries(analysis: Analysis) -> _Found:
     actions = {"submit", "cancel", "events"}
-    hasty = [after for before, after in case.retries if after.action in actions and is_sooner(before, after)]
+    hasty = [after for before, after in analysis.retries if after.action in actions and is_sooner(before, after)]
     retries = f"{_count(len(hasty), 'request')} came again sooner than the Retry-After of a 429 or 503 allowed"
     return len(hasty), _told(hasty), f"{retries}: let it be the least pause before a retry."
 
 
-def _looks_after_end(case: Case) -> _Found:
-    many = number_of_looks(case.after_end)
-    looks = f"{_count(many, 'look')} at {_count(len(case.after_end), 'job')} came after the end had been told"
-    return many, case.after_end, f"{looks}: stop at the first answer that is not pending."
+def _polls_after_end(analysis: Analysis) -> _Found:
+    many = number_of_polls(analysis.after_end)
+    polls = f"{_count(many, 'poll')} at {_count(len(analysis.after_end), 'job')} came after the end had been told"
+    return many, analysis.after_end, f"{polls}: stop at the first answer that is not pending."
 
 
-def _late_looks(case: Case) -> _Found:
-    measured = sum(trail.lateness is not None for trail in case.trails.values())
-    late = {job_id: trail.lateness or 0.0 for job_id, trail in case.trails.items() if case.is_late(trail)}
+def _late_polls(analysis: Analysis) -> _Found:
+    measured = sum(timeline.lateness is not None for timeline in analysis.timelines.values())
+    late = {
+        job_id: timeline.lateness or 0.0
+        for job_id, timeline in analysis.timelines.items()
+        if analysis.is_late(timeline)
+    }
     if len(late) <= LATE_JOBS * measured:
         return NOTHING
     ends = f"The ends of {_count(len(late), 'job')} were learned {median(late.values()):.1f} s late (median)"
     return len(late), late, f"{ends}: look again when the hint says so, or have looks held (Prefer: wait)."
 
 
-def _never_collected(case: Case) -> _Found:
-    jobs = [job_id for job_id, trail in case.trails.items() if case.is_abandoned(trail)]
-    ended = f"{_count(len(jobs), 'job')} of {len(case.trails)} ended and nobody came for the outcome"
+def _never_collected(analysis: Analysis) -> _Found:
+    jobs = [job_id for job_id, timeline in analysis.timelines.items() if analysis.is_abandoned(timeline)]
+    ended = f"{_count(len(jobs), 'job')} of {len(analysis.timelines)} ended and nobody came for the outcome"
     return len(jobs), jobs, f"{ended}: look until the end, through failures too, or cancel."
 
 
-def _no_jitter(case: Case) -> _Found:
-    alike = [(thing, run) for thing, run in case.runs if _is_alike(run)]
-    if 2 * len(alike) <= len(case.runs):
+def _no_jitter(analysis: Analysis) -> _Found:
+    alike = [(logical_request, run) for logical_request, run in analysis.runs if _is_alike(run)]
+    if 2 * len(alike) <= len(analysis.runs):
         return NOTHING
-    jobs, many = [thing.name for thing, _ in alike if thing.by == "job"], sum(len(run) for _, run in alike)
-    gaps = f"{_count(many, 'retry', 'retries')} in {_count(len(alike), 'row')} followed a plan without jitter"
+    jobs, many = (
+        [logical_request.name for logical_request, _ in alike if logical_request.by == "job"],
+        sum(len(run) for _, run in alike),
+    )
+    gaps = f"{_count(many, 'retry', 'retries')} in {_count(len(alike), 'dialect')} followed a plan without jitter"
     example = ", ".join(f"{gap:.2f}" for gap in alike[0][1][:4])
     return many, jobs, f"{gaps} (gaps of {example} s): wait a random part of each pause."
 
@@ -128,81 +135,85 @@ def _is_alike(run: Sequence[float]) -> bool:
     return len(growth) >= RUN - at_once and min(growth) > GROWTH and variation(growth) < FACTORS_ALIKE
 
 
-def _crowding(case: Case) -> _Found:
+def _crowding(analysis: Analysis) -> _Found:
     """Only looks that were not held, found no end, and did not come just when the server had asked for them."""
     of: defaultdict[int, dict[int, str]] = defaultdict(dict)
     obedient = set()
-    for job_id, trail in case.trails.items():
-        for before, step in trail.looks:
-            at = step.entry.at
-            if before and not is_sooner(before, step.entry) and at - due(before) <= 1 + EARLY_PART * (before.hint or 0):
+    for job_id, timeline in analysis.timelines.items():
+        for before, step in timeline.polls:
+            at = step.record.at
+            if (
+                before
+                and not is_sooner(before, step.record)
+                and at - due(before) <= 1 + EARLY_PART * (before.hint or 0)
+            ):
                 obedient.add(step.number)
-            if not step.entry.wait and not step.is_end:
+            if not step.record.wait and not step.is_end:
                 of[math.floor(at)][step.number] = job_id
-    looks = Counter({second: len(numbers.keys() - obedient) for second, numbers in of.items()})
-    for second, most in looks.most_common() if len(case.trails) >= CROWD else ():
-        first, last = math.floor(case.entries[0].at), math.floor(case.entries[-1].at)
-        mean = fmean(looks[other] for other in range(max(first, second - AROUND), min(last, second + AROUND) + 1))
+    polls = Counter({second: len(numbers.keys() - obedient) for second, numbers in of.items()})
+    for second, most in polls.most_common() if len(analysis.timelines) >= CROWD else ():
+        first, last = math.floor(analysis.records[0].at), math.floor(analysis.records[-1].at)
+        mean = fmean(polls[other] for other in range(max(first, second - AROUND), min(last, second + AROUND) + 1))
         if most >= CROWD and most >= CROWDED * mean:
             crowd = f"{most} looks came in one second, {most / mean:.1f} times as many as in those around it"
             return most, of[second].values(), f"{crowd}: add jitter, so that jobs are not looked at in step."
     return NOTHING
 
 
-def _busy_polling(case: Case) -> _Found:
+def _busy_polling(analysis: Analysis) -> _Found:
     gaps = [
-        (step.entry.at - answered(before), job_id)
-        for job_id, trail in case.trails.items()
-        for before, step in trail.looks
-        if before and before.action == step.entry.action == "look" and not step.entry.wait
+        (step.record.at - answered(before), job_id)
+        for job_id, timeline in analysis.timelines.items()
+        for before, step in timeline.polls
+        if before and before.action == step.record.action == "poll" and not step.record.wait
         if due(before) - answered(before) >= WORTH_WAITING
     ]
     if len(gaps) < POLLING or (middle := median(gap for gap, _ in gaps)) >= BUSY:
         return NOTHING
-    looks = f"{len(gaps)} looks came {1000 * middle:.0f} ms after the answer before (median)"
-    return len(gaps), [job_id for _, job_id in gaps], f"{looks}: sleep between looks, as the hints say."
+    polls = f"{len(gaps)} looks came {1000 * middle:.0f} ms after the answer before (median)"
+    return len(gaps), [job_id for _, job_id in gaps], f"{polls}: sleep between looks, as the hints say."
 
 
-def _duplicate_submits(case: Case) -> _Found:
-    again = [after for _, after in case.duplicates]
+def _duplicate_submits(analysis: Analysis) -> _Found:
+    again = [after for _, after in analysis.duplicates]
     paid = f"{_count(len(again), 'submission')} whose answer was lost came again as another job, paid for twice"
     return len(again), _told(again), f"{paid}: send the same Idempotency-Key with each try."
 
 
-def _retried_without_key(case: Case) -> _Found:
-    again = _blind_retries(case)
+def _retried_without_key(analysis: Analysis) -> _Found:
+    again = _blind_retries(analysis)
     retried = f"{_count(len(again), 'submission')} without an Idempotency-Key came again after a failure"
     return len(again), _told(again), f"{retried}: send a key, and the same one with each try."
 
 
-def _blind_retries(case: Case) -> list[Entry]:
+def _blind_retries(analysis: Analysis) -> list[RequestRecord]:
     """The submissions that tried again without a key, and not only what a 429 had kept from being served."""
-    again = [pair for pair in case.retries if pair[1].action == "submit"]
+    again = [pair for pair in analysis.retries if pair[1].action == "submit"]
     return [after for before, after in again if before.key is None and before.status != TOO_MANY]
 
 
-def _credentials(case: Case) -> _Found:
-    denied = f"{_count(case.denied, 'request')} got 401 or 403"
-    return case.denied, (), f"{denied}: send the right credentials with the first try, and stop at a 401."
+def _credentials(analysis: Analysis) -> _Found:
+    denied = f"{_count(analysis.denied, 'request')} got 401 or 403"
+    return analysis.denied, (), f"{denied}: send the right credentials with the first try, and stop at a 401."
 
 
-def _no_key(case: Case) -> _Found:
-    if _blind_retries(case) or any(entry.key is not None for entry in case.submits):
+def _no_key(analysis: Analysis) -> _Found:
+    if _blind_retries(analysis) or any(record.key is not None for record in analysis.submits):
         return NOTHING
-    none = f"None of {_count(len(case.submits), 'submission')} had an Idempotency-Key"
-    return len(case.submits), _told(case.submits), f"{none}: with one, a retry makes no second job."
+    none = f"None of {_count(len(analysis.submits), 'submission')} had an Idempotency-Key"
+    return len(analysis.submits), _told(analysis.submits), f"{none}: with one, a retry makes no second job."
 
 
-def _no_long_poll(case: Case) -> _Found:
-    if any(entry.wait or entry.action in {"event", "events"} for entry in case.entries):
+def _no_long_poll(analysis: Analysis) -> _Found:
+    if any(record.wait or record.action in {"event", "events"} for record in analysis.records):
         return NOTHING
-    jobs = [job_id for job_id, trail in case.trails.items() if len(trail.looks) >= POLLING]
-    looks = f"{_count(len(jobs), 'job')} took {POLLING} looks or more"
-    return len(jobs), jobs, f"{looks}: with Prefer: wait=30, one or two would do."
+    jobs = [job_id for job_id, timeline in analysis.timelines.items() if len(timeline.polls) >= POLLING]
+    polls = f"{_count(len(jobs), 'job')} took {POLLING} looks or more"
+    return len(jobs), jobs, f"{polls}: with Prefer: wait=30, one or two would do."
 
 
-def _told(entries: Sequence[Entry]) -> list[str]:
-    return [told.job_id for entry in entries for told in entry.jobs]
+def _told(records: Sequence[RequestRecord]) -> list[str]:
+    return [told.job_id for record in records for told in record.jobs]
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
@@ -213,15 +224,15 @@ class Rule(NamedTuple):
     """How much a finding matters, and what finds it."""
 
     severity: Severity
-    find: Callable[[Case], _Found]
+    find: Callable[[Analysis], _Found]
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "early-looks": Rule("warning", _early_looks),
+        "early-polls": Rule("warning", _early_polls),
         "hasty-retries": Rule("warning", _hasty_retries),
-        "looks-after-end": Rule("warning", _looks_after_end),
-        "late": Rule("warning", _late_looks),
+        "polls-after-end": Rule("warning", _polls_after_end),
+        "late": Rule("warning", _late_polls),
         "never-collected": Rule("warning", _never_collected),
         "retries-without-jitter": Rule("warning", _no_jitter),
         "crowding": Rule("warning", _crowding),

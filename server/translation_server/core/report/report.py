@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from translation_server.core.report.findings import Finding, findings, number_of_looks, variation
-from translation_server.core.report.timelines import LATE, LOOKS, TRUE, Case, Trail, answered, open_case
-from translation_server.core.request_log import Entry
+from translation_server.core.report.findings import Finding, findings, number_of_polls, variation
+from translation_server.core.report.timelines import LATE, POLLS, TRUE, Analysis, Timeline, analyze, answered
+from translation_server.core.request_log import RequestRecord
 
 NOT_MODIFIED = 304
 READABLE = TRUE | {"bare", "wrong-type"}
@@ -33,13 +33,13 @@ class Overall:
     dropped: int
     submits: int
     jobs: int
-    looks: int
-    looks_per_job: float | None
+    polls: int
+    polls_per_job: float | None
     lateness_median: float | None
     lateness_p99: float | None
     lateness_max: float | None
-    early_looks: int
-    looks_after_end: int
+    early_polls: int
+    polls_after_end: int
     never_collected: int
     retries: int
     retry_variation: float | None
@@ -51,9 +51,9 @@ class Overall:
     duplicate_submits: int
     credentials_errors: int
     not_modified: int
-    held_looks: int
+    long_polls: int
     event_streams: int
-    bulk_looks: int
+    batch_polls: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class JobCard:
     """How one job was waited for; ``gaps`` are those between the first looks."""
 
     job_id: str
-    looks: int
+    polls: int
     gaps: tuple[float, ...]
     lateness: float | None
     early: int
@@ -100,76 +100,76 @@ class Report:
     findings: tuple[Finding, ...]
 
 
-def report(entries: Sequence[Entry], ended: Mapping[str, float], dropped: int = 0, refused: int = 0) -> Report:
+def report(records: Sequence[RequestRecord], ended: Mapping[str, float], dropped: int = 0, refused: int = 0) -> Report:
     """A client's report card.
 
     Args:
-        entries: The journal, oldest first.
+        records: The journal, oldest first.
         ended: When jobs that were submitted in the journal ended, by their ids; without the cancelled ones.
         dropped: How many older entries are no longer there.
         refused: How many requests were refused for their credentials, beyond those of which the entries tell.
     """
-    case = open_case(entries, ended, refused)
-    jobs = tuple(_job_card(case, trail) for trail in case.trails.values())
-    return Report(_overall(case, dropped), _reactions(case), jobs, findings(case))
+    analysis = analyze(records, ended, refused)
+    jobs = tuple(_job_card(analysis, timeline) for timeline in analysis.timelines.values())
+    return Report(_overall(analysis, dropped), _reactions(analysis), jobs, findings(analysis))
 
 
-def _overall(case: Case, dropped: int) -> Overall:
-    requests = [entry for entry in case.entries if entry.action != "event"]
-    actions = Counter(entry.action for entry in requests)
-    looks = sum(actions[action] for action in LOOKS)
-    lateness = sorted(trail.lateness for trail in case.trails.values() if trail.lateness is not None)
-    seconds = Counter(math.floor(entry.at) for entry in requests)
+def _overall(analysis: Analysis, dropped: int) -> Overall:
+    requests = [record for record in analysis.records if record.action != "event"]
+    actions = Counter(record.action for record in requests)
+    polls = sum(actions[action] for action in POLLS)
+    lateness = sorted(timeline.lateness for timeline in analysis.timelines.values() if timeline.lateness is not None)
+    seconds = Counter(math.floor(record.at) for record in requests)
     busiest = max(seconds.values(), default=0)
     mean = len(requests) / (max(seconds) - min(seconds) + 1) if seconds else None
     return Overall(
         requests=len(requests),
         dropped=dropped,
         submits=actions["submit"],
-        jobs=len(case.trails),
-        looks=looks,
-        looks_per_job=looks / len(case.trails) if case.trails else None,
+        jobs=len(analysis.timelines),
+        polls=polls,
+        polls_per_job=polls / len(analysis.timelines) if analysis.timelines else None,
         lateness_median=_median(lateness),
         lateness_p99=lateness[math.ceil(0.99 * len(lateness)) - 1] if lateness else None,
         lateness_max=lateness[-1] if lateness else None,
-        early_looks=number_of_looks(case.early),
-        looks_after_end=number_of_looks(case.after_end),
-        never_collected=sum(case.is_uncollected(trail) for trail in case.trails.values()),
-        retries=len(case.retries),
-        retry_variation=_median([variation(run) for _, run in case.runs]),
+        early_polls=number_of_polls(analysis.early),
+        polls_after_end=number_of_polls(analysis.after_end),
+        never_collected=sum(analysis.is_uncollected(timeline) for timeline in analysis.timelines.values()),
+        retries=len(analysis.retries),
+        retry_variation=_median([variation(run) for _, run in analysis.runs]),
         busiest_second=busiest,
         mean_second=mean,
         crowding=busiest / mean if mean else None,
-        keys_used=len({entry.key for entry in case.submits} - {None}),
-        keys_reused=sum(entry.replayed for entry in case.submits),
-        duplicate_submits=len(case.duplicates),
-        credentials_errors=case.denied,
-        not_modified=sum(entry.status == NOT_MODIFIED for entry in requests),
-        held_looks=sum(bool(entry.wait) and entry.action in LOOKS for entry in requests),
+        keys_used=len({record.key for record in analysis.submits} - {None}),
+        keys_reused=sum(record.replayed for record in analysis.submits),
+        duplicate_submits=len(analysis.duplicates),
+        credentials_errors=analysis.denied,
+        not_modified=sum(record.status == NOT_MODIFIED for record in requests),
+        long_polls=sum(bool(record.wait) and record.action in POLLS for record in requests),
         event_streams=actions["events"],
-        bulk_looks=actions["bulk"],
+        batch_polls=actions["batch_poll"],
     )
 
 
-def _job_card(case: Case, trail: Trail) -> JobCard:
-    times = [step.entry.at for _, step in trail.looks]
+def _job_card(analysis: Analysis, timeline: Timeline) -> JobCard:
+    times = [step.record.at for _, step in timeline.polls]
     gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MOST_GAPS + 1]))
-    early, after_end = (len(found.get(trail.job_id, ())) for found in (case.early, case.after_end))
-    return JobCard(trail.job_id, len(times), gaps, trail.lateness, early, after_end, trail.learned is not None)
+    early, after_end = (len(found.get(timeline.job_id, ())) for found in (analysis.early, analysis.after_end))
+    return JobCard(timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, timeline.learned is not None)
 
 
-def _reactions(case: Case) -> tuple[Reaction, ...]:
-    fired = Counter(kind for entry in case.entries for kind in set(entry.faults))
+def _reactions(analysis: Analysis) -> tuple[Reaction, ...]:
+    fired = Counter(kind for record in analysis.records for kind in set(record.faults))
     again: defaultdict[str, list[float]] = defaultdict(list)
     gave_up: Counter[str] = Counter()
-    last_look = max((entry.at for entry in case.entries if entry.action in LOOKS), default=-math.inf)
-    for thing, chain in case.chains.items():
-        told = thing.by == "job" and case.trails[thing.name].learned is not None
-        for entry, after in zip(chain, [*chain[1:], None], strict=True):
-            for kind in set(entry.faults) - LATE:
+    last_poll = max((record.at for record in analysis.records if record.action in POLLS), default=-math.inf)
+    for logical_request, tries_of_one in analysis.tries.items():
+        told = logical_request.by == "job" and analysis.timelines[logical_request.name].learned is not None
+        for record, after in zip(tries_of_one, [*tries_of_one[1:], None], strict=True):
+            for kind in set(record.faults) - LATE:
                 if after is not None:
-                    again[kind].append(max(0.0, after.at - answered(entry)))
-                elif kind not in READABLE and not told and (thing.by != "path" or entry.at >= last_look):
+                    again[kind].append(max(0.0, after.at - answered(record)))
+                elif kind not in READABLE and not told and (logical_request.by != "path" or record.at >= last_poll):
                     gave_up[kind] += 1
     return tuple(
         Reaction(kind, many, len(again[kind]), min(again[kind], default=None), _median(again[kind]), gave_up[kind])

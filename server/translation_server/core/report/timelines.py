@@ -19,9 +19,9 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from translation_server.core.job import State
-from translation_server.core.request_log import Entry, Told
+from translation_server.core.request_log import ReportedJob, RequestRecord
 
-LOOKS = frozenset({"look", "bulk"})
+POLLS = frozenset({"poll", "batch_poll"})
 DENIED = frozenset({401, 403})
 REFUSED = frozenset({429, 503})
 BAD_REQUEST, SERVER_ERROR = 400, 500
@@ -53,8 +53,8 @@ class Step(NamedTuple):
     """A request, its number, and what it told of the job on whose trail it is."""
 
     number: int
-    entry: Entry
-    told: Told | None
+    record: RequestRecord
+    told: ReportedJob | None
 
     @property
     def is_end(self) -> bool:
@@ -63,7 +63,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trail:
+class Timeline:
     """What was asked and told of a job, the oldest first, and when it ended, if that is known."""
 
     job_id: str
@@ -71,15 +71,15 @@ class Trail:
     steps: list[Step]
 
     @cached_property
-    def looks(self) -> list[tuple[Entry | None, Step]]:
+    def polls(self) -> list[tuple[RequestRecord | None, Step]]:
         """Each look at the job, with what the same program did about the job before."""
-        last: dict[str | None, Entry] = {}
-        looks = []
+        last: dict[str | None, RequestRecord] = {}
+        polls = []
         for step in self.steps:
-            if step.entry.action in LOOKS:
-                looks.append((last.get(step.entry.agent), step))
-            last[step.entry.agent] = step.entry
-        return looks
+            if step.record.action in POLLS:
+                polls.append((last.get(step.record.agent), step))
+            last[step.record.agent] = step.record
+        return polls
 
     @cached_property
     def learned(self) -> int | None:
@@ -91,10 +91,10 @@ class Trail:
         """The seconds from the job's end to the answer that told it, if both are known."""
         if self.ended is None or self.learned is None:
             return None
-        return max(0.0, answered(self.steps[self.learned].entry) - self.ended)
+        return max(0.0, answered(self.steps[self.learned].record) - self.ended)
 
 
-class Thing(NamedTuple):
+class LogicalRequest(NamedTuple):
     """What a program asks for, if it can ask again: by which of its names, and who asks."""
 
     by: str
@@ -103,23 +103,23 @@ class Thing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Case:
+class Analysis:
     """The journal in its order.
 
     ``general`` are the spoiled answers that name no job, ``denied`` the requests with wrong credentials, or with none.
     """
 
-    entries: list[Entry]
-    trails: dict[str, Trail]
-    chains: dict[Thing, list[Entry]]
-    general: list[Entry]
+    records: list[RequestRecord]
+    timelines: dict[str, Timeline]
+    tries: dict[LogicalRequest, list[RequestRecord]]
+    general: list[RequestRecord]
     newest: float
     denied: int
 
     @cached_property
-    def submits(self) -> list[Entry]:
+    def submits(self) -> list[RequestRecord]:
         """The submissions."""
-        return [entry for entry in self.entries if entry.action == "submit"]
+        return [record for record in self.records if record.action == "submit"]
 
     @cached_property
     def early(self) -> dict[str, list[Step]]:
@@ -132,99 +132,104 @@ class Case:
         return self._of_all_jobs(_after_end)
 
     @cached_property
-    def retries(self) -> list[tuple[Entry, Entry]]:
+    def retries(self) -> list[tuple[RequestRecord, RequestRecord]]:
         """Each failure, with the request that tried again."""
-        return [pair for chain in self.chains.values() for pair in pairwise(chain) if _is_retry(*pair)]
+        return [pair for tries_of_one in self.tries.values() for pair in pairwise(tries_of_one) if _is_retry(*pair)]
 
     @cached_property
-    def runs(self) -> list[tuple[Thing, list[float]]]:
+    def runs(self) -> list[tuple[LogicalRequest, list[float]]]:
         """The gaps of retries in a row that followed a plan of the client's own."""
-        return [(thing, run) for thing, chain in self.chains.items() for run in _runs(chain) if len(run) >= RUN]
+        return [
+            (logical_request, run)
+            for logical_request, tries_of_one in self.tries.items()
+            for run in _runs(tries_of_one)
+            if len(run) >= RUN
+        ]
 
     @cached_property
-    def duplicates(self) -> list[tuple[Entry, Entry]]:
+    def duplicates(self) -> list[tuple[RequestRecord, RequestRecord]]:
         """Each submission whose answer was lost, with the one that did the same again as another.
 
         One that was refused made no job, whether by the server or by a fault in its place.
         Who tried again with the same key is not asked about another job under another key.
         """
         found = []
-        tries = Counter(entry.key for entry in self.submits)
-        lost: defaultdict[str, deque[Entry]] = defaultdict(deque)
+        tries = Counter(record.key for record in self.submits)
+        lost: defaultdict[str, deque[RequestRecord]] = defaultdict(deque)
         keys: set[str | None] = set()
-        for entry in self.submits:
-            if BAD_REQUEST <= entry.status < SERVER_ERROR or "status" in entry.faults or entry.digest is None:
+        for record in self.submits:
+            if BAD_REQUEST <= record.status < SERVER_ERROR or "status" in record.faults or record.digest is None:
                 continue
-            new = entry.key is None or entry.key not in keys
-            keys.add(entry.key)
-            waiting = lost[entry.digest]
-            while waiting and answered(waiting[0]) + SAME_SUBMIT < entry.at:
+            new = record.key is None or record.key not in keys
+            keys.add(record.key)
+            waiting = lost[record.digest]
+            while waiting and answered(waiting[0]) + SAME_SUBMIT < record.at:
                 waiting.popleft()
-            if new and waiting and ("hang" in waiting[0].faults or answered(waiting[0]) <= entry.at):
-                found.append((waiting.popleft(), entry))
-            if has_failed(entry) and (entry.key is None or tries[entry.key] == 1):
-                waiting.append(entry)
+            if new and waiting and ("hang" in waiting[0].faults or answered(waiting[0]) <= record.at):
+                found.append((waiting.popleft(), record))
+            if has_failed(record) and (record.key is None or tries[record.key] == 1):
+                waiting.append(record)
         return found
 
     @cached_property
     def hindrances(self) -> tuple[list[float], list[float]]:
         """When each thing came that may have kept a client from a job; until when one up to it did."""
-        slow = [entry for entry in self.entries if entry.faults and entry.took >= SLOW]
+        slow = [record for record in self.records if record.faults and record.took >= SLOW]
         found = sorted(self.general + slow, key=AT)
-        return [entry.at for entry in found], list(accumulate(map(answered, found), max))
+        return [record.at for record in found], list(accumulate(map(answered, found), max))
 
-    def is_late(self, trail: Trail) -> bool:
+    def is_late(self, timeline: Timeline) -> bool:
         """Whether a client could have known of the end sooner: it was told to come, or waited too long at a time."""
-        if trail.ended is None or not trail.learned:
+        if timeline.ended is None or not timeline.learned:
             return False
-        before, entry = (step.entry for step in trail.steps[trail.learned - 1 : trail.learned + 1])
+        before, record = (step.record for step in timeline.steps[timeline.learned - 1 : timeline.learned + 1])
         if before.hint is None:
-            first = trail.steps[0].entry
-            allowed = max(LATE_UNHINTED, LATE_PART * max(entry.at - first.at, entry.moment - first.moment))
+            first = timeline.steps[0].record
+            allowed = max(LATE_UNHINTED, LATE_PART * max(record.at - first.at, record.moment - first.moment))
         else:
             allowed = LATE_HINTED + LATE_PART * before.hint
-        if entry.at - max(trail.ended, due(before)) <= allowed or is_spoiled(before):
+        if record.at - max(timeline.ended, due(before)) <= allowed or is_spoiled(before):
             return False
-        if not LATE.issuperset(before.faults + entry.faults):
+        if not LATE.issuperset(before.faults + record.faults):
             return False
         came, until = self.hindrances
-        last = bisect_right(came, entry.at)
+        last = bisect_right(came, record.at)
         return not last or until[last - 1] < before.at
 
-    def is_uncollected(self, trail: Trail) -> bool:
+    def is_uncollected(self, timeline: Timeline) -> bool:
         """Whether a job has ended, not only just now, and nothing told it."""
-        return trail.ended is not None and trail.learned is None and self.newest - trail.ended > UNCOLLECTED
+        return timeline.ended is not None and timeline.learned is None and self.newest - timeline.ended > UNCOLLECTED
 
-    def is_abandoned(self, trail: Trail) -> bool:
+    def is_abandoned(self, timeline: Timeline) -> bool:
         """Whether nobody will come for a job that ended, and not because the client was kept from it."""
-        steps = [step.entry for step in trail.steps]
+        steps = [step.record for step in timeline.steps]
         first, last = steps[0], steps[-1]
         patience = LATE_PART * (last.at - first.at) if math.isinf(due(last)) else 0.0
         waits = max(answered(last) + patience, due(last)) + UNCOLLECTED >= self.newest
-        if waits or not self.is_uncollected(trail) or "huge-retry-after" in last.faults:
+        if waits or not self.is_uncollected(timeline) or "huge-retry-after" in last.faults:
             return False
-        good = next((entry for entry in reversed(steps) if not is_spoiled(entry)), first)
+        good = next((record for record in reversed(steps) if not is_spoiled(record)), first)
         others = bisect_left(self.general, good.at, key=AT)
-        tries = [entry for entry in steps if entry.at >= good.at and is_spoiled(entry)]
+        tries = [record for record in steps if record.at >= good.at and is_spoiled(record)]
         tries += self.general[others : others + ENOUGH_TRIES]
-        return len(tries) < ENOUGH_TRIES and all(has_failed(entry) and "hang" not in entry.faults for entry in tries)
+        return len(tries) < ENOUGH_TRIES and all(has_failed(record) and "hang" not in record.faults for record in tries)
 
-    def _early(self, trail: Trail) -> Iterator[Step]:
-        for before, step in trail.looks:
+    def _early(self, timeline: Timeline) -> Iterator[Step]:
+        for before, step in timeline.polls:
             if (
                 before is None
-                or (step.entry.wait and before.status not in REFUSED)
-                or not is_sooner(before, step.entry)
+                or (step.record.wait and before.status not in REFUSED)
+                or not is_sooner(before, step.record)
             ):
                 continue
-            if bisect_left(self.general, before.at, key=AT) == bisect_right(self.general, step.entry.at, key=AT):
+            if bisect_left(self.general, before.at, key=AT) == bisect_right(self.general, step.record.at, key=AT):
                 yield step
 
-    def _of_all_jobs(self, find: Callable[[Trail], Iterator[Step]]) -> dict[str, list[Step]]:
+    def _of_all_jobs(self, find: Callable[[Timeline], Iterator[Step]]) -> dict[str, list[Step]]:
         """Without the looks at many jobs that are found for some of them only."""
-        found = [(job_id, step) for job_id, trail in self.trails.items() for step in find(trail)]
+        found = [(job_id, step) for job_id, timeline in self.timelines.items() for step in find(timeline)]
         votes = Counter(step.number for _, step in found)
-        told = {step.number: step.entry.jobs for _, step in found}
+        told = {step.number: step.record.jobs for _, step in found}
         agreed = {number for number, jobs in told.items() if votes[number] >= len({one.job_id for one in jobs})}
         kept: defaultdict[str, list[Step]] = defaultdict(list)
         for job_id, step in found:
@@ -233,103 +238,105 @@ class Case:
         return kept
 
 
-def open_case(journal: Sequence[Entry], ended: Mapping[str, float], refused: int = 0) -> Case:
+def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], refused: int = 0) -> Analysis:
     """The case of a journal.
 
     Args:
-        journal: its entries.
+        request_log: its entries.
         ended: when jobs ended, beyond what the journal tells of it.
         refused: how many requests were refused for their credentials, beyond what the journal tells of it.
     """
-    entries = sorted(journal, key=AT)
-    news = [told for entry in entries for told in entry.jobs]
+    records = sorted(request_log, key=AT)
+    news = [told for record in records for told in record.jobs]
     ends = {end.job_id: end.ended_at for end in news if end.ended_at is not None and end.state is not State.CANCELLED}
     ends |= ended
     known = ends.keys() | {told.job_id for told in news}
-    trails: dict[str, Trail] = {}
-    chains: defaultdict[Thing, list[Entry]] = defaultdict(list)
+    timelines: dict[str, Timeline] = {}
+    tries: defaultdict[LogicalRequest, list[RequestRecord]] = defaultdict(list)
     general = []
-    for number, entry in enumerate(entries):
-        named = next((part for part in reversed(entry.path.split("/")) if part in known), None)
-        jobs: dict[str, Told | None] = {} if named is None else {named: None}
-        for job_id, told in (jobs | {told.job_id: told for told in entry.jobs}).items():
-            trails.setdefault(job_id, Trail(job_id, ends.get(job_id), [])).steps.append(Step(number, entry, told))
-        if named is None and entry.action != "submit" and is_spoiled(entry):
-            general.append(entry)
-        if thing := _thing(entry, named):
-            chains[thing].append(entry)
-    denied = refused + sum(entry.refused + is_denied(entry) for entry in entries)
-    return Case(entries, trails, chains, general, max(map(answered, entries), default=0.0), denied)
+    for number, record in enumerate(records):
+        named = next((part for part in reversed(record.path.split("/")) if part in known), None)
+        jobs: dict[str, ReportedJob | None] = {} if named is None else {named: None}
+        for job_id, told in (jobs | {told.job_id: told for told in record.jobs}).items():
+            timelines.setdefault(job_id, Timeline(job_id, ends.get(job_id), [])).steps.append(
+                Step(number, record, told)
+            )
+        if named is None and record.action != "submit" and is_spoiled(record):
+            general.append(record)
+        if logical_request := _logical_request(record, named):
+            tries[logical_request].append(record)
+    denied = refused + sum(record.refused + is_denied(record) for record in records)
+    return Analysis(records, timelines, tries, general, max(map(answered, records), default=0.0), denied)
 
 
-def _thing(entry: Entry, named: str | None) -> Thing | None:
+def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest | None:
     """What a request asks for, if it can be asked for again."""
-    if entry.action == "submit":
-        by, name = ("digest", entry.digest) if entry.key is None else ("key", entry.key)
-    elif entry.action == "cancel" or named is None:
-        by, name = "cancel" if entry.action == "cancel" else "path", entry.path
+    if record.action == "submit":
+        by, name = ("digest", record.digest) if record.key is None else ("key", record.key)
+    elif record.action == "cancel" or named is None:
+        by, name = "cancel" if record.action == "cancel" else "path", record.path
     else:
         by, name = "job", named
-    return None if name is None or entry.action in {None, "event"} else Thing(by, name, entry.agent)
+    return None if name is None or record.action in {None, "event"} else LogicalRequest(by, name, record.agent)
 
 
-def answered(entry: Entry) -> float:
+def answered(record: RequestRecord) -> float:
     """When its answer was there."""
-    return entry.at + entry.took
+    return record.at + record.took
 
 
-def has_failed(entry: Entry) -> bool:
+def has_failed(record: RequestRecord) -> bool:
     """Whether there was no answer, or one that says to try again."""
-    silent = entry.status == 0 and entry.action != "event"
-    return silent or not BROKEN.isdisjoint(entry.faults) or entry.status in REFUSED or entry.status >= SERVER_ERROR
+    silent = record.status == 0 and record.action != "event"
+    return silent or not BROKEN.isdisjoint(record.faults) or record.status in REFUSED or record.status >= SERVER_ERROR
 
 
-def is_spoiled(entry: Entry) -> bool:
+def is_spoiled(record: RequestRecord) -> bool:
     """Whether it told its client nothing that is so."""
-    return has_failed(entry) or not TRUE.issuperset(entry.faults)
+    return has_failed(record) or not TRUE.issuperset(record.faults)
 
 
-def is_denied(entry: Entry) -> bool:
+def is_denied(record: RequestRecord) -> bool:
     """Whether its credentials were not right."""
-    return entry.status in DENIED and not entry.faults
+    return record.status in DENIED and not record.faults
 
 
-def due(entry: Entry) -> float:
+def due(record: RequestRecord) -> float:
     """When its client was told to come back, as far as that binds; else long ago."""
-    spoiled = entry.status not in REFUSED and is_spoiled(entry)
-    if entry.hint is None or entry.hint > LONGEST_HINT or spoiled or "huge-retry-after" in entry.faults:
+    spoiled = record.status not in REFUSED and is_spoiled(record)
+    if record.hint is None or record.hint > LONGEST_HINT or spoiled or "huge-retry-after" in record.faults:
         return -math.inf
-    return answered(entry) + entry.hint
+    return answered(record) + record.hint
 
 
-def is_sooner(before: Entry, entry: Entry) -> bool:
+def is_sooner(before: RequestRecord, record: RequestRecord) -> bool:
     """Whether a request came sooner than the answer before allowed."""
-    return answered(before) <= entry.at < due(before) - EARLY_PART * (before.hint or 0.0) - EARLY
+    return answered(before) <= record.at < due(before) - EARLY_PART * (before.hint or 0.0) - EARLY
 
 
-def _is_retry(failure: Entry, entry: Entry) -> bool:
-    return has_failed(failure) and (entry.action != "submit" or entry.at - answered(failure) <= SAME_SUBMIT)
+def _is_retry(failure: RequestRecord, record: RequestRecord) -> bool:
+    return has_failed(failure) and (record.action != "submit" or record.at - answered(failure) <= SAME_SUBMIT)
 
 
-def _after_end(trail: Trail) -> Iterator[Step]:
+def _after_end(timeline: Timeline) -> Iterator[Step]:
     """The looks at a job after its program was told its end by a look, and nothing else since."""
     told_at: dict[str | None, float] = {}
-    for _, step in trail.looks:
-        entry = step.entry
-        if not step.is_end or is_spoiled(entry):
-            told_at.pop(entry.agent, None)
-        elif entry.at > told_at.setdefault(entry.agent, answered(entry)):
+    for _, step in timeline.polls:
+        record = step.record
+        if not step.is_end or is_spoiled(record):
+            told_at.pop(record.agent, None)
+        elif record.at > told_at.setdefault(record.agent, answered(record)):
             yield step
 
 
-def _runs(chain: list[Entry]) -> Iterator[list[float]]:
+def _runs(tries_of_one: list[RequestRecord]) -> Iterator[list[float]]:
     """The gaps of retries in a row; without those that the server had asked for, and where a client hung up first."""
     run: list[float] = []
-    for failure, entry in pairwise(chain):
-        gap = entry.at - answered(failure)
-        if not _is_retry(failure, entry) or gap < 0 or "hang" in failure.faults:
+    for failure, record in pairwise(tries_of_one):
+        gap = record.at - answered(failure)
+        if not _is_retry(failure, record) or gap < 0 or "hang" in failure.faults:
             yield run
             run = []
-        elif math.isinf(due(failure)) or is_sooner(failure, entry):
+        elif math.isinf(due(failure)) or is_sooner(failure, record):
             run.append(gap)
     yield run

@@ -12,7 +12,7 @@ from translation_server.core.job import Job
 from translation_server.storage.batching import Arrival, Outcome
 from translation_server.storage.postgres.database import Connection
 from translation_server.storage.postgres.notifications import tell
-from translation_server.storage.protocol import IdTaken, KeyReused, News, Stored
+from translation_server.storage.protocol import IdTaken, KeyReused, StoreChange, Stored
 from translation_server.storage.rows import COLUMNS, KEPT, job_of, owner_of, row_of
 
 ADD_TO_OWNERS = """
@@ -60,7 +60,9 @@ async def add_all(connection: Connection, sender: str, arrivals: Sequence[Arriva
     if unused := counts - added:
         statement = "UPDATE owners SET jobs = jobs - $2 WHERE name = $1"
         await connection.executemany(statement, sorted(unused.items()))
-    await tell(connection, sender, [News(name, range(last[name] + 1, last[name] + added[name] + 1)) for name in added])
+    await tell(
+        connection, sender, [StoreChange(name, range(last[name] + 1, last[name] + added[name] + 1)) for name in added]
+    )
     return outcomes
 
 

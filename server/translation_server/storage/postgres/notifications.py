@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from translation_server.storage.postgres.database import PATIENCE, Connection, Database
-from translation_server.storage.protocol import News
+from translation_server.storage.protocol import StoreChange
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ MOST = 10_000
 """News that may wait to be heard; where there are more, all has to be asked."""
 
 
-async def tell(connection: Connection, sender: str, news: Iterable[News]) -> None:
+async def tell(connection: Connection, sender: str, news: Iterable[StoreChange]) -> None:
     """Tells everybody who listens, once the connection's transaction is committed."""
     texts = [f"{sender} {new.ordinals.start} {new.ordinals.stop} {new.owner}" for new in news]
     await connection.execute("SELECT pg_notify($1, text) FROM unnest($2::text[]) AS text", CHANNEL, texts)
@@ -47,14 +47,14 @@ class Listener:
     def __init__(self, database: Database, sender: str) -> None:
         self._database = database
         self._sender = sender
-        self._news: list[News] = []
+        self._news: list[StoreChange] = []
         self._hears = False
         self._missed = True
         self._stirred = asyncio.Event()
         self._beat = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
-    async def news(self, seconds: float) -> Sequence[News] | None:
+    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
         """See Store."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
@@ -109,7 +109,7 @@ class Listener:
             self._beat.set()
         elif of:
             start, stop, owner = of
-            self._news.append(News(owner, range(int(start), int(stop))))
+            self._news.append(StoreChange(owner, range(int(start), int(stop))))
             if len(self._news) > MOST:
                 self._news.clear()
                 self._missed = True

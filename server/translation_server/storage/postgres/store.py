@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from translation_server.core.change_feed import LAST, Place, end_of
+from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.storage.batching import Arrival, Arrivals, Outcome
@@ -19,7 +19,7 @@ from translation_server.storage.pages import page
 from translation_server.storage.postgres.database import LOCK, MARK, Connection, Database, Unsure
 from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_there, new_of
 from translation_server.storage.postgres.notifications import Listener, tell
-from translation_server.storage.protocol import CHECKING, Idempotency, News, Old, Stored
+from translation_server.storage.protocol import CHECKING, Idempotency, Old, StoreChange, Stored
 from translation_server.storage.rows import (
     ACCEPTED,
     AMENDED,
@@ -106,12 +106,12 @@ class PostgresStore:
                 marks = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
                 update = f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = $2 AND ordinal = $3"
                 await connection.execute(update, *row_of(job, row["owner"]))
-                await tell(connection, self._sender, [News(owner, range(job.ordinal, job.ordinal + 1))])
+                await tell(connection, self._sender, [StoreChange(owner, range(job.ordinal, job.ordinal + 1))])
             return job
 
         return await self._database.transaction(amend) if _can_be_stored(job_id) else None
 
-    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         return sorted(await self._behind(ENDING, owner, after, limit), key=end_of)[:limit]
 
@@ -119,37 +119,37 @@ class PostgresStore:
         """See Store."""
         return await self._jobs(ACCEPTED, {"owner": owner, "after": after, "limit": limit})
 
-    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         found = await self._behind(AMENDED, owner, after, limit)
         return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
-    async def news(self, seconds: float) -> Sequence[News] | None:
+    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
         """See Store."""
         return await self._listener.news(seconds)
 
     async def version(self) -> None:
         """See Store."""
 
-    async def world(self, owner: str) -> str | None:
+    async def sandbox(self, owner: str) -> str | None:
         """See Store."""
         statement = "SELECT world FROM owners WHERE name = $1"
-        world: str | None = await self._database.run(lambda connection: connection.fetchval(statement, owner))
-        return world
+        sandbox: str | None = await self._database.run(lambda connection: connection.fetchval(statement, owner))
+        return sandbox
 
-    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
         """See Store."""
 
-        async def change_world(connection: Connection) -> str:
-            world = change(await connection.fetchval(LOCK_OWNER, owner))
-            await connection.execute("UPDATE owners SET world = $2 WHERE name = $1", owner, world)
+        async def change_sandbox(connection: Connection) -> str:
+            sandbox = change(await connection.fetchval(LOCK_OWNER, owner))
+            await connection.execute("UPDATE owners SET world = $2 WHERE name = $1", owner, sandbox)
             if recount:
                 await _lock_tallies(connection, owner)
                 await _execute(connection, RECOUNT, owner=owner)
-            await tell(connection, self._sender, [News(owner)])
-            return world
+            await tell(connection, self._sender, [StoreChange(owner)])
+            return sandbox
 
-        return await self._database.transaction(change_world)
+        return await self._database.transaction(change_sandbox)
 
     async def tally(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
@@ -210,7 +210,7 @@ class PostgresStore:
 
         await self._database.transaction(record, durable=False)
 
-    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         statement = f"""
             SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
@@ -238,14 +238,14 @@ class PostgresStore:
 
         return await self._database.transaction(purge, durable=False)
 
-    async def clear(self, owner: str, world: str | None = None) -> None:
+    async def clear(self, owner: str, sandbox: str | None = None) -> None:
         """See Store."""
 
         async def clear(connection: Connection) -> None:
             await connection.execute(LOCK_OWNER, owner)
             await _lock_tallies(connection, owner)
-            await _execute(connection, CLEAR, owner=owner, world=world)
-            await tell(connection, self._sender, [News(owner)])
+            await _execute(connection, CLEAR, owner=owner, sandbox=sandbox)
+            await tell(connection, self._sender, [StoreChange(owner)])
 
         await self._database.transaction(clear)
 
@@ -277,7 +277,7 @@ class PostgresStore:
     async def _select(self, where: str, parameters: Mapping[str, object]) -> list[Job]:
         return await self._jobs(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
 
-    async def _behind(self, statement: str, owner: str, after: Place, limit: int) -> list[Job]:
+    async def _behind(self, statement: str, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
         return await self._jobs(statement, parameters)
 

@@ -15,13 +15,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translation_server.core.change_feed import LAST, Place, end_of
+from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.private_files import make_file, make_folder
 from translation_server.storage.batching import Arrival, Arrivals, Outcome
 from translation_server.storage.pages import page
-from translation_server.storage.protocol import CHECKING, Idempotency, IdTaken, KeyReused, News, Old, Stored, StoreError
+from translation_server.storage.protocol import (
+    CHECKING,
+    Idempotency,
+    IdTaken,
+    KeyReused,
+    Old,
+    StoreChange,
+    Stored,
+    StoreError,
+)
 from translation_server.storage.rows import (
     ACCEPTED,
     AMENDED,
@@ -83,7 +92,7 @@ class SqliteStore:
         """See Store."""
         return await self._writer.run(_amend, owner, job_id, change)
 
-    async def ending(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         return sorted(await self._behind(ENDING, owner, after, limit), key=end_of)[:limit]
 
@@ -91,12 +100,12 @@ class SqliteStore:
         """See Store."""
         return await self._reader.run(_jobs, ACCEPTED, {"owner": owner, "after": after, "limit": limit})
 
-    async def amended(self, owner: str, after: Place, limit: int) -> list[Job]:
+    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         found = await self._behind(AMENDED, owner, after, limit)
         return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
-    async def news(self, seconds: float) -> Sequence[News] | None:
+    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
         """See Store."""
         await asyncio.sleep(seconds)
         before, self._heard = self._heard, None
@@ -109,13 +118,13 @@ class SqliteStore:
         """See Store."""
         return await self._writer.run(_data_version)
 
-    async def world(self, owner: str) -> str | None:
+    async def sandbox(self, owner: str) -> str | None:
         """See Store."""
-        return await self._reader.run(_world, owner)
+        return await self._reader.run(_sandbox_state, owner)
 
-    async def change_world(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
         """See Store."""
-        return await self._writer.run(_change_world, owner, change, recount)
+        return await self._writer.run(_change_sandbox, owner, change, recount)
 
     async def tally(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
@@ -135,7 +144,7 @@ class SqliteStore:
         """See Store."""
         await self._writer.run(_record, entries, limit)
 
-    async def journal(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         statement = f"""
             SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
@@ -153,9 +162,9 @@ class SqliteStore:
         """See Store."""
         return await self._writer.run(_purge, owner, old, limit)
 
-    async def clear(self, owner: str, world: str | None = None) -> None:
+    async def clear(self, owner: str, sandbox: str | None = None) -> None:
         """See Store."""
-        await self._writer.run(_clear, owner, world)
+        await self._writer.run(_clear, owner, sandbox)
 
     async def purge_emptied(self, limit: int) -> bool:
         """See Store."""
@@ -174,7 +183,7 @@ class SqliteStore:
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
-    async def _behind(self, statement: str, owner: str, after: Place, limit: int) -> list[Job]:
+    async def _behind(self, statement: str, owner: str, after: FeedPosition, limit: int) -> list[Job]:
         parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
         return await self._reader.run(_jobs, statement, parameters)
 
@@ -237,25 +246,25 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
         return job
 
 
-def _world(connection: sqlite3.Connection, owner: str) -> str | None:
+def _sandbox_state(connection: sqlite3.Connection, owner: str) -> str | None:
     found = connection.execute("SELECT world FROM owners WHERE name = ?", (owner,)).fetchall()
     return found[0][0] if found else None
 
 
-def _change_world(
+def _change_sandbox(
     connection: sqlite3.Connection, owner: str, change: Callable[[str | None], str], recount: bool
 ) -> str:
     with transaction(connection):
-        world = change(_world(connection, owner))
+        sandbox = change(_sandbox_state(connection, owner))
         connection.execute(
-            "INSERT INTO owners (name, jobs, world) VALUES (:owner, 0, :world)"
-            " ON CONFLICT (name) DO UPDATE SET world = :world",
-            {"owner": owner, "world": world},
+            "INSERT INTO owners (name, jobs, world) VALUES (:owner, 0, :sandbox)"
+            " ON CONFLICT (name) DO UPDATE SET world = :sandbox",
+            {"owner": owner, "sandbox": sandbox},
         )
         if recount:
             for statement in RECOUNT:
                 connection.execute(statement, {"owner": owner})
-        return world
+        return sandbox
 
 
 def _tallies(connection: sqlite3.Connection, owner: str, subjects: Sequence[str]) -> list[int]:
@@ -322,11 +331,11 @@ def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> 
         return len(gone)
 
 
-def _clear(connection: sqlite3.Connection, owner: str, world: str | None) -> None:
+def _clear(connection: sqlite3.Connection, owner: str, sandbox: str | None) -> None:
     with transaction(connection):
         connection.execute("INSERT INTO owners (name, jobs) VALUES (?, 0) ON CONFLICT DO NOTHING", (owner,))
         for statement in CLEAR:
-            connection.execute(statement, {"owner": owner, "world": world})
+            connection.execute(statement, {"owner": owner, "sandbox": sandbox})
 
 
 def _purge_emptied(connection: sqlite3.Connection, limit: int) -> bool:
