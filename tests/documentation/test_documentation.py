@@ -19,7 +19,7 @@ from translation_server.api.schemas import SubmissionBody
 from translation_server.config.dialect_files import DialectForm
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.dialect import DIALECTS, FACTS, routes
-from translation_server.core.faults.rules import ACTIONS, KINDS, REACH, Fitting
+from translation_server.core.faults.rules import ACTIONS, KINDS, APPLICABILITY, Matcher
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
 from translation_server.core.scenarios import SCENARIOS
@@ -145,7 +145,7 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
 
     assert first("| setting | what it holds |") == list(SandboxPatch.model_fields)
     assert first("| kind | details | what the client sees |") == list(KINDS)
-    assert first("| to which requests | |") == [field.name for field in fields(Fitting)]
+    assert first("| to which requests | |") == [field.name for field in fields(Matcher)]
     scenarios = {dialect[0].strip("`"): dialect[1] for dialect in dialects("| scenario | what happens |", page)}
     assert scenarios == {name: scenario.meaning for name, scenario in SCENARIOS.items()}
 
@@ -158,9 +158,9 @@ def test_the_page_on_the_simulator_has_what_each_kind_can_strike():
         for kind in re.findall(r"`([\w-]+)`", kinds)
     }
     words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
-    assert set(REACH) == set(KINDS)
+    assert set(APPLICABILITY) == set(KINDS)
     assert told == {
-        kind: (reach.routes, reach.body, words.get(reach.states, ["ended"])) for kind, reach in REACH.items()
+        kind: (reach.routes, reach.body, words.get(reach.states, ["ended"])) for kind, reach in APPLICABILITY.items()
     }
 
 
