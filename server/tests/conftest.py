@@ -27,7 +27,7 @@ from passlib.context import CryptContext
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.problems import Problem
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.protocol import HttpProtocol
 from translation_server.app import create_app, http_within
 from translation_server.config.settings import Settings
 from translation_server.config.users import one_user
@@ -61,10 +61,10 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(settings: Settings, http: Any = InOnePiece) -> Iterator[str]:
+def serving(settings: Settings, http: Any = HttpProtocol) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
-    if isinstance(http, type) and issubclass(http, InOnePiece):
+    if isinstance(http, type) and issubclass(http, HttpProtocol):
         http = http_within(settings, http)
     listener = socket.create_server((settings.host, 0))
     config = uvicorn.Config(
@@ -102,7 +102,9 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(auth: tuple[str, str] | None = CREDENTIALS, http: Any = InOnePiece, **settings: Any) -> httpx.Client:
+        def start(
+            auth: tuple[str, str] | None = CREDENTIALS, http: Any = HttpProtocol, **settings: Any
+        ) -> httpx.Client:
             given = {
                 "users_file": users_file,
                 "database_url": f"sqlite:///{tmp_path}/jobs.db",

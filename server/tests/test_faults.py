@@ -12,11 +12,11 @@ import pytest
 
 from translation_server import TranslationServer
 from translation_server.api.faults.responses import BAD_CHUNK
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.protocol import HttpProtocol
 from translation_server.core.faults.rules import KINDS, Break, Drip, Garbage, Hang, Truncate
 from translation_server.documents import FAULT
 
-HTTP = ["h11", InOnePiece]
+HTTP = ["h11", HttpProtocol]
 BREAKING = ["reset", "empty", "truncate", "malformed", "garbage", "drip", "hang"]
 EXAMPLES = {
     "status": {"code": 503},

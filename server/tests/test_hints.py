@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from translation_server.core.sandbox import SandboxSettings
 
 from translation_server.core.delays import Exponential, LogNormal, Uniform
 from translation_server.core.hints import hint, phase, seconds_to_next_poll
 from translation_server.core.job import Fate, Job, JobSnapshot, State
+from translation_server.core.sandbox import SandboxSettings
 
 JOB = Job("id", "ann", 1, created_at=1000.0, fate=Fate(22.0, State.COMPLETED))
 SANDBOX = SandboxSettings(Uniform(6, 22))

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.protocol import HttpProtocol
 
-HTTP = ["h11", "httptools", InOnePiece]
+HTTP = ["h11", "httptools", HttpProtocol]
 LOGIN = base64.b64encode(b"admin:secretpassword").decode()
 BREAKING = {
     "reset": "reset",

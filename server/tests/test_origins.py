@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from translation_server import TranslationServer
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.protocol import HttpProtocol
 
 OURS = [
     "127.0.0.1",
@@ -249,7 +249,7 @@ def test_the_embedded_server_keeps_to_it_too():
         assert api.post("/sandbox/reset").status_code == 200
 
 
-@pytest.mark.parametrize("http", ["h11", "httptools", InOnePiece])
+@pytest.mark.parametrize("http", ["h11", "httptools", HttpProtocol])
 def test_it_holds_on_every_implementation_of_http(start, http):
     api = start(http=http)
     assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)

@@ -122,7 +122,7 @@ class TestHolding:
             connection.sendall(head(f"/status/{job_id}", "Prefer: wait=60"))
             time.sleep(0.2)  # so that it is held; where it is not yet, it never will be
         until = time.monotonic() + 60
-        while "the client left" not in caplog.text:
+        while "the client disconnected" not in caplog.text:
             assert time.monotonic() < until
             time.sleep(0.01)
 

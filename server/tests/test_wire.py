@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from translation_server.api.connections import Guard, Limits
-from translation_server.api.protocol import MAX_HEAD, InOnePiece
+from translation_server.api.protocol import MAX_HEAD, HttpProtocol
 
 LOGIN = b"Authorization: Basic " + base64.b64encode(b"admin:secretpassword")
 JSON = b"Content-Type: application/json"
@@ -276,7 +276,7 @@ class TestBodies:
 
     def test_one_that_drips_is_refused(self, start):
         limits = Limits(body_grace=1, min_rate=1000)
-        api = start(http=partial(InOnePiece, guard=Guard(limits)))
+        api = start(http=partial(HttpProtocol, guard=Guard(limits)))
         sent = head("/start", JSON, b"Content-Length: 100", method="POST")
         assert problem(exchange(api, sent, b"{"))["status"] == 408
         assert statuses(exchange(api, sent.replace(b"admin", b"").replace(LOGIN, b"X: x"), b"{")) == [401]
@@ -403,7 +403,7 @@ class TestPipelines:
 class TestSlowReaders:
     def test_whoever_takes_no_answer_is_cut_off(self, start):
         limits = Limits(answer_grace=1, min_rate=1e6)
-        api = start(http=partial(InOnePiece, guard=Guard(limits)))
+        api = start(http=partial(HttpProtocol, guard=Guard(limits)))
         for _ in range(20):
             api.post("/start", json={"source_language": "en"})
         connection = socket.socket()

@@ -25,11 +25,11 @@ from translation_server.api.addresses import Proxies
 from translation_server.api.auth.authenticator import Anyone, Authenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
-from translation_server.api.middleware import Gate, leading_somewhere
+from translation_server.api.faults.simulator import Simulator
+from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.origins import Boundary, own_names
-from translation_server.api.poll_response import send_all
-from translation_server.api.polls import Lane
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.polls import PollEndpoint, send_answer
+from translation_server.api.protocol import HttpProtocol
 from translation_server.api.reload import on_hangup
 from translation_server.api.routes import Api
 from translation_server.api.sandbox import SandboxApi
@@ -65,8 +65,8 @@ REQUEST_LOG = 10_000
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
-COLLECT_AFTER = 20_000
-"""Objects that come into being between two looks for garbage; Python's 700 cost a tenth of the time."""
+COLLECT_AFTER = 50_000
+"""How many new objects start a garbage collection. Python's 700 cost a tenth of the time of a poll."""
 
 USAGE = 2
 """The exit status for what a person has to mend."""
@@ -75,22 +75,32 @@ SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsEr
 """What a person has to mend before the server can start; each message is one line."""
 
 
-class _Application(FastAPI):
-    """An application of which the fast lane is part; behind proxies, ``lane`` is for nobody else to use."""
+class Application(FastAPI):
+    """The server as an ASGI application: the poll endpoint, and the framework for everything else.
 
-    def __init__(self, lane: Lane, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
+    ``polls`` is the poll endpoint for `HttpProtocol` to use directly; behind proxies, which may change the caller's
+    address, it is None.
+    """
+
+    def __init__(self, polls: PollEndpoint, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
         super().__init__(**options)
-        self.lane = None if proxies else lane
-        self._lane = lane
+        self.polls = None if proxies else polls
+        self._polls = polls
         self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._proxies and scope["type"] == "http":
-            self._proxies.heed(scope)
-        if scope["type"] != "http" or (answer := self._lane.answer(scope)) is None:
+        """Serves a request, or the lifespan."""
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        if self._proxies:
+            self._proxies.heed(scope)
+        if answer := self._polls.answer_from_cache(scope):
+            await send_answer(answer, send)
+        elif self._polls.serves(scope):
+            await self._polls(scope, receive, send)
         else:
-            await send_all(answer, send)
+            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -194,9 +204,19 @@ def assemble(
         await requests.close()
         await store.close()
 
-    lane = Lane(found, service, boundary, authenticator, requests.add)
-    app = _Application(
-        lane,
+    simulator = Simulator(service)
+    middleware = RequestMiddleware(boundary, authenticator, requests.add, requests.refuse)
+    polls = PollEndpoint(
+        found,
+        service=service,
+        simulator=simulator,
+        boundary=boundary,
+        authenticator=authenticator,
+        middleware=middleware,
+        add_record=requests.add,
+    )
+    app = Application(
+        polls,
         proxies,
         title=documentation.TITLE,
         openapi_url=None,  # its own routes would drop what they do not take
@@ -206,7 +226,10 @@ def assemble(
 
     if simulating:
         SandboxApi(service, requests, DIALECTS[0]).add_to(app)
-    Api(service, found, requests.add, lambda: drain.draining, secured=users is not None).add_to(app)
+    secured = users is not None
+    Api(service, simulator, found, add_record=requests.add, draining=lambda: drain.draining, secured=secured).add_to(
+        app
+    )
     app.state.release = service.release
 
     def replace_users(found: Mapping[str, str]) -> None:
@@ -215,16 +238,9 @@ def assemble(
             service.make_room_for(len(found))
 
     app.state.replace_users = replace_users
-    app.add_middleware(
-        Gate,
-        boundary=boundary,
-        authenticator=authenticator,
-        lane=lane,
-        paths=leading_somewhere(route.path for route in app.routes if isinstance(route, Route)),
-        record=requests.add,
-        refuse=requests.refuse,
-    )
-    problems.install(app)
+    app.add_middleware(middleware.around)
+    middleware.know_routes([*polls.paths, *(route.path for route in app.routes if isinstance(route, Route))])
+    problems.install(app, polls.serves)
     return app
 
 
@@ -297,7 +313,7 @@ def http_from_environment() -> Callable[..., asyncio.Protocol]:
         return http_within(load_settings())
 
 
-def http_within(settings: Settings, kind: type[InOnePiece] = InOnePiece) -> Callable[..., asyncio.Protocol]:
+def http_within(settings: Settings, kind: type[HttpProtocol] = HttpProtocol) -> Callable[..., asyncio.Protocol]:
     """What reads requests, within the settings' limits, and as far as the descriptors of the process reach."""
     most = connections_within_descriptors(settings.max_connections)
     if most < settings.max_connections:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from translation_server.api.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
 from translation_server.api.origins import own_names
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.protocol import HttpProtocol
 from translation_server.app import KEEP_ALIVE, assemble
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.users import one_user
@@ -160,7 +160,7 @@ class TranslationServer:
         limits = Limits(connections=connections_within_descriptors(MAX_CONNECTIONS))
         config = uvicorn.Config(
             app,
-            http=functools.partial(InOnePiece, guard=Guard(limits)),  # type: ignore[arg-type]  # as good as a class
+            http=functools.partial(HttpProtocol, guard=Guard(limits)),  # type: ignore[arg-type]  # as good as a class
             proxy_headers=False,
             log_config=None,
             access_log=False,

@@ -19,7 +19,7 @@ from translation_server.api.schemas import SubmissionBody
 from translation_server.config.dialect_files import DialectForm
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.dialect import DIALECTS, FACTS, routes
-from translation_server.core.faults.rules import ACTIONS, KINDS, APPLICABILITY, Matcher
+from translation_server.core.faults.rules import ACTIONS, APPLICABILITY, KINDS, Matcher
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
 from translation_server.core.scenarios import SCENARIOS

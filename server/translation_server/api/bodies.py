@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from translation_server.api import problems
+from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import Query
@@ -39,14 +40,14 @@ def taking(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False
     """The endpoint, for requests that bring nothing but what it takes, lest anything be dropped silently.
 
     Args:
-        endpoint: answers them; ``scope["query"]`` holds what they ask for.
+        endpoint: answers them; the request's context holds the parameters.
         query: what they may ask for in the query of their target.
         body: whether they may have a body; what is wrong with it is for the endpoint to say.
     """
 
     @wraps(endpoint)
     async def taken(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
-        request.scope["query"] = query_of(request, query)
+        context_of(request).query = query_of(request, query)
         announced = "content-length" in request.headers or "transfer-encoding" in request.headers
         if announced and not body and (await body_of(request)).strip() not in NOTHING:
             raise invalid([{"field": "body", "message": "this route takes none"}])
@@ -84,17 +85,16 @@ async def body_of(request: Request) -> bytes:
     Raises:
         Problem: 413 for one that is.
     """
-    if "body" not in request.scope:
-        request.scope["body"] = await _received(request)
-    body: bytes | None = request.scope["body"]
-    if body is None:
-        detail = f"A body may hold {MAX_BODY} bytes."
-        raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
-    return body
+    context = context_of(request)
+    if context.body is None:
+        context.body = await _received(request)
+    if isinstance(context.body, Problem):
+        raise context.body
+    return context.body
 
 
-async def _received(request: Request) -> bytes | None:
-    """The body as it is received; None for one that is too large."""
+async def _received(request: Request) -> bytes | Problem:
+    """Receives the body."""
     body = bytearray()
     declared = int(request.headers.get("content-length", 0))
     if declared <= MAX_BODY:
@@ -104,7 +104,8 @@ async def _received(request: Request) -> bytes | None:
                 break
         else:
             return bytes(body)
-    return None
+    detail = f"A body may hold {MAX_BODY} bytes."
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
 
 
 def parsed(request: Request, body: bytes) -> dict[str, Any]:

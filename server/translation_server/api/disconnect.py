@@ -1,4 +1,4 @@
-"""Clients that hang up while they wait."""
+"""Client disconnects."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,19 +9,19 @@ from starlette.types import Receive
 
 
 @asynccontextmanager
-async def leaving_with_the_client(receive: Receive) -> AsyncIterator[None]:
-    """Ends what runs within it when the client hangs up.
+async def cancelled_on_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancels its body when the client disconnects.
 
     Raises:
-        ClientDisconnect: it did.
+        ClientDisconnect: the client has disconnected.
     """
-    gone = False
+    disconnected = False
 
     async def watch(task: "asyncio.Task[object] | None") -> None:
-        nonlocal gone
+        nonlocal disconnected
         while (await receive())["type"] != "http.disconnect":
             pass
-        gone = True
+        disconnected = True
         if task is not None:
             task.cancel()
 
@@ -29,7 +29,7 @@ async def leaving_with_the_client(receive: Receive) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        if not gone:
+        if not disconnected:
             raise
         raise ClientDisconnect from None
     finally:

@@ -7,7 +7,8 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from translation_server.api.preferences import ages, values_of
+from translation_server.api.context import context_of
+from translation_server.api.preferences import values_of, wall_elapsed
 from translation_server.api.problems import invalid
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.job import JobSnapshot
@@ -56,7 +57,7 @@ async def stream(
     ``note`` is called with what is told.
     """
     first = await anext(changes)
-    if request.scope["head"]:
+    if context_of(request).is_head:
         await changes.aclose()
         return Response(headers=HEADERS, media_type="text/event-stream")
 
@@ -72,7 +73,7 @@ async def stream(
                 yield text or HEARTBEAT
                 told = await anext(changes, None)
         except StoreError as error:  # the client comes back and goes on where it was
-            logger.warning("an event stream of %s ends: %s", request.scope["user"], error)
+            logger.warning("an event stream of %s ends: %s", context_of(request).user, error)
         finally:
             await changes.aclose()
 
@@ -83,7 +84,7 @@ def _blocks(dialect: Dialect, told: ChangePage) -> str:
     """The events; what tells a header of a poll is a field of theirs, which those who do not know it ignore."""
     blocks = list[str]()
     for snapshot in told.snapshots:
-        more = ages(told.clock, partial(told.clock.real, snapshot.now), snapshot)
+        more = wall_elapsed(told.clock, partial(told.clock.real, snapshot.now), snapshot)
         fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in more)
         blocks.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {dialect.body(snapshot)}\n\n")
     return "".join(blocks)

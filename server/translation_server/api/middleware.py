@@ -1,4 +1,4 @@
-"""What every request passes on its way in and out: hosts and origins, credentials, HEAD, logs, the last resort."""
+"""What every request passes: host and origin, credentials, the request log, and errors as problem details."""
 
 import asyncio
 import logging
@@ -7,17 +7,16 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.api.auth.authenticator import Anyone, Authenticator
+from translation_server.api.context import RequestContext, context_of
+from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.origins import Boundary
-from translation_server.api.poll_response import send_all
-from translation_server.api.polls import Lane
 from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, answer_to, named
-from translation_server.api.request_record import Record, RecordBuilder, begin, log
+from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
 
 logger = logging.getLogger(__name__)
 
@@ -25,77 +24,76 @@ OPEN = frozenset({"/livez", "/readyz"})
 """The paths that need no credentials."""
 
 UNRECORDED = frozenset({"livez", "readyz", "sandbox", "docs", "openapi.json"})
-"""The first parts of the paths that tell nothing of how a client waits."""
+"""The first segments of paths that say nothing about how a client waits."""
 
 
-class Gate:
-    """ASGI middleware; behind it, ``scope["user"]`` is the caller's name, and HEAD is GET with ``scope["head"]`` true.
+class RequestMiddleware:
+    """Serves requests by an ASGI application behind it, which finds their context by `context_of`.
 
-    The server drops the body of an answer to HEAD by itself, since it still knows the request as what it was.
-    ``scope["record"]`` becomes the request's entry in the journal, and ``scope["transport"]`` is its connection, if the
-    host of the application lets one have it.
+    A HEAD request reaches the application as a GET. The HTTP server drops the body of its answer.
 
     Args:
-        app: what is behind the gate.
-        boundary: knows which requests may come in.
-        authenticator: knows who sends a request.
-        lane: answers looks that are to be held.
-        paths: fits the paths that lead somewhere.
-        record: takes note of a user's request.
-        refuse: counts a request that named a user and was refused for its credentials, by its real time.
+        boundary: refuses other hosts, and pages of other origins.
+        authenticator: knows the callers.
+        add_record: adds a record to a user's request log.
+        count_refused: counts a request that named a user and was refused for its credentials, by its wall time.
     """
 
-    def __init__(  # noqa: PLR0913 - what a middleware needs comes as keywords
+    def __init__(
         self,
-        app: ASGIApp,
-        *,
         boundary: Boundary,
         authenticator: Authenticator | Anyone,
-        lane: Lane,
-        paths: re.Pattern[str],
-        record: Record,
-        refuse: Callable[[str, float], None],
+        add_record: AddRecord,
+        count_refused: Callable[[str, float], None],
     ) -> None:
-        self._app = app
         self._boundary = boundary
-        self._lane = lane
         self._authenticator = authenticator
-        self._paths = paths
-        self._record = record
-        self._refuse = refuse
+        self._add_record = add_record
+        self._count_refused = count_refused
+        self._routes = re.compile("")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets one request through."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        record = begin(scope, dict(scope["headers"]), time.time())
+    def know_routes(self, templates: Iterable[str]) -> None:
+        """Sets the paths of all routes: requests for other paths are not recorded."""
+        patterns = (re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)) for template in templates)
+        self._routes = re.compile("|".join(patterns))
 
-        async def watched_send(message: Message) -> None:
-            let_go(receive)
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Returns an application that serves its HTTP requests by ``app``."""
+
+        async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await self.serve(app, scope, receive, send)
+            else:
+                await app(scope, receive, send)
+
+        return wrapped
+
+    async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        began, user = time.perf_counter(), None
+        record = begin_record(scope, dict(scope["headers"]), time.time())
+        is_head = scope["method"] == "HEAD"
+        context = RequestContext(record, is_head, transport_of(receive))
+        inner = dict(scope) | {"context": context, "method": "GET" if is_head else scope["method"]}
+
+        async def send_recorded(message: Message) -> None:
+            abandon_if_closing(receive)
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 record.took = time.perf_counter() - began
             await send(message)
 
-        inner = dict(scope) | {
-            "head": (is_head := scope["method"] == "HEAD"),
-            "method": "GET" if is_head else scope["method"],
-            "draft": record,
-            "transport": getattr(getattr(receive, "__self__", None), "transport", None),
-        }
         try:
             self._boundary.check(scope)
             if scope["path"] not in OPEN:
-                inner["user"] = await self._authenticator.user(scope)
-            await self._serve(inner, receive, watched_send)
+                context.user = user = await self._authenticator.user(scope)
+            await app(inner, receive, send_recorded)
         except EXPECTED as error:
-            await answer_to(error, inner)(scope, receive, watched_send)
+            await answer_to(error, inner)(scope, receive, send_recorded)
         except ClientDisconnect:
-            logger.debug("%s %s: the client left before its request was complete", scope["method"], scope["path"])
+            logger.debug("%s %s: the client disconnected before it was answered", scope["method"], scope["path"])
         except asyncio.CancelledError:
-            await _cut_off(inner, receive, watched_send)
+            await _cut_off(inner, receive, send_recorded)
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("%s failed: error %s", named(inner), error_id)
@@ -103,64 +101,37 @@ class Gate:
                 raise
             detail = f"The server failed. Its log tells more under the id {error_id}."
             failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, error_id=error_id)
-            await failure.response()(scope, receive, watched_send)
+            await failure.response()(scope, receive, send_recorded)
         finally:
             took = time.perf_counter() - began
             record.took = record.took or took
-            self._note(inner, record)
-            log(scope, inner.get("user"), record.status, took)
+            self._record(scope, user, record)
+            log_request(scope, user or "", record.status, took)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._lane.held(scope, receive)
-        if answer is None:
-            await self._app(scope, receive, send)
-        else:
-            await send_all(answer, send)
+    def _record(self, scope: Scope, user: str | None, record: RecordBuilder) -> None:
+        """Adds a record to the caller's request log, or counts a request that was refused for its credentials.
 
-    def _note(self, scope: Scope, record: RecordBuilder) -> None:
-        """Has a request written down in the journal of whom it comes from; counts it where that was not proven.
-
-        What leads nowhere, such as a browser's /favicon.ico, is counted for nobody, and where nobody needs credentials
-        it is nobody's.
+        Where credentials are needed, the requests of a user are recorded whatever their path. A request without valid
+        credentials counts for the user whom it names if its path is that of a route: a browser's /favicon.ico does not.
         """
         if record.path[1:].partition("/")[0] in UNRECORDED:
             return
-        owner, leads_somewhere = scope.get("user"), self._paths.fullmatch(scope["path"]) is not None
-        if owner is not None:
-            if leads_somewhere or isinstance(self._authenticator, Authenticator):
-                self._record(owner, record)
-        elif (
-            leads_somewhere
-            and record.status == HTTPStatus.UNAUTHORIZED
-            and (named := self._authenticator.claimed(scope))
-        ):
-            self._refuse(named, record.at)
-
-
-def leading_somewhere(templates: Iterable[str]) -> re.Pattern[str]:
-    """Fits the paths of routes."""
-    return re.compile("|".join(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)) for template in templates))
+        is_route = self._routes.fullmatch(scope["path"]) is not None
+        if user is not None:
+            if is_route or isinstance(self._authenticator, Authenticator):
+                self._add_record(user, record)
+        elif is_route and record.status == HTTPStatus.UNAUTHORIZED and (name := self._authenticator.claimed(scope)):
+            self._count_refused(name, record.at)
 
 
 async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
-    """Ends a request for which the server has waited as long as it may when it stops."""
+    """Ends a request that was still running when the time for a graceful shutdown was over."""
+    context = context_of(scope)
     logger.warning("%s was cut off: the server stopped before it was answered", named(scope))
-    if not scope["draft"].status:
+    if not context.record.status:
         headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
         stopped = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server stopped: send the request again.", headers)
         await stopped.response()(scope, receive, send)
-    elif scope["transport"] is not None:
-        scope["transport"].close()
-        let_go(receive)
-
-
-def let_go(receive: Receive) -> None:
-    """Ends the wait for a request whose connection is closed, and has uvicorn expect no answer to it.
-
-    Of several requests that came at once on a connection, uvicorn by itself lets go of the last only.
-    """
-    cycle: Any = getattr(receive, "__self__", None)
-    transport = getattr(cycle, "transport", None)
-    if transport is not None and transport.is_closing():
-        cycle.disconnected = True
-        cycle.message_event.set()
+    elif context.transport is not None:
+        context.transport.close()
+        abandon_if_closing(receive)

@@ -1,148 +1,224 @@
-"""The fast lane: a look whose answer is at hand is given at once, past the framework.
+"""The poll endpoint: how a job stands, in every wire format, before the framework's router.
 
-The law of this file: what goes this way is answered as it would be the ordinary way. Whatever is no look at a job, has
-to be read first, or may go wrong goes the ordinary way, which brings it to hand. A look that is to be held is read
-first here: those that wait in the framework take half as much memory again.
+A poll asks for one job and brings no body and no parameters. Most polls need nothing that is not in memory: the caller
+is known, the job is cached, and no fault rule applies. `PollEndpoint.answer_from_cache` answers these without a task
+of their own. All others take the whole way: authentication, fault rules, the store, a long poll. Both ways end in the
+same function, so they give the same answer.
 """
 
 import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from starlette.types import Receive, Scope
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from translation_server.api.auth.authenticator import Anyone, Authenticator
-from translation_server.api.disconnect import leaving_with_the_client
+from translation_server.api.bodies import Endpoint, taking
+from translation_server.api.context import context_of
+from translation_server.api.disconnect import cancelled_on_disconnect
+from translation_server.api.faults.simulator import Simulator, falsify
+from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.origins import Boundary
-from translation_server.api.poll_response import OK, Answer, render
-from translation_server.api.preferences import advice, ages, fits, preferred_wait, wanted
-from translation_server.api.request_record import Record, begin, log, record_of
-from translation_server.core.dialects.dialect import Dialect, Route
+from translation_server.api.preferences import (
+    UNCONDITIONAL,
+    Conditions,
+    is_bounded,
+    preferred_wait,
+    retry_after,
+    values_of,
+    wall_elapsed,
+)
+from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
+from translation_server.core.clock import Clock
+from translation_server.core.dialects.dialect import Dialect, Form, Route
 from translation_server.core.job import JobSnapshot
-from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.jobs import Service
 
 logger = logging.getLogger(__name__)
 
-PLAIN = frozenset({b"prefer", b"if-none-match", b"simulate-fault"})
-"""The headers that a plain look has not."""
+OK, NOT_MODIFIED = 200, 304
 
-BODY = frozenset({b"content-length", b"transfer-encoding"})
-"""The headers of a request with a body, which is refused by the framework; one in chunks may turn out to be none."""
+CONDITIONS = frozenset({b"prefer", b"if-none-match"})
+"""The headers that change the answer to a poll."""
+
+UNCACHED = frozenset({b"content-length", b"transfer-encoding", b"simulate-fault"})
+"""The headers of requests that are never answered from the cache."""
 
 
-class Lane:
-    """Answers looks, in every wire format.
+class Answer(NamedTuple):
+    """An HTTP response in one piece."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class PollEndpoint:
+    """Answers polls; an ASGI application.
 
     Args:
-        routes: all routes; those that look at a job by its id are heeded.
-        service: where the looks come from.
-        boundary: knows which hosts are ours.
-        authenticator: knows who sends a request.
-        record: takes note of it.
+        routes: all routes of the wire formats; it serves those that poll a job.
+        service: where the jobs are.
+        simulator: makes things go wrong.
+        boundary: knows the server's host names.
+        authenticator: knows the callers.
+        middleware: what every request passes.
+        add_record: adds a record to the caller's request log.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an endpoint come as keywords
         self,
         routes: Sequence[Route],
+        *,
         service: Service,
+        simulator: Simulator,
         boundary: Boundary,
         authenticator: Authenticator | Anyone,
-        record: Record,
+        middleware: RequestMiddleware,
+        add_record: AddRecord,
     ) -> None:
-        snapshots = [
-            route for route in routes if route.method == "GET"
-        ]  # in the framework's order: the first that fits
-        paths = (re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)") for route in snapshots)
-        self._dialects = [route.dialects[0] for route in snapshots if route.action == "poll"]
-        self._job_id = re.compile("|".join(paths))
         self._service = service
         self._boundary = boundary
         self._authenticator = authenticator
-        self._record = record
+        self._middleware = middleware
+        self._add_record = add_record
+        polls = [route for route in routes if route.method == "GET"]
+        by_id = [route for route in polls if route.action == "poll"]
+        self.paths = [route.path for route in polls]
+        self._latest = {route.path: self._target(route, simulator) for route in polls if route.action == "current"}
+        self._by_id = [self._target(route, simulator) for route in by_id]
+        self._path = re.compile("|".join(map(_pattern, by_id)))
 
-    def answer(self, scope: Scope) -> Answer | None:
-        """The answer to an HTTP request, if it is a plain look that may go this way.
+    def serves(self, scope: Scope) -> bool:
+        """Whether a request is a poll."""
+        return scope["method"] in {"GET", "HEAD"} and self._find(_path_of(scope)) is not None
 
-        One that fails goes the ordinary way, where whatever goes wrong is told: it has been noted nowhere yet.
-        """
+    def answer_from_cache(self, scope: Scope) -> Answer | None:
+        """Answers a poll at once, if all that it takes is in memory; None if not."""
         try:
-            return self._answer(scope)
+            return self._answer_from_cache(scope)
         except Exception:
-            logger.exception("%s %s goes the ordinary way", scope["method"], scope["path"])
+            logger.exception("poll %r could not be answered from the cache", scope["path"])
             return None
 
-    async def held(self, scope: Scope, receive: Receive) -> Answer | None:
-        """The answer to a look that is to be held, if it may go this way, as soon as it is due.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a poll."""
+        await self._middleware.serve(self._poll, scope, receive, send)
 
-        Raises:
-            ClientDisconnect: the client has left.
-            JobNotFound: there is no such job, or no longer.
-            StoreError: it cannot be read.
-        """
-        headers = dict(scope["headers"])
-        prefer, tags = headers.get(b"prefer", b""), headers.get(b"if-none-match")
-        if not (fits([prefer]) and fits([tags or b""])):
-            return None
-        wait = preferred_wait([prefer.decode("latin-1")])
-        if wait is None or b"simulate-fault" in headers or not (found := self._found(scope, headers)):
-            return None
-        dialect, user, job_id = found
-        record = record_of(scope)
-        record.action, record.dialect, record.wait = "poll", dialect.name, wait
-        if not (told := self._service.told(user, job_id, dialect) or await self._read(user, job_id, dialect)):
-            return None
-        rendering, snapshot = told
-        asked = wanted(wait, [] if tags is None else [tags.decode("latin-1")])
-        if seconds := asked.held_for(rendering.form.tag):
-            async with leaving_with_the_client(receive):
-                snapshot = await self._service.hold(snapshot, seconds, dialect.changes_at)
-            rendering = render_job(dialect, snapshot, await self._service.sandboxes.of(user))
-        record.snapshots, record.hint = (snapshot,), rendering.hint(snapshot.now)
-        more = advice(record.hint) + ages(rendering.sandbox.clock, self._service.real, snapshot)
-        return render(rendering.form, snapshot, more, asked)
+    async def _poll(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if found := self._find(_path_of(scope)):
+            (_, endpoint), arguments = found
+            response = await endpoint(Request(scope, receive), **arguments)
+            await response(scope, receive, send)
 
-    def _answer(self, scope: Scope) -> Answer | None:
-        began = time.perf_counter()
-        headers = dict(scope["headers"])
-        if not PLAIN.isdisjoint(headers) or not (found := self._found(scope, headers)):
+    def _target(self, route: Route, simulator: Simulator) -> "_Target":
+        dialect = route.dialects[0]
+
+        async def poll(request: Request, job_id: str | None = None) -> Response:
+            return await self._answer(request, dialect, job_id)
+
+        return _Target(dialect, simulator.endpoint("poll", route.dialects, taking(poll)))
+
+    def _find(self, path: str) -> "tuple[_Target, dict[str, str]] | None":
+        """Finds what a path asks for, and which job, unless it is the caller's latest."""
+        if target := self._latest.get(path):
+            return target, {}
+        found = self._path.fullmatch(path)
+        if found is None or not found.lastindex:
             return None
-        dialect, user, job_id = found
-        if not (told := self._service.told(user, job_id, dialect)):
+        return self._by_id[found.lastindex - 1], {"job_id": found[found.lastindex]}
+
+    async def _answer(self, request: Request, dialect: Dialect, job_id: str | None) -> Response:
+        """Answers once the caller does not know the answer yet, or has waited for as long as it prefers to."""
+        context, service = context_of(request), self._service
+        conditions = Conditions(context.record.wait, values_of(request, "if-none-match"))
+        if job_id is None:
+            snapshot = await service.current(context.user)
+        else:
+            snapshot = await service.snapshot(context.user, job_id)
+        if seconds := conditions.seconds_to_hold(dialect.form(snapshot).tag):
+            async with cancelled_on_disconnect(request.receive):
+                snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
+        [(dialect, shown)] = falsify(request, dialect, snapshot)
+        context.record.hint = await service.hint(snapshot)
+        clock = (await service.sandboxes.of(context.user)).clock
+        answer = self._render(dialect.form(shown), shown, clock, context.record, conditions)
+        response = Response(answer.body, answer.status)
+        response.raw_headers = answer.headers
+        return response
+
+    def _answer_from_cache(self, scope: Scope) -> Answer | None:
+        began, headers = time.perf_counter(), dict(scope["headers"])
+        found = self._path.fullmatch(path := scope["path"])
+        if found is None or scope["method"] != "GET" or scope["query_string"] or scope["root_path"]:
             return None
-        rendering, snapshot = told
-        hint = rendering.hint(snapshot.now)
-        more = advice(hint) + ages(rendering.sandbox.clock, self._service.real, snapshot)
-        answer = render(rendering.form, snapshot, more)
-        record = begin(scope, headers, time.time())
-        record.action, record.dialect, record.snapshots, record.status, record.hint = (
-            "poll",
-            dialect.name,
-            rendering.snapshots,
-            OK,
-            hint,
-        )
+        if not UNCACHED.isdisjoint(headers) or len(headers) < len(scope["headers"]):  # a header twice
+            return None
+        user = self._authenticator.known(scope, headers) if self._boundary.knows(headers.get(b"host")) else None
+        conditions = UNCONDITIONAL if CONDITIONS.isdisjoint(headers) else _conditions(headers)
+        if user is None or conditions is None or path in self._latest or not found.lastindex:
+            return None
+        dialect = self._by_id[found.lastindex - 1].dialect
+        if not (cached := self._service.told(user, found[found.lastindex], dialect)):
+            return None
+        rendering, snapshot = cached
+        if conditions.seconds_to_hold(rendering.form.tag):
+            return None
+        record = begin_record(scope, headers, time.time())
+        record.action, record.dialect, record.wait = "poll", dialect.name, conditions.wait
+        record.snapshots, record.hint = rendering.snapshots, rendering.hint(snapshot.now)
+        answer = self._render(rendering.form, snapshot, rendering.sandbox.clock, record, conditions)
+        record.status = answer.status
         record.took = time.perf_counter() - began
-        log(scope, user, OK, record.took)
-        self._record(user, record)  # last, so that what fails before is noted by the ordinary way alone
+        log_request(scope, user, answer.status, record.took)
+        self._add_record(user, record)  # last: a poll that fails before is answered and recorded the other way
         return answer
 
-    async def _read(self, user: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
-        """What is told of a job that has to be read first; None where something may go wrong."""
-        if (await self._service.sandboxes.of(user)).settings.faults:
-            return None
-        await self._service.snapshot(user, job_id)
-        return self._service.told(user, job_id, dialect)
+    def _render(
+        self, form: Form, snapshot: JobSnapshot, clock: Clock, record: RecordBuilder, conditions: Conditions
+    ) -> Answer:
+        headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode())]
+        headers += retry_after(record.hint)
+        headers += wall_elapsed(clock, self._service.real, snapshot)
+        if conditions.wait is not None:
+            headers.append((b"preference-applied", b"wait=%d" % conditions.wait))
+        if conditions.knows(form.tag):
+            return Answer(NOT_MODIFIED, headers, b"")
+        body = form.body(snapshot).encode()
+        headers += (b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")
+        return Answer(OK, headers, body)
 
-    def _found(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str, str] | None:
-        """The row, the user and the job's id, if it is a look at a job by somebody who is known."""
-        path = self._job_id.fullmatch(scope["path"])
-        if path is None or path.lastindex is None or scope["method"] != "GET" or scope["root_path"]:
-            return None
-        if scope["query_string"] or not BODY.isdisjoint(headers) or not self._boundary.knows(headers.get(b"host")):
-            return None
-        dialect, user = self._dialects[path.lastindex - 1], self._authenticator.known(scope, headers)
-        if user is None or len(headers) < len(scope["headers"]):
-            return None
-        return dialect, user, path[path.lastindex]
+
+class _Target(NamedTuple):
+    dialect: Dialect
+    endpoint: Endpoint
+
+
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Sends an answer by ASGI."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _conditions(headers: Mapping[bytes, bytes]) -> Conditions | None:
+    """Returns what the headers of a poll ask for; None where one is too long to be read."""
+    prefer, tags = headers.get(b"prefer"), headers.get(b"if-none-match")
+    if not is_bounded([prefer or b""]) or not is_bounded([tags or b""]):
+        return None
+    wait = None if prefer is None else preferred_wait([prefer.decode("latin-1")])
+    return Conditions(wait, [] if tags is None else [tags.decode("latin-1")])
+
+
+def _pattern(route: Route) -> str:
+    """Returns a regular expression for the paths of a route; its one group is the job's id."""
+    return re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)")
+
+
+def _path_of(scope: Scope) -> str:
+    """Returns the path behind the prefix under which a host has mounted the application."""
+    path: str = scope["path"]
+    return path.removeprefix(scope["root_path"])

@@ -1,6 +1,6 @@
-"""What a request prefers (RFC 7240), has already (RFC 9110, section 13.1.2), and accepts (section 12.5.1).
+"""Request headers: Prefer (RFC 7240), If-None-Match (RFC 9110, section 13.1.2) and Accept (section 12.5.1).
 
-Headers come from strangers: whatever reads one takes linear time, and `values_of` bounds what there is to read.
+Headers come from strangers, so every parser here takes linear time, and `values_of` limits how much it has to read.
 """
 
 import re
@@ -17,49 +17,49 @@ from translation_server.core.clock import Clock
 from translation_server.core.job import JobSnapshot
 
 LONGEST_WAIT = 60
-"""Seconds that a look may be held."""
+"""How long the server may hold a poll, in seconds."""
 
 LONGEST_HEADER = 8192
-"""Characters that all values of a header may hold together that the server reads."""
+"""How many characters all values of one header may have together."""
 
 WAIT = re.compile(r"""wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.ASCII | re.IGNORECASE)
 
 WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 UTF_8 = frozenset({"charset=utf-8", 'charset="utf-8"'})
-"""The parameters of a media range that all our answers fulfil."""
+"""The parameters of a media range that every answer of this server meets."""
 
 
 def values_of(request: Request, name: str) -> list[str]:
-    """The values of a header; empty without one.
+    """Returns the values of a header, or an empty list.
 
     Raises:
-        Problem: 431 for one that is too long.
+        Problem: 431 if they are too long.
     """
     values = request.headers.getlist(name)
-    if fits(values):
+    if is_bounded(values):
         return values
     detail = f"The header {name} may hold {LONGEST_HEADER} characters."
     raise Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
 
 
-def fits(values: Sequence[str | bytes]) -> bool:
+def is_bounded(values: Sequence[str | bytes]) -> bool:
     """Whether the values of a header are short enough to be read."""
     return sum(map(len, values)) <= LONGEST_HEADER
 
 
 def preferred_wait(prefer: Sequence[str]) -> int | None:
-    """The seconds of the first preference `wait` in the Prefer headers; None without one. All others are ignored."""
+    """Returns the seconds of the first `wait` preference, at most `LONGEST_WAIT`; None without one."""
     for preference in parse_http_list(",".join(prefer)):
         if found := WAIT.fullmatch(preference):
-            return int(found[1] or found[2])
+            return min(int(found[1] or found[2]), LONGEST_WAIT)
     return None
 
 
 def accepted(accept: Sequence[str], offers: Sequence[str]) -> str:
-    """The media type among the offers that the Accept headers want most; the first one where they do not say.
+    """Returns the offered media type that the Accept headers prefer, and the first offer where several tie.
 
-    The first one, too, where they want none of them: then the headers are disregarded, as RFC 9110 allows.
+    Where they accept none of the offers, the headers are ignored, as RFC 9110 allows, and the first offer is returned.
     """
     ranges = [found for text in parse_http_list(",".join(accept)) if (found := _media_range(text))]
     weights = {offer: _weight(ranges, offer) for offer in offers}
@@ -67,7 +67,7 @@ def accepted(accept: Sequence[str], offers: Sequence[str]) -> str:
 
 
 def _media_range(text: str) -> tuple[str, float] | None:
-    """A media range and its weight; None for what is none, or is narrower than anything that is offered."""
+    """Returns a media range and its weight; None if it is malformed or has parameters that no offer meets."""
     media, *parameters = (part.strip().lower() for part in text.split(";"))
     weights = [parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")]
     others = {parameter for parameter in parameters if not parameter.startswith("q=")}
@@ -77,52 +77,58 @@ def _media_range(text: str) -> tuple[str, float] | None:
 
 
 def _weight(ranges: Sequence[tuple[str, float]], offer: str) -> float:
-    """How much a media type is wanted: what the narrowest range that it is in says."""
+    """Returns the weight of the most specific range that includes a media type."""
     weights = dict(ranges)
     kinds = (offer, f"{offer.partition('/')[0]}/*", "*/*")
     return next((weights[kind] for kind in kinds if kind in weights), 0.0)
 
 
 def matches(if_none_match: Sequence[str], tag: str) -> bool:
-    """Whether one of the tags in the If-None-Match headers is this one; that a tag is weak makes no difference."""
+    """Whether the If-None-Match headers hold this entity tag, by weak comparison."""
     tags = {found.strip().removeprefix("W/") for found in ",".join(if_none_match).split(",")}
     return bool(tags & {"*", tag.removeprefix("W/")})
 
 
-class Wanted(NamedTuple):
-    """What a look asks for: to be held for ``wait`` seconds, and not to be told what has one of the ``known`` tags."""
+class Conditions(NamedTuple):
+    """What a poll asks for.
+
+    Attributes:
+        wait: How long the server may hold the poll until the answer changes, in seconds.
+        tags: The entity tags of the answers that the caller has already.
+    """
 
     wait: int | None = None
-    known: Sequence[str] = ()
+    tags: Sequence[str] = ()
 
     def knows(self, tag: str) -> bool:
-        """Whether what has this tag need not be told."""
-        return bool(self.known) and matches(self.known, tag)
+        """Whether the caller has the answer with this entity tag already."""
+        return bool(self.tags) and matches(self.tags, tag)
 
-    def held_for(self, tag: str) -> int:
-        """The seconds for which to wait for something else to tell than what has this tag."""
-        return (self.wait or 0) if not self.known or self.knows(tag) else 0
-
-
-def wanted(wait: int | None, if_none_match: Sequence[str]) -> Wanted:
-    """What a look asks for that prefers to wait for so many seconds, and brings these If-None-Match headers."""
-    return Wanted(wait and min(wait, LONGEST_WAIT), if_none_match)
+    def seconds_to_hold(self, tag: str) -> int:
+        """How long to hold a poll whose answer has this entity tag."""
+        return (self.wait or 0) if not self.tags or self.knows(tag) else 0
 
 
-def advice(hint: float | None) -> list[tuple[bytes, bytes]]:
-    """The headers that tell in how many seconds to look next, if there is a hint."""
+UNCONDITIONAL = Conditions()
+
+
+def retry_after(hint: float | None) -> list[tuple[bytes, bytes]]:
+    """Returns the headers that say when to poll next; ``hint`` is in seconds."""
     if hint is None:
         return []
     return [(b"retry-after", b"%d" % max(1, ceil(hint))), (b"retry-after-ms", b"%d" % ceil(1000 * hint))]
 
 
-def ages(clock: Clock, now: Callable[[], float], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:
-    """The header that tells the ``elapsed_time`` of jobs in wall time, where their sandbox's clock shows another.
+def wall_elapsed(clock: Clock, now: Callable[[], float], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:
+    """Returns the header with the jobs' elapsed seconds in wall time, if the sandbox's clock shows another time.
 
-    ``now`` returns the real time of the looks.
+    Args:
+        clock: the sandbox's clock.
+        now: returns the wall time.
+        snapshots: the jobs.
     """
     if clock.shows_wall_time or not snapshots:
         return []
-    real = now()
-    told = ", ".join(f"{snapshot.wall_elapsed(clock, real):.3f}" for snapshot in snapshots)
-    return [(b"wall-elapsed-time", told.encode())]
+    wall_time = now()
+    elapsed = ", ".join(f"{snapshot.wall_elapsed(clock, wall_time):.3f}" for snapshot in snapshots)
+    return [(b"wall-elapsed-time", elapsed.encode())]

@@ -1,7 +1,7 @@
 """Every error as problem details (RFC 9457), the framework's own included."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -81,7 +81,8 @@ def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[s
 
 def named(scope: Scope) -> str:
     """A request as the log has it: what was asked, and for whom; escaped, since both come from outside."""
-    return f"{scope['method']} {scope['path']!r} for {scope.get('user', '-')!r}"
+    user = scope["context"].user if "context" in scope else ""
+    return f"{scope['method']} {scope['path']!r} for {user or '-'!r}"
 
 
 def answer_to(error: Exception, scope: Scope) -> Response:
@@ -107,17 +108,19 @@ EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
 """The errors that are told the caller as what they are."""
 
 
-def _allowed(app: FastAPI, request: Request) -> set[str]:
+def _allowed(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:
     """The methods of all routes of the request's path; the framework alone would name those of the first."""
     routes = [
         route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
     methods = {method for route in routes for method in route.methods or ()}
+    if is_poll({**request.scope, "method": "GET"}):
+        methods.add("GET")
     return methods | {"HEAD"} if "GET" in methods else methods
 
 
-def install(app: FastAPI) -> None:
-    """Makes the app answer every error with a problem."""
+def install(app: FastAPI, is_poll: Callable[[Scope], bool]) -> None:
+    """Makes the app answer every error with a problem; ``is_poll`` says whether the poll endpoint serves a request."""
 
     async def expected(request: Request, error: Exception) -> Response:
         return answer_to(error, request.scope)
@@ -127,13 +130,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        path = request.scope["path"]
+        status, path = HTTPStatus(error.status_code), request.scope["path"]
+        allowed = ", ".join(sorted(_allowed(app, request, is_poll)))
         match status:
-            case HTTPStatus.METHOD_NOT_ALLOWED:
-                allowed = ", ".join(sorted(_allowed(app, request)))
+            case HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.NOT_FOUND if allowed:
                 detail = f"{path} takes {allowed}, not {request.method}."
-                return Problem(status, detail, {"Allow": allowed}).response()
+                return Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).response()
             case HTTPStatus.NOT_FOUND:
                 return Problem(status, f"There is no {path} here: see /docs for what there is.").response()
             case _:

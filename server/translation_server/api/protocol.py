@@ -3,7 +3,7 @@
 What a client may take is bounded before anybody is asked who they are: the size of a head, of what frames a body, and
 of what is kept unread; the time of a head, of a body, and of taking an answer. Only requests of one meaning are let in
 (RFC 9112): what two recipients could read in two ways is refused. `connections` counts and watches the connections,
-`exchanges` holds what they are made of.
+`cycle` holds their parts.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from translation_server.api.exchanges import Exchange, Gathering, give, parser_of_body, rendered
+from translation_server.api.cycle import CollectingTransport, Cycle, last_response, parser_of_body, respond
 from translation_server.api.problems import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
     from translation_server.api.connections import Guard
-    from translation_server.api.polls import Lane
+    from translation_server.api.polls import PollEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ OPEN = frozenset({b"/livez", b"/readyz"})
 VERSIONS = frozenset({"1.0", "1.1"})
 
 
-class InOnePiece(HttpToolsProtocol):
-    """uvicorn's HTTP within bounds, and without a task for what the fast lane answers.
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with limits, which answers cached polls without starting a task.
 
-    That an application has a lane shows by its ``lane``. The method that starts a task is uvicorn's own: should it go,
-    the lane is still taken, by a task.
+    It asks the ``polls`` of an application, if it has such an attribute. If uvicorn stops calling the method that
+    starts a task, polls are answered by tasks.
 
     Args:
         guard: all connections of the process.
@@ -87,7 +87,9 @@ class InOnePiece(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
         """See asyncio.Protocol."""
-        super().connection_made(cast("asyncio.Transport", Gathering(transport, self.loop, self._go_on, self._bus)))
+        super().connection_made(
+            cast("asyncio.Transport", CollectingTransport(transport, self.loop, self._go_on, self._watch))
+        )
         if problem := self._guard.admit(self, self.client[0] if self.client else None, self.loop):
             self._refuse(problem)
 
@@ -113,11 +115,11 @@ class InOnePiece(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's never keeps a connection open
         """See asyncio.Protocol; true for a connection that is closed later, when what was asked for is answered."""
         self._ended = True
-        if isinstance(self._running, Exchange):
+        if isinstance(self._running, Cycle):
             self._running.half_close()
         open_still = bool(self._unparsed) or self._has_to_answer()
         if not open_still:  # the transport closes next, and with it goes what it has not been given
-            cast("Gathering", self.transport).flush()
+            cast("CollectingTransport", self.transport).flush()
         return open_still
 
     def shutdown(self) -> None:
@@ -129,7 +131,7 @@ class InOnePiece(HttpToolsProtocol):
 
     def check(self) -> None:
         """Closes the connection if its client is too slow."""
-        if self.flow.write_paused or cast("Gathering", self.transport).closed:
+        if self.flow.write_paused or cast("CollectingTransport", self.transport).closed:
             self._check_answer()
         elif self._in_body:
             if not self._unparsed and not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
@@ -159,12 +161,12 @@ class InOnePiece(HttpToolsProtocol):
         elif self._guard.now > self._take_by:
             self.transport.abort()
 
-    def _bus(self) -> None:
+    def _watch(self) -> None:
         self._guard.watch(self)
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._bus()
+        self._watch()
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -209,7 +211,7 @@ class InOnePiece(HttpToolsProtocol):
     def _read(self, reading: bool) -> None:
         if reading == self._paused and not self.transport.is_closing():
             self._paused = not reading
-            transport = cast("Gathering", self.transport).transport
+            transport = cast("CollectingTransport", self.transport).transport
             (transport.resume_reading if reading else transport.pause_reading)()
 
     def _parse(self, piece: bytes | bytearray) -> int:
@@ -233,7 +235,7 @@ class InOnePiece(HttpToolsProtocol):
                 self._refuse(problem)
         elif self._in_body:
             self._taken += len(piece)
-            self._bus()
+            self._watch()
             self._check_body()
         return len(piece)
 
@@ -324,16 +326,16 @@ class InOnePiece(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
         self._running = cycle
-        lane: Lane | None = getattr(app, "lane", None)
+        polls: PollEndpoint | None = getattr(app, "polls", None)
         waits = self.flow.write_paused or self.pipeline  # one that began another at once might go too deep
         last = not cycle.keep_alive  # what is sent behind the last request is dropped, which takes a task to wait for
-        answer = None if lane is None or waits or last else lane.answer(cast("Scope", cycle.scope))
+        answer = None if polls is None or waits or last else polls.answer_from_cache(cast("Scope", cycle.scope))
         if answer is None:
-            cycle.__class__ = Exchange  # uvicorn lets nobody choose the class
-            cast("Exchange", cycle).half_closed = self._ended
+            cycle.__class__ = Cycle  # uvicorn lets nobody choose the class
+            cast("Cycle", cycle).half_closed = self._ended
             super()._start_asgi_task(cycle, app)
         else:
-            give(cycle, answer)
+            respond(cycle, answer)
 
     def on_response_complete(self) -> None:
         """See uvicorn, whose timer for idle connections is not needed; begins the next request, if there is one."""
@@ -390,7 +392,7 @@ class InOnePiece(HttpToolsProtocol):
 
     def _send_refusal(self, problem: Problem) -> None:
         logger.debug("%s was refused: %s", self.client, problem.detail)
-        self.transport.write(rendered(problem.response(), self.server_state.default_headers))
+        self.transport.write(last_response(problem.response(), self.server_state.default_headers))
         self.transport.close()
 
 

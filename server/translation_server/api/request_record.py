@@ -1,4 +1,4 @@
-"""What a request's entry in the journal is made of, as it becomes known on the request's way."""
+"""The record of a request in the request log, as it is filled in while the request is answered."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,16 @@ logger = logging.getLogger(__name__)
 
 OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "wait", "tagged", "hint", "agent")
 
-LONGEST = 200
-"""Characters of what a client says of itself that are kept."""
+MAX_TEXT = 200
+"""How many characters of a path and of a User-Agent are kept."""
 
 
 @dataclass(slots=True)
 class RecordBuilder:
-    """An entry to be; see `request_log.RequestRecord` for what the fields hold. ``snapshots`` are what the answer tells of jobs."""
+    """A record in the making; `RequestRecord` describes the fields.
+
+    ``snapshots`` are the jobs that the answer shows, ``refusals`` the refused requests since the record before.
+    """
 
     at: float
     method: str
@@ -42,37 +45,31 @@ class RecordBuilder:
     refusals: Refusals | None = None
 
     def text(self, clock: Clock) -> str:
-        """The entry as JSON, without what it has not."""
-        facts = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
-        facts |= {"at": self.at, "moment": clock.at(self.at), "took": self.took}
-        facts |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
+        """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
+        fields = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
+        fields |= {"at": self.at, "moment": clock.at(self.at), "took": self.took}
+        fields |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
         if self.refusals:
-            facts["refused"] = self.refusals.many
-        return to_json(facts | {"jobs": [told(snapshot, clock) for snapshot in self.snapshots]}).decode()
+            fields["refused"] = self.refusals.many
+        return to_json(fields | {"jobs": [_reported(snapshot, clock) for snapshot in self.snapshots]}).decode()
 
 
-Record = Callable[[str, RecordBuilder], None]
-"""Takes note of a user's request."""
+AddRecord = Callable[[str, RecordBuilder], None]
+"""Adds a record to the request log of a user."""
 
 
-def begin(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> RecordBuilder:
-    """The entry of a request that has just come in."""
-    agent = headers.get(b"user-agent", b"")[:LONGEST].decode("latin-1") or None
-    return RecordBuilder(at, scope["method"], scope["path"][:LONGEST], agent, b"if-none-match" in headers)
+def begin_record(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> RecordBuilder:
+    """Begins the record of a request that came in at this wall time."""
+    agent = headers.get(b"user-agent", b"")[:MAX_TEXT].decode("latin-1") or None
+    return RecordBuilder(at, scope["method"], scope["path"][:MAX_TEXT], agent, b"if-none-match" in headers)
 
 
-def told(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
-    """What a look tells; its end in real time."""
-    facts: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
-    return facts if snapshot.completed_at is None else facts | {"ended_at": clock.real(snapshot.completed_at)}
-
-
-def record_of(scope: Scope) -> RecordBuilder:
-    """The entry that a request is to be."""
-    record: RecordBuilder = scope["draft"]
-    return record
-
-
-def log(scope: Scope, user: str | None, status: int, took: float) -> None:
-    """Logs a request that has been answered within so many seconds."""
+def log_request(scope: Scope, user: str, status: int, took: float) -> None:
+    """Logs a request that was answered within ``took`` seconds."""
     logger.debug("%s %s %s for %s in %.1f ms", scope["method"], scope["path"], status, user or "-", 1000 * took)
+
+
+def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
+    """Returns what a record says of a job; its end is in wall time."""
+    reported: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
+    return reported if snapshot.completed_at is None else reported | {"ended_at": clock.real(snapshot.completed_at)}

@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from translation_server.api.bodies import read_body, taking
+from translation_server.api.context import context_of
 from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
 from translation_server.api.report_render import MEDIA_TYPES
@@ -64,11 +66,11 @@ class SandboxApi:
 
     async def show(self, request: Request) -> Response:
         """Shows the caller's sandbox."""
-        return await self._sandbox(request.scope["user"])
+        return await self._sandbox(context_of(request).user)
 
     async def change(self, request: Request) -> Response:
         """Changes settings; null stands for the server's own value."""
-        owner, changes = request.scope["user"], await read_body(SandboxPatch, request)
+        owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
         moment = await self._service.now(owner)
         change = partial(change_settings, changes=changes, moment=moment)
         await self._service.sandboxes.change(owner, change, recount=starts_plan(changes))
@@ -76,20 +78,20 @@ class SandboxApi:
 
     async def set_clock(self, request: Request) -> Response:
         """Sets the speed of the clock, stops it, or moves it ahead."""
-        owner, change = request.scope["user"], await read_body(ClockChange, request)
+        owner, change = context_of(request).user, await read_body(ClockChange, request)
         await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.real()))
         return await self._sandbox(owner)
 
     async def reset(self, request: Request) -> Response:
         """Empties the sandbox: its jobs, request log, faults, clock and settings."""
-        owner = request.scope["user"]
+        owner = context_of(request).user
         await self._service.sandboxes.clear(owner, self._service.real())
         self._request_log.drop(owner)
         return await self._sandbox(owner)
 
     async def act(self, request: Request, job_id: str) -> Response:
         """Pauses, unpauses or finishes a pending job."""
-        owner, action = request.scope["user"], await read_body(JobAction, request)
+        owner, action = context_of(request).user, await read_body(JobAction, request)
         finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
         snapshot = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
         return await self._sandbox(owner, job=json.loads(self._native.body(snapshot)))
@@ -104,8 +106,8 @@ class SandboxApi:
 
     async def requests(self, request: Request) -> Response:
         """Pages through the request log, the oldest request first."""
-        query: RequestsQuery = request.scope["query"]
-        owner = request.scope["user"]
+        query = cast("RequestsQuery", context_of(request).query)
+        owner = context_of(request).user
         page, more = await self._request_log.read(owner, after=query.after, limit=query.limit)
         dropped = self._request_log.dropped(owner, await self._request_log.oldest(owner))
         return await asyncio.to_thread(_shown, page, page[-1][0] if more else None, dropped)
@@ -113,7 +115,7 @@ class SandboxApi:
     async def report(self, request: Request) -> Response:
         """Grades the client that sent the requests of the request log."""
         media = accepted(values_of(request, "accept"), MEDIA_TYPES)
-        return await self._grading.answer(request.scope["user"], media)
+        return await self._grading.answer(context_of(request).user, media)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""

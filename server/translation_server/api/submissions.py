@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from translation_server.api.bodies import parsed
+from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, complaints, invalid, no_such
-from translation_server.api.request_record import record_of
-from translation_server.api.schemas import Query, SubmissionBody
+from translation_server.api.schemas import SubmissionBody
 from translation_server.core.dialects.dialect import Dialect, places, read
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.storage import Idempotency
@@ -41,8 +41,8 @@ def submission(request: Request, dialect: Dialect, body: bytes) -> Sent:
     Raises:
         Problem: 415, 400 or 422 for a body that is not what the row asks for, or that repeats what the query holds.
     """
-    query: Query = request.scope["query"]
-    asked = query.model_dump(exclude_unset=True)
+    query = context_of(request).query
+    asked = query.model_dump(exclude_unset=True) if query else {}
     if not body.strip():
         return Sent(asked, {}, SubmissionBody(**asked))
     document = parsed(request, body)
@@ -61,7 +61,7 @@ def submission(request: Request, dialect: Dialect, body: bytes) -> Sent:
 
 def recognize(request: Request, sent: bytes) -> None:
     """Notes what tells a submission from others, and a retry of it as one."""
-    record = record_of(request.scope)
+    record = context_of(request).record
     record.key = _idempotency_key(request)
     record.digest = hashlib.blake2b(request.scope["query_string"] + b"?" + sent, digest_size=8).hexdigest()
 

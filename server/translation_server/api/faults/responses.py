@@ -14,9 +14,9 @@ from http import HTTPStatus
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from translation_server.api.middleware import let_go
+from translation_server.api.context import context_of
+from translation_server.api.cycle import abandon_if_closing
 from translation_server.api.problems import Problem
-from translation_server.api.request_record import record_of
 from translation_server.core.faults.rules import (
     APPLICABILITY,
     BODILESS,
@@ -74,7 +74,7 @@ def hint_of(answer: Response) -> float | None:
     return min(float(seconds), LONGEST_HINT) if seconds.isdecimal() else None
 
 
-def draw_faults(answer: Response, firing: Firing, rest: Rest) -> Response | None:
+def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None:
     """What goes out instead of an answer that a fault strikes; None where there is nothing to strike."""
     rule = firing.rule
     if APPLICABILITY[rule.kind].body and answer.status_code in BODILESS:
@@ -109,7 +109,7 @@ class Broken(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - past it
         """Writes what is left of the answer."""
-        transport: asyncio.Transport | None = scope["transport"]
+        transport = context_of(scope).transport
         if transport is None:
             raise RuntimeError("the host of this application is no uvicorn: there are no connections to break")
         rest, rule = self._rest, self._firing.rule
@@ -121,7 +121,7 @@ class Broken(Response):
         try:
             for piece, pause in self._script(body):
                 if gone.done() or transport.is_closing():
-                    record_of(scope).snapshots = ()
+                    context_of(scope).record.snapshots = ()
                     break
                 if piece:
                     transport.write(piece)
@@ -135,7 +135,7 @@ class Broken(Response):
                 transport.abort()
             else:
                 transport.close()
-            let_go(receive)  # lest the answer be missed
+            abandon_if_closing(receive)  # uvicorn waits for a response otherwise
         finally:
             gone.cancel()
 

@@ -1,4 +1,4 @@
-"""The fast lane: what is answered past the framework is answered as it would be by it."""
+"""The poll endpoint: an answer from the cache and an answer from the store are the same."""
 
 import base64
 import json
@@ -9,20 +9,19 @@ import time
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from translation_server import TranslationServer
-from translation_server.api.protocol import InOnePiece
+from translation_server.api.protocol import HttpProtocol
 from translation_server.core.dialects.dialect import DIALECTS, routes
 
-LOOKS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
-ORDINARY = [("prefer", "handling=lenient"), ("prefer", "handling=strict")]
-"""Headers that change nothing, but lead past the lane."""
+PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
+UNCACHED = [("simulate-fault", "")]
+"""A header that changes nothing, but keeps a poll from being answered from the cache."""
 
 
 AUTHORIZATION = f"Authorization: Basic {base64.b64encode(b'admin:secretpassword').decode()}"
-PAST = "Prefer: handling=strict"
-"""Such a header, too, as it is sent."""
+UNCACHED_LINE = "Simulate-Fault: "
+"""The same header as it is sent."""
 
 
 def request(target: str, *headers: str, method: str = "GET", version: str = "1.1") -> str:
@@ -30,10 +29,9 @@ def request(target: str, *headers: str, method: str = "GET", version: str = "1.1
 
 
 def exchange(api, *requests: str, end: bool = True, half: bool = True) -> bytes:
-    """What is answered to requests that are sent at once, until the server closes the connection.
+    """Sends requests at once and returns everything that the server answers until it closes the connection.
 
-    With ``end``, another request behind them has it do so; without, the client's word that it will send no more, but
-    for ``half``.
+    With ``end``, a last request asks for the connection to be closed; else the client half-closes it, if ``half``.
     """
     requests = (*requests, request("/livez", "Connection: close")) if end else requests
     with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
@@ -45,7 +43,7 @@ def exchange(api, *requests: str, end: bool = True, half: bool = True) -> bytes:
 
 @pytest.fixture
 def api(start):
-    """A server whose time stands still."""
+    """Starts a server whose clock is frozen."""
     api = start(max_delay=1000)
     api.post("/sandbox/clock", json={"frozen": True})
     return api
@@ -69,40 +67,40 @@ def answer(api, path: str, *headers: tuple[str, str]) -> tuple[int, dict[str, st
 
 
 @pytest.mark.parametrize("outcome", [None, "completed", "error", "cancelled"])
-@pytest.mark.parametrize("path", LOOKS)
-def test_it_answers_as_the_framework_does(api, path, outcome):
+@pytest.mark.parametrize("path", PATHS)
+def test_answers_from_the_cache_and_from_the_store_are_the_same(api, path, outcome):
     path = path.replace("{job_id}", submit(api, outcome))
     api.post("/sandbox/clock", json={"advance": 400})
-    framework = answer(api, path, *ORDINARY)
-    assert f'"{outcome or "pending"}"'.encode() in framework[2]
-    assert framework == answer(api, path) == answer(api, path)
-    tag = ("if-none-match", framework[1]["etag"])
+    from_store = answer(api, path, *UNCACHED)
+    assert f'"{outcome or "pending"}"'.encode() in from_store[2]
+    assert from_store == answer(api, path) == answer(api, path)
+    tag = ("if-none-match", from_store[1]["etag"])
     for condition in ([], [tag], [("if-none-match", '"another"')]):
-        held = [("prefer", "wait=0"), *condition]
-        assert answer(api, path, *held) == answer(api, path, *held, *ORDINARY)
+        headers = [("prefer", "wait=0"), *condition]
+        assert answer(api, path, *headers) == answer(api, path, *headers, *UNCACHED)
 
 
-@pytest.mark.parametrize("path", LOOKS)
-def test_whoever_has_no_such_job_is_told_so_either_way(api, path):
+@pytest.mark.parametrize("path", PATHS)
+def test_an_unknown_job_is_a_404_with_and_without_a_wait(api, path):
     path = path.replace("{job_id}", "none")
-    for held in ([], [("prefer", "wait=0")], [("prefer", "wait=30")]):
-        told = answer(api, path, *held)
-        assert (told, told[0]) == (answer(api, path, *held, *ORDINARY), 404)
+    for headers in ([], [("prefer", "wait=0")], [("prefer", "wait=30")]):
+        status, _, _ = from_cache = answer(api, path, *headers)
+        assert (from_cache, status) == (answer(api, path, *headers, *UNCACHED), 404)
 
 
-def test_both_ways_are_written_down_alike(api):
+def test_polls_from_the_cache_and_from_the_store_are_recorded_alike(api):
     path = f"/status/{submit(api, None)}"
-    for headers in (ORDINARY, [], [("prefer", "wait=0")], [*ORDINARY, ("prefer", "wait=0")]):
+    for headers in (UNCACHED, [], [("prefer", "wait=0")], [*UNCACHED, ("prefer", "wait=0")]):
         answer(api, path, *headers)
-    framework, lane, held, by_framework = api.get("/sandbox/requests").json()["requests"][-4:]
-    for entry in (framework, lane, held, by_framework):
-        assert entry.pop("took") >= 0
+    records = api.get("/sandbox/requests").json()["requests"][-4:]
+    for record in records:
+        assert record.pop("took") >= 0
         for changing in ("number", "at"):
-            del entry[changing]
-    assert (lane, held) == (framework, by_framework)
+            del record[changing]
+    assert (records[1], records[2]) == (records[0], records[3])
 
 
-def test_a_held_look_is_answered_when_its_job_ends(start):
+def test_a_long_poll_is_answered_when_its_job_ends(start):
     api = start(max_delay=1000)
     path = f"/status/{submit(api, None)}"
     answer(api, path)
@@ -111,7 +109,7 @@ def test_a_held_look_is_answered_when_its_job_ends(start):
     assert (status, headers["preference-applied"], b'"status":"completed"' in body) == (200, "wait=30", True)
 
 
-def test_what_another_process_does_is_seen(start):
+def test_polls_see_what_another_process_does(start):
     one, other = start(max_delay=1000), start(max_delay=1000)
     job_id = submit(one, None)
     path = f"/status/{job_id}"
@@ -133,12 +131,12 @@ def test_what_another_process_does_is_seen(start):
     sees(one, 404)
 
 
-def test_however_many_come_at_once_on_a_connection_all_are_answered_in_order(start):
+def test_pipelined_polls_are_answered_in_order(start):
     api = start(max_delay=1000)
     jobs = [submit(api, None) for _ in range(2)]
     assert [api.get(f"/status/{job}").status_code for job in jobs] == [200, 200]
     asked = [request(f"/status/{jobs[number % 2]}") for number in range(1000)]
-    asked[0] = request(f"/status/{jobs[0]}", PAST)  # which takes the ordinary way, so that the others wait
+    asked[0] = request(f"/status/{jobs[0]}", UNCACHED_LINE)  # the others wait for it
     received = exchange(api, *asked).decode()
     assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
 
@@ -173,33 +171,33 @@ STRANGE = [
     request("{path}", "Connection: close") + POLL,
     request("{path}", version="1.0") + POLL,
     request("{path}", "Connection: keep-alive", version="1.0") + POLL,
-    request("{path}", PAST) + POLL + request("/livez") + POLL,
+    request("{path}", UNCACHED_LINE) + POLL + request("/livez") + POLL,
     POLL + request("/status/unknown") + POLL,
 ]
 
 
-def test_whatever_is_sent_both_ways_answer_with_the_same_bytes(api):
+def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
     job_id = submit(api, None)
 
     def answers(sent: str) -> bytes:
-        api.get(f"/status/{job_id}")  # by which it is at hand
+        api.get(f"/status/{job_id}")  # caches the job
         sent = sent.replace("{path}", f"/status/{job_id}").replace("{job_id}", job_id)
         return re.sub(rb"(date|wall-elapsed-time): .*", rb"\1", exchange(api, sent))
 
-    by_lane = {sent: answers(sent) for sent in STRANGE}
+    without_faults = {sent: answers(sent) for sent in STRANGE}
     api.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418, "route": ["cancel"]}]})
-    assert by_lane == {sent: answers(sent) for sent in STRANGE}
+    assert without_faults == {sent: answers(sent) for sent in STRANGE}
     _, *entries = api.get("/sandbox/requests?limit=1000").json()["requests"]
     told = [str({name: entry[name] for name in entry if name not in {"number", "at", "took"}}) for entry in entries]
     assert sorted(told[: len(told) // 2]) == sorted(told[len(told) // 2 :])
 
 
-def test_a_client_that_says_at_once_that_it_will_send_no_more_is_answered(start):
+def test_a_client_that_half_closes_at_once_is_answered(start):
     api = start()
     assert all(b"200 OK" in exchange(api, request("/livez"), end=False) for _ in range(20))
 
 
-def test_nothing_is_done_that_is_asked_for_behind_the_last_request(start):
+def test_requests_behind_the_last_one_on_a_connection_are_ignored(start):
     api = start()
     job_id = submit(api, None)
     api.get(f"/status/{job_id}")
@@ -209,7 +207,7 @@ def test_nothing_is_done_that_is_asked_for_behind_the_last_request(start):
     assert paths == ["/start", *[f"/status/{job_id}"] * 2]
 
 
-class Impatient(InOnePiece):
+class Impatient(HttpProtocol):
     """Closes a connection as soon as it is idle."""
 
     def __init__(self, *args, **options) -> None:
@@ -217,7 +215,7 @@ class Impatient(InOnePiece):
         self.timeout_keep_alive = 0
 
 
-def test_a_connection_is_not_idle_where_a_request_came_right_behind_a_look(start):
+def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
     api = start(http=Impatient)
     api.headers["Connection"] = "close"
     path = f"/status/{submit(api, None)}"
@@ -229,19 +227,19 @@ def test_a_connection_is_not_idle_where_a_request_came_right_behind_a_look(start
 @pytest.mark.parametrize(
     ("broken", "status"),
     [
-        ("core.dialects.dialect.Form.body", 500),  # which both ways need
-        ("api.auth.authenticator.Authenticator.known", 200),  # which the lane alone does
-        ("api.polls.log", 200),
+        ("core.dialects.dialect.Form.body", 500),  # every poll needs it
+        ("api.auth.authenticator.Authenticator.known", 200),  # only polls that are answered from the cache need it
+        ("api.polls.log_request", 200),
     ],
 )
-def test_a_look_that_fails_goes_the_ordinary_way_where_its_failure_is_told(start, monkeypatch, caplog, broken, status):
+def test_a_poll_that_fails_is_logged_and_recorded_once(start, monkeypatch, caplog, broken, status):
     api = start()
     path = f"/status/{submit(api, None)}"
     monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     api.get(path)
     with monkeypatch.context() as sabotaged:
         sabotaged.setattr(f"translation_server.{broken}", lambda *_: 1 / 0)
-        answers = [api.get(path) for _ in range(20)]  # many, lest none of them takes the lane
+        answers = [api.get(path) for _ in range(20)]  # many, so that some are answered from the cache
     assert {answered.status_code for answered in answers} == {status}
     assert "ZeroDivisionError" in caplog.text
     if status == 500:
@@ -252,7 +250,7 @@ def test_a_look_that_fails_goes_the_ordinary_way_where_its_failure_is_told(start
     assert api.get(path).status_code == 200
 
 
-def test_strangers_are_none_of_its_business(start):
+def test_polls_without_valid_credentials_or_of_other_paths_are_refused(start):
     api = start()
     path = f"/status/{submit(api, None)}"
     assert [api.get(path).status_code for _ in range(3)] == [200, 200, 200]
@@ -261,23 +259,6 @@ def test_strangers_are_none_of_its_business(start):
     assert api.get(path + "/").status_code == 404
     assert api.get("/status/unknown").status_code == 404
     assert api.head(path).content == b""
-
-
-def test_a_look_at_hand_needs_no_framework(monkeypatch, start):
-    served = []
-    serve = FastAPI.__call__
-
-    async def counted(app: FastAPI, scope, receive, send) -> None:
-        served.append(scope.get("path"))
-        await serve(app, scope, receive, send)
-
-    monkeypatch.setattr(FastAPI, "__call__", counted)
-    api = start(max_delay=1000)
-    path = f"/status/{submit(api, None)}"
-    assert api.get(path, auth=("admin", "wrong")).status_code == 401
-    answers = [api.get(path).json() for _ in range(20)]
-    assert {answered["status"] for answered in answers} == {"pending"}
-    assert 1 <= served.count(path) < 20
 
 
 OWN = """
@@ -293,7 +274,7 @@ words = {pending = "busy", completed = "done", error = "failed"}
 """
 
 
-def test_formats_of_ones_own_take_it_too(start, tmp_path):
+def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
     (tmp_path / "own.toml").write_text(OWN)
     api = start(dialects=tmp_path / "own.toml", max_delay=1000)
     api.post("/translate", json={"job_id": "latest"})
@@ -305,7 +286,7 @@ def test_formats_of_ones_own_take_it_too(start, tmp_path):
         (f"/own/{newest}", {"id": newest, "state": "busy"}),
         ("/status/latest", None),
     ):
-        told = [answer(api, path, *headers) for headers in (ORDINARY, [], [])]
+        told = [answer(api, path, *headers) for headers in (UNCACHED, [], [])]
         assert seen in (None, json.loads(told[0][2]))
         assert [code for code, _, _ in told] == [told[0][0]] * 3
     assert [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]].count(
@@ -313,14 +294,14 @@ def test_formats_of_ones_own_take_it_too(start, tmp_path):
     ) == 3
 
 
-def test_whoever_needs_no_credentials_takes_it_too():
+def test_polls_are_cached_where_no_credentials_are_needed():
     with TranslationServer(completion_time=1000) as server, httpx.Client(base_url=server.url, timeout=60) as api:
         path = f"/status/{submit(api, None)}"
         assert [answer(api, path)[0] for _ in range(3)] == [200] * 3
         assert api.get(path, auth=("bob", "")).status_code == 404
 
 
-def test_whoever_asks_and_never_reads_is_not_read_from_without_end(start):
+def test_a_client_that_never_reads_is_not_read_from_without_end(start):
     api = start(max_delay=1000)
     asked = request(f"/status/{submit(api, None)}").encode() * 150_000  # more than any socket buffers
     where = api.base_url.host, api.base_url.port

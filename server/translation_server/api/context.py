@@ -1,0 +1,44 @@
+"""What the server knows of a request while it answers it."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from translation_server.api.request_record import RecordBuilder
+
+if TYPE_CHECKING:
+    from translation_server.api.problems import Problem
+    from translation_server.api.schemas import Query
+    from translation_server.core.faults.rules import Rule
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """The state of one request.
+
+    Attributes:
+        record: What the request log will say of it.
+        is_head: Whether it is a HEAD request. The routes see it as a GET.
+        transport: Its connection, if the host of the application reveals it.
+        user: The caller's name; empty until the credentials are verified.
+        query: The parameters of its target, as the route's model.
+        body: Its body once it was read, or why the server refuses to read it.
+        fault: The fault rule that changes the answer, if one fired.
+    """
+
+    record: RecordBuilder
+    is_head: bool
+    transport: asyncio.Transport | None
+    user: str = ""
+    query: "Query | None" = None
+    body: "bytes | Problem | None" = None
+    fault: "Rule | None" = None
+
+
+def context_of(request: HTTPConnection | Scope) -> RequestContext:
+    """The context of a request that has passed the middleware."""
+    context: RequestContext = request["context"]
+    return context
