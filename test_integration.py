@@ -49,7 +49,7 @@ from tests.pair import (
     wait_until,
 )
 from translation_client import AsyncClient, AuthenticationError, Client, JobFailed, State, TransportError
-from translation_client.core.model import Failure
+from translation_client.core.effects import Failure
 
 BRISK: dict[str, Any] = {
     "username": USERNAME,

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from translation_client import AsyncClient, Client, JobTimeout, Status
-from translation_client.core.model import Command, Event, Failure, Listen, Reply, Send
+from translation_client.core.effects import Command, Event, Failure, Listen, Reply, Send
 
 PAGE = Path(__file__).parent.parent / "docs" / "waiting.md"
 BEGIN, END = "<!-- live:begin -->", "<!-- live:end -->"

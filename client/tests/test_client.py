@@ -19,7 +19,7 @@ import pytest
 
 from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, NotFound, State, Status
 from translation_client.compat.start import TranslationStatusClient
-from translation_client.core.model import Send, Sleep
+from translation_client.core.effects import Send, Sleep
 
 if TYPE_CHECKING:
     import socket

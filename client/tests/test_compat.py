@@ -16,7 +16,7 @@ from translation_client.compat.jobs import TranslationStatus
 from translation_client.compat.start import TranslationStatusClient
 from translation_client.compat.status import JobStatus, StatusPollingConfig, StatusResponse
 from translation_client.compat.translate import TranslationConfig, TranslationError
-from translation_client.core.model import Observation, State
+from translation_client.core.status import Observation, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from translation_client import Status
 from translation_client.compat import result
 from translation_client.compat.start import TranslationStatusClient
-from translation_client.core.model import Observation, State
+from translation_client.core.status import Observation, State
 
 if TYPE_CHECKING:
     from tests.conftest import Job, Server

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from translation_client.core import errors, wait_one
+import translation_client
+from translation_client.core import wait_one
 from translation_client.core.dialects import CURRENT, DIALECTS
-from translation_client.core.model import Done, Reply, Send, Status
+from translation_client.core.effects import Done, Reply, Send
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import Exponential
+from translation_client.core.status import Status
 
 if TYPE_CHECKING:
-    from translation_client.core.model import Flow
+    from translation_client.core.effects import Flow
 
 JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 SAMPLES = {
@@ -98,7 +100,7 @@ def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
 def test_the_client_asks_and_understands_as_the_transcript_says(dialect: str, exchange: dict[str, Any]) -> None:
     means, told = exchange["means"], filled(exchange["reply"]["json"])
     if "raises" in means:
-        with pytest.raises(getattr(errors, means["raises"])):
+        with pytest.raises(getattr(translation_client, means["raises"])):
             feed(begin(dialect, exchange), exchange)
         return
     [status] = feed(begin(dialect, exchange), exchange)

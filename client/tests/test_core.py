@@ -15,9 +15,10 @@ import translation_client
 from translation_client import JobFailed, JobTimeout, State, Status, TranslationError, TransportError
 from translation_client.core import decode
 from translation_client.core.dialects import CURRENT, DIALECTS, LIST, START
+from translation_client.core.effects import Reply
 from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, ProtocolError
-from translation_client.core.model import Observation, Reply
 from translation_client.core.schedule import A_DAY, Exponential, retry_after
+from translation_client.core.status import Observation
 
 NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
 

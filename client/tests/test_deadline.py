@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from translation_client import AsyncClient, Client, JobTimeout
-from translation_client.core.model import Reply, Send
+from translation_client.core.effects import Reply, Send
 from translation_client.core.schedule import Exponential
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from translation_client import (
 )
 from translation_client.core import wait_one
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
-from translation_client.core.model import Done, Reply, Send, Sleep, Warn
+from translation_client.core.effects import Done, Reply, Send, Sleep, Warn
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import SOONEST, Exponential
 from translation_client.dialect_files import find_dialect
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Job, Server
-    from translation_client.core.model import Effect
+    from translation_client.core.effects import Effect
 
 HEYGEN = Path(__file__).parents[2] / "examples" / "dialects" / "heygen.toml"
 WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}

@@ -12,23 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_client.core import requests, wait_one
+from translation_client.core.effects import Done, Failure, Reply, Send, Sleep, Warn
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
-    JobTimeout,
     NotFound,
     ProtocolError,
     TranslationError,
     TransportError,
 )
-from translation_client.core.model import Done, Failure, Reply, Send, Sleep, State, Status, Warn
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import LONGEST
+from translation_client.core.status import JobTimeout, State, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from translation_client.core.model import Effect, Flow, Input
+    from translation_client.core.effects import Effect, Flow, Input
     from translation_client.core.schedule import Schedule
 
 START = 1000.0  # when every flow here begins

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from translation_client.core import requests, wait_one
-from translation_client.core.errors import JobTimeout, TranslationError
-from translation_client.core.model import Done, Failure, Observation, Reply, Send, Sleep, Status
+from translation_client.core.effects import Done, Failure, Reply, Send, Sleep
+from translation_client.core.errors import TranslationError
 from translation_client.core.requests import Rules, Time
+from translation_client.core.status import JobTimeout, Observation, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from translation_client.core.model import Flow, Input
+    from translation_client.core.effects import Flow, Input
     from translation_client.core.schedule import Schedule
 
 TRIP = 0.01

@@ -27,10 +27,11 @@ from translation_client import (
 )
 from translation_client.core.decode import ParsedStatus
 from translation_client.core.dialects import DIALECTS
+from translation_client.core.effects import Chunk, Done, Failure, Listen, Reply, Send, Sleep, WaitFailed, Warn
 from translation_client.core.estimator import History
-from translation_client.core.model import Chunk, Done, Failure, Listen, Reply, Send, Sleep, State, WaitFailed, Warn
 from translation_client.core.requests import Rules, Time
 from translation_client.core.sse import LARGEST, EventStream, ServerEvent
+from translation_client.core.status import State
 from translation_client.core.wait_many import LONGEST_BATCH, SILENCE, as_completed
 from translation_server import TranslationServer
 

@@ -19,7 +19,7 @@ from translation_client.drivers.drivers import AsyncDriver, Driver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from translation_client.core.model import Effect, Input
+    from translation_client.core.effects import Effect, Input
     from translation_client.core.schedule import Schedule
 
 RENAMED = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}

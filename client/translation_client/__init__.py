@@ -23,15 +23,13 @@ from translation_client.core.dialects import Dialect
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
-    JobFailed,
-    JobTimeout,
     NotFound,
     ProtocolError,
     TranslationError,
     TransportError,
 )
-from translation_client.core.model import Cost, Observation, State, Status
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Progressive
+from translation_client.core.status import Cost, JobFailed, JobTimeout, Observation, State, Status
 from translation_client.sandbox import Finding, Report, Sandbox
 
 __all__ = [

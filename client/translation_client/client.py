@@ -16,11 +16,12 @@ import httpx
 
 from translation_client import validation
 from translation_client.core import wait_many, wait_one
+from translation_client.core.effects import Flow, WaitFailed
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
-from translation_client.core.model import Flow, Status, WaitFailed
 from translation_client.core.requests import Rules, Time
 from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
+from translation_client.core.status import Status
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers.drivers import AsyncDriver, BaseDriver, Driver, Http, Trace
 from translation_client.drivers.transport import AsyncTransport, Transport

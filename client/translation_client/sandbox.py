@@ -16,8 +16,9 @@ from translation_client import validation
 from translation_client.client import AsyncClient, Client
 from translation_client.core.decode import refusal
 from translation_client.core.dialects import START
+from translation_client.core.effects import Failure, Reply, Send
 from translation_client.core.errors import ProtocolError, TransportError
-from translation_client.core.model import Failure, Reply, Send, Status
+from translation_client.core.status import Status
 from translation_client.core.text import visible
 from translation_client.drivers.drivers import Driver
 from translation_client.drivers.transport import Transport

@@ -16,8 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from translation_client.core.errors import JobFailed, JobTimeout, TranslationError
-from translation_client.core.model import Chunk, Effect, Input, Listen, Reply, Send, Sleep, State, Status, Warn
+from translation_client.core.effects import Chunk, Effect, Input, Listen, Reply, Send, Sleep, Warn
+from translation_client.core.errors import TranslationError
+from translation_client.core.status import JobFailed, JobTimeout, State, Status
 from translation_client.core.text import visible
 
 Show: TypeAlias = Callable[[Status], object]

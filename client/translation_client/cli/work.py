@@ -24,15 +24,8 @@ from translation_client.cli.display import (
 from translation_client.cli.log import say, tell
 from translation_client.cli.login import Login
 from translation_client.client import LONG_POLL, AsyncClient
-from translation_client.core.errors import (
-    AuthenticationError,
-    InvalidRequest,
-    JobFailed,
-    JobTimeout,
-    NotFound,
-    TranslationError,
-)
-from translation_client.core.model import Status
+from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, TranslationError
+from translation_client.core.status import JobFailed, JobTimeout, Status
 
 DONE, FAILED, USAGE, REFUSED, TIMED_OUT, UNREACHABLE = range(6)
 SIGNALLED = 128  # as shells say it of a program that a signal ended, the signal's number added

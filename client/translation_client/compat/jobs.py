@@ -5,7 +5,7 @@ from typing import Any
 
 from translation_client.client import AsyncClient
 from translation_client.compat.session import Session, delays, on_change
-from translation_client.core.model import State
+from translation_client.core.status import State
 
 TranslationStatus = State
 

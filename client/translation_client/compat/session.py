@@ -7,7 +7,7 @@ from typing import Self
 
 from translation_client import validation
 from translation_client.client import AsyncClient, Callback
-from translation_client.core.model import State, Status
+from translation_client.core.status import State, Status
 
 
 class Session(ABC):

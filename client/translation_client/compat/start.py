@@ -6,7 +6,7 @@ from typing import Literal
 from translation_client.client import Client
 from translation_client.compat.session import delays
 from translation_client.core.errors import TranslationError
-from translation_client.core.model import State
+from translation_client.core.status import State
 
 logger = logging.getLogger(__name__)
 

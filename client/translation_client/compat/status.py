@@ -9,8 +9,8 @@ from typing import Any
 from translation_client.client import AsyncClient
 from translation_client.compat.session import Session, delays, on_change
 from translation_client.core.dialects import CURRENT
-from translation_client.core.model import Status
 from translation_client.core.schedule import Schedule, chance
+from translation_client.core.status import Status
 
 LONGER_BY_CHANCE = 0.2  # the part of a delay that jitter adds at most
 

@@ -7,6 +7,7 @@ from typing import Any
 from translation_client.client import AsyncClient
 from translation_client.compat.session import Session, delays
 from translation_client.core import errors
+from translation_client.core.status import JobTimeout
 
 
 class TranslationError(errors.TranslationError):
@@ -136,7 +137,7 @@ class VideoTranslationClient(Session):
 def _failures() -> Iterator[None]:
     try:
         yield
-    except (errors.JobTimeout, errors.TransportError):
+    except (JobTimeout, errors.TransportError):
         raise
     except errors.TranslationError as error:
         raise TranslationError(str(error)) from error

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from translation_client.core.dialects import CURRENT, Dialect, Listing, Number, Template, id_of, is_text, places
+from translation_client.core.effects import Reply
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -21,10 +22,10 @@ from translation_client.core.errors import (
     ProtocolError,
     TranslationError,
 )
-from translation_client.core.model import Reply, State, Status
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import retry_after
 from translation_client.core.sse import ServerEvent
+from translation_client.core.status import State, Status
 from translation_client.core.text import one_line
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})

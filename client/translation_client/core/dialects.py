@@ -14,7 +14,8 @@ from itertools import combinations
 from math import isfinite
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
-from translation_client.core.model import Send, State
+from translation_client.core.effects import Send
+from translation_client.core.status import State
 
 T = TypeVar("T")
 

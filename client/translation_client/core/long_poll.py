@@ -15,7 +15,7 @@ says when the next is due, and each asks anew. Holding is given up step by step:
 from dataclasses import dataclass, replace
 
 from translation_client.core.decode import wait_applied
-from translation_client.core.model import Reply, Send
+from translation_client.core.effects import Reply, Send
 
 UNPROVEN = 5  # seconds that a look may be held by a server that has not shown whether it holds any
 MOST_DOUBLINGS = 20

@@ -31,8 +31,8 @@ from typing import TypeAlias, TypeVar
 
 from translation_client.core.decode import ParsedStatus
 from translation_client.core.dialects import START, Dialect
+from translation_client.core.effects import Effect, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
-from translation_client.core.model import Effect, Input, Reply, Send, Sleep, Warn
 from translation_client.core.schedule import Schedule, retry_after
 
 T = TypeVar("T")

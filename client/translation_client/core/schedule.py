@@ -22,7 +22,7 @@ from math import isnan, sqrt
 from typing import Protocol, TypeAlias
 
 from translation_client.core.estimator import ENOUGH, DurationEstimator, History, learned_plan
-from translation_client.core.model import Observation, State
+from translation_client.core.status import Observation, State
 
 Schedule: TypeAlias = Generator[float, Observation, None]
 Plan: TypeAlias = Callable[[], Schedule]

@@ -25,6 +25,7 @@ from math import inf
 
 from translation_client.core.decode import ParsedStatus, read_batch, read_event, read_job, refusal
 from translation_client.core.dialects import Listing, polling
+from translation_client.core.effects import Chunk, Failure, Flow, Input, Listen, Reply, Send, WaitFailed, Warn
 from translation_client.core.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -33,21 +34,9 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.model import (
-    Chunk,
-    Cost,
-    Failure,
-    Flow,
-    Input,
-    Listen,
-    Reply,
-    Send,
-    Status,
-    WaitFailed,
-    Warn,
-)
 from translation_client.core.requests import TRANSIENT, Failures, Rules, Step, Time, ask, sleep
 from translation_client.core.sse import EventStream
+from translation_client.core.status import Cost, Status
 from translation_client.core.wait_one import NO_MORE, Job, time_up
 
 BATCH = 100  # jobs

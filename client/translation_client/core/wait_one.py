@@ -19,12 +19,13 @@ from translation_client.core.dialects import (
     polling,
     submitting,
 )
-from translation_client.core.errors import JobTimeout, NotFound, ProtocolError, TransportError
+from translation_client.core.effects import Flow, Reply, Send, Warn
+from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.long_poll import LongPoll, prefer
-from translation_client.core.model import Cost, Flow, Observation, Reply, Send, Status, Warn
 from translation_client.core.requests import TRANSIENT, Rules, Step, Time, ask, pause, send_once, sleep
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, begin, next_delay
+from translation_client.core.status import Cost, JobTimeout, Observation, Status
 from translation_client.core.text import one_line
 
 SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs

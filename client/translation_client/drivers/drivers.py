@@ -22,7 +22,7 @@ import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
-from translation_client.core.model import (
+from translation_client.core.effects import (
     Chunk,
     Done,
     Effect,
@@ -33,11 +33,11 @@ from translation_client.core.model import (
     Reply,
     Send,
     Sleep,
-    Status,
     WaitFailed,
     Warn,
 )
 from translation_client.core.requests import Time
+from translation_client.core.status import Status
 from translation_client.core.text import one_line, visible
 from translation_client.drivers.transport import CONNECTIONS, Until
 

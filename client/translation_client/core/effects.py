@@ -1,0 +1,136 @@
+"""The protocol between flows and drivers.
+
+A flow decides and a driver does the I/O. A flow is a generator that yields effects; the driver carries out each effect
+and sends its input back:
+
+    effect      | input
+    ------------|--------------------------
+    Send        | Reply or Failure
+    Sleep       | Done
+    Listen      | Reply, Chunk or Failure
+    Status      | Done, once the caller asks for the next one
+    WaitFailed  | Done, likewise
+    Warn        | Done
+
+Every input carries the monotonic time at which it happened, in seconds, so a flow needs no clock.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, TypeAlias
+
+from translation_client.core.errors import TranslationError
+from translation_client.core.status import Status
+
+
+@dataclass(frozen=True)
+class Send:
+    """Make one HTTP request.
+
+    A dialect leaves both times open; a flow sets them for each try.
+
+    Attributes:
+        timeout: Seconds for the whole request, from connecting to the last byte of the body.
+        left: Seconds for the request and for waiting until a connection is free.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Mapping[str, Any] | None = None
+    timeout: float = inf
+    left: float = inf
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Sleep."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Read from the flow's event stream. The driver closes the stream when the flow ends.
+
+    An answer that is no event stream (anything but a 200 with `text/event-stream`) becomes a Reply. A stream that
+    breaks off, ends, or stays silent for `timeout` seconds becomes a Failure.
+
+    Attributes:
+        send: The request that opens the stream, closing an open one; None reads on.
+        timeout: Seconds until the next bytes.
+    """
+
+    send: Send | None
+    timeout: float
+
+
+@dataclass(frozen=True)
+class WaitFailed:
+    """In a wait for several jobs: the wait for this one ended without a final status."""
+
+    id: str
+    error: TranslationError
+
+
+@dataclass(frozen=True)
+class Warn:
+    """Log a warning; `failure` is whether a request failed."""
+
+    text: str
+    failure: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP response.
+
+    Attributes:
+        headers: The names are in lower case.
+        at: When it was complete.
+        took: Seconds from sending the request until then.
+        unread: Why the body was not read: it is too large, or has an unrequested encoding. Empty if it was.
+    """
+
+    code: int
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+    took: float = 0.0
+    unread: str = ""
+
+    def __str__(self) -> str:
+        return f"the server answered {self.code}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some bytes of an event stream; empty when the stream has just been opened."""
+
+    data: bytes
+    at: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No response, or an incomplete one, and why."""
+
+    why: str
+    at: float
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@dataclass(frozen=True)
+class Done:
+    """The effect is done."""
+
+    at: float
+
+
+Effect: TypeAlias = Send | Sleep | Listen | Status | WaitFailed | Warn
+Input: TypeAlias = Reply | Chunk | Failure | Done
+Flow: TypeAlias = Generator[Effect, Input, None]

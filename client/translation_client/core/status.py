@@ -1,0 +1,129 @@
+"""How a job stands, what waiting for it cost, and the exceptions that carry a status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from translation_client.core.errors import TranslationError
+from translation_client.core.text import one_line, visible
+
+
+class State(StrEnum):
+    """The state of a job; the values are the words of the native API."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is final."""
+        return self is not State.PENDING
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What waiting for one job cost.
+
+    Attributes:
+        polls: Requests for its status, failed ones included.
+        bytes: The size of the answers' bodies.
+        asleep: Seconds slept between polls. In a wait for several jobs: of the whole wait, until this job's end.
+        lateness: Seconds of wall time from the job's end until the client knew of it, computed from the job's age as
+            the server reports it; None if the server does not.
+    """
+
+    polls: int
+    bytes: int
+    asleep: float
+    lateness: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """The result of one poll.
+
+    Attributes:
+        id: The job's id.
+        state: The job's state. A word that the dialect does not know counts as pending.
+        progress: From 0 to 1, if the server reports it; larger values count as 1.
+        elapsed: Seconds from the job's acceptance until now, or until its end, if the server reports them.
+        error: Why the job failed, if it did and the server gives a reason.
+        raw: The whole document as the server sent it. Not compared.
+        hint: How many seconds the server asks to wait before the next poll, if it does. Not compared.
+        token: A short text that `resume` accepts, in another process too. Not compared.
+        cost: What the wait cost, on its final status. Not compared.
+    """
+
+    id: str
+    state: State
+    progress: float | None = None
+    elapsed: float | None = None
+    error: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    hint: float | None = field(default=None, repr=False, compare=False)
+    token: str = field(default="", repr=False, compare=False)
+    cost: Cost | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        """One line for people."""
+        progress = "" if self.progress is None else f" {self.progress:4.0%}"
+        elapsed = "" if self.elapsed is None else f" after {self.elapsed:.1f} s"
+        error = "" if self.error is None else f": {one_line(self.error)}"
+        return visible(f"{self.id} {self.state}{progress}{elapsed}{error}")
+
+    def raise_for_error(self) -> None:
+        """Do nothing if the job is pending or completed.
+
+        Raises:
+            JobFailed: The job ended with an error or was cancelled.
+        """
+        if self.state is State.ERROR:
+            why = one_line(self.error or "the server gave no reason")
+            raise JobFailed(f"job {self.id} ended with an error: {why}. Start a new job to try again.", self)
+        if self.state is State.CANCELLED:
+            raise JobFailed(f"job {self.id} was cancelled. Start a new job to try again.", self)
+
+
+@dataclass(eq=False)
+class JobFailed(TranslationError):
+    """The job ended with an error or was cancelled.
+
+    Attributes:
+        status: The job's final status.
+    """
+
+    status: Status
+
+
+@dataclass(eq=False)
+class JobTimeout(TranslationError, TimeoutError):
+    """The time was up before the job ended. The job goes on, and `resume` continues the wait.
+
+    Attributes:
+        job_id: The job's id.
+        status: The last known status, if there is one.
+        token: A short text that `resume` accepts, in another process too.
+    """
+
+    job_id: str
+    status: Status | None
+    token: str = ""
+
+
+class Observation(NamedTuple):
+    """The input of a schedule after each poll.
+
+    Attributes:
+        status: The result of the poll.
+        age: Seconds since the job was accepted if the server reports them, else since this wait began.
+        hint: How many seconds the server asks to wait before the next poll, if it does.
+        kind: The kind of job. Durations are learned per kind.
+    """
+
+    status: Status
+    age: float
+    hint: float | None
+    kind: str
