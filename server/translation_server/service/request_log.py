@@ -207,7 +207,8 @@ class RequestLog:
 
     def _lose_the_oldest(self) -> None:
         while len(self._records) > WAITING_AT_MOST or self._jobs > JOBS_WAITING:
-            [(owner, record)] = self._take(1)
+            owner, record = self._records.popleft()
+            self._jobs -= len(record.snapshots)
             self._lost[owner] += 1
             if record.refusals:
                 since, many = self._refusals.get(owner, (record.at, 0))
