@@ -1,9 +1,10 @@
-"""HTTP/1 as uvicorn speaks it, with bounds: the one place that knows uvicorn's internals (0.54) and httptools' (0.9).
+"""uvicorn's HTTP/1.1 protocol with limits.
 
-What a client may take is bounded before anybody is asked who they are: the size of a head, of what frames a body, and
-of what is kept unread; the time of a head, of a body, and of taking an answer. Only requests of one meaning are let in
-(RFC 9112): what two recipients could read in two ways is refused. `connections` counts and watches the connections,
-`cycle` holds their parts.
+The limits hold before a client is authenticated: the size of a head, of the framing of a body and of unparsed input,
+and the time for a head, for a body and for reading the response. A request that two recipients could understand in two
+ways is refused (RFC 9112). `connections` counts and watches connections; `cycle` has the parts of one.
+
+Only this module and `cycle` depend on internals of uvicorn and httptools. `server/pyproject.toml` bounds the versions.
 """
 
 import asyncio
@@ -20,51 +21,46 @@ from translation_server.api.cycle import CollectingTransport, Cycle, last_respon
 from translation_server.api.problems import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
-    from starlette.types import Scope
-
     from translation_server.api.connections import Guard
     from translation_server.api.polls import PollEndpoint
 
 logger = logging.getLogger(__name__)
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a request's head, or of a body's framing: chunk extensions, trailers."""
+"""How many bytes a request's head may have, and the framing of its body: chunk extensions and trailers."""
 
 MAX_FIELDS = 100
-"""Header fields, or trailer fields, of a request."""
+"""How many header fields a request may have, and how many trailer fields."""
 
 FRAMING_PER_BYTE = 8
-"""Bytes of framing for each byte of a body that are no attack: a chunk of one byte takes five."""
+"""How many bytes of framing each byte of a body may have. A chunk of one byte has five."""
 
 MAX_UNREAD_BODY = 1024 * 1024
-"""Bytes of a body that are read and dropped once its request is answered."""
+"""How many bytes of a body are read and dropped once its request is answered."""
 
 MAX_UNPARSED = 64 * 1024
-"""Bytes that are kept of what comes behind requests that wait; beyond that, nothing is read."""
+"""How many bytes of further requests are kept while one is answered. Beyond that, the server stops reading."""
 
 SLICE = 512
-"""Bytes that the parser is fed at a time; they hold twenty requests at most, and it stops as soon as one waits."""
+"""How many bytes the parser gets at a time: twenty requests at most. It stops as soon as a request has to wait."""
 
 SLICES = 32
-"""How many of them in one go; then it is somebody else's turn."""
+"""How many slices are parsed before other connections have their turn."""
 
 LAST_MOMENT = 1
-"""Seconds within which a body has to go on once the server is stopping."""
+"""How long a body may pause once the server is stopping, in seconds."""
 
 OPEN = frozenset({b"/livez", b"/readyz"})
-"""The targets that are answered although there are too many connections."""
-
-VERSIONS = frozenset({"1.0", "1.1"})
+"""The targets that are served even when there are too many connections."""
 
 
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits, which answers cached polls without starting a task.
 
-    It asks the ``polls`` of an application, if it has such an attribute. If uvicorn stops calling the method that
-    starts a task, polls are answered by tasks.
+    The application's attribute ``polls``, if there is one, answers them. Without it, a task answers each request.
 
     Args:
-        guard: all connections of the process.
+        guard: limits and watches all connections of the process.
     """
 
     def __init__(self, *given: Any, guard: "Guard", **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
@@ -75,17 +71,17 @@ class HttpProtocol(HttpToolsProtocol):
         self._unparsed = bytearray()
         self._paused = self._ended = self._going_on = False
         self._refusal: Problem | None = None
-        self._known: Any = None  # the scope of the last request whose head is complete
-        self._head = 0  # bytes of a head that is not
+        self._complete: Any = None  # the scope of the last request whose head is complete
+        self._head = 0  # bytes of the head that is being received
         self._since = guard.now
         self._in_body = self._upgrading = False
-        self._body = self._taken = 0  # bytes of the last body, and those with what frames it
-        self._slow = 0  # seconds for which it has been coming
+        self._body = self._taken = 0  # bytes of the last body, without and with its framing
+        self._slow = 0  # seconds for which the body has been received
         self._take_by = 0.0
 
-    # What the event loop calls
+    # Called by the event loop
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as it has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """See asyncio.Protocol."""
         super().connection_made(
             cast("asyncio.Transport", CollectingTransport(transport, self.loop, self._go_on, self._watch))
@@ -116,21 +112,21 @@ class HttpProtocol(HttpToolsProtocol):
         transport.flush()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's never keeps a connection open
-        """See asyncio.Protocol; true for a connection that is closed later, when what was asked for is answered."""
+        """See asyncio.Protocol. Returns whether the connection stays open until its requests are answered."""
         self._ended = True
         if isinstance(self._running, Cycle):
             self._running.half_close()
         open_still = bool(self._unparsed) or self._has_to_answer()
-        if not open_still:  # the transport closes next, and with it goes what it has not been given
+        if not open_still:  # the event loop closes the transport next
             cast("CollectingTransport", self.transport).flush()
         return open_still
 
     def shutdown(self) -> None:
-        """See uvicorn; who has sent half a body and no more is not waited for."""
+        """See uvicorn. A client that stops within a body is not waited for."""
         super().shutdown()
         self._slow = max(self._slow, int(self._body_timeout()) - LAST_MOMENT)
 
-    # What the guard calls
+    # Called by the guard
 
     def check(self) -> None:
         """Closes the connection if its client is too slow."""
@@ -144,7 +140,7 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._guard.watched.pop(self, None)
         if self in self._guard.waiting and not self._in_body:
-            begun, limit = self.scope is not self._known, self._guard.limits.head_timeout
+            begun, limit = self.scope is not self._complete, self._guard.limits.head_timeout
             if self._guard.now - self._since > (limit if begun or self.cycle is None else self.timeout_keep_alive):
                 if begun:
                     self._refuse(_too_slow("head"))
@@ -156,7 +152,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _check_answer(self) -> None:
-        """Cuts off a client that does not take its answer."""
+        """Closes the connection of a client that does not read its response."""
         limits = self._guard.limits
         if not self._take_by:
             left = self.transport.get_write_buffer_size()
@@ -183,13 +179,13 @@ class HttpProtocol(HttpToolsProtocol):
     # Parsing
 
     def _go_on(self) -> None:
-        """Parses what is left as soon as the event loop turns."""
+        """Parses the rest in the next turn of the event loop."""
         if self._unparsed and not self._going_on:
             self._going_on = True
             self.loop.call_soon(self._parse_on)
 
     def _parse_on(self) -> None:
-        """Parses what has come, as far as requests may wait."""
+        """Parses what was received, until a request has to wait."""
         self._going_on = False
         if self.transport.is_closing():
             self._unparsed.clear()
@@ -206,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._read(len(self._unparsed) <= MAX_UNPARSED and self._refusal is None)
 
     def _is_full(self) -> bool:
-        """Whether what has been parsed has to be dealt with first."""
+        """Whether parsed requests have to be answered first."""
         cycle = self.cycle
         backlog = cycle is not None and not cycle.response_complete and len(cycle.body) > HIGH_WATER_LIMIT
         return bool(self.pipeline) or backlog
@@ -218,19 +214,19 @@ class HttpProtocol(HttpToolsProtocol):
             (transport.resume_reading if reading else transport.pause_reading)()
 
     def _parse(self, piece: bytes | bytearray) -> int:
-        """Parses a piece, and returns how much of it: all, unless another parser has to take over."""
+        """Parses a piece and returns how many bytes of it: all, unless another parser has to continue."""
         if self._refusal or self._was_last():
-            return len(piece)  # nothing is done that is asked for behind the last request
+            return len(piece)  # requests behind the last one are ignored
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrading = False
-            self.parser = parser_of_body(self, self._known["headers"])
+            self.parser = parser_of_body(self, self._complete["headers"])
             return int(upgrade.args[0])
         except httptools.HttpParserError as error:
             self._refuse(self._refusal or Problem(HTTPStatus.BAD_REQUEST, f"This is not HTTP/1.1: {error}."))
             return len(piece)
-        if self.scope is not self._known:
+        if self.scope is not self._complete:
             if not self._head and self.cycle is not None:
                 self._since = self._guard.now
             self._head += len(piece)
@@ -243,30 +239,30 @@ class HttpProtocol(HttpToolsProtocol):
         return len(piece)
 
     def _was_last(self) -> bool:
-        """Whether the last request that was parsed is the last on this connection."""
+        """Whether the last parsed request is the last on this connection."""
         return self.cycle is not None and not self.cycle.keep_alive and not self._in_body
 
     def _too_much(self) -> Problem | None:
         if len(self.url) > MAX_HEAD // 2 and self._head > MAX_HEAD:
-            return Problem(HTTPStatus.REQUEST_URI_TOO_LONG, f"A request's head may hold {MAX_HEAD} bytes.")
+            return Problem(HTTPStatus.REQUEST_URI_TOO_LONG, f"A request's head may have {MAX_HEAD} bytes.")
         if self._head > MAX_HEAD or len(self.headers) > MAX_FIELDS:
-            detail = f"A request's head may hold {MAX_HEAD} bytes and {MAX_FIELDS} fields."
+            detail = f"A request's head may have {MAX_HEAD} bytes and {MAX_FIELDS} fields."
             return Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
         return None
 
     def _check_body(self) -> None:
-        """Ends a body of which too much is no body, or that nobody reads any more."""
+        """Ends a body that has too much framing, or that no one reads any more."""
         if self._taken > MAX_HEAD + (1 + FRAMING_PER_BYTE) * self._body or len(self.headers) > MAX_FIELDS:
-            detail = f"What frames a body may hold {MAX_HEAD} bytes, and its trailers {MAX_FIELDS} fields."
+            detail = f"The framing of a body may have {MAX_HEAD} bytes, and its trailers {MAX_FIELDS} fields."
             self._refuse(Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail))
         elif self._body > MAX_UNREAD_BODY and self.cycle.response_complete:
             self.transport.close()
 
-    # What the parser calls
+    # Called by the parser
 
     def on_headers_complete(self) -> None:
-        """See httptools; a target in absolute form names the host, as RFC 9112, section 3.2.2, has it."""
-        self._known, self._upgrading = self.scope, self.parser.should_upgrade()
+        """See httptools. A target in absolute form names the host (RFC 9112, section 3.2.2)."""
+        self._complete, self._upgrading = self.scope, self.parser.should_upgrade()
         names, version = [name for name, _ in self.headers], self.parser.get_http_version()
         if version != "1.1" or names.count(b"host") != 1 or b"transfer-encoding" in names or len(names) > MAX_FIELDS:
             self._check_head(names, version)
@@ -280,16 +276,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._guard.waiting.pop(self, None)
         super().on_headers_complete()
         self._in_body = True
-        self.headers = []  # of trailers, which are dropped (RFC 9110, section 6.5.1)
+        self.headers = []  # for trailers, which are dropped (RFC 9110, section 6.5.1)
         if self.surplus:
             self.cycle.keep_alive = False
 
     def _check_head(self, names: list[bytes], version: str) -> None:
-        """Refuses a head that is too large, or that does not say plainly to whom it goes and where its body ends."""
+        """Refuses a head that is too large, or that leaves its host or the end of its body in doubt."""
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if problem := self._too_much():
             self._raise(problem)
-        if version not in VERSIONS:
+        if version not in {"1.0", "1.1"}:
             detail = "This server speaks HTTP/1.1 and HTTP/1.0."
             self._raise(Problem(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, detail))
         if names.count(b"host") not in ({1} if version == "1.1" else {0, 1}):
@@ -301,7 +297,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.expect_100_continue = False  # RFC 9110, section 10.1.1
 
     def _raise(self, problem: Problem) -> None:
-        """Refuses a request out of a callback, by which the parser stops; it forgets what is raised."""
+        """Refuses a request from within a callback. The parser stops, and loses the exception."""
         self._refusal = problem
         raise problem
 
@@ -311,9 +307,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """See httptools; to which a request that offers an upgrade is complete with its head.
+        """See httptools. For it, a request that offers an upgrade ends with its head, where it goes on here.
 
-        It reads nothing behind a trailer that closes the connection: so that is closed, for nobody would be answered.
+        It parses nothing behind a trailer that closes the connection, so the connection is closed.
         """
         if self._upgrading:
             return
@@ -325,23 +321,23 @@ class HttpProtocol(HttpToolsProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    # Requests and answers
+    # Requests and responses
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - any application
         self._running = cycle
         polls: PollEndpoint | None = getattr(app, "polls", None)
-        waits = self.flow.write_paused or self.pipeline  # one that began another at once might go too deep
-        last = not cycle.keep_alive  # what is sent behind the last request is dropped, which takes a task to wait for
-        answer = None if polls is None or waits or last else polls.answer_from_cache(cast("Scope", cycle.scope))
+        waits = self.flow.write_paused or self.pipeline  # a cached response would start the next one: a deep recursion
+        last = not cycle.keep_alive  # a task waits while the input behind the last request is dropped
+        answer = None if polls is None or waits or last else polls.answer_from_cache(cast("Any", cycle.scope))
         if answer is None:
-            cycle.__class__ = Cycle  # uvicorn lets nobody choose the class
+            cycle.__class__ = Cycle  # uvicorn has no option for the class
             cast("Cycle", cycle).half_closed = self._ended
             super()._start_asgi_task(cycle, app)
         else:
             respond(cycle, answer)
 
     def on_response_complete(self) -> None:
-        """See uvicorn, whose timer for idle connections is not needed; begins the next request, if there is one."""
+        """See uvicorn. Begins the next request. The guard closes idle connections, so no timer is started."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -372,7 +368,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.cycle.message_event.set()
 
     def _has_to_answer(self) -> bool:
-        """Whether a client that will send no more is owed an answer: to the requests that are complete."""
+        """Whether a half-closed client still gets a response to a complete request."""
         self._drop_unfinished()
         if not self._is_busy():
             return False
@@ -381,7 +377,7 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def _refuse(self, problem: Problem) -> None:
-        """Closes the connection with a problem, behind the answers to what was asked for before."""
+        """Closes the connection with a problem, after the responses to earlier requests."""
         self._refusal = problem
         self._unparsed.clear()
         started = self._in_body and self.cycle.response_started
@@ -400,4 +396,4 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _too_slow(part: str) -> Problem:
-    return Problem(HTTPStatus.REQUEST_TIMEOUT, f"The request's {part} took too long to come.")
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, f"The request's {part} took too long to arrive.")

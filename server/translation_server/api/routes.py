@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -22,9 +22,11 @@ from translation_server.api.request_record import AddRecord
 from translation_server.api.schemas import JobsQuery, submission_query
 from translation_server.api.submissions import recognize, submission
 from translation_server.core.dialects.dialect import Dialect, Route, as_json
-from translation_server.core.faults.rules import Action
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
+
+if TYPE_CHECKING:
+    from translation_server.core.faults.rules import Action
 
 OPENAPI = "/openapi.json"
 
