@@ -145,7 +145,7 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
 
     assert first("| setting | what it holds |") == list(SandboxPatch.model_fields)
     assert first("| kind | details | what the client sees |") == list(KINDS)
-    assert first("| to which requests | |") == [field.name for field in fields(Matcher)]
+    assert first("| condition | the rule fires only for |") == [field.name for field in fields(Matcher)]
     scenarios = {dialect[0].strip("`"): dialect[1] for dialect in dialects("| scenario | what happens |", page)}
     assert scenarios == {name: scenario.meaning for name, scenario in SCENARIOS.items()}
 
@@ -154,7 +154,7 @@ def test_the_page_on_the_simulator_has_what_each_kind_can_strike():
     page = (ROOT / "docs" / "simulator.md").read_text()
     told = {
         kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
-        for what, kinds in dialects("| what can be struck | by these kinds |", page)
+        for what, kinds in dialects("| requests | kinds |", page)
         for kind in re.findall(r"`([\w-]+)`", kinds)
     }
     words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
