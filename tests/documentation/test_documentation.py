@@ -125,11 +125,11 @@ def test_the_page_on_dialects_has_every_key_and_every_fact():
     assert [dialect[0].strip("`") for dialect in dialects("| key | needed | what it holds |", page)] == list(
         DialectForm.model_fields
     )
-    facts = " ".join(dialect[0] for dialect in dialects("| fact | what it is |", page))
+    facts = " ".join(dialect[0] for dialect in dialects("| field | what it is |", page))
     assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS) | {"simulate"}
     asked = {
         name
-        for fact, what in dialects("| fact | what it is |", page)
+        for fact, what in dialects("| field | what it is |", page)
         if "`request`" in what
         for name in re.findall(r"`(\w+)`", fact)
     }
