@@ -15,7 +15,7 @@ from translation_server.config.fault_files import FaultsError
 from translation_server.config.settings import SettingsError
 from translation_server.core.faults.rules import KINDS
 from translation_server.core.scenarios import SCENARIOS
-from translation_server.service import single_flight
+from translation_server.service import freshness
 from translation_server.storage import open_store
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
@@ -228,7 +228,7 @@ class TestSettings:
         here, there = start(), start()
         assert there.get("/sandbox").json()["seed"] is None
         changed(here, seed="new")
-        assert single_flight.FRESH < 1
+        assert freshness.MAX_AGE < 1
         until = time.monotonic() + 60
         while there.get("/sandbox").json()["seed"] != "new":
             assert time.monotonic() < until

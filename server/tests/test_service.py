@@ -83,11 +83,10 @@ class Asked(SqliteStore):
 
 
 async def test_the_store_is_asked_about_owners_only_once_others_have_written_to_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("translation_server.service.single_flight.FRESH", 0.05)
-    monkeypatch.setattr("translation_server.service.single_flight.AT_ONCE", 60)
+    monkeypatch.setattr("translation_server.service.freshness.MAX_WAIT", 60)
     store, other = Asked(tmp_path / "jobs.db"), SqliteStore(tmp_path / "jobs.db")
     sandbox = SandboxSettings(delay=Fixed(1e9))
-    service = Service(store, lambda: sandbox, clock=lambda: 5000.0, entropy=lambda: bytes(64))
+    service = Service(store, lambda: sandbox, clock=lambda: 5000.0, entropy=lambda: bytes(64), max_age=0.05)
     jobs = [(await service.submit(f"u{number}", Submission())).snapshot.job for number in range(20)]
 
     async def states() -> set[State]:

@@ -10,7 +10,7 @@ from translation_server.core.clock import Clock
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.service.change_bus import ChangeBus
 from translation_server.service.sandbox_cache import SandboxCache
-from translation_server.service.single_flight import MARGIN, amended_since
+from translation_server.service.synchroniser import MARGIN, changed_since
 from translation_server.storage import Store
 
 HEARTBEAT = 15.0
@@ -89,7 +89,7 @@ class ChangeStream:
                 for job in news or ():
                     follower.amend(job)
                 if news is None:
-                    async for job in amended_since(self._store, owner, heard_at - MARGIN):
+                    async for job in changed_since(self._store, owner, heard_at - MARGIN):
                         follower.amend(job)
                 heard_at = self._clock()
 
@@ -99,7 +99,7 @@ class ChangeStream:
         The end of the job ends it, and what ends `all`.
         """
         loop, owner = asyncio.get_running_loop(), snapshot.job.owner
-        with self._bus.subscribe(owner, snapshot.job.id) as subscription:
+        with self._bus.subscribe(owner, snapshot.job) as subscription:
             begun, clock = (sandbox := await self._sandboxes.of(owner)).begun, sandbox.clock
             changes = [snapshot] if after is None else [change for change in snapshot.changes if change.now > after]
             yield ChangePage(changes, clock=clock)

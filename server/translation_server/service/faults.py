@@ -7,8 +7,8 @@ from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults.rules import FaultContext, Firing, Rule, counted_as, decide
 from translation_server.core.job import JobSnapshot
 from translation_server.core.sandbox import SandboxState
-from translation_server.service.job_cache import JobCache
 from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.synchroniser import Synchroniser
 from translation_server.storage import Store
 
 
@@ -18,7 +18,7 @@ class Faults:
     Args:
         store: where they are counted.
         sandboxes: where the rules are.
-        jobs: those that requests are about.
+        jobs: finds the jobs that requests are about.
         clock: real seconds since the epoch.
         entropy: random bytes for one fault, where the sandbox has no seed.
     """
@@ -27,7 +27,7 @@ class Faults:
         self,
         store: Store,
         sandboxes: SandboxCache,
-        jobs: JobCache,
+        jobs: Synchroniser,
         *,
         clock: Callable[[], float],
         entropy: Callable[[], bytes],

@@ -14,12 +14,13 @@ from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.core.sandbox import SandboxSettings
-from translation_server.service.change_bus import ChangeBus
 from translation_server.service.change_stream import ChangeStream
 from translation_server.service.faults import Faults
-from translation_server.service.job_cache import JobCache, RenderedJob, render_job
-from translation_server.service.sandbox_cache import SandboxCache
-from translation_server.service.single_flight import OWNERS, SingleFlight
+from translation_server.service.freshness import MAX_AGE
+from translation_server.service.job_cache import RenderedJob, render_job
+from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
+from translation_server.service.single_flight import SingleFlight
+from translation_server.service.synchroniser import Synchroniser
 from translation_server.storage import Idempotency, Store
 
 logger = logging.getLogger(__name__)
@@ -82,9 +83,10 @@ class Service:
         clock: real seconds since the epoch.
         entropy: random bytes for one fate or fault, where the sandbox has no seed.
         changeable: whether callers may set their sandboxes.
+        max_age: how long cached data is used without asking the store, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
         store: Store,
         settings: Callable[[], SandboxSettings],
@@ -92,17 +94,18 @@ class Service:
         clock: Callable[[], float],
         entropy: Callable[[], bytes],
         changeable: bool = True,
+        max_age: float = MAX_AGE,
     ) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self.sandboxes = SandboxCache(
-            store, settings, started=clock(), changeable=changeable, on_change=self._sandbox_changed
+            store, settings, started=clock(), changeable=changeable, on_change=self._sandbox_changed, max_age=max_age
         )
-        self._bus = ChangeBus(store, self.sandboxes, clock)
-        self._jobs = JobCache(store, clock, self.sandboxes.others)
+        self._synchroniser = Synchroniser(store, self.sandboxes, clock)
+        self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus
         self.following = ChangeStream(store, self.sandboxes, self._bus, clock, self._see)
-        self.faults = Faults(store, self.sandboxes, self._jobs, clock=clock, entropy=entropy)
+        self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
         self._checking = SingleFlight[None]()
         self._check_at = 0.0
         self._logged_ends = set[int]()
@@ -110,7 +113,7 @@ class Service:
 
     def make_room_for(self, users: int) -> None:
         """Keeps at hand what the polls of so many users need, if they are more than there is room for anyway."""
-        self.sandboxes.capacity = self._jobs.owners = max(OWNERS, users)
+        self.sandboxes.states.capacity = self._jobs.owners.capacity = max(MAX_OWNERS, users)
 
     async def submit(
         self,
@@ -158,7 +161,7 @@ class Service:
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
-            self._tell(stored.job)
+            self._synchroniser.publish(stored.job)
         return Accepted(JobSnapshot(stored.job, stored.job.created_at), stored.replayed)
 
     async def current(self, owner: str) -> JobSnapshot:
@@ -173,14 +176,14 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        job = await self._jobs.find(owner, job_id)
+        job = await self._synchroniser.find(owner, job_id)
         if job is None:
             raise JobNotFound
         return self._see(job, await self.now(owner))
 
     def told(self, owner: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
         """What the row tells of a job, and how it stands; None where something has to be read, or may go wrong."""
-        sandbox, kept = self.sandboxes.get(owner), self._jobs.get(owner, job_id)
+        sandbox, kept = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id)
         if sandbox is None or kept is None or sandbox.settings.faults:
             return None
         snapshot, rendering = JobSnapshot(kept.job, sandbox.clock.at(self._clock())), kept.renderings.get(dialect.name)
@@ -236,7 +239,7 @@ class Service:
         if job is None:
             raise JobNotFound
         if job != before:
-            self._tell(job)
+            self._synchroniser.publish(job)
         return self._see(job, await self.now(owner))
 
     async def hold(self, snapshot: JobSnapshot, seconds: float, until: Callable[[JobSnapshot], float]) -> JobSnapshot:
@@ -254,7 +257,7 @@ class Service:
         if snapshot.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
             seconds *= 1 - SPREAD * hints.phase(job.owner, job.ordinal)
         give_up_at, change_at = loop.time() + seconds, until(snapshot)
-        with self._bus.subscribe(job.owner, job.id) as subscription:
+        with self._bus.subscribe(job.owner, job) as subscription:
             while not subscription.closed:
                 clock, real = (await self.sandboxes.of(job.owner)).clock, self._clock()
                 left = min(give_up_at - loop.time(), clock.seconds_to(change_at, real))
@@ -300,11 +303,6 @@ class Service:
         sandbox = await self.sandboxes.of(snapshot.job.owner)
         return hints.hint(snapshot, sandbox.settings, sandbox.clock.now.rate or 1.0)
 
-    def _tell(self, job: Job) -> None:
-        """A job was accepted or changed."""
-        self._jobs.put(job)
-        self._bus.publish(job)
-
     def _sandbox_changed(self, owner: str, emptied: bool) -> None:
         """The owner's world has changed."""
         if emptied:
@@ -317,7 +315,7 @@ class Service:
         Raises:
             StoreError: it would not.
         """
-        await self._checking.ask("", self._check)
+        await self._checking.run(None, self._check)
 
     async def _check(self) -> None:
         await asyncio.sleep(self._check_at - time.monotonic())

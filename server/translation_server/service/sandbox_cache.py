@@ -1,19 +1,24 @@
-"""The users' worlds: each user's sandbox and clock, as they were last set by whichever process.
+"""The cache of sandboxes: each user's settings and clock, as the last process that changed them has left them.
 
-A world is read from the store at most twice a second while its user sends requests, and only if others may have written
-to it; what this process sets holds for it at once.
+A sandbox is read from the store at most twice a second while its user sends requests, and only if other processes may
+have written to the store. A change by this process holds at once.
 """
 
+import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
 from translation_server.core.clock import Clock
+from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings, SandboxState
 from translation_server.documents import begin_anew, read_sandbox
-from translation_server.service.single_flight import OWNERS, ForeignWrites, SingleFlight
+from translation_server.service.freshness import MAX_AGE, Freshness
+from translation_server.service.single_flight import SingleFlight
 from translation_server.storage import Store
+
+MAX_OWNERS = 20_000
+"""How many owners a process caches, unless it has more users; each takes about 2 KiB."""
 
 
 class _CachedState(NamedTuple):
@@ -24,21 +29,23 @@ class _CachedState(NamedTuple):
 
 
 class SandboxCache:
-    """Everybody's world.
+    """Caches the sandboxes of the users who were active last.
 
     Args:
-        store: where they are kept.
-        defaults: the settings that hold where a user has set nothing.
-        started: the real time from which the server's own faults count their seconds.
-        changeable: whether users may set anything; where not, nothing goes wrong.
-        on_change: called with the user whose world is found to have changed, and whether it was emptied.
+        store: where they are stored.
+        defaults: returns the settings of users who have set nothing.
+        started: the wall time from which the server's own faults count their seconds.
+        changeable: whether users may change their sandboxes. If not, there are no faults.
+        on_change: called with the user whose sandbox has changed, and whether it was reset.
+        max_age: how long a cached value is served without asking the store, in seconds.
 
     Attributes:
-        others: Tells whether other processes have written to the store.
-        capacity: How many users' worlds are kept in memory at a time; the oldest goes first.
+        changeable: The argument.
+        freshness: Tells which cached values are out of date.
+        states: The cached sandboxes by owner.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
         store: Store,
         defaults: Callable[[], SandboxSettings],
@@ -46,88 +53,86 @@ class SandboxCache:
         started: float,
         changeable: bool,
         on_change: Callable[[str, bool], None],
+        max_age: float = MAX_AGE,
     ) -> None:
+        self.changeable = changeable
+        self.freshness = Freshness(store, max_age)
         self._store = store
         self._defaults = defaults
         self._started = started
         self._on_change = on_change
-        self._states: OrderedDict[str, _CachedState] = OrderedDict()
-        self.others = ForeignWrites(store)
-        self._reading = SingleFlight[SandboxState](self.others)
+        # An evicted sandbox may be reset without this process noticing, so its jobs have to go too.
+        self.states = LRU[str, _CachedState](MAX_OWNERS, lambda owner, _: on_change(owner, True))
+        self._reads = SingleFlight[SandboxState]()
         self._state_of_all = SandboxState(defaults())
-        self.changeable = changeable
-        self.capacity = OWNERS
 
     def get(self, owner: str) -> SandboxState | None:
-        """A user's world, half a second old at most; None where it has to be read."""
+        """Returns a user's sandbox from the cache; None where it has to be read."""
         defaults = self._defaults()
         if not self.changeable:
             if self._state_of_all.settings != defaults:
                 self._state_of_all = SandboxState(defaults)
             return self._state_of_all
-        cached = self._states.get(owner)
-        if cached is None or self._reading.is_due(owner, cached.read_at):
+        cached = self.states.get(owner)
+        if cached is None or self.freshness.is_stale(cached.read_at, owner, self._reads):
             return None
         same = cached.defaults is defaults or cached.defaults == defaults
-        return cached.sandbox if same else self._keep(owner, cached.text, cached.read_at)
+        return cached.sandbox if same else self._put(owner, cached.text, cached.read_at)
 
     async def of(self, owner: str) -> SandboxState:
-        """A user's world, half a second old or, while it is being read, little more."""
+        """Returns a user's sandbox; changes by other processes show within a second."""
         if sandbox := self.get(owner):
             return sandbox
-        if owner in self._states:
-            await self.others.ask()
+        if owner in self.states:
+            await self.freshness.check()
             if sandbox := self.get(owner):
                 return sandbox
-        return await self._reading.ask(owner, lambda: self._read(owner))
+        return await self._reads.run(owner, lambda: self._read(owner))
 
     async def clock(self, owner: str) -> Clock:
-        """A user's clock, of which nothing is kept at hand."""
+        """Returns a user's clock without caching it."""
         if not self.changeable:
             return Clock()
         return read_sandbox(await self._store.sandbox(owner), self._defaults(), self._started).clock
 
-    async def refresh(self, owner: str) -> None:
-        """Reads a user's world, which may have changed."""
-        if self.changeable:
+    async def refresh(self, owner: str, read_at: float = math.inf) -> None:
+        """Reads a user's sandbox, unless it was read at this time or later, on the monotonic clock."""
+        cached = self.states.get(owner)
+        if self.changeable and (cached is None or cached.read_at < read_at):
             await self._read(owner)
 
     async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> SandboxState:
-        """A user's world once it has been changed."""
+        """Changes a user's sandbox and returns it."""
         try:
-            return self._keep(owner, await self._store.change_sandbox(owner, change, recount=recount))
+            return self._put(owner, await self._store.change_sandbox(owner, change, recount=recount))
         except BaseException:  # it may have been changed
-            self._states.pop(owner, None)
+            self.states.pop(owner, None)
             raise
 
-    async def clear(self, owner: str, real: float) -> None:
-        """Forgets everything of a user that was before this real time."""
-        text = begin_anew(real)
-        self._keep(owner, text)  # before as well, for what is about to be written down
+    async def clear(self, owner: str, wall: float) -> None:
+        """Resets a user's sandbox: everything from before this wall time goes."""
+        text = begin_anew(wall)
+        self._put(owner, text)  # already now: records that are written meanwhile must not survive the reset
         try:
             await self._store.clear(owner, text)
         except BaseException:
-            self._states.pop(owner, None)
+            self.states.pop(owner, None)
             raise
-        self._keep(owner, text)
+        self._put(owner, text)
         self._on_change(owner, True)
 
     async def _read(self, owner: str) -> SandboxState:
-        began, text = time.monotonic(), await self._store.sandbox(owner)
-        cached = self._states.get(owner)
-        return cached.sandbox if cached and cached.read_at > began else self._keep(owner, text, began)
+        read_at, text = time.monotonic(), await self._store.sandbox(owner)
+        cached = self.states.get(owner)
+        return cached.sandbox if cached and cached.read_at > read_at else self._put(owner, text, read_at)
 
-    def _keep(self, owner: str, text: str | None, read_at: float | None = None) -> SandboxState:
-        before, defaults = self._states.get(owner), self._defaults()
+    def _put(self, owner: str, text: str | None, read_at: float | None = None) -> SandboxState:
+        before, defaults = self.states.get(owner), self._defaults()
         if before and (before.text, before.defaults) == (text, defaults):
             sandbox = before.sandbox
         else:
             sandbox = read_sandbox(text, defaults, self._started)
-        self._states[owner] = _CachedState(text, defaults, sandbox, time.monotonic() if read_at is None else read_at)
-        self._states.move_to_end(owner)
-        if len(self._states) > self.capacity:
-            gone, _ = self._states.popitem(last=False)
-            self._on_change(gone, True)  # whether it will be emptied meanwhile cannot be seen
+        self.states[owner] = _CachedState(text, defaults, sandbox, time.monotonic() if read_at is None else read_at)
         if before and before.text != text:
             self._on_change(owner, before.sandbox.begun != sandbox.begun)
         return sandbox

@@ -6,7 +6,6 @@ waits for the disk, and one serves them all. What may be lost is committed witho
 """
 
 import asyncio
-import contextlib
 import json
 import sqlite3
 from collections import defaultdict
@@ -27,9 +26,7 @@ from translation_server.storage.protocol import (
     IdTaken,
     KeyReused,
     Old,
-    StoreChange,
     Stored,
-    StoreError,
 )
 from translation_server.storage.rows import (
     ACCEPTED,
@@ -68,7 +65,6 @@ class SqliteStore:
             make_file(path)
         self._writer = Worker(path, partial(migrate, path))
         self._reader = Worker(path, read_only)
-        self._heard: object = None
         self._arrivals = Arrivals(lambda arrivals: self._writer.run(_add_all, arrivals, since=arrivals[0].came_at))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
@@ -105,14 +101,9 @@ class SqliteStore:
         found = await self._behind(AMENDED, owner, after, limit)
         return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
-    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
+    async def news(self, seconds: float) -> None:
         """See Store."""
         await asyncio.sleep(seconds)
-        before, self._heard = self._heard, None
-        with contextlib.suppress(StoreError, TimeoutError):  # it may have to wait for somebody else's lock
-            async with asyncio.timeout(seconds):
-                self._heard = await self.version()
-        return [] if self._heard is not None and self._heard == before else None
 
     async def version(self) -> object:
         """See Store."""

@@ -1,0 +1,70 @@
+"""How long cached data may be served, such that a change by another process shows within a second."""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+from translation_server.service.single_flight import SingleFlight
+from translation_server.storage import Store, StoreError
+
+MAX_AGE = 0.5
+"""How long a cached value is served without asking the store, in seconds; twice as long while it is read again."""
+
+MAX_WAIT = 0.05
+"""How long a request waits for the store's version, in seconds. A slow store must not delay all requests at once."""
+
+
+class Freshness:
+    """Tells which cached values are out of date.
+
+    The store's version changes when another process writes. While it stays the same, all that was read since the last
+    change is up to date: one query serves all owners. All times are on the monotonic clock.
+
+    Attributes:
+        max_age: How long a cached value is served without asking the store, in seconds.
+        changed_at: When another process wrote last, or later; infinity where the store cannot tell.
+    """
+
+    def __init__(self, store: Store, max_age: float = MAX_AGE) -> None:
+        self.max_age = max_age
+        self.changed_at = math.inf
+        self._store = store
+        self._version: object = None
+        self._checked_at = self._asked_at = -math.inf
+        self._asking: asyncio.Task[None] | None = None
+        self._answered = asyncio.Event()
+
+    def is_stale(self, read_at: float, owner: str, reads: SingleFlight[Any]) -> bool:
+        """Whether what was read of an owner at this time may be out of date; ``reads`` are the reads in progress."""
+        age = time.monotonic() - (read_at if read_at < self.changed_at else max(read_at, self._checked_at))
+        return age > self.max_age and (age > 2 * self.max_age or owner not in reads)
+
+    async def check(self) -> float:
+        """Asks the store for its version, unless that was done just now.
+
+        All callers share one timer, since ten thousand long polls may call this at once.
+
+        Returns:
+            `changed_at`; infinity where the store has not answered in time.
+        """
+        now = time.monotonic()
+        if self._asking is None and now > self._asked_at + self.max_age / 2:
+            self._asked_at, self._answered = now, asyncio.Event()
+            self._asking = asyncio.create_task(self._ask())
+            asyncio.get_running_loop().call_later(MAX_WAIT, self._answered.set)
+        if self._asking:
+            await self._answered.wait()
+        return math.inf if self._asking else self.changed_at
+
+    async def _ask(self) -> None:
+        try:
+            version = await self._store.version()
+            if version is None or version != self._version:
+                self._version, self.changed_at = version, math.inf if version is None else time.monotonic()
+            self._checked_at = self._asked_at
+        except StoreError:
+            self.changed_at = math.inf
+        finally:
+            self._asking = None
+            self._answered.set()
