@@ -28,9 +28,10 @@ from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.problems import Problem
 from translation_server.api.protocol import HttpProtocol
-from translation_server.app import create_app, http_within
+from translation_server.app import create_app
 from translation_server.config.settings import Settings
 from translation_server.config.users import one_user
+from translation_server.serving import http_with_limits
 from translation_server.storage import Store, open_store
 
 CREDENTIALS = ("admin", "secretpassword")
@@ -65,7 +66,7 @@ def serving(settings: Settings, http: Any = HttpProtocol) -> Iterator[str]:
     """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
     app = create_app(settings)
     if isinstance(http, type) and issubclass(http, HttpProtocol):
-        http = http_within(settings, http)
+        http = http_with_limits(settings, http)
     listener = socket.create_server((settings.host, 0))
     config = uvicorn.Config(
         app, log_config=None, lifespan="on", http=http, proxy_headers=False, timeout_graceful_shutdown=10

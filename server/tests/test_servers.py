@@ -145,7 +145,7 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(postgres, tmp_path):
 def test_the_password_of_the_database_is_in_no_log(start, postgres, caplog):
     caplog.set_level("DEBUG")
     submit(start(database_url=postgres.new()))
-    assert "jobs are kept in postgresql://127.0.0.1" in caplog.text
+    assert "jobs are stored in postgresql://127.0.0.1" in caplog.text
     assert "secretpassword" not in caplog.text
 
 

@@ -579,8 +579,8 @@ def reload(server: Server, times: int) -> None:
 
     def done() -> bool:
         log = server.log()
-        started = log.count("jobs are kept in") - processes
-        return log.count("reload: the faults were read again") + started * times >= processes * times
+        started = log.count("jobs are stored in") - processes
+        return log.count("reload: faults reloaded") + started * times >= processes * times
 
     wait_until(done, "the reload")
 
@@ -591,7 +591,9 @@ def test_sighup_has_users_and_faults_read_again(run, tmp_path, command):
     users.write_text(htpasswd(ann="first", bob="right"))
     faults.write_text("faults = []")
     server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
-    wait_until(lambda: server.log().count("jobs are kept in") == (2 if "--workers" in command else 1), "the processes")
+    wait_until(
+        lambda: server.log().count("jobs are stored in") == (2 if "--workers" in command else 1), "the processes"
+    )
     assert (asked(server, "ann", "first"), asked(server, "bob", "right")) == ({200}, {200})
     users.write_text(htpasswd(ann="second", cy="right"))
     faults.write_text('[[faults]]\nkind = "status"\ncode = 418\nroute = ["list"]\n')
@@ -636,9 +638,9 @@ def test_what_cannot_be_read_at_a_reload_changes_nothing(run, tmp_path, command)
         users.unlink() if content is None else users.write_text(content)
         faults.write_text("[[")
         server.process.send_signal(signal.SIGHUP)
-        told = server.wait_for(rf"ERROR.* reload: the users stay as they were: USERS_FILE=.*{complaint}.*\n")
+        told = server.wait_for(rf"ERROR.* reload: users not reloaded, .*: USERS_FILE=.*{complaint}.*\n")
         assert "Traceback" not in told[0]
-    server.wait_for("reload: the faults stay as they were: FAULTS=.*must be UTF-8 TOML")
+    server.wait_for("reload: faults not reloaded, the old ones stay in use: FAULTS=.*must be UTF-8 TOML")
     assert asked(server, "ann", "right") == {200}
     assert "Traceback" not in server.log()
 
@@ -651,6 +653,6 @@ def test_sighup_has_the_file_of_the_password_read_again(run, tmp_path):
     for text, right in (("second\n", "second"), ("", "second")):
         password.write_text(text)
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for("users were read again" if text else "users stay as they were: API_PASSWORD is missing")
+        server.wait_for("users reloaded" if text else "users not reloaded, .*: API_PASSWORD is missing")
         assert asked(server, "admin", right) == {200}
     assert asked(server, "admin", "first") == {401}

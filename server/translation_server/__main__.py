@@ -18,7 +18,7 @@ def main() -> None:
     """Serves until a signal ends it; a flag wins over the environment, which wins over `.env`."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    from translation_server.app import serve  # noqa: PLC0415 - takes a good part of a second, in which one may come
+    from translation_server.serving import serve  # noqa: PLC0415 - the import takes most of a second; a SIGHUP may come
 
     parser = argparse.ArgumentParser(
         prog="translation-server",

@@ -1,35 +1,25 @@
-"""The composition root: the only place where the parts are put together."""
+"""The composition root: the only place where parts are put together."""
 
 import asyncio
 import contextlib
-import functools
-import gc
 import logging
-import os
 import secrets
-import signal
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-import uvicorn
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from uvicorn.supervisors import Multiprocess
 
 from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
 from translation_server.api.auth.authenticator import Anyone, Authenticator
 from translation_server.api.auth.credentials import scheme
-from translation_server.api.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.origins import Boundary, own_names
 from translation_server.api.polls import PollEndpoint, send_answer
-from translation_server.api.protocol import HttpProtocol
 from translation_server.api.reload import on_hangup
 from translation_server.api.routes import Api
 from translation_server.api.sandbox import SandboxApi
@@ -50,29 +40,13 @@ from translation_server.storage import Store, StoreError, called, open_store
 
 logger = logging.getLogger(__name__)
 
-_Read = TypeVar("_Read")
-
-GRACE = 10
-"""Seconds that running requests have to end in when the server stops."""
-
-KEEP_ALIVE = 75
-"""Seconds that an idle connection is kept: longer than the clients and proxies in front keep theirs, so that no request
-meets a connection just being closed."""
+T = TypeVar("T")
 
 REQUEST_LOG = 10_000
 """How many requests a request log keeps."""
 
-BACKLOG = 2048
-"""Connections that may wait to be accepted."""
-
-COLLECT_AFTER = 50_000
-"""How many new objects start a garbage collection. Python's 700 cost a tenth of the time of a poll."""
-
-USAGE = 2
-"""The exit status for what a person has to mend."""
-
 SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, StoreError)
-"""What a person has to mend before the server can start; each message is one line."""
+"""What a person has to correct before the server can start; each message is one line."""
 
 
 class Application(FastAPI):
@@ -104,27 +78,27 @@ class Application(FastAPI):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The server as an ASGI application.
+    """Returns the server with these settings, as an ASGI application.
 
     Raises:
-        UsersError: the users' file is unusable.
+        UsersError: the file of users is unusable.
         DialectError: the file of dialects is unusable.
-        FaultsError: the file of faults is unusable.
-        SettingsError: settings do not go together.
+        FaultsError: the file of fault rules is unusable.
+        SettingsError: the settings do not go together.
         StoreError: the database cannot be opened.
     """
     users = _users(settings)
     dialects = _dialects(settings)
     sandbox_defaults = _sandbox_defaults(settings)
 
-    def replace_sandbox_defaults(found: SandboxSettings) -> None:
+    def replace_sandbox_defaults(defaults: SandboxSettings) -> None:
         nonlocal sandbox_defaults
-        sandbox_defaults = found
+        sandbox_defaults = defaults
 
     async def reload() -> None:
         if users is not None:
-            await _read_again("users", lambda: _users(_with_password(settings)), app.state.replace_users)
-        await _read_again("faults", lambda: _sandbox_defaults(settings), replace_sandbox_defaults)
+            await _reload("users", lambda: _users(_with_password(settings)), app.state.replace_users)
+        await _reload("faults", lambda: _sandbox_defaults(settings), replace_sandbox_defaults)
 
     app = assemble(
         open_store(settings.database_url),
@@ -139,8 +113,8 @@ def create_app(settings: Settings) -> FastAPI:
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         reload=reload,
     )
-    kept_in = called(settings.database_url)
-    logger.info("jobs are kept in %s; users: %s", kept_in, "anyone" if users is None else len(users))
+    place = called(settings.database_url)
+    logger.info("jobs are stored in %s; users: %s", place, "anyone" if users is None else len(users))
     return app
 
 
@@ -158,20 +132,20 @@ def assemble(
     proxies: Proxies | None = None,
     reload: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
-    """The application made of its parts.
+    """Puts the parts of the server together.
 
     Args:
-        store: where jobs are kept; closed when the application ends.
-        sandbox_defaults: how jobs go that are accepted from now on.
-        users: the hash of each user's password by name; None lets in everybody on the loopback interface.
-        dialects: wire formats to serve besides the built-in ones, each under its name.
-        simulating: whether users may set their sandboxes.
+        store: where jobs are stored; closed when the application ends.
+        sandbox_defaults: returns the settings of users who have set nothing.
+        users: the hash of each user's password by name; None lets anyone in on the loopback interface.
+        dialects: wire formats besides the built-in ones, each served under its name.
+        simulating: whether users may change their sandboxes.
         request_log: how many requests each user's request log keeps.
-        retention: seconds for which jobs are kept after their end; without it, for ever.
-        hosts: the names that the server answers to, besides IP addresses; without them, those of this machine.
+        retention: how long jobs are kept after their end, in seconds; None keeps them for ever.
+        hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
-        proxies: who is believed about where requests come from.
-        reload: called on SIGHUP; without it, that signal is the host's.
+        proxies: the proxies that are trusted to say where requests come from.
+        reload: called on SIGHUP; None leaves that signal to the host.
     """
     service = Service(
         store,
@@ -184,10 +158,13 @@ def assemble(
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
     schemes = {dialect.name: scheme(dialect.auth) for dialect in dialects}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
-    tokens = [scheme.header for scheme in schemes.values()]
-    found = routes([*DIALECTS, *dialects])
-    starting = [route.path for route in found if route.action == "current"]
-    boundary = Boundary(hosts or own_names(), origins, tokens, starting)
+    all_routes = routes([*DIALECTS, *dialects])
+    boundary = Boundary(
+        hosts or own_names(),
+        origins,
+        tokens=[scheme.header for scheme in schemes.values()],
+        starting=[route.path for route in all_routes if route.action == "current"],
+    )
     drain = Drain(service.release)
 
     @contextlib.asynccontextmanager
@@ -207,7 +184,7 @@ def assemble(
     simulator = Simulator(service)
     middleware = RequestMiddleware(boundary, authenticator, requests.add, requests.refuse)
     polls = PollEndpoint(
-        found,
+        all_routes,
         service=service,
         simulator=simulator,
         boundary=boundary,
@@ -215,125 +192,44 @@ def assemble(
         middleware=middleware,
         add_record=requests.add,
     )
+    api = Api(
+        service,
+        simulator,
+        all_routes,
+        add_record=requests.add,
+        draining=lambda: drain.draining,
+        secured=users is not None,
+    )
     app = Application(
         polls,
         proxies,
         title=documentation.TITLE,
-        openapi_url=None,  # its own routes would drop what they do not take
+        openapi_url=None,  # the framework's own route ignores parameters that it does not know
         redirect_slashes=False,
         lifespan=lifespan,
     )
-
     if simulating:
         SandboxApi(service, requests, DIALECTS[0]).add_to(app)
-    secured = users is not None
-    Api(service, simulator, found, add_record=requests.add, draining=lambda: drain.draining, secured=secured).add_to(
-        app
-    )
-    app.state.release = service.release
-
-    def replace_users(found: Mapping[str, str]) -> None:
-        if isinstance(authenticator, Authenticator):
-            authenticator.replace(found)
-            service.make_room_for(len(found))
-
-    app.state.replace_users = replace_users
+    api.add_to(app)
     app.add_middleware(middleware.around)
     middleware.know_routes([*polls.paths, *(route.path for route in app.routes if isinstance(route, Route))])
     problems.install(app, polls.serves)
+
+    def replace_users(users: Mapping[str, str]) -> None:
+        if isinstance(authenticator, Authenticator):
+            authenticator.replace(users)
+            service.make_room_for(len(users))
+
+    app.state.release = service.release
+    app.state.replace_users = replace_users
     return app
 
 
-def app_from_environment() -> FastAPI:
-    """The server as the environment and `.env` set it up, for a host that runs it.
-
-    Raises:
-        SystemExit: with status 2, after a line that says which setting to mend.
-    """
-    with _refusals():
-        app = create_app(_load())
-    _collect_seldom()
-    return app
-
-
-def serve() -> None:
-    """Runs the server where, and with as many processes, as the settings say, until a signal ends it.
-
-    Raises:
-        SystemExit: with status 2, after a line that says what to mend.
-    """
-    with _refusals():
-        settings = _load()
-        raise_descriptor_limit()
-        listener = _listen(settings.host, settings.port)
-        options: dict[str, Any] = {
-            "log_config": None,
-            "log_level": "warning",
-            "access_log": False,
-            "proxy_headers": False,  # the application heeds them itself, however it is run
-            "http": http_within(settings),
-            "ws": "none",
-            "timeout_keep_alive": KEEP_ALIVE,
-            "timeout_graceful_shutdown": GRACE,
-        }
-        if settings.workers == 1:
-            app = create_app(settings)
-            _collect_seldom()
-        else:
-            _users(settings)
-            _dialects(settings)
-            _sandbox_defaults(settings)
-            asyncio.run(open_store(settings.database_url).close())
-    host, port = listener.getsockname()[:2]
-    logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
-    with contextlib.suppress(KeyboardInterrupt):
-        if settings.workers == 1:
-            uvicorn.Server(uvicorn.Config(app, **options)).run([listener])
-        else:
-            factory = f"{__name__}:{app_from_environment.__name__}"
-            config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
-            _Processes(config, [listener]).run()
-    logger.info("stopped")
-
-
-class _Processes(Multiprocess):
-    """Worker processes, which read their files again on SIGHUP; uvicorn would end them and start others."""
-
-    def handle_hup(self) -> None:
-        """Passes the signal on."""
-        for process in self.processes:
-            if process.pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGHUP)
-
-
-def http_from_environment() -> Callable[..., asyncio.Protocol]:
-    """What reads requests, within the limits that are set, for a host that runs the app; raises as that does."""
-    with _refusals():
-        return http_within(load_settings())
-
-
-def http_within(settings: Settings, kind: type[HttpProtocol] = HttpProtocol) -> Callable[..., asyncio.Protocol]:
-    """What reads requests, within the settings' limits, and as far as the descriptors of the process reach."""
-    most = connections_within_descriptors(settings.max_connections)
-    if most < settings.max_connections:
-        logger.warning("MAX_CONNECTIONS=%d: only %d fit (ulimit -n)", settings.max_connections, most)
-    share, trusted = settings.max_connections_per_address, settings.forwarded_allow_ips or ""
-    limits = Limits(settings.head_timeout, settings.min_rate, most, share, trusted)
-    return functools.partial(kind, guard=Guard(limits))
-
-
-def _load() -> Settings:
-    settings = load_settings()
-    logs.configure(level=settings.log_level, form=settings.log_format, file=settings.log_file)
-    return settings
-
-
-def _collect_seldom() -> None:
-    """Has the garbage collector look less often, and not at what stays: requests leave hardly any cycles behind."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+def check_files(settings: Settings) -> None:
+    """Reads the files that the settings name, and raises as `create_app` does."""
+    _users(settings)
+    _dialects(settings)
+    _sandbox_defaults(settings)
 
 
 def _users(settings: Settings) -> Mapping[str, str] | None:
@@ -343,26 +239,27 @@ def _users(settings: Settings) -> Mapping[str, str] | None:
 
 
 def _with_password(settings: Settings) -> Settings:
-    """The settings with the password that its file, if there is one, holds now."""
+    """Returns the settings with the password that its file holds now, if there is such a file."""
     if settings.api_password_file is None or settings.users_file is not None:
         return settings
     return load_settings(api_username=settings.api_username, api_password_file=settings.api_password_file)
 
 
-async def _read_again(what: str, read: Callable[[], _Read | None], use: Callable[[_Read], None]) -> None:
-    """Uses what is read anew; what was read before stays if that is not possible."""
+async def _reload(what: str, read: Callable[[], T | None], use: Callable[[T], None]) -> None:
+    """Reads something again and uses it. If it cannot be read, the server keeps what it has."""
     try:
         found = await asyncio.to_thread(read)
     except SETUP_ERRORS as error:
-        logger.error("reload: the %s stay as they were: %s", what, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
+        reason = "; ".join(str(error).splitlines())
+        logger.error("reload: %s not reloaded, the old ones stay in use: %s", what, reason)  # noqa: TRY400 - one line
     else:
         if found is not None:
             use(found)
-            logger.info("reload: the %s were read again", what)
+            logger.info("reload: %s reloaded", what)
 
 
 def _sandbox_defaults(settings: Settings) -> SandboxSettings:
-    """The sandbox of those who have set nothing."""
+    """Returns the settings of users who have set nothing."""
     faults = read_faults(settings.faults) if settings.faults else ()
     if settings.sandbox == "off" and (settings.scenario or faults):
         raise SettingsError("SANDBOX=off: must be on while SCENARIO or FAULTS is set")
@@ -384,29 +281,3 @@ def _dialects(settings: Settings) -> Sequence[Dialect]:
 
 def _listed(text: str | None) -> list[str]:
     return [part.strip() for part in text.split(",")] if text else []
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; taken before anything else starts, so that a port in use is told in one line."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        raise SettingsError(f"HOST={host} PORT={port}: cannot listen there: {error.strerror}") from None
-    except UnicodeError:
-        raise SettingsError(f"HOST={host}: must be an address or the name of a host") from None
-    listener.set_inheritable(True)
-    return listener
-
-
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    try:
-        yield
-    except SETUP_ERRORS as error:
-        print(f"translation-server: {error}", file=sys.stderr)  # noqa: T201 - to the person who starts it
-        raise SystemExit(USAGE) from None

@@ -16,11 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from translation_server.api.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
 from translation_server.api.origins import own_names
 from translation_server.api.protocol import HttpProtocol
-from translation_server.app import KEEP_ALIVE, assemble
+from translation_server.app import assemble
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.users import one_user
 from translation_server.core.delays import Fixed
 from translation_server.core.sandbox import Hints, SandboxSettings
+from translation_server.serving import KEEP_ALIVE
 from translation_server.storage import open_store
 
 LONGEST = 1e9

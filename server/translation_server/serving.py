@@ -1,0 +1,162 @@
+"""Runs the server: settings, a listening socket, worker processes, and uvicorn."""
+
+import asyncio
+import contextlib
+import functools
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from translation_server.api.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
+from translation_server.api.protocol import HttpProtocol
+from translation_server.app import SETUP_ERRORS, check_files, create_app
+from translation_server.config import logs
+from translation_server.config.settings import Settings, SettingsError, load_settings
+from translation_server.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+GRACE = 10
+"""How long running requests have to end when the server stops, in seconds."""
+
+KEEP_ALIVE = 75
+"""How long an idle connection is kept, in seconds: longer than clients and proxies keep theirs, so that they close
+first and no request meets a closed connection."""
+
+BACKLOG = 2048
+"""How many connections may wait to be accepted."""
+
+COLLECT_AFTER = 50_000
+"""How many new objects start a garbage collection. Python's default of 700 cost a tenth of the time of a poll."""
+
+USAGE = 2
+"""The exit status when a setting or a file is unusable."""
+
+
+def app_from_environment() -> FastAPI:
+    """Returns the server with the settings of the environment and `.env`, for a host that runs it.
+
+    Raises:
+        SystemExit: with status 2, after one line that says which setting to correct.
+    """
+    with _exit_on_setup_errors():
+        app = create_app(_load())
+    _collect_garbage_seldom()
+    return app
+
+
+def serve() -> None:
+    """Runs the server as the settings say until a signal ends it.
+
+    Raises:
+        SystemExit: with status 2, after one line that says what to correct.
+    """
+    with _exit_on_setup_errors():
+        settings = _load()
+        raise_descriptor_limit()
+        listener = _listen(settings.host, settings.port)
+        options: dict[str, Any] = {
+            "log_config": None,
+            "log_level": "warning",
+            "access_log": False,
+            "proxy_headers": False,  # the application reads them itself, whichever host runs it
+            "http": http_with_limits(settings),
+            "ws": "none",
+            "timeout_keep_alive": KEEP_ALIVE,
+            "timeout_graceful_shutdown": GRACE,
+        }
+        if settings.workers == 1:
+            app = create_app(settings)
+            _collect_garbage_seldom()
+        else:
+            check_files(settings)
+            asyncio.run(open_store(settings.database_url).close())
+    host, port = listener.getsockname()[:2]
+    logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    with contextlib.suppress(KeyboardInterrupt):
+        if settings.workers == 1:
+            uvicorn.Server(uvicorn.Config(app, **options)).run([listener])
+        else:
+            factory = f"{__name__}:{app_from_environment.__name__}"
+            config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
+            _Workers(config, [listener]).run()
+    logger.info("stopped")
+
+
+class _Workers(Multiprocess):
+    """Worker processes that reload their files on SIGHUP, where uvicorn would replace the processes."""
+
+    def handle_hup(self) -> None:
+        """Passes the signal on."""
+        for process in self.processes:
+            if process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGHUP)
+
+
+def http_from_environment() -> Callable[..., asyncio.Protocol]:
+    """Returns uvicorn's option `http` with the limits of the environment and `.env`, for a host that runs the app.
+
+    Raises:
+        SystemExit: with status 2, after one line that says which setting to correct.
+    """
+    with _exit_on_setup_errors():
+        return http_with_limits(load_settings())
+
+
+def http_with_limits(settings: Settings, kind: type[HttpProtocol] = HttpProtocol) -> Callable[..., asyncio.Protocol]:
+    """Returns uvicorn's option `http` with the limits of the settings, and of the process's file descriptors."""
+    connections = connections_within_descriptors(settings.max_connections)
+    if connections < settings.max_connections:
+        logger.warning("MAX_CONNECTIONS=%d: only %d fit (ulimit -n)", settings.max_connections, connections)
+    share, trusted = settings.max_connections_per_address, settings.forwarded_allow_ips or ""
+    limits = Limits(settings.head_timeout, settings.min_rate, connections, share, trusted)
+    return functools.partial(kind, guard=Guard(limits))
+
+
+def _load() -> Settings:
+    settings = load_settings()
+    logs.configure(level=settings.log_level, form=settings.log_format, file=settings.log_file)
+    return settings
+
+
+def _collect_garbage_seldom() -> None:
+    """Collects garbage less often, and never what exists now: requests leave hardly any cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Returns a listening socket. It is opened first, so that a port in use is reported in one line."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise SettingsError(f"HOST={host} PORT={port}: cannot listen there: {error.strerror}") from None
+    except UnicodeError:
+        raise SettingsError(f"HOST={host}: must be an address or the name of a host") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+@contextlib.contextmanager
+def _exit_on_setup_errors() -> Iterator[None]:
+    try:
+        yield
+    except SETUP_ERRORS as error:
+        print(f"translation-server: {error}", file=sys.stderr)  # noqa: T201 - to the person who starts it
+        raise SystemExit(USAGE) from None
