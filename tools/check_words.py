@@ -1,0 +1,81 @@
+"""Checks that no identifier uses a word that the project has given up, and prints each one that does.
+
+Run it from the root: `python tools/check_words.py`. It exits with status 1 if it finds one.
+"""
+
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+GONE = {
+    "advice": "hint",
+    "bulk": "batch",
+    "draft": "record",
+    "ear": "subscription",
+    "forget": "evict or drop",
+    "hear": "the event's name",
+    "heard": "the event's name",
+    "held": "paused, or long poll",
+    "journal": "request log",
+    "kept": "cached or stored",
+    "lane": "poll endpoint",
+    "look": "poll or snapshot",
+    "looked": "polled",
+    "looking": "polling",
+    "looks": "polls or snapshots",
+    "moment": "virtual time",
+    "news": "changes",
+    "pump": "driver",
+    "strike": "apply",
+    "struck": "affected",
+    "tell": "publish, report or show",
+    "telling": "rendering",
+    "told": "reported or shown",
+    "trail": "timeline",
+    "wish": "fate override",
+    "woke": "done",
+    "world": "sandbox",
+}
+"""Words that no identifier may have, and what to say instead."""
+
+FROZEN = {"migrations.py"}
+"""Files that keep the words of their time."""
+
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def words(identifier: str) -> list[str]:
+    """Returns the words of an identifier, in lower case and without a plural s that hides a word of the list."""
+    found = [word.lower() for word in WORDS.findall(identifier)]
+    return [word[:-1] if word[:-1] in GONE and word.endswith("s") else word for word in found]
+
+
+def violations(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yields the line, the identifier and the word of each violation in a file."""
+    with tokenize.open(path) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            if token.type == tokenize.NAME:
+                for word in GONE.keys() & set(words(token.string)):
+                    yield token.start[0], token.string, word
+
+
+def main() -> int:
+    """Prints the violations in all files of the repository and returns the exit status."""
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, check=True, capture_output=True, text=True)
+    status = 0
+    for name in listed.stdout.split():
+        path = ROOT / name
+        if path.exists() and path.name not in FROZEN:
+            for line, identifier, word in violations(path):
+                print(f"{name}:{line}: {identifier}: say {GONE[word]}, not {word}")
+                status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
