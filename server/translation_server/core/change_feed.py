@@ -8,11 +8,12 @@ bounded, however many jobs there are: a page of new jobs, two of upcoming ends, 
 
 import heapq
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from translation_server.core.job import Job, JobSnapshot
+from translation_server.core.lru import LRU
 
 PAGE = 200
 """Jobs that are read, and changes that are told, at a time."""
@@ -55,7 +56,7 @@ class ChangeFeed:
         self._upcoming: dict[int, Job] = {}
         self._ends: list[FeedPosition] = []
         self._late: list[JobSnapshot] = []
-        self._told: OrderedDict[int, None] = OrderedDict()
+        self._told = LRU[int, None](REMEMBERED_ENDS)
 
     @property
     def lacks_new(self) -> bool:
@@ -129,8 +130,6 @@ class ChangeFeed:
             return []
         if job.changed_at != job.created_at:  # others are not heard of again
             self._told[job.ordinal] = None
-            if len(self._told) > REMEMBERED_ENDS:
-                self._told.popitem(last=False)
         return [JobSnapshot(job, job.over_at)]
 
     def _expect(self, job: Job) -> None:

@@ -16,7 +16,7 @@ a memory lookup whether one is remembered: there, a remembered header counts for
 import asyncio
 import hashlib
 import secrets
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -30,6 +30,8 @@ from translation_server.api.auth.credentials import Credentials, Scheme, scheme,
 from translation_server.api.auth.guessing import Busy, Turns, Window
 from translation_server.api.problems import Problem
 from translation_server.config.users import LONGEST_PASSWORD, decoys, matches
+from translation_server.core.lru import LRU
+from translation_server.service.single_flight import SingleFlight
 
 REMEMBER_PER_USER = 16
 """Verified headers, and addresses logged in from, kept of each user at a time; the oldest goes first."""
@@ -70,9 +72,11 @@ class Authenticator:
         self._schemes = schemes
         self._key = secrets.token_bytes(32)
         self._verified: dict[bytes, str] = {}
-        self._headers = defaultdict[str, deque[bytes]](deque)
-        self._homes = defaultdict[str, deque[str]](lambda: deque(maxlen=REMEMBER_PER_USER))
-        self._checks: dict[tuple[bytes, str], asyncio.Task[str]] = {}
+        self._headers = defaultdict[str, LRU[bytes, None]](
+            lambda: LRU(REMEMBER_PER_USER, lambda fingerprint, _: self._verified.pop(fingerprint))
+        )
+        self._homes = defaultdict[str, LRU[str, None]](lambda: LRU(REMEMBER_PER_USER))
+        self._checks = SingleFlight[str]()
         self._tries, self._failures = Window(FAILURES, clock), Window(FAILURES, clock)
         self._guessed_at = Window(STRANGERS_FAILURES, clock)
         self._pool = ThreadPoolExecutor(2 * HASHES_AT_ONCE, thread_name_prefix="hash")
@@ -94,18 +98,12 @@ class Authenticator:
         fingerprint = self._fingerprint(scheme, header)
         user = self._verified.get(fingerprint)
         if user is not None and self._believes(user, address):
-            self._at_home(user, address)
+            self._homes[user][address] = None
             return user
-        check = self._checks.get((fingerprint, address))
-        if check is None:
+        key = fingerprint, address
+        if key not in self._checks:
             self._tries.add(address)
-            check = self._checks[fingerprint, address] = asyncio.create_task(
-                self._check(fingerprint, scheme, header, address),
-            )
-            check.add_done_callback(
-                lambda done: (self._checks.pop((fingerprint, address)), done.cancelled() or done.exception())
-            )
-        return await asyncio.shield(check)
+        return await self._checks.run(key, lambda: self._check(fingerprint, scheme, header, address))
 
     def known(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
         """The user whose credentials the headers bring, if they are remembered and the address guesses none."""
@@ -165,8 +163,9 @@ class Authenticator:
             if brought is not None and not at_home:
                 self._guessed_at.add(name)
             raise _unauthorized(scheme, f"The credentials are wrong or malformed. Send {scheme.wanted}.")
-        self._remember(fingerprint, user)
-        self._at_home(user, address)
+        self._verified[fingerprint] = user
+        self._headers[user][fingerprint] = None
+        self._homes[user][address] = None
         return user
 
     def _refuse(self, name: str, address: str, at_home: bool) -> None:
@@ -176,18 +175,6 @@ class Authenticator:
             self._failures.add(address)  # else it could try without end which header is remembered
             detail = f"{STRANGERS_FAILURES} requests with wrong credentials for this user came within a minute."
             raise _too_many(detail, left)
-
-    def _remember(self, fingerprint: bytes, user: str) -> None:
-        if fingerprint not in self._verified:
-            headers = self._headers[user]
-            headers.append(fingerprint)
-            if len(headers) > REMEMBER_PER_USER:
-                del self._verified[headers.popleft()]
-        self._verified[fingerprint] = user
-
-    def _at_home(self, user: str, address: str) -> None:
-        if address not in (homes := self._homes[user]):
-            homes.append(address)
 
     def _named(self, brought: Credentials) -> tuple[str, bytes]:
         """Whose password it is said to be; that of nobody there is, where it is not said."""

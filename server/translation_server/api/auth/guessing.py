@@ -1,9 +1,11 @@
 """What keeps guessing cheap for the server and slow for who guesses: counts within a minute, and fair turns."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+from translation_server.core.lru import LRU
 
 WINDOW = 60.0
 """Seconds for which a try counts."""
@@ -29,14 +31,13 @@ class Window:
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
         self._clock = clock
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._times = LRU[str, deque[float]](KEYS_AT_MOST)
 
     def add(self, key: str) -> None:
         """Counts once for a key."""
-        self._times.setdefault(key, deque(maxlen=self._limit)).append(self._clock())
-        self._times.move_to_end(key)
-        if len(self._times) > KEYS_AT_MOST:
-            self._times.popitem(last=False)
+        times = self._times.get(key) or deque(maxlen=self._limit)
+        times.append(self._clock())
+        self._times[key] = times
 
     def left(self, key: str) -> float:
         """The seconds for which a key is still at the limit; 0 if it is not."""
@@ -60,7 +61,7 @@ class Turns:
     def __init__(self, at_once: int) -> None:
         self._free = at_once
         self._many = 0
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
     async def of(self, caller: str) -> AsyncIterator[None]:
@@ -95,7 +96,8 @@ class Turns:
 
     def _pass_on(self) -> None:
         while self._waiting:
-            caller, turns = self._waiting.popitem(last=False)
+            caller = next(iter(self._waiting))
+            turns = self._waiting.pop(caller)
             turn = turns.popleft()
             self._many -= 1
             if turns:
