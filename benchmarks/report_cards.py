@@ -2,7 +2,7 @@
 
     python benchmarks/report_cards.py                      every client in every scenario: two minutes or so
     python benchmarks/report_cards.py --client requests    only this one; --scenario likewise; both can be given again
-    python benchmarks/report_cards.py --journal            also every request, to check the cards against
+    python benchmarks/report_cards.py --request-log        also every request, to check the cards against
     python benchmarks/report_cards.py --write              also puts the cards into docs/report-card.md
 
 Each client does its jobs one after another, as the same user with the same seed, so the nth look at the nth job meets
@@ -160,7 +160,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Let clients wait in several scenarios, and print their report cards.")
     parser.add_argument("--client", action="append", choices=CLIENTS, help="only this one (default all)")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS, help="only this one (default all)")
-    parser.add_argument("--journal", action="store_true", help="also print every request")
+    parser.add_argument("--request-log", action="store_true", help="also print every request")
     parser.add_argument("--write", action="store_true", help="also put the cards into docs/report-card.md")
     options = parser.parse_args()
     if options.write and (options.client or options.scenario):
