@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python -m
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
-.PHONY: help demo test check bench up lock
+.PHONY: help demo test check generate bench up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,13 +23,16 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) ruff check
 	$(RUN) mypy server
 	$(RUN) mypy client
-	$(RUN) mypy examples benchmarks conftest.py tests/pair.py tests/test_scale.py test_integration.py
+	$(RUN) mypy examples benchmarks tools conftest.py tests/pair.py tests/test_scale.py test_integration.py
 	$(VENV)/bin/lint-imports
 	$(RUN) coverage erase
 	$(RUN) coverage run -m pytest
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
 	$(RUN) coverage report --include '*/translation_client/*' --fail-under=95
+
+generate: $(VENV)/development ## write the generated files anew
+	$(VENV)/bin/python tools/generate_sync_client.py
 
 bench: $(VENV)/bench ## measure how well everybody waits and how fast the server is, and write the tables in docs/
 	$(VENV)/bin/python benchmarks/waiting.py --write

@@ -132,7 +132,7 @@ def job_in(dialect: Dialect, token: str) -> str:
     return job_of(dialect, job_id)
 
 
-def facts_for(dialect: Dialect, **given: object) -> dict[str, object]:
+def job_fields(dialect: Dialect, **given: object) -> dict[str, object]:
     """What a submission brings, if the dialect can carry it and can tell of the job afterwards."""
     facts = {name: fact for name, fact in given.items() if fact is not None}
     for name, fact in facts.items():

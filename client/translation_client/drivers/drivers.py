@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from typing import Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -172,6 +173,11 @@ class Driver(BaseDriver[httpx.Client]):
                         yield effect
                 event = Done(self.clock())
 
+    def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
+        """Call a callback, if there is one."""
+        if callback:
+            callback(status)
+
     def exchange(self, send: Send) -> Reply | Failure:
         """Make one request."""
         sent = self.clock()
@@ -257,6 +263,12 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                         case Status() | WaitFailed():
                             yield effect
                     event = Done(self.clock())
+
+    async def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
+        """Call a callback, if there is one, and await its result if it is awaitable."""
+        result = callback(status) if callback else None
+        if isawaitable(result):
+            await result
 
     async def _exchange(self, send: Send) -> Reply | Failure:
         try:

@@ -1,0 +1,148 @@
+"""The sync and the async driver do the same with the same flow."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+import httpx
+
+from translation_client import Status, TranslationError
+from translation_client.core import wait_one
+from translation_client.core.requests import Rules
+from translation_client.drivers.drivers import AsyncDriver, Driver
+
+if TYPE_CHECKING:
+    from translation_client.core.effects import Effect, Input
+    from translation_client.core.schedule import Schedule
+
+
+def doubling() -> Schedule:
+    delay, observation = 0.5, (yield 0.0)
+    while True:
+        observation = yield delay if observation.hint is None else max(observation.hint, 0.05)
+        delay = min(delay * 2, 8.0)
+
+
+@dataclass
+class Network:
+    """A scripted network with its own clock: each request gets the next answer; the last answer repeats."""
+
+    answers: list[tuple[int | str, dict[str, str], float]]
+    long_poll: float = 0.0
+    now: float = 1000.0
+    trace: list[Effect | Input] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+    error: str = ""
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        answer, headers, seconds = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.now += seconds
+        match answer:
+            case int(code):
+                return httpx.Response(code, headers=headers, json={"title": "No"})
+            case "reset":
+                raise httpx.ReadError("reset", request=request)
+            case "timeout":
+                raise httpx.ReadTimeout("slow", request=request)
+            case word:
+                job = {"job_id": "j1", "status": word, "elapsed_time": self.now - 1000}
+                return httpx.Response(200, headers=headers, json=job)
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    async def sleep_async(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def flow(self, timeout: float | None, driver: Driver | AsyncDriver) -> wait_one.Flow:
+        rules = Rules(
+            schedule=doubling,
+            long_poll=self.long_poll,
+            initial_delay=0.5,
+            max_delay=8,
+            backoff_factor=2,
+            max_retries=2,
+            request_timeout=10,
+            random=lambda: (self.now * 7) % 1,
+        )
+        return wait_one.run(rules, driver.time(timeout), "key", {"video_length": 3})
+
+    def run(self, seconds: float | None, http: httpx.Client) -> Network:
+        driver = Driver(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
+        try:
+            self.statuses.extend(driver.run(self.flow(seconds, driver)))
+        except TranslationError as error:
+            self.error = repr(error)
+        return self
+
+    async def run_async(self, seconds: float | None, http: httpx.AsyncClient) -> Network:
+        driver = AsyncDriver(
+            http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep_async
+        )
+        try:
+            async for status in driver.run(self.flow(seconds, driver)):
+                self.statuses.append(status)
+        except TranslationError as error:
+            self.error = repr(error)
+        return self
+
+
+WORDS = [
+    "pending",
+    "pending",
+    "pending",
+    "queued",
+    "completed",
+    "error",
+    "reset",
+    "timeout",
+    429,
+    502,
+    503,
+    401,
+    404,
+    307,
+]
+HEADERS = [{}, {}, {"Retry-After": "3"}, *[{"Preference-Applied": f"wait={seconds}"} for seconds in ("0", "5", "25")]]
+
+
+def transcript(rng: Random) -> list[tuple[int | str, dict[str, str], float]]:
+    """Random answers, each with the seconds until it arrives."""
+    return [
+        (rng.choice(WORDS), rng.choice(HEADERS), rng.choice([0.01, rng.uniform(0, 12), rng.uniform(0, 40)]))
+        for _ in range(rng.randint(1, 12))
+    ]
+
+
+def test_both_drivers_do_the_same() -> None:
+    """Ten thousand transcripts, half of them with long polls."""
+    asyncio.run(compare_drivers())
+
+
+async def compare_drivers() -> None:
+    network: Network
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return network.handle(request)
+
+    transport = httpx.MockTransport(handle)
+    async with httpx.AsyncClient(transport=transport) as http_async:
+        with httpx.Client(transport=transport) as http:
+            for seed in range(10_000):
+                rng = Random(seed)  # noqa: S311 - the same at each run
+                answers = [*transcript(rng), ("completed", {}, 0.01)]
+                timeout, long_poll = rng.choice([None, rng.uniform(0, 60)]), rng.choice([0.0, 25.0])
+                network = sync = Network(answers.copy(), long_poll)
+                sync.run(timeout, http)
+                network = async_ = Network(answers.copy(), long_poll)
+                await async_.run_async(timeout, http_async)
+                assert sync.trace == async_.trace, seed
+                assert (sync.statuses, sync.error, sync.now) == (async_.statuses, async_.error, async_.now), seed
+                assert [status.cost for status in sync.statuses] == [status.cost for status in async_.statuses]
+                assert sync.error or sync.statuses[-1].state.ended, seed

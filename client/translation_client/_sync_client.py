@@ -1,0 +1,262 @@
+"""Generated from client.py by `make generate`. Edit client.py instead."""
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from typing import Self
+
+import httpx
+
+from translation_client import validation
+from translation_client.base_client import BaseClient, Callback, Outcome, OwnCallback, OwnTimeout, chosen
+from translation_client.core import wait_many, wait_one
+from translation_client.core.effects import Flow, WaitFailed
+from translation_client.core.status import Status
+from translation_client.drivers.drivers import Driver
+from translation_client.drivers.transport import Transport
+
+
+class Client(BaseClient[httpx.Client, Driver]):
+    """A client for sync code. Threads may share one. Each process has its own connections, after a fork too.
+
+    Close it, or use it as a context manager:
+
+        with Client("http://127.0.0.1:8000", username="admin", password="secretpassword") as client:
+            job = client.start(source_language="en", target_language="es")
+            final = client.wait(job.id, timeout=60, on_update=print)
+    """
+
+    _driver_type = Driver
+
+    @staticmethod
+    def _open(base_url: httpx.URL) -> httpx.Client:
+        return httpx.Client(transport=Transport(base_url))
+
+    def start(
+        self,
+        *,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        video_length: float | None = None,
+        job_id: str | None = None,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Status:
+        """Start a job and return its first status.
+
+        Args:
+            source_language: The language of the video, as the server names it.
+            target_language: The language to translate it to.
+            video_length: Seconds of video.
+            job_id: An id of your own, if the dialect accepts one, as `translate` does.
+            idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
+                job. By default each call makes a new key, which covers its retries.
+            timeout: Seconds, retries included; None for no limit.
+
+        Raises:
+            ValueError: An argument is unusable, or the dialect does not have it.
+            AuthenticationError: The server refused the credentials.
+            InvalidRequest: The server refused the job.
+            TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
+            TranslationError: The server refused or could not be understood; no job is known of.
+        """
+        fields = validation.job_fields(
+            self._rules.dialect,
+            job_id=job_id,
+            source_language=source_language,
+            target_language=target_language,
+            video_length=video_length,
+        )
+        return self._only(wait_one.submit(self._rules, self._time(timeout), validation.key(idempotency_key), fields))
+
+    def status(self, job_id: str) -> Status:
+        """Poll a job once.
+
+        Raises:
+            NotFound: The user has no such job.
+            TranslationError: The status could not be read.
+        """
+        return self._only(wait_one.poll(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
+
+    def cancel(self, job_id: str) -> Status:
+        """Cancel a job and return its status. A job that has ended does not change.
+
+        Raises:
+            NotFound: The user has no such job.
+            TranslationError: The job could not be cancelled.
+        """
+        return self._only(wait_one.cancel(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
+
+    def list(self) -> Generator[Status]:
+        """Yield the status of every job of this user, newest first. Pages are fetched as you iterate.
+
+        Raises:
+            TranslationError: A page could not be read.
+        """
+        return self._driver.run(wait_one.listing(self._rules, self._time()))
+
+    def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> Generator[Status]:
+        """Yield the status of a job, then each change of it, up to the final status.
+
+        Args:
+            job_id: The job.
+            timeout: Seconds from now; None for no limit, `...` for the client's own.
+            kind: The kind of job, instead of the client's own.
+
+        Raises:
+            JobTimeout: The time is up; the job goes on.
+            NotFound: The user has no such job.
+            TranslationError: The status could not be read.
+        """
+        job_id = validation.job_of(self._rules.dialect, job_id)
+        return self._driver.run(wait_one.watch(self._rules_for(kind), self._time(timeout), job_id))
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout: OwnTimeout = ...,
+        kind: str | None = None,
+        on_update: OwnCallback = ...,
+        on_completion: OwnCallback = ...,
+    ) -> Status:
+        """Wait for a job's end and return its final status, whichever it is.
+
+        Args:
+            job_id: The job.
+            timeout: Seconds from now; None for no limit, `...` for the client's own.
+            kind: The kind of job, instead of the client's own.
+            on_update: Called with the first status and each changed one; `...` for the client's own.
+            on_completion: Called with the final status; `...` for the client's own.
+
+        Raises:
+            JobTimeout: The time is up; the job goes on.
+            NotFound: The user has no such job.
+            TranslationError: The status could not be read.
+        """
+        return self._finish(self.watch(job_id, timeout=timeout, kind=kind), on_update, on_completion)
+
+    def run(
+        self,
+        *,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        video_length: float | None = None,
+        job_id: str | None = None,
+        idempotency_key: str | None = None,
+        timeout: OwnTimeout = ...,
+        kind: str | None = None,
+        on_update: OwnCallback = ...,
+        on_completion: OwnCallback = ...,
+    ) -> Status:
+        """Start a job and wait for its end, with one timeout for both.
+
+        The arguments and errors are those of `start` and `wait`.
+        """
+        fields = validation.job_fields(
+            self._rules.dialect,
+            job_id=job_id,
+            source_language=source_language,
+            target_language=target_language,
+            video_length=video_length,
+        )
+        changes = self._driver.run(
+            wait_one.run(self._rules_for(kind), self._time(timeout), validation.key(idempotency_key), fields)
+        )
+        return self._finish(changes, on_update, on_completion)
+
+    def resume(
+        self,
+        token: str,
+        *,
+        timeout: OwnTimeout = ...,
+        kind: str | None = None,
+        on_update: OwnCallback = ...,
+        on_completion: OwnCallback = ...,
+    ) -> Status:
+        """Continue the wait for a job by its token, in this process or another.
+
+        Args:
+            token: The token of a Status or of a JobTimeout.
+            timeout: Seconds from now; None for no limit, `...` for the client's own.
+            kind: The kind of job, instead of the client's own.
+            on_update: Called with the first status and each changed one; `...` for the client's own.
+            on_completion: Called with the final status; `...` for the client's own.
+
+        Raises:
+            ValueError: The token is incomplete, or belongs to another dialect or a later version.
+            JobTimeout: The time is up; the job goes on.
+            NotFound: The user has no such job.
+            TranslationError: The status could not be read.
+        """
+        job_id = validation.job_in(self._rules.dialect, token)
+        changes = self._driver.run(wait_one.watch(self._rules_for(kind), self._time(timeout), job_id, known=True))
+        return self._finish(changes, on_update, on_completion)
+
+    def as_completed(
+        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+    ) -> Generator[tuple[str, Outcome]]:
+        """Wait for several jobs; yield each id as its wait ends, with the final status or the exception.
+
+        All jobs share one event stream, or batch polls of up to a hundred, if the server has either. If the wait for
+        one job fails, the others go on.
+
+        Args:
+            ids: The jobs; each is yielded once.
+            timeout: Seconds from now for all of them; None for no limit, `...` for the client's own.
+            on_update: Called with each job's first status and each changed one; `...` for the client's own.
+
+        Raises:
+            AuthenticationError: The server refused the credentials.
+            ValueError: An id is unusable, or the schedule yields something other than seconds.
+        """
+        ids = validation.jobs_of(self._rules.dialect, ids)
+        flow = wait_many.as_completed(self._rules, self._time(timeout), ids)
+        return self._outcomes(flow, chosen(on_update, self._on_update))
+
+    def wait_all(
+        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+    ) -> dict[str, Outcome]:
+        """Wait for several jobs; return for each id, in the order given, the final status or the exception.
+
+        The arguments and errors are those of `as_completed`.
+        """
+        ids = validation.jobs_of(self._rules.dialect, ids)
+        outcomes = {job_id: outcome for job_id, outcome in self.as_completed(ids, timeout=timeout, on_update=on_update)}
+        return {job_id: outcomes[job_id] for job_id in ids}
+
+    def close(self) -> None:
+        """Close the connections.
+
+        An `http_client` that was given stays open.
+        """
+        if self._owns_http:
+            self._driver.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _only(self, flow: Flow) -> Status:
+        status: Status
+        (status,) = [status for status in self._driver.run(flow)]
+        return status
+
+    def _outcomes(self, flow: Flow, on_update: Callback | None) -> Generator[tuple[str, Outcome]]:
+        with closing(self._driver.run(flow)) as results:
+            for result in results:
+                if isinstance(result, WaitFailed):
+                    yield result.id, result.error
+                    continue
+                self._driver.call(on_update, result)
+                if result.state.ended:
+                    yield result.id, result
+
+    def _finish(self, changes: Generator[Status], on_update: OwnCallback, on_completion: OwnCallback) -> Status:
+        on_update, on_completion = chosen(on_update, self._on_update), chosen(on_completion, self._on_completion)
+        with closing(changes):
+            for status in changes:
+                self._driver.call(on_update, status)
+        self._driver.call(on_completion, status)
+        return status

@@ -1,0 +1,163 @@
+"""The constructor of `AsyncClient` and `Client`: it checks the arguments and builds the options of all flows."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import httpx
+
+from translation_client import validation
+from translation_client.core.errors import TranslationError
+from translation_client.core.estimator import History
+from translation_client.core.requests import Rules, Time
+from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
+from translation_client.core.status import Status
+from translation_client.dialect_files import DialectLike, find_dialect
+from translation_client.drivers.drivers import BaseDriver, Http, Trace
+from translation_client.history import HistoryFile
+
+Callback: TypeAlias = Callable[[Status], object]
+Outcome: TypeAlias = Status | TranslationError
+DriverType = TypeVar("DriverType", bound=BaseDriver[Any])
+T = TypeVar("T")
+
+# Arguments of the methods; `...` stands for the constructor's value.
+OwnTimeout: TypeAlias = float | EllipsisType | None
+OwnCallback: TypeAlias = Callback | EllipsisType | None
+
+LONG_POLL = 25.0  # seconds: many proxies give up after 30
+INITIAL_DELAY, MAX_DELAY, BACKOFF_FACTOR = 0.5, 8.0, 2.0  # the defaults: seconds, seconds, a factor
+
+
+class BaseClient(Generic[Http, DriverType]):
+    """The part of both clients that does no I/O."""
+
+    _open: Callable[[httpx.URL], Http]
+    _driver_type: type[DriverType]
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        dialect: DialectLike = "start",
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        timeout: float | None = None,
+        initial_delay: float | None = None,
+        max_delay: float | None = None,
+        backoff_factor: float | None = None,
+        max_retries: int = 7,
+        request_timeout: float = 10.0,
+        schedule: Callable[[], Schedule] | None = None,
+        long_poll: float = LONG_POLL,
+        poll_cost: float = 0.25,
+        kind: str | None = None,
+        history: str | Path | None = None,
+        on_update: Callback | None = None,
+        on_completion: Callback | None = None,
+        http_client: Http | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """Make a client for one server and one user. All durations are in seconds.
+
+        Args:
+            base_url: The server's address: http or https, optionally with a path, without credentials.
+            dialect: The server's wire format: the name of one of the five built-in dialects (`start`, `jobs`,
+                `status`, `translate`, `result`), the path of a TOML file that defines one (`path#name` if it defines
+                several), or a `Dialect`. This project's server has your own dialects below `/{name}`; append that to
+                `base_url`.
+            username: The user, together with `password`, if the dialect uses Basic authentication. Omit both, and the
+                token, if `http_client` authenticates by itself or the server asks for no credentials.
+            password: The user's password.
+            token: The user's token, if the dialect uses Bearer authentication or a header of its own.
+            timeout: The default timeout of waits; None for none.
+            initial_delay: The longest pause after a first failed request; 0.5 by default. If this, `max_delay` or
+                `backoff_factor` is given, the three also set the delays between polls: the client then uses no long
+                polls, and changes a delay only if the server asks for another.
+            max_delay: The longest pause after several failures in a row; 8 by default.
+            backoff_factor: How much the longest pause grows with each failure; 2 by default.
+            max_retries: How many failures in a row, of the network or the server, are retried.
+            request_timeout: The timeout of one request, from connecting to the last byte of the answer. Long polls
+                get their waiting time in addition.
+            schedule: Makes the schedule of each wait, for example `Fixed(2)` (see `core.schedule`). The client
+                follows it exactly: it uses no long polls, and ignores the server's hints unless the schedule uses
+                them. When the schedule ends, the wait ends with JobTimeout. By default the client plans by itself.
+            long_poll: How long the server may hold a poll open until the job ends, if it supports that; values below 1
+                turn long polls off.
+            poll_cost: How many seconds of lateness one poll is worth to the default schedule. Less means more polls.
+            kind: The kind of job. The default schedule learns durations per kind. By default the dialect's name and
+                the host.
+            history: A file for the learned durations. Without it they are lost with this client.
+            on_update: Called with a job's first status and each changed one.
+            on_completion: Called by `wait`, `run` and `resume` with the final status.
+            http_client: Carries the requests; stays open when this client closes. With an `httpx.Client`,
+                `request_timeout` bounds each read instead of the request, so a server that sends its answer byte by
+                byte can exceed it, and an event stream is only left at its next heartbeat. An `httpx.AsyncClient`
+                carries up to 100 requests at once by default. Use a new one after a fork and in another event loop, or
+                the one that `translation_client.client.shared_http` makes, which handles both.
+            trace: Called with each effect and input of the flows, for displays and debugging.
+
+        Raises:
+            ValueError: An argument, or a proxy in the environment, is unusable; the message says which.
+        """
+        url, dialect = validation.address(base_url), find_dialect(dialect)
+        auth = validation.auth(dialect, username, password, token)
+        own_delays = (initial_delay, max_delay, backoff_factor) != (None, None, None)
+        initial = validation.number(
+            "initial_delay", INITIAL_DELAY if initial_delay is None else initial_delay, validation.LEAST
+        )
+        longest = validation.number("max_delay", max(MAX_DELAY, initial) if max_delay is None else max_delay, initial)
+        factor = validation.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
+        long_poll = validation.number("long_poll", long_poll)
+        poll_cost = validation.number("poll_cost", poll_cost, validation.LEAST)
+        estimator = History() if history is None else HistoryFile(history)
+        if schedule is not None:
+            plan = validation.schedule(schedule)
+        elif own_delays:
+            plan = Hinted(Exponential(initial, factor, longest))
+        else:
+            plan = Hinted(Learned(estimator, poll_cost))
+        self._rules = Rules(
+            schedule=plan,
+            initial_delay=initial,
+            max_delay=longest,
+            backoff_factor=factor,
+            max_retries=int(validation.number("max_retries", max_retries)),
+            request_timeout=validation.number("request_timeout", request_timeout, validation.LEAST),
+            random=random.random,
+            dialect=dialect,
+            long_poll=long_poll if schedule is None and not own_delays else 0.0,
+            kind=f"{dialect.name} {url.host}" if kind is None else validation.text("kind", kind),
+        )
+        self._last_time: Time | None = None
+        self._timeout = validation.optional("timeout", timeout)
+        self._on_update = on_update
+        self._on_completion = on_completion
+        self._owns_http = http_client is None
+        self._driver: DriverType = self._driver_type(
+            http=self._open(url) if http_client is None else http_client,
+            base_url=str(url).rstrip("/"),
+            auth=auth,
+            trace=trace,
+        )
+
+    def _time(self, timeout: OwnTimeout = None) -> Time:
+        """Start the time of a flow; the round trip of the flow before is its first estimate."""
+        time = self._driver.time(validation.optional("timeout", chosen(timeout, self._timeout)))
+        if self._last_time:
+            time.slowest = time.trip = self._last_time.trip
+        self._last_time = time
+        return time
+
+    def _rules_for(self, kind: str | None) -> Rules:
+        """The rules for a job of this kind."""
+        return self._rules if kind is None else replace(self._rules, kind=validation.text("kind", kind))
+
+
+def chosen(given: T | EllipsisType, default: T) -> T:
+    """The given value, or the default for `...`."""
+    return default if isinstance(given, EllipsisType) else given
