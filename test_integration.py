@@ -110,7 +110,7 @@ class Scenarios(PairTests):
         """The library, set to find out soon."""
         return Client(self.pair.url, **(BRISK | options))
 
-    def look(self, job_ids: list[str]) -> dict[str, Any]:
+    def read_jobs(self, job_ids: list[str]) -> dict[str, Any]:
         """The jobs of these ids as the server tells them; each of them has to be there."""
         with self.client() as client:
             found = {job.id: job.raw for job in client.list()}
@@ -158,14 +158,14 @@ class Scenarios(PairTests):
             client.start()
         self.assertEqual(self.pair.command(password="wrong").returncode, 3)
 
-    def test_server_that_is_asked_to_end_exits_with_0_and_is_missed(self) -> None:
+    def test_server_exits_with_0_on_sigterm(self) -> None:
         self.pair.serve()
         self.assertEqual(self.pair.stop(), 0)
         with self.client(max_retries=2) as client, self.assertRaises(TransportError):
             client.start()
         self.assertEqual(self.pair.command("--initial-interval=0.1", "--max-interval=0.1").returncode, 5)
 
-    def test_wait_goes_on_when_the_server_is_killed_and_comes_back(self) -> None:
+    def test_wait_continues_when_the_server_is_killed_and_restarted(self) -> None:
         self.pair.serve(MIN_DELAY=3600, MAX_DELAY=3600, HINTS="none")
         seen = Event()
         trace: list[object] = []
@@ -206,7 +206,7 @@ class Scenarios(PairTests):
             try:
                 wait_until(lambda: len(accepted) >= CONNECTIONS, "jobs are accepted")
                 client.wait_all(accepted[:CONNECTIONS])  # by then, others are at every point between start and end
-                before = self.look(accepted[:])
+                before = self.read_jobs(accepted[:])
                 self.pair.kill()
             finally:
                 killed.set()
@@ -217,11 +217,11 @@ class Scenarios(PairTests):
             client.wait_all(accepted)
         logger.info("%d jobs accepted, %d of them before the server was killed", len(accepted), promised)
 
-        after = self.look(accepted)
+        after = self.read_jobs(accepted)
         self.assertEqual({job["status"] for job in after.values()}, {"completed", "error"})
         self.pair.kill()
         self.pair.start()
-        self.assertEqual(self.look(accepted), after)
+        self.assertEqual(self.read_jobs(accepted), after)
         for job_id, job in before.items():
             if job["status"] != "pending":
                 self.assertEqual(job, after[job_id])
@@ -262,10 +262,10 @@ class ContainerTests(Scenarios):
         self.pair.serve()
         with self.client() as client:
             job_ids = [client.run().id for _ in range(3)]
-        before = self.look(job_ids)
+        before = self.read_jobs(job_ids)
         self.pair.compose("restart", "server")
         self.pair.start()
-        self.assertEqual(self.look(job_ids), before)
+        self.assertEqual(self.read_jobs(job_ids), before)
 
     def test_health_check_follows_the_port_which_only_this_machine_reaches(self) -> None:
         self.pair.port = free_port()
@@ -302,7 +302,7 @@ class ContainerTests(Scenarios):
         self.assertEqual(process["NoNewPrivs"], "1")
         self.assertIn(b"Read-only file system", server.exec_run("touch /app/new").output)
 
-    def test_missing_env_file_is_told(self) -> None:
+    def test_missing_env_file_is_reported(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(COMPOSE_FILE, folder)
             result = run("docker", "compose", "--project-name", self.pair.project, "up", folder=Path(folder))
@@ -313,7 +313,7 @@ class ContainerTests(Scenarios):
 class ImageTests(unittest.TestCase):
     """What becomes of the tests where an image cannot be had."""
 
-    def test_they_are_skipped_or_fail_where_they_are_asked_for(self) -> None:
+    def test_container_tests_are_skipped_or_fail_without_docker(self) -> None:
         engine = find_engine()
         self.addCleanup(engine.close)
         for asked_for, outcome in (("", unittest.SkipTest), ("1", RuntimeError)):

@@ -106,19 +106,21 @@ class ScaleTests(PairTests):
         wanted = LONG | settings
         self.ask_one("POST", "/sandbox/reset")
         self.ask_one("PATCH", "/sandbox", wanted)
-        self.wait_until_all_tell(lambda told: told.items() >= wanted.items() and told["clock"]["ahead"] == 0)
+        self.wait_until_all_report(
+            lambda reported: reported.items() >= wanted.items() and reported["clock"]["ahead"] == 0
+        )
 
     def end_all(self) -> None:
         """Moves the sandbox's clock, so that all jobs end."""
         self.ask_one("POST", "/sandbox/clock", {"advance": 3600})
-        self.wait_until_all_tell(lambda told: told["clock"]["ahead"] >= 3600)
+        self.wait_until_all_report(lambda reported: reported["clock"]["ahead"] >= 3600)
 
     def ask_one(self, method: str, path: str, body: object = None) -> None:
         """Asks one of the servers, past nginx."""
         url, *_ = self.pair.server_urls()
         self.pair.http.request(method, f"{url}{path}", json=body).raise_for_status()
 
-    def wait_until_all_tell(self, what: Callable[[dict[str, Any]], bool]) -> None:
+    def wait_until_all_report(self, what: Callable[[dict[str, Any]], bool]) -> None:
         """Returns when this is so in the sandbox that each server tells of: all know within a second what one does."""
         urls = self.pair.server_urls()
         wait_until(lambda: all(what(self.pair.http.get(f"{url}/sandbox").json()) for url in urls), "all servers know")
@@ -130,7 +132,7 @@ class ScaleTests(PairTests):
         self.assertEqual(len({job.id for job in found}), len(found))
         return {job.id: (job.state, job.elapsed) for job in reversed(found)}
 
-    def test_up_runs_the_client_against_any_of_the_servers_and_all_end_when_asked_to(self) -> None:
+    def test_up_runs_the_client_against_all_servers_and_they_stop_on_request(self) -> None:
         self.ask_one("POST", "/sandbox/reset")
         self.pair.up()
         wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
@@ -145,7 +147,7 @@ class ScaleTests(PairTests):
         ended = {container.name: exit_status(container) for container in self.pair.containers()}
         self.assertEqual(set(ended.values()), {0}, ended)
 
-    def test_nobody_chooses_the_address_that_wrong_passwords_are_counted_by(self) -> None:
+    def test_wrong_passwords_count_by_the_address_that_nginx_saw(self) -> None:
         self.addCleanup(self.pair.start)
         self.addCleanup(self.pair.compose, "restart", "server")  # with which they forget what they counted
         own, *_ = self.pair.server_urls()
@@ -215,7 +217,7 @@ class ScaleTests(PairTests):
         self.assertEqual(len(set(first)), JOBS)
         self.assertEqual(fates(), first)
 
-    def test_servers_that_come_back_are_found(self) -> None:
+    def test_restarted_servers_are_used_again(self) -> None:
         before = {container.id for container in self.pair.servers()}
         self.pair.kill_one()
         left = {container.id for container in self.pair.servers()}

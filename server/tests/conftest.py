@@ -19,11 +19,11 @@ from typing import Any
 
 import asyncpg
 import bcrypt
-import httpx
 import pytest
 import uvicorn
 from passlib.context import CryptContext
 
+from tests.api import Api
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.problems import Problem
@@ -41,7 +41,7 @@ HASHED = bcrypt.hashpw(CREDENTIALS[1].encode(), bcrypt.gensalt(4)).decode()
 TLS = ssl.create_default_context()
 """What httpx makes for each client, though nothing here is encrypted."""
 
-Start = Callable[..., httpx.Client]
+Start = Callable[..., Api]
 
 
 class Server(uvicorn.Server):
@@ -103,9 +103,7 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(
-            auth: tuple[str, str] | None = CREDENTIALS, http: Any = HttpProtocol, **settings: Any
-        ) -> httpx.Client:
+        def start(auth: tuple[str, str] | None = CREDENTIALS, http: Any = HttpProtocol, **settings: Any) -> Api:
             given = {
                 "users_file": users_file,
                 "database_url": f"sqlite:///{tmp_path}/jobs.db",
@@ -114,7 +112,7 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
             } | settings
             given.setdefault("min_delay", given["max_delay"])
             url = running.enter_context(serving(Settings(_env_file=None, **given), http))
-            return running.enter_context(httpx.Client(base_url=url, auth=auth, timeout=60, verify=TLS))
+            return running.enter_context(Api(base_url=url, auth=auth, timeout=60, verify=TLS))
 
         yield start
 
@@ -131,10 +129,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iter
 
 
 @pytest.fixture
-def api(shared: tuple[str, Iterator[str]]) -> Iterator[httpx.Client]:
+def api(shared: tuple[str, Iterator[str]]) -> Iterator[Api]:
     """A client of a server whose jobs stay pending, as a user who has none yet."""
     url, users = shared
-    with httpx.Client(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60, verify=TLS) as client:
+    with Api(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60, verify=TLS) as client:
         yield client
 
 

@@ -25,12 +25,6 @@ PENDING = {
 }
 
 
-def submit(api, **body) -> dict:
-    answer = api.post("/start", json=body)
-    assert answer.status_code == 202, answer.text
-    return answer.json()
-
-
 def is_problem(answer, status: int) -> bool:
     body = answer.json()
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -41,7 +35,7 @@ def is_problem(answer, status: int) -> bool:
 
 
 @pytest.mark.parametrize("path", ["/start", "/jobs"])
-def test_a_submission_is_accepted_with_where_and_when_to_look(api, path):
+def test_a_submission_is_answered_with_location_and_retry_after(api, path):
     answer = api.post(path)
     job = answer.json()
     assert answer.status_code == 202
@@ -53,9 +47,9 @@ def test_a_submission_is_accepted_with_where_and_when_to_look(api, path):
 
 
 @pytest.mark.parametrize("path", ["/status/{}", "/jobs/{}"])
-def test_a_pending_job_is_told_with_a_hint(api, path):
+def test_a_poll_of_a_pending_job_has_a_hint(api, path):
     sent = {"source_language": "en", "target_language": "pt-BR", "video_length": 12.5}
-    job_id = submit(api, **sent)["job_id"]
+    job_id = api.submit(sent)
     answer = api.get(path.format(job_id))
     job = answer.json()
     assert answer.status_code == 200
@@ -66,9 +60,9 @@ def test_a_pending_job_is_told_with_a_hint(api, path):
 
 
 @pytest.mark.parametrize(("probability", "status"), [(0, "completed"), (1, "error")])
-def test_an_ended_job_is_told_as_it_ended(start, probability, status):
+def test_a_poll_of_an_ended_job_has_its_outcome(start, probability, status):
     api = start(max_delay=0, error_probability=probability)
-    answer = api.get(f"/status/{submit(api)['job_id']}")
+    answer = api.get(f"/status/{api.submit()}")
     job = answer.json()
     assert answer.status_code == 200
     assert "Retry-After" not in answer.headers
@@ -79,7 +73,7 @@ def test_an_ended_job_is_told_as_it_ended(start, probability, status):
 
 def test_a_job_goes_from_pending_to_its_end_by_itself(start):
     api = start(max_delay=0.3)
-    seen = [submit(api)]
+    seen = [api.job(api.submit())]
     path = f"/status/{seen[0]['job_id']}"
     while seen[-1]["status"] == "pending":
         seen.append(api.get(path).json())
@@ -94,7 +88,7 @@ def test_the_same_seed_gives_the_same_fates(start, tmp_path):
         settings = {"seed": seed, "min_delay": 0, "max_delay": 1e-6, "error_probability": 0.5}
         api = start(database_url=f"sqlite:///{tmp_path}/{name}.db", **settings)
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: submit(api), range(40)))
+            list(pool.map(lambda _: api.job(api.submit()), range(40)))
         jobs = api.get("/jobs", params={"limit": 100}).json()["jobs"]
         return [job["status"] for job in jobs]
 
@@ -103,11 +97,11 @@ def test_the_same_seed_gives_the_same_fates(start, tmp_path):
     assert len(one) == 40
 
 
-def test_unknown_jobs_and_other_peoples_are_alike(start, tmp_path):
+def test_unknown_jobs_and_jobs_of_other_users_get_the_same_404(start, tmp_path):
     hashed = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
     (tmp_path / "users").write_text(f"ann:{hashed}\nbob:{hashed}")
     api = start(auth=("ann", "pw"), users_file=tmp_path / "users")
-    job_id = submit(api)["job_id"]
+    job_id = api.submit()
     for method, path in [("GET", "/status/{}"), ("GET", "/jobs/{}"), ("DELETE", "/jobs/{}")]:
         theirs = api.request(method, path.format(job_id), auth=("bob", "pw"))
         unknown = api.request(method, path.format(uuid.uuid4()), auth=("bob", "pw"))
@@ -120,7 +114,7 @@ def test_unknown_jobs_and_other_peoples_are_alike(start, tmp_path):
 
 
 def test_cancelling_ends_a_pending_job_once(api):
-    path = f"/jobs/{submit(api)['job_id']}"
+    path = f"/jobs/{api.submit()}"
     cancelled = api.delete(path)
     assert cancelled.status_code == 200
     assert "Retry-After" not in cancelled.headers
@@ -132,13 +126,13 @@ def test_cancelling_ends_a_pending_job_once(api):
 
 def test_cancelling_an_ended_job_changes_nothing(start):
     api = start(max_delay=0)
-    path = f"/jobs/{submit(api)['job_id']}"
+    path = f"/jobs/{api.submit()}"
     assert api.delete(path).json() == api.get(path).json()
     assert api.get(path).json()["status"] == "completed"
 
 
 def test_jobs_are_listed_newest_first_page_by_page(api):
-    ids = [submit(api)["job_id"] for _ in range(5)]
+    ids = [api.submit() for _ in range(5)]
     listed, after = [], None
     while True:
         page = api.get("/jobs", params={"limit": 2} | ({"after": after} if after else {})).json()
@@ -150,16 +144,16 @@ def test_jobs_are_listed_newest_first_page_by_page(api):
     assert listed == [newest[:2], newest[2:4], newest[4:]]
 
 
-def test_a_page_holds_twenty_jobs_unless_told(api):
+def test_a_page_has_twenty_jobs_by_default(api):
     for _ in range(21):
-        submit(api)
+        api.submit()
     page = api.get("/jobs").json()
     assert len(page["jobs"]) == 20
     assert len(api.get("/jobs", params={"after": page["next"]}).json()["jobs"]) == 1
 
 
 def test_jobs_are_listed_by_status(api):
-    pending, cancelled = submit(api)["job_id"], submit(api)["job_id"]
+    pending, cancelled = api.submit(), api.submit()
     api.delete(f"/jobs/{cancelled}")
     listed = {
         status: [job["job_id"] for job in api.get("/jobs", params={"status": status}).json()["jobs"]]
@@ -168,8 +162,8 @@ def test_jobs_are_listed_by_status(api):
     assert listed == {"pending": [pending], "completed": [], "error": [], "cancelled": [cancelled]}
 
 
-def test_a_bulk_look_answers_in_the_order_asked_and_names_the_unknown(api):
-    ids = [submit(api)["job_id"] for _ in range(3)]
+def test_a_batch_poll_keeps_the_order_and_lists_unknown_ids(api):
+    ids = [api.submit() for _ in range(3)]
     asked = [ids[2], "unknown", ids[0], ids[2], ""]
     answer = api.get("/jobs", params={"job_id": asked})
     assert answer.status_code == 200
@@ -178,7 +172,7 @@ def test_a_bulk_look_answers_in_the_order_asked_and_names_the_unknown(api):
 
 
 @pytest.mark.parametrize(
-    ("query", "fields", "told"),
+    ("query", "fields", "message"),
     [
         ("status=done", ["status"], "'pending', 'completed', 'error' or 'cancelled'"),
         ("limit=0", ["limit"], "greater than or equal to 1"),
@@ -191,19 +185,19 @@ def test_a_bulk_look_answers_in_the_order_asked_and_names_the_unknown(api):
         ("&".join(f"job_id={n}" for n in range(101)), ["job_id"], "at most 100"),
     ],
 )
-def test_a_list_that_cannot_be_asked_for_is_refused(api, query, fields, told):
+def test_unusable_list_parameters_are_refused(api, query, fields, message):
     answer = api.get(f"/jobs?{query}")
     assert is_problem(answer, 422)
     assert [error["field"] for error in answer.json()["errors"]] == fields
-    assert told in answer.json()["detail"]
+    assert message in answer.json()["detail"]
 
 
-def test_a_bulk_look_is_not_a_page(api):
+def test_job_id_cannot_be_combined_with_page_parameters(api):
     assert is_problem(api.get("/jobs?job_id=x&limit=5"), 422)
 
 
 @pytest.mark.parametrize(
-    ("body", "field", "told"),
+    ("body", "field", "message"),
     [
         ('{"video_length": "90"}', "video_length", "valid number"),
         ('{"video_length": true}', "video_length", "valid number"),
@@ -223,11 +217,11 @@ def test_a_bulk_look_is_not_a_page(api):
         ('"text"', "body", "object"),
     ],
 )
-def test_a_submission_that_makes_no_sense_is_refused_field_by_field(api, body, field, told):
+def test_an_invalid_submission_is_refused_field_by_field(api, body, field, message):
     answer = api.post("/start", content=body, headers={"Content-Type": "application/json"})
     assert is_problem(answer, 422)
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert told in answer.json()["errors"][0]["message"]
+    assert message in answer.json()["errors"][0]["message"]
     assert api.get("/jobs").json()["jobs"] == []
 
 
@@ -260,14 +254,14 @@ def test_a_body_that_is_not_json_is_refused(api, body):
         ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
     ],
 )
-def test_a_body_must_say_that_it_is_json(api, headers, status):
+def test_a_body_needs_the_content_type_of_json(api, headers, status):
     answer = api.post("/start", content=b'{"source_language": "en"}', headers=headers)
     assert answer.status_code == status
     assert status == 202 or is_problem(answer, 415)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
-def test_an_empty_body_needs_no_type(api, headers):
+def test_an_empty_body_needs_no_content_type(api, headers):
     assert api.post("/start", content=b"", headers=headers).status_code == 202
 
 
@@ -282,15 +276,16 @@ def test_a_body_that_is_too_large_is_refused(api, chunked):
 
 
 def test_a_language_may_hold_any_space(api):
-    assert submit(api, source_language="Español\u00a0(España)")["source_language"] == "Español\u00a0(España)"
+    language = "Español\u00a0(España)"
+    assert api.job(api.submit({"source_language": language}))["source_language"] == language
 
 
-def test_several_keys_are_refused(api):
+def test_several_idempotency_keys_are_refused(api):
     headers = [("Idempotency-Key", "one"), ("Idempotency-Key", "two")]
     assert is_problem(api.post("/start", headers=headers), 400)
 
 
-def test_the_same_key_and_body_give_the_first_answer_again(api):
+def test_the_same_idempotency_key_and_body_get_the_first_answer_again(api):
     def send(body=None, key='"one"'):
         return api.post("/start", json=body or {"video_length": 5}, headers={"Idempotency-Key": key})
 
@@ -309,13 +304,13 @@ def test_the_same_key_and_body_give_the_first_answer_again(api):
     assert len(api.get("/jobs").json()["jobs"]) == 2
 
 
-def test_a_key_holds_after_a_restart_and_on_the_other_route(start):
+def test_an_idempotency_key_holds_after_a_restart_and_on_the_other_route(start):
     headers = {"Idempotency-Key": "one"}
     first = start().post("/start", headers=headers).json()
     assert start().post("/jobs", json={}, headers=headers).json() == first
 
 
-def test_one_key_sent_many_times_at_once_makes_one_job(api):
+def test_one_idempotency_key_sent_many_times_at_once_makes_one_job(api):
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: api.post("/start", headers={"Idempotency-Key": "one"}), range(64)))
     assert {answer.status_code for answer in answers} == {202}
@@ -324,7 +319,7 @@ def test_one_key_sent_many_times_at_once_makes_one_job(api):
 
 
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, 'a"b', "käse".encode()])
-def test_a_key_that_is_none_is_refused(api, key):
+def test_a_malformed_idempotency_key_is_refused(api, key):
     answer = api.post("/start", headers={"Idempotency-Key": key})
     assert is_problem(answer, 400)
     assert "Idempotency-Key" in answer.json()["detail"]
@@ -341,24 +336,24 @@ def test_a_key_that_is_none_is_refused(api, key):
         ("OPTIONS", "/start", "POST"),
     ],
 )
-def test_a_method_that_a_path_does_not_take_is_told_of(api, method, path, allowed):
+def test_an_unsupported_method_is_a_405_with_allow(api, method, path, allowed):
     answer = api.request(method, path)
     assert is_problem(answer, 405)
     assert answer.headers["Allow"] == allowed
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs/", "/status/", "/status/a/b", "/nothing", "/%00"])
-def test_a_path_that_is_not_there_is_told_of(api, path):
+def test_an_unknown_path_is_a_404(api, path):
     assert is_problem(api.get(path), 404)
 
 
 @pytest.mark.parametrize("path", ["/status/%00", "/status/%F0%28", "/status/..%2f", "/jobs/" + "x" * 5000])
-def test_a_strange_id_is_just_unknown(api, path):
+def test_an_odd_job_id_is_a_404(api, path):
     assert is_problem(api.get(path), 404)
 
 
 def test_head_is_get_without_a_body(api):
-    path = f"/status/{submit(api)['job_id']}"
+    path = f"/status/{api.submit()}"
     head = api.head(path)
     assert (head.status_code, head.content) == (200, b"")
     assert int(head.headers["Content-Length"]) > 100
@@ -369,18 +364,18 @@ def test_head_is_get_without_a_body(api):
 
 def test_a_full_disk_is_a_503_until_there_is_room(start, tmp_path):
     api = start()
-    job_id = submit(api)["job_id"]
+    job_id = api.submit()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "jobs.db-wal").stat().st_size, hard))
     try:
         refused = api.post("/start", headers={"Idempotency-Key": "one"})
-        looked = api.get(f"/status/{job_id}")
+        polled = api.get(f"/status/{job_id}")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert is_problem(refused, 503)
     assert refused.headers["Retry-After"] == "1"
     assert str(tmp_path) not in refused.text
-    assert looked.status_code == 200
+    assert polled.status_code == 200
     assert api.post("/start", headers={"Idempotency-Key": "one"}).status_code == 202
     assert len(api.get("/jobs").json()["jobs"]) == 2
 
@@ -416,7 +411,7 @@ def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path, caplog, monke
         assert f"GET {asked} failed: " in caplog.text
 
 
-def test_an_error_of_the_server_is_told_by_an_id_and_nothing_else(api, caplog, monkeypatch):
+def test_an_internal_error_shows_an_id_and_nothing_else(api, caplog, monkeypatch):
     monkeypatch.setattr("translation_server.core.dialects.dialect.Dialect.body_accepted", lambda *_: 1 / 0)
     monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     answer = api.post("/start")
@@ -434,9 +429,11 @@ def test_the_documentation_is_complete(api):
     page = api.get("/openapi.json").json()
     assert page["components"]["securitySchemes"] == {"basic": {"type": "http", "scheme": "basic"}}
     operations = {
-        f"{method.upper()} {path}": told for path, methods in page["paths"].items() for method, told in methods.items()
+        f"{method.upper()} {path}": operation
+        for path, methods in page["paths"].items()
+        for method, operation in methods.items()
     }
-    assert {operation: told["tags"] for operation, told in operations.items()} == {
+    assert {name: operation["tags"] for name, operation in operations.items()} == {
         "POST /start": ["start"],
         "POST /jobs": ["jobs"],
         "POST /translate": ["translate"],
@@ -459,12 +456,12 @@ def test_the_documentation_is_complete(api):
         "GET /livez": ["health"],
         "GET /readyz": ["health"],
     }
-    for told in operations.values():
-        assert told["description"]
-        health = told["tags"] == ["health"]
-        assert health == (told.get("security") == [])
-        assert health or {"401", "429", "503"} <= set(told["responses"])
-        [good] = [answer for code, answer in told["responses"].items() if code < "300"]
+    for operation in operations.values():
+        assert operation["description"]
+        health = operation["tags"] == ["health"]
+        assert health == (operation.get("security") == [])
+        assert health or {"401", "429", "503"} <= set(operation["responses"])
+        [good] = [answer for code, answer in operation["responses"].items() if code < "300"]
         body, *_ = good["content"].values()
         assert set(body["example"]) <= set(body["schema"].get("properties", body["example"]))
     references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(page))
@@ -472,12 +469,14 @@ def test_the_documentation_is_complete(api):
     assert "swagger" in api.get("/docs").text.lower()
 
 
-def test_what_the_documentation_says_of_a_job_is_what_the_wire_holds(api):
-    told = api.get("/openapi.json").json()["paths"]["/start"]["post"]["responses"]["202"]["content"]["application/json"]
-    assert set(told["schema"]["properties"]) == set(told["example"]) == set(submit(api))
+def test_the_documented_job_is_the_job_on_the_wire(api):
+    documented = api.get("/openapi.json").json()["paths"]["/start"]["post"]["responses"]["202"]["content"][
+        "application/json"
+    ]
+    assert set(documented["schema"]["properties"]) == set(documented["example"]) == set(api.job(api.submit()))
 
 
-def test_a_client_that_leaves_does_not_harm_the_server(api):
+def test_a_client_disconnect_does_not_harm_the_server(api):
     address = (api.base_url.host, api.base_url.port)
     for sent in (b"", b"GET /jobs HT", b"POST /start HTTP/1.1\r\nContent-Length: 10\r\n\r\n{", b"\x16\x03\x01\r\n\r\n"):
         with socket.create_connection(address) as connection:

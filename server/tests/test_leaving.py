@@ -46,9 +46,9 @@ def wait_for(api, entry: tuple[str, str, list[str]]) -> None:
 
 
 @pytest.mark.parametrize("http", HTTP)
-class TestRequestsThatCameAtOnce:
+class TestPipelinedRequests:
     @pytest.mark.parametrize("kind", BREAKING)
-    def test_the_first_that_breaks_ends_them(self, start, http, kind, caplog):
+    def test_a_broken_answer_ends_the_requests_behind_it(self, start, http, kind, caplog):
         api = start(http=http)
         fault = f"Simulate-Fault: {BREAKING[kind]}\r\n"
         with sent(api, "/jobs", "/jobs", headers=fault) as connection, contextlib.suppress(ConnectionResetError):
@@ -57,7 +57,7 @@ class TestRequestsThatCameAtOnce:
         wait_for(api, ("list", "/jobs", [kind]))
         assert "Exception in ASGI application" not in caplog.text
 
-    def test_a_stream_ends_when_its_client_has_left(self, start, http, caplog):
+    def test_a_stream_ends_when_its_client_disconnects(self, start, http, caplog):
         api = start(http=http)
         with sent(api, "/events", "/jobs") as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
@@ -67,7 +67,7 @@ class TestRequestsThatCameAtOnce:
             api.post("/start")
         assert "Exception in ASGI application" not in caplog.text
 
-    def test_a_held_look_whose_client_has_left_goes_unanswered(self, start, http, caplog):
+    def test_a_long_poll_of_a_disconnected_client_is_not_answered(self, start, http, caplog):
         api = start(http=http)
         job_id = api.post("/start").json()["job_id"]
         path = f"/status/{job_id}"
@@ -80,7 +80,7 @@ class TestRequestsThatCameAtOnce:
 
 class TestLatency:
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_it_ends_when_its_client_leaves(self, start, method):
+    def test_a_latency_ends_when_its_client_disconnects(self, start, method):
         api = start()
         fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 1e9}}'}
         with pytest.raises(httpx.ReadTimeout):
@@ -88,7 +88,7 @@ class TestLatency:
         wait_for(api, ("list" if method == "GET" else "submit", "/jobs", ["latency"]))
         assert api.get("/jobs").json()["jobs"] == []
 
-    def test_a_submission_is_taken_with_its_body(self, start):
+    def test_a_delayed_submission_keeps_its_body(self, start):
         api = start()
         fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}}'}
         accepted = api.post("/start", json={"source_language": "en"}, headers=fault)
@@ -105,18 +105,18 @@ class TestLatency:
 class TestReset:
     """In the same process, and in another one on the same database."""
 
-    def test_a_held_look_is_told_that_its_job_is_gone(self, start, elsewhere):
+    def test_a_long_poll_is_a_404_after_a_reset(self, start, elsewhere):
         here = start()
         there = start() if elsewhere else here
         path = here.post("/start").headers["Location"]
         with ThreadPoolExecutor() as pool:
-            held = pool.submit(here.get, path, headers={"Prefer": "wait=60"}, timeout=90)
+            long_poll = pool.submit(here.get, path, headers={"Prefer": "wait=60"}, timeout=90)
             time.sleep(0.2)  # so that it is held; where it is not yet, it is told the same
             there.post("/sandbox/reset")
-            assert held.result().status_code == 404
+            assert long_poll.result().status_code == 404
 
     @pytest.mark.parametrize("path", ["/events", "/jobs/{}/events"])
-    def test_a_stream_ends(self, start, elsewhere, path):
+    def test_a_stream_ends_at_a_reset(self, start, elsewhere, path):
         here = start()
         there = start() if elsewhere else here
         path = path.format(here.post("/start").json()["job_id"])

@@ -10,6 +10,7 @@ import time
 import httpx
 import pytest
 
+from tests.api import Api
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 from translation_server.core.dialects.dialect import DIALECTS, routes
@@ -49,12 +50,13 @@ def api(start):
     return api
 
 
-def submit(api, outcome: str | None) -> str:
-    job_id: str = api.post("/start", json={"source_language": 'a%s "{}" ü', "video_length": 3}).json()["job_id"]
+def submit(api: Api, outcome: str | None = None) -> str:
+    """Submits a job whose fields need escaping, and ends it if there is an outcome."""
+    job_id = api.submit({"source_language": 'a%s "{}" ü', "video_length": 3})
     if outcome == "cancelled":
-        api.delete(f"/jobs/{job_id}")
+        assert api.delete(f"/jobs/{job_id}").status_code == 200
     elif outcome:
-        api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish", "outcome": outcome, "message": "100 % wrong"})
+        api.finish(job_id, outcome, message="100 % wrong")
     return job_id
 
 
@@ -89,7 +91,7 @@ def test_an_unknown_job_is_a_404_with_and_without_a_wait(api, path):
 
 
 def test_polls_from_the_cache_and_from_the_store_are_recorded_alike(api):
-    path = f"/status/{submit(api, None)}"
+    path = f"/status/{submit(api)}"
     for headers in (UNCACHED, [], [("prefer", "wait=0")], [*UNCACHED, ("prefer", "wait=0")]):
         answer(api, path, *headers)
     records = api.get("/sandbox/requests").json()["requests"][-4:]
@@ -102,7 +104,7 @@ def test_polls_from_the_cache_and_from_the_store_are_recorded_alike(api):
 
 def test_a_long_poll_is_answered_when_its_job_ends(start):
     api = start(max_delay=1000)
-    path = f"/status/{submit(api, None)}"
+    path = f"/status/{submit(api)}"
     answer(api, path)
     api.post("/sandbox/clock", json={"speed": 1e5})
     status, headers, body = answer(api, path, ("prefer", "wait=30"))
@@ -111,7 +113,7 @@ def test_a_long_poll_is_answered_when_its_job_ends(start):
 
 def test_polls_see_what_another_process_does(start):
     one, other = start(max_delay=1000), start(max_delay=1000)
-    job_id = submit(one, None)
+    job_id = submit(one)
     path = f"/status/{job_id}"
 
     def sees(api, *statuses: object) -> None:
@@ -133,7 +135,7 @@ def test_polls_see_what_another_process_does(start):
 
 def test_pipelined_polls_are_answered_in_order(start):
     api = start(max_delay=1000)
-    jobs = [submit(api, None) for _ in range(2)]
+    jobs = [submit(api) for _ in range(2)]
     assert [api.get(f"/status/{job}").status_code for job in jobs] == [200, 200]
     asked = [request(f"/status/{jobs[number % 2]}") for number in range(1000)]
     asked[0] = request(f"/status/{jobs[0]}", UNCACHED_LINE)  # the others wait for it
@@ -177,7 +179,7 @@ STRANGE = [
 
 
 def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
-    job_id = submit(api, None)
+    job_id = submit(api)
 
     def answers(sent: str) -> bytes:
         api.get(f"/status/{job_id}")  # caches the job
@@ -188,8 +190,8 @@ def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
     api.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418, "route": ["cancel"]}]})
     assert without_faults == {sent: answers(sent) for sent in STRANGE}
     _, *entries = api.get("/sandbox/requests?limit=1000").json()["requests"]
-    told = [str({name: entry[name] for name in entry if name not in {"number", "at", "took"}}) for entry in entries]
-    assert sorted(told[: len(told) // 2]) == sorted(told[len(told) // 2 :])
+    shown = [str({name: entry[name] for name in entry if name not in {"number", "at", "took"}}) for entry in entries]
+    assert sorted(shown[: len(shown) // 2]) == sorted(shown[len(shown) // 2 :])
 
 
 def test_a_client_that_half_closes_at_once_is_answered(start):
@@ -199,7 +201,7 @@ def test_a_client_that_half_closes_at_once_is_answered(start):
 
 def test_requests_behind_the_last_one_on_a_connection_are_ignored(start):
     api = start()
-    job_id = submit(api, None)
+    job_id = submit(api)
     api.get(f"/status/{job_id}")
     last = request(f"/status/{job_id}", "Connection: keep-alive", version="1.0")  # uvicorn keeps no connection for it
     assert exchange(api, last, request(f"/jobs/{job_id}")).count(b"HTTP/1.1 ") == 1
@@ -218,7 +220,7 @@ class Impatient(HttpProtocol):
 def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
     api = start(http=Impatient)
     api.headers["Connection"] = "close"
-    path = f"/status/{submit(api, None)}"
+    path = f"/status/{submit(api)}"
     api.get(path)
     answered = exchange(api, request(path), request("/start", method="POST"), end=False, half=False)
     assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"200", b"202"]
@@ -234,7 +236,7 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
 )
 def test_a_poll_that_fails_is_logged_and_recorded_once(start, monkeypatch, caplog, broken, status):
     api = start()
-    path = f"/status/{submit(api, None)}"
+    path = f"/status/{submit(api)}"
     monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     api.get(path)
     with monkeypatch.context() as sabotaged:
@@ -252,7 +254,7 @@ def test_a_poll_that_fails_is_logged_and_recorded_once(start, monkeypatch, caplo
 
 def test_polls_without_valid_credentials_or_of_other_paths_are_refused(start):
     api = start()
-    path = f"/status/{submit(api, None)}"
+    path = f"/status/{submit(api)}"
     assert [api.get(path).status_code for _ in range(3)] == [200, 200, 200]
     assert api.get(path, auth=("admin", "wrong")).status_code == 401
     assert api.get(path, auth=None, headers={"Authorization": ""}).status_code == 401
@@ -278,7 +280,7 @@ def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
     (tmp_path / "own.toml").write_text(OWN)
     api = start(dialects=tmp_path / "own.toml", max_delay=1000)
     api.post("/translate", json={"job_id": "latest"})
-    newest = submit(api, None)
+    newest = submit(api)
     for path, seen in (
         (f"/docs-own/jobs/{newest}/state", {"id": newest, "state": "busy"}),
         ("/own/latest", {"id": newest, "state": "busy"}),
@@ -286,24 +288,24 @@ def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
         (f"/own/{newest}", {"id": newest, "state": "busy"}),
         ("/status/latest", None),
     ):
-        told = [answer(api, path, *headers) for headers in (UNCACHED, [], [])]
-        assert seen in (None, json.loads(told[0][2]))
-        assert [code for code, _, _ in told] == [told[0][0]] * 3
+        shown = [answer(api, path, *headers) for headers in (UNCACHED, [], [])]
+        assert seen in (None, json.loads(shown[0][2]))
+        assert [code for code, _, _ in shown] == [shown[0][0]] * 3
     assert [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]].count(
         f"/docs-own/jobs/{newest}/state"
     ) == 3
 
 
 def test_polls_are_cached_where_no_credentials_are_needed():
-    with TranslationServer(completion_time=1000) as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        path = f"/status/{submit(api, None)}"
+    with TranslationServer(completion_time=1000) as server, Api(base_url=server.url, timeout=60) as api:
+        path = f"/status/{submit(api)}"
         assert [answer(api, path)[0] for _ in range(3)] == [200] * 3
         assert api.get(path, auth=("bob", "")).status_code == 404
 
 
 def test_a_client_that_never_reads_is_not_read_from_without_end(start):
     api = start(max_delay=1000)
-    asked = request(f"/status/{submit(api, None)}").encode() * 150_000  # more than any socket buffers
+    asked = request(f"/status/{submit(api)}").encode() * 150_000  # more than any socket buffers
     where = api.base_url.host, api.base_url.port
     with socket.create_connection(where, timeout=2) as connection, pytest.raises(TimeoutError):
         connection.sendall(asked)

@@ -148,7 +148,7 @@ WAYS = pytest.mark.parametrize(
 
 
 @WAYS
-def test_every_way_serves_and_drains(run, command):
+def test_every_way_to_start_serves_and_drains(run, command):
     server = run(command)
     job = server.client.post("/start").json()
     assert server.client.get(f"/status/{job['job_id']}").json()["status"] == "completed"
@@ -165,7 +165,7 @@ def test_every_way_serves_and_drains(run, command):
 
 
 @WAYS
-def test_a_killed_server_has_lost_nothing(run, command):
+def test_a_killed_server_loses_no_job(run, command):
     first = run(command, MIN_DELAY="0", MAX_DELAY="1000", ERROR_PROBABILITY="0.5")
     accepted = [first.client.post("/start").json()["job_id"] for _ in range(20)]
     first.client.delete(f"/jobs/{accepted[0]}")
@@ -178,12 +178,12 @@ def test_a_killed_server_has_lost_nothing(run, command):
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 80])
-def test_a_host_that_is_no_name_is_one_line_and_exit_status_2(tmp_path, host):
+def test_an_unusable_host_is_one_line_and_exit_status_2(tmp_path, host):
     assert refused(tmp_path, [*MODULE, "--host", host]).startswith(f"HOST={host}")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_second_signal_does_not_cut_what_runs(run, workers):
+def test_a_second_signal_does_not_cut_running_requests(run, workers):
     server = run([*MODULE, "--port", "0", "--workers", workers], group=True)
     with unfinished_request(server) as (connection, rest):
         os.killpg(server.process.pid, signal.SIGTERM)
@@ -204,7 +204,7 @@ def test_a_second_signal_does_not_cut_what_runs(run, workers):
     ],
     ids=["module", "workers", "uvicorn"],
 )
-def test_half_a_body_is_not_waited_for(run, command, status):
+def test_shutdown_does_not_wait_for_half_a_body(run, command, status):
     server = run(command)
     with unfinished_request(server) as (connection, _):
         server.process.send_signal(signal.SIGTERM)
@@ -214,14 +214,14 @@ def test_half_a_body_is_not_waited_for(run, command, status):
     assert "Traceback" not in server.log()
 
 
-def test_a_uvicorn_of_somebody_elses_can_keep_the_limits(run):
+def test_uvicorn_as_the_host_keeps_the_limits(run):
     server = run([*UVICORN, "--port", "0", "--http", "main:http"], HEAD_TIMEOUT="1")
     with socket.create_connection((server.client.base_url.host, server.client.base_url.port), PATIENCE) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 408 Request Timeout")
 
 
-def test_more_connections_than_descriptors_leave_it_reachable(run):
+def test_more_connections_than_descriptors_leave_the_server_reachable(run):
     limited = ["sh", "-c", 'ulimit -n 120; exec "$0" "$@"', *MODULE, "--port", "0"]
     server = run(limited)
     where = server.client.base_url.host, server.client.base_url.port
@@ -235,7 +235,7 @@ def test_more_connections_than_descriptors_leave_it_reachable(run):
     assert server.log().count("MAX_CONNECTIONS=56 are open") == 1
 
 
-def test_when_no_descriptors_are_left_idle_connections_are_closed_and_it_is_logged(run):
+def test_idle_connections_are_closed_when_no_descriptors_are_left(run):
     server = run([*MODULE, "--port", "0"])
     assert server.client.get("/livez").status_code == 200
     with socket.create_connection((server.client.base_url.host, server.client.base_url.port), PATIENCE) as connection:
@@ -256,7 +256,7 @@ def reachable(server: Server) -> bool:
     return False
 
 
-def test_a_client_that_leaves_in_mid_request_is_no_error(run):
+def test_a_client_disconnect_within_a_request_is_no_error(run):
     server = run([*MODULE, "--port", "0"], LOG_LEVEL="debug")
     with unfinished_request(server):
         pass
@@ -264,7 +264,7 @@ def test_a_client_that_leaves_in_mid_request_is_no_error(run):
     assert "Traceback" not in server.log()
 
 
-def test_ctrl_c_ends_it_quietly(run):
+def test_ctrl_c_stops_the_server_quietly(run):
     server = run([*MODULE, "--port", "0"])
     assert server.stop() == 0
     assert "Traceback" not in server.log()
@@ -277,7 +277,7 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
 
 
 @pytest.mark.parametrize(("believed", "status"), [("", 429), ("10.0.0.0/8, 127.0.0.1", 200)])
-def test_who_comes_through_a_proxy_that_is_believed_is_told_from_others(run, believed, status):
+def test_clients_behind_a_trusted_proxy_are_told_apart(run, believed, status):
     client = run(MODULE, FORWARDED_ALLOW_IPS=believed).client
     for _ in range(10):
         assert client.get("/jobs", auth=("admin", "guess"), headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
@@ -312,9 +312,9 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[list[sub
 
 @pytest.mark.parametrize("way", [0, 1], ids=["module", "uvicorn"])
 @pytest.mark.parametrize("number", range(len(UNUSABLE)), ids=lambda number: UNUSABLE[number][1])
-def test_what_cannot_be_used_is_one_line_and_exit_status_2(refusing, number, way):
-    line, told = refusal(refusing[number][way]), UNUSABLE[number][1]
-    assert line.startswith(told)
+def test_an_unusable_setting_is_one_line_and_exit_status_2(refusing, number, way):
+    line, expected = refusal(refusing[number][way]), UNUSABLE[number][1]
+    assert line.startswith(expected)
     assert "\n" not in line
 
 
@@ -326,7 +326,7 @@ def test_a_port_in_use_is_one_line_and_exit_status_2(tmp_path, workers):
     assert line == f"HOST=127.0.0.1 PORT={port}: cannot listen there: Address already in use"
 
 
-def test_a_host_that_is_not_ours_is_one_line_and_exit_status_2(tmp_path):
+def test_a_foreign_host_is_one_line_and_exit_status_2(tmp_path):
     assert refused(tmp_path, [*MODULE, "--host", "192.0.2.1", "--port", "0"]).startswith(
         "HOST=192.0.2.1 PORT=0: cannot listen there"
     )
@@ -337,12 +337,12 @@ def test_help_and_version(program):
     def said(flag: str) -> str:
         return subprocess.run([*program, flag], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
-    told = said("--help")
-    assert all(flag in told for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
+    expected = said("--help")
+    assert all(flag in expected for flag in ("--host", "--port", "--workers", "--database-url", "API_PASSWORD"))
     assert said("--version").strip() == __version__
 
 
-def test_the_log_tells_of_each_job_once_and_never_a_password(run, tmp_path):
+def test_the_log_has_each_job_once_and_never_a_password(run, tmp_path):
     server = run([*MODULE, "--port", "0"], LOG_LEVEL="debug", LOG_FILE="server.log")
     job_id = server.client.post("/start").json()["job_id"]
     for _ in range(3):
@@ -403,7 +403,7 @@ async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
     return seen
 
 
-def told(server: Server, seen: dict[str, list[object]]) -> bytes:
+def expected(server: Server, seen: dict[str, list[object]]) -> bytes:
     """The fates of all jobs, by their ordinals, and what came of the looks at them."""
     server.client.post("/sandbox/clock", json={"advance": 2000})
     fates, after = [], {}
@@ -434,7 +434,7 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
             server = run(MODULE, group=True, **settings)
             seen |= asyncio.run(drive(server, jobs))
             server.stop(signal.SIGTERM)
-        return told(run(MODULE, **settings | {"WORKERS": "1"}), seen)
+        return expected(run(MODULE, **settings | {"WORKERS": "1"}), seen)
 
     with ThreadPoolExecutor() as pool:
         traces = list(pool.map(trace, ["1", "4"]))
@@ -447,7 +447,7 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
     }
 
 
-def test_a_sandbox_is_emptied_at_once_and_purged_by_the_next_process_where_one_is_killed(run, tmp_path):
+def test_a_reset_survives_a_kill_and_the_next_process_purges(run, tmp_path):
     def stored(*statements: str) -> list[int]:
         with closing(sqlite3.connect(tmp_path / "data" / "jobs.db")) as connection, connection:
             return [(connection.execute(statement).fetchone() or (0,))[0] for statement in statements]
@@ -483,7 +483,7 @@ def modes(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
-def test_what_holds_the_data_of_users_is_for_the_server_alone_whatever_the_umask(run, tmp_path, umask):
+def test_files_with_user_data_are_private_whatever_the_umask(run, tmp_path, umask):
     settings = {"DATABASE_URL": "sqlite:///data/of/jobs/jobs.db", "LOG_FILE": "data.log"}
     no_others = {"PYTHONDONTWRITEBYTECODE": "1"}  # what nobody could read would stay beside the sources
     server = run([*MODULE, "--port", "0"], umask=umask, **settings, **no_others)
@@ -496,7 +496,7 @@ def test_what_holds_the_data_of_users_is_for_the_server_alone_whatever_the_umask
     assert stat.filemode((tmp_path / "data.log").stat().st_mode) == private
 
 
-def test_what_an_older_version_left_open_to_others_is_closed_to_them_and_that_is_told(run, tmp_path):
+def test_open_files_of_an_older_version_are_made_private_and_logged(run, tmp_path):
     settings = {"DATABASE_URL": "sqlite:///jobs.db", "LOG_FILE": "data.log"}
     run([*MODULE, "--port", "0"], **settings).stop()
     tmp_path.chmod(0o755)
@@ -511,7 +511,7 @@ def test_what_an_older_version_left_open_to_others_is_closed_to_them_and_that_is
 
 @pytest.mark.parametrize("put", ["nothing", "another"])
 @pytest.mark.parametrize("names", [["-wal"], ["-shm"], ["-wal", "-shm"], [""], ["", "-wal", "-shm"]], ids="+".join)
-def test_files_that_are_taken_away_or_replaced_are_noticed_before_anything_is_promised(run, tmp_path, names, put):
+def test_removed_or_replaced_files_are_noticed_before_a_job_is_accepted(run, tmp_path, names, put):
     settings = {"DATABASE_URL": "sqlite:///data/jobs.db"}
     server = run([*MODULE, "--port", "0"], **settings)
     promised = [server.client.post("/start").json()["job_id"] for _ in range(3)]
@@ -532,7 +532,7 @@ def test_files_that_are_taken_away_or_replaced_are_noticed_before_anything_is_pr
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
-def test_readiness_is_refused_as_soon_as_there_is_no_room_for_a_job(run, tmp_path):
+def test_readyz_is_503_when_there_is_no_room_for_a_job(run, tmp_path):
     server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db", REQUEST_LOG="0")
     assert server.client.post("/start").status_code == 202
     wal, frame = tmp_path / "data" / "jobs.db-wal", 4096 + 24
@@ -549,7 +549,7 @@ def test_readiness_is_refused_as_soon_as_there_is_no_room_for_a_job(run, tmp_pat
     assert {*ready} == {False, True}
 
 
-def test_a_folder_that_is_moved_away_and_back_is_noticed_and_nothing_is_lost(run, tmp_path):
+def test_a_folder_moved_away_and_back_loses_no_job(run, tmp_path):
     server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db")
     assert server.client.post("/start").status_code == 202
     (tmp_path / "data").rename(tmp_path / "away")
@@ -586,7 +586,7 @@ def reload(server: Server, times: int) -> None:
 
 
 @WAYS
-def test_sighup_has_users_and_faults_read_again(run, tmp_path, command):
+def test_sighup_reloads_users_and_faults(run, tmp_path, command):
     users, faults = tmp_path / "users", tmp_path / "faults.toml"
     users.write_text(htpasswd(ann="first", bob="right"))
     faults.write_text("faults = []")
@@ -607,7 +607,7 @@ def test_sighup_has_users_and_faults_read_again(run, tmp_path, command):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells in /proc which signals are ignored")
-def test_a_sighup_while_the_server_starts_does_not_end_it(tmp_path):
+def test_a_sighup_during_the_start_does_not_stop_the_server(tmp_path):
     server = begin(tmp_path, [*MODULE, "--port", "0"])
     status = Path(f"/proc/{server.pid}/status")
 
@@ -624,7 +624,7 @@ def test_a_sighup_while_the_server_starts_does_not_end_it(tmp_path):
 
 
 @WAYS
-def test_what_cannot_be_read_at_a_reload_changes_nothing(run, tmp_path, command):
+def test_a_failed_reload_changes_nothing(run, tmp_path, command):
     users, faults = tmp_path / "users", tmp_path / "faults.toml"
     users.write_text(htpasswd(ann="right"))
     faults.write_text("faults = []")
@@ -638,14 +638,14 @@ def test_what_cannot_be_read_at_a_reload_changes_nothing(run, tmp_path, command)
         users.unlink() if content is None else users.write_text(content)
         faults.write_text("[[")
         server.process.send_signal(signal.SIGHUP)
-        told = server.wait_for(rf"ERROR.* reload: users not reloaded, .*: USERS_FILE=.*{complaint}.*\n")
-        assert "Traceback" not in told[0]
+        expected = server.wait_for(rf"ERROR.* reload: users not reloaded, .*: USERS_FILE=.*{complaint}.*\n")
+        assert "Traceback" not in expected[0]
     server.wait_for("reload: faults not reloaded, the old ones stay in use: FAULTS=.*must be UTF-8 TOML")
     assert asked(server, "ann", "right") == {200}
     assert "Traceback" not in server.log()
 
 
-def test_sighup_has_the_file_of_the_password_read_again(run, tmp_path):
+def test_sighup_reloads_the_password_file(run, tmp_path):
     password = tmp_path / "password"
     password.write_text("first\n")
     server = run([*MODULE, "--port", "0"], API_PASSWORD="", API_PASSWORD_FILE=str(password))

@@ -62,9 +62,9 @@ def problem(received: bytes) -> dict[str, object]:
     fields, _, body = received.partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in fields
     assert b"connection: close" in fields
-    told: dict[str, object] = json.loads(body)
-    assert told["status"] == statuses(received)[0]
-    return told
+    problem_document: dict[str, object] = json.loads(body)
+    assert problem_document["status"] == statuses(received)[0]
+    return problem_document
 
 
 def jobs(api) -> int:
@@ -85,12 +85,12 @@ class TestHeads:
             (b"\r\n" * 100_000 + head("/livez"), 200),
         ],
     )  # fmt: skip
-    def test_one_that_is_too_large_is_refused(self, start, sent, status):
+    def test_a_large_head_is_refused(self, start, sent, status):
         received = exchange(start(), sent + LAST)
         assert statuses(received)[0] == status
         assert status == 200 or problem(received)
 
-    def test_one_without_an_end_is_read_no_further(self, start):
+    def test_an_endless_head_is_read_no_further(self, start):
         api = start()
         with connect(api) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nX: ")
@@ -101,20 +101,20 @@ class TestHeads:
         assert sent < 20_000_000  # what the system's own buffers hold
 
     @pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000])
-    def test_one_that_is_refused_is_refused_behind_the_answers_to_those_before(self, start, behind):
+    def test_a_refusal_follows_the_answers_to_earlier_requests(self, start, behind):
         api = start()
         path = f"/status/{api.post('/start').json()['job_id']}"
         received = exchange(api, head(path, b"Prefer: wait=1") + head(path) + behind)
         assert statuses(received) in ([200, 200, 400], [200, 200, 431])
 
     @pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX"])
-    def test_one_that_takes_too_long_is_refused(self, start, begun):
+    def test_a_slow_head_is_refused(self, start, begun):
         api = start(head_timeout=1)
         assert statuses(exchange(api, begun)) == ([408] if begun else [])
         assert statuses(exchange(api, head("/livez") + begun + b"X"))[0] == 200
 
 
-class TestMeaning:
+class TestAmbiguity:
     """What two recipients could read in two ways (RFC 9112, section 11.2) begins no request and creates no job."""
 
     @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ class TestMeaning:
             b"Host: other.example",
         ],
     )
-    def test_a_head_that_means_more_than_one_thing_is_refused(self, start, fields):
+    def test_an_ambiguous_head_is_refused(self, start, fields):
         api = start()
         received = exchange(api, head("/start", JSON, fields, method="POST") + b"{}" + LAST)
         assert problem(received)["status"] == 400
@@ -178,7 +178,7 @@ class TestMeaning:
             b"2\r\n{}\r\n0\r\n X: a\r\n\r\n",
         ],
     )
-    def test_chunks_that_mean_more_than_one_thing_are_refused(self, start, body):
+    def test_ambiguous_chunks_are_refused(self, start, body):
         api = start()
         received = exchange(api, head("/start", JSON, b"Transfer-Encoding: chunked", method="POST"), body, LAST)
         assert problem(received)["status"] == 400
@@ -204,11 +204,11 @@ class TestMeaning:
             (b"POST /start HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         ],
     )
-    def test_a_request_that_is_none_of_http_1_is_refused(self, start, sent, status):
+    def test_other_versions_than_http_1_are_refused(self, start, sent, status):
         assert problem(exchange(start(), sent + LAST))["status"] == status
 
     @pytest.mark.parametrize("fields", [b"", b"Host: 127.0.0.1\r\n"])
-    def test_http_1_0_may_do_without_a_host(self, start, fields):
+    def test_http_1_0_needs_no_host(self, start, fields):
         assert statuses(exchange(start(), b"GET /livez HTTP/1.0\r\n" + fields + b"\r\n")) == [200]
 
     def test_http_1_0_gets_no_chunks(self, start):
@@ -227,7 +227,7 @@ class TestMeaning:
 
 
 class TestBodies:
-    def test_trailers_are_no_headers(self, start):
+    def test_trailers_are_not_headers(self, start):
         api = start()
         fields = [b"Host: 127.0.0.1", JSON, b"Transfer-Encoding: chunked", b"Trailer: Authorization"]
         sent = b"\r\n".join([b"POST /start HTTP/1.1", *fields, b"", b"2\r\n{}\r\n0", LOGIN, b"", b""])
@@ -238,7 +238,7 @@ class TestBodies:
         assert statuses(exchange(api, sent, trailers, LAST)) == [202, 200]
         assert jobs(api) == 3
 
-    def test_a_trailer_that_closes_the_connection_leaves_nobody_waiting(self, start):
+    def test_a_trailer_that_closes_the_connection_leaves_no_request_waiting(self, start):
         api = start()
         sent = head("/start", JSON, b"Transfer-Encoding: chunked", method="POST") + b"2\r\n{}\r\n0\r\n"
         closing = b"Connection: close\r\n\r\n"
@@ -261,20 +261,20 @@ class TestBodies:
             b"2\r\n{}\r\n0\r\n" + b"X: x\r\n" * 1_000_000,
         ],
     )
-    def test_what_frames_them_is_bounded(self, start, framing):
+    def test_the_framing_of_a_body_is_bounded(self, start, framing):
         api = start()
         received = exchange(api, head("/start", JSON, b"Transfer-Encoding: chunked", method="POST"), framing)
         assert statuses(received) == [431]
         assert jobs(api) == 0
 
-    def test_chunks_of_a_byte_are_read(self, start):
+    def test_chunks_of_one_byte_are_read(self, start):
         text = b'{"source_language":"en"' + b" " * 20_000 + b"}"
         chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in text) + b"0\r\n\r\n"
         received = exchange(start(), head("/start", JSON, b"Transfer-Encoding: chunked", method="POST"), chunks, LAST)
         assert statuses(received) == [202, 200]
         assert b'"source_language":"en"' in received
 
-    def test_one_that_drips_is_refused(self, start):
+    def test_a_slow_body_is_refused(self, start):
         limits = Limits(body_grace=1, min_rate=1000)
         api = start(http=partial(HttpProtocol, guard=Guard(limits)))
         sent = head("/start", JSON, b"Content-Length: 100", method="POST")
@@ -282,7 +282,7 @@ class TestBodies:
         assert statuses(exchange(api, sent.replace(b"admin", b"").replace(LOGIN, b"X: x"), b"{")) == [401]
         assert jobs(api) == 0
 
-    def test_one_that_nobody_reads_is_not_taken_for_ever(self, start):
+    def test_an_unread_body_is_not_received_for_ever(self, start):
         sent = head("/start", JSON, b"Content-Length: 100000000", method="POST").replace(LOGIN, b"X: x")
         assert statuses(exchange(start(), sent, b" " * 100_000_000)) == [401]
 
@@ -298,7 +298,7 @@ OFFERS = {
 class TestUpgrades:
     @pytest.mark.parametrize("chunked", [False, True])
     @pytest.mark.parametrize("segments", [1, 2, 3])
-    def test_the_body_is_read(self, start, offer, chunked, segments):
+    def test_the_body_of_an_upgrade_request_is_read(self, start, offer, chunked, segments):
         api = start()
         body = b'{"source_language": "en", "simulate": {"delay": 0}}'
         framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
@@ -318,7 +318,7 @@ class TestUpgrades:
         assert b"idempotency-replayed: true" in received
         assert b'"status":"completed"' in received
 
-    def test_a_body_that_is_asked_for_is_read(self, start, offer):
+    def test_a_body_after_100_continue_is_read(self, start, offer):
         api = start()
         sent = head("/start", JSON, b"Content-Length: 25", b"Expect: 100-continue", *OFFERS[offer], method="POST")
         with connect(api) as connection:
@@ -329,7 +329,7 @@ class TestUpgrades:
         assert statuses(received) == [202, 200]
         assert b'"source_language":"en"' in received
 
-    def test_polls_are_answered(self, start, offer):
+    def test_polls_with_an_upgrade_are_answered(self, start, offer):
         api = start()
         path = f"/status/{api.post('/start').json()['job_id']}"
         assert statuses(exchange(api, head(path, *OFFERS[offer]) * 50 + LAST)) == [200] * 51
@@ -337,7 +337,7 @@ class TestUpgrades:
 
 class TestHalfClose:
     @pytest.mark.parametrize("apart", [False, True])
-    def test_whatever_is_complete_is_answered(self, start, apart):
+    def test_complete_requests_are_answered(self, start, apart):
         api = start()
         sent = head("/start", JSON, b"Content-Length: 2", method="POST")
         for _ in range(10):
@@ -348,7 +348,7 @@ class TestHalfClose:
         assert api.get("/jobs?limit=1").status_code == 200
         assert jobs(api) == 20
 
-    def test_what_is_incomplete_is_not_done(self, start):
+    def test_incomplete_requests_are_not_served(self, start):
         api = start()
         sent = head("/start", JSON, b"Content-Length: 3", method="POST")
         assert exchange(api, sent + b"{}", half_close=True) == b""
@@ -356,12 +356,12 @@ class TestHalfClose:
         assert exchange(api, half_close=True) == b""
         assert jobs(api) == 0
 
-    def test_an_answer_that_drips_is_taken_to_its_end(self, start):
+    def test_a_dripping_answer_is_sent_to_its_end(self, start):
         received = exchange(start(), head("/jobs", b'Simulate-Fault: {"kind": "drip", "rate": 100}'), half_close=True)
         assert received.endswith(b'{"jobs":[],"next":null}')
 
     @pytest.mark.parametrize("path", ["/status/{}", "/events", "/jobs/{}/events"])
-    def test_a_long_poll_and_a_stream_end(self, start, path):
+    def test_a_long_poll_and_a_stream_end_at_a_half_close(self, start, path):
         api = start()
         sent = head(path.format(api.post("/start").json()["job_id"]), b"Prefer: wait=60")
         with connect(api) as connection:
@@ -370,13 +370,13 @@ class TestHalfClose:
             connection.shutdown(socket.SHUT_WR)
             assert not rest(connection).endswith(b"}")
 
-    def test_a_stream_ends_whatever_came_behind_it(self, start):
+    def test_a_stream_ends_with_requests_behind_it(self, start):
         behind = head("/jobs") * 100 + head("/start", b"Content-Length: 100", method="POST") + b"{"
         assert statuses(exchange(start(), head("/events") + behind, half_close=True)) in ([], [200])
 
 
 class TestPipelines:
-    def test_what_comes_behind_a_request_that_waits_is_not_read(self, start):
+    def test_requests_behind_a_waiting_one_are_not_read(self, start):
         api = start()
         path = f"/status/{api.post('/start').json()['job_id']}"
         flood = head("/jobs") * 200_000
@@ -389,7 +389,7 @@ class TestPipelines:
             assert not [entry for entry in entries if entry["path"] == "/jobs"]
             assert api.delete(path.replace("status", "jobs")).status_code == 200
 
-    def test_all_are_answered_in_order_however_they_are_cut(self, start):
+    def test_requests_are_answered_in_order_however_they_are_split(self, start):
         api = start()
         made = [api.post("/start").json()["job_id"] for _ in range(3)]
         body = b'{"source_language": "en"}'
@@ -401,7 +401,7 @@ class TestPipelines:
 
 
 class TestSlowReaders:
-    def test_whoever_takes_no_answer_is_cut_off(self, start):
+    def test_a_client_that_reads_no_answer_is_cut_off(self, start):
         limits = Limits(answer_grace=1, min_rate=1e6)
         api = start(http=partial(HttpProtocol, guard=Guard(limits)))
         for _ in range(20):
@@ -416,7 +416,7 @@ class TestSlowReaders:
 
 
 class TestLimits:
-    def test_idle_connections_and_those_with_half_a_head_go_first(self, start, caplog):
+    def test_idle_connections_and_incomplete_heads_are_closed_first(self, start, caplog):
         api = start(max_connections=20)
         api.headers["Connection"] = "close"
         path = f"/status/{api.post('/start').json()['job_id']}"
@@ -441,7 +441,7 @@ class TestLimits:
             "MAX_CONNECTIONS=20 are open: idle ones and those with half a head are closed first"
         ) == 1
 
-    def test_an_address_may_have_so_many_and_the_loopback_any_number(self):
+    def test_connections_per_address_are_limited_except_from_loopback(self):
         guard, loop = Guard(Limits(per_address=2, trusted="192.0.2.7, 10.0.0.0/8")), asyncio.new_event_loop()
         try:
             for address in ("192.0.2.1", "2001:db8::1"):
@@ -457,7 +457,7 @@ class TestLimits:
         finally:
             loop.close()
 
-    def test_who_has_too_many_is_told_so(self, start):
+    def test_a_connection_beyond_the_limit_gets_a_503(self, start):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))  # sends nothing
             own = probe.getsockname()[0]
@@ -470,7 +470,7 @@ class TestLimits:
         while statuses(exchange(api, LAST)) != [200]:
             assert time.monotonic() < until
 
-    def test_a_connection_that_is_reset_counts_no_longer(self, start):
+    def test_a_reset_connection_no_longer_counts(self, start):
         api = start(max_connections=5)
         for _ in range(20):
             with connect(api) as connection:
@@ -488,7 +488,7 @@ class _Connection:
     def abandon(self) -> None: ...
 
 
-def test_a_head_may_come_in_any_pieces(start):
+def test_a_head_is_parsed_in_any_pieces(start):
     sent = head("/livez", b"X: " + b"x" * (MAX_HEAD - 1000), b"Connection: close")
     api = start()
     for size in (1000, 5000):

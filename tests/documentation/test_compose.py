@@ -22,7 +22,7 @@ def test_every_setting_reaches_the_servers_container_and_nothing_else_does():
 
 
 @EACH
-def test_a_service_is_handed_what_it_uses_by_name(service):
+def test_a_service_gets_only_the_settings_that_it_uses(service):
     assert not {"env_file", "secrets", "configs"} & set(service)
     secret = {"API_PASSWORD", "API_TOKEN", "PGPASSWORD", "POSTGRES_PASSWORD"}
     allowed = {
@@ -44,7 +44,7 @@ def test_a_service_has_bounded_memory_processes_and_logs(service):
     assert all(re.fullmatch(r"/[\w/]+:size=\d+m", mount) for mount in service["tmpfs"])
 
 
-def test_in_the_profile_scale_the_servers_believe_nginx_alone():
+def test_in_the_profile_scale_the_servers_trust_only_nginx():
     [(network, nginx)] = SERVICES["nginx"]["networks"].items()
     believed = SERVICES["server"]["environment"]["FORWARDED_ALLOW_IPS"]
     assert believed == f"${{FORWARDED_ALLOW_IPS:-${{SCALE_PORTS:+{nginx['ipv4_address']}}}}}"

@@ -48,12 +48,12 @@ def defaults() -> dict[str, str]:
 
 
 def test_the_readme_has_every_setting_with_its_default_and_meaning():
-    told = {
+    documented = {
         name.strip("`"): (default.strip("`"), meaning)
         for name, default, meaning in dialects("| name | default | meaning |")
     }
     meanings = {name.upper(): field.description for name, field in Settings.model_fields.items()}
-    assert told == {name: (default or "none", meanings[name]) for name, default in defaults().items()}
+    assert documented == {name: (default or "none", meanings[name]) for name, default in defaults().items()}
 
 
 def test_the_example_env_file_has_every_setting_once_with_its_default():
@@ -69,7 +69,7 @@ def test_the_example_env_file_has_every_setting_once_with_its_default():
     assert dict(lines) == defaults() | CREDENTIALS | others | of_compose
 
 
-def test_the_example_env_file_is_one_that_works(monkeypatch):
+def test_the_example_env_file_works(monkeypatch):
     for name in defaults():
         monkeypatch.delenv(name, raising=False)
     assert Settings(_env_file=ROOT / ".env.example").credentials == tuple(CREDENTIALS.values())
@@ -82,17 +82,17 @@ def help_of(package: str, *command: str) -> str:
 
 
 def test_the_readme_has_every_exit_status():
-    told = re.findall(r"^  (\d+) +(.+)$", help_of("translation_client"), re.MULTILINE)
-    assert [tuple(dialect) for dialect in dialects("| exit status | meaning |")] == told
+    documented = re.findall(r"^  (\d+) +(.+)$", help_of("translation_client"), re.MULTILINE)
+    assert [tuple(dialect) for dialect in dialects("| exit status | meaning |")] == documented
 
 
 def test_the_readme_has_every_exception():
-    told = {name.strip("`") for name, *_ in dialects("| exception | when | what it carries |")}
+    documented = {name.strip("`") for name, *_ in dialects("| exception | when | what it carries |")}
     there = {name for name, thing in vars(translation_client).items() if isinstance(thing, type)}
-    assert told == {name for name in there if issubclass(getattr(translation_client, name), Exception)}
+    assert documented == {name for name in there if issubclass(getattr(translation_client, name), Exception)}
 
 
-def test_every_flag_that_the_documentation_names_is_there():
+def test_every_documented_flag_exists():
     clock = help_of("translation_client", "sandbox", "clock")
     there = help_of("translation_client") + clock + help_of("translation_server")
     others = {
@@ -115,12 +115,12 @@ def test_every_flag_that_the_documentation_names_is_there():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_within_the_project_leads_somewhere(page):
+def test_every_link_within_the_project_resolves(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_page_on_dialects_has_every_key_and_every_fact():
+def test_the_page_on_dialects_has_every_key_and_every_field():
     page = (ROOT / "docs" / "dialects.md").read_text()
     assert [dialect[0].strip("`") for dialect in dialects("| key | needed | what it holds |", page)] == list(
         DialectForm.model_fields
@@ -137,7 +137,7 @@ def test_the_page_on_dialects_has_every_key_and_every_fact():
     assert (ROOT / "examples" / "dialects" / "heygen.toml").read_text() in page
 
 
-def test_the_page_on_the_simulator_has_everything_that_can_be_set():
+def test_the_page_on_the_simulator_has_every_setting():
     page = (ROOT / "docs" / "simulator.md").read_text()
 
     def first(header: str) -> list[str]:
@@ -150,16 +150,16 @@ def test_the_page_on_the_simulator_has_everything_that_can_be_set():
     assert scenarios == {name: scenario.meaning for name, scenario in SCENARIOS.items()}
 
 
-def test_the_page_on_the_simulator_has_what_each_kind_can_strike():
+def test_the_page_on_the_simulator_has_the_applicability_of_each_kind():
     page = (ROOT / "docs" / "simulator.md").read_text()
-    told = {
+    documented = {
         kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
         for what, kinds in dialects("| requests | kinds |", page)
         for kind in re.findall(r"`([\w-]+)`", kinds)
     }
     words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
     assert set(APPLICABILITY) == set(KINDS)
-    assert told == {
+    assert documented == {
         kind: (reach.routes, reach.body, words.get(reach.states, ["ended"])) for kind, reach in APPLICABILITY.items()
     }
 
@@ -186,14 +186,14 @@ def test_the_commands_on_the_simulators_page_run(capsys):
 
 def test_the_page_on_the_report_card_has_every_rule():
     page = (ROOT / "docs" / "report-card.md").read_text()
-    told = {
+    documented = {
         dialect[0].strip("`"): dialect[1]
         for dialect in dialects("| rule | severity | what it means | what to change |", page)
     }
-    assert list(told.items()) == [(name, rule.severity) for name, rule in RULES.items()]
+    assert list(documented.items()) == [(name, rule.severity) for name, rule in RULES.items()]
 
 
-def test_the_cards_on_the_page_name_rules_that_are_there():
+def test_the_cards_on_the_page_name_existing_rules():
     page = (ROOT / "docs" / "report-card.md").read_text()
     assert set(re.findall(r"^(?:warning|note) ([\w-]+):", page, re.MULTILINE)) <= set(RULES)
 
@@ -204,11 +204,11 @@ def test_the_example_of_a_client_being_hardened_runs():
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_the_page_on_ancestors_names_routes_and_classes_that_are_there():
+def test_the_page_on_ancestors_names_existing_routes_and_classes():
     page = (ROOT / "docs" / "coming-from.md").read_text()
     there = {f"{route.method} {route.path}" for route in routes(DIALECTS)}
-    told = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))
-    assert told == there - {"GET /jobs/{job_id}"}
+    documented = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))
+    assert documented == there - {"GET /jobs/{job_id}"}
     new = [
         dialect[1]
         for section in page.split("| before | now |")[1:]
@@ -246,8 +246,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_the_readme_has_every_route(url):
     documented = httpx.get(f"{url}/openapi.json", auth=tuple(CREDENTIALS.values())).json()["paths"]
     there = {f"{method.upper()} {path}" for path, methods in documented.items() for method in methods}
-    told = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(dialect[0] for dialect in dialects("| route | does |")))
-    assert set(told) == there | {"GET /docs", "GET /openapi.json"}
+    documented = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(dialect[0] for dialect in dialects("| route | does |")))
+    assert set(documented) == there | {"GET /docs", "GET /openapi.json"}
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
@@ -267,15 +267,15 @@ def test_every_python_example_runs(url, number, tmp_path):
     assert "completed" in ran.stdout
 
 
-def test_the_map_of_contributing_names_every_package_and_only_what_is_there():
+def test_the_map_in_contributing_names_every_package_and_no_other():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     dialects = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
-    told = set()
+    documented = set()
     for dialect in dialects:
         first, *others = re.findall(r"`([^`]+)`", dialect)
-        told |= {ROOT / first, *((ROOT / first).parent / other for other in others)}
-    assert [place for place in told if not place.exists()] == []
+        documented |= {ROOT / first, *((ROOT / first).parent / other for other in others)}
+    assert [place for place in documented if not place.exists()] == []
     packages = {
         path.parent for side in ("server", "client") for path in (ROOT / side).glob("translation_*/*/__init__.py")
     }
-    assert packages <= told
+    assert packages <= documented

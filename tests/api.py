@@ -1,0 +1,28 @@
+"""The server's API as tests use it: each method checks the status of the answer."""
+
+from typing import Any
+
+import httpx
+
+
+class Api(httpx.Client):
+    """A client of the server; for requests that may fail, use the methods of httpx."""
+
+    def submit(self, body: dict[str, Any] | None = None, /, **headers: str) -> str:
+        """Submits a job and returns its id."""
+        answer = self.post("/start", json=body or {}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        job_id: str = answer.json()["job_id"]
+        return job_id
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Polls a job and returns the body of the answer."""
+        answer = self.get(f"/status/{job_id}")
+        assert answer.status_code == 200, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def finish(self, job_id: str, outcome: str = "completed", **more: object) -> None:
+        """Ends a pending job now."""
+        answer = self.post(f"/sandbox/jobs/{job_id}", json={"do": "finish", "outcome": outcome, **more})
+        assert answer.status_code == 200, answer.text
