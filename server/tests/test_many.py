@@ -140,7 +140,7 @@ async def test_others_have_their_turn_between_the_pages_of_changes(store, servic
 
     counting = asyncio.create_task(count_turns())
     sizes, seen = [], []
-    async with aclosing(service.following.all("ann", 0.0)) as changes:
+    async with aclosing(service.change_stream.all("ann", 0.0)) as changes:
         async for told in changes:
             sizes.append(len(told.snapshots))
             seen.append(turns)
@@ -158,7 +158,7 @@ async def test_who_follows_many_jobs_takes_memory_for_a_few_pages(store, service
     tracemalloc.start()
     try:
         before, most = tracemalloc.get_traced_memory()[0], 0
-        async with aclosing(service.following.all("ann", 0.0)) as changes:
+        async with aclosing(service.change_stream.all("ann", 0.0)) as changes:
             async for told in changes:
                 most = max(most, tracemalloc.get_traced_memory()[0] - before)
                 if not told.more:

@@ -61,7 +61,7 @@ async def test_what_is_at_hand_follows_the_number_of_users(caplog):
     store = Reading()
     sandbox = SandboxSettings(delay=Fixed(0))
     service = Service(store, lambda: sandbox, clock=lambda: 5000.0, entropy=lambda: bytes(64))
-    service.make_room_for(30_000)
+    service.set_users(30_000)
     owners = [f"u{number}" for number in range(12_000)]  # with 24,000 jobs: more than fit, if it did not
     jobs = [(await service.submit(owner, Submission())).snapshot.job for owner in owners for _ in range(2)]
     for read in (len(jobs), 0, 0):

@@ -154,7 +154,7 @@ def assemble(
         entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
         changeable=simulating,
     )
-    service.make_room_for(len(users or ()))
+    service.set_users(len(users or ()))
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
     schemes = {dialect.name: scheme(dialect.auth) for dialect in dialects}
     authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
@@ -165,7 +165,7 @@ def assemble(
         tokens=[scheme.header for scheme in schemes.values()],
         starting=[route.path for route in all_routes if route.action == "current"],
     )
-    drain = Drain(service.release)
+    drain = Drain(service.end_waits)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -218,9 +218,9 @@ def assemble(
     def replace_users(users: Mapping[str, str]) -> None:
         if isinstance(authenticator, Authenticator):
             authenticator.replace(users)
-            service.make_room_for(len(users))
+            service.set_users(len(users))
 
-    app.state.release = service.release
+    app.state.release = service.end_waits
     app.state.replace_users = replace_users
     return app
 

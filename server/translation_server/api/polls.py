@@ -163,7 +163,7 @@ class PollEndpoint:
         if user is None or conditions is None or path in self._latest or not found.lastindex:
             return None
         dialect = self._by_id[found.lastindex - 1].dialect
-        if not (cached := self._service.told(user, found[found.lastindex], dialect)):
+        if not (cached := self._service.render_cached(user, found[found.lastindex], dialect)):
             return None
         rendering, snapshot = cached
         if conditions.seconds_to_hold(rendering.form.tag):
@@ -183,7 +183,7 @@ class PollEndpoint:
     ) -> Answer:
         headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode())]
         headers += retry_after(record.hint)
-        headers += wall_elapsed(clock, self._service.real, snapshot)
+        headers += wall_elapsed(clock, self._service.wall_time, snapshot)
         if conditions.wait is not None:
             headers.append((b"preference-applied", b"wait=%d" % conditions.wait))
         if conditions.knows(form.tag):

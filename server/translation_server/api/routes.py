@@ -156,12 +156,12 @@ class Api:
 
     async def _stream(self, request: Request, job_id: str | None = None) -> Response:
         owner, service = context_of(request).user, self._service
-        after, now = resumed_at(request), await service.now(owner)
+        after, now = resumed_at(request), await service.virtual_time(owner)
         after = None if after is None else min(after, now)
         if job_id is None:
-            changes = service.following.all(owner, now if after is None else after)
+            changes = service.change_stream.all(owner, now if after is None else after)
         else:
-            changes = service.following.one(await service.snapshot(owner, job_id), after)
+            changes = service.change_stream.one(await service.snapshot(owner, job_id), after)
         return await stream(request, self._native, changes, now, self._record_events)
 
     def _record_events(self, request: Request, snapshots: Sequence[JobSnapshot]) -> None:
@@ -188,5 +188,5 @@ class Api:
         hints = [hint for snapshot in snapshots if (hint := await self._service.hint(snapshot)) is not None]
         context.record.hint = min(hints, default=None)
         clock = (await self._service.sandboxes.of(context.user)).clock
-        headers = retry_after(context.record.hint) + wall_elapsed(clock, self._service.real, *snapshots)
+        headers = retry_after(context.record.hint) + wall_elapsed(clock, self._service.wall_time, *snapshots)
         return {name.decode(): value.decode() for name, value in headers}

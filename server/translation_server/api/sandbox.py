@@ -71,7 +71,7 @@ class SandboxApi:
     async def change(self, request: Request) -> Response:
         """Changes settings; null stands for the server's own value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
-        moment = await self._service.now(owner)
+        moment = await self._service.virtual_time(owner)
         change = partial(change_settings, changes=changes, moment=moment)
         await self._service.sandboxes.change(owner, change, recount=starts_plan(changes))
         return await self._sandbox(owner)
@@ -79,13 +79,13 @@ class SandboxApi:
     async def set_clock(self, request: Request) -> Response:
         """Sets the speed of the clock, stops it, or moves it ahead."""
         owner, change = context_of(request).user, await read_body(ClockChange, request)
-        await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.real()))
+        await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.wall_time()))
         return await self._sandbox(owner)
 
     async def reset(self, request: Request) -> Response:
         """Empties the sandbox: its jobs, request log, faults, clock and settings."""
         owner = context_of(request).user
-        await self._service.sandboxes.clear(owner, self._service.real())
+        await self._service.sandboxes.clear(owner, self._service.wall_time())
         self._request_log.drop(owner)
         return await self._sandbox(owner)
 
@@ -119,7 +119,7 @@ class SandboxApi:
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""
-        sandbox, real = await self._service.sandboxes.of(owner), self._service.real()
+        sandbox, real = await self._service.sandboxes.of(owner), self._service.wall_time()
         shown = shown_sandbox(sandbox.settings)
         for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
             fault["fired"] = fired

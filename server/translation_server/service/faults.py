@@ -1,4 +1,4 @@
-"""What goes wrong for whom: the rules of each sandbox, drawn for each request and counted in the store."""
+"""Faults: draws for each request which fault rules of the sandbox fire, and counts them in the store."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,14 +13,14 @@ from translation_server.storage import Store
 
 
 class Faults:
-    """Everybody's faults.
+    """Draws and counts the faults of all sandboxes.
 
     Args:
-        store: where they are counted.
-        sandboxes: where the rules are.
+        store: where faults are counted.
+        sandboxes: the cache of sandboxes, which hold the rules.
         jobs: finds the jobs that requests are about.
-        clock: real seconds since the epoch.
-        entropy: random bytes for one fault, where the sandbox has no seed.
+        clock: wall time, in seconds since the epoch.
+        entropy: returns random bytes for one fault, where the sandbox has no seed.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class Faults:
         self._entropy = entropy
 
     async def draw_faults(
-        self, owner: str, asked: FaultContext, job_id: str | None = None, *, own: Sequence[Rule] = ()
+        self, owner: str, context: FaultContext, job_id: str | None = None, *, own: Sequence[Rule] = ()
     ) -> list[Firing]:
-        """What goes wrong with a request, about a job if one is named; it is counted.
+        """Returns the rules that fire for a request, and counts them.
 
         Args:
             owner: whose request it is.
-            asked: the request, as far as it tells by itself.
-            job_id: the job that it names.
-            own: its own rules, instead of those of the sandbox; they are not counted.
+            context: the request; its time and its job's state are filled in here.
+            job_id: the job that the request names.
+            own: rules that the request brings, instead of those of the sandbox; they are not counted.
         """
         sandbox = await self._sandboxes.of(owner)
         rules = own or sandbox.settings.faults
@@ -55,40 +55,40 @@ class Faults:
             return []
         job = None if job_id is None else await self._jobs.find(owner, job_id)
         now = sandbox.clock.at(self._clock())
-        asked = asked._replace(seconds=max(0.0, now - sandbox.since))
+        context = context._replace(seconds=max(0.0, now - sandbox.since))
         if job_id is not None and job is None:
-            asked = asked._replace(states=frozenset())
-        elif job is not None and asked.action == "poll" and not asked.long_poll:
-            asked = asked._replace(states={JobSnapshot(job, now).state})
+            context = context._replace(states=frozenset())
+        elif job is not None and context.action == "poll" and not context.long_poll:
+            context = context._replace(states={JobSnapshot(job, now).state})
         ordinal = 0 if job is None else job.ordinal
         firings: list[Firing] = []
 
         def draw(nth: int, fired: Sequence[int]) -> Sequence[str]:
-            drawn = partial(self._drawn, sandbox, owner, asked.action, ordinal, nth)
-            firings[:] = decide(rules, asked._replace(nth=nth), fired or [0] * len(rules), drawn)
+            entropy = partial(self._draw, sandbox, owner, context.action, ordinal, nth)
+            firings[:] = decide(rules, context._replace(nth=nth), fired or [0] * len(rules), entropy)
             if own:
                 firings[:] = [firing._replace(number=None) for firing in firings]
-            return [_rule(firing.number) for firing in firings if firing.number is not None]
+            return [_subject(firing.number) for firing in firings if firing.number is not None]
 
-        counted = [] if own else [_rule(number) for number in range(len(rules))]
-        await self._store.tally(owner, counted_as(asked.action, ordinal), counted, draw)
+        subjects = [] if own else [_subject(number) for number in range(len(rules))]
+        await self._store.tally(owner, counted_as(context.action, ordinal), subjects, draw)
         return firings
 
     async def not_fired(self, owner: str, firing: Firing) -> None:
-        """Takes back the count of a rule that had nothing to strike."""
+        """Takes back the count of a rule that turned out to have no effect."""
         if firing.number is not None:
-            await self._store.untally(owner, _rule(firing.number))
+            await self._store.untally(owner, _subject(firing.number))
 
     async def fired(self, owner: str) -> list[int]:
-        """How often each of the owner's faults has fired."""
+        """Returns how often each of the owner's rules has fired."""
         rules = (await self._sandboxes.of(owner)).settings.faults
-        return await self._store.tallies(owner, [_rule(number) for number in range(len(rules))])
+        return await self._store.tallies(owner, [_subject(number) for number in range(len(rules))])
 
-    def _drawn(self, sandbox: SandboxState, owner: str, *of: object) -> bytes:
+    def _draw(self, sandbox: SandboxState, owner: str, *draw: object) -> bytes:
         seed = sandbox.settings.seed
-        return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *of)
+        return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *draw)
 
 
-def _rule(number: int) -> str:
-    """The subject under which a rule's firings are counted."""
+def _subject(number: int) -> str:
+    """Returns the subject under which a rule's firings are counted."""
     return f"rule {number}"

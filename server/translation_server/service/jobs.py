@@ -1,4 +1,4 @@
-"""The use cases: what can be done with jobs, given a store, a clock and a source of randomness."""
+"""The use cases: what callers can do with jobs, given a store, a clock and a source of randomness."""
 
 import asyncio
 import logging
@@ -26,32 +26,33 @@ from translation_server.storage import Idempotency, Store
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED_ENDS = 100_000
+MAX_LOGGED_ENDS = 100_000
 """How many ended jobs a process remembers to have logged; 140 bytes each."""
 
-BATCH = 500
-"""JobCache that are asked for at a time."""
+BATCH_SIZE = 500
+"""How many jobs are read at a time."""
 
-SPREAD = 0.2
-"""The part of the time for which a job may be held that its first hold may be shorter."""
+HOLD_SPREAD = 0.2
+"""By which part at most the first hold of a job's long polls is shortened."""
 
-REST = 9.0
-"""How many times as long as a check of the store took the next one waits: it is a write, and anybody may ask for it."""
+CHECK_PAUSE = 9.0
+"""How long the pause after a check of the store is, as a multiple of the check's duration: a check writes, and anybody
+may ask for one."""
 
-LONGEST_REST = 0.25
-"""Seconds."""
+MAX_CHECK_PAUSE = 0.25
+"""The longest such pause, in seconds."""
 
-FIRST = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
-"""The idempotency key of a job that a look has started, so that looks at once start one; no caller can send it."""
+LATEST_JOB = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
+"""The idempotency key of a job that a poll has started, so that concurrent polls start one. No caller can send it."""
 
 
 class JobNotFound(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
-    """The caller has no such job; somebody else may."""
+    """The caller has no such job. Another user may have one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FateOverride:
-    """A fate of the caller's own for a job; what is None is drawn."""
+    """The parts of a job's fate that the caller has chosen; those that are None are drawn."""
 
     delay: float | None = None
     outcome: State | None = None
@@ -61,7 +62,10 @@ class FateOverride:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The first look at a submitted job; ``replayed`` where the same idempotency key had submitted it before."""
+    """The first snapshot of a submitted job.
+
+    ``replayed`` is set where an earlier submission with the same idempotency key had created the job.
+    """
 
     snapshot: JobSnapshot
     replayed: bool
@@ -69,7 +73,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of a caller's jobs, newest first, and the cursor of the next page, None on the last one."""
+    """Some of a caller's jobs, newest first, and the cursor of the next page; None on the last one."""
 
     snapshots: list[JobSnapshot]
     next: int | None
@@ -79,12 +83,17 @@ class Service:
     """What callers can do with their jobs.
 
     Args:
-        store: where the jobs are kept.
-        settings: the settings of those who have set nothing.
-        clock: real seconds since the epoch.
-        entropy: random bytes for one fate or fault, where the sandbox has no seed.
-        changeable: whether callers may set their sandboxes.
+        store: where the jobs are stored.
+        settings: returns the settings of users who have set nothing.
+        clock: wall time, in seconds since the epoch.
+        entropy: returns random bytes for one fate or fault, where the sandbox has no seed.
+        changeable: whether callers may change their sandboxes.
         max_age: how long cached data is used without asking the store, in seconds.
+
+    Attributes:
+        sandboxes: The cache of sandboxes.
+        faults: Draws and counts faults.
+        change_stream: Streams changes of jobs.
     """
 
     def __init__(  # noqa: PLR0913 - the options are keywords
@@ -105,14 +114,14 @@ class Service:
         )
         self._synchroniser = Synchroniser(store, self.sandboxes, clock)
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus
-        self.following = ChangeStream(store, self.sandboxes, self._bus, clock, self._see)
+        self.change_stream = ChangeStream(store, self.sandboxes, self._bus, clock, self._snapshot)
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
-        self._checking = SingleFlight[None]()
-        self._check_at = 0.0
-        self._logged_ends = LRU[int, None](REMEMBERED_ENDS)
+        self._checks = SingleFlight[None]()
+        self._next_check_at = 0.0
+        self._logged_ends = LRU[int, None](MAX_LOGGED_ENDS)
 
-    def make_room_for(self, users: int) -> None:
-        """Keeps at hand what the polls of so many users need, if they are more than there is room for anyway."""
+    def set_users(self, users: int) -> None:
+        """Makes the caches large enough for the polls of so many users."""
         self.sandboxes.states.capacity = self._jobs.owners.capacity = max(MAX_OWNERS, users)
 
     async def submit(
@@ -128,34 +137,34 @@ class Service:
 
         Args:
             owner: whose job it is.
-            submission: what was asked for.
-            idempotency: an idempotency key, and what tells the submission from others.
-            job_id: the id that the caller wants; without one, the job gets a new UUID.
-            fate_override: the fate that the caller wants.
+            submission: what the job is to do.
+            idempotency: an idempotency key, and the fingerprint of the request.
+            job_id: the id that the caller has chosen; without one, the job gets a new UUID.
+            fate_override: the fate that the caller has chosen.
 
         Raises:
-            KeyReused: the idempotency key came before, with another submission.
+            KeyReused: the idempotency key came before, with another request.
             IdTaken: the caller has a job of that id.
-            StoreError: nothing was accepted.
+            StoreError: the job was not accepted.
         """
         sandbox = await self.sandboxes.of(owner)
-        settings, fate_override = sandbox.settings, fate_override or FateOverride()
+        settings, override = sandbox.settings, fate_override or FateOverride()
 
         def accept(ordinal: int) -> Job:
-            real = self._clock()
+            wall = self._clock()
             entropy = self._entropy() if settings.seed is None else seeded_entropy(settings.seed, owner, ordinal)
             drawn = settings.fate(entropy, submission.video_length)
-            delay = drawn.delay if fate_override.delay is None else fate_override.delay
+            delay = drawn.delay if override.delay is None else override.delay
             job = Job(
                 job_id or str(uuid.uuid4()),
                 owner,
                 ordinal,
-                sandbox.clock.at(real),
-                Fate(delay, fate_override.outcome or drawn.outcome, fate_override.message),
+                sandbox.clock.at(wall),
+                Fate(delay, override.outcome or drawn.outcome, override.message),
                 submission,
-                changed_at=real,
+                changed_at=wall,
             )
-            paused = settings.paused if fate_override.paused is None else fate_override.paused
+            paused = settings.paused if override.paused is None else override.paused
             return replace(job, paused_at=job.created_at) if paused else job
 
         stored = await self._store.add(owner, accept, idempotency)
@@ -165,13 +174,13 @@ class Service:
         return Accepted(JobSnapshot(stored.job, stored.job.created_at), stored.replayed)
 
     async def current(self, owner: str) -> JobSnapshot:
-        """How the caller's latest job stands now; a caller who has none gets one."""
-        latest = await self._store.page(owner, limit=1, before=None, state=None, now=0)
-        job = latest[0] if latest else (await self.submit(owner, Submission(), idempotency=FIRST)).snapshot.job
-        return self._see(job, await self.now(owner))
+        """Returns a snapshot of the caller's latest job; a caller without jobs gets a new one."""
+        newest = await self._store.page(owner, limit=1, before=None, state=None, now=0)
+        job = newest[0] if newest else (await self.submit(owner, Submission(), idempotency=LATEST_JOB)).snapshot.job
+        return self._snapshot(job, await self.virtual_time(owner))
 
     async def snapshot(self, owner: str, job_id: str) -> JobSnapshot:
-        """How one of the caller's jobs stands now.
+        """Returns a snapshot of one of the caller's jobs.
 
         Raises:
             JobNotFound: the caller has no such job.
@@ -179,32 +188,37 @@ class Service:
         job = await self._synchroniser.find(owner, job_id)
         if job is None:
             raise JobNotFound
-        return self._see(job, await self.now(owner))
+        return self._snapshot(job, await self.virtual_time(owner))
 
-    def told(self, owner: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
-        """What the row tells of a job, and how it stands; None where something has to be read, or may go wrong."""
-        sandbox, kept = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id)
-        if sandbox is None or kept is None or sandbox.settings.faults:
+    def render_cached(self, owner: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
+        """Returns a job as rendered in a dialect, and its snapshot, from memory alone.
+
+        Returns:
+            None where the store has to be read, or the sandbox has fault rules.
+        """
+        sandbox, cached = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id)
+        if sandbox is None or cached is None or sandbox.settings.faults:
             return None
-        snapshot, rendering = JobSnapshot(kept.job, sandbox.clock.at(self._clock())), kept.renderings.get(dialect.name)
-        if rendering is None or rendering.sandbox is not sandbox or snapshot.now >= rendering.until:
-            rendering = kept.renderings[dialect.name] = render_job(dialect, self._see(kept.job, snapshot.now), sandbox)
-        return rendering, snapshot
+        snapshot = JobSnapshot(cached.job, sandbox.clock.at(self._clock()))
+        rendered = cached.renderings.get(dialect.name)
+        if rendered is None or rendered.sandbox is not sandbox or snapshot.now >= rendered.until:
+            rendered = render_job(dialect, self._snapshot(cached.job, snapshot.now), sandbox)
+            cached.renderings[dialect.name] = rendered
+        return rendered, snapshot
 
     async def snapshots(self, owner: str, job_ids: Sequence[str]) -> tuple[list[JobSnapshot], list[str]]:
-        """How the caller's jobs of these ids stand, in the ids' order, and the ids that name none."""
+        """Returns snapshots of the caller's jobs of these ids, in this order, and the ids without a job."""
         found = {job.id: job for job in await self._store.find_many(owner, job_ids)}
-        now = await self.now(owner)
-        wanted = dict.fromkeys(job_ids)
-        known = [self._see(found[job_id], now) for job_id in wanted if job_id in found]
-        return known, [job_id for job_id in wanted if job_id not in found]
+        now, unique = await self.virtual_time(owner), dict.fromkeys(job_ids)
+        snapshots = [self._snapshot(found[job_id], now) for job_id in unique if job_id in found]
+        return snapshots, [job_id for job_id in unique if job_id not in found]
 
     async def page(self, owner: str, *, limit: int, after: int | None = None, state: State | None = None) -> Page:
-        """The caller's jobs, newest first, from behind the cursor ``after``."""
-        now = await self.now(owner)
+        """Returns the caller's jobs, newest first, from behind the cursor ``after``."""
+        now = await self.virtual_time(owner)
         jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now)
         more, jobs = len(jobs) > limit, jobs[:limit]
-        return Page([self._see(job, now) for job in jobs], jobs[-1].ordinal if more else None)
+        return Page([self._snapshot(job, now) for job in jobs], jobs[-1].ordinal if more else None)
 
     async def cancel(self, owner: str, job_id: str) -> JobSnapshot:
         """Cancels a pending job; an ended one stays as it is.
@@ -215,66 +229,65 @@ class Service:
         return await self.amend(owner, job_id, Job.cancelled)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job, float], Job]) -> JobSnapshot:
-        """Does something to a job; ``change`` is given the moment.
+        """Changes a job; ``change`` is called with the job and the virtual time.
 
         Raises:
             JobNotFound: the caller has no such job.
         """
         clock = (await self.sandboxes.of(owner)).clock
-
         before = None
 
-        def amended(job: Job) -> Job:
+        def amend(job: Job) -> Job:
             nonlocal before
-            before, real = job, self._clock()
-            after = change(job, clock.at(real))
-            later = math.nextafter(job.changed_at, math.inf)  # even if this clock is behind that of the last change
-            return after if after == job else replace(after, changed_at=max(real, later))
+            before, wall = job, self._clock()
+            after = change(job, clock.at(wall))
+            later = math.nextafter(job.changed_at, math.inf)  # even where this clock is behind that of the last change
+            return after if after == job else replace(after, changed_at=max(wall, later))
 
         try:
-            job = await self._store.amend(owner, job_id, amended)
-        except BaseException:  # it may have been amended
+            job = await self._store.amend(owner, job_id, amend)
+        except BaseException:  # it may have been changed
             self._jobs.drop(owner)
             raise
         if job is None:
             raise JobNotFound
         if job != before:
             self._synchroniser.publish(job)
-        return self._see(job, await self.now(owner))
+        return self._snapshot(job, await self.virtual_time(owner))
 
     async def hold(self, snapshot: JobSnapshot, seconds: float, until: Callable[[JobSnapshot], float]) -> JobSnapshot:
-        """Waits until a pending job changes; how it stands then, or after so many seconds.
+        """Waits until a pending job changes, or its time is up; returns a new snapshot.
 
         Args:
-            snapshot: how the job stands.
-            seconds: how long to wait at most, in real time; less, if the server goes down meanwhile.
-            until: tells at which moment the job changes, unless something is done to it before.
+            snapshot: the job as it stands.
+            seconds: how long to wait at most, in wall time; it ends earlier if the server shuts down.
+            until: returns the moment at which the job changes by itself.
 
         Raises:
-            JobNotFound: the job is gone, since the sandbox was emptied.
+            JobNotFound: the job is gone because the sandbox was reset.
         """
         loop, job = asyncio.get_running_loop(), snapshot.job
-        if snapshot.elapsed < seconds:  # the first time: many that were submitted together shall not come back together
-            seconds *= 1 - SPREAD * hints.phase(job.owner, job.ordinal)
-        give_up_at, change_at = loop.time() + seconds, until(snapshot)
+        if snapshot.elapsed < seconds:  # the first hold: jobs that were submitted together shall not be polled together
+            seconds *= 1 - HOLD_SPREAD * hints.phase(job.owner, job.ordinal)
+        deadline, changes_at = loop.time() + seconds, until(snapshot)
         with self._bus.subscribe(job.owner, job) as subscription:
             while not subscription.closed:
-                clock, real = (await self.sandboxes.of(job.owner)).clock, self._clock()
-                left = min(give_up_at - loop.time(), clock.seconds_to(change_at, real))
-                if left <= 0 or JobSnapshot(job, clock.at(real)).state is not State.PENDING:
+                clock, wall = (await self.sandboxes.of(job.owner)).clock, self._clock()
+                left = min(deadline - loop.time(), clock.seconds_to(changes_at, wall))
+                if left <= 0 or JobSnapshot(job, clock.at(wall)).state is not State.PENDING:
                     break
-                news = await subscription.wait(left)
-                job = next(iter(news)) if news else (await self.snapshot(job.owner, job.id)).job
-                change_at = until(JobSnapshot(job, clock.at(real)))
-        return self._see(job, await self.now(job.owner))
+                changed = await subscription.wait(left)
+                job = next(iter(changed)) if changed else (await self.snapshot(job.owner, job.id)).job
+                changes_at = until(JobSnapshot(job, clock.at(wall)))
+        return self._snapshot(job, await self.virtual_time(job.owner))
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
-        """The real times at which those of the owner's jobs ended that did by themselves."""
+        """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs."""
         clock = (await self.sandboxes.of(owner)).clock
         ends: dict[str, float] = {}
-        for start in range(0, len(job_ids), BATCH):
+        for start in range(0, len(job_ids), BATCH_SIZE):
             await asyncio.sleep(0)
-            snapshots, _ = await self.snapshots(owner, job_ids[start : start + BATCH])
+            snapshots, _ = await self.snapshots(owner, job_ids[start : start + BATCH_SIZE])
             ends |= {
                 snapshot.job.id: clock.real(snapshot.job.ends_at)
                 for snapshot in snapshots
@@ -282,54 +295,51 @@ class Service:
             }
         return ends
 
-    def real(self) -> float:
-        """The real time, in seconds since the epoch."""
-        return self._clock()
-
-    async def now(self, owner: str) -> float:
-        """The moment that the owner's clock shows, in seconds since the epoch."""
-        return (await self.sandboxes.of(owner)).clock.at(self._clock())
-
-    async def rest(self, seconds: float) -> None:
-        """Waits for so many seconds; less, if the server goes down meanwhile."""
-        await self._bus.sleep(seconds)
-
-    def release(self) -> None:
-        """Lets everybody go who waits, from now on."""
-        self._bus.close()
-
     async def hint(self, snapshot: JobSnapshot) -> float | None:
-        """Seconds until the caller should look again; None once the job has ended, and where there are no hints."""
+        """Returns the seconds until the caller should poll again; None for an ended job, and without hints."""
         sandbox = await self.sandboxes.of(snapshot.job.owner)
         return hints.hint(snapshot, sandbox.settings, sandbox.clock.now.rate or 1.0)
 
-    def _sandbox_changed(self, owner: str, emptied: bool) -> None:
-        """The owner's world has changed."""
-        if emptied:
+    def wall_time(self) -> float:
+        """Returns the wall time, in seconds since the epoch."""
+        return self._clock()
+
+    async def virtual_time(self, owner: str) -> float:
+        """Returns the time on the clock of the owner's sandbox, in seconds since the epoch."""
+        return (await self.sandboxes.of(owner)).clock.at(self._clock())
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleeps for so many seconds; less if the server shuts down."""
+        await self._bus.sleep(seconds)
+
+    def end_waits(self) -> None:
+        """Ends all long polls, event streams and sleeps, now and from now on."""
+        self._bus.close()
+
+    async def check(self) -> None:
+        """Returns if a job would be accepted now; concurrent callers share one check.
+
+        Raises:
+            StoreError: it would not be accepted.
+        """
+        await self._checks.run(None, self._check)
+
+    async def _check(self) -> None:
+        await asyncio.sleep(self._next_check_at - time.monotonic())
+        began = time.monotonic()
+        await self._store.check()
+        ended = time.monotonic()
+        self._next_check_at = ended + min(CHECK_PAUSE * (ended - began), MAX_CHECK_PAUSE)
+
+    def _sandbox_changed(self, owner: str, reset: bool) -> None:
+        if reset:
             self._jobs.drop(owner)
         self._bus.wake(owner)
 
-    async def check(self) -> None:
-        """Returns if a job would be accepted now; whoever asks meanwhile is told the same.
-
-        Raises:
-            StoreError: it would not.
-        """
-        await self._checking.run(None, self._check)
-
-    async def _check(self) -> None:
-        await asyncio.sleep(self._check_at - time.monotonic())
-        began = time.monotonic()
-        await self._store.check()
-        self._check_at = (ended := time.monotonic()) + min(REST * (ended - began), LONGEST_REST)
-
-    def _see(self, job: Job, now: float) -> JobSnapshot:
-        """A look at a job; the first one in this process that sees it ended is logged, within a bound of memory."""
+    def _snapshot(self, job: Job, now: float) -> JobSnapshot:
+        """Returns a snapshot of a job; logs its end when this process shows it for the first time."""
         snapshot = JobSnapshot(job, now)
-        if snapshot.state is State.PENDING:
-            return snapshot
-        key = hash((job.owner, job.ordinal))
-        if key not in self._logged_ends:
+        if snapshot.state is not State.PENDING and (key := hash((job.owner, job.ordinal))) not in self._logged_ends:
             logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, snapshot.state, snapshot.elapsed)
             self._logged_ends[key] = None
         return snapshot

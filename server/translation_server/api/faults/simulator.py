@@ -83,7 +83,7 @@ class Simulator:
                 response = await answer()
             except EXPECTED as error:
                 response = answer_to(error, request.scope)
-            if faulty := responses.apply_fault(response, fault, self._service.rest):
+            if faulty := responses.apply_fault(response, fault, self._service.sleep):
                 record.faults += (rule.kind,)
         finally:
             if rule.kind not in record.faults:  # for example when a long poll ends with nothing to falsify
@@ -98,7 +98,7 @@ class Simulator:
             with suppress(Problem):  # the body is read now, while the client sends it; its errors are reported later
                 await body_of(request)
         async with cancelled_on_disconnect(request.receive):
-            await self._service.rest(seconds)
+            await self._service.sleep(seconds)
 
     async def _firings(
         self, request: Request, action: Action, dialects: Sequence[Dialect], job_id: str | None
