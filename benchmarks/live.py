@@ -30,14 +30,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from translation_client import AsyncClient, Client, JobTimeout, Status
-from translation_client.core.effects import Command, Event, Failure, Listen, Reply, Send
+from translation_client.core.effects import Effect, Failure, Input, Listen, Reply, Send
 
 PAGE = Path(__file__).parent.parent / "docs" / "waiting.md"
 BEGIN, END = "<!-- live:begin -->", "<!-- live:end -->"
 
 LOGIN: dict[str, Any] = {"username": "admin", "password": "secretpassword"}
 CROWD, MANY, DEADLINES = 1_000, 10_000, 1_000
-HELD = 10.0  # seconds: W, so that several held looks make up a wait
+LONG_POLL = 10.0  # seconds: W, so that a wait takes several long polls
 BATCH = 50  # starts at a time
 AT_ONCE = 12  # waits under a deadline
 
@@ -90,9 +90,9 @@ def server(least: float, most: float) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def started(url: str, count: int, trace: Callable[[Command | Event], object]) -> AsyncIterator[Any]:
+async def started(url: str, count: int, trace: Callable[[Effect | Input], object]) -> AsyncIterator[Any]:
     """A client, and the ids of so many new jobs."""
-    async with AsyncClient(url, **LOGIN, long_poll=HELD, trace=trace) as client:
+    async with AsyncClient(url, **LOGIN, long_poll=LONG_POLL, trace=trace) as client:
         await client.start()
         ids = list[str]()
         for first in range(0, count, BATCH):
@@ -107,9 +107,9 @@ def late_by(final: Status, now: float) -> float:
 
 
 async def long_poll() -> list[Line]:
-    """A thousand jobs, each waited for with held looks."""
+    """A thousand jobs, each waited for with long polls."""
     with server(15, 45) as url:  # nothing ends while a thousand connections are being made
-        async with AsyncClient(url, **LOGIN, long_poll=HELD) as client:
+        async with AsyncClient(url, **LOGIN, long_poll=LONG_POLL) as client:
             await client.start()
 
             async def run() -> tuple[Status, float]:
@@ -118,11 +118,11 @@ async def long_poll() -> list[Line]:
 
             ends = await asyncio.gather(*(run() for _ in range(CROWD)))
     late = sorted(seconds for _, seconds in ends)
-    over = max(final.cost.snapshots - math.ceil((final.elapsed or 0) / HELD) for final, _ in ends if final.cost)
-    snapshots = sum(final.cost.snapshots for final, _ in ends if final.cost) / len(ends)
+    over = max(final.cost.polls - math.ceil((final.elapsed or 0) / LONG_POLL) for final, _ in ends if final.cost)
+    polls = sum(final.cost.polls for final, _ in ends if final.cost) / len(ends)
     of = f"long-poll, {CROWD} jobs"
     return [
-        Line(of, "requests per job", snapshots, None),
+        Line(of, "requests per job", polls, None),
         Line(of, "requests of a job beyond ⌈T/W⌉, at most", over, 1),
         Line(of, "lateness, median, ms", 1000 * late[len(late) // 2], None),
         Line(of, "lateness, p99, ms", 1000 * late[len(late) * 99 // 100], 20),
@@ -131,11 +131,11 @@ async def long_poll() -> list[Line]:
 
 async def crowd() -> list[Line]:
     """A thousand waiters at once without long-poll."""
-    snapshots = list[float]()
+    polls = list[float]()
 
-    def trace(item: Command | Event) -> None:
+    def trace(item: Effect | Input) -> None:
         if isinstance(item, Send) and item.method == "GET":
-            snapshots.append(time.monotonic())
+            polls.append(time.monotonic())
 
     with server(10, 60) as url:
         async with AsyncClient(url, **LOGIN, long_poll=0, trace=trace) as client:
@@ -144,13 +144,13 @@ async def crowd() -> list[Line]:
             waits = [asyncio.ensure_future(client.run()) for _ in range(CROWD)]
             spread = time.monotonic() - began
             ends = await asyncio.gather(*waits)
-    seconds = Counter(int(at - min(snapshots)) for at in snapshots)
-    mean = len(snapshots) / (max(snapshots) - min(snapshots))
+    seconds = Counter(int(at - min(polls)) for at in polls)
+    mean = len(polls) / (max(polls) - min(polls))
     late = [final.cost.lateness for final in ends if final.cost and final.cost.lateness is not None]
     of = f"crowd of {CROWD}, hints alone"
     return [
         Line(of, "started within, ms", 1000 * spread, 50),
-        Line(of, "requests per job", len(snapshots) / CROWD, None),
+        Line(of, "requests per job", len(polls) / CROWD, None),
         Line(of, "requests per second", mean, None),
         Line(of, "busiest second over the mean second", max(seconds.values()) / mean, 2.5),
         Line(of, "lateness, mean, s", sum(late) / len(late), None),
@@ -166,7 +166,7 @@ class Wait(NamedTuple):
     nth: int
 
 
-class CachedJob(NamedTuple):
+class Ended(NamedTuple):
     """How a wait went."""
 
     over: float
@@ -176,7 +176,7 @@ class CachedJob(NamedTuple):
 
 
 async def _hanging(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Counter[str]) -> None:
-    """Answer looks; the name of a job says when it ends and which answers hang: before, within headers or body."""
+    """Answer polls; the name of a job says when it ends and which answers hang: before, within headers or body."""
     try:
         while request := await reader.readuntil(b"\r\n\r\n"):
             name = request.split(b" ", 2)[1].decode().rpartition("/")[2]
@@ -220,24 +220,24 @@ def _name(wait: Wait, number: int) -> str:
     return f"{wait.hang}_{wait.nth}_{time.monotonic() + wait.job}_{number}"
 
 
-def _kept(wait: Wait, name: str, deadline: float, last: Event | None, *, timed_out: bool) -> CachedJob:
+def _ended(wait: Wait, name: str, deadline: float, last: Input | None, *, timed_out: bool) -> Ended:
     over = time.monotonic() - deadline
     ended_before = wait.hang != "always" and float(name.split("_")[2]) < deadline - 0.05
-    return CachedJob(over, timed_out, ended_before, isinstance(last, Failure))
+    return Ended(over, timed_out, ended_before, isinstance(last, Failure))
 
 
 class _Last:
     """Remembers what came of the last request of a wait."""
 
-    event: Event | None = None
+    event: Input | None = None
 
-    def __call__(self, item: Command | Event) -> None:
+    def __call__(self, item: Effect | Input) -> None:
         if isinstance(item, Reply | Failure):
             self.event = item
 
 
-def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[CachedJob]:
-    kept, last = list[CachedJob](), _Last()
+def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Ended]:
+    kept, last = list[Ended](), _Last()
     with Client(url, trace=last) as client:
         for _ in range(2):  # so that it knows how long a round trip takes, connecting not counted
             client.status("never_0_0_sync")
@@ -248,12 +248,12 @@ def _wait_sync(url: str, waits: Sequence[tuple[int, Wait]]) -> list[CachedJob]:
                 client.wait(name, timeout=wait.timeout)
             except JobTimeout:
                 timed_out = True
-            kept.append(_kept(wait, name, deadline, last.event, timed_out=timed_out))
+            kept.append(_ended(wait, name, deadline, last.event, timed_out=timed_out))
     return kept
 
 
-async def _wait_async(url: str, waits: Sequence[tuple[int, Wait]]) -> list[CachedJob]:
-    kept, last = list[CachedJob](), _Last()
+async def _wait_async(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Ended]:
+    kept, last = list[Ended](), _Last()
     async with AsyncClient(url, trace=last) as client:
         for _ in range(2):
             await client.status("never_0_0_async")
@@ -264,7 +264,7 @@ async def _wait_async(url: str, waits: Sequence[tuple[int, Wait]]) -> list[Cache
                 await client.wait(name, timeout=wait.timeout)
             except JobTimeout:
                 timed_out = True
-            kept.append(_kept(wait, name, deadline, last.event, timed_out=timed_out))
+            kept.append(_ended(wait, name, deadline, last.event, timed_out=timed_out))
     return kept
 
 
@@ -294,19 +294,19 @@ async def deadlines() -> list[Line]:
         Line(of, "returns more than 50 ms after it", sum(one.over > 0.05 for one in kept), 0),
         Line(of, "timeouts", len(over), None),
         Line(of, "timeouts after the deadline, median, ms", 1000 * over[len(over) // 2], None),
-        Line(of, "ended jobs whose last look hung, so that nobody could know", silent, None),
+        Line(of, "ended jobs whose last poll hung, so that nobody could know", silent, None),
         Line(of, "false timeouts", false, 0),
     ]
 
 
 def _wait_for_many(url: str) -> list[Line]:
     """Wait for all of many jobs, in a process of its own; its memory is measured too."""
-    snapshots = Counter[str]()
+    polls = Counter[str]()
 
-    def trace(item: Command | Event) -> None:
+    def trace(item: Effect | Input) -> None:
         match item:
             case Send(method="GET") | Listen(send=Send()):
-                snapshots["polls"] += 1
+                polls["polls"] += 1
 
     async def wait() -> tuple[dict[str, Any], float]:
         async with started(url, MANY, trace) as (client, ids):
@@ -319,7 +319,7 @@ def _wait_for_many(url: str) -> list[Line]:
     return [
         Line(of, "jobs without a final status", MANY - len(finals), 0),
         Line(of, "from the last end to the return, s", min(late_by(final, now) for final in finals), 2),
-        Line(of, "looks per job", snapshots["polls"] / MANY, 0.2),
+        Line(of, "polls per job", polls["polls"] / MANY, 0.2),
         Line(of, "memory, MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 300),
     ]
 

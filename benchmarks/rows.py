@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
-from translation_server.storage.dialects import COLUMNS, NAMES, row_of
 
 import stage
 from translation_server.core.job import Fate, Job, State, Submission
 from translation_server.storage import Old, Store, open_store
+from translation_server.storage.rows import COLUMNS, NAMES, row_of
 
 ROWS = 200_000
 OWNERS = 1000
@@ -73,10 +73,10 @@ def sqlite() -> Iterator[Database]:
         path = f"{folder}/jobs.db"
         store = open_store(f"sqlite:///{path}")
 
-        async def bulk(dialects: Rows) -> None:
+        async def bulk(rows: Rows) -> None:
             with closing(sqlite3.connect(path)) as connection:
                 connection.execute("PRAGMA cache_size = -2000000")
-                connection.executemany(INSERT, dialects)
+                connection.executemany(INSERT, rows)
                 connection.commit()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -98,10 +98,10 @@ def postgres(url: str) -> Iterator[Database]:
         finally:
             await connection.close()
 
-    async def bulk(dialects: Rows) -> None:
+    async def bulk(rows: Rows) -> None:
         connection = await asyncpg.connect(url)
         try:
-            await connection.copy_records_to_table("jobs", columns=NAMES, records=dialects, timeout=None)
+            await connection.copy_records_to_table("jobs", columns=NAMES, records=rows, timeout=None)
             await connection.execute("VACUUM ANALYZE jobs")
         finally:
             await connection.close()
@@ -154,20 +154,20 @@ def _job(owner: str, ordinal: int, job_id: str, at: float) -> Job:
     )
 
 
-async def measure(database: Database, made: Iterator[Job], before: int, dialects: int) -> dict[str, float]:
+async def measure(database: Database, made: Iterator[Job], before: int, rows: int) -> dict[str, float]:
     """Puts more jobs into a database, up to so many rows, and tells what is to be known of it then."""
     draw, sample = random.Random("sample"), list[tuple[str, str]]()
 
     def some() -> Iterator[tuple[object, ...]]:
-        for job in islice(made, dialects - before):
-            if draw.random() < SAMPLE / dialects:
+        for job in islice(made, rows - before):
+            if draw.random() < SAMPLE / rows:
                 sample.append((job.owner, job.id))
             yield row_of(job, job.owner)
 
     began = time.monotonic()
     await database.bulk(some())
-    bulk = (dialects - before) / (time.monotonic() - began)
-    size = await database.size() / dialects
+    bulk = (rows - before) / (time.monotonic() - began)
+    size = await database.size() / rows
     store = database.store
 
     async def add(number: int) -> None:
@@ -223,14 +223,11 @@ async def _forget(store: Store) -> float:
     return gone / (time.monotonic() - began)
 
 
-async def both(database: Database, dialects: int) -> list[dict[str, float]]:
+async def both(database: Database, rows: int) -> list[dict[str, float]]:
     """What is measured with a tenth of the rows, and with all of them."""
-    made = jobs(dialects)
+    made = jobs(rows)
     try:
-        return [
-            await measure(database, made, before, until)
-            for before, until in ((0, dialects // 10), (dialects // 10, dialects))
-        ]
+        return [await measure(database, made, before, until) for before, until in ((0, rows // 10), (rows // 10, rows))]
     finally:
         await database.store.close()
 
@@ -256,12 +253,12 @@ def main() -> None:
                 print("No PostgreSQL: install Debian's postgresql, or name one with --postgres.", file=sys.stderr)
         for database in databases:
             with database() as under_test:
-                for dialects, column in zip(
-                    (options.dialects // 10, options.dialects),
-                    asyncio.run(both(under_test, options.dialects)),
+                for rows, column in zip(
+                    (options.rows // 10, options.rows),
+                    asyncio.run(both(under_test, options.rows)),
                     strict=True,
                 ):
-                    columns[f"{under_test.name}, {dialects:,} jobs"] = column
+                    columns[f"{under_test.name}, {rows:,} jobs"] = column
     table = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for what in next(iter(columns.values())):
         cells = (column[what] for column in columns.values())

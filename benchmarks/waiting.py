@@ -24,7 +24,7 @@ from translation_client import Hinted, Learned, Observation, Progressive, State,
 from translation_client.core.estimator import History
 from translation_client.core.schedule import Plan
 from translation_server.core.delays import Delays, Exponential, LogNormal, Uniform
-from translation_server.core.hints import next_look, phase
+from translation_server.core.hints import phase, seconds_to_next_poll
 
 DOCS = Path(__file__).parent.parent / "docs"
 BEGIN, END = "<!-- waiting:begin -->", "<!-- waiting:end -->"
@@ -191,7 +191,7 @@ def hinted(delays: Delays, durations: Sequence[float], *, whole: bool) -> list[t
     def delaying(of: float) -> Delaying:
         now = 0.0
         while True:
-            hint = next_look(delays, WORTH, now, of)
+            hint = seconds_to_next_poll(delays, WORTH, now, of)
             delay = max(1, math.ceil(hint)) if whole else math.ceil(1000 * hint) / 1000
             now += delay
             yield delay
@@ -223,7 +223,7 @@ def learned(delays: Delays, number: int) -> Made:
 def hinting(delays: Delays, number: int) -> Made:
     """The client's own plan on a server that gives hints."""
     of = phase("admin", number)
-    return Hinted(), lambda now: next_look(delays, WORTH, now, of)
+    return Hinted(), lambda now: seconds_to_next_poll(delays, WORTH, now, of)
 
 
 def faults(results: Sequence[Result]) -> list[str]:
