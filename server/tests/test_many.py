@@ -20,7 +20,7 @@ from translation_server.core.delays import Uniform
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
-from translation_server.service.request_log import JOBS_WAITING, RequestLog
+from translation_server.service.request_log import MAX_WAITING_JOBS, RequestLog
 from translation_server.storage import Store, open_store
 
 LONG = 1e6
@@ -254,7 +254,7 @@ def test_a_page_of_requests_that_tell_of_very_many_jobs_is_shorter_than_asked_fo
 async def test_entries_that_tell_of_very_many_jobs_take_the_place_of_others_while_they_wait(store, service):
     request_log = RequestLog(store, service.sandboxes, 10_000)
     snapshots = [JobSnapshot(Job("job", "ann", 1, 0.0, Fate(1.0, State.COMPLETED)), 0.5)] * PAGE
-    many = JOBS_WAITING // PAGE
+    many = MAX_WAITING_JOBS // PAGE
     for number in range(many + 10):
         request_log.add("ann", RecordBuilder(1e9 + number, "GET", "/events", None, tagged=False, snapshots=snapshots))
     entries = [entry async for page in request_log.pages("ann") for entry in page]

@@ -505,7 +505,7 @@ class TestJournal:
 
     def test_what_cannot_be_written_now_is_written_later(self, start, tmp_path, monkeypatch):
         api = impatient(start, monkeypatch)
-        monkeypatch.setattr("translation_server.service.request_log.TOGETHER", 2)
+        monkeypatch.setattr("translation_server.service.request_log.BATCH_SIZE", 2)
         with locked(tmp_path / "jobs.db"):
             for number in range(5):
                 assert api.get(f"/jobs?limit={number + 1}").status_code == 200
@@ -516,7 +516,7 @@ class TestJournal:
 
     def test_what_is_lost_is_told(self, start, tmp_path, monkeypatch):
         api = impatient(start, monkeypatch)
-        monkeypatch.setattr("translation_server.service.request_log.WAITING_AT_MOST", 3)
+        monkeypatch.setattr("translation_server.service.request_log.MAX_WAITING", 3)
         with locked(tmp_path / "jobs.db"):
             for number in range(5):
                 assert api.get(f"/jobs?limit={number + 1}").status_code == 200

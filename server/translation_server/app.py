@@ -182,7 +182,7 @@ def assemble(
         await store.close()
 
     simulator = Simulator(service)
-    middleware = RequestMiddleware(boundary, authenticator, requests.add, requests.refuse)
+    middleware = RequestMiddleware(boundary, authenticator, requests.add, requests.count_refused)
     polls = PollEndpoint(
         all_routes,
         service=service,

@@ -50,7 +50,7 @@ class RecordBuilder:
         fields |= {"at": self.at, "moment": clock.at(self.at), "took": self.took}
         fields |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
         if self.refusals:
-            fields["refused"] = self.refusals.many
+            fields["refused"] = self.refusals.requests
         return to_json(fields | {"jobs": [_reported(snapshot, clock) for snapshot in self.snapshots]}).decode()
 
 

@@ -1,4 +1,4 @@
-"""The journals: what each user's requests were and what became of them, written down in batches beside the requests."""
+"""Request logs: what each user's requests were and how they were answered, written in batches beside the requests."""
 
 import asyncio
 import logging
@@ -17,47 +17,50 @@ from translation_server.storage import Store, StoreError
 logger = logging.getLogger(__name__)
 
 PAUSE = 0.25
-"""Seconds for which entries are gathered before they are written."""
+"""How long records are collected before they are written, in seconds."""
 
-REST = 9.0
-"""How many times as long as the last writing took the next pause is, at least: requests come first."""
+PAUSE_FACTOR = 9.0
+"""The least pause as a multiple of the last write's duration, since requests come first."""
 
-LONGEST_PAUSE = 2.0
-"""Seconds."""
+MAX_PAUSE = 2.0
+"""The longest pause, in seconds."""
 
-TOGETHER = 2_000
-"""Entries that are written together at most: a job that is to be written meanwhile waits for them."""
+BATCH_SIZE = 2_000
+"""How many records are written together at most: a job to be written meanwhile waits for them."""
 
-AT_A_TIME = 32_768
-"""Characters of entries that are made without giving way to requests: one may tell of hundreds of jobs."""
+BATCH_JOBS = 5_000
+"""How many jobs the records of a batch may show: a record of a stream may show hundreds."""
+
+MAX_SERIALISED = 32_768
+"""How many characters of records are serialised before other requests are served."""
 
 PAGE = 500
-"""Entries that are read at a time."""
+"""How many records are read at a time."""
 
-JOBS_TOGETHER = 5_000
-"""Jobs of which entries tell that are written together: a stream tells of hundreds in one."""
+MAX_PAGE_SIZE = 2**20
+"""How many characters of records `RequestLog.read` returns, before the last one."""
 
-LARGEST = 2**20
-"""Characters of entries that a page holds, and one entry more."""
+MAX_WAITING = 10_000
+"""How many records may wait to be written. If the store does not keep up, the oldest are lost."""
 
-JOBS_WAITING = 100_000
-"""Jobs of which entries may tell that wait to be written."""
-
-WAITING_AT_MOST = 10_000
-"""Entries that may wait to be written; where the store does not keep up, the oldest go first."""
+MAX_WAITING_JOBS = 100_000
+"""How many jobs the waiting records may show."""
 
 
 class Refusals(NamedTuple):
-    """How many requests that named a user were refused for their credentials, and the real time of the first."""
+    """How many requests that named a user were refused for their credentials, and the wall time of the first."""
 
     since: float
-    many: int
+    requests: int
 
 
 class RecordBuilder(Protocol):
-    """An entry, but for what the sandbox's clock tells; ``at`` is the real time at which the request came.
+    """A record that waits to be written.
 
-    ``snapshots`` are what it tells of jobs, ``refusals`` those since the entry before.
+    Attributes:
+        at: The wall time at which the request came.
+        snapshots: The jobs that the answer shows.
+        refusals: The refused requests since the record before.
     """
 
     at: float
@@ -65,24 +68,24 @@ class RecordBuilder(Protocol):
     refusals: Refusals | None
 
     def text(self, clock: Clock) -> str:
-        """The entry as JSON."""
+        """Returns the record as JSON; ``clock`` is the sandbox's."""
 
 
 class RequestLog:
-    """Everybody's journal.
+    """Writes and reads the request logs of all users.
 
     Args:
-        store: where they are kept.
-        sandboxes: tell the time of each sandbox.
-        limit: how many entries each keeps, the newest; with 0 there are none.
+        store: where they are stored.
+        sandboxes: the cache of sandboxes.
+        limit: how many records each log keeps, the newest ones; with 0, no log is kept.
     """
 
     def __init__(self, store: Store, sandboxes: SandboxCache, limit: int) -> None:
         self._store = store
         self._sandboxes = sandboxes
         self._limit = limit
-        self._records: deque[tuple[str, RecordBuilder]] = deque()
-        self._jobs = 0
+        self._waiting: deque[tuple[str, RecordBuilder]] = deque()
+        self._waiting_jobs = 0
         self._lost: Counter[str] = Counter()
         self._refusals: dict[str, Refusals] = {}
         self._flushing = asyncio.Lock()
@@ -90,74 +93,75 @@ class RequestLog:
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, owner: str, record: RecordBuilder) -> None:
-        """Takes note of a request."""
+        """Adds a record; it is written soon."""
         if not self._limit:
             return
         if self._refusals:
             record.refusals = self._refusals.pop(owner, None)
-        self._records.append((owner, record))
-        self._jobs += len(record.snapshots)
-        self._lose_the_oldest()
+        self._waiting.append((owner, record))
+        self._waiting_jobs += len(record.snapshots)
+        self._lose_oldest()
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_soon())
 
-    def refuse(self, owner: str, at: float) -> None:
-        """Counts a request that named an owner and was refused for its credentials; the owner's next entry tells it.
+    def count_refused(self, owner: str, at: float) -> None:
+        """Counts a request that named a user and was refused for its credentials.
 
-        So it takes no place of an entry, and ends with them.
+        The count is part of the user's next record. So refused requests cannot displace records.
         """
         if self._limit:
-            since, many = self._refusals.get(owner, (at, 0))
+            since, count = self._refusals.get(owner, (at, 0))
             sandbox = self._sandboxes.get(owner)
-            self._refusals[owner] = Refusals(at, 1) if sandbox and since < sandbox.begun else Refusals(since, many + 1)
+            reset = sandbox and since < sandbox.begun
+            self._refusals[owner] = Refusals(at, 1) if reset else Refusals(since, count + 1)
 
     async def refused(self, owner: str) -> int:
-        """How many refused requests no entry has told yet, as far as this process knows."""
+        """Returns how many refused requests are in no record yet, as far as this process knows."""
         begun = (await self._sandboxes.of(owner)).begun
-        if (pending := self._refusals.get(owner)) and pending.since < begun:
+        if (refusals := self._refusals.get(owner)) and refusals.since < begun:
             del self._refusals[owner]
             return 0
-        return pending.many if pending else 0
+        return refusals.requests if refusals else 0
 
     async def flush(self) -> None:
-        """Writes down what was noted so far.
+        """Writes the records that are waiting now.
 
         Raises:
-            StoreError: not all could be written; the rest waits for the next time.
+            StoreError: not all could be written; the others wait for the next time.
         """
         async with self._flushing:
-            left = len(self._records)
-            while some := self._take(min(left, TOGETHER)):
-                left -= len(some)
+            left = len(self._waiting)
+            while batch := self._take(min(left, BATCH_SIZE)):
+                left -= len(batch)
                 try:
-                    await self._write(some)
+                    await self._write(batch)
                 except StoreError:
-                    self._records.extendleft(reversed(some))
-                    self._jobs += sum(len(record.snapshots) for _, record in some)
-                    self._lose_the_oldest()
+                    self._waiting.extendleft(reversed(batch))
+                    self._waiting_jobs += sum(len(record.snapshots) for _, record in batch)
+                    self._lose_oldest()
                     raise
 
     async def read(self, owner: str, *, after: int, limit: int) -> tuple[list[tuple[int, RequestRecord]], bool]:
-        """A user's next entries with a number over ``after``, the oldest first, and whether there are more.
+        """Returns a user's next records with a number over ``after``, oldest first, and whether there are more.
 
-        The first of all had the number 1. Where they tell of very many jobs there are fewer than the limit.
+        The first record has the number 1. Where records show very many jobs, fewer than ``limit`` are returned.
         """
         found, size = list[tuple[int, str]](), 0
         async for page in self.pages(owner, after):
-            for number, stored in page:
-                if len(found) == limit or size > LARGEST:
-                    return await asyncio.to_thread(_parsed, found), True
-                found.append((number, stored))
-                size += len(stored)
-        return await asyncio.to_thread(_parsed, found), False
+            for number, text in page:
+                if len(found) == limit or size > MAX_PAGE_SIZE:
+                    return await asyncio.to_thread(_parse, found), True
+                found.append((number, text))
+                size += len(text)
+        return await asyncio.to_thread(_parse, found), False
 
     async def oldest(self, owner: str) -> int:
-        """The number of a user's first entry that is still there."""
+        """Returns the number of a user's oldest record; 1 if there is none."""
         first = await self._store.request_log(owner, limit=1)
         return first[0][0] if first else 1
 
     async def pages(self, owner: str, after: int = 0) -> AsyncIterator[list[tuple[int, str]]]:
-        """A user's entries as they are kept, with their numbers; others have their turn between the pages."""
+        """Yields a user's records as JSON with their numbers; other requests are served between the pages."""
         await self.flush()
         while page := await self._store.request_log(owner, after=after, limit=PAGE):
             yield page
@@ -165,68 +169,68 @@ class RequestLog:
             await asyncio.sleep(0)
 
     def dropped(self, owner: str, oldest: int) -> int:
-        """How many entries of a user are no longer there, or never were; ``oldest`` is the number of the first."""
+        """Returns how many of a user's records were lost or deleted; ``oldest`` is the number of the oldest one."""
         return oldest - 1 + self._lost[owner]
 
     def drop(self, owner: str) -> None:
-        """Forgets what was not written down of a user who begins anew."""
+        """Drops the counts of a user whose sandbox was reset."""
         del self._lost[owner]
         self._refusals.pop(owner, None)
 
     async def close(self) -> None:
-        """Writes down the rest."""
+        """Writes the records that are still waiting."""
         if self._writing is not None:
             self._writing.cancel()
-        await self._flush_if_possible()
+        await self._try_to_flush()
 
-    async def _write(self, records: Sequence[tuple[str, RecordBuilder]]) -> None:
-        """Writes some down, but for those from before their sandbox was emptied."""
-        stored_records, made = [], 0
-        for owner, record in records:
+    async def _write(self, batch: Sequence[tuple[str, RecordBuilder]]) -> None:
+        """Writes records, except those from before a reset of their sandbox."""
+        texts, serialised = [], 0
+        for owner, record in batch:
             sandbox = await self._sandboxes.of(owner)
             if record.refusals and record.refusals.since < sandbox.begun:
                 record.refusals = None
             text = record.text(sandbox.clock)
-            stored_records.append((owner, record.at, text))
-            made += len(text)
-            if made > AT_A_TIME:
-                made = 0
+            texts.append((owner, record.at, text))
+            serialised += len(text)
+            if serialised > MAX_SERIALISED:
+                serialised = 0
                 await asyncio.sleep(0)
-        begun = {owner: (await self._sandboxes.of(owner)).begun for owner in {owner for owner, _ in records}}
-        if of_now := [(owner, text) for owner, at, text in stored_records if at >= begun[owner]]:
-            await self._store.record(of_now, self._limit)
+        begun = {owner: (await self._sandboxes.of(owner)).begun for owner in {owner for owner, _ in batch}}
+        if current := [(owner, text) for owner, at, text in texts if at >= begun[owner]]:
+            await self._store.record(current, self._limit)
 
-    def _take(self, most: int) -> list[tuple[str, RecordBuilder]]:
-        """The oldest that wait, fewer where they tell of very many jobs."""
-        some, jobs = list[tuple[str, RecordBuilder]](), 0
-        while self._records and len(some) < most and jobs < JOBS_TOGETHER:
-            some.append(self._records.popleft())
-            jobs += len(some[-1][1].snapshots)
-        self._jobs -= jobs
-        return some
+    def _take(self, count: int) -> list[tuple[str, RecordBuilder]]:
+        """Removes and returns the oldest waiting records, fewer where they show very many jobs."""
+        batch, jobs = list[tuple[str, RecordBuilder]](), 0
+        while self._waiting and len(batch) < count and jobs < BATCH_JOBS:
+            batch.append(self._waiting.popleft())
+            jobs += len(batch[-1][1].snapshots)
+        self._waiting_jobs -= jobs
+        return batch
 
-    def _lose_the_oldest(self) -> None:
-        while len(self._records) > WAITING_AT_MOST or self._jobs > JOBS_WAITING:
-            owner, record = self._records.popleft()
-            self._jobs -= len(record.snapshots)
+    def _lose_oldest(self) -> None:
+        while len(self._waiting) > MAX_WAITING or self._waiting_jobs > MAX_WAITING_JOBS:
+            owner, record = self._waiting.popleft()
+            self._waiting_jobs -= len(record.snapshots)
             self._lost[owner] += 1
             if record.refusals:
-                since, many = self._refusals.get(owner, (record.at, 0))
-                self._refusals[owner] = Refusals(min(since, record.refusals.since), many + record.refusals.many)
+                since, count = self._refusals.get(owner, (record.at, 0))
+                self._refusals[owner] = Refusals(min(since, record.refusals.since), count + record.refusals.requests)
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(self._pause)
         self._writing = None
         began = time.monotonic()
-        await self._flush_if_possible()
-        self._pause = min(max(PAUSE, REST * (time.monotonic() - began)), LONGEST_PAUSE)
+        await self._try_to_flush()
+        self._pause = min(max(PAUSE, PAUSE_FACTOR * (time.monotonic() - began)), MAX_PAUSE)
 
-    async def _flush_if_possible(self) -> None:
+    async def _try_to_flush(self) -> None:
         try:
             await self.flush()
         except StoreError as error:
-            logger.warning("requests are not in the journal yet: %s", error)
+            logger.warning("request log: %d records are not written yet: %s", len(self._waiting), error)
 
 
-def _parsed(stored_records: Sequence[tuple[int, str]]) -> list[tuple[int, RequestRecord]]:
-    return [(number, RECORD.validate_json(stored)) for number, stored in stored_records]
+def _parse(texts: Sequence[tuple[int, str]]) -> list[tuple[int, RequestRecord]]:
+    return [(number, RECORD.validate_json(text)) for number, text in texts]
