@@ -1,4 +1,4 @@
-"""Two sandboxes on one server do not influence each other: what a user sees, they see alone as well."""
+"""Two sandboxes on one server do not influence each other: each user gets the same answers as alone on a server."""
 
 import itertools
 
@@ -37,7 +37,8 @@ SETTINGS = st.fixed_dictionaries(
 )
 numbers = itertools.count()
 
-SHOWN = (
+COMPARED = {
+    "job",
     "status",
     "progress",
     "elapsed_time",
@@ -50,11 +51,11 @@ SHOWN = (
     "user",
     "jobs",
     "unknown",
-)
+}
 
 
 class User:
-    """A user, and all that the server has told them; job ids become the jobs' numbers."""
+    """A user and all answers that they got. Job ids are replaced by the jobs' numbers, to be comparable."""
 
     def __init__(self, url: str, name: str) -> None:
         self.http = httpx.Client(base_url=url, auth=(name, "x"), timeout=60)
@@ -63,44 +64,44 @@ class User:
         self.do("PATCH", "/sandbox", {"seed": "s", "delay": {"kind": "uniform", "min": 0, "max": 100}})
         self.do("POST", "/sandbox/clock", {"frozen": True})
 
-    def do(self, method: str, path: str, body: dict | None = None, job: int | None = None) -> None:
+    def do(self, method: str, path: str, content: dict | None = None, job: int | None = None) -> None:
         if job is not None:
             path = path.format(self.jobs[job % len(self.jobs)] if self.jobs else "none")
-        answer = self.http.request(method, path, json=body)
-        told = answer.json()
+        answer = self.http.request(method, path, json=content)
+        body = answer.json()
         if method == "POST" and path == "/start" and answer.status_code == 202:
-            self.jobs.append(told["job_id"])
-        self.trace.append([method, answer.status_code, self._comparable(told)])
+            self.jobs.append(body["job_id"])
+        self.trace.append([method, answer.status_code, self._comparable(body)])
 
-    def _comparable(self, told: object) -> object:
-        match told:
+    def _comparable(self, body: object) -> object:
+        match body:
             case dict():
-                kept = {name: self._comparable(value) for name, value in told.items() if name in SHOWN or name == "job"}
-                return kept | ({"job": self.jobs.index(told["job_id"])} if told.get("job_id") in self.jobs else {})
+                fields = {name: self._comparable(body[name]) for name in body.keys() & COMPARED}
+                return fields | ({"job": self.jobs.index(body["job_id"])} if body.get("job_id") in self.jobs else {})
             case list():
-                return [self._comparable(one) for one in told]
-        return told
+                return [self._comparable(item) for item in body]
+        return body
 
 
 class TwoSandboxes(RuleBasedStateMachine):
-    """Both do as they like; at the end each does the same again, alone."""
+    """Both users send requests; at the end each sends the same requests again, alone on a server."""
 
     @initialize()
     def begin(self) -> None:
         self.names = {user: f"{user}-{next(numbers)}" for user in USERS}
         self.users = {user: User(SHARED.url, name) for user, name in self.names.items()}
-        self.done = {user: [] for user in USERS}
+        self.requests = {user: [] for user in USERS}
 
-    def do(self, user: str, *what: object) -> None:
-        self.done[user].append(what)
-        self.users[user].do(*what)
+    def do(self, user: str, *request: object) -> None:
+        self.requests[user].append(request)
+        self.users[user].do(*request)
 
     @rule(user=st.sampled_from(USERS), simulate=st.none() | st.fixed_dictionaries({"delay": st.integers(0, 50)}))
     def submit(self, user: str, simulate: dict | None) -> None:
         self.do(user, "POST", "/start", {"simulate": simulate})
 
     @rule(user=st.sampled_from(USERS), job=st.integers(0, 9))
-    def snapshot(self, user: str, job: int) -> None:
+    def poll(self, user: str, job: int) -> None:
         self.do(user, "GET", "/status/{}", None, job)
 
     @rule(user=st.sampled_from(USERS))
@@ -126,14 +127,14 @@ class TwoSandboxes(RuleBasedStateMachine):
     @rule(user=st.sampled_from(USERS))
     def reset(self, user: str) -> None:
         self.do(user, "POST", "/sandbox/reset")
-        self.do(user, "PATCH", "/sandbox", {"seed": "s"})  # without one, nothing would come again
+        self.do(user, "PATCH", "/sandbox", {"seed": "s"})  # without a seed, answers would differ
         self.do(user, "POST", "/sandbox/clock", {"frozen": True})
 
     def teardown(self) -> None:
         for user, name in getattr(self, "names", {}).items():
             alone = User(ALONE.url, name)
-            for what in self.done[user]:
-                alone.do(*what)
+            for request in self.requests[user]:
+                alone.do(*request)
             assert alone.trace == self.users[user].trace
             alone.http.close()
             self.users[user].http.close()
@@ -146,7 +147,7 @@ TwoSandboxes.TestCase.settings = settings(
 
 
 class TestTwoSandboxes(TwoSandboxes.TestCase):
-    """Run by pytest, with both servers up."""
+    """The state machine, with both servers running."""
 
     @classmethod
     def setUpClass(cls) -> None:

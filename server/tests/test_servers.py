@@ -1,4 +1,4 @@
-"""Several servers over one PostgreSQL: whichever a request meets, the answer is the same."""
+"""Several servers over one PostgreSQL: each gives the same answers."""
 
 import json
 import re
@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from httpx import Client
 
+from tests.api import Api
 from translation_server import TranslationServer
 
 LONG = 1000.0
@@ -21,38 +22,32 @@ def servers(start, postgres):
     """Starts two servers over one empty database."""
     url = postgres.new()
 
-    def servers(**settings) -> tuple[Client, Client]:
+    def servers(**settings) -> tuple[Api, Api]:
         return start(database_url=url, **settings), start(database_url=url, **settings)
 
     return servers
 
 
-def submit(api, **headers) -> str:
-    answer = api.post("/start", headers=headers)
-    assert answer.status_code == 202
-    return answer.json()["job_id"]
-
-
-def held(api, job_id: str):
-    """How a job stands, as soon as it is no longer pending."""
+def long_poll(api: Api, job_id: str) -> str:
+    """Returns the status of a job as soon as it is no longer pending."""
     return api.get(f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60).json()["status"]
 
 
-def until(true) -> None:
-    give_up_at = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < give_up_at
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_the_same_seed_gives_the_same_fates_whichever_server_is_asked(servers, start):
+def test_seed_gives_the_same_fates_on_every_server(servers, start):
     settings = {"seed": "s", "min_delay": 1, "max_delay": 5, "error_probability": 0.5}
     here, there = servers(**settings)
     for api in [here, there, there] * 4:
-        submit(api)
+        api.submit()
     alone = start(**settings)
     for _ in range(12):
-        submit(alone)
+        alone.submit()
     fates = []
     for api in (here, alone):
         api.post("/sandbox/clock", json={"advance": 5})
@@ -61,60 +56,59 @@ def test_the_same_seed_gives_the_same_fates_whichever_server_is_asked(servers, s
     assert fates[0] == fates[1]
 
 
-def test_a_key_makes_one_job_whichever_servers_are_asked_at_once(servers):
+def test_idempotency_key_makes_one_job_on_concurrent_servers(servers):
     with ThreadPoolExecutor() as pool:
         apis = servers(max_delay=LONG) * 5
         for key in "abc":
-            ids = set(pool.map(lambda api, key=key: submit(api, **{"Idempotency-Key": key}), apis))
+            ids = set(pool.map(lambda api, key=key: api.submit(**{"Idempotency-Key": key}), apis))
             assert len(ids) == 1
     assert len(apis[0].get("/jobs").json()["jobs"]) == 3
 
 
-def test_what_is_done_on_one_server_ends_the_wait_on_another(servers):
+def test_change_on_one_server_ends_the_long_poll_on_another(servers):
     here, there = servers(max_delay=LONG)
     with ThreadPoolExecutor() as pool:
-        job_id = submit(here)
-        waiting = pool.submit(held, there, job_id)
+        job_id = here.submit()
+        waiting = pool.submit(long_poll, there, job_id)
         assert here.delete(f"/jobs/{job_id}").json()["status"] == "cancelled"
         assert waiting.result(30) == "cancelled"
-        job_id = submit(here)
-        waiting = pool.submit(held, here, job_id)
+        job_id = here.submit()
+        waiting = pool.submit(long_poll, here, job_id)
         there.post("/sandbox/clock", json={"advance": LONG})
         assert waiting.result(30) == "completed"
 
 
-def test_a_sandbox_is_the_users_on_every_server(servers):
+def test_sandbox_is_shared_by_all_servers(servers):
     here, there = servers(max_delay=LONG)
     here.patch("/sandbox", json={"error_probability": 1, "faults": [{"kind": "status", "code": 503, "times": 2}]})
-    until(lambda: there.get("/sandbox").json()["error_probability"] == 1)
+    wait_until(lambda: there.get("/sandbox").json()["error_probability"] == 1)
     codes = [api.get("/jobs").status_code for api in (here, there, here, there)]
     assert codes == [503, 503, 200, 200]
-    asked = ["GET /jobs"] * 4
-    until(lambda: [f"{e['method']} {e['path']}" for e in here.get("/sandbox/requests").json()["requests"]] == asked)
+    expected = ["GET /jobs"] * 4
+    wait_until(
+        lambda: [f"{e['method']} {e['path']}" for e in here.get("/sandbox/requests").json()["requests"]] == expected
+    )
 
 
-def test_events_are_told_of_jobs_of_every_server(servers):
+def test_event_stream_has_the_jobs_of_all_servers(servers):
     here, there = servers(max_delay=LONG)
     with here.stream("GET", "/events") as stream:
         lines = stream.iter_lines()
         next(line for line in lines if line.startswith("id:"))
-        ids = [submit(api) for api in (there, here)]
+        ids = [api.submit() for api in (there, here)]
         there.delete(f"/jobs/{ids[0]}")
-        told = []
-        while len(told) < 3:
-            line = next(lines)
-            if line.startswith("data:"):
-                told.append(json.loads(line.removeprefix("data:")))
-    assert {(job["job_id"], job["status"]) for job in told} == {
+        data = (json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:"))
+        changes = [next(data) for _ in range(3)]
+    assert {(job["job_id"], job["status"]) for job in changes} == {
         (ids[0], "pending"),
         (ids[1], "pending"),
         (ids[0], "cancelled"),
     }
 
 
-def test_a_wait_outlives_the_database(servers, postgres):
+def test_event_stream_outlives_a_restart_of_the_database(servers, postgres):
     here, there = servers(max_delay=LONG)
-    job_id = submit(here)
+    job_id = here.submit()
     with there.stream("GET", f"/jobs/{job_id}/events", timeout=60) as stream:
         lines = (line for line in stream.iter_lines() if line.startswith("event:"))
         assert next(lines) == "event: pending"
@@ -127,12 +121,12 @@ def test_a_wait_outlives_the_database(servers, postgres):
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert unready.status_code == 503
-        until(lambda: here.get("/readyz", timeout=30).status_code == 200)
+        wait_until(lambda: here.get("/readyz", timeout=30).status_code == 200)
         assert here.delete(f"/jobs/{job_id}", timeout=30).json()["status"] == "cancelled"
         assert next(lines) == "event: cancelled"
 
 
-def test_a_database_that_cannot_be_used_is_told_in_one_line(postgres, tmp_path):
+def test_unusable_database_is_reported_in_one_line(postgres, tmp_path):
     url = postgres.url.replace("secretpassword", "another-password")
     command = [sys.executable, "-m", "translation_server", "--database-url", url]
     environment = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword", "PORT": "0"}
@@ -142,27 +136,27 @@ def test_a_database_that_cannot_be_used_is_told_in_one_line(postgres, tmp_path):
     assert "password@" not in ended.stderr
 
 
-def test_the_password_of_the_database_is_in_no_log(start, postgres, caplog):
+def test_password_of_the_database_is_in_no_log(start, postgres, caplog):
     caplog.set_level("DEBUG")
-    submit(start(database_url=postgres.new()))
+    start(database_url=postgres.new()).submit()
     assert "jobs are stored in postgresql://127.0.0.1" in caplog.text
     assert "secretpassword" not in caplog.text
 
 
-def test_what_postgresql_cannot_store_is_nobodys(postgres):
-    with TranslationServer(database_url=postgres.new()) as server, Client(base_url=server.url) as api:
-        job_id = submit(api)
+def test_ids_that_postgresql_cannot_store_are_unknown(postgres):
+    with TranslationServer(database_url=postgres.new()) as server, Api(base_url=server.url) as api:
+        job_id = api.submit()
         assert api.get(f"/status/{job_id}%00").status_code == 404
         assert api.delete("/jobs/%00").status_code == 404
-        asked = api.get("/jobs", params={"job_id": [job_id, f"{job_id}\0"]}).json()
-        assert ([job["job_id"] for job in asked["jobs"]], asked["unknown"]) == ([job_id], [f"{job_id}\0"])
+        found = api.get("/jobs", params={"job_id": [job_id, f"{job_id}\0"]}).json()
+        assert ([job["job_id"] for job in found["jobs"]], found["unknown"]) == ([job_id], [f"{job_id}\0"])
         api.patch("/sandbox", json={"seed": "a\0b"})
         assert api.get("/sandbox").json()["seed"] == "a\0b"
         longest = b64encode(("\N{GRINNING FACE}" * 255 + ":").encode()).decode()
-        submit(api, Authorization=f"Basic {longest}")
+        api.submit(Authorization=f"Basic {longest}")
 
 
-def test_other_databases_do_not_load_the_driver():
+def test_postgresql_driver_is_not_loaded_for_other_databases():
     program = "import sys, translation_server.app; print('asyncpg' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"

@@ -1,8 +1,8 @@
-"""The change bus: publishes changes of jobs and sandboxes to those who wait for them.
+"""The change bus: publishes changes of jobs and sandboxes to long polls and event streams.
 
-Theory of operation: the end of a job is not published, since it is known from the beginning: whoever waits for it sets
-a timer. Published are the jobs that were accepted or changed. A changed sandbox, such as a clock that was set, wakes
-all who wait for something of its owner.
+Theory of operation: a job is published when it is accepted, and when its owner changes it. Its end is not published: it
+is known from the beginning, so a long poll sets a timer for it. A change of a sandbox, for instance of its clock, wakes
+all subscriptions of its owner.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class ChangeBus:
 
     Args:
         jobs: the job cache.
-        watch: reads what other processes change, until it is cancelled; it runs while there are subscriptions.
+        watch: reads the changes of other processes until it is cancelled; it runs while there are subscriptions.
     """
 
     def __init__(self, jobs: JobCache, watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -110,7 +110,7 @@ class ChangeBus:
                 subscription.notify(job)
 
     def wake(self, owner: str) -> None:
-        """Wakes all who wait for something of an owner, whose sandbox has changed."""
+        """Wakes all subscriptions of an owner whose sandbox has changed."""
         for subscription in self._of(owner):
             subscription.notify(None)
 

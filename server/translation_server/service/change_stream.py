@@ -21,7 +21,7 @@ HEARTBEAT = 15.0
 
 
 class ChangePage(NamedTuple):
-    """Snapshots of jobs at the moments of their changes, in this order.
+    """Snapshots of jobs at the times of their changes, in this order.
 
     ``more`` is set where the next page follows at once; ``clock`` is the sandbox's.
     """
@@ -42,7 +42,7 @@ class ChangeStream:
         sandboxes: the cache of sandboxes.
         bus: publishes changes.
         clock: wall time, in seconds since the epoch.
-        snapshot: makes a snapshot of a job at a moment.
+        snapshot: makes a snapshot of a job at a virtual time.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class ChangeStream:
         self._snapshot = snapshot
 
     async def all(self, owner: str, after: float) -> Changes:
-        """Yields the changes of the caller's jobs after a moment.
+        """Yields the changes of the caller's jobs after a virtual time.
 
-        Past changes come first. After `HEARTBEAT` seconds of silence an empty page comes. A few changes right after the
-        moment may have been streamed before. The stream ends when the server shuts down, and when the sandbox is reset,
-        because then the jobs are gone.
+        Past changes come first. A few changes right after that time may have been streamed before. After `HEARTBEAT`
+        seconds of silence an empty page comes. The stream ends when the server shuts down, and when the sandbox is
+        reset, because then the jobs are gone.
         """
         loop, silent_until, read_at = asyncio.get_running_loop(), -math.inf, self._clock()
         with self._bus.subscribe(owner) as subscription:
@@ -97,7 +97,7 @@ class ChangeStream:
                 read_at = self._clock()
 
     async def one(self, snapshot: JobSnapshot, after: float | None) -> Changes:
-        """Yields the changes of a job after a moment; without a moment, first the job as it stands.
+        """Yields the changes of a job after a virtual time; without one, first the job as it stands.
 
         The stream ends when the job ends, when the server shuts down, and when the sandbox is reset.
         """
@@ -126,21 +126,21 @@ class ChangeStream:
         if feed.lacks_ends:
             feed.expect(await self._store.ending(owner, feed.horizon, PAGE))
 
-    async def _last_before(self, owner: str, moment: float) -> int:
-        """Returns the ordinal of the owner's last job that was accepted by a moment, by binary search."""
+    async def _last_before(self, owner: str, virtual: float) -> int:
+        """Returns the ordinal of the owner's last job that was accepted by a virtual time, by binary search."""
 
         async def newest(before: int | None) -> Job | None:
             page = await self._store.page(owner, limit=1, before=before, state=None, now=0.0)
             return page[0] if page else None
 
         job = await newest(None)
-        if job is None or job.created_at <= moment:
+        if job is None or job.created_at <= virtual:
             return job.ordinal if job else 0
         last, first_after = 0, job.ordinal
         while first_after - last > 1:
             middle = (last + first_after) // 2
             job = await newest(middle + 1)
-            if job is None or job.created_at <= moment:
+            if job is None or job.created_at <= virtual:
                 last = middle
             else:
                 first_after = job.ordinal

@@ -28,7 +28,7 @@ inactive for longest loses jobs first, the oldest first."""
 
 
 class RenderedJob(NamedTuple):
-    """A job's body in one dialect; valid in this state of the sandbox, before the moment ``until``.
+    """A job's body in one dialect; valid in this state of the sandbox, before the virtual time ``until``.
 
     ``snapshots`` holds the first snapshot that it was rendered from.
     """

@@ -1,4 +1,4 @@
-"""The use cases: what callers can do with jobs, given a store, a clock and a source of randomness."""
+"""The use cases: submit, poll, list, change and cancel jobs."""
 
 import asyncio
 import logging
@@ -52,7 +52,7 @@ class JobNotFound(Exception):  # noqa: N818 - says what happened, like the stand
 
 @dataclass(frozen=True, slots=True)
 class FateOverride:
-    """The parts of a job's fate that the caller has chosen; those that are None are drawn."""
+    """The parts of a job's fate that the caller has chosen; parts that are None are drawn."""
 
     delay: float | None = None
     outcome: State | None = None
@@ -80,7 +80,7 @@ class Page:
 
 
 class Service:
-    """What callers can do with their jobs.
+    """The use cases of jobs.
 
     Args:
         store: where the jobs are stored.
@@ -261,7 +261,7 @@ class Service:
         Args:
             snapshot: the job as it stands.
             seconds: how long to wait at most, in wall time; it ends earlier if the server shuts down.
-            until: returns the moment at which the job changes by itself.
+            until: returns the virtual time at which the job changes by itself.
 
         Raises:
             JobNotFound: the job is gone because the sandbox was reset.

@@ -1,4 +1,4 @@
-"""Request logs: what each user's requests were and how they were answered, written in batches beside the requests."""
+"""Request logs: records of each user's requests, written in batches beside the requests."""
 
 import asyncio
 import logging

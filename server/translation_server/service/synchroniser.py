@@ -1,4 +1,4 @@
-"""The synchroniser: reads what other processes have changed in the store, for the job cache and for the change bus.
+"""The synchroniser: reads the changes of other processes from the store, for the job cache and for the change bus.
 
 Theory of operation: the changes of each owner of interest are read from where the last read ended. There are two
 reasons to read. A poll finds that the cached jobs of its owner may be out of date: one poll reads, at most twice a
@@ -129,7 +129,7 @@ class Synchroniser:
             watched.clear()
 
     async def _apply(self, change: StoreChange) -> None:
-        """Reads what the store has announced."""
+        """Reads and passes on a change that the store has announced."""
         cached = self.jobs.owners.get(change.owner)
         if not change.ordinals:
             await self._sandboxes.refresh(change.owner)
