@@ -134,7 +134,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(server: Server, way: Call
     server.says((200, bomb, {"content-encoding": "gzip, gzip"}))
     tracemalloc.start()
     try:
-        with pytest.raises(ProtocolError, match=r"is encoded \(gzip, gzip\), which was not asked for\. Check"):
+        with pytest.raises(ProtocolError, match=r"is encoded \(gzip, gzip\), which was not requested\. Check"):
             way(server.url)
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
@@ -146,7 +146,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(server: Server, way: Call
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip", "gzip, identity", "?"])
 def test_of_any_kind(server: Server, name: str, encoding: str) -> None:
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": encoding}))
-    with pytest.raises(ProtocolError, match="which was not asked for"):
+    with pytest.raises(ProtocolError, match="which was not requested"):
         WAYS[name](server.url)
 
 
@@ -223,5 +223,5 @@ def test_a_log_without_an_end_is_shown_as_it_comes(server: Server, capsys: pytes
 
 def test_the_ancestors_classes_say_so_in_their_own_words(server: Server) -> None:
     server.says((200, b"", {"content-encoding": "gzip"}))
-    with pytest.raises(TranslationError, match="which was not asked for"):
+    with pytest.raises(TranslationError, match="which was not requested"):
         asyncio.run(VideoTranslationClient(server.url, **LOGIN).wait_for_completion("j1"))

@@ -176,9 +176,7 @@ class TestOtherCommands:
         server.script = book(job)
         status, out, err = run("status", "unknown", "unknown too")
         assert (status, out[-1]) == (2, "2 jobs: 2 failed")
-        assert err == [
-            "translation-client: 404 Not Found. Check the job's id, whose job it is, and the server's address."
-        ]
+        assert err == ["translation-client: 404 Not Found. Check the job's id and owner, and the server's address."]
 
     def test_wait_waits_for_the_end(self, run: Run, server: Server, job: Job) -> None:
         server.says((200, job(job_id="a")), (200, job("completed", "a")))
@@ -394,24 +392,27 @@ class TestFailures:
             (["--jobs", "9" * 5000], "is not a number of jobs from 1 to 10,000"),
             (["--jobs", "2", "--idempotency-key", "mine"], "--idempotency-key makes all of --jobs one job"),
             (["start", "--idempotency-key", 'a"b'], "--idempotency-key must be 1 to 255 visible ASCII characters"),
-            (["--username", "\udcff"], "--username must be text that UTF-8 can carry"),
+            (["--username", "\udcff"], "--username must be text that UTF-8 can encode"),
             (["--timeout", "-1"], "--timeout must be a finite number of at least 0, not -1.0"),
             (["--timeout", "soon"], "invalid float value: 'soon'"),
             (["--initial-interval", "0"], "--initial-interval must be"),
             (["--max-interval", "0.1"], "--max-interval must be a finite number of at least 0.5"),
             (["--video-length", "nan"], "--video-length must be"),
             (["--url", "localhost:8000"], "--url must be an address such as"),
-            (["--url", "http://admin:secretpassword@localhost"], "--url must not hold credentials"),
-            (["--username", "a:b"], "--username must not hold a colon"),
+            (["--url", "http://admin:secretpassword@localhost"], "--url must not contain credentials"),
+            (["--username", "a:b"], "--username must not contain a colon"),
             (["wait", ".."], "ID must be the id of a job"),
             (
                 ["--dialect", "nowhere"],
                 "--dialect nowhere: is neither one of start, jobs, status, translate, result nor a",
             ),
-            (["--dialect", "status", "wait", "j1"], "ID must be 'current': the dialect status looks at no other job"),
+            (["--dialect", "status", "wait", "j1"], "ID must be 'current': the dialect status has no job ids"),
             (["--dialect", "status", "list"], "list: the dialect status has no route for this"),
             (["--dialect", "status", "cancel", "current"], "cancel: the dialect status has no route for this"),
-            (["--dialect", "translate", "--video-length", "3"], "--video-length has no place in the dialect translate"),
+            (
+                ["--dialect", "translate", "--video-length", "3"],
+                "--video-length is not a field of the dialect translate",
+            ),
             (["--token", "t"], "--token does not fit the dialect start"),
             (["--password-file", "missing"], "the password file 'missing' cannot be read"),
             (["--log-file", "missing/client.log"], "the log file cannot be written"),

@@ -237,7 +237,7 @@ class TestStatus:
     def test_attempts_are_counted(self, server: Server) -> None:
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, max_attempts=5)
-        with pytest.raises(TimeoutError, match="after the last look"):
+        with pytest.raises(TimeoutError, match="after the last poll"):
             asyncio.run(status.VideoTranslationClient(server.url, config).poll_until_complete())
         assert len(server.requests) == 5
         server.says((503, None))
@@ -255,7 +255,7 @@ class TestStatus:
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01)
         client = status.VideoTranslationClient(server.url, config)
         config.max_attempts = 3
-        with pytest.raises(TimeoutError, match="after the last look"):
+        with pytest.raises(TimeoutError, match="after the last poll"):
             asyncio.run(client.poll_until_complete())
         assert len(server.requests) == 3
 

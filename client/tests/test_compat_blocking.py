@@ -68,7 +68,7 @@ class TestResult:
 
     def test_spent_retries_are_a_timeout(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
         server.says((200, {"result": "pending"}))
-        with pytest.raises(TimeoutError, match="after the last look"):
+        with pytest.raises(TimeoutError, match="after the last poll"):
             result.VideoTranslationClient(server.url, max_retries=2, backoff_factor=0.1).get_status()
         assert len(server.requests) == 3
         assert self.lines(caplog)[-1].startswith("Retry attempt #2: Current status = pending, Elapsed time = ")

@@ -10,9 +10,10 @@ import pytest
 
 import translation_client
 from translation_client.core import wait_one
+from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import CURRENT, DIALECTS
 from translation_client.core.effects import Done, Reply, Send
-from translation_client.core.requests import Rules, Time
+from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import Exponential
 from translation_client.core.status import Status
 
@@ -45,8 +46,8 @@ def filled(template: Any) -> Any:
     return template
 
 
-def rules(dialect: str) -> Rules:
-    return Rules(
+def rules(dialect: str) -> FlowOptions:
+    return FlowOptions(
         schedule=Exponential(1, 1, 1),
         initial_delay=1,
         max_delay=1,
@@ -91,9 +92,9 @@ def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
     """The flow for one exchange: a submission, or a look at the job that the path names."""
     request = filled(exchange["request"])
     if exchange["when"] == "submit":
-        return wait_one.submit(rules(dialect), Time(0.0), "key", request.get("json", {}))
+        return wait_one.submit(rules(dialect), FlowTime(0.0), "key", request.get("json", {}))
     job_id = request["path"].rsplit("/", 1)[1] if DIALECTS[dialect].by_id else CURRENT
-    return wait_one.poll(rules(dialect), Time(0.0), job_id)
+    return wait_one.poll(rules(dialect), FlowTime(0.0), job_id)
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
@@ -130,7 +131,7 @@ def test_the_row_has_the_fields_of_the_transcript(dialect: str, exchange: dict[s
 def test_a_run_goes_through_the_transcript(transcript: dict[str, Any], end: str) -> None:
     exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
     facts = exchanges["submit"]["request"].get("json", {})
-    flow = wait_one.run(rules(transcript["dialect"]), Time(0.0), "key", facts)
+    flow = wait_one.run(rules(transcript["dialect"]), FlowTime(0.0), "key", facts)
     statuses = feed(flow, *(exchanges[when] for when in ("submit", "pending", "pending", end)))
     assert [status.state for status in statuses][-1] == end
     assert {status.state for status in statuses[:-1]} == {"pending"}

@@ -121,6 +121,6 @@ def test_a_client_that_has_heard_its_server_knows_how_long_to_listen(listen: Lis
     with listen(handle) as url, Client(url, trace=trace.append) as client:
         client.status("j1")
         took = next(item.took for item in trace if isinstance(item, Reply))
-        with pytest.raises(JobTimeout, match="was not heard of"):
+        with pytest.raises(JobTimeout, match="had not been seen"):
             client.wait("j1", timeout=0.2)
     assert [item for item in trace if isinstance(item, Send)][-1].timeout <= max(0.2, 0.02 + 1.5 * took)

@@ -22,9 +22,10 @@ from translation_client import (
     Status,
 )
 from translation_client.core import wait_one
+from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
 from translation_client.core.effects import Done, Reply, Send, Sleep, Warn
-from translation_client.core.requests import Rules, Time
+from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import SOONEST, Exponential
 from translation_client.dialect_files import find_dialect
 
@@ -47,9 +48,9 @@ MINE = Dialect(
 )
 
 
-def rules(dialect: Dialect, **chosen: Any) -> Rules:
+def rules(dialect: Dialect, **chosen: Any) -> FlowOptions:
     defaults = {"initial_delay": 1, "max_delay": 1, "backoff_factor": 1, "max_retries": 0, "request_timeout": 10}
-    return Rules(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=dialect)
+    return FlowOptions(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=dialect)
 
 
 def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Effect]:
@@ -71,7 +72,7 @@ def task(**facts: object) -> dict[str, object]:
 
 class TestTemplates:
     def test_what_is_sent_is_the_template_with_what_is_given(self) -> None:
-        flow = wait_one.submit(rules(MINE), Time(0.0), "key", {"target_language": "es"})
+        flow = wait_one.submit(rules(MINE), FlowTime(0.0), "key", {"target_language": "es"})
         send, status = play(flow, task())
         assert isinstance(send, Send)
         assert send.json == {"input": {"to": "es", "url": "any", "tags": ["{x}"]}}
@@ -80,19 +81,21 @@ class TestTemplates:
 
     def test_what_is_answered_is_read_in_its_place(self) -> None:
         body = task(state="failed", done=1, why="no sound")
-        send, status = play(wait_one.poll(rules(MINE), Time(0.0), "t1"), body)
+        send, status = play(wait_one.poll(rules(MINE), FlowTime(0.0), "t1"), body)
         assert isinstance(send, Send)
         assert send.path == "/tasks/t1/state"
         assert status == Status("t1", State.ERROR, 1.0, None, "no sound")
         assert status.raw == body
 
     def test_a_run_reads_each_answer_by_its_own_template(self) -> None:
-        commands = play(wait_one.run(rules(MINE), Time(0.0), "key", {}), task(), task(state="busy"), task(state="done"))
+        commands = play(
+            wait_one.run(rules(MINE), FlowTime(0.0), "key", {}), task(), task(state="busy"), task(state="done")
+        )
         assert [effect.state for effect in commands if isinstance(effect, Status)] == ["pending", "completed"]
         assert not any(isinstance(effect, Warn) for effect in commands)
 
     def test_an_unknown_word_is_told(self) -> None:
-        commands = play(wait_one.watch(rules(MINE), Time(0.0), "t1"), task(state="paused"), task(state="done"))
+        commands = play(wait_one.watch(rules(MINE), FlowTime(0.0), "t1"), task(state="paused"), task(state="done"))
         assert commands[1] == Warn("job t1 has the unknown status 'paused', which counts as pending")
 
     @pytest.mark.parametrize(
@@ -108,21 +111,21 @@ class TestTemplates:
     )
     def test_an_answer_that_does_not_fit_names_the_place(self, body: object, expected: str) -> None:
         with pytest.raises(ProtocolError) as raised:
-            play(wait_one.poll(rules(MINE), Time(0.0), "t1"), body)
+            play(wait_one.poll(rules(MINE), FlowTime(0.0), "t1"), body)
         assert f"expected {expected}, but" in str(raised.value)
 
     def test_a_message_is_an_error_only_of_a_job_that_failed(self) -> None:
-        _, status = play(wait_one.poll(rules(MINE), Time(0.0), "t1"), task(state="done", why="all is well"))
+        _, status = play(wait_one.poll(rules(MINE), FlowTime(0.0), "t1"), task(state="done", why="all is well"))
         assert status == Status("t1", State.COMPLETED)
 
     def test_of_several_places_the_first_counts(self) -> None:
-        assert play(wait_one.poll(rules(START), Time(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
+        assert play(wait_one.poll(rules(START), FlowTime(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
             1
         ] == Status("j1", State.ERROR)
 
     def test_a_look_that_does_not_tell_the_id_tells_of_the_job_asked_for(self) -> None:
         dialect = replace(MINE, job={"state": "{status}"})
-        assert play(wait_one.poll(rules(dialect), Time(0.0), "t1"), {"state": "done"})[1] == Status(
+        assert play(wait_one.poll(rules(dialect), FlowTime(0.0), "t1"), {"state": "done"})[1] == Status(
             "t1", State.COMPLETED
         )
 
@@ -152,9 +155,7 @@ class TestCurrent:
     def test_there_is_no_other_job(self) -> None:
         with Client(dialect="status") as client:
             for method in (client.status, client.wait, client.watch, client.cancel):
-                with pytest.raises(
-                    ValueError, match=r"^job_id must be 'current': the dialect status looks at no other"
-                ):
+                with pytest.raises(ValueError, match=r"^job_id must be 'current': the dialect status has no job ids"):
                     method("j1")
 
     def test_a_submission_is_looked_at_without_its_id(self, server: Server) -> None:
@@ -227,7 +228,7 @@ class TestFacts:
     ) -> None:
         with (
             Client(dialect=dialect) as client,
-            pytest.raises(ValueError, match=rf"^{next(iter(fact))} has no place in"),
+            pytest.raises(ValueError, match=rf"^{next(iter(fact))} is not a field of"),
         ):
             getattr(client, method)(**fact)
 
@@ -235,7 +236,7 @@ class TestFacts:
         dialect = replace(MINE, accepted={"ok": True}, request={"id": "{job_id}"})
         server.says((200, {"ok": True}))
         with Client(server.url, dialect=dialect) as client:
-            with pytest.raises(ValueError, match=r"^job_id must be given: the dialect mine does not tell"):
+            with pytest.raises(ValueError, match=r"^job_id must be given: the dialect mine does not return"):
                 client.start()
             assert server.requests == []
             assert client.start(job_id="t1") == Status("t1", State.PENDING)
@@ -296,7 +297,7 @@ class TestSchedules:
             yield 0.0
             yield 5.0
 
-        flow = wait_one.watch(rules(MINE, schedule=schedule), Time(0.0), "t1")
+        flow = wait_one.watch(rules(MINE, schedule=schedule), FlowTime(0.0), "t1")
         commands = play(flow, *[task(state="busy")] * 3, task(state="done"), retry_after="9")
         sleeps = [effect.seconds for effect in commands if isinstance(effect, Sleep)]
         assert sleeps == [3.0, SOONEST, 5.0]
@@ -308,7 +309,7 @@ class TestSchedules:
 
         server.says((200, task(state="busy")))
         with Client(server.url, dialect=MINE, schedule=schedule) as client:
-            with pytest.raises(JobTimeout, match="t1 was still pending after the last look of the schedule") as raised:
+            with pytest.raises(JobTimeout, match="t1 was still pending after the last poll of the schedule") as raised:
                 client.wait("t1")
             assert raised.value.status == Status("t1", State.PENDING)
         assert len(server.requests) == 2
@@ -323,27 +324,27 @@ words = {pending = "busy", completed = "done", error = "failed"}
 """
 
 FAULTS = [
-    (("[mine]", "[Mine]"), "[Mine] must have a name of its own"),
-    (("[mine]", "[status]"), "[status] must have a name of its own"),
-    (("[mine]", "[job]"), "[job] must have a name of its own"),
-    (("[mine]", "[docs]"), "[docs] must have a name of its own"),
+    (("[mine]", "[Mine]"), "[Mine] must have an unused name in lower case"),
+    (("[mine]", "[status]"), "[status] must have an unused name in lower case"),
+    (("[mine]", "[job]"), "[job] must have an unused name in lower case"),
+    (("[mine]", "[docs]"), "[docs] must have an unused name in lower case"),
     (("[mine]", "other = 5\n[mine]"), "[other] must be a table"),
-    (("look =", "lok ="), "[mine] lok: there is no such key; the keys are look, job, words,"),
-    (("look =", "#"), "[mine] look: is required"),
+    (("poll =", "pol ="), "[mine] pol: there is no such key; the keys are poll, job, words,"),
+    (("poll =", "#"), "[mine] poll: is required"),
     (('submit = "/tasks"', 'submitt = "/tasks"'), "[mine] submitt: there is no such key"),
     (('submit = "/tasks"', 'submit = "/tasks/{job_id}"'), "[mine] submit: must be a path"),
     (('submit = "/tasks"', "cancel = '/tasks'"), "[mine] cancel: there is no such key"),
-    (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] look: must be a path"),
-    (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] look: must be a path"),
-    (('"/tasks/{job_id}"', '"/{job_id}/{job_id}"'), "[mine] look: must be a path"),
-    (('"/tasks/{job_id}"', '""'), "[mine] look: must be a path"),
-    (('"/tasks/{job_id}"', "[]"), "[mine] look: must be a path"),
-    (('"/tasks/{job_id}"', "5"), "[mine] look: must be a path"),
+    (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] poll: must be a path"),
+    (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] poll: must be a path"),
+    (('"/tasks/{job_id}"', '"/{job_id}/{job_id}"'), "[mine] poll: must be a path"),
+    (('"/tasks/{job_id}"', '""'), "[mine] poll: must be a path"),
+    (('"/tasks/{job_id}"', "[]"), "[mine] poll: must be a path"),
+    (('"/tasks/{job_id}"', "5"), "[mine] poll: must be a path"),
     (("job =", "job = 5 #"), "[mine] job: must be a table"),
-    (('"{job_id}"', '"{job}"'), "[mine] job: there is no fact job; the facts are job_id, status,"),
-    (('"{status}"', '"status"'), '[mine] job: must hold "{status}"'),
-    (('"{status}"', '"{status}", at = 1979-05-27'), "[mine] job: must hold only what JSON can"),
-    (('"{status}"', '"{status}", more = [{x = nan}]'), "[mine] job: must hold only what JSON can"),
+    (('"{job_id}"', '"{job}"'), "[mine] job: there is no field job; the fields are job_id, status,"),
+    (('"{status}"', '"status"'), '[mine] job: must contain "{status}"'),
+    (('"{status}"', '"{status}", at = 1979-05-27'), "[mine] job: must be valid JSON"),
+    (('"{status}"', '"{status}", more = [{x = nan}]'), "[mine] job: must be valid JSON"),
     (('pending = "busy", ', ""), "[mine] words.pending: must be a word"),
     (('"busy"', '""'), "[mine] words.pending: must be a word"),
     (('"busy"', '["busy", 5]'), "[mine] words.pending: must be a word"),
@@ -354,18 +355,18 @@ FAULTS = [
     (("words =", "words = 5 #"), "[mine] words: must be a table"),
     (
         ("[mine]", "[mine]\nrequest = {to = '{status}'}"),
-        "[mine] request: there is no fact status; the facts are job_id",
+        "[mine] request: there is no field status; the fields are job_id",
     ),
     (
         ("[mine]", "[mine]\naccepted = {to = '{state}'}"),
-        "[mine] accepted: there is no fact state; the facts are job_id",
+        "[mine] accepted: there is no field state; the fields are job_id",
     ),
     (("[mine]", "[mine]\nauth = 'two words'"), "[mine] auth: must be basic, bearer or the name of a header"),
     (("[mine]", "[mine]\nauth = 5"), "[mine] auth: must be basic, bearer or the name of a header"),
     (("[mine]", "[mine]\naccepted_code = 404"), "[mine] accepted_code: must be a whole number from 200 to 299"),
     (("[mine]", "[mine]\naccepted_code = true"), "[mine] accepted_code: must be a whole number from 200 to 299"),
     (("[mine]", "[mine"), "cannot be read as TOML"),
-    ((ROW, ""), "must hold a row, such as [mine]"),
+    ((ROW, ""), "must define a dialect, such as [mine]"),
 ]
 
 
@@ -394,7 +395,7 @@ class TestFiles:
         Path("mine.toml").write_text(ROW.replace(*change))
         dialect = find_dialect(Path("mine.toml"))
         assert dialect.name == "mine"
-        assert dialect.takes == {"source_language", "target_language", "video_length"}
+        assert dialect.request_fields == {"source_language", "target_language", "video_length"}
 
     def test_a_file_of_several_rows_needs_to_be_told_which(self) -> None:
         Path("two#1.toml").write_text(ROW + ROW.replace("mine", "other").replace("/tasks/{", "/others/{"))
@@ -406,7 +407,7 @@ class TestFiles:
             ):
                 find_dialect(given)
         Path("two#1.toml").write_text(ROW + ROW.replace("mine", "other").replace("status", "state"))
-        with pytest.raises(ValueError, match=r"\[other\] job: there is no fact state"):
+        with pytest.raises(ValueError, match=r"\[other\] job: there is no field state"):
             find_dialect("two#1.toml#mine")
 
     def test_what_is_neither_a_name_nor_a_file(self) -> None:
@@ -427,7 +428,7 @@ class TestFiles:
             "/v2/video_translate/{job_id}",
         )
         assert dialect.auth == "X-Api-Key"
-        assert dialect.takes == {"target_language"}
+        assert dialect.request_fields == {"target_language"}
         assert dialect.meanings == {
             "pending": "pending",
             "running": "pending",
@@ -439,10 +440,10 @@ class TestFiles:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"poll": "nowhere"}, "look: must be a path"),
+        ({"poll": "nowhere"}, "poll: must be a path"),
         ({"cancel": "nowhere"}, "cancel: must be a path"),
-        ({"poll": "/state", "list": Listing("/jobs")}, 'list: needs "{job_id}" in look and in job'),
-        ({"job": {"state": "{status}"}, "list": Listing("/jobs")}, 'list: needs "{job_id}" in look and in job'),
+        ({"poll": "/state", "list": Listing("/jobs")}, 'list: needs "{job_id}" in poll and in job'),
+        ({"job": {"state": "{status}"}, "list": Listing("/jobs")}, 'list: needs "{job_id}" in poll and in job'),
         ({"words": {}}, "words.pending: must be a word"),
     ],
 )

@@ -11,7 +11,7 @@ import httpx
 
 from translation_client import Status, TranslationError
 from translation_client.core import wait_one
-from translation_client.core.requests import Rules
+from translation_client.core.requests import FlowOptions
 from translation_client.drivers.drivers import AsyncDriver, Driver
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Network:
         self.sleep(seconds)
 
     def flow(self, timeout: float | None, driver: Driver | AsyncDriver) -> wait_one.Flow:
-        rules = Rules(
+        rules = FlowOptions(
             schedule=doubling,
             long_poll=self.long_poll,
             initial_delay=0.5,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_client.core import requests, wait_one
+from translation_client.core import deadline, requests, wait_one
+from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Done, Failure, Reply, Send, Sleep, Warn
 from translation_client.core.errors import (
     AuthenticationError,
@@ -21,7 +22,7 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.requests import Rules, Time
+from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import LONGEST
 from translation_client.core.status import JobTimeout, State, Status
 
@@ -36,10 +37,10 @@ SOONEST = 0.05  # seconds, for a plan that heeds a hint of none
 TRIP = 0.01  # what a request takes unless a test says otherwise
 
 
-def rules(**chosen: object) -> Rules:
+def rules(**chosen: object) -> FlowOptions:
     """The client's defaults, without luck: every pause after a failure is half of the longest."""
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 7}
-    return Rules(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": doubling} | chosen)
+    return FlowOptions(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": doubling} | chosen)
 
 
 def doubling() -> Schedule:
@@ -128,11 +129,11 @@ class Play:
 
 
 def watch(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
-    return Play().of(wait_one.watch(rules(**chosen), Time(START, START + timeout), "j1"), answers)
+    return Play().of(wait_one.watch(rules(**chosen), FlowTime(START, START + timeout), "j1"), answers)
 
 
 def run(*answers: Answer, timeout: float = inf, **chosen: object) -> Play:
-    return Play().of(wait_one.run(rules(**chosen), Time(START, START + timeout), "key", {}), answers)
+    return Play().of(wait_one.run(rules(**chosen), FlowTime(START, START + timeout), "key", {}), answers)
 
 
 class TestSchedule:
@@ -168,21 +169,21 @@ class TestSchedule:
     def test_a_wait_obeys_the_answer_to_a_start_of_just_now(self) -> None:
         """Once: who waits again, or later than the server asked for, looks at once."""
         chosen = rules()
-        start = Play().of(wait_one.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
-        first = Play(now=start.now + 1).of(wait_one.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
+        start = Play().of(wait_one.submit(chosen, FlowTime(START), "key", {}), [job(retry_after="3")])
+        first = Play(now=start.now + 1).of(wait_one.watch(chosen, FlowTime(start.now + 1), "j1"), [job("completed")])
         assert (first.sleeps, first.states) == ([2], ["pending", "completed"])
-        again = Play(now=start.now + 1).of(wait_one.watch(chosen, Time(start.now + 1), "j1"), [job("completed")])
+        again = Play(now=start.now + 1).of(wait_one.watch(chosen, FlowTime(start.now + 1), "j1"), [job("completed")])
         assert (again.sleeps, again.states) == ([], ["completed"])
-        start = Play().of(wait_one.submit(chosen, Time(START), "key", {}), [job(retry_after="3")])
-        late = Play(now=start.now + 4).of(wait_one.watch(chosen, Time(start.now + 4), "j1"), [job("completed")])
+        start = Play().of(wait_one.submit(chosen, FlowTime(START), "key", {}), [job(retry_after="3")])
+        late = Play(now=start.now + 4).of(wait_one.watch(chosen, FlowTime(start.now + 4), "j1"), [job("completed")])
         assert (late.sleeps, late.states) == ([], ["completed"])
 
     def test_no_more_than_so_many_starts_are_remembered(self) -> None:
         chosen = rules()
-        for number in range(requests.MOST_BEGUN + 5):
+        for number in range(requests.MAX_REMEMBERED + 5):
             answer = Answer(200, {"job_id": f"j{number}", "status": "pending"})
-            Play().of(wait_one.submit(chosen, Time(START), "key", {}), [answer])
-        assert len(chosen.begun) == requests.MOST_BEGUN
+            Play().of(wait_one.submit(chosen, FlowTime(START), "key", {}), [answer])
+        assert len(chosen.remembered) == requests.MAX_REMEMBERED
 
     @pytest.mark.parametrize("long_poll", [0, 25])
     def test_a_job_that_was_known_is_asked_for_again_where_the_server_has_forgotten_it(self, long_poll: int) -> None:
@@ -193,7 +194,7 @@ class TestSchedule:
         assert isinstance(watch(no(404), job("completed")).error, NotFound)
 
     def test_the_time_a_caller_takes_counts(self) -> None:
-        flow = wait_one.watch(rules(), Time(START, START + 5), "j1")
+        flow = wait_one.watch(rules(), FlowTime(START, START + 5), "j1")
         next(flow)
         flow.send(job().event(START, Send("GET", "/")))
         assert flow.send(Done(START + 4)) == Sleep(0.5)
@@ -242,13 +243,13 @@ class TestDeadline:
         assert play.now == pytest.approx(START + 1 + 0.02 + 1.5 * TRIP)
 
     def test_a_server_that_was_never_heard_is_left_as_soon(self) -> None:
-        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + requests.LEAST_ALLOWANCE)
+        assert watch(no(takes=60), timeout=3).now == pytest.approx(START + 3 + deadline.LEAST_ALLOWANCE)
 
     def test_nothing_heard_in_time(self) -> None:
         play = watch(no(), timeout=2)
         assert isinstance(play.error, JobTimeout)
         assert play.error.status is None
-        assert "was not heard of" in str(play.error)
+        assert "had not been seen" in str(play.error)
         assert sum(play.sleeps) == pytest.approx(2 - (len(play.sends) - 1) * TRIP)
 
     def test_no_time_at_all_is_time_for_one_look(self) -> None:
@@ -261,7 +262,7 @@ class TestDeadline:
         assert begin(no(takes=0.6), job("completed", takes=0.6), timeout=0.7).states == ["completed"]
 
     def test_waiting_for_its_turn_is_bounded_and_makes_no_trip_slow(self) -> None:
-        flow = wait_one.watch(rules(request_timeout=2), Time(START, START + 5), "j1")
+        flow = wait_one.watch(rules(request_timeout=2), FlowTime(START, START + 5), "j1")
         first = next(flow)
         assert isinstance(first, Send)
         assert (first.timeout, first.left) == (2, 5)
@@ -273,7 +274,7 @@ class TestDeadline:
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
             last = flow.send(Done(START + 5))
-        assert last.left == pytest.approx(requests.NEAR_ALLOWANCE)
+        assert last.left == pytest.approx(deadline.NEAR_ALLOWANCE)
 
     @pytest.mark.parametrize(
         ("trips", "allowance"), [((0.3, 0.01), 0.04), ((0.01, 0.3), 0.47), ((0.3, 0.1), 0.47), ((0.002, 0.002), 0.03)]
@@ -290,7 +291,7 @@ class TestDeadline:
 
     @pytest.mark.parametrize(("late", "left"), [(0.0, 0.03), (0.01, 0.02), (0.2, 0.015)])
     def test_waking_up_late_is_no_reason_to_leave_later(self, late: float, left: float) -> None:
-        flow = wait_one.watch(rules(), Time(START, START + 1, slowest=0.002), "j1")
+        flow = wait_one.watch(rules(), FlowTime(START, START + 1, slowest=0.002), "j1")
         next(flow)
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 0.9, took=0.002))
         flow.send(Done(START + 0.9))
@@ -307,7 +308,7 @@ class TestDeadline:
         play = run(no(takes=60), timeout=1)
         assert isinstance(play.error, TransportError)
         assert "'key'" in str(play.error)
-        assert play.now == pytest.approx(START + 1 + requests.FIRST_ALLOWANCE)
+        assert play.now == pytest.approx(START + 1 + deadline.FIRST_ALLOWANCE)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ class TestFailures:
         assert isinstance(play.error, TransportError)
         assert (play.error.last, play.error.attempts) == ("the server answered 502", 3)
         assert "502" in str(play.error)
-        assert "ask again for j1" in str(play.error)
+        assert "wait again for j1" in str(play.error)
 
     def test_pauses_grow_to_the_longest_delay(self) -> None:
         assert watch(no(), max_delay=2.0).sleeps == [0.25, 0.5, 1, 1, 1, 1, 1]
@@ -369,7 +370,7 @@ class TestFailures:
         assert play.now == pytest.approx(START + 5 + TRIP)
 
     def test_a_retried_start_is_the_same_request(self) -> None:
-        play = Play().of(wait_one.submit(rules(), Time(START), "key", {"video_length": 3}), [no(), no(503), job()])
+        play = Play().of(wait_one.submit(rules(), FlowTime(START), "key", {"video_length": 3}), [no(), no(503), job()])
         assert len(play.sends) == 3
         assert {json.dumps([send.method, send.path, dict(send.headers), send.json]) for send in play.sends} == {
             json.dumps(["POST", "/start", {"Idempotency-Key": "key"}, {"video_length": 3}])
@@ -447,7 +448,7 @@ class TestAnswersThatCannotBeRead:
         assert len(play.sends) == 9
         assert "GET /status/j1 failed (8 in a row): " in str(play.error)
         assert shown in str(play.error)
-        assert "ask again for j1" in str(play.error)
+        assert "wait again for j1" in str(play.error)
 
     @unreadable
     def test_where_nothing_was_read_before_three_are_borne(self, code: int, body: object, shown: str) -> None:
@@ -459,7 +460,7 @@ class TestAnswersThatCannotBeRead:
 
     @unreadable
     def test_a_job_that_is_resumed_was_told_of_before(self, code: int, body: object, shown: str) -> None:
-        flow = wait_one.watch(rules(), Time(START), "j1", known=True)
+        flow = wait_one.watch(rules(), FlowTime(START), "j1", known=True)
         play = Play().of(flow, [*[Answer(code, body)] * 7, job("completed")])
         assert play.states == ["completed"]
         assert shown in play.notices[0]
@@ -467,9 +468,9 @@ class TestAnswersThatCannotBeRead:
     def test_so_it_was_where_it_was_started_here_whatever_the_server_asked_for(self) -> None:
         for wait in (no(204), no(404)):
             chosen = rules()
-            started = Play().of(wait_one.submit(chosen, Time(START), "key", {}), [job()])
+            started = Play().of(wait_one.submit(chosen, FlowTime(START), "key", {}), [job()])
             play = Play(now=started.now).of(
-                wait_one.watch(chosen, Time(started.now), "j1"), [*[wait] * 3, no(503), job("completed")]
+                wait_one.watch(chosen, FlowTime(started.now), "j1"), [*[wait] * 3, no(503), job("completed")]
             )
             assert play.states == ["completed"]
 
@@ -477,7 +478,7 @@ class TestAnswersThatCannotBeRead:
     def test_the_deadline_says_what_it_was(self, code: int, body: object, shown: str) -> None:
         play = watch(job(), Answer(code, body), timeout=1)
         assert isinstance(play.error, JobTimeout)
-        assert "j1 was still pending when the time was up, the last failure being" in str(play.error)
+        assert "j1 was still pending when the time was up; the last failure: " in str(play.error)
         assert shown in str(play.error)
         assert play.error.status == Status("j1", State.PENDING)
 
@@ -491,11 +492,11 @@ class TestAnswersThatCannotBeRead:
     def test_one_to_a_submission_ends_it_for_it_may_have_started_a_job(
         self, code: int, body: object, shown: str
     ) -> None:
-        play = Play().of(wait_one.submit(rules(), Time(START), "key", {"job_id": "j1"}), [Answer(code, body)])
+        play = Play().of(wait_one.submit(rules(), FlowTime(START), "key", {"job_id": "j1"}), [Answer(code, body)])
         assert isinstance(play.error, ProtocolError)
         assert len(play.sends) == 1
         assert shown in str(play.error)
-        assert "with the idempotency key 'key' it stays one job" in str(play.error)
+        assert "with the idempotency key 'key': it stays one job" in str(play.error)
 
     @pytest.mark.parametrize("asked", ["3", "3.0", "1, 3", "2.999"])
     def test_one_may_ask_for_a_longer_pause(self, asked: str) -> None:
@@ -505,13 +506,13 @@ class TestAnswersThatCannotBeRead:
     @unreadable
     def test_so_it_is_with_a_cancellation_and_a_list(self, code: int, body: object, shown: str) -> None:
         bad = Answer(code, body)
-        play = Play().of(wait_one.cancel(rules(), Time(START), "j1"), [bad, bad, job("cancelled")])
+        play = Play().of(wait_one.cancel(rules(), FlowTime(START), "j1"), [bad, bad, job("cancelled")])
         assert play.states == ["cancelled"]
         assert shown in play.notices[0]
         pages = [Answer(200, {"jobs": [], "next": str(number)}) for number in range(2)]
         bad = Answer(code, body) if code != 200 or isinstance(body, bytes) else Answer(200, b"{")
         last = Answer(200, {"jobs": [{"job_id": 5, "status": "pending"}], "next": None})
-        play = Play().of(wait_one.listing(rules(), Time(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last])
+        play = Play().of(wait_one.listing(rules(), FlowTime(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last])
         assert [status.id for status in play.statuses] == ["5"]
 
 
@@ -549,7 +550,7 @@ def test_an_id_that_is_a_number_is_its_text(text: str) -> None:
     play = run(raw("pending"), raw("completed"))
     assert [status.id for status in play.statuses] == [text, text]
     assert play.sends[1].path == f"/status/{text.replace('+', '%2B')}"
-    cancelled = Play().of(wait_one.cancel(rules(), Time(START), text), [raw("cancelled")])
+    cancelled = Play().of(wait_one.cancel(rules(), FlowTime(START), text), [raw("cancelled")])
     assert cancelled.statuses[0].id == text
 
 
@@ -610,7 +611,7 @@ def test_a_redirect_names_its_target() -> None:
     ],
 )
 def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
-    flow = wait_one.poll(rules(max_retries=0), Time(START), "j1")
+    flow = wait_one.poll(rules(max_retries=0), FlowTime(START), "j1")
     next(flow)
     with pytest.raises(ProtocolError, match="Check that the server's address") as raised:
         flow.send(Reply(200, {}, body, START))
@@ -621,7 +622,7 @@ def test_an_answer_of_another_kind_is_shown(body: bytes, expected: str) -> None:
 class TestOtherFlows:
     def test_a_look(self) -> None:
         facts = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
-        play = Play().of(wait_one.poll(rules(), Time(START), "j1"), [job(**facts)])
+        play = Play().of(wait_one.poll(rules(), FlowTime(START), "j1"), [job(**facts)])
         assert play.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
         assert play.statuses[0].raw == {"job_id": "j1", "status": "pending", **facts}
 
@@ -630,7 +631,7 @@ class TestOtherFlows:
         assert watch(job("completed", progress=told)).statuses[0].progress == progress
 
     def test_a_job_is_cancelled(self) -> None:
-        play = Play().of(wait_one.cancel(rules(), Time(START), "j1"), [no(), job("cancelled")])
+        play = Play().of(wait_one.cancel(rules(), FlowTime(START), "j1"), [no(), job("cancelled")])
         assert {(send.method, send.path) for send in play.sends} == {("DELETE", "/jobs/j1")}
         assert play.states == ["cancelled"]
 
@@ -638,7 +639,7 @@ class TestOtherFlows:
         ("job_id", "path"), [("a b/c?d#e%", "a%20b%2Fc%3Fd%23e%25"), ("ä", "%C3%A4"), ("{id}", "%7Bid%7D")]
     )
     def test_an_id_stays_in_its_segment_of_the_path(self, job_id: str, path: str) -> None:
-        send = next(wait_one.poll(rules(), Time(START), job_id))
+        send = next(wait_one.poll(rules(), FlowTime(START), job_id))
         assert isinstance(send, Send)
         assert send.path == f"/status/{path}"
 
@@ -647,7 +648,7 @@ class TestOtherFlows:
             return Answer(200, {"jobs": [{"job_id": i, "status": "pending"} for i in ids], "next": after})
 
         play = Play().of(
-            wait_one.listing(rules(), Time(START)), [page("3", "2", after="c2"), no(), page("1", after=None)]
+            wait_one.listing(rules(), FlowTime(START)), [page("3", "2", after="c2"), no(), page("1", after=None)]
         )
         assert [status.id for status in play.statuses] == ["3", "2", "1"]
         assert [dict(send.query) for send in play.sends] == [{}, {"after": "c2"}, {"after": "c2"}]
@@ -658,11 +659,11 @@ class TestOtherFlows:
             ({}, "an array as 'jobs'"),
             ({"jobs": [7]}, "a job as a JSON object"),
             ({"jobs": [], "next": 7}, "a text as 'next'"),
-            ({"jobs": [], "next": "same"}, "in a circle"),
+            ({"jobs": [], "next": "same"}, "repeats the page at"),
         ],
     )
     def test_a_list_of_another_kind(self, page: object, expected: str) -> None:
-        play = Play().of(wait_one.listing(rules(), Time(START)), [Answer(200, page)])
+        play = Play().of(wait_one.listing(rules(), FlowTime(START)), [Answer(200, page)])
         assert isinstance(play.error, ProtocolError)
         assert expected in str(play.error)
 
@@ -712,4 +713,4 @@ def test_whatever_happens_the_rules_hold(
     else:
         slowest = max(TRIP, *(answer.takes for answer in [*transcript, job()]))
         assert sum(play.sleeps) <= timeout + 1e-6
-        assert play.now <= START + timeout + 2 * max(requests.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)
+        assert play.now <= START + timeout + 2 * max(deadline.FIRST_ALLOWANCE, 0.02 + 1.5 * slowest)

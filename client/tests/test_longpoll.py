@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from translation_client.core import requests, wait_one
+from translation_client.core import deadline, wait_one
+from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Done, Failure, Reply, Send, Sleep
 from translation_client.core.errors import TranslationError
-from translation_client.core.requests import Rules, Time
+from translation_client.core.requests import FlowOptions
 from translation_client.core.status import JobTimeout, Observation, Status
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ def every(seconds: float) -> Callable[[], Schedule]:
     return schedule
 
 
-def rules(**chosen: object) -> Rules:
+def rules(**chosen: object) -> FlowOptions:
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2}
     more = {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": every(3), "long_poll": 25.0, "kind": "films"}
-    return Rules(**defaults | more | chosen)
+    return FlowOptions(**defaults | more | chosen)
 
 
 @dataclass
@@ -104,10 +105,10 @@ class Host:
         return self
 
     def watch(self, timeout: float = inf, **chosen: object) -> Host:
-        return self.play(wait_one.watch(rules(**chosen), Time(self.now, self.now + timeout), "j1"))
+        return self.play(wait_one.watch(rules(**chosen), FlowTime(self.now, self.now + timeout), "j1"))
 
     def run(self, timeout: float = inf, **chosen: object) -> Host:
-        return self.play(wait_one.run(rules(**chosen), Time(self.now, self.now + timeout), "key", {}))
+        return self.play(wait_one.run(rules(**chosen), FlowTime(self.now, self.now + timeout), "key", {}))
 
     @property
     def asked(self) -> list[str]:
@@ -128,7 +129,7 @@ def test_a_run_asks_with_its_start() -> None:
 
 
 def test_the_read_timeout_leaves_room_for_the_hold() -> None:
-    flow = wait_one.watch(rules(request_timeout=4), Time(0.0), "j1")
+    flow = wait_one.watch(rules(request_timeout=4), FlowTime(0.0), "j1")
     assert isinstance(next(flow), Send)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
     flow.send(Reply(200, {"preference-applied": "wait=0"}, body, 0.1, 0.1))
@@ -192,11 +193,11 @@ def test_a_short_time_is_not_spent_in_a_spin(timeout: float) -> None:
     host = Host(ends=100).watch(timeout)
     assert isinstance(host.error, JobTimeout)
     assert len(host.sends) <= 5
-    assert host.now <= timeout + requests.LEAST_ALLOWANCE
+    assert host.now <= timeout + deadline.LEAST_ALLOWANCE
 
 
 def test_a_held_look_says_nothing_of_how_slow_the_link_is() -> None:
-    flow = wait_one.watch(rules(), time := Time(0.0, 1000.0), "j1")
+    flow = wait_one.watch(rules(), time := FlowTime(0.0, 1000.0), "j1")
     Host(ends=305).play(flow)
     assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
 

@@ -25,11 +25,12 @@ from translation_client import (
     Status,
     TransportError,
 )
+from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus
 from translation_client.core.dialects import DIALECTS
 from translation_client.core.effects import Chunk, Done, Failure, Listen, Reply, Send, Sleep, WaitFailed, Warn
 from translation_client.core.estimator import History
-from translation_client.core.requests import Rules, Time
+from translation_client.core.requests import FlowOptions
 from translation_client.core.sse import LARGEST, EventStream, ServerEvent
 from translation_client.core.status import State
 from translation_client.core.wait_many import LONGEST_BATCH, SILENCE, as_completed
@@ -68,9 +69,9 @@ class Fed:
     def __init__(self, script, *, ids=("a", "b", "c"), timeout=None, dialect="start", caller=0.0, **rules):
         chosen = {"initial_delay": 1.0, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2} | rules
         chosen = {"schedule": Fixed(10), "request_timeout": 5.0, "long_poll": 25.0} | chosen
-        self.rules = Rules(**chosen, random=lambda: 0.5, dialect=DIALECTS[dialect])
+        self.rules = FlowOptions(**chosen, random=lambda: 0.5, dialect=DIALECTS[dialect])
         self.now, self.asked, self.told, self.notices = 0.0, [], [], []
-        time = Time(0.0) if timeout is None else Time(0.0, timeout)
+        time = FlowTime(0.0) if timeout is None else FlowTime(0.0, timeout)
         flow, event = as_completed(self.rules, time, ids), None
         while True:
             try:
@@ -344,7 +345,7 @@ def test_a_stream_of_nonsense_or_of_nothing_is_given_up_at_once(nonsense):
     fed = Fed(script)
     assert fed.ends == dict.fromkeys("abc", State.COMPLETED)
     assert len(fed.streams) == 1
-    assert any("without a stream" in text for text in fed.notices)
+    assert any("the event stream is given up" in text for text in fed.notices)
     assert fed.now <= 50 + 10
 
 
@@ -594,7 +595,7 @@ def test_the_deadline_says_what_the_last_failure_of_a_job_was():
 
     fed = Fed(script, ids=["a"], schedule=Fixed(1), timeout=1.5)
     assert fed.ends == {"a": JobTimeout}
-    assert "the last failure being expected a job as a JSON object" in str(fed.told[-1].error)
+    assert "the last failure: expected a job as a JSON object" in str(fed.told[-1].error)
 
 
 def test_ages_in_wall_time_make_the_lateness_that_of_the_wall_clock():
@@ -636,8 +637,8 @@ def test_ids_that_are_numbers_are_their_texts(number):
 
 def test_the_first_status_is_told_of_a_job_that_was_started_here_too():
     known = ParsedStatus(Status("a", State.PENDING), None, None)
-    begun = {"a": (Reply(202, {}, b"", 0.0), known)}
-    fed = Fed(without_a_stream(lambda now: {"a": "completed"} if now >= 30 else {}), ids=["a"], begun=begun)
+    remembered = {"a": (Reply(202, {}, b"", 0.0), known)}
+    fed = Fed(without_a_stream(lambda now: {"a": "completed"} if now >= 30 else {}), ids=["a"], remembered=remembered)
     assert [one.state for one in fed.told] == ["pending", "completed"]
 
 
@@ -669,7 +670,7 @@ def test_where_the_schedule_ends_so_does_the_wait():
 
     fed = Fed(without_a_stream(), schedule=plan)
     assert fed.ends == dict.fromkeys("abc", JobTimeout)
-    assert "after the last look of the schedule" in str(fed.told[-1].error)
+    assert "after the last poll of the schedule" in str(fed.told[-1].error)
     assert fed.now == 1
 
 
@@ -715,7 +716,10 @@ def test_a_schedule_is_made_by_a_plan(schedule):
 
 @pytest.mark.parametrize("ids", ["j1", None, 5])
 def test_ids_are_several(ids):
-    with Client() as client, pytest.raises(ValueError, match=r"^ids must be several ids, in a list for example, not "):
+    with (
+        Client() as client,
+        pytest.raises(ValueError, match=r"^ids must be an iterable of ids, a list"),
+    ):
         client.wait_all(ids)
 
 

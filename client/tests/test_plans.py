@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_client import Exponential, Fixed, Hinted, Learned, Observation, Progressive, State, Status
-from translation_client.core.estimator import ENOUGH, KEPT, History, learned_plan
+from translation_client.core.estimator import ENOUGH, MAX_DURATIONS, History, learned_plan
 from translation_client.core.schedule import MOST_JITTER, SOONEST, chance, retry_after
 from translation_client.history import LARGEST, HistoryFile
 
@@ -202,8 +202,8 @@ class TestHistoryFile:
         line = json.dumps({"kind": "k", "seconds": 3}).encode() + b"\n"
         (tmp_path / "waits").write_bytes(line * 10_000)
         history = HistoryFile(tmp_path / "waits")
-        assert len(history.durations("k")) == KEPT
-        assert (tmp_path / "waits").stat().st_size <= KEPT * len(line) * 2
+        assert len(history.durations("k")) == MAX_DURATIONS
+        assert (tmp_path / "waits").stat().st_size <= MAX_DURATIONS * len(line) * 2
 
     def test_what_another_program_has_added_outlasts_a_rewrite(self, tmp_path):
         ours, theirs = HistoryFile(tmp_path / "waits"), HistoryFile(tmp_path / "waits")
@@ -218,7 +218,7 @@ class TestHistoryFile:
         for kind in range(100):
             line = json.dumps({"kind": f"{kind:0>60}", "seconds": 3}).encode() + b"\n"
             with (tmp_path / "waits").open("ab") as file:
-                file.write(line * KEPT)
+                file.write(line * MAX_DURATIONS)
         history = HistoryFile(tmp_path / "waits")
         before = (tmp_path / "waits").stat()
         assert before.st_size > LARGEST

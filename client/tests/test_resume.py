@@ -100,7 +100,7 @@ def test_the_first_look_after_it_bears_what_may_pass(server: Server, job: Job, a
 
 def test_a_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
     with Client(server.url, dialect="translate") as client:
-        with pytest.raises(ValueError, match=r"^token must be one of the dialect translate; this is one of start"):
+        with pytest.raises(ValueError, match=r"^token must be one of the dialect translate, but is one of start"):
             client.resume(token_of("start", "j1"))
         with pytest.raises(ValueError, match=r"^job_id "):
             client.resume(token_of("translate", ".."))

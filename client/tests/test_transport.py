@@ -21,7 +21,7 @@ import uvicorn
 from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
 from translation_client.client import shared_http
 from translation_client.drivers import drivers, transport
-from translation_client.drivers.transport import Transport, Until, _Backend
+from translation_client.drivers.transport import EndTime, Transport, _Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,9 +128,9 @@ def test_a_handshake_for_which_no_time_is_left_closes_the_connection(listen: Lis
             closed.set()
 
     with listen(read) as url:
-        stream = _Backend().connect_tcp("127.0.0.1", httpx.URL(url).port, Until(time.monotonic() + 10))
+        stream = _Backend().connect_tcp("127.0.0.1", httpx.URL(url).port, EndTime(time.monotonic() + 10))
         with pytest.raises(httpcore.TimeoutException):
-            stream.start_tls(ssl.create_default_context(), "jobs.example", Until(time.monotonic()))
+            stream.start_tls(ssl.create_default_context(), "jobs.example", EndTime(time.monotonic()))
         assert closed.wait(10)
 
 
@@ -249,8 +249,8 @@ def test_a_name_that_cannot_be_looked_up(call: Call) -> None:
 def test_an_idle_connection_is_not_kept_as_long_as_servers_keep_it(
     call: Call, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert uvicorn.Config("main:app").timeout_keep_alive > transport.KEPT
-    monkeypatch.setattr(transport, "KEPT", 0)
+    assert uvicorn.Config("main:app").timeout_keep_alive > transport.KEEP_ALIVE
+    monkeypatch.setattr(transport, "KEEP_ALIVE", 0)
     connections = []
 
     def serve(connection: socket.socket, _: threading.Event) -> None:

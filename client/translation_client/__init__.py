@@ -1,4 +1,4 @@
-"""Starts slow, asynchronous jobs and waits for their end well.
+"""Start slow, asynchronous jobs and wait for their end.
 
     with Client("http://127.0.0.1:8000", username="admin", password="secretpassword") as client:
         job = client.start(source_language="en", target_language="es")
@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 
-# Where this is the command, Ctrl-C ends it without a traceback during the imports below too; then main() takes over.
+# In the command, Ctrl-C must not print a traceback during the imports below either; main() takes over after them.
 if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and (
     "".join(sys.argv[:1]).endswith("translation-client")
     or (sys.argv[:1] == ["-m"] and ("-m", __name__) in zip(sys.orig_argv, sys.orig_argv[1:], strict=False))
@@ -61,4 +61,6 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # so that nothing goes to stderr unless asked for
+logging.getLogger(__name__).addHandler(
+    logging.NullHandler()
+)  # without it, warnings go to stderr if logging is not set up

@@ -60,13 +60,13 @@ class Client(BaseClient[httpx.Client, Driver]):
             TranslationError: The server refused or could not be understood; no job is known of.
         """
         fields = validation.job_fields(
-            self._rules.dialect,
+            self._options.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
-        return self._only(wait_one.submit(self._rules, self._time(timeout), validation.key(idempotency_key), fields))
+        return self._only(wait_one.submit(self._options, self._time(timeout), validation.key(idempotency_key), fields))
 
     def status(self, job_id: str) -> Status:
         """Poll a job once.
@@ -75,7 +75,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        return self._only(wait_one.poll(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
+        return self._only(wait_one.poll(self._options, self._time(), validation.job_of(self._options.dialect, job_id)))
 
     def cancel(self, job_id: str) -> Status:
         """Cancel a job and return its status. A job that has ended does not change.
@@ -84,7 +84,9 @@ class Client(BaseClient[httpx.Client, Driver]):
             NotFound: The user has no such job.
             TranslationError: The job could not be cancelled.
         """
-        return self._only(wait_one.cancel(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id)))
+        return self._only(
+            wait_one.cancel(self._options, self._time(), validation.job_of(self._options.dialect, job_id))
+        )
 
     def list(self) -> Generator[Status]:
         """Yield the status of every job of this user, newest first. Pages are fetched as you iterate.
@@ -92,7 +94,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         Raises:
             TranslationError: A page could not be read.
         """
-        return self._driver.run(wait_one.listing(self._rules, self._time()))
+        return self._driver.run(wait_one.listing(self._options, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> Generator[Status]:
         """Yield the status of a job, then each change of it, up to the final status.
@@ -107,8 +109,8 @@ class Client(BaseClient[httpx.Client, Driver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        job_id = validation.job_of(self._rules.dialect, job_id)
-        return self._driver.run(wait_one.watch(self._rules_for(kind), self._time(timeout), job_id))
+        job_id = validation.job_of(self._options.dialect, job_id)
+        return self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id))
 
     def wait(
         self,
@@ -153,14 +155,14 @@ class Client(BaseClient[httpx.Client, Driver]):
         The arguments and errors are those of `start` and `wait`.
         """
         fields = validation.job_fields(
-            self._rules.dialect,
+            self._options.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
         changes = self._driver.run(
-            wait_one.run(self._rules_for(kind), self._time(timeout), validation.key(idempotency_key), fields)
+            wait_one.run(self._options_for(kind), self._time(timeout), validation.key(idempotency_key), fields)
         )
         return self._finish(changes, on_update, on_completion)
 
@@ -188,8 +190,8 @@ class Client(BaseClient[httpx.Client, Driver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        job_id = validation.job_in(self._rules.dialect, token)
-        changes = self._driver.run(wait_one.watch(self._rules_for(kind), self._time(timeout), job_id, known=True))
+        job_id = validation.job_in(self._options.dialect, token)
+        changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, known=True))
         return self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -209,8 +211,8 @@ class Client(BaseClient[httpx.Client, Driver]):
             AuthenticationError: The server refused the credentials.
             ValueError: An id is unusable, or the schedule yields something other than seconds.
         """
-        ids = validation.jobs_of(self._rules.dialect, ids)
-        flow = wait_many.as_completed(self._rules, self._time(timeout), ids)
+        ids = validation.jobs_of(self._options.dialect, ids)
+        flow = wait_many.as_completed(self._options, self._time(timeout), ids)
         return self._outcomes(flow, chosen(on_update, self._on_update))
 
     def wait_all(
@@ -220,7 +222,7 @@ class Client(BaseClient[httpx.Client, Driver]):
 
         The arguments and errors are those of `as_completed`.
         """
-        ids = validation.jobs_of(self._rules.dialect, ids)
+        ids = validation.jobs_of(self._options.dialect, ids)
         outcomes = {job_id: outcome for job_id, outcome in self.as_completed(ids, timeout=timeout, on_update=on_update)}
         return {job_id: outcomes[job_id] for job_id in ids}
 

@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpx
 
 from translation_client import validation
+from translation_client.core.deadline import FlowTime
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
-from translation_client.core.requests import Rules, Time
+from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
 from translation_client.core.status import Status
 from translation_client.dialect_files import DialectLike, find_dialect
@@ -121,7 +122,7 @@ class BaseClient(Generic[Http, DriverType]):
             plan = Hinted(Exponential(initial, factor, longest))
         else:
             plan = Hinted(Learned(estimator, poll_cost))
-        self._rules = Rules(
+        self._options = FlowOptions(
             schedule=plan,
             initial_delay=initial,
             max_delay=longest,
@@ -133,7 +134,7 @@ class BaseClient(Generic[Http, DriverType]):
             long_poll=long_poll if schedule is None and not own_delays else 0.0,
             kind=f"{dialect.name} {url.host}" if kind is None else validation.text("kind", kind),
         )
-        self._last_time: Time | None = None
+        self._last_time: FlowTime | None = None
         self._timeout = validation.optional("timeout", timeout)
         self._on_update = on_update
         self._on_completion = on_completion
@@ -145,7 +146,7 @@ class BaseClient(Generic[Http, DriverType]):
             trace=trace,
         )
 
-    def _time(self, timeout: OwnTimeout = None) -> Time:
+    def _time(self, timeout: OwnTimeout = None) -> FlowTime:
         """Start the time of a flow; the round trip of the flow before is its first estimate."""
         time = self._driver.time(validation.optional("timeout", chosen(timeout, self._timeout)))
         if self._last_time:
@@ -153,9 +154,9 @@ class BaseClient(Generic[Http, DriverType]):
         self._last_time = time
         return time
 
-    def _rules_for(self, kind: str | None) -> Rules:
-        """The rules for a job of this kind."""
-        return self._rules if kind is None else replace(self._rules, kind=validation.text("kind", kind))
+    def _options_for(self, kind: str | None) -> FlowOptions:
+        """The options for a job of this kind."""
+        return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
 
 
 def chosen(given: T | EllipsisType, default: T) -> T:

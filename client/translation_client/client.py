@@ -64,14 +64,14 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TranslationError: The server refused or could not be understood; no job is known of.
         """
         fields = validation.job_fields(
-            self._rules.dialect,
+            self._options.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
         return await self._only(
-            wait_one.submit(self._rules, self._time(timeout), validation.key(idempotency_key), fields)
+            wait_one.submit(self._options, self._time(timeout), validation.key(idempotency_key), fields)
         )
 
     async def status(self, job_id: str) -> Status:
@@ -82,7 +82,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TranslationError: The status could not be read.
         """
         return await self._only(
-            wait_one.poll(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id))
+            wait_one.poll(self._options, self._time(), validation.job_of(self._options.dialect, job_id))
         )
 
     async def cancel(self, job_id: str) -> Status:
@@ -93,7 +93,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TranslationError: The job could not be cancelled.
         """
         return await self._only(
-            wait_one.cancel(self._rules, self._time(), validation.job_of(self._rules.dialect, job_id))
+            wait_one.cancel(self._options, self._time(), validation.job_of(self._options.dialect, job_id))
         )
 
     def list(self) -> AsyncGenerator[Status]:
@@ -102,7 +102,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         Raises:
             TranslationError: A page could not be read.
         """
-        return self._driver.run(wait_one.listing(self._rules, self._time()))
+        return self._driver.run(wait_one.listing(self._options, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> AsyncGenerator[Status]:
         """Yield the status of a job, then each change of it, up to the final status.
@@ -117,8 +117,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        job_id = validation.job_of(self._rules.dialect, job_id)
-        return self._driver.run(wait_one.watch(self._rules_for(kind), self._time(timeout), job_id))
+        job_id = validation.job_of(self._options.dialect, job_id)
+        return self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id))
 
     async def wait(
         self,
@@ -163,14 +163,14 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         The arguments and errors are those of `start` and `wait`.
         """
         fields = validation.job_fields(
-            self._rules.dialect,
+            self._options.dialect,
             job_id=job_id,
             source_language=source_language,
             target_language=target_language,
             video_length=video_length,
         )
         changes = self._driver.run(
-            wait_one.run(self._rules_for(kind), self._time(timeout), validation.key(idempotency_key), fields)
+            wait_one.run(self._options_for(kind), self._time(timeout), validation.key(idempotency_key), fields)
         )
         return await self._finish(changes, on_update, on_completion)
 
@@ -198,8 +198,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        job_id = validation.job_in(self._rules.dialect, token)
-        changes = self._driver.run(wait_one.watch(self._rules_for(kind), self._time(timeout), job_id, known=True))
+        job_id = validation.job_in(self._options.dialect, token)
+        changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, known=True))
         return await self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -219,8 +219,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             AuthenticationError: The server refused the credentials.
             ValueError: An id is unusable, or the schedule yields something other than seconds.
         """
-        ids = validation.jobs_of(self._rules.dialect, ids)
-        flow = wait_many.as_completed(self._rules, self._time(timeout), ids)
+        ids = validation.jobs_of(self._options.dialect, ids)
+        flow = wait_many.as_completed(self._options, self._time(timeout), ids)
         return self._outcomes(flow, chosen(on_update, self._on_update))
 
     async def wait_all(
@@ -230,7 +230,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
 
         The arguments and errors are those of `as_completed`.
         """
-        ids = validation.jobs_of(self._rules.dialect, ids)
+        ids = validation.jobs_of(self._options.dialect, ids)
         outcomes = {
             job_id: outcome async for job_id, outcome in self.as_completed(ids, timeout=timeout, on_update=on_update)
         }

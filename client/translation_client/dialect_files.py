@@ -1,4 +1,4 @@
-"""Dialects by their names, and from TOML files of rows in the same form as the server's `DIALECTS`."""
+"""Finds dialects by name, and reads them from TOML files in the format of the server's setting `DIALECTS`."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from translation_client.core.dialects import DIALECTS, Dialect
 
 DialectLike: TypeAlias = Dialect | str | PathLike[str]
-"""A dialect, the name of one of ours, or the path to a file of one; `path#name` for one of several."""
+"""A dialect, the name of a built-in one, or the path of a file with one; `path#name` for one of several."""
 
 REQUIRED = ("poll", "job", "words")
 KEYS = (*REQUIRED, "submit", "request", "accepted", "accepted_code", "auth")
@@ -22,22 +22,22 @@ RESERVED = {
     *("docs", "livez", "readyz"),
     *DIALECTS,
 }
-"""Names that would clash with what every server has."""
+"""Names that collide with the server's routes and built-in dialects."""
 
 
-def find_dialect(given: DialectLike) -> Dialect:
+def find_dialect(dialect: DialectLike) -> Dialect:
     """Find a dialect.
 
     Raises:
-        ValueError: There is none, or its file cannot be used; one line with the file, the row and what is wrong.
+        ValueError: There is none, or its file is unusable; one line with the file, the dialect and what is wrong.
     """
-    if isinstance(given, Dialect):
-        return given
-    text = fspath(given)
+    if isinstance(dialect, Dialect):
+        return dialect
+    text = fspath(dialect)
     if text in DIALECTS:
         return DIALECTS[text]
-    chosen = ONE_OF_SEVERAL.fullmatch(text)
-    path, name = chosen.groups() if chosen else (text, None)
+    match = ONE_OF_SEVERAL.fullmatch(text)
+    path, name = match.groups() if match else (text, None)
     dialects = _read(path)
     if name is None and len(dialects) == 1:
         return next(iter(dialects.values()))
@@ -54,18 +54,18 @@ def _read(path: str) -> dict[str, Dialect]:
     except (OSError, ValueError) as error:
         raise ValueError(f"dialect {path}: cannot be read as TOML: {error}") from None
     if not tables:
-        raise ValueError(f"dialect {path}: must hold a row, such as [mine]")
+        raise ValueError(f"dialect {path}: must define a dialect, such as [mine]")
     return {name: _dialect(path, name, table) for name, table in tables.items()}
 
 
 def _dialect(path: str, name: str, table: object) -> Dialect:
     where = f"dialect {path}: [{name}]"
     if not NAME.fullmatch(name) or name in RESERVED:
-        raise ValueError(f"{where} must have a name of its own, in lower case: our server makes it a part of the path")
+        raise ValueError(f"{where} must have an unused name in lower case: this project's server puts it into the path")
     if not isinstance(table, dict):
-        raise ValueError(f"{where} must be a table")  # noqa: TRY004 - it is the file's value that is wrong
-    if strangers := [key for key in table if key not in KEYS]:
-        raise ValueError(f"{where} {strangers[0]}: there is no such key; the keys are {', '.join(KEYS)}")
+        raise ValueError(f"{where} must be a table")  # noqa: TRY004 - the value in the file is wrong
+    if unknown := [key for key in table if key not in KEYS]:
+        raise ValueError(f"{where} {unknown[0]}: there is no such key; the keys are {', '.join(KEYS)}")
     if missing := [key for key in REQUIRED if key not in table]:
         raise ValueError(f"{where} {missing[0]}: is required")
     try:

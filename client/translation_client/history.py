@@ -1,8 +1,8 @@
 """The durations of past jobs in a small file that programs may share: one JSON object per line, the newest last.
 
-A line is added in one write, so that lines of several programs do not mix. A file that has grown to twice its size is
-read again, for what other programs have added, written anew beside itself and put in its place. What cannot be read is
-left out: a lost duration costs nothing but a little advice.
+A line is added in one write, so lines of several programs do not mix. When the file has doubled in size, it is read
+again, with the lines of other programs, and replaced by a shorter one. Unreadable lines are skipped: a lost duration
+only makes the estimate a little worse.
 """
 
 import json
@@ -15,22 +15,22 @@ from os import PathLike
 from pathlib import Path
 from threading import Lock
 
-from translation_client.core.estimator import KEPT, SHORTEST, History
+from translation_client.core.estimator import MAX_DURATIONS, SHORTEST, History
 from translation_client.private_files import open_private
 
 logger = logging.getLogger("translation_client")
 
-LARGEST = 1 << 18  # bytes: some five thousand lines
+LARGEST = 1 << 18  # bytes: about 5,000 lines
 
 
 class HistoryFile:
-    """A memory for `Learned` that outlasts the program. Threads and programs may share its file."""
+    """The durations for `Learned` in a file. Threads and programs may share it."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Read what the file has; it is made where there is none.
+        """Read the file, or create it.
 
         Raises:
-            ValueError: It cannot be read and written.
+            ValueError: The file cannot be read and written.
         """
         self._locks, self._largest = dict[int, Lock](), LARGEST
         try:
@@ -44,21 +44,23 @@ class HistoryFile:
             raise ValueError(f"history must be a file that can be read and written, not {str(path)!r}: {why}") from None
 
     def durations(self, kind: str) -> Sequence[float]:
-        """How many seconds the latest jobs of a kind have taken, the oldest first."""
+        """The durations of the latest jobs of a kind in seconds, the oldest first."""
         return self._history.durations(kind)
 
     def add(self, kind: str, seconds: float) -> None:
-        """Remember how long a job has taken; if the file cannot be written, only as long as this program lasts."""
-        with self._locks.setdefault(os.getpid(), Lock()):  # one that a parent's thread holds is never released here
+        """Add a job's duration; if the file cannot be written, log a warning and keep it in memory."""
+        with self._locks.setdefault(
+            os.getpid(), Lock()
+        ):  # per process: a forked child may inherit a lock that is never released
             self._history.add(kind, seconds)
             try:
                 if self._append(_line(kind, max(seconds, SHORTEST))) > self._largest:
                     self._rewrite()
             except OSError as error:
-                logger.warning("the history %s cannot be written: %s", self._path, error)
+                logger.warning("the history file %s cannot be written, durations stay in memory: %s", self._path, error)
 
     def _append(self, line: bytes) -> int:
-        """Add to the file, on a line of its own even if somebody's last line was cut off, and return its size."""
+        """Append a line, after a line break if the last line was cut off, and return the file's size."""
         descriptor = open_private(os.fspath(self._path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             if line and os.fstat(descriptor).st_size:
@@ -72,20 +74,20 @@ class HistoryFile:
     def _read(self) -> History:
         history = History()
         for line in self._path.read_bytes().splitlines():
-            if found := _duration(line):
-                history.add(*found)
+            if duration := _duration(line):
+                history.add(*duration)
         return history
 
     def _rewrite(self) -> None:
         self._history = self._read()
         kinds = self._history.kinds
-        content = b"".join(_line(kind, seconds) for kind in kinds for seconds in kinds[kind][-KEPT:])
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        beside.unlink(missing_ok=True)
-        with open(beside, "xb", opener=open_private) as file:
+        content = b"".join(_line(kind, seconds) for kind in kinds for seconds in kinds[kind][-MAX_DURATIONS:])
+        replacement = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        replacement.unlink(missing_ok=True)
+        with open(replacement, "xb", opener=open_private) as file:
             file.write(content)
-        shutil.copymode(self._path, beside)
-        beside.replace(self._path)
+        shutil.copymode(self._path, replacement)
+        replacement.replace(self._path)
         self._largest = max(LARGEST, 2 * len(content))
 
 

@@ -1,6 +1,6 @@
-"""A user's sandbox on the server, from the outside: what can be set in it, and how well the client did.
+"""A user's sandbox on the server: change its settings, and read the request log and the report card.
 
-For tests and scripts; nothing here is retried.
+For tests and scripts; requests are not retried.
 """
 
 import json
@@ -23,28 +23,28 @@ from translation_client.core.text import visible
 from translation_client.drivers.drivers import Driver
 from translation_client.drivers.transport import Transport
 
-REQUEST_TIMEOUT = 30.0  # seconds; a report of ten thousand requests takes some
-LARGEST_BODY = 1 << 24  # bytes: a report of ten thousand jobs takes some 1.5 million
-PAGE = "500"  # requests; a batch poll takes some ten thousand bytes
+REQUEST_TIMEOUT = 30.0  # seconds: a report on ten thousand requests takes several
+LARGEST_BODY = 1 << 24  # bytes: a report on ten thousand jobs has about 1.5 million
+PAGE = "500"  # requests: one batch poll has about ten thousand bytes
 SUCCESS, REDIRECTION = 200, 300
 NOTHING: Mapping[str, str] = {}
 
 JobLike: TypeAlias = str | Status
 """A job, or its id."""
 
-Shown: TypeAlias = Mapping[str, Any]
-"""The whole sandbox as the server shows it."""
+Document: TypeAlias = Mapping[str, Any]
+"""The whole sandbox: its settings, its faults and how often each fired, and its clock."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something on a report card.
+    """A finding of a report card.
 
     Attributes:
-        rule: Its short name.
-        severity: ``warning``, for what should be mended, or ``note``, for advice.
-        message: A sentence that says what to change.
-        jobs: Some of the jobs that it is about.
+        rule: The name of the rule.
+        severity: ``warning`` for a mistake, ``note`` for a recommendation.
+        message: What to change.
+        jobs: Some of the jobs concerned.
     """
 
     rule: str
@@ -58,11 +58,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """A client's report card; as text it is its findings, one on each line.
+    """A client's report card; as text, its findings line by line.
 
     Attributes:
-        findings: What there is to say.
-        raw: The whole card as the server tells it, with the numbers in ``overall``, ``faults`` and ``jobs``.
+        findings: The findings.
+        raw: The whole card as the server sent it, with the numbers in ``overall``, ``faults`` and ``jobs``.
     """
 
     findings: tuple[Finding, ...]
@@ -70,7 +70,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """The findings that should be mended."""
+        """The findings of severity ``warning``."""
         return tuple(finding for finding in self.findings if finding.severity == "warning")
 
     def __str__(self) -> str:
@@ -91,22 +91,25 @@ class Sandbox:
         username: The user whose sandbox it is.
         password: The user's password.
 
-    Every method raises AuthenticationError for wrong credentials, InvalidRequest for what the server refuses, NotFound
-    where there is no such job, or no sandbox (``SANDBOX=off``), TransportError where no server answers, and ValueError
-    for what no JSON can hold.
+    Raises:
+        AuthenticationError: From every method: the credentials are wrong.
+        InvalidRequest: The server refused the request.
+        NotFound: There is no such job, or no sandbox (``SANDBOX=off``).
+        TransportError: The server did not answer.
+        ValueError: JSON cannot represent an argument.
     """
 
     def __init__(
         self, base_url: str = "http://127.0.0.1:8000", *, username: str | None = None, password: str | None = None
     ) -> None:
-        """Takes the server's address, and as whom to go there.
+        """Make a client for one user's sandbox.
 
         Raises:
-            ValueError: One of them is unusable; the message says which.
+            ValueError: An argument is unusable; the message says which.
         """
         url = validation.address(base_url)
         self.url, self.username, self.password = base_url, username, password
-        self._as: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}
+        self._login: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}
         self._driver = Driver(
             http=httpx.Client(transport=Transport(url)),
             base_url=str(url).rstrip("/"),
@@ -115,110 +118,112 @@ class Sandbox:
         )
 
     def client(self, **options: Any) -> Client:  # noqa: ANN401 - those of Client
-        """A client of the same server, as the same user; the options are those of `Client`."""
-        return Client(**self._as, **options)
+        """Make a client for the same server and user; the options are those of `Client`."""
+        return Client(**self._login, **options)
 
     def async_client(self, **options: Any) -> AsyncClient:  # noqa: ANN401 - those of AsyncClient
-        """The same for asyncio."""
-        return AsyncClient(**self._as, **options)
+        """Make an async client for the same server and user; the options are those of `AsyncClient`."""
+        return AsyncClient(**self._login, **options)
 
-    def show(self) -> Shown:
-        """The whole sandbox: its settings, faults with how often each fired, and its clock."""
-        return self._ask("GET", "")
+    def show(self) -> Document:
+        """Return the whole sandbox."""
+        return self._request("GET", "")
 
-    def set(self, /, **settings: object) -> Shown:
-        """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`. None is the default."""
-        return self._ask("PATCH", "", settings)
+    def set(self, /, **settings: object) -> Document:
+        """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`. None resets one."""
+        return self._request("PATCH", "", settings)
 
-    def scenario(self, name: str | None) -> Shown:
-        """Choose one of `scenarios`; None chooses the server's."""
+    def scenario(self, name: str | None) -> Document:
+        """Choose one of `scenarios`; None chooses the server's default."""
         return self.set(scenario=name)
 
     def scenarios(self) -> Mapping[str, str]:
-        """The names of the scenarios, and what happens in each."""
-        with _as_promised():
-            return {each["scenario"]: each["meaning"] for each in self._ask("GET", "/scenarios")["scenarios"]}
+        """Return the names of the scenarios, and what happens in each."""
+        with _reading_sandbox():
+            return {each["scenario"]: each["meaning"] for each in self._request("GET", "/scenarios")["scenarios"]}
 
-    def faults(self, *rules: Mapping[str, object]) -> Shown:
+    def faults(self, *rules: Mapping[str, object]) -> Document:
         """Replace the fault rules: `faults({"kind": "reset", "route": ["poll"]})`; `faults()` removes all."""
         return self.set(faults=rules)
 
-    def clock(self, *, advance: float | None = None, speed: float | None = None, frozen: bool | None = None) -> Shown:
-        """Set all of the clock at once, or nothing of it where the server refuses a part."""
+    def clock(
+        self, *, advance: float | None = None, speed: float | None = None, frozen: bool | None = None
+    ) -> Document:
+        """Change the clock: all values at once, or none if the server refuses one."""
         change = {"advance": advance, "speed": speed, "frozen": frozen}
-        return self._ask("POST", "/clock", {name: value for name, value in change.items() if value is not None})
+        return self._request("POST", "/clock", {name: value for name, value in change.items() if value is not None})
 
-    def advance(self, seconds: float) -> Shown:
-        """Move the clock ahead."""
+    def advance(self, seconds: float) -> Document:
+        """Move the clock forward."""
         return self.clock(advance=seconds)
 
-    def speed(self, speed: float) -> Shown:
-        """Let so many seconds pass for each real one."""
+    def speed(self, speed: float) -> Document:
+        """Set how many seconds pass in each second of wall time."""
         return self.clock(speed=speed)
 
-    def freeze(self) -> Shown:
-        """Let time stand still."""
+    def freeze(self) -> Document:
+        """Stop the clock."""
         return self.clock(frozen=True)
 
-    def unfreeze(self) -> Shown:
-        """Let time go on."""
+    def unfreeze(self) -> Document:
+        """Let the clock run again."""
         return self.clock(frozen=False)
 
-    def pause(self, job: JobLike) -> Shown:
+    def pause(self, job: JobLike) -> Document:
         """Keep a job pending until it is unpaused or finished."""
         return self._act(job, do="pause")
 
-    def unpause(self, job: JobLike) -> Shown:
-        """Let a paused job go on."""
+    def unpause(self, job: JobLike) -> Document:
+        """Continue a paused job."""
         return self._act(job, do="unpause")
 
-    def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Shown:
-        """End a pending job now, as ``completed`` or ``error``; the message is what a failed one tells."""
+    def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Document:
+        """End a pending job now, as ``completed`` or ``error``; the message is the error's."""
         return self._act(job, do="finish", outcome=outcome, message=message)
 
-    def reset(self) -> Shown:
-        """Empty the sandbox: jobs, request log, faults, clock, settings."""
-        return self._ask("POST", "/reset")
+    def reset(self) -> Document:
+        """Delete all of the sandbox: jobs, request log, faults, clock, settings."""
+        return self._request("POST", "/reset")
 
     def requests(self) -> Iterator[Mapping[str, Any]]:
-        """The request log, the oldest request first."""
+        """Yield the records of the request log, the oldest first; pages are fetched as you iterate."""
         after: int | None = 0
         while after is not None:
-            page = self._ask("GET", "/requests", query={"limit": PAGE, "after": str(after)})
-            with _as_promised():
-                requests, last, after = list[Mapping[str, Any]](page["requests"]), after, page["next"]
-                if after is not None and not (isinstance(after, int) and after > last):
+            page = self._request("GET", "/requests", query={"limit": PAGE, "after": str(after)})
+            with _reading_sandbox():
+                requests, before, after = list[Mapping[str, Any]](page["requests"]), after, page["next"]
+                if after is not None and not (isinstance(after, int) and after > before):
                     raise ValueError
             yield from requests
 
     def report(self) -> Report:
-        """Grade the client whose requests are in the request log."""
-        raw = self._ask("GET", "/report")
-        with _as_promised():
+        """Return the report card for the requests in the request log."""
+        raw = self._request("GET", "/report")
+        with _reading_sandbox():
             findings = [
-                Finding(found["rule"], found["severity"], found["message"], tuple(found["jobs"]))
-                for found in raw["findings"]
+                Finding(each["rule"], each["severity"], each["message"], tuple(each["jobs"]))
+                for each in raw["findings"]
             ]
         return Report(tuple(findings), raw)
 
     def report_as(self, media_type: str) -> str:
-        """The report card as ``text/plain``, for people, or ``application/xml``: JUnit, for CI."""
-        with _as_promised():
+        """Return the report card as ``text/plain``, or as JUnit: ``application/xml``."""
+        with _reading_sandbox():
             return self._send("GET", "/report", accept=media_type).body.decode()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._driver.http.close()
 
-    def _act(self, job: JobLike, **action: object) -> Shown:
+    def _act(self, job: JobLike, **action: object) -> Document:
         job_id = validation.job_of(START, job.id if isinstance(job, Status) else job)
-        return self._ask("POST", f"/jobs/{quote(job_id, safe='')}", action)
+        return self._request("POST", f"/jobs/{quote(job_id, safe='')}", action)
 
-    def _ask(
+    def _request(
         self, method: str, path: str, body: Mapping[str, object] | None = None, query: Mapping[str, str] = NOTHING
     ) -> dict[str, Any]:
         reply = self._send(method, path, body, query)
-        with _as_promised():
+        with _reading_sandbox():
             return dict(json.loads(reply.body).items())
 
     def _send(
@@ -232,11 +237,11 @@ class Sandbox:
         try:
             json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         except ValueError as error:
-            raise ValueError(f"the sandbox cannot be told this: {error}") from None
+            raise ValueError(f"not representable as JSON: {error}") from None
         send = Send(method, f"/sandbox{path}", query, {"Accept": accept}, body, REQUEST_TIMEOUT)
         reply = self._driver.exchange(send)
         if isinstance(reply, Failure):
-            raise TransportError(f"the sandbox cannot be reached: {reply}. Check the address.", str(reply), 1)
+            raise TransportError(f"the sandbox cannot be reached: {reply}. Check the server's address.", str(reply), 1)
         if not SUCCESS <= reply.code < REDIRECTION:
             raise refusal(START, reply)
         if reply.unread:
@@ -251,8 +256,8 @@ class Sandbox:
 
 
 @contextmanager
-def _as_promised() -> Iterator[None]:
-    """Read an answer; one that is not what a sandbox answers is the mistake of whoever is there."""
+def _reading_sandbox() -> Iterator[None]:
+    """Turn the errors of reading an answer of another format into a ProtocolError."""
     try:
         yield
     except (LookupError, AttributeError, TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""For tests of your own: a server to test against, with a sandbox for each test.
+"""Pytest fixtures for tests of your own: a server, and a sandbox for each test.
 
 In a `conftest.py`:
 
@@ -12,7 +12,7 @@ and in a test:
         ...
         assert not sandbox.report().warnings
 
-Without pytest, `with server() as running, sandbox_on(running.url) as sandbox: …` does the same.
+Without pytest, use `with server() as running, sandbox_on(running.url) as sandbox: …`.
 """
 
 import secrets
@@ -27,23 +27,23 @@ try:
     from translation_server import TranslationServer
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "translation_client.testing starts a server, and translation-server is not installed: "
+        "translation_client.testing starts a server, but translation-server is not installed: "
         "pip install 'translation-client[testing]', or ./server from the project's folder"
     ) from error
 
-PASSWORD = "nobody checks it"  # noqa: S105 - the server lets everybody of this machine in, each to their own sandbox
+PASSWORD = "not checked"  # noqa: S105 - the server accepts any user of this machine, each in their own sandbox
 
 
 @contextmanager
 def server(
     completion_time: float = 5.0, error_rate: float = 0.0, seed: str | None = None
 ) -> Iterator[TranslationServer]:
-    """Run a server on a free port of this machine while this lasts; its `url` says where.
+    """Run a server on a free port of this machine; its address is `url`.
 
     Args:
-        completion_time: Seconds that a job takes, unless its sandbox has it otherwise.
-        error_rate: The probability that a job ends with ``error``, likewise.
-        seed: The same seed, the same fates.
+        completion_time: Seconds per job; a sandbox can change them.
+        error_rate: The probability that a job ends with ``error``; a sandbox can change it.
+        seed: The same seed gives the same fates.
     """
     with TranslationServer(completion_time, error_rate, seed=seed) as running:
         yield running
@@ -51,7 +51,7 @@ def server(
 
 @contextmanager
 def sandbox_on(url: str) -> Iterator[Sandbox]:
-    """A new user's sandbox on a server that `server` runs; it is emptied at the end."""
+    """Make a sandbox for a new user on a server that `server` runs, and empty it at the end."""
     with Sandbox(url, username=f"test-{secrets.token_hex(8)}", password=PASSWORD) as sandbox:
         try:
             yield sandbox
@@ -61,13 +61,13 @@ def sandbox_on(url: str) -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def translation_server() -> Iterator[TranslationServer]:
-    """One server for all tests; its jobs take 5 seconds and end well, unless a sandbox has it otherwise."""
+    """One server for all tests; its jobs take 5 seconds and complete."""
     with server() as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(translation_server: TranslationServer) -> Iterator[Sandbox]:
-    """A sandbox of the test's own."""
+    """A sandbox for one test."""
     with sandbox_on(translation_server.url) as sandbox:
         yield sandbox

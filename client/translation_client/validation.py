@@ -1,6 +1,7 @@
-"""What a caller gives, checked: each function returns what is usable, or says what it must be instead.
+"""Checks of the caller's arguments.
 
-All raise ValueError, whose message is one line that begins with the argument's name.
+Each function returns the usable value, or raises a ValueError whose message is one line: the argument's name and what
+it must be.
 """
 
 import uuid
@@ -10,29 +11,29 @@ from typing import Any
 
 import httpx
 
-from translation_client.core.dialects import CURRENT, Dialect, is_id, is_text, places
+from translation_client.core.dialects import CURRENT, Dialect, field_paths, is_id, is_text
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
 
-LEAST = 0.001  # seconds: the least of what must not be zero
+LEAST = 0.001  # seconds: the least value of durations that must not be 0
 LONGEST_KEY = 255  # characters
 
 
 def address(base_url: str) -> httpx.URL:
-    """The server's address, read."""
+    """The server's address, parsed."""
     try:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, TypeError, ValueError):
         url = httpx.URL()
     if url.userinfo:
-        raise ValueError("base_url must not hold credentials; give them as username and password")
+        raise ValueError("base_url must not contain credentials; give them as username and password")
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
         raise ValueError("base_url must be an address such as http://127.0.0.1:8000 or https://jobs.example.com/api")
     return url
 
 
 def auth(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
-    """What proves who the user is, as the dialect takes it."""
+    """The credentials in the way of the dialect; None if there are none."""
     if dialect.scheme != "basic":
         return _token(dialect, username, password, token)
     if token is not None:
@@ -43,9 +44,9 @@ def auth(dialect: Dialect, username: str | None, password: str | None, token: st
         raise ValueError("username and password must both be given")
     for name, value in (("username", username), ("password", password)):
         if not is_text(value):
-            raise ValueError(f"{name} must be text that UTF-8 can carry")
+            raise ValueError(f"{name} must be text that UTF-8 can encode")
     if ":" in username:
-        raise ValueError("username must not hold a colon: Basic authentication cannot carry it")
+        raise ValueError("username must not contain a colon: Basic authentication cannot transmit it")
     return httpx.BasicAuth(username, password)
 
 
@@ -61,20 +62,20 @@ def _token(dialect: Dialect, username: str | None, password: str | None, token: 
 
 
 class _Header(httpx.Auth):
-    """Sends credentials as they are, and does not show them."""
+    """Sends a token in a header, and does not show it in its `repr`."""
 
     def __init__(self, name: str, value: str) -> None:
         self._name, self._value = name.encode(), value.encode()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put the header into the request."""
+        """Set the header."""
         others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
         request.headers = httpx.Headers([*others, (self._name, self._value)])
         yield request
 
 
 def number(name: str, value: float, least: float = 0) -> float:
-    """A finite number of at least so much."""
+    """A finite number of at least `least`."""
     if isinstance(value, int | float) and least <= value <= TIMEOUT_MAX:
         return value
     raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value!r}")
@@ -86,21 +87,21 @@ def optional(name: str, value: float | None) -> float | None:
 
 
 def text(name: str, value: str) -> str:
-    """Text that UTF-8 can carry."""
+    """Text that UTF-8 can encode."""
     if is_text(value):
         return value
     raise ValueError(f"{name} must be text, not {value!r}")
 
 
 def schedule(given: Callable[[], Schedule]) -> Callable[[], Schedule]:
-    """What makes the schedule of a wait."""
+    """A plan: a callable that makes the schedule of a wait."""
     if callable(given):
         return given
     raise ValueError(f"schedule must be a callable that makes a generator, Fixed(2) for example, not {given!r}")
 
 
 def key(given: str | None) -> str:
-    """The idempotency key: the one given, or a new one."""
+    """The given idempotency key, or a new one."""
     if given is None:
         return str(uuid.uuid4())
     if 0 < len(given) <= LONGEST_KEY and all("!" <= char <= "~" and char != '"' for char in given):
@@ -111,39 +112,37 @@ def key(given: str | None) -> str:
 
 
 def job_of(dialect: Dialect, job_id: str) -> str:
-    """The id of a job, if the dialect can look at that job."""
+    """The id of a job that the dialect can poll."""
     if not dialect.by_id and job_id != CURRENT:
-        raise ValueError(f"job_id must be {CURRENT!r}: the dialect {dialect.name} looks at no other job")
+        raise ValueError(f"job_id must be {CURRENT!r}: the dialect {dialect.name} has no job ids")
     return _id("job_id", job_id)
 
 
 def jobs_of(dialect: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
-    """Each id once, in the order given, if the dialect can look at those jobs."""
+    """The ids in the order given, without repetitions."""
     if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise ValueError(f"ids must be several ids, in a list for example, not {ids!r}")  # noqa: TRY004 - as all
+        raise ValueError(f"ids must be an iterable of ids, a list for example, not {ids!r}")  # noqa: TRY004 - as all
     return tuple(dict.fromkeys(job_of(dialect, job_id) for job_id in ids))
 
 
 def job_in(dialect: Dialect, token: str) -> str:
-    """The id of the job that a token stands for, if it is one of the dialect."""
+    """The job's id in a resume token of this dialect."""
     name, job_id = read_token(token)
     if name != dialect.name:
-        raise ValueError(f"token must be one of the dialect {dialect.name}; this is one of {name}")
+        raise ValueError(f"token must be one of the dialect {dialect.name}, but is one of {name}")
     return job_of(dialect, job_id)
 
 
-def job_fields(dialect: Dialect, **given: object) -> dict[str, object]:
-    """What a submission brings, if the dialect can carry it and can tell of the job afterwards."""
-    facts = {name: fact for name, fact in given.items() if fact is not None}
-    for name, fact in facts.items():
-        CHECKS[name](name, fact)
-        if name not in dialect.takes:
-            raise ValueError(f"{name} has no place in the dialect {dialect.name}; leave it out")
-    if dialect.submit and dialect.by_id and "job_id" not in facts.keys() | places(dialect.answer).keys():
-        raise ValueError(
-            f"job_id must be given: the dialect {dialect.name} does not tell the id of a job that it accepts"
-        )
-    return facts
+def job_fields(dialect: Dialect, **values: object) -> dict[str, object]:
+    """The fields of a submission, without those that are None."""
+    fields = {name: value for name, value in values.items() if value is not None}
+    for name, value in fields.items():
+        CHECKS[name](name, value)
+        if name not in dialect.request_fields:
+            raise ValueError(f"{name} is not a field of the dialect {dialect.name}; leave it out")
+    if dialect.submit and dialect.by_id and "job_id" not in fields.keys() | field_paths(dialect.answer).keys():
+        raise ValueError(f"job_id must be given: the dialect {dialect.name} does not return the id of an accepted job")
+    return fields
 
 
 def _id(name: str, value: str) -> str:

@@ -1,11 +1,11 @@
-"""What a server answered, read as its dialect has it.
+"""Reading a server's answers by their dialect.
 
-The reading is the inverse of the row's template: a fact is where the template has its place, and whatever else an
-answer holds is left alone. What cannot be read as the row promises is a `ProtocolError`, whatever the bytes; an answer
-that says no is the exception for its code (`refusal`).
+A field is read where the dialect's template has its placeholder; all else in an answer is ignored. An answer that does
+not match the template is a `ProtocolError`, whatever its bytes. An answer that refuses is the exception for its status
+code (`refusal`).
 
-A sandbox's clock may run faster than ours, stand still or jump; what a document tells is then in its time. Our server
-adds the age of each job in wall time, by the header `Wall-Elapsed-Time` and by the event field of that name.
+The clock of a sandbox may run faster than ours, stand still or jump, and documents report its time. This project's
+server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and in the event field of that name.
 """
 
 import json
@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from translation_client.core.dialects import CURRENT, Dialect, Listing, Number, Template, id_of, is_text, places
+from translation_client.core.dialects import CURRENT, Dialect, Listing, Number, Template, field_paths, id_of, is_text
 from translation_client.core.effects import Reply
 from translation_client.core.errors import (
     AuthenticationError,
@@ -32,16 +32,16 @@ FAILED = frozenset({State.ERROR, State.CANCELLED})
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 SUCCESS = 2  # the class of a status code
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
-BOUND = 1e300  # any number below is a finite float
+TOO_LARGE = 1e300  # any number below is a finite float
 
 
 class ParsedStatus(NamedTuple):
-    """A job as an answer has it.
+    """A job, as an answer reports it.
 
     Attributes:
-        status: How it stands.
+        status: Its status.
         unknown: The word for its state, if the dialect does not know it.
-        age: Seconds of wall time from its acceptance to the answer, or to its end, if the server tells.
+        age: Seconds of wall time from its acceptance to the answer, or to its end, if the server reports them.
     """
 
     status: Status
@@ -50,28 +50,28 @@ class ParsedStatus(NamedTuple):
 
 
 def read_job(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus:
-    """Read an answer that is the job asked for.
+    """Read the answer to a poll.
 
     Raises:
-        TranslationError: The answer says no, or is not what the dialect promises.
+        TranslationError: The answer refuses, or does not match the dialect.
     """
     return _parsed(dialect, dialect.job, _document(dialect, reply), reply, job_id)
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
-    """Read the answer to a submission, for which the caller may have brought an id.
+    """Read the answer to a submission; `job_id` is the caller's own id, if there is one.
 
     Raises:
-        TranslationError: The answer says no, or is not what the dialect promises.
+        TranslationError: The answer refuses, or does not match the dialect.
     """
     return _parsed(dialect, dialect.answer, _document(dialect, reply), reply, job_id)
 
 
 def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[Status], str | None]:
-    """Read an answer that lists jobs, and the cursor of the next page, if there is one.
+    """Read a page of a list: its jobs, and the cursor of the next page, if there is one.
 
     Raises:
-        TranslationError: The answer says no, or is not what the dialect promises.
+        TranslationError: The answer refuses, or does not match the dialect.
     """
     page = _document(dialect, reply)
     jobs = page.get(listing.jobs)
@@ -81,34 +81,32 @@ def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[St
 
 
 def wait_applied(reply: Reply) -> int | None:
-    """For how many seconds the server says that it was ready to hold the request (RFC 7240); None if it was not."""
-    told = APPLIED.search(reply.headers.get("preference-applied", ""))
-    return int(told[1]) if told else None
+    """The seconds of `Preference-Applied: wait` (RFC 7240); None if the server did not apply the preference."""
+    applied = APPLIED.search(reply.headers.get("preference-applied", ""))
+    return int(applied[1]) if applied else None
 
 
 def read_batch(
-    dialect: Dialect, listing: Listing, reply: Reply, asked: Sequence[str]
+    dialect: Dialect, listing: Listing, reply: Reply, ids: Sequence[str]
 ) -> dict[str, ParsedStatus | TranslationError]:
-    """Read an answer that tells of several jobs: of each that was asked for, how it stands or what is wrong.
+    """Read the answer to a batch poll: for each id, the job's status or what is wrong.
 
     Raises:
-        TranslationError: The answer says no, or is not what the dialect promises.
+        TranslationError: The answer refuses, or does not match the dialect.
     """
     page = _document(dialect, reply)
     jobs, unknown = page.get(listing.jobs), page.get(listing.unknown)
     if not isinstance(jobs, list) or not isinstance(unknown, list):
         raise _unexpected(f"arrays as {listing.jobs!r} and {listing.unknown!r}", reply)
-    place, strangers = places(dialect.job)["job_id"], set(map(id_of, unknown))
-    found = {id_of(_find(job, place)): (number, job) for number, job in enumerate(jobs)}
+    id_path, unknown_ids = field_paths(dialect.job)["job_id"], set(map(id_of, unknown))
+    numbered = {id_of(_value_at(job, id_path)): (number, job) for number, job in enumerate(jobs)}
     answers: dict[str, ParsedStatus | TranslationError] = {}
-    for job_id in asked:
+    for job_id in ids:
         try:
-            if job_id in strangers:
-                answers[job_id] = NotFound(
-                    f"the server knows no job {job_id}. Check the job's id, and whose job it is."
-                )
+            if job_id in unknown_ids:
+                answers[job_id] = NotFound(f"the server has no job {job_id}. Check the job's id and owner.")
             else:
-                number, job = found.get(job_id, (0, None))
+                number, job = numbered.get(job_id, (0, None))
                 answers[job_id] = _parsed(dialect, dialect.job, job, reply, job_id, number)
         except ProtocolError as error:
             answers[job_id] = error
@@ -116,13 +114,13 @@ def read_batch(
 
 
 def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
-    """Read an event; None for a document that names no job.
+    """Read an event; None if its document has no job id.
 
     Raises:
-        ProtocolError: It is not what the dialect promises.
+        ProtocolError: The event does not match the dialect.
     """
     document = _json(event.data)
-    if isinstance(document, dict) and _find(document, places(dialect.job)["job_id"]) is None:
+    if isinstance(document, dict) and _value_at(document, field_paths(dialect.job)["job_id"]) is None:
         return None
     headers = {WALL_ELAPSED: event.wall_elapsed}
     return _parsed(dialect, dialect.job, document, Reply(200, headers, event.data.encode(errors="replace"), 0.0))
@@ -130,22 +128,22 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
     """The exception for an answer that is no success."""
-    code, (said, errors) = reply.code, _problem(reply)
+    code, (problem, errors) = reply.code, _problem(reply)
     match code:
         case 401:
             credentials = "user name and the password" if dialect.scheme == "basic" else "token"
-            return AuthenticationError(f"{said}. Check the {credentials}.", code)
+            return AuthenticationError(f"{problem}. Check the {credentials}.", code)
         case 403:
-            return AuthenticationError(f"{said}. Ask as a user who may do this.", code)
+            return AuthenticationError(f"{problem}. Log in as a user who may do this.", code)
         case 404:
-            return NotFound(f"{said}. Check the job's id, whose job it is, and the server's address.")
+            return NotFound(f"{problem}. Check the job's id and owner, and the server's address.")
         case 400 | 405 | 406 | 409 | 410 | 413 | 414 | 415 | 422 | 431:
-            return InvalidRequest(f"{said}. Correct the request: unchanged, it will be refused again.", code, errors)
+            return InvalidRequest(f"{problem}. Correct the request: unchanged, it will be refused again.", code, errors)
         case 301 | 302 | 303 | 307 | 308:
             target = one_line(reply.headers.get("location", "nowhere"))
             return ProtocolError(f"the server redirects ({code}) to {target}. Use that as the server's address.")
         case _:
-            return _unexpected("a stream of events" if code // 100 == SUCCESS else "a success", reply)
+            return _unexpected("an event stream" if code // 100 == SUCCESS else "a success", reply)
 
 
 def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
@@ -159,86 +157,86 @@ def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
     return document
 
 
-def _parsed(  # noqa: PLR0913, PLR0917 - all that says what a job is
+def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     dialect: Dialect, template: Template, job: object, reply: Reply, asked: str | None = None, number: int = 0
 ) -> ParsedStatus:
-    """Read a job by its template, the one with this number in the answer; the id is the one asked for, if one was."""
+    """Read the job with this number in the answer by its template; check its id against the one asked for, if any."""
     if not isinstance(job, dict):
         raise _unexpected("a job as a JSON object", reply)
-    where = places(template)
+    paths = field_paths(template)
     asked = asked if dialect.by_id else CURRENT
-    told = id_of(_find(job, where["job_id"])) if dialect.by_id and "job_id" in where else asked
-    word = _find(job, where.get("status", ()))
-    if told is None or ("status" in where and not is_text(word)):
-        needed = " and ".join(repr(".".join(where[fact])) for fact in ("job_id", "status") if fact in where)
+    job_id = id_of(_value_at(job, paths["job_id"])) if dialect.by_id and "job_id" in paths else asked
+    word = _value_at(job, paths.get("status", ()))
+    if job_id is None or ("status" in paths and not is_text(word)):
+        needed = " and ".join(repr(".".join(paths[name])) for name in ("job_id", "status") if name in paths)
         raise _unexpected(f"a job with {needed}", reply)
-    if asked not in {None, told}:
+    if asked not in {None, job_id}:
         raise _unexpected(f"job {asked}", reply)
     unknown = word if is_text(word) and word not in dialect.meanings else None
     state = dialect.meanings.get(str(word), State.PENDING)
-    progress = _number(job, where.get("progress", ()), reply)
+    progress = _number(job, paths.get("progress", ()), reply)
     status = Status(
-        id=told,
+        id=job_id,
         state=state,
         progress=None if progress is None else min(progress, 1.0),
-        elapsed=_number(job, where.get("elapsed_time", ()), reply),
-        error=_text(job, where.get("error_message", ()), reply) if state in FAILED else None,
+        elapsed=_number(job, paths.get("elapsed_time", ()), reply),
+        error=_text(job, paths.get("error_message", ()), reply) if state in FAILED else None,
         raw=job,
         hint=None if state.ended else retry_after(reply.headers),
-        token=token_of(dialect.name, told),
+        token=token_of(dialect.name, job_id),
     )
     ages = reply.headers.get(WALL_ELAPSED, "").split(",")
     wall = AGE.fullmatch(ages[number].strip()) if number < len(ages) else None
     return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed)
 
 
-def _find(document: object, path: Sequence[str]) -> object:
-    """The value at the end of a path of fields; None where there is none, and for no path."""
+def _value_at(document: object, path: Sequence[str]) -> object:
+    """The value at the end of a path of fields; None if there is none, and for an empty path."""
     for field in path:
         document = document.get(field) if isinstance(document, dict) else None
     return document if path else None
 
 
 def _text(document: object, path: Sequence[str], reply: Reply) -> str | None:
-    value = _find(document, path)
+    value = _value_at(document, path)
     if value is None or is_text(value):
         return value
     raise _unexpected(f"a text as {'.'.join(path)!r}", reply)
 
 
 def _number(document: object, path: Sequence[str], reply: Reply) -> float | None:
-    value = _find(document, path)
+    value = _value_at(document, path)
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < BOUND:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < TOO_LARGE:
         return float(value)
     raise _unexpected(f"a number as {'.'.join(path)!r}", reply)
 
 
 def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """What a problem document (RFC 9457) says, in one line, and its list of errors; anything else says its code."""
+    """A problem document (RFC 9457) in one line, and its list of errors; for any other body, the status code."""
     problem = _json(reply.body)
     if not isinstance(problem, dict):
         problem = {}
     listed = problem.get("errors")
     errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
     title, detail = problem.get("title"), problem.get("detail")
-    listed = (f"{error.get('field')}: {error.get('message')}" for error in errors)
-    said = (title, detail, *(text for text in listed if text not in str(detail)))
-    texts = [one_line(text).rstrip(".") for text in said if isinstance(text, str)]
+    messages = (f"{error.get('field')}: {error.get('message')}" for error in errors)
+    parts = (title, detail, *(text for text in messages if text not in str(detail)))
+    texts = [one_line(text).rstrip(".") for text in parts if isinstance(text, str)]
     return f"{reply.code} {'. '.join(texts) or 'without a reason'}", errors
 
 
 def _unexpected(expected: str, reply: Reply) -> ProtocolError:
-    came = one_line(reply.body[:1000].decode(errors="replace"))
+    excerpt = one_line(reply.body[:1000].decode(errors="replace"))
     return ProtocolError(
-        f"expected {expected}, but the answer was {reply.code} with {came!r}. "
+        f"expected {expected}, but the answer was {reply.code} with {excerpt!r}. "
         "Check that the server's address is that of a job API of this kind."
     )
 
 
 def _json(body: bytes | str) -> object:
-    """The document, or None for what is none; NaN and Infinity are no JSON."""
+    """The document; None for invalid JSON, including NaN and Infinity."""
     try:
         document: object = json.loads(body, parse_float=Number, parse_constant=_no_constant)
     except (ValueError, RecursionError):

@@ -1,9 +1,8 @@
-"""Wire formats as rows.
+"""Wire formats as data.
 
-A `Dialect` says where jobs are submitted and looked at, what the bodies hold and which words mean which state. The
-bodies are templates: in the place of a fact stands the fact's name in braces, everything else stands for itself. What
-is sent is the template filled (here); what is answered is read where the template has the place (`answers`). One
-filler and one reader serve every row, so nothing asks which dialect it has.
+A `Dialect` defines the routes, the bodies, and the words for each state. Bodies are templates: a placeholder such as
+`"{job_id}"` stands for a field, everything else for itself. Requests fill the template (here); answers are read where
+the template has its placeholders (`decode`). The same code serves every dialect.
 """
 
 import re
@@ -20,24 +19,23 @@ from translation_client.core.status import State
 T = TypeVar("T")
 
 Template: TypeAlias = Mapping[str, Any]
-"""A JSON object; a value `"{name}"` stands for the fact of that name."""
+"""A JSON object; a value `"{name}"` stands for the field of that name."""
 
-Several: TypeAlias = str | Sequence[str]
-"""A text, or a list of them."""
+OneOrMore: TypeAlias = str | Sequence[str]
 
-SUBMITTED = ("job_id", "source_language", "target_language", "video_length")
-"""The facts that a submission may bring."""
+REQUEST_FIELDS = ("job_id", "source_language", "target_language", "video_length")
+"""The fields of a submission."""
 
-FACTS = (
+ANSWER_FIELDS = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
     *("source_language", "target_language", "video_length"),
 )
-"""The facts that an answer may tell."""
+"""The fields of an answer."""
 
 CURRENT = "current"
-"""The id of every job of a dialect that looks at jobs without an id."""
+"""The id of every job in a dialect without ids."""
 
-PLACE = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 PATH = re.compile(r"(/[\w.~-]+)+")
 JOB_PATH = re.compile(r"(/[\w.~-]+)*(/\{job_id\})?(/[\w.~-]+)*")
 AUTH = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
@@ -49,16 +47,16 @@ UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 @dataclass(frozen=True)
 class Listing:
-    """Where jobs are listed.
+    """The routes for several jobs.
 
     Attributes:
-        path: The route.
-        jobs: The field of a page that holds its jobs, each in the form of a look's answer.
-        next: The field that holds the cursor of the next page, if there is one.
-        after: The name in the query that takes such a cursor.
-        ids: The name in the query that, repeated, asks for these jobs and no others, if there is one.
-        unknown: The field of the answer to that which lists the ids of no job.
-        events: Where the changes of all jobs are told as server-sent events, if anywhere.
+        path: The route of the list.
+        jobs: The field of a page with its jobs, in the format of the answer to a poll.
+        next: The field of a page with the cursor of the next one.
+        after: The query parameter for the cursor.
+        ids: The query parameter, repeated for each job, that makes the list a batch poll; None if there are none.
+        unknown: The field of the answer to a batch poll with the unknown ids.
+        events: The route of the event stream with the changes of all jobs, if there is one.
     """
 
     path: str
@@ -70,15 +68,15 @@ class Listing:
     events: str | None = None
 
     def send(self, cursor: str | None = None) -> Send:
-        """The request for a page: the first, or the one at the cursor."""
+        """The request for the page at a cursor; for the first page without one."""
         return Send("GET", self.path, query={} if cursor is None else {self.after: cursor})
 
     def poll(self, ids: Sequence[str]) -> Send:
-        """The request that looks at several jobs at once."""
+        """The batch poll."""
         return Send("GET", self.path, query={self.ids or "": ids})
 
 
-REQUEST = {fact: f"{{{fact}}}" for fact in SUBMITTED if fact != "job_id"}
+REQUEST = {name: f"{{{name}}}" for name in REQUEST_FIELDS if name != "job_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,27 +84,27 @@ class Dialect:
     """One wire format.
 
     Attributes:
-        name: What messages call it.
-        poll: The path to look at; the first, if there are several. One without `{job_id}` looks at the caller's current
-            job, and starts one where there is none.
-        job: The template of a look's answer; `{status}` is in it.
-        words: The word, or the several words, for each state; those for `error` mean `cancelled` too, unless told.
-        submit: The path to submit to, if there is one.
-        request: The template of what is submitted; a place whose fact is not given is left out.
-        accepted: The template of what answers a submission, if not that of a look.
-        accepted_code: The status code that comes with it from our server; here any success will do.
-        auth: How callers prove who they are: `basic`, `bearer`, or the name of the header that holds their token.
-        cancel: The path to delete a job at, if there is one; answered like a look.
-        list: Where jobs are listed, if anywhere.
+        name: Its name in messages.
+        poll: The path of polls; the first one, if there are several. A path without `{job_id}` polls the user's current
+            job, and starts one if there is none.
+        job: The template of the answer to a poll, with `{status}`.
+        words: The word, or words, for each state. Those for `error` mean `cancelled` too, unless it has its own.
+        submit: The path of submissions, if there are any.
+        request: The template of a submission. Placeholders without a value are left out.
+        accepted: The template of the answer to a submission, if it is not `job`.
+        accepted_code: The status code of that answer from our server. The client accepts any 2xx.
+        auth: `basic`, `bearer`, or the name of the header with the user's token.
+        cancel: The path to delete a job, if there is one; its answer is that of a poll.
+        list: The routes for several jobs, if there are any.
 
     Raises:
-        ValueError: The row is unusable; the message is one line with its name and what is wrong.
+        ValueError: The dialect is unusable; the message is one line with its name and what is wrong.
     """
 
     name: str
-    poll: Several
+    poll: OneOrMore
     job: Template
-    words: Mapping[str, Several]
+    words: Mapping[str, OneOrMore]
     submit: str | None = None
     request: Template = field(default_factory=lambda: REQUEST)
     accepted: Template | None = None
@@ -116,58 +114,58 @@ class Dialect:
     list: Listing | None = None
 
     def __post_init__(self) -> None:
-        for fault in _faults(self):
-            raise ValueError(f"dialect [{self.name}] {fault}")
+        for error in _errors(self):
+            raise ValueError(f"dialect [{self.name}] {error}")
 
     @cached_property
     def path(self) -> str:
-        """The path that is looked at."""
-        return str(_several(self.poll)[0])
+        """The path of polls."""
+        return str(_as_list(self.poll)[0])
 
     @property
     def by_id(self) -> bool:
-        """Whether jobs are looked at by their ids."""
+        """Whether polls carry the job's id."""
         return "{job_id}" in self.path
 
     @property
     def starts_by_poll(self) -> bool:
-        """Whether a look is what starts a job."""
+        """Whether a poll starts the job."""
         return self.submit is None and not self.by_id
 
     @property
     def answer(self) -> Template:
-        """The template of what answers a submission."""
+        """The template of the answer to a submission."""
         return self.job if self.accepted is None else self.accepted
 
     @property
     def scheme(self) -> str:
-        """How callers prove who they are, in lower case."""
+        """The authentication, in lower case."""
         return self.auth.lower()
 
     @cached_property
-    def takes(self) -> frozenset[str]:
-        """The facts that a submission has a place for."""
-        return frozenset(places(self.request) if self.submit else ())
+    def request_fields(self) -> frozenset[str]:
+        """The fields that a submission can carry."""
+        return frozenset(field_paths(self.request) if self.submit else ())
 
     @cached_property
     def meanings(self) -> Mapping[str, State]:
-        """The state that each word means."""
+        """The state for each word."""
         words = {State.CANCELLED: self.words[State.ERROR], **self.words}
-        return {word: state for state in reversed(State) for word in _several(words[state])}
+        return {word: state for state in reversed(State) for word in _as_list(words[state])}
 
 
-def submitting(dialect: Dialect, key: str, facts: Mapping[str, object]) -> Send:
+def submitting(dialect: Dialect, key: str, fields: Mapping[str, object]) -> Send:
     """The request that submits a job.
 
     Raises:
-        ValueError: The dialect has no such route.
+        ValueError: The dialect has no submissions.
     """
-    body = _fill(dialect.request, facts)
+    body = _fill(dialect.request, fields)
     return Send("POST", _route(dialect, "start", dialect.submit), headers={"Idempotency-Key": key}, json=body or None)
 
 
 def polling(dialect: Dialect, job_id: str) -> Send:
-    """The request that looks at a job."""
+    """The poll of a job."""
     return Send("GET", _at(dialect.path, job_id))
 
 
@@ -175,70 +173,70 @@ def cancelling(dialect: Dialect, job_id: str) -> Send:
     """The request that cancels a job.
 
     Raises:
-        ValueError: The dialect has no such route.
+        ValueError: The dialect has no cancellation.
     """
     return Send("DELETE", _at(_route(dialect, "cancel", dialect.cancel), job_id))
 
 
 def list_route(dialect: Dialect) -> Listing:
-    """Where jobs are listed.
+    """The routes for several jobs.
 
     Raises:
-        ValueError: Nowhere.
+        ValueError: The dialect has no list.
     """
     return _route(dialect, "list", dialect.list)
 
 
-def places(template: Template) -> dict[str, tuple[str, ...]]:
-    """The fields that lead to each fact in the template; of several places of one fact, to the first."""
-    found: dict[str, tuple[str, ...]] = {}
+def field_paths(template: Template) -> dict[str, tuple[str, ...]]:
+    """The path of keys to the placeholder of each field; to the first, if a field has several."""
+    paths: dict[str, tuple[str, ...]] = {}
     for name, value in template.items():
-        place = _place(value)
-        below = places(value) if isinstance(value, Mapping) else {place: ()} if place else {}
-        found = {fact: (name, *path) for fact, path in below.items()} | found
-    return found
+        field_name = _placeholder(value)
+        below = field_paths(value) if isinstance(value, Mapping) else {field_name: ()} if field_name else {}
+        paths = {field_name: (name, *path) for field_name, path in below.items()} | paths
+    return paths
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether this is a string that UTF-8 can carry: one without lone surrogates."""
+    """Whether this is a string that UTF-8 can encode: one without lone surrogates."""
     return isinstance(value, str) and value.encode(errors="ignore").decode() == value
 
 
 class Number(float):
-    """A JSON number with a fraction or an exponent, and its text, which is what it is as an id."""
+    """A JSON number with a fraction or an exponent, with its text: as an id, it is the text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
 
 
 def id_of(value: object) -> str | None:
-    """The id of a job in a JSON document: a text, or the text of a number; None for what can be no id."""
+    """The id of a job in a JSON document: a string, or the text of a number; None for anything else."""
     text = str(value) if type(value) is int else value.text if isinstance(value, Number) else value
     return text if is_id(text) else None
 
 
 def is_id(value: object) -> TypeGuard[str]:
-    """Whether this can be the id of a job: printable, and a segment of a path."""
+    """Whether this can be the id of a job: printable, and usable as a segment of a path."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= LONGEST_ID and value not in {".", ".."}
 
 
-def _fill(template: Template, facts: Mapping[str, object]) -> dict[str, Any]:
+def _fill(template: Template, fields: Mapping[str, object]) -> dict[str, Any]:
     filled: dict[str, Any] = {}
     for name, value in template.items():
-        place = _place(value)
+        field_name = _placeholder(value)
         if isinstance(value, Mapping):
-            filled[name] = _fill(value, facts)
-        elif place is None:
+            filled[name] = _fill(value, fields)
+        elif field_name is None:
             filled[name] = value
-        elif facts.get(place) is not None:
-            filled[name] = facts[place]
+        elif fields.get(field_name) is not None:
+            filled[name] = fields[field_name]
     return filled
 
 
-def _place(value: object) -> str | None:
-    """The name of the fact whose place this is, if it is one."""
-    found = PLACE.fullmatch(value) if isinstance(value, str) else None
-    return found and found[1]
+def _placeholder(value: object) -> str | None:
+    """The name of the field, if this is a placeholder."""
+    match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    return match and match[1]
 
 
 def _route(dialect: Dialect, name: str, route: T | None) -> T:
@@ -253,57 +251,57 @@ def _at(path: str, job_id: str) -> str:
     return path.replace("{job_id}", quoted)
 
 
-def _several(value: object) -> Sequence[Any]:
-    """A text as a list of one, a list as it is, anything else as an empty one."""
+def _as_list(value: object) -> Sequence[Any]:
+    """A string as a list of one, a list as it is, anything else as an empty one."""
     return (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
 
 
-def _faults(dialect: Dialect) -> Iterator[str]:
-    """What is wrong with a row; each fault may hide those after it, which rely on its absence."""
-    polls = _several(dialect.poll)
+def _errors(dialect: Dialect) -> Iterator[str]:
+    """What is wrong with a dialect. Only the first error is certain: later checks rely on the earlier ones."""
+    polls = _as_list(dialect.poll)
     if not polls or not all(_is(JOB_PATH, path) for path in polls):
-        yield 'look: must be a path such as "/tasks/{job_id}", or several'
+        yield 'poll: must be a path such as "/tasks/{job_id}", or several'
     if dialect.submit is not None and not _is(PATH, dialect.submit):
         yield 'submit: must be a path such as "/tasks"'
-    for name, template, facts in (
-        ("job", dialect.job, FACTS),
-        ("request", dialect.request, SUBMITTED),
-        ("accepted", dialect.answer, FACTS),
+    for name, template, allowed in (
+        ("job", dialect.job, ANSWER_FIELDS),
+        ("request", dialect.request, REQUEST_FIELDS),
+        ("accepted", dialect.answer, ANSWER_FIELDS),
     ):
-        yield from _faults_of_template(name, template, facts)
-    if "status" not in places(dialect.job):
-        yield 'job: must hold "{status}"'
-    yield from _faults_of_words(dialect.words)
+        yield from _template_errors(name, template, allowed)
+    if "status" not in field_paths(dialect.job):
+        yield 'job: must contain "{status}"'
+    yield from _word_errors(dialect.words)
     if type(dialect.accepted_code) is not int or dialect.accepted_code not in CODES:
         yield "accepted_code: must be a whole number from 200 to 299"
     if not _is(AUTH, dialect.auth):
         yield "auth: must be basic, bearer or the name of a header"
     if dialect.cancel is not None and not _is(JOB_PATH, dialect.cancel):
         yield 'cancel: must be a path such as "/tasks/{job_id}"'
-    if dialect.list is not None and not (dialect.by_id and "job_id" in places(dialect.job)):
-        yield 'list: needs "{job_id}" in look and in job'
+    if dialect.list is not None and not (dialect.by_id and "job_id" in field_paths(dialect.job)):
+        yield 'list: needs "{job_id}" in poll and in job'
 
 
-def _faults_of_template(name: str, template: object, facts: Sequence[str]) -> Iterator[str]:
+def _template_errors(name: str, template: object, allowed: Sequence[str]) -> Iterator[str]:
     if not isinstance(template, Mapping):
         yield f"{name}: must be a table"
-    elif strangers := sorted(places(template).keys() - set(facts)):
-        yield f"{name}: there is no fact {strangers[0]}; the facts are {', '.join(facts)}"
+    elif unknown := sorted(field_paths(template).keys() - set(allowed)):
+        yield f"{name}: there is no field {unknown[0]}; the fields are {', '.join(allowed)}"
     elif not _is_json(template):
-        yield f"{name}: must hold only what JSON can: no dates and times, no nan, no inf"
+        yield f"{name}: must be valid JSON: no dates and times, no nan, no inf"
 
 
-def _faults_of_words(words: Mapping[str, Several]) -> Iterator[str]:
+def _word_errors(words: Mapping[str, OneOrMore]) -> Iterator[str]:
     if not isinstance(words, Mapping):
         yield "words: must be a table"
-    if strangers := sorted(words.keys() - set(State)):
-        yield f"words.{strangers[0]}: there is no such state; the states are {', '.join(State)}"
+    if unknown := sorted(words.keys() - set(State)):
+        yield f"words.{unknown[0]}: there is no such state; the states are {', '.join(State)}"
     for state in State:
-        said = _several(words.get(state, "as error" if state is State.CANCELLED else None))
-        if not said or not all(is_text(word) and word for word in said):
+        listed = _as_list(words.get(state, "as error" if state is State.CANCELLED else None))
+        if not listed or not all(is_text(word) and word for word in listed):
             yield f"words.{state}: must be a word, or several"
     for one, other in combinations(State, 2):
-        shared = set(_several(words.get(one))) & set(_several(words.get(other)))
+        shared = set(_as_list(words.get(one))) & set(_as_list(words.get(other)))
         if shared and (one, other) != (State.ERROR, State.CANCELLED):
             yield f"words: {min(shared)!r} cannot mean both {one} and {other}"
 
@@ -366,4 +364,4 @@ TRANSLATE = Dialect(
 RESULT = Dialect(name="result", poll="/status", job={"result": "{status}"}, words=WORDS)
 
 DIALECTS = {dialect.name: dialect for dialect in (START, JOBS, STATUS, TRANSLATE, RESULT)}
-"""The five systems that this one descends from; the first is the native one."""
+"""The dialects of the five earlier systems; the first is the native one."""

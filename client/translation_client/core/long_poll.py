@@ -1,13 +1,13 @@
-"""Looks that the server holds until the job ends: long-polling, one wait at a time.
+"""Long polls: when a wait uses them, and when it stops.
 
-A server that says it applied `Prefer: wait` [1] is asked again at once, and holds the look until the job ends. The
-first question is for no wait at all, which costs nothing and tells. Where the server does not hold looks the schedule
-says when the next is due, and each asks anew. Holding is given up step by step:
+A server that applied `Prefer: wait` [1] is polled again at once, and holds that poll until the job ends. The first poll
+asks for 0 s, which costs nothing and shows whether the server supports it. If it does not, the schedule sets the next
+poll; each poll asks again. Long polls are given up step by step:
 
-- A held look that comes back long before its time (the server is going down, or does not keep its word) is followed by
+- A long poll that returns long before its time (the server is shutting down, or does not keep its word) is followed by
   a pause: 1 s, then 2 s, then 4 s, up to the schedule's delay.
-- One that fails (a proxy cut it off) is followed by one that is not held, and the next is held half as long: from five
-  failures on, looks are not held. They do not count as failures in a row.
+- A long poll that fails (a proxy cut it off) is followed by a short one, and the next long one asks for half the time.
+  After five failures there are no more long polls. These failures do not count as failures in a row.
 
 [1] RFC 7240, section 4.3.
 """
@@ -17,28 +17,28 @@ from dataclasses import dataclass, replace
 from translation_client.core.decode import wait_applied
 from translation_client.core.effects import Reply, Send
 
-UNPROVEN = 5  # seconds that a look may be held by a server that has not shown whether it holds any
+UNPROVEN = 5  # seconds for which a server may hold a poll before it has shown whether it does
 MOST_DOUBLINGS = 20
 
 
 @dataclass
 class LongPoll:
-    """How the looks of one wait are held by the server.
+    """The long polls of one wait.
 
     Attributes:
-        most: Whole seconds that a look may be held; 0 is not at all.
-        asked: For how many seconds the last look might have been held.
-        proven: Whether the last answer said that the server holds looks.
-        early: How many held looks in a row came back long before their time.
+        longest: Whole seconds for which a poll may be held; 0 turns long polls off.
+        asked: How many seconds the last poll asked for.
+        proven: Whether the last answer said that the server holds polls.
+        early: How many long polls in a row returned long before their time.
     """
 
-    most: int
+    longest: int
     asked: int = 0
     proven: bool = False
     early: int = 0
 
     def pause(self, reply: Reply, delay: float, left: float) -> float:
-        """Seconds until the look that follows this answer: none if that will be held, else the schedule's delay."""
+        """Seconds until the poll after this answer: 0 before a long poll, else the schedule's delay."""
         applied = wait_applied(reply)
         self.proven = applied is not None
         if applied is None or not self.seconds(left):
@@ -50,10 +50,10 @@ class LongPoll:
         return min(delay, 2.0 ** (self.early - 1))
 
     def seconds(self, left: float) -> int:
-        """How long the next look may be held."""
-        return max(0, int(min(self.most if self.proven else UNPROVEN, self.most, left)))
+        """How many seconds the next poll may be held."""
+        return max(0, int(min(self.longest if self.proven else UNPROVEN, self.longest, left)))
 
 
 def prefer(send: Send, seconds: int) -> Send:
-    """The request, with the wish to be held for so many seconds."""
+    """The request with a `Prefer: wait` of so many seconds."""
     return replace(send, headers={**send.headers, "Prefer": f"wait={seconds}"})

@@ -1,37 +1,38 @@
-"""A job as a short text, with which another process can wait on for it: `tc1.` and what it holds, in base64.
+"""A resume token: a job as a short text, so that another process can continue the wait.
 
-It holds the dialect's name and the job's id, and nothing secret. The number is that of the form: a text of another form
-is refused, not guessed at.
+It is `tc1.` and, in base64, the dialect's name and the job's id; it contains no secret. The number is the version of
+the format. Tokens of another version are refused.
 """
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-FORM = "tc1."
+PREFIX = "tc1."
 
 
 def token_of(dialect: str, job_id: str) -> str:
-    """The text for a job."""
-    return FORM + urlsafe_b64encode(json.dumps([dialect, job_id], separators=(",", ":")).encode()).decode().rstrip("=")
+    """The token of a job."""
+    encoded = urlsafe_b64encode(json.dumps([dialect, job_id], separators=(",", ":")).encode())
+    return PREFIX + encoded.decode().rstrip("=")
 
 
 def read_token(token: str) -> tuple[str, str]:
-    """The name of the dialect and the id of the job.
+    """The dialect's name and the job's id.
 
     Raises:
-        ValueError: The text is not one that `token_of` makes.
+        ValueError: The text is not a token of this version.
     """
     text = token if isinstance(token, str) else ""
-    if not text.startswith(FORM):
+    if not text.startswith(PREFIX):
         raise ValueError(
-            f"token must be one of this version, which begins with {FORM!r}; wait with the job's id instead"
+            f"token must be one of this version, which begins with {PREFIX!r}; wait with the job's id instead"
         )
-    coded = text.removeprefix(FORM)
+    encoded = text.removeprefix(PREFIX)
     try:
-        told = json.loads(urlsafe_b64decode(coded + "=" * (-len(coded) % 4)))
+        content = json.loads(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
     except (ValueError, RecursionError):
-        told = None
-    match told:
+        content = None
+    match content:
         case [str(dialect), str(job_id)] if token_of(dialect, job_id) == token:
             return dialect, job_id
-    raise ValueError("token must be whole, as a Status or a JobTimeout gives it; wait with the job's id instead")
+    raise ValueError("token must be complete, as in Status.token or JobTimeout.token; wait with the job's id instead")

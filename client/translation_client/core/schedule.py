@@ -1,12 +1,12 @@
-"""When to look next.
+"""When to poll next.
 
-A schedule is a generator: `next()` starts it and yields the delay before the first look, then each Observation sent in
-is answered with the delay before the look that follows. It is sent the final one too, so that it can learn; then it may
-end. All delays are seconds. A plan makes a schedule for each wait: `Fixed(2)()`.
+A schedule is a generator of delays in seconds. `next()` starts it and yields the delay before the first poll; each
+Observation sent in yields the delay before the poll after that. It also receives the final observation, to learn from
+it, and may end then. A plan makes a schedule for each wait: `Fixed(2)()`.
 
-The theory: a wait costs `poll_cost` seconds for each look and one for each second of lateness. Where a pending job
-ends at the rate h, looks at intervals of √(2·poll_cost/h) cost least [1]. Counted in these intervals, looks lie at
-whole numbers; each job's are moved by a part of an interval of its own, so that a crowd does not march in step.
+The theory: a wait costs `poll_cost` seconds per poll and one per second of lateness. If a pending job ends at the rate
+h, polls at intervals of √(2·poll_cost/h) cost least [1]. Counted in these intervals, polls lie at whole numbers. Each
+job's polls are shifted by its own part of an interval, to spread the polls of many jobs.
 
 [1] J. B. Keller, "Optimum checking schedules for systems subject to random failure", Management Science 21, 1974.
 """
@@ -29,17 +29,21 @@ Plan: TypeAlias = Callable[[], Schedule]
 
 A_DAY = 86_400.0
 LONGEST = A_DAY * 365
-SOONEST = 0.05  # seconds: zero means now, but must not make a wait spin
+SOONEST = 0.05  # seconds: the least delay, so that a hint or a schedule of 0 makes no busy loop
 SHORT = 1.0  # seconds: few jobs of a slow API end sooner
 MOST_JITTER = 1.0  # seconds
-MOMENT = 0.001  # seconds: the least worth of a look
+LEAST_COST = 0.001  # seconds
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-SEVERAL = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+")  # values with commas between; a date has one
+LISTED = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+")  # values between commas; a date contains one
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Look at once, then every so many seconds."""
+    """Poll at once, then at a fixed interval.
+
+    Attributes:
+        interval: Seconds between polls.
+    """
 
     interval: float
 
@@ -55,13 +59,13 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Look at once, then after ever longer delays.
+    """Poll at once, then after ever longer delays.
 
     Attributes:
         initial: The first delay, in seconds.
-        factor: How many times longer each delay is than the one before.
+        factor: How much each delay grows.
         maximum: The longest delay, in seconds.
-        jitter: The part of each delay, from 0 to 1, that is left to chance: from none of it to all of it is waited.
+        jitter: The random part of each delay, from 0 to 1: with 1, a delay is anything from 0 to its full length.
     """
 
     initial: float = 0.5
@@ -77,79 +81,79 @@ class Exponential:
 
     def __call__(self) -> Schedule:
         """Make the schedule of one wait."""
-        seen, delay = (yield 0.0), self.initial
+        observation, delay = (yield 0.0), self.initial
         for poll in count():
-            seen = yield delay * (1 - self.jitter * chance(seen.status.id, poll))
+            observation = yield delay * (1 - self.jitter * chance(observation.status.id, poll))
             delay = min(delay * self.factor, self.maximum)
 
 
 @dataclass(frozen=True)
 class Progressive:
-    """Look ever more seldom, as fits jobs of which nothing is known; delays grow with the root of the job's age.
+    """Poll ever less often. For jobs of unknown duration: delays grow with the square root of the job's age.
 
-    Of an unknown job as good as nothing is known of the order of its duration either: its rate of ending falls as one
-    over its age, and the best interval grows as the root of that. Looks are due at ages (1 + k·√poll_cost)² - 1
-    for k = 1, 2, …, hence few of them in the first second.
+    If not even the order of magnitude of a duration is known, the rate at which the job ends falls as 1/age, so the
+    best interval grows as the square root of the age. Polls are due at the ages (1 + k·√poll_cost)² - 1 for
+    k = 1, 2, …, so there are few in the first second.
 
     Attributes:
-        poll_cost: How many seconds of lateness one look is worth.
+        poll_cost: How many seconds of lateness one poll is worth.
     """
 
     poll_cost: float = 0.25
 
     def __post_init__(self) -> None:
-        _check("poll_cost", self.poll_cost, MOMENT)
+        _check("poll_cost", self.poll_cost, LEAST_COST)
 
     def __call__(self) -> Schedule:
         """Make the schedule of one wait."""
-        seen = yield 0.0
+        observation = yield 0.0
         while True:
-            seen = yield next_poll(self, seen)
+            observation = yield next_poll(self, observation)
 
     def polls(self, age: float) -> float:
-        """How many looks are due until then."""
+        """How many polls are due until this age."""
         return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.poll_cost)
 
     def when(self, polls: float) -> float:
-        """The age at which so many are due."""
+        """The age at which this many polls are due."""
         return (sqrt(SHORT) + polls * sqrt(self.poll_cost)) ** 2 - SHORT
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Look when jobs of this kind have been ending; until five have, as `Progressive` does.
+    """Poll when past jobs of this kind ended; until there are five of them, as `Progressive` does.
 
     Attributes:
-        history: What is remembered of past jobs; each job that ends by itself is added.
-        poll_cost: How many seconds of lateness one look is worth.
+        history: The durations of past jobs. Each job that completes or fails is added.
+        poll_cost: How many seconds of lateness one poll is worth.
     """
 
     history: DurationEstimator = field(default_factory=History)
     poll_cost: float = 0.25
 
     def __post_init__(self) -> None:
-        _check("poll_cost", self.poll_cost, MOMENT)
+        _check("poll_cost", self.poll_cost, LEAST_COST)
 
     def __call__(self) -> Schedule:
         """Make the schedule of one wait."""
-        cold = Progressive(self.poll_cost)
-        plan: Lattice = cold
-        seen = yield 0.0
-        while not seen.status.state.ended:
-            if plan is cold and len(durations := self.history.durations(seen.kind)) >= ENOUGH:
-                plan = learned_plan(tuple(durations), self.poll_cost)
-            seen = yield next_poll(plan, seen)
-        if seen.status.state is not State.CANCELLED:
-            self.history.add(seen.kind, seen.age)
+        unlearned = Progressive(self.poll_cost)
+        curve: PollCurve = unlearned
+        observation = yield 0.0
+        while not observation.status.state.ended:
+            if curve is unlearned and len(durations := self.history.durations(observation.kind)) >= ENOUGH:
+                curve = learned_plan(tuple(durations), self.poll_cost)
+            observation = yield next_poll(curve, observation)
+        if observation.status.state is not State.CANCELLED:
+            self.history.add(observation.kind, observation.age)
 
 
 @dataclass(frozen=True)
 class Hinted:
-    """Look when the server says, and never before; where it says nothing, as another plan does.
+    """Poll when the server asks for it, never sooner; without a hint, as another plan does.
 
     Attributes:
-        fallback: That plan.
-        jitter: The part of a delay that may be added to it by chance, 1 s at most.
+        fallback: The other plan.
+        jitter: The part of a hint that may be added at random, from 0 to 1; at most 1 s.
     """
 
     fallback: Plan = field(default_factory=Progressive)
@@ -163,18 +167,18 @@ class Hinted:
         fallback = self.fallback()
         delay = next(fallback)
         for poll in count():
-            seen = yield delay
+            observation = yield delay
             try:
-                delay = fallback.send(seen)
+                delay = fallback.send(observation)
             except StopIteration:
                 return
-            if seen.hint is not None:
-                spread = min(self.jitter * seen.hint, MOST_JITTER)
-                delay = max(seen.hint, SOONEST) + spread * chance(seen.status.id, poll)
+            if observation.hint is not None:
+                spread = min(self.jitter * observation.hint, MOST_JITTER)
+                delay = max(observation.hint, SOONEST) + spread * chance(observation.status.id, poll)
 
 
-def begin(plan: Plan) -> Schedule:
-    """Make the schedule of a wait whose first look is at hand.
+def start_schedule(plan: Plan) -> Schedule:
+    """Make the schedule of a wait, and skip its first delay: the caller has just polled.
 
     Raises:
         ValueError: The plan makes no generator.
@@ -188,14 +192,14 @@ def begin(plan: Plan) -> Schedule:
     return schedule
 
 
-def next_delay(schedule: Schedule, seen: Observation) -> float | None:
-    """Seconds until the next look, and never none at all; None is that the schedule has ended.
+def next_delay(schedule: Schedule, observation: Observation) -> float | None:
+    """Seconds until the next poll, at least SOONEST; None if the schedule has ended.
 
     Raises:
-        ValueError: The schedule yielded what is no number of seconds.
+        ValueError: The schedule yielded something other than seconds.
     """
     try:
-        delay = schedule.send(seen)
+        delay = schedule.send(observation)
     except StopIteration:
         return None
     if not isinstance(delay, int | float) or isnan(delay):
@@ -203,25 +207,25 @@ def next_delay(schedule: Schedule, seen: Observation) -> float | None:
     return min(delay, LONGEST) if delay > 0 else SOONEST
 
 
-class Lattice(Protocol):
-    """A plan as a growing number of looks, and the inverse of that."""
+class PollCurve(Protocol):
+    """The number of polls that are due as a growing function of a job's age, and its inverse."""
 
     def polls(self, age: float) -> float:
-        """How many looks are due until then."""
+        """How many polls are due until this age."""
 
     def when(self, polls: float) -> float:
-        """The age at which so many are due."""
+        """The age at which this many polls are due."""
 
 
-def next_poll(plan: Lattice, seen: Observation) -> float:
-    """Seconds until the look of this job that is nearest to one interval away."""
-    offset = chance(seen.status.id) - 0.5
-    target = round(plan.polls(seen.age) + 1 - offset) + offset
-    return max(SOONEST, plan.when(target) - seen.age)
+def next_poll(curve: PollCurve, observation: Observation) -> float:
+    """Seconds until the poll of this job that is closest to one interval away."""
+    offset = chance(observation.status.id) - 0.5
+    target = round(curve.polls(observation.age) + 1 - offset) + offset
+    return max(SOONEST, curve.when(target) - observation.age)
 
 
 def chance(job_id: str, poll: int = 0) -> float:
-    """A number from 0 to less than 1 that is the same for the same look at the same job, and like random otherwise."""
+    """A pseudo-random number from [0, 1), the same for the same poll of the same job."""
     digest = blake2b(f"{poll} {job_id}".encode(errors="replace"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / (1 << 53)
 
@@ -232,28 +236,27 @@ def _check(name: str, value: float, least: float = 0, most: float = LONGEST) -> 
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The delay in seconds that a server asks for, or None.
+    """The delay that a server asks for, in seconds and at most a day; None if it asks for none.
 
-    It is told by `Retry-After` (RFC 9110, section 10.2.3), as seconds, with a fraction or without, or as a date, which
-    is held against the server's own `Date`, so that no clock of this side matters; without that header it means
-    nothing. What is neither a number nor a date is ignored; of several values the largest counts. `retry-after-ms`
-    tells the same in milliseconds: it counts where `Retry-After` is missing, is less, or is this rounded to seconds.
-    More than a day is cut to a day.
+    `Retry-After` (RFC 9110, section 10.2.3) is a number of seconds, which may have a fraction, or a date. A date is
+    compared with the server's own `Date`, because our clock may differ, and is ignored without one. Values that are
+    neither are ignored; the largest of several counts. `retry-after-ms` is the same in milliseconds. It counts if
+    `Retry-After` is missing, smaller, or this value rounded to seconds.
     """
     now = _http_date(headers.get("date", ""))
-    seconds = _largest(_seconds(text, now) for text in SEVERAL.findall(headers.get("retry-after", "")))
+    seconds = _largest(_seconds(text, now) for text in LISTED.findall(headers.get("retry-after", "")))
     finer = _largest(_seconds(text, None, 1000.0) for text in headers.get("retry-after-ms", "").split(","))
     if finer is None or (seconds is not None and finer <= seconds - 1):
         return seconds
     return finer
 
 
-def _largest(told: Iterable[float | None]) -> float | None:
-    return max((seconds for seconds in told if seconds is not None), default=None)
+def _largest(delays: Iterable[float | None]) -> float | None:
+    return max((seconds for seconds in delays if seconds is not None), default=None)
 
 
 def _seconds(text: str, now: datetime | None, per_second: float = 1.0) -> float | None:
-    """A delay that is told as a number of units, or as a date where it is known what the server's clock shows."""
+    """Read a number of units, or a date if the server's time is known."""
     text = text.strip()
     if NUMBER.fullmatch(text):
         return min(max(0.0, float(text) / per_second), A_DAY)
@@ -262,7 +265,7 @@ def _seconds(text: str, now: datetime | None, per_second: float = 1.0) -> float 
 
 
 def _http_date(text: str) -> datetime | None:
-    """Read any of the three forms of RFC 9110, section 5.6.7; the one without a zone is in UTC as well."""
+    """Read any of the three formats of RFC 9110, section 5.6.7; a date without a zone is in UTC."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

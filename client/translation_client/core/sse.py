@@ -1,6 +1,6 @@
 """Server-sent events: bytes in, events out (WHATWG HTML, section 9.2.6).
 
-Bytes may be cut anywhere. What is no event, a comment say, makes none; an `id` counts even where it stands alone.
+The bytes may be cut anywhere. Comments make no event. An `id` counts even without data.
 """
 
 import re
@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 LARGEST = 1 << 20  # bytes of one line or of one event's data
 LONGEST_RETRY = 86_400.0  # seconds
-RESUMABLE = re.compile(r"[!-~]{1,1000}")  # an id that every server and every proxy takes in a header
+RESUMABLE = re.compile(r"[!-~]{1,1000}")  # an id that every server and proxy accepts in a header
 
 BOM = b"\xef\xbb\xbf"
 
 
 class ServerEvent(NamedTuple):
-    """One event, its data put together; `wall_elapsed` is a field of our server's (see `answers`)."""
+    """One event, its data joined; `wall_elapsed` is a field of this project's server (see `decode`)."""
 
     event: str
     data: str
@@ -22,36 +22,36 @@ class ServerEvent(NamedTuple):
 
 
 class EventStream:
-    """Reads a stream.
+    """Parses a stream.
 
     Attributes:
-        last_id: What to resume from.
-        retry: Seconds that the server wants to pass, at least, before the stream is opened again.
+        last_id: The last event's id, to resume from.
+        retry: The least seconds before the stream is opened again.
     """
 
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
         self.retry = 0.0
         self._rest = b""
-        self._began = False
+        self._started = False
         self._event, self._wall_elapsed = "", ""
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> list[ServerEvent]:
-        """The events that these bytes complete.
+        """Parse some bytes; return the events that are complete now.
 
         Raises:
-            ValueError: A line or an event is larger than anything of this kind.
+            ValueError: A line or an event is too large.
         """
         self._rest += data
-        if not self._began:
+        if not self._started:
             if len(self._rest) < len(BOM) and BOM.startswith(self._rest):
                 return []
-            self._began, self._rest = True, self._rest.removeprefix(BOM)
-        whole, carried = self._rest, b""
-        if whole.endswith(b"\r"):  # the line feed that belongs to it may follow
-            whole, carried = whole[:-1], b"\r"
-        *lines, last = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            self._started, self._rest = True, self._rest.removeprefix(BOM)
+        complete, carried = self._rest, b""
+        if complete.endswith(b"\r"):  # its line feed may follow
+            complete, carried = complete[:-1], b"\r"
+        *lines, last = complete.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._rest = last + carried
         if len(self._rest) + sum(map(len, self._data)) > LARGEST:
             raise ValueError(f"an event is larger than {LARGEST} bytes")
@@ -78,6 +78,6 @@ class EventStream:
         return None
 
     @property
-    def resumes(self) -> dict[str, str]:
-        """The header that resumes the stream; none for an id that a header cannot carry: then all has to be asked."""
+    def resume_headers(self) -> dict[str, str]:
+        """The header that resumes the stream; none if a header cannot carry the id, and all jobs have to be polled."""
         return {"Last-Event-ID": self.last_id} if RESUMABLE.fullmatch(self.last_id) else {}

@@ -1,21 +1,21 @@
-"""Text from outside, as it may stand in a message, in a log and on a terminal."""
+"""Text from outside, made safe for messages, logs and terminals."""
 
 from unicodedata import category
 
-EXCERPT = 200  # characters of foreign text that a message may hold
+EXCERPT = 200  # characters of foreign text in a message
 
 
 def visible(text: str) -> str:
-    """The text with every character that is not printable as its escape, so that it is one line and nothing else.
+    """The text on one line, with every unprintable character escaped.
 
-    A terminal is told nothing by it: control characters, C1 among them, marks that turn the direction of writing, and
-    what ends a line are all escaped. A space of any width is a space.
+    That includes control characters, C1 among them, marks that change the direction of writing, and line breaks, so a
+    terminal cannot be controlled by it. A space of any width becomes a plain space.
     """
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def one_line(text: str) -> str:
-    """An excerpt of the text that can stand in a message."""
+    """An excerpt of the text for a message."""
     line = visible(" ".join(text.split()))
     return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
 

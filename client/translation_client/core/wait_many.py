@@ -1,19 +1,21 @@
-"""Waiting for many jobs at once.
+"""The flow for several jobs.
 
-The law: never a request per job per tick. Where the server tells events, one look at a hundred jobs at a time says how
-all of them stand, and the stream tells the rest; it is opened first, so that nothing falls in between. Where it does
-not, jobs are looked at a hundred at a time, those together whose schedules want a look at about the same time. Where
-the server can do neither, each job is looked at by its own schedule.
+It never sends one request per job and interval if the server can do better:
 
-A stream is of use if it tells the end of a job, or lasts. One that breaks off is opened again, after the pauses of any
-failure, and not before the server wants it; until then jobs are looked at by their schedules. After one of no use all
-jobs are looked at, for what it should have told may be lost: so they are after an event that cannot be read, and where
-the id of the last event cannot be sent. It is given up when it is silent from the start (a proxy that keeps it to
-itself), when what it tells makes no sense, and when it has been of no use too often in a row.
+- If the server has an event stream, one batch poll per hundred jobs reads their status, and the stream reports the
+  changes. The stream is opened first, so no change is missed.
+- If it only has batch polls, jobs whose schedules want a poll at about the same time share one.
+- Otherwise each job is polled by its own schedule.
 
-One job's failure is that job's alone: what cannot be read of it spends a budget of its own. One deadline holds for
-all, with a last look at it: at those first that were not heard of for longest, and at as many as one allowance is
-enough for.
+A stream is useful if it reports the end of a job, or stays open. A stream that breaks off is opened again, after the
+usual pauses and no sooner than the server asks; until then the schedules poll. All jobs are polled after a stream that
+was not useful, after an event that cannot be read, and if the id of the last event cannot be sent: changes may be lost.
+The stream is given up if it is silent from the start (a proxy buffers it), if its content is not an event stream, and
+if it was not useful too often in a row.
+
+A failure of one job does not end the wait for the others: its unreadable answers have a budget of their own. One
+deadline holds for all jobs. At the deadline they are polled a last time, the longest unseen ones first, as many as one
+allowance has time for.
 """
 
 import heapq
@@ -23,6 +25,7 @@ from functools import partial
 from itertools import count
 from math import inf
 
+from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_batch, read_event, read_job, refusal
 from translation_client.core.dialects import Listing, polling
 from translation_client.core.effects import Chunk, Failure, Flow, Input, Listen, Reply, Send, WaitFailed, Warn
@@ -34,219 +37,221 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.requests import TRANSIENT, Failures, Rules, Step, Time, ask, sleep
+from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, request, sleep
 from translation_client.core.sse import EventStream
 from translation_client.core.status import Cost, Status
-from translation_client.core.wait_one import NO_MORE, Job, time_up
+from translation_client.core.wait_one import SCHEDULE_ENDED, Job, timeout_error
 
 BATCH = 100  # jobs
-LONGEST_BATCH = 6_000  # characters of ids: what every server takes in an address
-TOGETHER = 0.5  # seconds: looks that are due within this time are made in one
+LONGEST_BATCH = 6_000  # characters of ids: every server accepts a URL of this length
+TOGETHER = 0.5  # seconds: polls that are due within this time share a batch poll
 SILENCE = 40.0  # seconds: a stream without even a heartbeat is dead
-LASTING = 10.0  # seconds: a stream that tells something after this, if only by a heartbeat, lasts
-AGAIN = "The jobs go on: when the server is well, wait again."
+LASTING = 10.0  # seconds: a stream that sends something after this, if only a heartbeat, is useful
+NEXT_STEP = "The jobs go on: when the server is well, wait again."
 
 
 @dataclass
-class One(Job):
-    """One of the jobs, and what it has cost.
+class BatchJob(Job):
+    """A job in a wait for several.
 
     Attributes:
-        failures: What could not be read of it since it was last heard of.
-        last: The last of that.
-        is_told: Whether the caller was told how it stands.
+        polls: How many polls asked for this job.
+        bytes: The job's share of their answers.
+        failures: Its unreadable answers since the last valid one.
+        last_failure: The last of them.
+        is_reported: Whether the caller has received a status.
     """
 
     polls: int = 0
     bytes: int = 0
     failures: Failures = field(init=False)
-    last: str = ""
-    is_told: bool = False
+    last_failure: str = ""
+    is_reported: bool = False
     _due: float | None = None
     _is_planned: bool = False
 
     def __post_init__(self) -> None:
-        self.failures = Failures(self.rules)
+        self.failures = Failures(self.options)
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
-        """Take down how it stands."""
+        """Store a new status."""
         super().update(parsed, at)
-        self.failures, self.last, self._is_planned = Failures(self.rules), "", False
+        self.failures, self.last_failure, self._is_planned = Failures(self.options), "", False
 
     def due(self) -> float | None:
-        """When it is to be looked at next; None is that it shall not be."""
+        """When to poll next; None if the schedule has ended."""
         if not self._is_planned:
             self.plan_from(self.updated_at)
         return self._due
 
     def plan_from(self, at: float) -> None:
-        """Let the schedule set when it is to be looked at next, if nothing has changed until then."""
+        """Let the schedule set the next poll, as if the last status had arrived at this time."""
         delay = self.delay()
         self.plan(None if delay is None else at + delay)
 
     def plan(self, due: float | None) -> None:
-        """Set when it is to be looked at next, unless it is heard of before."""
+        """Set the next poll; a new status resets it."""
         self._due, self._is_planned = due, True
 
-    def end_of_time(self) -> TranslationError:
-        """What its wait ends with when the time is up."""
-        last = f", the last failure being {self.last}" if self.last else ""
-        return time_up(self.rules, self.id, self.known, f"when the time was up{last}")
+    def timeout_error(self) -> TranslationError:
+        """The error that ends this job's wait at the deadline."""
+        last = f"; the last failure: {self.last_failure}" if self.last_failure else ""
+        return timeout_error(self.options, self.id, self.known, f"when the time was up{last}")
 
 
 @dataclass
-class Wait:
-    """What the parts of the flow share.
+class BatchWait:
+    """The state that the parts of the flow share.
 
     Attributes:
-        rules: What the caller chose.
-        time: What is known of the time.
-        jobs: Those that are still waited for.
-        batch_route: How several are looked at in one request; None is one by one.
-        proven: Whether the server has shown that it can be looked at so.
+        options: The caller's options.
+        time: The flow's time.
+        jobs: The jobs whose wait has not ended.
+        batch_route: The route of batch polls; None polls one by one.
+        proven: Whether the server has answered a batch poll.
     """
 
-    rules: Rules
-    time: Time
-    jobs: dict[str, One]
+    options: FlowOptions
+    time: FlowTime
+    jobs: dict[str, BatchJob]
     batch_route: Listing | None
     proven: bool = False
 
 
-def as_completed(rules: Rules, time: Time, ids: Iterable[str]) -> Flow:
-    """Yield each job's first status, then each change to its final one, or its Loss."""
-    listing = rules.dialect.list
-    jobs = {job_id: _one(rules, time, job_id) for job_id in ids}
-    wait = Wait(rules, time, jobs, listing if listing and listing.ids else None)
+def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Flow:
+    """Yield each job's first status, then each change up to its final status or its WaitFailed."""
+    listing = options.dialect.list
+    jobs = {job_id: _batch_job(options, time, job_id) for job_id in ids}
+    wait = BatchWait(options, time, jobs, listing if listing and listing.ids else None)
     failure: TransportError | None = None
     try:
-        if listing and listing.events and rules.events:
+        if listing and listing.events and options.events:
             try:
                 yield from _by_stream(wait, listing.events)
             except ProtocolError as error:
-                yield Warn(f"jobs are looked at, without a stream: {error}")
+                yield Warn(f"the event stream is given up, polling instead: {error}")
         yield from _by_polls(wait)
     except TransportError as error:
         failure = error
     for job in [*jobs.values()]:
-        yield from _lose(wait, job, failure or job.end_of_time())
+        yield from _give_up(wait, job, failure or job.timeout_error())
 
 
-def _one(rules: Rules, time: Time, job_id: str) -> One:
-    """A job to wait for; one that was started just now is known."""
-    one = One(job_id, rules, time.now, updated_at=time.now)
-    if begun := rules.begun.pop(job_id, None):
-        reply, parsed = begun
-        one.update(parsed, reply.at)
+def _batch_job(options: FlowOptions, time: FlowTime, job_id: str) -> BatchJob:
+    """A job to wait for, with its remembered status."""
+    job = BatchJob(job_id, options, time.now, updated_at=time.now)
+    if remembered := options.remembered.pop(job_id, None):
+        reply, parsed = remembered
+        job.update(parsed, reply.at)
         if reply.at + (parsed.status.hint or 0.0) <= time.now:
-            one.plan(time.now)
-    return one
+            job.plan(time.now)
+    return job
 
 
-def _by_stream(wait: Wait, path: str) -> Flow:
-    """Follow the stream until no job is left, or the time is up, or there is no stream to be had that is of use.
+def _by_stream(wait: BatchWait, path: str) -> Flow:
+    """Follow the event stream until all jobs have ended, the time is up, or there is no useful stream.
 
     Raises:
-        ProtocolError: As from `_read`.
+        ProtocolError: As from `_read_stream`.
     """
-    rules, time = wait.rules, wait.time
-    stream, failures, of_use, opened = EventStream(), Failures(rules), False, False
+    options, time = wait.options, wait.time
+    stream, failures, useful, opened = EventStream(), Failures(options), False, False
     while wait.jobs and time.left:
-        send = Send("GET", path, headers={"Accept": "text/event-stream", **stream.resumes})
-        event: Input = yield Listen(send, min(rules.request_timeout, time.left))
-        time.now = event.at
-        if isinstance(event, Chunk):
+        send = Send("GET", path, headers={"Accept": "text/event-stream", **stream.resume_headers})
+        result: Input = yield Listen(send, min(options.request_timeout, time.left))
+        time.now = result.at
+        if isinstance(result, Chunk):
             opened = True
-            if not (stream.resumes and of_use):
+            if not (stream.resume_headers and useful):
                 yield from _poll(wait, wait.jobs.values())
-                yield from _settle(wait)
+                yield from _poll_failed(wait)
             if wait.jobs and time.left:
-                of_use, event = yield from _read(wait, stream)
-            if of_use:
-                failures = Failures(rules)
+                useful, result = yield from _read_stream(wait, stream)
+            if useful:
+                failures = Failures(options)
                 for job in wait.jobs.values():
                     job.plan_from(time.now)
         if not wait.jobs or not time.left:
             return
-        error = _refused(wait, event)
-        if isinstance(error, NotFound | InvalidRequest) or not failures.bear(error, known=opened):
+        error = _stream_error(wait, result)
+        if isinstance(error, NotFound | InvalidRequest) or not failures.record(error, known=opened):
             return
-        yield Warn(f"GET {path}: {error or event}; retry {failures.count} of {failures.most}", failure=True)
-        yield from _by_polls(wait, time.now + max(failures.pause(event), stream.retry))
+        yield Warn(f"GET {path}: {error or result}; retry {failures.count} of {failures.limit}", failure=True)
+        yield from _by_polls(wait, time.now + max(failures.pause(result), stream.retry))
 
 
-def _refused(wait: Wait, event: Input) -> TranslationError | None:
+def _stream_error(wait: BatchWait, result: Input) -> TranslationError | None:
     """What is wrong with an answer that is no stream; None for any other failure.
 
     Raises:
-        AuthenticationError: It refuses the credentials.
+        AuthenticationError: The server refused the credentials.
     """
-    if not isinstance(event, Reply) or event.code in TRANSIENT:
+    if not isinstance(result, Reply) or result.code in TRANSIENT:
         return None
-    error = refusal(wait.rules.dialect, event)
+    error = refusal(wait.options.dialect, result)
     if isinstance(error, AuthenticationError):
         raise error
     return error
 
 
-def _read(wait: Wait, stream: EventStream) -> Step[tuple[bool, Input]]:
-    """Read until no job is left or the stream is at its end; return whether it was of use, and what the end was.
+def _read_stream(wait: BatchWait, stream: EventStream) -> Step[tuple[bool, Input]]:
+    """Read until all jobs have ended or the stream ends; return whether it was useful, and its last input.
 
     Raises:
-        ProtocolError: It tells nothing, or what makes no sense.
+        ProtocolError: The stream is silent, or is no event stream.
     """
-    time, began, of_use = wait.time, wait.time.now, False
+    time, began, useful = wait.time, wait.time.now, False
     while True:
-        event = yield Listen(None, min(SILENCE, time.left))
-        time.now = event.at
-        if not isinstance(event, Chunk):
-            if not of_use and time.now - began >= SILENCE:
-                raise ProtocolError("the stream of events tells nothing")
-            return of_use, event
-        of_use = of_use or time.now - began >= LASTING
+        result = yield Listen(None, min(SILENCE, time.left))
+        time.now = result.at
+        if not isinstance(result, Chunk):
+            if not useful and time.now - began >= SILENCE:
+                raise ProtocolError("the event stream is silent")
+            return useful, result
+        useful = useful or time.now - began >= LASTING
         try:
-            told = stream.feed(event.data)
+            events = stream.feed(result.data)
         except ValueError as error:
-            raise ProtocolError(f"the stream of events makes no sense: {error}") from None
-        for one in told:
+            raise ProtocolError(f"the event stream cannot be read: {error}") from None
+        for event in events:
             try:
-                parsed = read_event(wait.rules.dialect, one)
+                parsed = read_event(wait.options.dialect, event)
             except ProtocolError as error:
-                return False, Failure(f"an event cannot be read: {error.message}", event.at)
+                return False, Failure(f"an event cannot be read: {error.message}", result.at)
             job = wait.jobs.get(parsed.status.id) if parsed else None
             if job and parsed:
-                job.bytes += len(one.data)
-                of_use = of_use or parsed.status.state.ended
-                if not _told_before(job.known, parsed.status):
+                job.bytes += len(event.data)
+                useful = useful or parsed.status.state.ended
+                if not _is_outdated(job.known, parsed.status):
                     yield from _update(wait, job, parsed)
         if not wait.jobs or not time.left:
-            return of_use, event
+            return useful, result
 
 
-def _told_before(known: Status | None, status: Status) -> bool:
-    """Whether an event is one from before the last look: a stream that is taken up again repeats some."""
+def _is_outdated(known: Status | None, status: Status) -> bool:
+    """Whether an event is older than the last poll: a stream that is opened again repeats some."""
     if status.state.ended or known is None or known.elapsed is None or status.elapsed is None:
         return False
     return status.elapsed < known.elapsed
 
 
-def _settle(wait: Wait) -> Flow:
-    """Look by the schedules until each job was heard of, or is lost."""
+def _poll_failed(wait: BatchWait) -> Flow:
+    """Poll by the schedules until every job has a valid answer or its wait has ended."""
     while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count]:
         if not wait.time.left:
             return
         yield from _by_polls(wait, max(due))
 
 
-def _by_polls(wait: Wait, until: float = inf) -> Flow:
-    """Look by the schedules until then, or no job is left, or the time is up, and take a last look in that case."""
-    time, order, due, queue = wait.time, count(), [*wait.jobs.values()], list[tuple[float, int, One]]()
+def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
+    """Poll by the schedules until then, or until all jobs have ended; at the deadline, poll a last time."""
+    time, order, due, queue = wait.time, count(), [*wait.jobs.values()], list[tuple[float, int, BatchJob]]()
     while time.left:
         for job in due:
             if job.id not in wait.jobs:
                 continue
             if (planned := job.due()) is None:
-                yield from _lose(wait, job, time_up(wait.rules, job.id, job.known, NO_MORE))
+                yield from _give_up(wait, job, timeout_error(wait.options, job.id, job.known, SCHEDULE_ENDED))
             else:
                 heapq.heappush(queue, (planned, next(order), job))
         if not queue:
@@ -262,15 +267,15 @@ def _by_polls(wait: Wait, until: float = inf) -> Flow:
     yield from _poll(wait, sorted(stale, key=lambda job: job.updated_at))
 
 
-def _poll(wait: Wait, jobs: Iterable[One]) -> Flow:
-    """Look at jobs, a hundred at a time where the server can; past the deadline for as long as that may be."""
+def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:
+    """Poll jobs, in batches if the server has them; past the deadline only as long as the allowance lasts."""
     waiting = [*jobs]
     while waiting and not wait.time.over:
         batch = _batch(waiting) if wait.batch_route else waiting[:1]
         try:
             yield from _poll_batch(wait, batch)
-        except (NotFound, InvalidRequest, ProtocolError) as error:  # a server that knows no bulk looks, or no more
-            yield Warn(f"jobs are looked at one by one: {error}")
+        except (NotFound, InvalidRequest, ProtocolError) as error:  # the server has no batch polls, or no longer
+            yield Warn(f"batch polls are given up, polling one by one: {error}")
             wait.batch_route = None
             continue
         except TransportError:
@@ -279,7 +284,7 @@ def _poll(wait: Wait, jobs: Iterable[One]) -> Flow:
         del waiting[: len(batch)]
 
 
-def _batch(jobs: Sequence[One]) -> Sequence[One]:
+def _batch(jobs: Sequence[BatchJob]) -> Sequence[BatchJob]:
     room = LONGEST_BATCH
     for number, job in enumerate(jobs[:BATCH]):
         room -= len(job.id)
@@ -288,18 +293,19 @@ def _batch(jobs: Sequence[One]) -> Sequence[One]:
     return jobs[:BATCH]
 
 
-def _poll_batch(wait: Wait, batch: Sequence[One]) -> Flow:
-    """Look at some jobs in one request, or at one."""
-    rules, ids = wait.rules, [job.id for job in batch]
+def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
+    """Poll some jobs in one request; without batch polls, one job."""
+    options, ids = wait.options, [job.id for job in batch]
     answers: dict[str, ParsedStatus | TranslationError] = {}
     if wait.batch_route:
-        read = partial(read_batch, rules.dialect, wait.batch_route, asked=ids)
-        reply, answers = yield from ask(rules, wait.time, wait.batch_route.poll(ids), AGAIN, read, known=wait.proven)
+        send, read = wait.batch_route.poll(ids), partial(read_batch, options.dialect, wait.batch_route, ids=ids)
+        reply, answers = yield from request(options, wait.time, send, NEXT_STEP, read, known=wait.proven)
         wait.proven = True
     else:
-        reply, _ = yield from ask(rules, wait.time, polling(rules.dialect, ids[0]), AGAIN, lambda reply: reply)
+        send = polling(options.dialect, ids[0])
+        reply, _ = yield from request(options, wait.time, send, NEXT_STEP, lambda reply: reply)
         try:
-            answers[ids[0]] = read_job(rules.dialect, reply, ids[0])
+            answers[ids[0]] = read_job(options.dialect, reply, ids[0])
         except AuthenticationError:
             raise
         except TranslationError as error:
@@ -309,38 +315,38 @@ def _poll_batch(wait: Wait, batch: Sequence[One]) -> Flow:
         job.bytes += len(reply.body) // len(batch)
         answer = answers[job.id]
         if isinstance(answer, TranslationError):
-            yield from _fail(wait, job, answer, reply)
+            yield from _record_failure(wait, job, answer, reply)
         else:
             yield from _update(wait, job, answer)
 
 
-def _update(wait: Wait, job: One, parsed: ParsedStatus) -> Flow:
-    """Take note of how a job stands, and yield it if that is news."""
+def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
+    """Store a new status, and yield it if it is the first or has changed."""
     status, known, time = parsed.status, job.known, wait.time
     if status.state.ended:
         del wait.jobs[job.id]
-        status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.end(parsed, time.now)))
+        status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.finish(parsed, time.now)))
     job.update(parsed, time.now)
-    if status != known or not job.is_told:
-        job.is_told = True
+    if status != known or not job.is_reported:
+        job.is_reported = True
         time.now = (yield status).at
 
 
-def _fail(wait: Wait, job: One, error: TranslationError, reply: Reply) -> Flow:
-    """Take note of what is wrong with an answer about a job, which is looked at again as long as that is borne."""
+def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, reply: Reply) -> Flow:
+    """Plan the retry of a job whose answer cannot be read, or give up."""
     known = job.known is not None
     if not isinstance(error, ProtocolError) and not (known and isinstance(error, NotFound)):
-        yield from _lose(wait, job, error)
+        yield from _give_up(wait, job, error)
         return
-    borne, job.last = job.failures.bear(error, known=known), error.message.rstrip(".")
-    if wait.time.left and not borne:
-        yield from _lose(wait, job, error)
+    may_retry, job.last_failure = job.failures.record(error, known=known), error.message.rstrip(".")
+    if wait.time.left and not may_retry:
+        yield from _give_up(wait, job, error)
         return
-    yield Warn(f"job {job.id}: {job.last}; retry {job.failures.count} of {job.failures.most}", failure=True)
+    yield Warn(f"job {job.id}: {job.last_failure}; retry {job.failures.count} of {job.failures.limit}", failure=True)
     job.plan(wait.time.now + job.failures.pause(reply))
 
 
-def _lose(wait: Wait, job: One, error: TranslationError) -> Flow:
+def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError) -> Flow:
     """End the wait for one job."""
     del wait.jobs[job.id]
     wait.time.now = (yield WaitFailed(job.id, error)).at

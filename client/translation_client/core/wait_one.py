@@ -1,7 +1,7 @@
-"""What the client does, as generators: what to send, how long to sleep, when to give up.
+"""The flows for one job: start, poll, cancel, list, watch.
 
-How each request is asked is in `asking`. When to look is decided anew after each answer: at once where the server holds
-looks (`holding`), else when the schedule says.
+`requests` sends each request. After each answer the flow decides when to poll next: at once if the server holds polls
+(`long_poll`), else when the schedule says.
 """
 
 from collections.abc import Mapping
@@ -10,216 +10,227 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_accepted, read_job, read_page
-from translation_client.core.dialects import (
-    CURRENT,
-    Listing,
-    cancelling,
-    list_route,
-    polling,
-    submitting,
-)
+from translation_client.core.dialects import CURRENT, Listing, cancelling, list_route, polling, submitting
 from translation_client.core.effects import Flow, Reply, Send, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.long_poll import LongPoll, prefer
-from translation_client.core.requests import TRANSIENT, Rules, Step, Time, ask, pause, send_once, sleep
+from translation_client.core.requests import TRANSIENT, FlowOptions, Step, pause, request, send_once, sleep
 from translation_client.core.resume_token import token_of
-from translation_client.core.schedule import Schedule, begin, next_delay
+from translation_client.core.schedule import Schedule, next_delay, start_schedule
 from translation_client.core.status import Cost, JobTimeout, Observation, Status
 from translation_client.core.text import one_line
 
-SPARE = 1.0  # seconds before the deadline that no look is held for: time for others, if it hangs
-NO_MORE = "after the last look of the schedule"
+RESERVE = 1.0  # seconds before the deadline in which no long poll ends: time for other polls, if it hangs
+SCHEDULE_ENDED = "after the last poll of the schedule"
 
 
 @dataclass
 class Job:
-    """What is known of a job that is waited for.
+    """A job in a wait.
 
     Attributes:
         id: Its id.
-        rules: How it is waited for.
-        began: When the wait did.
-        known: How it stood when it was last heard of.
-        updated_at: When that was.
-        age: Seconds since its acceptance, then, if the server told.
+        options: The caller's options.
+        began: When the wait began.
+        known: The last known status.
+        updated_at: When it arrived.
+        age: Seconds since the job's acceptance at that time, if the server reports them.
     """
 
     id: str
-    rules: Rules
+    options: FlowOptions
     began: float
     known: Status | None = None
     updated_at: float = 0.0
     age: float | None = None
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
-        """Take down how it stands."""
+        """Store a new status."""
         self.known, self.updated_at, self.age = parsed.status, at, parsed.age
 
     def delay(self) -> float | None:
-        """Seconds from then until the next look, as the schedule says; None is that there shall be none."""
+        """Seconds from the last status to the next poll; None if the schedule has ended."""
         if self.known is None:
             return 0.0
-        return next_delay(self._schedule, self._seen(self.known, self.age, self.updated_at))
+        return next_delay(self._schedule, self._observation(self.known, self.age, self.updated_at))
 
-    def end(self, parsed: ParsedStatus, at: float) -> float | None:
-        """Let the schedule learn from the final status; return the lateness. A job that was never pending has none."""
+    def finish(self, parsed: ParsedStatus, at: float) -> float | None:
+        """Show the schedule the final status; return the lateness, None for a job that was never pending."""
         if self.known is None:
             return None
         with suppress(StopIteration):
-            self._schedule.send(self._seen(parsed.status, parsed.age, at))
+            self._schedule.send(self._observation(parsed.status, parsed.age, at))
         if self.age is None or parsed.age is None:
             return None
         return max(0.0, at - self.updated_at - (parsed.age - self.age))
 
     @cached_property
     def _schedule(self) -> Schedule:
-        return begin(self.rules.schedule)
+        return start_schedule(self.options.schedule)
 
-    def _seen(self, status: Status, age: float | None, at: float) -> Observation:
-        return Observation(status, at - self.began if age is None else age, status.hint, self.rules.kind)
+    def _observation(self, status: Status, age: float | None, at: float) -> Observation:
+        return Observation(status, at - self.began if age is None else age, status.hint, self.options.kind)
 
 
-def submit(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
+def submit(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Flow:
     """Start a job and yield its first status."""
-    reply, parsed = yield from _start(rules, time, key, facts)
-    rules.begin(reply, parsed)
+    reply, parsed = yield from _start(options, time, key, fields)
+    options.remember(reply, parsed)
     yield parsed.status
 
 
-def run(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Flow:
-    """Start a job and yield its first status, then each change, to its end."""
-    reply, parsed = yield from _start(rules, time, key, facts)
-    yield from _follow(rules, time, reply, parsed)
+def run(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Flow:
+    """Start a job and yield its first status, then each change, up to the final status."""
+    reply, parsed = yield from _start(options, time, key, fields)
+    yield from _follow(options, time, reply, parsed)
 
 
-def watch(rules: Rules, time: Time, job_id: str, *, known: bool = False) -> Flow:
-    """Yield the status of a job, then each change, to its end; `known` is whether the server has told of it before.
+def watch(options: FlowOptions, time: FlowTime, job_id: str, *, known: bool = False) -> Flow:
+    """Yield the status of a job, then each change, up to the final status.
 
-    A job that was left when the server had asked not to look at it before a time yet to come is not looked at sooner.
+    If the server's last hint for this job has not passed yet, the first poll waits for it.
+
+    Args:
+        options: The caller's options.
+        time: The flow's time.
+        job_id: The job.
+        known: Whether the server has shown the job before.
     """
-    begun = rules.begun.pop(job_id, None)
-    if begun is None or not begun[0].at + (begun[1].status.hint or 0.0) > time.now:
-        begun = yield from _poll(rules, time, job_id, begun and begun[1].status, known=known)
-    yield from _follow(rules, time, *begun)
+    first = options.remembered.pop(job_id, None)
+    if first is None or not first[0].at + (first[1].status.hint or 0.0) > time.now:
+        first = yield from _poll(options, time, job_id, first and first[1].status, known=known)
+    yield from _follow(options, time, *first)
 
 
-def poll(rules: Rules, time: Time, job_id: str) -> Flow:
+def poll(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     """Yield the status of a job."""
-    _, parsed = yield from _poll(rules, time, job_id)
+    _, parsed = yield from _poll(options, time, job_id)
     yield parsed.status
 
 
-def cancel(rules: Rules, time: Time, job_id: str) -> Flow:
-    """Cancel a job and yield what became of it."""
-    again = f"When the server is well, cancel job {job_id} again: twice does no harm."
-    read = partial(read_job, rules.dialect, job_id=job_id)
-    send, known = cancelling(rules.dialect, job_id), job_id in rules.begun
-    _, parsed = yield from ask(rules, time, send, again, read, known=known)
+def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
+    """Cancel a job and yield its status."""
+    next_step = f"When the server is well, cancel job {job_id} again; a second cancellation changes nothing."
+    read = partial(read_job, options.dialect, job_id=job_id)
+    send, known = cancelling(options.dialect, job_id), job_id in options.remembered
+    _, parsed = yield from request(options, time, send, next_step, read, known=known)
     yield parsed.status
 
 
-def listing(rules: Rules, time: Time) -> Flow:
-    """Yield the status of every job of this user, newest first, page after page as the caller goes on."""
-    return _pages(rules, time, list_route(rules.dialect))
+def listing(options: FlowOptions, time: FlowTime) -> Flow:
+    """Yield the status of every job of this user, newest first; fetch pages as the caller iterates.
+
+    Raises:
+        ValueError: The dialect has no list.
+    """
+    return _pages(options, time, list_route(options.dialect))
 
 
-def _pages(rules: Rules, time: Time, route: Listing) -> Flow:
-    cursor, again = None, "When the server is well, list the jobs again."
+def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
+    cursor, next_step = None, "When the server is well, list the jobs again."
+    read = partial(read_page, options.dialect, route)
     while True:
-        read = partial(read_page, rules.dialect, route)
-        _, (jobs, following) = yield from ask(rules, time, route.send(cursor), again, read, known=cursor is not None)
+        known = cursor is not None
+        _, (jobs, following) = yield from request(options, time, route.send(cursor), next_step, read, known=known)
         for status in jobs:
             time.now = (yield status).at
         if not following:
             return
         if following == cursor:
-            raise ProtocolError(f"the list of jobs goes in a circle at {cursor!r}. Report this to the server's keeper.")
+            raise ProtocolError(
+                f"the list of jobs repeats the page at {cursor!r} without end. Report this to the server's operator."
+            )
         cursor = following
 
 
-def _start(rules: Rules, time: Time, key: str, facts: Mapping[str, Any]) -> Step[tuple[Reply, ParsedStatus]]:
-    """Each try carries the same key, so that however many arrive, they make one job."""
-    if rules.dialect.starts_by_poll:
-        return (yield from _poll(rules, time, CURRENT))
-    again = f"When the server is well, start again; with the idempotency key {key!r} it stays one job."
-    send = submitting(rules.dialect, key, facts)
-    if rules.long_poll >= 1:
+def _start(
+    options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]
+) -> Step[tuple[Reply, ParsedStatus]]:
+    """Start a job. All tries carry the same idempotency key, so they make one job."""
+    if options.dialect.starts_by_poll:
+        return (yield from _poll(options, time, CURRENT))
+    next_step = f"When the server is well, start again with the idempotency key {key!r}: it stays one job."
+    send = submitting(options.dialect, key, fields)
+    if options.long_poll >= 1:
         send = prefer(send, 0)
-    read = partial(read_accepted, rules.dialect, job_id=facts.get("job_id"))
-    return (yield from ask(rules, time, send, again, read))
+    read = partial(read_accepted, options.dialect, job_id=fields.get("job_id"))
+    return (yield from request(options, time, send, next_step, read))
 
 
-def _follow(rules: Rules, time: Time, reply: Reply, parsed: ParsedStatus) -> Flow:
-    """Yield the status in the reply, then look until the job has ended, and yield each change."""
-    job, long_poll, warned = Job(parsed.status.id, rules, reply.at), LongPoll(int(rules.long_poll)), False
+def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedStatus) -> Flow:
+    """Yield the first status, then poll until the job has ended and yield each change."""
+    job, long_poll, warned = Job(parsed.status.id, options, reply.at), LongPoll(int(options.long_poll)), False
     while True:
-        (status, word, _), ago = parsed, time.now - reply.at
+        (status, word, _), since = parsed, time.now - reply.at
         if word is not None and not warned:
             warned = True
             yield Warn(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
         if status.state.ended:
-            lateness = job.end(parsed, reply.at)
+            lateness = job.finish(parsed, reply.at)
             yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness))
             return
-        news = status != job.known
+        changed = status != job.known
         job.update(parsed, reply.at)
-        if news:
+        if changed:
             time.now = (yield status).at
         if time.last:
-            rules.begin(reply, parsed)
-            raise time_up(rules, status.id, status)
+            options.remember(reply, parsed)
+            raise timeout_error(options, status.id, status)
         if (delay := job.delay()) is None:
-            raise time_up(rules, status.id, status, NO_MORE)
-        yield from sleep(time, long_poll.pause(reply, max(0.0, delay - ago), time.left - SPARE))
-        reply, parsed = yield from _poll(rules, time, status.id, status, long_poll)
+            raise timeout_error(options, status.id, status, SCHEDULE_ENDED)
+        yield from sleep(time, long_poll.pause(reply, max(0.0, delay - since), time.left - RESERVE))
+        reply, parsed = yield from _poll(options, time, status.id, status, long_poll)
 
 
-def _poll(  # noqa: PLR0913 - all that a look knows
-    rules: Rules,
-    time: Time,
+def _poll(  # noqa: PLR0913 - all that a poll depends on
+    options: FlowOptions,
+    time: FlowTime,
     job_id: str,
     status: Status | None = None,
     long_poll: LongPoll | None = None,
     *,
     known: bool = False,
 ) -> Step[tuple[Reply, ParsedStatus]]:
-    """Look at a job, in a wait if there is a `long_poll`; `status` is how it stood when it was last heard of."""
-    send, known = polling(rules.dialect, job_id), known or status is not None
-    read, held = partial(read_job, rules.dialect, job_id=job_id), None
+    """Poll a job; `status` is its last known one, `long_poll` that of the wait, if there is one."""
+    send, known = polling(options.dialect, job_id), known or status is not None
+    read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:
-        held = yield from _long_poll(rules, time, send, long_poll)
-    if long_poll.most if long_poll else rules.long_poll >= 1:
+        first = yield from _long_poll(options, time, send, long_poll)
+    if long_poll.longest if long_poll else options.long_poll >= 1:
         send = prefer(send, 0)
-    again = f"The job goes on: when the server is well, ask again for {job_id}."
+    next_step = f"The job goes on: when the server is well, wait again for {job_id}."
     try:
-        reply, parsed = yield from ask(rules, time, send, again, read, known=known, first=held)
+        reply, parsed = yield from request(options, time, send, next_step, read, known=known, first=first)
     except (TransportError, ProtocolError, NotFound) as error:
         if time.left or (isinstance(error, NotFound) and not known):
             raise
         last = error.last if isinstance(error, TransportError) else error.message.rstrip(".")
-        raise time_up(rules, job_id, status, f"when the time was up, the last failure being {last}") from error
-    if long_poll and reply is not held:
+        raise timeout_error(options, job_id, status, f"when the time was up; the last failure: {last}") from error
+    if long_poll and reply is not first:
         long_poll.asked = 0
     return reply, parsed
 
 
-def _long_poll(rules: Rules, time: Time, send: Send, long_poll: LongPoll) -> Step[Reply | None]:
-    """Take a look that may be held, if any may; None is that there was no answer that means something."""
-    long_poll.asked = long_poll.seconds(time.left - SPARE)
+def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: LongPoll) -> Step[Reply | None]:
+    """Send a long poll, if there is time for one; return its answer, or None if there is none to use."""
+    long_poll.asked = long_poll.seconds(time.left - RESERVE)
     if not long_poll.asked:
         return None
-    event = yield from send_once(rules, time, prefer(send, long_poll.asked), long_poll.asked)
-    if isinstance(event, Reply) and event.code not in TRANSIENT:
-        return event
-    yield Warn(f"{send.method} {send.path}, which may be held for {long_poll.asked} s: {event}", failure=True)
-    long_poll.most, long_poll.asked = long_poll.asked // 2, 0
-    yield from sleep(time, pause(rules, event, rules.initial_delay))
+    result = yield from send_once(options, time, prefer(send, long_poll.asked), long_poll.asked)
+    if isinstance(result, Reply) and result.code not in TRANSIENT:
+        return result
+    yield Warn(f"{send.method} {send.path}, a long poll of {long_poll.asked} s: {result}", failure=True)
+    long_poll.longest, long_poll.asked = long_poll.asked // 2, 0
+    yield from sleep(time, pause(options, result, options.initial_delay))
     return None
 
 
-def time_up(rules: Rules, job_id: str, known: Status | None, when: str = "when the time was up") -> JobTimeout:
-    """What ends the wait for a job that goes on."""
-    parsed = f"was still {known.state}" if known else "was not heard of"
-    message = f"job {job_id} {parsed} {when}. It goes on: wait again with its id."
-    return JobTimeout(message, job_id, known, token_of(rules.dialect.name, job_id))
+def timeout_error(
+    options: FlowOptions, job_id: str, known: Status | None, when: str = "when the time was up"
+) -> JobTimeout:
+    """The error that ends the wait for a pending job."""
+    state = f"was still {known.state}" if known else "had not been seen"
+    message = f"job {job_id} {state} {when}. It goes on: wait again with its id."
+    return JobTimeout(message, job_id, known, token_of(options.dialect.name, job_id))

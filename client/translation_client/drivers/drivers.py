@@ -1,13 +1,13 @@
-"""The two pumps: all of the client's sockets, sleeps and clocks.
+"""The two drivers, sync and async: they run flows, and do all of the client's I/O.
 
-A pump runs a flow: it does what each command says, sends the flow what came of it, and hands each Status to the caller.
+A driver carries out each effect of a flow, sends the flow its input, and hands each status to the caller.
 
-The timeout of a `Send` is the time for the whole request. The async pump keeps it with a cancel scope, the sync one
-with `transport.Transport`. With a transport that a caller of the sync client brought along it bounds each connect, read
-and write, and the pump looks at the clock between reads: that is the best that can be done from outside.
+The timeout of a `Send` covers the whole request. The async driver enforces it with a cancel scope, the sync one with
+`transport.Transport`. A transport of the caller's applies it to each connect, read and write; the sync driver then also
+checks the clock between reads, which is the best that can be done from outside.
 
-The async pump sends no more requests at once than there are connections. The others wait for their turn before the time
-of the request begins: httpcore would count the waiting as the request's, and its queue is quadratic in its length.
+The async driver limits the requests at once to the number of connections. A request waits for its turn before its
+timeout begins: httpcore would count the waiting as part of the request, and its queue takes quadratic time.
 """
 
 import logging
@@ -23,6 +23,7 @@ import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
+from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import (
     Chunk,
     Done,
@@ -37,10 +38,9 @@ from translation_client.core.effects import (
     WaitFailed,
     Warn,
 )
-from translation_client.core.requests import Time
 from translation_client.core.status import Status
 from translation_client.core.text import one_line, visible
-from translation_client.drivers.transport import CONNECTIONS, Until
+from translation_client.drivers.transport import CONNECTIONS, EndTime
 
 logger = logging.getLogger("translation_client")
 
@@ -50,23 +50,23 @@ Trace: TypeAlias = Callable[[Effect | Input], object]
 OK = 200
 ENDED = "it ended"
 NOTHING = Send("GET", "/")
-FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # the second: a name that IDNA refuses
+FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # UnicodeError: a host name that IDNA refuses
 
-# Whose turn it is, in each event loop; by the http client, which several clients may share.
+# The requests at once in each event loop, per http client: several clients may share one.
 _turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("turns")
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseDriver(Generic[Http]):
-    """What both pumps are given, and how both translate between the flows and httpx.
+    """The part of both drivers that translates between flows and httpx.
 
     Attributes:
         http: Carries the requests.
-        base_url: What the paths of the flows are appended to.
+        base_url: The server's address; the paths of the flows are appended.
         auth: The credentials; None leaves them to `http`.
-        trace: Is told of each command before it is done, and of each event.
+        trace: Called with each effect before it is carried out, and with each input.
         clock: Returns the monotonic time in seconds.
-        largest_body: How many bytes of an answer are read; a page of a hundred jobs takes some forty thousand.
+        largest_body: How many bytes of an answer are read; a page of a hundred jobs has about 40,000.
     """
 
     http: Http
@@ -76,17 +76,17 @@ class BaseDriver(Generic[Http]):
     clock: Callable[[], float] = time.monotonic
     largest_body: int = 1 << 20
 
-    def time(self, timeout: float | None = None) -> Time:
-        """The time of a flow that begins now and has so many seconds."""
+    def time(self, timeout: float | None = None) -> FlowTime:
+        """The time of a flow that begins now, with a timeout in seconds."""
         now = self.clock()
-        return Time(now) if timeout is None else Time(now, now + timeout)
+        return FlowTime(now) if timeout is None else FlowTime(now, now + timeout)
 
-    def _next(self, flow: Flow, event: Input | None) -> Effect | None:
-        """Send the flow what happened; return what it wants next, or None at its end."""
-        if event and self.trace:
-            self.trace(event)
+    def _next(self, flow: Flow, result: Input | None) -> Effect | None:
+        """Send the flow an input; return its next effect, or None at its end."""
+        if result and self.trace:
+            self.trace(result)
         try:
-            effect = flow.send(event) if event else next(flow)
+            effect = flow.send(result) if result else next(flow)
         except StopIteration:
             return None
         match effect:
@@ -99,7 +99,7 @@ class BaseDriver(Generic[Http]):
         return effect
 
     def request(self, send: Send) -> dict[str, Any]:
-        """What httpx is given."""
+        """The arguments for httpx."""
         return {
             "method": send.method,
             "url": self.base_url + send.path,
@@ -111,17 +111,17 @@ class BaseDriver(Generic[Http]):
         } | ({"auth": self.auth} if self.auth else {})
 
     def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
-        """Why not to read on: an encoding that nobody asked for, or more bytes than anyone needs; "" if neither.
+        """Why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.
 
         Raises:
-            TimeoutError: The time of the request is over.
+            TimeoutError: The time of the request is up.
         """
         if self.clock() - sent > send.timeout:
             raise TimeoutError
         if encoding := _encoding(response):
             return (
-                f"the answer to {send.method} {send.path} is encoded ({one_line(encoding)}), which was not asked for. "
-                "Check the server's address, and that nothing on the way compresses answers."
+                f"the answer to {send.method} {send.path} is encoded ({one_line(encoding)}), which was not requested. "
+                "Check the server's address, and that no proxy compresses answers."
             )
         if size > self.largest_body:
             return (
@@ -131,7 +131,7 @@ class BaseDriver(Generic[Http]):
         return ""
 
     def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
-        """The event of a whole answer, or of one whose body was not read."""
+        """The input for an answer; its body is empty if it was not read."""
         level = logging.DEBUG if send.method == "GET" else logging.INFO
         logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
         now = self.clock()
@@ -140,12 +140,12 @@ class BaseDriver(Generic[Http]):
         )
 
     def failure(self, send: Send, error: Exception) -> Failure:
-        """The event of one that did not come, or not whole."""
+        """The input for a missing or incomplete answer."""
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
         else:
-            fault = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
-            why = f"{self.base_url} {fault} ({one_line(str(error)) or type(error).__name__})"
+            problem = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
+            why = f"{self.base_url} {problem} ({one_line(str(error)) or type(error).__name__})"
         return Failure(why, self.clock())
 
 
@@ -156,22 +156,22 @@ class Driver(BaseDriver[httpx.Client]):
     sleep: Callable[[float], object] = time.sleep
 
     def run(self, flow: Flow) -> Generator[Any, None, None]:
-        """Yield each Status, and each Loss, that the flow yields."""
-        event: Input | None = None
+        """Yield each Status and each WaitFailed of the flow."""
+        result: Input | None = None
         with closing(flow), closing(_Stream(self)) as stream:
-            while effect := self._next(flow, event):
+            while effect := self._next(flow, result):
                 match effect:
                     case Send():
-                        event = self.exchange(effect)
+                        result = self.exchange(effect)
                         continue
                     case Listen():
-                        event = stream.listen(effect)
+                        result = stream.listen(effect)
                         continue
                     case Sleep():
                         self.sleep(effect.seconds)
                     case Status() | WaitFailed():
                         yield effect
-                event = Done(self.clock())
+                result = Done(self.clock())
 
     def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
         """Call a callback, if there is one."""
@@ -188,10 +188,10 @@ class Driver(BaseDriver[httpx.Client]):
             return self.failure(send, error)
 
     def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
-        """Read an answer, to its end if it is one of ours."""
+        """Read an answer, unless its body is not to be read."""
         body, unread = bytearray(), self.unread(send, sent, response)
         if not unread:
-            for chunk in response.iter_bytes():  # as they come: there is nothing to decode
+            for chunk in response.iter_bytes():  # in chunks as they arrive: there is nothing to decode
                 body += chunk
                 if unread := self.unread(send, sent, response, len(body)):
                     break
@@ -199,21 +199,21 @@ class Driver(BaseDriver[httpx.Client]):
 
 
 class _Stream:
-    """The stream of events of one flow, for the sync pump.
+    """The event stream of one flow, for the sync driver.
 
-    An `http_client` of the caller's has two timeouts: one for opening the stream, and that of the first read for all.
+    With an `http_client` of the caller's, the timeout of all reads is that of the first one.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._driver, self._open = driver, ExitStack()
-        self._send, self._until = NOTHING, Until(0.0)
+        self._send, self._end_time = NOTHING, EndTime(0.0)
         self._timeout: dict[str, Any] = {}
         self._chunks: Iterator[bytes] = iter(())
 
     def listen(self, listen: Listen) -> Reply | Chunk | Failure:
-        """Open the stream, or read on."""
+        """Open the stream, or read from it."""
         driver, sent = self._driver, self._driver.clock()
-        self._until.at = time.monotonic() + listen.timeout
+        self._end_time.at = time.monotonic() + listen.timeout
         try:
             if listen.send is None:
                 self._timeout["read"] = listen.timeout
@@ -223,15 +223,15 @@ class _Stream:
             self.close()
             self._send = replace(listen.send, timeout=listen.timeout)
             request = driver.request(self._send)
-            response = self._open.enter_context(driver.http.stream(**request, extensions={"until": self._until}))
+            response = self._open.enter_context(driver.http.stream(**request, extensions={"end_time": self._end_time}))
             if _is_stream(response):
                 self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
                 return Chunk(b"", driver.clock())
-            event: Reply | Failure = driver.read(self._send, sent, response)
+            result: Reply | Failure = driver.read(self._send, sent, response)
         except FAILURES as error:
-            event = driver.failure(self._send, error)
+            result = driver.failure(self._send, error)
         self.close()
-        return event
+        return result
 
     def close(self) -> None:
         """Close the stream, if it is open."""
@@ -246,23 +246,23 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
-        """Yield each Status, and each Loss, that the flow yields."""
-        event: Input | None = None
+        """Yield each Status and each WaitFailed of the flow."""
+        result: Input | None = None
         with closing(flow):
             async with aclosing(_AsyncStream(self)) as stream:
-                while effect := self._next(flow, event):
+                while effect := self._next(flow, result):
                     match effect:
                         case Send():
-                            event = await self._exchange(effect)
+                            result = await self._exchange(effect)
                             continue
                         case Listen():
-                            event = await stream.listen(effect)
+                            result = await stream.listen(effect)
                             continue
                         case Sleep():
                             await self.sleep(effect.seconds)
                         case Status() | WaitFailed():
                             yield effect
-                    event = Done(self.clock())
+                    result = Done(self.clock())
 
     async def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
         """Call a callback, if there is one, and await its result if it is awaitable."""
@@ -291,7 +291,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
         return turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS))
 
     async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
-        """Read an answer, to its end if it is one of ours."""
+        """Read an answer, unless its body is not to be read."""
         body, unread = bytearray(), self.unread(send, sent, response)
         if not unread:
             async for chunk in response.aiter_bytes():
@@ -302,7 +302,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
 
 
 class _AsyncStream:
-    """The stream of events of one flow, for the async pump."""
+    """The event stream of one flow, for the async driver."""
 
     def __init__(self, driver: AsyncDriver) -> None:
         self._driver, self._open = driver, AsyncExitStack()
@@ -310,7 +310,7 @@ class _AsyncStream:
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
-        """Open the stream, or read on."""
+        """Open the stream, or read from it."""
         driver, sent = self._driver, self._driver.clock()
         try:
             with anyio.fail_after(listen.timeout):
@@ -328,11 +328,11 @@ class _AsyncStream:
                 if _is_stream(response):
                     self._chunks = response.aiter_bytes()
                     return Chunk(b"", driver.clock())
-                event: Reply | Failure = await driver.read(self._send, sent, response)
+                result: Reply | Failure = await driver.read(self._send, sent, response)
         except FAILURES as error:
-            event = driver.failure(self._send, error)
+            result = driver.failure(self._send, error)
         await self.aclose()
-        return event
+        return result
 
     async def aclose(self) -> None:
         """Close the stream, if it is open."""
@@ -347,13 +347,13 @@ def _is_stream(response: httpx.Response) -> bool:
 
 
 def _encoding(response: httpx.Response) -> str:
-    """How the body is encoded, if it is; nobody asked for that."""
+    """The encoding of the body; "" for none. Requests ask for none."""
     encoding: str = response.headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding
 
 
 def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
-    """Close the stream of a TLS handshake that was cancelled, which httpcore forgets; it reports both to this."""
+    """A trace hook for httpcore that closes the connection of a cancelled TLS handshake, which httpcore leaves open."""
     stream: Any = None
 
     async def trace(name: str, info: Mapping[str, Any]) -> None:

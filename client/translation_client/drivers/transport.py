@@ -1,14 +1,14 @@
-"""A transport for httpx that takes a request's timeout as the time for the whole request.
+"""Transports for httpx whose timeout covers the whole request.
 
-httpx bounds each connect, read and write by itself, so that a server which sends a byte now and then holds a request
-for ever. httpcore, below it, hands the timeouts of a request down to each operation on the socket without looking at
-them. So this transport puts the moment at which the request has to end in their place, and its streams turn that moment
-into the seconds left just before they block. Nothing is kept per thread or per connection.
+httpx applies its timeout to each connect, read and write, so a server that sends a byte now and then can hold a request
+for ever. httpcore, below it, passes a request's timeouts to each socket operation without looking at them. `Transport`
+passes the request's end time instead, and its streams compute the seconds left just before they block. Nothing is
+stored per thread or per connection.
 
-Two things remain the system's: resolving a name takes its own time, and each further address of a name begins anew.
+Two things remain outside: the operating system's name lookup, and each further address of a name, which starts anew.
 
-A connection belongs to the process, and to the event loop, that opened it: two that read from one socket would get each
-other's answers. So each process and each loop has connections of its own, whatever it inherits or shares.
+A connection belongs to the process and the event loop that opened it: if two read from one socket, each gets the
+other's answers. So each process and each event loop has connections of its own.
 """
 
 import os
@@ -25,36 +25,36 @@ import httpcore
 import httpx
 from anyio.lowlevel import current_token
 
-CONNECTIONS = 1000  # a held look keeps one busy
+CONNECTIONS = 1000  # a long poll occupies one
 POOL = 50  # connections
-# Seconds that an idle connection is kept: less than the 5 s after which uvicorn closes its end, as many servers do, so
-# that no request meets a connection just being closed.
-KEPT = 4.0
+# Seconds until an idle connection is closed. Many servers, like uvicorn, close it after 5 s; a request must not be sent
+# on a connection that the server is closing.
+KEEP_ALIVE = 4.0
 
 
 class AsyncTransport(httpx.AsyncBaseTransport):
     """Carries the requests of async clients, through the same proxy as `Transport`.
 
-    httpcore's pool goes through all its connections at every request, and through the idle ones for each idle one. So
-    there are several small pools; a request goes to the first that is not full.
+    There are several small pools, and a request goes to the first that is not full: httpcore's pool loops over all its
+    connections at every request, and over the idle ones for each idle one.
     """
 
     def __init__(self, base_url: httpx.URL) -> None:
         self._proxy = _proxy(base_url)
         self._context = httpx.create_ssl_context()
-        self._places = WeakKeyDictionary[object, _Place]()  # by the event loop
+        self._states = WeakKeyDictionary[object, _LoopState]()  # by the event loop
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request."""
         loop = current_token().native_token
-        place = self._places.get(loop)
-        if place is None or place.process != os.getpid():
-            place = await self._begin(loop, place)
-        pool = next((pool for pool in place.pools if pool.busy < POOL), None)
+        state = self._states.get(loop)
+        if state is None or state.process != os.getpid():
+            state = await self._start(loop, state)
+        pool = next((pool for pool in state.pools if pool.busy < POOL), None)
         if pool is None:
-            limits = httpx.Limits(max_connections=POOL, keepalive_expiry=KEPT)
+            limits = httpx.Limits(max_connections=POOL, keepalive_expiry=KEEP_ALIVE)
             pool = _Pool(httpx.AsyncHTTPTransport(verify=self._context, limits=limits, proxy=self._proxy))
-            place.pools.append(pool)
+            state.pools.append(pool)
         pool.busy += 1
         try:
             response = await pool.transport.handle_async_request(request)
@@ -65,26 +65,26 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close every connection of this event loop; those of another are closed when that one ends."""
-        place = self._places.get(current_token().native_token)
-        if place and place.process == os.getpid():
-            await place.end.aclose()
+        """Close the connections of this event loop; those of another loop close when that loop ends."""
+        state = self._states.get(current_token().native_token)
+        if state and state.process == os.getpid():
+            await state.closer.aclose()
 
-    async def _begin(self, loop: object, inherited: "_Place | None") -> "_Place":
-        for other in [*self._places]:  # nobody has ended these: what is open there closes with its last reference
+    async def _start(self, loop: object, inherited: "_LoopState | None") -> "_LoopState":
+        for other in [*self._states]:  # loops that were closed without ending their generators; the references go here
             if getattr(other, "is_closed", bool)():
-                self._places.pop(other, None)
+                self._states.pop(other, None)
         pools = list[_Pool]()
-        place = self._places[loop] = _Place(self._closing(loop, pools), pools, inherited)
-        await anext(place.end)
-        return place
+        state = self._states[loop] = _LoopState(self._closer(loop, pools), pools, inherited)
+        await anext(state.closer)
+        return state
 
-    async def _closing(self, loop: object, pools: "list[_Pool]") -> AsyncGenerator[None, None]:
-        """Close the pools at the end: a loop that ends closes what generators it has begun."""
+    async def _closer(self, loop: object, pools: "list[_Pool]") -> AsyncGenerator[None, None]:
+        """Close the pools when the generator is closed. An event loop that ends closes its generators."""
         try:
             yield
         finally:
-            self._places.pop(loop, None)
+            self._states.pop(loop, None)
             for pool in pools:
                 await pool.transport.aclose()
 
@@ -96,25 +96,25 @@ class _Pool:
 
 
 @dataclass
-class _Place:
+class _LoopState:
     """The connections of one event loop in one process.
 
     Attributes:
-        end: Closes them.
-        pools: Have them.
-        inherited: What this process's parent had there. It is kept, and left alone: the loops of both share more than
-            the sockets.
+        closer: Closes them.
+        pools: The pools that own them.
+        inherited: The parent process's state for this loop. It is stored but not used, so it is not closed: parent and
+            child share more than its sockets.
         process: The process.
     """
 
-    end: AsyncGenerator[None, None]
+    closer: AsyncGenerator[None, None]
     pools: list[_Pool]
-    inherited: "_Place | None" = field(repr=False)
+    inherited: "_LoopState | None" = field(repr=False)
     process: int = field(default_factory=os.getpid)
 
 
 class _PooledBody(httpx.AsyncByteStream):
-    """A body that gives its place in the pool back when it is closed."""
+    """A body that frees its connection in the pool when it is closed."""
 
     def __init__(self, response: httpx.Response, pool: _Pool) -> None:
         self._stream, self._pool = response.stream, pool
@@ -134,29 +134,29 @@ class _PooledBody(httpx.AsyncByteStream):
 
 
 class Transport(httpx.BaseTransport):
-    """Carries requests to one server, through the proxy that the environment names for it, if any."""
+    """Carries requests to one server, through the proxy in the environment, if there is one."""
 
     def __init__(self, base_url: httpx.URL) -> None:
         self._proxy = _proxy(base_url)
         self._context = httpx.create_ssl_context() if base_url.scheme == "https" else None
-        self._begin()
+        self._start()
         _transports.add(self)
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._backend = _Backend()
         self._pool = httpcore.ConnectionPool(
             ssl_context=self._context,
             proxy=httpcore.Proxy(_url(self._proxy.url), auth=self._proxy.raw_auth) if self._proxy else None,
             max_connections=CONNECTIONS,
-            keepalive_expiry=KEPT,
+            keepalive_expiry=KEEP_ALIVE,
             network_backend=self._backend,
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request; every operation for it ends when its timeout, counted from now, is over."""
+        """Send the request; all its operations together take at most its timeout."""
         seconds: float = request.extensions["timeout"]["read"]
-        until = request.extensions.get("until") or Until(time.monotonic() + seconds)
-        timeout = dict.fromkeys(("connect", "read", "write"), until) | {"pool": seconds}
+        end_time = request.extensions.get("end_time") or EndTime(time.monotonic() + seconds)
+        timeout = dict.fromkeys(("connect", "read", "write"), end_time) | {"pool": seconds}
         with _errors_of_httpx():
             response = self._pool.handle_request(
                 httpcore.Request(
@@ -174,10 +174,10 @@ class Transport(httpx.BaseTransport):
         self._pool.close()
 
     def leave_to_parent(self) -> None:
-        """Begin anew in a process just forked; what was open there stays open for its parent alone."""
+        """Use new connections in a forked process; the old ones stay open for its parent alone."""
         for stream in [*self._backend.streams]:
-            stream.close()  # this process's copy of the socket: nothing is sent
-        self._begin()  # without closing the old pool: another thread of the parent may have locked it
+            stream.close()  # closes this process's copy of the socket; nothing is sent
+        self._start()  # does not close the old pool: a thread of the parent may have locked it
 
 
 _transports = WeakSet[Transport]()
@@ -188,13 +188,13 @@ def _forked() -> None:
         transport.leave_to_parent()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
     os.register_at_fork(after_in_child=_forked)
 
 
 @dataclass
-class Until:
-    """A moment on the monotonic clock; who reads on in a stream moves it."""
+class EndTime:
+    """When a request has to end, on the monotonic clock; each read of an event stream changes it."""
 
     at: float
 
@@ -212,7 +212,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Backend(httpcore.SyncBackend):
-    """Opens connections, and knows them while they are in use."""
+    """Opens connections, and lists the open ones."""
 
     def __init__(self) -> None:
         self.streams = WeakSet[_Stream]()
@@ -221,7 +221,7 @@ class _Backend(httpcore.SyncBackend):
         self,
         host: str,
         port: int,
-        timeout: Until | None = None,  # type: ignore[override]  # a moment
+        timeout: EndTime | None = None,  # type: ignore[override]  # an end time
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
@@ -229,27 +229,27 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A stream whose timeouts are moments; it is one of `streams`."""
+    """A stream whose timeouts are end times; adds itself to `streams`."""
 
     def __init__(self, stream: httpcore.NetworkStream, streams: WeakSet["_Stream"]) -> None:
         self._stream, self._streams = stream, streams
         streams.add(self)
 
-    def read(self, max_bytes: int, timeout: Until | None = None) -> bytes:  # type: ignore[override]  # a moment
+    def read(self, max_bytes: int, timeout: EndTime | None = None) -> bytes:  # type: ignore[override]  # an end time
         return self._stream.read(max_bytes, _left(timeout))
 
-    def write(self, buffer: bytes, timeout: Until | None = None) -> None:  # type: ignore[override]  # a moment
+    def write(self, buffer: bytes, timeout: EndTime | None = None) -> None:  # type: ignore[override]  # an end time
         self._stream.write(buffer, _left(timeout))
 
     def close(self) -> None:
         self._stream.close()
 
-    def start_tls(  # type: ignore[override]  # a moment
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Until | None = None
+    def start_tls(  # type: ignore[override]  # an end time
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: EndTime | None = None
     ) -> httpcore.NetworkStream:
         try:
             return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)), self._streams)
-        except BaseException:  # httpcore forgets the stream, which is still open if no time is left for a handshake
+        except BaseException:  # httpcore does not close the stream if no time is left for the handshake
             self.close()
             raise
 
@@ -257,16 +257,16 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _left(until: Until | None) -> float:
-    """The seconds until the moment, which `handle_request` sets for every operation; none means no time."""
-    left = (until.at if until else 0.0) - time.monotonic()
+def _left(end_time: EndTime | None) -> float:
+    """The seconds until the end time, which `handle_request` sets for every operation; None leaves none."""
+    left = (end_time.at if end_time else 0.0) - time.monotonic()
     if left <= 0:
         raise httpcore.TimeoutException
     return left
 
 
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
-    """The proxy that the environment names for the server; the error does not quote it, for it may hold a password."""
+    """The proxy in the environment for the server. The error does not quote it: it may contain a password."""
     proxies = getproxies()
     address = proxies.get(base_url.scheme) or proxies.get("all")
     if not address or proxy_bypass(base_url.netloc.decode()):
@@ -277,7 +277,7 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
         proxy = None
     if not proxy or (proxy.url.scheme.startswith("socks") and not find_spec("socksio")):
         raise ValueError(
-            f"unusable settings of a proxy in the environment: {base_url.scheme.upper()}_PROXY or ALL_PROXY must be "
+            f"unusable proxy in the environment: {base_url.scheme.upper()}_PROXY or ALL_PROXY must be "
             "an address such as http://127.0.0.1:3128; socks5:// needs the package socksio"
         )
     return proxy

@@ -1,0 +1,75 @@
+"""The time of a flow: its deadline, the allowance of the last request, and what the flow has cost.
+
+There is one deadline, on the monotonic clock, over sleeps, requests and reads. A sleep that would pass it ends at it,
+and one last poll is sent there, so an unlucky interval does not miss a job that ended in time.
+
+The last poll, and the start of a job, may outlast the deadline by an allowance:
+
+- 20 ms plus 1.5 times the slowest round trip so far, and at least 30 ms.
+- At most 40 ms if the latest round trip took less than 25 ms. The server is near then, and a slower round trip before
+  was a busy machine or a new connection. With 10 ms for leaving, a wait ends within 50 ms.
+- 1 s in the first second of a flow, until the server has answered once, so a timeout of 0 works over a slow link too.
+
+The allowance counts from the deadline: a flow that wakes up late does not leave later, but its last poll gets at least
+half of the allowance. Further last polls share what the first one leaves.
+"""
+
+from dataclasses import dataclass, field
+from math import inf
+
+LEAST_ALLOWANCE = 0.03  # seconds
+SLACK = 0.02  # seconds
+NEAR = 0.025  # seconds: the round trip to a near server
+NEAR_ALLOWANCE = 0.04  # seconds: more than 1.5 times that
+FIRST_ALLOWANCE = 1.0  # seconds: for the name lookup, the connection and the handshake of a far server
+NEGLIGIBLE = 0.001  # seconds: less time left counts as none
+
+
+@dataclass
+class FlowTime:
+    """The time of a flow, as its inputs report it, and what the flow has cost.
+
+    Attributes:
+        now: When the last input happened.
+        deadline: When the flow has to end.
+        slowest: The slowest round trip so far; None before the first, unless a flow before measured one.
+        began: When the flow began.
+        trip: The latest round trip.
+        last: Whether the last request was sent at the deadline.
+        polls: How many polls were sent.
+        bytes: The size of their answers.
+        asleep: Seconds slept.
+    """
+
+    now: float
+    deadline: float = inf
+    slowest: float | None = None
+    began: float = field(init=False)
+    trip: float | None = field(init=False)
+    last: bool = False
+    polls: int = 0
+    bytes: int = 0
+    asleep: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began, self.trip = self.now, self.slowest
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        left = self.deadline - self.now
+        return left if left > NEGLIGIBLE else 0.0
+
+    @property
+    def allowance(self) -> float:
+        """How many seconds the last request may outlast the deadline."""
+        if self.slowest is None and self.now - self.began < FIRST_ALLOWANCE:
+            return FIRST_ALLOWANCE
+        allowance = max(LEAST_ALLOWANCE, SLACK + 1.5 * (self.slowest or 0.0))
+        near = self.trip is not None and self.trip < NEAR
+        return min(allowance, NEAR_ALLOWANCE) if near else allowance
+
+    @property
+    def over(self) -> bool:
+        """Whether the allowance is used up too."""
+        return self.last and self.now >= self.deadline + self.allowance
