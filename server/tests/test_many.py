@@ -1,4 +1,4 @@
-"""Answers that grow with a user's jobs come in pages, between which others are served, in bounded memory."""
+"""Answers that grow with a user's jobs: they come in pages, take bounded memory and do not delay other requests."""
 
 import asyncio
 import json
@@ -25,11 +25,11 @@ from translation_server.storage import Store, open_store
 
 LONG = 1e6
 PIECE = 256 * 1024
-"""Bytes that an answer may hand to the network without giving way to others."""
+"""How many bytes of an answer may be sent before other requests are served."""
 
 
 def fill(url: str, many: int, *, created_at: float, delay: float) -> None:
-    """Puts jobs of the admin into a SQLite file, one accepted each millisecond."""
+    """Adds jobs of the admin to a SQLite file, one accepted each millisecond."""
     asyncio.run(open_store(url).close())
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("INSERT INTO owners (name, jobs) VALUES ('admin', ?)", (many,))
@@ -41,7 +41,7 @@ def fill(url: str, many: int, *, created_at: float, delay: float) -> None:
 
 
 def pieces(api: httpx.Client, path: str, **headers: str) -> Iterator[bytes]:
-    """The pieces of a chunked answer as the server has made them."""
+    """Yields the chunks of an answer as the server has sent them."""
     login = b64encode(b"admin:secretpassword").decode()
     lines = {"Host": "localhost", "Authorization": f"Basic {login}", "Connection": "close"} | headers
     head = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items()), "", ""]
@@ -55,24 +55,24 @@ def pieces(api: httpx.Client, path: str, **headers: str) -> Iterator[bytes]:
                 yield answer.read(size + 2)[:-2]
 
 
-def told(pieces: Iterator[bytes], most: int) -> tuple[list[dict[str, str]], int]:
-    """So many events of a stream, and the size of its largest piece."""
+def read_events(pieces: Iterator[bytes], count: int) -> tuple[list[dict[str, str]], int]:
+    """Reads so many events of a stream; returns them and the size of the largest chunk."""
     events, largest = list[dict[str, str]](), 0
     for piece in pieces:
         largest = max(largest, len(piece))
         blocks = (block for block in piece.decode().split("\n\n") if block and not block.startswith(":"))
         events += [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
-        if len(events) >= most:
+        if len(events) >= count:
             break
     return events, largest
 
 
-def test_a_stream_tells_of_many_ended_jobs_in_pieces_in_order_and_each_change_once(start, tmp_path):
+def test_stream_of_many_ended_jobs_comes_in_pieces_in_order_and_without_duplicates(start, tmp_path):
     many, url = 5000, f"sqlite:///{tmp_path}/many.db"
     fill(url, many, created_at=1000.0, delay=2.0)
     api = start(database_url=url)
     with closing(pieces(api, "/events", **{"Last-Event-ID": "1000000000"})) as stream:
-        events, largest = told(stream, 2 * many + 1)
+        events, largest = read_events(stream, 2 * many + 1)
     assert largest < PIECE
     assert [event.get("event") for event in events[-2:]] == ["completed", None]
     assert events[-1]["retry"] == "1000"
@@ -85,30 +85,29 @@ def test_a_stream_tells_of_many_ended_jobs_in_pieces_in_order_and_each_change_on
     assert len(changes) == 2 * many
 
 
-def test_a_stream_goes_on_after_the_last_event_that_arrived_however_many_came_before(start, tmp_path):
+def test_stream_resumes_after_the_last_event_id_among_many_jobs(start, tmp_path):
     url = f"sqlite:///{tmp_path}/many.db"
     fill(url, 5000, created_at=1000.0, delay=0.0)
     api = start(database_url=url)
     with closing(pieces(api, "/events", **{"Last-Event-ID": "1005900000"})) as stream:
-        events, _ = told(stream, 101)
+        events, _ = read_events(stream, 101)
     assert [json.loads(event["data"])["job_id"] for event in events[:-1]] == [f"job-{n}" for n in range(4901, 5001)]
 
 
-def test_many_jobs_that_end_at_once_are_told_in_pieces(start, tmp_path):
+def test_events_of_many_jobs_that_end_at_once_come_in_pieces(start, tmp_path):
     many, url = 5000, f"sqlite:///{tmp_path}/many.db"
     fill(url, many, created_at=time.time() - 100, delay=LONG)
     api = start(database_url=url)
     with closing(pieces(api, "/events")) as stream:
-        assert "retry" in told(stream, 1)[0][0]
-        accepted = api.post("/start")
-        assert accepted.status_code == 202
+        assert "retry" in read_events(stream, 1)[0][0]
+        job_id = api.submit()
         assert api.post("/sandbox/clock", json={"advance": 1e9}).status_code == 200
-        events, largest = told(stream, many + 2)
+        events, largest = read_events(stream, many + 2)
     assert largest < PIECE
     words = [event["event"] for event in events]
     assert (words.count("pending"), words.count("completed")) == (1, many + 1)
     assert {json.loads(event["data"])["job_id"] for event in events} == {
-        accepted.json()["job_id"],
+        job_id,
         *(f"job-{n}" for n in range(1, many + 1)),
     }
 
@@ -128,7 +127,7 @@ async def add_many(store: Store, many: int) -> None:
 
 
 @pytest.mark.anyio
-async def test_others_have_their_turn_between_the_pages_of_changes(store, service):
+async def test_other_tasks_run_between_the_pages_of_a_change_stream(store, service):
     many, turns = 10 * PAGE, 0
     await add_many(store, many)
 
@@ -141,10 +140,10 @@ async def test_others_have_their_turn_between_the_pages_of_changes(store, servic
     counting = asyncio.create_task(count_turns())
     sizes, seen = [], []
     async with aclosing(service.change_stream.all("ann", 0.0)) as changes:
-        async for told in changes:
-            sizes.append(len(told.snapshots))
+        async for page in changes:
+            sizes.append(len(page.snapshots))
             seen.append(turns)
-            if not told.more:
+            if not page.more:
                 break
     counting.cancel()
     assert (sum(sizes), max(sizes) <= PAGE + 1) == (2 * many, True)
@@ -153,59 +152,59 @@ async def test_others_have_their_turn_between_the_pages_of_changes(store, servic
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
-async def test_who_follows_many_jobs_takes_memory_for_a_few_pages(store, service):
+async def test_change_stream_of_many_jobs_takes_memory_for_a_few_pages(store, service):
     await add_many(store, 20_000)
     tracemalloc.start()
     try:
         before, most = tracemalloc.get_traced_memory()[0], 0
         async with aclosing(service.change_stream.all("ann", 0.0)) as changes:
-            async for told in changes:
+            async for page in changes:
                 most = max(most, tracemalloc.get_traced_memory()[0] - before)
-                if not told.more:
+                if not page.more:
                     break
     finally:
         tracemalloc.stop()
     assert most < 4 * 2**20
 
 
-def entries(many: int) -> Iterator[str]:
-    """A request log as JSON: each job is submitted, polled twice too early, and then to its end."""
-    for number in range(many):
+def records(count: int) -> Iterator[str]:
+    """Yields records as JSON: each job is submitted, polled twice too early, and then after its end."""
+    for number in range(count):
         at, job_id = 1e9 + number, f"job-{number // 4}"
-        told = [{"job_id": job_id, "state": "completed" if number % 4 == 3 else "pending"}]
-        facts = {"at": at, "moment": at, "took": 0.1, "path": f"/status/{job_id}", "status": 200, "jobs": told}
+        jobs = [{"job_id": job_id, "state": "completed" if number % 4 == 3 else "pending"}]
+        fields = {"at": at, "moment": at, "took": 0.1, "path": f"/status/{job_id}", "status": 200, "jobs": jobs}
         submit = {"method": "POST", "action": "submit", "key": f"key-{number}", "digest": f"{number:064}"}
-        yield json.dumps(facts | (submit if number % 4 == 0 else {"method": "GET", "action": "poll", "hint": 1.5}))
+        yield json.dumps(fields | (submit if number % 4 == 0 else {"method": "GET", "action": "poll", "hint": 1.5}))
 
 
 @pytest.fixture
 def logged(start, tmp_path):
-    """A server in which the admin has sent many requests; the number of their characters."""
-    url, log = f"sqlite:///{tmp_path}/many.db", list(entries(20_000))
+    """A server on which the admin has sent many requests, and the size of their records."""
+    url, log = f"sqlite:///{tmp_path}/many.db", list(records(20_000))
 
-    async def record() -> None:
+    async def write() -> None:
         store = open_store(url)
-        await store.record([("admin", entry) for entry in log], len(log))
+        await store.record([("admin", record) for record in log], len(log))
         await store.close()
 
-    asyncio.run(record())
+    asyncio.run(write())
     return start(database_url=url, request_log=len(log)), sum(map(len, log))
 
 
-@pytest.mark.parametrize("form", ["application/json", "text/plain", "application/xml"])
-def test_the_card_of_a_long_log_is_that_of_a_short_one(logged, monkeypatch, form):
+@pytest.mark.parametrize("media_type", ["application/json", "text/plain", "application/xml"])
+def test_report_of_a_long_log_is_the_same_from_both_ways_of_grading(logged, monkeypatch, media_type):
     api, _ = logged
     cards = []
     for short in (1, 2**30):
         monkeypatch.setattr("translation_server.api.report_grading.SHORT", short)
-        answer = api.get("/sandbox/report", headers={"Accept": form})
+        answer = api.get("/sandbox/report", headers={"Accept": media_type})
         cards.append((answer.status_code, answer.headers["Content-Type"], answer.text))
     assert cards[0] == cards[1]
-    assert (cards[0][0], cards[0][1].partition(";")[0]) == (200, form)
+    assert (cards[0][0], cards[0][1].partition(";")[0]) == (200, media_type)
     assert "early-polls" in cards[0][2]
 
 
-def test_a_long_log_is_graded_without_its_memory_in_the_server(logged, monkeypatch):
+def test_long_log_is_graded_outside_of_the_memory_of_the_server(logged, monkeypatch):
     api, size = logged
     assert size > 4 * 2**20
     monkeypatch.setattr("translation_server.api.report_grading.SHORT", 2**16)
@@ -219,7 +218,7 @@ def test_a_long_log_is_graded_without_its_memory_in_the_server(logged, monkeypat
     assert most < 2 * 2**20
 
 
-def test_a_card_that_cannot_be_made_is_refused_and_the_next_one_is_made(logged, monkeypatch):
+def test_failed_report_is_refused_and_the_next_one_is_made(logged, monkeypatch):
     api, _ = logged
     monkeypatch.setattr("translation_server.api.report_grading.SHORT", 1)
     with monkeypatch.context() as broken:
@@ -229,17 +228,17 @@ def test_a_card_that_cannot_be_made_is_refused_and_the_next_one_is_made(logged, 
     assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000
 
 
-def test_a_page_of_requests_that_tell_of_very_many_jobs_is_shorter_than_asked_for(start, tmp_path):
+def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(start, tmp_path):
     url = f"sqlite:///{tmp_path}/many.db"
-    told = [{"job_id": f"job-{number}", "state": "pending"} for number in range(15_000)]
-    entry = json.dumps({"at": 1e9, "moment": 1e9, "took": 0, "method": "GET", "path": "/events", "jobs": told})
+    jobs = [{"job_id": f"job-{number}", "state": "pending"} for number in range(15_000)]
+    record = json.dumps({"at": 1e9, "moment": 1e9, "took": 0, "method": "GET", "path": "/events", "jobs": jobs})
 
-    async def record() -> None:
+    async def write() -> None:
         store = open_store(url)
-        await store.record([("admin", entry)] * 5, 9)
+        await store.record([("admin", record)] * 5, 9)
         await store.close()
 
-    asyncio.run(record())
+    asyncio.run(write())
     api, numbers, after = start(database_url=url), [], 0
     while after is not None:
         answer = api.get("/sandbox/requests", params={"after": after, "limit": 1000})
@@ -251,34 +250,34 @@ def test_a_page_of_requests_that_tell_of_very_many_jobs_is_shorter_than_asked_fo
 
 
 @pytest.mark.anyio
-async def test_entries_that_tell_of_very_many_jobs_take_the_place_of_others_while_they_wait(store, service):
+async def test_waiting_records_that_show_very_many_jobs_displace_the_oldest(store, service):
     request_log = RequestLog(store, service.sandboxes, 10_000)
     snapshots = [JobSnapshot(Job("job", "ann", 1, 0.0, Fate(1.0, State.COMPLETED)), 0.5)] * PAGE
     many = MAX_WAITING_JOBS // PAGE
     for number in range(many + 10):
         request_log.add("ann", RecordBuilder(1e9 + number, "GET", "/events", None, tagged=False, snapshots=snapshots))
-    entries = [entry async for page in request_log.pages("ann") for entry in page]
-    assert (len(entries), request_log.dropped("ann", 1)) == (many, 10)
+    written = [record async for page in request_log.pages("ann") for record in page]
+    assert (len(written), request_log.dropped("ann", 1)) == (many, 10)
     await request_log.close()
 
 
-def test_who_does_not_read_a_stream_is_told_no_more_than_fits_on_the_way(start, tmp_path):
+def test_stream_that_is_not_read_sends_no_more_than_the_buffers_hold(start, tmp_path):
     many, url = 30_000, f"sqlite:///{tmp_path}/many.db"
     fill(url, many, created_at=1000.0, delay=2.0)
     api = start(database_url=url, request_log=10_000)
 
-    def number_told() -> int:
+    def number_sent() -> int:
         for _ in range(50):
             assert api.get("/livez").status_code == 200
         page = {"next": 0}
         while page["next"] is not None:
             page = api.get("/sandbox/requests", params={"after": page["next"], "limit": 1000}).json()
-            numbers.extend(len(entry["jobs"]) for entry in page["requests"])
+            numbers.extend(len(record["jobs"]) for record in page["requests"])
         return sum(numbers)
 
     with closing(pieces(api, "/events", **{"Last-Event-ID": "1000000000"})) as stream:
         next(stream)
         before, numbers = 0, list[int]()
-        while (now := number_told()) > before:
+        while (now := number_sent()) > before:
             before, numbers = now, []
     assert PAGE <= now < 2 * many

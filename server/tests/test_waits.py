@@ -1,4 +1,4 @@
-"""Looks that are held, entity tags, hints and event streams, over HTTP against a real server."""
+"""Long polls, entity tags, hints and event streams, over HTTP against a real server."""
 
 import asyncio
 import base64
@@ -27,14 +27,8 @@ from translation_server.core.job import Fate, Job, JobSnapshot, State
 LONG = 1000.0
 
 
-def submit(api, **headers) -> str:
-    answer = api.post("/start", headers=headers)
-    assert answer.status_code == 202
-    return answer.json()["job_id"]
-
-
 def head(path: str, *headers: str) -> bytes:
-    """The bytes of a GET with the credentials."""
+    """Returns the bytes of a GET with the credentials."""
     login = base64.b64encode(b"admin:secretpassword").decode()
     lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Basic {login}", *headers]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
@@ -42,15 +36,15 @@ def head(path: str, *headers: str) -> bytes:
 
 @contextmanager
 def many_files():
-    """More open files than the 1,024 that many systems give a process at first."""
-    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before, min(most, 4096)), most))
+    """Raises the limit of open files, which is 1,024 by default on many systems."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def events(lines):
-    """The events of a stream: a dict of fields for each block."""
+    """Yields the events of a stream, each as a dict of its fields."""
     block: dict[str, str] = {}
     for line in lines:
         if line and not line.startswith(":"):
@@ -61,10 +55,10 @@ def events(lines):
             block = {}
 
 
-class TestHolding:
-    def test_a_held_look_is_answered_when_the_job_ends(self, start):
+class TestLongPolls:
+    def test_long_poll_is_answered_when_the_job_ends(self, start):
         api = start(min_delay=0.3, max_delay=0.3)
-        job_id = submit(api)
+        job_id = api.submit()
         began = time.monotonic()
         answer = api.get(f"/status/{job_id}", headers={"Prefer": "wait=20"})
         assert answer.json()["status"] == "completed"
@@ -72,108 +66,108 @@ class TestHolding:
         assert time.monotonic() - began < 19
 
     @pytest.mark.parametrize("path", ["/status/{}", "/jobs/{}", "/job/{}"])
-    def test_a_held_look_is_answered_when_its_time_is_up(self, start, path):
+    def test_long_poll_is_answered_when_its_time_is_up(self, start, path):
         api = start(max_delay=LONG)
-        job_id = submit(api)
+        job_id = api.submit()
         began = time.monotonic()
         answer = api.get(path.format(job_id), headers={"Prefer": "respond-async, wait=1;x=y"})
         assert answer.json()["status"] == "pending"
         assert time.monotonic() - began >= 0.8
 
-    def test_the_current_job_can_be_held_too(self, start):
+    def test_latest_job_can_be_long_polled(self, start):
         api = start(min_delay=0.2, max_delay=0.2)
         assert api.get("/status", headers={"Prefer": "wait=20"}).json()["status"] == "completed"
 
-    @pytest.mark.parametrize("asked", ["wait=0", "WAIT = 0", 'wait="0"', "foo, wait=0", 'a="b", wait=0; c'])
-    def test_no_wait_is_applied_too_and_shows_that_looks_can_be_held(self, start, asked):
+    @pytest.mark.parametrize("prefer", ["wait=0", "WAIT = 0", 'wait="0"', "foo, wait=0", 'a="b", wait=0; c'])
+    def test_wait_of_zero_is_applied_and_answered_at_once(self, start, prefer):
         api = start(max_delay=LONG)
-        accepted = api.post("/start", headers={"Prefer": asked})
+        accepted = api.post("/start", headers={"Prefer": prefer})
         assert accepted.headers["Preference-Applied"] == "wait=0"
-        snapshot = api.get(f"/status/{accepted.json()['job_id']}", headers={"Prefer": asked})
-        assert (snapshot.headers["Preference-Applied"], snapshot.json()["status"]) == ("wait=0", "pending")
+        polled = api.get(f"/status/{accepted.json()['job_id']}", headers={"Prefer": prefer})
+        assert (polled.headers["Preference-Applied"], polled.json()["status"]) == ("wait=0", "pending")
 
-    @pytest.mark.parametrize("asked", ["", "return=minimal", "wait", "wait=-1", "wait=soon", "waiting=3"])
-    def test_other_preferences_are_ignored(self, start, asked):
+    @pytest.mark.parametrize("prefer", ["", "return=minimal", "wait", "wait=-1", "wait=soon", "waiting=3"])
+    def test_other_preferences_are_ignored(self, start, prefer):
         api = start(max_delay=LONG)
-        answer = api.get(f"/status/{submit(api)}", headers={"Prefer": asked})
+        answer = api.get(f"/status/{api.submit()}", headers={"Prefer": prefer})
         assert answer.status_code == 200
         assert "Preference-Applied" not in answer.headers
 
-    def test_nobody_waits_longer_than_a_minute(self, start):
+    def test_long_poll_lasts_a_minute_at_most(self, start):
         api = start(max_delay=0)
-        answer = api.get(f"/status/{submit(api)}", headers={"Prefer": "wait=999999999"})
+        answer = api.get(f"/status/{api.submit()}", headers={"Prefer": "wait=999999999"})
         assert answer.headers["Preference-Applied"] == "wait=60"
 
-    def test_a_cancel_ends_the_wait_in_the_same_and_in_another_process(self, start):
+    def test_cancel_ends_a_long_poll_in_the_same_and_in_another_process(self, start):
         here = start(max_delay=LONG)
         there = start(max_delay=LONG)
         for api, canceller in ((here, here), (here, there)):
-            job_id = submit(api)
+            job_id = api.submit()
             with ThreadPoolExecutor() as pool:
-                held = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=30"}, timeout=40)
+                polling = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=30"}, timeout=40)
                 assert canceller.delete(f"/jobs/{job_id}").json()["status"] == "cancelled"
-                assert held.result(25).json()["status"] == "cancelled"
+                assert polling.result(25).json()["status"] == "cancelled"
 
-    def test_a_client_that_leaves_is_not_held_any_longer(self, start, caplog):
+    def test_long_poll_ends_when_the_client_disconnects(self, start, caplog):
         caplog.set_level(logging.DEBUG, "translation_server")
         api = start(max_delay=LONG)
-        job_id = submit(api)
+        job_id = api.submit()
         with socket.create_connection(("127.0.0.1", api.base_url.port)) as connection:
             connection.sendall(head(f"/status/{job_id}", "Prefer: wait=60"))
-            time.sleep(0.2)  # so that it is held; where it is not yet, it never will be
-        until = time.monotonic() + 60
+            time.sleep(0.2)  # until the long poll has begun
+        deadline = time.monotonic() + 60
         while "the client disconnected" not in caplog.text:
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.01)
 
     @pytest.mark.anyio
-    async def test_a_thousand_looks_are_held_at_once(self, start):
+    async def test_thousand_long_polls_at_once_are_answered(self, start):
         api = start(max_delay=LONG)
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
 
-        async def snapshot() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             reader, writer = await asyncio.open_connection("127.0.0.1", api.base_url.port)
             writer.write(head(path, "Prefer: wait=60", "Connection: close"))
             return reader, writer
 
         with many_files():
-            held = await asyncio.gather(*(snapshot() for _ in range(1000)))
+            connections = await asyncio.gather(*(connect() for _ in range(1000)))
             await asyncio.to_thread(api.post, "/sandbox/clock", json={"advance": LONG})
-            answers = await asyncio.gather(*(reader.read() for reader, _ in held))
-            for _, writer in held:
+            answers = await asyncio.gather(*(reader.read() for reader, _ in connections))
+            for _, writer in connections:
                 writer.close()
         assert all(b'"status":"completed"' in answer for answer in answers)
 
-    def test_hints_come_in_seconds_and_in_milliseconds(self, start):
+    def test_hints_are_sent_in_seconds_and_in_milliseconds(self, start):
         api = start(min_delay=3, max_delay=7)
         for answer in (accepted := api.post("/start"), api.get(accepted.headers["Location"])):
             seconds, milliseconds = int(answer.headers["Retry-After"]), int(answer.headers["retry-after-ms"])
             assert seconds - 1 < milliseconds / 1000 <= seconds
 
-    def test_a_bulk_look_has_the_hint_of_the_job_to_look_at_first(self, start):
+    def test_batch_poll_has_the_hint_of_the_job_that_is_due_first(self, start):
         api = start(hints="exact", min_delay=60, max_delay=3600, seed="1")
-        ids = [submit(api) for _ in range(5)]
-        alone = [int(api.get(f"/status/{job_id}").headers["retry-after-ms"]) for job_id in ids]
-        together = api.get("/jobs", params={"job_id": [*ids, "unknown"]}).headers
-        assert min(alone) - 10_000 < int(together["retry-after-ms"]) <= min(alone)
-        assert int(together["Retry-After"]) <= min(alone) / 1000 + 1
+        ids = [api.submit() for _ in range(5)]
+        single = [int(api.get(f"/status/{job_id}").headers["retry-after-ms"]) for job_id in ids]
+        batch = api.get("/jobs", params={"job_id": [*ids, "unknown"]}).headers
+        assert min(single) - 10_000 < int(batch["retry-after-ms"]) <= min(single)
+        assert int(batch["Retry-After"]) <= min(single) / 1000 + 1
         for job_id in ids:
             api.delete(f"/jobs/{job_id}")
         assert not api.get("/jobs", params={"job_id": ids}).headers.keys() & {"retry-after", "retry-after-ms"}
 
-    def test_there_may_be_no_hints(self, start):
+    def test_hints_can_be_switched_off(self, start):
         api = start(hints="none", max_delay=LONG)
         assert not api.post("/start").headers.keys() & {"retry-after", "retry-after-ms"}
 
     @given(st.lists(st.text(st.characters(max_codepoint=255))))
-    def test_no_preference_is_too_odd(self, prefer):
+    def test_preferences_of_any_text_are_parsed(self, prefer):
         assert preferred_wait(prefer) is None or preferred_wait(prefer) >= 0
 
 
-class TestTags:
-    def test_what_is_known_is_not_told_again(self, start):
+class TestEntityTags:
+    def test_known_tag_is_answered_with_304_until_the_job_changes(self, start):
         api = start(max_delay=LONG)
-        job_id = submit(api)
+        job_id = api.submit()
         first = api.get(f"/status/{job_id}")
         again = api.get(f"/status/{job_id}", headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
         assert (again.status_code, again.content) == (304, b"")
@@ -183,17 +177,17 @@ class TestTags:
         changed = api.get(f"/status/{job_id}", headers={"If-None-Match": first.headers["ETag"]})
         assert (changed.status_code, changed.json()["status"]) == (200, "cancelled")
 
-    def test_a_held_look_that_brings_nothing_new_says_so(self, start):
+    def test_long_poll_without_a_change_is_answered_with_304(self, start):
         api = start(max_delay=LONG)
-        job_id = submit(api)
+        job_id = api.submit()
         tag = api.get(f"/status/{job_id}").headers["ETag"]
-        held = api.get(f"/status/{job_id}", headers={"If-None-Match": tag, "Prefer": "wait=1"})
-        assert (held.status_code, held.headers["Preference-Applied"]) == (304, "wait=1")
+        answer = api.get(f"/status/{job_id}", headers={"If-None-Match": tag, "Prefer": "wait=1"})
+        assert (answer.status_code, answer.headers["Preference-Applied"]) == (304, "wait=1")
 
-    def test_who_does_not_know_is_told_at_once(self, start):
+    def test_long_poll_with_an_outdated_tag_is_answered_at_once(self, start):
         api = start(max_delay=LONG)
         headers = {"If-None-Match": 'W/"old"', "Prefer": "wait=50"}
-        assert api.get(f"/status/{submit(api)}", headers=headers, timeout=20).status_code == 200
+        assert api.get(f"/status/{api.submit()}", headers=headers, timeout=20).status_code == 200
 
     @pytest.mark.parametrize("known", [["*"], ['"a"'], ['W/"a"'], ['"b"', 'W/"a"'], ['"b" , "a"']])
     def test_tags_are_compared_weakly(self, known):
@@ -201,10 +195,10 @@ class TestTags:
         assert not matches(['"b"', 'W/"c"'], 'W/"a"')
 
 
-class TestEvents:
-    def test_a_job_is_followed_to_its_end(self, start):
+class TestEventStreams:
+    def test_stream_of_a_job_ends_with_the_job(self, start):
         api = start(max_delay=LONG)
-        job_id = submit(api)
+        job_id = api.submit()
         with api.stream("GET", f"/jobs/{job_id}/events") as answer:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
             blocks = events(answer.iter_lines())
@@ -215,26 +209,26 @@ class TestEvents:
         assert (pending["event"], completed["event"]) == ("pending", "completed")
         assert [json.loads(block["data"])["job_id"] for block in (pending, completed)] == [job_id, job_id]
 
-    def test_an_ended_job_is_told_and_no_more(self, start):
+    def test_stream_of_an_ended_job_has_one_event(self, start):
         api = start(max_delay=0)
-        with api.stream("GET", f"/jobs/{submit(api)}/events") as answer:
+        with api.stream("GET", f"/jobs/{api.submit()}/events") as answer:
             assert [block.get("event") for block in events(answer.iter_lines())] == ["completed", None]
 
-    def test_all_jobs_are_followed_as_they_come_and_go(self, start):
+    def test_stream_has_the_beginning_and_the_end_of_every_job(self, start):
         api = start(min_delay=0.2, max_delay=0.2)
         with api.stream("GET", "/events") as answer:
             blocks = events(answer.iter_lines())
             assert "id" in next(blocks)
-            ids = [submit(api) for _ in range(3)]
-            told = [next(blocks) for _ in range(6)]
+            ids = [api.submit() for _ in range(3)]
+            changes = [next(blocks) for _ in range(6)]
         for job_id in ids:
-            assert [b["event"] for b in told if job_id in b["data"]] == ["pending", "completed"]
+            assert [change["event"] for change in changes if job_id in change["data"]] == ["pending", "completed"]
 
-    def test_a_broken_stream_is_taken_up_where_it_broke(self, start):
+    def test_stream_resumes_after_the_last_event_id(self, start):
         api = start(min_delay=0.1, max_delay=0.1)
         with api.stream("GET", "/events") as answer:
             cursor = next(events(answer.iter_lines()))["id"]
-        ids = {submit(api) for _ in range(5)}
+        ids = {api.submit() for _ in range(5)}
         with api.stream("GET", "/events", headers={"Last-Event-ID": cursor}) as answer:
             blocks, ended = events(answer.iter_lines()), set()
             while ended != ids:
@@ -242,36 +236,36 @@ class TestEvents:
                 if block.get("event") == "completed":
                     ended.add(json.loads(block["data"])["job_id"])
 
-    def test_jobs_of_another_process_are_told_too(self, start):
+    def test_stream_has_the_jobs_of_another_process(self, start):
         here, there = start(min_delay=0.1, max_delay=0.1), start(min_delay=0.1, max_delay=0.1)
         with here.stream("GET", "/events") as answer:
             blocks = events(answer.iter_lines())
             next(blocks)
-            job_id = submit(there)
+            job_id = there.submit()
             assert json.loads(next(blocks)["data"])["job_id"] == job_id
 
-    def test_what_makes_no_sense_is_refused(self, start):
+    def test_malformed_event_ids_and_unknown_jobs_are_refused(self, start):
         api = start()
         assert api.get("/events", headers={"Last-Event-ID": "first"}).status_code == 422
         assert api.get("/jobs/none/events").status_code == 404
 
-    def test_a_head_request_gets_its_answer(self, start):
+    def test_head_request_for_a_stream_is_answered(self, start):
         answer = start().head("/events")
         assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-cache")
 
 
 @pytest.mark.parametrize("path", ["/status/{}", "/jobs/{}/events"])
-def test_nobody_is_held_by_a_server_that_goes_down(path):
+def test_shutdown_ends_long_polls_and_streams(path):
     with TranslationServer(completion_time=LONG) as server, ThreadPoolExecutor() as pool:
         job_id = httpx.post(f"{server.url}/start").json()["job_id"]
         ask = {"headers": {"Prefer": "wait=50"}, "timeout": 60}
         with (
             httpx.stream("GET", server.url + path.format(job_id), **ask) if "events" in path else nullcontext() as open_
         ):
-            held = pool.submit(httpx.get, server.url + path.format(job_id), **ask)
-            time.sleep(0.3)  # the look is on its way; where it is not, it is answered all the same
+            polling = pool.submit(httpx.get, server.url + path.format(job_id), **ask)
+            time.sleep(0.3)  # until the long poll has begun; it is answered either way
             server.__exit__(None, None, None)
-            assert held.result(45).status_code == 200
+            assert polling.result(45).status_code == 200
             if open_:
                 assert "pending" in open_.read().decode()
 
@@ -300,41 +294,41 @@ jobs = st.lists(
 )
 
 
-def follow(follower: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapshot]:
-    """All that is to be told up to now, with whatever it takes read of these jobs."""
+def follow(feed: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapshot]:
+    """Yields all changes up to now; the feed reads what it needs from these jobs."""
     while True:
-        if follower.lacks_new:
-            follower.begin([job for job in jobs if job.ordinal > follower.seen][:PAGE])
-        if follower.lacks_ends:
-            ends = sorted(place for job in jobs if (place := end_of(job)) > follower.horizon and place.at < inf)
-            follower.expect([jobs[place.ordinal - 1] for place in ends[:PAGE]])
-        yield from (told := follower.tell(now))
-        if not told and not follower.lacks_new and not follower.lacks_ends:
+        if feed.lacks_new:
+            feed.begin([job for job in jobs if job.ordinal > feed.seen][:PAGE])
+        if feed.lacks_ends:
+            ends = sorted(place for job in jobs if (place := end_of(job)) > feed.horizon and place.at < inf)
+            feed.expect([jobs[place.ordinal - 1] for place in ends[:PAGE]])
+        yield from (changes := feed.tell(now))
+        if not changes and not feed.lacks_new and not feed.lacks_ends:
             return
 
 
 @given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]))
-def test_each_change_is_told_once_and_in_order_whatever_a_page_holds(jobs, moments, since, page):
+def test_feed_has_each_change_once_and_in_order_for_any_page_size(jobs, checks, since, page):
     jobs = [replace(job, ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)]
-    follower, told = ChangeFeed(since, sum(job.created_at <= since for job in jobs)), []
+    feed, changes = ChangeFeed(since, sum(job.created_at <= since for job in jobs)), []
     with pytest.MonkeyPatch.context() as patch:
         for module in ("translation_server.core.change_feed", __name__):
             patch.setattr(f"{module}.PAGE", page)
-        for now in [*(moment for moment in moments if moment >= since), 1000.0]:
-            follower.more = True
-            told += follow(follower, [job for job in jobs if job.created_at <= now], now)
+        for now in [*(check for check in checks if check >= since), 1000.0]:
+            feed.more = True
+            changes += follow(feed, [job for job in jobs if job.created_at <= now], now)
     expected = [change for job in jobs for change in JobSnapshot(job, 1000.0).changes if change.now > since]
-    assert sorted(told, key=str) == sorted(expected, key=str)
-    assert told == sorted(told, key=lambda snapshot: snapshot.now)
+    assert sorted(changes, key=str) == sorted(expected, key=str)
+    assert changes == sorted(changes, key=lambda snapshot: snapshot.now)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-def test_the_word_changes_when_the_row_says(dialect):
+def test_status_word_changes_at_the_time_that_the_dialect_gives(dialect):
     job = Job("j1", "admin", 1, 0.0, Fate(100.0, State.ERROR))
     snapshot = JobSnapshot(job, 0.0)
-    change_at = dialect.changes_at(snapshot)
+    changes_at = dialect.changes_at(snapshot)
     assert (
-        dialect.word(JobSnapshot(job, change_at - 0.01))
+        dialect.word(JobSnapshot(job, changes_at - 0.01))
         == dialect.word(snapshot)
-        != dialect.word(JobSnapshot(job, change_at))
+        != dialect.word(JobSnapshot(job, changes_at))
     )
