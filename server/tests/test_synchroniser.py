@@ -1,0 +1,204 @@
+"""The caches, and subscriptions to changes that other processes make in the store."""
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import replace
+
+import pytest
+
+from translation_server.core.job import Fate, Job, State
+from translation_server.core.lru import LRU
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.documents import begin_anew
+from translation_server.service.freshness import Freshness
+from translation_server.service.job_cache import MIN_CAPACITY, CachedOwner, JobCache, Position
+from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.single_flight import SingleFlight
+from translation_server.service.synchroniser import Synchroniser
+from translation_server.storage import Store, StoreChange, StoreError
+from translation_server.storage.memory import MemoryStore
+from translation_server.storage.sqlite.store import SqliteStore
+
+pytestmark = pytest.mark.anyio
+
+
+class Unversioned(MemoryStore):
+    """A store that cannot tell whether other processes have written."""
+
+    async def version(self) -> None:
+        pass
+
+
+def synchronise(store: Store, max_age: float) -> Synchroniser:
+    sandboxes = SandboxCache(
+        store, SandboxSettings, started=0.0, changeable=True, on_change=lambda *_: None, max_age=max_age
+    )
+    return Synchroniser(store, sandboxes, lambda: 1000.0)
+
+
+def pending(ordinal: int) -> Job:
+    return Job(f"job-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED), changed_at=1000.0)
+
+
+def cancelled(job: Job) -> Job:
+    return replace(job.cancelled(1001.0), changed_at=1001.0)
+
+
+async def test_unreadable_data_is_logged_and_later_changes_are_published(caplog):
+    store = Unversioned()
+    with synchronise(store, 0.01).bus.subscribe("ann") as subscription:
+        subscription.newest = 0
+        await store.change_sandbox("ann", lambda _: "no sandbox")
+        async with asyncio.timeout(30):
+            while not any(record.exc_info for record in caplog.get_records("call")):
+                await subscription.wait(0.01)
+            await store.clear("ann")
+            await store.add("ann", pending)
+            while subscription.newest < 1:
+                assert not await subscription.wait(30)
+            await store.amend("ann", "job-1", cancelled)
+            assert [changed.cancelled_at for changed in await subscription.wait(30)] == [1001.0]
+    assert {record.levelno for record in caplog.get_records("call")} == {logging.WARNING}
+
+
+class Announcing(MemoryStore):
+    """A store that announces the changes that the test puts into a queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announced = asyncio.Queue()
+
+    async def version(self) -> None:
+        pass
+
+    async def news(self, _seconds: float) -> list[StoreChange]:
+        return [await self.announced.get()]
+
+
+async def test_announced_changes_are_published_at_once():
+    store, sandbox_changes = Announcing(), asyncio.Queue()
+    sandboxes = SandboxCache(
+        store,
+        SandboxSettings,
+        started=0.0,
+        changeable=True,
+        on_change=lambda *change: sandbox_changes.put_nowait(change),
+    )
+    bus = Synchroniser(store, sandboxes, lambda: 1000.0).bus
+    for _ in range(3):
+        await store.add("ann", pending)
+    with bus.subscribe("ann") as subscription:
+        store.announced.put_nowait(StoreChange("bob", range(1, 2)))
+        await store.amend("ann", "job-2", cancelled)
+        subscription.newest = 2
+        async with asyncio.timeout(30):
+            store.announced.put_nowait(StoreChange("ann", range(2, 3)))
+            assert [job.id for job in await subscription.wait(30)] == ["job-2"]
+            store.announced.put_nowait(StoreChange("ann", range(1, 4)))
+            while subscription.newest < 3:
+                await subscription.wait(30)
+            await sandboxes.of("ann")
+            await store.change_sandbox("ann", lambda _: begin_anew(1000.0))
+            store.announced.put_nowait(StoreChange("ann"))
+            assert await sandbox_changes.get() == ("ann", True)
+
+
+class Counting(SqliteStore):
+    """A store that counts the reads of changed jobs and of sandboxes."""
+
+    reads = 0
+
+    async def amended(self, *arguments) -> list[Job]:
+        self.reads += 1
+        return await super().amended(*arguments)
+
+    async def sandbox(self, owner: str) -> str | None:
+        self.reads += 1
+        return await super().sandbox(owner)
+
+
+@pytest.fixture
+async def stores(tmp_path):
+    """Two processes' stores over one file."""
+    stores = Counting(tmp_path / "jobs.db"), SqliteStore(tmp_path / "jobs.db")
+    yield stores
+    for store in stores:
+        await store.close()
+
+
+async def test_one_read_updates_the_cache_and_the_subscriptions(stores):
+    store, other = stores
+    synchroniser = synchronise(store, 0.05)
+    await other.add("ann", pending)
+    job = await synchroniser.find("ann", "job-1")
+    with synchroniser.bus.subscribe("ann", job) as subscription:
+        await asyncio.sleep(0.3)  # until the first reads are done
+        store.reads = 0
+        await asyncio.sleep(0.3)
+        assert store.reads == 0
+        await other.amend("ann", job.id, cancelled)
+        assert [changed.cancelled_at for changed in await subscription.wait(30)] == [1001.0]
+        assert synchroniser.jobs.latest(job).cancelled_at == 1001.0
+        assert store.reads <= 2
+    with synchroniser.bus.subscribe("ann", job) as subscription:
+        assert [changed.cancelled_at for changed in await subscription.wait(0)] == [1001.0]
+
+
+async def test_cached_data_is_stale_while_the_version_is_unknown(monkeypatch):
+    store, reads = MemoryStore(), SingleFlight()
+    freshness = Freshness(store, max_age=0.0)
+    await freshness.check()
+    read_at = time.monotonic()
+    await freshness.check()
+    assert freshness.changed_at < read_at
+
+    async def fail() -> None:
+        raise StoreError
+
+    monkeypatch.setattr(store, "version", fail)
+    assert await freshness.check() == math.inf
+    assert freshness.is_stale(read_at, "ann", reads)
+
+
+def test_job_cache_evicts_the_oldest_jobs_of_the_least_recent_owner():
+    cache = JobCache()
+    for owner in ("ann", "bob"):
+        cache.owners[owner] = CachedOwner(Position(0.0, 0.0), 0.0)
+    for owner, count in (("ann", 10), ("bob", MIN_CAPACITY)):
+        for ordinal in range(count):
+            cache.put(cache.owners[owner], replace(pending(ordinal), owner=owner))
+    assert "ann" in cache.owners
+    assert not cache.owners["ann"].jobs
+    cache.put(cache.owners["bob"], replace(pending(MIN_CAPACITY), owner="bob"))
+    assert (list(cache.owners), len(cache.owners["bob"].jobs)) == (["bob"], MIN_CAPACITY)
+
+
+def test_lru_evicts_the_items_that_were_set_longest_ago():
+    evicted = []
+    cache = LRU[str, int](2, lambda *item: evicted.append(item))
+    cache["a"], cache["b"] = 1, 2
+    cache["a"] = 3
+    cache["c"] = 4
+    assert (dict(cache), evicted) == ({"a": 3, "c": 4}, [("b", 2)])
+    cache.capacity = 1
+    cache["d"] = 5
+    assert (dict(cache), evicted[1:]) == ({"d": 5}, [("a", 3), ("c", 4)])
+
+
+async def test_single_flight_runs_one_task_for_concurrent_callers():
+    flights, runs, release = SingleFlight[int](), [], asyncio.Event()
+
+    async def run() -> int:
+        runs.append(None)
+        await release.wait()
+        return len(runs)
+
+    callers = [asyncio.create_task(flights.run("key", run)) for _ in range(3)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    release.set()
+    assert await asyncio.gather(*callers[1:]) == [1, 1]
+    assert "key" not in flights
+    assert await flights.run("key", run) == 2
