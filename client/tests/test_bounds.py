@@ -88,7 +88,7 @@ class Flood:
 
 
 @every_way
-def test_an_answer_without_an_end_is_not_read_to_it(listen: Listen, way: Callable[[str], None]) -> None:
+def test_endless_answer_is_refused(listen: Listen, way: Callable[[str], None]) -> None:
     flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(ProtocolError, match=r"is larger than (1048576|16777216) bytes\. Check"):
         way(url)
@@ -96,7 +96,7 @@ def test_an_answer_without_an_end_is_not_read_to_it(listen: Listen, way: Callabl
 
 
 @pytest.mark.parametrize("name", ["status", "async status", "pause"])
-def test_neither_is_that_of_an_error(listen: Listen, name: str) -> None:
+def test_endless_error_is_not_read(listen: Listen, name: str) -> None:
     flood = Flood(b"HTTP/1.1 404 Not Found\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(NotFound, match="404 without a reason"):
         WAYS[name](url)
@@ -114,7 +114,7 @@ def test_neither_is_that_of_an_error(listen: Listen, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["status", "async status", "show"])
-def test_a_head_without_an_end_is_not_read_to_it(listen: Listen, name: str, begin: bytes, more: bytes) -> None:
+def test_endless_headers_are_refused(listen: Listen, name: str, begin: bytes, more: bytes) -> None:
     flood = Flood(begin, more)
     with listen(flood) as url, pytest.raises(TransportError):
         WAYS[name](url)
@@ -122,14 +122,14 @@ def test_a_head_without_an_end_is_not_read_to_it(listen: Listen, name: str, begi
 
 
 @pytest.mark.parametrize("method", [by_client, by_async_client])
-def test_early_hints_without_an_end_are_not_read_for_ever(listen: Listen, method: Callable[..., None]) -> None:
+def test_endless_early_hints_time_out(listen: Listen, method: Callable[..., None]) -> None:
     hints = Flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
     with listen(hints) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.25 s"):
         method(url, "status", "j1", request_timeout=0.25)
 
 
 @every_way
-def test_an_encoding_that_was_not_asked_for_is_refused(server: Server, way: Callable[[str], None]) -> None:
+def test_unrequested_encoding_is_refused_without_decoding(server: Server, way: Callable[[str], None]) -> None:
     bomb = gzip.compress(gzip.compress(bytes(64 * MIB)))
     server.says((200, bomb, {"content-encoding": "gzip, gzip"}))
     tracemalloc.start()
@@ -144,20 +144,20 @@ def test_an_encoding_that_was_not_asked_for_is_refused(server: Server, way: Call
 
 @pytest.mark.parametrize("name", ["status", "async status", "show"])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip", "gzip, identity", "?"])
-def test_of_any_kind(server: Server, name: str, encoding: str) -> None:
+def test_any_encoding_is_refused(server: Server, name: str, encoding: str) -> None:
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": encoding}))
     with pytest.raises(ProtocolError, match="which was not requested"):
         WAYS[name](server.url)
 
 
 @pytest.mark.parametrize("name", ["status", "async status"])
-def test_none_is_no_encoding(server: Server, name: str) -> None:
+def test_identity_encoding_is_accepted(server: Server, name: str) -> None:
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": "Identity"}))
     WAYS[name](server.url)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_an_encoded_stream_of_events_is_none(server: Server, job: Job, asynchronous: bool) -> None:
+def test_encoded_event_stream_is_not_used(server: Server, job: Job, asynchronous: bool) -> None:
     def script(request: object) -> tuple[int, object, dict[str, str]]:
         if request.path == "/events":
             return 200, gzip.compress(b"data: \n\n"), {"content-type": "text/event-stream", "content-encoding": "gzip"}
@@ -176,7 +176,7 @@ def test_an_encoded_stream_of_events_is_none(server: Server, job: Job, asynchron
     assert [status.state for status in ended.values()] == ["completed", "completed"]
 
 
-def test_the_command_refuses_them_too(listen: Listen, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_refuses_endless_answers(listen: Listen, capsys: pytest.CaptureFixture[str]) -> None:
     flood: Handler = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
     with listen(flood) as url:
         for words in (["report"], ["sandbox"], ["sandbox", "requests"], ["sandbox", "finish", "j1"], ["status", "j1"]):
@@ -198,7 +198,9 @@ def test_the_command_refuses_them_too(listen: Listen, capsys: pytest.CaptureFixt
     ]
     + [b'{"requests": [], "next": %s}' % after for after in (b"0", b"-1", b'"a"', b"{}")],
 )
-def test_what_no_sandbox_answers_is_told(server: Server, capsys: pytest.CaptureFixture[str], answer: bytes) -> None:
+def test_answer_of_another_server_is_no_sandbox(
+    server: Server, capsys: pytest.CaptureFixture[str], answer: bytes
+) -> None:
     server.says((200, answer))
     for method in ("scenarios", "report", "requests"):
         with pytest.raises(ProtocolError, match="not that of a sandbox"):
@@ -208,7 +210,7 @@ def test_what_no_sandbox_answers_is_told(server: Server, capsys: pytest.CaptureF
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_log_without_an_end_is_shown_as_it_comes(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_request_log_is_printed_page_by_page(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     pages = [{"requests": [{"at": number}], "next": number + 1} for number in range(3)] + [
         {"requests": [], "next": None}
     ]
@@ -221,7 +223,7 @@ def test_a_log_without_an_end_is_shown_as_it_comes(server: Server, capsys: pytes
     assert capsys.readouterr().out == "[]\n"
 
 
-def test_the_ancestors_classes_say_so_in_their_own_words(server: Server) -> None:
+def test_ancestors_translate_the_encoding_error(server: Server) -> None:
     server.says((200, b"", {"content-encoding": "gzip"}))
     with pytest.raises(TranslationError, match="which was not requested"):
         asyncio.run(VideoTranslationClient(server.url, **LOGIN).wait_for_completion("j1"))

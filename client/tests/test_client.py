@@ -64,7 +64,7 @@ class TestMethods:
             assert client.cancel("a/b").state is State.CANCELLED
         assert server.asked == ["GET /status/a%2Fb", "DELETE /jobs/a%2Fb"]
 
-    def test_list_asks_for_a_page_when_it_is_needed(self, server: Server, job: Job) -> None:
+    def test_list_fetches_a_page_when_it_is_needed(self, server: Server, job: Job) -> None:
         server.says((200, {"jobs": [job(job_id="2")], "next": "c"}), (200, {"jobs": [job(job_id="1")], "next": None}))
         with Client(server.url, **LOGIN) as client:
             jobs = client.list()
@@ -74,7 +74,7 @@ class TestMethods:
             assert [status.id for status in jobs] == ["1"]
         assert [request.query for request in server.requests] == ["", "after=c"]
 
-    def test_wait_and_run_tell_of_each_change_and_of_the_end(self, server: Server, job: Job) -> None:
+    def test_wait_and_run_call_the_callbacks(self, server: Server, job: Job) -> None:
         updates: list[Status] = []
         ends: list[Status] = []
         server.says((202, job()), (200, job()), (200, job(progress=0.7)), (200, job("completed")))
@@ -93,7 +93,7 @@ class TestMethods:
                 "error",
             ]
 
-    def test_a_timeout_can_be_resumed_from(self, server: Server, job: Job) -> None:
+    def test_wait_continues_after_a_timeout(self, server: Server, job: Job) -> None:
         server.says((200, job()))
         with Client(server.url, **QUICK, timeout=1) as client:
             with pytest.raises(JobTimeout) as raised:
@@ -102,7 +102,7 @@ class TestMethods:
             server.says((200, job()), (200, job("completed")))
             assert client.wait(raised.value.job_id, timeout=None).state is State.COMPLETED
 
-    def test_a_callback_that_raises_ends_the_wait(self, server: Server, job: Job) -> None:
+    def test_raising_callback_ends_the_wait(self, server: Server, job: Job) -> None:
         server.says((200, job()))
 
         def fail(_: Status) -> None:
@@ -125,7 +125,7 @@ class TestMethods:
         with Client(server.url, **QUICK) as client, ThreadPoolExecutor(8) as pool:
             assert [status.id for status in pool.map(client.wait, ids)] == ids
 
-    def test_trace_shows_what_the_flows_do(self, server: Server, job: Job) -> None:
+    def test_trace_receives_effects_and_inputs(self, server: Server, job: Job) -> None:
         server.says((200, job()), (200, job("completed")))
         seen: list[object] = []
         with Client(server.url, **QUICK, trace=seen.append) as client:
@@ -137,7 +137,7 @@ class TestMethods:
         assert Sleep(0.01) in seen
         assert isinstance(seen[0], Send)
 
-    def test_the_log_tells_of_each_job_and_never_the_password(
+    def test_log_has_each_change_and_never_the_password(
         self, server: Server, job: Job, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG", "translation_client")
@@ -161,7 +161,7 @@ class TestMethods:
 
 
 class TestAsync:
-    def test_it_does_what_the_other_does(self, server: Server, job: Job) -> None:
+    def test_async_client_has_the_same_methods(self, server: Server, job: Job) -> None:
         seen: list[Status] = []
 
         async def note(status: Status) -> None:
@@ -183,7 +183,7 @@ class TestAsync:
 
         asyncio.run(main())
 
-    def test_a_callback_that_raises_ends_the_wait(self, server: Server, job: Job) -> None:
+    def test_raising_callback_ends_the_wait(self, server: Server, job: Job) -> None:
         server.says((200, job()))
 
         async def fail(_: Status) -> None:
@@ -215,8 +215,8 @@ class TestAsync:
 APPLIED = {"preference-applied": "wait=0", "retry-after": "1"}
 
 
-class TestHeldLooks:
-    def test_the_server_is_asked_to_hold_them(self, server: Server, job: Job) -> None:
+class TestLongPolls:
+    def test_client_asks_for_long_polls(self, server: Server, job: Job) -> None:
         server.says((202, job(), APPLIED), (200, job("completed")))
         with Client(server.url, **LOGIN) as client:
             final = client.run()
@@ -228,14 +228,14 @@ class TestHeldLooks:
         "chosen",
         [{"long_poll": 0}, {"initial_delay": 0.01}, {"max_delay": 1}, {"backoff_factor": 1}, {"schedule": stubborn}],
     )
-    def test_unless_the_caller_would_rather_not(self, server: Server, job: Job, chosen: dict[str, Any]) -> None:
+    def test_client_options_turn_long_polls_off(self, server: Server, job: Job, chosen: dict[str, Any]) -> None:
         server.says((202, job("completed"), APPLIED))
         with Client(server.url, **LOGIN, **chosen) as client:
             client.start()
             client.wait(str(job()["job_id"]))
         assert [request.headers.get("prefer") for request in server.requests] == [None, None]
 
-    def test_a_pending_status_has_the_servers_hint(self, server: Server, job: Job) -> None:
+    def test_pending_status_has_the_servers_hint(self, server: Server, job: Job) -> None:
         server.says((202, job(), APPLIED), (200, job("completed"), APPLIED))
         with Client(server.url, **LOGIN) as client:
             started = client.start()
@@ -244,7 +244,7 @@ class TestHeldLooks:
 
 
 class TestLeaving:
-    def test_ctrl_c_leaves_at_once_and_leaves_nothing_behind(self, listen: Listen, spawn: Spawn) -> None:
+    def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(self, listen: Listen, spawn: Spawn) -> None:
         program = (
             "import sys, threading, warnings; from translation_client import Client\n"
             "client = Client(sys.argv[1])\n"
@@ -266,14 +266,14 @@ class TestLeaving:
                 process.send_signal(signal.SIGINT)
                 assert process.communicate(timeout=60) == ("1\n", "")
 
-    def test_a_watch_that_is_left_early_asks_no_more(self, server: Server, job: Job) -> None:
+    def test_watch_that_is_left_early_sends_nothing_more(self, server: Server, job: Job) -> None:
         server.says((200, job()))
         with Client(server.url, **QUICK) as client:
             for _ in client.watch(str(job()["job_id"])):
                 break
         assert len(server.requests) == 1
 
-    def test_a_given_http_client_is_used_and_left_open(self, server: Server, job: Job) -> None:
+    def test_given_http_client_is_used_and_stays_open(self, server: Server, job: Job) -> None:
         server.says((200, job("completed")))
         auth = httpx.BasicAuth("someone", "else")
         with httpx.Client(auth=auth, headers={"X-Team": "video"}, follow_redirects=True) as http:
@@ -293,7 +293,7 @@ class TestLeaving:
         assert server.requests[1].headers["authorization"].startswith("Basic c29tZW9uZTpl")
 
 
-def test_a_refusal_says_what_to_do_and_not_the_password(server: Server) -> None:
+def test_refusal_says_what_to_do_and_not_the_password(server: Server) -> None:
     problem = {"title": "Unauthorized", "status": 401, "detail": "The user name or password is wrong."}
     server.says((401, problem, {"www-authenticate": 'Basic realm="jobs"'}))
     with Client(server.url, **LOGIN) as client:
@@ -336,7 +336,7 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "options"), BAD_ARGUMENTS)
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_a_bad_argument_is_named_at_once(kind: Callable[..., object], name: str, options: dict[str, Any]) -> None:
+def test_bad_argument_is_named_at_once(kind: Callable[..., object], name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"^{name} "):
         kind(**options)
 
@@ -376,7 +376,7 @@ def test_credentials_in_the_address_are_refused_and_not_shown(url: str) -> None:
 
 
 class TestAncestor:
-    def test_it_starts_and_waits_and_logs(self, server: Server, job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    def test_ancestor_starts_waits_and_logs(self, server: Server, job: Job, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("DEBUG", "translation_client")
         client = TranslationStatusClient(
             server.url, "admin", "secretpassword", initial_interval=0.01, max_interval=0.01
@@ -389,23 +389,23 @@ class TestAncestor:
             assert f"job {job_id} {end}" in caplog.text
         assert f"GET /status/{job()['job_id']}: 200" in caplog.text
 
-    def test_a_start_that_fails_is_none_and_logged(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def test_failed_start_is_none_and_logged(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
         server.says((401, {"title": "Unauthorized"}))
         assert TranslationStatusClient(server.url, "admin", "wrong").start_job() is None
         assert "no job was started: 401 Unauthorized" in caplog.text
 
-    def test_a_bad_argument_is_named_at_once(self) -> None:
+    def test_bad_argument_is_named_at_once(self) -> None:
         with pytest.raises(ValueError, match=r"^base_url "):
             TranslationStatusClient("nowhere")
 
 
-def test_without_a_log_of_the_callers_nothing_is_written(server: Server, job: Job) -> None:
+def test_library_writes_nothing_without_logging_set_up(server: Server, job: Job) -> None:
     server.says((503, None), (200, job("completed", "j1")))
     program = f"from translation_client import Client; Client({server.url!r}, initial_delay=0.01).status('j1')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_library_does_not_import_what_only_the_command_needs() -> None:
+def test_library_does_not_import_the_commands_dependencies() -> None:
     program = "import sys; sys.modules |= {'rich': None, 'dotenv': None}; import translation_client"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -98,7 +98,7 @@ def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
-def test_the_client_asks_and_understands_as_the_transcript_says(dialect: str, exchange: dict[str, Any]) -> None:
+def test_client_follows_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
     means, told = exchange["means"], filled(exchange["reply"]["json"])
     if "raises" in means:
         with pytest.raises(getattr(translation_client, means["raises"])):
@@ -117,7 +117,7 @@ def test_the_client_asks_and_understands_as_the_transcript_says(dialect: str, ex
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
-def test_the_row_has_the_fields_of_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
+def test_dialect_has_the_fields_of_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
     if "raises" in exchange["means"]:
         return
     row, told = DIALECTS[dialect], exchange["reply"]["json"]
@@ -128,7 +128,7 @@ def test_the_row_has_the_fields_of_the_transcript(dialect: str, exchange: dict[s
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript["dialect"])
 @pytest.mark.parametrize("end", ["completed", "error", "cancelled"])
-def test_a_run_goes_through_the_transcript(transcript: dict[str, Any], end: str) -> None:
+def test_run_follows_the_transcript(transcript: dict[str, Any], end: str) -> None:
     exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
     facts = exchanges["submit"]["request"].get("json", {})
     flow = wait_one.run(rules(transcript["dialect"]), FlowTime(0.0), "key", facts)
@@ -137,5 +137,5 @@ def test_a_run_goes_through_the_transcript(transcript: dict[str, Any], end: str)
     assert {status.state for status in statuses[:-1]} == {"pending"}
 
 
-def test_there_is_a_transcript_for_each_dialect() -> None:
+def test_every_dialect_has_a_transcript() -> None:
     assert {transcript["dialect"] for transcript in TRANSCRIPTS} == DIALECTS.keys()

@@ -68,7 +68,7 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
         ("soon", None),
     ],
 )
-def test_retry_after_comes_as_seconds_or_as_a_date(asked: str, seconds: float | None) -> None:
+def test_retry_after_is_seconds_or_a_date(asked: str, seconds: float | None) -> None:
     assert retry_after({"retry-after": asked, "date": NOW}) == seconds
 
 
@@ -89,23 +89,23 @@ def test_retry_after_comes_as_seconds_or_as_a_date(asked: str, seconds: float | 
         (None, "-5", 0),
     ],
 )
-def test_milliseconds_are_the_finer_form(seconds: str | None, milliseconds: str, waits: float | None) -> None:
+def test_retry_after_ms_refines_retry_after(seconds: str | None, milliseconds: str, waits: float | None) -> None:
     headers = {"retry-after-ms": milliseconds} | ({"retry-after": seconds} if seconds else {})
     assert retry_after(headers) == waits
 
 
-def test_a_date_means_nothing_without_the_servers_own_date() -> None:
+def test_retry_after_date_needs_the_servers_date() -> None:
     assert retry_after({"retry-after": NOW}) is None
     assert retry_after({}) is None
 
 
 @given(st.text(), st.text())
-def test_no_retry_after_is_too_odd(asked: str, date: str) -> None:
+def test_any_retry_after_is_parsed_or_ignored(asked: str, date: str) -> None:
     assert retry_after({"retry-after": asked, "date": date}) is None or asked.strip()
 
 
 @given(st.floats(0.001, 10), st.floats(1, 10), st.floats(10, 100))
-def test_the_exponential_schedule_grows_to_its_maximum(initial: float, factor: float, maximum: float) -> None:
+def test_exponential_schedule_grows_to_its_maximum(initial: float, factor: float, maximum: float) -> None:
     schedule = Exponential(initial, factor, maximum)()
     pending = Observation(Status("j1", State.PENDING), 0.0, None, "")
     delays = [next(schedule), *(schedule.send(pending) for _ in range(19))]
@@ -126,7 +126,7 @@ bodies = st.binary() | documents.map(lambda document: json.dumps(document).encod
 
 
 @given(st.sampled_from([200, 202, 302, 401, 404, 418, 422]), bodies)
-def test_any_bytes_are_a_status_or_an_error_of_ours(code: int, body: bytes) -> None:
+def test_any_answer_is_a_status_or_a_translation_error(code: int, body: bytes) -> None:
     reply = Reply(code, {}, body, 0.0)
     for row in DIALECTS.values():
         for read in (decode.read_job, decode.read_accepted):
@@ -140,7 +140,7 @@ def test_any_bytes_are_a_status_or_an_error_of_ours(code: int, body: bytes) -> N
 
 
 @given(documents.map(lambda document: {"job_id": "j1", "status": "error"} | document))
-def test_a_status_is_one_line(document: dict[str, object]) -> None:
+def test_status_text_is_one_line(document: dict[str, object]) -> None:
     try:
         status, *_ = decode.read_accepted(START, Reply(200, {}, json.dumps(document).encode(), 0.0))
     except TranslationError:
@@ -152,18 +152,18 @@ def test_a_status_is_one_line(document: dict[str, object]) -> None:
 ENDED = Status("j1", State.ERROR, 1.0, 4.0, "no\nsound")
 
 
-def test_a_status_reads_well() -> None:
+def test_status_text() -> None:
     assert str(ENDED) == "j1 error 100% after 4.0 s: no sound"
     assert str(Status("j1", State.PENDING)) == "j1 pending"
     assert str(Status("j1", State.ERROR, error="x" * 1000)).endswith("x…")
 
 
-def test_a_status_is_compared_by_what_it_says() -> None:
+def test_status_comparison_ignores_the_raw_document() -> None:
     assert Status("j1", State.PENDING, raw={"a": 1}) == Status("j1", State.PENDING, raw={"a": 2})
     assert len({ENDED, copy.copy(ENDED)}) == 1
 
 
-def test_only_a_job_that_failed_raises() -> None:
+def test_raise_for_error_raises_for_failed_and_cancelled_jobs() -> None:
     for state in (State.PENDING, State.COMPLETED):
         Status("j1", state).raise_for_error()
     with pytest.raises(JobFailed, match=r"no sound.*Start a new job") as raised:
@@ -188,13 +188,13 @@ def test_only_a_job_that_failed_raises() -> None:
         ProtocolError("no"),
     ],
 )
-def test_an_error_survives_a_copy(error: TranslationError) -> None:
+def test_errors_survive_pickling_and_copying(error: TranslationError) -> None:
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own bytes
         assert type(other) is type(error)
         assert vars(other) == vars(error)
         assert str(other) == "no"
 
 
-def test_what_is_public_is_named() -> None:
+def test_public_names_are_listed() -> None:
     assert set(translation_client.__all__) >= {name for name in vars(translation_client) if name[0].isupper()}
     assert translation_client.__version__

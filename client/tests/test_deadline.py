@@ -34,7 +34,7 @@ def answers(word: bytes, job_id: bytes = b"j1") -> bytes:
     return HEAD % len(body) + body
 
 
-def test_no_hung_server_holds_a_wait_beyond_its_deadline(listen: Listen) -> None:
+def test_hanging_server_does_not_delay_the_end_of_a_wait(listen: Listen) -> None:
     fate = Random(7)  # noqa: S311 - the same at each run
 
     def handle(connection: socket.socket, over: threading.Event) -> None:
@@ -79,7 +79,7 @@ CASES = [(0, POLLING), (10, POLLING), (60, POLLING), (-1, POLLING), (60, HELD)]
 WAYS = (wait_sync, lambda *given: asyncio.run(wait(*given)))
 
 
-def test_a_job_that_ended_in_time_is_seen_past_a_look_that_hangs(listen: Listen) -> None:
+def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen: Listen) -> None:
     """After so many bytes of its answer, in either client, all side by side."""
 
     def ends(part: int, chosen: dict[str, Any], waits: Callable[[str, dict[str, Any]], str]) -> tuple[str, int]:
@@ -107,7 +107,7 @@ def test_a_job_that_ended_in_time_is_seen_past_a_look_that_hangs(listen: Listen)
         assert asked >= 3  # a busy machine may need one more
 
 
-def test_a_client_that_has_heard_its_server_knows_how_long_to_listen(listen: Listen) -> None:
+def test_client_reuses_the_round_trip_of_earlier_requests(listen: Listen) -> None:
     asked, trace = [], []
 
     def handle(connection: socket.socket, over: threading.Event) -> None:

@@ -97,11 +97,11 @@ def processes(open_server: str, admins_server: str, play: Play) -> Iterator[dict
 
 
 @pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.files)
-def test_an_example_runs_as_it_stands(processes: dict[str, subprocess.Popen[str]], example: Example) -> None:
+def test_example_runs_unchanged(processes: dict[str, subprocess.Popen[str]], example: Example) -> None:
     check(example, processes[example.files])
 
 
-def test_the_quick_start_of_20_seconds_runs_as_it_stands(quick_start: subprocess.Popen[str]) -> None:
+def test_quick_start_of_20_seconds_runs_unchanged(quick_start: subprocess.Popen[str]) -> None:
     check(QUICK_START, quick_start)
 
 
@@ -122,7 +122,7 @@ def signatures(kind: type) -> dict[str, tuple[bool, list[tuple[str, object]]]]:
 
 
 @pytest.mark.parametrize(("file", "name"), [("002_2", "TranslationConfig"), ("002_3", "VideoTranslationClient")])
-def test_a_class_has_the_methods_that_its_document_shows(file: str, name: str) -> None:
+def test_class_has_the_methods_of_its_document(file: str, name: str) -> None:
     shown: dict[str, Any] = {}
     exec("from typing import Any, Dict\n" + (EXAMPLES / f"{file}.py").read_text(), shown)  # noqa: S102 - an example
     assert signatures(shown[name]).items() <= signatures(getattr(translate, name)).items()

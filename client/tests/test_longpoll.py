@@ -115,20 +115,20 @@ class Host:
         return [prefer for prefer, _ in self.sends]
 
 
-def test_a_server_that_holds_looks_is_asked_once_per_hold() -> None:
+def test_server_with_long_polls_gets_one_request_per_long_poll() -> None:
     host = Host(ends=60).watch()
     assert host.asked == ["wait=0", "wait=25", "wait=25", "wait=25"]
     assert host.sleeps == []
     assert host.now == pytest.approx(60 + TRIP)
 
 
-def test_a_run_asks_with_its_start() -> None:
+def test_run_asks_for_long_polls_with_its_start() -> None:
     host = Host(ends=30).run()
     assert host.asked == ["wait=0", "wait=25", "wait=25"]
     assert host.sleeps == []
 
 
-def test_the_read_timeout_leaves_room_for_the_hold() -> None:
+def test_request_timeout_includes_the_long_poll() -> None:
     flow = wait_one.watch(rules(request_timeout=4), FlowTime(0.0), "j1")
     assert isinstance(next(flow), Send)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
@@ -138,37 +138,37 @@ def test_the_read_timeout_leaves_room_for_the_hold() -> None:
     assert (held.headers["Prefer"], held.timeout) == ("wait=25", 29)
 
 
-def test_one_that_does_not_is_asked_by_the_schedule_and_always_anew() -> None:
+def test_server_without_long_polls_is_polled_by_the_schedule() -> None:
     host = Host(ends=8, applies=False).watch()
     assert host.asked == ["wait=0", "wait=5", "wait=5", "wait=5"]
     assert host.sleeps == [3, 3, 3]
 
 
 @pytest.mark.parametrize("long_poll", [0, 0.9])
-def test_it_can_be_turned_off(long_poll: float) -> None:
+def test_long_polls_can_be_turned_off(long_poll: float) -> None:
     assert set(Host(ends=8).run(long_poll=long_poll).asked) == {""}
 
 
-def test_one_that_holds_for_less_than_asked_is_believed() -> None:
+def test_shorter_long_polls_than_asked_are_accepted() -> None:
     host = Host(ends=100, longest=20).watch(long_poll=600)
     assert len(host.sends) == 6
     assert host.sleeps == []
 
 
-def test_one_that_lies_is_never_hammered() -> None:
+def test_false_preference_applied_makes_no_busy_loop() -> None:
     host = Host(ends=60, applies=False, says="wait=25").watch()
     assert host.sleeps[:4] == [1, 2, 3, 3]
     assert len(host.sends) < 60 / 3 + 5
 
 
 @pytest.mark.parametrize("told", ["wait=0", "wait", 'respond-async, wait="x"', "x-wait=25"])
-def test_odd_headers_are_no_licence_to_hammer(told: str) -> None:
+def test_odd_preference_applied_makes_no_busy_loop(told: str) -> None:
     host = Host(ends=60, applies=False, says=told).watch()
     assert len(host.sends) < 60 / 3 + 5
 
 
 @pytest.mark.parametrize(("cut", "most"), [(15, 12), (2, 1), (0.5, 0)])
-def test_what_a_proxy_cuts_off_is_halved_and_given_up_at_last(cut: float, most: int) -> None:
+def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut: float, most: int) -> None:
     host = Host(ends=200, cut=cut).watch()
     assert host.final is not None
     assert host.asked[-1] in {f"wait={most}", ""}
@@ -176,11 +176,11 @@ def test_what_a_proxy_cuts_off_is_halved_and_given_up_at_last(cut: float, most: 
     assert (3 in host.sleeps) == (most == 0)
 
 
-def test_long_polls_that_fail_are_not_the_failures_of_the_budget() -> None:
+def test_failed_long_polls_do_not_count_as_retries() -> None:
     assert Host(ends=500, cut=0.5).watch(max_retries=0).final is not None
 
 
-def test_a_hold_ends_before_the_deadline_and_a_last_look_is_taken_at_it() -> None:
+def test_long_poll_ends_before_the_deadline_and_a_last_poll_follows() -> None:
     host = Host(ends=100).watch(timeout=40.5)
     assert isinstance(host.error, JobTimeout)
     assert [prefer for prefer, _ in host.sends] == ["wait=0", "wait=25", "wait=14", "wait=0"]
@@ -189,21 +189,21 @@ def test_a_hold_ends_before_the_deadline_and_a_last_look_is_taken_at_it() -> Non
 
 
 @pytest.mark.parametrize("timeout", [0, 0.5, 1.01, 1.045, 1.5, 2.04, 7.999])
-def test_a_short_time_is_not_spent_in_a_spin(timeout: float) -> None:
+def test_short_timeout_makes_no_busy_loop(timeout: float) -> None:
     host = Host(ends=100).watch(timeout)
     assert isinstance(host.error, JobTimeout)
     assert len(host.sends) <= 5
     assert host.now <= timeout + deadline.LEAST_ALLOWANCE
 
 
-def test_a_held_look_says_nothing_of_how_slow_the_link_is() -> None:
+def test_long_poll_does_not_count_as_slow_round_trip() -> None:
     flow = wait_one.watch(rules(), time := FlowTime(0.0, 1000.0), "j1")
     Host(ends=305).play(flow)
     assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
 
 
 class TestCost:
-    def test_a_final_status_says_what_the_wait_cost(self) -> None:
+    def test_final_status_has_the_cost(self) -> None:
         host = Host(ends=8, applies=False).run()
         assert host.final is not None
         cost = host.final.cost
@@ -212,21 +212,21 @@ class TestCost:
         assert cost.lateness == pytest.approx(host.now - TRIP / 2 - 8, abs=TRIP)
         assert cost.bytes == host.told
 
-    def test_so_it_does_when_the_look_was_held(self) -> None:
+    def test_cost_of_a_long_poll(self) -> None:
         final = Host(ends=8).run().final
         assert final is not None
         assert final.cost is not None
         assert (final.cost.polls, final.cost.asleep) == (1, 0)
         assert final.cost.lateness == pytest.approx(0, abs=TRIP)
 
-    def test_the_lateness_is_not_made_up(self) -> None:
+    def test_lateness_is_none_without_an_age(self) -> None:
         for final in (Host(ends=8, elapsed=False).run().final, Host(ends=0).watch().final):
             assert final is not None
             assert final.cost is not None
             assert final.cost.lateness is None
 
 
-def test_a_schedule_is_told_everything_and_the_end_too() -> None:
+def test_schedule_receives_every_observation_and_the_final_one() -> None:
     told: list[Observation] = []
 
     def schedule() -> Iterator[float]:
@@ -243,7 +243,7 @@ def test_a_schedule_is_told_everything_and_the_end_too() -> None:
         told.clear()
 
 
-def test_a_schedule_learns_nothing_from_a_job_that_was_never_seen_pending() -> None:
+def test_schedule_does_not_receive_a_job_that_was_never_pending() -> None:
     """It was learned from when it ended, or it would be each time that somebody asks again."""
     told: list[Observation] = []
 

@@ -92,7 +92,7 @@ def cases(translation_server) -> Iterator[Mapping[tuple[str, str, str], Future[O
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_right_end_or_the_right_exception(cases, fault, route, way):
+def test_wait_under_a_fault_ends_with_the_right_status_or_exception(cases, fault, route, way):
     outcome = cases[fault, route, way].result(300)
     [end] = outcome.ends
     if expected := REFUSED.get((fault, route)):
@@ -103,7 +103,7 @@ def test_the_right_end_or_the_right_exception(cases, fault, route, way):
     assert outcome.report.warnings == ()
 
 
-def test_no_connection_is_left(cases, translation_server):
+def test_no_connection_stays_open(cases, translation_server):
     for case in cases.values():
         case.result(300)
     until = time.monotonic() + 60

@@ -33,7 +33,7 @@ def polls(plan, until: float, job_id: str = "j1", hint: float | None = None) -> 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
 @given(ages=st.lists(st.floats(0, 1e8), max_size=20), hint=st.none() | st.floats(0, 86_400))
-def test_whatever_is_seen_is_answered_with_a_delay(plan, ages, hint):
+def test_every_observation_yields_a_delay(plan, ages, hint):
     schedule = plan()
     assert next(schedule) == 0
     for age in sorted(ages):
@@ -57,24 +57,24 @@ def test_two_schedules_of_one_plan_are_the_same(plan):
         (lambda: Hinted(jitter=-1), "jitter"),
     ],
 )
-def test_unusable_numbers_are_refused_by_name(make, name):
+def test_unusable_plan_arguments_are_refused_by_name(make, name):
     with pytest.raises(ValueError, match=f"^{name} must be a number from "):
         make()
 
 
-def test_jitter_leaves_delays_to_chance_and_jobs_apart():
+def test_jitter_spreads_delays():
     delays = [polls(Exponential(1, 1, 1, jitter=1), 0.01, f"j{n}")[0] for n in range(200)]
     assert 0 <= min(delays) < 0.1
     assert 0.9 < max(delays) < 1
 
 
-def test_delays_grow_with_the_root_of_the_age():
+def test_progressive_delays_grow_with_the_root_of_the_age():
     gaps = {age: polls(Progressive(1), age, "j1")[-1] for age in (100, 400)}
     assert all(age <= at <= age + 4 * age**0.5 for age, at in gaps.items())
     assert len(polls(Progressive(1), 399)) == pytest.approx(19, abs=1)
 
 
-def test_a_hint_is_followed_but_never_forestalled():
+def test_hinted_plan_never_polls_before_the_hint():
     schedule = Hinted(Fixed(7))()
     next(schedule)
     assert 10 <= schedule.send(seen(0, hint=10)) <= 10.5
@@ -83,7 +83,7 @@ def test_a_hint_is_followed_but_never_forestalled():
     assert schedule.send(seen(2)) == 7
 
 
-def test_a_crowd_is_spread():
+def test_polls_of_many_jobs_are_spread():
     first = sorted(polls(Learned(learned([100.0] * 5)), 50, f"j{n}")[0] for n in range(100))
     assert first[80] - first[20] > 1
 
@@ -95,7 +95,7 @@ def learned(durations) -> History:
     return history
 
 
-def test_what_ends_is_learned_from():
+def test_learned_plan_uses_past_durations():
     plan = Learned()
     for number in range(ENOUGH):
         schedule = plan()
@@ -107,7 +107,7 @@ def test_what_ends_is_learned_from():
     assert len(polls(plan, 99)) < len(polls(Progressive(), 99)) / 2
 
 
-def test_the_hinted_plan_learns_too():
+def test_hinted_plan_learns_too():
     history = History()
     schedule = Hinted(Learned(history))()
     next(schedule)
@@ -117,7 +117,7 @@ def test_the_hinted_plan_learns_too():
     assert history.durations("k") == (5,)
 
 
-def test_a_job_that_was_cancelled_teaches_nothing():
+def test_cancelled_job_is_not_learned():
     history = History()
     schedule = Learned(history)()
     next(schedule)
@@ -127,14 +127,14 @@ def test_a_job_that_was_cancelled_teaches_nothing():
     assert history.durations("k") == ()
 
 
-def test_a_job_longer_than_any_before_is_looked_at_ever_more_seldom():
+def test_job_longer_than_any_before_is_polled_ever_less_often():
     times = polls(Learned(learned([10.0] * 20)), 1000)
     late = [b - a for a, b in pairwise(times) if a > 100]
     assert 1 < late[0] < late[-1] < 100
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=100), st.floats(0.001, 100), st.floats(0, 1e7))
-def test_any_history_makes_a_plan_whose_two_sides_agree(durations, worth, age):
+def test_learned_plan_is_consistent_with_its_inverse(durations, worth, age):
     plan = learned_plan(tuple(durations), worth)
     due = plan.polls(age)
     assert due >= 0
@@ -151,7 +151,7 @@ def test_any_history_makes_a_plan_whose_two_sides_agree(durations, worth, age):
     ],
     ids=["uniform", "exponential", "lognormal"],
 )
-def test_twenty_jobs_teach_nearly_all(draw, optimum):
+def test_twenty_durations_give_a_nearly_optimal_plan(draw, optimum):
     """The cost at 0.25 s for a look against the computed optimum; `benchmarks/waiting.py` measures it to the point."""
     drawn, cost, waits = random.Random(1), 0.0, 0  # noqa: S311 - no secret
     for job_id in map(str, range(60)):
@@ -165,7 +165,7 @@ def test_twenty_jobs_teach_nearly_all(draw, optimum):
     assert cost / waits < 1.15 * optimum
 
 
-def test_chance_is_even():
+def test_chance_is_uniform():
     drawn = sorted(chance(f"j{n}", 3) for n in range(1000))
     assert all(abs(value - n / 1000) < 0.06 for n, value in enumerate(drawn))
 
@@ -180,32 +180,32 @@ def test_chance_is_even():
         ({"retry-after-ms": "1e99"}, 86_400.0),
     ],
 )
-def test_milliseconds_are_preferred_where_they_make_sense(headers, seconds):
+def test_valid_retry_after_ms_is_preferred(headers, seconds):
     assert retry_after(headers) == seconds
 
 
 class TestHistoryFile:
-    def test_it_outlasts_the_program(self, tmp_path):
+    def test_durations_survive_the_program(self, tmp_path):
         HistoryFile(tmp_path / "waits").add("k", 5)
         HistoryFile(tmp_path / "waits").add("k", 6.5)
         assert HistoryFile(tmp_path / "waits").durations("k") == (5, 6.5)
         assert HistoryFile(tmp_path / "waits").durations("other") == ()
 
-    def test_what_makes_no_sense_is_left_out(self, tmp_path):
+    def test_unreadable_lines_are_skipped(self, tmp_path):
         odd = [b"\xff", b"{}", b"[]", b'{"kind": 1, "seconds": 2}', b'{"kind": "k", "seconds": "x"}', b"[" * 10_000]
         odd += [b'{"kind": "k", "seconds": Infinity}', b'{"kind": "k", "seconds": -1}', b'{"kind": "k", "sec']
         good = json.dumps({"kind": "k", "seconds": 3}).encode()
         (tmp_path / "waits").write_bytes(b"\n".join([*odd[:5], good, *odd[5:]]))
         assert HistoryFile(tmp_path / "waits").durations("k") == (3,)
 
-    def test_it_does_not_grow_without_end(self, tmp_path):
+    def test_history_file_size_is_limited(self, tmp_path):
         line = json.dumps({"kind": "k", "seconds": 3}).encode() + b"\n"
         (tmp_path / "waits").write_bytes(line * 10_000)
         history = HistoryFile(tmp_path / "waits")
         assert len(history.durations("k")) == MAX_DURATIONS
         assert (tmp_path / "waits").stat().st_size <= MAX_DURATIONS * len(line) * 2
 
-    def test_what_another_program_has_added_outlasts_a_rewrite(self, tmp_path):
+    def test_durations_of_another_program_survive_a_rewrite(self, tmp_path):
         ours, theirs = HistoryFile(tmp_path / "waits"), HistoryFile(tmp_path / "waits")
         theirs.add("theirs", 5)
         with (tmp_path / "waits").open("ab") as file:
@@ -214,7 +214,7 @@ class TestHistoryFile:
         assert (tmp_path / "waits").stat().st_size < 100
         assert HistoryFile(tmp_path / "waits").durations("theirs") == ours.durations("theirs") == (5,)
 
-    def test_a_file_that_has_to_be_large_is_not_written_anew_for_each_job(self, tmp_path):
+    def test_large_history_file_is_not_rewritten_for_each_job(self, tmp_path):
         for kind in range(100):
             line = json.dumps({"kind": f"{kind:0>60}", "seconds": 3}).encode() + b"\n"
             with (tmp_path / "waits").open("ab") as file:
@@ -226,7 +226,7 @@ class TestHistoryFile:
         assert (tmp_path / "waits").stat().st_ino == before.st_ino
 
     @pytest.mark.parametrize("mode", [0o600, 0o640])
-    def test_who_may_read_it_does_not_change(self, tmp_path, mode):
+    def test_rewrite_keeps_the_file_mode(self, tmp_path, mode):
         HistoryFile(tmp_path / "waits").add("k", 3)
         assert (tmp_path / "waits").stat().st_mode & 0o777 == 0o600
         (tmp_path / "waits").chmod(mode)
@@ -235,18 +235,18 @@ class TestHistoryFile:
         assert (tmp_path / "waits").stat().st_size == 0
         assert (tmp_path / "waits").stat().st_mode & 0o777 == mode
 
-    def test_a_line_that_was_cut_off_costs_no_other(self, tmp_path):
+    def test_cut_off_line_does_not_lose_others(self, tmp_path):
         (tmp_path / "waits").write_bytes(b'{"kind": "k", "seconds": 3}\n{"kind": "k", "sec')
         HistoryFile(tmp_path / "waits").add("k", 4)
         HistoryFile(tmp_path / "waits").add("k", 5)
         assert HistoryFile(tmp_path / "waits").durations("k") == (3, 4, 5)
 
     @pytest.mark.parametrize("path", [".", "a\0b", 5])
-    def test_a_file_that_cannot_be_is_refused(self, path):
+    def test_unusable_history_path_is_refused(self, path):
         with pytest.raises(ValueError, match=r"^history must be a file that can be read and written, not "):
             HistoryFile(path)
 
-    def test_a_disk_that_fails_later_is_a_warning(self, tmp_path, caplog):
+    def test_failing_disk_is_a_warning(self, tmp_path, caplog):
         folder = tmp_path / "gone"
         folder.mkdir()
         history = HistoryFile(folder / "waits")

@@ -150,7 +150,7 @@ def test_each_process_has_connections_of_its_own(listen: Listen, jobs: Jobs, pro
 
 
 @forking
-def test_what_a_process_closes_is_closed_although_its_child_inherited_it(listen: Listen, jobs: Jobs, program) -> None:
+def test_connection_closed_by_the_parent_is_closed_despite_a_forked_child(listen: Listen, jobs: Jobs, program) -> None:
     with listen(jobs) as url, program(CLOSED_BY_THE_PARENT, url) as process:
         assert jobs.closed.wait(60)
         assert process.poll() is None
@@ -159,7 +159,7 @@ def test_what_a_process_closes_is_closed_although_its_child_inherited_it(listen:
 
 
 @forking
-def test_a_child_does_not_read_from_its_parents_connection(listen: Listen, program) -> None:
+def test_forked_child_does_not_read_from_its_parents_connection(listen: Listen, program) -> None:
     go_on = threading.Event()
 
     def halves(connection: socket.socket, _: threading.Event) -> None:
@@ -191,7 +191,7 @@ def test_each_event_loop_has_connections_of_its_own(listen: Listen, jobs: Jobs, 
     assert jobs.connections == [["one"] * 3, ["two"] * 3]
 
 
-def test_an_async_client_in_the_loops_of_several_threads(listen: Listen, jobs: Jobs) -> None:
+def test_async_client_works_in_the_loops_of_several_threads(listen: Listen, jobs: Jobs) -> None:
     async def ask(client: AsyncClient, name: str) -> None:
         asked = await asyncio.gather(*(client.status(name) for _ in range(20)))
         assert {status.id for status in asked} == {name}
@@ -203,7 +203,7 @@ def test_an_async_client_in_the_loops_of_several_threads(listen: Listen, jobs: J
     assert sum(map(len, jobs.connections)) == 8 * 20
 
 
-def test_closing_in_one_loop_leaves_the_connections_of_another_to_it(listen: Listen, jobs: Jobs) -> None:
+def test_closing_in_one_loop_keeps_the_connections_of_another(listen: Listen, jobs: Jobs) -> None:
     async def ask(client: AsyncClient) -> None:
         await client.status("one")
         await asyncio.to_thread(asyncio.run, close(client))
@@ -219,7 +219,7 @@ def test_closing_in_one_loop_leaves_the_connections_of_another_to_it(listen: Lis
     assert jobs.connections == [["one"], ["two"]]
 
 
-def test_what_a_loop_left_open_goes_when_the_next_begins(listen: Listen, jobs: Jobs) -> None:
+def test_connections_of_a_closed_loop_close_when_the_next_loop_starts(listen: Listen, jobs: Jobs) -> None:
     with listen(jobs) as url:
         client = AsyncClient(url)
         loop = asyncio.new_event_loop()

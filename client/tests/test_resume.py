@@ -21,7 +21,7 @@ QUICK = {"username": "admin", "password": "secretpassword", "initial_delay": 0.0
 
 
 @given(st.text(), st.text())
-def test_a_token_is_read_as_it_was_made(dialect: str, job_id: str) -> None:
+def test_token_round_trip(dialect: str, job_id: str) -> None:
     token = token_of(dialect, job_id)
     assert token.isascii()
     assert token.startswith("tc1.")
@@ -29,19 +29,19 @@ def test_a_token_is_read_as_it_was_made(dialect: str, job_id: str) -> None:
 
 
 @given(st.text() | st.text().map("tc1.".__add__) | st.integers() | st.none())
-def test_any_other_text_is_refused(text: object) -> None:
+def test_other_text_is_refused_as_a_token(text: object) -> None:
     with pytest.raises(ValueError, match=r"^token must be "):
         read_token(text)
 
 
-def test_what_is_cut_short_or_of_another_version_is_refused() -> None:
+def test_token_that_is_cut_or_of_another_version_is_refused() -> None:
     token = token_of("start", "4f69cc76")
     for other in (*(token[:length] for length in range(len(token))), f"{token}A", token.replace("tc1.", "tc2.")):
         with pytest.raises(ValueError, match=r"^token must be .* wait with the job's id instead$"):
             read_token(other)
 
 
-def test_a_timeout_is_resumed_in_another_process(server: Server, job: Job) -> None:
+def test_timeout_is_resumed_in_another_process(server: Server, job: Job) -> None:
     server.says((200, job()))
     with Client(server.url, **QUICK) as client, pytest.raises(JobTimeout) as raised:
         client.wait(str(job()["job_id"]), timeout=0.05)
@@ -54,7 +54,7 @@ def test_a_timeout_is_resumed_in_another_process(server: Server, job: Job) -> No
     assert subprocess.run(effect, capture_output=True, text=True, check=True).stdout == "completed\n"
 
 
-def test_any_status_can_be_resumed_from(server: Server, job: Job) -> None:
+def test_any_status_can_be_resumed(server: Server, job: Job) -> None:
     server.says((202, job()), (200, job()), (200, job("error")))
     ends: list[object] = []
 
@@ -70,7 +70,7 @@ def test_any_status_can_be_resumed_from(server: Server, job: Job) -> None:
     assert ends == [final, final]
 
 
-def test_a_job_that_was_never_heard_of_can_be_resumed_too(server: Server, job: Job) -> None:
+def test_job_without_any_status_can_be_resumed(server: Server, job: Job) -> None:
     with Client(server.url, **QUICK, max_retries=1000) as client:
         with pytest.raises(JobTimeout) as raised:
             client.wait(str(job()["job_id"]), timeout=0.05)
@@ -83,7 +83,7 @@ def test_a_job_that_was_never_heard_of_can_be_resumed_too(server: Server, job: J
     [(200, b""), (200, b"<html>Just a moment..."), (200, b'{"job_id": "4f69'), (302, None, {"location": "/sorry"})]
     + [(code, None) for code in (204, 404, 425, 501, 520, 522, 524, 529, 530)],
 )
-def test_the_first_look_after_it_bears_what_may_pass(server: Server, job: Job, answer: Answer) -> None:
+def test_first_poll_after_a_resume_retries_transient_failures(server: Server, job: Job, answer: Answer) -> None:
     token = token_of("start", str(job()["job_id"]))
 
     async def main() -> None:
@@ -98,7 +98,7 @@ def test_the_first_look_after_it_bears_what_may_pass(server: Server, job: Job, a
     assert len(server.requests) == 8
 
 
-def test_a_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
+def test_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
     with Client(server.url, dialect="translate") as client:
         with pytest.raises(ValueError, match=r"^token must be one of the dialect translate, but is one of start"):
             client.resume(token_of("start", "j1"))
@@ -107,7 +107,7 @@ def test_a_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
     assert server.requests == []
 
 
-def test_a_token_holds_no_secret(server: Server, job: Job) -> None:
+def test_token_contains_no_secret(server: Server, job: Job) -> None:
     server.says((202, job()))
     with Client(server.url, **QUICK) as client:
         assert read_token(client.start().token) == ("start", job()["job_id"])

@@ -98,7 +98,7 @@ def drip_in_the_body(connection: socket.socket, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("handler", [hang_at_once, hang_in_the_body, drip_in_the_headers, drip_in_the_body])
-def test_a_request_ends_in_time_whatever_the_server_does(
+def test_request_ends_in_time_with_a_slow_server(
     call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
 ) -> None:
     with listen(handler) as url:
@@ -108,19 +108,19 @@ def test_a_request_ends_in_time_whatever_the_server_does(
         assert 0.24 < time.monotonic() - began < SLOW
 
 
-def test_no_time_is_time_for_nothing(server: Server) -> None:
+def test_timeout_of_nearly_zero_sends_nothing(server: Server) -> None:
     with httpx.Client(transport=Transport(httpx.URL(server.url))) as http, pytest.raises(httpx.TimeoutException):
         http.get(server.url, timeout=1e-9)
     assert server.requests == []
 
 
-def test_a_handshake_ends_in_time(call: Call, listen: Listen) -> None:
+def test_tls_handshake_ends_in_time(call: Call, listen: Listen) -> None:
     with listen(hang_at_once) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.1 s"):
         call(url.replace("http:", "https:"), "status", "j1", request_timeout=0.1, max_retries=0)
     gc.collect()  # a socket left open would be a ResourceWarning, and so an error
 
 
-def test_a_handshake_for_which_no_time_is_left_closes_the_connection(listen: Listen) -> None:
+def test_tls_handshake_without_time_left_closes_the_connection(listen: Listen) -> None:
     closed = threading.Event()
 
     def read(connection: socket.socket, _: threading.Event) -> None:
@@ -134,7 +134,7 @@ def test_a_handshake_for_which_no_time_is_left_closes_the_connection(listen: Lis
         assert closed.wait(10)
 
 
-def test_a_wait_ends_in_time_although_the_server_hangs(call: Call, listen: Listen) -> None:
+def test_wait_ends_in_time_with_a_hanging_server(call: Call, listen: Listen) -> None:
     def hang_at_the_second(connection: socket.socket, over: threading.Event) -> None:
         asked(connection)
         connection.sendall(WHOLE.replace(b"completed", b"pending  "))
@@ -147,7 +147,7 @@ def test_a_wait_ends_in_time_although_the_server_hangs(call: Call, listen: Liste
         assert 0.24 < time.monotonic() - began < SLOW
 
 
-def test_a_sync_client_with_a_transport_of_the_callers_ends_between_reads(listen: Listen) -> None:
+def test_sync_client_with_a_given_transport_ends_between_reads(listen: Listen) -> None:
     with listen(drip_in_the_body) as url, httpx.Client() as http:
         client = Client(url, http_client=http, request_timeout=0.25, max_retries=0)
         with pytest.raises(TransportError, match="did not answer in full"):
@@ -174,7 +174,7 @@ def talk_nonsense(connection: socket.socket, _: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("handler", [reset, close_early, truncate, talk_nonsense])
-def test_an_answer_that_breaks_off_is_asked_for_again(
+def test_broken_answer_is_retried(
     call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
 ) -> None:
     faults = iter([handler, handler])
@@ -190,7 +190,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(
         assert call(url, "status", "j1", initial_delay=0.01).state is State.COMPLETED
 
 
-def test_nobody_is_there(call: Call) -> None:
+def test_refused_connection_is_a_transport_error(call: Call) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(TransportError, match=f"http://127.0.0.1:{port} could not be reached") as raised:
@@ -199,7 +199,7 @@ def test_nobody_is_there(call: Call) -> None:
     assert "secretpassword" not in str(raised.value)
 
 
-def test_a_connection_that_the_server_closed_is_replaced(call: Call, listen: Listen) -> None:
+def test_connection_closed_by_the_server_is_replaced(call: Call, listen: Listen) -> None:
     connections = []
 
     def once(connection: socket.socket, _: threading.Event) -> None:
@@ -212,7 +212,7 @@ def test_a_connection_that_the_server_closed_is_replaced(call: Call, listen: Lis
     assert len(connections) == 3
 
 
-def test_the_proxy_of_the_environment_is_used(
+def test_proxy_in_the_environment_is_used(
     call: Call, server: Server, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.says((200, job("completed", "j1")))
@@ -231,7 +231,7 @@ def test_the_proxy_of_the_environment_is_used(
     ("name", "value"),
     [("all_proxy", "socks5://u:secret@127.0.0.1:9"), ("http_proxy", "ftp://u:secret@x"), ("http_proxy", "http://x:y")],
 )
-def test_an_unusable_proxy_is_told_at_once(
+def test_unusable_proxy_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, kind: Callable[..., object], name: str, value: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "socksio", None)
@@ -241,12 +241,12 @@ def test_an_unusable_proxy_is_told_at_once(
     assert "secret" not in str(raised.value)
 
 
-def test_a_name_that_cannot_be_looked_up(call: Call) -> None:
+def test_unresolvable_host_name_is_a_transport_error(call: Call) -> None:
     with pytest.raises(TransportError, match="could not be reached"):
         call(f"http://{'x' * 80}.example", "status", "j1", max_retries=0)
 
 
-def test_an_idle_connection_is_not_kept_as_long_as_servers_keep_it(
+def test_idle_connection_is_closed_before_the_server_closes_it(
     call: Call, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert uvicorn.Config("main:app").timeout_keep_alive > transport.KEEP_ALIVE
@@ -267,7 +267,7 @@ def test_an_idle_connection_is_not_kept_as_long_as_servers_keep_it(
 class TestTurns:
     """More requests than connections."""
 
-    def test_waiting_for_a_connection_is_not_the_requests_time(
+    def test_queueing_for_a_connection_does_not_count_as_request_time(
         self, listen: Listen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for module in (drivers, transport):
@@ -289,7 +289,7 @@ class TestTurns:
         with listen(slow) as url:
             assert len(asyncio.run(main(url))) == 60
 
-    def test_a_wait_ends_in_time_although_its_turn_does_not_come(self, listen: Listen) -> None:
+    def test_wait_ends_in_time_without_a_free_connection(self, listen: Listen) -> None:
         async def main(url: str) -> float:
             async with AsyncClient(url, **LOGIN, request_timeout=NEVER) as client:
                 others = [asyncio.create_task(client.status("j1")) for _ in range(100)]
@@ -337,9 +337,7 @@ BETWEEN = {
 
 
 @pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
-def test_whatever_comes_between_two_answers_the_wait_goes_on(
-    call: Call, listen: Listen, job: Job, between: bytes
-) -> None:
+def test_wait_survives_any_invalid_answer(call: Call, listen: Listen, job: Job, between: bytes) -> None:
     """The peer closes the connection after each answer."""
     answers = [between, between, answer("200 OK", json.dumps(job("completed", "j1")).encode())]
     answers.insert(0, answer("200 OK", json.dumps(job("pending", "j1")).encode()))
@@ -354,14 +352,14 @@ def test_whatever_comes_between_two_answers_the_wait_goes_on(
     assert answers == []
 
 
-def test_a_redirect_is_not_followed(call: Call, server: Server) -> None:
+def test_redirect_is_not_followed(call: Call, server: Server) -> None:
     server.says((307, None, {"location": "http://elsewhere.example/status/j1"}))
     with pytest.raises(ProtocolError, match=r"elsewhere\.example"):
         call(server.url, "status", "j1", max_retries=0)
     assert len(server.requests) == 1
 
 
-def test_an_idle_client_holds_no_connection_after_its_close(server: Server, job: Job) -> None:
+def test_closed_client_has_no_connections(server: Server, job: Job) -> None:
     server.says((200, job("completed", "j1")))
     with Client(server.url, **LOGIN) as client:
         client.status("j1")

@@ -277,7 +277,7 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
         proxy = None
     if not proxy or (proxy.url.scheme.startswith("socks") and not find_spec("socksio")):
         raise ValueError(
-            f"unusable proxy in the environment: {base_url.scheme.upper()}_PROXY or ALL_PROXY must be "
+            f"unusable settings of a proxy in the environment: {base_url.scheme.upper()}_PROXY or ALL_PROXY must be "
             "an address such as http://127.0.0.1:3128; socks5:// needs the package socksio"
         )
     return proxy

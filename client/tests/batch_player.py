@@ -1,0 +1,113 @@
+"""Runs the flow for several jobs by hand against a scripted server."""
+
+from __future__ import annotations
+
+import json
+
+from translation_client import Fixed, Status
+from translation_client.core.deadline import FlowTime
+from translation_client.core.dialects import DIALECTS
+from translation_client.core.effects import Done, Listen, Reply, Send, Sleep, WaitFailed, Warn
+from translation_client.core.requests import FlowOptions
+from translation_client.core.wait_many import as_completed
+
+
+class BatchPlayer:
+    """Runs the flow against `script`, which answers requests and reads; the caller takes `caller` s per WaitFailed."""
+
+    def __init__(self, script, *, ids=("a", "b", "c"), timeout=None, dialect="start", caller=0.0, **options):
+        chosen = {"initial_delay": 1.0, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2} | options
+        chosen = {"schedule": Fixed(10), "request_timeout": 5.0, "long_poll": 25.0} | chosen
+        self.options = FlowOptions(**chosen, random=lambda: 0.5, dialect=DIALECTS[dialect])
+        self.now, self.requests, self.results, self.warnings = 0.0, [], [], []
+        time = FlowTime(0.0) if timeout is None else FlowTime(0.0, timeout)
+        flow, result = as_completed(self.options, time, ids), None
+        while True:
+            try:
+                effect = next(flow) if result is None else flow.send(result)
+            except StopIteration:
+                break
+            match effect:
+                case Send() | Listen():
+                    if not isinstance(effect, Listen) or effect.send:
+                        self.requests.append(effect)
+                    result = script(self, effect)
+                    self.now = max(self.now, result.at)
+                case Sleep():
+                    assert effect.seconds >= 0
+                    self.now += effect.seconds
+                    result = Done(self.now)
+                case Status() | WaitFailed():
+                    self.results.append(effect)
+                    self.now += caller if isinstance(effect, WaitFailed) else 0.0
+                    result = Done(self.now)
+                case Warn():
+                    self.warnings.append(effect.text)
+                    result = Done(self.now)
+
+    @property
+    def streams(self):
+        return [effect.send.headers for effect in self.requests if isinstance(effect, Listen)]
+
+    @property
+    def polls(self):
+        return [effect for effect in self.requests if isinstance(effect, Send)]
+
+    @property
+    def ends(self):
+        return {
+            result.id: type(result.error) if isinstance(result, WaitFailed) else result.state
+            for result in self.results
+            if isinstance(result, WaitFailed) or result.state.ended
+        }
+
+
+def job(job_id, status="pending", **fields):
+    return {"job_id": job_id, "status": status} | fields
+
+
+def reply(player, document, code=200, *, takes=0.0, **headers):
+    lines = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(code, lines, json.dumps(document).encode(), player.now + takes, takes)
+
+
+def batch_answer(player, effect, statuses, unknown=(), **more):
+    ids = effect.query["job_id"]
+    jobs = [job(job_id, statuses.get(job_id, "pending")) for job_id in ids if job_id not in unknown]
+    return reply(player, {"jobs": jobs, "unknown": [job_id for job_id in ids if job_id in unknown]}, **more)
+
+
+def is_job_poll(effect):
+    return isinstance(effect, Send) and effect.path.startswith("/status/")
+
+
+def job_answer(player, effect, statuses):
+    job_id = effect.path.rpartition("/")[2]
+    return reply(player, job(job_id, statuses.get(job_id, "pending")))
+
+
+def events(*documents):
+    return "".join(f"id: 7\nevent: x\ndata: {json.dumps(document)}\n\n" for document in documents).encode()
+
+
+def without_stream(statuses=lambda _: {}, **more):
+    """A server with batch polls but no stream; `statuses` gives the states of the jobs at a time."""
+
+    def script(player, effect):
+        if isinstance(effect, Listen):
+            return reply(player, {}, 404)
+        return batch_answer(player, effect, statuses(player.now), **more)
+
+    return script
+
+
+UNREADABLE = [
+    (200, {}),
+    (200, []),
+    (200, None),
+    (204, None),
+    (302, None),
+    (520, None),
+    (530, None),
+    (200, {"jobs": 7, "unknown": []}),
+]
