@@ -1,4 +1,4 @@
-"""What the tests talk to: a server whose answers a test scripts, sockets for what no server would do, the real one."""
+"""The servers of the tests: one with scripted answers, bare sockets, and the real one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOGIN = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 IMPORTS = re.compile(r"^from (client|client_library|video_translation_client)\b.*\n", re.MULTILINE)
 PORT = re.compile(r"\b(8000|5000)\b")
 
-# Runs what may await outside of a function, and shows the log of the one client whose document shows it.
+# Runs a program with top-level await; shows the log of the one client whose document shows it.
 RUNNER = """
 import ast, asyncio, inspect, logging, pathlib, sys
 logging.basicConfig(format="%(asctime)s - %(levelname)s - %(message)s", datefmt="%H:%M:%S")
@@ -54,19 +54,19 @@ JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 
 
 class Job(Protocol):
-    """Makes a job as it stands on the wire."""
+    """Makes a job document."""
 
-    def __call__(self, status: str = "pending", job_id: str = JOB_ID, **facts: object) -> dict[str, object]: ...
+    def __call__(self, status: str = "pending", job_id: str = JOB_ID, **fields: object) -> dict[str, object]: ...
 
 
 class Listen(Protocol):
-    """Makes a bare server: the handler gets each connection, and an event that says when to end."""
+    """Makes a bare server; the handler gets each connection, and an event that is set at the end."""
 
     def __call__(self, handler: Handler) -> AbstractContextManager[str]: ...
 
 
 class Play(Protocol):
-    """Begins to run the documents' examples, one after the other, with other import lines, against a port."""
+    """Starts a program of some examples of the documents, with other imports and another port."""
 
     def __call__(self, examples: str, imports: str, port: int) -> subprocess.Popen[str]: ...
 
@@ -81,7 +81,7 @@ class Request:
 
 
 class Server:
-    """A real HTTP server: `script` answers each request; `says` scripts the answers in turn, the last for ever."""
+    """A real HTTP server: `script` answers each request; `says` sets the answers in turn, of which the last repeats."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -123,7 +123,7 @@ def running_server() -> Iterator[Server]:
 
 @pytest.fixture
 def server(running_server: Server) -> Server:
-    """The server, with nothing asked and nothing scripted."""
+    """The server, without requests and scripted answers."""
     running_server.requests.clear()
     running_server.says((500, None))
     return running_server
@@ -131,7 +131,7 @@ def server(running_server: Server) -> Server:
 
 @pytest.fixture
 def job() -> Job:
-    def make(status: str = "pending", job_id: str = JOB_ID, **facts: object) -> dict[str, object]:
+    def make(status: str = "pending", job_id: str = JOB_ID, **fields: object) -> dict[str, object]:
         ended = status != "pending"
         return {
             "job_id": job_id,
@@ -145,7 +145,7 @@ def job() -> Job:
             "source_language": None,
             "target_language": None,
             "video_length": None,
-            **facts,
+            **fields,
         }
 
     return make
@@ -188,9 +188,9 @@ def listen() -> Listen:
 def serving(folder: Path, **settings: str) -> Iterator[str]:
     """The project's own server, in a process of its own."""
     quick = {"MIN_DELAY": "0.2", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0", "DATABASE_URL": "memory:"}
-    effect = [sys.executable, "-m", "translation_server", "--port", "0"]
+    command = [sys.executable, "-m", "translation_server", "--port", "0"]
     environment = os.environ | BOTH_SIDES | quick | settings
-    with subprocess.Popen(effect, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:
             log = ""
             for line in server.stderr or ():
@@ -206,14 +206,14 @@ def serving(folder: Path, **settings: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server that asks for no credentials."""
+    """The address of a real server without authentication."""
     with serving(tmp_path_factory.mktemp("open"), AUTH="off") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def admins_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server that asks for credentials, and has the worked example among its dialects."""
+    """The address of a real server with authentication, and with the example dialect."""
     dialects = str(ROOT / "examples" / "dialects" / "heygen.toml")
     with serving(tmp_path_factory.mktemp("admins"), **LOGIN, DIALECTS=dialects, MIN_DELAY="0", MAX_DELAY="0") as url:
         yield url
@@ -227,15 +227,15 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
             (ROOT / "tests" / "contract" / "examples" / f"{name}.py").read_text() for name in examples.split()
         )
         (folder / "example.py").write_text(f"{imports}\n{PORT.sub(str(port), IMPORTS.sub('', source))}")
-        effect = [sys.executable, "-W", "error", "-c", RUNNER, "example.py"]
-        return subprocess.Popen(effect, cwd=folder, env=os.environ | BOTH_SIDES, stdout=-1, stderr=-1, text=True)
+        command = [sys.executable, "-W", "error", "-c", RUNNER, "example.py"]
+        return subprocess.Popen(command, cwd=folder, env=os.environ | BOTH_SIDES, stdout=-1, stderr=-1, text=True)
 
     return begin
 
 
 @pytest.fixture(scope="session")
 def quick_start(play: Play) -> Iterator[subprocess.Popen[str]]:
-    """The example with a server of its own, whose jobs take 20 seconds."""
+    """The example with its own server, whose jobs take 20 seconds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     imports = "from translation_client.compat.status import StatusPollingConfig, VideoTranslationClient"
@@ -245,27 +245,27 @@ def quick_start(play: Play) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _begin_with_what_takes_long(request: pytest.FixtureRequest) -> None:
-    if any(map(_takes_long, request.session.items)):
+def _start_long_processes(request: pytest.FixtureRequest) -> None:
+    if any(map(_waits_for_a_long_process, request.session.items)):
         request.getfixturevalue("quick_start")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long in a process of its own is looked at last."""
-    items.sort(key=_takes_long)
+    """Run the tests that wait for a long process last."""
+    items.sort(key=_waits_for_a_long_process)
 
 
-def _takes_long(item: pytest.Item) -> bool:
+def _waits_for_a_long_process(item: pytest.Item) -> bool:
     return "quick_start" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture
 def spawn() -> Spawn:
-    """Starts a program, and ends it with the test."""
+    """Starts a program, and kills it at the end of the test."""
 
     @contextmanager
-    def spawn(effect: list[str]) -> Iterator[subprocess.Popen[str]]:
-        with subprocess.Popen(effect, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    def spawn(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
             finally:
@@ -276,13 +276,13 @@ def spawn() -> Spawn:
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
-    """What runs in the background of a shell ignores Ctrl-C, and so would every program that it starts."""
+    """Processes in the background of a shell ignore SIGINT, and so would the programs that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a working directory of its own, and none of the settings of whoever runs it."""
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test its own working directory, and remove the user's settings."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
         if name.startswith("API_") or name in {"SERVER_URL", "HTTP_PROXY", "http_proxy"}:

@@ -1,4 +1,4 @@
-"""How much of an answer is read: as much as anyone needs, as it comes, of every answer."""
+"""The limits on answers: their size, their headers, their encoding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOGIN = {"username": "admin", "password": "secretpassword"}
 ONCE = {"max_retries": 0, "initial_delay": 0.01}
 MIB = 1 << 20
-SOCKETS = 32 * MIB  # what the sockets of both ends may hold of what nobody has read
+SOCKETS = 32 * MIB  # unread bytes in the buffers of both sockets
 
 
 def by_client(url: str, method: str, *arguments: str, **options: float) -> None:
@@ -43,9 +43,9 @@ def by_async_client(url: str, method: str, *arguments: str, **options: float) ->
 
 def in_sandbox(url: str, method: str, *arguments: str) -> None:
     with Sandbox(url, **LOGIN) as sandbox:
-        told = getattr(sandbox, method)(*arguments)
+        result = getattr(sandbox, method)(*arguments)
         if method == "requests":
-            next(told)
+            next(result)
 
 
 def listing(url: str) -> None:
@@ -53,7 +53,7 @@ def listing(url: str) -> None:
         next(client.list())
 
 
-WAYS: dict[str, Callable[[str], None]] = {
+CALLS: dict[str, Callable[[str], None]] = {
     "status": lambda url: by_client(url, "status", "j1"),
     "start": lambda url: by_client(url, "start"),
     "wait": lambda url: by_client(url, "wait", "j1"),
@@ -71,11 +71,11 @@ WAYS: dict[str, Callable[[str], None]] = {
     "report as text": lambda url: in_sandbox(url, "report_as", "text/plain"),
 }
 
-every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
 class Flood:
-    """A bare server that answers with this and then with more and more, and counts what it could send."""
+    """A bare server that sends `begin`, then `more` without end, and counts the bytes that it could send."""
 
     def __init__(self, begin: bytes, more: bytes) -> None:
         self.begin, self.more, self.sent = begin, more, 0
@@ -87,11 +87,11 @@ class Flood:
             self.sent += connection.send(self.more)
 
 
-@every_way
-def test_endless_answer_is_refused(listen: Listen, way: Callable[[str], None]) -> None:
+@every_call
+def test_endless_answer_is_refused(listen: Listen, call: Callable[[str], None]) -> None:
     flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(ProtocolError, match=r"is larger than (1048576|16777216) bytes\. Check"):
-        way(url)
+        call(url)
     assert flood.sent < 16 * MIB + SOCKETS
 
 
@@ -99,7 +99,7 @@ def test_endless_answer_is_refused(listen: Listen, way: Callable[[str], None]) -
 def test_endless_error_is_not_read(listen: Listen, name: str) -> None:
     flood = Flood(b"HTTP/1.1 404 Not Found\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(NotFound, match="404 without a reason"):
-        WAYS[name](url)
+        CALLS[name](url)
     assert flood.sent < 16 * MIB + SOCKETS
 
 
@@ -117,7 +117,7 @@ def test_endless_error_is_not_read(listen: Listen, name: str) -> None:
 def test_endless_headers_are_refused(listen: Listen, name: str, begin: bytes, more: bytes) -> None:
     flood = Flood(begin, more)
     with listen(flood) as url, pytest.raises(TransportError):
-        WAYS[name](url)
+        CALLS[name](url)
     assert flood.sent < MIB + SOCKETS
 
 
@@ -128,14 +128,14 @@ def test_endless_early_hints_time_out(listen: Listen, method: Callable[..., None
         method(url, "status", "j1", request_timeout=0.25)
 
 
-@every_way
-def test_unrequested_encoding_is_refused_without_decoding(server: Server, way: Callable[[str], None]) -> None:
+@every_call
+def test_unrequested_encoding_is_refused_without_decoding(server: Server, call: Callable[[str], None]) -> None:
     bomb = gzip.compress(gzip.compress(bytes(64 * MIB)))
     server.says((200, bomb, {"content-encoding": "gzip, gzip"}))
     tracemalloc.start()
     try:
         with pytest.raises(ProtocolError, match=r"is encoded \(gzip, gzip\), which was not requested\. Check"):
-            way(server.url)
+            call(server.url)
         assert tracemalloc.get_traced_memory()[1] < 16 * MIB
     finally:
         tracemalloc.stop()
@@ -147,13 +147,13 @@ def test_unrequested_encoding_is_refused_without_decoding(server: Server, way: C
 def test_any_encoding_is_refused(server: Server, name: str, encoding: str) -> None:
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": encoding}))
     with pytest.raises(ProtocolError, match="which was not requested"):
-        WAYS[name](server.url)
+        CALLS[name](server.url)
 
 
 @pytest.mark.parametrize("name", ["status", "async status"])
 def test_identity_encoding_is_accepted(server: Server, name: str) -> None:
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": "Identity"}))
-    WAYS[name](server.url)
+    CALLS[name](server.url)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

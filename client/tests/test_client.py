@@ -1,4 +1,4 @@
-"""What a caller of the library sees."""
+"""The public behaviour of `Client` and `AsyncClient`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOGIN = {"username": "admin", "password": "secretpassword"}
 QUICK = LOGIN | {"initial_delay": 0.01, "max_delay": 0.01}
 
 
-def stubborn() -> Schedule:
+def immediate() -> Schedule:
     yield 0.0
     yield 0.01
 
@@ -164,12 +164,12 @@ class TestAsync:
     def test_async_client_has_the_same_methods(self, server: Server, job: Job) -> None:
         seen: list[Status] = []
 
-        async def note(status: Status) -> None:
+        async def record(status: Status) -> None:
             await asyncio.sleep(0)
             seen.append(status)
 
         async def main() -> None:
-            async with AsyncClient(server.url, **QUICK, on_update=note) as client:
+            async with AsyncClient(server.url, **QUICK, on_update=record) as client:
                 server.says((202, job()), (200, job()), (200, job("completed")))
                 started = await client.start()
                 assert [status.state async for status in client.watch(started.id)] == ["pending", "completed"]
@@ -225,12 +225,12 @@ class TestLongPolls:
         assert (final.cost.polls, final.cost.asleep) == (1, 0)
 
     @pytest.mark.parametrize(
-        "chosen",
-        [{"long_poll": 0}, {"initial_delay": 0.01}, {"max_delay": 1}, {"backoff_factor": 1}, {"schedule": stubborn}],
+        "options",
+        [{"long_poll": 0}, {"initial_delay": 0.01}, {"max_delay": 1}, {"backoff_factor": 1}, {"schedule": immediate}],
     )
-    def test_client_options_turn_long_polls_off(self, server: Server, job: Job, chosen: dict[str, Any]) -> None:
+    def test_client_options_turn_long_polls_off(self, server: Server, job: Job, options: dict[str, Any]) -> None:
         server.says((202, job("completed"), APPLIED))
-        with Client(server.url, **LOGIN, **chosen) as client:
+        with Client(server.url, **LOGIN, **options) as client:
             client.start()
             client.wait(str(job()["job_id"]))
         assert [request.headers.get("prefer") for request in server.requests] == [None, None]
@@ -381,11 +381,11 @@ class TestAncestor:
         client = TranslationStatusClient(
             server.url, "admin", "secretpassword", initial_interval=0.01, max_interval=0.01
         )
-        for end, told in (("completed", "completed"), ("error", "error"), ("cancelled", "error")):
+        for end, result in (("completed", "completed"), ("error", "error"), ("cancelled", "error")):
             server.says((202, job()), (200, job()), (200, job(end)))
             job_id = client.start_job()
             assert job_id == job()["job_id"]
-            assert client.wait_for_completion(job_id) == told
+            assert client.wait_for_completion(job_id) == result
             assert f"job {job_id} {end}" in caplog.text
         assert f"GET /status/{job()['job_id']}: 200" in caplog.text
 

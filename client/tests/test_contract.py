@@ -1,4 +1,4 @@
-"""The golden transcripts: their replies are fed to the flows, whose requests have to be those of the transcripts."""
+"""The golden transcripts: flows receive their replies and have to send their requests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXCHANGES = [
 
 
 def filled(template: Any) -> Any:
-    """A sample in the place of what differs from run to run."""
+    """The template with samples for the values that differ from run to run."""
     if isinstance(template, dict):
         return {name: filled(value) for name, value in template.items()}
     if isinstance(template, str):
@@ -46,7 +46,7 @@ def filled(template: Any) -> Any:
     return template
 
 
-def rules(dialect: str) -> FlowOptions:
+def flow_options(dialect: str) -> FlowOptions:
     return FlowOptions(
         schedule=Exponential(1, 1, 1),
         initial_delay=1,
@@ -65,7 +65,7 @@ def reply(exchange: dict[str, Any]) -> Reply:
 
 
 def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
-    """What the flow makes of the exchanges, whose requests it has to send one after the other, and nothing else."""
+    """Run a flow that has to send exactly the requests of the exchanges; return its statuses."""
     left, statuses = list(exchanges), []
     effect = next(flow)
     try:
@@ -89,17 +89,17 @@ def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
 
 
 def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
-    """The flow for one exchange: a submission, or a look at the job that the path names."""
+    """The flow for one exchange: a submission, or a poll of the job in the path."""
     request = filled(exchange["request"])
     if exchange["when"] == "submit":
-        return wait_one.submit(rules(dialect), FlowTime(0.0), "key", request.get("json", {}))
+        return wait_one.submit(flow_options(dialect), FlowTime(0.0), "key", request.get("json", {}))
     job_id = request["path"].rsplit("/", 1)[1] if DIALECTS[dialect].by_id else CURRENT
-    return wait_one.poll(rules(dialect), FlowTime(0.0), job_id)
+    return wait_one.poll(flow_options(dialect), FlowTime(0.0), job_id)
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
 def test_client_follows_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
-    means, told = exchange["means"], filled(exchange["reply"]["json"])
+    means, document = exchange["means"], filled(exchange["reply"]["json"])
     if "raises" in means:
         with pytest.raises(getattr(translation_client, means["raises"])):
             feed(begin(dialect, exchange), exchange)
@@ -109,29 +109,29 @@ def test_client_follows_the_transcript(dialect: str, exchange: dict[str, Any]) -
     assert status == Status(
         id=JOB_ID if DIALECTS[dialect].by_id else CURRENT,
         state=means["state"],
-        progress=told.get("progress"),
-        elapsed=told.get("elapsed_time") if dialect != "result" else None,
-        error=told.get("error_message") if failed else None,
+        progress=document.get("progress"),
+        elapsed=document.get("elapsed_time") if dialect != "result" else None,
+        error=document.get("error_message") if failed else None,
     )
-    assert status.raw == told
+    assert status.raw == document
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
 def test_dialect_has_the_fields_of_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
     if "raises" in exchange["means"]:
         return
-    row, told = DIALECTS[dialect], exchange["reply"]["json"]
-    template = row.answer if exchange["when"] == "submit" else row.job
-    assert template.keys() <= told.keys()
-    assert not row.by_id or template.keys() == told.keys()
+    definition, document = DIALECTS[dialect], exchange["reply"]["json"]
+    template = definition.answer if exchange["when"] == "submit" else definition.job
+    assert template.keys() <= document.keys()
+    assert not definition.by_id or template.keys() == document.keys()
 
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript["dialect"])
 @pytest.mark.parametrize("end", ["completed", "error", "cancelled"])
 def test_run_follows_the_transcript(transcript: dict[str, Any], end: str) -> None:
     exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
-    facts = exchanges["submit"]["request"].get("json", {})
-    flow = wait_one.run(rules(transcript["dialect"]), FlowTime(0.0), "key", facts)
+    fields = exchanges["submit"]["request"].get("json", {})
+    flow = wait_one.run(flow_options(transcript["dialect"]), FlowTime(0.0), "key", fields)
     statuses = feed(flow, *(exchanges[when] for when in ("submit", "pending", "pending", end)))
     assert [status.state for status in statuses][-1] == end
     assert {status.state for status in statuses[:-1]} == {"pending"}

@@ -1,4 +1,4 @@
-"""The pure parts around the flows: reading answers, reading hints, the errors, the rows."""
+"""The pure parts below the flows: answers, hints, statuses, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"),
+    ("header", "seconds"),
     [
         ("0", 0),
         ("120", 120),
@@ -68,8 +68,8 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
         ("soon", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(asked: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": asked, "date": NOW}) == seconds
+def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": header, "date": NOW}) == seconds
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_retry_after_date_needs_the_servers_date() -> None:
 
 
 @given(st.text(), st.text())
-def test_any_retry_after_is_parsed_or_ignored(asked: str, date: str) -> None:
-    assert retry_after({"retry-after": asked, "date": date}) is None or asked.strip()
+def test_any_retry_after_is_parsed_or_ignored(header: str, date: str) -> None:
+    assert retry_after({"retry-after": header, "date": date}) is None or header.strip()
 
 
 @given(st.floats(0.001, 10), st.floats(1, 10), st.floats(10, 100))
@@ -128,11 +128,11 @@ bodies = st.binary() | documents.map(lambda document: json.dumps(document).encod
 @given(st.sampled_from([200, 202, 302, 401, 404, 418, 422]), bodies)
 def test_any_answer_is_a_status_or_a_translation_error(code: int, body: bytes) -> None:
     reply = Reply(code, {}, body, 0.0)
-    for row in DIALECTS.values():
+    for dialect in DIALECTS.values():
         for read in (decode.read_job, decode.read_accepted):
             with suppress(TranslationError):
-                assert read(row, reply, "j1").status.id in {"j1", CURRENT}
-        message = str(decode.refusal(row, reply))
+                assert read(dialect, reply, "j1").status.id in {"j1", CURRENT}
+        message = str(decode.refusal(dialect, reply))
         assert message.isprintable()
         assert message.encode()
     with suppress(TranslationError):
@@ -189,7 +189,7 @@ def test_raise_for_error_raises_for_failed_and_cancelled_jobs() -> None:
     ],
 )
 def test_errors_survive_pickling_and_copying(error: TranslationError) -> None:
-    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - our own bytes
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - bytes of this test
         assert type(other) is type(error)
         assert vars(other) == vars(error)
         assert str(other) == "no"

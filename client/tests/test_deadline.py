@@ -1,6 +1,6 @@
-"""The deadline on real sockets, with servers that hang wherever one can.
+"""The deadline on real sockets, with servers that hang at any point.
 
-By how many milliseconds a wait outlasts it is told by `benchmarks/live.py deadlines`, on a machine of its own.
+`benchmarks/live.py deadlines` measures by how many milliseconds a wait outlasts its deadline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BODY = b'{"job_id": "%s", "status": "%s", "elapsed_time": 1}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nPreference-Applied: wait=9\r\n\r\n"
-SLOW, NEVER = 20.0, 600.0  # seconds: more than any machine needs here, and until a request gives up by itself
+SLOW, NEVER = 20.0, 600.0  # seconds: more than any machine needs, and longer than any test lasts
 
 
 def answers(word: bytes, job_id: bytes = b"j1") -> bytes:
@@ -35,62 +35,62 @@ def answers(word: bytes, job_id: bytes = b"j1") -> bytes:
 
 
 def test_hanging_server_does_not_delay_the_end_of_a_wait(listen: Listen) -> None:
-    fate = Random(7)  # noqa: S311 - the same at each run
+    rng = Random(7)  # noqa: S311 - the same at each run
 
     def handle(connection: socket.socket, over: threading.Event) -> None:
         while request := connection.recv(65_536):
             whole = answers(b"pending")
             if b"/status/j0 " in request:
                 connection.sendall(answers(b"completed", b"j0"))
-            elif fate.random() < 0.4:  # stops somewhere in its answer
-                connection.sendall(whole[: fate.randrange(len(whole))])
+            elif rng.random() < 0.4:  # hangs somewhere in its answer
+                connection.sendall(whole[: rng.randrange(len(whole))])
                 over.wait()
                 return
             else:
                 connection.sendall(whole)
 
-    def late(timeout: float) -> float:
+    def lateness(timeout: float) -> float:
         with Client(url, schedule=Exponential(0.05, 1, 0.05), request_timeout=NEVER) as client:
             client.status("j0")
-            begun = time.monotonic()
+            began = time.monotonic()
             with pytest.raises(JobTimeout):
                 client.wait("j1", timeout=timeout)
-            return time.monotonic() - begun - timeout
+            return time.monotonic() - began - timeout
 
     with listen(handle) as url, ThreadPoolExecutor(8) as pool:
-        assert max(pool.map(late, [fate.uniform(0.1, 0.4) for _ in range(40)])) < SLOW
+        assert max(pool.map(lateness, [rng.uniform(0.1, 0.4) for _ in range(40)])) < SLOW
 
 
 POLLING: dict[str, Any] = {"timeout": 1, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
-HELD: dict[str, Any] = {"timeout": 2.5, "request_timeout": NEVER}  # one whole second to be held for
+LONG_POLLING: dict[str, Any] = {"timeout": 2.5, "request_timeout": NEVER}  # time for a long poll of one second
 
 
-async def wait(url: str, chosen: dict[str, Any]) -> str:
-    async with AsyncClient(url, **chosen) as client:
+async def wait(url: str, options: dict[str, Any]) -> str:
+    async with AsyncClient(url, **options) as client:
         return (await client.wait("j1")).state
 
 
-def wait_sync(url: str, chosen: dict[str, Any]) -> str:
-    with Client(url, **chosen) as client:
+def wait_sync(url: str, options: dict[str, Any]) -> str:
+    with Client(url, **options) as client:
         return client.wait("j1").state
 
 
-CASES = [(0, POLLING), (10, POLLING), (60, POLLING), (-1, POLLING), (60, HELD)]
-WAYS = (wait_sync, lambda *given: asyncio.run(wait(*given)))
+CASES = [(0, POLLING), (10, POLLING), (60, POLLING), (-1, POLLING), (60, LONG_POLLING)]
+CLIENTS = (wait_sync, lambda *given: asyncio.run(wait(*given)))
 
 
 def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen: Listen) -> None:
-    """After so many bytes of its answer, in either client, all side by side."""
+    """The poll hangs after some bytes of its answer; all cases run at the same time."""
 
-    def ends(part: int, chosen: dict[str, Any], waits: Callable[[str, dict[str, Any]], str]) -> tuple[str, int]:
-        asked = []
+    def ends(part: int, options: dict[str, Any], client: Callable[[str, dict[str, Any]], str]) -> tuple[str, int]:
+        requests = []
 
         def handle(connection: socket.socket, over: threading.Event) -> None:
             while connection.recv(65_536):
-                asked.append(None)
-                if len(asked) == 1:
+                requests.append(None)
+                if len(requests) == 1:
                     connection.sendall(answers(b"pending"))
-                elif len(asked) == 2:
+                elif len(requests) == 2:
                     connection.sendall(answers(b"completed")[:part])
                     over.wait()
                     return
@@ -98,22 +98,22 @@ def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen: Listen) -
                     connection.sendall(answers(b"completed"))
 
         with listen(handle) as url:
-            return waits(url, chosen), len(asked)
+            return client(url, options), len(requests)
 
-    with ThreadPoolExecutor(len(CASES) * len(WAYS)) as pool:
-        waiting = [pool.submit(ends, *case, waits) for case in CASES for waits in WAYS]
-    for state, asked in (end.result() for end in waiting):
+    with ThreadPoolExecutor(len(CASES) * len(CLIENTS)) as pool:
+        waiting = [pool.submit(ends, *case, client) for case in CASES for client in CLIENTS]
+    for state, requests in (end.result() for end in waiting):
         assert state == "completed"
-        assert asked >= 3  # a busy machine may need one more
+        assert requests >= 3  # a busy machine may need one more
 
 
 def test_client_reuses_the_round_trip_of_earlier_requests(listen: Listen) -> None:
-    asked, trace = [], []
+    requests, trace = [], []
 
     def handle(connection: socket.socket, over: threading.Event) -> None:
         connection.recv(65_536)
-        asked.append(None)
-        if len(asked) == 1:
+        requests.append(None)
+        if len(requests) == 1:
             connection.sendall(answers(b"pending"))
             connection.recv(65_536)
         over.wait()

@@ -1,7 +1,7 @@
-"""The Python examples of the five documents, word for word, but for their import lines and the port.
+"""The Python examples of the five documents run unchanged, except for their imports and the port.
 
-All of them run at the same time, in processes of their own. The one whose server takes 20 seconds per job begins when
-the session begins, and is looked at when everything else is done: `conftest` sees to that.
+All of them run at the same time, in processes of their own. The one whose server takes 20 seconds per job starts with
+the session, and its test runs last (see `conftest`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EXAMPLES = Path(__file__).parents[2] / "tests" / "contract" / "examples"
 
 
 class Example(NamedTuple):
-    """Files that make a program one after the other, what their import lines become, and what the program prints."""
+    """A program: the files that it consists of, its imports, and what it prints and logs."""
 
     files: str
     imports: str
@@ -86,12 +86,12 @@ def check(example: Example, process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def processes(open_server: str, admins_server: str, play: Play) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    begun: dict[str, Any] = {}
+    started: dict[str, Any] = {}
     for example in PROGRAMS:
         url = admins_server if "004" in example.files else open_server
-        begun[example.files] = play(example.files, example.imports, int(url.rsplit(":", 1)[1]))
-    yield begun
-    for process in begun.values():
+        started[example.files] = play(example.files, example.imports, int(url.rsplit(":", 1)[1]))
+    yield started
+    for process in started.values():
         process.kill()
         process.communicate()
 
@@ -106,7 +106,7 @@ def test_quick_start_of_20_seconds_runs_unchanged(quick_start: subprocess.Popen[
 
 
 def signatures(kind: type) -> dict[str, tuple[bool, list[tuple[str, object]]]]:
-    """Of each method of a class, whether it is async, and its arguments that have a position, with their defaults."""
+    """For each method of a class: whether it is async, and its positional arguments with their defaults."""
     return {
         name: (
             inspect.iscoroutinefunction(method),

@@ -1,4 +1,4 @@
-"""Held looks: when the flows ask for them and when they stop, and what a wait costs. No network, no clock."""
+"""Long polls: when flows use them, when they stop, and what a wait costs. No network, no clock."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ def every(seconds: float) -> Callable[[], Schedule]:
     return schedule
 
 
-def rules(**chosen: object) -> FlowOptions:
+def flow_options(**options: object) -> FlowOptions:
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2}
     more = {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": every(3), "long_poll": 25.0, "kind": "films"}
-    return FlowOptions(**defaults | more | chosen)
+    return FlowOptions(**defaults | more | options)
 
 
 @dataclass
 class Host:
-    """A server with one job, and what lies between: `ends` is when the job ends, counted from the first request.
+    """A server with one job, behind a proxy.
 
     Attributes:
-        applies: Whether it holds looks, and says so.
-        says: What it says instead, for a lie.
-        cut: A proxy ends what takes longer.
-        elapsed: Whether it tells how old the job is.
-        longest: Seconds for which it holds a look at most.
-        told: Bytes that it answered looks with.
+        ends: When the job ends, in seconds after the first request.
+        applies: Whether the server holds polls, and says so in `Preference-Applied`.
+        says: A false `Preference-Applied`.
+        cut: Seconds after which the proxy cuts a request off.
+        elapsed: Whether the server reports the job's age.
+        longest: For how many seconds at most the server holds a poll.
+        sent_bytes: The size of the answers to polls.
     """
 
     ends: float
@@ -61,7 +62,7 @@ class Host:
     now: float = 0.0
     sends: list[tuple[str, float]] = field(default_factory=list)
     sleeps: list[float] = field(default_factory=list)
-    told: int = 0
+    sent_bytes: int = 0
     final: Status | None = None
     error: TranslationError | None = None
 
@@ -69,18 +70,18 @@ class Host:
         prefer = send.headers.get("Prefer")
         self.sends.append((prefer or "", round(self.now, 2)))
         wait = min(int(prefer.removeprefix("wait=")), self.longest) if prefer else 0
-        held = min(max(0.0, self.ends - self.now), wait) if self.applies and send.method == "GET" else 0.0
-        takes = held + TRIP
+        hold = min(max(0.0, self.ends - self.now), wait) if self.applies and send.method == "GET" else 0.0
+        takes = hold + TRIP
         if takes > min(send.timeout, self.cut):
             self.now += min(send.timeout, self.cut)
             return Failure("cut off", self.now)
         self.now += takes
-        over = self.now - TRIP / 2 >= self.ends
-        told = {"job_id": "j1", "status": "completed" if over else "pending"}
+        ended = self.now - TRIP / 2 >= self.ends
+        job = {"job_id": "j1", "status": "completed" if ended else "pending"}
         if self.elapsed:
-            told["elapsed_time"] = min(self.ends, self.now - TRIP / 2)
-        body = json.dumps(told).encode()
-        self.told += len(body) if send.method == "GET" else 0
+            job["elapsed_time"] = min(self.ends, self.now - TRIP / 2)
+        body = json.dumps(job).encode()
+        self.sent_bytes += len(body) if send.method == "GET" else 0
         says = self.says or (f"wait={wait}" if prefer and self.applies else "")
         headers = {"preference-applied": says} if says else {}
         return Reply(200, headers, body, self.now, takes)
@@ -104,11 +105,11 @@ class Host:
             self.error = error
         return self
 
-    def watch(self, timeout: float = inf, **chosen: object) -> Host:
-        return self.play(wait_one.watch(rules(**chosen), FlowTime(self.now, self.now + timeout), "j1"))
+    def watch(self, timeout: float = inf, **options: object) -> Host:
+        return self.play(wait_one.watch(flow_options(**options), FlowTime(self.now, self.now + timeout), "j1"))
 
-    def run(self, timeout: float = inf, **chosen: object) -> Host:
-        return self.play(wait_one.run(rules(**chosen), FlowTime(self.now, self.now + timeout), "key", {}))
+    def run(self, timeout: float = inf, **options: object) -> Host:
+        return self.play(wait_one.run(flow_options(**options), FlowTime(self.now, self.now + timeout), "key", {}))
 
     @property
     def asked(self) -> list[str]:
@@ -129,13 +130,13 @@ def test_run_asks_for_long_polls_with_its_start() -> None:
 
 
 def test_request_timeout_includes_the_long_poll() -> None:
-    flow = wait_one.watch(rules(request_timeout=4), FlowTime(0.0), "j1")
+    flow = wait_one.watch(flow_options(request_timeout=4), FlowTime(0.0), "j1")
     assert isinstance(next(flow), Send)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
     flow.send(Reply(200, {"preference-applied": "wait=0"}, body, 0.1, 0.1))
-    held = flow.send(Done(0.1))
-    assert isinstance(held, Send)
-    assert (held.headers["Prefer"], held.timeout) == ("wait=25", 29)
+    long_poll = flow.send(Done(0.1))
+    assert isinstance(long_poll, Send)
+    assert (long_poll.headers["Prefer"], long_poll.timeout) == ("wait=25", 29)
 
 
 def test_server_without_long_polls_is_polled_by_the_schedule() -> None:
@@ -161,9 +162,9 @@ def test_false_preference_applied_makes_no_busy_loop() -> None:
     assert len(host.sends) < 60 / 3 + 5
 
 
-@pytest.mark.parametrize("told", ["wait=0", "wait", 'respond-async, wait="x"', "x-wait=25"])
-def test_odd_preference_applied_makes_no_busy_loop(told: str) -> None:
-    host = Host(ends=60, applies=False, says=told).watch()
+@pytest.mark.parametrize("says", ["wait=0", "wait", 'respond-async, wait="x"', "x-wait=25"])
+def test_odd_preference_applied_makes_no_busy_loop(says: str) -> None:
+    host = Host(ends=60, applies=False, says=says).watch()
     assert len(host.sends) < 60 / 3 + 5
 
 
@@ -197,7 +198,7 @@ def test_short_timeout_makes_no_busy_loop(timeout: float) -> None:
 
 
 def test_long_poll_does_not_count_as_slow_round_trip() -> None:
-    flow = wait_one.watch(rules(), time := FlowTime(0.0, 1000.0), "j1")
+    flow = wait_one.watch(flow_options(), time := FlowTime(0.0, 1000.0), "j1")
     Host(ends=305).play(flow)
     assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
 
@@ -210,7 +211,7 @@ class TestCost:
         assert cost is not None
         assert (cost.polls, cost.asleep) == (3, 9)
         assert cost.lateness == pytest.approx(host.now - TRIP / 2 - 8, abs=TRIP)
-        assert cost.bytes == host.told
+        assert cost.bytes == host.sent_bytes
 
     def test_cost_of_a_long_poll(self) -> None:
         final = Host(ends=8).run().final
@@ -227,28 +228,30 @@ class TestCost:
 
 
 def test_schedule_receives_every_observation_and_the_final_one() -> None:
-    told: list[Observation] = []
+    observations: list[Observation] = []
 
     def schedule() -> Iterator[float]:
         delay = 0.0
         while True:
-            told.append((yield delay))
+            observations.append((yield delay))
             delay = 3.0
 
     for elapsed in (True, False):
         Host(ends=8, elapsed=elapsed, applies=False).run(schedule=schedule)
-        assert [seen.status.state for seen in told] == ["pending"] * 3 + ["completed"]
-        assert [seen.age for seen in told] == pytest.approx([0, 3, 6, 8 if elapsed else 9], abs=0.1)
-        assert {seen.kind for seen in told} == {"films"}
-        told.clear()
+        assert [observation.status.state for observation in observations] == ["pending"] * 3 + ["completed"]
+        assert [observation.age for observation in observations] == pytest.approx(
+            [0, 3, 6, 8 if elapsed else 9], abs=0.1
+        )
+        assert {observation.kind for observation in observations} == {"films"}
+        observations.clear()
 
 
 def test_schedule_does_not_receive_a_job_that_was_never_pending() -> None:
-    """It was learned from when it ended, or it would be each time that somebody asks again."""
-    told: list[Observation] = []
+    """Its duration was learned when it ended; another wait must not add it again."""
+    observations: list[Observation] = []
 
     def schedule() -> Iterator[float]:
-        told.append((yield 0.0))
+        observations.append((yield 0.0))
 
     Host(ends=0).watch(schedule=schedule)
-    assert told == []
+    assert observations == []

@@ -1,6 +1,6 @@
-"""Our own client under everything that can go wrong: each kind of fault, at each kind of request, in both clients.
+"""Both clients under every kind of fault, at every kind of request.
 
-All cases run side by side, each in a sandbox of its own, from the first test on; each test then waits for its case.
+All cases start with the first test and run at the same time, each in its own sandbox; each test waits for its case.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from translation_server.core.faults.rules import KINDS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-ENDLESS = ("hang", "wrong-type")  # an answer that does not come, and a stream that is none, are waited for in vain
+ENDLESS = ("hang", "wrong-type")  # faults after which a client waits until its timeout
 FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in (*ENDLESS, *KINDS)} | {
     "status": {"kind": "status", "code": 503},
     "status-429": {"kind": "status", "code": 429, "retry_after": 1},
@@ -29,9 +29,9 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in (*EN
     "hang": {"kind": "hang", "seconds": 5},
 }
 ROUTES = {"submit": "submit", "poll": "poll", "long-poll": "poll", "events": "events", "batch_poll": "batch_poll"}
-WAYS = ["sync", "async"]
+CLIENTS = ["sync", "async"]
 
-# What ends a wait at once, as it should: nobody who may not ask, and no submission that the server does not know of.
+# The exceptions that end a wait at once: refused credentials, and a submission that is answered 404.
 REFUSED: Mapping[tuple[str, str], type[TranslationError]] = {
     ("unauthorized", route): AuthenticationError for route in ROUTES
 } | {("forgotten", "submit"): NotFound}
@@ -39,15 +39,15 @@ REFUSED: Mapping[tuple[str, str], type[TranslationError]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case."""
+    """The result of a case."""
 
     ends: list[object]
     jobs: list[str]
     report: Report
 
 
-def case(url: str, fault: str, route: str, way: str) -> Outcome:
-    """Start a job where things go wrong, and wait for its end."""
+def case(url: str, fault: str, route: str, client_kind: str) -> Outcome:
+    """Start a job under a fault, and wait for its end."""
     options: dict[str, Any] = {"request_timeout": 3 if fault in ENDLESS else 60, "timeout": 240}
     if route in {"poll", "batch_poll"}:
         options["long_poll"] = 0
@@ -68,7 +68,7 @@ def case(url: str, fault: str, route: str, way: str) -> Outcome:
                 return [client.run()] if not many else list(client.wait_all([client.start().id]).values())
 
         try:
-            ends = asyncio.run(asynchronously()) if way == "async" else synchronously()
+            ends = asyncio.run(asynchronously()) if client_kind == "async" else synchronously()
         except TranslationError as error:
             ends = [error]
         sandbox.faults()
@@ -79,21 +79,21 @@ def case(url: str, fault: str, route: str, way: str) -> Outcome:
 
 @pytest.fixture(scope="module")
 def cases(translation_server) -> Iterator[Mapping[tuple[str, str, str], Future[Outcome]]]:
-    """Every case, running."""
+    """All cases, running."""
     with ThreadPoolExecutor(24) as pool:
         yield {
-            (fault, route, way): pool.submit(case, translation_server.url, fault, route, way)
+            (fault, route, client_kind): pool.submit(case, translation_server.url, fault, route, client_kind)
             for fault in FAULTS
             for route in ROUTES
-            for way in WAYS
+            for client_kind in CLIENTS
         }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("client_kind", CLIENTS)
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_wait_under_a_fault_ends_with_the_right_status_or_exception(cases, fault, route, way):
-    outcome = cases[fault, route, way].result(300)
+def test_wait_under_a_fault_ends_with_the_right_status_or_exception(cases, fault, route, client_kind):
+    outcome = cases[fault, route, client_kind].result(300)
     [end] = outcome.ends
     if expected := REFUSED.get((fault, route)):
         assert isinstance(end, expected), end
@@ -107,7 +107,7 @@ def test_no_connection_stays_open(cases, translation_server):
     for case in cases.values():
         case.result(300)
     until = time.monotonic() + 60
-    server = translation_server._running.server  # noqa: SLF001 - nobody else can count connections
+    server = translation_server._running.server  # noqa: SLF001 - the only count of connections
     while server.server_state.connections:
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The plans: pure, fed by hand; what is learned, and the file that keeps it."""
+"""Schedules, learned durations, and the history file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from translation_client.history import LARGEST, HistoryFile
 PLANS = [Fixed(2), Exponential(), Exponential(jitter=1), Progressive(), Learned(), Hinted(), Hinted(Fixed(3))]
 
 
-def seen(age: float, *, hint: float | None = None, job_id: str = "j1", state: State = State.PENDING) -> Observation:
+def observation(
+    age: float, *, hint: float | None = None, job_id: str = "j1", state: State = State.PENDING
+) -> Observation:
     return Observation(Status(job_id, state), age, hint, "k")
 
 
 def polls(plan, until: float, job_id: str = "j1", hint: float | None = None) -> list[float]:
-    schedule, now, found = plan(), 0.0, []
+    schedule, now, times = plan(), 0.0, []
     next(schedule)
     while now < until:
-        now += schedule.send(seen(now, job_id=job_id, hint=hint))
-        found.append(now)
-    return found
+        now += schedule.send(observation(now, job_id=job_id, hint=hint))
+        times.append(now)
+    return times
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
@@ -37,7 +39,7 @@ def test_every_observation_yields_a_delay(plan, ages, hint):
     schedule = plan()
     assert next(schedule) == 0
     for age in sorted(ages):
-        assert 0 <= schedule.send(seen(age, hint=hint)) < 1e9
+        assert 0 <= schedule.send(observation(age, hint=hint)) < 1e9
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=str)
@@ -77,10 +79,10 @@ def test_progressive_delays_grow_with_the_root_of_the_age():
 def test_hinted_plan_never_polls_before_the_hint():
     schedule = Hinted(Fixed(7))()
     next(schedule)
-    assert 10 <= schedule.send(seen(0, hint=10)) <= 10.5
-    assert schedule.send(seen(1, hint=0)) == pytest.approx(SOONEST)
-    assert 9000 <= schedule.send(seen(1, hint=9000)) <= 9000 + MOST_JITTER
-    assert schedule.send(seen(2)) == 7
+    assert 10 <= schedule.send(observation(0, hint=10)) <= 10.5
+    assert schedule.send(observation(1, hint=0)) == pytest.approx(SOONEST)
+    assert 9000 <= schedule.send(observation(1, hint=9000)) <= 9000 + MOST_JITTER
+    assert schedule.send(observation(2)) == 7
 
 
 def test_polls_of_many_jobs_are_spread():
@@ -100,9 +102,9 @@ def test_learned_plan_uses_past_durations():
     for number in range(ENOUGH):
         schedule = plan()
         next(schedule)
-        assert schedule.send(seen(0)) < 5, "nothing is known yet"
+        assert schedule.send(observation(0)) < 5, "nothing is learned yet"
         with pytest.raises(StopIteration):
-            schedule.send(seen(100 + number, state=State.COMPLETED))
+            schedule.send(observation(100 + number, state=State.COMPLETED))
     assert 50 < polls(plan, 50)[-1] < 101
     assert len(polls(plan, 99)) < len(polls(Progressive(), 99)) / 2
 
@@ -111,9 +113,9 @@ def test_hinted_plan_learns_too():
     history = History()
     schedule = Hinted(Learned(history))()
     next(schedule)
-    schedule.send(seen(0, hint=3))
+    schedule.send(observation(0, hint=3))
     with pytest.raises(StopIteration):
-        schedule.send(seen(5, state=State.ERROR))
+        schedule.send(observation(5, state=State.ERROR))
     assert history.durations("k") == (5,)
 
 
@@ -121,9 +123,9 @@ def test_cancelled_job_is_not_learned():
     history = History()
     schedule = Learned(history)()
     next(schedule)
-    schedule.send(seen(0))
+    schedule.send(observation(0))
     with pytest.raises(StopIteration):
-        schedule.send(seen(0.003, state=State.CANCELLED))
+        schedule.send(observation(0.003, state=State.CANCELLED))
     assert history.durations("k") == ()
 
 
@@ -134,8 +136,8 @@ def test_job_longer_than_any_before_is_polled_ever_less_often():
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=100), st.floats(0.001, 100), st.floats(0, 1e7))
-def test_learned_plan_is_consistent_with_its_inverse(durations, worth, age):
-    plan = learned_plan(tuple(durations), worth)
+def test_learned_plan_is_consistent_with_its_inverse(durations, poll_cost, age):
+    plan = learned_plan(tuple(durations), poll_cost)
     due = plan.polls(age)
     assert due >= 0
     assert plan.polls(plan.when(due)) == pytest.approx(due, rel=1e-3, abs=1e-3)
@@ -152,15 +154,15 @@ def test_learned_plan_is_consistent_with_its_inverse(durations, worth, age):
     ids=["uniform", "exponential", "lognormal"],
 )
 def test_twenty_durations_give_a_nearly_optimal_plan(draw, optimum):
-    """The cost at 0.25 s for a look against the computed optimum; `benchmarks/waiting.py` measures it to the point."""
+    """The cost at 0.25 s per poll against the computed optimum; `benchmarks/waiting.py` measures it exactly."""
     drawn, cost, waits = random.Random(1), 0.0, 0  # noqa: S311 - no secret
     for job_id in map(str, range(60)):
         plan = Learned(learned(draw(drawn) for _ in range(20)))
         durations = [draw(drawn) for _ in range(20)]
         times = polls(plan, max(durations), job_id)
         for duration in durations:
-            made = next(number for number, at in enumerate(times) if at >= duration)
-            cost += 0.25 * (made + 1) + times[made] - duration
+            number_of_polls = next(number for number, at in enumerate(times) if at >= duration)
+            cost += 0.25 * (number_of_polls + 1) + times[number_of_polls] - duration
             waits += 1
     assert cost / waits < 1.15 * optimum
 

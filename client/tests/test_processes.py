@@ -1,4 +1,4 @@
-"""One client in several processes, event loops and threads: none gets the answer to another's request."""
+"""One client in several processes, event loops and threads: each gets the answers to its own requests."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ FORKS = """
 import asyncio, multiprocessing, os, sys
 from translation_client import AsyncClient, Client
 
-url, way = sys.argv[1:]
-client = AsyncClient(url) if "async" in way else Client(url)
+url, method = sys.argv[1:]
+client = AsyncClient(url) if "async" in method else Client(url)
 
 def ask(name):
     for _ in range(5):
@@ -47,7 +47,7 @@ def work(name):
         client.close()
 
 ask("parent")
-if "multiprocessing" in way:
+if "multiprocessing" in method:
     fork = multiprocessing.get_context("fork")
     children = [fork.Process(target=work, args=(name,)) for name in ("a", "b", "c")]
     for child in children: child.start()
@@ -98,11 +98,11 @@ with httpx.Client(transport=Transport(httpx.URL(url))) as http, http.stream("GET
     print(next(chunks).decode(), flush=True)
 """
 
-forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 class Jobs:
-    """A bare server that knows every job, and which connection each was asked for on."""
+    """A bare server that has every job, and records the jobs polled on each connection."""
 
     def __init__(self) -> None:
         self.connections: list[list[str]] = []
@@ -139,13 +139,13 @@ def program() -> Callable[..., subprocess.Popen[str]]:
 
 
 @forking
-@pytest.mark.parametrize("way", ["os.fork", "multiprocessing", "async os.fork", "async multiprocessing"])
-def test_each_process_has_connections_of_its_own(listen: Listen, jobs: Jobs, program, way: str) -> None:
-    with listen(jobs) as url, program(FORKS, url, way) as process:
-        _, told = process.communicate()
-    assert (process.returncode, told) == (0, "")
+@pytest.mark.parametrize("method", ["os.fork", "multiprocessing", "async os.fork", "async multiprocessing"])
+def test_each_process_has_connections_of_its_own(listen: Listen, jobs: Jobs, program, method: str) -> None:
+    with listen(jobs) as url, program(FORKS, url, method) as process:
+        _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (0, "")
     assert all(len(set(names)) == 1 for names in jobs.connections)
-    if "async" not in way:
+    if "async" not in method:
         assert sorted(set(names).pop() for names in jobs.connections) == ["a", "b", "c", "parent"]
 
 
@@ -154,8 +154,8 @@ def test_connection_closed_by_the_parent_is_closed_despite_a_forked_child(listen
     with listen(jobs) as url, program(CLOSED_BY_THE_PARENT, url) as process:
         assert jobs.closed.wait(60)
         assert process.poll() is None
-        _, told = process.communicate()
-    assert (process.returncode, told) == (0, "")
+        _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (0, "")
 
 
 @forking
@@ -173,8 +173,8 @@ def test_forked_child_does_not_read_from_its_parents_connection(listen: Listen, 
             assert [process.stdout.readline(), process.stdout.readline()] == ["first.\n", "forked\n"]
         finally:
             go_on.set()
-        told = process.communicate()
-    assert (process.returncode, told) == (0, ("second\n", ""))
+        output = process.communicate()
+    assert (process.returncode, output) == (0, ("second\n", ""))
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -1,4 +1,4 @@
-"""A wait that is taken up again, here or in another process."""
+"""Waits that are resumed, in this process or another."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_timeout_is_resumed_in_another_process(server: Server, job: Job) -> None
         "import sys; from translation_client import Client\n"
         "with Client(sys.argv[1]) as client: print(client.resume(sys.argv[2]).state)"
     )
-    effect = [sys.executable, "-c", program, server.url, raised.value.token]
-    assert subprocess.run(effect, capture_output=True, text=True, check=True).stdout == "completed\n"
+    command = [sys.executable, "-c", program, server.url, raised.value.token]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "completed\n"
 
 
 def test_any_status_can_be_resumed(server: Server, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Both pumps on real sockets, against servers that behave badly."""
+"""Both drivers on real sockets, against servers that behave badly."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ LOGIN = {"username": "admin", "password": "secretpassword"}
 BODY = b'{"job_id": "j1", "status": "completed"}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(BODY)
 WHOLE = HEAD + b"\r\n" + BODY
-SLOW, NEVER = 20, 600  # seconds: longer than any machine needs here, and until a request gives up by itself
+SLOW, NEVER = 20, 600  # seconds: more than any machine needs, and longer than any test lasts
 
 
 class Call(Protocol):
-    """Calls a method of a client and gives what it returns."""
+    """Calls a method of a client and returns its result."""
 
     def __call__(self, url: str, method: str, *args: str, **options: Any) -> Status: ...
 
@@ -59,7 +59,7 @@ def call(request: pytest.FixtureRequest) -> Call:
     return call_sync if request.param == "sync" else call_async
 
 
-def asked(connection: socket.socket) -> None:
+def read_request(connection: socket.socket) -> None:
     """Read a request to its end."""
     received = b""
     while b"\r\n\r\n" not in received:
@@ -76,28 +76,28 @@ def drip(connection: socket.socket, over: threading.Event, sent: bytes) -> None:
         connection.sendall(sent[index : index + 1])
 
 
-def hang_at_once(_: socket.socket, over: threading.Event) -> None:
+def hang(_: socket.socket, over: threading.Event) -> None:
     over.wait()
 
 
 def hang_in_the_body(connection: socket.socket, over: threading.Event) -> None:
-    asked(connection)
+    read_request(connection)
     connection.sendall(WHOLE[:-5])
     over.wait()
 
 
 def drip_in_the_headers(connection: socket.socket, over: threading.Event) -> None:
-    asked(connection)
+    read_request(connection)
     drip(connection, over, b"HTTP/1.1 200 OK\r\nServer: " + b"x" * 1000)
 
 
 def drip_in_the_body(connection: socket.socket, over: threading.Event) -> None:
-    asked(connection)
+    read_request(connection)
     connection.sendall(HEAD + b"\r\n")
     drip(connection, over, BODY * 9)
 
 
-@pytest.mark.parametrize("handler", [hang_at_once, hang_in_the_body, drip_in_the_headers, drip_in_the_body])
+@pytest.mark.parametrize("handler", [hang, hang_in_the_body, drip_in_the_headers, drip_in_the_body])
 def test_request_ends_in_time_with_a_slow_server(
     call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
 ) -> None:
@@ -115,7 +115,7 @@ def test_timeout_of_nearly_zero_sends_nothing(server: Server) -> None:
 
 
 def test_tls_handshake_ends_in_time(call: Call, listen: Listen) -> None:
-    with listen(hang_at_once) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.1 s"):
+    with listen(hang) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.1 s"):
         call(url.replace("http:", "https:"), "status", "j1", request_timeout=0.1, max_retries=0)
     gc.collect()  # a socket left open would be a ResourceWarning, and so an error
 
@@ -136,7 +136,7 @@ def test_tls_handshake_without_time_left_closes_the_connection(listen: Listen) -
 
 def test_wait_ends_in_time_with_a_hanging_server(call: Call, listen: Listen) -> None:
     def hang_at_the_second(connection: socket.socket, over: threading.Event) -> None:
-        asked(connection)
+        read_request(connection)
         connection.sendall(WHOLE.replace(b"completed", b"pending  "))
         hang_in_the_body(connection, over)
 
@@ -155,25 +155,25 @@ def test_sync_client_with_a_given_transport_ends_between_reads(listen: Listen) -
 
 
 def reset(connection: socket.socket, _: threading.Event) -> None:
-    asked(connection)
+    read_request(connection)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 def close_early(connection: socket.socket, _: threading.Event) -> None:
-    asked(connection)
+    read_request(connection)
 
 
 def truncate(connection: socket.socket, _: threading.Event) -> None:
-    asked(connection)
+    read_request(connection)
     connection.sendall(WHOLE[:-5])
 
 
-def talk_nonsense(connection: socket.socket, _: threading.Event) -> None:
-    asked(connection)
+def send_no_http(connection: socket.socket, _: threading.Event) -> None:
+    read_request(connection)
     connection.sendall(b"220 mail.example ESMTP\r\n")
 
 
-@pytest.mark.parametrize("handler", [reset, close_early, truncate, talk_nonsense])
+@pytest.mark.parametrize("handler", [reset, close_early, truncate, send_no_http])
 def test_broken_answer_is_retried(
     call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
 ) -> None:
@@ -183,7 +183,7 @@ def test_broken_answer_is_retried(
         if fault := next(faults, None):
             fault(connection, over)
         else:
-            asked(connection)
+            read_request(connection)
             connection.sendall(WHOLE)
 
     with listen(serve) as url:
@@ -204,7 +204,7 @@ def test_connection_closed_by_the_server_is_replaced(call: Call, listen: Listen)
 
     def once(connection: socket.socket, _: threading.Event) -> None:
         connections.append(connection)
-        asked(connection)
+        read_request(connection)
         connection.sendall(WHOLE if len(connections) > 2 else WHOLE.replace(b"completed", b"pending  "[:9]))
 
     with listen(once) as url:
@@ -256,7 +256,7 @@ def test_idle_connection_is_closed_before_the_server_closes_it(
     def serve(connection: socket.socket, _: threading.Event) -> None:
         connections.append(connection)
         while True:
-            asked(connection)
+            read_request(connection)
             connection.sendall(WHOLE.replace(b"completed", b"pending  ") if len(connections) == 1 else WHOLE)
 
     with listen(serve) as url:
@@ -264,7 +264,7 @@ def test_idle_connection_is_closed_before_the_server_closes_it(
     assert len(connections) == 2
 
 
-class TestTurns:
+class TestQueueing:
     """More requests than connections."""
 
     def test_queueing_for_a_connection_does_not_count_as_request_time(
@@ -275,7 +275,7 @@ class TestTurns:
 
         def slow(connection: socket.socket, over: threading.Event) -> None:
             while True:
-                asked(connection)
+                read_request(connection)
                 over.wait(0.15)
                 connection.sendall(WHOLE)
 
@@ -303,7 +303,7 @@ class TestTurns:
                 await asyncio.wait(others)
                 return lasted
 
-        with listen(hang_at_once) as url:
+        with listen(hang) as url:
             assert asyncio.run(main(url)) < SLOW
 
 
@@ -312,7 +312,7 @@ def answer(code: str, body: bytes = b"", *lines: str) -> bytes:
     return head.encode("latin-1") + b"\r\n\r\n" + body
 
 
-BETWEEN = {
+INVALID = {
     "early hints": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer("502 Bad Gateway"),
     "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "not even HTTP": b"SSH-2.0-OpenSSH\r\n",
@@ -336,14 +336,14 @@ BETWEEN = {
 }
 
 
-@pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
-def test_wait_survives_any_invalid_answer(call: Call, listen: Listen, job: Job, between: bytes) -> None:
+@pytest.mark.parametrize("invalid", INVALID.values(), ids=INVALID)
+def test_wait_survives_any_invalid_answer(call: Call, listen: Listen, job: Job, invalid: bytes) -> None:
     """The peer closes the connection after each answer."""
-    answers = [between, between, answer("200 OK", json.dumps(job("completed", "j1")).encode())]
+    answers = [invalid, invalid, answer("200 OK", json.dumps(job("completed", "j1")).encode())]
     answers.insert(0, answer("200 OK", json.dumps(job("pending", "j1")).encode()))
 
     def handler(connection: socket.socket, _: threading.Event) -> None:
-        asked(connection)
+        read_request(connection)
         connection.sendall(answers.pop(0))
         connection.shutdown(socket.SHUT_WR)
 
