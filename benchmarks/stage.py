@@ -99,8 +99,9 @@ class Answer(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What came of a load: requests per second, and microseconds that they took."""
+    """The result of a load: how many requests, how many a second, and the microseconds that they took."""
 
+    requests: int
     rate: float
     p50: float
     p99: float
@@ -299,7 +300,29 @@ def load(server: Running, requests: Sequence[str], seconds: float, connections: 
     told = json.loads(ran.stdout.splitlines()[-1])
     if told["failed"]:
         raise RuntimeError(f"{told['failed']} of {told['requests']} requests failed: {requests[0]}")
-    return Load(told["requests"] / told["duration"] * 1e6, told["p50"], told["p99"])
+    return Load(told["requests"], told["requests"] / told["duration"] * 1e6, told["p50"], told["p99"])
+
+
+def cost(server: Running, requests: Sequence[str], seconds: float) -> float:
+    """Returns the processor time that a request costs a server under load, in microseconds.
+
+    Unlike the rate, it does not depend on how fast the load generator is.
+    """
+    before = server.cpu()
+    requested = load(server, requests, seconds).requests
+    used = server.cpu() - before
+    settle(server)
+    return used / requested * 1e6
+
+
+def settle(server: Running) -> None:
+    """Waits until a server has finished what it was asked, for example writing its request log."""
+    until, used = time.monotonic() + 20, server.cpu()
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        if (now := server.cpu()) - used < 0.03:
+            return
+        used = now
 
 
 def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

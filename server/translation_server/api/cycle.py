@@ -38,9 +38,6 @@ class CollectingTransport:
         loop: the event loop.
         on_resume: called when uvicorn has room for more of what was received.
         on_close: called when the transport closes, once everything written has been passed on.
-
-    Attributes:
-        corked: Whether the protocol calls `flush` itself, as soon as it has parsed what was received.
     """
 
     def __init__(
@@ -52,7 +49,6 @@ class CollectingTransport:
     ) -> None:
         self.transport = transport
         self.closed = False
-        self.corked = False
         self._loop = loop
         self._on_resume = on_resume
         self._on_close = on_close
@@ -60,7 +56,7 @@ class CollectingTransport:
 
     def write(self, piece: Piece) -> None:
         """See asyncio.WriteTransport."""
-        if not self._writes and not self.corked:
+        if not self._writes:
             self._loop.call_soon(self.flush)
         self._writes.append(piece)
         if len(self._writes) >= MAX_WRITES:  # so that uvicorn notices a client that reads nothing

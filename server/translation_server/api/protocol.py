@@ -100,16 +100,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        cycle, transport = self.cycle, cast("CollectingTransport", self.transport)
-        transport.corked = True
+        cycle = self.cycle
         if len(data) > SLICE or self._unparsed or (cycle and not cycle.response_complete and self._is_full()):
             self._unparsed += data
             self._parse_on()
         elif (parsed := self._parse(data)) < len(data):
             self._unparsed += data[parsed:]
             self._parse_on()
-        transport.corked = False
-        transport.flush()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's never keeps a connection open
         """See asyncio.Protocol. Returns whether the connection stays open until its requests are answered."""

@@ -150,14 +150,17 @@ class JobSnapshot:
     @property
     def progress(self) -> float:
         """The part of the job's duration that has passed, rounded down to four digits; 1.0 only at its own end."""
-        if self.state is State.COMPLETED or self.state is State.ERROR:
+        job = self.job
+        if self.state is State.PENDING:
+            until = self.now if job.paused_at is None else min(self.now, job.paused_at)
+        elif self.state is State.CANCELLED:
+            until = min(self._until, math.inf if job.paused_at is None else job.paused_at)
+        else:
             return 1.0
-        job, until = self.job, self._until
-        if job.paused_at is not None:
-            until = min(until, job.paused_at)
-        worked = max(0.0, until - job.created_at - job.paused_for)
-        fraction = worked / job.fate.delay if job.fate.delay else 0.0
-        return min(math.floor(fraction * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+        worked = until - job.created_at - job.paused_for
+        if worked <= 0.0 or not job.fate.delay:
+            return 0.0
+        return min(int(worked / job.fate.delay * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
 
     @property
     def _until(self) -> float:

@@ -133,10 +133,12 @@ class Authenticator:
         self._pool.shutdown()
 
     def _scheme(self, scope: Scope) -> Scheme:
+        if not self._schemes:
+            return BASIC
         return self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
 
     def _fingerprint(self, scheme: Scheme, header: bytes) -> bytes:
-        return hashlib.blake2b(scheme.name.encode() + b" " + header, key=self._key, digest_size=32).digest()
+        return hashlib.blake2b(b"%b %b" % (scheme.name, header), key=self._key, digest_size=32).digest()
 
     def _believes(self, user: str, address: str) -> bool:
         """Whether a remembered header is enough from this address."""

@@ -28,7 +28,7 @@ class Credentials(NamedTuple):
 class Scheme(NamedTuple):
     """One way of bringing credentials; ``read`` gives None for what is malformed."""
 
-    name: str
+    name: bytes
     header: bytes
     challenge: str
     wanted: str
@@ -40,12 +40,13 @@ def scheme(auth: str) -> Scheme:
     match auth:
         case "basic":
             wanted = "the API's username and password with Basic authentication"
-            return Scheme(auth, b"authorization", f'Basic {REALM}, charset="UTF-8"', wanted, read_basic)
+            return Scheme(b"basic", b"authorization", f'Basic {REALM}, charset="UTF-8"', wanted, read_basic)
         case "bearer":
-            return Scheme(auth, b"authorization", f"Bearer {REALM}", "a token as `Authorization: Bearer`", read_bearer)
+            wanted = "a token as `Authorization: Bearer`"
+            return Scheme(b"bearer", b"authorization", f"Bearer {REALM}", wanted, read_bearer)
         case _:
             challenge = f'ApiKey {REALM}, header="{auth}"'
-            return Scheme(auth, auth.encode(), challenge, f"a token in the header {auth}", read_token)
+            return Scheme(auth.encode(), auth.encode(), challenge, f"a token in the header {auth}", read_token)
 
 
 def read_basic(header: bytes) -> Credentials | None:
