@@ -252,17 +252,17 @@ class TestLeaving:
             "except KeyboardInterrupt: print(threading.active_count())\n"
             "client.close()"
         )
-        asked = threading.Event()
+        requested = threading.Event()
 
         def hang(connection: socket.socket, over: threading.Event) -> None:
             connection.recv(65_536)
-            asked.set()
+            requested.set()
             over.wait()
 
         with listen(hang) as url:
             effect = [sys.executable, "-X", "dev", "-W", "error", "-c", program, url]
             with spawn(effect) as process:
-                assert asked.wait(60)
+                assert requested.wait(60)
                 process.send_signal(signal.SIGINT)
                 assert process.communicate(timeout=60) == ("1\n", "")
 

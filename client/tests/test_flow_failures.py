@@ -49,15 +49,15 @@ class TestFailures:
     def test_pauses_grow_to_max_delay(self) -> None:
         assert watch(failing(), max_delay=2.0).sleeps == [0.25, 0.5, 1, 1, 1, 1, 1]
 
-    @pytest.mark.parametrize(("asked", "slept"), [("3", 3), ("0", 0.25), ("soon", 0.25)])
-    def test_retry_after_lengthens_a_pause(self, asked: str, slept: float) -> None:
-        assert watch(failing(429, retry_after=asked), job("completed")).sleeps == [slept]
+    @pytest.mark.parametrize(("header", "slept"), [("3", 3), ("0", 0.25), ("soon", 0.25)])
+    def test_retry_after_lengthens_a_pause(self, header: str, slept: float) -> None:
+        assert watch(failing(429, retry_after=header), job("completed")).sleeps == [slept]
 
     @pytest.mark.parametrize("code", [200, 204, 404, 429, 503])
-    @pytest.mark.parametrize("asked", ["3600", "3600.5", "9" * 400, "Sun, 06 Nov 2094 08:49:37 GMT"])
-    def test_retry_after_does_not_pass_the_deadline(self, code: int, asked: str) -> None:
+    @pytest.mark.parametrize("header", ["3600", "3600.5", "9" * 400, "Sun, 06 Nov 2094 08:49:37 GMT"])
+    def test_retry_after_does_not_pass_the_deadline(self, code: int, header: str) -> None:
         player = watch(
-            job(), failing(code, retry_after=asked, date="Sun, 06 Nov 1994 08:49:37 GMT"), job("completed"), timeout=5
+            job(), failing(code, retry_after=header, date="Sun, 06 Nov 1994 08:49:37 GMT"), job("completed"), timeout=5
         )
         assert player.states == ["pending", "completed"]
         assert player.now == pytest.approx(START + 5 + TRIP)
@@ -159,7 +159,7 @@ class TestUnreadableAnswers:
 
     @unreadable
     def test_resumed_job_counts_as_known(self, code: int, body: object, shown: str) -> None:
-        flow = wait_one.watch(flow_options(), FlowTime(START), "j1", known=True)
+        flow = wait_one.watch(flow_options(), FlowTime(START), "j1", confirmed=True)
         player = FlowPlayer().run(flow, [*[Answer(code, body)] * 7, job("completed")])
         assert player.states == ["completed"]
         assert shown in player.warnings[0]
@@ -197,10 +197,10 @@ class TestUnreadableAnswers:
         assert shown in str(player.error)
         assert "with the idempotency key 'key': it stays one job" in str(player.error)
 
-    @pytest.mark.parametrize("asked", ["3", "3.0", "1, 3", "2.999"])
-    def test_unreadable_answer_with_retry_after_lengthens_the_pause(self, asked: str) -> None:
-        player = watch(job(), failing(204, retry_after=asked), job("completed"))
-        assert player.sleeps[1] == max(float(text) for text in asked.split(","))
+    @pytest.mark.parametrize("header", ["3", "3.0", "1, 3", "2.999"])
+    def test_unreadable_answer_with_retry_after_lengthens_the_pause(self, header: str) -> None:
+        player = watch(job(), failing(204, retry_after=header), job("completed"))
+        assert player.sleeps[1] == max(float(text) for text in header.split(","))
 
     @unreadable
     def test_unreadable_answers_to_cancel_and_list_are_retried(self, code: int, body: object, shown: str) -> None:

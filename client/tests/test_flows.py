@@ -38,9 +38,9 @@ class TestSchedule:
         assert player.states == [word]
         assert player.sleeps == []
 
-    @pytest.mark.parametrize(("asked", "slept"), [("3", 3.0), ("0", SOONEST), ("-7", SOONEST)])
-    def test_server_hint_changes_the_delay(self, asked: str, slept: float) -> None:
-        assert watch(job(retry_after=asked), job(), job("completed")).sleeps == [slept, 1]
+    @pytest.mark.parametrize(("retry_after", "slept"), [("3", 3.0), ("0", SOONEST), ("-7", SOONEST)])
+    def test_server_hint_changes_the_delay(self, retry_after: str, slept: float) -> None:
+        assert watch(job(retry_after=retry_after), job(), job("completed")).sleeps == [slept, 1]
 
     def test_server_hint_is_limited_by_the_deadline(self) -> None:
         player = watch(job(retry_after="3600"), job("completed"), timeout=5)
@@ -158,10 +158,10 @@ def test_other_json_values_are_no_job_id(text: str) -> None:
 
 class TestOtherFlows:
     def test_poll_returns_the_status(self) -> None:
-        facts = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
-        player = FlowPlayer().run(wait_one.poll(flow_options(), FlowTime(START), "j1"), [job(**facts)])
+        fields = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
+        player = FlowPlayer().run(wait_one.poll(flow_options(), FlowTime(START), "j1"), [job(**fields)])
         assert player.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
-        assert player.statuses[0].raw == {"job_id": "j1", "status": "pending", **facts}
+        assert player.statuses[0].raw == {"job_id": "j1", "status": "pending", **fields}
 
     @pytest.mark.parametrize(("reported", "progress"), [(0, 0.0), (1, 1.0), (1.5, 1.0), (1e299, 1.0)])
     def test_progress_is_at_most_one(self, reported: float, progress: float) -> None:

@@ -112,20 +112,20 @@ class Host:
         return self.play(wait_one.run(flow_options(**options), FlowTime(self.now, self.now + timeout), "key", {}))
 
     @property
-    def asked(self) -> list[str]:
+    def preferences(self) -> list[str]:
         return [prefer for prefer, _ in self.sends]
 
 
 def test_server_with_long_polls_gets_one_request_per_long_poll() -> None:
     host = Host(ends=60).watch()
-    assert host.asked == ["wait=0", "wait=25", "wait=25", "wait=25"]
+    assert host.preferences == ["wait=0", "wait=25", "wait=25", "wait=25"]
     assert host.sleeps == []
     assert host.now == pytest.approx(60 + TRIP)
 
 
 def test_run_asks_for_long_polls_with_its_start() -> None:
     host = Host(ends=30).run()
-    assert host.asked == ["wait=0", "wait=25", "wait=25"]
+    assert host.preferences == ["wait=0", "wait=25", "wait=25"]
     assert host.sleeps == []
 
 
@@ -141,13 +141,13 @@ def test_request_timeout_includes_the_long_poll() -> None:
 
 def test_server_without_long_polls_is_polled_by_the_schedule() -> None:
     host = Host(ends=8, applies=False).watch()
-    assert host.asked == ["wait=0", "wait=5", "wait=5", "wait=5"]
+    assert host.preferences == ["wait=0", "wait=5", "wait=5", "wait=5"]
     assert host.sleeps == [3, 3, 3]
 
 
 @pytest.mark.parametrize("long_poll", [0, 0.9])
 def test_long_polls_can_be_turned_off(long_poll: float) -> None:
-    assert set(Host(ends=8).run(long_poll=long_poll).asked) == {""}
+    assert set(Host(ends=8).run(long_poll=long_poll).preferences) == {""}
 
 
 def test_shorter_long_polls_than_asked_are_accepted() -> None:
@@ -172,7 +172,7 @@ def test_odd_preference_applied_makes_no_busy_loop(says: str) -> None:
 def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut: float, most: int) -> None:
     host = Host(ends=200, cut=cut).watch()
     assert host.final is not None
-    assert host.asked[-1] in {f"wait={most}", ""}
+    assert host.preferences[-1] in {f"wait={most}", ""}
     assert len(host.sends) <= 15 + 200 / (most or 3)
     assert (3 in host.sleeps) == (most == 0)
 

@@ -154,31 +154,31 @@ def test_lasting_stream_is_always_opened_again():
 
 
 def test_stream_is_opened_again_after_retry_after():
-    asked = []
+    opened_at = []
 
     def script(player, effect):
         if not isinstance(effect, Listen):
             return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 60 else {})
         assert effect.send, "all jobs have ended"
-        asked.append(player.now)
-        return reply(player, {}, 429, retry_after="30") if len(asked) < 3 else Chunk(b"", player.now)
+        opened_at.append(player.now)
+        return reply(player, {}, 429, retry_after="30") if len(opened_at) < 3 else Chunk(b"", player.now)
 
     player = BatchPlayer(script, schedule=Fixed(50))
-    assert asked == [0, 30, 60]
+    assert opened_at == [0, 30, 60]
     assert len(player.polls) == 3, "polls go on meanwhile"
 
 
 def test_pauses_between_streams_grow():
-    asked = []
+    opened_at = []
 
     def script(player, effect):
         if isinstance(effect, Listen):
-            asked.append(player.now)
+            opened_at.append(player.now)
             return Failure("no route", player.now)
         return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 12 else {})
 
     BatchPlayer(script, backoff_factor=3.0, max_retries=4, schedule=Fixed(100))
-    assert asked == [0, 0.5, 2, 6, 10]
+    assert opened_at == [0, 0.5, 2, 6, 10]
 
 
 def reopening_stream(end, brings, *reads):
@@ -197,10 +197,10 @@ def reopening_stream(end, brings, *reads):
 
 
 @pytest.mark.parametrize(
-    ("asked", "pause"), [("1000", 1.0), ("0", 0.5), ("90000000", 50.0), ("1e3", 0.5), ("9" * 5000, 50)]
+    ("retry", "pause"), [("1000", 1.0), ("0", 0.5), ("90000000", 50.0), ("1e3", 0.5), ("9" * 5000, 50)]
 )
-def test_stream_is_opened_again_after_its_retry_field(asked, pause):
-    player = BatchPlayer(reopening_stream(50, f"retry: {asked}\n\n".encode()), schedule=Fixed(50), max_retries=1)
+def test_stream_is_opened_again_after_its_retry_field(retry, pause):
+    player = BatchPlayer(reopening_stream(50, f"retry: {retry}\n\n".encode()), schedule=Fixed(50), max_retries=1)
     assert player.ends == dict.fromkeys("abc", State.COMPLETED)
     assert [*player.opened[1:], player.now][0] == pause
 

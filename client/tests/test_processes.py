@@ -32,7 +32,7 @@ from translation_client import AsyncClient, Client
 url, method = sys.argv[1:]
 client = AsyncClient(url) if "async" in method else Client(url)
 
-def ask(name):
+def poll(name):
     for _ in range(5):
         if isinstance(client, Client):
             assert client.status(name).id == name
@@ -42,11 +42,11 @@ def ask(name):
             asyncio.run(twice())
 
 def work(name):
-    ask(name)
+    poll(name)
     if isinstance(client, Client):
         client.close()
 
-ask("parent")
+poll("parent")
 if "multiprocessing" in method:
     fork = multiprocessing.get_context("fork")
     children = [fork.Process(target=work, args=(name,)) for name in ("a", "b", "c")]
@@ -109,14 +109,14 @@ class Jobs:
         self.closed = threading.Event()
 
     def __call__(self, connection: socket.socket, _: threading.Event) -> None:
-        self.connections.append(asked := [])
+        self.connections.append(polled := [])
         received = b""
         while chunk := connection.recv(65_536):
             received += chunk
             while b"\r\n\r\n" in received:
                 head, received = received.split(b"\r\n\r\n", 1)
                 name = re.match(rb"GET /status/(\S+)", head)[1]
-                asked.append(name.decode())
+                polled.append(name.decode())
                 body = b'{"job_id": "%s", "status": "completed"}' % name
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         self.closed.set()
@@ -179,32 +179,32 @@ def test_forked_child_does_not_read_from_its_parents_connection(listen: Listen, 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_each_event_loop_has_connections_of_its_own(listen: Listen, jobs: Jobs, shared: bool) -> None:
-    async def ask(client: AsyncClient, name: str) -> None:
+    async def poll(client: AsyncClient, name: str) -> None:
         assert [(await client.status(name)).id for _ in range(3)] == [name] * 3
 
     with listen(jobs) as url:
         client = AsyncClient(url, http_client=shared_http(url) if shared else None)
         for name in ("one", "two"):
-            asyncio.run(ask(client, name))
+            asyncio.run(poll(client, name))
             assert jobs.closed.wait(60)
             jobs.closed.clear()
     assert jobs.connections == [["one"] * 3, ["two"] * 3]
 
 
 def test_async_client_works_in_the_loops_of_several_threads(listen: Listen, jobs: Jobs) -> None:
-    async def ask(client: AsyncClient, name: str) -> None:
-        asked = await asyncio.gather(*(client.status(name) for _ in range(20)))
-        assert {status.id for status in asked} == {name}
+    async def poll(client: AsyncClient, name: str) -> None:
+        statuses = await asyncio.gather(*(client.status(name) for _ in range(20)))
+        assert {status.id for status in statuses} == {name}
 
     with listen(jobs) as url, ThreadPoolExecutor(4) as threads:
         client = AsyncClient(url)
-        list(threads.map(lambda number: asyncio.run(ask(client, f"j{number}")), range(8)))
+        list(threads.map(lambda number: asyncio.run(poll(client, f"j{number}")), range(8)))
     assert all(len(set(names)) == 1 for names in jobs.connections)
     assert sum(map(len, jobs.connections)) == 8 * 20
 
 
 def test_closing_in_one_loop_keeps_the_connections_of_another(listen: Listen, jobs: Jobs) -> None:
-    async def ask(client: AsyncClient) -> None:
+    async def poll(client: AsyncClient) -> None:
         await client.status("one")
         await asyncio.to_thread(asyncio.run, close(client))
         with pytest.raises(RuntimeError, match="closed"):
@@ -215,7 +215,7 @@ def test_closing_in_one_loop_keeps_the_connections_of_another(listen: Listen, jo
         await client.aclose()
 
     with listen(jobs) as url:
-        asyncio.run(ask(AsyncClient(url)))
+        asyncio.run(poll(AsyncClient(url)))
     assert jobs.connections == [["one"], ["two"]]
 
 

@@ -57,7 +57,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             AuthenticationError: The server refused the credentials.
             InvalidRequest: The server refused the job.
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
-            TranslationError: The server refused or could not be understood; no job is known of.
+            TranslationError: The server refused, or its answer could not be read.
         """
         fields = validation.job_fields(
             self._options.dialect,
@@ -191,7 +191,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             TranslationError: The status could not be read.
         """
         job_id = validation.job_in(self._options.dialect, token)
-        changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, known=True))
+        changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, confirmed=True))
         return self._finish(changes, on_update, on_completion)
 
     def as_completed(

@@ -158,20 +158,20 @@ def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
 
 
 def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
-    dialect: Dialect, template: Template, job: object, reply: Reply, asked: str | None = None, number: int = 0
+    dialect: Dialect, template: Template, job: object, reply: Reply, expected_id: str | None = None, number: int = 0
 ) -> ParsedStatus:
-    """Read the job with this number in the answer by its template; check its id against the one asked for, if any."""
+    """Read the job with this number in the answer by its template; check its id, if one is expected."""
     if not isinstance(job, dict):
         raise _unexpected("a job as a JSON object", reply)
     paths = field_paths(template)
-    asked = asked if dialect.by_id else CURRENT
-    job_id = id_of(_value_at(job, paths["job_id"])) if dialect.by_id and "job_id" in paths else asked
+    expected_id = expected_id if dialect.by_id else CURRENT
+    job_id = id_of(_value_at(job, paths["job_id"])) if dialect.by_id and "job_id" in paths else expected_id
     word = _value_at(job, paths.get("status", ()))
     if job_id is None or ("status" in paths and not is_text(word)):
         needed = " and ".join(repr(".".join(paths[name])) for name in ("job_id", "status") if name in paths)
         raise _unexpected(f"a job with {needed}", reply)
-    if asked not in {None, job_id}:
-        raise _unexpected(f"job {asked}", reply)
+    if expected_id not in {None, job_id}:
+        raise _unexpected(f"job {expected_id}", reply)
     unknown = word if is_text(word) and word not in dialect.meanings else None
     state = dialect.meanings.get(str(word), State.PENDING)
     progress = _number(job, paths.get("progress", ()), reply)

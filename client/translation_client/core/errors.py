@@ -15,7 +15,7 @@ from translation_client.core.text import visible
 class TranslationError(Exception):
     """Any failure that this library reports.
 
-    Its text is one printable line, whatever the server has sent.
+    Its text is one printable line, even if the server's text is not.
     """
 
     message: str

@@ -27,13 +27,13 @@ class LongPoll:
 
     Attributes:
         longest: Whole seconds for which a poll may be held; 0 turns long polls off.
-        asked: How many seconds the last poll asked for.
+        requested: How many seconds the last poll asked for.
         proven: Whether the last answer said that the server holds polls.
         early: How many long polls in a row returned long before their time.
     """
 
     longest: int
-    asked: int = 0
+    requested: int = 0
     proven: bool = False
     early: int = 0
 
@@ -43,7 +43,7 @@ class LongPoll:
         self.proven = applied is not None
         if applied is None or not self.seconds(left):
             return delay
-        if not self.asked or reply.took >= max(1, min(applied, self.asked)) / 2:
+        if not self.requested or reply.took >= max(1, min(applied, self.requested)) / 2:
             self.early = 0
             return 0.0
         self.early = min(self.early + 1, MOST_DOUBLINGS)

@@ -8,8 +8,8 @@
 - An unreadable answer is retried at most three times if the server has not sent a valid one before: most likely it is
   another kind of server. It is not retried after a submission: a job may exist, and not every server honours the
   idempotency key.
-- A 404 for a job that the server has shown before, if only by accepting it, may come from a replica that does not have
-  the job yet. It is retried three times.
+- A 404 for a job that the server has confirmed before, if only by accepting it, may come from a replica that does not
+  have the job yet. It is retried three times.
 
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -96,14 +96,14 @@ class Failures:
     def __post_init__(self) -> None:
         self.limit, self._ceiling = self.options.max_retries, self.options.initial_delay
 
-    def record(self, error: TranslationError | None = None, *, known: bool = False) -> bool:
+    def record(self, error: TranslationError | None = None, *, confirmed: bool = False) -> bool:
         """Count a failure; return whether to retry.
 
         Args:
             error: What is wrong with an unreadable answer; None for any other failure.
-            known: Whether the server has shown the requested resource before.
+            confirmed: Whether the server has confirmed before that the requested resource exists.
         """
-        is_doubtful = error is not None and (not known or isinstance(error, NotFound))
+        is_doubtful = error is not None and (not confirmed or isinstance(error, NotFound))
         self.count += 1
         self.doubtful += is_doubtful
         self.limit = min(MAX_DOUBTFUL, self.options.max_retries) if is_doubtful else self.options.max_retries
@@ -123,7 +123,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
     next_step: str,
     read: Callable[[Reply], T],
     *,
-    known: bool = False,
+    confirmed: bool = False,
     first: Reply | None = None,
 ) -> Step[tuple[Reply, T]]:
     """Send a request, with retries, until there is a valid answer; return the answer and what was read from it.
@@ -134,7 +134,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
         send: The request.
         next_step: What the error tells the user to do next.
         read: Reads an answer, or raises what is wrong with it.
-        known: Whether the server has shown the requested resource before.
+        confirmed: Whether the server has confirmed before that the requested resource exists.
         first: An answer that has arrived already.
 
     Raises:
@@ -150,10 +150,10 @@ def request(  # noqa: PLR0913 - all that a request depends on
             try:
                 return result, read(result)
             except (NotFound, ProtocolError) as caught:
-                if isinstance(caught, NotFound) and not known:
+                if isinstance(caught, NotFound) and not confirmed:
                     raise
                 error = caught
-        may_retry = failures.record(error, known=known) and not (error and send.method == "POST")
+        may_retry = failures.record(error, confirmed=confirmed) and not (error and send.method == "POST")
         why = error.message.rstrip(".") if error else str(result)
         if not may_retry if time.left else time.last or not is_poll(send):
             if isinstance(error, NotFound):
@@ -186,7 +186,7 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
     if is_poll(send):
         time.polls += 1
         time.bytes += len(result.body) if isinstance(result, Reply) else 0
-    if isinstance(result, Reply) and result.took >= hold:  # else nobody knows how much of `took` it was held
+    if isinstance(result, Reply) and result.took >= hold:  # else the waiting time in `took` is unknown
         time.trip = result.took - hold
         time.slowest = max(time.slowest or 0.0, time.trip)
     return result

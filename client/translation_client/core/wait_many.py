@@ -96,7 +96,7 @@ class BatchJob(Job):
     def timeout_error(self) -> TranslationError:
         """The error that ends this job's wait at the deadline."""
         last = f"; the last failure: {self.last_failure}" if self.last_failure else ""
-        return timeout_error(self.options, self.id, self.known, f"when the time was up{last}")
+        return timeout_error(self.options, self.id, self.status, f"when the time was up{last}")
 
 
 @dataclass
@@ -108,14 +108,14 @@ class BatchWait:
         time: The flow's time.
         jobs: The jobs whose wait has not ended.
         batch_route: The route of batch polls; None polls one by one.
-        proven: Whether the server has answered a batch poll.
+        confirmed: Whether the server has answered a batch poll.
     """
 
     options: FlowOptions
     time: FlowTime
     jobs: dict[str, BatchJob]
     batch_route: Listing | None
-    proven: bool = False
+    confirmed: bool = False
 
 
 def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Flow:
@@ -174,7 +174,7 @@ def _by_stream(wait: BatchWait, path: str) -> Flow:
         if not wait.jobs or not time.left:
             return
         error = _stream_error(wait, result)
-        if isinstance(error, NotFound | InvalidRequest) or not failures.record(error, known=opened):
+        if isinstance(error, NotFound | InvalidRequest) or not failures.record(error, confirmed=opened):
             return
         yield Warn(f"GET {path}: {error or result}; retry {failures.count} of {failures.limit}", failure=True)
         yield from _by_polls(wait, time.now + max(failures.pause(result), stream.retry))
@@ -222,17 +222,17 @@ def _read_stream(wait: BatchWait, stream: EventStream) -> Step[tuple[bool, Input
             if job and parsed:
                 job.bytes += len(event.data)
                 useful = useful or parsed.status.state.ended
-                if not _is_outdated(job.known, parsed.status):
+                if not _is_outdated(job.status, parsed.status):
                     yield from _update(wait, job, parsed)
         if not wait.jobs or not time.left:
             return useful, result
 
 
-def _is_outdated(known: Status | None, status: Status) -> bool:
+def _is_outdated(last: Status | None, status: Status) -> bool:
     """Whether an event is older than the last poll: a stream that is opened again repeats some."""
-    if status.state.ended or known is None or known.elapsed is None or status.elapsed is None:
+    if status.state.ended or last is None or last.elapsed is None or status.elapsed is None:
         return False
-    return status.elapsed < known.elapsed
+    return status.elapsed < last.elapsed
 
 
 def _poll_failed(wait: BatchWait) -> Flow:
@@ -251,7 +251,7 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
             if job.id not in wait.jobs:
                 continue
             if (planned := job.due()) is None:
-                yield from _give_up(wait, job, timeout_error(wait.options, job.id, job.known, SCHEDULE_ENDED))
+                yield from _give_up(wait, job, timeout_error(wait.options, job.id, job.status, SCHEDULE_ENDED))
             else:
                 heapq.heappush(queue, (planned, next(order), job))
         if not queue:
@@ -263,7 +263,7 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
         while time.left and queue and queue[0][0] <= together:
             due.append(heapq.heappop(queue)[2])
         yield from _poll(wait, due)
-    stale = (job for job in wait.jobs.values() if job.known is None or job.updated_at < time.deadline)
+    stale = (job for job in wait.jobs.values() if job.status is None or job.updated_at < time.deadline)
     yield from _poll(wait, sorted(stale, key=lambda job: job.updated_at))
 
 
@@ -299,8 +299,8 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
     answers: dict[str, ParsedStatus | TranslationError] = {}
     if wait.batch_route:
         send, read = wait.batch_route.poll(ids), partial(read_batch, options.dialect, wait.batch_route, ids=ids)
-        reply, answers = yield from request(options, wait.time, send, NEXT_STEP, read, known=wait.proven)
-        wait.proven = True
+        reply, answers = yield from request(options, wait.time, send, NEXT_STEP, read, confirmed=wait.confirmed)
+        wait.confirmed = True
     else:
         send = polling(options.dialect, ids[0])
         reply, _ = yield from request(options, wait.time, send, NEXT_STEP, lambda reply: reply)
@@ -322,23 +322,23 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
 
 def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
     """Store a new status, and yield it if it is the first or has changed."""
-    status, known, time = parsed.status, job.known, wait.time
+    status, previous, time = parsed.status, job.status, wait.time
     if status.state.ended:
         del wait.jobs[job.id]
         status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.finish(parsed, time.now)))
     job.update(parsed, time.now)
-    if status != known or not job.is_reported:
+    if status != previous or not job.is_reported:
         job.is_reported = True
         time.now = (yield status).at
 
 
 def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, reply: Reply) -> Flow:
     """Plan the retry of a job whose answer cannot be read, or give up."""
-    known = job.known is not None
-    if not isinstance(error, ProtocolError) and not (known and isinstance(error, NotFound)):
+    confirmed = job.status is not None
+    if not isinstance(error, ProtocolError) and not (confirmed and isinstance(error, NotFound)):
         yield from _give_up(wait, job, error)
         return
-    may_retry, job.last_failure = job.failures.record(error, known=known), error.message.rstrip(".")
+    may_retry, job.last_failure = job.failures.record(error, confirmed=confirmed), error.message.rstrip(".")
     if wait.time.left and not may_retry:
         yield from _give_up(wait, job, error)
         return

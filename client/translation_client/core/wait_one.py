@@ -34,7 +34,7 @@ class Job:
         id: Its id.
         options: The caller's options.
         began: When the wait began.
-        known: The last known status.
+        status: The last known status.
         updated_at: When it arrived.
         age: Seconds since the job's acceptance at that time, if the server reports them.
     """
@@ -42,23 +42,23 @@ class Job:
     id: str
     options: FlowOptions
     began: float
-    known: Status | None = None
+    status: Status | None = None
     updated_at: float = 0.0
     age: float | None = None
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
         """Store a new status."""
-        self.known, self.updated_at, self.age = parsed.status, at, parsed.age
+        self.status, self.updated_at, self.age = parsed.status, at, parsed.age
 
     def delay(self) -> float | None:
         """Seconds from the last status to the next poll; None if the schedule has ended."""
-        if self.known is None:
+        if self.status is None:
             return 0.0
-        return next_delay(self._schedule, self._observation(self.known, self.age, self.updated_at))
+        return next_delay(self._schedule, self._observation(self.status, self.age, self.updated_at))
 
     def finish(self, parsed: ParsedStatus, at: float) -> float | None:
         """Show the schedule the final status; return the lateness, None for a job that was never pending."""
-        if self.known is None:
+        if self.status is None:
             return None
         with suppress(StopIteration):
             self._schedule.send(self._observation(parsed.status, parsed.age, at))
@@ -87,7 +87,7 @@ def run(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any
     yield from _follow(options, time, reply, parsed)
 
 
-def watch(options: FlowOptions, time: FlowTime, job_id: str, *, known: bool = False) -> Flow:
+def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool = False) -> Flow:
     """Yield the status of a job, then each change, up to the final status.
 
     If the server's last hint for this job has not passed yet, the first poll waits for it.
@@ -96,11 +96,11 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, known: bool = Fa
         options: The caller's options.
         time: The flow's time.
         job_id: The job.
-        known: Whether the server has shown the job before.
+        confirmed: Whether the server has confirmed before that the job exists.
     """
     first = options.remembered.pop(job_id, None)
     if first is None or not first[0].at + (first[1].status.hint or 0.0) > time.now:
-        first = yield from _poll(options, time, job_id, first and first[1].status, known=known)
+        first = yield from _poll(options, time, job_id, first and first[1].status, confirmed=confirmed)
     yield from _follow(options, time, *first)
 
 
@@ -114,8 +114,8 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     """Cancel a job and yield its status."""
     next_step = f"When the server is well, cancel job {job_id} again; a second cancellation changes nothing."
     read = partial(read_job, options.dialect, job_id=job_id)
-    send, known = cancelling(options.dialect, job_id), job_id in options.remembered
-    _, parsed = yield from request(options, time, send, next_step, read, known=known)
+    send, confirmed = cancelling(options.dialect, job_id), job_id in options.remembered
+    _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
     yield parsed.status
 
 
@@ -132,8 +132,10 @@ def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
     cursor, next_step = None, "When the server is well, list the jobs again."
     read = partial(read_page, options.dialect, route)
     while True:
-        known = cursor is not None
-        _, (jobs, following) = yield from request(options, time, route.send(cursor), next_step, read, known=known)
+        confirmed = cursor is not None
+        _, (jobs, following) = yield from request(
+            options, time, route.send(cursor), next_step, read, confirmed=confirmed
+        )
         for status in jobs:
             time.now = (yield status).at
         if not following:
@@ -171,7 +173,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
             lateness = job.finish(parsed, reply.at)
             yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness))
             return
-        changed = status != job.known
+        changed = status != job.status
         job.update(parsed, reply.at)
         if changed:
             time.now = (yield status).at
@@ -191,10 +193,10 @@ def _poll(  # noqa: PLR0913 - all that a poll depends on
     status: Status | None = None,
     long_poll: LongPoll | None = None,
     *,
-    known: bool = False,
+    confirmed: bool = False,
 ) -> Step[tuple[Reply, ParsedStatus]]:
     """Poll a job; `status` is its last known one, `long_poll` that of the wait, if there is one."""
-    send, known = polling(options.dialect, job_id), known or status is not None
+    send, confirmed = polling(options.dialect, job_id), confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:
         first = yield from _long_poll(options, time, send, long_poll)
@@ -202,35 +204,35 @@ def _poll(  # noqa: PLR0913 - all that a poll depends on
         send = prefer(send, 0)
     next_step = f"The job goes on: when the server is well, wait again for {job_id}."
     try:
-        reply, parsed = yield from request(options, time, send, next_step, read, known=known, first=first)
+        reply, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed, first=first)
     except (TransportError, ProtocolError, NotFound) as error:
-        if time.left or (isinstance(error, NotFound) and not known):
+        if time.left or (isinstance(error, NotFound) and not confirmed):
             raise
         last = error.last if isinstance(error, TransportError) else error.message.rstrip(".")
         raise timeout_error(options, job_id, status, f"when the time was up; the last failure: {last}") from error
     if long_poll and reply is not first:
-        long_poll.asked = 0
+        long_poll.requested = 0
     return reply, parsed
 
 
 def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: LongPoll) -> Step[Reply | None]:
     """Send a long poll, if there is time for one; return its answer, or None if there is none to use."""
-    long_poll.asked = long_poll.seconds(time.left - RESERVE)
-    if not long_poll.asked:
+    long_poll.requested = long_poll.seconds(time.left - RESERVE)
+    if not long_poll.requested:
         return None
-    result = yield from send_once(options, time, prefer(send, long_poll.asked), long_poll.asked)
+    result = yield from send_once(options, time, prefer(send, long_poll.requested), long_poll.requested)
     if isinstance(result, Reply) and result.code not in TRANSIENT:
         return result
-    yield Warn(f"{send.method} {send.path}, a long poll of {long_poll.asked} s: {result}", failure=True)
-    long_poll.longest, long_poll.asked = long_poll.asked // 2, 0
+    yield Warn(f"{send.method} {send.path}, a long poll of {long_poll.requested} s: {result}", failure=True)
+    long_poll.longest, long_poll.requested = long_poll.requested // 2, 0
     yield from sleep(time, pause(options, result, options.initial_delay))
     return None
 
 
 def timeout_error(
-    options: FlowOptions, job_id: str, known: Status | None, when: str = "when the time was up"
+    options: FlowOptions, job_id: str, status: Status | None, when: str = "when the time was up"
 ) -> JobTimeout:
     """The error that ends the wait for a pending job."""
-    state = f"was still {known.state}" if known else "had not been seen"
+    state = f"was still {status.state}" if status else "had not been seen"
     message = f"job {job_id} {state} {when}. It goes on: wait again with its id."
-    return JobTimeout(message, job_id, known, token_of(options.dialect.name, job_id))
+    return JobTimeout(message, job_id, status, token_of(options.dialect.name, job_id))

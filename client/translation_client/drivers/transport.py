@@ -5,7 +5,8 @@ for ever. httpcore, below it, passes a request's timeouts to each socket operati
 passes the request's end time instead, and its streams compute the seconds left just before they block. Nothing is
 stored per thread or per connection.
 
-Two things remain outside: the operating system's name lookup, and each further address of a name, which starts anew.
+Two things are outside of this timeout: the operating system's name lookup, and further addresses of a name, each of
+which gets the full time.
 
 A connection belongs to the process and the event loop that opened it: if two read from one socket, each gets the
 other's answers. So each process and each event loop has connections of its own.
