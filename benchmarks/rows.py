@@ -33,7 +33,7 @@ import asyncpg
 
 import stage
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.storage import Old, Store, open_store
+from translation_server.storage import Cutoff, Store, open_store
 from translation_server.storage.rows import COLUMNS, NAMES, row_of
 
 ROWS = 200_000
@@ -217,7 +217,7 @@ async def _forget(store: Store) -> float:
     """Forgets old jobs, in steps as the server does."""
     before, gone, began = time.time() - RETENTION, 0, time.monotonic()
     for number in range(OWNERS):
-        gone += await store.purge(f"user-{number}", Old(before, before), 100)
+        gone += await store.purge(f"user-{number}", Cutoff(before, before), 100)
         if gone >= FORGOTTEN:
             break
     return gone / (time.monotonic() - began)

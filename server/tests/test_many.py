@@ -184,7 +184,7 @@ def logged(start, tmp_path):
 
     async def write() -> None:
         store = open_store(url)
-        await store.record([("admin", record) for record in log], len(log))
+        await store.add_requests([("admin", record) for record in log], len(log))
         await store.close()
 
     asyncio.run(write())
@@ -235,7 +235,7 @@ def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(star
 
     async def write() -> None:
         store = open_store(url)
-        await store.record([("admin", record)] * 5, 9)
+        await store.add_requests([("admin", record)] * 5, 9)
         await store.close()
 
     asyncio.run(write())

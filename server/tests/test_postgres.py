@@ -140,7 +140,7 @@ async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, v
     """
     postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
     store = open_store(url)
-    assert [job.id for job in await store.ending("ann", FeedPosition(1001), 9)] == ["a"]
+    assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
     assert (await store.add("ann", accept)).job.ordinal == 2
     await store.close()
     assert postgres.execute("SELECT version FROM translation_server", url=url) == [[(len(MIGRATIONS),)]]
@@ -227,7 +227,7 @@ async def test_a_commit_of_which_nothing_is_heard_is_looked_into(url, cut):
         assert (await store.add("ann", accept)).job.ordinal == 3
         detour.cut = "before"
         with pytest.raises(StoreError, match="lost over a commit"):
-            await store.amend("ann", "ann-1", lambda job: job.cancelled(1001.0))
+            await store.change("ann", "ann-1", lambda job: job.cancelled(1001.0))
         assert (await store.find("ann", "ann-1")).cancelled_at is None
         await store.close()
 
@@ -235,7 +235,7 @@ async def test_a_commit_of_which_nothing_is_heard_is_looked_into(url, cut):
 async def test_an_id_that_cannot_be_stored_is_nobodys(store):
     assert await store.find("ann", "a\0b") is None
     assert await store.find_many("ann", ["\0"]) == []
-    assert await store.amend("ann", "\0", lambda job: job) is None
+    assert await store.change("ann", "\0", lambda job: job) is None
 
 
 SUBMITTER = """
@@ -265,18 +265,18 @@ def test_processes_share_a_new_database(postgres, url):
 
 async def heard(store) -> list[StoreChange]:
     """What a store hears next, once it does."""
-    while not (news := await store.news(0.05)):
+    while not (news := await store.wait_for_changes(0.05)):
         pass
     return list(news)
 
 
 async def test_what_another_server_does_is_told(url, store):
     other = open_store(url)
-    while await store.news(0.05) is None:
+    while await store.wait_for_changes(0.05) is None:
         pass
     job = (await other.add("ann", accept)).job
     assert await heard(store) == [StoreChange("ann", range(1, 2))]
-    await other.amend("ann", job.id, lambda job: job.cancelled(1001.0))
+    await other.change("ann", job.id, lambda job: job.cancelled(1001.0))
     await other.change_sandbox("bob", lambda _: "world")
     news = await heard(store)
     assert [*news, *(await heard(store) if len(news) == 1 else ())] == [
@@ -284,19 +284,19 @@ async def test_what_another_server_does_is_told(url, store):
         StoreChange("bob"),
     ]
     await store.change_sandbox("ann", lambda _: "what one does oneself is no news")
-    await other.amend("ann", job.id, lambda job: job)
-    assert await store.news(0.1) == []
+    await other.change("ann", job.id, lambda job: job)
+    assert await store.wait_for_changes(0.1) == []
     await other.close()
 
 
 async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, store, monkeypatch):
     monkeypatch.setattr("translation_server.storage.postgres.notifications.AGAIN", 0.05)
-    while await store.news(0.05) is None:
+    while await store.wait_for_changes(0.05) is None:
         pass
     kill_connections(postgres)
-    while await store.news(0.05) is not None:
+    while await store.wait_for_changes(0.05) is not None:
         pass
-    while await store.news(0.05) is None:
+    while await store.wait_for_changes(0.05) is None:
         pass
     other = open_store(url)
     await other.change_sandbox("ann", lambda _: "world")
@@ -311,10 +311,10 @@ async def test_who_hears_nothing_asks(url, monkeypatch, caplog):
         detour.deaf = True
         store = open_store(detour.url)
         for _ in range(10):
-            assert await store.news(0.05) is None
+            assert await store.wait_for_changes(0.05) is None
         assert caplog.text.count("what other servers do is asked for") == 1
         detour.deaf = False
-        while await store.news(0.05) is None:
+        while await store.wait_for_changes(0.05) is None:
             pass
         await store.close()
 

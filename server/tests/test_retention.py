@@ -8,7 +8,7 @@ import pytest
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.documents import ClockChange, change_clock
-from translation_server.service.retention import STEP, purge, purge_for_ever
+from translation_server.service.retention import STEP, purge, purge_forever
 from translation_server.service.sandbox_cache import SandboxCache
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ async def kept(store, owner: str) -> list[int]:
 
 
 def sandboxes(store) -> SandboxCache:
-    return SandboxCache(store, SandboxSettings, started=0.0, changeable=True, on_change=lambda _: None)
+    return SandboxCache(store, SandboxSettings, started=0.0, changeable=True, on_change=lambda *_: None)
 
 
 async def test_jobs_go_that_ended_long_ago_and_no_other(store):
@@ -62,21 +62,23 @@ async def test_every_owner_has_their_turn_and_many_jobs_take_many_steps(store):
     for owner, count in (("ann", 2 * STEP + 1), ("bob", 1)):
         for _ in range(count):
             await add(store, owner, real=0.0, created_at=0.0, delay=1.0)
-    await store.record([("cid", f'{{"at":{at},"moment":0,"took":0,"method":"GET","path":"/"}}') for at in (1, 2)], 9)
+    await store.add_requests(
+        [("cid", f'{{"at":{at},"moment":0,"took":0,"method":"GET","path":"/"}}') for at in (1, 2)], 9
+    )
     await purge(store, sandboxes(store), HOUR, lambda: HOUR + 1.5)
     assert [await kept(store, owner) for owner in ("ann", "bob")] == [[], []]
-    assert [number for number, _ in await store.request_log("cid")] == [2]
+    assert [number for number, _ in await store.read_requests("cid")] == [2]
 
 
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
 async def test_what_cannot_be_read_is_told_of_and_ends_nothing(store, caplog):
-    await store.record([("ann", "no entry of ours")], 9)
+    await store.add_requests([("ann", "no entry of ours")], 9)
     await add(store, "bob", real=0.0, created_at=0.0, delay=1.0)
-    purging = asyncio.create_task(purge_for_ever(store, sandboxes(store), 0.1, lambda: REAL))
+    purging = asyncio.create_task(purge_forever(store, sandboxes(store), 0.1, lambda: REAL))
     async with asyncio.timeout(30):
         while await kept(store, "bob"):
             if "what is old is kept for now" in caplog.text:
-                await store.clear("ann")
+                await store.reset_sandbox("ann")
             await asyncio.sleep(0.01)
     purging.cancel()
 

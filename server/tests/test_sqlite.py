@@ -87,7 +87,7 @@ async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     connection.commit()
     connection.close()
     store = SqliteStore(path)
-    assert [job.id for job in await store.ending("ann", FeedPosition(1001), 9)] == ["a"]
+    assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
     await store.close()
     plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - our own
     assert "jobs_by_end" in str(plan)
@@ -168,7 +168,7 @@ async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_e
     job = (await store.add("ann", accept)).job
     now = job.ends_at - 1
     with locked(path):
-        cancelling = asyncio.create_task(store.amend("ann", job.id, lambda job: job.cancelled(now)))
+        cancelling = asyncio.create_task(store.change("ann", job.id, lambda job: job.cancelled(now)))
         await asyncio.sleep(0.05)
         now = job.ends_at
     assert (await cancelling).cancelled_at is None
@@ -202,7 +202,7 @@ async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatc
     await asyncio.sleep(0)
     with pytest.raises(StoreError, match="try again"):
         await asyncio.gather(adding, store.change_sandbox("ann", lambda _: "x"))
-    assert await store.sandbox("ann") is None
+    assert await store.read_sandbox("ann") is None
     await store.close()
 
 
@@ -255,7 +255,7 @@ async def test_the_version_changes_when_another_process_writes_and_not_when_this
     with locked(path):
         assert await store.version() == version
     await other.add("ann", accept)
-    assert await store.news(0.0) is None
+    assert await store.wait_for_changes(0.0) is None
     assert await store.version() != version
     for one in (store, other):
         await one.close()

@@ -7,7 +7,7 @@ import pytest
 
 from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
-from translation_server.storage import Idempotency, IdTaken, KeyReused, Old, Store, Stored, StoreError, open_store
+from translation_server.storage import Cutoff, Idempotency, IdTaken, KeyReused, Store, Stored, StoreError, open_store
 from translation_server.storage.rows import MANY
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ async def add(store: Store, owner: str = "ann", **facts) -> Job:
 
 
 async def cancel(store: Store, owner: str, job_id: str, clock) -> Job | None:
-    return await store.amend(owner, job_id, lambda job: replace(job.cancelled(clock()), changed_at=clock()))
+    return await store.change(owner, job_id, lambda job: replace(job.cancelled(clock()), changed_at=clock()))
 
 
 async def test_a_job_comes_back_as_it_was_added(store):
@@ -220,7 +220,7 @@ async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_th
     jobs = await asyncio.gather(*(add(store, **fact) for fact in (*facts, *[{"delay": 1000.0}] * pending, *facts)))
     for ordinal in (1, 12, 15):
         await cancel(store, "ann", jobs[ordinal - 1].id, lambda: 1005.0)
-    pause = await store.amend("ann", jobs[1].id, lambda job: job.pause(1005.0))
+    pause = await store.change("ann", jobs[1].id, lambda job: job.pause(1005.0))
     everything = await store.page("ann", limit=9 * MANY, before=None, state=None, now=0)
     assert pause in everything
     for state in State:
@@ -232,11 +232,11 @@ async def test_the_jobs_in_a_state_are_found_page_by_page_however_many_others_th
 
 
 async def ending(store, at: float, ordinal: int = LAST, limit: int = 9) -> list[int]:
-    return [job.ordinal for job in await store.ending("ann", FeedPosition(at, ordinal), limit)]
+    return [job.ordinal for job in await store.ending_after("ann", FeedPosition(at, ordinal), limit)]
 
 
 async def amended(store, at: float, ordinal: int = 0, limit: int = 9) -> list[int]:
-    return [job.ordinal for job in await store.amended("ann", FeedPosition(at, ordinal), limit)]
+    return [job.ordinal for job in await store.changed_after("ann", FeedPosition(at, ordinal), limit)]
 
 
 async def test_jobs_are_read_in_the_order_of_their_ends_page_by_page(store):
@@ -250,18 +250,18 @@ async def test_jobs_are_read_in_the_order_of_their_ends_page_by_page(store):
     assert await ending(store, 1015, ordinal=4) == [5, 1]
     assert await ending(store, 1020) == []
     await cancel(store, "ann", "ann-1", lambda: 1006.0)
-    await store.amend("ann", "ann-4", lambda job: job.pause(1006.0))
+    await store.change("ann", "ann-4", lambda job: job.pause(1006.0))
     assert await ending(store, 1005) == [1, 3, 5]
     assert await ending(store, 1006) == [3, 5]
 
 
 async def test_jobs_are_read_in_the_order_in_which_they_were_accepted_or_amended_page_by_page(store):
-    assert (await store.accepted("ann", 0, 9), await amended(store, 0)) == ([], [])
+    assert (await store.accepted_after("ann", 0, 9), await amended(store, 0)) == ([], [])
     for created_at in (1000, 1001, 1002, 1003):
         await add(store, created_at=created_at, delay=100)
     await add(store, "bob", created_at=1001)
     for after, limit, found in ((0, 2, [1, 2]), (2, 2, [3, 4]), (3, 2, [4]), (4, 2, [])):
-        assert [job.ordinal for job in await store.accepted("ann", after, limit)] == found
+        assert [job.ordinal for job in await store.accepted_after("ann", after, limit)] == found
     assert await amended(store, 0) == []
     for ordinal, at in ((3, 1020.0), (1, 1030.0), (2, 1020.0)):
         await cancel(store, "ann", f"ann-{ordinal}", lambda at=at: at)
@@ -274,13 +274,13 @@ async def test_jobs_are_read_in_the_order_in_which_they_were_accepted_or_amended
 
 async def test_whatever_is_done_to_a_job_is_kept(store):
     job = await add(store, created_at=1000.0, delay=10.0)
-    pause = await store.amend("ann", job.id, lambda job: replace(job.pause(1004.0), changed_at=2000.0))
+    pause = await store.change("ann", job.id, lambda job: replace(job.pause(1004.0), changed_at=2000.0))
     assert (pause.paused_at, await store.find("ann", job.id)) == (1004.0, pause)
     assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [pause]
     assert (await ending(store, 0.0), await amended(store, 2000.0)) == ([], [1])
-    unpause = await store.amend("ann", job.id, lambda job: job.unpause(1104.0))
-    assert (unpause.ends_at, await store.ending("ann", FeedPosition(1105.0), 9)) == (1110.0, [unpause])
-    ended = await store.amend("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))
+    unpause = await store.change("ann", job.id, lambda job: job.unpause(1104.0))
+    assert (unpause.ends_at, await store.ending_after("ann", FeedPosition(1105.0), 9)) == (1110.0, [unpause])
+    ended = await store.change("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))
     assert await store.page("ann", limit=9, before=None, state=State.ERROR, now=1106.0) == [ended]
     assert (await store.find("ann", job.id)).fate.message == "no speech"
 
@@ -292,15 +292,15 @@ async def test_what_cannot_be_done_to_a_job_leaves_it_as_it_was(store):
         raise RuntimeError("not this one")
 
     with pytest.raises(RuntimeError, match="not this one"):
-        await store.amend("ann", job.id, fail)
+        await store.change("ann", job.id, fail)
     assert await store.find("ann", job.id) == job
 
 
 async def test_a_world_is_kept_for_each_owner_and_changed_by_one_at_a_time(store):
-    assert await store.sandbox("ann") is None
+    assert await store.read_sandbox("ann") is None
     await asyncio.gather(*(store.change_sandbox("ann", lambda text: (text or "") + "x") for _ in range(20)))
     assert await store.change_sandbox("bob", lambda text: f"{text}, nothing") == "None, nothing"
-    assert await store.sandbox("ann") == "x" * 20
+    assert await store.read_sandbox("ann") == "x" * 20
     assert (await add(store)).ordinal == 1
 
 
@@ -312,41 +312,41 @@ async def test_subjects_are_counted_one_by_one_with_what_is_drawn_for_them(store
         return ["rule 1"] if count > 2 and fired[1] < 2 else []
 
     for _ in range(6):
-        await store.tally("ann", "look 1", ["rule 0", "rule 1"], draw)
-    await store.tally("bob", "look 1", ["rule 0", "rule 1"], draw)
+        await store.count_faults("ann", "look 1", ["rule 0", "rule 1"], draw)
+    await store.count_faults("bob", "look 1", ["rule 0", "rule 1"], draw)
     assert seen == [(1, (0, 0)), (2, (0, 0)), (3, (0, 0)), (4, (0, 1)), (5, (0, 2)), (6, (0, 2)), (1, (0, 0))]
-    assert await store.tallies("ann", ["look 1", "rule 0", "rule 1"]) == [6, 0, 2]
-    await store.change_sandbox("ann", lambda _: "", recount=True)
-    assert await store.tallies("ann", ["look 1", "rule 1"]) == [0, 0]
-    assert await store.tallies("bob", ["look 1"]) == [1]
+    assert await store.fault_counts("ann", ["look 1", "rule 0", "rule 1"]) == [6, 0, 2]
+    await store.change_sandbox("ann", lambda _: "", reset_counts=True)
+    assert await store.fault_counts("ann", ["look 1", "rule 1"]) == [0, 0]
+    assert await store.fault_counts("bob", ["look 1"]) == [1]
 
 
 async def test_nothing_is_lost_of_counts_made_at_once(store):
     drawn = []
     await asyncio.gather(
-        *(store.tally("ann", "submit 0", [], lambda count, _: drawn.append(count) or []) for _ in range(50))
+        *(store.count_faults("ann", "submit 0", [], lambda count, _: drawn.append(count) or []) for _ in range(50))
     )
     assert sorted(drawn) == list(range(1, 51))
 
 
 async def test_a_journal_keeps_the_newest_of_each_owner(store):
-    assert await store.request_log("ann") == []
-    await store.record([("ann", "a"), ("bob", "b"), ("ann", "c")], 3)
-    await store.record([("ann", "d"), ("ann", "e")], 3)
-    assert await store.request_log("ann") == [(2, "c"), (3, "d"), (4, "e")]
-    assert await store.request_log("ann", after=2, limit=1) == [(3, "d")]
-    assert await store.request_log("bob") == [(1, "b")]
+    assert await store.read_requests("ann") == []
+    await store.add_requests([("ann", "a"), ("bob", "b"), ("ann", "c")], 3)
+    await store.add_requests([("ann", "d"), ("ann", "e")], 3)
+    assert await store.read_requests("ann") == [(2, "c"), (3, "d"), (4, "e")]
+    assert await store.read_requests("ann", after=2, limit=1) == [(3, "d")]
+    assert await store.read_requests("bob") == [(1, "b")]
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 async def test_a_journal_whose_limit_was_lowered_is_shortened_in_steps(store, monkeypatch):
     for module in ("sqlite", "postgres"):
         monkeypatch.setattr(f"translation_server.storage.{module}.store.MOST_TRIMMED", 2)
-    await store.record([("ann", "a")] * 9, 9)
+    await store.add_requests([("ann", "a")] * 9, 9)
     kept = []
     for _ in range(4):
-        await store.record([("ann", "a")], 2)
-        kept.append([number for number, _ in await store.request_log("ann")])
+        await store.add_requests([("ann", "a")], 2)
+        kept.append([number for number, _ in await store.read_requests("ann")])
     assert kept == [[4, 5, 6, 7, 8, 9, 10], [7, 8, 9, 10, 11], [10, 11, 12], [12, 13]]
 
 
@@ -356,47 +356,47 @@ async def test_an_owner_is_forgotten_at_once_and_begins_anew(store):
             await store.add(owner, accepting(owner), Idempotency(f"key {number}", b"body"))
         await cancel(store, owner, f"{owner}-1", lambda: 1005.0)
         await store.change_sandbox(owner, lambda _: "world")
-        await store.tally(owner, "look 1", [], lambda *_: [])
-        await store.record([(owner, "entry")] * 3, 9)
+        await store.count_faults(owner, "look 1", [], lambda *_: [])
+        await store.add_requests([(owner, "entry")] * 3, 9)
     for sandbox in ("anew", None):
-        await store.clear("ann", sandbox)
+        await store.reset_sandbox("ann", sandbox)
         assert await store.find("ann", "ann-1") is None
         assert await store.find_many("ann", ["ann-1", "ann-2"]) == []
         for state in (None, *State):
             assert await store.page("ann", limit=9, before=None, state=state, now=1005.0) == []
-        assert await ending(store, 0.0) == await amended(store, 0.0) == await store.accepted("ann", 0, 9) == []
-        assert await store.amend("ann", "ann-2", lambda job: job) is None
-        assert (await store.sandbox("ann"), await store.tallies("ann", ["look 1"])) == (sandbox, [0])
-        assert await store.request_log("ann") == []
-        assert await store.purge("ann", Old(9e9, 9e9, 9), 9) == 0
+        assert await ending(store, 0.0) == await amended(store, 0.0) == await store.accepted_after("ann", 0, 9) == []
+        assert await store.change("ann", "ann-2", lambda job: job) is None
+        assert (await store.read_sandbox("ann"), await store.fault_counts("ann", ["look 1"])) == (sandbox, [0])
+        assert await store.read_requests("ann") == []
+        assert await store.purge("ann", Cutoff(9e9, 9e9, 9), 9) == 0
         added = await store.add("ann", accepting(), Idempotency("key 0", b"another"))
         assert (added.replayed, added.job.ordinal, added.job.owner) == (False, 1, "ann")
         assert (await cancel(store, "ann", "ann-1", lambda: 1006.0)).cancelled_at == 1006.0
-        assert [job.owner for job in await store.ending("ann", FeedPosition(0.0), 9)] == ["ann"]
-        await store.record([("ann", "new")], 9)
-        await store.tally("ann", "look 1", [], lambda *_: [])
-        assert (await store.request_log("ann"), await store.tallies("ann", ["look 1"])) == ([(1, "new")], [1])
+        assert [job.owner for job in await store.ending_after("ann", FeedPosition(0.0), 9)] == ["ann"]
+        await store.add_requests([("ann", "new")], 9)
+        await store.count_faults("ann", "look 1", [], lambda *_: [])
+        assert (await store.read_requests("ann"), await store.fault_counts("ann", ["look 1"])) == ([(1, "new")], [1])
     assert [job.ordinal for job in await store.page("bob", limit=9, before=None, state=None, now=0)] == [3, 2, 1]
-    assert (await store.sandbox("bob"), await store.tallies("bob", ["look 1"])) == ("world", [1])
-    assert await store.request_log("bob") == [(1, "entry"), (2, "entry"), (3, "entry")]
+    assert (await store.read_sandbox("bob"), await store.fault_counts("bob", ["look 1"])) == ("world", [1])
+    assert await store.read_requests("bob") == [(1, "entry"), (2, "entry"), (3, "entry")]
 
 
 async def test_what_was_forgotten_at_once_is_purged_in_steps_and_nothing_else(store):
     for _ in range(5):
         await add(store)
-        await store.tally("ann", "look 1", [], lambda *_: [])
-        await store.record([("ann", "entry")], 9)
-    await store.change_sandbox("ann", lambda _: "", recount=True)
-    await store.clear("ann", "anew")
+        await store.count_faults("ann", "look 1", [], lambda *_: [])
+        await store.add_requests([("ann", "entry")], 9)
+    await store.change_sandbox("ann", lambda _: "", reset_counts=True)
+    await store.reset_sandbox("ann", "anew")
     kept = await add(store)
-    await store.tally("ann", "look 1", [], lambda *_: [])
-    await store.record([("ann", "entry")], 9)
+    await store.count_faults("ann", "look 1", [], lambda *_: [])
+    await store.add_requests([("ann", "entry")], 9)
     steps = 0
-    while await store.purge_emptied(2):
+    while await store.purge_queued(2):
         steps += 1
     assert steps >= 6
     assert await store.page("ann", limit=9, before=None, state=None, now=0) == [kept]
-    assert (await store.tallies("ann", ["look 1"]), await store.request_log("ann")) == ([1], [(1, "entry")])
+    assert (await store.fault_counts("ann", ["look 1"]), await store.read_requests("ann")) == ([1], [(1, "entry")])
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
@@ -405,11 +405,11 @@ async def test_a_purge_goes_on_in_another_process_and_leaves_no_row(url):
     try:
         for _ in range(3):
             await asyncio.gather(*(add(store) for _ in range(10)))
-            await store.clear("ann", "anew")
-        assert await store.purge_emptied(4)
-        while any(await asyncio.gather(store.purge_emptied(4), other.purge_emptied(4))):
+            await store.reset_sandbox("ann", "anew")
+        assert await store.purge_queued(4)
+        while any(await asyncio.gather(store.purge_queued(4), other.purge_queued(4))):
             pass
-        assert [await one.purge_emptied(4) for one in (store, other)] == [False, False]
+        assert [await one.purge_queued(4) for one in (store, other)] == [False, False]
         assert (await add(other)).ordinal == 1
     finally:
         await store.close()
@@ -418,7 +418,7 @@ async def test_a_purge_goes_on_in_another_process_and_leaves_no_row(url):
 
 async def test_what_is_old_is_forgotten_and_nothing_else(store):
     pause = await add(store, created_at=1000, delay=0)
-    await store.amend("ann", pause.id, lambda job: replace(job, paused_at=1000.0))
+    await store.change("ann", pause.id, lambda job: replace(job, paused_at=1000.0))
     await add(store, created_at=1000, delay=1000)
     await cancel(store, "ann", (await add(store, created_at=1000, delay=1000)).id, lambda: 1001.5)
     for delay in (1, 2, 3):
@@ -427,35 +427,35 @@ async def test_what_is_old_is_forgotten_and_nothing_else(store):
     keyed = Idempotency("key", b"body")
     await store.add("ann", accepting(created_at=1000, delay=0.5), keyed)
     for ordinal in (1, 7):
-        await store.tally("ann", f"poll {ordinal}", [], lambda *_: [])
-    await store.record([("ann", entry) for entry in "abc"], 9)
+        await store.count_faults("ann", f"poll {ordinal}", [], lambda *_: [])
+    await store.add_requests([("ann", entry) for entry in "abc"], 9)
 
-    old = Old(moment=1002, before=1001, entry=2)
+    old = Cutoff(1002, 1001, 2)
     assert [await store.purge("ann", old, 2) for _ in range(3)] == [2, 1, 0]
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [6, 3, 2, 1]
-    assert await store.purge("ann", replace(old, before=1002), 9) == 1
+    assert await store.purge("ann", replace(old, changed_by=1002), 9) == 1
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [6, 2, 1]
     assert await store.find("bob", "bob-1")
-    assert await store.tallies("ann", ["poll 1", "poll 7"]) == [1, 0]
-    assert await store.request_log("ann") == [(3, "c")]
+    assert await store.fault_counts("ann", ["poll 1", "poll 7"]) == [1, 0]
+    assert await store.read_requests("ann") == [(3, "c")]
     assert (await store.add("ann", accepting(), keyed)).job.ordinal == 8
 
-    await store.purge("ann", replace(old, entry=3), 9)
-    await store.record([("ann", "d")], 9)
-    assert await store.request_log("ann") == [(4, "d")]
+    await store.purge("ann", replace(old, request=3), 9)
+    await store.add_requests([("ann", "d")], 9)
+    assert await store.read_requests("ann") == [(4, "d")]
 
 
 async def test_jobs_that_changed_lately_do_not_keep_those_behind_them(store):
     for _ in range(2):
         job = await add(store, created_at=1000, delay=1)
-        await store.amend("ann", job.id, lambda job: replace(job, changed_at=5000.0))
+        await store.change("ann", job.id, lambda job: replace(job, changed_at=5000.0))
     await add(store, created_at=1000, delay=2)
-    assert await store.purge("ann", Old(moment=2000, before=2000), 2) == 1
+    assert await store.purge("ann", Cutoff(2000, 2000), 2) == 1
 
 
 async def test_ordinals_go_on_when_all_jobs_are_forgotten(store):
     await add(store)
-    assert await store.purge("ann", Old(2000, 2000), 9) == 1
+    assert await store.purge("ann", Cutoff(2000, 2000), 9) == 1
     assert await store.find("ann", "ann-1") is None
     assert (await add(store)).ordinal == 2
 
@@ -463,9 +463,9 @@ async def test_ordinals_go_on_when_all_jobs_are_forgotten(store):
 async def test_owners_are_found_one_after_the_other(store):
     for owner in ("bob", "ann", "cid"):
         await add(store, owner)
-    await store.record([("dora", "entry")], 9)
+    await store.add_requests([("dora", "entry")], 9)
     owners, owner = [], ""
-    while (owner := await store.owner_after(owner)) is not None:
+    while (owner := await store.next_owner(owner)) is not None:
         owners.append(owner)
     assert owners == ["ann", "bob", "cid", "dora"]
 
@@ -475,7 +475,7 @@ async def test_several_may_forget_at_once(url):
     stores = [open_store(url) for _ in range(3)]
     for _ in range(50):
         await add(stores[0])
-    gone = await asyncio.gather(*(store.purge("ann", Old(2000, 2000), 10) for store in stores * 4))
+    gone = await asyncio.gather(*(store.purge("ann", Cutoff(2000, 2000), 10) for store in stores * 4))
     assert sum(gone) == 50
     for store in stores:
         await store.close()

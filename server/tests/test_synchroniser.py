@@ -54,11 +54,11 @@ async def test_unreadable_data_is_logged_and_later_changes_are_published(caplog)
         async with asyncio.timeout(30):
             while not any(record.exc_info for record in caplog.get_records("call")):
                 await subscription.wait(0.01)
-            await store.clear("ann")
+            await store.reset_sandbox("ann")
             await store.add("ann", pending)
             while subscription.newest < 1:
                 assert not await subscription.wait(30)
-            await store.amend("ann", "job-1", cancelled)
+            await store.change("ann", "job-1", cancelled)
             assert [changed.cancelled_at for changed in await subscription.wait(30)] == [1001.0]
     assert {record.levelno for record in caplog.get_records("call")} == {logging.WARNING}
 
@@ -91,7 +91,7 @@ async def test_announced_changes_are_published_at_once():
         await store.add("ann", pending)
     with bus.subscribe("ann") as subscription:
         store.announced.put_nowait(StoreChange("bob", range(1, 2)))
-        await store.amend("ann", "job-2", cancelled)
+        await store.change("ann", "job-2", cancelled)
         subscription.newest = 2
         async with asyncio.timeout(30):
             store.announced.put_nowait(StoreChange("ann", range(2, 3)))
@@ -112,11 +112,11 @@ class Counting(SqliteStore):
 
     async def amended(self, *arguments) -> list[Job]:
         self.reads += 1
-        return await super().amended(*arguments)
+        return await super().changed_after(*arguments)
 
     async def sandbox(self, owner: str) -> str | None:
         self.reads += 1
-        return await super().sandbox(owner)
+        return await super().read_sandbox(owner)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_one_read_updates_the_cache_and_the_subscriptions(stores):
         store.reads = 0
         await asyncio.sleep(0.3)
         assert store.reads == 0
-        await other.amend("ann", job.id, cancelled)
+        await other.change("ann", job.id, cancelled)
         assert [changed.cancelled_at for changed in await subscription.wait(30)] == [1001.0]
         assert synchroniser.jobs.latest(job).cancelled_at == 1001.0
         assert store.reads <= 2

@@ -35,8 +35,8 @@ from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
-from translation_server.service.retention import purge_emptied_for_ever, purge_for_ever
-from translation_server.storage import Store, StoreError, called, open_store
+from translation_server.service.retention import purge_queued_forever, purge_forever
+from translation_server.storage import Store, StoreError, open_store, redact
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         reload=reload,
     )
-    place = called(settings.database_url)
+    place = redact(settings.database_url)
     logger.info("jobs are stored in %s; users: %s", place, "anyone" if users is None else len(users))
     return app
 
@@ -169,9 +169,9 @@ def assemble(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        purging = [asyncio.create_task(purge_emptied_for_ever(store))]
+        purging = [asyncio.create_task(purge_queued_forever(store))]
         if retention:
-            purging.append(asyncio.create_task(purge_for_ever(store, service.sandboxes, retention, time.time)))
+            purging.append(asyncio.create_task(purge_forever(store, service.sandboxes, retention, time.time)))
         with drain.on_signals():
             async with on_hangup(reload) if reload else contextlib.nullcontext():
                 yield

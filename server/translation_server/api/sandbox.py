@@ -73,7 +73,7 @@ class SandboxApi:
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
         moment = await self._service.virtual_time(owner)
         change = partial(change_settings, changes=changes, moment=moment)
-        await self._service.sandboxes.change(owner, change, recount=starts_plan(changes))
+        await self._service.sandboxes.change(owner, change, reset_counts=starts_plan(changes))
         return await self._sandbox(owner)
 
     async def set_clock(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.service.change_bus import ChangeBus
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import MARGIN, changed_since
-from translation_server.storage import Store
+from translation_server.storage import JobStore
 
 HEARTBEAT = 15.0
 """How long a stream may be silent before it yields an empty page, in seconds."""
@@ -47,7 +47,7 @@ class ChangeStream:
 
     def __init__(
         self,
-        store: Store,
+        store: JobStore,
         sandboxes: SandboxCache,
         bus: ChangeBus,
         clock: Callable[[], float],
@@ -122,9 +122,9 @@ class ChangeStream:
 
     async def _read(self, owner: str, feed: ChangeFeed) -> None:
         if feed.lacks_new:
-            feed.begin(await self._store.accepted(owner, feed.seen, PAGE))
+            feed.begin(await self._store.accepted_after(owner, feed.seen, PAGE))
         if feed.lacks_ends:
-            feed.expect(await self._store.ending(owner, feed.horizon, PAGE))
+            feed.expect(await self._store.ending_after(owner, feed.horizon, PAGE))
 
     async def _last_before(self, owner: str, virtual: float) -> int:
         """Returns the ordinal of the owner's last job that was accepted by a virtual time, by binary search."""

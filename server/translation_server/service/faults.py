@@ -9,7 +9,7 @@ from translation_server.core.job import JobSnapshot
 from translation_server.core.sandbox import SandboxState
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import Synchroniser
-from translation_server.storage import Store
+from translation_server.storage import FaultCountStore
 
 
 class Faults:
@@ -25,7 +25,7 @@ class Faults:
 
     def __init__(
         self,
-        store: Store,
+        store: FaultCountStore,
         sandboxes: SandboxCache,
         jobs: Synchroniser,
         *,
@@ -71,18 +71,18 @@ class Faults:
             return [_subject(firing.number) for firing in firings if firing.number is not None]
 
         subjects = [] if own else [_subject(number) for number in range(len(rules))]
-        await self._store.tally(owner, counted_as(context.action, ordinal), subjects, draw)
+        await self._store.count_faults(owner, counted_as(context.action, ordinal), subjects, draw)
         return firings
 
     async def not_fired(self, owner: str, firing: Firing) -> None:
         """Takes back the count of a rule that turned out to have no effect."""
         if firing.number is not None:
-            await self._store.untally(owner, _subject(firing.number))
+            await self._store.uncount_fault(owner, _subject(firing.number))
 
     async def fired(self, owner: str) -> list[int]:
         """Returns how often each of the owner's rules has fired."""
         rules = (await self._sandboxes.of(owner)).settings.faults
-        return await self._store.tallies(owner, [_subject(number) for number in range(len(rules))])
+        return await self._store.fault_counts(owner, [_subject(number) for number in range(len(rules))])
 
     def _draw(self, sandbox: SandboxState, owner: str, *draw: object) -> bytes:
         seed = sandbox.settings.seed

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from translation_server.service.single_flight import SingleFlight
-from translation_server.storage import Store, StoreError
+from translation_server.storage import ChangeSource, StoreError
 
 MAX_AGE = 0.5
 """How long a cached value is served without asking the store, in seconds; twice as long while it is read again."""
@@ -26,7 +26,7 @@ class Freshness:
         changed_at: When another process wrote last, or later; infinity where the store cannot tell.
     """
 
-    def __init__(self, store: Store, max_age: float = MAX_AGE) -> None:
+    def __init__(self, store: ChangeSource, max_age: float = MAX_AGE) -> None:
         self.max_age = max_age
         self.changed_at = math.inf
         self._store = store

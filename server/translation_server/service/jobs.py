@@ -245,7 +245,7 @@ class Service:
             return after if after == job else replace(after, changed_at=max(wall, later))
 
         try:
-            job = await self._store.amend(owner, job_id, amend)
+            job = await self._store.change(owner, job_id, amend)
         except BaseException:  # it may have been changed
             self._jobs.drop(owner)
             raise

@@ -12,7 +12,7 @@ from translation_server.core.job import JobSnapshot
 from translation_server.core.request_log import RequestRecord
 from translation_server.documents import RECORD
 from translation_server.service.sandbox_cache import SandboxCache
-from translation_server.storage import Store, StoreError
+from translation_server.storage import RequestLogStore, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class RequestLog:
         limit: how many records each log keeps, the newest ones; with 0, no log is kept.
     """
 
-    def __init__(self, store: Store, sandboxes: SandboxCache, limit: int) -> None:
+    def __init__(self, store: RequestLogStore, sandboxes: SandboxCache, limit: int) -> None:
         self._store = store
         self._sandboxes = sandboxes
         self._limit = limit
@@ -157,13 +157,13 @@ class RequestLog:
 
     async def oldest(self, owner: str) -> int:
         """Returns the number of a user's oldest record; 1 if there is none."""
-        first = await self._store.request_log(owner, limit=1)
+        first = await self._store.read_requests(owner, limit=1)
         return first[0][0] if first else 1
 
     async def pages(self, owner: str, after: int = 0) -> AsyncIterator[list[tuple[int, str]]]:
         """Yields a user's records as JSON with their numbers; other requests are served between the pages."""
         await self.flush()
-        while page := await self._store.request_log(owner, after=after, limit=PAGE):
+        while page := await self._store.read_requests(owner, after=after, limit=PAGE):
             yield page
             after = page[-1][0]
             await asyncio.sleep(0)
@@ -198,7 +198,7 @@ class RequestLog:
                 await asyncio.sleep(0)
         begun = {owner: (await self._sandboxes.of(owner)).begun for owner in {owner for owner, _ in batch}}
         if current := [(owner, text) for owner, at, text in texts if at >= begun[owner]]:
-            await self._store.record(current, self._limit)
+            await self._store.add_requests(current, self._limit)
 
     def _take(self, count: int) -> list[tuple[str, RecordBuilder]]:
         """Removes and returns the oldest waiting records, fewer where they show very many jobs."""

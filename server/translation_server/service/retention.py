@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from translation_server.documents import RECORD
 from translation_server.service.sandbox_cache import SandboxCache
-from translation_server.storage import Old, Store, StoreError
+from translation_server.storage import Cutoff, RetentionStore, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ EMPTIED_ROUND = 5.0
 """Seconds from the end of a purge to the next time that something is looked for."""
 
 
-async def purge_emptied_for_ever(store: Store) -> NoReturn:
+async def purge_queued_forever(store: RetentionStore) -> NoReturn:
     """Purges what resets have forgotten."""
     while True:
         pause = EMPTIED_ROUND
         try:
             began = time.monotonic()
-            while await store.purge_emptied(EMPTIED_STEP):
+            while await store.purge_queued(EMPTIED_STEP):
                 await asyncio.sleep(EMPTIED_REST * (time.monotonic() - began))
                 began = time.monotonic()
         except Exception as error:
@@ -56,8 +56,8 @@ async def purge_emptied_for_ever(store: Store) -> NoReturn:
         await asyncio.sleep(pause)
 
 
-async def purge_for_ever(
-    store: Store, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]
+async def purge_forever(
+    store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]
 ) -> NoReturn:
     """Forgets what has been old for so many seconds.
 
@@ -75,26 +75,26 @@ async def purge_for_ever(
             logger.warning("what is old is kept for now: %s", error, exc_info=not isinstance(error, StoreError))
 
 
-async def purge(store: Store, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]) -> None:
+async def purge(store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]) -> None:
     """Goes from owner to owner once."""
-    owner = await store.owner_after("")
+    owner = await store.next_owner("")
     while owner is not None:
         more = True
         while more:
             began = time.monotonic()
             more = await _step(store, sandboxes, owner, clock() - retention)
             await asyncio.sleep(REST * (time.monotonic() - began))
-        owner = await store.owner_after(owner)
+        owner = await store.next_owner(owner)
 
 
-async def _step(store: Store, sandboxes: SandboxCache, owner: str, before: float) -> bool:
+async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, before: float) -> bool:
     """Forgets some of what is old of an owner; tells whether there may be more."""
     moment = (await sandboxes.clock(owner)).at(before)
-    records = await store.request_log(owner, limit=1)
+    records = await store.read_requests(owner, limit=1)
     if records and _is_old(records[0][1], before):
-        records = await store.request_log(owner, limit=STEP)
+        records = await store.read_requests(owner, limit=STEP)
     old = [number for number, record in records if _is_old(record, before)]
-    jobs = await store.purge(owner, Old(moment, before, max(old, default=0)), STEP)
+    jobs = await store.purge(owner, Cutoff(moment, before, max(old, default=0)), STEP)
     return STEP in {jobs, len(old)}
 
 

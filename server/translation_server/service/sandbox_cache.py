@@ -15,7 +15,7 @@ from translation_server.core.sandbox import SandboxSettings, SandboxState
 from translation_server.documents import begin_anew, read_sandbox
 from translation_server.service.freshness import MAX_AGE, Freshness
 from translation_server.service.single_flight import SingleFlight
-from translation_server.storage import Store
+from translation_server.storage import SandboxStore
 
 MAX_OWNERS = 20_000
 """How many owners a process caches, unless it has more users; each takes about 2 KiB."""
@@ -47,7 +47,7 @@ class SandboxCache:
 
     def __init__(  # noqa: PLR0913 - the options are keywords
         self,
-        store: Store,
+        store: SandboxStore,
         defaults: Callable[[], SandboxSettings],
         *,
         started: float,
@@ -93,7 +93,7 @@ class SandboxCache:
         """Returns a user's clock without caching it."""
         if not self.changeable:
             return Clock()
-        return read_sandbox(await self._store.sandbox(owner), self._defaults(), self._started).clock
+        return read_sandbox(await self._store.read_sandbox(owner), self._defaults(), self._started).clock
 
     async def refresh(self, owner: str, read_at: float = math.inf) -> None:
         """Reads a user's sandbox, unless it was read at this time or later, on the monotonic clock."""
@@ -101,10 +101,12 @@ class SandboxCache:
         if self.changeable and (cached is None or cached.read_at < read_at):
             await self._read(owner)
 
-    async def change(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> SandboxState:
+    async def change(
+        self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
+    ) -> SandboxState:
         """Changes a user's sandbox and returns it."""
         try:
-            return self._put(owner, await self._store.change_sandbox(owner, change, recount=recount))
+            return self._put(owner, await self._store.change_sandbox(owner, change, reset_counts=reset_counts))
         except BaseException:  # it may have been changed
             self.states.pop(owner, None)
             raise
@@ -114,7 +116,7 @@ class SandboxCache:
         text = begin_anew(wall)
         self._put(owner, text)  # already now: records that are written meanwhile must not survive the reset
         try:
-            await self._store.clear(owner, text)
+            await self._store.reset_sandbox(owner, text)
         except BaseException:
             self.states.pop(owner, None)
             raise
@@ -122,7 +124,7 @@ class SandboxCache:
         self._on_change(owner, True)
 
     async def _read(self, owner: str) -> SandboxState:
-        read_at, text = time.monotonic(), await self._store.sandbox(owner)
+        read_at, text = time.monotonic(), await self._store.read_sandbox(owner)
         cached = self.states.get(owner)
         return cached.sandbox if cached and cached.read_at > read_at else self._put(owner, text, read_at)
 

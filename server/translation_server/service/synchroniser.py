@@ -18,7 +18,7 @@ from translation_server.service.change_bus import ChangeBus
 from translation_server.service.job_cache import LIFETIME, CachedJob, CachedOwner, JobCache, Position
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.single_flight import SingleFlight
-from translation_server.storage import Store, StoreChange, StoreError
+from translation_server.storage import JobStore, StoreChange, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Synchroniser:
         bus: The change bus.
     """
 
-    def __init__(self, store: Store, sandboxes: SandboxCache, clock: Callable[[], float]) -> None:
+    def __init__(self, store: JobStore, sandboxes: SandboxCache, clock: Callable[[], float]) -> None:
         self.jobs = JobCache()
         self.bus = ChangeBus(self.jobs, self._watch)
         self._store = store
@@ -111,7 +111,7 @@ class Synchroniser:
         complete = False
         try:
             while True:
-                changes = await self._store.news(self._freshness.max_age)
+                changes = await self._store.wait_for_changes(self._freshness.max_age)
                 new = {owner: self._position(owner) for owner in self.bus.owners - watched.keys()}
                 for owner in watched.keys() - self.bus.owners:
                     del watched[owner]
@@ -157,11 +157,11 @@ class Synchroniser:
                         subscription.notify(job)
 
 
-async def changed_since(store: Store, owner: str, wall: float) -> AsyncIterator[Job]:
+async def changed_since(store: JobStore, owner: str, wall: float) -> AsyncIterator[Job]:
     """Yields the owner's jobs that were changed since a wall time; other requests are served between the pages."""
     position, more = FeedPosition(wall, 0), True
     while more:
-        page = await store.amended(owner, position, PAGE)
+        page = await store.changed_after(owner, position, PAGE)
         for job in page:
             yield job
         if more := len(page) == PAGE:

@@ -5,10 +5,16 @@ from pathlib import Path
 
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.protocol import (
+    ChangeSource,
+    Cutoff,
+    FaultCountStore,
     Idempotency,
     IdTaken,
+    JobStore,
     KeyReused,
-    Old,
+    RequestLogStore,
+    RetentionStore,
+    SandboxStore,
     Store,
     StoreChange,
     Stored,
@@ -17,16 +23,22 @@ from translation_server.storage.protocol import (
 from translation_server.storage.sqlite.store import SqliteStore
 
 __all__ = [
+    "ChangeSource",
+    "Cutoff",
+    "FaultCountStore",
     "IdTaken",
     "Idempotency",
+    "JobStore",
     "KeyReused",
-    "Old",
+    "RequestLogStore",
+    "RetentionStore",
+    "SandboxStore",
     "Store",
     "StoreChange",
     "StoreError",
     "Stored",
-    "called",
     "open_store",
+    "redact",
 ]
 
 SQLITE = "sqlite:///"
@@ -50,14 +62,14 @@ def open_store(url: str) -> Store:
         # Loaded where it is needed: other databases shall not wait for its driver.
         from translation_server.storage.postgres.store import PostgresStore  # noqa: PLC0415 - see above
 
-        return PostgresStore(url, called(url))
+        return PostgresStore(url, redact(url))
     if not url.startswith(SQLITE) or url == SQLITE or "\0" in url:
         known = "use sqlite:///path/to/jobs.db or postgresql://user:password@host/name"
-        raise StoreError(f"{called(url)!r} is no database this server knows: {known}")
+        raise StoreError(f"{redact(url)!r} is no database this server knows: {known}")
     return SqliteStore(Path(url.removeprefix(SQLITE)).absolute())
 
 
-def called(url: str) -> str:
+def redact(url: str) -> str:
     """A database URL without what may be secret: of one on a network only host, port and name are left."""
     scheme, of_network, rest = url.partition("://")
     if url.startswith((SQLITE, MEMORY)) or not of_network:

@@ -12,7 +12,7 @@ from typing import Any
 from translation_server.core.change_feed import FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobSnapshot, State
-from translation_server.storage.protocol import Idempotency, IdTaken, KeyReused, Old, Stored
+from translation_server.storage.protocol import Cutoff, Idempotency, IdTaken, KeyReused, Stored
 
 WITHOUT_PAUSE = 1000
 """Jobs that are gone through without giving way to others."""
@@ -57,7 +57,7 @@ class MemoryStore:
         of = self._owners[owner]
         if idempotency is not None and idempotency.key in of.keys:
             fingerprint, ordinal = of.keys[idempotency.key]
-            if not idempotency.fits(fingerprint):
+            if not idempotency.matches(fingerprint):
                 raise KeyReused(idempotency.key)
             return Stored(of.jobs[ordinal], replayed=True)
         job = accept(of.last + 1)
@@ -92,7 +92,7 @@ class MemoryStore:
                 page.append(job)
         return page
 
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
         of = self._owners[owner]
         ordinal = of.ordinals.get(job_id)
@@ -105,28 +105,28 @@ class MemoryStore:
         of.jobs[ordinal] = job
         return job
 
-    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
+    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         of = self._owners[owner]
-        start = bisect_right(of.ends, after)
+        start = bisect_right(of.ends, position)
         return [of.jobs[place.ordinal] for place in of.ends[start : start + limit] if place.at < math.inf]
 
-    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
+    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
         """See Store."""
         of, page = self._owners[owner], list[Job]()
-        async for job in _each(of, range(after + 1, of.last + 1)):
+        async for job in _each(of, range(ordinal + 1, of.last + 1)):
             page.append(job)
             if len(page) == limit:
                 break
         return page
 
-    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
+    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
         of = self._owners[owner]
-        start = bisect_right(of.amended, after)
+        start = bisect_right(of.amended, position)
         return [of.jobs[place.ordinal] for place in of.amended[start : start + limit]]
 
-    async def news(self, seconds: float) -> None:
+    async def wait_for_changes(self, seconds: float) -> None:
         """See Store."""
         await asyncio.sleep(seconds)
 
@@ -134,20 +134,22 @@ class MemoryStore:
         """See Store."""
         return 0
 
-    async def sandbox(self, owner: str) -> str | None:
+    async def read_sandbox(self, owner: str) -> str | None:
         """See Store."""
         return self._owners[owner].sandbox
 
-    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(
+        self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
+    ) -> str:
         """See Store."""
         of = self._owners[owner]
         of.sandbox = sandbox = change(of.sandbox)
-        if recount:
+        if reset_counts:
             self._emptied.append(of.tallies)
             of.tallies = Counter()
         return sandbox
 
-    async def tally(
+    async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
         """See Store."""
@@ -155,15 +157,15 @@ class MemoryStore:
         tallies[subject] += 1
         tallies.update(list(draw(tallies[subject], [tallies[rule] for rule in rules])))
 
-    async def untally(self, owner: str, subject: str) -> None:
+    async def uncount_fault(self, owner: str, subject: str) -> None:
         """See Store."""
         self._owners[owner].tallies[subject] -= 1
 
-    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
+    async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """See Store."""
         return [self._owners[owner].tallies[subject] for subject in subjects]
 
-    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
+    async def add_requests(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
         """See Store."""
         for owner, entry in entries:
             of = self._owners[owner]
@@ -172,24 +174,24 @@ class MemoryStore:
             if len(of.request_log) > limit:
                 of.request_log.popleft()
 
-    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         request_log = self._owners[owner].request_log
         skipped = max(0, after - request_log[0][0] + 1) if request_log else 0
         return list(islice(request_log, skipped, None if limit is None else skipped + limit))
 
-    async def owner_after(self, name: str) -> str | None:
+    async def next_owner(self, name: str) -> str | None:
         """See Store."""
         return min((owner for owner in self._owners if owner > name), default=None)
 
-    async def purge(self, owner: str, old: Old, limit: int) -> int:
+    async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
         """See Store."""
         of, gone = self._owners[owner], list[Job]()
-        ended = of.ends[: bisect_right(of.ends, FeedPosition(old.moment))]
+        ended = of.ends[: bisect_right(of.ends, FeedPosition(cutoff.ended_by))]
         async for job in _each(of, (place.ordinal for place in ended)):
             if len(gone) == limit:
                 break
-            if job.changed_at <= old.before:
+            if job.changed_at <= cutoff.changed_by:
                 gone.append(job)
         for job in gone:
             if of.jobs.pop(job.ordinal, None):
@@ -198,17 +200,17 @@ class MemoryStore:
             of.keys.pop(of.key_of.pop(job.ordinal, ""), None)
             for action in ACTIONS:
                 of.tallies.pop(counted_as(action, job.ordinal), None)
-        while of.request_log and of.request_log[0][0] <= old.entry:
+        while of.request_log and of.request_log[0][0] <= cutoff.request:
             of.request_log.popleft()
         return len(gone)
 
-    async def clear(self, owner: str, sandbox: str | None = None) -> None:
+    async def reset_sandbox(self, owner: str, sandbox: str | None = None) -> None:
         """See Store."""
         of = self._owners.pop(owner, _Owner())
         self._emptied += of.jobs, of.ordinals, of.keys, of.key_of, of.ends, of.amended, of.tallies, of.request_log
         self._owners[owner] = _Owner(sandbox=sandbox)
 
-    async def purge_emptied(self, limit: int) -> bool:
+    async def purge_queued(self, limit: int) -> bool:
         """See Store."""
         if not self._emptied:
             return False

@@ -1,6 +1,6 @@
-"""What the service asks of a store, whatever the database behind it.
+"""The store protocol in parts: each service needs only the part that it uses.
 
-The law of this floor: a job that ``add`` has returned is on disk, and an error means that nothing has changed.
+Every method may raise StoreError; then nothing has changed. A job that `JobStore.add` has returned is on disk.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,41 +10,41 @@ from typing import Protocol
 from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Job, State
 
-CHECKING = 1.0
-"""Seconds that a check may take: who asks is a health check."""
+CHECK_TIMEOUT = 1.0
+"""How long a check may take, in seconds: health checks wait for it."""
 
 
 class StoreError(Exception):
-    """The store cannot be opened, or cannot answer now; the message is one line for a person."""
+    """The store cannot be opened, or does not answer; the message is one line for the operator."""
 
 
 class KeyReused(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
-    """An idempotency key came again with another request."""
+    """The idempotency key was used before, with another request."""
 
 
 class IdTaken(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
-    """The owner has a job of this id already."""
+    """The owner already has a job with this id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A caller's key for one submission, and the fingerprint that tells its body from another.
+    """An idempotency key, and the fingerprint of the request that it came with.
 
-    ``former`` is the fingerprint that an older version has kept of the same body, if it has.
+    ``former`` is the fingerprint that an older version computed for the same request, if it differs.
     """
 
     key: str
     fingerprint: bytes
     former: bytes | None = None
 
-    def fits(self, kept: bytes) -> bool:
-        """Whether a fingerprint that was kept is that of the same body."""
-        return kept in {self.fingerprint, self.former}
+    def matches(self, stored: bytes) -> bool:
+        """Whether a stored fingerprint is that of the same request."""
+        return stored in {self.fingerprint, self.former}
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The job that an ``add`` led to; ``replayed`` where an earlier request with the same key had made it."""
+    """The job that `JobStore.add` returns; ``replayed`` if an earlier request with the same key has created it."""
 
     job: Job
     replayed: bool
@@ -52,129 +52,155 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class StoreChange:
-    """What another process has done: to the owner's jobs of these ordinals, or, without any, to their world."""
+    """A change by another process: of the owner's jobs with these ordinals, or, without any, of the owner's sandbox."""
 
     owner: str
     ordinals: range = range(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
-    """What is old of an owner.
+class Cutoff:
+    """Which of an owner's jobs and request records retention deletes.
 
     Attributes:
-        moment: The jobs that had ended at this moment,
-        before: if no fact of theirs has changed since this real time.
-        entry: The entries of the journal up to this number.
+        ended_by: Jobs that ended by this virtual time,
+        changed_by: unless they were changed after this wall time.
+        request: Request records up to this number.
     """
 
-    moment: float
-    before: float
-    entry: int = 0
+    ended_by: float
+    changed_by: float
+    request: int = 0
 
 
-class Store(Protocol):
-    """Keeps the jobs of all owners; every method may raise StoreError."""
+class ChangeSource(Protocol):
+    """Tells that other processes have changed the store."""
 
-    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        """Adds the job that ``accept`` makes for the owner's next ordinal.
+    async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
+        """Returns the changes by other processes since the last call; waits for one, for so many seconds at most.
 
-        Ordinals are given without gap or repetition, by whichever process. Where the owner has used the key before,
-        ``accept`` is not called and the first job comes back.
-
-        Raises:
-            KeyReused: the key came before, with another fingerprint.
-            IdTaken: the owner has a job of that id.
-        """
-
-    async def find(self, owner: str, job_id: str) -> Job | None:
-        """One of the owner's jobs, or None."""
-
-    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        """Those of the ids that are the owner's jobs, in any order."""
-
-    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
-        """The owner's newest jobs with an ordinal less than ``before`` that are in ``state`` at the moment ``now``."""
-
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        """Puts what ``change`` makes of the owner's job in its place; the job as it then is, None for an unknown one.
-
-        ``change`` is called once nothing can come in between any more; it leaves id, owner, ordinal and submission.
-        """
-
-    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
-        """The owner's next jobs behind a place in the order of their ends, at which they are over."""
-
-    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
-        """The owner's next jobs behind an ordinal, in the order of their ordinals: those that are there have no gap."""
-
-    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
-        """The owner's next jobs behind a place in the order of the real times at which something was done to them.
-
-        Of an owner whose clock does not show the real time also those that were accepted.
-        """
-
-    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
-        """What other processes have done since the last time, as soon as there is something, or so many seconds later.
-
-        None where the store cannot tell, or may have missed something: everything has to be asked.
+        Returns:
+            None where the store cannot tell, or may have missed a change: then everything has to be read again.
         """
 
     async def version(self) -> object:
-        """What becomes another whenever another process has written something; None where the store cannot tell."""
+        """Returns a value that differs from the last one once another process has written; None if unknown."""
 
-    async def sandbox(self, owner: str) -> str | None:
-        """The text that was last kept of the owner's world."""
 
-    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
-        """Keeps what ``change`` makes of the text of the owner's world, and gives it; ``recount`` ends all tallies."""
+class JobStore(ChangeSource, Protocol):
+    """Stores the jobs of all owners."""
 
-    async def tally(
+    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
+        """Adds the job that ``accept`` creates for the owner's next ordinal.
+
+        Ordinals have no gaps and do not repeat, even across processes. If the owner has used the idempotency key
+        before, ``accept`` is not called and the first job is returned.
+
+        Raises:
+            KeyReused: the key was used before, with another fingerprint.
+            IdTaken: the owner already has a job with this id.
+        """
+
+    async def find(self, owner: str, job_id: str) -> Job | None:
+        """Returns one of the owner's jobs, or None."""
+
+    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
+        """Returns those of the owner's jobs that have one of these ids, in any order."""
+
+    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
+        """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``."""
+
+    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+        """Replaces the owner's job by what ``change`` makes of it; returns the new version, None for an unknown job.
+
+        No other write comes between the call of ``change`` and its commit. ``change`` must not alter the id, the
+        owner, the ordinal or the submission.
+        """
+
+    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
+        """Returns the owner's next jobs after an ordinal, in the order of their ordinals."""
+
+    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
+        """Returns the owner's next jobs after a position in the order of their ends, without those that never end."""
+
+    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
+        """Returns the owner's next changed jobs after a position in the order of the wall times of their changes.
+
+        If the owner's clock differs from wall time, accepted jobs count as changed.
+        """
+
+
+class SandboxStore(ChangeSource, Protocol):
+    """Stores the sandboxes of all owners, each as a text."""
+
+    async def read_sandbox(self, owner: str) -> str | None:
+        """Returns the text of the owner's sandbox, or None."""
+
+    async def change_sandbox(
+        self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
+    ) -> str:
+        """Replaces the text of the owner's sandbox by what ``change`` makes of it, and returns it.
+
+        With ``reset_counts``, the owner's fault counts start again at 0.
+        """
+
+    async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
+        """Deletes everything that an owner has, and stores this text as the new sandbox.
+
+        Ordinals, numbers of request records and fault counts start again. The method takes the same time for any number
+        of jobs: it only queues the rows for `RetentionStore.purge_queued`.
+        """
+
+
+class FaultCountStore(Protocol):
+    """Stores how often requests came and fault rules fired. A power cut may lose the last counts."""
+
+    async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
-        """Counts one more of a subject, and of each rule that ``draw`` names, given the count and those of the rules.
+        """Adds 1 to the count of a subject, and to the count of each rule that ``draw`` returns.
 
-        It may be lost in a power cut.
+        ``draw`` is called with the subject's new count and with the counts of the rules.
         """
 
-    async def untally(self, owner: str, subject: str) -> None:
-        """Takes back one count of a subject."""
+    async def uncount_fault(self, owner: str, subject: str) -> None:
+        """Subtracts 1 from the count of a subject."""
 
-    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
-        """How often each of the owner's subjects was counted."""
+    async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
+        """Returns the counts of the owner's subjects."""
 
-    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
-        """Adds owners' entries to their journals, each of which keeps its newest ``limit``.
 
-        They may be lost in a power cut.
+class RequestLogStore(Protocol):
+    """Stores the request logs of all owners. A power cut may lose the last records."""
+
+    async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
+        """Adds records, each with its owner, to the request logs; each log keeps its newest ``limit`` records."""
+
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        """Returns the owner's records with a number above ``after``, oldest first; the first one ever had number 1."""
+
+
+class RetentionStore(RequestLogStore, Protocol):
+    """Deletes old data. A power cut may undo the last deletions."""
+
+    async def next_owner(self, name: str) -> str | None:
+        """Returns the owner after this one in the store's own order, which starts with the empty name."""
+
+    async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
+        """Deletes old data of an owner, at most ``limit`` jobs, those that ended first; returns how many jobs.
+
+        The fault counts of a job go with it. Ordinals and numbers of request records do not start again.
         """
 
-    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
-        """The owner's entries with a number over ``after``, the oldest first; the first of all had the number 1."""
+    async def purge_queued(self, limit: int) -> bool:
+        """Deletes at most ``limit`` rows of sandboxes that were reset; returns whether there may be more."""
 
-    async def owner_after(self, name: str) -> str | None:
-        """The owner whose name comes next, in an order of the store's own that begins with no name at all."""
 
-    async def purge(self, owner: str, old: Old, limit: int) -> int:
-        """Forgets what is old of an owner; of the jobs, no more than so many of those that ended first; tells how many.
-
-        With a job goes how often it was asked for. Ordinals and numbers go on. It may be undone by a power cut.
-        """
-
-    async def clear(self, owner: str, sandbox: str | None = None) -> None:
-        """Forgets everything of an owner at once, but for this text of their world.
-
-        Ordinals, numbers, keys and tallies begin anew. What is forgotten is purged by `purge_emptied`.
-        """
-
-    async def purge_emptied(self, limit: int) -> bool:
-        """Purges some rows, at most so many, of what was forgotten at once; tells whether there may be more.
-
-        It may be undone by a power cut, and then goes on from there.
-        """
+class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, Protocol):
+    """All parts of a store."""
 
     async def check(self) -> None:
-        """Returns if jobs can be read and added now; commits what changes nothing, and takes `CHECKING` at most."""
+        """Returns if jobs can be read and added now, by a commit without effect; takes `CHECK_TIMEOUT` at most."""
 
     async def close(self) -> None:
-        """Lets go of everything; the store is not used afterwards."""
+        """Closes the store; it cannot be used afterwards."""

@@ -95,7 +95,9 @@ def _accept(
         key = idempotency and (arrival.owner, idempotency.key)
         if idempotency and key in made:
             fingerprint, job = made[key]
-            outcomes.append(Stored(job, replayed=True) if idempotency.fits(fingerprint) else KeyReused(idempotency.key))
+            outcomes.append(
+                Stored(job, replayed=True) if idempotency.matches(fingerprint) else KeyReused(idempotency.key)
+            )
             continue
         try:
             job = arrival.accept(ordinals[arrival.owner] + 1)

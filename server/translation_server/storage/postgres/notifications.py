@@ -54,7 +54,7 @@ class Listener:
         self._beat = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
-    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
+    async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
         """See Store."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())

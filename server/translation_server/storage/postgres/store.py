@@ -19,7 +19,7 @@ from translation_server.storage.pages import page
 from translation_server.storage.postgres.database import LOCK, MARK, Connection, Database, Unsure
 from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_there, new_of
 from translation_server.storage.postgres.notifications import Listener, tell
-from translation_server.storage.protocol import CHECKING, Idempotency, Old, StoreChange, Stored
+from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored
 from translation_server.storage.rows import (
     ACCEPTED,
     AMENDED,
@@ -92,10 +92,10 @@ class PostgresStore:
         asked = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
         return await page(self._fetch, "ordinal = ANY (ARRAY ({}))", state, asked)
 
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
 
-        async def amend(connection: Connection) -> Job | None:
+        async def change_job(connection: Connection) -> Job | None:
             statement, values = _numbered(
                 f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND id = :id FOR UPDATE", owner=owner, id=job_id
             )
@@ -109,41 +109,43 @@ class PostgresStore:
                 await tell(connection, self._sender, [StoreChange(owner, range(job.ordinal, job.ordinal + 1))])
             return job
 
-        return await self._database.transaction(amend) if _can_be_stored(job_id) else None
+        return await self._database.transaction(change_job) if _can_be_stored(job_id) else None
 
-    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
+    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
-        return sorted(await self._behind(ENDING, owner, after, limit), key=end_of)[:limit]
+        return sorted(await self._behind(ENDING, owner, position, limit), key=end_of)[:limit]
 
-    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
+    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
         """See Store."""
-        return await self._jobs(ACCEPTED, {"owner": owner, "after": after, "limit": limit})
+        return await self._jobs(ACCEPTED, {"owner": owner, "after": ordinal, "limit": limit})
 
-    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
+    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
-        found = await self._behind(AMENDED, owner, after, limit)
+        found = await self._behind(AMENDED, owner, position, limit)
         return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
-    async def news(self, seconds: float) -> Sequence[StoreChange] | None:
+    async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
         """See Store."""
-        return await self._listener.news(seconds)
+        return await self._listener.wait_for_changes(seconds)
 
     async def version(self) -> None:
         """See Store."""
 
-    async def sandbox(self, owner: str) -> str | None:
+    async def read_sandbox(self, owner: str) -> str | None:
         """See Store."""
         statement = "SELECT world FROM owners WHERE name = $1"
         sandbox: str | None = await self._database.run(lambda connection: connection.fetchval(statement, owner))
         return sandbox
 
-    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(
+        self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
+    ) -> str:
         """See Store."""
 
         async def change_sandbox(connection: Connection) -> str:
             sandbox = change(await connection.fetchval(LOCK_OWNER, owner))
             await connection.execute("UPDATE owners SET world = $2 WHERE name = $1", owner, sandbox)
-            if recount:
+            if reset_counts:
                 await _lock_tallies(connection, owner)
                 await _execute(connection, RECOUNT, owner=owner)
             await tell(connection, self._sender, [StoreChange(owner)])
@@ -151,12 +153,12 @@ class PostgresStore:
 
         return await self._database.transaction(change_sandbox)
 
-    async def tally(
+    async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
         """See Store."""
 
-        async def tally(connection: Connection) -> None:
+        async def count_faults(connection: Connection) -> None:
             await _lock_tallies(connection, owner)
             count, *fired = await _tallies(connection, owner, [subject, *rules])
             counted = Counter([subject, *draw(count + 1, fired)])
@@ -167,26 +169,26 @@ class PostgresStore:
             counts = list(counted.values())
             await _execute(connection, [statement], owner=owner, subjects=list(counted), counts=counts)
 
-        await self._database.transaction(tally, durable=False)
+        await self._database.transaction(count_faults, durable=False)
 
-    async def untally(self, owner: str, subject: str) -> None:
+    async def uncount_fault(self, owner: str, subject: str) -> None:
         """See Store."""
         statement = f"UPDATE tallies SET count = count - 1 WHERE owner = {COUNTED} AND subject = :subject"
         await self._database.transaction(
             lambda connection: _execute(connection, [statement], owner=owner, subject=subject), durable=False
         )
 
-    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
+    async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """See Store."""
         return await self._database.run(lambda connection: _tallies(connection, owner, subjects))
 
-    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
+    async def add_requests(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
         """See Store."""
         of_owners = defaultdict(list)
         for owner, entry in entries:
             of_owners[owner].append(entry)
 
-        async def record(connection: Connection) -> None:
+        async def add_requests(connection: Connection) -> None:
             names = sorted(of_owners)
             last = await connection.fetch(
                 "INSERT INTO owners (name, requests) SELECT * FROM unnest($1::text[], $2::bigint[])"
@@ -208,9 +210,9 @@ class PostgresStore:
                 too_many,
             )
 
-        await self._database.transaction(record, durable=False)
+        await self._database.transaction(add_requests, durable=False)
 
-    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         statement = f"""
             SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
@@ -218,38 +220,38 @@ class PostgresStore:
         found = await self._fetch(statement, {"owner": owner, "after": after, "limit": limit})
         return [(number, entry) for number, entry in found]
 
-    async def owner_after(self, name: str) -> str | None:
+    async def next_owner(self, name: str) -> str | None:
         """See Store."""
         statement = "SELECT name FROM owners WHERE name > $1 ORDER BY name LIMIT 1"
         found: str | None = await self._database.run(lambda connection: connection.fetchval(statement, name))
         return found
 
-    async def purge(self, owner: str, old: Old, limit: int) -> int:
+    async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
         """See Store."""
 
         async def purge(connection: Connection) -> int:
             keys, [of_owner] = _numbered(f"SELECT {KEPT}, {COUNTED}", owner=owner)
             kept, counted = await connection.fetchrow(keys, of_owner)
-            rows = await connection.fetch(PURGE_JOBS, kept, old.moment, old.before, limit)
+            rows = await connection.fetch(PURGE_JOBS, kept, cutoff.ended_by, cutoff.changed_by, limit)
             asked = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
             await connection.execute("DELETE FROM tallies WHERE owner = $1 AND subject = ANY($2)", counted, asked)
-            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", kept, old.entry)
+            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", kept, cutoff.request)
             return len(rows)
 
         return await self._database.transaction(purge, durable=False)
 
-    async def clear(self, owner: str, sandbox: str | None = None) -> None:
+    async def reset_sandbox(self, owner: str, sandbox: str | None = None) -> None:
         """See Store."""
 
-        async def clear(connection: Connection) -> None:
+        async def reset_sandbox(connection: Connection) -> None:
             await connection.execute(LOCK_OWNER, owner)
             await _lock_tallies(connection, owner)
             await _execute(connection, CLEAR, owner=owner, sandbox=sandbox)
             await tell(connection, self._sender, [StoreChange(owner)])
 
-        await self._database.transaction(clear)
+        await self._database.transaction(reset_sandbox)
 
-    async def purge_emptied(self, limit: int) -> bool:
+    async def purge_queued(self, limit: int) -> bool:
         """See Store."""
 
         async def purge(connection: Connection) -> bool:
@@ -267,7 +269,7 @@ class PostgresStore:
 
     async def check(self) -> None:
         """See Store."""
-        await self._database.transaction(lambda connection: connection.execute(PROBE), patience=CHECKING)
+        await self._database.transaction(lambda connection: connection.execute(PROBE), patience=CHECK_TIMEOUT)
 
     async def close(self) -> None:
         """See Store."""

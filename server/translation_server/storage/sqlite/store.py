@@ -21,11 +21,11 @@ from translation_server.private_files import make_file, make_folder
 from translation_server.storage.batching import Arrival, Arrivals, Outcome
 from translation_server.storage.pages import page
 from translation_server.storage.protocol import (
-    CHECKING,
+    CHECK_TIMEOUT,
+    Cutoff,
     Idempotency,
     IdTaken,
     KeyReused,
-    Old,
     Stored,
 )
 from translation_server.storage.rows import (
@@ -84,24 +84,24 @@ class SqliteStore:
         asked = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
         return await page(self._fetch, "ordinal IN ({})", state, asked)
 
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """See Store."""
         return await self._writer.run(_amend, owner, job_id, change)
 
-    async def ending(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
+    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
-        return sorted(await self._behind(ENDING, owner, after, limit), key=end_of)[:limit]
+        return sorted(await self._behind(ENDING, owner, position, limit), key=end_of)[:limit]
 
-    async def accepted(self, owner: str, after: int, limit: int) -> list[Job]:
+    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
         """See Store."""
-        return await self._reader.run(_jobs, ACCEPTED, {"owner": owner, "after": after, "limit": limit})
+        return await self._reader.run(_jobs, ACCEPTED, {"owner": owner, "after": ordinal, "limit": limit})
 
-    async def amended(self, owner: str, after: FeedPosition, limit: int) -> list[Job]:
+    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """See Store."""
-        found = await self._behind(AMENDED, owner, after, limit)
+        found = await self._behind(AMENDED, owner, position, limit)
         return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
-    async def news(self, seconds: float) -> None:
+    async def wait_for_changes(self, seconds: float) -> None:
         """See Store."""
         await asyncio.sleep(seconds)
 
@@ -109,33 +109,35 @@ class SqliteStore:
         """See Store."""
         return await self._writer.run(_data_version)
 
-    async def sandbox(self, owner: str) -> str | None:
+    async def read_sandbox(self, owner: str) -> str | None:
         """See Store."""
         return await self._reader.run(_sandbox_state, owner)
 
-    async def change_sandbox(self, owner: str, change: Callable[[str | None], str], *, recount: bool = False) -> str:
+    async def change_sandbox(
+        self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
+    ) -> str:
         """See Store."""
-        return await self._writer.run(_change_sandbox, owner, change, recount)
+        return await self._writer.run(_change_sandbox, owner, change, reset_counts)
 
-    async def tally(
+    async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
         """See Store."""
         await self._writer.run(_tally, owner, subject, rules, draw)
 
-    async def untally(self, owner: str, subject: str) -> None:
+    async def uncount_fault(self, owner: str, subject: str) -> None:
         """See Store."""
         await self._writer.run(_untally, owner, subject)
 
-    async def tallies(self, owner: str, subjects: Sequence[str]) -> list[int]:
+    async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
         """See Store."""
         return await self._reader.run(_tallies, owner, subjects)
 
-    async def record(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
+    async def add_requests(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
         """See Store."""
         await self._writer.run(_record, entries, limit)
 
-    async def request_log(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         statement = f"""
             SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
@@ -143,28 +145,28 @@ class SqliteStore:
         parameters = {"owner": owner, "after": after, "limit": -1 if limit is None else limit}
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
-    async def owner_after(self, name: str) -> str | None:
+    async def next_owner(self, name: str) -> str | None:
         """See Store."""
         statement = "SELECT name FROM owners WHERE name > ? ORDER BY name LIMIT 1"
         found = await self._reader.run(lambda connection: connection.execute(statement, (name,)).fetchall())
         return found[0][0] if found else None
 
-    async def purge(self, owner: str, old: Old, limit: int) -> int:
+    async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
         """See Store."""
-        return await self._writer.run(_purge, owner, old, limit)
+        return await self._writer.run(_purge, owner, cutoff, limit)
 
-    async def clear(self, owner: str, sandbox: str | None = None) -> None:
+    async def reset_sandbox(self, owner: str, sandbox: str | None = None) -> None:
         """See Store."""
         await self._writer.run(_clear, owner, sandbox)
 
-    async def purge_emptied(self, limit: int) -> bool:
+    async def purge_queued(self, limit: int) -> bool:
         """See Store."""
         return await self._writer.run(_purge_emptied, limit)
 
     async def check(self) -> None:
         """See Store."""
         await self._reader.run(_select, "TRUE LIMIT 1", {})
-        await self._writer.run(probe, patience=CHECKING)
+        await self._writer.run(probe, patience=CHECK_TIMEOUT)
 
     async def close(self) -> None:
         """See Store."""
@@ -207,7 +209,7 @@ def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
         statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
         for job_id, fingerprint in connection.execute(statement, (key, idempotency.key)).fetchall():
             earlier = _find(connection, owner, job_id)
-            if earlier is None or not idempotency.fits(fingerprint):
+            if earlier is None or not idempotency.matches(fingerprint):
                 raise KeyReused(idempotency.key)
             return Stored(earlier, replayed=True)
     job = arrival.accept(last + 1)
@@ -243,7 +245,7 @@ def _sandbox_state(connection: sqlite3.Connection, owner: str) -> str | None:
 
 
 def _change_sandbox(
-    connection: sqlite3.Connection, owner: str, change: Callable[[str | None], str], recount: bool
+    connection: sqlite3.Connection, owner: str, change: Callable[[str | None], str], reset_counts: bool
 ) -> str:
     with transaction(connection):
         sandbox = change(_sandbox_state(connection, owner))
@@ -252,7 +254,7 @@ def _change_sandbox(
             " ON CONFLICT (name) DO UPDATE SET world = :sandbox",
             {"owner": owner, "sandbox": sandbox},
         )
-        if recount:
+        if reset_counts:
             for statement in RECOUNT:
                 connection.execute(statement, {"owner": owner})
         return sandbox
@@ -310,15 +312,15 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
             )
 
 
-def _purge(connection: sqlite3.Connection, owner: str, old: Old, limit: int) -> int:
+def _purge(connection: sqlite3.Connection, owner: str, cutoff: Cutoff, limit: int) -> int:
     with lossy(connection):
         ended = f"SELECT ordinal FROM jobs WHERE owner = ? AND {END} <= ? AND changed_at <= ? ORDER BY {END} LIMIT ?"
         kept, counted = _key(connection, owner, KEPT), _key(connection, owner, COUNTED)
-        gone = [one for (one,) in connection.execute(ended, (kept, old.moment, old.before, limit))]
+        gone = [one for (one,) in connection.execute(ended, (kept, cutoff.ended_by, cutoff.changed_by, limit))]
         asked = [(counted, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
         connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(kept, one) for one in gone])
         connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
-        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (kept, old.entry))
+        connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (kept, cutoff.request))
         return len(gone)
 
 
