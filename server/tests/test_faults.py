@@ -127,7 +127,7 @@ class TestOnTheSocket:
         assert len(api.get("/jobs").json()["jobs"]) == 1
 
     @pytest.mark.parametrize("kind", BREAKING)
-    def test_httpx_sees_an_error_or_the_whole(self, start, http, kind):
+    def test_httpx_gets_an_error_or_the_whole_answer(self, start, http, kind):
         api = start(http=http, max_delay=0)
         path = f"/status/{submit(api)}"
         fault = {"Simulate-Fault": json.dumps(rule(kind))}
@@ -140,7 +140,7 @@ class TestOnTheSocket:
 
     @pytest.mark.parametrize("kind", BREAKING)
     @pytest.mark.parametrize("path", ["/events", "/jobs/{}/events"])
-    def test_a_stream_breaks_too(self, start, http, kind, path):
+    def test_a_stream_can_be_broken(self, start, http, kind, path):
         api = start(http=http)
         set_faults(api, rule(kind, route=["events"]))
         path = path.format(submit(api))
@@ -151,7 +151,7 @@ class TestOnTheSocket:
             received = exchange(api, path)
             assert (b"text/event-stream" in received) is (kind in {"truncate", "malformed", "drip"})
 
-    def test_a_client_that_leaves_ends_a_hang(self, start, http, caplog):
+    def test_a_client_disconnect_ends_a_hang(self, start, http, caplog):
         caplog.set_level(logging.DEBUG, "translation_server")
         api = start(http=http)
         with pytest.raises(httpx.ReadTimeout):
@@ -162,7 +162,7 @@ class TestOnTheSocket:
             time.sleep(0.01)
 
 
-def test_a_server_that_stops_ends_a_hang():
+def test_a_shutdown_ends_a_hang():
     with ThreadPoolExecutor() as pool:
         with TranslationServer() as server:
             api = httpx.Client(base_url=server.url)
@@ -171,22 +171,22 @@ def test_a_server_that_stops_ends_a_hang():
         assert hanging.result(60) == b""
 
 
-class TestAnswers:
+class TestFaultyAnswers:
     @pytest.mark.parametrize("code", [200, 404, 429, 499, 500, 503])
-    def test_a_status_comes_as_told_and_nothing_is_done(self, start, code):
+    def test_a_status_fault_answers_without_serving_the_request(self, start, code):
         api = start()
         set_faults(api, rule("status", code=code, retry_after=7, headers={"X-Mine": "yes"}, route=["submit"]))
         answer = api.post("/start")
         assert (answer.status_code, answer.headers["Retry-After"], answer.headers["X-Mine"]) == (code, "7", "yes")
         assert api.get("/jobs").json()["jobs"] == []
 
-    def test_a_status_may_have_a_body(self, start):
+    def test_a_status_fault_may_have_a_body(self, start):
         answer = start().get("/jobs", headers={"Simulate-Fault": '{"kind": "status", "code": 502, "body": "<html>"}'})
         assert (answer.status_code, answer.text) == (502, "<html>")
 
     @pytest.mark.parametrize("http", HTTP)
     @pytest.mark.parametrize("code", [204, 205, 304])
-    def test_a_status_without_a_body_has_none(self, start, http, code, caplog):
+    def test_a_status_that_has_no_body_has_none(self, start, http, code, caplog):
         api = start(http=http)
         set_faults(api, rule("status", code=code))
         answer = api.get("/jobs")
@@ -195,7 +195,7 @@ class TestAnswers:
         assert caplog.text == ""
 
     @pytest.mark.parametrize("body", [None, "slow down"])
-    def test_a_header_of_a_rules_own_takes_the_place_of_ours(self, start, body):
+    def test_a_header_of_a_rule_replaces_the_servers(self, start, body):
         api = start()
         headers = {"content-type": "text/html", "retry-after": "30", "X-Mine": "yes"}
         set_faults(api, {"kind": "status", "code": 429, "headers": headers} | ({"body": body} if body else {}))
@@ -206,20 +206,20 @@ class TestAnswers:
         [entry] = api.get("/sandbox/requests").json()["requests"]
         assert (entry["hint"], entry["faults"]) == (30, ["status"])
 
-    def test_retry_after_is_told_once(self, start):
+    def test_retry_after_is_sent_once(self, start):
         api = start()
         set_faults(api, rule("status", headers={"Retry-After": "30"}, retry_after=7))
         answer = api.get("/jobs")
         assert (answer.status_code, answer.headers.get_list("Retry-After")) == (503, ["7"])
 
-    def test_latency_comes_before_what_else_goes_wrong(self, start):
+    def test_latency_comes_before_other_faults(self, start):
         api = start()
         set_faults(api, rule("latency"), rule("latency"), rule("status"))
         began = time.monotonic()
         assert api.get("/jobs").status_code == 503
         assert time.monotonic() - began >= 0.6
 
-    def test_lies_about_an_ended_job(self, start):
+    def test_false_answers_about_an_ended_job(self, start):
         api = start(max_delay=0.001)
         job_id = submit(api)
         time.sleep(0.01)
@@ -242,14 +242,14 @@ class TestAnswers:
         assert snapshot("wrong-type").headers["Content-Type"] == "text/html"
         assert api.get(f"/status/{job_id}").json()["status"] == "completed"
 
-    def test_lies_about_many(self, start):
+    def test_false_answers_about_many_jobs(self, start):
         api = start(max_delay=0.001)
         ids = [submit(api) for _ in range(3)]
         time.sleep(0.01)
         answer = api.get("/jobs", params={"job_id": ids}, headers={"Simulate-Fault": "back-to-pending"})
         assert [job["status"] for job in answer.json()["jobs"]] == ["pending"] * 3
 
-    def test_a_pending_job_is_told_as_it_is_where_there_is_no_lie_for_it(self, start):
+    def test_a_pending_job_without_a_false_answer_is_shown_truthfully(self, start):
         api = start()
         path = f"/status/{submit(api)}"
         for kind in ("back-to-pending", "bare"):
@@ -257,7 +257,7 @@ class TestAnswers:
         patient = api.get(path, headers={"Simulate-Fault": "huge-retry-after"})
         assert (patient.headers["Retry-After"], "retry-after-ms" in patient.headers) == ("86400", False)
 
-    def test_who_has_been_lied_to_is_told_the_truth_later(self, start):
+    def test_a_false_answer_is_followed_by_the_truth(self, start):
         api = start(max_delay=0.001)
         path = f"/status/{submit(api)}"
         time.sleep(0.01)
@@ -271,17 +271,17 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "asked", ["", "nonsense", "{", '{"kind": "status"}', '{"kind": "reset", "x": 1}', "status"]
     )
-    def test_a_header_that_makes_no_sense_is_refused(self, start, asked):
+    def test_an_unusable_simulate_fault_header_is_refused(self, start, asked):
         answer = start().post("/start", headers={"Simulate-Fault": asked})
         assert answer.status_code == (202 if asked == "" else 422)
 
     @pytest.mark.parametrize("path", ["/livez", "/readyz", "/sandbox", "/sandbox/scenarios", "/sandbox/report"])
-    def test_health_and_sandbox_are_never_struck(self, start, path):
+    def test_health_checks_and_the_sandbox_never_have_faults(self, start, path):
         api = start()
         set_faults(api, rule("reset"))
         assert api.get(path, headers={"Simulate-Fault": "reset"}).status_code == 200
 
-    def test_every_kind_is_tested_here(self):
+    def test_every_kind_of_fault_has_a_test(self):
         breaking = Break | Truncate | Garbage | Drip | Hang
         assert {kind for kind in KINDS if isinstance(FAULT.validate_json(json.dumps(rule(kind))), breaking)} == set(
             BREAKING

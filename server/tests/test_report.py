@@ -293,12 +293,12 @@ def numbered(cases):
     return [pytest.param(rule, *case, id=f"{rule}-{n}") for rule in cases for n, case in enumerate(cases[rule])]
 
 
-def test_each_rule_has_its_cases():
+def test_each_rule_has_cases():
     assert CASES.keys() == INNOCENT.keys() == RULES.keys()
 
 
 @pytest.mark.parametrize(("rule", "records", "ended"), numbered(CASES))
-def test_a_finding_is_found_and_shown(rule, records, ended):
+def test_each_rule_finds_its_cases(rule, records, ended):
     card = report(records, ended)
     finding = next(finding for finding in card.findings if finding.rule == rule)
     assert finding.count >= 1
@@ -309,22 +309,22 @@ def test_a_finding_is_found_and_shown(rule, records, ended):
 
 
 @pytest.mark.parametrize(("rule", "records", "ended"), numbered(INNOCENT))
-def test_its_innocent_twin_is_not_accused(rule, records, ended):
+def test_each_rule_ignores_its_counterexamples(rule, records, ended):
     assert rule not in rules(records, ended)
 
 
-def test_who_waits_well_has_a_clean_card():
+def test_a_client_that_waits_well_has_no_findings():
     card = report(CLEAN, {"a": 5.01})
     assert card.findings == ()
     assert "no findings" in text(card)
     assert "<failure" not in junit(card)
 
 
-def test_the_order_in_which_answers_were_written_down_does_not_matter():
+def test_the_order_of_the_records_does_not_matter():
     assert report(CLEAN, {"a": 5.01}) == report(CLEAN[::-1], {"a": 5.01})
 
 
-def test_the_numbers():
+def test_the_numbers_of_a_card():
     records = [
         submit(0, "a", hint=2, key="one"),
         submit(0.5, "b", key="two", status=0, faults=("reset",)),
@@ -375,12 +375,12 @@ def test_the_numbers():
     assert (c.polls, c.lateness, c.collected) == (1, None, False)
 
 
-def test_of_many_gaps_the_first_are_told():
+def test_a_job_card_lists_the_first_gaps_only():
     (job,) = report([pending(n) for n in range(99)], {}).jobs
     assert job.gaps == (1.0,) * 50
 
 
-def test_what_a_client_did_after_each_fault():
+def test_a_card_has_the_reactions_to_each_kind_of_fault():
     records = [
         submit(0, status=0, faults=("reset",)),
         submit(1.01),
@@ -403,12 +403,12 @@ def test_what_a_client_did_after_each_fault():
     }
 
 
-def test_who_was_told_by_other_means_did_not_give_up():
+def test_a_client_that_learned_the_end_otherwise_did_not_give_up():
     records = [submit(0), spoiled(1), record(2, "event", "/events", (ReportedJob("a", COMPLETED, 2),))]
     assert [fault.gave_up for fault in report(records, {}).faults] == [0]
 
 
-def test_the_text_is_for_a_terminal():
+def test_the_text_of_a_card_is_printable():
     ids = [f"\x1b[31m{'long' * 40}{number}" for number in range(9)]
     card = report([made for job_id in ids for made in (submit(0, job_id), done(1, job_id), done(2, job_id))], {})
     assert max(map(len, text(card).splitlines())) <= WIDTH
@@ -418,7 +418,7 @@ def test_the_text_is_for_a_terminal():
     assert "3 older ones" in text(report([], {}, 3))
 
 
-def test_junit_has_a_test_for_each_rule():
+def test_junit_has_a_test_case_for_each_rule():
     card = report([submit(0, "a\0<&", key=None), done(1, "a\0<&"), done(2, "a\0<&")], {})
     suite = ET.fromstring(junit(card)).find("testsuite")  # noqa: S314 - it is our own
     assert [case.get("name") for case in suite] == [*RULES]
@@ -452,7 +452,7 @@ records = st.builds(
 
 
 @given(st.lists(records, max_size=20), st.dictionaries(words, times), st.integers(0))
-def test_every_journal_has_a_report(records, ended, dropped):
+def test_every_request_log_has_a_card(records, ended, dropped):
     card = report(records, ended, dropped)
     assert json.loads(json.dumps(asdict(card), allow_nan=False))["overall"]["dropped"] == dropped
     for finding in card.findings:

@@ -57,7 +57,7 @@ def request_log(api) -> list[dict]:
 
 
 class TestRules:
-    def test_they_strike_the_requests_they_name(self, start):
+    def test_rules_apply_to_matching_requests(self, start):
         api = start()
         job_id = submit(api)
         set_faults(api, rule("status", code=500, route=["poll"], nth=[2, 3], method="GET", dialect="start"))
@@ -67,13 +67,13 @@ class TestRules:
         assert [api.get(f"/status/{other}").status_code for _ in range(2)] == [200, 500]
         assert fired(api) == [3]
 
-    def test_they_fire_so_often_and_count_anew_when_they_are_set_anew(self, start):
+    def test_rules_fire_up_to_their_times_and_count_anew_when_set_again(self, start):
         api = start()
         for _ in range(2):
             set_faults(api, rule("status", times=2))
             assert [api.get("/jobs").status_code for _ in range(4)] == [503, 503, 200, 200]
 
-    def test_they_fire_in_their_time_on_the_sandboxs_clock(self, start):
+    def test_rules_fire_in_their_time_on_the_sandboxs_clock(self, start):
         api = start()
         api.post("/sandbox/clock", json={"frozen": True})
         set_faults(api, rule("status", after=10, until=20))
@@ -83,7 +83,7 @@ class TestRules:
             api.post("/sandbox/clock", json={"advance": 7})
         assert statuses == [200, 200, 503, 200]
 
-    def test_a_rule_that_has_nothing_to_strike_has_not_fired(self, start):
+    def test_a_rule_that_is_not_applicable_does_not_count_as_fired(self, start):
         api = start(max_delay=0.001)
         set_faults(api, rule("back-to-pending", times=1))
         assert api.get("/jobs").status_code == 200
@@ -95,21 +95,21 @@ class TestRules:
         assert fired(api) == [1]
 
     @pytest.mark.parametrize("kind", [kind for kind in KINDS if APPLICABILITY[kind].body])
-    def test_what_needs_a_body_leaves_a_head_to_the_rules_behind_it(self, start, kind):
+    def test_rules_that_need_a_body_skip_head_requests(self, start, kind):
         api = start()
         set_faults(api, rule(kind), rule("status"))
         assert api.head("/jobs").status_code == 503
         assert fired(api) == [0, 1]
 
     @pytest.mark.parametrize("kind", ["back-to-pending", "bare"])
-    def test_a_lie_about_an_end_leaves_a_pending_job_to_the_rules_behind_it(self, start, kind):
+    def test_false_answers_about_ends_skip_pending_jobs(self, start, kind):
         api = start()
         job_id = submit(api)
         set_faults(api, rule(kind), rule("status"))
         assert api.get(f"/status/{job_id}").status_code == 503
         assert fired(api) == [0, 1]
 
-    def test_a_lie_about_a_pending_job_leaves_an_ended_one_to_the_rules_behind_it(self, start):
+    def test_false_answers_about_pending_jobs_skip_ended_ones(self, start):
         api = start()
         job_id = submit(api, delay=0)
         set_faults(api, rule("huge-retry-after"), rule("status"))
@@ -117,7 +117,7 @@ class TestRules:
         assert fired(api) == [0, 1]
 
     @pytest.mark.parametrize("kind", ["unknown-status", "back-to-pending", "bare"])
-    def test_a_lie_leaves_what_tells_of_no_job_to_the_rules_behind_it(self, start, kind):
+    def test_false_answers_skip_answers_without_jobs(self, start, kind):
         api = start()
         set_faults(api, rule(kind), rule("status"))
         assert [api.post("/start").status_code, api.get("/status/unknown").status_code] == [503, 503]
@@ -126,7 +126,7 @@ class TestRules:
 
     @pytest.mark.parametrize("kind", ["reset", "empty", "truncate", "malformed", "garbage", "hang"])
     @pytest.mark.parametrize(("method", "path"), [("GET", "/status/unknown"), ("POST", "/start")])
-    def test_an_error_breaks_as_well(self, start, kind, method, path):
+    def test_an_error_can_be_broken_as_well(self, start, kind, method, path):
         api = start()
         set_faults(api, rule(kind, times=1))
         wrong = {"content": b"{", "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
@@ -135,13 +135,13 @@ class TestRules:
         assert (fired(api), request_log(api)[0]["faults"]) == ([1], [kind])
         assert api.request(method, path, **wrong).status_code == (400 if method == "POST" else 404)
 
-    def test_an_error_is_disguised_as_well(self, start):
+    def test_an_error_can_have_another_content_type(self, start):
         api = start()
         set_faults(api, rule("wrong-type"))
         answer = api.get("/status/unknown")
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html")
 
-    def test_what_is_not_modified_has_nothing_to_truncate(self, start):
+    def test_a_304_cannot_be_truncated(self, start):
         api = start()
         path = f"/status/{submit(api)}"
         tag = {"If-None-Match": api.get(path).headers["ETag"]}
@@ -151,7 +151,7 @@ class TestRules:
             api.get(path)
         assert fired(api) == [1]
 
-    def test_a_held_look_is_lied_to_once_it_tells_an_end(self, start):
+    def test_a_long_poll_gets_a_false_answer_once_its_job_has_ended(self, start):
         api = start()
         job_id = submit(api, paused=True)
         path, held = f"/status/{job_id}", {"Prefer": "wait=1"}
@@ -166,7 +166,7 @@ class TestRules:
     @pytest.mark.parametrize(
         "kind", ["latency", "drip", "wrong-type", "unknown-status", "back-to-pending", "bare", "huge-retry-after"]
     )
-    def test_who_hears_the_end_on_a_stream_all_the_same_has_collected_the_job(self, start, kind):
+    def test_an_end_learned_from_a_broken_stream_counts_as_collected(self, start, kind):
         api = start()
         job_id = submit(api, delay=0)
         set_faults(api, rule(kind))
@@ -175,12 +175,12 @@ class TestRules:
         assert job["collected"]
         assert fired(api) == [int("events" in APPLICABILITY[kind].routes)]
 
-    def test_a_head_is_struck_as_a_head(self, start):
+    def test_rules_for_head_apply_to_head_requests(self, start):
         api = start()
         set_faults(api, rule("status", method="HEAD"))
         assert [api.head("/jobs").status_code, api.get("/jobs").status_code] == [503, 200]
 
-    def test_the_rules_of_a_request_keep_to_their_conditions(self, start):
+    def test_rules_of_a_request_keep_their_conditions(self, start):
         api = start()
         job_id = submit(api)
 
@@ -195,7 +195,7 @@ class TestRules:
         assert time.monotonic() - began >= 0.3
         assert [entry["faults"] for entry in request_log(api)][-2:] == [["status"], ["latency", "status"]]
 
-    def test_the_rules_of_a_request_are_there_instead_of_the_sandboxes_and_are_not_counted(self, start):
+    def test_rules_of_a_request_replace_the_sandboxs_and_are_not_counted(self, start):
         api = start()
         job_id = submit(api)
         set_faults(api, rule("status"))
@@ -203,7 +203,7 @@ class TestRules:
             assert api.get(f"/status/{job_id}", headers={"Simulate-Fault": fault}).status_code == status
         assert fired(api) == [1]
 
-    def test_so_often_holds_over_processes_at_once(self, start):
+    def test_times_holds_across_processes(self, start):
         apis = [start(), start()]
         set_faults(apis[0], rule("status", times=10))
         wait_until(lambda: apis[1].get("/sandbox").json()["faults"])
@@ -281,7 +281,7 @@ plans = st.lists(
 
 
 @given(plans, asked, st.lists(st.integers(0, 4), min_size=8, max_size=8))
-def test_at_most_one_fires_besides_latencies_and_all_that_fire_fit(rules, request, fired):
+def test_at_most_one_rule_fires_besides_latencies_and_all_match(rules, request, fired):
     firings = decide(rules, request, fired[: len(rules)], lambda number: seeded_entropy("s", "ann", number))
     assert [firing.rule.kind == "latency" for firing in firings[:-1]] == [True] * (len(firings) - 1 if firings else 0)
     assert all(firing.rule.matches(request, fired[firing.number]) for firing in firings)

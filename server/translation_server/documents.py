@@ -21,7 +21,7 @@ from pydantic_core import from_json, to_json
 
 from translation_server.core.clock import Clock
 from translation_server.core.delays import Delays
-from translation_server.core.faults.rules import MOST_RULES, Rule
+from translation_server.core.faults.rules import MOST_RULES, FaultRule
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.sandbox import Hints, SandboxSettings, SandboxState, with_settings
 from translation_server.core.scenarios import SCENARIOS, ScenarioName
@@ -29,7 +29,7 @@ from translation_server.core.scenarios import SCENARIOS, ScenarioName
 logger = logging.getLogger(__name__)
 
 Delay = Annotated[Delays, Discriminator("kind")]
-Fault = Annotated[Rule, Discriminator("kind")]
+Fault = Annotated[FaultRule, Discriminator("kind")]
 Text = Annotated[str, StringConstraints(max_length=1000)]
 
 
@@ -101,7 +101,7 @@ class _Stored(BaseModel):
     since: float | None = None
 
 
-FAULT: TypeAdapter[Rule] = TypeAdapter(Fault, config=ConfigDict(extra="forbid", strict=True))
+FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=ConfigDict(extra="forbid", strict=True))
 SANDBOX = TypeAdapter(SandboxSettings)
 RECORD = TypeAdapter(RequestRecord)
 
@@ -191,6 +191,6 @@ def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return SandboxPatch.model_construct(**settings).model_dump(mode="json", exclude_none=True) | {"faults": faults}
 
 
-def _shown_rule(rule: Rule) -> dict[str, Any]:
+def _shown_rule(rule: FaultRule) -> dict[str, Any]:
     shown: dict[str, Any] = FAULT.dump_python(rule, mode="json", exclude_defaults=True)
     return {"kind": rule.kind} | shown

@@ -12,7 +12,6 @@ from translation_server.api.request_record import RecordBuilder
 if TYPE_CHECKING:
     from translation_server.api.problems import Problem
     from translation_server.api.schemas import Query
-    from translation_server.core.faults.rules import Rule
 
 
 @dataclass(slots=True)
@@ -35,7 +34,7 @@ class RequestContext:
     user: str = ""
     query: "Query | None" = None
     body: "bytes | Problem | None" = None
-    fault: "Rule | None" = None
+    fault: "FaultRule | None" = None
 
 
 def context_of(request: HTTPConnection | Scope) -> RequestContext:

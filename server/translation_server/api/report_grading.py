@@ -1,4 +1,4 @@
-"""Report cards of request logs: of a short one at once, of a long one by a process of its own, one at a time."""
+"""Makes report cards: of a short request log at once, of a long one in a process of its own, one at a time."""
 
 import asyncio
 import json
@@ -24,30 +24,30 @@ from translation_server.service.request_log import PAGE, RequestLog
 logger = logging.getLogger(__name__)
 
 SHORT = 4 * 2**20
-"""Characters of a log that is graded in this process: some ten thousand requests, which take a second or so."""
+"""The size of a request log that is graded in this process, in characters: ten thousand requests, about a second."""
 
 PIECE = 64 * 1024
-"""Bytes of a card that are sent at a time."""
+"""How many bytes of a card are sent at a time."""
 
 LINE = 2**20
-"""Bytes that a line of the process may have."""
+"""How many bytes a line of the process may have."""
 
 VARY = {"Vary": "Accept"}
 
 SENDING = 60.0
-"""Seconds within which a client has to read its card, so that others get theirs."""
+"""How long a client may take to read its card, in seconds. Others wait for theirs meanwhile."""
 
 
 Page = Sequence[tuple[int, str]]
-"""Entries of a log, with their numbers."""
+"""Records of a request log, with their numbers."""
 
 
 class Grading:
     """Makes report cards.
 
     Args:
-        request_log: what the requests were.
-        service: tells when jobs ended.
+        request_log: the request logs.
+        service: knows when jobs ended.
     """
 
     def __init__(self, request_log: RequestLog, service: Service) -> None:
@@ -56,10 +56,10 @@ class Grading:
         self._turn = asyncio.Semaphore(1)
 
     async def answer(self, owner: str, media_type: str) -> Response:
-        """The card of an owner's log.
+        """Returns the report card of an owner.
 
         Raises:
-            Problem: 503 where it cannot be made, as for want of memory.
+            Problem: 503 if it cannot be made, for example for lack of memory.
         """
         log, read, size = self._request_log.pages(owner), list[tuple[int, str]](), 0
         async for page in log:
@@ -69,54 +69,54 @@ class Grading:
                 return await self._answer_to_long(owner, media_type, read, log)
         numbers = await self._numbers(owner, read)
         records = await asyncio.to_thread(lambda: [RECORD.validate_json(record) for _, record in read])
-        submitted = {told.job_id for record in records if record.action == "submit" for told in record.jobs}
+        submitted = {job.job_id for record in records if record.action == "submit" for job in record.jobs}
         ends = await self._service.ends(owner, list(submitted))
         card = await asyncio.to_thread(lambda: "".join(pieces(report(records, ends, *numbers), media_type)))
         return Response(card, headers=VARY, media_type=media_type)
 
     async def _numbers(self, owner: str, read: Page) -> tuple[int, int]:
-        """How many older requests are not known, and how many were refused, of which no entry tells."""
+        """Returns how many older requests were dropped, and how many were refused that no record counts."""
         return self._request_log.dropped(owner, read[0][0] if read else 1), await self._request_log.refused(owner)
 
     async def _answer_to_long(self, owner: str, media_type: str, read: Page, rest: AsyncIterator[Page]) -> Response:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turn)
             try:
-                there = await stack.enter_async_context(_grader())
-                await there.say(json.dumps([media_type, *await self._numbers(owner, read)]))
+                grader = await stack.enter_async_context(_grader())
+                await grader.send(json.dumps([media_type, *await self._numbers(owner, read)]))
                 for number in range(0, len(read), PAGE):
-                    await there.say(*(record for _, record in read[number : number + PAGE]))
+                    await grader.send(*(record for _, record in read[number : number + PAGE]))
                 async for page in rest:
-                    await there.say(*(record for _, record in page))
-                await there.say("")
-                while ids := json.loads(await there.out.readline()):
-                    await there.say(json.dumps(await self._service.ends(owner, ids)))
-                first = await there.out.read(PIECE)
+                    await grader.send(*(record for _, record in page))
+                await grader.send("")
+                while ids := json.loads(await grader.out.readline()):
+                    await grader.send(json.dumps(await self._service.ends(owner, ids)))
+                first = await grader.out.read(PIECE)
             except (OSError, ValueError):
                 first = b""
             if not first:
-                logger.warning("the report card of %s could not be made: its process has ended before", owner)
-                detail = "The request log is too long to be graded now: empty the sandbox, or keep a shorter log."
+                logger.warning("report: the card of %s could not be made: its process ended early", owner)
+                detail = "The request log is too long to grade now: reset the sandbox, or set a smaller REQUEST_LOG."
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
-            return StreamingResponse(_pieces(there, first, stack.pop_all()), headers=VARY, media_type=media_type)
+            return StreamingResponse(_pieces(grader, first, stack.pop_all()), headers=VARY, media_type=media_type)
 
 
 class _Grader(NamedTuple):
-    """A process that grades."""
+    """A process that grades a request log."""
 
     process: Process
     into: asyncio.StreamWriter
     out: asyncio.StreamReader
 
-    async def say(self, *lines: str) -> None:
-        """Sends lines, as fast as they are taken."""
+    async def send(self, *lines: str) -> None:
+        """Sends lines, as fast as the process reads them."""
         self.into.write("".join(f"{line}\n" for line in lines).encode())
         await self.into.drain()
 
 
 @asynccontextmanager
 async def _grader() -> AsyncIterator[_Grader]:
-    """Starts one, which is gone afterwards."""
+    """Starts a grading process and ends it afterwards."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = sys.executable, "-m", report_process.__name__
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment, limit=LINE)
@@ -130,15 +130,15 @@ async def _grader() -> AsyncIterator[_Grader]:
         await process.wait()
 
 
-async def _pieces(there: _Grader, piece: bytes, stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    """The card; a client that is too slow gets only a part of it, and so can tell."""
+async def _pieces(grader: _Grader, piece: bytes, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    """Yields the card. A client that reads too slowly gets an incomplete answer."""
     async with stack:
-        ending = asyncio.get_running_loop().call_later(SENDING, there.process.kill)
+        ending = asyncio.get_running_loop().call_later(SENDING, grader.process.kill)
         try:
             while piece:
                 yield piece
-                piece = await there.out.read(PIECE)
+                piece = await grader.out.read(PIECE)
         finally:
             ending.cancel()
-        if await there.process.wait():
+        if await grader.process.wait():
             raise ConnectionAbortedError("a report card was not read in time")

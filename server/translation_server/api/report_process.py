@@ -1,11 +1,11 @@
-"""Makes the report card of a long request log: `python -m translation_server.api.report_process`, its own process.
+"""The process that grades a long request log: `python -m translation_server.api.report_process`.
 
-In a thread it would keep the server from answering: Python runs one thread at a time, and does not let go within what
-takes longest here. The process gets little of a busy processor, and where memory is short it is the first to go.
+A thread would keep the server from answering, since Python runs one thread at a time. The process has a low priority,
+and the kernel ends it first when memory is short.
 
-Lines come in: one with the card's media type and the numbers that `report` is given; then the requests, the oldest
-first, and an empty line. Lines go out with the ids of submitted jobs, each of which is answered with when they ended;
-after an empty list comes the card.
+Protocol: the process reads a line with the card's media type and the numbers for `report`, then the records, the
+oldest first, and an empty line. It writes lines with ids of submitted jobs, and reads for each line when these jobs
+ended. Then it writes an empty list, and the card.
 """
 
 import gc
@@ -20,14 +20,14 @@ from translation_server.core.report.report import report
 from translation_server.documents import RECORD
 
 IDS = 500
-"""Ids of jobs in a line."""
+"""How many job ids a line has."""
 
 NICE = 10
-"""How far behind the server the process stands where both want the processor."""
+"""How much the process yields to the server."""
 
 
 def main() -> None:
-    """Grades what comes in."""
+    """Grades the records on standard input."""
     gc.disable()  # nothing becomes garbage before the end
     os.nice(NICE)
     with suppress(OSError):
@@ -35,7 +35,7 @@ def main() -> None:
     lines, answer = sys.stdin.buffer, sys.stdout.buffer
     media_type, *numbers = json.loads(lines.readline())
     records = [RECORD.validate_json(line) for line in iter(lines.readline, b"\n")]
-    submitted = list({told.job_id for record in records if record.action == "submit" for told in record.jobs})
+    submitted = list({job.job_id for record in records if record.action == "submit" for job in record.jobs})
     ends: dict[str, float] = {}
     for start in range(0, len(submitted), IDS):
         answer.write(json.dumps(submitted[start : start + IDS]).encode() + b"\n")
@@ -44,7 +44,7 @@ def main() -> None:
     answer.write(b"[]\n")
     answer.writelines(piece.encode() for piece in pieces(report(records, ends, *numbers), media_type))
     answer.flush()
-    os._exit(0)  # without giving back, object by object, what goes with the process
+    os._exit(0)  # skips freeing the objects one by one
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A report card as a person reads it in a terminal, and as CI reads it: JUnit XML."""
+"""Renders report cards: as JSON, as text for a terminal, and as JUnit XML for CI."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",
 
 
 def pieces(report: Report, media_type: str) -> Iterator[str]:
-    """The card in one of the `MEDIA_TYPES`; as JSON, which tells of every job, in many pieces."""
+    """Yields a card in one of the `MEDIA_TYPES`. JSON, which has every job, comes in many pieces."""
     if render := RENDERERS.get(media_type):
         yield render(report)
         return
@@ -32,22 +32,22 @@ def pieces(report: Report, media_type: str) -> Iterator[str]:
 
 
 def text(report: Report) -> str:
-    """The card for a terminal: first the numbers, then the findings."""
+    """Returns the card for a terminal: the numbers, then the findings."""
     of = report.overall
-    dropped = f" ({of.dropped} older ones are no longer known)" if of.dropped else ""
+    dropped = f" ({of.dropped} older ones were dropped)" if of.dropped else ""
     lateness = (of.lateness_median, of.lateness_p99, of.lateness_max)
     numbers = [
         ("requests", f"{of.requests}{dropped}"),
         ("jobs", f"{of.jobs}; submits {of.submits}, duplicates {of.duplicate_submits}"),
         ("keys", f"{of.keys_used} used, {of.keys_reused} sent again"),
-        ("looks", f"{of.polls}, for each job {_number(of.polls_per_job, '')}"),
+        ("polls", f"{of.polls}, per job {_number(of.polls_per_job, '')}"),
         ("lateness", "median {}, p99 {}, max {}".format(*(_number(seconds, " s") for seconds in lateness))),
-        ("looks too early", f"{of.early_polls}; after the end {of.polls_after_end}"),
+        ("early polls", f"{of.early_polls}; after the end {of.polls_after_end}"),
         ("never collected", f"{of.never_collected}"),
-        ("retries", f"{of.retries}, their gaps vary by {_number(of.retry_variation, '')}"),
+        ("retries", f"{of.retries}, variation of their pauses {_number(of.retry_variation, '')}"),
         ("busiest second", f"{of.busiest_second}, {_number(of.crowding, '')} times the mean"),
         ("credentials", f"{of.credentials_errors} errors"),
-        ("waiting", f"held looks {of.long_polls}, event streams {of.event_streams}, bulk looks {of.batch_polls}"),
+        ("waiting", f"long polls {of.long_polls}, event streams {of.event_streams}, batch polls {of.batch_polls}"),
         ("not modified", f"{of.not_modified} answers (304)"),
     ]
     lines = [f"{name:<16} {value}" for name, value in numbers]
@@ -59,31 +59,31 @@ def text(report: Report) -> str:
 
 
 def junit(report: Report) -> str:
-    """The card as JUnit XML: a test for each rule, which a warning fails; a note is what the test printed."""
+    """Returns the card as JUnit XML: a test case for each rule. A warning is a failure, a note is output."""
     found = {finding.rule: finding for finding in report.findings}
     warnings = sum(finding.severity == "warning" for finding in report.findings)
     totals = {"tests": str(len(RULES)), "failures": str(warnings), "errors": "0", "skipped": "0", "time": "0"}
     suites = ET.Element("testsuites", totals)
     suite = ET.SubElement(suites, "testsuite", {"name": "report card", **totals})
     for rule in RULES:
-        case = ET.SubElement(suite, "testcase", {"classname": "report-card", "name": rule, "time": "0"})
+        test_case = ET.SubElement(suite, "testcase", {"classname": "report-card", "name": rule, "time": "0"})
         if finding := found.get(rule):
-            message, details = NOT_XML.sub("", finding.message), NOT_XML.sub("", _told(finding))
+            message, details = NOT_XML.sub("", finding.message), NOT_XML.sub("", _details(finding))
             if finding.severity == "warning":
-                ET.SubElement(case, "failure", {"type": rule, "message": message}).text = details
+                ET.SubElement(test_case, "failure", {"type": rule, "message": message}).text = details
             else:
-                ET.SubElement(case, "system-out").text = details
+                ET.SubElement(test_case, "system-out").text = details
     document: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document.decode()
 
 
 def _finding(finding: Finding) -> str:
-    printable = "".join(character for character in _told(finding) if character.isprintable())
-    said = f"{finding.severity} {finding.rule}: {printable}"
-    return textwrap.fill(said, WIDTH, subsequent_indent="  ", break_on_hyphens=False)  # ids stay in one piece
+    printable = "".join(character for character in _details(finding) if character.isprintable())
+    line = f"{finding.severity} {finding.rule}: {printable}"
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)  # ids stay in one piece
 
 
-def _told(finding: Finding) -> str:
+def _details(finding: Finding) -> str:
     return f"{finding.message} Jobs: {', '.join(finding.jobs)}" if finding.jobs else finding.message
 
 
@@ -99,7 +99,7 @@ def _number(value: float | None, unit: str) -> str:
 
 
 RENDERERS: Mapping[str, Callable[[Report], str]] = {"application/xml": junit, "text/xml": junit, "text/plain": text}
-"""How a card looks in the media types that it may have besides JSON."""
+"""The renderer of each media type besides JSON."""
 
 MEDIA_TYPES = ("application/json", *RENDERERS)
-"""Those that a card may have, the best first."""
+"""The media types of a card, the preferred one first."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from translation_server.core.faults.rules import MOST_RULES, Rule
+from translation_server.core.faults.rules import MOST_RULES, FaultRule
 from translation_server.documents import Fault
 from translation_server.validation import complaints
 
@@ -21,7 +21,7 @@ class _File(BaseModel):
     faults: tuple[Fault, ...] = Field(max_length=MOST_RULES)
 
 
-def read_faults(path: Path) -> tuple[Rule, ...]:
+def read_faults(path: Path) -> tuple[FaultRule, ...]:
     """The rules of a file, each a table ``[[faults]]``.
 
     Raises:

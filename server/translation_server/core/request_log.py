@@ -1,4 +1,4 @@
-"""What a journal of requests holds: who waits for what, what they were told, and what went wrong on the way."""
+"""The records of a request log: what was asked, what the answers said of jobs, and which faults fired."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from translation_server.core.job import State
 
 @dataclass(frozen=True, slots=True)
 class ReportedJob:
-    """What an answer told of a job; ``ended_at`` is the real time at which it had ended, if it had."""
+    """What an answer said of a job. ``ended_at`` is the wall time of its end, if it had ended."""
 
     job_id: str
     state: State
@@ -16,27 +16,27 @@ class ReportedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request, or what a stream of events told at a time.
+    """One request, or the events that a stream sent at one time.
 
     Attributes:
-        at: The real time at which it came, in seconds since the epoch.
+        at: The wall time at which it came, in seconds since the epoch.
         moment: The same on the sandbox's clock.
-        took: Seconds until it was answered.
-        method: How it was sent.
-        path: Where to, without the query.
-        action: What it asked for: an action, ``event`` for what a stream told, or None for what is no route of a job.
-        dialect: In which wire format.
-        status: The status that was sent; 0 where none was.
-        jobs: What the answer told of jobs, as it arrived.
+        took: The seconds until it was answered.
+        method: Its HTTP method.
+        path: Its path, without the query.
+        action: What it asked for; ``event`` for events of a stream, None for a path that is no route of jobs.
+        dialect: Its wire format.
+        status: The status code of the answer; 0 without one.
+        jobs: What the answer said of jobs, unless a fault spoiled it.
         key: The idempotency key.
-        replayed: Whether the key had come before.
-        digest: Tells the body of a submission from others.
-        wait: Seconds for which it asked to be held.
-        tagged: Whether it said what it knew already (If-None-Match).
-        hint: Seconds after which it was told to come back.
-        faults: The kinds of what went wrong with it.
-        agent: The program that sent it, as it calls itself.
-        refused: How many requests had been refused for their credentials since the entry before; they have none.
+        replayed: Whether the idempotency key had come before.
+        digest: A hash of the body of a submission.
+        wait: The seconds of `Prefer: wait`.
+        tagged: Whether it had an If-None-Match header.
+        hint: The seconds after which the answer asked the client to come back.
+        faults: The kinds of the fault rules that fired.
+        agent: The User-Agent of the program that sent it.
+        refused: How many requests were refused for their credentials since the record before; those have no records.
     """
 
     at: float

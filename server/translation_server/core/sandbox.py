@@ -7,7 +7,7 @@ from typing import Any, Literal
 from translation_server.core.clock import Clock
 from translation_server.core.delays import Delays, Uniform
 from translation_server.core.entropy import uniform
-from translation_server.core.faults.rules import Rule
+from translation_server.core.faults.rules import FaultRule
 from translation_server.core.job import Fate, State
 from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
@@ -39,7 +39,7 @@ class SandboxSettings:
     hints: Hints = "honest"
     poll_cost: float = 0.25
     scenario: ScenarioName | None = None
-    faults: tuple[Rule, ...] = ()
+    faults: tuple[FaultRule, ...] = ()
 
     def longer(self, video_length: float | None) -> float:
         """Seconds that a job takes longer for its video's length."""

@@ -9,10 +9,10 @@ from translation_server.core.faults.rules import (
     Break,
     Drip,
     FalseAnswer,
+    FaultRule,
     Hang,
     HugeRetryAfter,
     Latency,
-    Rule,
     Status,
     Truncate,
     UnknownStatus,
@@ -23,13 +23,13 @@ ScenarioName = Literal["perfect", "flaky", "overloaded", "outage", "slow-network
 
 
 class Scenario(NamedTuple):
-    """What happens in a scenario, and the settings that make it happen."""
+    """A description of a scenario, and its settings."""
 
     meaning: str
     settings: Mapping[str, Any]
 
 
-def _scenario(meaning: str, *faults: Rule, **settings: object) -> Scenario:
+def _scenario(meaning: str, *faults: FaultRule, **settings: object) -> Scenario:
     return Scenario(meaning, MappingProxyType({**settings, "faults": faults}))
 
 
@@ -77,4 +77,4 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
         ),
     },
 )
-"""Each scenario under its name."""
+"""All scenarios, by name."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from translation_server.core.entropy import seeded_entropy
-from translation_server.core.faults.rules import FaultContext, Firing, Rule, counted_as, decide
+from translation_server.core.faults.rules import FaultContext, FaultRule, Firing, counted_as, decide
 from translation_server.core.job import JobSnapshot
 from translation_server.core.sandbox import SandboxState
 from translation_server.service.sandbox_cache import SandboxCache
@@ -39,7 +39,7 @@ class Faults:
         self._entropy = entropy
 
     async def draw_faults(
-        self, owner: str, context: FaultContext, job_id: str | None = None, *, own: Sequence[Rule] = ()
+        self, owner: str, context: FaultContext, job_id: str | None = None, *, own: Sequence[FaultRule] = ()
     ) -> list[Firing]:
         """Returns the rules that fire for a request, and counts them.
 

@@ -23,11 +23,11 @@ from translation_server.core.faults.rules import (
     Break,
     Drip,
     FalseAnswer,
+    FaultRule,
     Firing,
     Garbage,
     Hang,
     HugeRetryAfter,
-    Rule,
     Status,
     Truncate,
     WrongType,
@@ -48,7 +48,7 @@ Rest = Callable[[float], Awaitable[None]]
 """Waits for so many seconds; less, if the server goes down meanwhile."""
 
 
-def instead(rule: Rule) -> Response | None:
+def instead(rule: FaultRule) -> Response | None:
     """The answer that comes in place of what was asked for, if the fault is of that kind."""
     match rule:
         case Status():
@@ -92,7 +92,7 @@ def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None
     return None
 
 
-def hides(rule: Rule) -> bool:
+def hides(rule: FaultRule) -> bool:
     """Whether a fault keeps what an answer tells of jobs from the client."""
     return isinstance(rule, Break | Truncate | Garbage | Hang)
 

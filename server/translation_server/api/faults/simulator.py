@@ -19,7 +19,7 @@ from translation_server.api.problems import EXPECTED, Problem, answer_to, invali
 from translation_server.api.submissions import recognize
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
-from translation_server.core.faults.rules import Action, FaultContext, Firing, Latency, Rule
+from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency
 from translation_server.core.job import JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
@@ -116,7 +116,7 @@ class Simulator:
         return await self._service.faults.draw_faults(context.user, facts, job_id, own=own)
 
 
-def _rule_of(text: str) -> Rule:
+def _rule_of(text: str) -> FaultRule:
     """Returns the fault rule of a Simulate-Fault header: a kind, or a rule as JSON.
 
     Raises:

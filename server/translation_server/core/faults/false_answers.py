@@ -1,15 +1,15 @@
-"""Looks that tell what is not so: a true look in a false wire format, or a false look in a true one."""
+"""False answers: a true snapshot in a falsified wire format, or a false snapshot in the true format."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from translation_server.core.dialects.dialect import Dialect, Template
-from translation_server.core.faults.rules import FalseAnswer, Rule, UnknownStatus
+from translation_server.core.faults.rules import FalseAnswer, FaultRule, UnknownStatus
 from translation_server.core.job import JobSnapshot, State
 
 
-def false_answer(rule: Rule, dialect: Dialect, snapshot: JobSnapshot) -> tuple[Dialect, JobSnapshot]:
-    """What to tell by a rule, and in which format, instead of a look; the same, where the rule has no lie for it."""
+def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tuple[Dialect, JobSnapshot]:
+    """Returns what a rule makes of a snapshot and its wire format; both unchanged if the rule does not apply."""
     match rule:
         case UnknownStatus(word=word):
             return replace(dialect, words=dict.fromkeys(State, (word,))), snapshot
@@ -19,15 +19,16 @@ def false_answer(rule: Rule, dialect: Dialect, snapshot: JobSnapshot) -> tuple[D
             return dialect, before if before.state is State.PENDING else snapshot
         case FalseAnswer(kind="bare") if snapshot.state is not State.PENDING:
             return replace(
-                dialect, name=f"bare {dialect.name}", job=_only_the_word(dialect.job)
+                dialect, name=f"bare {dialect.name}", job=_id_and_status(dialect.job)
             ), snapshot  # another body, another tag
     return dialect, snapshot
 
 
-def _only_the_word(template: Template) -> Template:
-    kept = {name: _only_the_word(value) if isinstance(value, Mapping) else value for name, value in template.items()}
+def _id_and_status(template: Template) -> Template:
+    """Returns a body template with the fields of the id and the status only."""
+    reduced = {name: _id_and_status(value) if isinstance(value, Mapping) else value for name, value in template.items()}
     return {
         name: value
-        for name, value in kept.items()
+        for name, value in reduced.items()
         if value in {"{job_id}", "{status}"} or (value and isinstance(value, Mapping))
     }

@@ -1,9 +1,8 @@
-"""What goes wrong for which request.
+"""Fault rules: what goes wrong for which requests.
 
-A plan is a list of rules. Whether a rule fires is drawn from the sandbox's seed, for each job and each of its requests,
-so the same seed gives the same faults, in whatever order and by whichever process the requests are served. The first
-rule that fires is what happens; a latency adds to what follows it. A rule whose kind can do nothing to a request, as
-`APPLICABILITY` has it, does not fire for it.
+Whether a rule fires is drawn from the sandbox's seed, for each job and each request about it. So the same seed gives
+the same faults, in whatever order and by whichever process the requests are served. The first rule that fires decides;
+latencies add up before it. A rule fires only for requests to which its kind is applicable (`APPLICABILITY`).
 """
 
 import re
@@ -20,22 +19,22 @@ from translation_server.core.entropy import uniform
 from translation_server.core.job import State
 
 Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events"]
-"""What a request asks for; ``bulk`` is a look at many jobs."""
+"""What a request asks for; ``batch_poll`` is a poll of many jobs."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 MOST_RULES = 100
 
 LONGEST = 3600.0
-"""Seconds that a fault may take."""
+"""How long a fault may take, in seconds."""
 
 BODILESS = frozenset({204, 205, 304})
-"""The statuses of answers without a body."""
+"""The status codes of answers without a body."""
 
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?")
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
-"""The headers that say where an answer ends, which only the server can."""
+"""The headers that say where an answer ends; only the server sets them."""
 
 Count = Annotated[int, Interval(ge=1, le=10**9)]
 Rate = Annotated[float, Interval(ge=1e-3, le=1e6)]
@@ -44,17 +43,17 @@ Since = Annotated[float, Interval(ge=0, le=1e9)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matcher:
-    """Which requests a rule is for.
+    """The requests that a rule is for.
 
     Attributes:
-        route: What they ask for; anything, unless told.
-        dialect: In which wire format.
-        method: By which method.
-        nth: Which of the requests of their route for the same job, counted from 1 since the rules came into force.
-        probability: How likely the rule fires for one that fits.
-        after: Seconds on the sandbox's clock, since the rules came into force, from which on it may fire.
-        until: The seconds from which on it no longer may.
-        times: How often it may fire in all.
+        route: What they ask for; empty for anything.
+        dialect: Their wire format; None for any.
+        method: Their HTTP method; None for any.
+        nth: Which requests of the same route about the same job, counted from 1 since the rules were set.
+        probability: How likely the rule fires for a matching request.
+        after: The rule fires from this many seconds after it was set, on the sandbox's clock.
+        until: The rule fires until this many seconds after it was set.
+        times: How often the rule may fire in all.
     """
 
     route: tuple[Action, ...] = ()
@@ -67,7 +66,7 @@ class Matcher:
     times: Count | None = None
 
     def matches(self, request: "FaultContext", fired: int) -> bool:
-        """Whether the rule, which has fired so often, is for a request."""
+        """Whether the rule, which has fired ``fired`` times, matches a request."""
         return (
             request.action in (self.route or ACTIONS)
             and (self.dialect is None or self.dialect in request.dialects)
@@ -81,7 +80,7 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Matcher):
-    """The answer is an HTTP error, or any other status; nothing is done."""
+    """The answer has this status code; the request is not served."""
 
     code: Annotated[int, Interval(ge=200, le=599)]
     body: Annotated[str, Len(0, 65536)] | None = None
@@ -90,10 +89,10 @@ class Status(Matcher):
     kind: Literal["status"] = "status"
 
     def __post_init__(self) -> None:
-        """Refuses headers, and a body, that cannot be sent.
+        """Checks that the headers and the body can be sent.
 
         Raises:
-            ValueError: there is such a one.
+            ValueError: one of them cannot.
         """
         if self.body is not None and self.code in BODILESS:
             raise ValueError(f"an answer with the status {self.code} has no body")
@@ -104,26 +103,26 @@ class Status(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency(Matcher):
-    """The answer comes later; what else goes wrong goes wrong then."""
+    """The answer comes later; other rules may fire as well."""
 
     delay: Delays = field(default_factory=lambda: Exponential(1.0), metadata={"discriminator": "kind"})
     kind: Literal["latency"] = "latency"
 
     def seconds(self, entropy: bytes) -> float:
-        """Draws from 16 random bytes how much later: an hour at most."""
+        """Draws a delay of at most an hour from 16 random bytes."""
         return min(LONGEST, self.delay.quantile(uniform(entropy[8:])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break(Matcher):
-    """The request is served, and instead of its answer comes a connection reset, or its end; or a malformed chunk."""
+    """The request is served, but the connection is reset, or closed, or the answer has a malformed chunk."""
 
     kind: Literal["reset", "empty", "malformed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truncate(Matcher):
-    """The request is served, and the connection ends after this part of the answer's body."""
+    """The request is served, but the connection is closed after this share of the body."""
 
     keep: Annotated[float, Interval(ge=0, lt=1)] = 0.5
     kind: Literal["truncate"] = "truncate"
@@ -131,7 +130,7 @@ class Truncate(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Garbage(Matcher):
-    """The request is served, and instead of its answer come so many bytes that are none."""
+    """The request is served, but the answer is this many random bytes."""
 
     size: Annotated[int, Interval(ge=1, le=65536)] = 64
     kind: Literal["garbage"] = "garbage"
@@ -139,7 +138,7 @@ class Garbage(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drip(Matcher):
-    """The answer comes at so many bytes a second."""
+    """The answer comes at this many bytes a second."""
 
     rate: Rate = 20.0
     kind: Literal["drip"] = "drip"
@@ -147,7 +146,7 @@ class Drip(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang(Matcher):
-    """The request is served, and nothing comes for so many seconds; then the connection ends."""
+    """The request is served, but nothing is sent for this many seconds; then the connection is closed."""
 
     seconds: Annotated[float, Interval(ge=1e-3, le=LONGEST)] = 300.0
     kind: Literal["hang"] = "hang"
@@ -155,7 +154,7 @@ class Hang(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownStatus(Matcher):
-    """A look tells a status that no one has heard of."""
+    """The answer has a status word that no client knows."""
 
     word: Annotated[str, Len(1, 100)] = "archiving"
     kind: Literal["unknown-status"] = "unknown-status"
@@ -163,9 +162,9 @@ class UnknownStatus(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FalseAnswer(Matcher):
-    """A look tells what is not so.
+    """The answer is not true.
 
-    ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has nothing but its id and its status.
+    ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has only its id and its status.
     ``forgotten``: there is no such job. ``unauthorized``: the credentials are wrong.
     """
 
@@ -174,16 +173,16 @@ class FalseAnswer(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongType(Matcher):
-    """The answer says that it is of another content type."""
+    """The answer has another Content-Type."""
 
     content_type: Annotated[str, Len(1, 200)] = "text/html"
     kind: Literal["wrong-type"] = "wrong-type"
 
     def __post_init__(self) -> None:
-        """Refuses a content type that cannot be sent.
+        """Checks that the content type can be sent.
 
         Raises:
-            ValueError: it is one.
+            ValueError: it cannot.
         """
         if not VALUE.fullmatch(self.content_type):
             raise ValueError(f"the content type {self.content_type!r} cannot be sent")
@@ -191,13 +190,13 @@ class WrongType(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HugeRetryAfter(Matcher):
-    """A pending answer says to come back in so many seconds."""
+    """The answer about a pending job has this Retry-After, in seconds."""
 
     seconds: Annotated[int, Interval(ge=1, le=10**9)] = 86_400
     kind: Literal["huge-retry-after"] = "huge-retry-after"
 
 
-Rule = (
+FaultRule = (
     Status
     | Latency
     | Break
@@ -212,18 +211,18 @@ Rule = (
 )
 
 KINDS: tuple[str, ...] = tuple(
-    kind for rule in get_args(Rule) for kind in get_args(rule.__dataclass_fields__["kind"].type)
+    kind for rule in get_args(FaultRule) for kind in get_args(rule.__dataclass_fields__["kind"].type)
 )
-"""Everything that can go wrong."""
+"""The kinds of all rules."""
 
 
 class Applicability(NamedTuple):
-    """What a kind can strike.
+    """The requests to which a kind of rule is applicable.
 
     Attributes:
-        routes: What is asked for.
-        states: In which of them a job must be that the answer tells of; none need be, unless told.
-        body: Whether the answer must have a body; those to HEAD have none.
+        routes: What they ask for.
+        states: The states that a job of the answer must have; None for any answer.
+        body: Whether the answer must have a body. The answer to a HEAD request has none.
     """
 
     routes: tuple[Action, ...] = ACTIONS
@@ -232,7 +231,7 @@ class Applicability(NamedTuple):
 
 
 SNAPSHOT_ROUTES: tuple[Action, ...] = ("poll", "batch_poll", "list", "cancel")
-"""What is answered with how jobs stand."""
+"""The routes whose answers show jobs."""
 
 PENDING = frozenset({State.PENDING})
 EVERY = frozenset(State)
@@ -247,20 +246,20 @@ APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
         "huge-retry-after": Applicability(("submit", "poll", "batch_poll"), PENDING),
     }
 )
-"""What each kind can strike."""
+"""The applicability of each kind."""
 
 
 class FaultContext(NamedTuple):
-    """A request, as far as rules go by it.
+    """What rules look at when a request comes.
 
     Attributes:
         action: What it asks for.
         dialects: The wire formats that it may be in.
-        method: How it was sent.
-        long_poll: Whether the server may hold it until its job is in another state.
-        nth: Which it is of its route and job.
-        seconds: When it came, on the sandbox's clock, since the rules came into force.
-        states: In which a job may be that its answer tells of.
+        method: Its HTTP method.
+        long_poll: Whether the server may hold it until its job changes.
+        nth: Its number among the requests of its route about the same job.
+        seconds: When it came, in seconds since the rules were set, on the sandbox's clock.
+        states: The states that a job of its answer may have.
     """
 
     action: Action
@@ -272,7 +271,7 @@ class FaultContext(NamedTuple):
     states: AbstractSet[State] = EVERY
 
     def is_applicable(self, kind: str) -> bool:
-        """Whether there is something that a kind can strike."""
+        """Whether a kind is applicable to the request."""
         routes, states, body = APPLICABILITY[kind]
         return (
             self.action in routes
@@ -282,28 +281,28 @@ class FaultContext(NamedTuple):
 
 
 def counted_as(action: Action, ordinal: int) -> str:
-    """Under which name requests of a kind that are about an owner's n-th job are counted; 0 is for those about none."""
+    """Returns the name under which requests about an owner's n-th job are counted; 0 is for those about no job."""
     return f"{action} {ordinal}"
 
 
 class Firing(NamedTuple):
-    """A rule that fires, and the 16 random bytes for what it draws; one without a number is not counted."""
+    """A rule that fires, and 16 random bytes for what it draws. A firing without a number is not counted."""
 
     number: int | None
-    rule: Rule
+    rule: FaultRule
     entropy: bytes
 
 
 def decide(
-    rules: Sequence[Rule], request: FaultContext, fired: Sequence[int], entropy: Callable[[int], bytes]
+    rules: Sequence[FaultRule], request: FaultContext, fired: Sequence[int], entropy: Callable[[int], bytes]
 ) -> list[Firing]:
-    """The rules that fire for a request: any latencies, and at most one other, which is the last.
+    """Returns the rules that fire for a request: any latencies, then at most one other.
 
     Args:
-        rules: The plan.
-        request: What was asked.
+        rules: The sandbox's rules.
+        request: The request.
         fired: How often each rule has fired.
-        entropy: Gives the 16 random bytes of each rule, by its number, for this request.
+        entropy: Returns 16 random bytes for a rule of this number and this request.
     """
     firings = []
     for number, (rule, count) in enumerate(zip(rules, fired, strict=True)):

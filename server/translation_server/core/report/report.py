@@ -1,7 +1,7 @@
-"""From a journal of requests to a client's report card: its numbers, what it did after each fault, and the findings.
+"""The report card of a client, from its request log: numbers, reactions to faults, and findings.
 
-Numbers tell what was, without excuses; findings, what should be changed. Times are real ones in seconds since the
-epoch, durations are seconds.
+The numbers count everything; the findings say what to change. Times are wall time in seconds since the epoch,
+durations are seconds.
 """
 
 import math
@@ -12,21 +12,23 @@ from itertools import pairwise
 from statistics import median
 
 from translation_server.core.report.findings import Finding, findings, number_of_polls, variation
-from translation_server.core.report.timelines import LATE, POLLS, TRUE, Analysis, Timeline, analyze, answered
+from translation_server.core.report.timelines import DELAYED, POLLS, TRUTHFUL, Analysis, Timeline, analyze, answered
 from translation_server.core.request_log import RequestRecord
 
 NOT_MODIFIED = 304
-READABLE = TRUE | {"bare", "wrong-type"}
+READABLE = TRUTHFUL | {"bare", "wrong-type"}
 """The faults after which a client may have read enough to go on."""
-MOST_GAPS = 50
+
+MAX_GAPS = 50
+"""How many pauses between polls a job card lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overall:
-    """The numbers of all requests; what was never there to be measured is None.
+    """The numbers of all requests; None where there was nothing to measure.
 
-    ``retry_variation`` is the median coefficient of variation of the gaps of three or more retries in a row: 0 without
-    jitter. ``crowding`` is the busiest second over the mean one. What an excuse was found for counts here, too.
+    ``retry_variation`` is the median coefficient of variation of the pauses in runs of three or more retries: 0 without
+    jitter. ``crowding`` is the number of requests in the busiest second, divided by the mean.
     """
 
     requests: int
@@ -63,10 +65,10 @@ class Reaction:
     Attributes:
         kind: The kind of the fault.
         fired: How often it fired.
-        came_again: How often the client came again for the same thing.
-        again_soonest: After how many seconds, at least.
-        again_median: After how many seconds, in the middle.
-        gave_up: How often it never did, though it was told nothing.
+        came_again: How often the client sent the same logical request again.
+        again_soonest: The shortest pause before that, in seconds.
+        again_median: The median pause before that, in seconds.
+        gave_up: How often it did not, although the answer had told it nothing.
     """
 
     kind: str
@@ -79,7 +81,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class JobCard:
-    """How one job was waited for; ``gaps`` are those between the first looks."""
+    """How the client waited for one job; ``gaps`` are the pauses between its first polls."""
 
     job_id: str
     polls: int
@@ -101,13 +103,13 @@ class Report:
 
 
 def report(records: Sequence[RequestRecord], ended: Mapping[str, float], dropped: int = 0, refused: int = 0) -> Report:
-    """A client's report card.
+    """Returns a client's report card.
 
     Args:
-        records: The journal, oldest first.
-        ended: When jobs that were submitted in the journal ended, by their ids; without the cancelled ones.
-        dropped: How many older entries are no longer there.
-        refused: How many requests were refused for their credentials, beyond those of which the entries tell.
+        records: The request log, the oldest record first.
+        ended: When the submitted jobs ended, by their ids; without the cancelled ones.
+        dropped: How many older records the request log no longer has.
+        refused: How many requests were refused for their credentials, beyond what the records say.
     """
     analysis = analyze(records, ended, refused)
     jobs = tuple(_job_card(analysis, timeline) for timeline in analysis.timelines.values())
@@ -153,7 +155,7 @@ def _overall(analysis: Analysis, dropped: int) -> Overall:
 
 def _job_card(analysis: Analysis, timeline: Timeline) -> JobCard:
     times = [step.record.at for _, step in timeline.polls]
-    gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MOST_GAPS + 1]))
+    gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MAX_GAPS + 1]))
     early, after_end = (len(found.get(timeline.job_id, ())) for found in (analysis.early, analysis.after_end))
     return JobCard(timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, timeline.learned is not None)
 
@@ -163,17 +165,17 @@ def _reactions(analysis: Analysis) -> tuple[Reaction, ...]:
     again: defaultdict[str, list[float]] = defaultdict(list)
     gave_up: Counter[str] = Counter()
     last_poll = max((record.at for record in analysis.records if record.action in POLLS), default=-math.inf)
-    for logical_request, tries_of_one in analysis.tries.items():
-        told = logical_request.by == "job" and analysis.timelines[logical_request.name].learned is not None
-        for record, after in zip(tries_of_one, [*tries_of_one[1:], None], strict=True):
-            for kind in set(record.faults) - LATE:
+    for request, tries in analysis.tries.items():
+        learned = request.by == "job" and analysis.timelines[request.name].learned is not None
+        for record, after in zip(tries, [*tries[1:], None], strict=True):
+            for kind in set(record.faults) - DELAYED:
                 if after is not None:
                     again[kind].append(max(0.0, after.at - answered(record)))
-                elif kind not in READABLE and not told and (logical_request.by != "path" or record.at >= last_poll):
+                elif kind not in READABLE and not learned and (request.by != "path" or record.at >= last_poll):
                     gave_up[kind] += 1
     return tuple(
-        Reaction(kind, many, len(again[kind]), min(again[kind], default=None), _median(again[kind]), gave_up[kind])
-        for kind, many in sorted(fired.items())
+        Reaction(kind, count, len(again[kind]), min(again[kind], default=None), _median(again[kind]), gave_up[kind])
+        for kind, count in sorted(fired.items())
     )
 
 

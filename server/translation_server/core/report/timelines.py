@@ -1,11 +1,11 @@
-"""What a journal says of each job, and what may be asked of its entries.
+"""The analysis of a request log: the timeline of each job, and the tries of each logical request.
 
-The law of this file: a client is judged by what it was told. An answer that a fault spoiled told it nothing, and what
-a fault kept it from is not its doing.
+A client is judged by what it was told. An answer that a fault spoiled told it nothing, and the client is not to blame
+for what a fault kept it from doing.
 
-Theory of operation: the requests are put in the order of their times. Each job has a trail: what was asked and told of
-it. Each thing that can be asked for again has a chain: one program's requests for it. Times are real ones in seconds
-since the epoch, durations are seconds.
+Theory of operation: the records are put in the order of their times. Each job has a timeline: the requests about it,
+and what their answers said of it. Each logical request, which a program may retry, has its tries. Times are wall time
+in seconds since the epoch, durations are seconds.
 """
 
 import math
@@ -28,43 +28,56 @@ BAD_REQUEST, SERVER_ERROR = 400, 500
 
 BROKEN = frozenset({"reset", "empty", "malformed", "truncate", "garbage", "hang"})
 """The faults after which there is no answer."""
-LATE = frozenset({"latency", "drip"})
-"""The faults after which the answer is only late."""
-TRUE = LATE | {"huge-retry-after"}
+
+DELAYED = frozenset({"latency", "drip"})
+"""The faults after which the answer only comes later."""
+
+TRUTHFUL = DELAYED | {"huge-retry-after"}
 """The faults after which the answer still says how its jobs stand."""
 
-LONGEST_HINT = 3600.0
-EARLY_PART, EARLY = 0.1, 0.05
-"""The part of a hint, and the seconds more, by which a look may be sooner."""
-LATE_HINTED, LATE_UNHINTED, LATE_PART = 2.0, 5.0, 0.5
-"""The seconds by which a client may be late, and the part: of its hint, or without one, of the job's age."""
-UNCOLLECTED = 2.0
+MAX_BINDING_HINT = 3600.0
+"""Hints over this many seconds bind no client."""
+
+TOLERANCE, TOLERANCE_SECONDS = 0.1, 0.05
+"""The share of a hint, and the seconds on top, by which a poll may come sooner."""
+
+LATE_AFTER_HINT, LATE_WITHOUT_HINT, LATE_SHARE = 2.0, 5.0, 0.5
+"""The seconds by which a client may be late, and the share: of its hint or, without one, of the job's age."""
+
+COLLECT_WITHIN = 2.0
+"""The seconds after its end within which a job need not be collected yet."""
+
 ENOUGH_TRIES = 3
-"""After so many failures in a row a client may give up."""
+"""After this many failures in a row a client may give up."""
+
 SLOW = 1.0
-RUN = 3
-"""So many retries are a run."""
+"""A faulty request that took this many seconds may have kept its client from others."""
+
+MIN_RUN = 3
+"""This many retries in a row make a run."""
+
 SAME_SUBMIT = 60.0
+"""The seconds within which an equal submission counts as a retry."""
 
 AT = attrgetter("at")
 
 
 class Step(NamedTuple):
-    """A request, its number, and what it told of the job on whose trail it is."""
+    """A request on the timeline of a job: its number, its record, and what its answer said of the job."""
 
     number: int
     record: RequestRecord
-    told: ReportedJob | None
+    job: ReportedJob | None
 
     @property
     def is_end(self) -> bool:
-        """Whether it told that the job had ended."""
-        return self.told is not None and self.told.state is not State.PENDING
+        """Whether the answer said that the job had ended."""
+        return self.job is not None and self.job.state is not State.PENDING
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """What was asked and told of a job, the oldest first, and when it ended, if that is known."""
+    """The requests about a job, the oldest first, and when the job ended, if that is known."""
 
     job_id: str
     ended: float | None
@@ -72,7 +85,7 @@ class Timeline:
 
     @cached_property
     def polls(self) -> list[tuple[RequestRecord | None, Step]]:
-        """Each look at the job, with what the same program did about the job before."""
+        """Each poll of the job, and the last request of the same program about the job before it."""
         last: dict[str | None, RequestRecord] = {}
         polls = []
         for step in self.steps:
@@ -83,19 +96,19 @@ class Timeline:
 
     @cached_property
     def learned(self) -> int | None:
-        """Which step told the end first."""
-        return next((number for number, step in enumerate(self.steps) if step.is_end), None)
+        """The index of the first step whose answer showed the end."""
+        return next((index for index, step in enumerate(self.steps) if step.is_end), None)
 
     @property
     def lateness(self) -> float | None:
-        """The seconds from the job's end to the answer that told it, if both are known."""
+        """The seconds from the job's end to the answer that showed it, if both are known."""
         if self.ended is None or self.learned is None:
             return None
         return max(0.0, answered(self.steps[self.learned].record) - self.ended)
 
 
 class LogicalRequest(NamedTuple):
-    """What a program asks for, if it can ask again: by which of its names, and who asks."""
+    """What a program asks for, in one try or several: by which kind of name, the name, and the program."""
 
     by: str
     name: str
@@ -104,15 +117,21 @@ class LogicalRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class Analysis:
-    """The journal in its order.
+    """A request log in order.
 
-    ``general`` are the spoiled answers that name no job, ``denied`` the requests with wrong credentials, or with none.
+    Attributes:
+        records: All records, the oldest first.
+        timelines: The timeline of each job, by its id.
+        tries: The tries of each logical request.
+        spoiled: The records of spoiled answers that name no job.
+        newest: When the last answer was sent.
+        denied: The number of requests with wrong credentials, or without.
     """
 
     records: list[RequestRecord]
     timelines: dict[str, Timeline]
     tries: dict[LogicalRequest, list[RequestRecord]]
-    general: list[RequestRecord]
+    spoiled: list[RequestRecord]
     newest: float
     denied: int
 
@@ -123,35 +142,30 @@ class Analysis:
 
     @cached_property
     def early(self) -> dict[str, list[Step]]:
-        """The looks at each job that came sooner than its client had been told to."""
+        """The polls of each job that came sooner than the server had asked for."""
         return self._of_all_jobs(self._early)
 
     @cached_property
     def after_end(self) -> dict[str, list[Step]]:
-        """The looks at each job that came after its client had been told the end."""
+        """The polls of each job that came after an answer had shown the end to the client."""
         return self._of_all_jobs(_after_end)
 
     @cached_property
     def retries(self) -> list[tuple[RequestRecord, RequestRecord]]:
-        """Each failure, with the request that tried again."""
-        return [pair for tries_of_one in self.tries.values() for pair in pairwise(tries_of_one) if _is_retry(*pair)]
+        """Each failure, with the request that retried it."""
+        return [pair for tries in self.tries.values() for pair in pairwise(tries) if _is_retry(*pair)]
 
     @cached_property
     def runs(self) -> list[tuple[LogicalRequest, list[float]]]:
-        """The gaps of retries in a row that followed a plan of the client's own."""
-        return [
-            (logical_request, run)
-            for logical_request, tries_of_one in self.tries.items()
-            for run in _runs(tries_of_one)
-            if len(run) >= RUN
-        ]
+        """The pauses of each run of retries that the client timed by itself."""
+        return [(request, run) for request, tries in self.tries.items() for run in _runs(tries) if len(run) >= MIN_RUN]
 
     @cached_property
     def duplicates(self) -> list[tuple[RequestRecord, RequestRecord]]:
-        """Each submission whose answer was lost, with the one that did the same again as another.
+        """Each submission whose answer was lost, with an equal one that came as another.
 
-        One that was refused made no job, whether by the server or by a fault in its place.
-        Who tried again with the same key is not asked about another job under another key.
+        A submission that the server or a fault refused made no job. A program that retried with the same key is not
+        blamed for another job with another key.
         """
         found = []
         tries = Counter(record.key for record in self.submits)
@@ -160,12 +174,12 @@ class Analysis:
         for record in self.submits:
             if BAD_REQUEST <= record.status < SERVER_ERROR or "status" in record.faults or record.digest is None:
                 continue
-            new = record.key is None or record.key not in keys
+            is_new = record.key is None or record.key not in keys
             keys.add(record.key)
             waiting = lost[record.digest]
             while waiting and answered(waiting[0]) + SAME_SUBMIT < record.at:
                 waiting.popleft()
-            if new and waiting and ("hang" in waiting[0].faults or answered(waiting[0]) <= record.at):
+            if is_new and waiting and ("hang" in waiting[0].faults or answered(waiting[0]) <= record.at):
                 found.append((waiting.popleft(), record))
             if has_failed(record) and (record.key is None or tries[record.key] == 1):
                 waiting.append(record)
@@ -173,45 +187,45 @@ class Analysis:
 
     @cached_property
     def hindrances(self) -> tuple[list[float], list[float]]:
-        """When each thing came that may have kept a client from a job; until when one up to it did."""
+        """The times of requests that may have kept a client from a job, and until when any of them up to each did."""
         slow = [record for record in self.records if record.faults and record.took >= SLOW]
-        found = sorted(self.general + slow, key=AT)
+        found = sorted(self.spoiled + slow, key=AT)
         return [record.at for record in found], list(accumulate(map(answered, found), max))
 
     def is_late(self, timeline: Timeline) -> bool:
-        """Whether a client could have known of the end sooner: it was told to come, or waited too long at a time."""
+        """Whether the client could have learned the end sooner: it ignored a hint, or paused for too long."""
         if timeline.ended is None or not timeline.learned:
             return False
         before, record = (step.record for step in timeline.steps[timeline.learned - 1 : timeline.learned + 1])
         if before.hint is None:
             first = timeline.steps[0].record
-            allowed = max(LATE_UNHINTED, LATE_PART * max(record.at - first.at, record.moment - first.moment))
+            allowed = max(LATE_WITHOUT_HINT, LATE_SHARE * max(record.at - first.at, record.moment - first.moment))
         else:
-            allowed = LATE_HINTED + LATE_PART * before.hint
+            allowed = LATE_AFTER_HINT + LATE_SHARE * before.hint
         if record.at - max(timeline.ended, due(before)) <= allowed or is_spoiled(before):
             return False
-        if not LATE.issuperset(before.faults + record.faults):
+        if not DELAYED.issuperset(before.faults + record.faults):
             return False
-        came, until = self.hindrances
-        last = bisect_right(came, record.at)
+        times, until = self.hindrances
+        last = bisect_right(times, record.at)
         return not last or until[last - 1] < before.at
 
     def is_uncollected(self, timeline: Timeline) -> bool:
-        """Whether a job has ended, not only just now, and nothing told it."""
-        return timeline.ended is not None and timeline.learned is None and self.newest - timeline.ended > UNCOLLECTED
+        """Whether a job has ended some time ago, and no answer has shown it."""
+        return timeline.ended is not None and timeline.learned is None and self.newest - timeline.ended > COLLECT_WITHIN
 
     def is_abandoned(self, timeline: Timeline) -> bool:
-        """Whether nobody will come for a job that ended, and not because the client was kept from it."""
+        """Whether the client gave up a job that ended, although no fault kept it from polling."""
         steps = [step.record for step in timeline.steps]
         first, last = steps[0], steps[-1]
-        patience = LATE_PART * (last.at - first.at) if math.isinf(due(last)) else 0.0
-        waits = max(answered(last) + patience, due(last)) + UNCOLLECTED >= self.newest
-        if waits or not self.is_uncollected(timeline) or "huge-retry-after" in last.faults:
+        patience = LATE_SHARE * (last.at - first.at) if math.isinf(due(last)) else 0.0
+        may_come = max(answered(last) + patience, due(last)) + COLLECT_WITHIN >= self.newest
+        if may_come or not self.is_uncollected(timeline) or "huge-retry-after" in last.faults:
             return False
         good = next((record for record in reversed(steps) if not is_spoiled(record)), first)
-        others = bisect_left(self.general, good.at, key=AT)
+        start = bisect_left(self.spoiled, good.at, key=AT)
         tries = [record for record in steps if record.at >= good.at and is_spoiled(record)]
-        tries += self.general[others : others + ENOUGH_TRIES]
+        tries += self.spoiled[start : start + ENOUGH_TRIES]
         return len(tries) < ENOUGH_TRIES and all(has_failed(record) and "hang" not in record.faults for record in tries)
 
     def _early(self, timeline: Timeline) -> Iterator[Step]:
@@ -222,55 +236,53 @@ class Analysis:
                 or not is_sooner(before, step.record)
             ):
                 continue
-            if bisect_left(self.general, before.at, key=AT) == bisect_right(self.general, step.record.at, key=AT):
+            if bisect_left(self.spoiled, before.at, key=AT) == bisect_right(self.spoiled, step.record.at, key=AT):
                 yield step
 
     def _of_all_jobs(self, find: Callable[[Timeline], Iterator[Step]]) -> dict[str, list[Step]]:
-        """Without the looks at many jobs that are found for some of them only."""
+        """Returns the steps found for each job; a batch poll has to be found for all of its jobs."""
         found = [(job_id, step) for job_id, timeline in self.timelines.items() for step in find(timeline)]
         votes = Counter(step.number for _, step in found)
-        told = {step.number: step.record.jobs for _, step in found}
-        agreed = {number for number, jobs in told.items() if votes[number] >= len({one.job_id for one in jobs})}
-        kept: defaultdict[str, list[Step]] = defaultdict(list)
+        jobs = {step.number: {job.job_id for job in step.record.jobs} for _, step in found}
+        agreed = {number for number, ids in jobs.items() if votes[number] >= len(ids)}
+        steps_by_job: defaultdict[str, list[Step]] = defaultdict(list)
         for job_id, step in found:
             if step.number in agreed:
-                kept[job_id].append(step)
-        return kept
+                steps_by_job[job_id].append(step)
+        return steps_by_job
 
 
 def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], refused: int = 0) -> Analysis:
-    """The case of a journal.
+    """Returns the analysis of a request log.
 
     Args:
-        request_log: its entries.
-        ended: when jobs ended, beyond what the journal tells of it.
-        refused: how many requests were refused for their credentials, beyond what the journal tells of it.
+        request_log: the records.
+        ended: when jobs ended, by their ids, beyond what the records say.
+        refused: the number of requests that were refused for their credentials, beyond what the records say.
     """
     records = sorted(request_log, key=AT)
-    news = [told for record in records for told in record.jobs]
-    ends = {end.job_id: end.ended_at for end in news if end.ended_at is not None and end.state is not State.CANCELLED}
+    jobs = [job for record in records for job in record.jobs]
+    ends = {job.job_id: job.ended_at for job in jobs if job.ended_at is not None and job.state is not State.CANCELLED}
     ends |= ended
-    known = ends.keys() | {told.job_id for told in news}
+    known = ends.keys() | {job.job_id for job in jobs}
     timelines: dict[str, Timeline] = {}
     tries: defaultdict[LogicalRequest, list[RequestRecord]] = defaultdict(list)
-    general = []
+    spoiled = []
     for number, record in enumerate(records):
         named = next((part for part in reversed(record.path.split("/")) if part in known), None)
-        jobs: dict[str, ReportedJob | None] = {} if named is None else {named: None}
-        for job_id, told in (jobs | {told.job_id: told for told in record.jobs}).items():
-            timelines.setdefault(job_id, Timeline(job_id, ends.get(job_id), [])).steps.append(
-                Step(number, record, told)
-            )
+        concerned: dict[str, ReportedJob | None] = {} if named is None else {named: None}
+        for job_id, job in (concerned | {job.job_id: job for job in record.jobs}).items():
+            timelines.setdefault(job_id, Timeline(job_id, ends.get(job_id), [])).steps.append(Step(number, record, job))
         if named is None and record.action != "submit" and is_spoiled(record):
-            general.append(record)
-        if logical_request := _logical_request(record, named):
-            tries[logical_request].append(record)
+            spoiled.append(record)
+        if request := _logical_request(record, named):
+            tries[request].append(record)
     denied = refused + sum(record.refused + is_denied(record) for record in records)
-    return Analysis(records, timelines, tries, general, max(map(answered, records), default=0.0), denied)
+    return Analysis(records, timelines, tries, spoiled, max(map(answered, records), default=0.0), denied)
 
 
 def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest | None:
-    """What a request asks for, if it can be asked for again."""
+    """Returns the logical request that a record is a try of, if it can be retried."""
     if record.action == "submit":
         by, name = ("digest", record.digest) if record.key is None else ("key", record.key)
     elif record.action == "cancel" or named is None:
@@ -281,37 +293,40 @@ def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest
 
 
 def answered(record: RequestRecord) -> float:
-    """When its answer was there."""
+    """Returns when a request was answered."""
     return record.at + record.took
 
 
 def has_failed(record: RequestRecord) -> bool:
     """Whether there was no answer, or one that says to try again."""
-    silent = record.status == 0 and record.action != "event"
-    return silent or not BROKEN.isdisjoint(record.faults) or record.status in REFUSED or record.status >= SERVER_ERROR
+    unanswered = record.status == 0 and record.action != "event"
+    return (
+        unanswered or not BROKEN.isdisjoint(record.faults) or record.status in REFUSED or record.status >= SERVER_ERROR
+    )
 
 
 def is_spoiled(record: RequestRecord) -> bool:
-    """Whether it told its client nothing that is so."""
-    return has_failed(record) or not TRUE.issuperset(record.faults)
+    """Whether the answer told its client nothing true."""
+    return has_failed(record) or not TRUTHFUL.issuperset(record.faults)
 
 
 def is_denied(record: RequestRecord) -> bool:
-    """Whether its credentials were not right."""
+    """Whether the server refused the credentials, and not a fault."""
     return record.status in DENIED and not record.faults
 
 
 def due(record: RequestRecord) -> float:
-    """When its client was told to come back, as far as that binds; else long ago."""
+    """Returns when the client should come back, and -infinity if the answer binds it to no time."""
     spoiled = record.status not in REFUSED and is_spoiled(record)
-    if record.hint is None or record.hint > LONGEST_HINT or spoiled or "huge-retry-after" in record.faults:
+    if record.hint is None or record.hint > MAX_BINDING_HINT or spoiled or "huge-retry-after" in record.faults:
         return -math.inf
     return answered(record) + record.hint
 
 
 def is_sooner(before: RequestRecord, record: RequestRecord) -> bool:
-    """Whether a request came sooner than the answer before allowed."""
-    return answered(before) <= record.at < due(before) - EARLY_PART * (before.hint or 0.0) - EARLY
+    """Whether a request came sooner than the answer before it allowed."""
+    earliest = due(before) - TOLERANCE * (before.hint or 0.0) - TOLERANCE_SECONDS
+    return answered(before) <= record.at < earliest
 
 
 def _is_retry(failure: RequestRecord, record: RequestRecord) -> bool:
@@ -319,24 +334,24 @@ def _is_retry(failure: RequestRecord, record: RequestRecord) -> bool:
 
 
 def _after_end(timeline: Timeline) -> Iterator[Step]:
-    """The looks at a job after its program was told its end by a look, and nothing else since."""
-    told_at: dict[str | None, float] = {}
+    """Yields the polls after a poll that showed the end to the same program, and no other answer since."""
+    learned_at: dict[str | None, float] = {}
     for _, step in timeline.polls:
         record = step.record
         if not step.is_end or is_spoiled(record):
-            told_at.pop(record.agent, None)
-        elif record.at > told_at.setdefault(record.agent, answered(record)):
+            learned_at.pop(record.agent, None)
+        elif record.at > learned_at.setdefault(record.agent, answered(record)):
             yield step
 
 
-def _runs(tries_of_one: list[RequestRecord]) -> Iterator[list[float]]:
-    """The gaps of retries in a row; without those that the server had asked for, and where a client hung up first."""
+def _runs(tries: list[RequestRecord]) -> Iterator[list[float]]:
+    """Yields the pauses of retries in a row, without those that the server asked for and those after a hang."""
     run: list[float] = []
-    for failure, record in pairwise(tries_of_one):
-        gap = record.at - answered(failure)
-        if not _is_retry(failure, record) or gap < 0 or "hang" in failure.faults:
+    for failure, record in pairwise(tries):
+        pause = record.at - answered(failure)
+        if not _is_retry(failure, record) or pause < 0 or "hang" in failure.faults:
             yield run
             run = []
         elif math.isinf(due(failure)) or is_sooner(failure, record):
-            run.append(gap)
+            run.append(pause)
     yield run
