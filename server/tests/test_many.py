@@ -172,7 +172,7 @@ def records(count: int) -> Iterator[str]:
     for number in range(count):
         at, job_id = 1e9 + number, f"job-{number // 4}"
         jobs = [{"job_id": job_id, "state": "completed" if number % 4 == 3 else "pending"}]
-        fields = {"at": at, "moment": at, "took": 0.1, "path": f"/status/{job_id}", "status": 200, "jobs": jobs}
+        fields = {"at": at, "virtual_at": at, "took": 0.1, "path": f"/status/{job_id}", "status": 200, "jobs": jobs}
         submit = {"method": "POST", "action": "submit", "key": f"key-{number}", "digest": f"{number:064}"}
         yield json.dumps(fields | (submit if number % 4 == 0 else {"method": "GET", "action": "poll", "hint": 1.5}))
 
@@ -231,7 +231,7 @@ def test_failed_report_is_refused_and_the_next_one_is_made(logged, monkeypatch):
 def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(start, tmp_path):
     url = f"sqlite:///{tmp_path}/many.db"
     jobs = [{"job_id": f"job-{number}", "state": "pending"} for number in range(15_000)]
-    record = json.dumps({"at": 1e9, "moment": 1e9, "took": 0, "method": "GET", "path": "/events", "jobs": jobs})
+    record = json.dumps({"at": 1e9, "virtual_at": 1e9, "took": 0, "method": "GET", "path": "/events", "jobs": jobs})
 
     async def write() -> None:
         store = open_store(url)

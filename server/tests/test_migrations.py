@@ -20,12 +20,14 @@ WRITTEN = {
         "98d9b47073fb50cb",
         "6f1a914d9895ea80",
         "2d26a803721d9d61",
+        "ea395508c4688a01",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
         "fcfc476522241e41",
         "e235ab7bb9dbb396",
         "7e9ac9cf8838dfdf",
+        "d43037296b610df4",
     ],
 }
 """Digests of the statements of each version: a new version adds one, and none of the others ever changes."""

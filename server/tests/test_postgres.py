@@ -138,9 +138,13 @@ async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, v
         INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, held_for, changed_at)
         VALUES ('ann', 1, 'a', 1000, 5, 'error', 0, 1000)
     """
-    postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, url=url)
+    record = """INSERT INTO requests VALUES ('ann', 1, '{"action":"look","moment":1000.123456789}')"""
+    count = "INSERT INTO tallies VALUES ('ann', 'bulk 0', 7)"
+    postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, record, count, url=url)
     store = open_store(url)
     assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
+    assert await store.read_requests("ann") == [(1, '{"action":"poll","virtual_at":1000.123456789}')]
+    assert await store.fault_counts("ann", ["batch_poll 0"]) == [7]
     assert (await store.add("ann", accept)).job.ordinal == 2
     await store.close()
     assert postgres.execute("SELECT version FROM translation_server", url=url) == [[(len(MIGRATIONS),)]]

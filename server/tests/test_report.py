@@ -19,7 +19,7 @@ PENDING, COMPLETED, CANCELLED = State.PENDING, State.COMPLETED, State.CANCELLED
 
 
 def record(at, action, path, jobs=(), **facts):
-    return RequestRecord(at=at, moment=at, method="GET", path=path, action=action, jobs=jobs, **{
+    return RequestRecord(at=at, virtual_at=at, method="GET", path=path, action=action, jobs=jobs, **{
         "took": 0.01, "status": 200, "dialect": "jobs", **facts,
     })  # fmt: skip
 
@@ -212,7 +212,7 @@ INNOCENT = {
         ([submit(0, hint=2), pending(2, hint=4e4, faults=("huge-retry-after",)), done(60, ended=3)], {}),
         ([submit(0, hint=2), spoiled(2, "b", "hang", took=20), done(22.1, ended=3), done(22, "b", 22)], {}),
         ([submit(0), pending(20), done(40, ended=25)], {}),
-        ([submit(0), replace(done(20, ended=5), moment=1820)], {}),  # the clock was advanced
+        ([submit(0), replace(done(20, ended=5), virtual_at=1820)], {}),  # the clock was advanced
         ([done(20, ended=5)], {}),  # what was told before is no longer there
         ([submit(0, hint=2), done(9, ended=2), *each(lambda n: [submit(n, f"{n}"), done(n + 1, f"{n}", n + 1)])], {}),
     ],
@@ -433,7 +433,7 @@ words = st.sampled_from(["a", "b", "jobs", "", "\0\ud800"]) | st.text(max_size=3
 records = st.builds(
     RequestRecord,
     at=times,
-    moment=times,
+    virtual_at=times,
     took=times,
     method=st.sampled_from(["GET", "POST"]),
     path=words.map("/jobs/{}".format) | st.just("/jobs"),

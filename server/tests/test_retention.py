@@ -63,7 +63,7 @@ async def test_every_owner_has_their_turn_and_many_jobs_take_many_steps(store):
         for _ in range(count):
             await add(store, owner, real=0.0, created_at=0.0, delay=1.0)
     await store.add_requests(
-        [("cid", f'{{"at":{at},"moment":0,"took":0,"method":"GET","path":"/"}}') for at in (1, 2)], 9
+        [("cid", f'{{"at":{at},"virtual_at":0,"took":0,"method":"GET","path":"/"}}') for at in (1, 2)], 9
     )
     await purge(store, sandboxes(store), HOUR, lambda: HOUR + 1.5)
     assert [await kept(store, owner) for owner in ("ann", "bob")] == [[], []]

@@ -94,7 +94,7 @@ async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     assert execute(path, "PRAGMA user_version") == [[(len(MIGRATIONS),)]]
 
 
-@pytest.mark.parametrize(("statement", "index"), [(ENDING, "jobs_by_end"), (AMENDED, "jobs_amended")])
+@pytest.mark.parametrize(("statement", "index"), [(ENDING, "jobs_by_end"), (AMENDED, "jobs_by_change")])
 async def test_what_comes_next_in_an_order_is_found_by_its_index_and_needs_no_sorting(path, statement, index):
     await SqliteStore(path).close()
     with closing(sqlite3.connect(path)) as connection:

@@ -472,7 +472,7 @@ def test_a_reset_survives_a_kill_and_the_next_process_purges(run, tmp_path):
     assert server.client.get("/jobs").json()["jobs"] == []
     again = server.client.post("/start", json={"source_language": "en"}, headers=keyed)
     assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (202, None)
-    wait_until(lambda: stored(rows, "SELECT count(*) FROM emptied") == [1, 0], "the purge ends")
+    wait_until(lambda: stored(rows, "SELECT count(*) FROM purge_queue") == [1, 0], "the purge ends")
     assert stored("SELECT ordinal FROM jobs", "SELECT id FROM jobs") == [1, again.json()["job_id"]]
     assert [job["job_id"] for job in server.client.get("/jobs").json()["jobs"]] == [again.json()["job_id"]]
 

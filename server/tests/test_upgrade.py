@@ -24,3 +24,17 @@ def test_the_settings_of_a_sandbox_stay_as_they_were(api):
     assert shown["faults"][1]["word"] == "bulk"
     changed = api.patch("/sandbox", json={"hints": "none"}).json()
     assert (changed["scenario"], changed["paused"], changed["faults"]) == ("flaky", True, shown["faults"])
+
+
+def test_stored_request_records_are_read(api):
+    records = api.get("/sandbox/requests").json()["requests"]
+    assert [record["action"] for record in records[:8]] == [
+        "submit", "submit", "poll", "poll", "poll", "batch_poll", "list", "cancel",
+    ]  # fmt: skip
+    assert all(record["virtual_at"] == record["at"] for record in records[:8])
+
+
+def test_stored_fault_counts_go_on(api):
+    for _ in range(2):
+        assert api.get("/status/one").status_code == 200  # the rule fires for a job's second poll only
+    assert [rule["fired"] for rule in api.get("/sandbox").json()["faults"]] == [1, 0]

@@ -35,7 +35,7 @@ from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
-from translation_server.service.retention import purge_queued_forever, purge_forever
+from translation_server.service.retention import purge_forever, purge_queued_forever
 from translation_server.storage import Store, StoreError, open_store, redact
 
 logger = logging.getLogger(__name__)

@@ -47,7 +47,7 @@ class RecordBuilder:
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
         fields = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
-        fields |= {"at": self.at, "moment": clock.at(self.at), "took": self.took}
+        fields |= {"at": self.at, "virtual_at": clock.at(self.at), "took": self.took}
         fields |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
         if self.refusals:
             fields["refused"] = self.refusals.requests

@@ -20,7 +20,7 @@ class RequestRecord:
 
     Attributes:
         at: The wall time at which it came, in seconds since the epoch.
-        moment: The same on the sandbox's clock.
+        virtual_at: The same on the sandbox's clock.
         took: The seconds until it was answered.
         method: Its HTTP method.
         path: Its path, without the query.
@@ -40,7 +40,7 @@ class RequestRecord:
     """
 
     at: float
-    moment: float
+    virtual_at: float
     took: float
     method: str
     path: str

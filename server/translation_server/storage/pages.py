@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from translation_server.core.job import Job, State
-from translation_server.storage.rows import COLUMNS, FEW_PENDING, IN_STATE, KEPT, MANY_PENDING, job_of
+from translation_server.storage.rows import COLUMNS, DATA_KEY, FEW_PENDING, IN_STATE, MANY_PENDING, job_of
 
 WINDOW = 10_000
 """Ordinals that are gone through at a time."""
 
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
 
-JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND"
+JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND"
 NEWEST_FIRST = "ORDER BY ordinal DESC LIMIT :limit"
 
 Fetch = Callable[[str, Mapping[str, object]], Awaitable[Sequence[Sequence[Any]]]]

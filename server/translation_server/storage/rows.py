@@ -17,8 +17,8 @@ NAMES = (
     "target_language",
     "video_length",
     "cancelled_at",
-    "held_at",
-    "held_for",
+    "paused_at",
+    "paused_for",
     "changed_at",
 )
 COLUMNS = ", ".join(NAMES)
@@ -26,23 +26,23 @@ COLUMNS = ", ".join(NAMES)
 GENERATION = "\x1e"
 """Stands in a key between the owner's name, in which it cannot be, and the number of the generation."""
 
-KEPT = "coalesce((SELECT kept_under FROM owners WHERE name = :owner), :owner)"
+DATA_KEY = "coalesce((SELECT data_key FROM owners WHERE name = :owner), :owner)"
 """The key of the owner's jobs and requests: first the name, then another one from each reset on, which moves no row."""
 
-COUNTED = "coalesce((SELECT counted_under FROM owners WHERE name = :owner), :owner)"
+COUNT_KEY = "coalesce((SELECT count_key FROM owners WHERE name = :owner), :owner)"
 """The key of the owner's tallies, which also begin anew by themselves."""
 
 RELATIONS = {
-    "jobs": ("kept_under", "ordinal"),
-    "requests": ("kept_under", "number"),
-    "tallies": ("counted_under", "subject"),
+    "jobs": ("data_key", "ordinal"),
+    "requests": ("data_key", "number"),
+    "fault_counts": ("count_key", "subject"),
 }
 """What is kept of owners: which column has its key, and what tells one row of a key from the others."""
 
 
 def _anew(*columns: str) -> tuple[str, ...]:
     """Statements that give an owner keys that none has had, and leave what the old ones have to be purged."""
-    leave = "INSERT INTO emptied SELECT '{}', coalesce({}, name) FROM owners WHERE name = :owner"
+    leave = "INSERT INTO purge_queue SELECT '{}', coalesce({}, name) FROM owners WHERE name = :owner"
     begin = f"""
         UPDATE owners SET generation = generation + 1, {{0}} = name || '{GENERATION}' || (generation + 1)
         WHERE name = :owner
@@ -51,16 +51,16 @@ def _anew(*columns: str) -> tuple[str, ...]:
     return (*left, *map(begin.format, columns))
 
 
-RECOUNT = _anew("counted_under")
+RECOUNT = _anew("count_key")
 """Ends all tallies of an owner."""
 
 CLEAR = (
-    *_anew("kept_under", "counted_under"),
-    "UPDATE owners SET jobs = 0, requests = 0, world = :sandbox WHERE name = :owner",
+    *_anew("data_key", "count_key"),
+    "UPDATE owners SET jobs = 0, requests = 0, sandbox = :sandbox WHERE name = :owner",
 )
 """Empties an owner's sandbox, whatever it holds, in a few rows."""
 
-EMPTIED = "SELECT relation, owner FROM emptied LIMIT 1"
+EMPTIED = "SELECT relation, owner FROM purge_queue LIMIT 1"
 """Something that is to be purged."""
 
 PURGE_EMPTIED = {
@@ -73,12 +73,12 @@ PURGE_EMPTIED = {
 }
 """A step of a purge."""
 
-EMPTIED_ENTIRELY = "DELETE FROM emptied WHERE relation = :relation AND owner = :owner"
+EMPTIED_ENTIRELY = "DELETE FROM purge_queue WHERE relation = :relation AND owner = :owner"
 
 NEVER = 1e300
 """The end of a job that is held, until it is released."""
 
-END = f"coalesce(cancelled_at, CASE WHEN held_at IS NULL THEN created_at + delay + held_for ELSE {NEVER} END)"
+END = f"coalesce(cancelled_at, CASE WHEN paused_at IS NULL THEN created_at + delay + paused_for ELSE {NEVER} END)"
 """The moment at which a job ends, or ended. An index has it for each owner."""
 
 IN_STATE = {
@@ -93,12 +93,12 @@ IN_STATE = {
 MANY = 5000
 """Pending jobs of an owner that are too many to be sorted: among so many, a page is found by going through all jobs."""
 
-MANY_PENDING = f"SELECT TRUE FROM jobs WHERE owner = {KEPT} AND {END} > :now ORDER BY {END} LIMIT 1 OFFSET {MANY}"
+MANY_PENDING = f"SELECT TRUE FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now ORDER BY {END} LIMIT 1 OFFSET {MANY}"
 """Finds a row if there are so many."""
 
 FEW_PENDING = f"""
     SELECT ordinal FROM (
-        SELECT ordinal FROM jobs WHERE owner = {KEPT} AND {END} > :now ORDER BY {END} LIMIT {MANY}
+        SELECT ordinal FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now ORDER BY {END} LIMIT {MANY}
     ) AS pending
     WHERE ordinal < :before ORDER BY ordinal DESC LIMIT :limit
 """
@@ -111,7 +111,7 @@ def _behind(expression: str, condition: str, until: str = "TRUE") -> str:
     What it finds has yet to be put in order, and may be twice as much as the limit. With ``until`` in both halves,
     SQLite would not find the first one by its index.
     """
-    jobs = f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND {condition}"
+    jobs = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND {condition}"
     same = f"{jobs} AND {expression} = :at AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit"
     later = f"{jobs} AND {expression} > :at AND {until} ORDER BY {expression}, ordinal LIMIT :limit"
     return f"SELECT * FROM ({same}) AS same UNION ALL SELECT * FROM ({later}) AS later"
@@ -122,7 +122,7 @@ ENDING = _behind(END, "TRUE", until=f"{END} < {NEVER}")
 AMENDED = _behind("changed_at", "changed_at <> created_at")
 """Jobs to which something was done; of others, the two are the same, unless the owner's clock shows another time."""
 
-ACCEPTED = f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND ordinal > :after ORDER BY ordinal LIMIT :limit"
+ACCEPTED = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND ordinal > :after ORDER BY ordinal LIMIT :limit"
 
 MOST_TRIMMED = 5_000
 """Requests over the limit that are removed with each batch; where the limit was lowered, there may be a million."""

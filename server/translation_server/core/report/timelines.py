@@ -199,7 +199,9 @@ class Analysis:
         before, record = (step.record for step in timeline.steps[timeline.learned - 1 : timeline.learned + 1])
         if before.hint is None:
             first = timeline.steps[0].record
-            allowed = max(LATE_WITHOUT_HINT, LATE_SHARE * max(record.at - first.at, record.moment - first.moment))
+            allowed = max(
+                LATE_WITHOUT_HINT, LATE_SHARE * max(record.at - first.at, record.virtual_at - first.virtual_at)
+            )
         else:
             allowed = LATE_AFTER_HINT + LATE_SHARE * before.hint
         if record.at - max(timeline.ended, due(before)) <= allowed or is_spoiled(before):

@@ -13,16 +13,16 @@ from translation_server.storage.batching import Arrival, Outcome
 from translation_server.storage.postgres.database import Connection
 from translation_server.storage.postgres.notifications import tell
 from translation_server.storage.protocol import IdTaken, KeyReused, StoreChange, Stored
-from translation_server.storage.rows import COLUMNS, KEPT, job_of, owner_of, row_of
+from translation_server.storage.rows import COLUMNS, DATA_KEY, job_of, owner_of, row_of
 
 ADD_TO_OWNERS = """
     INSERT INTO owners (name, jobs) SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (name) DO UPDATE SET jobs = owners.jobs + excluded.jobs
-    RETURNING name, jobs, coalesce(kept_under, name)
+    RETURNING name, jobs, coalesce(data_key, name)
 """
 
 LOCK_OWNER = """
-    INSERT INTO owners (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING world
+    INSERT INTO owners (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING sandbox
 """
 
 TYPES = ("text", "text", "bigint", *["float8"] * 2, *["text"] * 4, *["float8"] * 5, "bytea", "bytea")
@@ -134,5 +134,5 @@ async def _keyed(connection: Connection, arrivals: Sequence[Arrival], kept: Mapp
 async def is_there(connection: Connection, job: Job) -> bool:
     """Whether a job was added by a transaction of which nothing was heard; waits until it has ended."""
     await connection.execute(LOCK_OWNER, job.owner)
-    statement = f"SELECT EXISTS (SELECT FROM jobs WHERE owner = {KEPT} AND ordinal = $2 AND id = $3)"
+    statement = f"SELECT EXISTS (SELECT FROM jobs WHERE owner = {DATA_KEY} AND ordinal = $2 AND id = $3)"
     return bool(await connection.fetchval(statement.replace(":owner", "$1"), job.owner, job.ordinal, job.id))

@@ -102,4 +102,26 @@ MIGRATIONS = (
         "DROP INDEX jobs_amended",
         "CREATE INDEX jobs_amended ON jobs (owner, changed_at, ordinal) WHERE changed_at <> created_at",
     ),
+    (
+        "ALTER TABLE jobs RENAME COLUMN held_at TO paused_at",
+        "ALTER TABLE jobs RENAME COLUMN held_for TO paused_for",
+        "ALTER INDEX jobs_amended RENAME TO jobs_by_change",
+        "ALTER TABLE owners RENAME COLUMN world TO sandbox",
+        "ALTER TABLE owners RENAME COLUMN kept_under TO data_key",
+        "ALTER TABLE owners RENAME COLUMN counted_under TO count_key",
+        "ALTER TABLE tallies RENAME TO fault_counts",
+        "ALTER INDEX tallies_pkey RENAME TO fault_counts_pkey",
+        "UPDATE fault_counts SET subject = 'poll' || substr(subject, 5) WHERE subject LIKE 'look %'",
+        "UPDATE fault_counts SET subject = 'batch_poll' || substr(subject, 5) WHERE subject LIKE 'bulk %'",
+        "ALTER TABLE emptied RENAME TO purge_queue",
+        "ALTER INDEX emptied_pkey RENAME TO purge_queue_pkey",
+        "UPDATE purge_queue SET relation = 'fault_counts' WHERE relation = 'tallies'",
+        "ALTER TABLE requests RENAME COLUMN entry TO record",
+        """
+        UPDATE requests SET record = replace(replace(replace(record,
+            '"moment":', '"virtual_at":'),
+            '"action":"look"', '"action":"poll"'),
+            '"action":"bulk"', '"action":"batch_poll"')
+        """,
+    ),
 )

@@ -25,12 +25,12 @@ from translation_server.storage.rows import (
     AMENDED,
     CLEAR,
     COLUMNS,
-    COUNTED,
+    COUNT_KEY,
+    DATA_KEY,
     EMPTIED,
     EMPTIED_ENTIRELY,
     END,
     ENDING,
-    KEPT,
     MOST_TRIMMED,
     NAMES,
     PURGE_EMPTIED,
@@ -41,7 +41,7 @@ from translation_server.storage.rows import (
 
 PROBE = f"""
     SAVEPOINT before;
-    INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, held_for, changed_at)
+    INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, paused_for, changed_at)
     VALUES ('', -pg_backend_pid(), '', 0, 0, 'error', 0, 0);
     ROLLBACK TO before;
     UPDATE {MARK} SET version = version
@@ -85,7 +85,7 @@ class PostgresStore:
         """See Store."""
         possible = [job_id for job_id in job_ids if _can_be_stored(job_id)]
         parameters = {"owner": owner, "ids": possible}
-        return await self._select(f"owner = {KEPT} AND id = ANY(:ids)", parameters) if possible else []
+        return await self._select(f"owner = {DATA_KEY} AND id = ANY(:ids)", parameters) if possible else []
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """See Store."""
@@ -97,7 +97,7 @@ class PostgresStore:
 
         async def change_job(connection: Connection) -> Job | None:
             statement, values = _numbered(
-                f"SELECT {COLUMNS} FROM jobs WHERE owner = {KEPT} AND id = :id FOR UPDATE", owner=owner, id=job_id
+                f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = :id FOR UPDATE", owner=owner, id=job_id
             )
             row = await connection.fetchrow(statement, *values)
             before = row and job_of(row)
@@ -133,7 +133,7 @@ class PostgresStore:
 
     async def read_sandbox(self, owner: str) -> str | None:
         """See Store."""
-        statement = "SELECT world FROM owners WHERE name = $1"
+        statement = "SELECT sandbox FROM owners WHERE name = $1"
         sandbox: str | None = await self._database.run(lambda connection: connection.fetchval(statement, owner))
         return sandbox
 
@@ -144,7 +144,7 @@ class PostgresStore:
 
         async def change_sandbox(connection: Connection) -> str:
             sandbox = change(await connection.fetchval(LOCK_OWNER, owner))
-            await connection.execute("UPDATE owners SET world = $2 WHERE name = $1", owner, sandbox)
+            await connection.execute("UPDATE owners SET sandbox = $2 WHERE name = $1", owner, sandbox)
             if reset_counts:
                 await _lock_tallies(connection, owner)
                 await _execute(connection, RECOUNT, owner=owner)
@@ -163,8 +163,8 @@ class PostgresStore:
             count, *fired = await _tallies(connection, owner, [subject, *rules])
             counted = Counter([subject, *draw(count + 1, fired)])
             statement = f"""
-                INSERT INTO tallies SELECT {COUNTED}, * FROM unnest(:subjects ::text[], :counts ::bigint[])
-                ON CONFLICT (owner, subject) DO UPDATE SET count = tallies.count + excluded.count
+                INSERT INTO fault_counts SELECT {COUNT_KEY}, * FROM unnest(:subjects ::text[], :counts ::bigint[])
+                ON CONFLICT (owner, subject) DO UPDATE SET count = fault_counts.count + excluded.count
             """
             counts = list(counted.values())
             await _execute(connection, [statement], owner=owner, subjects=list(counted), counts=counts)
@@ -173,7 +173,7 @@ class PostgresStore:
 
     async def uncount_fault(self, owner: str, subject: str) -> None:
         """See Store."""
-        statement = f"UPDATE tallies SET count = count - 1 WHERE owner = {COUNTED} AND subject = :subject"
+        statement = f"UPDATE fault_counts SET count = count - 1 WHERE owner = {COUNT_KEY} AND subject = :subject"
         await self._database.transaction(
             lambda connection: _execute(connection, [statement], owner=owner, subject=subject), durable=False
         )
@@ -193,7 +193,7 @@ class PostgresStore:
             last = await connection.fetch(
                 "INSERT INTO owners (name, requests) SELECT * FROM unnest($1::text[], $2::bigint[])"
                 " ON CONFLICT (name) DO UPDATE SET requests = owners.requests + excluded.requests"
-                " RETURNING name, requests, coalesce(kept_under, name)",
+                " RETURNING name, requests, coalesce(data_key, name)",
                 names,
                 [len(of_owners[name]) for name in names],
             )
@@ -215,7 +215,8 @@ class PostgresStore:
     async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         statement = f"""
-            SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
+            SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after
+            ORDER BY number LIMIT :limit
         """
         found = await self._fetch(statement, {"owner": owner, "after": after, "limit": limit})
         return [(number, entry) for number, entry in found]
@@ -230,11 +231,11 @@ class PostgresStore:
         """See Store."""
 
         async def purge(connection: Connection) -> int:
-            keys, [of_owner] = _numbered(f"SELECT {KEPT}, {COUNTED}", owner=owner)
+            keys, [of_owner] = _numbered(f"SELECT {DATA_KEY}, {COUNT_KEY}", owner=owner)
             kept, counted = await connection.fetchrow(keys, of_owner)
             rows = await connection.fetch(PURGE_JOBS, kept, cutoff.ended_by, cutoff.changed_by, limit)
             asked = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
-            await connection.execute("DELETE FROM tallies WHERE owner = $1 AND subject = ANY($2)", counted, asked)
+            await connection.execute("DELETE FROM fault_counts WHERE owner = $1 AND subject = ANY($2)", counted, asked)
             await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", kept, cutoff.request)
             return len(rows)
 
@@ -330,7 +331,7 @@ async def _lock_tallies(connection: Connection, owner: str) -> None:
 
 
 async def _tallies(connection: Connection, owner: str, subjects: Sequence[str]) -> list[int]:
-    statement = f"SELECT subject, count FROM tallies WHERE owner = {COUNTED} AND subject = ANY(:subjects)"
+    statement = f"SELECT subject, count FROM fault_counts WHERE owner = {COUNT_KEY} AND subject = ANY(:subjects)"
     numbered, values = _numbered(statement, owner=owner, subjects=subjects)
     found = dict(await connection.fetch(numbered, *values))
     return [found.get(subject, 0) for subject in subjects]

@@ -103,4 +103,25 @@ MIGRATIONS = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    (
+        "ALTER TABLE jobs RENAME COLUMN held_at TO paused_at",
+        "ALTER TABLE jobs RENAME COLUMN held_for TO paused_for",
+        "DROP INDEX jobs_amended",
+        "CREATE INDEX jobs_by_change ON jobs (owner, changed_at) WHERE changed_at <> created_at",
+        "ALTER TABLE owners RENAME COLUMN world TO sandbox",
+        "ALTER TABLE owners RENAME COLUMN kept_under TO data_key",
+        "ALTER TABLE owners RENAME COLUMN counted_under TO count_key",
+        "ALTER TABLE tallies RENAME TO fault_counts",
+        "UPDATE fault_counts SET subject = 'poll' || substr(subject, 5) WHERE subject LIKE 'look %'",
+        "UPDATE fault_counts SET subject = 'batch_poll' || substr(subject, 5) WHERE subject LIKE 'bulk %'",
+        "ALTER TABLE emptied RENAME TO purge_queue",
+        "UPDATE purge_queue SET relation = 'fault_counts' WHERE relation = 'tallies'",
+        "ALTER TABLE requests RENAME COLUMN entry TO record",
+        """
+        UPDATE requests SET record = replace(replace(replace(record,
+            '"moment":', '"virtual_at":'),
+            '"action":"look"', '"action":"poll"'),
+            '"action":"bulk"', '"action":"batch_poll"')
+        """,
+    ),
 )

@@ -33,12 +33,12 @@ from translation_server.storage.rows import (
     AMENDED,
     CLEAR,
     COLUMNS,
-    COUNTED,
+    COUNT_KEY,
+    DATA_KEY,
     EMPTIED,
     EMPTIED_ENTIRELY,
     END,
     ENDING,
-    KEPT,
     MOST_TRIMMED,
     NAMES,
     PURGE_EMPTIED,
@@ -140,7 +140,8 @@ class SqliteStore:
     async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         """See Store."""
         statement = f"""
-            SELECT number, entry FROM requests WHERE owner = {KEPT} AND number > :after ORDER BY number LIMIT :limit
+            SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after
+            ORDER BY number LIMIT :limit
         """
         parameters = {"owner": owner, "after": after, "limit": -1 if limit is None else limit}
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
@@ -203,7 +204,7 @@ def _add_all(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> lis
 
 def _add(connection: sqlite3.Connection, arrival: Arrival) -> Stored:
     owner, idempotency = arrival.owner, arrival.idempotency
-    statement = "SELECT jobs, coalesce(kept_under, name) FROM owners WHERE name = ?"
+    statement = "SELECT jobs, coalesce(data_key, name) FROM owners WHERE name = ?"
     [(last, key)] = connection.execute(statement, (owner,)).fetchall() or [(0, owner)]
     if idempotency is not None:
         statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
@@ -231,7 +232,7 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
         before = _find(connection, owner, job_id)
         job = before and change(before)
         if job and job != before:
-            key = _key(connection, owner, KEPT)
+            key = _key(connection, owner, DATA_KEY)
             connection.execute(
                 f"UPDATE jobs SET ({COLUMNS}) = ({MARKS}) WHERE owner = ? AND ordinal = ?",
                 (*row_of(job, key), key, job.ordinal),
@@ -240,7 +241,7 @@ def _amend(connection: sqlite3.Connection, owner: str, job_id: str, change: Call
 
 
 def _sandbox_state(connection: sqlite3.Connection, owner: str) -> str | None:
-    found = connection.execute("SELECT world FROM owners WHERE name = ?", (owner,)).fetchall()
+    found = connection.execute("SELECT sandbox FROM owners WHERE name = ?", (owner,)).fetchall()
     return found[0][0] if found else None
 
 
@@ -250,8 +251,8 @@ def _change_sandbox(
     with transaction(connection):
         sandbox = change(_sandbox_state(connection, owner))
         connection.execute(
-            "INSERT INTO owners (name, jobs, world) VALUES (:owner, 0, :sandbox)"
-            " ON CONFLICT (name) DO UPDATE SET world = :sandbox",
+            "INSERT INTO owners (name, jobs, sandbox) VALUES (:owner, 0, :sandbox)"
+            " ON CONFLICT (name) DO UPDATE SET sandbox = :sandbox",
             {"owner": owner, "sandbox": sandbox},
         )
         if reset_counts:
@@ -262,8 +263,8 @@ def _change_sandbox(
 
 def _tallies(connection: sqlite3.Connection, owner: str, subjects: Sequence[str]) -> list[int]:
     marks = ", ".join("?" * len(subjects))
-    statement = f"SELECT subject, count FROM tallies WHERE owner = ? AND subject IN ({marks})"
-    found = dict(connection.execute(statement, (_key(connection, owner, COUNTED), *subjects)).fetchall())
+    statement = f"SELECT subject, count FROM fault_counts WHERE owner = ? AND subject IN ({marks})"
+    found = dict(connection.execute(statement, (_key(connection, owner, COUNT_KEY), *subjects)).fetchall())
     return [found.get(subject, 0) for subject in subjects]
 
 
@@ -276,16 +277,16 @@ def _tally(
 ) -> None:
     with lossy(connection):
         count, *fired = _tallies(connection, owner, (subject, *rules))
-        key = _key(connection, owner, COUNTED)
+        key = _key(connection, owner, COUNT_KEY)
         for counted in (subject, *draw(count + 1, fired)):
             connection.execute(
-                "INSERT INTO tallies VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (key, counted)
+                "INSERT INTO fault_counts VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1", (key, counted)
             )
 
 
 def _untally(connection: sqlite3.Connection, owner: str, subject: str) -> None:
     with lossy(connection):
-        statement = f"UPDATE tallies SET count = count - 1 WHERE owner = {COUNTED} AND subject = :subject"
+        statement = f"UPDATE fault_counts SET count = count - 1 WHERE owner = {COUNT_KEY} AND subject = :subject"
         connection.execute(statement, {"owner": owner, "subject": subject})
 
 
@@ -298,7 +299,7 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
             [(last, key)] = connection.execute(
                 "INSERT INTO owners (name, jobs, requests) VALUES (:owner, 0, :new)"
                 " ON CONFLICT (name) DO UPDATE SET requests = requests + :new"
-                " RETURNING requests, coalesce(kept_under, name)",
+                " RETURNING requests, coalesce(data_key, name)",
                 {"owner": owner, "new": len(new)},
             ).fetchall()
             connection.execute(  # one statement for all: while it runs, this process can serve requests
@@ -315,11 +316,11 @@ def _record(connection: sqlite3.Connection, entries: Sequence[tuple[str, str]], 
 def _purge(connection: sqlite3.Connection, owner: str, cutoff: Cutoff, limit: int) -> int:
     with lossy(connection):
         ended = f"SELECT ordinal FROM jobs WHERE owner = ? AND {END} <= ? AND changed_at <= ? ORDER BY {END} LIMIT ?"
-        kept, counted = _key(connection, owner, KEPT), _key(connection, owner, COUNTED)
+        kept, counted = _key(connection, owner, DATA_KEY), _key(connection, owner, COUNT_KEY)
         gone = [one for (one,) in connection.execute(ended, (kept, cutoff.ended_by, cutoff.changed_by, limit))]
         asked = [(counted, counted_as(action, ordinal)) for ordinal in gone for action in ACTIONS]
         connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", [(kept, one) for one in gone])
-        connection.executemany("DELETE FROM tallies WHERE owner = ? AND subject = ?", asked)
+        connection.executemany("DELETE FROM fault_counts WHERE owner = ? AND subject = ?", asked)
         connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (kept, cutoff.request))
         return len(gone)
 
@@ -343,13 +344,13 @@ def _purge_emptied(connection: sqlite3.Connection, limit: int) -> bool:
 
 
 def _key(connection: sqlite3.Connection, owner: str, key: str) -> str:
-    """The owner's key of a kind, KEPT or COUNTED, while a transaction keeps it from changing."""
+    """The owner's key of a kind, DATA_KEY or COUNT_KEY, while a transaction keeps it from changing."""
     found: str = connection.execute(f"SELECT {key}", {"owner": owner}).fetchone()[0]
     return found
 
 
 def _find(connection: sqlite3.Connection, owner: str, job_id: str) -> Job | None:
-    found = _select(connection, f"owner = {KEPT} AND id = :id", {"owner": owner, "id": job_id})
+    found = _select(connection, f"owner = {DATA_KEY} AND id = :id", {"owner": owner, "id": job_id})
     return found[0] if found else None
 
 
