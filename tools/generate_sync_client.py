@@ -1,4 +1,4 @@
-"""Generate the sync client from the async one: `make generate`.
+"""Generates the sync client from the async one: `make generate`.
 
 The rules rename tokens and phrases of docstrings; ruff sorts the imports and formats the result.
 """
@@ -34,8 +34,8 @@ PHRASES = {
     "A client for async code. Callbacks may be async too. Each event loop has its own connections.": (
         "A client for sync code. Threads may share one. Each process has its own connections, after a fork too."
     ),
-    "Close the connections of this event loop; those of another loop close when that loop ends.": (
-        "Close the connections."
+    "Closes the connections of this event loop; those of another loop close when that loop ends.": (
+        "Closes the connections."
     ),
 }
 
@@ -43,7 +43,7 @@ TOKEN = re.compile(rf"\b({'|'.join(TOKENS)})\b ?")
 
 
 def generate(source: str) -> str:
-    """Return the sync module for an async one.
+    """Returns the sync module for an async one.
 
     Raises:
         ValueError: A phrase, or a line that marks a part, is not in the source.

@@ -91,7 +91,7 @@ def events(*documents):
 
 
 def without_stream(statuses=lambda _: {}, **more):
-    """A server with batch polls but no stream; `statuses` gives the states of the jobs at a time."""
+    """Returns a server with batch polls but no stream; `statuses` gives the states of the jobs at a time."""
 
     def script(player, effect):
         if isinstance(effect, Listen):

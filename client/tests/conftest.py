@@ -186,7 +186,7 @@ def listen() -> Listen:
 
 @contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[str]:
-    """The project's own server, in a process of its own."""
+    """Runs the project's server in a process of its own."""
     quick = {"MIN_DELAY": "0.2", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0", "DATABASE_URL": "memory:"}
     command = [sys.executable, "-m", "translation_server", "--port", "0"]
     environment = os.environ | BOTH_SIDES | quick | settings
@@ -251,7 +251,7 @@ def _start_long_processes(request: pytest.FixtureRequest) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that wait for a long process last."""
+    """Runs the tests that wait for a long process last."""
     items.sort(key=_waits_for_a_long_process)
 
 
@@ -282,7 +282,7 @@ def _interruptible() -> None:
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test its own working directory, and remove the user's settings."""
+    """Gives each test its own working directory, and removes the user's settings."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
         if name.startswith("API_") or name in {"SERVER_URL", "HTTP_PROXY", "http_proxy"}:

@@ -26,13 +26,13 @@ TRIP = 0.01  # seconds: the default round trip
 
 
 def flow_options(**options: object) -> FlowOptions:
-    """The client's defaults, without chance: every pause after a failure is half of the longest."""
+    """Returns the client's defaults, without chance: every pause after a failure is half of the longest."""
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 7}
     return FlowOptions(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": doubling} | options)
 
 
 def doubling() -> Schedule:
-    """Poll after 0.5, 1, 2, 4, 8, 8, ... seconds, unless the server asks for another delay."""
+    """Polls after 0.5, 1, 2, 4, 8, 8, ... seconds, unless the server asks for another delay."""
     delay, observation = 0.5, (yield 0.0)
     while True:
         observation = yield delay if observation.hint is None else max(observation.hint, SOONEST)
@@ -63,7 +63,7 @@ def job(status: str = "pending", *, takes: float = TRIP, retry_after: str | None
 
 
 def failing(code: int | None = None, *, takes: float = TRIP, **headers: str) -> Answer:
-    """A refusal, or no answer at all."""
+    """Returns a refusal, or no answer at all."""
     return Answer(code, None, {name.replace("_", "-"): value for name, value in headers.items()}, takes)
 
 

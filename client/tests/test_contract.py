@@ -38,7 +38,7 @@ EXCHANGES = [
 
 
 def filled(template: Any) -> Any:
-    """The template with samples for the values that differ from run to run."""
+    """Returns the template with samples for the values that differ from run to run."""
     if isinstance(template, dict):
         return {name: filled(value) for name, value in template.items()}
     if isinstance(template, str):
@@ -65,7 +65,7 @@ def reply(exchange: dict[str, Any]) -> Reply:
 
 
 def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
-    """Run a flow that has to send exactly the requests of the exchanges; return its statuses."""
+    """Runs a flow that has to send exactly the requests of the exchanges; returns its statuses."""
     left, statuses = list(exchanges), []
     effect = next(flow)
     try:
@@ -89,7 +89,7 @@ def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
 
 
 def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
-    """The flow for one exchange: a submission, or a poll of the job in the path."""
+    """Returns the flow for one exchange: a submission, or a poll of the job in the path."""
     request = filled(exchange["request"])
     if exchange["when"] == "submit":
         return wait_one.submit(flow_options(dialect), FlowTime(0.0), "key", request.get("json", {}))

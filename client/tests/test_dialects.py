@@ -54,7 +54,7 @@ def rules(dialect: Dialect, **chosen: Any) -> FlowOptions:
 
 
 def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Effect]:
-    """The commands of a flow whose requests are answered with these bodies."""
+    """Returns the commands of a flow whose requests are answered with these bodies."""
     left, commands = list(bodies), [next(flow)]
     try:
         while True:

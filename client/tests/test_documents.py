@@ -106,7 +106,7 @@ def test_quick_start_of_20_seconds_runs_unchanged(quick_start: subprocess.Popen[
 
 
 def signatures(kind: type) -> dict[str, tuple[bool, list[tuple[str, object]]]]:
-    """For each method of a class: whether it is async, and its positional arguments with their defaults."""
+    """Returns for each method of a class whether it is async, and its positional arguments with their defaults."""
     return {
         name: (
             inspect.iscoroutinefunction(method),

@@ -113,7 +113,7 @@ HEADERS = [{}, {}, {"Retry-After": "3"}, *[{"Preference-Applied": f"wait={second
 
 
 def transcript(rng: Random) -> list[tuple[int | str, dict[str, str], float]]:
-    """Random answers, each with the seconds until it arrives."""
+    """Returns random answers, each with the seconds until it arrives."""
     return [
         (rng.choice(WORDS), rng.choice(HEADERS), rng.choice([0.01, rng.uniform(0, 12), rng.uniform(0, 40)]))
         for _ in range(rng.randint(1, 12))

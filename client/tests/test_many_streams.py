@@ -182,7 +182,7 @@ def test_pauses_between_streams_grow():
 
 
 def reopening_stream(end, brings, *reads):
-    """A server whose first stream sends `brings` and breaks off, and whose later ones send `reads`."""
+    """Returns a server whose first stream sends `brings` and breaks off, and whose later ones send `reads`."""
 
     def script(player, effect):
         if not isinstance(effect, Listen):

@@ -47,7 +47,7 @@ class Outcome:
 
 
 def case(url: str, fault: str, route: str, client_kind: str) -> Outcome:
-    """Start a job under a fault, and wait for its end."""
+    """Starts a job under a fault, and waits for its end."""
     options: dict[str, Any] = {"request_timeout": 3 if fault in ENDLESS else 60, "timeout": 240}
     if route in {"poll", "batch_poll"}:
         options["long_poll"] = 0

@@ -60,7 +60,7 @@ def call(request: pytest.FixtureRequest) -> Call:
 
 
 def read_request(connection: socket.socket) -> None:
-    """Read a request to its end."""
+    """Reads a request to its end."""
     received = b""
     while b"\r\n\r\n" not in received:
         if not (chunk := connection.recv(65_536)):
@@ -69,7 +69,7 @@ def read_request(connection: socket.socket) -> None:
 
 
 def drip(connection: socket.socket, over: threading.Event, sent: bytes) -> None:
-    """Send a byte every 100 ms."""
+    """Sends a byte every 100 ms."""
     for index in range(len(sent)):
         if over.wait(0.1):
             return

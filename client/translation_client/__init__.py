@@ -1,4 +1,4 @@
-"""Start slow, asynchronous jobs and wait for their end.
+"""Starts slow, asynchronous jobs and waits for their end.
 
     with Client("http://127.0.0.1:8000", username="admin", password="secretpassword") as client:
         job = client.start(source_language="en", target_language="es")

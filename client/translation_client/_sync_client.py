@@ -41,7 +41,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Status:
-        """Start a job and return its first status.
+        """Starts a job and returns its first status.
 
         Args:
             source_language: The language of the video, as the server names it.
@@ -69,7 +69,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         return self._only(wait_one.submit(self._options, self._time(timeout), validation.key(idempotency_key), fields))
 
     def status(self, job_id: str) -> Status:
-        """Poll a job once.
+        """Polls a job once.
 
         Raises:
             NotFound: The user has no such job.
@@ -78,7 +78,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         return self._only(wait_one.poll(self._options, self._time(), validation.job_of(self._options.dialect, job_id)))
 
     def cancel(self, job_id: str) -> Status:
-        """Cancel a job and return its status. A job that has ended does not change.
+        """Cancels a job and returns its status. A job that has ended does not change.
 
         Raises:
             NotFound: The user has no such job.
@@ -89,7 +89,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         )
 
     def list(self) -> Generator[Status]:
-        """Yield the status of every job of this user, newest first. Pages are fetched as you iterate.
+        """Yields the status of every job of this user, newest first. Pages are fetched as you iterate.
 
         Raises:
             TranslationError: A page could not be read.
@@ -97,7 +97,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         return self._driver.run(wait_one.listing(self._options, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> Generator[Status]:
-        """Yield the status of a job, then each change of it, up to the final status.
+        """Yields the status of a job, then each change of it, up to the final status.
 
         Args:
             job_id: The job.
@@ -121,7 +121,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Wait for a job's end and return its final status, whichever it is.
+        """Waits for a job's end and returns its final status, whichever it is.
 
         Args:
             job_id: The job.
@@ -150,7 +150,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Start a job and wait for its end, with one timeout for both.
+        """Starts a job and waits for its end, with one timeout for both.
 
         The arguments and errors are those of `start` and `wait`.
         """
@@ -175,7 +175,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Continue the wait for a job by its token, in this process or another.
+        """Continues the wait for a job by its token, in this process or another.
 
         Args:
             token: The token of a Status or of a JobTimeout.
@@ -197,7 +197,7 @@ class Client(BaseClient[httpx.Client, Driver]):
     def as_completed(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
     ) -> Generator[tuple[str, Outcome]]:
-        """Wait for several jobs; yield each id as its wait ends, with the final status or the exception.
+        """Waits for several jobs; yields each id as its wait ends, with the final status or the exception.
 
         All jobs share one event stream, or batch polls of up to a hundred, if the server has either. If the wait for
         one job fails, the others go on.
@@ -218,7 +218,7 @@ class Client(BaseClient[httpx.Client, Driver]):
     def wait_all(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
     ) -> dict[str, Outcome]:
-        """Wait for several jobs; return for each id, in the order given, the final status or the exception.
+        """Waits for several jobs; returns for each id, in the order given, the final status or the exception.
 
         The arguments and errors are those of `as_completed`.
         """
@@ -227,7 +227,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         return {job_id: outcomes[job_id] for job_id in ids}
 
     def close(self) -> None:
-        """Close the connections.
+        """Closes the connections.
 
         An `http_client` that was given stays open.
         """

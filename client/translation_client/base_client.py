@@ -63,7 +63,7 @@ class BaseClient(Generic[Http, DriverType]):
         http_client: Http | None = None,
         trace: Trace | None = None,
     ) -> None:
-        """Make a client for one server and one user. All durations are in seconds.
+        """Makes a client for one server and one user. All durations are in seconds.
 
         Args:
             base_url: The server's address: http or https, optionally with a path, without credentials.
@@ -147,7 +147,7 @@ class BaseClient(Generic[Http, DriverType]):
         )
 
     def _time(self, timeout: OwnTimeout = None) -> FlowTime:
-        """Start the time of a flow; the round trip of the flow before is its first estimate."""
+        """Starts the time of a flow; the round trip of the flow before is its first estimate."""
         time = self._driver.time(validation.optional("timeout", chosen(timeout, self._timeout)))
         if self._last_time:
             time.slowest = time.trip = self._last_time.trip
@@ -155,10 +155,10 @@ class BaseClient(Generic[Http, DriverType]):
         return time
 
     def _options_for(self, kind: str | None) -> FlowOptions:
-        """The options for a job of this kind."""
+        """Returns the options for a job of this kind."""
         return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
 
 
 def chosen(given: T | EllipsisType, default: T) -> T:
-    """The given value, or the default for `...`."""
+    """Returns the given value, or the default for `...`."""
     return default if isinstance(given, EllipsisType) else given

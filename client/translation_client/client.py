@@ -45,7 +45,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Status:
-        """Start a job and return its first status.
+        """Starts a job and returns its first status.
 
         Args:
             source_language: The language of the video, as the server names it.
@@ -75,7 +75,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         )
 
     async def status(self, job_id: str) -> Status:
-        """Poll a job once.
+        """Polls a job once.
 
         Raises:
             NotFound: The user has no such job.
@@ -86,7 +86,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         )
 
     async def cancel(self, job_id: str) -> Status:
-        """Cancel a job and return its status. A job that has ended does not change.
+        """Cancels a job and returns its status. A job that has ended does not change.
 
         Raises:
             NotFound: The user has no such job.
@@ -97,7 +97,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         )
 
     def list(self) -> AsyncGenerator[Status]:
-        """Yield the status of every job of this user, newest first. Pages are fetched as you iterate.
+        """Yields the status of every job of this user, newest first. Pages are fetched as you iterate.
 
         Raises:
             TranslationError: A page could not be read.
@@ -105,7 +105,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         return self._driver.run(wait_one.listing(self._options, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> AsyncGenerator[Status]:
-        """Yield the status of a job, then each change of it, up to the final status.
+        """Yields the status of a job, then each change of it, up to the final status.
 
         Args:
             job_id: The job.
@@ -129,7 +129,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Wait for a job's end and return its final status, whichever it is.
+        """Waits for a job's end and returns its final status, whichever it is.
 
         Args:
             job_id: The job.
@@ -158,7 +158,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Start a job and wait for its end, with one timeout for both.
+        """Starts a job and waits for its end, with one timeout for both.
 
         The arguments and errors are those of `start` and `wait`.
         """
@@ -183,7 +183,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Continue the wait for a job by its token, in this process or another.
+        """Continues the wait for a job by its token, in this process or another.
 
         Args:
             token: The token of a Status or of a JobTimeout.
@@ -205,7 +205,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
     def as_completed(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
     ) -> AsyncGenerator[tuple[str, Outcome]]:
-        """Wait for several jobs; yield each id as its wait ends, with the final status or the exception.
+        """Waits for several jobs; yields each id as its wait ends, with the final status or the exception.
 
         All jobs share one event stream, or batch polls of up to a hundred, if the server has either. If the wait for
         one job fails, the others go on.
@@ -226,7 +226,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
     async def wait_all(
         self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
     ) -> dict[str, Outcome]:
-        """Wait for several jobs; return for each id, in the order given, the final status or the exception.
+        """Waits for several jobs; returns for each id, in the order given, the final status or the exception.
 
         The arguments and errors are those of `as_completed`.
         """
@@ -237,7 +237,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         return {job_id: outcomes[job_id] for job_id in ids}
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop; those of another loop close when that loop ends.
+        """Closes the connections of this event loop; those of another loop close when that loop ends.
 
         An `http_client` that was given stays open.
         """
@@ -280,7 +280,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
 
 
 def shared_http(base_url: str) -> httpx.AsyncClient:
-    """Make an `http_client` that several instances of `AsyncClient` for one server can share.
+    """Makes an `http_client` that several instances of `AsyncClient` for one server can share.
 
     Raises:
         ValueError: The address, or a proxy in the environment, is unusable.

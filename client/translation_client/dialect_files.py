@@ -26,7 +26,7 @@ RESERVED = {
 
 
 def find_dialect(dialect: DialectLike) -> Dialect:
-    """Find a dialect.
+    """Finds a dialect.
 
     Raises:
         ValueError: There is none, or its file is unusable; one line with the file, the dialect and what is wrong.

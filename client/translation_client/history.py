@@ -27,7 +27,7 @@ class HistoryFile:
     """The durations for `Learned` in a file. Threads and programs may share it."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        """Read the file, or create it.
+        """Reads the file, or creates it.
 
         Raises:
             ValueError: The file cannot be read and written.
@@ -44,11 +44,11 @@ class HistoryFile:
             raise ValueError(f"history must be a file that can be read and written, not {str(path)!r}: {why}") from None
 
     def durations(self, kind: str) -> Sequence[float]:
-        """The durations of the latest jobs of a kind in seconds, the oldest first."""
+        """Returns the durations of the latest jobs of a kind in seconds, the oldest first."""
         return self._history.durations(kind)
 
     def add(self, kind: str, seconds: float) -> None:
-        """Add a job's duration; if the file cannot be written, log a warning and keep it in memory."""
+        """Adds a job's duration; if the file cannot be written, logs a warning and keeps it in memory."""
         with self._locks.setdefault(
             os.getpid(), Lock()
         ):  # per process: a forked child may inherit a lock that is never released
@@ -60,7 +60,7 @@ class HistoryFile:
                 logger.warning("the history file %s cannot be written, durations stay in memory: %s", self._path, error)
 
     def _append(self, line: bytes) -> int:
-        """Append a line, after a line break if the last line was cut off, and return the file's size."""
+        """Appends a line, after a line break if the last line was cut off, and returns the file's size."""
         descriptor = open_private(os.fspath(self._path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
             if line and os.fstat(descriptor).st_size:

@@ -7,7 +7,7 @@ OWNER_ONLY = 0o600
 
 
 def open_private(path: str, flags: int) -> int:
-    """An `opener` for `open`: a file that it creates is private from the beginning."""
+    """Returns an `opener` for `open`: a file that it creates is private from the beginning."""
     try:
         made = os.open(path, flags | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     except FileExistsError:
@@ -17,7 +17,7 @@ def open_private(path: str, flags: int) -> int:
 
 
 def tighten(descriptor: int) -> None:
-    """Make an open file private, if it is a regular file of this user."""
+    """Makes an open file private, if it is a regular file of this user."""
     now = os.fstat(descriptor)
     if stat.S_ISREG(now.st_mode) and hasattr(os, "getuid") and now.st_uid == os.getuid():
         _chmod(descriptor, stat.S_IMODE(now.st_mode) & OWNER_ONLY)

@@ -102,7 +102,7 @@ class Sandbox:
     def __init__(
         self, base_url: str = "http://127.0.0.1:8000", *, username: str | None = None, password: str | None = None
     ) -> None:
-        """Make a client for one user's sandbox.
+        """Makes a client for one user's sandbox.
 
         Raises:
             ValueError: An argument is unusable; the message says which.
@@ -118,75 +118,75 @@ class Sandbox:
         )
 
     def client(self, **options: Any) -> Client:  # noqa: ANN401 - those of Client
-        """Make a client for the same server and user; the options are those of `Client`."""
+        """Makes a client for the same server and user; the options are those of `Client`."""
         return Client(**self._login, **options)
 
     def async_client(self, **options: Any) -> AsyncClient:  # noqa: ANN401 - those of AsyncClient
-        """Make an async client for the same server and user; the options are those of `AsyncClient`."""
+        """Makes an async client for the same server and user; the options are those of `AsyncClient`."""
         return AsyncClient(**self._login, **options)
 
     def show(self) -> Document:
-        """Return the whole sandbox."""
+        """Returns the whole sandbox."""
         return self._request("GET", "")
 
     def set(self, /, **settings: object) -> Document:
-        """Change settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`. None resets one."""
+        """Changes settings: `set(error_probability=0, delay={"kind": "fixed", "seconds": 5})`. None resets one."""
         return self._request("PATCH", "", settings)
 
     def scenario(self, name: str | None) -> Document:
-        """Choose one of `scenarios`; None chooses the server's default."""
+        """Chooses one of `scenarios`; None chooses the server's default."""
         return self.set(scenario=name)
 
     def scenarios(self) -> Mapping[str, str]:
-        """Return the names of the scenarios, and what happens in each."""
+        """Returns the names of the scenarios, and what happens in each."""
         with _reading_sandbox():
             return {each["scenario"]: each["meaning"] for each in self._request("GET", "/scenarios")["scenarios"]}
 
     def faults(self, *rules: Mapping[str, object]) -> Document:
-        """Replace the fault rules: `faults({"kind": "reset", "route": ["poll"]})`; `faults()` removes all."""
+        """Replaces the fault rules: `faults({"kind": "reset", "route": ["poll"]})`; `faults()` removes all."""
         return self.set(faults=rules)
 
     def clock(
         self, *, advance: float | None = None, speed: float | None = None, frozen: bool | None = None
     ) -> Document:
-        """Change the clock: all values at once, or none if the server refuses one."""
+        """Changes the clock: all values at once, or none if the server refuses one."""
         change = {"advance": advance, "speed": speed, "frozen": frozen}
         return self._request("POST", "/clock", {name: value for name, value in change.items() if value is not None})
 
     def advance(self, seconds: float) -> Document:
-        """Move the clock forward."""
+        """Moves the clock forward."""
         return self.clock(advance=seconds)
 
     def speed(self, speed: float) -> Document:
-        """Set how many seconds pass in each second of wall time."""
+        """Sets how many seconds pass in each second of wall time."""
         return self.clock(speed=speed)
 
     def freeze(self) -> Document:
-        """Stop the clock."""
+        """Stops the clock."""
         return self.clock(frozen=True)
 
     def unfreeze(self) -> Document:
-        """Let the clock run again."""
+        """Lets the clock run again."""
         return self.clock(frozen=False)
 
     def pause(self, job: JobLike) -> Document:
-        """Keep a job pending until it is unpaused or finished."""
+        """Keeps a job pending until it is unpaused or finished."""
         return self._act(job, do="pause")
 
     def unpause(self, job: JobLike) -> Document:
-        """Continue a paused job."""
+        """Continues a paused job."""
         return self._act(job, do="unpause")
 
     def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Document:
-        """End a pending job now, as ``completed`` or ``error``; the message is the error's."""
+        """Ends a pending job now, as ``completed`` or ``error``; the message is the error's."""
         return self._act(job, do="finish", outcome=outcome, message=message)
 
     def reset(self) -> Document:
-        """Delete all of the sandbox: jobs, request log, faults, clock, settings."""
+        """Deletes all of the sandbox: jobs, request log, faults, clock, settings."""
         return self._request("POST", "/reset")
 
     def requests(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the records of the request log, the oldest first; pages are fetched as you iterate."""
+        """Yields the records of the request log, the oldest first; pages are fetched as you iterate."""
         after: int | None = 0
         while after is not None:
             page = self._request("GET", "/requests", query={"limit": PAGE, "after": str(after)})
@@ -197,7 +197,7 @@ class Sandbox:
             yield from requests
 
     def report(self) -> Report:
-        """Return the report card for the requests in the request log."""
+        """Returns the report card for the requests in the request log."""
         raw = self._request("GET", "/report")
         with _reading_sandbox():
             findings = [
@@ -207,12 +207,12 @@ class Sandbox:
         return Report(tuple(findings), raw)
 
     def report_as(self, media_type: str) -> str:
-        """Return the report card as ``text/plain``, or as JUnit: ``application/xml``."""
+        """Returns the report card as ``text/plain``, or as JUnit: ``application/xml``."""
         with _reading_sandbox():
             return self._send("GET", "/report", accept=media_type).body.decode()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Closes the connections."""
         self._driver.http.close()
 
     def _act(self, job: JobLike, **action: object) -> Document:
@@ -257,7 +257,7 @@ class Sandbox:
 
 @contextmanager
 def _reading_sandbox() -> Iterator[None]:
-    """Turn the errors of reading an answer of another format into a ProtocolError."""
+    """Turns the errors of reading an answer of another format into a ProtocolError."""
     try:
         yield
     except (LookupError, AttributeError, TypeError, ValueError, RecursionError):

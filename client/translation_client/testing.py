@@ -38,7 +38,7 @@ PASSWORD = "not checked"  # noqa: S105 - the server accepts any user of this mac
 def server(
     completion_time: float = 5.0, error_rate: float = 0.0, seed: str | None = None
 ) -> Iterator[TranslationServer]:
-    """Run a server on a free port of this machine; its address is `url`.
+    """Runs a server on a free port of this machine; its address is `url`.
 
     Args:
         completion_time: Seconds per job; a sandbox can change them.
@@ -51,7 +51,7 @@ def server(
 
 @contextmanager
 def sandbox_on(url: str) -> Iterator[Sandbox]:
-    """Make a sandbox for a new user on a server that `server` runs, and empty it at the end."""
+    """Makes a sandbox for a new user on a server that `server` runs, and empties it at the end."""
     with Sandbox(url, username=f"test-{secrets.token_hex(8)}", password=PASSWORD) as sandbox:
         try:
             yield sandbox

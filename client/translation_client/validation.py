@@ -20,7 +20,7 @@ LONGEST_KEY = 255  # characters
 
 
 def address(base_url: str) -> httpx.URL:
-    """The server's address, parsed."""
+    """Returns the server's address, parsed."""
     try:
         url = httpx.URL(base_url)
     except (httpx.InvalidURL, TypeError, ValueError):
@@ -33,7 +33,7 @@ def address(base_url: str) -> httpx.URL:
 
 
 def auth(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
-    """The credentials in the way of the dialect; None if there are none."""
+    """Returns the credentials in the way of the dialect; None if there are none."""
     if dialect.scheme != "basic":
         return _token(dialect, username, password, token)
     if token is not None:
@@ -68,40 +68,40 @@ class _Header(httpx.Auth):
         self._name, self._value = name.encode(), value.encode()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Set the header."""
+        """Sets the header."""
         others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
         request.headers = httpx.Headers([*others, (self._name, self._value)])
         yield request
 
 
 def number(name: str, value: float, least: float = 0) -> float:
-    """A finite number of at least `least`."""
+    """Returns a finite number of at least `least`."""
     if isinstance(value, int | float) and least <= value <= TIMEOUT_MAX:
         return value
     raise ValueError(f"{name} must be a finite number of at least {least:g}, not {value!r}")
 
 
 def optional(name: str, value: float | None) -> float | None:
-    """A number that is not negative, or None."""
+    """Returns a number that is not negative, or None."""
     return None if value is None else number(name, value)
 
 
 def text(name: str, value: str) -> str:
-    """Text that UTF-8 can encode."""
+    """Returns text that UTF-8 can encode."""
     if is_text(value):
         return value
     raise ValueError(f"{name} must be text, not {value!r}")
 
 
 def schedule(given: Callable[[], Schedule]) -> Callable[[], Schedule]:
-    """A plan: a callable that makes the schedule of a wait."""
+    """Returns a plan: a callable that makes the schedule of a wait."""
     if callable(given):
         return given
     raise ValueError(f"schedule must be a callable that makes a generator, Fixed(2) for example, not {given!r}")
 
 
 def key(given: str | None) -> str:
-    """The given idempotency key, or a new one."""
+    """Returns the given idempotency key, or a new one."""
     if given is None:
         return str(uuid.uuid4())
     if 0 < len(given) <= LONGEST_KEY and all("!" <= char <= "~" and char != '"' for char in given):
@@ -112,21 +112,21 @@ def key(given: str | None) -> str:
 
 
 def job_of(dialect: Dialect, job_id: str) -> str:
-    """The id of a job that the dialect can poll."""
+    """Returns the id of a job that the dialect can poll."""
     if not dialect.by_id and job_id != CURRENT:
         raise ValueError(f"job_id must be {CURRENT!r}: the dialect {dialect.name} has no job ids")
     return _id("job_id", job_id)
 
 
 def jobs_of(dialect: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
-    """The ids in the order given, without repetitions."""
+    """Returns the ids in the order given, without repetitions."""
     if isinstance(ids, str) or not isinstance(ids, Iterable):
         raise ValueError(f"ids must be an iterable of ids, a list for example, not {ids!r}")  # noqa: TRY004 - as all
     return tuple(dict.fromkeys(job_of(dialect, job_id) for job_id in ids))
 
 
 def job_in(dialect: Dialect, token: str) -> str:
-    """The job's id in a resume token of this dialect."""
+    """Returns the job's id in a resume token of this dialect."""
     name, job_id = read_token(token)
     if name != dialect.name:
         raise ValueError(f"token must be one of the dialect {dialect.name}, but is one of {name}")
@@ -134,7 +134,7 @@ def job_in(dialect: Dialect, token: str) -> str:
 
 
 def job_fields(dialect: Dialect, **values: object) -> dict[str, object]:
-    """The fields of a submission, without those that are None."""
+    """Returns the fields of a submission, without those that are None."""
     fields = {name: value for name, value in values.items() if value is not None}
     for name, value in fields.items():
         CHECKS[name](name, value)

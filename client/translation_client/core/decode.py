@@ -50,7 +50,7 @@ class ParsedStatus(NamedTuple):
 
 
 def read_job(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus:
-    """Read the answer to a poll.
+    """Reads the answer to a poll.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
@@ -59,7 +59,7 @@ def read_job(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus:
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
-    """Read the answer to a submission; `job_id` is the caller's own id, if there is one.
+    """Reads the answer to a submission; `job_id` is the caller's own id, if there is one.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
@@ -68,7 +68,7 @@ def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> 
 
 
 def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[Status], str | None]:
-    """Read a page of a list: its jobs, and the cursor of the next page, if there is one.
+    """Reads a page of a list: its jobs, and the cursor of the next page, if there is one.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
@@ -81,7 +81,7 @@ def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[St
 
 
 def wait_applied(reply: Reply) -> int | None:
-    """The seconds of `Preference-Applied: wait` (RFC 7240); None if the server did not apply the preference."""
+    """Returns the seconds of `Preference-Applied: wait` (RFC 7240); None if the server did not apply the preference."""
     applied = APPLIED.search(reply.headers.get("preference-applied", ""))
     return int(applied[1]) if applied else None
 
@@ -89,7 +89,7 @@ def wait_applied(reply: Reply) -> int | None:
 def read_batch(
     dialect: Dialect, listing: Listing, reply: Reply, ids: Sequence[str]
 ) -> dict[str, ParsedStatus | TranslationError]:
-    """Read the answer to a batch poll: for each id, the job's status or what is wrong.
+    """Reads the answer to a batch poll: for each id, the job's status or what is wrong.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
@@ -114,7 +114,7 @@ def read_batch(
 
 
 def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
-    """Read an event; None if its document has no job id.
+    """Reads an event; None if its document has no job id.
 
     Raises:
         ProtocolError: The event does not match the dialect.
@@ -127,7 +127,7 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
-    """The exception for an answer that is no success."""
+    """Returns the exception for an answer that is no success."""
     code, (problem, errors) = reply.code, _problem(reply)
     match code:
         case 401:
@@ -160,7 +160,7 @@ def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
 def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     dialect: Dialect, template: Template, job: object, reply: Reply, expected_id: str | None = None, number: int = 0
 ) -> ParsedStatus:
-    """Read the job with this number in the answer by its template; check its id, if one is expected."""
+    """Reads the job with this number in the answer by its template; checks its id, if one is expected."""
     if not isinstance(job, dict):
         raise _unexpected("a job as a JSON object", reply)
     paths = field_paths(template)
@@ -191,7 +191,7 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
 
 
 def _value_at(document: object, path: Sequence[str]) -> object:
-    """The value at the end of a path of fields; None if there is none, and for an empty path."""
+    """Returns the value at the end of a path of fields; None if there is none, and for an empty path."""
     for field in path:
         document = document.get(field) if isinstance(document, dict) else None
     return document if path else None
@@ -214,7 +214,7 @@ def _number(document: object, path: Sequence[str], reply: Reply) -> float | None
 
 
 def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """A problem document (RFC 9457) in one line, and its list of errors; for any other body, the status code."""
+    """Returns a problem document (RFC 9457) in one line, and its errors; for any other body, the status code."""
     problem = _json(reply.body)
     if not isinstance(problem, dict):
         problem = {}
@@ -236,7 +236,7 @@ def _unexpected(expected: str, reply: Reply) -> ProtocolError:
 
 
 def _json(body: bytes | str) -> object:
-    """The document; None for invalid JSON, including NaN and Infinity."""
+    """Returns the document; None for invalid JSON, including NaN and Infinity."""
     try:
         document: object = json.loads(body, parse_float=Number, parse_constant=_no_constant)
     except (ValueError, RecursionError):

@@ -68,11 +68,11 @@ class Listing:
     events: str | None = None
 
     def send(self, cursor: str | None = None) -> Send:
-        """The request for the page at a cursor; for the first page without one."""
+        """Returns the request for the page at a cursor; for the first page without one."""
         return Send("GET", self.path, query={} if cursor is None else {self.after: cursor})
 
     def poll(self, ids: Sequence[str]) -> Send:
-        """The batch poll."""
+        """Returns the batch poll."""
         return Send("GET", self.path, query={self.ids or "": ids})
 
 
@@ -155,7 +155,7 @@ class Dialect:
 
 
 def submitting(dialect: Dialect, key: str, fields: Mapping[str, object]) -> Send:
-    """The request that submits a job.
+    """Returns the request that submits a job.
 
     Raises:
         ValueError: The dialect has no submissions.
@@ -165,12 +165,12 @@ def submitting(dialect: Dialect, key: str, fields: Mapping[str, object]) -> Send
 
 
 def polling(dialect: Dialect, job_id: str) -> Send:
-    """The poll of a job."""
+    """Returns the poll of a job."""
     return Send("GET", _at(dialect.path, job_id))
 
 
 def cancelling(dialect: Dialect, job_id: str) -> Send:
-    """The request that cancels a job.
+    """Returns the request that cancels a job.
 
     Raises:
         ValueError: The dialect has no cancellation.
@@ -179,7 +179,7 @@ def cancelling(dialect: Dialect, job_id: str) -> Send:
 
 
 def list_route(dialect: Dialect) -> Listing:
-    """The routes for several jobs.
+    """Returns the routes for several jobs.
 
     Raises:
         ValueError: The dialect has no list.
@@ -188,7 +188,7 @@ def list_route(dialect: Dialect) -> Listing:
 
 
 def field_paths(template: Template) -> dict[str, tuple[str, ...]]:
-    """The path of keys to the placeholder of each field; to the first, if a field has several."""
+    """Returns the path of keys to the placeholder of each field; to the first, if a field has several."""
     paths: dict[str, tuple[str, ...]] = {}
     for name, value in template.items():
         field_name = _placeholder(value)
@@ -198,7 +198,7 @@ def field_paths(template: Template) -> dict[str, tuple[str, ...]]:
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether this is a string that UTF-8 can encode: one without lone surrogates."""
+    """Returns whether this is a string that UTF-8 can encode: one without lone surrogates."""
     return isinstance(value, str) and value.encode(errors="ignore").decode() == value
 
 
@@ -210,13 +210,13 @@ class Number(float):
 
 
 def id_of(value: object) -> str | None:
-    """The id of a job in a JSON document: a string, or the text of a number; None for anything else."""
+    """Returns the id of a job in a JSON document: a string, or the text of a number; None for anything else."""
     text = str(value) if type(value) is int else value.text if isinstance(value, Number) else value
     return text if is_id(text) else None
 
 
 def is_id(value: object) -> TypeGuard[str]:
-    """Whether this can be the id of a job: printable, and usable as a segment of a path."""
+    """Returns whether this can be the id of a job: printable, and usable as a segment of a path."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= LONGEST_ID and value not in {".", ".."}
 
 
@@ -234,7 +234,7 @@ def _fill(template: Template, fields: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _placeholder(value: object) -> str | None:
-    """The name of the field, if this is a placeholder."""
+    """Returns the name of the field, if this is a placeholder."""
     match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
     return match and match[1]
 
@@ -246,18 +246,18 @@ def _route(dialect: Dialect, name: str, route: T | None) -> T:
 
 
 def _at(path: str, job_id: str) -> str:
-    """The path to a job, the id percent-encoded (RFC 3986, section 2.1)."""
+    """Returns the path to a job, the id percent-encoded (RFC 3986, section 2.1)."""
     quoted = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in job_id.encode())
     return path.replace("{job_id}", quoted)
 
 
 def _as_list(value: object) -> Sequence[Any]:
-    """A string as a list of one, a list as it is, anything else as an empty one."""
+    """Returns a string as a list of one, a list as it is, anything else as an empty one."""
     return (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
 
 
 def _errors(dialect: Dialect) -> Iterator[str]:
-    """What is wrong with a dialect. Only the first error is certain: later checks rely on the earlier ones."""
+    """Returns what is wrong with a dialect. Only the first error is certain: later checks rely on the earlier ones."""
     polls = _as_list(dialect.poll)
     if not polls or not all(_is(JOB_PATH, path) for path in polls):
         yield 'poll: must be a path such as "/tasks/{job_id}", or several'

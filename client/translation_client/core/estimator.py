@@ -33,10 +33,10 @@ class DurationEstimator(Protocol):
     """The durations of past jobs, as `Learned` uses them."""
 
     def durations(self, kind: str) -> Sequence[float]:
-        """The durations of the latest jobs of a kind in seconds, the oldest first."""
+        """Returns the durations of the latest jobs of a kind in seconds, the oldest first."""
 
     def add(self, kind: str, seconds: float) -> None:
-        """Add a job's duration."""
+        """Adds a job's duration."""
 
 
 @dataclass
@@ -46,11 +46,11 @@ class History:
     kinds: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def durations(self, kind: str) -> Sequence[float]:
-        """The durations of the latest jobs of a kind in seconds, the oldest first."""
+        """Returns the durations of the latest jobs of a kind in seconds, the oldest first."""
         return self.kinds.get(kind, ())
 
     def add(self, kind: str, seconds: float) -> None:
-        """Add a job's duration."""
+        """Adds a job's duration."""
         self.kinds[kind] = (*self.durations(kind), max(seconds, SHORTEST))[-MAX_DURATIONS:]
 
 
@@ -66,13 +66,13 @@ class Table:
     poll_cost: float
 
     def polls(self, age: float) -> float:
-        """How many polls are due until this age."""
+        """Returns how many polls are due until this age."""
         if age >= self.ages[-1]:
             return self.due[-1] + (sqrt(age) - sqrt(self.ages[-1])) / sqrt(self.poll_cost)
         return _interpolate(self.ages, self.due, max(age, 0.0))
 
     def when(self, polls: float) -> float:
-        """The age at which this many polls are due."""
+        """Returns the age at which this many polls are due."""
         if polls >= self.due[-1]:
             return (sqrt(self.ages[-1]) + (polls - self.due[-1]) * sqrt(self.poll_cost)) ** 2
         return _interpolate(self.due, self.ages, max(polls, 0.0))
@@ -80,7 +80,7 @@ class Table:
 
 @lru_cache(maxsize=256)
 def learned_plan(durations: tuple[float, ...], poll_cost: float) -> Table:
-    """The polls for jobs like those with these durations, in seconds; at least two are needed."""
+    """Returns the polls for jobs like those with these durations, in seconds; at least two are needed."""
     logs = [log(max(seconds, SHORTEST)) for seconds in durations]
     width = max(BANDWIDTH * stdev(logs) * len(logs) ** -0.2, NARROWEST)
     middle, tail = exp(median(logs)), TAIL / (len(logs) + TAIL)
@@ -88,7 +88,7 @@ def learned_plan(durations: tuple[float, ...], poll_cost: float) -> Table:
     ages = [0.0, *(exp(first + (last - first) * point / (POINTS - 1)) for point in range(POINTS))]
 
     def pending(age: float) -> float:
-        """The estimated probability that a job is still pending at an age."""
+        """Returns the estimated probability that a job is still pending at an age."""
         near = sum(erfc((log(age) - center) / (width * sqrt(2))) for center in logs) / (2 * len(logs))
         return (1 - tail) * near + tail * middle / (middle + age)
 

@@ -38,7 +38,7 @@ class LongPoll:
     early: int = 0
 
     def pause(self, reply: Reply, delay: float, left: float) -> float:
-        """Seconds until the poll after this answer: 0 before a long poll, else the schedule's delay."""
+        """Returns seconds until the poll after this answer: 0 before a long poll, else the schedule's delay."""
         applied = wait_applied(reply)
         self.proven = applied is not None
         if applied is None or not self.seconds(left):
@@ -50,10 +50,10 @@ class LongPoll:
         return min(delay, 2.0 ** (self.early - 1))
 
     def seconds(self, left: float) -> int:
-        """How many seconds the next poll may be held."""
+        """Returns how many seconds the next poll may be held."""
         return max(0, int(min(self.longest if self.proven else UNPROVEN, self.longest, left)))
 
 
 def prefer(send: Send, seconds: int) -> Send:
-    """The request with a `Prefer: wait` of so many seconds."""
+    """Returns the request with a `Prefer: wait` of so many seconds."""
     return replace(send, headers={**send.headers, "Prefer": f"wait={seconds}"})

@@ -65,7 +65,7 @@ class FlowOptions:
     remembered: dict[str, tuple[Reply, ParsedStatus]] = field(default_factory=dict, compare=False)
 
     def remember(self, reply: Reply, parsed: ParsedStatus) -> None:
-        """Keep the status of a job for its next wait."""
+        """Keeps the status of a job for its next wait."""
         self.remembered[parsed.status.id] = reply, parsed
         if len(self.remembered) > MAX_REMEMBERED:
             self.remembered.pop(next(iter(self.remembered)), None)
@@ -97,7 +97,7 @@ class Failures:
         self.limit, self._ceiling = self.options.max_retries, self.options.initial_delay
 
     def record(self, error: TranslationError | None = None, *, confirmed: bool = False) -> bool:
-        """Count a failure; return whether to retry.
+        """Counts a failure; returns whether to retry.
 
         Args:
             error: What is wrong with an unreadable answer; None for any other failure.
@@ -110,7 +110,7 @@ class Failures:
         return self.count <= self.options.max_retries and self.doubtful <= MAX_DOUBTFUL
 
     def pause(self, failure: Input) -> float:
-        """Seconds until the next try."""
+        """Returns seconds until the next try."""
         ceiling = self._ceiling
         self._ceiling = min(ceiling * self.options.backoff_factor, self.options.max_delay)
         return pause(self.options, failure, ceiling)
@@ -126,7 +126,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
     confirmed: bool = False,
     first: Reply | None = None,
 ) -> Step[tuple[Reply, T]]:
-    """Send a request, with retries, until there is a valid answer; return the answer and what was read from it.
+    """Sends a request, with retries, until there is a valid answer; returns the answer and what was read from it.
 
     Args:
         options: The caller's options.
@@ -165,7 +165,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
 
 
 def sleep(time: FlowTime, seconds: float) -> Step[None]:
-    """Sleep, but not beyond the deadline."""
+    """Sleeps, but not beyond the deadline."""
     seconds = min(seconds, time.left)
     if seconds:
         time.asleep += seconds
@@ -173,7 +173,7 @@ def sleep(time: FlowTime, seconds: float) -> Step[None]:
 
 
 def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -> Step[Input]:
-    """Send a request once; the server may hold it for `hold` seconds."""
+    """Sends a request once; the server may hold it for `hold` seconds."""
     least = 0.0 if time.last else time.allowance / 2
     time.last = not time.left
     cut_off = is_poll(send) and not time.last
@@ -193,11 +193,11 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
 
 
 def pause(options: FlowOptions, failure: Input, ceiling: float) -> float:
-    """Seconds until the next try: a random part of the ceiling, but no less than the server asks for."""
+    """Returns seconds until the next try: a random part of the ceiling, but no less than the server asks for."""
     hint = retry_after(failure.headers) if isinstance(failure, Reply) else None
     return max(hint or 0.0, options.random() * ceiling)
 
 
 def is_poll(send: Send) -> bool:
-    """Whether the request only reads."""
+    """Returns whether the request only reads."""
     return send.method == "GET"

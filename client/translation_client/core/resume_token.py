@@ -11,13 +11,13 @@ PREFIX = "tc1."
 
 
 def token_of(dialect: str, job_id: str) -> str:
-    """The token of a job."""
+    """Returns the token of a job."""
     encoded = urlsafe_b64encode(json.dumps([dialect, job_id], separators=(",", ":")).encode())
     return PREFIX + encoded.decode().rstrip("=")
 
 
 def read_token(token: str) -> tuple[str, str]:
-    """The dialect's name and the job's id.
+    """Returns the dialect's name and the job's id.
 
     Raises:
         ValueError: The text is not a token of this version.

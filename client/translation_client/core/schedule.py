@@ -39,7 +39,7 @@ LISTED = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+")  # valu
 
 @dataclass(frozen=True)
 class Fixed:
-    """Poll at once, then at a fixed interval.
+    """Polls at once, then at a fixed interval.
 
     Attributes:
         interval: Seconds between polls.
@@ -51,7 +51,7 @@ class Fixed:
         _check("interval", self.interval)
 
     def __call__(self) -> Schedule:
-        """Make the schedule of one wait."""
+        """Makes the schedule of one wait."""
         yield 0.0
         while True:
             yield self.interval
@@ -59,7 +59,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Poll at once, then after ever longer delays.
+    """Polls at once, then after ever longer delays.
 
     Attributes:
         initial: The first delay, in seconds.
@@ -80,7 +80,7 @@ class Exponential:
         _check("jitter", self.jitter, most=1)
 
     def __call__(self) -> Schedule:
-        """Make the schedule of one wait."""
+        """Makes the schedule of one wait."""
         observation, delay = (yield 0.0), self.initial
         for poll in count():
             observation = yield delay * (1 - self.jitter * chance(observation.status.id, poll))
@@ -89,7 +89,7 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Progressive:
-    """Poll ever less often. For jobs of unknown duration: delays grow with the square root of the job's age.
+    """Polls ever less often. For jobs of unknown duration: delays grow with the square root of the job's age.
 
     If not even the order of magnitude of a duration is known, the rate at which the job ends falls as 1/age, so the
     best interval grows as the square root of the age. Polls are due at the ages (1 + k·√poll_cost)² - 1 for
@@ -105,23 +105,23 @@ class Progressive:
         _check("poll_cost", self.poll_cost, LEAST_COST)
 
     def __call__(self) -> Schedule:
-        """Make the schedule of one wait."""
+        """Makes the schedule of one wait."""
         observation = yield 0.0
         while True:
             observation = yield next_poll(self, observation)
 
     def polls(self, age: float) -> float:
-        """How many polls are due until this age."""
+        """Returns how many polls are due until this age."""
         return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.poll_cost)
 
     def when(self, polls: float) -> float:
-        """The age at which this many polls are due."""
+        """Returns the age at which this many polls are due."""
         return (sqrt(SHORT) + polls * sqrt(self.poll_cost)) ** 2 - SHORT
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Poll when past jobs of this kind ended; until there are five of them, as `Progressive` does.
+    """Polls when past jobs of this kind ended; until there are five of them, as `Progressive` does.
 
     Attributes:
         history: The durations of past jobs. Each job that completes or fails is added.
@@ -135,7 +135,7 @@ class Learned:
         _check("poll_cost", self.poll_cost, LEAST_COST)
 
     def __call__(self) -> Schedule:
-        """Make the schedule of one wait."""
+        """Makes the schedule of one wait."""
         unlearned = Progressive(self.poll_cost)
         curve: PollCurve = unlearned
         observation = yield 0.0
@@ -149,7 +149,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Hinted:
-    """Poll when the server asks for it, never sooner; without a hint, as another plan does.
+    """Polls when the server asks for it, never sooner; without a hint, as another plan does.
 
     Attributes:
         fallback: The other plan.
@@ -163,7 +163,7 @@ class Hinted:
         _check("jitter", self.jitter, most=1)
 
     def __call__(self) -> Schedule:
-        """Make the schedule of one wait."""
+        """Makes the schedule of one wait."""
         fallback = self.fallback()
         delay = next(fallback)
         for poll in count():
@@ -178,7 +178,7 @@ class Hinted:
 
 
 def start_schedule(plan: Plan) -> Schedule:
-    """Make the schedule of a wait, and skip its first delay: the caller has just polled.
+    """Makes the schedule of a wait, and skips its first delay: the caller has just polled.
 
     Raises:
         ValueError: The plan makes no generator.
@@ -193,7 +193,7 @@ def start_schedule(plan: Plan) -> Schedule:
 
 
 def next_delay(schedule: Schedule, observation: Observation) -> float | None:
-    """Seconds until the next poll, at least SOONEST; None if the schedule has ended.
+    """Returns seconds until the next poll, at least SOONEST; None if the schedule has ended.
 
     Raises:
         ValueError: The schedule yielded something other than seconds.
@@ -211,21 +211,21 @@ class PollCurve(Protocol):
     """The number of polls that are due as a growing function of a job's age, and its inverse."""
 
     def polls(self, age: float) -> float:
-        """How many polls are due until this age."""
+        """Returns how many polls are due until this age."""
 
     def when(self, polls: float) -> float:
-        """The age at which this many polls are due."""
+        """Returns the age at which this many polls are due."""
 
 
 def next_poll(curve: PollCurve, observation: Observation) -> float:
-    """Seconds until the poll of this job that is closest to one interval away."""
+    """Returns seconds until the poll of this job that is closest to one interval away."""
     offset = chance(observation.status.id) - 0.5
     target = round(curve.polls(observation.age) + 1 - offset) + offset
     return max(SOONEST, curve.when(target) - observation.age)
 
 
 def chance(job_id: str, poll: int = 0) -> float:
-    """A pseudo-random number from [0, 1), the same for the same poll of the same job."""
+    """Returns a pseudo-random number from [0, 1), the same for the same poll of the same job."""
     digest = blake2b(f"{poll} {job_id}".encode(errors="replace"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / (1 << 53)
 
@@ -236,7 +236,7 @@ def _check(name: str, value: float, least: float = 0, most: float = LONGEST) -> 
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The delay that a server asks for, in seconds and at most a day; None if it asks for none.
+    """Returns the delay that a server asks for, in seconds and at most a day; None if it asks for none.
 
     `Retry-After` (RFC 9110, section 10.2.3) is a number of seconds, which may have a fraction, or a date. A date is
     compared with the server's own `Date`, because our clock may differ, and is ignored without one. Values that are
@@ -256,7 +256,7 @@ def _largest(delays: Iterable[float | None]) -> float | None:
 
 
 def _seconds(text: str, now: datetime | None, per_second: float = 1.0) -> float | None:
-    """Read a number of units, or a date if the server's time is known."""
+    """Reads a number of units, or a date if the server's time is known."""
     text = text.strip()
     if NUMBER.fullmatch(text):
         return min(max(0.0, float(text) / per_second), A_DAY)
@@ -265,7 +265,7 @@ def _seconds(text: str, now: datetime | None, per_second: float = 1.0) -> float 
 
 
 def _http_date(text: str) -> datetime | None:
-    """Read any of the three formats of RFC 9110, section 5.6.7; a date without a zone is in UTC."""
+    """Reads any of the three formats of RFC 9110, section 5.6.7; a date without a zone is in UTC."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -38,7 +38,7 @@ class EventStream:
         self._data: list[str] = []
 
     def feed(self, data: bytes) -> list[ServerEvent]:
-        """Parse some bytes; return the events that are complete now.
+        """Parses some bytes; returns the events that are complete now.
 
         Raises:
             ValueError: A line or an event is too large.

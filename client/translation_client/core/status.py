@@ -68,14 +68,14 @@ class Status:
     cost: Cost | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Returns one line for people."""
         progress = "" if self.progress is None else f" {self.progress:4.0%}"
         elapsed = "" if self.elapsed is None else f" after {self.elapsed:.1f} s"
         error = "" if self.error is None else f": {one_line(self.error)}"
         return visible(f"{self.id} {self.state}{progress}{elapsed}{error}")
 
     def raise_for_error(self) -> None:
-        """Do nothing if the job is pending or completed.
+        """Does nothing if the job is pending or completed.
 
         Raises:
             JobFailed: The job ended with an error or was cancelled.

@@ -6,7 +6,7 @@ EXCERPT = 200  # characters of foreign text in a message
 
 
 def visible(text: str) -> str:
-    """The text on one line, with every unprintable character escaped.
+    """Returns the text on one line, with every unprintable character escaped.
 
     That includes control characters, C1 among them, marks that change the direction of writing, and line breaks, so a
     terminal cannot be controlled by it. A space of any width becomes a plain space.
@@ -15,7 +15,7 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """An excerpt of the text for a message."""
+    """Returns an excerpt of the text for a message."""
     line = visible(" ".join(text.split()))
     return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
 

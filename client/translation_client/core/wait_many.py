@@ -74,27 +74,27 @@ class BatchJob(Job):
         self.failures = Failures(self.options)
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
-        """Store a new status."""
+        """Stores a new status."""
         super().update(parsed, at)
         self.failures, self.last_failure, self._is_planned = Failures(self.options), "", False
 
     def due(self) -> float | None:
-        """When to poll next; None if the schedule has ended."""
+        """Returns when to poll next; None if the schedule has ended."""
         if not self._is_planned:
             self.plan_from(self.updated_at)
         return self._due
 
     def plan_from(self, at: float) -> None:
-        """Let the schedule set the next poll, as if the last status had arrived at this time."""
+        """Lets the schedule set the next poll, as if the last status had arrived at this time."""
         delay = self.delay()
         self.plan(None if delay is None else at + delay)
 
     def plan(self, due: float | None) -> None:
-        """Set the next poll; a new status resets it."""
+        """Sets the next poll; a new status resets it."""
         self._due, self._is_planned = due, True
 
     def timeout_error(self) -> TranslationError:
-        """The error that ends this job's wait at the deadline."""
+        """Returns the error that ends this job's wait at the deadline."""
         last = f"; the last failure: {self.last_failure}" if self.last_failure else ""
         return timeout_error(self.options, self.id, self.status, f"when the time was up{last}")
 
@@ -119,7 +119,7 @@ class BatchWait:
 
 
 def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Flow:
-    """Yield each job's first status, then each change up to its final status or its WaitFailed."""
+    """Yields each job's first status, then each change up to its final status or its WaitFailed."""
     listing = options.dialect.list
     jobs = {job_id: _batch_job(options, time, job_id) for job_id in ids}
     wait = BatchWait(options, time, jobs, listing if listing and listing.ids else None)
@@ -138,7 +138,7 @@ def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Fl
 
 
 def _batch_job(options: FlowOptions, time: FlowTime, job_id: str) -> BatchJob:
-    """A job to wait for, with its remembered status."""
+    """Returns a job to wait for, with its remembered status."""
     job = BatchJob(job_id, options, time.now, updated_at=time.now)
     if remembered := options.remembered.pop(job_id, None):
         reply, parsed = remembered
@@ -149,7 +149,7 @@ def _batch_job(options: FlowOptions, time: FlowTime, job_id: str) -> BatchJob:
 
 
 def _by_stream(wait: BatchWait, path: str) -> Flow:
-    """Follow the event stream until all jobs have ended, the time is up, or there is no useful stream.
+    """Follows the event stream until all jobs have ended, the time is up, or there is no useful stream.
 
     Raises:
         ProtocolError: As from `_read_stream`.
@@ -181,7 +181,7 @@ def _by_stream(wait: BatchWait, path: str) -> Flow:
 
 
 def _stream_error(wait: BatchWait, result: Input) -> TranslationError | None:
-    """What is wrong with an answer that is no stream; None for any other failure.
+    """Returns what is wrong with an answer that is no stream; None for any other failure.
 
     Raises:
         AuthenticationError: The server refused the credentials.
@@ -195,7 +195,7 @@ def _stream_error(wait: BatchWait, result: Input) -> TranslationError | None:
 
 
 def _read_stream(wait: BatchWait, stream: EventStream) -> Step[tuple[bool, Input]]:
-    """Read until all jobs have ended or the stream ends; return whether it was useful, and its last input.
+    """Reads until all jobs have ended or the stream ends; returns whether it was useful, and its last input.
 
     Raises:
         ProtocolError: The stream is silent, or is no event stream.
@@ -229,14 +229,14 @@ def _read_stream(wait: BatchWait, stream: EventStream) -> Step[tuple[bool, Input
 
 
 def _is_outdated(last: Status | None, status: Status) -> bool:
-    """Whether an event is older than the last poll: a stream that is opened again repeats some."""
+    """Returns whether an event is older than the last poll: a stream that is opened again repeats some."""
     if status.state.ended or last is None or last.elapsed is None or status.elapsed is None:
         return False
     return status.elapsed < last.elapsed
 
 
 def _poll_failed(wait: BatchWait) -> Flow:
-    """Poll by the schedules until every job has a valid answer or its wait has ended."""
+    """Polls by the schedules until every job has a valid answer or its wait has ended."""
     while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count]:
         if not wait.time.left:
             return
@@ -244,7 +244,7 @@ def _poll_failed(wait: BatchWait) -> Flow:
 
 
 def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
-    """Poll by the schedules until then, or until all jobs have ended; at the deadline, poll a last time."""
+    """Polls by the schedules until then, or until all jobs have ended; at the deadline, polls a last time."""
     time, order, due, queue = wait.time, count(), [*wait.jobs.values()], list[tuple[float, int, BatchJob]]()
     while time.left:
         for job in due:
@@ -268,7 +268,7 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
 
 
 def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:
-    """Poll jobs, in batches if the server has them; past the deadline only as long as the allowance lasts."""
+    """Polls jobs, in batches if the server has them; past the deadline only as long as the allowance lasts."""
     waiting = [*jobs]
     while waiting and not wait.time.over:
         batch = _batch(waiting) if wait.batch_route else waiting[:1]
@@ -294,7 +294,7 @@ def _batch(jobs: Sequence[BatchJob]) -> Sequence[BatchJob]:
 
 
 def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
-    """Poll some jobs in one request; without batch polls, one job."""
+    """Polls some jobs in one request; without batch polls, one job."""
     options, ids = wait.options, [job.id for job in batch]
     answers: dict[str, ParsedStatus | TranslationError] = {}
     if wait.batch_route:
@@ -321,7 +321,7 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
 
 
 def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
-    """Store a new status, and yield it if it is the first or has changed."""
+    """Stores a new status, and yields it if it is the first or has changed."""
     status, previous, time = parsed.status, job.status, wait.time
     if status.state.ended:
         del wait.jobs[job.id]
@@ -333,7 +333,7 @@ def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
 
 
 def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, reply: Reply) -> Flow:
-    """Plan the retry of a job whose answer cannot be read, or give up."""
+    """Plans the retry of a job whose answer cannot be read, or gives up."""
     confirmed = job.status is not None
     if not isinstance(error, ProtocolError) and not (confirmed and isinstance(error, NotFound)):
         yield from _give_up(wait, job, error)
@@ -347,6 +347,6 @@ def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, rep
 
 
 def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError) -> Flow:
-    """End the wait for one job."""
+    """Ends the wait for one job."""
     del wait.jobs[job.id]
     wait.time.now = (yield WaitFailed(job.id, error)).at

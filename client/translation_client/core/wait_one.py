@@ -47,17 +47,17 @@ class Job:
     age: float | None = None
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
-        """Store a new status."""
+        """Stores a new status."""
         self.status, self.updated_at, self.age = parsed.status, at, parsed.age
 
     def delay(self) -> float | None:
-        """Seconds from the last status to the next poll; None if the schedule has ended."""
+        """Returns seconds from the last status to the next poll; None if the schedule has ended."""
         if self.status is None:
             return 0.0
         return next_delay(self._schedule, self._observation(self.status, self.age, self.updated_at))
 
     def finish(self, parsed: ParsedStatus, at: float) -> float | None:
-        """Show the schedule the final status; return the lateness, None for a job that was never pending."""
+        """Shows the schedule the final status; returns the lateness, None for a job that was never pending."""
         if self.status is None:
             return None
         with suppress(StopIteration):
@@ -75,20 +75,20 @@ class Job:
 
 
 def submit(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Flow:
-    """Start a job and yield its first status."""
+    """Starts a job and yields its first status."""
     reply, parsed = yield from _start(options, time, key, fields)
     options.remember(reply, parsed)
     yield parsed.status
 
 
 def run(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Flow:
-    """Start a job and yield its first status, then each change, up to the final status."""
+    """Starts a job and yields its first status, then each change, up to the final status."""
     reply, parsed = yield from _start(options, time, key, fields)
     yield from _follow(options, time, reply, parsed)
 
 
 def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool = False) -> Flow:
-    """Yield the status of a job, then each change, up to the final status.
+    """Yields the status of a job, then each change, up to the final status.
 
     If the server's last hint for this job has not passed yet, the first poll waits for it.
 
@@ -105,13 +105,13 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
 
 
 def poll(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
-    """Yield the status of a job."""
+    """Yields the status of a job."""
     _, parsed = yield from _poll(options, time, job_id)
     yield parsed.status
 
 
 def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
-    """Cancel a job and yield its status."""
+    """Cancels a job and yields its status."""
     next_step = f"When the server is well, cancel job {job_id} again; a second cancellation changes nothing."
     read = partial(read_job, options.dialect, job_id=job_id)
     send, confirmed = cancelling(options.dialect, job_id), job_id in options.remembered
@@ -120,7 +120,7 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
 
 
 def listing(options: FlowOptions, time: FlowTime) -> Flow:
-    """Yield the status of every job of this user, newest first; fetch pages as the caller iterates.
+    """Yields the status of every job of this user, newest first; fetches pages as the caller iterates.
 
     Raises:
         ValueError: The dialect has no list.
@@ -150,7 +150,7 @@ def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
 def _start(
     options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]
 ) -> Step[tuple[Reply, ParsedStatus]]:
-    """Start a job. All tries carry the same idempotency key, so they make one job."""
+    """Starts a job. All tries carry the same idempotency key, so they make one job."""
     if options.dialect.starts_by_poll:
         return (yield from _poll(options, time, CURRENT))
     next_step = f"When the server is well, start again with the idempotency key {key!r}: it stays one job."
@@ -162,7 +162,7 @@ def _start(
 
 
 def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedStatus) -> Flow:
-    """Yield the first status, then poll until the job has ended and yield each change."""
+    """Yields the first status, then polls until the job has ended and yields each change."""
     job, long_poll, warned = Job(parsed.status.id, options, reply.at), LongPoll(int(options.long_poll)), False
     while True:
         (status, word, _), since = parsed, time.now - reply.at
@@ -195,7 +195,7 @@ def _poll(  # noqa: PLR0913 - all that a poll depends on
     *,
     confirmed: bool = False,
 ) -> Step[tuple[Reply, ParsedStatus]]:
-    """Poll a job; `status` is its last known one, `long_poll` that of the wait, if there is one."""
+    """Polls a job; `status` is its last known one, `long_poll` that of the wait, if there is one."""
     send, confirmed = polling(options.dialect, job_id), confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:
@@ -216,7 +216,7 @@ def _poll(  # noqa: PLR0913 - all that a poll depends on
 
 
 def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: LongPoll) -> Step[Reply | None]:
-    """Send a long poll, if there is time for one; return its answer, or None if there is none to use."""
+    """Sends a long poll, if there is time for one; returns its answer, or None if there is none to use."""
     long_poll.requested = long_poll.seconds(time.left - RESERVE)
     if not long_poll.requested:
         return None
@@ -232,7 +232,7 @@ def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: Long
 def timeout_error(
     options: FlowOptions, job_id: str, status: Status | None, when: str = "when the time was up"
 ) -> JobTimeout:
-    """The error that ends the wait for a pending job."""
+    """Returns the error that ends the wait for a pending job."""
     state = f"was still {status.state}" if status else "had not been seen"
     message = f"job {job_id} {state} {when}. It goes on: wait again with its id."
     return JobTimeout(message, job_id, status, token_of(options.dialect.name, job_id))

@@ -77,12 +77,12 @@ class BaseDriver(Generic[Http]):
     largest_body: int = 1 << 20
 
     def time(self, timeout: float | None = None) -> FlowTime:
-        """The time of a flow that begins now, with a timeout in seconds."""
+        """Returns the time of a flow that begins now, with a timeout in seconds."""
         now = self.clock()
         return FlowTime(now) if timeout is None else FlowTime(now, now + timeout)
 
     def _next(self, flow: Flow, result: Input | None) -> Effect | None:
-        """Send the flow an input; return its next effect, or None at its end."""
+        """Sends the flow an input; returns its next effect, or None at its end."""
         if result and self.trace:
             self.trace(result)
         try:
@@ -99,7 +99,7 @@ class BaseDriver(Generic[Http]):
         return effect
 
     def request(self, send: Send) -> dict[str, Any]:
-        """The arguments for httpx."""
+        """Returns the arguments for httpx."""
         return {
             "method": send.method,
             "url": self.base_url + send.path,
@@ -111,7 +111,7 @@ class BaseDriver(Generic[Http]):
         } | ({"auth": self.auth} if self.auth else {})
 
     def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
-        """Why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.
+        """Returns why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.
 
         Raises:
             TimeoutError: The time of the request is up.
@@ -131,7 +131,7 @@ class BaseDriver(Generic[Http]):
         return ""
 
     def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
-        """The input for an answer; its body is empty if it was not read."""
+        """Returns the input for an answer; its body is empty if it was not read."""
         level = logging.DEBUG if send.method == "GET" else logging.INFO
         logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
         now = self.clock()
@@ -140,7 +140,7 @@ class BaseDriver(Generic[Http]):
         )
 
     def failure(self, send: Send, error: Exception) -> Failure:
-        """The input for a missing or incomplete answer."""
+        """Returns the input for a missing or incomplete answer."""
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
         else:
@@ -156,7 +156,7 @@ class Driver(BaseDriver[httpx.Client]):
     sleep: Callable[[float], object] = time.sleep
 
     def run(self, flow: Flow) -> Generator[Any, None, None]:
-        """Yield each Status and each WaitFailed of the flow."""
+        """Yields each Status and each WaitFailed of the flow."""
         result: Input | None = None
         with closing(flow), closing(_Stream(self)) as stream:
             while effect := self._next(flow, result):
@@ -174,12 +174,12 @@ class Driver(BaseDriver[httpx.Client]):
                 result = Done(self.clock())
 
     def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
-        """Call a callback, if there is one."""
+        """Calls a callback, if there is one."""
         if callback:
             callback(status)
 
     def exchange(self, send: Send) -> Reply | Failure:
-        """Make one request."""
+        """Makes one request."""
         sent = self.clock()
         try:
             with self.http.stream(**self.request(send)) as response:
@@ -188,7 +188,7 @@ class Driver(BaseDriver[httpx.Client]):
             return self.failure(send, error)
 
     def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
-        """Read an answer, unless its body is not to be read."""
+        """Reads an answer, unless its body is not to be read."""
         body, unread = bytearray(), self.unread(send, sent, response)
         if not unread:
             for chunk in response.iter_bytes():  # in chunks as they arrive: there is nothing to decode
@@ -211,7 +211,7 @@ class _Stream:
         self._chunks: Iterator[bytes] = iter(())
 
     def listen(self, listen: Listen) -> Reply | Chunk | Failure:
-        """Open the stream, or read from it."""
+        """Opens the stream, or read from it."""
         driver, sent = self._driver, self._driver.clock()
         self._end_time.at = time.monotonic() + listen.timeout
         try:
@@ -234,7 +234,7 @@ class _Stream:
         return result
 
     def close(self) -> None:
-        """Close the stream, if it is open."""
+        """Closes the stream, if it is open."""
         self._chunks = iter(())
         self._open.close()
 
@@ -246,7 +246,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
-        """Yield each Status and each WaitFailed of the flow."""
+        """Yields each Status and each WaitFailed of the flow."""
         result: Input | None = None
         with closing(flow):
             async with aclosing(_AsyncStream(self)) as stream:
@@ -265,7 +265,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                     result = Done(self.clock())
 
     async def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
-        """Call a callback, if there is one, and await its result if it is awaitable."""
+        """Calls a callback, if there is one, and awaits its result if it is awaitable."""
         result = callback(status) if callback else None
         if isawaitable(result):
             await result
@@ -291,7 +291,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
         return turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS))
 
     async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
-        """Read an answer, unless its body is not to be read."""
+        """Reads an answer, unless its body is not to be read."""
         body, unread = bytearray(), self.unread(send, sent, response)
         if not unread:
             async for chunk in response.aiter_bytes():
@@ -310,7 +310,7 @@ class _AsyncStream:
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
-        """Open the stream, or read from it."""
+        """Opens the stream, or read from it."""
         driver, sent = self._driver, self._driver.clock()
         try:
             with anyio.fail_after(listen.timeout):
@@ -335,7 +335,7 @@ class _AsyncStream:
         return result
 
     async def aclose(self) -> None:
-        """Close the stream, if it is open."""
+        """Closes the stream, if it is open."""
         self._chunks = None
         with anyio.CancelScope(shield=True):
             await self._open.aclose()
@@ -347,13 +347,13 @@ def _is_stream(response: httpx.Response) -> bool:
 
 
 def _encoding(response: httpx.Response) -> str:
-    """The encoding of the body; "" for none. Requests ask for none."""
+    """Returns the encoding of the body; "" for none. Requests ask for none."""
     encoding: str = response.headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding
 
 
 def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
-    """A trace hook for httpcore that closes the connection of a cancelled TLS handshake, which httpcore leaves open."""
+    """Returns a trace hook that closes the connection of a cancelled TLS handshake; httpcore leaves it open."""
     stream: Any = None
 
     async def trace(name: str, info: Mapping[str, Any]) -> None:

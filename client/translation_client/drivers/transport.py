@@ -46,7 +46,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._states = WeakKeyDictionary[object, _LoopState]()  # by the event loop
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request."""
+        """Sends the request."""
         loop = current_token().native_token
         state = self._states.get(loop)
         if state is None or state.process != os.getpid():
@@ -66,7 +66,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop; those of another loop close when that loop ends."""
+        """Closes the connections of this event loop; those of another loop close when that loop ends."""
         state = self._states.get(current_token().native_token)
         if state and state.process == os.getpid():
             await state.closer.aclose()
@@ -81,7 +81,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         return state
 
     async def _closer(self, loop: object, pools: "list[_Pool]") -> AsyncGenerator[None, None]:
-        """Close the pools when the generator is closed. An event loop that ends closes its generators."""
+        """Closes the pools when the generator is closed. An event loop that ends closes its generators."""
         try:
             yield
         finally:
@@ -154,7 +154,7 @@ class Transport(httpx.BaseTransport):
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request; all its operations together take at most its timeout."""
+        """Sends the request; all its operations together take at most its timeout."""
         seconds: float = request.extensions["timeout"]["read"]
         end_time = request.extensions.get("end_time") or EndTime(time.monotonic() + seconds)
         timeout = dict.fromkeys(("connect", "read", "write"), end_time) | {"pool": seconds}
@@ -171,11 +171,11 @@ class Transport(httpx.BaseTransport):
         return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Closes every connection."""
         self._pool.close()
 
     def leave_to_parent(self) -> None:
-        """Use new connections in a forked process; the old ones stay open for its parent alone."""
+        """Uses new connections in a forked process; the old ones stay open for its parent alone."""
         for stream in [*self._backend.streams]:
             stream.close()  # closes this process's copy of the socket; nothing is sent
         self._start()  # does not close the old pool: a thread of the parent may have locked it
@@ -259,7 +259,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _left(end_time: EndTime | None) -> float:
-    """The seconds until the end time, which `handle_request` sets for every operation; None leaves none."""
+    """Returns the seconds until the end time, which `handle_request` sets for every operation; None leaves none."""
     left = (end_time.at if end_time else 0.0) - time.monotonic()
     if left <= 0:
         raise httpcore.TimeoutException
@@ -267,7 +267,7 @@ def _left(end_time: EndTime | None) -> float:
 
 
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
-    """The proxy in the environment for the server. The error does not quote it: it may contain a password."""
+    """Returns the proxy in the environment for the server. The error does not quote it: it may contain a password."""
     proxies = getproxies()
     address = proxies.get(base_url.scheme) or proxies.get("all")
     if not address or proxy_bypass(base_url.netloc.decode()):
