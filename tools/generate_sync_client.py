@@ -19,6 +19,7 @@ IMPORT = "from translation_client._sync_client import Client\n"
 
 TOKENS = {
     "async": "",
+    "async_driver": "sync_driver",
     "await": "",
     "aclose": "close",
     "aclosing": "closing",

@@ -12,7 +12,8 @@ import httpx
 from translation_client import Status, TranslationError
 from translation_client.core import wait_one
 from translation_client.core.requests import FlowOptions
-from translation_client.drivers.drivers import AsyncDriver, Driver
+from translation_client.drivers.async_driver import AsyncDriver
+from translation_client.drivers.sync_driver import Driver
 
 if TYPE_CHECKING:
     from translation_client.core.effects import Effect, Input

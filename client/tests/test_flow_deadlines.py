@@ -10,9 +10,7 @@ import pytest
 from translation_client.core import deadline, wait_one
 from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Done, Failure, Reply, Send
-from translation_client.core.errors import (
-    TransportError,
-)
+from translation_client.core.errors import TransportError
 from translation_client.core.status import JobTimeout, State, Status
 
 if TYPE_CHECKING:

@@ -13,11 +13,7 @@ from tests.flow_player import SOONEST, START, TRIP, Answer, FlowPlayer, failing,
 from translation_client.core import deadline, requests, wait_one
 from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Done, Send, Sleep
-from translation_client.core.errors import (
-    NotFound,
-    ProtocolError,
-    TransportError,
-)
+from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.schedule import LONGEST
 from translation_client.core.status import JobTimeout, State, Status
 

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.batch_player import (
-    UNREADABLE,
-    BatchPlayer,
-    batch_answer,
-    events,
-    is_job_poll,
-    job,
-    job_answer,
-    reply,
-)
-from translation_client import (
-    Fixed,
-    NotFound,
-)
+from tests.batch_player import UNREADABLE, BatchPlayer, batch_answer, events, is_job_poll, job, job_answer, reply
+from translation_client import Fixed, NotFound
 from translation_client.core.effects import Chunk, Failure, Listen, Send, WaitFailed
 from translation_client.core.sse import LARGEST
 from translation_client.core.status import State

@@ -20,7 +20,7 @@ import uvicorn
 
 from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
 from translation_client.client import shared_http
-from translation_client.drivers import drivers, transport
+from translation_client.drivers import async_driver, transport
 from translation_client.drivers.transport import EndTime, Transport, _Backend
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ class TestQueueing:
     def test_queueing_for_a_connection_does_not_count_as_request_time(
         self, listen: Listen, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in (drivers, transport):
+        for module in (async_driver, transport):
             monkeypatch.setattr(module, "CONNECTIONS", 4)
 
         def slow(connection: socket.socket, over: threading.Event) -> None:

@@ -7,14 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from translation_client import (
-    AsyncClient,
-    Client,
-    JobTimeout,
-    NotFound,
-    Sandbox,
-    Status,
-)
+from translation_client import AsyncClient, Client, JobTimeout, NotFound, Sandbox, Status
 from translation_client.core.effects import Listen, Send
 from translation_client.core.status import State
 from translation_server import TranslationServer

@@ -11,7 +11,7 @@ from translation_client.base_client import BaseClient, Callback, Outcome, OwnCal
 from translation_client.core import wait_many, wait_one
 from translation_client.core.effects import Flow, WaitFailed
 from translation_client.core.status import Status
-from translation_client.drivers.drivers import Driver
+from translation_client.drivers.sync_driver import Driver
 from translation_client.drivers.transport import Transport
 
 

@@ -17,7 +17,7 @@ from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
 from translation_client.core.status import Status
 from translation_client.dialect_files import DialectLike, find_dialect
-from translation_client.drivers.drivers import BaseDriver, Http, Trace
+from translation_client.drivers.base import BaseDriver, Http, Trace
 from translation_client.history import HistoryFile
 
 Callback: TypeAlias = Callable[[Status], object]

@@ -15,7 +15,7 @@ from translation_client.base_client import LONG_POLL, BaseClient, Callback, Outc
 from translation_client.core import wait_many, wait_one
 from translation_client.core.effects import Flow, WaitFailed
 from translation_client.core.status import Status
-from translation_client.drivers.drivers import AsyncDriver
+from translation_client.drivers.async_driver import AsyncDriver
 from translation_client.drivers.transport import AsyncTransport
 
 

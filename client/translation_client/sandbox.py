@@ -20,7 +20,7 @@ from translation_client.core.effects import Failure, Reply, Send
 from translation_client.core.errors import ProtocolError, TransportError
 from translation_client.core.status import Status
 from translation_client.core.text import visible
-from translation_client.drivers.drivers import Driver
+from translation_client.drivers.sync_driver import Driver
 from translation_client.drivers.transport import Transport
 
 REQUEST_TIMEOUT = 30.0  # seconds: a report on ten thousand requests takes several

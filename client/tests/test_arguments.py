@@ -1,0 +1,81 @@
+"""Unusable arguments are refused at once, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from translation_client import AsyncClient, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+LOGIN = {"username": "admin", "password": "secretpassword"}
+
+BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("base_url", {"base_url": url})
+        for url in ("", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", "http://a:b", 7)
+    ),
+    ("base_url", {"base_url": "http://a/#b"}),
+    ("username", {"username": "a"}),
+    ("username", {"password": "b"}),
+    ("username", {"username": "a:b", "password": "c"}),
+    ("username", {"username": "\udcff", "password": "b"}),
+    ("password", {"username": "a", "password": "\udcff"}),
+    ("timeout", {"timeout": -1}),
+    ("timeout", {"timeout": float("nan")}),
+    ("timeout", {"timeout": float("inf")}),
+    ("timeout", {"timeout": "5"}),
+    ("initial_delay", {"initial_delay": 0}),
+    ("max_delay", {"initial_delay": 2, "max_delay": 1}),
+    ("backoff_factor", {"backoff_factor": 0.5}),
+    ("max_retries", {"max_retries": -1}),
+    ("request_timeout", {"request_timeout": 0}),
+    ("long_poll", {"long_poll": -1}),
+    ("poll_cost", {"poll_cost": 0}),
+    ("kind", {"kind": "\ud800"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), BAD_ARGUMENTS)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_bad_argument_is_named_at_once(kind: Callable[..., object], name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} "):
+        kind(**options)
+
+
+def test_bad_arguments_of_methods_are_named_at_once() -> None:
+    with Client(**LOGIN) as client:
+        for job_id in ("", "..", "x" * 1001, "\ud800", "a\nb", "\x1b[2J", None):
+            for method in (client.status, client.wait, client.cancel, client.watch):
+                with pytest.raises(ValueError, match=r"^job_id "):
+                    method(job_id)
+        for name, value in {
+            "source_language": 7,
+            "target_language": "\ud800",
+            "video_length": float("nan"),
+            "idempotency_key": "a b",
+        }.items() | {("idempotency_key", 'a"b'), ("idempotency_key", "")}:
+            for submit in (client.start, client.run):
+                with pytest.raises(ValueError, match=rf"^{name} "):
+                    submit(**{name: value})
+        with pytest.raises(ValueError, match=r"^timeout "):
+            client.watch("j1", timeout=-1)
+        with pytest.raises(ValueError, match=r"^kind "):
+            client.wait("j1", kind="\ud800")
+        for many in (client.wait_all, client.as_completed):
+            with pytest.raises(ValueError, match=r"^ids "):
+                many("j1")
+            with pytest.raises(ValueError, match=r"^job_id "):
+                many(["j1", ""])
+
+
+@pytest.mark.parametrize("url", ["http://admin:secretpassword@127.0.0.1", "http://admin:secretpassword@127.0.0.1:port"])
+def test_credentials_in_the_address_are_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^base_url ") as raised:
+        Client(url)
+    assert "secretpassword" not in str(raised.value)
+    assert raised.value.__cause__ is raised.value.__context__ is None

@@ -1,0 +1,142 @@
+"""The async driver.
+
+A cancel scope enforces the timeout of a request. The driver limits the requests at once to the number of connections. A
+request waits for its turn before its timeout begins: httpcore would count the waiting as part of the request, and its
+queue takes quadratic time.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, closing
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import anyio
+import httpx
+from anyio.lowlevel import RunVar
+
+from translation_client.core.effects import Chunk, Done, Failure, Flow, Input, Listen, Reply, Send, Sleep, WaitFailed
+from translation_client.core.status import Status
+from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream
+from translation_client.drivers.transport import CONNECTIONS
+
+# The requests at once in each event loop, per http client: several clients may share one.
+_turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("turns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncDriver(BaseDriver[httpx.AsyncClient]):
+    """Runs flows as part of the caller's task."""
+
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep
+
+    async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
+        """Yields each Status and each WaitFailed of the flow."""
+        result: Input | None = None
+        with closing(flow):
+            async with aclosing(_AsyncStream(self)) as stream:
+                while effect := self._next(flow, result):
+                    match effect:
+                        case Send():
+                            result = await self._exchange(effect)
+                            continue
+                        case Listen():
+                            result = await stream.listen(effect)
+                            continue
+                        case Sleep():
+                            await self.sleep(effect.seconds)
+                        case Status() | WaitFailed():
+                            yield effect
+                    result = Done(self.clock())
+
+    async def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
+        """Calls a callback, if there is one, and awaits its result if it is awaitable."""
+        result = callback(status) if callback else None
+        if isawaitable(result):
+            await result
+
+    async def _exchange(self, send: Send) -> Reply | Failure:
+        try:
+            with anyio.fail_after(send.left):
+                async with self._turn():
+                    sent = self.clock()
+                    with anyio.fail_after(send.timeout):
+                        async with self.http.stream(
+                            **self.request(send), extensions={"trace": _handshake()}
+                        ) as response:
+                            return await self.read(send, sent, response)
+        except FAILURES as error:
+            return self.failure(send, error)
+
+    def _turn(self) -> anyio.Semaphore:
+        try:
+            turns = _turns.get()
+        except LookupError:
+            _turns.set(turns := WeakKeyDictionary())
+        return turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS))
+
+    async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+        """Reads an answer, unless its body is not to be read."""
+        body, unread = bytearray(), self.unread(send, sent, response)
+        if not unread:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if unread := self.unread(send, sent, response, len(body)):
+                    break
+        return self.reply(send, sent, response, bytes(body), unread)
+
+
+class _AsyncStream:
+    """The event stream of one flow, for the async driver."""
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver, self._open = driver, AsyncExitStack()
+        self._send = NOTHING
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
+        """Opens the stream, or read from it."""
+        driver, sent = self._driver, self._driver.clock()
+        try:
+            with anyio.fail_after(listen.timeout):
+                if listen.send is None:
+                    data = await anext(self._chunks, None) if self._chunks else None
+                    if data is None:
+                        raise httpx.ReadError(ENDED)
+                    return Chunk(data, driver.clock())
+                await self.aclose()
+                self._send = replace(listen.send, timeout=listen.timeout)
+                request = driver.request(self._send) | {"timeout": None}
+                response = await self._open.enter_async_context(
+                    driver.http.stream(**request, extensions={"trace": _handshake()})
+                )
+                if is_stream(response):
+                    self._chunks = response.aiter_bytes()
+                    return Chunk(b"", driver.clock())
+                result: Reply | Failure = await driver.read(self._send, sent, response)
+        except FAILURES as error:
+            result = driver.failure(self._send, error)
+        await self.aclose()
+        return result
+
+    async def aclose(self) -> None:
+        """Closes the stream, if it is open."""
+        self._chunks = None
+        with anyio.CancelScope(shield=True):
+            await self._open.aclose()
+
+
+def _handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """Returns a trace hook that closes the connection of a cancelled TLS handshake; httpcore leaves it open."""
+    stream: Any = None
+
+    async def trace(name: str, info: Mapping[str, Any]) -> None:
+        nonlocal stream
+        if name.endswith("connect_tcp.complete"):
+            stream = info["return_value"]
+        elif name.endswith("start_tls.failed"):
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+
+    return trace

@@ -1,0 +1,137 @@
+"""The part of both drivers that does no I/O: it translates between flows and httpx.
+
+A driver carries out each effect of a flow, sends the flow its input, and hands each status to the caller. The timeout
+of a `Send` covers the whole request.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import httpx
+
+from translation_client.core.deadline import FlowTime
+from translation_client.core.effects import Effect, Failure, Flow, Input, Reply, Send, Warn
+from translation_client.core.status import Status
+from translation_client.core.text import one_line, visible
+
+logger = logging.getLogger("translation_client")
+
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
+
+Trace: TypeAlias = Callable[[Effect | Input], object]
+
+OK = 200
+
+ENDED = "it ended"
+
+NOTHING = Send("GET", "/")
+
+FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # UnicodeError: a host name that IDNA refuses
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseDriver(Generic[Http]):
+    """The part of both drivers that translates between flows and httpx.
+
+    Attributes:
+        http: Carries the requests.
+        base_url: The server's address; the paths of the flows are appended.
+        auth: The credentials; None leaves them to `http`.
+        trace: Called with each effect before it is carried out, and with each input.
+        clock: Returns the monotonic time in seconds.
+        largest_body: How many bytes of an answer are read; a page of a hundred jobs has about 40,000.
+    """
+
+    http: Http
+    base_url: str
+    auth: httpx.Auth | None = None
+    trace: Trace | None = None
+    clock: Callable[[], float] = time.monotonic
+    largest_body: int = 1 << 20
+
+    def time(self, timeout: float | None = None) -> FlowTime:
+        """Returns the time of a flow that begins now, with a timeout in seconds."""
+        now = self.clock()
+        return FlowTime(now) if timeout is None else FlowTime(now, now + timeout)
+
+    def _next(self, flow: Flow, result: Input | None) -> Effect | None:
+        """Sends the flow an input; returns its next effect, or None at its end."""
+        if result and self.trace:
+            self.trace(result)
+        try:
+            effect = flow.send(result) if result else next(flow)
+        except StopIteration:
+            return None
+        match effect:
+            case Status():
+                logger.info("job %s", effect)
+            case Warn(text=text):
+                logger.warning("%s", visible(text))
+        if self.trace:
+            self.trace(effect)
+        return effect
+
+    def request(self, send: Send) -> dict[str, Any]:
+        """Returns the arguments for httpx."""
+        return {
+            "method": send.method,
+            "url": self.base_url + send.path,
+            "params": send.query,
+            "headers": {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers},
+            "json": send.json,
+            "timeout": send.timeout,
+            "follow_redirects": False,
+        } | ({"auth": self.auth} if self.auth else {})
+
+    def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
+        """Returns why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.
+
+        Raises:
+            TimeoutError: The time of the request is up.
+        """
+        if self.clock() - sent > send.timeout:
+            raise TimeoutError
+        if encoding := _encoding(response):
+            return (
+                f"the answer to {send.method} {send.path} is encoded ({one_line(encoding)}), which was not requested. "
+                "Check the server's address, and that no proxy compresses answers."
+            )
+        if size > self.largest_body:
+            return (
+                f"the answer to {send.method} {send.path} is larger than {self.largest_body} bytes. "
+                "Check that the server's address is that of a job API of this kind."
+            )
+        return ""
+
+    def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
+        """Returns the input for an answer; its body is empty if it was not read."""
+        level = logging.DEBUG if send.method == "GET" else logging.INFO
+        logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
+        now = self.clock()
+        return Reply(
+            response.status_code, dict(response.headers), b"" if unread else body, now, now - sent, unread=unread
+        )
+
+    def failure(self, send: Send, error: Exception) -> Failure:
+        """Returns the input for a missing or incomplete answer."""
+        if isinstance(error, TimeoutError | httpx.TimeoutException):
+            why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
+        else:
+            problem = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
+            why = f"{self.base_url} {problem} ({one_line(str(error)) or type(error).__name__})"
+        return Failure(why, self.clock())
+
+
+def is_stream(response: httpx.Response) -> bool:
+    """Returns whether the answer is an event stream."""
+    media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status_code == OK and media == "text/event-stream" and not _encoding(response)
+
+
+def _encoding(response: httpx.Response) -> str:
+    """Returns the encoding of the body; "" for none. Requests ask for none."""
+    encoding: str = response.headers.get("content-encoding", "").strip().lower()
+    return "" if encoding == "identity" else encoding

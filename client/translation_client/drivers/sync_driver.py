@@ -1,0 +1,108 @@
+"""The sync driver.
+
+`transport.Transport` enforces the timeout of a request. A transport of the caller's applies it to each connect, read
+and write; the driver then also checks the clock between reads, which is the best that can be done from outside.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+from translation_client.core.effects import Chunk, Done, Failure, Flow, Input, Listen, Reply, Send, Sleep, WaitFailed
+from translation_client.core.status import Status
+from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream
+from translation_client.drivers.transport import EndTime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver(BaseDriver[httpx.Client]):
+    """Runs flows in the caller's thread."""
+
+    sleep: Callable[[float], object] = time.sleep
+
+    def run(self, flow: Flow) -> Generator[Any, None, None]:
+        """Yields each Status and each WaitFailed of the flow."""
+        result: Input | None = None
+        with closing(flow), closing(_Stream(self)) as stream:
+            while effect := self._next(flow, result):
+                match effect:
+                    case Send():
+                        result = self.exchange(effect)
+                        continue
+                    case Listen():
+                        result = stream.listen(effect)
+                        continue
+                    case Sleep():
+                        self.sleep(effect.seconds)
+                    case Status() | WaitFailed():
+                        yield effect
+                result = Done(self.clock())
+
+    def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
+        """Calls a callback, if there is one."""
+        if callback:
+            callback(status)
+
+    def exchange(self, send: Send) -> Reply | Failure:
+        """Makes one request."""
+        sent = self.clock()
+        try:
+            with self.http.stream(**self.request(send)) as response:
+                return self.read(send, sent, response)
+        except FAILURES as error:
+            return self.failure(send, error)
+
+    def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
+        """Reads an answer, unless its body is not to be read."""
+        body, unread = bytearray(), self.unread(send, sent, response)
+        if not unread:
+            for chunk in response.iter_bytes():  # in chunks as they arrive: there is nothing to decode
+                body += chunk
+                if unread := self.unread(send, sent, response, len(body)):
+                    break
+        return self.reply(send, sent, response, bytes(body), unread)
+
+
+class _Stream:
+    """The event stream of one flow, for the sync driver.
+
+    With an `http_client` of the caller's, the timeout of all reads is that of the first one.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver, self._open = driver, ExitStack()
+        self._send, self._end_time = NOTHING, EndTime(0.0)
+        self._timeout: dict[str, Any] = {}
+        self._chunks: Iterator[bytes] = iter(())
+
+    def listen(self, listen: Listen) -> Reply | Chunk | Failure:
+        """Opens the stream, or read from it."""
+        driver, sent = self._driver, self._driver.clock()
+        self._end_time.at = time.monotonic() + listen.timeout
+        try:
+            if listen.send is None:
+                self._timeout["read"] = listen.timeout
+                if (data := next(self._chunks, None)) is None:
+                    raise httpx.ReadError(ENDED)
+                return Chunk(data, driver.clock())
+            self.close()
+            self._send = replace(listen.send, timeout=listen.timeout)
+            request = driver.request(self._send)
+            response = self._open.enter_context(driver.http.stream(**request, extensions={"end_time": self._end_time}))
+            if is_stream(response):
+                self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
+                return Chunk(b"", driver.clock())
+            result: Reply | Failure = driver.read(self._send, sent, response)
+        except FAILURES as error:
+            result = driver.failure(self._send, error)
+        self.close()
+        return result
+
+    def close(self) -> None:
+        """Closes the stream, if it is open."""
+        self._chunks = iter(())
+        self._open.close()
