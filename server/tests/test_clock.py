@@ -1,4 +1,4 @@
-"""A sandbox's time: whatever is done to it, it never goes back."""
+"""The sandbox's clock: virtual time never goes back, whatever is set."""
 
 import math
 
@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from translation_server.core.clock import LATEST, Clock
 
 
-def test_a_clock_that_was_never_set_shows_the_real_time():
-    assert Clock().at(1767323045.678) == 1767323045.678
+def test_clock_that_was_never_set_shows_wall_time():
+    assert Clock().virtual(1767323045.678) == 1767323045.678
 
 
-def test_a_clock_runs_stands_still_and_jumps():
+def test_clock_runs_freezes_and_jumps():
     clock = Clock().set(1000, speed=60)
-    assert clock.at(1010) == 1600
+    assert clock.virtual(1010) == 1600
     clock = clock.set(1010, frozen=True)
-    assert clock.at(5000) == 1600
+    assert clock.virtual(5000) == 1600
     clock = clock.set(5000, advance=100)
-    assert clock.at(6000) == 1700
+    assert clock.virtual(6000) == 1700
     clock = clock.set(6000, frozen=False)
-    assert clock.at(6001) == 1760
-    assert (clock.at(1005), clock.at(2000)) == (1300, 1600)
+    assert clock.virtual(6001) == 1760
+    assert (clock.virtual(1005), clock.virtual(2000)) == (1300, 1600)
 
 
-def test_how_long_it_takes_until_a_moment():
+def test_wall_seconds_to_a_virtual_time():
     clock = Clock().set(1000, speed=60)
     assert clock.seconds_to(1600, 1000) == 10
     assert clock.seconds_to(900, 1000) == 0
@@ -33,13 +33,13 @@ def test_how_long_it_takes_until_a_moment():
     assert clock.seconds_to(LATEST + 1, 1000) == math.inf
 
 
-def test_when_it_really_was():
+def test_wall_time_of_a_virtual_time():
     clock = Clock().set(1000, speed=10).set(1010, advance=500).set(1020, frozen=True)
-    assert clock.real(950) == 950
-    assert clock.real(1050) == 1005
-    assert clock.real(1300) == 1010
-    assert clock.real(1650) == 1015
-    assert clock.real(1e6) == math.inf
+    assert clock.wall(950) == 950
+    assert clock.wall(1050) == 1005
+    assert clock.wall(1300) == 1010
+    assert clock.wall(1650) == 1015
+    assert clock.wall(1e6) == math.inf
 
 
 changes = st.tuples(
@@ -52,14 +52,14 @@ changes = st.tuples(
 
 
 @given(st.lists(changes, max_size=120), st.floats(0, 1e9))
-def test_it_never_goes_back(changes, more):
-    clock, real = Clock(), 1767323045.0
+def test_virtual_time_never_goes_back(changes, more):
+    clock, wall = Clock(), 1767323045.0
     for later, change in changes:
-        before = clock.at(real + later)
-        real += later
-        clock = clock.set(real, **change)
-        assert clock.at(real) >= before
-    assert LATEST >= clock.at(real + more) >= clock.at(real)
-    assert clock.at(real + clock.seconds_to(clock.at(real) + 1, real)) == pytest.approx(clock.at(real) + 1) or (
-        clock.now.frozen or clock.at(real) + 1 > LATEST
-    )
+        wall += later
+        before = clock.virtual(wall)
+        clock = clock.set(wall, **change)
+        assert clock.virtual(wall) >= before
+    now = clock.virtual(wall)
+    assert LATEST >= clock.virtual(wall + more) >= now
+    reached = clock.virtual(wall + clock.seconds_to(now + 1, wall))
+    assert reached == pytest.approx(now + 1) or clock.current.frozen or now + 1 > LATEST

@@ -26,8 +26,8 @@ def drawn_jobs(draw):
     """Any job that can come about: its owner can only cancel it before its end."""
     fate = Fate(draw(st.floats(0, 1e6)), draw(st.sampled_from([State.COMPLETED, State.ERROR])))
     job = Job("id", "ann", 1, draw(times), fate)
-    cancelled_at = draw(st.none() | st.floats(job.created_at, job.ends_at, exclude_max=job.ends_at > job.created_at))
-    return job if cancelled_at == job.ends_at else replace(job, cancelled_at=cancelled_at)
+    cancelled_at = draw(st.none() | st.floats(job.created_at, job.due_at, exclude_max=job.due_at > job.created_at))
+    return job if cancelled_at == job.due_at else replace(job, cancelled_at=cancelled_at)
 
 
 jobs = drawn_jobs()

@@ -231,7 +231,7 @@ async def test_a_commit_of_which_nothing_is_heard_is_looked_into(url, cut):
         assert (await store.add("ann", accept)).job.ordinal == 3
         detour.cut = "before"
         with pytest.raises(StoreError, match="lost over a commit"):
-            await store.change("ann", "ann-1", lambda job: job.cancelled(1001.0))
+            await store.change("ann", "ann-1", lambda job: job.cancel(1001.0))
         assert (await store.find("ann", "ann-1")).cancelled_at is None
         await store.close()
 
@@ -280,7 +280,7 @@ async def test_what_another_server_does_is_told(url, store):
         pass
     job = (await other.add("ann", accept)).job
     assert await heard(store) == [StoreChange("ann", range(1, 2))]
-    await other.change("ann", job.id, lambda job: job.cancelled(1001.0))
+    await other.change("ann", job.id, lambda job: job.cancel(1001.0))
     await other.change_sandbox("bob", lambda _: "world")
     news = await heard(store)
     assert [*news, *(await heard(store) if len(news) == 1 else ())] == [

@@ -101,7 +101,7 @@ async def test_changes_are_read_only_after_another_process_has_written(tmp_path,
         await service.submit("u0", Submission())
     assert store.reads == 0
     cancelled = jobs[-1]
-    await other.change(cancelled.owner, cancelled.id, lambda job: replace(job.cancelled(5000.0), changed_at=5001.0))
+    await other.change(cancelled.owner, cancelled.id, lambda job: replace(job.cancel(5000.0), changed_at=5001.0))
     assert await states() == {State.PENDING, State.CANCELLED}
     await store.close()
     await other.close()

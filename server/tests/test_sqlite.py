@@ -166,11 +166,11 @@ async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
 async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_ended(path):
     store = SqliteStore(path)
     job = (await store.add("ann", accept)).job
-    now = job.ends_at - 1
+    now = job.due_at - 1
     with locked(path):
-        cancelling = asyncio.create_task(store.change("ann", job.id, lambda job: job.cancelled(now)))
+        cancelling = asyncio.create_task(store.change("ann", job.id, lambda job: job.cancel(now)))
         await asyncio.sleep(0.05)
-        now = job.ends_at
+        now = job.due_at
     assert (await cancelling).cancelled_at is None
     await store.close()
 

@@ -35,7 +35,7 @@ async def add(store: Store, owner: str = "ann", **facts) -> Job:
 
 
 async def cancel(store: Store, owner: str, job_id: str, clock) -> Job | None:
-    return await store.change(owner, job_id, lambda job: replace(job.cancelled(clock()), changed_at=clock()))
+    return await store.change(owner, job_id, lambda job: replace(job.cancel(clock()), changed_at=clock()))
 
 
 async def test_a_job_comes_back_as_it_was_added(store):
@@ -279,8 +279,8 @@ async def test_whatever_is_done_to_a_job_is_kept(store):
     assert await store.page("ann", limit=9, before=None, state=State.PENDING, now=5000.0) == [pause]
     assert (await ending(store, 0.0), await amended(store, 2000.0)) == ([], [1])
     unpause = await store.change("ann", job.id, lambda job: job.unpause(1104.0))
-    assert (unpause.ends_at, await store.ending_after("ann", FeedPosition(1105.0), 9)) == (1110.0, [unpause])
-    ended = await store.change("ann", job.id, lambda job: job.finished(1106.0, State.ERROR, "no speech"))
+    assert (unpause.due_at, await store.ending_after("ann", FeedPosition(1105.0), 9)) == (1110.0, [unpause])
+    ended = await store.change("ann", job.id, lambda job: job.finish(1106.0, State.ERROR, "no speech"))
     assert await store.page("ann", limit=9, before=None, state=State.ERROR, now=1106.0) == [ended]
     assert (await store.find("ann", job.id)).fate.message == "no speech"
 

@@ -11,7 +11,7 @@ import pytest
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
-from translation_server.documents import begin_anew
+from translation_server.documents import reset_document
 from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import MIN_CAPACITY, CachedOwner, JobCache, Position
 from translation_server.service.sandbox_cache import SandboxCache
@@ -43,7 +43,7 @@ def pending(ordinal: int) -> Job:
 
 
 def cancelled(job: Job) -> Job:
-    return replace(job.cancelled(1001.0), changed_at=1001.0)
+    return replace(job.cancel(1001.0), changed_at=1001.0)
 
 
 async def test_unreadable_data_is_logged_and_later_changes_are_published(caplog):
@@ -100,7 +100,7 @@ async def test_announced_changes_are_published_at_once():
             while subscription.newest < 3:
                 await subscription.wait(30)
             await sandboxes.of("ann")
-            await store.change_sandbox("ann", lambda _: begin_anew(1000.0))
+            await store.change_sandbox("ann", lambda _: reset_document(1000.0))
             store.announced.put_nowait(StoreChange("ann"))
             assert await sandbox_changes.get() == ("ann", True)
 

@@ -95,10 +95,14 @@ OF_SCENARIOS = frozenset(name for scenario in SCENARIOS.values() for name in sce
 
 
 class _Stored(BaseModel):
-    begun: float = 0.0
+    """What is stored of a sandbox; see `SandboxState`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reset_at: float = 0.0
     settings: SandboxPatch = SandboxPatch()
     clock: Clock = Clock()
-    since: float | None = None
+    faults_since: float | None = None
 
 
 FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=ConfigDict(extra="forbid", strict=True))
@@ -107,85 +111,113 @@ RECORD = TypeAdapter(RequestRecord)
 
 
 def read_sandbox(text: str | None, defaults: SandboxSettings, started: float) -> SandboxState:
-    """The world that was stored; without one, that of the defaults, whose faults count their seconds from the start."""
+    """Returns a user's sandbox.
+
+    Args:
+        text: What is stored of it, if anything.
+        defaults: The settings that the user has not set.
+        started: When the server started: the fault rules of the defaults count their seconds from then on.
+    """
     stored = _stored(text)
-    settings = {name: value for name, value in stored.settings if value is not None}
     return SandboxState(
-        with_settings(defaults, settings), stored.clock, started if stored.since is None else stored.since, stored.begun
+        settings=with_settings(defaults, _own_settings(stored)),
+        clock=stored.clock,
+        faults_since=started if stored.faults_since is None else stored.faults_since,
+        reset_at=stored.reset_at,
     )
 
 
-def change_settings(text: str | None, changes: SandboxPatch, moment: float) -> str:
-    """The text to store after settings were changed at this moment of the sandbox's clock.
+def change_settings(text: str | None, changes: SandboxPatch, now: float) -> str:
+    """Returns the text to store after the settings were changed at this virtual time.
 
-    A new scenario removes what was set before of the settings that scenarios set.
+    A new scenario removes the user's own settings of the kind that scenarios set.
     """
     stored = _stored(text)
-    settings = {name: value for name, value in stored.settings if value is not None}
+    settings = _own_settings(stored)
     if "scenario" in changes.model_fields_set:
         settings = {name: value for name, value in settings.items() if name not in OF_SCENARIOS}
     settings |= {name: value for name, value in changes if name in changes.model_fields_set}
     stored.settings = SandboxPatch.model_construct(**settings)
-    if starts_plan(changes):
-        stored.since = moment
+    if restarts_faults(changes):
+        stored.faults_since = now
     return stored.model_dump_json(exclude_none=True)
 
 
+def restarts_faults(changes: SandboxPatch) -> bool:
+    """Returns whether a change of settings lets fault rules count anew."""
+    return bool(changes.model_fields_set & {"scenario", "faults"})
+
+
+def change_clock(text: str | None, change: ClockChange, wall: float) -> str:
+    """Returns the text to store after the clock was set at this wall time."""
+    stored = _stored(text)
+    stored.clock = stored.clock.set(wall, speed=change.speed, frozen=change.frozen, advance=change.advance)
+    return stored.model_dump_json(exclude_none=True)
+
+
+def reset_document(wall: float) -> str:
+    """Returns the text to store after the sandbox was reset at this wall time."""
+    return _Stored(reset_at=wall).model_dump_json(exclude_none=True)
+
+
+def _own_settings(stored: _Stored) -> dict[str, Any]:
+    return {name: value for name, value in stored.settings if value is not None}
+
+
 def _stored(text: str | None) -> _Stored:
-    """The stored document, without the settings that an older version accepted and this one refuses."""
+    """Reads a stored document, without the settings that an older version accepted and this one refuses."""
     if text is None:
         return _Stored()
     with suppress(ValidationError):
         return _Stored.model_validate_json(text)
-    document = from_json(text)
-    settings = document["settings"] = _renamed(document["settings"])
+    document = _renamed(from_json(text))
     try:
         return _Stored.model_validate_json(to_json(document))
     except ValidationError as error:
         refused = {found["loc"][1] for found in error.errors() if found["loc"][0] == "settings"}
         logger.warning("ignoring stored settings that this version refuses: %s", ", ".join(map(str, refused)))
-        document["settings"] = {name: settings[name] for name in settings.keys() - refused}
+        for name in refused:
+            document["settings"].pop(name)
         return _Stored.model_validate_json(to_json(document))
 
 
-FORMER_SETTINGS = {"day": "scenario", "hold": "paused", "lateness_worth": "poll_cost"}
+FORMER_NAMES = {
+    "begun": "reset_at",
+    "since": "faults_since",
+    "day": "scenario",
+    "hold": "paused",
+    "lateness_worth": "poll_cost",
+    "real": "wall",
+    "moment": "virtual",
+}
 FORMER_ROUTES = {"look": "poll", "bulk": "batch_poll"}
-"""Names in stored documents of version 0.1.0, and what they are called today."""
+"""Names in the stored documents of version 0.1.0, and what they are called today."""
 
 
-def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings under today's names."""
-    renamed = {FORMER_SETTINGS.get(name, name): value for name, value in settings.items()}
-    for rule in renamed.get("faults", ()):
-        rule["route"] = [FORMER_ROUTES.get(route, route) for route in rule.get("route", ())]
-    return renamed
+def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a stored document under today's names."""
+
+    def renamed(names: Mapping[str, Any]) -> dict[str, Any]:
+        return {FORMER_NAMES.get(name, name): value for name, value in names.items()}
+
+    document = renamed(document)
+    if "settings" in document:
+        document["settings"] = renamed(document["settings"])
+        for rule in document["settings"].get("faults", ()):
+            rule["route"] = [FORMER_ROUTES.get(route, route) for route in rule.get("route", ())]
+    if "clock" in document:
+        document["clock"] = {"settings": [renamed(setting) for setting in document["clock"]["settings"]]}
+    return document
 
 
-def begin_anew(real: float) -> str:
-    """What is to be stored of a sandbox that was emptied at this real time."""
-    return _Stored(begun=real).model_dump_json(exclude_none=True)
-
-
-def starts_plan(changes: SandboxPatch) -> bool:
-    """Whether faults begin to count anew."""
-    return bool(changes.model_fields_set & {"scenario", "faults"})
-
-
-def change_clock(text: str | None, change: ClockChange, real: float) -> str:
-    """What is to be stored once the clock has been set at this real time."""
-    stored = _stored(text)
-    stored.clock = stored.clock.set(real, speed=change.speed, frozen=change.frozen, advance=change.advance)
-    return stored.model_dump_json(exclude_none=True)
-
-
-def shown_sandbox(settings: SandboxSettings) -> dict[str, Any]:
+def settings_document(settings: SandboxSettings) -> dict[str, Any]:
     """The settings of a sandbox as they are shown."""
     shown: dict[str, Any] = SANDBOX.dump_python(settings, mode="json")
     delay = {"kind": settings.delay.kind} | shown["delay"]
     return shown | {"delay": delay, "faults": [_shown_rule(rule) for rule in settings.faults]}
 
 
-def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def scenario_document(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Some settings of a sandbox as they are shown."""
     faults = [_shown_rule(rule) for rule in settings["faults"]]
     return SandboxPatch.model_construct(**settings).model_dump(mode="json", exclude_none=True) | {"faults": faults}

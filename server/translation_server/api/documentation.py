@@ -18,7 +18,7 @@ from translation_server.core.job import Fate, Job, JobSnapshot, State, Submissio
 from translation_server.core.report.report import report
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.scenarios import SCENARIOS
-from translation_server.documents import ClockChange, SandboxPatch, shown_sandbox
+from translation_server.documents import ClockChange, SandboxPatch, settings_document
 from translation_server.version import __version__
 
 TITLE = "Video translation"
@@ -267,7 +267,7 @@ def _route(route: Route, *, simulating: bool) -> Documentation:
 
 def _sandbox() -> dict[str, Documentation]:
     """The routes of the caller's sandbox."""
-    sandbox = _answer("The whole sandbox.", {"type": "object"}, shown_sandbox(SandboxSettings()))
+    sandbox = _answer("The whole sandbox.", {"type": "object"}, settings_document(SandboxSettings()))
 
     def told(said: str, answer: Documentation, *failures: HTTPStatus, **members: Any) -> Documentation:  # noqa: ANN401 - the operation's own
         return _operation(said, answer, *failures, tags=["sandbox"], **members)

@@ -84,7 +84,7 @@ def _blocks(dialect: Dialect, told: ChangePage) -> str:
     """The events; what tells a header of a poll is a field of theirs, which those who do not know it ignore."""
     blocks = list[str]()
     for snapshot in told.snapshots:
-        more = wall_elapsed(told.clock, partial(told.clock.real, snapshot.now), snapshot)
+        more = wall_elapsed(told.clock, partial(told.clock.wall, snapshot.now), snapshot)
         fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in more)
         blocks.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {dialect.body(snapshot)}\n\n")
     return "".join(blocks)

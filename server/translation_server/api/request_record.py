@@ -47,7 +47,7 @@ class RecordBuilder:
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
         fields = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
-        fields |= {"at": self.at, "virtual_at": clock.at(self.at), "took": self.took}
+        fields |= {"at": self.at, "virtual_at": clock.virtual(self.at), "took": self.took}
         fields |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
         if self.refusals:
             fields["refused"] = self.refusals.requests
@@ -72,4 +72,4 @@ def log_request(scope: Scope, user: str, status: int, took: float) -> None:
 def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
     """Returns what a record says of a job; its end is in wall time."""
     reported: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
-    return reported if snapshot.completed_at is None else reported | {"ended_at": clock.real(snapshot.completed_at)}
+    return reported if snapshot.completed_at is None else reported | {"ended_at": clock.wall(snapshot.completed_at)}

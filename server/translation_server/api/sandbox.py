@@ -25,9 +25,9 @@ from translation_server.documents import (
     SandboxPatch,
     change_clock,
     change_settings,
-    shown_sandbox,
-    shown_settings,
-    starts_plan,
+    restarts_faults,
+    scenario_document,
+    settings_document,
 )
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
@@ -71,9 +71,8 @@ class SandboxApi:
     async def change(self, request: Request) -> Response:
         """Changes settings; null stands for the server's own value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
-        moment = await self._service.virtual_time(owner)
-        change = partial(change_settings, changes=changes, moment=moment)
-        await self._service.sandboxes.change(owner, change, reset_counts=starts_plan(changes))
+        change = partial(change_settings, changes=changes, now=await self._service.virtual_time(owner))
+        await self._service.sandboxes.change(owner, change, reset_counts=restarts_faults(changes))
         return await self._sandbox(owner)
 
     async def set_clock(self, request: Request) -> Response:
@@ -92,14 +91,14 @@ class SandboxApi:
     async def act(self, request: Request, job_id: str) -> Response:
         """Pauses, unpauses or finishes a pending job."""
         owner, action = context_of(request).user, await read_body(JobAction, request)
-        finish = partial(Job.finished, outcome=State(action.outcome), message=action.message)
+        finish = partial(Job.finish, outcome=State(action.outcome), message=action.message)
         snapshot = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
         return await self._sandbox(owner, job=json.loads(self._native.body(snapshot)))
 
     async def scenarios(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Lists the scenarios."""
         scenarios = [
-            {"scenario": name, "meaning": scenario.meaning, "settings": shown_settings(scenario.settings)}
+            {"scenario": name, "meaning": scenario.meaning, "settings": scenario_document(scenario.settings)}
             for name, scenario in SCENARIOS.items()
         ]
         return JSONResponse({"scenarios": scenarios})
@@ -120,15 +119,15 @@ class SandboxApi:
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """The whole sandbox."""
         sandbox, real = await self._service.sandboxes.of(owner), self._service.wall_time()
-        shown = shown_sandbox(sandbox.settings)
+        shown = settings_document(sandbox.settings)
         for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
             fault["fired"] = fired
         clock = sandbox.clock
         shown["clock"] = {
-            "now": timestamp(clock.at(real)),
-            "speed": clock.now.speed,
-            "frozen": clock.now.frozen,
-            "ahead": round(clock.at(real) - real, 3),
+            "now": timestamp(clock.virtual(real)),
+            "speed": clock.current.speed,
+            "frozen": clock.current.frozen,
+            "ahead": round(clock.virtual(real) - real, 3),
         }
         return JSONResponse({"user": owner, **shown, **more})
 

@@ -34,7 +34,7 @@ class FeedPosition(NamedTuple):
 
 def end_of(job: Job) -> FeedPosition:
     """Where a job stands in the order in which jobs end."""
-    return FeedPosition(job.over_at, job.ordinal)
+    return FeedPosition(job.ends_at, job.ordinal)
 
 
 class ChangeFeed:
@@ -115,7 +115,7 @@ class ChangeFeed:
     def _begin(self, job: Job) -> list[JobSnapshot]:
         """A job that was over as soon as it began has an end only."""
         self.seen = job.ordinal
-        begun = [JobSnapshot(job, job.created_at)] if self._since < job.created_at < job.over_at else []
+        begun = [JobSnapshot(job, job.created_at)] if self._since < job.created_at < job.ends_at else []
         return begun + self._end_or_expect(job)
 
     def _end_or_expect(self, job: Job) -> list[JobSnapshot]:
@@ -126,11 +126,11 @@ class ChangeFeed:
         return []
 
     def _end(self, job: Job) -> list[JobSnapshot]:
-        if job.over_at <= self._since or job.ordinal in self._told:
+        if job.ends_at <= self._since or job.ordinal in self._told:
             return []
         if job.changed_at != job.created_at:  # others are not heard of again
             self._told[job.ordinal] = None
-        return [JobSnapshot(job, job.over_at)]
+        return [JobSnapshot(job, job.ends_at)]
 
     def _expect(self, job: Job) -> None:
         place, known = end_of(job), self._upcoming.get(job.ordinal)

@@ -1,7 +1,6 @@
-"""A sandbox's time: a function of real time that can run faster, stand still, and jump ahead; it never goes back.
+"""A sandbox's clock: virtual time as a function of wall time. It can run faster, stand still, and jump ahead.
 
-Real times are seconds since the epoch, moments are the same on the sandbox's clock, speeds are sandbox seconds per
-real second.
+Both times are in seconds since the epoch. Virtual time never goes back.
 """
 
 import math
@@ -10,83 +9,89 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 LATEST = 250e9
-"""The moment at which every clock stops, in the ten thousandth year, which is the last that a timestamp can tell."""
+"""The virtual time at which every clock stops: in the year 9892, close to the last one that a timestamp can hold."""
 
-REMEMBERED = 100
-"""How many of its latest settings a clock remembers."""
+MAX_SETTINGS = 100
+"""How many of its latest settings a clock keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """From the real time ``real`` on, when the clock showed ``moment``, it goes at ``speed``, unless it is frozen."""
+    """How a clock goes from the wall time ``wall`` on, when it shows ``virtual``.
 
-    real: float = 0.0
-    moment: float = 0.0
+    ``speed`` is in seconds of virtual time per second of wall time. A frozen clock keeps its speed for later.
+    """
+
+    wall: float
+    virtual: float
     speed: float = 1.0
     frozen: bool = False
 
     @property
     def rate(self) -> float:
-        """Sandbox seconds per real second, 0 while it is frozen."""
+        """The speed, or 0 while the clock is frozen."""
         return 0.0 if self.frozen else self.speed
 
-    def at(self, real: float) -> float:
-        """What it shows at a real time."""
-        return min(LATEST, self.moment + max(0.0, real - self.real) * self.rate)
+    def virtual_at(self, wall: float) -> float:
+        """Returns what the clock shows at a wall time."""
+        return min(LATEST, self.virtual + max(0.0, wall - self.wall) * self.rate)
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A clock with its latest settings, the oldest first; without any it shows the real time."""
+    """A clock with its latest settings, the oldest first. One that was never set shows wall time."""
 
-    settings: tuple[Setting, ...] = (Setting(),)
+    settings: tuple[Setting, ...] = (Setting(0.0, 0.0),)
 
     @property
-    def now(self) -> Setting:
-        """How the clock is set now."""
+    def current(self) -> Setting:
+        """The setting in force."""
         return self.settings[-1]
 
     @property
     def shows_wall_time(self) -> bool:
-        """Whether it was never set, so that its moments are real times."""
-        return not self.settings[-1].real
+        """Whether the clock was never set."""
+        return not self.settings[-1].wall
 
-    def at(self, real: float) -> float:
-        """The moment that it shows, or showed, at a real time."""
+    def virtual(self, wall: float) -> float:
+        """Returns the virtual time at a wall time, which may be in the past."""
         for setting in reversed(self.settings):
-            if setting.real <= real:
-                return setting.at(real)
-        return self.settings[0].at(real)
+            if setting.wall <= wall:
+                return setting.virtual_at(wall)
+        return self.settings[0].virtual_at(wall)
 
-    def seconds_to(self, moment: float, real: float) -> float:
-        """Real seconds from now until it shows a moment: none if it has, infinitely many while it is frozen."""
-        left = moment - self.at(real)
+    def wall(self, virtual: float) -> float:
+        """Returns the wall time at which the clock first showed a virtual time, as far as it keeps its settings."""
+        for setting, until in self._spans():
+            if virtual <= setting.virtual:
+                return setting.wall
+            if setting.rate and (wall := setting.wall + (virtual - setting.virtual) / setting.rate) < until:
+                return wall
+        return math.inf
+
+    def seconds_to(self, virtual: float, wall: float) -> float:
+        """Returns how many seconds after a wall time the clock shows a virtual time.
+
+        That is 0 where it shows it already, and infinity while it is frozen.
+        """
+        left = virtual - self.virtual(wall)
         if left <= 0:
             return 0.0
-        return left / self.now.rate if self.now.rate and moment <= LATEST else math.inf
+        return left / self.current.rate if self.current.rate and virtual <= LATEST else math.inf
 
     def set(
-        self, real: float, *, speed: float | None = None, frozen: bool | None = None, advance: float = 0.0
+        self, wall: float, *, speed: float | None = None, frozen: bool | None = None, advance: float = 0.0
     ) -> "Clock":
-        """The clock set anew at a real time; what is not given stays as it is."""
+        """Returns the clock with a new setting from a wall time on; what is not given stays as it is."""
         setting = Setting(
-            real,
-            min(LATEST, self.at(real) + advance),
-            self.now.speed if speed is None else speed,
-            self.now.frozen if frozen is None else frozen,
+            wall,
+            min(LATEST, self.virtual(wall) + advance),
+            self.current.speed if speed is None else speed,
+            self.current.frozen if frozen is None else frozen,
         )
-        return replace(self, settings=(*self.settings, setting)[-REMEMBERED:])
-
-    def real(self, moment: float) -> float:
-        """The real time at which it first showed a moment, as far as its settings are remembered."""
-        for setting, until in self._spans():
-            if moment <= setting.moment:
-                return setting.real
-            if setting.rate and (real := setting.real + (moment - setting.moment) / setting.rate) < until:
-                return real
-        return math.inf
+        return replace(self, settings=(*self.settings, setting)[-MAX_SETTINGS:])
 
     def _spans(self) -> Iterator[tuple[Setting, float]]:
         for setting, following in pairwise(self.settings):
-            yield setting, following.real
-        yield self.now, math.inf
+            yield setting, following.wall
+        yield self.current, math.inf

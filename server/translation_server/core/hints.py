@@ -53,7 +53,7 @@ def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> 
         return None
     job = snapshot.job
     if settings.hints == "exact" and job.paused_at is None:
-        return NextPoll(job.ends_at, job.ends_at)
+        return NextPoll(job.due_at, job.due_at)
     begins = job.created_at + settings.longer(job.submission.video_length)
     elapsed = max(0.0, snapshot.now - begins)
     due, until = plan(settings.delay, settings.poll_cost * rate, elapsed, phase(job.owner, job.ordinal))

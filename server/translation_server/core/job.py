@@ -1,11 +1,11 @@
-"""A job's facts, and what follows from them.
+"""A job, and how it stands at a time.
 
-The law of this file: a job's status is never written, it is derived. A job is accepted with its whole fate
-(when it ends, and how); from then on everything a caller can see is a pure function of the job and the moment,
-and :class:`JobSnapshot` is that function. What can still happen to a pending job is that its owner cancels it, or, where it
-is only simulated, holds it, releases it, or finishes it; each is one more fact with a time of its own.
+The law of this file: a job's status is never written, it is derived. A job is accepted with its whole fate: when it
+ends, and how. From then on everything that a caller can see is a pure function of the job and of time, and
+:class:`JobSnapshot` is that function. A pending job can still be cancelled by its owner and, because it is only
+simulated, paused, unpaused or finished. Each of these changes is stored with its own time.
 
-Times are moments of the owner's clock, in seconds since the Unix epoch; durations are seconds.
+Times are virtual times of the owner's sandbox, in seconds since the epoch. Durations are in seconds.
 """
 
 import math
@@ -15,15 +15,14 @@ from enum import StrEnum
 from translation_server.core.clock import Clock
 
 ERROR_MESSAGE = "the translation failed"
-"""What a job that ends with ``error`` tells its owner."""
-
+"""The error message of a failed job whose fate has none."""
 
 PROGRESS_STEPS = 10_000
-"""Into how many parts progress is divided."""
+"""The number of steps in which progress grows from 0 to 1."""
 
 
 class State(StrEnum):
-    """Where a job stands; the values are the native API's words."""
+    """The state of a job. The values are the words of the native API."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -33,7 +32,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a caller asked for when submitting a job; ``video_length`` is in seconds."""
+    """What a caller submitted; ``video_length`` is in seconds."""
 
     source_language: str | None = None
     target_language: str | None = None
@@ -44,7 +43,7 @@ class Submission:
 class Fate:
     """How a job will end: ``delay`` seconds after it was accepted, as ``completed`` or as ``error``.
 
-    ``message`` is what a failed one tells its owner, if not the usual.
+    ``message`` is the error message of a job that fails, instead of `ERROR_MESSAGE`.
     """
 
     delay: float
@@ -54,10 +53,19 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The facts of one accepted job; ``ordinal`` counts its owner's jobs from 1.
+    """An accepted job.
 
-    ``paused_at`` is since when it has been held, ``paused_for`` how long it was held before. ``changed_at`` is the real
-    time at which a fact last became another, whatever the owner's clock shows.
+    Attributes:
+        id: The job's id, unique among all owners.
+        owner: The name of the user who submitted it.
+        ordinal: Counts the owner's jobs from 1.
+        created_at: When it was accepted.
+        fate: When and how it ends.
+        submission: What was submitted.
+        cancelled_at: When its owner cancelled it.
+        paused_at: When the current pause began, if it is paused.
+        paused_for: How long all earlier pauses lasted.
+        changed_at: The wall time of the last change.
     """
 
     id: str
@@ -72,38 +80,38 @@ class Job:
     changed_at: float = 0.0
 
     @property
-    def ends_at(self) -> float:
-        """When the job ends unless something happens before; never, while it is held."""
+    def due_at(self) -> float:
+        """When the job ends unless it is cancelled; infinity while it is paused."""
         return self.created_at + self.fate.delay + self.paused_for if self.paused_at is None else math.inf
 
     @property
-    def over_at(self) -> float:
-        """When the job is over, by itself or since it was cancelled; never, while it is held."""
-        return self.ends_at if self.cancelled_at is None else self.cancelled_at
+    def ends_at(self) -> float:
+        """When the job ends or was cancelled; infinity while it is paused."""
+        return self.due_at if self.cancelled_at is None else self.cancelled_at
 
-    def cancelled(self, now: float) -> "Job":
-        """The job once its owner has cancelled it."""
+    def cancel(self, now: float) -> "Job":
+        """Returns the job cancelled; one that has ended stays as it is."""
         return replace(self, cancelled_at=now) if self._is_pending(now) else self
 
     def pause(self, now: float) -> "Job":
-        """The job once it is held: its time stands still."""
+        """Returns the job paused: its time stands still. One that has ended stays as it is."""
         return replace(self, paused_at=now) if self._is_pending(now) and self.paused_at is None else self
 
     def unpause(self, now: float) -> "Job":
-        """The job once it is no longer held."""
+        """Returns the job without its pause; one that has ended stays as it is."""
         if not self._is_pending(now) or self.paused_at is None:
             return self
         return replace(self, paused_at=None, paused_for=self.paused_for + max(0.0, now - self.paused_at))
 
-    def finished(self, now: float, outcome: State, message: str | None = None) -> "Job":
-        """The job once it has ended now, in this way."""
+    def finish(self, now: float, outcome: State, message: str | None = None) -> "Job":
+        """Returns the job with an end now; one that has ended stays as it is."""
         if not self._is_pending(now):
             return self
-        unpause = self.unpause(now)
-        delay = now - self.created_at - unpause.paused_for
-        if self.created_at + delay + unpause.paused_for > now:  # by rounding
+        unpaused = self.unpause(now)
+        delay = now - self.created_at - unpaused.paused_for
+        if self.created_at + delay + unpaused.paused_for > now:  # by rounding
             delay -= 2 * math.ulp(now)
-        return replace(unpause, fate=Fate(delay, outcome, message))
+        return replace(unpaused, fate=Fate(delay, outcome, message))
 
     def _is_pending(self, now: float) -> bool:
         return JobSnapshot(self, now).state is State.PENDING
@@ -111,45 +119,45 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """A job as it stands at the moment ``now``; ``state`` is its state then."""
+    """A job as it stands at the time ``now``, with its state then."""
 
     job: Job
     now: float
     state: State = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Derives the job's state; an end is reached at its very moment."""
+        """Derives the state. A job has ended at the very time of its end, not only after it."""
         job, state = self.job, State.PENDING
         if job.cancelled_at is not None and self.now >= job.cancelled_at:
             state = State.CANCELLED
-        elif self.now >= job.ends_at:
+        elif self.now >= job.due_at:
             state = job.fate.outcome
         object.__setattr__(self, "state", state)
 
     @property
     def completed_at(self) -> float | None:
-        """When the job ended, whichever way, or None while it is pending."""
+        """When the job ended or was cancelled; None while it is pending."""
         match self.state:
             case State.PENDING:
                 return None
             case State.CANCELLED:
                 return self.job.cancelled_at
             case _:
-                return self.job.ends_at
+                return self.job.due_at
 
     @property
     def elapsed(self) -> float:
         """Seconds from acceptance to now or to the end; never negative, even when the clock was set back."""
         return max(0.0, self._until - self.job.created_at)
 
-    def wall_elapsed(self, clock: Clock, real: float) -> float:
-        """What `elapsed` is on the sandbox's clock, in seconds of wall time; ``real`` is the real time of the look."""
-        until = real if self.completed_at is None else clock.real(self.completed_at)
-        return max(0.0, until - clock.real(self.job.created_at))
+    def wall_elapsed(self, clock: Clock, wall: float) -> float:
+        """Returns `elapsed` in seconds of wall time; ``wall`` is the wall time of the snapshot."""
+        until = wall if self.completed_at is None else clock.wall(self.completed_at)
+        return max(0.0, until - clock.wall(self.job.created_at))
 
     @property
     def progress(self) -> float:
-        """The part of the job's duration that has passed, rounded down to four digits; 1.0 only at its own end."""
+        """The part of the job's delay that has passed, rounded down to four digits; 1.0 only when it is due."""
         job = self.job
         if self.state is State.PENDING:
             until = self.now if job.paused_at is None else min(self.now, job.paused_at)
@@ -164,17 +172,17 @@ class JobSnapshot:
 
     @property
     def _until(self) -> float:
-        """Up to when the job's time runs: now, or its end."""
-        end = None if self.state is State.PENDING else self.completed_at
+        """When the job's elapsed time stops growing: now, or at its end."""
+        end = self.completed_at
         return self.now if end is None else end
 
     @property
     def changes(self) -> list["JobSnapshot"]:
-        """Looks at the moments, up to now, at which the state became what it then was."""
-        moments = dict.fromkeys((self.job.created_at, self.completed_at))
-        return [JobSnapshot(self.job, moment) for moment in moments if moment is not None and moment <= self.now]
+        """Snapshots at the times, up to now, at which the state changed."""
+        times = dict.fromkeys((self.job.created_at, self.completed_at))
+        return [JobSnapshot(self.job, time) for time in times if time is not None and time <= self.now]
 
     @property
     def error_message(self) -> str | None:
-        """Why the job failed, or None for one that did not."""
+        """Why the job failed; None for one that did not."""
         return (self.job.fate.message or ERROR_MESSAGE) if self.state is State.ERROR else None

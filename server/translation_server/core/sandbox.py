@@ -68,12 +68,16 @@ def with_settings(defaults: SandboxSettings, settings: Mapping[str, Any]) -> San
 
 @dataclass(frozen=True, slots=True)
 class SandboxState:
-    """A user's sandbox and its clock.
+    """A user's sandbox.
 
-    ``since`` is the moment from which its faults count their seconds, ``begun`` the real time at which it was emptied.
+    Attributes:
+        settings: Its settings.
+        clock: Its clock.
+        faults_since: The virtual time from which its fault rules count their seconds.
+        reset_at: The wall time at which it was last reset.
     """
 
     settings: SandboxSettings
     clock: Clock = field(default_factory=Clock)
-    since: float = 0.0
-    begun: float = 0.0
+    faults_since: float = 0.0
+    reset_at: float = 0.0

@@ -68,12 +68,12 @@ class ChangeStream:
         """
         loop, silent_until, read_at = asyncio.get_running_loop(), -math.inf, self._clock()
         with self._bus.subscribe(owner) as subscription:
-            begun = (await self._sandboxes.of(owner)).begun
+            reset_at = (await self._sandboxes.of(owner)).reset_at
             feed = ChangeFeed(after, await self._last_before(owner, after))
             subscription.newest = feed.seen
-            while (sandbox := await self._sandboxes.of(owner)).begun == begun:
+            while (sandbox := await self._sandboxes.of(owner)).reset_at == reset_at:
                 await self._read(owner, feed)
-                snapshots = feed.tell(sandbox.clock.at(self._clock()))
+                snapshots = feed.tell(sandbox.clock.virtual(self._clock()))
                 for snapshot in snapshots:
                     self._snapshot(snapshot.job, snapshot.now)
                 more = len(snapshots) >= PAGE or feed.lacks_new or feed.lacks_ends
@@ -103,19 +103,19 @@ class ChangeStream:
         """
         loop, owner = asyncio.get_running_loop(), snapshot.job.owner
         with self._bus.subscribe(owner, snapshot.job) as subscription:
-            begun, clock = (sandbox := await self._sandboxes.of(owner)).begun, sandbox.clock
+            reset_at, clock = (sandbox := await self._sandboxes.of(owner)).reset_at, sandbox.clock
             changes = [snapshot] if after is None else [change for change in snapshot.changes if change.now > after]
             yield ChangePage(changes, clock=clock)
             silent_until, job = loop.time() + HEARTBEAT, snapshot.job
             while snapshot.state is State.PENDING and not subscription.closed:
-                due_in = (await self._sandboxes.of(owner)).clock.seconds_to(job.over_at, self._clock())
+                due_in = (await self._sandboxes.of(owner)).clock.seconds_to(job.ends_at, self._clock())
                 job = next(iter(await subscription.wait(min(silent_until - loop.time(), due_in)) or [job]))
                 sandbox = await self._sandboxes.of(owner)
-                if sandbox.begun != begun:
+                if sandbox.reset_at != reset_at:
                     return
-                snapshot = self._snapshot(job, sandbox.clock.at(self._clock()))
+                snapshot = self._snapshot(job, sandbox.clock.virtual(self._clock()))
                 if snapshot.state is not State.PENDING:
-                    yield ChangePage([JobSnapshot(job, job.over_at)], clock=sandbox.clock)
+                    yield ChangePage([JobSnapshot(job, job.ends_at)], clock=sandbox.clock)
                 elif loop.time() >= silent_until:
                     yield ChangePage([])
                     silent_until = loop.time() + HEARTBEAT

@@ -54,8 +54,8 @@ class Faults:
         if not rules:
             return []
         job = None if job_id is None else await self._jobs.find(owner, job_id)
-        now = sandbox.clock.at(self._clock())
-        context = context._replace(seconds=max(0.0, now - sandbox.since))
+        now = sandbox.clock.virtual(self._clock())
+        context = context._replace(seconds=max(0.0, now - sandbox.faults_since))
         if job_id is not None and job is None:
             context = context._replace(states=frozenset())
         elif job is not None and context.action == "poll" and not context.long_poll:

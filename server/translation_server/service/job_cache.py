@@ -84,7 +84,7 @@ def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -
 
 
 def _rate(sandbox: SandboxState) -> float:
-    return sandbox.clock.now.rate or 1.0
+    return sandbox.clock.current.rate or 1.0
 
 
 class JobCache:

@@ -159,7 +159,7 @@ class Service:
                 job_id or str(uuid.uuid4()),
                 owner,
                 ordinal,
-                sandbox.clock.at(wall),
+                sandbox.clock.virtual(wall),
                 Fate(delay, override.outcome or drawn.outcome, override.message),
                 submission,
                 changed_at=wall,
@@ -199,7 +199,7 @@ class Service:
         sandbox, cached = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id)
         if sandbox is None or cached is None or sandbox.settings.faults:
             return None
-        snapshot = JobSnapshot(cached.job, sandbox.clock.at(self._clock()))
+        snapshot = JobSnapshot(cached.job, sandbox.clock.virtual(self._clock()))
         rendered = cached.renderings.get(dialect.name)
         if rendered is None or rendered.sandbox is not sandbox or snapshot.now >= rendered.until:
             rendered = render_job(dialect, self._snapshot(cached.job, snapshot.now), sandbox)
@@ -226,7 +226,7 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        return await self.amend(owner, job_id, Job.cancelled)
+        return await self.amend(owner, job_id, Job.cancel)
 
     async def amend(self, owner: str, job_id: str, change: Callable[[Job, float], Job]) -> JobSnapshot:
         """Changes a job; ``change`` is called with the job and the virtual time.
@@ -240,7 +240,7 @@ class Service:
         def amend(job: Job) -> Job:
             nonlocal before
             before, wall = job, self._clock()
-            after = change(job, clock.at(wall))
+            after = change(job, clock.virtual(wall))
             later = math.nextafter(job.changed_at, math.inf)  # even where this clock is behind that of the last change
             return after if after == job else replace(after, changed_at=max(wall, later))
 
@@ -274,11 +274,11 @@ class Service:
             while not subscription.closed:
                 clock, wall = (await self.sandboxes.of(job.owner)).clock, self._clock()
                 left = min(deadline - loop.time(), clock.seconds_to(changes_at, wall))
-                if left <= 0 or JobSnapshot(job, clock.at(wall)).state is not State.PENDING:
+                if left <= 0 or JobSnapshot(job, clock.virtual(wall)).state is not State.PENDING:
                     break
                 changed = await subscription.wait(left)
                 job = next(iter(changed)) if changed else (await self.snapshot(job.owner, job.id)).job
-                changes_at = until(JobSnapshot(job, clock.at(wall)))
+                changes_at = until(JobSnapshot(job, clock.virtual(wall)))
         return self._snapshot(job, await self.virtual_time(job.owner))
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
@@ -289,7 +289,7 @@ class Service:
             await asyncio.sleep(0)
             snapshots, _ = await self.snapshots(owner, job_ids[start : start + BATCH_SIZE])
             ends |= {
-                snapshot.job.id: clock.real(snapshot.job.ends_at)
+                snapshot.job.id: clock.wall(snapshot.job.due_at)
                 for snapshot in snapshots
                 if snapshot.state in {State.COMPLETED, State.ERROR}
             }
@@ -298,7 +298,7 @@ class Service:
     async def hint(self, snapshot: JobSnapshot) -> float | None:
         """Returns the seconds until the caller should poll again; None for an ended job, and without hints."""
         sandbox = await self.sandboxes.of(snapshot.job.owner)
-        return hints.hint(snapshot, sandbox.settings, sandbox.clock.now.rate or 1.0)
+        return hints.hint(snapshot, sandbox.settings, sandbox.clock.current.rate or 1.0)
 
     def wall_time(self) -> float:
         """Returns the wall time, in seconds since the epoch."""
@@ -306,7 +306,7 @@ class Service:
 
     async def virtual_time(self, owner: str) -> float:
         """Returns the time on the clock of the owner's sandbox, in seconds since the epoch."""
-        return (await self.sandboxes.of(owner)).clock.at(self._clock())
+        return (await self.sandboxes.of(owner)).clock.virtual(self._clock())
 
     async def sleep(self, seconds: float) -> None:
         """Sleeps for so many seconds; less if the server shuts down."""

@@ -112,13 +112,13 @@ class RequestLog:
         if self._limit:
             since, count = self._refusals.get(owner, (at, 0))
             sandbox = self._sandboxes.get(owner)
-            reset = sandbox and since < sandbox.begun
+            reset = sandbox and since < sandbox.reset_at
             self._refusals[owner] = Refusals(at, 1) if reset else Refusals(since, count + 1)
 
     async def refused(self, owner: str) -> int:
         """Returns how many refused requests are in no record yet, as far as this process knows."""
-        begun = (await self._sandboxes.of(owner)).begun
-        if (refusals := self._refusals.get(owner)) and refusals.since < begun:
+        reset_at = (await self._sandboxes.of(owner)).reset_at
+        if (refusals := self._refusals.get(owner)) and refusals.since < reset_at:
             del self._refusals[owner]
             return 0
         return refusals.requests if refusals else 0
@@ -188,7 +188,7 @@ class RequestLog:
         texts, serialised = [], 0
         for owner, record in batch:
             sandbox = await self._sandboxes.of(owner)
-            if record.refusals and record.refusals.since < sandbox.begun:
+            if record.refusals and record.refusals.since < sandbox.reset_at:
                 record.refusals = None
             text = record.text(sandbox.clock)
             texts.append((owner, record.at, text))
@@ -196,8 +196,8 @@ class RequestLog:
             if serialised > MAX_SERIALISED:
                 serialised = 0
                 await asyncio.sleep(0)
-        begun = {owner: (await self._sandboxes.of(owner)).begun for owner in {owner for owner, _ in batch}}
-        if current := [(owner, text) for owner, at, text in texts if at >= begun[owner]]:
+        reset_at = {owner: (await self._sandboxes.of(owner)).reset_at for owner in {owner for owner, _ in batch}}
+        if current := [(owner, text) for owner, at, text in texts if at >= reset_at[owner]]:
             await self._store.add_requests(current, self._limit)
 
     def _take(self, count: int) -> list[tuple[str, RecordBuilder]]:

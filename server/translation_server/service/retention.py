@@ -89,7 +89,7 @@ async def purge(store: RetentionStore, sandboxes: SandboxCache, retention: float
 
 async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, before: float) -> bool:
     """Forgets some of what is old of an owner; tells whether there may be more."""
-    moment = (await sandboxes.clock(owner)).at(before)
+    moment = (await sandboxes.clock(owner)).virtual(before)
     records = await store.read_requests(owner, limit=1)
     if records and _is_old(records[0][1], before):
         records = await store.read_requests(owner, limit=STEP)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from translation_server.core.clock import Clock
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings, SandboxState
-from translation_server.documents import begin_anew, read_sandbox
+from translation_server.documents import read_sandbox, reset_document
 from translation_server.service.freshness import MAX_AGE, Freshness
 from translation_server.service.single_flight import SingleFlight
 from translation_server.storage import SandboxStore
@@ -113,7 +113,7 @@ class SandboxCache:
 
     async def clear(self, owner: str, wall: float) -> None:
         """Resets a user's sandbox: everything from before this wall time goes."""
-        text = begin_anew(wall)
+        text = reset_document(wall)
         self._put(owner, text)  # already now: records that are written meanwhile must not survive the reset
         try:
             await self._store.reset_sandbox(owner, text)
@@ -136,5 +136,5 @@ class SandboxCache:
             sandbox = read_sandbox(text, defaults, self._started)
         self.states[owner] = _CachedState(text, defaults, sandbox, time.monotonic() if read_at is None else read_at)
         if before and before.text != text:
-            self._on_change(owner, before.sandbox.begun != sandbox.begun)
+            self._on_change(owner, before.sandbox.reset_at != sandbox.reset_at)
         return sandbox

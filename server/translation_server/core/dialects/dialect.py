@@ -167,7 +167,7 @@ class Dialect:
         job, steps = snapshot.job, len(self.words[State.PENDING])
         step = int(snapshot.progress * steps) + 1
         if step == steps or job.paused_at is not None:
-            return job.ends_at
+            return job.due_at
         worked = job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
         return job.created_at + job.paused_for + worked
 
