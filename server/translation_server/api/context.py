@@ -12,6 +12,7 @@ from translation_server.api.request_record import RecordBuilder
 if TYPE_CHECKING:
     from translation_server.api.problems import Problem
     from translation_server.api.schemas import Query
+    from translation_server.core.faults.rules import FaultRule
 
 
 @dataclass(slots=True)
