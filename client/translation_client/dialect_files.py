@@ -65,7 +65,7 @@ def _dialect(path: str, name: str, table: object) -> Dialect:
     if not isinstance(table, dict):
         raise ValueError(f"{where} must be a table")  # noqa: TRY004 - the value in the file is wrong
     if unknown := [key for key in table if key not in KEYS]:
-        raise ValueError(f"{where} {unknown[0]}: there is no such key; the keys are {', '.join(KEYS)}")
+        raise ValueError(f"{where} {unknown[0]}: there is no such field; the fields are {', '.join(KEYS)}")
     if missing := [key for key in REQUIRED if key not in table]:
         raise ValueError(f"{where} {missing[0]}: is required")
     try:

@@ -241,8 +241,8 @@ INNOCENT = {
           pending(15)], {}),
     ],
     "crowding": [
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * snapshot + n / 6, f"{n}") for snapshot in (1, 2, 3))]), {}),
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * snapshot, f"{n}", wait=5, took=5) for snapshot in (1, 2))]), {}),
+        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * poll + n / 6, f"{n}") for poll in (1, 2, 3))]), {}),
+        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * poll, f"{n}", wait=5, took=5) for poll in (1, 2))]), {}),
         (each(lambda n: [submit(0, f"{n}", hint=9), pending(9.1, f"{n}", hint=9), done(18.2, f"{n}", 18)]), {}),
         (each(lambda n: [submit(0, f"{n}"), pending(9, f"{n}"), pending(18, f"{n}")], range(19)), {}),
         (each(lambda n: [submit(n, f"{n}"), done(99, f"{n}", n + 1)]), {}),  # collected one after another

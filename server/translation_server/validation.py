@@ -1,6 +1,6 @@
-"""What pydantic finds wrong with a document, as people read it."""
+"""Turns the validation errors of pydantic into messages for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -8,26 +8,52 @@ from pydantic_core import ErrorDetails
 from translation_server.core import delays
 from translation_server.core.faults import rules
 
+FieldError = Mapping[str, str]
+"""The path of a field in its document (``field``), and what is wrong with it (``message``)."""
+
 TAGS = frozenset({*rules.KINDS, *delays.KINDS})
-"""The kinds that pydantic adds to the place of an error: those of fault rules and of distributions."""
+"""The kinds of fault rules and of distributions, which pydantic adds to the location of an error."""
 
 
-def complaints(error: ValidationError, what: str) -> list[Mapping[str, str]]:
-    """What is wrong with a document, field by field; ``what`` is its name as a whole."""
-    found = error.errors(include_url=False)
-    return [{"field": _path(each["loc"]) or what, "message": _said(each)} for each in found]
+def field_errors(error: ValidationError, whole: str, fields: Mapping[str, str] | None = None) -> list[FieldError]:
+    """Returns the errors of a document, field by field.
+
+    Args:
+        error: what pydantic found.
+        whole: the name of the document, for errors that concern no single field.
+        fields: the path of each of the model's fields in the document, if messages shall list them.
+    """
+    names = fields or {}
+    return [
+        {
+            "field": _path([names.get(str(part), part) for part in found["loc"] if part in names or part not in TAGS])
+            or whole,
+            "message": _message(found, fields if len(found["loc"]) == 1 else None),
+        }
+        for found in error.errors(include_url=False)
+    ]
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
-    """The place of an error, but for the kinds that pydantic puts between."""
-    named = [part for part in loc if part not in TAGS]
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in named).lstrip(".")
+def unknown_field(fields: Iterable[str]) -> str:
+    """Returns the message on an unknown field, with the known ones."""
+    return (
+        f"there is no such field; {'the fields are ' + listed if (listed := ', '.join(fields)) else 'there are none'}"
+    )
 
 
-def _said(error: ErrorDetails) -> str:
+def summary(errors: Sequence[FieldError]) -> str:
+    """Returns errors as one line."""
+    return "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+
+
+def _path(location: Sequence[int | str]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _message(error: ErrorDetails, fields: Mapping[str, str] | None) -> str:
     match error["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return "there is no such field"
+            return "there is no such field" if fields is None else unknown_field(fields.values())
         case "union_tag_not_found":
             return "kind is missing"
         case "union_tag_invalid":

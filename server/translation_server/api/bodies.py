@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_origin
@@ -13,12 +13,11 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from translation_server.api import problems
 from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import Query
-from translation_server.validation import complaints
+from translation_server.validation import FieldError, field_errors
 
 MAX_BODY = 64 * 1024
 """Bytes that a request's body may hold."""
@@ -66,14 +65,14 @@ def query_of(request: Request, model: type[Asked]) -> Asked:
     for name, value in request.query_params.multi_items():
         sent[name].append(value)
     lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
-    wrong: list[Mapping[str, str]] = [
+    wrong: list[FieldError] = [
         {"field": name, "message": TWICE} for name in model.model_fields if name not in lists and len(sent[name]) > 1
     ]
     values = {name: values if name in lists else values[0] for name, values in sent.items() if values}
     try:
         found = model.model_validate(values)
     except ValidationError as error:
-        wrong += problems.complaints(error.errors(include_url=False), {name: name for name in model.model_fields})
+        wrong += field_errors(error, "query", {name: name for name in model.model_fields})
     if wrong:
         raise invalid(wrong)
     return found
@@ -152,9 +151,4 @@ async def read_body(model: type[Model], request: Request) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise refused(error, "body") from None
-
-
-def refused(error: ValidationError, what: str) -> Problem:
-    """What is wrong with a document, as an answer; ``what`` it is called as a whole."""
-    return invalid(complaints(error, what))
+        raise invalid(field_errors(error, "body")) from None

@@ -1,9 +1,8 @@
 """Every error as problem details (RFC 9457), the framework's own included."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -14,16 +13,15 @@ from starlette.types import Scope
 
 from translation_server.service.jobs import JobNotFound
 from translation_server.storage import IdTaken, KeyReused, StoreError
+from translation_server.validation import FieldError, summary
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
 """Seconds after which a request that the server could not serve is worth another try."""
 
-NO_SUCH = "there is no such field"
-
-MOST_COMPLAINTS = 20
-"""How many of a request's fields an answer complains of."""
+MAX_ERRORS = 20
+"""How many invalid fields an answer lists."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
@@ -48,35 +46,12 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
 
 
-def invalid(complaints: Sequence[Mapping[str, str]]) -> Problem:
-    """A request whose fields make no sense: what is wrong with each, and what is allowed."""
-    told = complaints[:MOST_COMPLAINTS]
-    detail = "; ".join(f"{complaint['field']}: {complaint['message']}" for complaint in told)
-    more = len(complaints) - len(told)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{detail}; and {more} more" if more else detail, errors=told)
-
-
-def no_such(fields: Iterable[str]) -> str:
-    """What is wrong with a field that there is not; ``fields`` are those that there are."""
-    listed = ", ".join(fields)
-    return f"{NO_SUCH}; the fields are {listed}" if listed else f"{NO_SUCH}; there are none"
-
-
-def complaints(errors: Sequence[Any], fields: Mapping[str, str]) -> list[Mapping[str, str]]:
-    """What pydantic found wrong, in the names that the fields have on the wire."""
-    return [_complaint(error, fields) for error in errors]
-
-
-def _complaint(error: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, str]:
-    loc = error["loc"]
-    at = next((place for place, part in enumerate(loc) if part in fields), len(loc) - 1)
-    within = [str(part) for part in loc[at + 1 :]]
-    if error["type"] == "extra_forbidden":
-        message = NO_SUCH if within else no_such(fields.values())
-    else:
-        text = str(error["msg"]).removeprefix("Value error, ")
-        message = text[0].lower() + text[1:]
-    return {"field": ".".join([fields.get(loc[at], str(loc[at])), *within]), "message": message}
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """Returns the problem of a request with invalid fields: what is wrong with each, and what is allowed."""
+    listed = errors[:MAX_ERRORS]
+    more = len(errors) - len(listed)
+    detail = f"{summary(listed)}; and {more} more" if more else summary(listed)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=listed)
 
 
 def named(scope: Scope) -> str:

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from translation_server.api.bodies import parsed
 from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
-from translation_server.api.problems import Problem, complaints, invalid, no_such
+from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import SubmissionBody
 from translation_server.core.dialects.dialect import Dialect, places, read
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.storage import Idempotency
+from translation_server.validation import field_errors, unknown_field
 
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft has it, or the bare token that most clients send."""
@@ -51,9 +52,9 @@ def submission(request: Request, dialect: Dialect, body: bytes) -> Sent:
     try:
         found = SubmissionBody.model_validate(facts)
     except ValidationError as error:
-        raise invalid(complaints(error.errors(include_url=False), fields)) from None
+        raise invalid(field_errors(error, "body", fields)) from None
     if unknown:
-        raise invalid([{"field": field, "message": no_such(fields.values())} for field in unknown])
+        raise invalid([{"field": field, "message": unknown_field(fields.values())} for field in unknown])
     if twice := asked.keys() & found.model_fields_set:
         raise invalid([{"field": fields[fact], "message": "comes in the query and in the body"} for fact in twice])
     return Sent({**document, **asked}, facts, found.model_copy(update=asked))

@@ -20,6 +20,7 @@ from pydantic import (
 
 from translation_server.core.dialects.dialect import DIALECTS, FACTS, REQUEST, Dialect, DialectError, places, routes
 from translation_server.core.job import State
+from translation_server.validation import field_errors, summary
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -126,6 +127,9 @@ class DialectForm(BaseModel):
         )
 
 
+KEYS = {name: name for name in DialectForm.model_fields}
+
+
 def read_dialects(path: Path) -> tuple[Dialect, ...]:
     """The rows of a file.
 
@@ -145,15 +149,7 @@ def read_dialects(path: Path) -> tuple[Dialect, ...]:
             dialects.append(DialectForm.model_validate(table).dialect(name))
             routes(dialects[-1:])
         except ValidationError as error:
-            raise DialectError(f"{where} {_first(error)}") from None
+            raise DialectError(f"{where} {summary(field_errors(error, 'the dialect', KEYS))}") from None
         except DialectError as error:
             raise DialectError(f"{where} {error}") from None
     return tuple(dialects)
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in found["loc"]) or "the row"
-    if found["type"] == "extra_forbidden":
-        return f"{field}: there is no such key; the keys are {', '.join(DialectForm.model_fields)}"
-    return f"{field}: {found['msg'].removeprefix('Value error, ')}"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from translation_server.core.faults.rules import MOST_RULES, FaultRule
 from translation_server.documents import Fault
-from translation_server.validation import complaints
+from translation_server.validation import field_errors, summary
 
 
 class FaultsError(Exception):
@@ -33,7 +33,6 @@ def read_faults(path: Path) -> tuple[FaultRule, ...]:
     except OSError as error:
         raise FaultsError(f"FAULTS={path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        wrong = "; ".join(f"{found['field']}: {found['message']}" for found in complaints(error, "the file"))
-        raise FaultsError(f"FAULTS={path}: {wrong}") from None
+        raise FaultsError(f"FAULTS={path}: {summary(field_errors(error, 'the file'))}") from None
     except (ValueError, RecursionError) as error:
         raise FaultsError(f"FAULTS={path}: must be UTF-8 TOML: {error}") from None

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from translation_server.api.bodies import Endpoint, body_of, refused
+from translation_server.api.bodies import Endpoint, body_of
 from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults import responses
@@ -23,6 +23,7 @@ from translation_server.core.faults.rules import Action, FaultContext, FaultRule
 from translation_server.core.job import JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
+from translation_server.validation import field_errors
 
 NOTHING_SIMULATED = "this server simulates nothing (SANDBOX=off)"
 
@@ -125,7 +126,7 @@ def _rule_of(text: str) -> FaultRule:
     try:
         return FAULT.validate_json(text if text.startswith("{") else to_json({"kind": text}))
     except ValidationError as error:
-        raise refused(error, "Simulate-Fault") from None
+        raise invalid(field_errors(error, "Simulate-Fault")) from None
 
 
 def falsify(request: Request, dialect: Dialect, *snapshots: JobSnapshot) -> list[tuple[Dialect, JobSnapshot]]:
