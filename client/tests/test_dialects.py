@@ -1,4 +1,4 @@
-"""Rows of every kind: our own, and those of a user's file."""
+"""Dialects: templates, routes, fields, credentials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import json
 import pickle
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +26,6 @@ from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
 from translation_client.core.effects import Done, Reply, Send, Sleep, Warn
 from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import SOONEST, Exponential
-from translation_client.dialect_files import find_dialect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from tests.conftest import Job, Server
     from translation_client.core.effects import Effect
 
-HEYGEN = Path(__file__).parents[2] / "examples" / "dialects" / "heygen.toml"
 WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}
 MINE = Dialect(
     name="mine",
@@ -48,55 +45,57 @@ MINE = Dialect(
 )
 
 
-def rules(dialect: Dialect, **chosen: Any) -> FlowOptions:
+def flow_options(dialect: Dialect, **options: Any) -> FlowOptions:
     defaults = {"initial_delay": 1, "max_delay": 1, "backoff_factor": 1, "max_retries": 0, "request_timeout": 10}
-    return FlowOptions(**{"schedule": Exponential(1, 1, 1)} | defaults | chosen, random=lambda: 0, dialect=dialect)
+    return FlowOptions(**{"schedule": Exponential(1, 1, 1)} | defaults | options, random=lambda: 0, dialect=dialect)
 
 
 def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Effect]:
-    """Returns the commands of a flow whose requests are answered with these bodies."""
-    left, commands = list(bodies), [next(flow)]
+    """Returns the effects of a flow whose requests are answered with these bodies."""
+    left, effects = list(bodies), [next(flow)]
     try:
         while True:
-            event = Done(0.0)
-            if isinstance(commands[-1], Send):
-                event = Reply(200, headers, json.dumps(left.pop(0)).encode(), 0.0)
-            commands.append(flow.send(event))
+            result = Done(0.0)
+            if isinstance(effects[-1], Send):
+                result = Reply(200, headers, json.dumps(left.pop(0)).encode(), 0.0)
+            effects.append(flow.send(result))
     except StopIteration:
-        return commands
+        return effects
 
 
-def task(**facts: object) -> dict[str, object]:
-    return {"task": {"id": "t1", **facts}, "more": 1}
+def task(**fields: object) -> dict[str, object]:
+    return {"task": {"id": "t1", **fields}, "more": 1}
 
 
 class TestTemplates:
-    def test_what_is_sent_is_the_template_with_what_is_given(self) -> None:
-        flow = wait_one.submit(rules(MINE), FlowTime(0.0), "key", {"target_language": "es"})
+    def test_submission_fills_the_template(self) -> None:
+        flow = wait_one.submit(flow_options(MINE), FlowTime(0.0), "key", {"target_language": "es"})
         send, status = play(flow, task())
         assert isinstance(send, Send)
         assert send.json == {"input": {"to": "es", "url": "any", "tags": ["{x}"]}}
         assert (send.method, send.path, send.headers) == ("POST", "/tasks", {"Idempotency-Key": "key"})
         assert status == Status("t1", State.PENDING)
 
-    def test_what_is_answered_is_read_in_its_place(self) -> None:
+    def test_answer_is_read_by_the_template(self) -> None:
         body = task(state="failed", done=1, why="no sound")
-        send, status = play(wait_one.poll(rules(MINE), FlowTime(0.0), "t1"), body)
+        send, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), body)
         assert isinstance(send, Send)
         assert send.path == "/tasks/t1/state"
         assert status == Status("t1", State.ERROR, 1.0, None, "no sound")
         assert status.raw == body
 
-    def test_a_run_reads_each_answer_by_its_own_template(self) -> None:
-        commands = play(
-            wait_one.run(rules(MINE), FlowTime(0.0), "key", {}), task(), task(state="busy"), task(state="done")
+    def test_run_reads_each_answer_by_its_own_template(self) -> None:
+        effects = play(
+            wait_one.run(flow_options(MINE), FlowTime(0.0), "key", {}), task(), task(state="busy"), task(state="done")
         )
-        assert [effect.state for effect in commands if isinstance(effect, Status)] == ["pending", "completed"]
-        assert not any(isinstance(effect, Warn) for effect in commands)
+        assert [effect.state for effect in effects if isinstance(effect, Status)] == ["pending", "completed"]
+        assert not any(isinstance(effect, Warn) for effect in effects)
 
-    def test_an_unknown_word_is_told(self) -> None:
-        commands = play(wait_one.watch(rules(MINE), FlowTime(0.0), "t1"), task(state="paused"), task(state="done"))
-        assert commands[1] == Warn("job t1 has the unknown status 'paused', which counts as pending")
+    def test_unknown_word_is_warned_of(self) -> None:
+        effects = play(
+            wait_one.watch(flow_options(MINE), FlowTime(0.0), "t1"), task(state="paused"), task(state="done")
+        )
+        assert effects[1] == Warn("job t1 has the unknown status 'paused', which counts as pending")
 
     @pytest.mark.parametrize(
         ("body", "expected"),
@@ -109,23 +108,23 @@ class TestTemplates:
             (task(state="busy", done="half"), "a number as 'task.done'"),
         ],
     )
-    def test_an_answer_that_does_not_fit_names_the_place(self, body: object, expected: str) -> None:
+    def test_mismatching_answer_names_the_path(self, body: object, expected: str) -> None:
         with pytest.raises(ProtocolError) as raised:
-            play(wait_one.poll(rules(MINE), FlowTime(0.0), "t1"), body)
+            play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), body)
         assert f"expected {expected}, but" in str(raised.value)
 
-    def test_a_message_is_an_error_only_of_a_job_that_failed(self) -> None:
-        _, status = play(wait_one.poll(rules(MINE), FlowTime(0.0), "t1"), task(state="done", why="all is well"))
+    def test_error_message_counts_only_for_failed_jobs(self) -> None:
+        _, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), task(state="done", why="all is well"))
         assert status == Status("t1", State.COMPLETED)
 
-    def test_of_several_places_the_first_counts(self) -> None:
-        assert play(wait_one.poll(rules(START), FlowTime(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7})[
-            1
-        ] == Status("j1", State.ERROR)
+    def test_first_of_several_placeholders_counts(self) -> None:
+        assert play(
+            wait_one.poll(flow_options(START), FlowTime(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7}
+        )[1] == Status("j1", State.ERROR)
 
-    def test_a_look_that_does_not_tell_the_id_tells_of_the_job_asked_for(self) -> None:
+    def test_answer_without_id_is_that_of_the_polled_job(self) -> None:
         dialect = replace(MINE, job={"state": "{status}"})
-        assert play(wait_one.poll(rules(dialect), FlowTime(0.0), "t1"), {"state": "done"})[1] == Status(
+        assert play(wait_one.poll(flow_options(dialect), FlowTime(0.0), "t1"), {"state": "done"})[1] == Status(
             "t1", State.COMPLETED
         )
 
@@ -135,15 +134,15 @@ class TestTemplates:
         assert MINE.meanings == {"queued": "pending", "busy": "pending", "done": "completed", "failed": "error"}
         assert replace(MINE, words=WORDS | {"cancelled": "gone"}).meanings["gone"] is State.CANCELLED
 
-    def test_a_row_can_be_copied_and_sent(self) -> None:
-        assert pickle.loads(pickle.dumps(MINE)) == copy.deepcopy(MINE) == MINE  # noqa: S301 - our own bytes
+    def test_dialect_can_be_copied_and_pickled(self) -> None:
+        assert pickle.loads(pickle.dumps(MINE)) == copy.deepcopy(MINE) == MINE  # noqa: S301 - bytes of this test
 
 
 class TestCurrent:
-    """Dialects that look at jobs without an id."""
+    """Dialects that poll without a job id."""
 
     @pytest.mark.parametrize(("name", "field"), [("status", "status"), ("result", "result")])
-    def test_a_start_is_a_look(self, server: Server, name: str, field: str) -> None:
+    def test_start_is_a_poll(self, server: Server, name: str, field: str) -> None:
         server.says((200, {field: "pending"}), (200, {field: "pending"}), (200, {field: "completed"}))
         with Client(server.url, dialect=name, initial_delay=0.01, max_delay=0.01) as client:
             assert client.start() == Status(CURRENT, State.PENDING)
@@ -152,13 +151,13 @@ class TestCurrent:
         assert set(server.asked) == {"GET /status"}
         assert "idempotency-key" not in server.requests[0].headers
 
-    def test_there_is_no_other_job(self) -> None:
+    def test_other_job_ids_are_refused(self) -> None:
         with Client(dialect="status") as client:
             for method in (client.status, client.wait, client.watch, client.cancel):
                 with pytest.raises(ValueError, match=r"^job_id must be 'current': the dialect status has no job ids"):
                     method("j1")
 
-    def test_a_submission_is_looked_at_without_its_id(self, server: Server) -> None:
+    def test_submitted_job_is_polled_without_its_id(self, server: Server) -> None:
         dialect = replace(MINE, poll="/state", job={"state": "{status}"}, request={"id": "{job_id}"})
         server.says((200, {"state": "queued"}), (200, {"state": "done"}))
         with Client(server.url, dialect=dialect, initial_delay=0.01) as client:
@@ -171,7 +170,7 @@ class TestRoutes:
     @pytest.mark.parametrize(
         "dialect", [DIALECTS["status"], DIALECTS["result"], MINE], ids=lambda dialect: dialect.name
     )
-    def test_what_a_dialect_does_not_have_is_refused_at_once(self, dialect: Dialect) -> None:
+    def test_missing_routes_are_refused_at_once(self, dialect: Dialect) -> None:
         with Client(dialect=dialect) as client:
             with pytest.raises(ValueError, match=rf"^list: the dialect {dialect.name} has no route for this$"):
                 client.list()
@@ -181,7 +180,7 @@ class TestRoutes:
             client.start()
 
     @pytest.mark.parametrize("name", ["start", "jobs", "translate"])
-    def test_the_native_routes_serve_where_jobs_have_ids(self, server: Server, job: Job, name: str) -> None:
+    def test_dialects_with_ids_have_the_native_routes(self, server: Server, job: Job, name: str) -> None:
         with Client(server.url, dialect=name) as client:
             server.says((200, job("cancelled")))
             assert client.cancel(str(job()["job_id"])).state is State.CANCELLED
@@ -189,7 +188,7 @@ class TestRoutes:
             assert [status.error for status in client.list()] == ["the video has no sound"]
         assert server.asked == [f"DELETE /jobs/{job()['job_id']}", "GET /jobs"]
 
-    def test_a_row_of_ones_own_may_have_them_too(self, server: Server) -> None:
+    def test_own_dialect_may_have_cancel_and_list(self, server: Server) -> None:
         dialect = replace(MINE, cancel="/tasks/{job_id}", list=Listing("/all", "tasks", "more", "from"))
         with Client(server.url, dialect=dialect) as client:
             server.says((200, {"tasks": [task(state="done")], "more": "c"}), (200, {"tasks": []}))
@@ -201,8 +200,8 @@ class TestRoutes:
         ]
 
 
-class TestFacts:
-    def test_a_caller_may_bring_an_id_where_it_has_a_place(self, server: Server) -> None:
+class TestFields:
+    def test_own_job_id_is_sent_if_the_dialect_has_it(self, server: Server) -> None:
         server.says((202, {"message": "Translation started", "job_id": "mine"}))
         with Client(server.url, dialect="translate") as client:
             assert client.start(job_id="mine", target_language="es").id == "mine"
@@ -214,7 +213,7 @@ class TestFacts:
                 client.run(job_id="..")
 
     @pytest.mark.parametrize(
-        ("dialect", "fact"),
+        ("dialect", "field"),
         [
             ("start", {"job_id": "mine"}),
             ("translate", {"video_length": 3}),
@@ -223,16 +222,16 @@ class TestFacts:
         ],
     )
     @pytest.mark.parametrize("method", ["start", "run"])
-    def test_what_has_no_place_is_refused_and_not_lost(
-        self, dialect: str | Dialect, fact: dict[str, Any], method: str
+    def test_field_without_a_placeholder_is_refused(
+        self, dialect: str | Dialect, field: dict[str, Any], method: str
     ) -> None:
         with (
             Client(dialect=dialect) as client,
-            pytest.raises(ValueError, match=rf"^{next(iter(fact))} is not a field of"),
+            pytest.raises(ValueError, match=rf"^{next(iter(field))} is not a field of"),
         ):
-            getattr(client, method)(**fact)
+            getattr(client, method)(**field)
 
-    def test_a_job_whose_id_nobody_would_know_is_not_started(self, server: Server) -> None:
+    def test_job_whose_id_is_not_returned_needs_an_own_id(self, server: Server) -> None:
         dialect = replace(MINE, accepted={"ok": True}, request={"id": "{job_id}"})
         server.says((200, {"ok": True}))
         with Client(server.url, dialect=dialect) as client:
@@ -251,7 +250,7 @@ class TestCredentials:
             ("X-Api-Key", "x-api-key", "pässword"),
         ],
     )
-    def test_a_token_goes_where_the_row_says(self, server: Server, auth: str, header: str, value: str) -> None:
+    def test_token_is_sent_as_the_dialect_says(self, server: Server, auth: str, header: str, value: str) -> None:
         server.says((401, None))
         with Client(server.url, dialect=replace(MINE, auth=auth), token="pässword") as client:
             with pytest.raises(AuthenticationError, match=r"^401 without a reason\. Check the token\.$") as raised:
@@ -261,14 +260,14 @@ class TestCredentials:
         assert ("authorization" in server.requests[0].headers) == (header == "authorization")
 
     @pytest.mark.parametrize("auth", ["bearer", "X-Api-Key"])
-    def test_without_one_none_is_sent(self, server: Server, auth: str) -> None:
+    def test_client_without_token_sends_none(self, server: Server, auth: str) -> None:
         server.says((200, task()))
         with Client(server.url, dialect=replace(MINE, auth=auth)) as client:
             client.start()
         assert not {"authorization", "x-api-key"} & server.requests[0].headers.keys()
 
     @pytest.mark.parametrize(
-        ("dialect", "given", "fault"),
+        ("dialect", "given", "message"),
         [
             ("start", {"token": "t"}, "token does not fit the dialect start: give username and password"),
             (replace(MINE, auth="bearer"), {"username": "u"}, "username does not fit the dialect mine: give token"),
@@ -280,29 +279,29 @@ class TestCredentials:
         ],
     )
     @pytest.mark.parametrize("kind", [Client, AsyncClient])
-    def test_what_does_not_fit_is_refused(
-        self, kind: Callable[..., object], dialect: str | Dialect, given: dict[str, Any], fault: str
+    def test_credentials_of_another_kind_are_refused(
+        self, kind: Callable[..., object], dialect: str | Dialect, given: dict[str, Any], message: str
     ) -> None:
-        with pytest.raises(ValueError, match=f"^{fault}"):
+        with pytest.raises(ValueError, match=f"^{message}"):
             kind(dialect=dialect, **given)
 
 
 class TestSchedules:
-    """A schedule of the caller's own."""
+    """Schedules of the caller's."""
 
-    def test_it_is_kept_whatever_the_server_asks_for(self) -> None:
+    def test_own_schedule_ignores_the_servers_hints(self) -> None:
         def schedule() -> Any:
             yield 0.0
             yield 3.0
             yield 0.0
             yield 5.0
 
-        flow = wait_one.watch(rules(MINE, schedule=schedule), FlowTime(0.0), "t1")
-        commands = play(flow, *[task(state="busy")] * 3, task(state="done"), retry_after="9")
-        sleeps = [effect.seconds for effect in commands if isinstance(effect, Sleep)]
+        flow = wait_one.watch(flow_options(MINE, schedule=schedule), FlowTime(0.0), "t1")
+        effects = play(flow, *[task(state="busy")] * 3, task(state="done"), retry_after="9")
+        sleeps = [effect.seconds for effect in effects if isinstance(effect, Sleep)]
         assert sleeps == [3.0, SOONEST, 5.0]
 
-    def test_where_it_ends_the_wait_ends(self, server: Server) -> None:
+    def test_wait_ends_with_the_schedule(self, server: Server) -> None:
         def schedule() -> Any:
             yield 0.0
             yield 0.01
@@ -313,146 +312,3 @@ class TestSchedules:
                 client.wait("t1")
             assert raised.value.status == Status("t1", State.PENDING)
         assert len(server.requests) == 2
-
-
-ROW = """
-[mine]
-submit = "/tasks"
-poll = "/tasks/{job_id}"
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-"""
-
-FAULTS = [
-    (("[mine]", "[Mine]"), "[Mine] must have an unused name in lower case"),
-    (("[mine]", "[status]"), "[status] must have an unused name in lower case"),
-    (("[mine]", "[job]"), "[job] must have an unused name in lower case"),
-    (("[mine]", "[docs]"), "[docs] must have an unused name in lower case"),
-    (("[mine]", "other = 5\n[mine]"), "[other] must be a table"),
-    (("poll =", "pol ="), "[mine] pol: there is no such field; the fields are poll, job, words,"),
-    (("poll =", "#"), "[mine] poll: is required"),
-    (('submit = "/tasks"', 'submitt = "/tasks"'), "[mine] submitt: there is no such field"),
-    (('submit = "/tasks"', 'submit = "/tasks/{job_id}"'), "[mine] submit: must be a path"),
-    (('submit = "/tasks"', "cancel = '/tasks'"), "[mine] cancel: there is no such field"),
-    (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] poll: must be a path"),
-    (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] poll: must be a path"),
-    (('"/tasks/{job_id}"', '"/{job_id}/{job_id}"'), "[mine] poll: must be a path"),
-    (('"/tasks/{job_id}"', '""'), "[mine] poll: must be a path"),
-    (('"/tasks/{job_id}"', "[]"), "[mine] poll: must be a path"),
-    (('"/tasks/{job_id}"', "5"), "[mine] poll: must be a path"),
-    (("job =", "job = 5 #"), "[mine] job: must be a table"),
-    (('"{job_id}"', '"{job}"'), "[mine] job: there is no field job; the fields are job_id, status,"),
-    (('"{status}"', '"status"'), '[mine] job: must contain "{status}"'),
-    (('"{status}"', '"{status}", at = 1979-05-27'), "[mine] job: must be valid JSON"),
-    (('"{status}"', '"{status}", more = [{x = nan}]'), "[mine] job: must be valid JSON"),
-    (('pending = "busy", ', ""), "[mine] words.pending: must be a word"),
-    (('"busy"', '""'), "[mine] words.pending: must be a word"),
-    (('"busy"', '["busy", 5]'), "[mine] words.pending: must be a word"),
-    (('"failed"', '"failed", cancelled = []'), "[mine] words.cancelled: must be a word"),
-    (('"failed"', '"failed", gone = "gone"'), "[mine] words.gone: there is no such state"),
-    (('"done"', '["ready", "busy"]'), "[mine] words: 'busy' cannot mean both pending and completed"),
-    (('"failed"', '"failed", cancelled = "done"'), "[mine] words: 'done' cannot mean both completed and cancelled"),
-    (("words =", "words = 5 #"), "[mine] words: must be a table"),
-    (
-        ("[mine]", "[mine]\nrequest = {to = '{status}'}"),
-        "[mine] request: there is no field status; the fields are job_id",
-    ),
-    (
-        ("[mine]", "[mine]\naccepted = {to = '{state}'}"),
-        "[mine] accepted: there is no field state; the fields are job_id",
-    ),
-    (("[mine]", "[mine]\nauth = 'two words'"), "[mine] auth: must be basic, bearer or the name of a header"),
-    (("[mine]", "[mine]\nauth = 5"), "[mine] auth: must be basic, bearer or the name of a header"),
-    (("[mine]", "[mine]\naccepted_code = 404"), "[mine] accepted_code: must be a whole number from 200 to 299"),
-    (("[mine]", "[mine]\naccepted_code = true"), "[mine] accepted_code: must be a whole number from 200 to 299"),
-    (("[mine]", "[mine"), "cannot be read as TOML"),
-    ((ROW, ""), "must define a dialect, such as [mine]"),
-]
-
-
-class TestFiles:
-    @pytest.mark.parametrize(("change", "told"), FAULTS)
-    def test_a_bad_row_is_told_in_one_line_with_file_and_row(self, change: tuple[str, str], told: str) -> None:
-        Path("mine.toml").write_text(ROW.replace(*change))
-        with pytest.raises(ValueError, match=r"^dialect mine\.toml: ") as raised:
-            Client(dialect="mine.toml")
-        assert told in str(raised.value)
-        assert "\n" not in str(raised.value)
-        assert raised.value.__cause__ is None
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            ("", ""),
-            ('"/tasks/{job_id}"', '["/tasks/{job_id}", "/tasks/{job_id}/x"]'),
-            ('"/tasks/{job_id}"', '"/{job_id}"'),
-            ('"busy"', '["busy", "queued"]'),
-            ('"failed"', '"failed", cancelled = "failed"'),
-            ("[mine]", "[mine]\naccepted = {ok = true, more = [1.5, 'x']}\naccepted_code = 200\nauth = 'BEARER'"),
-        ],
-    )
-    def test_a_good_row_is_taken(self, change: tuple[str, str]) -> None:
-        Path("mine.toml").write_text(ROW.replace(*change))
-        dialect = find_dialect(Path("mine.toml"))
-        assert dialect.name == "mine"
-        assert dialect.request_fields == {"source_language", "target_language", "video_length"}
-
-    def test_a_file_of_several_rows_needs_to_be_told_which(self) -> None:
-        Path("two#1.toml").write_text(ROW + ROW.replace("mine", "other").replace("/tasks/{", "/others/{"))
-        assert find_dialect("two#1.toml#other").path == "/others/{job_id}"
-        assert find_dialect("two#1.toml#mine").path == "/tasks/{job_id}"
-        for given in ("two#1.toml", "two#1.toml#third"):
-            with pytest.raises(
-                ValueError, match=rf"^dialect {given}: choose one of two#1.toml#mine, two#1.toml#other$"
-            ):
-                find_dialect(given)
-        Path("two#1.toml").write_text(ROW + ROW.replace("mine", "other").replace("status", "state"))
-        with pytest.raises(ValueError, match=r"\[other\] job: there is no field state"):
-            find_dialect("two#1.toml#mine")
-
-    def test_what_is_neither_a_name_nor_a_file(self) -> None:
-        with pytest.raises(ValueError, match=r"^dialect translat: is neither one of start, jobs, .* nor a file$"):
-            Client(dialect="translat")
-        for folder in (".", "a\0b"):
-            with pytest.raises(ValueError, match="cannot be read as TOML"):
-                AsyncClient(dialect=folder)
-        Path("latin.toml").write_bytes(b"\xe4")
-        with pytest.raises(ValueError, match="cannot be read as TOML"):
-            Client(dialect=Path("latin.toml"))
-
-    def test_the_worked_example_is_read(self) -> None:
-        dialect = find_dialect(HEYGEN)
-        assert (dialect.name, dialect.submit, dialect.path) == (
-            "heygen",
-            "/v2/video_translate",
-            "/v2/video_translate/{job_id}",
-        )
-        assert dialect.auth == "X-Api-Key"
-        assert dialect.request_fields == {"target_language"}
-        assert dialect.meanings == {
-            "pending": "pending",
-            "running": "pending",
-            "success": "completed",
-            "failed": "error",
-        }
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"poll": "nowhere"}, "poll: must be a path"),
-        ({"cancel": "nowhere"}, "cancel: must be a path"),
-        ({"poll": "/state", "list": Listing("/jobs")}, 'list: needs "{job_id}" in poll and in job'),
-        ({"job": {"state": "{status}"}, "list": Listing("/jobs")}, 'list: needs "{job_id}" in poll and in job'),
-        ({"words": {}}, "words.pending: must be a word"),
-    ],
-)
-def test_a_row_made_by_hand_is_held_to_the_same(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=r"^dialect \[mine\] ") as raised:
-        replace(MINE, **change)
-    assert told in str(raised.value)
-
-
-def test_a_dialect_is_found_by_its_name_or_is_itself() -> None:
-    assert [find_dialect(name).name for name in DIALECTS] == list(DIALECTS) == [*DIALECTS]
-    assert find_dialect(MINE) is MINE
