@@ -178,7 +178,7 @@ class Sandbox:
         return self._act(job, do="unpause")
 
     def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Document:
-        """Ends a pending job now, as ``completed`` or ``error``; the message is the error's."""
+        """Ends a pending job now, as ``completed``, or as ``error`` with an error message."""
         return self._act(job, do="finish", outcome=outcome, message=message)
 
     def reset(self) -> Document:
