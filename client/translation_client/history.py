@@ -49,9 +49,7 @@ class HistoryFile:
 
     def add(self, kind: str, seconds: float) -> None:
         """Adds a job's duration; if the file cannot be written, logs a warning and keeps it in memory."""
-        with self._locks.setdefault(
-            os.getpid(), Lock()
-        ):  # per process: a forked child may inherit a lock that is never released
+        with self._locks.setdefault(os.getpid(), Lock()):  # a forked child may inherit a lock that stays locked
             self._history.add(kind, seconds)
             try:
                 if self._append(_line(kind, max(seconds, SHORTEST))) > self._largest:
