@@ -1,9 +1,9 @@
-"""Where a request comes from, and who is believed about it."""
+"""The addresses of clients, directly and behind proxies."""
 
 import httpx
 import pytest
 
-from translation_server.api.addresses import Proxies, address_of
+from translation_server.api.addresses import Proxies, parse_address
 from translation_server.config.settings import Settings
 
 
@@ -33,8 +33,8 @@ from translation_server.config.settings import Settings
         ("fe80::1%" + "e" * 200_000, None),
     ],
 )
-def test_an_address_is_read_with_or_without_its_port(text, address):
-    found = address_of(text)
+def test_addresses_are_parsed_with_or_without_a_port(text, address):
+    found = parse_address(text)
     assert (found and str(found)) == address
 
 
@@ -59,32 +59,32 @@ def test_an_address_is_read_with_or_without_its_port(text, address):
         ("a host", ["192.0.2.1"], "a host"),
     ],
 )
-def test_the_last_address_that_is_no_proxys_counts(peer, chain, client):
+def test_the_last_address_that_is_no_proxy_is_the_client(peer, chain, client):
     headers = [(b"x-forwarded-for", value.encode()) for value in chain]
     scope = {"client": (peer, 1), "headers": headers, "scheme": "http"}
-    Proxies("10.0.0.0/8, 2001:db8:ffff::/48").heed(scope)
+    Proxies("10.0.0.0/8, 2001:db8:ffff::/48").apply_forwarded(scope)
     assert scope["client"][0] == client
 
 
 @pytest.mark.parametrize(
-    ("peer", "said", "scheme"),
+    ("peer", "forwarded", "scheme"),
     [("10.0.0.1", b"https", "https"), ("10.0.0.1", b"gopher", "http"), ("192.0.2.1", b"https", "http")],
 )
-def test_a_proxy_tells_the_scheme(peer, said, scheme):
-    scope = {"client": (peer, 1), "headers": [(b"x-forwarded-proto", said)], "scheme": "http"}
-    Proxies("10.0.0.1").heed(scope)
+def test_the_scheme_of_a_trusted_proxy_counts(peer, forwarded, scheme):
+    scope = {"client": (peer, 1), "headers": [(b"x-forwarded-proto", forwarded)], "scheme": "http"}
+    Proxies("10.0.0.1").apply_forwarded(scope)
     assert scope["scheme"] == scheme
-    Proxies("10.0.0.1").heed({"client": None, "headers": []})
+    Proxies("10.0.0.1").apply_forwarded({"client": None, "headers": []})
 
 
 @pytest.mark.parametrize("networks", ["*", "0.0.0.0/0", "10.0.0.0/8, ::/0", "10.0.0.0/8, *", "nginx", "", "10.0.0.1/8"])
-def test_that_everybody_is_a_proxy_is_refused(networks):
+def test_trusting_all_addresses_is_refused(networks):
     with pytest.raises(ValueError, match="forwarded_allow_ips"):
         Settings(_env_file=None, auth="off", forwarded_allow_ips=networks)
 
 
 @pytest.mark.parametrize("trusted", [None, "127.0.0.1"])
-def test_a_client_cannot_choose_by_what_it_is_counted(start, trusted):
+def test_forwarded_headers_do_not_evade_the_limit(start, trusted):
     api = start(forwarded_allow_ips=trusted)
     job_id = api.post("/start").json()["job_id"]
     claims = [f"203.0.113.{number}, 192.0.2.1" for number in range(11)]

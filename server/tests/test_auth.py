@@ -1,4 +1,4 @@
-"""Who may call, and what it costs to find out."""
+"""Authentication: reading credentials, the cache of verified headers, and the file of users."""
 
 import asyncio
 import base64
@@ -8,7 +8,7 @@ import bcrypt
 import httpx
 import pytest
 
-from translation_server.api.auth.authenticator import REMEMBER_PER_USER, Anyone
+from translation_server.api.auth.authenticator import CACHED_PER_USER, OpenAuthenticator
 from translation_server.api.auth.credentials import read_basic, read_bearer, read_token
 from translation_server.api.problems import Problem
 from translation_server.config.users import UsersError, one_user, read_users
@@ -39,7 +39,7 @@ def basic(user: str, password: str) -> bytes:
         (b"Basic \xff\xff", None),
     ],
 )
-def test_a_header_is_read_as_rfc_7617_says(header, credentials):
+def test_basic_headers_are_read_as_rfc_7617_says(header, credentials):
     assert read_basic(header) == credentials
 
 
@@ -57,19 +57,19 @@ def test_a_header_is_read_as_rfc_7617_says(header, credentials):
         (read_token, b"a\x01b", None),
     ],
 )
-def test_a_token_is_read_as_it_stands(read, header, credentials):
+def test_tokens_are_read_unchanged(read, header, credentials):
     assert read(header) == credentials
 
 
 @pytest.mark.anyio
-async def test_a_verified_header_is_remembered_for_good(sandbox, hashes):
+async def test_verified_headers_are_cached_without_expiry(sandbox, hashes):
     for sandbox.now in (0, 60, 1e6):
         assert await sandbox.status(basic("ann", "right")) == 200
     assert hashes.total() == 1
 
 
 @pytest.mark.anyio
-async def test_who_is_replaced_has_to_log_in_anew_and_nobody_else(make_world, hashes):
+async def test_replaced_users_are_checked_again_and_others_are_not(make_world, hashes):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob", "cy")}
     sandbox = make_world(users)
     assert [await sandbox.status(basic(name, "right")) for name in users] == [200] * 3
@@ -77,7 +77,7 @@ async def test_who_is_replaced_has_to_log_in_anew_and_nobody_else(make_world, ha
     under_way = asyncio.create_task(sandbox.status(b"BASIC" + basic("ann", "right")[5:]))
     await asyncio.sleep(0)
     changed = bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()
-    sandbox.authenticator.replace({"ann": changed, "bob": users["bob"]})
+    sandbox.authenticator.replace_users({"ann": changed, "bob": users["bob"]})
     assert await under_way == 401
     assert await sandbox.status(basic("bob", "right")) == 200
     assert hashes.total() <= 1
@@ -86,7 +86,7 @@ async def test_who_is_replaced_has_to_log_in_anew_and_nobody_else(make_world, ha
 
 
 @pytest.mark.anyio
-async def test_a_wrong_password_is_not_remembered(sandbox, hashes):
+async def test_wrong_passwords_are_not_cached(sandbox, hashes):
     assert [await sandbox.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
     assert hashes.total() == 3
 
@@ -98,7 +98,7 @@ async def test_concurrent_first_requests_share_one_hash(sandbox, hashes):
 
 
 @pytest.mark.anyio
-async def test_one_who_leaves_does_not_take_the_shared_hash_along(sandbox, hashes):
+async def test_a_cancelled_request_does_not_cancel_the_shared_hash(sandbox, hashes):
     requests = [asyncio.create_task(sandbox.status(basic("ann", "right"))) for _ in range(2)]
     await asyncio.sleep(0)
     requests[0].cancel()
@@ -107,7 +107,7 @@ async def test_one_who_leaves_does_not_take_the_shared_hash_along(sandbox, hashe
 
 
 @pytest.mark.anyio
-async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes, make_world):
+async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_world):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
     sandbox = make_world(users)
     assert await sandbox.status(basic("ann", "wrong")) == 401
@@ -120,17 +120,17 @@ async def test_an_unknown_user_costs_what_a_wrong_password_costs(hashes, make_wo
 
 
 @pytest.mark.anyio
-async def test_no_credentials_cost_nothing_and_count_for_nothing(sandbox, hashes):
+async def test_missing_credentials_cost_no_hash_and_are_no_failure(sandbox, hashes):
     assert {await sandbox.status(None) for _ in range(50)} == {401}
     assert hashes.total() == 0
     assert await sandbox.status(basic("ann", "right")) == 200
 
 
 @pytest.mark.anyio
-async def test_what_is_remembered_of_each_user_is_bounded(hashes, make_world):
+async def test_the_cache_of_each_user_is_bounded(hashes, make_world):
     sandbox = make_world({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
-    padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(REMEMBER_PER_USER + 1)]
+    padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(CACHED_PER_USER + 1)]
     await sandbox.status(passwords[1])
     assert {await sandbox.status(header) for header in padded} == {200}
     hashes.clear()
@@ -140,7 +140,7 @@ async def test_what_is_remembered_of_each_user_is_bounded(hashes, make_world):
 
 
 @pytest.mark.anyio
-async def test_as_many_users_as_there_are_are_remembered(hashes, make_world):
+async def test_the_cache_has_room_for_all_users(hashes, make_world):
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
     sandbox = make_world({f"u{n}": hashed for n in range(3000)})
     for times in (3000, 0):
@@ -151,13 +151,13 @@ async def test_as_many_users_as_there_are_are_remembered(hashes, make_world):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
-async def test_a_password_that_no_hash_takes_is_just_wrong(password, make_world):
+async def test_a_password_too_long_for_its_hash_is_wrong(password, make_world):
     sandbox = make_world({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
     assert [await sandbox.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
 
 
 @pytest.mark.anyio
-async def test_a_dialect_may_ask_for_a_token_that_is_checked_like_a_password(sandbox, hashes):
+async def test_the_token_of_a_dialect_is_checked_like_a_password(sandbox, hashes):
     def own(token):
         return sandbox.status(token, path="/own/jobs", header=b"x-api-key")
 
@@ -175,7 +175,7 @@ async def test_a_dialect_may_ask_for_a_token_that_is_checked_like_a_password(san
 
 
 @pytest.mark.anyio
-async def test_a_token_of_one_among_several_users_says_whose_it_is(make_world):
+async def test_a_token_must_name_one_of_several_users(make_world):
     sandbox = make_world({**one_user("ann", "right"), **one_user("bob", "other")})
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
     statuses = [await sandbox.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
@@ -184,7 +184,7 @@ async def test_a_token_of_one_among_several_users_says_whose_it_is(make_world):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("server", "welcome"),
+    ("server", "accepted"),
     [
         (("127.0.0.1", 80), True),
         (("::1", 80), True),
@@ -193,16 +193,18 @@ async def test_a_token_of_one_among_several_users_says_whose_it_is(make_world):
         (("192.0.2.1", 80), False),
     ],
 )
-async def test_without_credentials_only_this_machine_is_let_in(server, welcome):
-    if welcome:
-        assert await Anyone().user({"server": server, "headers": []}) == "anyone"
+async def test_auth_off_serves_local_callers_only(server, accepted):
+    if accepted:
+        assert await OpenAuthenticator().user({"server": server, "headers": []}) == "anyone"
         named = [(b"authorization", basic("ann", "whatever"))]
-        assert await Anyone().user({"server": server, "headers": named}) == "ann"
+        assert await OpenAuthenticator().user({"server": server, "headers": named}) == "ann"
         with pytest.raises(Problem, match="255 characters"):
-            await Anyone().user({"server": server, "headers": [(b"authorization", basic("a" * 256, "whatever"))]})
+            await OpenAuthenticator().user(
+                {"server": server, "headers": [(b"authorization", basic("a" * 256, "whatever"))]}
+            )
     else:
         with pytest.raises(Problem, match="loopback"):
-            await Anyone().user({"server": server})
+            await OpenAuthenticator().user({"server": server})
 
 
 def test_hundreds_of_requests_cost_one_hash(start, hashes):
@@ -213,7 +215,7 @@ def test_hundreds_of_requests_cost_one_hash(start, hashes):
 
 
 @pytest.mark.parametrize("path", ["/start", "/status/x", "/jobs", "/docs", "/openapi.json", "/nothing", "/livez/x"])
-def test_everything_but_the_health_checks_needs_credentials(start, path):
+def test_every_route_but_the_health_checks_needs_credentials(start, path):
     api = start(auth=None)
     answer = api.get(path)
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
@@ -239,10 +241,10 @@ def test_guessing_ends_in_429_over_http(start):
     assert api.get("/livez").status_code == HTTPStatus.OK
 
 
-def test_users_come_from_an_htpasswd_file(start, tmp_path):
+def test_users_are_read_from_an_htpasswd_file(start, tmp_path):
     hashed = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
     lines = [
-        "# who may call",
+        "# a comment",
         "",
         f"ann:{hashed}",
         f"bob:{hashed.replace('$2b$', '$2y$')}",
@@ -255,7 +257,7 @@ def test_users_come_from_an_htpasswd_file(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "complaint"),
+    ("line", "message"),
     [
         ("ann:$apr1$salt$hashhashhashhashhashha", "must be a bcrypt or argon2 hash"),
         ("ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "must be a bcrypt or argon2 hash"),
@@ -270,16 +272,16 @@ def test_users_come_from_an_htpasswd_file(start, tmp_path):
         ("# nobody", "holds no user"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_refused_with_what_to_do(tmp_path, line, complaint):
+def test_an_unusable_line_of_the_users_file_is_refused_with_a_remedy(tmp_path, line, message):
     path = tmp_path / "users"
     path.write_text(line)
-    with pytest.raises(UsersError, match=complaint) as refused:
+    with pytest.raises(UsersError, match=message) as refused:
         read_users(path)
     assert "htpasswd -B" in str(refused.value) or "name:hash" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_user_who_stands_there_twice_is_refused(tmp_path):
+def test_a_user_listed_twice_is_refused(tmp_path):
     path = tmp_path / "users"
     path.write_text(f"ann:{bcrypt.hashpw(b'pw', bcrypt.gensalt(4)).decode()}\n" * 2)
     with pytest.raises(UsersError, match="line 2: the user ann stands there twice"):
@@ -287,7 +289,7 @@ def test_a_user_who_stands_there_twice_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read_is_told_of(tmp_path, content):
+def test_an_unreadable_users_file_is_refused(tmp_path, content):
     path = tmp_path / "users"
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Which hosts the server answers for, and what a browser may change, over HTTP against a real server."""
+"""Which hosts the server answers for, and which pages may change something, over HTTP against a real server."""
 
 import socket
 
@@ -8,7 +8,7 @@ import pytest
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 
-OURS = [
+OWN = [
     "127.0.0.1",
     "127.0.0.1:8000",
     "203.0.113.7:80",
@@ -51,7 +51,7 @@ def problem(answer, status: int) -> str:
 
 
 def exchange(api, head: str, *headers: str) -> tuple[int, bytes]:
-    """The status and the rest of the answer to a request whose head is sent as it stands."""
+    """Returns the status and the whole answer to a request with this head."""
     sent = "\r\n".join([head, *headers, "Connection: close", "", ""])
     with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
         connection.sendall(sent.encode("latin-1"))
@@ -65,19 +65,19 @@ def submit(api) -> str:
     return f"/status/{answer.json()['job_id']}"
 
 
-@pytest.mark.parametrize("host", OURS)
-def test_the_server_answers_to_its_names_and_to_every_address(api, host):
+@pytest.mark.parametrize("host", OWN)
+def test_own_host_names_and_all_addresses_are_served(api, host):
     path = submit(api)
     assert [api.get(path, headers={"Host": host}).status_code for _ in range(3)] == [200] * 3
     assert api.get("/readyz", headers={"Host": host}, auth=None).status_code == 200
 
 
 @pytest.mark.parametrize("host", OTHERS)
-def test_any_other_name_is_misdirected(api, host):
+def test_other_host_names_are_misdirected(api, host):
     path = submit(api)
     assert api.get(path).status_code == 200
     for method, target in (
-        ("GET", path),  # which is at hand
+        ("GET", path),  # cached
         ("HEAD", path),
         ("GET", "/docs"),
         ("GET", "/livez"),
@@ -96,13 +96,13 @@ def test_any_other_name_is_misdirected(api, host):
     assert api.get(path).json()["status"] == "pending"
 
 
-def test_the_host_is_asked_for_before_the_credentials(api):
+def test_hosts_are_checked_before_credentials(api):
     for _ in range(20):
         assert problem(api.get("/jobs", auth=("admin", "wrong"), headers={"Host": "evil.example"}), 421)
     assert api.get("/jobs").status_code == 200
 
 
-def test_what_a_proxy_would_say_of_the_host_is_not_believed(api):
+def test_forwarded_hosts_are_ignored(api):
     forwarded = {"X-Forwarded-Host": "localhost", "Forwarded": "host=localhost", "X-Host": "localhost"}
     assert problem(api.get("/jobs", headers={"Host": "evil.example"} | forwarded), 421)
     ours = {"X-Forwarded-Host": "evil.example", "Origin": "http://evil.example"}
@@ -117,15 +117,15 @@ def test_what_a_proxy_would_say_of_the_host_is_not_believed(api):
         ("http://evil.example:99/livez?", "127.0.0.1", 421),
         ("HTTPS://localhost@evil.example/livez", "127.0.0.1", 421),
         ("http://localhost:8000/livez", "localhost:8000", 200),
-        ("http://[::1]:8000/livez", "evil.example", 200),  # the Host counts for nothing then
+        ("http://[::1]:8000/livez", "evil.example", 200),  # the Host header is ignored then
         ("/livez", "evil.example", 421),
     ],
 )
-def test_a_target_in_absolute_form_names_the_host(api, target, host, status):
+def test_the_host_of_a_target_in_absolute_form_counts(api, target, host, status):
     assert exchange(api, f"GET {target} HTTP/1.1", f"Host: {host}")[0] == status
 
 
-def test_a_probe_of_http_1_0_needs_no_host(api):
+def test_http_1_0_needs_no_host(api):
     assert exchange(api, "GET /readyz HTTP/1.0")[0] == 200
 
 
@@ -142,7 +142,7 @@ def test_a_probe_of_http_1_0_needs_no_host(api):
         ("*", "evil.example", 200),
     ],
 )
-def test_a_setting_names_the_hosts(start, allowed, host, status):
+def test_allowed_hosts_replaces_the_default_names(start, allowed, host, status):
     api = start(allowed_hosts=allowed)
     assert api.get("/jobs", headers={"Host": host}).status_code == status
 
@@ -150,54 +150,56 @@ def test_a_setting_names_the_hosts(start, allowed, host, status):
 SITES = {
     "a form of another site": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, 403),
     "another port of the same site": ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:1"}, 403),
-    "a word that is none": ({"Sec-Fetch-Site": "Same-Origin"}, 403),
-    "our own page": ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8000"}, 202),
-    "what the user has typed": ({"Sec-Fetch-Site": "none"}, 202),
+    "an unknown word": ({"Sec-Fetch-Site": "Same-Origin"}, 403),
+    "an own page": ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8000"}, 202),
+    "an address that the user typed": ({"Sec-Fetch-Site": "none"}, 202),
     "an old browser's form": ({"Origin": "http://evil.example"}, 403),
     "an old browser's hidden form": ({"Origin": "null"}, 403),
     "an old browser on another port": ({"Origin": "http://localhost:8001"}, 403),
     "an old browser on no port": ({"Origin": "http://localhost"}, 403),
-    "an origin that is none": ({"Origin": "localhost:8000"}, 403),
+    "a malformed origin": ({"Origin": "localhost:8000"}, 403),
     "an empty origin": ({"Origin": ""}, 403),
-    "an old browser on our page": ({"Origin": "http://LOCALHOST:8000"}, 202),
+    "an old browser on an own page": ({"Origin": "http://LOCALHOST:8000"}, 202),
     "an old browser behind TLS": ({"Host": "localhost", "Origin": "https://localhost:443"}, 202),
     "an old browser at port 80": ({"Host": "[::1]", "Origin": "http://[::1]:80"}, 202),
-    "curl, and every library": ({}, 202),
-    "a page that is trusted": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 202),
-    "an old browser on a trusted one": ({"Origin": "https://app.example:443"}, 202),
-    "a page like one that is trusted": ({"Origin": "https://app.example.evil.example"}, 403),
+    "curl and libraries": ({}, 202),
+    "a trusted page": ({"Sec-Fetch-Site": "cross-site", "Origin": "https://app.example"}, 202),
+    "an old browser on a trusted page": ({"Origin": "https://app.example:443"}, 202),
+    "a page with a similar name as a trusted one": ({"Origin": "https://app.example.evil.example"}, 403),
     "a trusted host by another scheme": ({"Origin": "http://app.example"}, 403),
 }
 
 
-def asked(api, headers: dict[str, str], trusted: bool) -> None:
-    """Asks an API for changes as each of the sites does, on a server that trusts others or none."""
+def check_sites(api, headers: dict[str, str], trusted: bool) -> None:
+    """Sends unsafe requests as each of the sites does, to a server with trusted origins or without."""
     for site, (own, status) in SITES.items():
-        told = status if trusted or "trusted" not in site else 403
+        expected = status if trusted or "trusted" not in site else 403
         sent = headers | own
         changes = [api.post(path, headers=sent) for path in ("/start", "/jobs", "/translate", "/sandbox/reset")]
         changes.append(api.get("/status", headers=sent))  # starts a job where there is none
-        assert {answer.is_success for answer in changes} == {told != 403}, site
-        assert told != 403 or all("TRUSTED_ORIGINS" in problem(answer, 403) for answer in changes)
-        assert api.get("/jobs", headers=sent).status_code == 200, site  # whoever asks may ask from anywhere
+        assert {answer.is_success for answer in changes} == {expected != 403}, site
+        assert expected != 403 or all("TRUSTED_ORIGINS" in problem(answer, 403) for answer in changes)
+        assert api.get("/jobs", headers=sent).status_code == 200, site  # safe requests are always served
 
 
-def test_only_our_own_pages_and_those_that_are_trusted_may_change_something(start):
-    asked(start(trusted_origins="https://app.example, http://[::1]:3000"), {"Host": "localhost:8000"}, trusted=True)
+def test_unsafe_requests_need_an_own_or_a_trusted_origin(start):
+    check_sites(
+        start(trusted_origins="https://app.example, http://[::1]:3000"), {"Host": "localhost:8000"}, trusted=True
+    )
 
 
-def test_where_nobody_needs_credentials_only_our_own_pages_may_change_something():
+def test_unsafe_requests_need_an_own_origin_with_auth_off_too():
     with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        asked(api, {"Host": "localhost:8000"}, trusted=False)
+        check_sites(api, {"Host": "localhost:8000"}, trusted=False)
 
 
-def test_two_origins_are_none(api):
+def test_repeated_origin_headers_are_refused(api):
     own = f"http://{api.base_url.host}:{api.base_url.port}"
     assert problem(api.post("/start", headers=[("Origin", own), ("Origin", own)]), 403)
     assert problem(api.post("/start", headers=[("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "none")]), 403)
 
 
-def test_the_pages_of_the_documentation_may_call_the_api(api):
+def test_the_documentation_page_may_call_the_api(api):
     own = f"http://{api.base_url.host}:{api.base_url.port}"
     for headers in ({"Sec-Fetch-Site": "same-origin", "Origin": own}, {"Origin": own}):
         assert api.post("/start", headers=headers).status_code == 202
@@ -232,17 +234,17 @@ words = {pending = "busy", completed = "done", error = "failed"}
     [
         ("/keyed/jobs", {"X-Api-Key": "secretpassword"}, 202),
         ("/tokened/jobs", {"Authorization": "Bearer secretpassword"}, 202),
-        ("/baked/jobs", {"Cookie": "secretpassword"}, 403),  # which browsers add by themselves
+        ("/baked/jobs", {"Cookie": "secretpassword"}, 403),  # browsers send it by themselves
     ],
 )
-def test_tokens_that_no_page_elsewhere_can_send_are_enough(start, tmp_path, path, headers, status):
+def test_requests_with_an_api_key_may_come_from_any_origin(start, tmp_path, path, headers, status):
     (tmp_path / "own.toml").write_text(TOKENS)
     api = start(None, dialects=tmp_path / "own.toml")
     elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
     assert api.post(path, headers=headers | elsewhere).status_code == status
 
 
-def test_the_embedded_server_keeps_to_it_too():
+def test_the_embedded_server_checks_hosts_and_origins():
     with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
         assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)
         assert problem(api.post("/sandbox/reset", headers={"Origin": "https://evil.example"}), 403)
@@ -250,7 +252,7 @@ def test_the_embedded_server_keeps_to_it_too():
 
 
 @pytest.mark.parametrize("http", ["h11", "httptools", HttpProtocol])
-def test_it_holds_on_every_implementation_of_http(start, http):
+def test_hosts_are_checked_on_every_http_implementation(start, http):
     api = start(http=http)
     assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)
     assert api.get("/jobs").status_code == 200

@@ -245,7 +245,7 @@ def test_idle_connections_are_closed_when_no_descriptors_are_left(run):
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
         with suppress(ConnectionResetError):
             assert connection.recv(65536) == b""
-        server.wait_for("no descriptors are left")
+        server.wait_for("no file descriptor is left")
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
     wait_until(lambda: reachable(server), "it is reachable again")
 

@@ -438,7 +438,7 @@ class TestLimits:
             assert refused.headers["Retry-After"] == "1"
             assert api.post("/livez").status_code == 405
         assert [record.message for record in caplog.records].count(
-            "MAX_CONNECTIONS=20 are open: idle ones and those with half a head are closed first"
+            "connections: MAX_CONNECTIONS=20 are open, closing idle ones"
         ) == 1
 
     def test_connections_per_address_are_limited_except_from_loopback(self):

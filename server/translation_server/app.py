@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
-from translation_server.api.auth.authenticator import Anyone, Authenticator
+from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.middleware import RequestMiddleware
@@ -68,7 +68,7 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         if self._proxies:
-            self._proxies.heed(scope)
+            self._proxies.apply_forwarded(scope)
         if answer := self._polls.answer_from_cache(scope):
             await send_answer(answer, send)
         elif self._polls.serves(scope):
@@ -157,7 +157,7 @@ def assemble(
     service.set_users(len(users or ()))
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
     schemes = {dialect.name: scheme(dialect.auth) for dialect in dialects}
-    authenticator = Anyone() if users is None else Authenticator(users, schemes, clock=time.monotonic)
+    authenticator = OpenAuthenticator() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     all_routes = routes([*DIALECTS, *dialects])
     boundary = Boundary(
         hosts or own_names(),
@@ -217,7 +217,7 @@ def assemble(
 
     def replace_users(users: Mapping[str, str]) -> None:
         if isinstance(authenticator, Authenticator):
-            authenticator.replace(users)
+            authenticator.replace_users(users)
             service.set_users(len(users))
 
     app.state.release = service.end_waits

@@ -1,4 +1,4 @@
-"""Where a request comes from: the address that counts, and the proxies that are believed about it."""
+"""The address of a request's client, behind trusted proxies too, and the key under which it is counted."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -8,19 +8,19 @@ from starlette.types import Scope
 Address = IPv4Address | IPv6Address
 
 NETWORK_BITS = 64
-"""The part of an IPv6 address that its network gives; who has one such network has all the addresses in it."""
+"""The length of an IPv6 network prefix. Whoever has one address of such a network has all of them."""
 
-LONGEST_ADDRESS = 64
-"""Characters of an address, with its port, its brackets and its zone."""
+MAX_ADDRESS = 64
+"""How many characters an address may have, with its port, its brackets and its zone."""
 
-LONGEST_CHAIN = 2048
-"""Bytes of X-Forwarded-For that are read, the last ones: those that the nearest proxies have written."""
+MAX_FORWARDED = 2048
+"""How many bytes of X-Forwarded-For are read: the last ones, which the nearest proxies wrote."""
 
 
-def address_of(text: str) -> Address | None:
-    """The address that a text holds, with or without a port; an IPv4 one for what is mapped into IPv6."""
+def parse_address(text: str) -> Address | None:
+    """Returns the address in a text, with or without a port; the IPv4 address of one that is mapped into IPv6."""
     text = text.strip()
-    if len(text) > LONGEST_ADDRESS:
+    if len(text) > MAX_ADDRESS:
         return None
     if text.startswith("["):
         text, bracket, port = text[1:].partition("]")
@@ -38,26 +38,26 @@ def address_of(text: str) -> Address | None:
     return mapped or address
 
 
-def caller(scope: Scope) -> str:
-    """The name under which a request's sender is counted."""
-    return _caller(scope["client"][0][: LONGEST_ADDRESS + 1]) if scope["client"] else "a local socket"
+def client_key(scope: Scope) -> str:
+    """Returns the key under which the client of a request is counted."""
+    return _key_of_host(scope["client"][0][: MAX_ADDRESS + 1]) if scope["client"] else "a local socket"
 
 
 @lru_cache(maxsize=10_000)
-def _caller(host: str) -> str:
-    address = address_of(host)
-    return counted_as(address) if address else "an unknown address"
+def _key_of_host(host: str) -> str:
+    address = parse_address(host)
+    return address_key(address) if address else "an unknown address"
 
 
-def counted_as(address: Address) -> str:
-    """The name under which an address is counted: its own, or that of its network for an IPv6 one."""
+def address_key(address: Address) -> str:
+    """Returns the key under which an address is counted: the address, or the network of an IPv6 address."""
     if isinstance(address, IPv4Address):
         return str(address)
     return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
 
 
 class Proxies:
-    """The proxies in front of the server, which are believed about whom they pass on.
+    """The trusted proxies in front of the server.
 
     Args:
         trusted: their addresses and networks, separated by commas.
@@ -67,20 +67,20 @@ class Proxies:
         networks = [ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
         self.trusts = lru_cache(maxsize=10_000)(lambda address: any(address in network for network in networks))
 
-    def heed(self, scope: Scope) -> None:
-        """Has a request that a proxy passed on come from where the proxy says, and by the scheme that it says.
+    def apply_forwarded(self, scope: Scope) -> None:
+        """Sets the client and the scheme of a request to those that a trusted proxy forwards.
 
-        Of X-Forwarded-For the last address counts that is no proxy's: what stands before it may be made up. Where
-        something else than an address stands, the proxy that put it there counts.
+        The client is the last address in X-Forwarded-For that is no trusted proxy; a client can make up all addresses
+        before it. Where something else than an address comes first, the client is the proxy that forwarded it.
         """
         client = scope["client"]
-        address = address_of(client[0]) if client else None
+        address = parse_address(client[0]) if client else None
         if address is None or not self.trusts(address):
             return
-        chain = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-        hops = chain[-LONGEST_CHAIN:].decode("latin-1").split(",")
-        for hop in reversed(hops[1:] if len(chain) > LONGEST_CHAIN else hops):  # the first may be cut off
-            before = address_of(hop)
+        forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        hops = forwarded[-MAX_FORWARDED:].decode("latin-1").split(",")
+        for hop in reversed(hops[1:] if len(forwarded) > MAX_FORWARDED else hops):  # the first may be incomplete
+            before = parse_address(hop)
             if before is None:
                 break
             scope["client"] = (str(before), 0)
@@ -92,8 +92,8 @@ class Proxies:
 
 
 @lru_cache
-def proxies_at(trusted: str) -> Proxies:
-    """The proxies at these addresses and networks."""
+def trusted_proxies(trusted: str) -> Proxies:
+    """Returns the proxies at these addresses and networks."""
     return Proxies(trusted)
 
 

@@ -1,4 +1,4 @@
-"""How many connections a process keeps, and which go first when there are too many.
+"""Limits on connections: how many a process keeps, and which it closes first when there are too many.
 
 Time is counted in ticks of a second: one sweep over all connections costs less than a timer for each of them.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
-from translation_server.api.addresses import address_of, counted_as, proxies_at
+from translation_server.api.addresses import address_key, parse_address, trusted_proxies
 from translation_server.api.problems import RETRY_AFTER, Problem
 
 if sys.platform != "win32":
@@ -22,32 +22,32 @@ if sys.platform != "win32":
 logger = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds between two sweeps."""
+"""The time between two sweeps, in seconds."""
 
 MAX_CONNECTIONS = 16_384
 
-RESERVE, RESERVED_PART = 64, 8
-"""Descriptors that are left for everything but connections: so many, and one in so many of all."""
+RESERVE, RESERVE_DIVISOR = 64, 8
+"""The file descriptors that connections leave free: this many, and one in this many of all."""
 
 SHARE = 3, 4
-"""The part of all connections that one address may have, unless a setting says otherwise."""
+"""The default share of all connections that one address may have, as a fraction."""
 
-SILENCE = 60
-"""Ticks for which a limit that goes on being met is not logged again."""
+LOG_INTERVAL = 60
+"""After how many ticks a limit that is still reached is logged again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may take of the server's time and room.
+    """Limits on what clients may use of a process.
 
     Attributes:
-        head_timeout: Seconds that a request's head may take.
-        min_rate: Bytes a second that a body has to come at, and an answer to be taken at.
-        connections: How many one process keeps.
-        per_address: How many of them may come from one address; from loopback and ``trusted`` ones, any number.
-        trusted: Addresses and networks of proxies, separated by commas.
-        body_grace: Seconds that a body may take before its rate counts.
-        answer_grace: Seconds that a client may leave an answer untaken before its rate counts.
+        head_timeout: How long the head of a request may take, in seconds.
+        min_rate: The least rate of a request's body, and of reading an answer, in bytes a second.
+        connections: How many connections there may be.
+        per_address: How many of them may come from one address; loopback and ``trusted`` addresses have no limit.
+        trusted: The addresses and networks of proxies, separated by commas.
+        body_grace: How long a body may take before its rate counts, in seconds.
+        answer_grace: How long a client may take to begin to read an answer before its rate counts, in seconds.
     """
 
     head_timeout: float = 10.0
@@ -60,12 +60,15 @@ class Limits:
 
 
 class Connection(Protocol):
-    """A connection, as far as it is counted and watched here."""
+    """A connection that a guard counts and watches.
+
+    ``surplus`` is whether it is one too many.
+    """
 
     surplus: bool
 
     def check(self) -> None:
-        """Closes the connection if its client is too slow; called once a tick."""
+        """Closes the connection if its client is too slow; called at each tick."""
 
     def abandon(self) -> None:
         """Closes the connection at once."""
@@ -76,10 +79,11 @@ class Guard:
     """All connections of one process.
 
     Attributes:
-        limits: What they may take.
-        now: The ticks since the first connection.
-        watched: Those whose body, or whose answer, is under way.
-        waiting: Those that are idle or have an incomplete head, the longest first: at the limit, they go in this order.
+        limits: Their limits.
+        now: The number of ticks since the first connection.
+        watched: The connections that are receiving a body or sending an answer.
+        waiting: The connections that are idle or have an incomplete head, the longest first. At the limit, they are
+            closed in this order.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -87,50 +91,50 @@ class Guard:
     watched: dict[Connection, None] = field(default_factory=dict)
     waiting: dict[Connection, None] = field(default_factory=dict)
     _open: dict[Connection, str | None] = field(default_factory=dict)
-    _of: Counter[str] = field(default_factory=Counter)
+    _by_source: Counter[str] = field(default_factory=Counter)
     _logged: dict[str, int] = field(default_factory=dict)
     _sweeping: bool = False
 
     def admit(self, connection: Connection, address: str | None, loop: asyncio.AbstractEventLoop) -> Problem | None:
-        """Counts a new connection; the answer to one that comes from an address with too many.
+        """Counts a new connection. Returns how to refuse it if its address has too many.
 
-        Where all others are at work, the new one is ``surplus``: good for a health check, and then closed.
+        If all connections are in use, the new one is ``surplus``: it may make a health check, and is closed after it.
         """
         if not self._sweeping:
             self._sweeping = True
             loop.call_later(TICK, self._sweep, loop)
-        limits, source = self.limits, self._counted(address)
-        most, most_of_one = limits.connections, limits.per_address or limits.connections * SHARE[0] // SHARE[1]
-        if source is not None and self._of[source] >= most_of_one:
-            self._say("MAX_CONNECTIONS_PER_ADDRESS=%d are open from %s: no more are taken", most_of_one, source)
-            detail = f"Your address has {most_of_one} connections: close some, or raise MAX_CONNECTIONS_PER_ADDRESS."
+        limits, source = self.limits, self._source(address)
+        per_address = limits.per_address or limits.connections * SHARE[0] // SHARE[1]
+        if source is not None and self._by_source[source] >= per_address:
+            self._log("connections: refusing %s, which has MAX_CONNECTIONS_PER_ADDRESS=%d", source, per_address)
+            detail = f"Your address has {per_address} connections: close some, or raise MAX_CONNECTIONS_PER_ADDRESS."
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER)})
-        if len(self._open) >= most:
-            self._say("MAX_CONNECTIONS=%d are open: idle ones and those with half a head are closed first", most)
+        if len(self._open) >= limits.connections:
+            self._log("connections: MAX_CONNECTIONS=%d are open, closing idle ones", limits.connections)
             connection.surplus = not self._close_oldest()
         self._open[connection] = source
         self.waiting[connection] = None
         if source is not None:
-            self._of[source] += 1
+            self._by_source[source] += 1
         return None
 
     def watch(self, connection: Connection) -> None:
-        """Has a connection checked at each tick until it is lost, or until it is found that it need not be."""
+        """Checks a connection at each tick, until it is lost or needs no check any more."""
         if connection in self._open:
             self.watched[connection] = None
 
     def lost(self, connection: Connection) -> None:
-        """Counts a connection no longer."""
+        """Stops counting a connection."""
         self.waiting.pop(connection, None)
         self.watched.pop(connection, None)
         source = self._open.pop(connection, None)
         if source is not None:
-            self._of[source] -= 1
-            if not self._of[source]:
-                del self._of[source]
+            self._by_source[source] -= 1
+            if not self._by_source[source]:
+                del self._by_source[source]
 
     def _close_oldest(self) -> bool:
-        """Closes the connection that has been waiting longest, if one is."""
+        """Closes the connection that has been waiting longest. Returns whether there was one."""
         oldest = next(iter(self.waiting), None)
         if oldest is not None:
             self.lost(oldest)
@@ -139,46 +143,44 @@ class Guard:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._sweeping = bool(self._open)
-        if self._sweeping:  # again, whatever goes wrong in this one
+        if self._sweeping:  # before the checks, so that an error in one of them does not end the sweeps
             loop.call_later(TICK, self._sweep, loop)
         self.now += 1
-        for connection in self.watched | self.waiting:  # not those that are held: ten thousand cost nothing
+        for connection in self.watched | self.waiting:  # not long polls, of which there may be ten thousand
             connection.check()
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
-        except OSError as error:  # the event loop's own accept() would close new connections and say nothing
-            self._say("no descriptors are left for new connections: idle ones are closed: %s", error.strerror)
+        except OSError as error:  # asyncio would only stop accepting connections
+            self._log("connections: no file descriptor is left, closing idle ones: %s", error.strerror)
             for _ in range(RESERVE):
                 self._close_oldest()
 
-    def _counted(self, address: str | None) -> str | None:
-        """The name under which an address is counted; None for those that may have any number of connections."""
-        found = address_of(address or "")  # a Unix socket has none
-        return (
-            None
-            if found is None or found.is_loopback or proxies_at(self.limits.trusted).trusts(found)
-            else counted_as(found)
-        )
+    def _source(self, host: str | None) -> str | None:
+        """Returns the key under which connections of a host are counted; None if it may have any number."""
+        address = parse_address(host or "")  # a Unix socket has no host
+        if address is None or address.is_loopback or trusted_proxies(self.limits.trusted).trusts(address):
+            return None
+        return address_key(address)
 
-    def _say(self, line: str, *facts: object) -> None:
-        """Logs that a limit is met, unless it was logged a moment ago."""
-        if self.now >= self._logged.get(line, -SILENCE) + SILENCE:
-            self._logged[line] = self.now
-            logger.warning(line, *facts)
+    def _log(self, message: str, *values: object) -> None:
+        """Logs that a limit is reached, at most once in a `LOG_INTERVAL`."""
+        if self.now >= self._logged.get(message, -LOG_INTERVAL) + LOG_INTERVAL:
+            self._logged[message] = self.now
+            logger.warning(message, *values)
 
 
 def connections_within_descriptors(wanted: int) -> int:
-    """How many of the wanted connections fit into the descriptors that the process may have, with some left over."""
-    if sys.platform == "win32":  # which knows no such limit
+    """Returns how many of the wanted connections the process has file descriptors for, with some in reserve."""
+    if sys.platform == "win32":  # has no such limit
         return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
-    return max(1, min(wanted, soft - max(RESERVE, soft // RESERVED_PART)))
+    return max(1, min(wanted, soft - max(RESERVE, soft // RESERVE_DIVISOR)))
 
 
 def raise_descriptor_limit() -> None:
-    """Lets the process have as many descriptors as it may give itself."""
+    """Raises the process's limit of file descriptors as far as it may."""
     if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from translation_server.api.auth.authenticator import Anyone, Authenticator
+from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.origins import Boundary
@@ -42,7 +42,7 @@ class RequestMiddleware:
     def __init__(
         self,
         boundary: Boundary,
-        authenticator: Authenticator | Anyone,
+        authenticator: Authenticator | OpenAuthenticator,
         add_record: AddRecord,
         count_refused: Callable[[str, float], None],
     ) -> None:
@@ -120,7 +120,9 @@ class RequestMiddleware:
         if user is not None:
             if is_route or isinstance(self._authenticator, Authenticator):
                 self._add_record(user, record)
-        elif is_route and record.status == HTTPStatus.UNAUTHORIZED and (name := self._authenticator.claimed(scope)):
+        elif (
+            is_route and record.status == HTTPStatus.UNAUTHORIZED and (name := self._authenticator.claimed_user(scope))
+        ):
             self._count_refused(name, record.at)
 
 

@@ -1,9 +1,9 @@
-"""Which hosts the server answers for, and which pages may have a browser change something.
+"""The hosts that the server answers for, and the origins of pages whose requests may change something.
 
-The threat is a page of another site, opened by somebody who can reach this server. By DNS rebinding, the page's own
-name leads here: so a Host that is none of ours is refused (RFC 9110, section 7.4). A form crosses sites, and browsers
-add the credentials that they remember: so an unsafe request from a browser must come from a page of ours. Clients that
-are no browsers send neither Sec-Fetch-Site nor Origin and notice nothing of this.
+The threat is a page of another site, opened by someone who can reach this server. With DNS rebinding, the page's own
+host name leads here, so a Host that is not the server's is refused (RFC 9110, section 7.4). Forms may cross sites, and
+browsers add the credentials that they remember, so an unsafe request of a browser must come from a page of this server.
+Clients other than browsers send neither Sec-Fetch-Site nor Origin, and are not affected.
 """
 
 import re
@@ -20,13 +20,13 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """The methods that change nothing (RFC 9110, section 9.2.1)."""
 
 LOCAL = ("localhost", "*.localhost", "localhost.localdomain", "ip6-localhost", "host.docker.internal")
-"""Names that lead to the machine itself wherever they are asked for, and Docker's name for it."""
+"""The host names of the machine itself, and Docker's name for it."""
 
 COMPOSE = ("server", "any-server")
-"""What the containers of docker-compose.yml call the server."""
+"""The host names of the server in the containers of docker-compose.yml."""
 
-LONGEST_SHOWN = 255
-"""Characters of a refused header that the answer repeats."""
+MAX_SHOWN = 255
+"""How many characters of a refused Host the answer repeats."""
 
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/]*)(?::(\d{0,5}))?", re.IGNORECASE)
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.IGNORECASE)
@@ -39,18 +39,18 @@ SENT_BY_BROWSERS = frozenset(
     {b"accept", b"accept-language", b"authorization", b"content-language", b"content-type", b"cookie", b"host"}
     | {b"origin", b"range", b"referer", b"user-agent"}
 )
-"""Headers that a page of another site can have a browser send without asking this server first."""
+"""The headers that a browser sends for a page of another site without a CORS preflight, or by itself."""
 
 
 class Boundary:
-    """Tells which requests may come in, before anybody is asked who they are.
+    """Refuses requests for other hosts, and unsafe requests from pages of other origins.
 
     Args:
-        hosts: the names that the server answers to, besides every IP address, which cannot be rebound; ``*.name`` is
-            every name below one, ``*`` is every name.
+        hosts: the server's host names, besides every IP address, which cannot be rebound; ``*.name`` stands for every
+            name below one, ``*`` for every name.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
-        tokens: the headers in which API keys come; no page of another site can have a browser send them.
-        starting: the paths whose GET starts a job where there is none: it counts as unsafe.
+        tokens: the headers that have API keys, which no page of another site can make a browser send.
+        starting: the paths whose GET may start a job; it counts as unsafe.
     """
 
     def __init__(
@@ -60,47 +60,45 @@ class Boundary:
         tokens: Iterable[bytes] = (),
         starting: Iterable[str] = (),
     ) -> None:
-        names = frozenset(map(_name, hosts))
+        names = frozenset(map(_normalized, hosts))
         self._any = "*" in names
         self._names = names
-        self._below = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
+        self._suffixes = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
         self._origins = {_origin(origin) for origin in origins} - {None}
         self._tokens = frozenset(tokens) - SENT_BY_BROWSERS
         self._starting = frozenset(starting)
-        self._accepted: bytes | None = None
+        self._last_accepted: bytes | None = None
 
-    def knows(self, host: bytes | None) -> bool:
-        """Whether a request with this Host may come in; one without (HTTP/1.0) may. What came last costs nothing."""
-        if host is None or host == self._accepted:
+    def accepts_host(self, host: bytes | None) -> bool:
+        """Whether the server answers for this Host, or for a request without one (HTTP/1.0)."""
+        if host is None or host == self._last_accepted:
             return True
-        if not self._is_ours(host.decode("latin-1")):
+        if not self._is_own(host.decode("latin-1")):
             return False
-        self._accepted = host
+        self._last_accepted = host
         return True
 
     def check(self, scope: Scope) -> None:
-        """Returns if a request may come in.
+        """Checks the host and the origin of a request.
 
         Raises:
-            Problem: 421 for a Host that is none of ours; 403 for an unsafe request from a page that is none of ours.
+            Problem: 421 for another host; 403 for an unsafe request from a page of another origin.
         """
         headers: Headers = scope["headers"]
         for host in _values(headers, b"host"):
-            if not self.knows(host.encode("latin-1")):
-                detail = (
-                    f"This server is not called {host[:LONGEST_SHOWN]!r}: use its IP address, or set ALLOWED_HOSTS."
-                )
+            if not self.accepts_host(host.encode("latin-1")):
+                detail = f"This server is not called {host[:MAX_SHOWN]!r}: use its IP address, or set ALLOWED_HOSTS."
                 raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
-        unsafe = scope["method"] not in SAFE or scope["path"] in self._starting
-        if unsafe and not self._comes_from_us(headers):
+        is_unsafe = scope["method"] not in SAFE or scope["path"] in self._starting
+        if is_unsafe and not self._is_trusted(headers):
             detail = (
                 "A browser sent this for a page of another site: send it from a page of this server, "
-                "or name the origin of the page in TRUSTED_ORIGINS."
+                "or add the page's origin to TRUSTED_ORIGINS."
             )
             raise Problem(HTTPStatus.FORBIDDEN, detail)
 
-    def _comes_from_us(self, headers: Headers) -> bool:
-        """Whether no page of another site can have sent an unsafe request with these headers."""
+    def _is_trusted(self, headers: Headers) -> bool:
+        """Whether no page of an untrusted origin can have sent an unsafe request with these headers."""
         if any(name in self._tokens or (name == b"authorization" and _is_bearer(value)) for name, value in headers):
             return True
         origins, sites, hosts = (_values(headers, name) for name in (b"origin", b"sec-fetch-site", b"host"))
@@ -109,16 +107,18 @@ class Boundary:
             return True
         if sites:
             return sites in (["same-origin"], ["none"])
-        return not origins or (origin is not None and [origin[1:]] == [_place(host, origin[0]) for host in hosts])
+        return not origins or (
+            origin is not None and [origin[1:]] == [_host_and_port(host, origin[0]) for host in hosts]
+        )
 
-    def _is_ours(self, host: str) -> bool:
-        found = AUTHORITY.fullmatch(host)
-        name = _name(found[1]) if found else ""
-        return self._any or name in self._names or name.endswith(self._below) or _is_address(name)
+    def _is_own(self, host: str) -> bool:
+        match = AUTHORITY.fullmatch(host)
+        name = _normalized(match[1]) if match else ""
+        return self._any or name in self._names or name.endswith(self._suffixes) or _is_address(name)
 
 
 def own_names(*more: str) -> set[str]:
-    """The names by which the server is called where no setting says otherwise; ``more`` are names besides."""
+    """Returns the server's host names if no setting lists them; ``more`` are added."""
     name = socket.gethostname()
     return {*LOCAL, *COMPOSE, name, name.partition(".")[0], *more} - {""}
 
@@ -135,23 +135,23 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _name(host: str) -> str:
+def _normalized(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
 def _origin(text: str) -> Origin | None:
-    """The scheme, the host and the port of an origin, alike for all that are the same; None for what is none."""
-    found = ORIGIN.fullmatch(text)
-    scheme = found[1].lower() if found else ""
-    place = _place(found[2], scheme) if found else None
-    return place and (scheme, *place)
+    """Returns the scheme, the host and the port of an origin in normalized form; None if it is malformed."""
+    match = ORIGIN.fullmatch(text)
+    scheme = match[1].lower() if match else ""
+    host_and_port = _host_and_port(match[2], scheme) if match else None
+    return host_and_port and (scheme, *host_and_port)
 
 
-def _place(authority: str, scheme: str) -> tuple[str, str] | None:
-    """The host and the port, which may be the one that goes without saying."""
-    found = AUTHORITY.fullmatch(authority)
-    return (_name(found[1]), found[2] or DEFAULT_PORTS.get(scheme, "")) if found else None
+def _host_and_port(authority: str, scheme: str) -> tuple[str, str] | None:
+    """Returns the host and the port, which may be the scheme's default; None if the authority is malformed."""
+    match = AUTHORITY.fullmatch(authority)
+    return (_normalized(match[1]), match[2] or DEFAULT_PORTS.get(scheme, "")) if match else None
 
 
 def _values(headers: Headers, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for known, value in headers if known == name]
+    return [value.decode("latin-1") for header, value in headers if header == name]

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from translation_server.api.auth.authenticator import Anyone, Authenticator
+from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.bodies import Endpoint, taking
 from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
@@ -77,7 +77,7 @@ class PollEndpoint:
         service: Service,
         simulator: Simulator,
         boundary: Boundary,
-        authenticator: Authenticator | Anyone,
+        authenticator: Authenticator | OpenAuthenticator,
         middleware: RequestMiddleware,
         add_record: AddRecord,
     ) -> None:
@@ -158,7 +158,11 @@ class PollEndpoint:
             return None
         if not UNCACHED.isdisjoint(headers) or len(headers) < len(scope["headers"]):  # a header twice
             return None
-        user = self._authenticator.known(scope, headers) if self._boundary.knows(headers.get(b"host")) else None
+        user = (
+            self._authenticator.cached_user(scope, headers)
+            if self._boundary.accepts_host(headers.get(b"host"))
+            else None
+        )
         conditions = UNCONDITIONAL if CONDITIONS.isdisjoint(headers) else _conditions(headers)
         if user is None or conditions is None or path in self._latest or not found.lastindex:
             return None

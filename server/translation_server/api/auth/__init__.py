@@ -1,1 +1,1 @@
-"""Who calls."""
+"""Authentication: which user sent a request."""

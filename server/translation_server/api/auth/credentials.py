@@ -1,7 +1,7 @@
-"""How credentials come: as Basic (RFC 7617), as a Bearer token (RFC 6750), or as a token in a header of its own.
+"""Reading credentials: Basic (RFC 7617), a Bearer token (RFC 6750), or a token in a header of its own.
 
-A token is a password. It says whose by ``name:password``, or by itself where there is only one user. Names and
-passwords are bytes until somebody is found whom they fit: clients disagree on how to encode what is not ASCII.
+A token is a password. It names its user as ``name:password``; where there is only one user, the password is enough.
+Names and passwords are bytes until they are compared, since clients encode characters beyond ASCII in different ways.
 """
 
 import base64
@@ -15,68 +15,76 @@ from unicodedata import normalize
 REALM = 'realm="translation"'
 
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-"""What may stand neither in a name nor in a password, in whichever encoding."""
+"""The bytes that no name and no password may have, in any encoding."""
 
 
 class Credentials(NamedTuple):
-    """A password, and the name of the user that came with it, if one did."""
+    """A password, and the name of the user if it was sent."""
 
     user: bytes | None
     password: bytes
 
 
 class Scheme(NamedTuple):
-    """One way of bringing credentials; ``read`` gives None for what is malformed."""
+    """A way to send credentials.
+
+    Attributes:
+        name: Its name.
+        header: The header that has the credentials, in lower case.
+        challenge: The value of WWW-Authenticate.
+        expected: What a client has to send, for error messages.
+        read: Reads the value of the header; None if it is malformed.
+    """
 
     name: bytes
     header: bytes
     challenge: str
-    wanted: str
+    expected: str
     read: Callable[[bytes], Credentials | None]
 
 
 def scheme(auth: str) -> Scheme:
-    """The scheme that a dialect calls ``basic``, ``bearer``, or by the name of a header."""
+    """Returns the scheme that a dialect calls ``basic`` or ``bearer``, or by the name of a header."""
     match auth:
         case "basic":
-            wanted = "the API's username and password with Basic authentication"
-            return Scheme(b"basic", b"authorization", f'Basic {REALM}, charset="UTF-8"', wanted, read_basic)
+            expected = "the API's username and password with Basic authentication"
+            return Scheme(b"basic", b"authorization", f'Basic {REALM}, charset="UTF-8"', expected, read_basic)
         case "bearer":
-            wanted = "a token as `Authorization: Bearer`"
-            return Scheme(b"bearer", b"authorization", f"Bearer {REALM}", wanted, read_bearer)
+            expected = "a token as `Authorization: Bearer`"
+            return Scheme(b"bearer", b"authorization", f"Bearer {REALM}", expected, read_bearer)
         case _:
             challenge = f'ApiKey {REALM}, header="{auth}"'
             return Scheme(auth.encode(), auth.encode(), challenge, f"a token in the header {auth}", read_token)
 
 
 def read_basic(header: bytes) -> Credentials | None:
-    """The user name and password of a Basic Authorization header."""
+    """Returns the user name and the password of a Basic Authorization header."""
     kind, _, encoded = header.partition(b" ")
     try:
-        sent = base64.b64decode(encoded.strip(b" "), validate=True)
+        decoded = base64.b64decode(encoded.strip(b" "), validate=True)
     except binascii.Error:
         return None
-    user, colon, password = sent.partition(b":")
-    well_formed = kind.lower() == b"basic" and colon and not CONTROL.search(sent)
-    return Credentials(user, password) if well_formed else None
+    user, colon, password = decoded.partition(b":")
+    is_well_formed = kind.lower() == b"basic" and colon and not CONTROL.search(decoded)
+    return Credentials(user, password) if is_well_formed else None
 
 
 def read_bearer(header: bytes) -> Credentials | None:
-    """The token of a Bearer Authorization header."""
+    """Returns the token of a Bearer Authorization header."""
     kind, _, token = header.partition(b" ")
     return read_token(token.strip(b" ")) if kind.lower() == b"bearer" else None
 
 
 def read_token(header: bytes) -> Credentials | None:
-    """A token that is the whole header."""
+    """Returns the token that is the whole header."""
     return Credentials(None, header) if header and not CONTROL.search(header) else None
 
 
-def spellings(sent: bytes) -> list[str]:
-    """The texts that a name or a password may stand for, the likeliest first: as UTF-8, as Latin-1, in NFC, in NFD."""
+def decodings(encoded: bytes) -> list[str]:
+    """Returns the texts that bytes may stand for, the likeliest first: as UTF-8, as Latin-1, in NFC, in NFD."""
     texts = []
     for encoding in ("utf-8", "latin-1"):
         with suppress(UnicodeDecodeError):
-            text = sent.decode(encoding)
+            text = encoded.decode(encoding)
             texts += [text, normalize("NFC", text), normalize("NFD", text)]
     return list(dict.fromkeys(texts))

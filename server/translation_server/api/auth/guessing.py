@@ -1,4 +1,4 @@
-"""What keeps guessing cheap for the server and slow for who guesses: counts within a minute, and fair turns."""
+"""Limits for password guessing: failures within a minute, and fair access to what only a few may do at a time."""
 
 import asyncio
 from collections import deque
@@ -8,98 +8,98 @@ from contextlib import asynccontextmanager
 from translation_server.core.lru import LRU
 
 WINDOW = 60.0
-"""Seconds for which a try counts."""
+"""How long a failure counts, in seconds."""
 
-KEYS_AT_MOST = 10_000
-"""Addresses or names that a window keeps; the one that has been quiet longest goes first."""
+MAX_KEYS = 10_000
+"""How many addresses or user names are counted; the one without a failure for longest is dropped first."""
 
-CALLERS_AT_MOST = 64
-"""Callers that may wait for a turn: a new one waits for one turn of each."""
+MAX_CALLERS = 64
+"""How many callers may wait. A new caller waits for one turn of each of the others."""
 
-WAITING_AT_MOST = 2_000
-"""Turns that may be waited for in all."""
+MAX_WAITING = 2_000
+"""How many turns all callers together may wait for."""
 
 
-class Window:
-    """Which keys did something at least ``limit`` times within the last minute.
+class FailureWindow:
+    """Counts failures by key, in a sliding window.
 
     Args:
-        limit: how many times.
+        limit: how many failures within the window bring a key to its limit.
         clock: monotonic seconds.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
         self._clock = clock
-        self._times = LRU[str, deque[float]](KEYS_AT_MOST)
+        self._times = LRU[str, deque[float]](MAX_KEYS)
 
     def add(self, key: str) -> None:
-        """Counts once for a key."""
+        """Counts a failure."""
         times = self._times.get(key) or deque(maxlen=self._limit)
         times.append(self._clock())
         self._times[key] = times
 
-    def left(self, key: str) -> float:
-        """The seconds for which a key is still at the limit; 0 if it is not."""
+    def seconds_left(self, key: str) -> float:
+        """Returns how long a key stays at its limit; 0 if it is below."""
         times = self._times.get(key)
         if times is None or len(times) < self._limit:
             return 0.0
         return max(0.0, times[0] + WINDOW - self._clock())
 
 
-class Busy(Exception):  # noqa: N818 - says what is the case
-    """Too many wait for a turn."""
+class BusyError(Exception):
+    """Too many callers wait."""
 
 
-class Turns:
-    """Turns at what only a few may do at a time, given to one caller after the other, however many each waits for.
+class FairSemaphore:
+    """A semaphore that callers acquire in turns, however many turns each of them waits for.
 
     Args:
-        at_once: how many may have a turn at a time.
+        value: how many turns there may be at a time.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self._free = at_once
-        self._many = 0
+    def __init__(self, value: int) -> None:
+        self._free = value
+        self._number_waiting = 0
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     @asynccontextmanager
-    async def of(self, caller: str) -> AsyncIterator[None]:
-        """Within it, the caller has a turn.
+    async def turn(self, caller: str) -> AsyncIterator[None]:
+        """Waits for a turn of the caller, and ends it afterwards.
 
         Raises:
-            Busy: too many callers wait, or too many turns are waited for, and none of them by a greedier caller.
+            BusyError: too many callers wait, or they wait for too many turns and none of them for more than this one.
         """
         if self._free:
             self._free -= 1
         else:
-            await self._queue(caller)
+            await self._enqueue(caller)
         try:
             yield
         finally:
-            self._pass_on()
+            self._release()
 
-    def _queue(self, caller: str) -> asyncio.Future[None]:
+    def _enqueue(self, caller: str) -> asyncio.Future[None]:
         own = self._waiting.get(caller)
-        if own is None and len(self._waiting) >= CALLERS_AT_MOST:
-            raise Busy
-        if self._many >= WAITING_AT_MOST:
-            greediest = max(self._waiting.values(), key=len)
-            if len(greediest) <= len(own or ()) + 1:
-                raise Busy
-            greediest.pop().set_exception(Busy())
-            self._many -= 1
+        if own is None and len(self._waiting) >= MAX_CALLERS:
+            raise BusyError
+        if self._number_waiting >= MAX_WAITING:
+            longest = max(self._waiting.values(), key=len)
+            if len(longest) <= len(own or ()) + 1:
+                raise BusyError
+            longest.pop().set_exception(BusyError())
+            self._number_waiting -= 1
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
-        self._many += 1
+        self._number_waiting += 1
         return turn
 
-    def _pass_on(self) -> None:
+    def _release(self) -> None:
         while self._waiting:
             caller = next(iter(self._waiting))
             turns = self._waiting.pop(caller)
             turn = turns.popleft()
-            self._many -= 1
+            self._number_waiting -= 1
             if turns:
                 self._waiting[caller] = turns
             if not turn.done():  # else its task was cancelled
