@@ -146,7 +146,7 @@ def test_a_body_that_a_route_does_not_take_is_refused(everything):
             continue
         for sent in (b'{"limit": 1}', iter([b'{"limit"', b": 1}"]), b"limit=1", b"[]"):
             answer = api.request(method, path, content=sent, headers={"Content-Type": "application/json"})
-            assert errors(answer) == [("body", "this route takes none")], (method, path)
+            assert errors(answer) == [("body", "this route takes no body")], (method, path)
         if not path.endswith("events"):
             assert api.request(method, path, content=b" {}\n").status_code == 200, (method, path)
 

@@ -1,4 +1,4 @@
-"""What requests bring along."""
+"""Bodies and query parameters of requests: nothing that a client sends is ignored."""
 
 import json
 import re
@@ -20,28 +20,28 @@ from translation_server.api.schemas import Query
 from translation_server.validation import FieldError, field_errors
 
 MAX_BODY = 64 * 1024
-"""Bytes that a request's body may hold."""
+"""How many bytes a body may have."""
 
 JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
 NOTHING = frozenset({b"", b"{}"})
-"""The bodies that some clients send where there is none."""
+"""The bodies that some clients send instead of none."""
 
 TWICE = "comes more than once; send it once"
 
 Endpoint = Callable[..., Awaitable[Response]]
 
 Model = TypeVar("Model", bound=BaseModel)
-Asked = TypeVar("Asked", bound=Query)
+AnyQuery = TypeVar("AnyQuery", bound=Query)
 
 
 def taking(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False) -> Endpoint:
-    """The endpoint, for requests that bring nothing but what it takes, lest anything be dropped silently.
+    """Returns an endpoint that refuses requests with unknown parameters or an unexpected body.
 
     Args:
-        endpoint: answers them; the request's context holds the parameters.
-        query: what they may ask for in the query of their target.
-        body: whether they may have a body; what is wrong with it is for the endpoint to say.
+        endpoint: answers the others; it finds the parameters in the context of the request.
+        query: the model of the parameters.
+        body: whether a body is expected. The endpoint validates it.
     """
 
     @wraps(endpoint)
@@ -49,17 +49,17 @@ def taking(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False
         context_of(request).query = query_of(request, query)
         announced = "content-length" in request.headers or "transfer-encoding" in request.headers
         if announced and not body and (await body_of(request)).strip() not in NOTHING:
-            raise invalid([{"field": "body", "message": "this route takes none"}])
+            raise invalid([{"field": "body", "message": "this route takes no body"}])
         return await endpoint(request, **arguments)
 
     return taken
 
 
-def query_of(request: Request, model: type[Asked]) -> Asked:
-    """What a request asks for in the query of its target.
+def query_of(request: Request, model: type[AnyQuery]) -> AnyQuery:
+    """Returns the query parameters of a request.
 
     Raises:
-        Problem: 422 for a parameter that there is not, that comes twice, or that makes no sense.
+        Problem: 422 for a parameter that is unknown, comes twice, or has an invalid value.
     """
     sent: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in request.query_params.multi_items():
@@ -79,10 +79,10 @@ def query_of(request: Request, model: type[Asked]) -> Asked:
 
 
 async def body_of(request: Request) -> bytes:
-    """The request's body, however often it is asked for; refused as soon as it is known to be too large.
+    """Returns the body of a request, also when it was read before.
 
     Raises:
-        Problem: 413 for one that is.
+        Problem: 413 as soon as the body is known to be too large.
     """
     context = context_of(request)
     if context.body is None:
@@ -103,15 +103,15 @@ async def _received(request: Request) -> bytes | Problem:
                 break
         else:
             return bytes(body)
-    detail = f"A body may hold {MAX_BODY} bytes."
+    detail = f"A body may have {MAX_BODY} bytes."
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
 
 
 def parsed(request: Request, body: bytes) -> dict[str, Any]:
-    """The JSON object in a body.
+    """Returns the JSON object in a body.
 
     Raises:
-        Problem: 415, 400 or 422 for what is none.
+        Problem: 415, 400 or 422 if there is none.
     """
     content_type = ", ".join(values_of(request, "content-type")) or "none"
     encoding = ", ".join(values_of(request, "content-encoding")) or "identity"
@@ -130,7 +130,7 @@ def parsed(request: Request, body: bytes) -> dict[str, Any]:
 
 
 def _twice(body: bytes) -> list[str]:
-    """The names that come twice in one of the objects of a body; a parser of JSON would keep the last of them alone."""
+    """Returns the names that come twice in an object of a body. A JSON parser would keep only the last value."""
     twice: list[str] = []
 
     def count(pairs: list[tuple[str, object]]) -> None:
@@ -141,10 +141,10 @@ def _twice(body: bytes) -> list[str]:
 
 
 async def read_body(model: type[Model], request: Request) -> Model:
-    """The request's body as a model.
+    """Returns the body of a request as a model.
 
     Raises:
-        Problem: for a body that is none.
+        Problem: 413, 415, 400 or 422 for an unusable body.
     """
     body = await body_of(request)
     parsed(request, body)

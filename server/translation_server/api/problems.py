@@ -1,4 +1,4 @@
-"""Every error as problem details (RFC 9457), the framework's own included."""
+"""Errors as problem details (RFC 9457), including those of the framework."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,14 @@ from translation_server.validation import FieldError, summary
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
-"""Seconds after which a request that the server could not serve is worth another try."""
+"""After how many seconds a client may retry a request that the server could not serve."""
 
 MAX_ERRORS = 20
 """How many invalid fields an answer lists."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
-    """An answer that says what was wrong; ``members`` are further fields of its body."""
+    """An error answer; ``members`` are further fields of its body."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         self.members = members
 
     def response(self) -> Response:
-        """The problem as it goes out."""
+        """Returns the answer."""
         body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
 
@@ -55,13 +55,13 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
 
 
 def named(scope: Scope) -> str:
-    """A request as the log has it: what was asked, and for whom; escaped, since both come from outside."""
+    """Returns a request and its user for the log, escaped, since both come from outside."""
     user = scope["context"].user if "context" in scope else ""
     return f"{scope['method']} {scope['path']!r} for {user or '-'!r}"
 
 
 def answer_to(error: Exception, scope: Scope) -> Response:
-    """The answer to a request that ended in one of the `EXPECTED` errors."""
+    """Returns the answer to a request that ended in one of the `EXPECTED` errors."""
     match error:
         case Problem():
             return error.response()
@@ -71,7 +71,7 @@ def answer_to(error: Exception, scope: Scope) -> Response:
             detail = "This Idempotency-Key was used for another request: use a new key for a new job."
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
         case IdTaken():
-            detail = f"You have a job {error} already: choose another id, or none."
+            detail = f"You already have a job {error}: choose another id, or none."
             return Problem(HTTPStatus.CONFLICT, detail).response()
         case _:
             logger.error("%s failed: %s", named(scope), error)
@@ -80,11 +80,11 @@ def answer_to(error: Exception, scope: Scope) -> Response:
 
 
 EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
-"""The errors that are told the caller as what they are."""
+"""The errors that have an answer of their own."""
 
 
 def _allowed(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:
-    """The methods of all routes of the request's path; the framework alone would name those of the first."""
+    """Returns the methods of all routes of the request's path. The framework alone names those of the first route."""
     routes = [
         route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]

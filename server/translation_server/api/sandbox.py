@@ -1,4 +1,4 @@
-"""The sandbox's own routes: what its user sets, what happened in it, and how well the client did."""
+"""The routes of the caller's sandbox: settings, clock, jobs, request log and report card."""
 
 import asyncio
 import json
@@ -36,12 +36,12 @@ JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
 
 
 class SandboxApi:
-    """The routes by which a caller sees and sets the caller's own sandbox.
+    """The routes of the caller's sandbox.
 
     Args:
-        service: the jobs and their worlds.
+        service: the jobs and the sandboxes.
         request_log: the request logs.
-        native: the form in which jobs are shown.
+        native: the wire format in which jobs are shown.
     """
 
     def __init__(self, service: Service, request_log: RequestLog, native: Dialect) -> None:
@@ -51,7 +51,7 @@ class SandboxApi:
         self._grading = Grading(request_log, service)
 
     def add_to(self, app: FastAPI) -> None:
-        """Gives the app its routes."""
+        """Adds the routes to an application."""
         for method, path, endpoint in (
             ("GET", "/sandbox", taking(self.show)),
             ("PATCH", "/sandbox", taking(self.change, body=True)),
@@ -69,14 +69,14 @@ class SandboxApi:
         return await self._sandbox(context_of(request).user)
 
     async def change(self, request: Request) -> Response:
-        """Changes settings; null stands for the server's own value."""
+        """Changes settings. Null restores the server's own value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
         change = partial(change_settings, changes=changes, now=await self._service.virtual_time(owner))
         await self._service.sandboxes.change(owner, change, reset_counts=restarts_faults(changes))
         return await self._sandbox(owner)
 
     async def set_clock(self, request: Request) -> Response:
-        """Sets the speed of the clock, stops it, or moves it ahead."""
+        """Sets the speed of the clock, freezes it, or advances it."""
         owner, change = context_of(request).user, await read_body(ClockChange, request)
         await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.wall_time()))
         return await self._sandbox(owner)
@@ -117,7 +117,7 @@ class SandboxApi:
         return await self._grading.answer(context_of(request).user, media)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
-        """The whole sandbox."""
+        """Returns the whole sandbox."""
         sandbox, real = await self._service.sandboxes.of(owner), self._service.wall_time()
         shown = settings_document(sandbox.settings)
         for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):

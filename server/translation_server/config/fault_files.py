@@ -1,4 +1,4 @@
-"""A TOML file of what goes wrong."""
+"""Fault rules from a TOML file."""
 
 import json
 import tomllib
@@ -12,7 +12,7 @@ from translation_server.validation import field_errors, summary
 
 
 class FaultsError(Exception):
-    """A file of faults cannot be used; the message is one line for a person."""
+    """A file of fault rules is unusable; the message is one line."""
 
 
 class _File(BaseModel):
@@ -22,14 +22,14 @@ class _File(BaseModel):
 
 
 def read_faults(path: Path) -> tuple[FaultRule, ...]:
-    """The rules of a file, each a table ``[[faults]]``.
+    """Returns the fault rules of a file, each a table ``[[faults]]``.
 
     Raises:
-        FaultsError: the file cannot be read, or holds what is no rule.
+        FaultsError: the file cannot be read, or has an invalid rule.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return _File.model_validate_json(json.dumps(document, default=str)).faults  # a date is no more than its text
+        return _File.model_validate_json(json.dumps(document, default=str)).faults  # a date becomes text
     except OSError as error:
         raise FaultsError(f"FAULTS={path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
