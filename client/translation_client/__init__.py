@@ -61,6 +61,4 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-logging.getLogger(__name__).addHandler(
-    logging.NullHandler()
-)  # without it, warnings go to stderr if logging is not set up
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # without a handler, warnings go to stderr
