@@ -1,4 +1,4 @@
-"""What each version of the schema wrote stays as it was: files of all these versions are out there."""
+"""Released migrations never change, because databases of all these versions exist."""
 
 import ast
 import hashlib
@@ -12,7 +12,7 @@ import pytest
 from translation_server.storage.postgres import migrations as postgres_migrations
 from translation_server.storage.sqlite import migrations as sqlite_migrations
 
-WRITTEN = {
+DIGESTS = {
     sqlite_migrations: [
         "97ec6334c0157e32",
         "83fea7e85b25ad28",
@@ -30,20 +30,21 @@ WRITTEN = {
         "d43037296b610df4",
     ],
 }
-"""Digests of the statements of each version: a new version adds one, and none of the others ever changes."""
+"""Digests of the statements of each migration; a new migration adds one."""
 
 
 def digest(statements: Sequence[str]) -> str:
-    """What tells statements from others, however they are laid out."""
-    return hashlib.sha256(json.dumps([" ".join(one.split()) for one in statements]).encode()).hexdigest()[:16]
+    """Returns a digest that does not depend on the layout."""
+    words = [" ".join(statement.split()) for statement in statements]
+    return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("module", WRITTEN)
-def test_what_a_version_wrote_stays_as_it_was(module):
-    assert [digest(statements) for statements in module.MIGRATIONS] == WRITTEN[module]
+@pytest.mark.parametrize("module", DIGESTS)
+def test_migrations_are_unchanged(module):
+    assert [digest(statements) for statements in module.MIGRATIONS] == DIGESTS[module]
 
 
-@pytest.mark.parametrize("module", WRITTEN)
-def test_migrations_are_literals_that_no_other_module_can_change(module: ModuleType):
-    _docstring, only = ast.parse(Path(module.__file__).read_text()).body
-    assert ast.literal_eval(only.value) == module.MIGRATIONS
+@pytest.mark.parametrize("module", DIGESTS)
+def test_migrations_are_literals(module: ModuleType):
+    _docstring, assignment = ast.parse(Path(module.__file__).read_text()).body
+    assert ast.literal_eval(assignment.value) == module.MIGRATIONS

@@ -1,4 +1,4 @@
-"""What can happen to a PostgreSQL database: other programs, other versions, many servers, and lost connections."""
+"""PostgreSQL databases: other programs and versions, many servers, and lost connections."""
 
 import asyncio
 import socket
@@ -21,12 +21,13 @@ from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Fate, Job, State
 from translation_server.storage import Idempotency, StoreChange, StoreError, open_store
 from translation_server.storage.postgres.migrations import MIGRATIONS
+from translation_server.storage.postgres.parameters import number_parameters
 
 pytestmark = pytest.mark.anyio
 
 
 NOTIFICATION = b"A"
-"""How a message of PostgreSQL's protocol begins that tells of a notification."""
+"""The first byte of a notification in PostgreSQL's protocol."""
 
 
 def accept(ordinal: int) -> Job:
@@ -52,47 +53,49 @@ def kill_connections(postgres) -> None:
     )
 
 
-class Detour:
-    """A way to the database that can be cut over a commit, before or after the database hears of it.
+class Proxy:
+    """A proxy to the database.
 
-    While it is deaf, no notification comes through, as behind a pooler that lends out connections by the transaction.
+    Attributes:
+        cut: When to close a connection during its next commit: "before" or "after" the database receives it.
+        mute: Whether to drop notifications, as a connection pooler in transaction mode does.
     """
 
     def __init__(self, url: str) -> None:
-        self._there = urlsplit(url)
+        self._database = urlsplit(url)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = url.replace(f":{self._there.port}/", f":{self._listener.getsockname()[1]}/")
+        self.url = url.replace(f":{self._database.port}/", f":{self._listener.getsockname()[1]}/")
         self.cut: str | None = None
-        self.deaf = False
-        self._ways: list[socket.socket] = []
+        self.mute = False
+        self._connections: list[socket.socket] = []
 
     def serve(self) -> None:
         with suppress(OSError), ThreadPoolExecutor() as pool:
             while True:
-                here, _ = self._listener.accept()
-                there = socket.create_connection((self._there.hostname, self._there.port))
-                self._ways += [here, there]
-                pool.submit(self._forth, here, there)
-                pool.submit(self._back, there, here)
+                client, _ = self._listener.accept()
+                database = socket.create_connection((self._database.hostname, self._database.port))
+                self._connections += [client, database]
+                pool.submit(self._forward, client, database)
+                pool.submit(self._return, database, client)
 
-    def _forth(self, here: socket.socket, there: socket.socket) -> None:
+    def _forward(self, client: socket.socket, database: socket.socket) -> None:
         with suppress(OSError):
-            while data := here.recv(65536):
+            while data := client.recv(65536):
                 if self.cut and b"COMMIT" in data:
                     cut, self.cut = self.cut, None
                     if cut == "after":
-                        there.sendall(data)
-                    here.shutdown(socket.SHUT_RDWR)
+                        database.sendall(data)
+                    client.shutdown(socket.SHUT_RDWR)
                     break
-                there.sendall(data)
-            there.shutdown(socket.SHUT_RDWR)
+                database.sendall(data)
+            database.shutdown(socket.SHUT_RDWR)
 
-    def _back(self, there: socket.socket, here: socket.socket) -> None:
+    def _return(self, database: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
-            while data := there.recv(65536):
-                if not (self.deaf and data.startswith(NOTIFICATION)):
-                    here.sendall(data)
-            here.shutdown(socket.SHUT_RDWR)
+            while data := database.recv(65536):
+                if not (self.mute and data.startswith(NOTIFICATION)):
+                    client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self.serve)
@@ -102,20 +105,31 @@ class Detour:
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        for way in (*self._ways, self._listener):
-            way.close()
+        for connection in (*self._connections, self._listener):
+            connection.close()
 
 
-async def test_a_commit_waits_for_the_disk(store):
+def test_parameters_are_bound_by_their_whole_names():
+    statement = "SELECT :owner_x::text[], :owner, 'an :owner', a[1:2] FROM jobs WHERE id = :owner_x AND ordinal=:at;"
+    parameters = {"owner": "ann", "owner_x": "bob", "at": 7, "unused": None}
+    assert number_parameters(statement, parameters) == (
+        "SELECT $1::text[], $2, 'an :owner', a[1:2] FROM jobs WHERE id = $1 AND ordinal=$3;",
+        ["bob", "ann", 7],
+    )
+    with pytest.raises(KeyError):
+        number_parameters("SELECT :owner_x", {"owner": "ann"})
+
+
+async def test_commits_wait_for_the_disk(store):
     async def setting(connection) -> str:
         return await connection.fetchval("SHOW synchronous_commit")
 
-    database = store._database  # noqa: SLF001 - nothing less than a power cut would show it from outside
+    database = store._database  # noqa: SLF001 - only a power cut would show it from outside
     assert await database.transaction(setting) == "on"
     assert await database.transaction(setting, durable=False) == "off"
 
 
-def test_a_database_of_another_program_is_refused_and_left_as_it_was(postgres, url):
+def test_database_of_another_program_is_refused_and_unchanged(postgres, url):
     postgres.execute("CREATE TABLE theirs (x INTEGER)", url=url)
     with pytest.raises(StoreError, match="belongs to another program"):
         open_store(url)
@@ -123,7 +137,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_was(postgres, u
     assert postgres.execute(tables, url=url) == [[("theirs",)]]
 
 
-async def test_a_newer_versions_database_is_refused(postgres, url):
+async def test_database_of_a_newer_version_is_refused(postgres, url):
     await open_store(url).close()
     postgres.execute("UPDATE translation_server SET version = 1000", url=url)
     with pytest.raises(StoreError, match="a newer version"):
@@ -131,8 +145,8 @@ async def test_a_newer_versions_database_is_refused(postgres, url):
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
-async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, version):
-    made = chain.from_iterable(MIGRATIONS[:version])
+async def test_database_of_an_older_version_is_migrated(postgres, url, version):
+    migrations = chain.from_iterable(MIGRATIONS[:version])
     mark = f"CREATE TABLE translation_server (version) AS VALUES ({version})"
     job = """
         INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, held_for, changed_at)
@@ -140,7 +154,7 @@ async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, v
     """
     record = """INSERT INTO requests VALUES ('ann', 1, '{"action":"look","moment":1000.123456789}')"""
     count = "INSERT INTO tallies VALUES ('ann', 'bulk 0', 7)"
-    postgres.execute(mark, *made, "INSERT INTO owners VALUES ('ann', 1)", job, record, count, url=url)
+    postgres.execute(mark, *migrations, "INSERT INTO owners VALUES ('ann', 1)", job, record, count, url=url)
     store = open_store(url)
     assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
     assert await store.read_requests("ann") == [(1, '{"action":"poll","virtual_at":1000.123456789}')]
@@ -150,7 +164,7 @@ async def test_an_older_versions_database_is_brought_up_to_date(postgres, url, v
     assert postgres.execute("SELECT version FROM translation_server", url=url) == [[(len(MIGRATIONS),)]]
 
 
-async def test_servers_that_start_at_once_make_one_schema(url):
+async def test_concurrent_starts_create_one_schema(url):
     with ThreadPoolExecutor() as pool:
         stores = list(pool.map(open_store, [url] * 4))
     added = await asyncio.gather(*(store.add("ann", accept) for store in stores))
@@ -160,53 +174,53 @@ async def test_servers_that_start_at_once_make_one_schema(url):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("secretpassword@", "another-secret@"), "refuses the user or the password"),
         (("/postgres", "/none"), "no such database"),
         (("search_path=test", "search_path=none"), "no such schema"),
-        (("@127.0.0.1:", "@127.0.0.1:x"), "cannot be read"),
-        (("secretpassword@", "another/secret@"), "cannot be read"),
-        (("?", "?sslmode=perhaps&"), "cannot be read"),
+        (("@127.0.0.1:", "@127.0.0.1:x"), "is malformed"),
+        (("secretpassword@", "another/secret@"), "is malformed"),
+        (("?", "?sslmode=perhaps&"), "is malformed"),
     ],
 )
-def test_what_is_wrong_with_the_url_is_told_without_the_password(url, change, told):
-    with pytest.raises(StoreError, match=told) as refused:
+def test_bad_url_is_refused_without_showing_the_password(url, change, message):
+    with pytest.raises(StoreError, match=message) as refused:
         open_store(url.replace(*change))
     assert "secret" not in str(refused.value)
 
 
-def test_a_server_waits_for_its_database_for_a_while(monkeypatch, caplog, unused):
-    monkeypatch.setattr("translation_server.storage.postgres.database.START_PATIENCE", 0.3)
+def test_start_waits_for_the_database(monkeypatch, caplog, unused):
+    monkeypatch.setattr("translation_server.storage.postgres.database.START_TIMEOUT", 0.3)
     with pytest.raises(StoreError, match="cannot be reached: start it"):
         open_store(f"postgresql://ann:secret@127.0.0.1:{unused}/jobs")
     assert "waiting for it" in caplog.text
     assert "secret" not in caplog.text
 
 
-async def test_lost_connections_are_not_noticed(postgres, store):
+async def test_lost_connections_are_replaced(postgres, store):
     for ordinal in range(1, 4):
         await asyncio.gather(*(store.find("ann", "x") for _ in range(20)))
         kill_connections(postgres)
         assert (await store.add("ann", accept)).job.ordinal == ordinal
         kill_connections(postgres)
-        found = await asyncio.gather(*(store.find("ann", f"ann-{ordinal}") for _ in range(20)))
-        assert None not in found
+        jobs = await asyncio.gather(*(store.find("ann", f"ann-{ordinal}") for _ in range(20)))
+        assert None not in jobs
 
 
-async def test_a_restart_of_the_database_is_a_pause_and_a_longer_one_is_told_of(postgres, store, monkeypatch):
-    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 60)
-    kept = (await store.add("ann", accept)).job
+async def test_restart_and_outage_of_the_database(postgres, store, monkeypatch):
+    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 60)
+    job = (await store.add("ann", accept)).job
     postgres.stop()
-    asking = [asyncio.create_task(store.find("ann", kept.id)), asyncio.create_task(store.add("ann", accept))]
+    waiting = [asyncio.create_task(store.find("ann", job.id)), asyncio.create_task(store.add("ann", accept))]
     await asyncio.sleep(0.2)
     await asyncio.to_thread(postgres.start)
-    found, added = await asyncio.gather(*asking)
-    assert (found, added.job.ordinal) == (kept, 2)
+    found, added = await asyncio.gather(*waiting)
+    assert (found, added.job.ordinal) == (job, 2)
     postgres.stop()
-    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 0.3)
+    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 0.3)
     try:
-        for use in (store.check(), store.find("ann", kept.id), store.add("ann", accept)):
+        for use in (store.check(), store.find("ann", job.id), store.add("ann", accept)):
             with pytest.raises(StoreError, match="cannot be reached"):
                 await use
     finally:
@@ -216,27 +230,27 @@ async def test_a_restart_of_the_database_is_a_pause_and_a_longer_one_is_told_of(
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-async def test_a_commit_of_which_nothing_is_heard_is_looked_into(url, cut):
-    with Detour(url) as detour:
-        store = open_store(detour.url)
+async def test_connection_lost_during_a_commit(url, cut):
+    with Proxy(url) as proxy:
+        store = open_store(proxy.url)
         await store.add("ann", accept)
-        detour.cut = cut
+        proxy.cut = cut
         adding = store.add("ann", accept, Idempotency("key", b""))
         if cut == "before":
-            with pytest.raises(StoreError, match="lost over a commit"):
+            with pytest.raises(StoreError, match="lost during a commit"):
                 await adding
         else:
             assert (await adding).job.ordinal == 2
         assert (await store.add("ann", accept, Idempotency("key", b""))).replayed == (cut == "after")
         assert (await store.add("ann", accept)).job.ordinal == 3
-        detour.cut = "before"
-        with pytest.raises(StoreError, match="lost over a commit"):
+        proxy.cut = "before"
+        with pytest.raises(StoreError, match="lost during a commit"):
             await store.change("ann", "ann-1", lambda job: job.cancel(1001.0))
         assert (await store.find("ann", "ann-1")).cancelled_at is None
         await store.close()
 
 
-async def test_an_id_that_cannot_be_stored_is_nobodys(store):
+async def test_id_that_cannot_be_stored_is_unknown(store):
     assert await store.find("ann", "a\0b") is None
     assert await store.find_many("ann", ["\0"]) == []
     assert await store.change("ann", "\0", lambda job: job) is None
@@ -267,34 +281,33 @@ def test_processes_share_a_new_database(postgres, url):
     assert postgres.execute("SELECT count(*), min(ordinal), max(ordinal) FROM jobs", url=url) == [[(101, 1, 101)]]
 
 
-async def heard(store) -> list[StoreChange]:
-    """What a store hears next, once it does."""
-    while not (news := await store.wait_for_changes(0.05)):
+async def next_changes(store) -> list[StoreChange]:
+    while not (changes := await store.wait_for_changes(0.05)):
         pass
-    return list(news)
+    return list(changes)
 
 
-async def test_what_another_server_does_is_told(url, store):
+async def test_changes_by_another_server_are_announced(url, store):
     other = open_store(url)
     while await store.wait_for_changes(0.05) is None:
         pass
     job = (await other.add("ann", accept)).job
-    assert await heard(store) == [StoreChange("ann", range(1, 2))]
+    assert await next_changes(store) == [StoreChange("ann", range(1, 2))]
     await other.change("ann", job.id, lambda job: job.cancel(1001.0))
-    await other.change_sandbox("bob", lambda _: "world")
-    news = await heard(store)
-    assert [*news, *(await heard(store) if len(news) == 1 else ())] == [
+    await other.change_sandbox("bob", lambda _: "settings")
+    changes = await next_changes(store)
+    assert [*changes, *(await next_changes(store) if len(changes) == 1 else ())] == [
         StoreChange("ann", range(1, 2)),
         StoreChange("bob"),
     ]
-    await store.change_sandbox("ann", lambda _: "what one does oneself is no news")
+    await store.change_sandbox("ann", lambda _: "a change of its own")
     await other.change("ann", job.id, lambda job: job)
     assert await store.wait_for_changes(0.1) == []
     await other.close()
 
 
-async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, store, monkeypatch):
-    monkeypatch.setattr("translation_server.storage.postgres.notifications.AGAIN", 0.05)
+async def test_listener_reconnects(postgres, url, store, monkeypatch):
+    monkeypatch.setattr("translation_server.storage.postgres.notifications.RETRY_PAUSE", 0.05)
     while await store.wait_for_changes(0.05) is None:
         pass
     kill_connections(postgres)
@@ -303,47 +316,47 @@ async def test_who_can_no_longer_listen_asks_and_listens_again(postgres, url, st
     while await store.wait_for_changes(0.05) is None:
         pass
     other = open_store(url)
-    await other.change_sandbox("ann", lambda _: "world")
-    assert await heard(store) == [StoreChange("ann")]
+    await other.change_sandbox("ann", lambda _: "settings")
+    assert await next_changes(store) == [StoreChange("ann")]
     await other.close()
 
 
-async def test_who_hears_nothing_asks(url, monkeypatch, caplog):
-    monkeypatch.setattr("translation_server.storage.postgres.notifications.PATIENCE", 0.05)
-    monkeypatch.setattr("translation_server.storage.postgres.notifications.AGAIN", 0.05)
-    with Detour(url) as detour:
-        detour.deaf = True
-        store = open_store(detour.url)
+async def test_missing_notifications_are_detected(url, monkeypatch, caplog):
+    monkeypatch.setattr("translation_server.storage.postgres.notifications.TIMEOUT", 0.05)
+    monkeypatch.setattr("translation_server.storage.postgres.notifications.RETRY_PAUSE", 0.05)
+    with Proxy(url) as proxy:
+        proxy.mute = True
+        store = open_store(proxy.url)
         for _ in range(10):
             assert await store.wait_for_changes(0.05) is None
-        assert caplog.text.count("what other servers do is asked for") == 1
-        detour.deaf = False
+        assert caplog.text.count("polling for changes of other servers") == 1
+        proxy.mute = False
         while await store.wait_for_changes(0.05) is None:
             pass
         await store.close()
 
 
-async def test_a_row_that_somebody_keeps_locked_is_told_of_and_nothing_has_changed(url, store, monkeypatch):
+async def test_lock_of_another_session(url, store, monkeypatch):
     assert (await store.add("ann", accept)).job.ordinal == 1
     other = await asyncpg.connect(url)
     await other.execute("BEGIN; SELECT FROM owners FOR UPDATE")
-    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 0.2)
+    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 0.2)
     with pytest.raises(StoreError, match="try again"):
         await store.add("ann", accept)
     await other.close()
-    monkeypatch.setattr("translation_server.storage.postgres.database.PATIENCE", 60)
+    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 60)
     assert (await store.add("ann", accept)).job.ordinal == 2
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [2, 1]
 
 
-async def test_a_check_finds_what_an_addition_would(postgres, store):
+async def test_check_fails_where_additions_fail(postgres, store):
     job = (await store.add("ann", accept)).job
     await store.check()
     postgres.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
     kill_connections(postgres)
     try:
         for use in (store.check(), store.add("ann", accept)):
-            with pytest.raises(StoreError, match="takes no writes"):
+            with pytest.raises(StoreError, match="it is read-only"):
                 await use
         assert await store.find("ann", job.id) == job
     finally:
@@ -357,26 +370,26 @@ async def test_a_check_finds_what_an_addition_would(postgres, store):
 
 @pytest.fixture
 def small_disk(postgres, url) -> Iterator[Path]:
-    """A disk of four megabytes, on which PostgreSQL keeps the schema that is made meanwhile."""
+    """Mounts a disk of four megabytes, and makes PostgreSQL create new tables on it."""
     with tempfile.TemporaryDirectory() as folder:
         mount = ["mount", "-t", "tmpfs", "-o", "size=4m,uid=nobody,mode=0700", "tmpfs", folder]
         if subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("only a user who may mount one can have a small disk")
+            pytest.skip("needs the right to mount a file system")
         try:
             try:
                 postgres.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
             except asyncpg.PostgresError as error:
-                pytest.skip(f"this PostgreSQL does not reach the disk: {error}")
+                pytest.skip(f"PostgreSQL has no access to the mounted disk: {error}")
             postgres.execute("ALTER ROLE CURRENT_USER SET default_tablespace = small")
             yield Path(folder)
             kill_connections(postgres)
-            gone = f"DROP SCHEMA {url.partition('search_path=')[2]} CASCADE", "DROP TABLESPACE small"
-            postgres.execute("ALTER ROLE CURRENT_USER RESET default_tablespace", *gone)
+            drop = f"DROP SCHEMA {url.partition('search_path=')[2]} CASCADE", "DROP TABLESPACE small"
+            postgres.execute("ALTER ROLE CURRENT_USER RESET default_tablespace", *drop)
         finally:
             subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 - wherever the system has it
 
 
-async def test_a_check_finds_a_full_disk(small_disk, url):
+async def test_check_fails_on_a_full_disk(small_disk, url):
     store = open_store(url)
     with (small_disk / "else").open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):

@@ -1,4 +1,4 @@
-"""What can happen to a SQLite file: other programs, other versions, other processes, and disks."""
+"""SQLite files: other programs, versions and processes, and failing disks."""
 
 import asyncio
 import resource
@@ -16,11 +16,11 @@ import pytest
 from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Fate, Job, State
 from translation_server.storage import StoreError
-from translation_server.storage.batching import TOGETHER
-from translation_server.storage.rows import AMENDED, END, ENDING
+from translation_server.storage.batching import MAX_BATCH
 from translation_server.storage.sqlite.database import APPLICATION_ID
 from translation_server.storage.sqlite.migrations import MIGRATIONS
 from translation_server.storage.sqlite.store import SqliteStore
+from translation_server.storage.statements import CHANGED_AFTER, END, ENDING_AFTER
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Within it, another connection holds the file's write lock."""
+    """Holds the file's write lock with another connection."""
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield
@@ -52,21 +52,21 @@ def execute(path: Path, *statements: str) -> list:
     return rows
 
 
-async def test_the_file_is_made_with_its_folder(tmp_path):
+async def test_file_and_folder_are_created(tmp_path):
     path = tmp_path / "a" / "new" / "folder" / "jobs.db"
     await SqliteStore(path).close()
     assert execute(path, "PRAGMA journal_mode", "PRAGMA user_version") == [[("wal",)], [(len(MIGRATIONS),)]]
 
 
-async def test_a_commit_waits_for_the_disk(path):
+async def test_commits_wait_for_the_disk(path):
     store = SqliteStore(path)
     full = 2
-    writer = store._writer  # noqa: SLF001 - nothing less than a power cut would show it from outside
+    writer = store._writer  # noqa: SLF001 - only a power cut would show it from outside
     assert await writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchone()) == (full,)
     await store.close()
 
 
-def test_another_programs_file_is_refused_and_left_as_it_was(path):
+def test_file_of_another_program_is_refused_and_unchanged(path):
     execute(path, "CREATE TABLE theirs (x)")
     before = path.read_bytes()
     with pytest.raises(StoreError, match="belongs to another program: name another file in DATABASE_URL"):
@@ -75,7 +75,7 @@ def test_another_programs_file_is_refused_and_left_as_it_was(path):
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
-async def test_an_older_versions_file_is_brought_up_to_date(path, version):
+async def test_file_of_an_older_version_is_migrated(path, version):
     connection = sqlite3.connect(path)
     marks = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {version}"
     for statement in (*chain.from_iterable(MIGRATIONS[:version]), *marks):
@@ -89,34 +89,34 @@ async def test_an_older_versions_file_is_brought_up_to_date(path, version):
     store = SqliteStore(path)
     assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
     await store.close()
-    plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - our own
+    plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - no input
     assert "jobs_by_end" in str(plan)
     assert execute(path, "PRAGMA user_version") == [[(len(MIGRATIONS),)]]
 
 
-@pytest.mark.parametrize(("statement", "index"), [(ENDING, "jobs_by_end"), (AMENDED, "jobs_by_change")])
-async def test_what_comes_next_in_an_order_is_found_by_its_index_and_needs_no_sorting(path, statement, index):
+@pytest.mark.parametrize(("statement", "index"), [(ENDING_AFTER, "jobs_by_end"), (CHANGED_AFTER, "jobs_by_change")])
+async def test_ordered_reads_use_an_index_and_no_sorting(path, statement, index):
     await SqliteStore(path).close()
     with closing(sqlite3.connect(path)) as connection:
-        place = {"owner": "ann", "at": 1000.0, "ordinal": 1, "limit": 9}
-        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {statement}", place).fetchall())
+        parameters = {"owner": "ann", "at": 1000.0, "ordinal": 1, "limit": 9}
+        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall())
     assert (plan.count(index), "TEMP B-TREE" in plan, "=? AND ordinal>?" in plan) == (2, False, True)
 
 
-async def test_a_newer_versions_file_is_refused(path):
+async def test_file_of_a_newer_version_is_refused(path):
     await SqliteStore(path).close()
     execute(path, "PRAGMA user_version = 1000")
     with pytest.raises(StoreError, match="a newer version"):
         SqliteStore(path)
 
 
-def test_a_file_that_is_no_database_is_refused(path):
-    path.write_text("these are not the bytes of a database, whichever way one looks at them" * 100)
-    with pytest.raises(StoreError, match="no SQLite database"):
+def test_file_that_is_no_database_is_refused(path):
+    path.write_text("this is not a database" * 100)
+    with pytest.raises(StoreError, match="not a SQLite database"):
         SqliteStore(path)
 
 
-async def test_a_corrupt_file_is_told_of_when_it_is_met_and_does_not_pass_the_check(path):
+async def test_corrupt_file_fails_reads_and_the_check(path):
     store = SqliteStore(path)
     for _ in range(200):
         await store.add("ann", accept)
@@ -131,29 +131,29 @@ async def test_a_corrupt_file_is_told_of_when_it_is_met_and_does_not_pass_the_ch
     await store.close()
 
 
-@pytest.mark.parametrize("place", ["/proc/jobs/jobs.db", "/dev/null/jobs.db", "/"])
-def test_a_place_that_cannot_be_written_is_refused(place):
-    with pytest.raises(StoreError, match=f"the database {place}: "):
-        SqliteStore(Path(place))
+@pytest.mark.parametrize("folder", ["/proc/jobs/jobs.db", "/dev/null/jobs.db", "/"])
+def test_path_without_write_access_is_refused(folder):
+    with pytest.raises(StoreError, match=f"the database {folder}: "):
+        SqliteStore(Path(folder))
 
 
-async def test_a_full_disk_refuses_a_job_and_keeps_the_others(path):
+async def test_full_disk_refuses_a_job_and_leaves_the_others_alone(path):
     store = SqliteStore(path)
-    kept = (await store.add("ann", accept)).job
+    job = (await store.add("ann", accept)).job
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_suffix(".db-wal").stat().st_size, hard))
     try:
         with pytest.raises(StoreError, match="disk"):
             await store.add("ann", accept)
-        assert await store.find("ann", kept.id) == kept
+        assert await store.find("ann", job.id) == job
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert (await store.add("ann", accept)).job.ordinal == kept.ordinal + 1
+    assert (await store.add("ann", accept)).job.ordinal == job.ordinal + 1
     await store.close()
     assert execute(path, "PRAGMA integrity_check", "SELECT count(*) FROM jobs") == [[("ok",)], [(2,)]]
 
 
-async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
+async def test_lock_of_another_process(path, monkeypatch):
     store = SqliteStore(path)
     monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.05)
     with locked(path), pytest.raises(StoreError, match="locked"):
@@ -163,7 +163,7 @@ async def test_a_lock_that_another_process_keeps_is_told_of(path, monkeypatch):
     await store.close()
 
 
-async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_ended(path):
+async def test_cancellation_that_waits_for_the_lock_until_the_job_ends(path):
     store = SqliteStore(path)
     job = (await store.add("ann", accept)).job
     now = job.due_at - 1
@@ -175,22 +175,22 @@ async def test_a_job_that_ends_while_its_cancel_waits_for_the_lock_stays_as_it_e
     await store.close()
 
 
-async def test_who_waits_behind_others_for_a_lock_is_told_of_it_as_soon_as_they_are(path, monkeypatch):
+async def test_queued_work_fails_together_with_the_work_before_it(path, monkeypatch):
     store = SqliteStore(path)
     monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.3)
     with locked(path):
         changing = asyncio.create_task(store.change_sandbox("ann", lambda _: "x"))
-        adding = [asyncio.create_task(store.add("ann", accept)) for _ in range(TOGETHER + 1)]
+        adding = [asyncio.create_task(store.add("ann", accept)) for _ in range(MAX_BATCH + 1)]
         with pytest.raises(StoreError, match="locked"):
             await changing
-        await asyncio.sleep(0.2)  # the time of all is over, but whoever began to wait anew would now have the lock
+        await asyncio.sleep(0.2)  # all have timed out; work that waited again would get the lock now
     assert {type(outcome) for outcome in await asyncio.gather(*adding, return_exceptions=True)} == {StoreError}
     monkeypatch.undo()
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
 
-async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatch):
+async def test_work_that_has_timed_out_is_not_done_later(path, monkeypatch):
     store = SqliteStore(path)
     monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.1)
 
@@ -206,16 +206,16 @@ async def test_work_that_waited_too_long_is_not_done_afterwards(path, monkeypatc
     await store.close()
 
 
-@pytest.mark.parametrize("put", [None, b"another file"])
-async def test_a_file_that_is_taken_away_or_replaced_is_told_of_before_a_job_is_lost(path, put):
+@pytest.mark.parametrize("replacement", [None, b"another file"])
+async def test_deleted_or_replaced_file_is_refused_before_a_job_is_lost(path, replacement):
     store = SqliteStore(path)
-    kept = path.rename(path.with_suffix(".away"))
-    if put is not None:
-        path.write_bytes(put)
+    original = path.rename(path.with_suffix(".away"))
+    if replacement is not None:
+        path.write_bytes(replacement)
     for use in (store.check, lambda: store.find("ann", "x"), lambda: store.add("ann", accept)):
-        with pytest.raises(StoreError, match=r"taken away or replaced|No such file"):
+        with pytest.raises(StoreError, match=r"deleted or replaced|No such file"):
             await use()
-    kept.rename(path)
+    original.rename(path)
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
@@ -248,7 +248,7 @@ def test_processes_share_a_new_file(path):
     assert execute(path, "SELECT count(*), min(ordinal), max(ordinal) FROM jobs") == [[(101, 1, 101)]]
 
 
-async def test_the_version_changes_when_another_process_writes_and_not_when_this_one_does(path):
+async def test_version_changes_only_after_writes_of_other_processes(path):
     store, other = SqliteStore(path), SqliteStore(path)
     version = await store.version()
     await store.add("ann", accept)
@@ -257,5 +257,5 @@ async def test_the_version_changes_when_another_process_writes_and_not_when_this
     await other.add("ann", accept)
     assert await store.wait_for_changes(0.0) is None
     assert await store.version() != version
-    for one in (store, other):
-        await one.close()
+    for each in (store, other):
+        await each.close()

@@ -292,7 +292,7 @@ UNUSABLE = [
     ({"USERS_FILE": "nobody", "WORKERS": "2"}, "USERS_FILE=nobody: cannot be read"),
     ({"FAULTS": "nothing.toml", "WORKERS": "2"}, "FAULTS=nothing.toml: cannot be read"),
     ({"SANDBOX": "off", "SCENARIO": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
-    ({"DATABASE_URL": "mysql://host"}, "'mysql://host' is no database this server knows"),
+    ({"DATABASE_URL": "mysql://host"}, "the database URL 'mysql://host' is not supported"),
     ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
     ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
 ]
@@ -523,7 +523,7 @@ def test_removed_or_replaced_files_are_noticed_before_a_job_is_accepted(run, tmp
     answers = [server.client.post("/start") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [503, 503]
     assert server.client.get("/readyz").status_code == 503
-    assert re.search(r"jobs\.db: it, or its -wal or -shm, was taken away or replaced", server.log())
+    assert re.search(r"jobs\.db: the file, its -wal or its -shm was deleted or replaced", server.log())
     server.stop(signal.SIGKILL)
     if put == "nothing" and "" not in names:  # what the server still had open, it saved
         again = run([*MODULE, "--port", "0"], **settings)

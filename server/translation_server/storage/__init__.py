@@ -1,4 +1,4 @@
-"""Where accepted jobs are kept: one protocol, and a store for each database."""
+"""Storage: one protocol in parts, and a store for each database."""
 
 import re
 from pathlib import Path
@@ -47,31 +47,31 @@ MEMORY = "memory:"
 
 
 def open_store(url: str) -> Store:
-    """Opens the store that a database URL names, creating what it needs where it is not there.
+    """Opens the store of a database URL, and creates the database's tables or file where they are missing.
 
     Args:
         url: ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``postgresql://user:password@host:port/name``,
             or ``memory:`` for this process's memory.
 
     Raises:
-        StoreError: with one line that says what is wrong and what to do.
+        StoreError: the store cannot be opened; the message says what to do.
     """
     if url == MEMORY:
         return MemoryStore()
     if url.startswith(POSTGRES):
-        # Loaded where it is needed: other databases shall not wait for its driver.
+        # Imported here because its driver takes time to load.
         from translation_server.storage.postgres.store import PostgresStore  # noqa: PLC0415 - see above
 
         return PostgresStore(url, redact(url))
     if not url.startswith(SQLITE) or url == SQLITE or "\0" in url:
-        known = "use sqlite:///path/to/jobs.db or postgresql://user:password@host/name"
-        raise StoreError(f"{redact(url)!r} is no database this server knows: {known}")
+        supported = "use sqlite:///path/to/jobs.db or postgresql://user:password@host/name"
+        raise StoreError(f"the database URL {redact(url)!r} is not supported: {supported}")
     return SqliteStore(Path(url.removeprefix(SQLITE)).absolute())
 
 
 def redact(url: str) -> str:
-    """A database URL without what may be secret: of one on a network only host, port and name are left."""
-    scheme, of_network, rest = url.partition("://")
-    if url.startswith((SQLITE, MEMORY)) or not of_network:
+    """Returns a database URL without its secrets: of a network database only scheme, host, port and name."""
+    scheme, separator, rest = url.partition("://")
+    if url.startswith((SQLITE, MEMORY)) or not separator:
         return url
     return f"{scheme}://" + ("…" if "password=" in rest else re.sub(r"\?.*", "", rest.rpartition("@")[2]))

@@ -1,4 +1,4 @@
-"""Jobs that come while others are being written wait, and are then written together: one commit serves them all."""
+"""Group commit: jobs that are submitted while others are being written are written together, in one commit."""
 
 import asyncio
 import time
@@ -8,58 +8,58 @@ from dataclasses import dataclass, field
 from translation_server.core.job import Job
 from translation_server.storage.protocol import Idempotency, Stored
 
-TOGETHER = 500
-"""Jobs that are written together at most."""
+MAX_BATCH = 500
+"""How many jobs one commit writes at most."""
 
-Outcome = Stored | Exception
-"""What has become of an arrival."""
+Written = Stored | Exception
+"""The result of one addition."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """What `Store.add` is given, and when, on the monotonic clock."""
+class Addition:
+    """The arguments of one `JobStore.add`, and the time of its call on the monotonic clock."""
 
     owner: str
     accept: Callable[[int], Job]
     idempotency: Idempotency | None
-    came_at: float = field(default_factory=time.monotonic)
+    called_at: float = field(default_factory=time.monotonic)
 
 
-class Arrivals:
-    """Where jobs wait to be written.
+class GroupCommit:
+    """Collects additions while others are being written.
 
     Args:
-        write: writes some; its outcomes are theirs, and an exception is that of them all.
+        write: writes a batch in one commit and returns the result of each addition; raises where all have failed.
     """
 
-    def __init__(self, write: Callable[[Sequence[Arrival]], Awaitable[Sequence[Outcome]]]) -> None:
+    def __init__(self, write: Callable[[Sequence[Addition]], Awaitable[Sequence[Written]]]) -> None:
         self._write = write
-        self._waiting: list[tuple[Arrival, asyncio.Future[Stored]]] = []
+        self._waiting: list[tuple[Addition, asyncio.Future[Stored]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def add(self, arrival: Arrival) -> Stored:
-        """Has a job written."""
-        written: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._waiting.append((arrival, written))
+    async def add(self, addition: Addition) -> Stored:
+        """Returns once the job is written."""
+        result: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._waiting.append((addition, result))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all())
-        return await written
+        return await result
 
     async def _write_all(self) -> None:
         while self._waiting:
-            some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-            outcomes = await self._outcomes([arrival for arrival, _ in some])
-            for (_, written), outcome in zip(some, outcomes, strict=True):
-                if written.done():  # whoever asked for it has given up
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            written = await self._write_batch([addition for addition, _ in batch])
+            for (_, result), outcome in zip(batch, written, strict=True):
+                if result.done():  # the caller was cancelled
                     continue
                 if isinstance(outcome, Exception):
-                    written.set_exception(outcome)
+                    result.set_exception(outcome)
                 else:
-                    written.set_result(outcome)
+                    result.set_result(outcome)
         self._writing = None
 
-    async def _outcomes(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
+    async def _write_batch(self, batch: Sequence[Addition]) -> Sequence[Written]:
         try:
-            return await self._write(arrivals)
-        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
-            return [error] * len(arrivals)
+            return await self._write(batch)
+        except Exception as error:  # noqa: BLE001 - every caller gets it
+            return [error] * len(batch)

@@ -1,1 +1,1 @@
-"""Jobs in PostgreSQL."""
+"""The store in a PostgreSQL database."""

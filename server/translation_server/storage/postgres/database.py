@@ -1,10 +1,9 @@
-"""One PostgreSQL database: how it is reached, brought up to date, and worked on.
+"""One PostgreSQL database: how it is connected to, migrated and accessed.
 
-Theory of operation: a process has a few connections, which are made when they are needed. Work that meets a lost
-connection, or a database that is not there, is begun anew on another one until patience runs out; so a restart of the
-database is a pause. Only a commit is never repeated: whether it was done can no longer be told from here. What a
-transaction needs of the session is set in the transaction, so that a pooler in between may lend out its connections
-for one transaction at a time.
+Theory of operation: a process has a small pool of connections, which are opened on demand. Work that meets a lost
+connection, or a database that is down, is repeated on another connection until its timeout. So a restart of the
+database is only a pause. A commit is never repeated, because its result is unknown. A transaction sets the session
+settings that it needs itself, so a connection pooler in transaction mode can be used.
 """
 
 import asyncio
@@ -23,32 +22,33 @@ from translation_server.storage.protocol import StoreError
 
 logger = logging.getLogger(__name__)
 
-CONNECTIONS = 8
-"""Connections that a process has at most, besides the one on which it listens."""
+MAX_CONNECTIONS = 8
+"""How many connections a process has at most, besides the one on which it listens."""
 
-PATIENCE = 2.5
-"""Seconds after which work is given up that the database has not done."""
+TIMEOUT = 2.5
+"""How long work may take, with all repetitions, in seconds."""
 
-START_PATIENCE = 10.0
-"""Seconds for which a server that starts waits for its database to be there."""
+START_TIMEOUT = 10.0
+"""How long a server that starts waits for its database, in seconds."""
 
-PAUSE = 0.1
-"""Seconds from one attempt to the next."""
+RETRY_PAUSE = 0.1
+"""How long to wait before work is repeated, in seconds."""
 
-RELEASE = 1.0
-"""Seconds that a connection may take to get over work that was given up."""
+RELEASE_TIMEOUT = 1.0
+"""How long a connection may take to recover from work that was given up, in seconds."""
 
-IDLE = 5.0
-"""Seconds after which the database ends a transaction whose server has fallen silent: it holds locks."""
+IDLE_TIMEOUT = 5.0
+"""How long the database waits for the next statement of a transaction before it rolls it back, in seconds: it holds
+locks."""
 
-OPTIONS: Mapping[str, Any] = {"timeout": PATIENCE, "server_settings": {"application_name": "translation-server"}}
-"""How connections are made."""
+OPTIONS: Mapping[str, Any] = {"timeout": TIMEOUT, "server_settings": {"application_name": "translation-server"}}
+"""The options of every connection."""
 
 LOCK = 0x7C0B_1A75
-"""The number of the advisory lock that is held while the schema is changed."""
+"""The advisory lock that a process takes to migrate the schema."""
 
-MARK = "translation_server"
-"""The table that marks a schema as ours, and holds its version."""
+VERSION_TABLE = "translation_server"
+"""The table that holds the version of the schema, and marks it as this server's."""
 
 TABLES = """
     SELECT coalesce(bool_or(relname = $1), FALSE), count(*) FROM pg_class
@@ -56,62 +56,62 @@ TABLES = """
     AND relkind IN ('r', 'p', 'v', 'm', 'f')
     AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
 """
-"""Whether there is the mark, and how many tables there are but for those of PostgreSQL's extensions."""
+"""Returns whether a table exists, and how many tables there are, without those of PostgreSQL's extensions."""
 
 SETTINGS = f"""
-    SET LOCAL lock_timeout = '{PATIENCE}s';
-    SET LOCAL idle_in_transaction_session_timeout = '{IDLE}s';
+    SET LOCAL lock_timeout = '{TIMEOUT}s';
+    SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s';
     SET LOCAL synchronous_commit =
 """
 BEGIN = {durable: f"BEGIN; {SETTINGS} {'on' if durable else 'off'}" for durable in (True, False)}
-"""How a transaction begins: one that waits for the disk, and one that a power cut may undo."""
+"""By durability: begins a transaction that waits for the disk, or one that a power cut may undo."""
 
 T = TypeVar("T")
 Connection = Any
-"""An asyncpg.Connection: the package does not tell its types."""
+"""An asyncpg.Connection; asyncpg has no types."""
 
 REMEDIES: Mapping[type[Exception], str] = {
-    asyncpg.InvalidAuthorizationSpecificationError: "it refuses the user or the password of DATABASE_URL: mend them",
-    asyncpg.InvalidCatalogNameError: "there is no such database: create it, or name another in DATABASE_URL",
-    asyncpg.InvalidSchemaNameError: "there is no such schema in it: create it, or name another in DATABASE_URL",
-    asyncpg.InsufficientPrivilegeError: "the user of DATABASE_URL has no right to this: grant all on the schema",
-    asyncpg.ReadOnlySQLTransactionError: "it takes no writes: name the primary server in DATABASE_URL",
-    asyncpg.UndefinedTableError: "its tables were taken away: restart the server, which makes them",
-    asyncpg.TooManyConnectionsError: "it takes no more connections: raise its max_connections, or run fewer servers",
-    asyncpg.DiskFullError: "its disk is full: make room",
-    asyncpg.LockNotAvailableError: "somebody keeps locked what is needed: try again",
+    asyncpg.InvalidAuthorizationSpecificationError: "it refuses the user or the password: correct DATABASE_URL",
+    asyncpg.InvalidCatalogNameError: "there is no such database: create it, or name another one in DATABASE_URL",
+    asyncpg.InvalidSchemaNameError: "there is no such schema in it: create it, or name another one in DATABASE_URL",
+    asyncpg.InsufficientPrivilegeError: "the user in DATABASE_URL lacks a privilege: grant all on the schema",
+    asyncpg.ReadOnlySQLTransactionError: "it is read-only: name the primary server in DATABASE_URL",
+    asyncpg.UndefinedTableError: "its tables were dropped: restart the server, which creates them",
+    asyncpg.TooManyConnectionsError: "it has too many connections: raise its max_connections, or run fewer servers",
+    asyncpg.DiskFullError: "its disk is full: free some space",
+    asyncpg.LockNotAvailableError: "another session keeps a lock: try again",
     asyncpg.OperatorInterventionError: "it is starting or stopping: try again",
-    ValueError: "DATABASE_URL cannot be read: it is postgresql://user:password@host:port/name,"
+    ValueError: "DATABASE_URL is malformed: use postgresql://user:password@host:port/name,"
     " with %40 for an @ in the password, %2F for a /, and so on",
     TimeoutError: "it does not answer in time: try again",
-    OSError: "it cannot be reached: start it, or mend DATABASE_URL",
+    OSError: "it cannot be reached: start it, or correct DATABASE_URL",
 }
 """What to do about each kind of error."""
 
-LOST = (
+RETRYABLE = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection that breaks at the wrong moment
+    asyncpg.InternalClientError,  # raised where a connection breaks during some operations
     asyncpg.OperatorInterventionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
-"""What another attempt may not meet again."""
+"""Errors that another attempt may not meet again."""
 
 
-class Unsure(StoreError):  # noqa: N818 - says what has happened
-    """The connection was lost over a commit, which may have been done or not."""
+class UnknownCommit(StoreError):  # noqa: N818 - says what has happened
+    """The connection was lost during a commit, which may have succeeded or failed."""
 
 
 class Database:
     """One database, and this process's connections to it.
 
     Args:
-        url: as PostgreSQL's own programs take it.
-        name: what messages call it.
+        url: its URL, as libpq takes it.
+        name: its name in messages.
 
     Raises:
         StoreError: it cannot be reached, or belongs to another program or to a newer version.
@@ -121,44 +121,48 @@ class Database:
         self._url = url
         self._name = name
         self._pool: Any = None
-        with ThreadPoolExecutor(1) as thread:  # a loop may be running where this is called from
+        with ThreadPoolExecutor(1) as thread:  # the caller may have a running event loop
             thread.submit(asyncio.run, self._prepare()).result()
 
     async def connect(self) -> Connection:
-        """A connection of the caller's own."""
+        """Returns a new connection that is not part of the pool."""
         return await asyncpg.connect(self._url, **OPTIONS)
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], patience: float | None = None) -> T:
-        """Does a piece of work that may be done again; so it is, where a connection is lost, while patience lasts.
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Calls ``work`` with a connection; repeats it after a lost connection, so it must be repeatable.
 
         Raises:
-            StoreError: it could not be done.
+            StoreError: it was not done in time.
         """
-        return await self._persist(work, patience, lambda: True)
+        return await self._retry(work, TIMEOUT, lambda: True)
 
     async def transaction(
-        self, work: Callable[[Connection], Awaitable[T]], *, durable: bool = True, patience: float | None = None
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        durable: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - attempts share it
     ) -> T:
-        """Does a piece of work, all of it or nothing.
+        """Calls ``work`` within a transaction; repeats it after a connection that was lost before the commit.
 
         Args:
-            work: what to do with the connection; begun anew where one is lost.
-            durable: whether to wait for the disk; if not, a power cut may undo it.
-            patience: seconds after which it is given up, if not the usual.
+            work: what to do with the connection.
+            durable: whether the commit waits for the disk; if not, a power cut may undo it.
+            timeout: how long all attempts may take, in seconds; by default `TIMEOUT`.
 
         Raises:
             StoreError: nothing has changed.
-            Unsure: it may have been done or not.
+            UnknownCommit: the commit may have succeeded or failed.
         """
         committing = False
 
-        async def transacted(connection: Connection) -> T:
+        async def attempt(connection: Connection) -> T:
             nonlocal committing
             await connection.execute(BEGIN[durable])
             try:
-                done = await work(connection)
+                result = await work(connection)
             except Exception:
-                with suppress(*LOST):
+                with suppress(*RETRYABLE):
                     await connection.execute("ROLLBACK")
                 raise
             except BaseException:
@@ -166,53 +170,56 @@ class Database:
                 raise
             committing = True
             await connection.execute("COMMIT")
-            return done
+            return result
 
-        return await self._persist(transacted, patience, lambda: not committing)
+        return await self._retry(attempt, TIMEOUT if timeout is None else timeout, lambda: not committing)
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         if self._pool is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(RELEASE):
+                async with asyncio.timeout(RELEASE_TIMEOUT):
                     await self._pool.close()
 
-    def told(self, error: Exception) -> StoreError:
-        """An error as a line for a person."""
+    def store_error(self, error: Exception) -> StoreError:
+        """Returns a StoreError that says what to do about an error."""
         remedies = (remedy for kind, remedy in REMEDIES.items() if isinstance(error, kind))
         return StoreError(f"the database {self._name}: {next(remedies, str(error).partition(chr(10))[0])}")
 
-    async def _persist(
-        self, work: Callable[[Connection], Awaitable[T]], patience: float | None, repeatable: Callable[[], bool]
+    async def _retry(
+        self, attempt: Callable[[Connection], Awaitable[T]], seconds: float, repeatable: Callable[[], bool]
     ) -> T:
-        give_up_at = time.monotonic() + (PATIENCE if patience is None else patience)
+        deadline = time.monotonic() + seconds
         while True:
             try:
-                async with asyncio.timeout(give_up_at - time.monotonic()):
-                    return await self._attempt(work)
-            except LOST as error:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    return await self._with_connection(attempt)
+            except RETRYABLE as error:
                 if not repeatable():
-                    raise Unsure(f"the database {self._name}: the connection was lost over a commit") from error
-                if time.monotonic() + PAUSE > give_up_at:
-                    raise self.told(error) from error
+                    raise UnknownCommit(
+                        f"the database {self._name}: the connection was lost during a commit"
+                    ) from error
+                if time.monotonic() + RETRY_PAUSE > deadline:
+                    raise self.store_error(error) from error
             except asyncpg.PostgresError as error:
-                raise self.told(error) from error
-            await asyncio.sleep(PAUSE)
+                raise self.store_error(error) from error
+            await asyncio.sleep(RETRY_PAUSE)
 
-    async def _attempt(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        if self._pool is None:  # it belongs to the loop that needs it first, and is made at once: it connects later
+    async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        if self._pool is None:  # created here because it belongs to the running event loop; it connects on demand
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=0, max_size=CONNECTIONS, reset=_as_it_is, **OPTIONS
+                self._url, min_size=0, max_size=MAX_CONNECTIONS, reset=_keep_session, **OPTIONS
             )
         connection = await self._pool.acquire()
         try:
             return await work(connection)
         finally:
-            with suppress(*LOST):
-                await self._pool.release(connection, timeout=RELEASE)
+            with suppress(*RETRYABLE):
+                await self._pool.release(connection, timeout=RELEASE_TIMEOUT)
 
     async def _prepare(self) -> None:
-        give_up_at, patient = time.monotonic() + START_PATIENCE, False
+        """Waits for the database and migrates it."""
+        deadline, logged = time.monotonic() + START_TIMEOUT, False
         while True:
             try:
                 connection = await self.connect()
@@ -221,39 +228,39 @@ class Database:
                         await self._migrate(connection)
                 finally:
                     connection.terminate()
-            except (ValueError, asyncpg.PostgresError, *LOST) as error:
-                again = isinstance(error, LOST) and not isinstance(error, ValueError)
-                if not again or time.monotonic() + PAUSE > give_up_at:
-                    raise self.told(error) from error
-                if not patient:
-                    logger.warning("%s; waiting for it", self.told(error))
-                    patient = True
+            except (ValueError, asyncpg.PostgresError, *RETRYABLE) as error:
+                retryable = isinstance(error, RETRYABLE) and not isinstance(error, ValueError)
+                if not retryable or time.monotonic() + RETRY_PAUSE > deadline:
+                    raise self.store_error(error) from error
+                if not logged:
+                    logger.warning("%s; waiting for it up to %g s", self.store_error(error), START_TIMEOUT)
+                    logged = True
             else:
                 return
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_PAUSE)
 
     async def _migrate(self, connection: Connection) -> None:
-        """Makes the schema ours; the version is always written, which shows at start whether anything can be.
+        """Brings the schema up to date; always writes the version, so a database without write access shows at start.
 
         Raises:
-            StoreError: it is not ours to change.
+            StoreError: the schema belongs to another program or to a newer version.
         """
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        marked, tables = await connection.fetchrow(TABLES, MARK)
-        if tables and not marked:
-            refusal = "it belongs to another program: name another, or a schema in it with ?search_path=name"
+        exists, tables = await connection.fetchrow(TABLES, VERSION_TABLE)
+        if tables and not exists:
+            refusal = "it belongs to another program: name another one, or a schema in it with ?search_path=name"
             raise StoreError(f"the database {self._name}: {refusal}")
-        if not marked:
-            await connection.execute(f"CREATE TABLE {MARK} (version INTEGER NOT NULL)")
-            await connection.execute(f"INSERT INTO {MARK} VALUES (0)")
-        version = await connection.fetchval(f"SELECT version FROM {MARK}")
+        if not exists:
+            await connection.execute(f"CREATE TABLE {VERSION_TABLE} (version INTEGER NOT NULL)")
+            await connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (0)")
+        version = await connection.fetchval(f"SELECT version FROM {VERSION_TABLE}")
         if version > len(MIGRATIONS):
-            refusal = "a newer version of this server has written it: use that one, or name another"
+            refusal = "a newer version of this server has written it: use that version, or name another database"
             raise StoreError(f"the database {self._name}: {refusal}")
         for statement in chain.from_iterable(MIGRATIONS[version:]):
             await connection.execute(statement)
-        await connection.execute(f"UPDATE {MARK} SET version = $1", len(MIGRATIONS))
+        await connection.execute(f"UPDATE {VERSION_TABLE} SET version = $1", len(MIGRATIONS))
 
 
-async def _as_it_is(_: Connection) -> None:
-    """What a connection that comes back needs: nothing, since no session is ever set."""
+async def _keep_session(_: Connection) -> None:
+    """Replaces asyncpg's reset of released connections, which costs a round trip: no session state is ever set."""

@@ -1,21 +1,23 @@
-"""How jobs are added to a PostgreSQL database: many in one transaction, in few trips, each with an outcome of its own.
+"""Adds many jobs to a PostgreSQL database in one transaction and few round trips, each with a result of its own.
 
-Theory of operation: the rows of the owners are locked, in the order of the names, by counting up their ordinals. So
-nobody else can use these ordinals, these idempotency keys or these ids until the commit, and what a key has made is
-known. Then the jobs are made and added; where one asks for an id that is taken, they are made again without it.
+Theory of operation: incrementing their ordinals locks the rows of the owners, in the order of their names. So until the
+commit, no other process can use these ordinals, idempotency keys or job ids, and it is known which jobs the keys have
+created. Then the jobs are created and inserted. If some of their ids are taken, they are created again without these.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from translation_server.core.job import Job
-from translation_server.storage.batching import Arrival, Outcome
+from translation_server.storage.batching import Addition, Written
 from translation_server.storage.postgres.database import Connection
-from translation_server.storage.postgres.notifications import tell
+from translation_server.storage.postgres.notifications import notify
+from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import IdTaken, KeyReused, StoreChange, Stored
-from translation_server.storage.rows import COLUMNS, DATA_KEY, job_of, owner_of, row_of
+from translation_server.storage.rows import COLUMNS, job_of, owner_of, row_of
+from translation_server.storage.statements import DATA_KEY
 
-ADD_TO_OWNERS = """
+INCREMENT_ORDINALS = """
     INSERT INTO owners (name, jobs) SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (name) DO UPDATE SET jobs = owners.jobs + excluded.jobs
     RETURNING name, jobs, coalesce(data_key, name)
@@ -26,7 +28,7 @@ LOCK_OWNER = """
 """
 
 TYPES = ("text", "text", "bigint", *["float8"] * 2, *["text"] * 4, *["float8"] * 5, "bytea", "bytea")
-ARRAYS = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(TYPES, 1))
+ARRAYS = ", ".join(f"${number}::{name}[]" for number, name in enumerate(TYPES, 1))
 
 ADD_JOBS = f"""
     WITH new AS (SELECT * FROM unnest({ARRAYS}) AS new ({COLUMNS}, idempotency_key, fingerprint)),
@@ -37,102 +39,105 @@ ADD_JOBS = f"""
     )
     SELECT * FROM taken
 """
-"""Adds jobs, or, where some of their ids are taken, tells these and adds none."""
+"""Inserts jobs; if some of their ids are taken, it returns these and inserts none."""
 
-Keyed = Mapping[tuple[str, str], tuple[bytes, Job]]
-"""By owner and key: the fingerprint that came with the key, and the job that it made."""
+JobsByKey = Mapping[tuple[str, str], tuple[bytes, Job]]
+"""By owner and idempotency key: the fingerprint of the first request, and the job that it created."""
 
 
-async def add_all(connection: Connection, sender: str, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
-    """Adds, within a transaction, what can be added; an error of one is no other's, and changes nothing."""
-    counts = Counter(arrival.owner for arrival in arrivals)
+async def add_all(connection: Connection, sender: str, batch: Sequence[Addition]) -> Sequence[Written]:
+    """Adds the jobs of a batch, within a transaction; an error of one changes nothing and leaves the others alone."""
+    counts = Counter(addition.owner for addition in batch)
     names = sorted(counts)
-    owners = await connection.fetch(ADD_TO_OWNERS, names, [counts[name] for name in names])
-    last, kept = {name: jobs - counts[name] for name, jobs, _ in owners}, {name: key for name, _, key in owners}
-    keyed, taken = await _keyed(connection, arrivals, kept), set[tuple[str, str]]()
+    owners = await connection.fetch(INCREMENT_ORDINALS, names, [counts[name] for name in names])
+    last, keys = {name: jobs - counts[name] for name, jobs, _ in owners}, {name: key for name, _, key in owners}
+    existing, taken = await _find_by_keys(connection, batch, keys), set[tuple[str, str]]()
     while True:
-        outcomes, rows = _accept(arrivals, last, kept, keyed, taken)
+        written, rows = _create_jobs(batch, last, keys, existing, taken)
         clashes = await connection.fetch(ADD_JOBS, *map(list, zip(*rows, strict=True))) if rows else []
         if not clashes:
             break
         taken |= {(owner_of(key), job_id) for key, job_id in clashes}
-    added = Counter(job.owner for job in new_of(outcomes))
+    added = Counter(job.owner for job in new_jobs(written))
     if unused := counts - added:
         statement = "UPDATE owners SET jobs = jobs - $2 WHERE name = $1"
         await connection.executemany(statement, sorted(unused.items()))
-    await tell(
-        connection, sender, [StoreChange(name, range(last[name] + 1, last[name] + added[name] + 1)) for name in added]
-    )
-    return outcomes
+    changes = [StoreChange(name, range(last[name] + 1, last[name] + added[name] + 1)) for name in added]
+    await notify(connection, sender, changes)
+    return written
 
 
-def new_of(outcomes: Iterable[Outcome]) -> list[Job]:
-    """The jobs that were not there before."""
-    return [one.job for one in outcomes if isinstance(one, Stored) and not one.replayed]
+def new_jobs(written: Iterable[Written]) -> list[Job]:
+    """Returns the jobs that were not there before."""
+    return [result.job for result in written if isinstance(result, Stored) and not result.replayed]
 
 
-def _accept(
-    arrivals: Sequence[Arrival],
+def _create_jobs(
+    batch: Sequence[Addition],
     last: Mapping[str, int],
-    kept: Mapping[str, str],
-    keyed: Keyed,
+    keys: Mapping[str, str],
+    existing: JobsByKey,
     taken: Iterable[tuple[str, str]],
-) -> tuple[list[Outcome], list[tuple[object, ...]]]:
-    """What becomes of each submission, and the rows of the new jobs.
+) -> tuple[list[Written], list[tuple[object, ...]]]:
+    """Returns the result of each addition, and the rows of the new jobs.
 
     Args:
-        arrivals: the submissions, in their order.
+        batch: the additions, in order.
         last: each owner's last ordinal.
-        kept: the key of each owner's rows.
-        keyed: what was made by keys.
-        taken: the owners and ids of jobs that are there.
+        keys: each owner's DATA_KEY.
+        existing: the jobs that idempotency keys have created before.
+        taken: the owners and ids of existing jobs.
     """
-    ordinals, made, ids = dict(last), dict(keyed), set(taken)
-    outcomes: list[Outcome] = []
+    ordinals, by_key, ids = dict(last), dict(existing), set(taken)
+    written: list[Written] = []
     rows: list[tuple[object, ...]] = []
-    for arrival in arrivals:
-        idempotency = arrival.idempotency
-        key = idempotency and (arrival.owner, idempotency.key)
-        if idempotency and key in made:
-            fingerprint, job = made[key]
-            outcomes.append(
-                Stored(job, replayed=True) if idempotency.matches(fingerprint) else KeyReused(idempotency.key)
-            )
+    for addition in batch:
+        idempotency = addition.idempotency
+        key = idempotency and (addition.owner, idempotency.key)
+        if idempotency and key in by_key:
+            fingerprint, job = by_key[key]
+            same = idempotency.matches(fingerprint)
+            written.append(Stored(job, replayed=True) if same else KeyReused(idempotency.key))
             continue
         try:
-            job = arrival.accept(ordinals[arrival.owner] + 1)
+            job = addition.accept(ordinals[addition.owner] + 1)
             if (job.owner, job.id) in ids:
-                raise IdTaken(job.id)  # noqa: TRY301 - like whatever else may be wrong with it
-        except Exception as error:  # noqa: BLE001 - it goes to whoever submitted
-            outcomes.append(error)
+                raise IdTaken(job.id)  # noqa: TRY301 - handled like an error of ``accept``
+        except Exception as error:  # noqa: BLE001 - the caller of this addition gets it
+            written.append(error)
             continue
-        ordinals[arrival.owner] += 1
+        ordinals[addition.owner] += 1
         ids.add((job.owner, job.id))
         if key and idempotency:
-            made[key] = idempotency.fingerprint, job
-        outcomes.append(Stored(job, replayed=False))
-        row = row_of(job, kept[arrival.owner])
+            by_key[key] = idempotency.fingerprint, job
+        written.append(Stored(job, replayed=False))
+        row = row_of(job, keys[addition.owner])
         rows.append((*row, idempotency and idempotency.key.encode(), idempotency and idempotency.fingerprint))
-    return outcomes, rows
+    return written, rows
 
 
-async def _keyed(connection: Connection, arrivals: Sequence[Arrival], kept: Mapping[str, str]) -> Keyed:
-    """What the submissions' keys have made before."""
-    keys = [(kept[one.owner], one.idempotency.key) for one in arrivals if one.idempotency]
-    if not keys:
+async def _find_by_keys(connection: Connection, batch: Sequence[Addition], keys: Mapping[str, str]) -> JobsByKey:
+    """Returns the existing jobs that the batch's idempotency keys have created."""
+    requested = [
+        (keys[addition.owner], addition.idempotency.key.encode()) for addition in batch if addition.idempotency
+    ]
+    if not requested:
         return {}
     statement = f"""
         SELECT idempotency_key, fingerprint, {COLUMNS} FROM jobs
-        JOIN unnest($1::text[], $2::bytea[]) AS wanted (owner_of_key, key)
-        ON owner = owner_of_key AND idempotency_key = key
+        JOIN unnest($1::text[], $2::bytea[]) AS requested (data_key, key)
+        ON owner = data_key AND idempotency_key = key
     """
-    rows = await connection.fetch(statement, [owner for owner, _ in keys], [key.encode() for _, key in keys])
+    rows = await connection.fetch(statement, *map(list, zip(*requested, strict=True)))
     jobs = [(key.decode(), fingerprint, job_of(row)) for key, fingerprint, *row in rows]
     return {(job.owner, key): (fingerprint, job) for key, fingerprint, job in jobs}
 
 
-async def is_there(connection: Connection, job: Job) -> bool:
-    """Whether a job was added by a transaction of which nothing was heard; waits until it has ended."""
+async def is_stored(connection: Connection, job: Job) -> bool:
+    """Whether a transaction with an unknown result has stored a job; waits until that transaction has ended."""
     await connection.execute(LOCK_OWNER, job.owner)
-    statement = f"SELECT EXISTS (SELECT FROM jobs WHERE owner = {DATA_KEY} AND ordinal = $2 AND id = $3)"
-    return bool(await connection.fetchval(statement.replace(":owner", "$1"), job.owner, job.ordinal, job.id))
+    statement, values = number_parameters(
+        f"SELECT EXISTS (SELECT FROM jobs WHERE owner = {DATA_KEY} AND ordinal = :ordinal AND id = :id)",
+        {"owner": job.owner, "ordinal": job.ordinal, "id": job.id},
+    )
+    return bool(await connection.fetchval(statement, *values))

@@ -1,9 +1,9 @@
-"""What other processes do to jobs and worlds, told by a PostgreSQL database as it happens (LISTEN and NOTIFY).
+"""Changes by other processes, which PostgreSQL announces as they are committed (LISTEN and NOTIFY).
 
-Theory of operation: whoever changes something says in the same transaction whose, and which ordinals; the database
-tells all who listen once it is committed. A connection of its own listens. That it hears is made sure of by a beat,
-which this process sends itself by another connection: so a connection that died without a word shows, and so does a
-pooler that lends out connections for one transaction at a time, behind which nothing is heard.
+Theory of operation: each transaction that changes something also notifies of the owner and the ordinals; the database
+delivers that to all listeners once it is committed. Each process listens on a connection of its own. To prove that
+notifications arrive, the process sends itself a heartbeat over another connection. So it detects a connection that died
+silently, and a connection pooler in transaction mode, which delivers no notifications.
 """
 
 import asyncio
@@ -11,106 +11,104 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from translation_server.storage.postgres.database import PATIENCE, Connection, Database
+from translation_server.storage.postgres.database import TIMEOUT, Connection, Database
 from translation_server.storage.protocol import StoreChange
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "translation_server"
 
-BEAT = 10.0
-"""Seconds from one beat to the next."""
+HEARTBEAT = 10.0
+"""The time between two heartbeats, in seconds."""
 
-BEAT_ONCE = "SELECT pg_notify($1, $2)"
+RETRY_PAUSE = 2.0
+"""How long to wait before listening again after a failure, in seconds."""
 
-AGAIN = 2.0
-"""Seconds after which somebody who hears nothing tries to listen again."""
-
-MOST = 10_000
-"""News that may wait to be heard; where there are more, all has to be asked."""
+MAX_WAITING = 10_000
+"""How many changes may wait to be read. If there are more, the reader has to read everything again."""
 
 
-async def tell(connection: Connection, sender: str, news: Iterable[StoreChange]) -> None:
-    """Tells everybody who listens, once the connection's transaction is committed."""
-    texts = [f"{sender} {new.ordinals.start} {new.ordinals.stop} {new.owner}" for new in news]
+async def notify(connection: Connection, sender: str, changes: Iterable[StoreChange]) -> None:
+    """Announces changes to all listeners, once the connection's transaction is committed."""
+    texts = [f"{sender} {change.ordinals.start} {change.ordinals.stop} {change.owner}" for change in changes]
     await connection.execute("SELECT pg_notify($1, text) FROM unnest($2::text[]) AS text", CHANNEL, texts)
 
 
 class Listener:
-    """Hears what others tell.
+    """Receives the changes that other processes announce.
 
     Args:
-        database: which tells.
-        sender: what this process calls itself when it tells.
+        database: the database.
+        sender: the name of this process in its own notifications.
     """
 
     def __init__(self, database: Database, sender: str) -> None:
         self._database = database
         self._sender = sender
-        self._news: list[StoreChange] = []
-        self._hears = False
+        self._changes: list[StoreChange] = []
+        self._connected = False
         self._missed = True
-        self._stirred = asyncio.Event()
-        self._beat = asyncio.Event()
+        self._wakeup = asyncio.Event()
+        self._heartbeat = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
     async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
-        """See Store."""
+        """See ChangeSource."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._stirred.wait()
-        self._stirred.clear()
-        news, self._news = self._news, []
-        missed, self._missed = self._missed, not self._hears
-        return None if missed else news
+                await self._wakeup.wait()
+        self._wakeup.clear()
+        changes, self._changes = self._changes, []
+        missed, self._missed = self._missed, not self._connected
+        return None if missed else changes
 
     async def close(self) -> None:
-        """Listens no longer."""
+        """Stops listening."""
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
 
     async def _listen(self) -> None:
-        complained = False
+        logged = False
         while True:
             try:
-                await self._listen_while_it_hears()
-            except Exception as error:  # noqa: BLE001 - whatever it was, nothing is heard until it listens again
-                if self._hears or not complained:
-                    logger.warning("%s; what other servers do is asked for meanwhile", self._database.told(error))
-                complained, self._hears, self._missed = True, False, True
-            await asyncio.sleep(AGAIN)
+                await self._listen_until_lost()
+            except Exception as error:  # noqa: BLE001 - whatever it is, notifications are missed until it listens again
+                if self._connected or not logged:
+                    logger.warning("%s; polling for changes of other servers", self._database.store_error(error))
+                logged, self._connected, self._missed = True, False, True
+            await asyncio.sleep(RETRY_PAUSE)
 
-    async def _listen_while_it_hears(self) -> None:
-        connection, ended = await self._database.connect(), asyncio.Event()
+    async def _listen_until_lost(self) -> None:
+        connection, closed = await self._database.connect(), asyncio.Event()
         try:
-            connection.add_termination_listener(lambda _: ended.set())
-            await connection.add_listener(CHANNEL, self._hear)
-            while not ended.is_set():
-                self._beat.clear()
-                await self._database.run(lambda other: other.execute(BEAT_ONCE, CHANNEL, self._sender))
-                async with asyncio.timeout(PATIENCE):
-                    await self._beat.wait()
-                if not self._hears:
-                    self._hears = True
-                    self._stirred.set()
+            connection.add_termination_listener(lambda _: closed.set())
+            await connection.add_listener(CHANNEL, self._receive)
+            while not closed.is_set():
+                self._heartbeat.clear()
+                await self._database.run(lambda other: other.execute("SELECT pg_notify($1, $2)", CHANNEL, self._sender))
+                async with asyncio.timeout(TIMEOUT):
+                    await self._heartbeat.wait()
+                if not self._connected:
+                    self._connected = True
+                    self._wakeup.set()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(BEAT):
-                        await ended.wait()
+                    async with asyncio.timeout(HEARTBEAT):
+                        await closed.wait()
         finally:
             connection.terminate()
         raise ConnectionResetError
 
-    def _hear(self, _connection: Connection, _process: int, _channel: str, text: str) -> None:
-        sender, *of = text.split(" ", 3)
+    def _receive(self, _connection: Connection, _process: int, _channel: str, text: str) -> None:
+        sender, *change = text.split(" ", 3)
         if sender == self._sender:
-            self._beat.set()
-        elif of:
-            start, stop, owner = of
-            self._news.append(StoreChange(owner, range(int(start), int(stop))))
-            if len(self._news) > MOST:
-                self._news.clear()
+            self._heartbeat.set()
+        elif change:
+            start, stop, owner = change
+            self._changes.append(StoreChange(owner, range(int(start), int(stop))))
+            if len(self._changes) > MAX_WAITING:
+                self._changes.clear()
                 self._missed = True
-            self._stirred.set()
+            self._wakeup.set()

@@ -1,8 +1,8 @@
-"""The jobs in a PostgreSQL database, which any number of servers may share.
+"""The store in a PostgreSQL database, which any number of servers may share.
 
-A job is safe from power loss before its 202 leaves. What may be lost is committed without waiting for the disk. What
-changes is told to the other servers in the same transaction. Owners' rows are locked in the order of their names, so
-that no two transactions wait for each other.
+A job is safe from a power cut before its 202 leaves. Data that may be lost is committed without waiting for the disk.
+Each transaction notifies the other servers of its changes. It locks the rows of owners in the order of their names, so
+no two transactions block each other.
 """
 
 import secrets
@@ -14,39 +14,50 @@ from typing import Any
 from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, State
-from translation_server.storage.batching import Arrival, Arrivals, Outcome
-from translation_server.storage.pages import page
-from translation_server.storage.postgres.database import LOCK, MARK, Connection, Database, Unsure
-from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_there, new_of
-from translation_server.storage.postgres.notifications import Listener, tell
+from translation_server.storage.batching import Addition, GroupCommit, Written
+from translation_server.storage.pages import find_page
+from translation_server.storage.postgres.database import LOCK, VERSION_TABLE, Connection, Database, UnknownCommit
+from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_stored, new_jobs
+from translation_server.storage.postgres.notifications import Listener, notify
+from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored
-from translation_server.storage.rows import (
-    ACCEPTED,
-    AMENDED,
-    CLEAR,
-    COLUMNS,
+from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
+from translation_server.storage.statements import (
+    ACCEPTED_AFTER,
+    CHANGED_AFTER,
     COUNT_KEY,
     DATA_KEY,
-    EMPTIED,
-    EMPTIED_ENTIRELY,
+    DEQUEUE,
     END,
-    ENDING,
-    MOST_TRIMMED,
-    NAMES,
-    PURGE_EMPTIED,
-    RECOUNT,
-    job_of,
-    row_of,
+    ENDING_AFTER,
+    MAX_TRIMMED,
+    NEXT_QUEUED,
+    PURGE_QUEUED,
+    REQUESTS_AFTER,
+    RESET_COUNTS,
+    RESET_SANDBOX,
+    UNCOUNT,
 )
+
+PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
+
+CHANGE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = $2 AND ordinal = $3"
+
+COUNT = f"""
+    INSERT INTO fault_counts SELECT {COUNT_KEY}, * FROM unnest(:subjects::text[], :counts::bigint[])
+    ON CONFLICT (owner, subject) DO UPDATE SET count = fault_counts.count + excluded.count
+"""
+
+COUNTS = f"SELECT subject, count FROM fault_counts WHERE owner = {COUNT_KEY} AND subject = ANY(:subjects)"
 
 PROBE = f"""
     SAVEPOINT before;
     INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome, paused_for, changed_at)
     VALUES ('', -pg_backend_pid(), '', 0, 0, 'error', 0, 0);
     ROLLBACK TO before;
-    UPDATE {MARK} SET version = version
+    UPDATE {VERSION_TABLE} SET version = version
 """
-"""Takes the room that a job takes, gives it back, and leaves something to commit that changes nothing."""
+"""Takes the space of a job and frees it, and leaves a change without effect to commit."""
 
 PURGE_JOBS = f"""
     WITH ended AS (
@@ -55,14 +66,14 @@ PURGE_JOBS = f"""
     )
     DELETE FROM jobs USING ended WHERE owner = $1 AND jobs.ordinal = ended.ordinal RETURNING jobs.ordinal
 """
-"""Skips what another server is purging."""
+"""Skips jobs that another server is purging."""
 
 
 class PostgresStore:
     """A Store in a PostgreSQL database."""
 
     def __init__(self, url: str, name: str) -> None:
-        """Reaches the database and brings its schema up to date; messages call it by the name.
+        """Connects to the database, which messages call ``name``, and brings its schema up to date.
 
         Raises:
             StoreError: it cannot be reached, or belongs to another program or to a newer version.
@@ -70,273 +81,245 @@ class PostgresStore:
         self._database = Database(url, name)
         self._sender = secrets.token_hex(4)
         self._listener = Listener(self._database, self._sender)
-        self._arrivals = Arrivals(self._add_all)
+        self._additions = GroupCommit(self._add_all)
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        """See Store."""
-        return await self._arrivals.add(Arrival(owner, accept, idempotency))
+        """See JobStore."""
+        return await self._additions.add(Addition(owner, accept, idempotency))
 
     async def find(self, owner: str, job_id: str) -> Job | None:
-        """See Store."""
-        found = await self.find_many(owner, [job_id])
-        return found[0] if found else None
+        """See JobStore."""
+        jobs = await self.find_many(owner, [job_id])
+        return jobs[0] if jobs else None
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        """See Store."""
-        possible = [job_id for job_id in job_ids if _can_be_stored(job_id)]
-        parameters = {"owner": owner, "ids": possible}
-        return await self._select(f"owner = {DATA_KEY} AND id = ANY(:ids)", parameters) if possible else []
+        """See JobStore."""
+        if not (storable := [job_id for job_id in job_ids if _is_storable(job_id)]):
+            return []
+        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = ANY(:ids)"
+        return await self._jobs(statement, {"owner": owner, "ids": storable})
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
-        """See Store."""
-        asked = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
-        return await page(self._fetch, "ordinal = ANY (ARRAY ({}))", state, asked)
+        """See JobStore."""
+        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
+        return await find_page(self._fetch, "ordinal = ANY (ARRAY ({}))", state, parameters)
 
     async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        """See Store."""
+        """See JobStore."""
+        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = :id FOR UPDATE"
 
         async def change_job(connection: Connection) -> Job | None:
-            statement, values = _numbered(
-                f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = :id FOR UPDATE", owner=owner, id=job_id
-            )
-            row = await connection.fetchrow(statement, *values)
-            before = row and job_of(row)
+            rows = await _fetch(connection, statement, owner=owner, id=job_id)
+            before = job_of(rows[0]) if rows else None
             job = before and change(before)
             if job and job != before:
-                marks = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
-                update = f"UPDATE jobs SET ({COLUMNS}) = ({marks}) WHERE owner = $2 AND ordinal = $3"
-                await connection.execute(update, *row_of(job, row["owner"]))
-                await tell(connection, self._sender, [StoreChange(owner, range(job.ordinal, job.ordinal + 1))])
+                await connection.execute(CHANGE_JOB, *row_of(job, rows[0]["owner"]))
+                await notify(connection, self._sender, [StoreChange(owner, range(job.ordinal, job.ordinal + 1))])
             return job
 
-        return await self._database.transaction(change_job) if _can_be_stored(job_id) else None
-
-    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See Store."""
-        return sorted(await self._behind(ENDING, owner, position, limit), key=end_of)[:limit]
+        return await self._database.transaction(change_job) if _is_storable(job_id) else None
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        """See Store."""
-        return await self._jobs(ACCEPTED, {"owner": owner, "after": ordinal, "limit": limit})
+        """See JobStore."""
+        return await self._jobs(ACCEPTED_AFTER, {"owner": owner, "ordinal": ordinal, "limit": limit})
+
+    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
+        """See JobStore."""
+        jobs = await self._jobs(ENDING_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
+        return sorted(jobs, key=end_of)[:limit]
 
     async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See Store."""
-        found = await self._behind(AMENDED, owner, position, limit)
-        return sorted(found, key=lambda job: (job.changed_at, job.ordinal))[:limit]
+        """See JobStore."""
+        jobs = await self._jobs(CHANGED_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
+        return sorted(jobs, key=lambda job: (job.changed_at, job.ordinal))[:limit]
 
     async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
-        """See Store."""
+        """See ChangeSource."""
         return await self._listener.wait_for_changes(seconds)
 
     async def version(self) -> None:
-        """See Store."""
+        """See ChangeSource."""
 
     async def read_sandbox(self, owner: str) -> str | None:
-        """See Store."""
-        statement = "SELECT sandbox FROM owners WHERE name = $1"
-        sandbox: str | None = await self._database.run(lambda connection: connection.fetchval(statement, owner))
-        return sandbox
+        """See SandboxStore."""
+        rows = await self._fetch("SELECT sandbox FROM owners WHERE name = :owner", {"owner": owner})
+        return rows[0][0] if rows else None
 
     async def change_sandbox(
         self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
     ) -> str:
-        """See Store."""
+        """See SandboxStore."""
 
         async def change_sandbox(connection: Connection) -> str:
-            sandbox = change(await connection.fetchval(LOCK_OWNER, owner))
-            await connection.execute("UPDATE owners SET sandbox = $2 WHERE name = $1", owner, sandbox)
+            text = change(await connection.fetchval(LOCK_OWNER, owner))
+            await connection.execute("UPDATE owners SET sandbox = $2 WHERE name = $1", owner, text)
             if reset_counts:
-                await _lock_tallies(connection, owner)
-                await _execute(connection, RECOUNT, owner=owner)
-            await tell(connection, self._sender, [StoreChange(owner)])
-            return sandbox
+                await _lock_counts(connection, owner)
+                await _execute(connection, RESET_COUNTS, owner=owner)
+            await notify(connection, self._sender, [StoreChange(owner)])
+            return text
 
         return await self._database.transaction(change_sandbox)
+
+    async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
+        """See SandboxStore."""
+
+        async def reset_sandbox(connection: Connection) -> None:
+            await connection.execute(LOCK_OWNER, owner)
+            await _lock_counts(connection, owner)
+            await _execute(connection, RESET_SANDBOX, owner=owner, sandbox=text)
+            await notify(connection, self._sender, [StoreChange(owner)])
+
+        await self._database.transaction(reset_sandbox)
 
     async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
-        """See Store."""
+        """See FaultCountStore."""
 
         async def count_faults(connection: Connection) -> None:
-            await _lock_tallies(connection, owner)
-            count, *fired = await _tallies(connection, owner, [subject, *rules])
+            await _lock_counts(connection, owner)
+            count, *fired = await _fault_counts(connection, owner, [subject, *rules])
             counted = Counter([subject, *draw(count + 1, fired)])
-            statement = f"""
-                INSERT INTO fault_counts SELECT {COUNT_KEY}, * FROM unnest(:subjects ::text[], :counts ::bigint[])
-                ON CONFLICT (owner, subject) DO UPDATE SET count = fault_counts.count + excluded.count
-            """
-            counts = list(counted.values())
-            await _execute(connection, [statement], owner=owner, subjects=list(counted), counts=counts)
+            await _execute(connection, [COUNT], owner=owner, subjects=[*counted], counts=[*counted.values()])
 
         await self._database.transaction(count_faults, durable=False)
 
     async def uncount_fault(self, owner: str, subject: str) -> None:
-        """See Store."""
-        statement = f"UPDATE fault_counts SET count = count - 1 WHERE owner = {COUNT_KEY} AND subject = :subject"
+        """See FaultCountStore."""
         await self._database.transaction(
-            lambda connection: _execute(connection, [statement], owner=owner, subject=subject), durable=False
+            lambda connection: _execute(connection, [UNCOUNT], owner=owner, subject=subject), durable=False
         )
 
     async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
-        """See Store."""
-        return await self._database.run(lambda connection: _tallies(connection, owner, subjects))
+        """See FaultCountStore."""
+        return await self._database.run(lambda connection: _fault_counts(connection, owner, subjects))
 
-    async def add_requests(self, entries: Sequence[tuple[str, str]], limit: int) -> None:
-        """See Store."""
-        of_owners = defaultdict(list)
-        for owner, entry in entries:
-            of_owners[owner].append(entry)
+    async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
+        """See RequestLogStore."""
+        by_owner = defaultdict(list)
+        for owner, record in records:
+            by_owner[owner].append(record)
 
         async def add_requests(connection: Connection) -> None:
-            names = sorted(of_owners)
-            last = await connection.fetch(
+            names = sorted(by_owner)
+            owners = await connection.fetch(
                 "INSERT INTO owners (name, requests) SELECT * FROM unnest($1::text[], $2::bigint[])"
                 " ON CONFLICT (name) DO UPDATE SET requests = owners.requests + excluded.requests"
                 " RETURNING name, requests, coalesce(data_key, name)",
                 names,
-                [len(of_owners[name]) for name in names],
+                [len(by_owner[name]) for name in names],
             )
-            numbered = [
-                (key, number, entry)
-                for name, count, key in last
-                for number, entry in enumerate(of_owners[name], count - len(of_owners[name]) + 1)
+            rows = [
+                (key, number, record)
+                for name, last, key in owners
+                for number, record in enumerate(by_owner[name], last - len(by_owner[name]) + 1)
             ]
-            await connection.executemany("INSERT INTO requests VALUES ($1, $2, $3)", numbered)
-            too_many = [(key, count - limit, MOST_TRIMMED) for _, count, key in last if count > limit]
+            await connection.executemany("INSERT INTO requests VALUES ($1, $2, $3)", rows)
             await connection.executemany(
                 "DELETE FROM requests WHERE owner = $1 AND number <= $2"
                 " AND number <= (SELECT min(number) FROM requests WHERE owner = $1) + $3",
-                too_many,
+                [(key, last - limit, MAX_TRIMMED) for _, last, key in owners if last > limit],
             )
 
         await self._database.transaction(add_requests, durable=False)
 
     async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
-        """See Store."""
-        statement = f"""
-            SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after
-            ORDER BY number LIMIT :limit
-        """
-        found = await self._fetch(statement, {"owner": owner, "after": after, "limit": limit})
-        return [(number, entry) for number, entry in found]
+        """See RequestLogStore."""
+        rows = await self._fetch(REQUESTS_AFTER, {"owner": owner, "after": after, "limit": limit})
+        return [(number, record) for number, record in rows]
 
     async def next_owner(self, name: str) -> str | None:
-        """See Store."""
-        statement = "SELECT name FROM owners WHERE name > $1 ORDER BY name LIMIT 1"
-        found: str | None = await self._database.run(lambda connection: connection.fetchval(statement, name))
-        return found
+        """See RetentionStore."""
+        rows = await self._fetch("SELECT name FROM owners WHERE name > :name ORDER BY name LIMIT 1", {"name": name})
+        return rows[0][0] if rows else None
 
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
-        """See Store."""
+        """See RetentionStore."""
 
         async def purge(connection: Connection) -> int:
-            keys, [of_owner] = _numbered(f"SELECT {DATA_KEY}, {COUNT_KEY}", owner=owner)
-            kept, counted = await connection.fetchrow(keys, of_owner)
-            rows = await connection.fetch(PURGE_JOBS, kept, cutoff.ended_by, cutoff.changed_by, limit)
-            asked = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
-            await connection.execute("DELETE FROM fault_counts WHERE owner = $1 AND subject = ANY($2)", counted, asked)
-            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", kept, cutoff.request)
+            [(data_key, count_key)] = await _fetch(connection, f"SELECT {DATA_KEY}, {COUNT_KEY}", owner=owner)
+            rows = await connection.fetch(PURGE_JOBS, data_key, cutoff.ended_by, cutoff.changed_by, limit)
+            subjects = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
+            await connection.execute(
+                "DELETE FROM fault_counts WHERE owner = $1 AND subject = ANY($2)", count_key, subjects
+            )
+            await connection.execute("DELETE FROM requests WHERE owner = $1 AND number <= $2", data_key, cutoff.request)
             return len(rows)
 
         return await self._database.transaction(purge, durable=False)
 
-    async def reset_sandbox(self, owner: str, sandbox: str | None = None) -> None:
-        """See Store."""
-
-        async def reset_sandbox(connection: Connection) -> None:
-            await connection.execute(LOCK_OWNER, owner)
-            await _lock_tallies(connection, owner)
-            await _execute(connection, CLEAR, owner=owner, sandbox=sandbox)
-            await tell(connection, self._sender, [StoreChange(owner)])
-
-        await self._database.transaction(reset_sandbox)
-
     async def purge_queued(self, limit: int) -> bool:
-        """See Store."""
+        """See RetentionStore."""
 
         async def purge(connection: Connection) -> bool:
-            emptied = await connection.fetchrow(f"{EMPTIED} FOR UPDATE SKIP LOCKED")
-            if emptied is None:
+            queued = await connection.fetchrow(f"{NEXT_QUEUED} FOR UPDATE SKIP LOCKED")
+            if queued is None:
                 return False
-            relation, owner = emptied
-            statement, values = _numbered(PURGE_EMPTIED[relation], owner=owner, limit=limit)
+            relation, owner = queued
+            statement, values = number_parameters(PURGE_QUEUED[relation], {"owner": owner, "limit": limit})
             purged = await connection.execute(statement, *values)
             if int(purged.split()[-1]) < limit:
-                await _execute(connection, [EMPTIED_ENTIRELY], relation=relation, owner=owner)
+                await _execute(connection, [DEQUEUE], relation=relation, owner=owner)
             return True
 
         return await self._database.transaction(purge, durable=False)
 
     async def check(self) -> None:
         """See Store."""
-        await self._database.transaction(lambda connection: connection.execute(PROBE), patience=CHECK_TIMEOUT)
+        await self._database.transaction(lambda connection: connection.execute(PROBE), timeout=CHECK_TIMEOUT)
 
     async def close(self) -> None:
         """See Store."""
         await self._listener.close()
         await self._database.close()
 
-    async def _select(self, where: str, parameters: Mapping[str, object]) -> list[Job]:
-        return await self._jobs(f"SELECT {COLUMNS} FROM jobs WHERE {where}", parameters)
-
-    async def _behind(self, statement: str, owner: str, after: FeedPosition, limit: int) -> list[Job]:
-        parameters = {"owner": owner, "at": after.at, "ordinal": after.ordinal, "limit": limit}
-        return await self._jobs(statement, parameters)
-
     async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
         return [job_of(row) for row in await self._fetch(statement, parameters)]
 
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """The rows of a statement with parameters by name."""
-        statement, values = _numbered(statement, **parameters)
-        rows: Sequence[Sequence[Any]] = await self._database.run(
-            lambda connection: connection.fetch(statement, *values)
-        )
-        return rows
+        return await self._database.run(lambda connection: _fetch(connection, statement, **parameters))
 
-    async def _add_all(self, arrivals: Sequence[Arrival]) -> Sequence[Outcome]:
-        outcomes: Sequence[Outcome] = ()
+    async def _add_all(self, batch: Sequence[Addition]) -> Sequence[Written]:
+        written: Sequence[Written] = ()
 
         async def add(connection: Connection) -> None:
-            nonlocal outcomes
-            outcomes = await add_all(connection, self._sender, arrivals)
+            nonlocal written
+            written = await add_all(connection, self._sender, batch)
 
         try:
             await self._database.transaction(add)
-        except Unsure:
-            new = new_of(outcomes)
-            if new and not await self._database.transaction(lambda connection: is_there(connection, new[0])):
+        except UnknownCommit:
+            new = new_jobs(written)
+            if new and not await self._database.transaction(lambda connection: is_stored(connection, new[0])):
                 raise
-        return outcomes
+        return written
 
 
-def _numbered(statement: str, **parameters: object) -> tuple[str, list[object]]:
-    """A statement with parameters by name as one with parameters by number, and those that it has."""
-    names = [name for name in parameters if f":{name}" in statement]
-    for number, name in enumerate(names, 1):
-        statement = statement.replace(f":{name}", f"${number}")
-    return statement, [parameters[name] for name in names]
+async def _fetch(connection: Connection, statement: str, **parameters: object) -> Sequence[Any]:
+    """Runs a statement with named parameters and returns its rows."""
+    numbered, values = number_parameters(statement, parameters)
+    rows: Sequence[Any] = await connection.fetch(numbered, *values)
+    return rows
 
 
 async def _execute(connection: Connection, statements: Iterable[str], **parameters: object) -> None:
+    """Runs statements with named parameters."""
     for statement in statements:
-        numbered, values = _numbered(statement, **parameters)
+        numbered, values = number_parameters(statement, parameters)
         await connection.execute(numbered, *values)
 
 
-async def _lock_tallies(connection: Connection, owner: str) -> None:
-    """Has the transaction wait for others that count for the owner, and these for it."""
+async def _lock_counts(connection: Connection, owner: str) -> None:
+    """Makes concurrent transactions count an owner's faults one after the other."""
     await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, zlib.crc32(owner.encode()) - 2**31)
 
 
-async def _tallies(connection: Connection, owner: str, subjects: Sequence[str]) -> list[int]:
-    statement = f"SELECT subject, count FROM fault_counts WHERE owner = {COUNT_KEY} AND subject = ANY(:subjects)"
-    numbered, values = _numbered(statement, owner=owner, subjects=subjects)
-    found = dict(await connection.fetch(numbered, *values))
-    return [found.get(subject, 0) for subject in subjects]
+async def _fault_counts(connection: Connection, owner: str, subjects: Sequence[str]) -> list[int]:
+    counts = dict(await _fetch(connection, COUNTS, owner=owner, subjects=subjects))
+    return [counts.get(subject, 0) for subject in subjects]
 
 
-def _can_be_stored(text: str) -> bool:
-    """Whether PostgreSQL's texts can hold it: no job has an id that they cannot."""
+def _is_storable(text: str) -> bool:
+    """Whether PostgreSQL can store a text; a job cannot have an id that it cannot store."""
     return "\0" not in text

@@ -1,1 +1,1 @@
-"""Jobs in one SQLite file."""
+"""The store in a SQLite file."""

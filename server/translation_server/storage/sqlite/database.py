@@ -1,8 +1,8 @@
-"""One SQLite file: how it is opened, brought up to date, and worked on.
+"""One SQLite file: how it is opened, migrated and accessed.
 
-Theory of operation: write-ahead logging lets readers go on while one writer commits, and ``synchronous=FULL`` makes
-a commit wait for the disk. A worker is a thread with a connection of its own; a process has one that writes and one
-that reads. A write takes the file's one write lock at its beginning (``BEGIN IMMEDIATE``).
+Theory of operation: with write-ahead logging, readers continue while one writer commits, and ``synchronous=FULL`` makes
+a commit wait for the disk. A worker is a thread with its own connection; a process has one for writes and one for
+reads. A write takes the file's only write lock at its beginning (``BEGIN IMMEDIATE``).
 """
 
 import asyncio
@@ -20,45 +20,45 @@ from translation_server.storage.protocol import StoreError
 from translation_server.storage.sqlite.migrations import MIGRATIONS
 
 APPLICATION_ID = 0x7C0B_1A75
-"""Marks a file as ours, in the place that SQLite's file format has for that."""
+"""Marks a file as this server's, in the header field that SQLite has for this."""
 
 LOCK_TIMEOUT = 5.0
-"""Seconds after which work is given up that has to wait, for other work or for another process's write."""
+"""How long work waits for other work and for the write locks of other processes, in seconds, before it fails."""
 
 REMEDIES = {
-    "SQLITE_FULL": "the disk is full: make room",
-    "SQLITE_IOERR": "the disk failed to read or write it: check the disk and its room",
-    "SQLITE_READONLY": "it cannot be written: give this user the right to write the file and its folder",
-    "SQLITE_CANTOPEN": "it cannot be opened: give this user the right to write the file and its folder",
+    "SQLITE_FULL": "the disk is full: free some space",
+    "SQLITE_IOERR": "the disk failed to read or write it: check the disk and its free space",
+    "SQLITE_READONLY": "it cannot be written: give this user write access to the file and its folder",
+    "SQLITE_CANTOPEN": "it cannot be opened: give this user write access to the file and its folder",
     "SQLITE_BUSY": "another process keeps it locked: end that process, or wait for it",
-    "SQLITE_NOTADB": "it is no SQLite database: name another file in DATABASE_URL",
+    "SQLITE_NOTADB": "it is not a SQLite database: name another file in DATABASE_URL",
     "SQLITE_CORRUPT": "it is corrupt: restore it from a backup, or name another file in DATABASE_URL",
 }
-"""What to do about each kind of error that SQLite names, by the beginning of the name."""
+"""What to do about an error, by the beginning of SQLite's name for it."""
 
-TAKEN_AWAY = "it, or its -wal or -shm, was taken away or replaced: put it back and restart the server"
+REPLACED = "the file, its -wal or its -shm was deleted or replaced: put it back and restart the server"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
 class Worker:
-    """One thread and its connection: a SQLite connection serves one piece of work at a time.
+    """A thread with its own connection, which does one piece of work at a time.
 
-    Work that had to wait too long is not begun: whoever asked for it has most likely given up. Nor is work on files
-    that are no longer there, or are others: what is written to a file that was deleted ends with this process. So that
-    is looked at again once something was committed, before anybody is told of it.
+    Work that has waited too long is not started, because its caller has most likely given up. Work is also refused
+    while the files are missing or replaced: what is written to a deleted file is lost when this process ends. So they
+    are checked again after each commit, before the caller learns of it.
     """
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None]) -> None:
         self._path = path
-        self._paths = [path, *beside(path)]
-        self._patience = -1
+        self._paths = [path, *companions(path)]
+        self._busy_timeout = -1
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         try:
-            with told_of(path):
+            with store_errors(path):
                 self._connection = self._thread.submit(_connect, path, prepare).result()
-                self._files = [_identity(one) for one in self._paths]
+                self._files = [_identity(file) for file in self._paths]
         except StoreError:
             self._thread.shutdown()
             raise
@@ -68,48 +68,50 @@ class Worker:
         work: Callable[[sqlite3.Connection, *Ts], T],
         *args: *Ts,
         since: float | None = None,
-        patience: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - SQLite itself has to observe it
     ) -> T:
-        """Does a piece of work with the connection, after those before it.
+        """Calls ``work`` with the connection and the arguments, in the thread, after the work that was queued before.
 
         Args:
             work: what to do.
-            args: what to do it with.
-            since: since when it has been waited for on the monotonic clock, if not since now.
-            patience: seconds after which it is given up, if not the usual.
+            args: its arguments.
+            since: when the caller began to wait, on the monotonic clock; by default now.
+            timeout: how long the work may wait before it fails, in seconds; by default `LOCK_TIMEOUT`.
 
         Raises:
-            StoreError: it could not be done, and nothing has changed.
+            StoreError: the work was not done, and nothing has changed.
         """
-        give_up_at = (time.monotonic() if since is None else since) + (LOCK_TIMEOUT if patience is None else patience)
+        deadline = (time.monotonic() if since is None else since) + (LOCK_TIMEOUT if timeout is None else timeout)
 
-        def guarded() -> T:
-            left = give_up_at - time.monotonic()
+        def run() -> T:
+            left = deadline - time.monotonic()
             if left < 0:
-                raise StoreError("too much was waiting to be done before: try again")
+                raise StoreError("too much other work was waiting: try again")
             if not self._in_place():
-                self._save()
-                raise StoreError(TAKEN_AWAY)
-            if (patience := int(left * 10) * 100) != self._patience:  # milliseconds, in steps: it seldom has to be set
-                self._connection.execute(f"PRAGMA busy_timeout = {patience}")
-                self._patience = patience
+                self._save_log()
+                raise StoreError(REPLACED)
+            busy_timeout = int(left * 10) * 100  # milliseconds, in steps, so it seldom has to be set
+            if busy_timeout != self._busy_timeout:
+                self._connection.execute(f"PRAGMA busy_timeout = {busy_timeout}")
+                self._busy_timeout = busy_timeout
             changes = self._connection.total_changes
-            done = work(self._connection, *args)
-            if self._connection.total_changes != changes and not self._in_place() and not self._save():
-                raise StoreError(TAKEN_AWAY)
-            return done
+            result = work(self._connection, *args)
+            if self._connection.total_changes != changes and not self._in_place() and not self._save_log():
+                raise StoreError(REPLACED)
+            return result
 
-        with told_of(self._path):
-            return await asyncio.wrap_future(self._thread.submit(guarded))
+        with store_errors(self._path):
+            return await asyncio.wrap_future(self._thread.submit(run))
 
     def _in_place(self) -> bool:
-        """Whether the files are those that the connection has open."""
-        return [_identity(one) for one in self._paths] == self._files
+        """Whether the paths still lead to the files that the connection has open."""
+        return [_identity(file) for file in self._paths] == self._files
 
-    def _save(self) -> bool:
-        """Saves what a log that was deleted holds, if the file itself is in place; the connection has both open yet.
+    def _save_log(self) -> bool:
+        """Copies a deleted write-ahead log into the database file, if that one is in place; returns whether it did.
 
-        Where there is another log, a process that came later may have written to the file: then it stays as it is.
+        The connection still has both open. If there is a new log, another process may have written to the file: then
+        it stays as it is.
         """
         log = self._paths[1]
         with contextlib.suppress(OSError, sqlite3.Error):
@@ -119,14 +121,14 @@ class Worker:
         return False
 
     def close(self) -> None:
-        """Ends the thread and its connection."""
+        """Closes the connection and ends the thread."""
         self._thread.submit(self._connection.close)
         self._thread.shutdown()
 
 
 @contextlib.contextmanager
-def told_of(path: Path) -> Iterator[None]:
-    """Turns what the database and the file system report into a StoreError that says what to do."""
+def store_errors(path: Path) -> Iterator[None]:
+    """Turns errors of the database and the file system into a StoreError that says what to do."""
     try:
         yield
     except StoreError as error:
@@ -139,19 +141,19 @@ def told_of(path: Path) -> Iterator[None]:
         raise StoreError(f"the database {path}: {error.strerror}: {error.filename}") from error
 
 
-def beside(path: Path) -> list[Path]:
-    """The files that SQLite keeps beside this one: the log of what was committed, and its index."""
+def companions(path: Path) -> list[Path]:
+    """Returns the paths of the write-ahead log and of its index, which SQLite keeps beside the file."""
     real = path.resolve()  # where SQLite looks for them
     return [Path(f"{real}-wal"), Path(f"{real}-shm")]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Tells a file from another of the same name, and from none."""
+    """Returns what distinguishes a file from another one with the same name; None without a file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
@@ -165,7 +167,7 @@ def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlit
 
 
 def probe(connection: sqlite3.Connection) -> None:
-    """Commits what changes nothing, as far as to the disk; it takes as many pages as a job, and gives them back."""
+    """Commits to the disk without a lasting change; it needs as many pages as a job, and frees them."""
     with transaction(connection):
         connection.execute(
             "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome) VALUES ('', -1, '', 0, 0, 'error')"
@@ -178,15 +180,15 @@ def probe(connection: sqlite3.Connection) -> None:
 def read_only(connection: sqlite3.Connection) -> None:
     """Prepares a connection that changes nothing."""
     connection.execute("PRAGMA query_only = ON")
-    _version(connection)  # by reading something, it opens what is beside the file
+    _version(connection)  # a first read opens the files beside the database
 
 
 def migrate(path: Path, connection: sqlite3.Connection) -> None:
-    """Makes the file ours; the version is always written, which shows at start whether the file can be."""
+    """Brings the schema up to date; always writes the version, so a file that cannot be written shows at start."""
     _version(connection)
-    for file in (path, *beside(path)):  # those beside it get its mode when they are made
+    for file in (path, *companions(path)):  # new companions get the mode of the database file
         tighten(file)
-    _write_ahead(connection)
+    _enable_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")
     with transaction(connection):
         for statement in chain.from_iterable(MIGRATIONS[_version(connection) :]):
@@ -195,14 +197,14 @@ def migrate(path: Path, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switches to write-ahead logging; SQLite's own lock timeout does not cover processes that switch at once."""
-    give_up_at = time.monotonic() + LOCK_TIMEOUT
+def _enable_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Retries, because SQLite's lock timeout does not cover processes that switch at the same time."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
@@ -210,10 +212,10 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _version(connection: sqlite3.Connection) -> int:
-    """The version of the schema in the file, 0 for a new one.
+    """Returns the version of the schema in the file, 0 for a new file.
 
     Raises:
-        StoreError: the file is not ours to read or to change.
+        StoreError: the file belongs to another program or to a newer version.
     """
     [(application, version, tables)] = connection.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
@@ -222,13 +224,13 @@ def _version(connection: sqlite3.Connection) -> int:
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
         raise StoreError("it belongs to another program: name another file in DATABASE_URL")
     if version > len(MIGRATIONS):
-        raise StoreError("a newer version of this server has written it: use that one, or name another file")
+        raise StoreError("a newer version of this server has written it: use that version, or name another file")
     return int(version)
 
 
 @contextlib.contextmanager
 def lossy(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that does not wait for the disk: a power cut may undo it, the end of the process does not."""
+    """A transaction that does not wait for the disk: a power cut may undo it, a crash of the process does not."""
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
         with transaction(connection):
@@ -239,7 +241,7 @@ def lossy(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, with the write lock from the beginning."""
+    """A transaction that holds the write lock from its beginning."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

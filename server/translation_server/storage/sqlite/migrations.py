@@ -1,7 +1,7 @@
-"""The statements that lead from each version of the schema in a SQLite file to the next.
+"""The migrations of a SQLite file: the statements that lead from each version of the schema to the next.
 
-The version is the count of those done. What a version wrote stays as it was, in literals: a name from elsewhere would
-change the past with it. So this module imports nothing, and a test keeps a digest of each version.
+The version is the number of migrations that were applied. A released migration never changes, so it consists of
+literals, and this module imports nothing; a test holds a digest of each.
 """
 
 MIGRATIONS = (

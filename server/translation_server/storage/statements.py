@@ -1,0 +1,113 @@
+"""The SQL that all databases share; parameters are bound by name."""
+
+from translation_server.core.job import State
+from translation_server.storage.rows import COLUMNS, GENERATION_MARK
+
+DATA_KEY = "coalesce((SELECT data_key FROM owners WHERE name = :owner), :owner)"
+"""The key of the owner's jobs and request records: first the owner's name, and a new one after each reset. So a reset
+touches no row of a job."""
+
+COUNT_KEY = "coalesce((SELECT count_key FROM owners WHERE name = :owner), :owner)"
+"""The key of the owner's fault counts, which can also be reset alone."""
+
+TABLES = {
+    "jobs": ("data_key", "ordinal"),
+    "requests": ("data_key", "number"),
+    "fault_counts": ("count_key", "subject"),
+}
+"""The tables with owners' data: the column of ``owners`` with their key, and the rest of their primary key."""
+
+
+def _new_keys(*columns: str) -> tuple[str, ...]:
+    """Returns statements that give an owner keys that were never used, and queue the rows of the old ones."""
+    enqueue = "INSERT INTO purge_queue SELECT '{}', coalesce({}, name) FROM owners WHERE name = :owner"
+    replace = f"""
+        UPDATE owners SET generation = generation + 1, {{0}} = name || '{GENERATION_MARK}' || (generation + 1)
+        WHERE name = :owner
+    """
+    queued = [enqueue.format(table, column) for table, (column, _) in TABLES.items() if column in columns]
+    return (*queued, *map(replace.format, columns))
+
+
+RESET_COUNTS = _new_keys("count_key")
+
+RESET_SANDBOX = (
+    *_new_keys("data_key", "count_key"),
+    "UPDATE owners SET jobs = 0, requests = 0, sandbox = :sandbox WHERE name = :owner",
+)
+
+NEXT_QUEUED = "SELECT relation, owner FROM purge_queue LIMIT 1"
+
+PURGE_QUEUED = {
+    table: f"""
+        DELETE FROM {table} WHERE owner = :owner AND {column} IN (
+            SELECT {column} FROM {table} WHERE owner = :owner ORDER BY {column} LIMIT :limit
+        )
+    """
+    for table, (_, column) in TABLES.items()
+}
+"""By table: deletes some rows of a key."""
+
+DEQUEUE = "DELETE FROM purge_queue WHERE relation = :relation AND owner = :owner"
+
+NEVER = 1e300
+"""The end of a paused job."""
+
+END = f"coalesce(cancelled_at, CASE WHEN paused_at IS NULL THEN created_at + delay + paused_for ELSE {NEVER} END)"
+"""The virtual time at which a job ends or was cancelled. There is an index of it for each owner."""
+
+IN_STATE = {
+    State.PENDING: f"{END} > :now",
+    State.COMPLETED: f"outcome = 'completed' AND cancelled_at IS NULL AND {END} <= :now",
+    State.ERROR: f"outcome = 'error' AND cancelled_at IS NULL AND {END} <= :now",
+    State.CANCELLED: "cancelled_at <= :now",
+}
+"""The conditions for jobs in a state: the same function of job and time as ``JobSnapshot.state``."""
+
+MAX_SORTED = 5000
+"""How many pending jobs of an owner are sorted to find a page of them. If there are more, all jobs are searched."""
+
+HAS_MANY_PENDING = f"""
+    SELECT TRUE FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now ORDER BY {END} LIMIT 1 OFFSET {MAX_SORTED}
+"""
+"""Returns a row if there are too many pending jobs to sort."""
+
+PENDING_ORDINALS = f"""
+    SELECT ordinal FROM (
+        SELECT ordinal FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now ORDER BY {END} LIMIT {MAX_SORTED}
+    ) AS pending
+    WHERE ordinal < :before ORDER BY ordinal DESC LIMIT :limit
+"""
+"""Returns the ordinals of a page of pending jobs, where there are few enough to sort."""
+
+
+def _after(expression: str, condition: str, until: str = "TRUE") -> str:
+    """Returns a statement for the jobs after a position: those at the same time with a higher ordinal, and later ones.
+
+    The caller has to sort the rows and to apply the limit, since each half may return so many. ``until`` is only in
+    the second half, because with it SQLite would not use the index for the first one.
+    """
+    jobs = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND {condition}"
+    same = f"{jobs} AND {expression} = :at AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit"
+    later = f"{jobs} AND {expression} > :at AND {until} ORDER BY {expression}, ordinal LIMIT :limit"
+    return f"SELECT * FROM ({same}) AS same UNION ALL SELECT * FROM ({later}) AS later"
+
+
+ENDING_AFTER = _after(END, "TRUE", until=f"{END} < {NEVER}")
+
+CHANGED_AFTER = _after("changed_at", "changed_at <> created_at")
+"""An unchanged job has equal times, unless its owner's clock differs from wall time."""
+
+ACCEPTED_AFTER = f"""
+    SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit
+"""
+
+REQUESTS_AFTER = f"""
+    SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after ORDER BY number LIMIT :limit
+"""
+
+UNCOUNT = f"UPDATE fault_counts SET count = count - 1 WHERE owner = {COUNT_KEY} AND subject = :subject"
+
+MAX_TRIMMED = 5_000
+"""How many records beyond its limit a request log loses with each batch; if the limit was lowered, there may be very
+many."""
