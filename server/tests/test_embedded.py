@@ -12,7 +12,7 @@ import uvicorn
 from translation_server import TranslationServer
 
 
-def test_it_serves_while_it_runs_and_not_after():
+def test_server_serves_only_while_it_runs():
     with TranslationServer(completion_time=0, error_rate=0) as server:
         url = server.url
         assert httpx.get(f"{url}/status").json()["status"] == "completed"
@@ -22,7 +22,7 @@ def test_it_serves_while_it_runs_and_not_after():
         assert server.url
 
 
-def test_the_fate_of_later_jobs_can_be_changed_while_it_runs():
+def test_new_fates_hold_for_later_jobs():
     with TranslationServer(completion_time=1000) as server, httpx.Client(base_url=server.url) as api:
         early = api.post("/start").json()["job_id"]
         server.completion_time, server.error_rate = 0, 1
@@ -30,7 +30,7 @@ def test_the_fate_of_later_jobs_can_be_changed_while_it_runs():
         assert [api.get(f"/status/{job_id}").json()["status"] for job_id in (early, late)] == ["pending", "error"]
 
 
-def test_it_starts_and_stops_as_the_ancestor_did_and_again():
+def test_server_starts_and_stops_twice_on_the_same_port():
     async def main() -> None:
         server = TranslationServer(completion_time=0, error_rate=0)
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -48,7 +48,7 @@ def test_it_starts_and_stops_as_the_ancestor_did_and_again():
     asyncio.run(main())
 
 
-def test_a_port_in_use_leaves_nothing_behind():
+def test_start_on_a_port_in_use_leaves_nothing_behind():
     server = TranslationServer()
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         asyncio.run(server.start(port=taken.getsockname()[1]))
@@ -56,7 +56,7 @@ def test_a_port_in_use_leaves_nothing_behind():
         assert server.port
 
 
-def test_it_keeps_its_jobs_where_it_is_told(tmp_path):
+def test_jobs_are_stored_in_the_given_database(tmp_path):
     url = f"sqlite:///{tmp_path}/jobs.db"
     with TranslationServer(database_url=url) as server:
         job_id = httpx.post(f"{server.url}/start").json()["job_id"]
@@ -65,12 +65,12 @@ def test_it_keeps_its_jobs_where_it_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("hints", ["honest", "exact", "none"])
-def test_it_gives_hints_unless_told_not_to(hints):
+def test_hints_are_sent_unless_turned_off(hints):
     with TranslationServer(completion_time=1000, hints=hints) as server:
         assert ("retry-after" in httpx.post(f"{server.url}/start").headers) == (hints != "none")
 
 
-def test_it_asks_for_credentials_when_given_some():
+def test_credentials_are_needed_where_a_user_is_given():
     with TranslationServer(username="ann", password="pw") as server:
         statuses = [
             httpx.get(f"{server.url}/status", auth=auth).status_code for auth in (None, ("ann", "no"), ("ann", "pw"))
@@ -90,16 +90,17 @@ def test_it_asks_for_credentials_when_given_some():
         {"hints": "honestly"},
         {"poll_cost": 0},
         {"poll_cost": float("nan")},
+        {"seed": "x" * 1001},
         {"username": "ann"},
         {"password": "pw"},
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments):
+def test_unusable_argument_is_named(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         TranslationServer(**arguments)
 
 
-def test_dozens_leave_nothing_behind():
+def test_dozens_of_servers_leave_nothing_behind():
     def count() -> tuple[int, int, int]:
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
 
@@ -118,22 +119,22 @@ def test_dozens_leave_nothing_behind():
 
 
 def in_process(server: TranslationServer, host: str = "testserver") -> httpx.AsyncClient:
-    """A client of the application alone: nothing listens, and nobody runs its lifespan, as with Starlette's."""
+    """Returns a client of the application, without a socket and without its lifespan."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url=f"http://{host}")
 
 
-def test_a_host_can_run_its_application_without_a_socket():
+def test_application_runs_without_a_socket():
     async def main() -> None:
         async with in_process(TranslationServer(completion_time=0, error_rate=0)) as api:
             accepted = await api.post("/jobs", params={"video_length": 5})
             assert accepted.status_code == 202
-            told = await api.get(f"/status/{accepted.json()['job_id']}")
-            assert (told.status_code, told.json()["result"]) == (200, "completed")
+            poll = await api.get(f"/status/{accepted.json()['job_id']}")
+            assert (poll.status_code, poll.json()["result"]) == (200, "completed")
 
     asyncio.run(main())
 
 
-def test_its_application_asks_for_credentials_and_its_own_name():
+def test_application_checks_credentials_and_host_name():
     async def main() -> None:
         server = TranslationServer(username="ann", password="pw")
         async with in_process(server) as api, in_process(server, "evil.example") as stranger:
@@ -144,7 +145,7 @@ def test_its_application_asks_for_credentials_and_its_own_name():
     asyncio.run(main())
 
 
-def test_a_host_with_a_socket_runs_its_application_and_another_after_it():
+def test_application_runs_in_one_host_after_another():
     server = TranslationServer(completion_time=0, error_rate=0)
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -160,7 +161,7 @@ def test_a_host_with_a_socket_runs_its_application_and_another_after_it():
                 thread.join()
 
 
-def test_its_application_stops_what_was_started_as_the_ancestors_did():
+def test_application_stops_a_server_that_was_started():
     async def main() -> None:
         server = TranslationServer(completion_time=0, error_rate=0)
         await server.start()

@@ -1,4 +1,4 @@
-"""The settings: where they come from, and what is told of those that cannot be used."""
+"""The server's settings: where they are read from, and the message about each unusable one."""
 
 from pathlib import Path
 
@@ -7,21 +7,21 @@ import pytest
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.core.scenarios import SCENARIOS
 
-NEEDED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
+REQUIRED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
 
 @pytest.fixture
 def environment(monkeypatch, tmp_path):
-    """An environment that sets nothing of ours, in an empty folder; the test adds to it."""
+    """Sets variables in an environment without settings, in an empty folder."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def add(**settings: str) -> None:
+    def set_all(**settings: str) -> None:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
 
-    return add
+    return set_all
 
 
 def refusal() -> str:
@@ -31,7 +31,7 @@ def refusal() -> str:
 
 
 @pytest.mark.usefixtures("environment")
-def test_the_seeds_env_file_is_read_with_its_comments():
+def test_env_file_of_the_seeds_is_read_with_its_comments():
     Path(".env").write_text(
         "# Basic Authentication Credentials\nAPI_USERNAME=admin\nAPI_PASSWORD=secretpassword\n\n"
         "MIN_DELAY=3               # Minimum delay (in seconds)\nMAX_DELAY=7               # Maximum delay\n"
@@ -42,28 +42,28 @@ def test_the_seeds_env_file_is_read_with_its_comments():
     assert (settings.min_delay, settings.max_delay, settings.error_probability) == (3, 7, 0.3)
 
 
-def test_the_environment_wins_over_the_file(environment):
+def test_environment_wins_over_the_env_file(environment):
     Path(".env").write_text("API_USERNAME=admin\nAPI_PASSWORD=secretpassword\nMAX_DELAY=20\nSEED=file\n")
     environment(MAX_DELAY="30", SEED="")
     settings = load_settings()
     assert (settings.max_delay, settings.seed) == (30, "file")
 
 
-def test_an_empty_value_is_no_value(environment):
-    environment(**NEEDED, MIN_DELAY="", LOG_FILE="")
+def test_empty_value_is_the_default(environment):
+    environment(**REQUIRED, MIN_DELAY="", LOG_FILE="")
     assert (load_settings().min_delay, load_settings().log_file) == (3, None)
 
 
-def test_words_are_taken_in_either_case(environment):
-    environment(**NEEDED, LOG_LEVEL="DEBUG", LOG_FORMAT="Json")
+def test_choices_are_read_in_either_case(environment):
+    environment(**REQUIRED, LOG_LEVEL="DEBUG", LOG_FORMAT="Json")
     assert (load_settings().log_level, load_settings().log_format) == ("debug", "json")
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("", 604_800), ("7D", 604_800), ("0.5h", 1800), ("30m", 1800), ("90s", 90), ("forever", None)]
 )
-def test_a_time_has_a_unit(environment, text, seconds):
-    environment(**NEEDED, RETENTION=text)
+def test_durations_have_units(environment, text, seconds):
+    environment(**REQUIRED, RETENTION=text)
     assert load_settings().retention == seconds
 
 
@@ -73,7 +73,7 @@ END = "exponential(mean), in seconds"
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"MIN_DELAY": "soon"}, "MIN_DELAY=soon: must be a number of seconds from 0 to 1000000000"),
         ({"ALLOWED_HOSTS": "a.example:80"}, f"ALLOWED_HOSTS=a.example:80: must be {NAMES}"),
@@ -107,9 +107,15 @@ END = "exponential(mean), in seconds"
                 "lognormal(1, nan)",
             )
         ),
-        ({"PER_VIDEO_SECOND": "-1"}, "PER_VIDEO_SECOND=-1: must be a number of seconds from 0 to 1000000000"),
+        ({"PER_VIDEO_SECOND": "-1"}, "PER_VIDEO_SECOND=-1: must be a number of seconds from 0 to 1000000"),
         ({"SANDBOX": "maybe"}, "SANDBOX=maybe: must be on or off"),
-        ({"SCENARIO": "monday"}, f"SCENARIO=monday: must be one of {', '.join(SCENARIOS)}"),
+        ({"SCENARIO": "monday"}, f"SCENARIO=monday: must be {', '.join(list(SCENARIOS)[:-1])} or stuck"),
+        ({"SEED": "x" * 1001}, f"SEED={'x' * 1001}: must be text of 1000 characters at most"),
+        (
+            {"MAX_CONNECTIONS_PER_ADDRESS": "0"},
+            "MAX_CONNECTIONS_PER_ADDRESS=0: must be a whole number from 1 to 1000000",
+        ),
+        ({"ERROR_PROBABILITY": "nan"}, "ERROR_PROBABILITY=nan: must be a number from 0 to 1"),
         ({"REQUEST_LOG": "-1"}, "REQUEST_LOG=-1: must be a whole number from 0 to 1000000"),
         *(
             ({"RETENTION": time}, f"RETENTION={time}: must be a time like 7d, 12h, 30m or 90s, or forever")
@@ -128,7 +134,7 @@ END = "exponential(mean), in seconds"
         ),
         (
             {"DATABASE_URL": "memory:", "WORKERS": "2"},
-            "WORKERS=2: must be 1 with DATABASE_URL=memory:, which is one process's",
+            "WORKERS=2: must be 1 with DATABASE_URL=memory:, which only one process can use",
         ),
         ({"API_USERNAME": "a:b"}, "API_USERNAME=a:b: must be a name without colon or control characters"),
         (
@@ -147,17 +153,17 @@ END = "exponential(mean), in seconds"
         ({"API_USERNAME": ""}, "API_USERNAME is missing: set it in .env or in the environment"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line(environment, settings, told):
-    environment(**NEEDED | settings)
-    assert refusal() == told
+def test_unusable_setting_is_refused_in_one_line(environment, settings, message):
+    environment(**REQUIRED | settings)
+    assert refusal() == message
 
 
 def test_each_unusable_setting_has_a_line(environment):
-    environment(**NEEDED, PORT="x", WORKERS="y")
+    environment(**REQUIRED, PORT="x", WORKERS="y")
     assert [line.split("=")[0] for line in refusal().splitlines()] == ["PORT", "WORKERS"]
 
 
-def test_the_password_may_stand_in_a_file(environment, tmp_path):
+def test_password_is_read_from_its_file(environment, tmp_path):
     (tmp_path / "password").write_text("from a file \n")
     environment(API_USERNAME="admin", API_PASSWORD_FILE=str(tmp_path / "password"))
     assert load_settings().credentials == ("admin", "from a file ")
@@ -166,7 +172,7 @@ def test_the_password_may_stand_in_a_file(environment, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])
-def test_a_password_file_that_cannot_be_read_is_told_of(environment, tmp_path, content):
+def test_unreadable_password_file_is_refused(environment, tmp_path, content):
     if content is not None:
         (tmp_path / "password").write_bytes(content)
     environment(API_USERNAME="admin", API_PASSWORD_FILE=str(tmp_path / "password"))
@@ -174,28 +180,28 @@ def test_a_password_file_that_cannot_be_read_is_told_of(environment, tmp_path, c
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_on_this_machine_nobody_needs_credentials_where_that_is_said(environment, host):
+def test_auth_off_is_accepted_on_loopback(environment, host):
     environment(AUTH="off", HOST=host)
     assert load_settings().auth == "off"
 
 
-def test_a_users_file_stands_instead_of_name_and_password(environment):
+def test_users_file_replaces_name_and_password(environment):
     environment(USERS_FILE="users", API_PASSWORD_FILE="nowhere")
     assert load_settings().users_file == Path("users")
 
 
 @pytest.mark.usefixtures("environment")
-def test_an_env_file_that_is_no_text_is_told_of():
+def test_env_file_that_is_not_utf8_is_refused():
     Path(".env").write_bytes(b"API_USERNAME=\xff\xfe")
     assert refusal().startswith(".env must be UTF-8 text")
 
 
-def test_the_password_is_not_shown(environment):
-    environment(**NEEDED)
+def test_password_is_not_in_the_repr(environment):
+    environment(**REQUIRED)
     assert "secretpassword" not in repr(load_settings())
 
 
-def test_settings_cannot_change(environment):
-    environment(**NEEDED)
+def test_settings_are_frozen(environment):
+    environment(**REQUIRED)
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1

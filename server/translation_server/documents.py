@@ -1,11 +1,13 @@
-"""A user's sandbox as JSON: what callers may send of it, what is stored, and what is shown."""
+"""A user's sandbox as JSON: what callers send to change it, what is stored, and what is shown."""
 
 import logging
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Self
+from dataclasses import fields
+from typing import Annotated, Any, Self, get_type_hints
 
+from annotated_types import Len
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -14,74 +16,69 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    create_model,
     model_validator,
 )
-from pydantic.types import StringConstraints
 from pydantic_core import from_json, to_json
 
+from translation_server.core import sandbox
 from translation_server.core.clock import Clock
 from translation_server.core.delays import Delays
 from translation_server.core.faults.rules import MOST_RULES, FaultRule
 from translation_server.core.request_log import RequestRecord
-from translation_server.core.sandbox import Hints, SandboxSettings, SandboxState, with_settings
-from translation_server.core.scenarios import SCENARIOS, ScenarioName
+from translation_server.core.sandbox import SandboxSettings, SandboxState, with_settings
+from translation_server.core.scenarios import SCENARIOS
 
 logger = logging.getLogger(__name__)
 
-Delay = Annotated[Delays, Discriminator("kind")]
-Fault = Annotated[FaultRule, Discriminator("kind")]
-Text = Annotated[str, StringConstraints(max_length=1000)]
 
-
-def _seed_text(given: object) -> str:
-    """The text of a seed: a number is the same seed as its text, and a whole number has no decimal point."""
-    match given:
+def _seed_text(seed: object) -> str:
+    """Returns the text of a seed: a number is the same seed as its text, and a whole number has no decimal point."""
+    match seed:
         case bool():
             pass
-        case float() if math.isfinite(given):
-            return str(int(given) if given.is_integer() else given)
+        case float() if math.isfinite(seed):
+            return str(int(seed) if seed.is_integer() else seed)
         case int() | str():
-            return str(given)
+            return str(seed)
     raise ValueError("must be a number or a string")
 
 
-Seed = Annotated[Text, BeforeValidator(_seed_text, json_schema_input_type=int | float | Text)]
+Fault = Annotated[FaultRule, Discriminator("kind")]
+Faults = Annotated[tuple[Fault, ...], Len(0, MOST_RULES)]
 
+TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
+    "delay": Annotated[Delays, Discriminator("kind")],
+    "seed": Annotated[sandbox.Seed, BeforeValidator(_seed_text, json_schema_input_type=int | float | sandbox.Seed)],
+    "faults": Faults,
+}
+"""The types of a sandbox's settings, where JSON may say more than the core has: a number as a seed, kinds."""
 
-class SandboxPatch(BaseModel):
-    """The settings of a sandbox; what is absent, or null, is as the server has it."""
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+FIELDS: Mapping[str, Any] = {
+    setting.name: (TYPES[setting.name] | None, Field(default=None, **setting.metadata))
+    for setting in fields(SandboxSettings)
+}
 
-    delay: Delay | None = Field(default=None, description="how long jobs take, in seconds")
-    per_video_second: float | None = Field(
-        default=None, ge=0, le=1e6, description="seconds that a job takes longer for each second of its video"
-    )
-    error_probability: float | None = Field(default=None, ge=0, le=1, description="how likely a job ends with `error`")
-    paused: bool | None = Field(
-        default=None, description="whether new jobs stay pending until they are unpaused or finished"
-    )
-    seed: Seed | None = Field(
-        default=None, description="the same seed, the same fates and faults; a number is the same seed as its text"
-    )
-    hints: Hints | None = Field(default=None, description="what hints are made from")
-    poll_cost: float | None = Field(
-        default=None, ge=1e-6, le=1e6, description="how many seconds of lateness one poll is worth"
-    )
-    scenario: ScenarioName | None = Field(default=None, description="a named set of faults and settings")
-    faults: Annotated[tuple[Fault, ...], Field(max_length=MOST_RULES)] | None = Field(
-        default=None, description="what goes wrong; the first rule that fires for a request counts"
-    )
+SandboxPatch = create_model(
+    "SandboxPatch",
+    __config__=STRICT,
+    __doc__="Changes of a sandbox's settings. Absent ones stay as they are, null restores the server's own value.",
+    **FIELDS,
+)
 
 
 class ClockChange(BaseModel):
-    """How to set a sandbox's clock; what is absent stays as it is."""
+    """Changes of a sandbox's clock; absent ones stay as they are."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
+    model_config = STRICT | ConfigDict(json_schema_extra={"minProperties": 1})
 
-    speed: float | None = Field(default=None, ge=1e-6, le=1e6, description="seconds that pass for each real second")
-    frozen: bool | None = Field(default=None, description="whether time stands still")
-    advance: float = Field(default=0, ge=0, le=1e9, description="seconds to jump ahead")
+    speed: float | None = Field(
+        default=None, ge=1e-6, le=1e6, description="seconds of virtual time that pass in a second of wall time"
+    )
+    frozen: bool | None = Field(default=None, description="whether virtual time stands still")
+    advance: float = Field(default=0, ge=0, le=1e9, description="seconds by which to move the clock ahead")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -100,13 +97,12 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reset_at: float = 0.0
-    settings: SandboxPatch = SandboxPatch()
+    settings: SandboxPatch = SandboxPatch()  # type: ignore[valid-type]  # it is made above
     clock: Clock = Clock()
     faults_since: float | None = None
 
 
-FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=ConfigDict(extra="forbid", strict=True))
-SANDBOX = TypeAdapter(SandboxSettings)
+FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=STRICT)
 RECORD = TypeAdapter(RequestRecord)
 
 
@@ -127,7 +123,7 @@ def read_sandbox(text: str | None, defaults: SandboxSettings, started: float) ->
     )
 
 
-def change_settings(text: str | None, changes: SandboxPatch, now: float) -> str:
+def change_settings(text: str | None, changes: BaseModel, now: float) -> str:
     """Returns the text to store after the settings were changed at this virtual time.
 
     A new scenario removes the user's own settings of the kind that scenarios set.
@@ -143,7 +139,7 @@ def change_settings(text: str | None, changes: SandboxPatch, now: float) -> str:
     return stored.model_dump_json(exclude_none=True)
 
 
-def restarts_faults(changes: SandboxPatch) -> bool:
+def restarts_faults(changes: BaseModel) -> bool:
     """Returns whether a change of settings lets fault rules count anew."""
     return bool(changes.model_fields_set & {"scenario", "faults"})
 
@@ -161,7 +157,7 @@ def reset_document(wall: float) -> str:
 
 
 def _own_settings(stored: _Stored) -> dict[str, Any]:
-    return {name: value for name, value in stored.settings if value is not None}
+    return {name: value for name in TYPES if (value := getattr(stored.settings, name)) is not None}
 
 
 def _stored(text: str | None) -> _Stored:
@@ -210,19 +206,12 @@ def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-def settings_document(settings: SandboxSettings) -> dict[str, Any]:
-    """The settings of a sandbox as they are shown."""
-    shown: dict[str, Any] = SANDBOX.dump_python(settings, mode="json")
-    delay = {"kind": settings.delay.kind} | shown["delay"]
-    return shown | {"delay": delay, "faults": [_shown_rule(rule) for rule in settings.faults]}
-
-
-def scenario_document(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Some settings of a sandbox as they are shown."""
-    faults = [_shown_rule(rule) for rule in settings["faults"]]
-    return SandboxPatch.model_construct(**settings).model_dump(mode="json", exclude_none=True) | {"faults": faults}
-
-
-def _shown_rule(rule: FaultRule) -> dict[str, Any]:
-    shown: dict[str, Any] = FAULT.dump_python(rule, mode="json", exclude_defaults=True)
-    return {"kind": rule.kind} | shown
+def settings_document(settings: SandboxSettings | Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings of a sandbox as they are shown: of fault rules, only what differs from the default."""
+    if isinstance(settings, SandboxSettings):
+        settings = {name: getattr(settings, name) for name in TYPES}
+    faults = [
+        {"kind": rule.kind} | FAULT.dump_python(rule, mode="json", exclude_defaults=True) for rule in settings["faults"]
+    ]
+    shown: dict[str, Any] = SandboxPatch.model_construct(**settings).model_dump(mode="json", exclude_unset=True)
+    return shown | {"faults": faults}

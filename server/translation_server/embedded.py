@@ -7,10 +7,12 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Self, get_args
+from typing import Self
 
 import uvicorn
+from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from translation_server.api.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
@@ -19,30 +21,25 @@ from translation_server.api.protocol import HttpProtocol
 from translation_server.app import assemble
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.users import one_user
-from translation_server.core.delays import Fixed
 from translation_server.core.sandbox import Hints, SandboxSettings
+from translation_server.documents import SandboxPatch
 from translation_server.serving import KEEP_ALIVE
 from translation_server.storage import open_store
+from translation_server.validation import field_errors
 
-LONGEST = 1e9
-"""Seconds."""
-
-MAX_POLL_COST = 1e6
-"""Seconds of lateness for one poll."""
-
-IN_TESTS = "testserver"
-"""What Starlette's ``TestClient`` calls the server."""
+TEST_HOST = "testserver"
+"""The host name that Starlette's ``TestClient`` sends."""
 
 GRACE = 1
-"""Seconds that running requests have to end in when the server stops."""
+"""How long running requests have to end when the server stops, in seconds."""
 
 
 class TranslationServer:
-    """A server that runs beside the program that starts it, in a thread of its own.
+    """A server in a thread of the program that starts it.
 
     Attributes:
-        completion_time: Seconds that a job takes. Set anew, it holds for jobs accepted from then on.
-        error_rate: The probability that a job ends with ``error``. Set anew, it holds for jobs accepted from then on.
+        completion_time: Seconds that a job takes. A change holds for jobs accepted from then on.
+        error_rate: The probability that a job ends with ``error``. A change holds for jobs accepted from then on.
         app: The server as an ASGI application, for a host of the caller's own.
 
     Example:
@@ -70,9 +67,9 @@ class TranslationServer:
             error_rate: The probability that a job ends with ``error``.
             username: The user, given together with ``password``. Without the two, nobody needs credentials.
             password: The user's password.
-            seed: The same seed, the same fates.
-            database_url: Where jobs are kept; in memory unless told.
-            dialects: A TOML file of further wire formats.
+            seed: The same seed gives the same fates.
+            database_url: Where jobs are stored; by default in memory.
+            dialects: A TOML file of further dialects.
             hints: What hints are made from: ``honest`` uses the delays that jobs take, ``exact`` the fate of the job
                 itself, and ``none`` sends no hints.
             poll_cost: How many seconds of lateness one poll is worth to a client that follows the hints.
@@ -82,42 +79,43 @@ class TranslationServer:
         """
         if (username is None) != (password is None):
             raise ValueError("username and password must be given together, or neither")
-        if hints not in get_args(Hints):
-            raise ValueError(f"hints must be honest, exact or none, not {hints!r}")
-        if not 0 < poll_cost <= MAX_POLL_COST:
-            raise ValueError(f"poll_cost must be a number of seconds over 0, not {poll_cost!r}")
+        self._settings = SandboxSettings()
         self.completion_time = completion_time
         self.error_rate = error_rate
+        self._set("seed", seed=seed)
+        self._set("hints", hints=hints)
+        self._set("poll_cost", poll_cost=poll_cost)
         self._users = None if username is None or password is None else one_user(username, password)
-        self._seed = seed
-        self._hints = hints
-        self._poll_cost = poll_cost
         self._database_url = database_url
         self._dialects = read_dialects(dialects) if dialects else ()
         self._running: _Running | None = None
-        self.app = Application(self._for_a_host, self.stop)
+        self.app = Application(self._assemble_for_host, self.stop)
+
+    def _set(self, argument: str, **setting: object) -> None:
+        """Sets a setting of all sandboxes; ValueError names the argument that is unusable."""
+        try:
+            valid = SandboxPatch.model_validate(setting, strict=False)
+        except ValidationError as error:
+            raise ValueError(f"{argument}: {field_errors(error, argument)[0]['message']}") from None
+        self._settings = replace(self._settings, **{name: getattr(valid, name) for name in setting})
 
     @property
     def completion_time(self) -> float:
         """Seconds that a job takes."""
-        return self._completion_time
+        return self._settings.delay.latest
 
     @completion_time.setter
     def completion_time(self, seconds: float) -> None:
-        if not 0 <= seconds <= LONGEST:
-            raise ValueError(f"completion_time must be a number of seconds from 0, not {seconds!r}")
-        self._completion_time = seconds
+        self._set("completion_time", delay={"kind": "fixed", "seconds": seconds})
 
     @property
     def error_rate(self) -> float:
         """The probability that a job ends with ``error``."""
-        return self._error_rate
+        return self._settings.error_probability
 
     @error_rate.setter
     def error_rate(self, probability: float) -> None:
-        if not 0 <= probability <= 1:
-            raise ValueError(f"error_rate must be a number from 0 to 1, not {probability!r}")
-        self._error_rate = probability
+        self._set("error_rate", error_probability=probability)
 
     @property
     def port(self) -> int:
@@ -132,7 +130,7 @@ class TranslationServer:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self, port: int = 0) -> None:
-        """Starts the server; from now on it takes requests.
+        """Starts the server. When this returns, it accepts connections.
 
         Args:
             port: The port on the loopback interface; 0 takes a free one.
@@ -144,8 +142,8 @@ class TranslationServer:
         self._start(port)
 
     async def stop(self) -> None:
-        """Ends the server and everything it has started; once it has ended, nothing happens."""
-        if running := self._begin_to_stop():
+        """Stops the server and everything that it has started; without effect where it does not run."""
+        if running := self._request_stop():
             await asyncio.wrap_future(running.ended)
             running.thread.join()
 
@@ -161,7 +159,7 @@ class TranslationServer:
         limits = Limits(connections=connections_within_descriptors(MAX_CONNECTIONS))
         config = uvicorn.Config(
             app,
-            http=functools.partial(HttpProtocol, guard=Guard(limits)),  # type: ignore[arg-type]  # as good as a class
+            http=functools.partial(HttpProtocol, guard=Guard(limits)),  # type: ignore[arg-type]  # callable like the class
             proxy_headers=False,
             log_config=None,
             access_log=False,
@@ -174,36 +172,26 @@ class TranslationServer:
         self._running.thread.start()
 
     def _assemble(self) -> ASGIApp:
-        store = open_store(self._database_url)
-        return assemble(store, self._sandbox_defaults, self._users, self._dialects, hosts=own_names(IN_TESTS))
+        store, hosts = open_store(self._database_url), own_names(TEST_HOST)
+        return assemble(store, lambda: self._settings, self._users, self._dialects, hosts=hosts)
 
-    def _for_a_host(self) -> ASGIApp:
+    def _assemble_for_host(self) -> ASGIApp:
         if self._running is not None:
             raise RuntimeError(f"the server runs already: send requests to {self.url}")
         return self._assemble()
 
-    def _begin_to_stop(self) -> "_Running | None":
+    def _request_stop(self) -> "_Running | None":
         running, self._running = self._running, None
         if running is not None:
             running.server.should_exit = True
         return running
-
-    def _sandbox_defaults(self) -> SandboxSettings:
-        took = self.completion_time
-        return SandboxSettings(
-            delay=Fixed(took),
-            error_probability=self.error_rate,
-            seed=self._seed,
-            hints=self._hints,
-            poll_cost=self._poll_cost,
-        )
 
     def __enter__(self) -> Self:
         self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if running := self._begin_to_stop():
+        if running := self._request_stop():
             running.thread.join()
 
     async def __aenter__(self) -> Self:
@@ -217,8 +205,8 @@ class TranslationServer:
 class Application:
     """A server as an ASGI application: for ``uvicorn.run(server.app)``, or for ``TestClient(server.app)`` of Starlette.
 
-    It begins with the first request, or with the host's lifespan, and ends with that. It has jobs of its own, unless
-    ``database_url`` names where they are kept.
+    It starts with the host's lifespan, or else with the first request, and ends with the lifespan. In memory it has
+    jobs of its own, apart from those of a server that was started by itself.
     """
 
     def __init__(self, begin: Callable[[], ASGIApp], stop: Callable[[], Awaitable[None]]) -> None:
@@ -227,10 +215,10 @@ class Application:
         self._app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request of the host's.
+        """Answers a request that the host passes on.
 
         Raises:
-            RuntimeError: the server runs by itself, since it was started.
+            RuntimeError: the server was started by itself.
         """
         app = self._app = self._app or self._begin()
         if scope["type"] == "lifespan":
@@ -240,15 +228,15 @@ class Application:
             await app(_from_this_process(scope), receive, send)
 
     async def shutdown(self) -> None:
-        """Stops the server if it was started, as does ``stop``."""
+        """Stops the server if it was started, as ``stop`` does."""
         await self._stop()
 
     async def cleanup(self) -> None:
-        """Does nothing more: an ancestor's callers ask for it after ``shutdown``."""
+        """Does nothing. Programs written for an ancestor call it after ``shutdown``."""
 
 
 def _from_this_process(scope: Scope) -> Scope:
-    """A request as one that came in on the loopback interface, where the host listens nowhere and says some name."""
+    """Returns a request without its server where that is no IP address: the host listens nowhere and names itself."""
     try:
         ipaddress.ip_address((scope.get("server") or ("",))[0])
     except ValueError:
@@ -257,15 +245,15 @@ def _from_this_process(scope: Scope) -> Scope:
 
 
 class _Server(uvicorn.Server):
-    """A server that lets held requests go before it waits for them."""
+    """A server that ends long polls and streams first when it stops, because uvicorn waits for them."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.config.app.state.release()  # type: ignore[union-attr]  # it is ours
+        self.config.app.state.release()  # type: ignore[union-attr]  # `assemble` made it
         await super().shutdown(sockets)
 
 
 class _Running:
-    """A uvicorn server in a thread; ``ended`` is done when nothing but the thread's own end is left."""
+    """A uvicorn server in a thread; ``ended`` is done when the server has stopped and the thread is about to end."""
 
     def __init__(self, server: uvicorn.Server, listener: socket.socket) -> None:
         self.server = server

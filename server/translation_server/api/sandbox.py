@@ -26,7 +26,6 @@ from translation_server.documents import (
     change_clock,
     change_settings,
     restarts_faults,
-    scenario_document,
     settings_document,
 )
 from translation_server.service.jobs import Service
@@ -98,7 +97,7 @@ class SandboxApi:
     async def scenarios(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Lists the scenarios."""
         scenarios = [
-            {"scenario": name, "meaning": scenario.meaning, "settings": scenario_document(scenario.settings)}
+            {"scenario": name, "meaning": scenario.meaning, "settings": settings_document(scenario.settings)}
             for name, scenario in SCENARIOS.items()
         ]
         return JSONResponse({"scenarios": scenarios})

@@ -4,10 +4,10 @@ import json
 import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from translation_server.core.faults.rules import MOST_RULES, FaultRule
-from translation_server.documents import Fault
+from translation_server.core.faults.rules import FaultRule
+from translation_server.documents import STRICT, Faults
 from translation_server.validation import field_errors, summary
 
 
@@ -16,9 +16,9 @@ class FaultsError(Exception):
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
-    faults: tuple[Fault, ...] = Field(max_length=MOST_RULES)
+    faults: Faults
 
 
 def read_faults(path: Path) -> tuple[FaultRule, ...]:

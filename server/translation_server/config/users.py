@@ -17,7 +17,7 @@ Cheat Sheet that take the least memory, for what a check has taken stays with th
 
 REMEDY = "make the line with `htpasswd -B` (bcrypt)"
 
-LONGEST_PASSWORD = 1024
+MAX_PASSWORD = 1024
 """Bytes; a longer one is nobody's, and so is a longer name: they cost no hash."""
 
 LONGEST_FOR_BCRYPT = 72
@@ -40,8 +40,8 @@ def one_user(username: str, password: str) -> Mapping[str, str]:
     Raises:
         UsersError: the password is longer than one that is ever checked.
     """
-    if len(password.encode()) > LONGEST_PASSWORD:
-        raise UsersError(f"the password of {username} is too long: it must have {LONGEST_PASSWORD} bytes at most")
+    if len(password.encode()) > MAX_PASSWORD:
+        raise UsersError(f"the password of {username} is too long: it must have {MAX_PASSWORD} bytes at most")
     return {username: HASHES.hash(password)}
 
 

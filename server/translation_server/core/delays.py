@@ -31,8 +31,8 @@ Span = Annotated[float, Interval(ge=1e-9, le=1e9)]
 class Fixed:
     """Every job takes as long."""
 
-    seconds: Seconds
     kind: Literal["fixed"] = field(default="fixed", kw_only=True)
+    seconds: Seconds
 
     @property
     def latest(self) -> float:
@@ -60,9 +60,9 @@ class Fixed:
 class Uniform:
     """Any delay from ``min`` to ``max`` is as likely as any other; where the two are the same, every job takes it."""
 
+    kind: Literal["uniform"] = field(default="uniform", kw_only=True)
     min: Seconds
     max: Seconds
-    kind: Literal["uniform"] = field(default="uniform", kw_only=True)
 
     def __post_init__(self) -> None:
         """Refuses an empty range.
@@ -102,8 +102,8 @@ class Uniform:
 class Exponential:
     """A pending job is as likely to end in the next second as in any other."""
 
-    mean: Span
     kind: Literal["exponential"] = field(default="exponential", kw_only=True)
+    mean: Span
 
     @property
     def latest(self) -> float:
@@ -131,9 +131,9 @@ class Exponential:
 class LogNormal:
     """The logarithm of the delay is normal, with the standard deviation ``sigma``: most near ``median``, a few long."""
 
+    kind: Literal["lognormal"] = field(default="lognormal", kw_only=True)
     median: Span
     sigma: Annotated[float, Interval(ge=1e-6, le=5)]
-    kind: Literal["lognormal"] = field(default="lognormal", kw_only=True)
 
     @property
     def latest(self) -> float:

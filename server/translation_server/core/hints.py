@@ -54,7 +54,7 @@ def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> 
     job = snapshot.job
     if settings.hints == "exact" and job.paused_at is None:
         return NextPoll(job.due_at, job.due_at)
-    begins = job.created_at + settings.longer(job.submission.video_length)
+    begins = job.created_at + settings.extra_delay(job.submission.video_length)
     elapsed = max(0.0, snapshot.now - begins)
     due, until = plan(settings.delay, settings.poll_cost * rate, elapsed, phase(job.owner, job.ordinal))
     return NextPoll(begins + due, begins + until)

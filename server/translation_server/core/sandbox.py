@@ -1,8 +1,12 @@
-"""One user's world: how long their jobs take and how they end, what goes wrong, and what time it is."""
+"""A user's sandbox: its settings, from which each job's fate is drawn, and its clock."""
+
+# ruff: noqa: RUF009 - `_setting` is `dataclasses.field`
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval, Len
 
 from translation_server.core.clock import Clock
 from translation_server.core.delays import Delays, Uniform
@@ -11,59 +15,66 @@ from translation_server.core.faults.rules import FaultRule
 from translation_server.core.job import Fate, State
 from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
+MAX_SEED_LENGTH = 1000
+
+SecondsPerSecond = Annotated[float, Interval(ge=0, le=1e6)]
+Probability = Annotated[float, Interval(ge=0, le=1)]
+Seed = Annotated[str, Len(0, MAX_SEED_LENGTH)]
 Hints = Literal["honest", "exact", "none"]
-"""What hints are made from: the delays that jobs take, the very job's fate, or nothing: there are none."""
+PollCost = Annotated[float, Interval(ge=1e-6, le=1e6)]
+
+
+def _setting(default: object, description: str) -> Any:  # noqa: ANN401 - as `dataclasses.field` has it
+    return field(default=default, metadata={"description": description})
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxSettings:
-    """The settings of a user's world.
+    """The settings of a sandbox.
 
-    Attributes:
-        delay: How long jobs take, in seconds.
-        per_video_second: How many seconds longer a job takes for each second of its video.
-        error_probability: How likely a job ends with ``error``.
-        paused: Whether new jobs are paused, until they are unpaused or finished.
-        seed: The same seed, the same fates and faults.
-        hints: What hints are made from.
-        poll_cost: How many seconds of lateness one poll is worth: the higher it is, the fewer polls the hints ask for.
-        scenario: The scenario, whose settings hold where the user has set nothing.
-        faults: What goes wrong; the first rule that fits a request counts.
+    Their types, limits, defaults and descriptions stand here alone. The model of requests that change them, the
+    server's own settings and the arguments of `TranslationServer` are derived from them.
     """
 
-    delay: Delays = field(default_factory=lambda: Uniform(3, 7))
-    per_video_second: float = 0.0
-    error_probability: float = 0.3
-    paused: bool = False
-    seed: str | None = None
-    hints: Hints = "honest"
-    poll_cost: float = 0.25
-    scenario: ScenarioName | None = None
-    faults: tuple[FaultRule, ...] = ()
+    delay: Delays = _setting(Uniform(3, 7), "how long jobs take, in seconds")
+    per_video_second: SecondsPerSecond = _setting(0, "seconds that a job takes longer for each second of its video")
+    error_probability: Probability = _setting(0.3, "the probability that a job ends with `error`")
+    paused: bool = _setting(False, "whether new jobs stay pending until they are unpaused or finished")
+    seed: Seed | None = _setting(
+        None, "the same seed gives the same fates and faults; a number is the same seed as its text"
+    )
+    hints: Hints = _setting(
+        "honest", "what hints are made from: `honest` the delays, `exact` the job's own fate, `none` nothing"
+    )
+    poll_cost: PollCost = _setting(0.25, "how many seconds of lateness one poll is worth")
+    scenario: ScenarioName | None = _setting(
+        None, f"a named set of faults and settings: {', '.join(f'`{name}`' for name in SCENARIOS)}"
+    )
+    faults: tuple[FaultRule, ...] = _setting((), "the fault rules; the first one that fires for a request counts")
 
-    def longer(self, video_length: float | None) -> float:
-        """Seconds that a job takes longer for its video's length."""
+    def extra_delay(self, video_length: float | None) -> float:
+        """Returns how many seconds longer a job takes for its video."""
         return self.per_video_second * (video_length or 0.0)
 
     def fate(self, entropy: bytes, video_length: float | None = None) -> Fate:
-        """Draws a job's fate from 16 random bytes: the same bytes, the same fate."""
+        """Draws a job's fate from 16 random bytes. The same bytes give the same fate."""
         delay, outcome = uniform(entropy[:8]), uniform(entropy[8:])
         return Fate(
-            delay=self.delay.quantile(delay) + self.longer(video_length),
+            delay=self.delay.quantile(delay) + self.extra_delay(video_length),
             outcome=State.ERROR if outcome < self.error_probability else State.COMPLETED,
         )
 
 
 def with_settings(defaults: SandboxSettings, settings: Mapping[str, Any]) -> SandboxSettings:
-    """The sandbox with a user's own settings, which win over those of the scenario, which win over the server's.
+    """Returns the server's settings, overridden by those of the scenario, and these by the user's own.
 
-    The server's own faults win over those of the server's scenario, but not over those of a scenario that the user has
+    The server's own fault rules override those of the server's scenario, but not those of a scenario that the user has
     chosen.
     """
     scenario: ScenarioName | None = settings.get("scenario", defaults.scenario)
     of_scenario = {} if scenario is None else SCENARIOS[scenario].settings
-    own = {"faults": defaults.faults} if defaults.faults and "scenario" not in settings else {}
-    return replace(defaults, **{**of_scenario, **own, **settings})
+    own_faults = {"faults": defaults.faults} if defaults.faults and "scenario" not in settings else {}
+    return replace(defaults, **{**of_scenario, **own_faults, **settings})
 
 
 @dataclass(frozen=True, slots=True)

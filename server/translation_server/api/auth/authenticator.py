@@ -30,7 +30,7 @@ from translation_server.api.addresses import client_key
 from translation_server.api.auth.credentials import Credentials, Scheme, decodings, scheme
 from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore
 from translation_server.api.problems import Problem
-from translation_server.config.users import LONGEST_PASSWORD, decoys, matches
+from translation_server.config.users import MAX_PASSWORD, decoys, matches
 from translation_server.core.lru import LRU
 from translation_server.service.single_flight import SingleFlight
 
@@ -153,7 +153,7 @@ class Authenticator:
         is_known = address in self._addresses.get(name, ())
         self._refuse_locked(name, address, is_known)
         user = None
-        if credentials is not None and max(len(credentials.user or b""), len(password)) <= LONGEST_PASSWORD:
+        if credentials is not None and max(len(credentials.user or b""), len(password)) <= MAX_PASSWORD:
             try:
                 async with (self._turns if is_known else self._turns_of_others).turn(address):
                     self._refuse_locked(name, address, is_known)
@@ -196,7 +196,7 @@ class Authenticator:
 
     def _name(self, encoded: bytes) -> str:
         """Returns the name of the user in any encoding; for a name of no user, its likeliest text."""
-        texts = decodings(encoded) if len(encoded) <= LONGEST_PASSWORD else [""]
+        texts = decodings(encoded) if len(encoded) <= MAX_PASSWORD else [""]
         return next((text for text in texts if text in self._users), texts[0])
 
     def _only_user(self) -> str | None:
