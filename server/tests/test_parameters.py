@@ -158,7 +158,7 @@ def test_how_a_job_shall_end_goes_with_its_end_only(api, more):
         assert api.post(path, json={"do": do} | more).status_code == status
 
 
-def test_many_complaints_are_counted(api):
+def test_long_lists_of_errors_are_cut_and_counted(api):
     answer = api.get("/jobs?" + "&".join(f"x{number}" for number in range(1000)))
     assert len(errors(answer)) == 20
     assert answer.json()["detail"].endswith("; and 980 more")

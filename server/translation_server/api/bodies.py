@@ -1,4 +1,4 @@
-"""Bodies and query parameters of requests: nothing that a client sends is ignored."""
+"""Reading the parameters and the body of a request. Whatever an endpoint does not use is refused."""
 
 import json
 import re
@@ -24,76 +24,77 @@ MAX_BODY = 64 * 1024
 
 JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
-NOTHING = frozenset({b"", b"{}"})
-"""The bodies that some clients send instead of none."""
+EMPTY_BODIES = frozenset({b"", b"{}"})
+"""The bodies that some clients send where no body is needed."""
 
-TWICE = "comes more than once; send it once"
+REPEATED = "comes more than once; send it once"
 
 Endpoint = Callable[..., Awaitable[Response]]
 
 Model = TypeVar("Model", bound=BaseModel)
-AnyQuery = TypeVar("AnyQuery", bound=Query)
+QueryModel = TypeVar("QueryModel", bound=Query)
 
 
-def taking(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False) -> Endpoint:
-    """Returns an endpoint that refuses requests with unknown parameters or an unexpected body.
+def strict(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False) -> Endpoint:
+    """Returns an endpoint that refuses requests with parameters or bodies that it does not use.
 
     Args:
-        endpoint: answers the others; it finds the parameters in the context of the request.
+        endpoint: answers all other requests; it finds their parameters in the context.
         query: the model of the parameters.
-        body: whether a body is expected. The endpoint validates it.
+        body: whether requests may have a body, which the endpoint validates.
     """
 
     @wraps(endpoint)
-    async def taken(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
-        context_of(request).query = query_of(request, query)
+    async def wrapped(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
+        context_of(request).query = read_query(request, query)
         announced = "content-length" in request.headers or "transfer-encoding" in request.headers
-        if announced and not body and (await body_of(request)).strip() not in NOTHING:
+        if announced and not body and (await body_of(request)).strip() not in EMPTY_BODIES:
             raise invalid([{"field": "body", "message": "this route takes no body"}])
         return await endpoint(request, **arguments)
 
-    return taken
+    return wrapped
 
 
-def query_of(request: Request, model: type[AnyQuery]) -> AnyQuery:
-    """Returns the query parameters of a request.
+def read_query(request: Request, model: type[QueryModel]) -> QueryModel:
+    """Returns the parameters of a request's target.
 
     Raises:
-        Problem: 422 for a parameter that is unknown, comes twice, or has an invalid value.
+        Problem: 422 for unknown, repeated or invalid parameters.
     """
-    sent: defaultdict[str, list[str]] = defaultdict(list)
+    values_by_name: defaultdict[str, list[str]] = defaultdict(list)
     for name, value in request.query_params.multi_items():
-        sent[name].append(value)
+        values_by_name[name].append(value)
     lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
-    wrong: list[FieldError] = [
-        {"field": name, "message": TWICE} for name in model.model_fields if name not in lists and len(sent[name]) > 1
+    errors: list[FieldError] = [
+        {"field": name, "message": REPEATED}
+        for name in model.model_fields
+        if name not in lists and len(values_by_name[name]) > 1
     ]
-    values = {name: values if name in lists else values[0] for name, values in sent.items() if values}
+    query = {name: values if name in lists else values[0] for name, values in values_by_name.items() if values}
     try:
-        found = model.model_validate(values)
+        validated = model.model_validate(query)
     except ValidationError as error:
-        wrong += field_errors(error, "query", {name: name for name in model.model_fields})
-    if wrong:
-        raise invalid(wrong)
-    return found
+        errors += field_errors(error, "query", {name: name for name in model.model_fields})
+    if errors:
+        raise invalid(errors)
+    return validated
 
 
 async def body_of(request: Request) -> bytes:
-    """Returns the body of a request, also when it was read before.
+    """Returns the body of a request. It may be called more than once.
 
     Raises:
         Problem: 413 as soon as the body is known to be too large.
     """
     context = context_of(request)
     if context.body is None:
-        context.body = await _received(request)
+        context.body = await _receive(request)
     if isinstance(context.body, Problem):
         raise context.body
     return context.body
 
 
-async def _received(request: Request) -> bytes | Problem:
-    """Receives the body."""
+async def _receive(request: Request) -> bytes | Problem:
     body = bytearray()
     declared = int(request.headers.get("content-length", 0))
     if declared <= MAX_BODY:
@@ -107,11 +108,11 @@ async def _received(request: Request) -> bytes | Problem:
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
 
 
-def parsed(request: Request, body: bytes) -> dict[str, Any]:
+def parse_object(request: Request, body: bytes) -> dict[str, Any]:
     """Returns the JSON object in a body.
 
     Raises:
-        Problem: 415, 400 or 422 if there is none.
+        Problem: 415, 400 or 422 for anything else.
     """
     content_type = ", ".join(values_of(request, "content-type")) or "none"
     encoding = ", ".join(values_of(request, "content-encoding")) or "identity"
@@ -124,30 +125,30 @@ def parsed(request: Request, body: bytes) -> dict[str, Any]:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from None
     if not isinstance(document, dict):
         raise invalid([{"field": "body", "message": "must be an object"}])
-    if twice := _twice(body):
-        raise invalid([{"field": name, "message": TWICE} for name in twice])
+    if repeated := _repeated_names(body):
+        raise invalid([{"field": name, "message": REPEATED} for name in repeated])
     return document
 
 
-def _twice(body: bytes) -> list[str]:
-    """Returns the names that come twice in an object of a body. A JSON parser would keep only the last value."""
-    twice: list[str] = []
+def _repeated_names(body: bytes) -> list[str]:
+    """Returns the names that come twice in one object of a body. A JSON parser would use the last one of each."""
+    repeated: list[str] = []
 
     def count(pairs: list[tuple[str, object]]) -> None:
-        twice.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        repeated.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
     json.loads(body, object_pairs_hook=count)
-    return twice
+    return repeated
 
 
 async def read_body(model: type[Model], request: Request) -> Model:
     """Returns the body of a request as a model.
 
     Raises:
-        Problem: 413, 415, 400 or 422 for an unusable body.
+        Problem: 413, 415, 400 or 422 if the body is not valid.
     """
     body = await body_of(request)
-    parsed(request, body)
+    parse_object(request, body)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Server-sent events: how a caller's jobs change, as it happens (WHATWG HTML, section 9.2)."""
+"""Server-sent events: the changes of a caller's jobs as they happen (WHATWG HTML, section 9.2)."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,29 +18,30 @@ from translation_server.storage import StoreError
 logger = logging.getLogger(__name__)
 
 RETRY = 1000
-"""Milliseconds after which a client whose stream broke off should come back."""
+"""When a client should connect again after its stream broke off, in milliseconds."""
 
 OVERLAP = 1.0
-"""Seconds before the last event from which a stream is taken up again: a commit may have come late."""
+"""How much of the time before the last event a resumed stream repeats, in seconds: a commit may have come late."""
 
 MICROSECONDS = 1e6
-LONGEST_ID = 16
+MAX_ID = 16
+"""How many digits the id of an event may have."""
 
 HEARTBEAT = ":\n\n"
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def resumed_at(request: Request) -> float | None:
-    """The moment from which the caller has heard nothing, told by Last-Event-ID; None without one.
+def resume_time(request: Request) -> float | None:
+    """Returns the time from which a stream has to repeat changes, by its Last-Event-ID; None without one.
 
     Raises:
-        Problem: 422 for what is no id of ours.
+        Problem: 422 if it is no id of this server's events.
     """
     last = ", ".join(values_of(request, "last-event-id"))
     if not last:
         return None
-    if not (last.isascii() and last.isdigit() and len(last) <= LONGEST_ID):
+    if not (last.isascii() and last.isdigit() and len(last) <= MAX_ID):
         raise invalid([{"field": "Last-Event-ID", "message": "must be the id of an event of this server"}])
     return int(last) / MICROSECONDS - OVERLAP
 
@@ -50,45 +51,45 @@ async def stream(
     dialect: Dialect,
     changes: Changes,
     now: float,
-    note: Callable[[Request, Sequence[JobSnapshot]], None],
+    record: Callable[[Request, Sequence[JobSnapshot]], None],
 ) -> Response:
-    """The changes as a stream in the row's form; what is wrong with the request shows before it begins.
+    """Returns a stream of changes in a dialect. Errors of the request are raised before the stream begins.
 
-    ``note`` is called with what is told.
+    ``record`` is called with the snapshots of each part that is sent.
     """
     first = await anext(changes)
     if context_of(request).is_head:
         await changes.aclose()
         return Response(headers=HEADERS, media_type="text/event-stream")
 
-    async def blocks() -> AsyncIterator[str]:
-        told: ChangePage | None = first
-        begun = f"retry: {RETRY}\nid: {_id(now)}\n\n"  # behind what has changed already, so that none is skipped
+    async def parts() -> AsyncIterator[str]:
+        page: ChangePage | None = first
+        start = f"retry: {RETRY}\nid: {_id(now)}\n\n"  # after the first pages, so that a client skips none of them
         try:
-            while told:
-                note(request, told.snapshots)
-                text = _blocks(dialect, told)
-                if not told.more:
-                    text, begun = text + begun, ""
+            while page:
+                record(request, page.snapshots)
+                text = _events(dialect, page)
+                if not page.more:
+                    text, start = text + start, ""
                 yield text or HEARTBEAT
-                told = await anext(changes, None)
-        except StoreError as error:  # the client comes back and goes on where it was
+                page = await anext(changes, None)
+        except StoreError as error:  # the client connects again and continues after its last event
             logger.warning("an event stream of %s ends: %s", context_of(request).user, error)
         finally:
             await changes.aclose()
 
-    return StreamingResponse(blocks(), headers=HEADERS, media_type="text/event-stream")
+    return StreamingResponse(parts(), headers=HEADERS, media_type="text/event-stream")
 
 
-def _blocks(dialect: Dialect, told: ChangePage) -> str:
-    """The events; what tells a header of a poll is a field of theirs, which those who do not know it ignore."""
-    blocks = list[str]()
-    for snapshot in told.snapshots:
-        more = wall_elapsed(told.clock, partial(told.clock.wall, snapshot.now), snapshot)
-        fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in more)
-        blocks.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {dialect.body(snapshot)}\n\n")
-    return "".join(blocks)
+def _events(dialect: Dialect, page: ChangePage) -> str:
+    """Returns the events of a page. Headers of polls become fields, which clients ignore if they do not know them."""
+    events = list[str]()
+    for snapshot in page.snapshots:
+        headers = wall_elapsed(page.clock, partial(page.clock.wall, snapshot.now), snapshot)
+        fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in headers)
+        events.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {dialect.body(snapshot)}\n\n")
+    return "".join(events)
 
 
-def _id(moment: float) -> str:
-    return str(int(moment * MICROSECONDS))
+def _id(time: float) -> str:
+    return str(int(time * MICROSECONDS))

@@ -15,7 +15,7 @@ from translation_server.api.auth.authenticator import Authenticator, OpenAuthent
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.origins import Boundary
-from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, answer_to, named
+from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, response_to
 from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
 
 logger = logging.getLogger(__name__)
@@ -89,14 +89,14 @@ class RequestMiddleware:
                 context.user = user = await self._authenticator.user(scope)
             await app(inner, receive, send_recorded)
         except EXPECTED as error:
-            await answer_to(error, inner)(scope, receive, send_recorded)
+            await response_to(error, inner)(scope, receive, send_recorded)
         except ClientDisconnect:
             logger.debug("%s %s: the client disconnected before it was answered", scope["method"], scope["path"])
         except asyncio.CancelledError:
             await _cut_off(inner, receive, send_recorded)
         except Exception:
             error_id = secrets.token_hex(8)
-            logger.exception("%s failed: error %s", named(inner), error_id)
+            logger.exception("%s failed: error %s", describe(inner), error_id)
             if record.status:
                 raise
             detail = f"The server failed. Its log tells more under the id {error_id}."
@@ -129,7 +129,7 @@ class RequestMiddleware:
 async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
     """Ends a request that was still running when the time for a graceful shutdown was over."""
     context = context_of(scope)
-    logger.warning("%s was cut off: the server stopped before it was answered", named(scope))
+    logger.warning("%s was cut off: the server stopped before it was answered", describe(scope))
     if not context.record.status:
         headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
         stopped = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server stopped: send the request again.", headers)

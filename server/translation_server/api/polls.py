@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
-from translation_server.api.bodies import Endpoint, taking
+from translation_server.api.bodies import Endpoint, strict
 from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults.simulator import Simulator, falsify
@@ -121,7 +121,7 @@ class PollEndpoint:
         async def poll(request: Request, job_id: str | None = None) -> Response:
             return await self._answer(request, dialect, job_id)
 
-        return _Target(dialect, simulator.endpoint("poll", route.dialects, taking(poll)))
+        return _Target(dialect, simulator.endpoint("poll", route.dialects, strict(poll)))
 
     def _find(self, path: str) -> "tuple[_Target, dict[str, str]] | None":
         """Finds what a path asks for, and which job, unless it is the caller's latest."""

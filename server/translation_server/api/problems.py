@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457), including those of the framework."""
+"""Every error as problem details (RFC 9457), those of the framework included."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,14 @@ from translation_server.validation import FieldError, summary
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
-"""After how many seconds a client may retry a request that the server could not serve."""
+"""When to send a request again that the server could not serve, in seconds."""
 
 MAX_ERRORS = 20
 """How many invalid fields an answer lists."""
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
-    """An error answer; ``members`` are further fields of its body."""
+    """An error as it is answered; ``members`` are additional fields of the body."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         self.members = members
 
     def response(self) -> Response:
-        """Returns the answer."""
+        """Returns the problem as a response."""
         body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
 
@@ -54,14 +54,14 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=listed)
 
 
-def named(scope: Scope) -> str:
-    """Returns a request and its user for the log, escaped, since both come from outside."""
+def describe(scope: Scope) -> str:
+    """Returns a request and its user for the log, quoted, since both come from outside."""
     user = scope["context"].user if "context" in scope else ""
     return f"{scope['method']} {scope['path']!r} for {user or '-'!r}"
 
 
-def answer_to(error: Exception, scope: Scope) -> Response:
-    """Returns the answer to a request that ended in one of the `EXPECTED` errors."""
+def response_to(error: Exception, scope: Scope) -> Response:
+    """Returns the response to a request that ended in one of the `EXPECTED` errors."""
     match error:
         case Problem():
             return error.response()
@@ -74,17 +74,17 @@ def answer_to(error: Exception, scope: Scope) -> Response:
             detail = f"You already have a job {error}: choose another id, or none."
             return Problem(HTTPStatus.CONFLICT, detail).response()
         case _:
-            logger.error("%s failed: %s", named(scope), error)
+            logger.error("%s failed: %s", describe(scope), error)
             detail = "The server cannot reach its jobs at the moment: try again."
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
 
 
 EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
-"""The errors that have an answer of their own."""
+"""The errors whose cause the caller is told."""
 
 
-def _allowed(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:
-    """Returns the methods of all routes of the request's path. The framework alone names those of the first route."""
+def _allowed_methods(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:
+    """Returns the methods of all routes of the request's path; the framework knows only those of the first route."""
     routes = [
         route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
@@ -95,10 +95,10 @@ def _allowed(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -
 
 
 def install(app: FastAPI, is_poll: Callable[[Scope], bool]) -> None:
-    """Makes the app answer every error with a problem; ``is_poll`` says whether the poll endpoint serves a request."""
+    """Makes an application answer every error as a problem; ``is_poll`` says whether a request is a poll."""
 
     async def expected(request: Request, error: Exception) -> Response:
-        return answer_to(error, request.scope)
+        return response_to(error, request.scope)
 
     for kind in EXPECTED:
         app.add_exception_handler(kind, expected)
@@ -106,12 +106,12 @@ def install(app: FastAPI, is_poll: Callable[[Scope], bool]) -> None:
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         status, path = HTTPStatus(error.status_code), request.scope["path"]
-        allowed = ", ".join(sorted(_allowed(app, request, is_poll)))
+        allowed = ", ".join(sorted(_allowed_methods(app, request, is_poll)))
         match status:
             case HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.NOT_FOUND if allowed:
                 detail = f"{path} takes {allowed}, not {request.method}."
                 return Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).response()
             case HTTPStatus.NOT_FOUND:
-                return Problem(status, f"There is no {path} here: see /docs for what there is.").response()
+                return Problem(status, f"There is no {path} here: /docs lists all routes.").response()
             case _:
                 return Problem(status, error.detail, error.headers).response()

@@ -1,4 +1,4 @@
-"""SIGHUP has the server read its files again, as servers have it."""
+"""SIGHUP makes the server read its files again."""
 
 import asyncio
 import logging
@@ -12,23 +12,23 @@ logger = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def on_hangup(reload: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Within it, ``reload`` is called for each SIGHUP, or once for several that come while it runs.
+    """Calls ``reload`` for each SIGHUP within the context, or once for several that come while it runs.
 
-    Only the main thread can listen to signals; another leaves them be.
+    Only the main thread can handle signals; in another thread, nothing is called.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
         yield
         return
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop, requested = asyncio.get_running_loop(), asyncio.Event()
 
-    async def reload_for_ever() -> None:
+    async def reload_forever() -> None:
         while True:
-            await asked.wait()
-            asked.clear()
+            await requested.wait()
+            requested.clear()
             await reload()
 
-    before = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(asked.set))
-    reloading = asyncio.create_task(reload_for_ever())
+    before = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(requested.set))
+    reloading = asyncio.create_task(reload_forever())
     try:
         yield
     finally:

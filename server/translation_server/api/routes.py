@@ -12,15 +12,15 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
 from translation_server.api import documentation
-from translation_server.api.bodies import Endpoint, body_of, taking
+from translation_server.api.bodies import Endpoint, body_of, strict
 from translation_server.api.context import context_of
-from translation_server.api.events import resumed_at, stream
+from translation_server.api.events import resume_time, stream
 from translation_server.api.faults.simulator import NOTHING_SIMULATED, Simulator, falsify, is_hidden
 from translation_server.api.preferences import retry_after, wall_elapsed
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.request_record import AddRecord
 from translation_server.api.schemas import JobsQuery, submission_query
-from translation_server.api.submissions import recognize, submission
+from translation_server.api.submissions import read_submission, record_submission
 from translation_server.core.dialects.dialect import Dialect, Route, as_json
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
@@ -72,14 +72,14 @@ class Api:
         for route in self._routes:
             if route.action == "submit":
                 dialect = route.dialects[0]
-                endpoint = taking(self._submit(dialect), submission_query(dialect.query), body=True)
+                endpoint = strict(self._submit(dialect), submission_query(dialect.query), body=True)
                 submit = self._simulator.endpoint("submit", route.dialects, endpoint)
                 app.add_api_route(route.path, submit, methods=[route.method])
         others: list[tuple[str, str, Action, Endpoint]] = [
-            ("GET", "/jobs", "list", taking(self.jobs, JobsQuery)),
-            ("DELETE", "/jobs/{job_id}", "cancel", taking(self.cancel)),
-            ("GET", "/jobs/{job_id}/events", "events", taking(self.events_of_job)),
-            ("GET", "/events", "events", taking(self.events)),
+            ("GET", "/jobs", "list", strict(self.jobs, JobsQuery)),
+            ("DELETE", "/jobs/{job_id}", "cancel", strict(self.cancel)),
+            ("GET", "/jobs/{job_id}/events", "events", strict(self.events_of_job)),
+            ("GET", "/events", "events", strict(self.events)),
         ]
         for method, path, action, endpoint in others:
             app.add_api_route(path, self._simulator.endpoint(action, (self._native,), endpoint), methods=[method])
@@ -93,21 +93,21 @@ class Api:
             return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}{OPENAPI}", title=documentation.TITLE)
 
         for path, endpoint in (("/livez", self.livez), ("/readyz", self.readyz), (OPENAPI, openapi), ("/docs", docs)):
-            app.add_api_route(path, taking(endpoint), methods=["GET"])
+            app.add_api_route(path, strict(endpoint), methods=["GET"])
 
     def _submit(self, dialect: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
             context = context_of(request)
             body = await body_of(request)
-            sent = submission(request, dialect, body)
-            fields = sent.body
+            received = read_submission(request, dialect, body)
+            fields = received.body
             if fields.simulate and not self._service.sandboxes.changeable:
                 raise invalid([{"field": "simulate", "message": NOTHING_SIMULATED}])
-            recognize(request, body)
+            record_submission(request, body)
             accepted = await self._service.submit(
                 context.user,
                 fields.submission(),
-                idempotency=sent.idempotency(context.record.key),
+                idempotency=received.idempotency(context.record.key),
                 job_id=fields.job_id,
                 fate_override=fields.simulate.fate_override() if fields.simulate else None,
             )
@@ -156,7 +156,7 @@ class Api:
 
     async def _stream(self, request: Request, job_id: str | None = None) -> Response:
         owner, service = context_of(request).user, self._service
-        after, now = resumed_at(request), await service.virtual_time(owner)
+        after, now = resume_time(request), await service.virtual_time(owner)
         after = None if after is None else min(after, now)
         if job_id is None:
             changes = service.change_stream.all(owner, now if after is None else after)

@@ -1,4 +1,4 @@
-"""The routes of the caller's sandbox: settings, clock, jobs, request log and report card."""
+"""The routes of the sandbox: its settings, its request log, and the report card."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import cast
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from translation_server.api.bodies import read_body, taking
+from translation_server.api.bodies import read_body, strict
 from translation_server.api.context import context_of
 from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
@@ -35,12 +35,12 @@ JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
 
 
 class SandboxApi:
-    """The routes of the caller's sandbox.
+    """The routes of the caller's own sandbox.
 
     Args:
-        service: the jobs and the sandboxes.
+        service: the jobs and their worlds.
         request_log: the request logs.
-        native: the wire format in which jobs are shown.
+        native: the form in which jobs are shown.
     """
 
     def __init__(self, service: Service, request_log: RequestLog, native: Dialect) -> None:
@@ -50,16 +50,16 @@ class SandboxApi:
         self._grading = Grading(request_log, service)
 
     def add_to(self, app: FastAPI) -> None:
-        """Adds the routes to an application."""
+        """Gives the app its routes."""
         for method, path, endpoint in (
-            ("GET", "/sandbox", taking(self.show)),
-            ("PATCH", "/sandbox", taking(self.change, body=True)),
-            ("POST", "/sandbox/clock", taking(self.set_clock, body=True)),
-            ("POST", "/sandbox/reset", taking(self.reset)),
-            ("POST", "/sandbox/jobs/{job_id}", taking(self.act, body=True)),
-            ("GET", "/sandbox/scenarios", taking(self.scenarios)),
-            ("GET", "/sandbox/requests", taking(self.requests, RequestsQuery)),
-            ("GET", "/sandbox/report", taking(self.report)),
+            ("GET", "/sandbox", strict(self.show)),
+            ("PATCH", "/sandbox", strict(self.change, body=True)),
+            ("POST", "/sandbox/clock", strict(self.set_clock, body=True)),
+            ("POST", "/sandbox/reset", strict(self.reset)),
+            ("POST", "/sandbox/jobs/{job_id}", strict(self.act, body=True)),
+            ("GET", "/sandbox/scenarios", strict(self.scenarios)),
+            ("GET", "/sandbox/requests", strict(self.requests, RequestsQuery)),
+            ("GET", "/sandbox/report", strict(self.report)),
         ):
             app.add_api_route(path, endpoint, methods=[method])
 
@@ -68,14 +68,14 @@ class SandboxApi:
         return await self._sandbox(context_of(request).user)
 
     async def change(self, request: Request) -> Response:
-        """Changes settings. Null restores the server's own value."""
+        """Changes settings. Null restores the server's value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
         change = partial(change_settings, changes=changes, now=await self._service.virtual_time(owner))
         await self._service.sandboxes.change(owner, change, reset_counts=restarts_faults(changes))
         return await self._sandbox(owner)
 
     async def set_clock(self, request: Request) -> Response:
-        """Sets the speed of the clock, freezes it, or advances it."""
+        """Sets the speed of the clock, stops it, or advances it."""
         owner, change = context_of(request).user, await read_body(ClockChange, request)
         await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.wall_time()))
         return await self._sandbox(owner)
@@ -104,33 +104,33 @@ class SandboxApi:
 
     async def requests(self, request: Request) -> Response:
         """Pages through the request log, the oldest request first."""
-        query = cast("RequestsQuery", context_of(request).query)
-        owner = context_of(request).user
+        context = context_of(request)
+        owner, query = context.user, cast("RequestsQuery", context.query)
         page, more = await self._request_log.read(owner, after=query.after, limit=query.limit)
         dropped = self._request_log.dropped(owner, await self._request_log.oldest(owner))
-        return await asyncio.to_thread(_shown, page, page[-1][0] if more else None, dropped)
+        return await asyncio.to_thread(_page, page, page[-1][0] if more else None, dropped)
 
     async def report(self, request: Request) -> Response:
         """Grades the client that sent the requests of the request log."""
-        media = accepted(values_of(request, "accept"), MEDIA_TYPES)
-        return await self._grading.answer(context_of(request).user, media)
+        media_type = accepted(values_of(request, "accept"), MEDIA_TYPES)
+        return await self._grading.answer(context_of(request).user, media_type)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """Returns the whole sandbox."""
-        sandbox, real = await self._service.sandboxes.of(owner), self._service.wall_time()
-        shown = settings_document(sandbox.settings)
-        for fault, fired in zip(shown["faults"], await self._service.faults.fired(owner), strict=False):
+        sandbox, wall_time = await self._service.sandboxes.of(owner), self._service.wall_time()
+        document = settings_document(sandbox.settings)
+        for fault, fired in zip(document["faults"], await self._service.faults.fired(owner), strict=False):
             fault["fired"] = fired
         clock = sandbox.clock
-        shown["clock"] = {
-            "now": timestamp(clock.virtual(real)),
+        document["clock"] = {
+            "now": timestamp(clock.virtual(wall_time)),
             "speed": clock.current.speed,
             "frozen": clock.current.frozen,
-            "ahead": round(clock.virtual(real) - real, 3),
+            "ahead": round(clock.virtual(wall_time) - wall_time, 3),
         }
-        return JSONResponse({"user": owner, **shown, **more})
+        return JSONResponse({"user": owner, **document, **more})
 
 
-def _shown(page: Sequence[tuple[int, RequestRecord]], following: int | None, dropped: int) -> Response:
-    shown = [{"number": number, **RECORD.dump_python(record, mode="json")} for number, record in page]
-    return JSONResponse({"requests": shown, "next": following, "dropped": dropped})
+def _page(records: Sequence[tuple[int, RequestRecord]], next_page: int | None, dropped: int) -> Response:
+    requests = [{"number": number, **RECORD.dump_python(record, mode="json")} for number, record in records]
+    return JSONResponse({"requests": requests, "next": next_page, "dropped": dropped})

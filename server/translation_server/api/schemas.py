@@ -1,4 +1,4 @@
-"""Models of bodies and query parameters."""
+"""The models of parameters and bodies."""
 
 import re
 from collections.abc import Sequence
@@ -10,64 +10,67 @@ from translation_server.core.job import State, Submission
 from translation_server.service.jobs import FateOverride
 
 MAX_BATCH = 100
-"""How many ids one batch poll may ask for, and how many jobs one page may hold."""
+"""How many jobs a batch poll may ask for, and how many a page may have."""
 
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
-"""Ids that need no escaping in a path and have no other meaning there."""
+"""Ids that a path can have without escapes and without another meaning."""
 
-
-SHOWN = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
-"""Text without control characters, and without characters that turn, break or hide a line."""
+PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
+"""Text without control characters and without characters that break, reverse or hide text, as a JSON schema pattern."""
 
 
 def _printable(text: str) -> str:
-    if not re.fullmatch(SHOWN, text):
-        raise ValueError("must not hold control characters")
+    if not re.fullmatch(PRINTABLE, text):
+        raise ValueError("must not have control characters")
     return text
 
 
 Language = Annotated[
-    str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": SHOWN}), AfterValidator(_printable)
+    str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": PRINTABLE}), AfterValidator(_printable)
 ]
 
 Message = Annotated[
-    str, Field(min_length=1, max_length=1000, json_schema_extra={"pattern": SHOWN}), AfterValidator(_printable)
+    str, Field(min_length=1, max_length=1000, json_schema_extra={"pattern": PRINTABLE}), AfterValidator(_printable)
 ]
 
 
 class Simulate(BaseModel):
-    """The fate that the caller chooses for a job; absent fields are drawn."""
+    """The fate that a caller sets for a job."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    delay: float | None = Field(default=None, ge=0, le=1e9, description="seconds until it ends")
-    outcome: Literal["completed", "error"] | None = Field(default=None, description="how it ends")
-    message: Message | None = Field(default=None, description="the error message if it ends with `error`")
-    paused: bool | None = Field(default=None, description="whether it stays pending until it is unpaused or finished")
+    delay: float | None = Field(default=None, ge=0, le=1e9, description="seconds until the job ends")
+    outcome: Literal["completed", "error"] | None = Field(default=None, description="how the job ends")
+    message: Message | None = Field(default=None, description="the error message if the job ends with `error`")
+    paused: bool | None = Field(
+        default=None, description="whether the job stays pending until it is unpaused or finished"
+    )
 
     def fate_override(self) -> FateOverride:
-        """Returns the same for the service."""
+        """Returns the fate as the service takes it."""
         return FateOverride(self.delay, self.outcome and State(self.outcome), self.message, self.paused)
 
 
 class SubmissionBody(BaseModel):
-    """The fields of a submission; all are optional."""
+    """The body of a submission in the native format; every field is optional."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    job_id: str | None = Field(default=None, pattern=JOB_ID, description="the caller's own id, instead of a new one")
+    job_id: str | None = Field(
+        default=None, pattern=JOB_ID, description="the caller's own id; by default, the server makes one"
+    )
     source_language: Language | None = Field(default=None, description="the language spoken in the video")
     target_language: Language | None = Field(default=None, description="the language to translate it to")
     video_length: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
-    simulate: Simulate | None = Field(default=None, description="the fate of the job, instead of a drawn one")
+    simulate: Simulate | None = Field(default=None, description="the fate of the job")
 
     def submission(self) -> Submission:
-        """Returns the same for the service."""
+        """Returns the submission as the core takes it."""
         return Submission(self.source_language, self.target_language, self.video_length)
 
 
 class JobAction(BaseModel):
-    """An action on a job in a sandbox."""
+    """What to do with a job in a sandbox."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -80,43 +83,45 @@ class JobAction(BaseModel):
         },
     )
 
-    do: Literal["pause", "unpause", "finish"] = Field(description="what to do; an ended job does not change")
-    outcome: Literal["completed", "error"] = Field(default="completed", description="how to finish it")
-    message: Message | None = Field(default=None, description="the error message if it ends with `error`")
+    do: Literal["pause", "unpause", "finish"] = Field(description="what to do; an ended job stays as it is")
+    outcome: Literal["completed", "error"] = Field(
+        default="completed", description="how the job ends if it is finished"
+    )
+    message: Message | None = Field(default=None, description="the error message if the job is finished with `error`")
 
     @model_validator(mode="after")
-    def _carries_an_outcome_with_finish_only(self) -> Self:
+    def _has_an_outcome_only_to_finish(self) -> Self:
         if self.do != "finish" and self.model_fields_set & {"outcome", "message"}:
-            raise ValueError("outcome and message are only for finish")
+            raise ValueError("outcome and message go with finish only")
         return self
 
 
 class Query(BaseModel):
-    """Query parameters: none, except those that a subclass adds."""
+    """The parameters of a request: none, unless a route has a model of its own."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class RequestsQuery(Query):
-    """Which records of the request log to show."""
+    """The parameters of a page of the request log."""
 
-    limit: int = Field(100, ge=1, le=1000, description="how many requests a page holds at most")
+    limit: int = Field(100, ge=1, le=1000, description="how many requests a page has at most")
     after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
 
 
 class JobsQuery(Query):
-    """Which of the caller's jobs to list."""
+    """The parameters of a list of jobs, or of a batch poll."""
 
-    status: State | None = Field(None, description="only jobs with this status")
+    status: State | None = Field(None, description="only jobs in this state")
     job_id: list[str] = Field(
         [], max_length=MAX_BATCH, description="poll these jobs (a batch poll) instead of listing a page"
     )
-    limit: int = Field(20, ge=1, le=MAX_BATCH, description="how many jobs a page holds")
+    limit: int = Field(20, ge=1, le=MAX_BATCH, description="how many jobs a page has at most")
     after: int | None = Field(None, ge=1, lt=2**63, description="the `next` of the page before")
 
 
 def submission_query(names: Sequence[str]) -> type[Query]:
-    """Returns the model of query parameters with these fields of a submission."""
+    """Returns the model of a query with these fields of a submission."""
     fields = {name: SubmissionBody.model_fields[name] for name in names}
     definitions: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
     return create_model("SubmissionQuery", __base__=Query, **definitions)

@@ -1,10 +1,9 @@
-"""Leaving service in order: on SIGTERM the server first says that it is going, then serves what has come, then ends.
+"""Graceful shutdown: on SIGTERM the server is no longer ready, answers the running requests, and ends.
 
-The host (uvicorn) ends in order on SIGINT and on SIGTERM, but at once, and after SIGTERM it dies of that signal rather
-than with exit status 0. So a SIGTERM is held back here for as long as a load balancer needs to see `/readyz` say no,
-and is then passed on as a SIGINT. The host takes a second signal for impatience and cuts what runs, so a SIGTERM that
-comes again, as it does to the workers of a process group, is not passed on. A worker process whose parent was killed
-has nobody left to tell it, and ends too.
+uvicorn shuts down gracefully on SIGINT and on SIGTERM, but at once, and after a SIGTERM it does not end with exit
+status 0. So a SIGTERM is delayed here until load balancers have seen that `/readyz` fails, and is then passed on as a
+SIGINT. On a second signal uvicorn aborts the running requests, so a repeated SIGTERM, which the workers of a process
+group get, is not passed on. A worker process whose parent was killed gets no signal, and shuts down too.
 """
 
 import asyncio
@@ -17,20 +16,26 @@ from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
 
-NOTICE = 1.0
-"""Seconds from a SIGTERM to the moment when no more connections are taken."""
+DRAIN_TIME = 1.0
+"""The time from a SIGTERM until the server accepts no more connections, in seconds."""
 
 
 class Drain:
-    """Whether the server is about to stop; once it is, ``release`` is called, so that nobody waits any longer."""
+    """Drains the server before it stops.
 
-    def __init__(self, release: Callable[[], None]) -> None:
+    ``draining`` is whether the server is about to stop.
+
+    Args:
+        end_waits: called when draining begins; ends long polls and streams.
+    """
+
+    def __init__(self, end_waits: Callable[[], None]) -> None:
         self.draining = False
-        self._release = release
+        self._end_waits = end_waits
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within it, signals are heeded; only the main thread can listen to them, another leaves them be."""
+        """Handles signals within the context. Only the main thread can; in another thread, this does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -40,7 +45,7 @@ class Drain:
         def end(*_: object) -> None:
             nonlocal ending
             ending = self.draining = True
-            loop.call_soon_threadsafe(self._release)
+            loop.call_soon_threadsafe(self._end_waits)
             if callable(host):
                 host(signal.SIGINT, None)
 
@@ -50,10 +55,10 @@ class Drain:
 
         def begin() -> None:
             if not self.draining:
-                logger.info("stopping: no longer ready, running requests end first")
+                logger.info("shutdown: no longer ready, answering running requests")
                 self.draining = True
-                self._release()
-                loop.call_later(NOTICE, end_unless_ending)
+                self._end_waits()
+                loop.call_later(DRAIN_TIME, end_unless_ending)
 
         before = {
             signal.SIGINT: signal.signal(signal.SIGINT, end),
@@ -61,7 +66,7 @@ class Drain:
         }
         host = before[signal.SIGINT]
         try:
-            with _orphaned(loop, end_unless_ending):
+            with _ends_with_parent(loop, end_unless_ending):
                 yield
         finally:
             for number, handler in before.items():
@@ -69,8 +74,8 @@ class Drain:
 
 
 @contextmanager
-def _orphaned(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterator[None]:
-    """Within it, a worker process ends when its parent does."""
+def _ends_with_parent(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterator[None]:
+    """Shuts a worker process down when its parent ends, within the context."""
     parent = multiprocessing.parent_process()
     if parent is None:
         yield

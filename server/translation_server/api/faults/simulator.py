@@ -15,8 +15,8 @@ from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults import responses
 from translation_server.api.preferences import preferred_wait, values_of
-from translation_server.api.problems import EXPECTED, Problem, answer_to, invalid
-from translation_server.api.submissions import recognize
+from translation_server.api.problems import EXPECTED, Problem, invalid, response_to
+from translation_server.api.submissions import record_submission
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
 from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency
@@ -75,7 +75,7 @@ class Simulator:
             record.hint = responses.hint_of(refusal)
             if record.action == "submit":
                 with suppress(Problem):  # the fault hides what is wrong with the submission
-                    recognize(request, await body_of(request))
+                    record_submission(request, await body_of(request))
             return refusal
         context.fault = rule
         faulty = None
@@ -83,7 +83,7 @@ class Simulator:
             try:
                 response = await answer()
             except EXPECTED as error:
-                response = answer_to(error, request.scope)
+                response = response_to(error, request.scope)
             if faulty := responses.apply_fault(response, fault, self._service.sleep):
                 record.faults += (rule.kind,)
         finally:
