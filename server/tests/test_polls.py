@@ -230,7 +230,10 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
     ("broken", "status"),
     [
         ("core.dialects.dialect.Form.body", 500),  # every poll needs it
-        ("api.auth.authenticator.Authenticator.cached_user", 200),  # only polls that are answered from the cache need it
+        (
+            "api.auth.authenticator.Authenticator.cached_user",
+            200,
+        ),  # only polls answered from the cache need it
         ("api.polls.log_request", 200),
     ],
 )

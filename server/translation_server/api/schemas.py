@@ -13,7 +13,7 @@ MAX_BATCH = 100
 """How many jobs a batch poll may ask for, and how many a page may have."""
 
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
-"""Ids that a path can have without escapes and without another meaning."""
+"""Ids that need no escaping in a path and have no other meaning there."""
 
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
 """Text without control characters and without characters that break, reverse or hide text, as a JSON schema pattern."""
@@ -62,7 +62,7 @@ class SubmissionBody(BaseModel):
     source_language: Language | None = Field(default=None, description="the language spoken in the video")
     target_language: Language | None = Field(default=None, description="the language to translate it to")
     video_length: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
-    simulate: Simulate | None = Field(default=None, description="the fate of the job")
+    simulate: Simulate | None = Field(default=None, description="the fate of the job, instead of a drawn one")
 
     def submission(self) -> Submission:
         """Returns the submission as the core takes it."""
@@ -92,7 +92,7 @@ class JobAction(BaseModel):
     @model_validator(mode="after")
     def _has_an_outcome_only_to_finish(self) -> Self:
         if self.do != "finish" and self.model_fields_set & {"outcome", "message"}:
-            raise ValueError("outcome and message go with finish only")
+            raise ValueError("outcome and message are only for finish")
         return self
 
 
