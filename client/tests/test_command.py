@@ -24,16 +24,17 @@ import pytest
 
 from translation_client import __version__
 from translation_client.cli import main
+from translation_client.cli.commands import COMMAND, Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.conftest import Job, Listen, Request, Server, Spawn
 
 LOGIN = ("--username", "admin", "--password", "secretpassword")
 QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
 CLIENT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-W", "default", "-m", "translation_client"]
+PROGRAM = [sys.executable, "-W", "default", "-m", "translation_client"]
 
 MINE = """
 [mine]
@@ -203,7 +204,7 @@ class TestWaiting:
         server.script = book(job)
         status, out, _ = run(*QUICK, "--stats")
         assert status == 0
-        assert re.fullmatch(r"j1: 2 looks, \d+ bytes, 0\.0 s asleep, \d+\.\d\d\d s late", out[-2])
+        assert re.fullmatch(r"j1: 2 polls, \d+ bytes, 0\.0 s asleep, \d+\.\d\d\d s late", out[-2])
         assert re.fullmatch(r"in all: 3 requests, \d+ bytes, .* late on average, .* at most", out[-1])
 
     def test_stats_are_a_part_of_the_json(self, run: Run, server: Server, job: Job) -> None:
@@ -549,7 +550,7 @@ class TestLog:
         assert status == 0
         assert len(out) == 2
         (line,) = err
-        assert "cannot be written any longer" in line
+        assert "can no longer be written" in line
         assert line.endswith("not logged: POST /start: 202")
 
 
@@ -557,9 +558,9 @@ class TestProcess:
     """The command as a process of its own."""
 
     def test_version_and_help(self) -> None:
-        version = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
+        version = subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, check=True)
         assert version.stdout == f"translation-client {__version__}\n"
-        assert "exit status" in subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+        assert "exit status" in subprocess.run([*PROGRAM, "--help"], capture_output=True, text=True, check=True).stdout
 
     @pytest.mark.parametrize(("effect", "name"), CALLS)
     def test_it_can_be_called_in_three_ways(self, server: Server, job: Job, effect: list[str], name: str) -> None:
@@ -585,7 +586,7 @@ class TestProcess:
 
     def test_a_reader_that_leaves_is_left(self, server: Server, job: Job, spawn: Spawn) -> None:
         server.script = book(job, polls=1000)
-        effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, "--jobs", "3"]
+        effect = [*PROGRAM, "--url", server.url, *LOGIN, *QUICK, "--jobs", "3"]
         with spawn(effect) as process:
             process.stdout.readline()
             process.stdout.close()
@@ -597,7 +598,7 @@ class TestProcess:
     def test_an_output_that_is_full_is_one_line(self, server: Server, job: Job) -> None:
         server.script = book(job)
         with Path("/dev/full").open("w") as full:
-            effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
+            effect = [*PROGRAM, "--url", server.url, *LOGIN, *QUICK]
             done = subprocess.run(effect, stdout=full, stderr=-1, text=True, check=False)
         assert done.returncode == 2
         assert "the output cannot be written" in done.stderr
@@ -612,13 +613,13 @@ class TestProcess:
     ) -> None:
         server.script = book(job, end="error")
         with Path("/dev/full").open("w") as full:
-            effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK, *arguments]
+            effect = [*PROGRAM, "--url", server.url, *LOGIN, *QUICK, *arguments]
             done = subprocess.run(effect, stdout=subprocess.DEVNULL, stderr=full, check=False)
         assert done.returncode == status
 
     def test_closed_outputs_are_no_matter(self, server: Server, job: Job) -> None:
         server.script = book(job, end="error")
-        effect = [*COMMAND, "--url", server.url, *LOGIN, *QUICK]
+        effect = [*PROGRAM, "--url", server.url, *LOGIN, *QUICK]
         done = subprocess.run(["/bin/sh", "-c", '"$@" >&- 2>&-', "-", *effect], capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 
@@ -627,7 +628,7 @@ class TestProcess:
         self, server: Server, job: Job, spawn: Spawn, number: signal.Signals
     ) -> None:
         server.script = book(job, polls=1000)
-        effect = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
+        effect = [*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "8", "--jobs", "2"]
         with spawn(effect) as process:
             assert {process.stdout.readline().split()[0] for _ in range(2)} == {"j1", "j2"}
             process.send_signal(number)
@@ -704,7 +705,7 @@ class Terminal:
 class TestTerminal:
     def test_credentials_are_asked_for_without_echo(self, server: Server, job: Job) -> None:
         server.says((200, job("completed", "a")))
-        terminal = Terminal([*COMMAND, "--url", server.url, "status", "a"])
+        terminal = Terminal([*PROGRAM, "--url", server.url, "status", "a"])
         terminal.until("Username: ")
         terminal.type("admin\n")
         terminal.until("Password: ")
@@ -716,7 +717,7 @@ class TestTerminal:
     def test_where_the_answers_go_is_told_before_they_are_asked_for(self, server: Server, job: Job) -> None:
         server.says((200, job("completed", "a")))
         Path(".env").write_text(f"SERVER_URL={server.url}\n")
-        terminal = Terminal([*COMMAND, "status", "a"])
+        terminal = Terminal([*PROGRAM, "status", "a"])
         terminal.until("Username: ")
         assert f"credentials from the terminal go to {server.url}, the SERVER_URL of .env" in terminal.seen
         terminal.type("\x03")
@@ -727,7 +728,7 @@ class TestTerminal:
     @pytest.mark.parametrize(("typed", "status"), [("\x03", 130), ("\x04", 2)])
     def test_whoever_does_not_answer_is_let_go(self, effect: str, typed: str, status: int) -> None:
         for arguments, question in (((), "Username: "), (("--username", "admin"), "Password: ")):
-            terminal = Terminal([*COMMAND, effect, *arguments])
+            terminal = Terminal([*PROGRAM, effect, *arguments])
             terminal.until(question)
             terminal.type(typed)
             assert terminal.end() == status
@@ -736,9 +737,9 @@ class TestTerminal:
     def test_jobs_are_shown_live_and_then_as_lines(self, server: Server, job: Job) -> None:
         server.script = book(job, polls=1000)
         terminal = Terminal(
-            [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.3", "--max-interval", "0.3", "--jobs", "2"]
+            [*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "0.3", "--max-interval", "0.3", "--jobs", "2"]
         )
-        terminal.until(r"look in 0\.\d s")
+        terminal.until(r"poll in 0\.\d s")
         server.script = ended(job)
         assert terminal.end() == 0
         assert "━" in terminal.seen
@@ -748,7 +749,7 @@ class TestTerminal:
 
     def test_more_jobs_than_lines_are_summed_up(self, server: Server, job: Job) -> None:
         server.script = book(job, polls=2)
-        effect = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
+        effect = [*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
         terminal = Terminal([*effect, "--jobs", "60"])
         terminal.until(r"60 jobs: ")
         assert terminal.end() == 0
@@ -757,7 +758,7 @@ class TestTerminal:
     @pytest.mark.parametrize("lines", ["2", "24"])
     def test_every_terminal_has_room_for_the_summary(self, server: Server, job: Job, lines: str) -> None:
         server.script = book(job, polls=1000)
-        effect = [*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
+        effect = [*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "0.5", "--max-interval", "0.5"]
         terminal = Terminal([*effect, "--jobs", "60"], LINES=lines)
         terminal.until(r"60 jobs: 60 (starting|pending)")
         server.script = ended(job)
@@ -775,7 +776,7 @@ class TestTerminal:
         server.script = script
         terminal = Terminal(
             [
-                *COMMAND,
+                *PROGRAM,
                 "--url",
                 server.url,
                 *LOGIN,
@@ -794,8 +795,8 @@ class TestTerminal:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_ctrl_c_and_its_like_restore_the_terminal(self, server: Server, job: Job, number: signal.Signals) -> None:
         server.script = book(job, polls=1000)
-        terminal = Terminal([*COMMAND, "--url", server.url, *LOGIN, "--initial-interval", "5"])
-        terminal.until("look in")
+        terminal = Terminal([*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "5"])
+        terminal.until("poll in")
         os.kill(terminal.pid, number)
         assert terminal.end() == 128 + number
         assert "Resume with: python3 -m translation_client" in terminal.seen
@@ -803,6 +804,29 @@ class TestTerminal:
 
     def test_a_dumb_terminal_gets_lines(self, server: Server, job: Job) -> None:
         server.script = book(job)
-        terminal = Terminal([*COMMAND, "--url", server.url, *LOGIN, *QUICK], TERM="dumb")
+        terminal = Terminal([*PROGRAM, "--url", server.url, *LOGIN, *QUICK], TERM="dumb")
         assert terminal.end() == 0
         assert terminal.seen == "j1 pending  50% after 2.0 s\r\nj1 completed 100% after 4.0 s\r\n"
+
+
+def commands(command: Command) -> Iterator[Command]:
+    """Yields the command and all its subcommands."""
+    yield command
+    for each in command.subcommands:
+        yield from commands(each)
+
+
+class TestTable:
+    @pytest.mark.parametrize("command", [*commands(COMMAND)], ids=lambda command: command.name)
+    def test_every_subcommand_has_a_handler(self, command: Command) -> None:
+        assert callable(command.handler)
+
+    def test_subcommand_without_a_handler_is_an_error(self) -> None:
+        with pytest.raises(TypeError, match="handler"):
+            Command("nonsense", "do nothing")
+
+    @pytest.mark.parametrize("words", [["nonsense"], ["sandbox", "nonsense"]])
+    def test_unknown_subcommand_is_a_usage_error(self, run: Run, server: Server, words: list[str]) -> None:
+        status, out, (line,) = run(*words)
+        assert (status, out, server.requests) == (2, [], [])
+        assert "invalid choice: 'nonsense'" in line

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_client import Client, JobFailed, Sandbox, TranslationError
-from translation_client.cli import main
-from translation_client.cli.arguments import Options, parse, resume
+from translation_client.cli import jobs, main
+from translation_client.cli.commands import parse
+from translation_client.cli.options import Options, resume
 from translation_client.core.dialects import is_id
 from translation_client.core.text import EXCERPT, one_line, visible
 from translation_client.history import HistoryFile
@@ -147,7 +148,7 @@ class TestResume:
     def test_the_command_that_goes_on_is_the_one_that_is_told(self, ids: list[str], flags: dict[str, str]) -> None:
         told = shlex.split(resume(Options(**flags), ids).removeprefix("Resume with: "))
         read = parse(told[told.index("wait", -len(ids) - 2) - len(flags) :])
-        assert read.effect == "wait"
+        assert read.handler is jobs.WAIT
         assert [*read.ids] == ids
         assert {name: getattr(read, name) for name in flags} == flags
 

@@ -1,4 +1,4 @@
-"""What the command shows of its jobs: lines for people, JSON for programs, a live table on a terminal."""
+"""The command's output: lines for people, JSON for programs, a live table on a terminal."""
 
 import json
 import sys
@@ -18,44 +18,44 @@ from rich.text import Text
 
 from translation_client.core.effects import Chunk, Effect, Input, Listen, Reply, Send, Sleep, Warn
 from translation_client.core.errors import TranslationError
-from translation_client.core.status import JobFailed, JobTimeout, State, Status
+from translation_client.core.status import JobFailed, JobTimeout, Status
 from translation_client.core.text import visible
 
 Show: TypeAlias = Callable[[Status], object]
 
-MANY = 50  # jobs: of more, not each is worth a line once it has completed
+MANY = 50  # with more jobs than this, completed ones are counted and not listed
 
 STYLES = {"pending": "cyan", "completed": "green", "error": "red", "failed": "red", "timed out": "yellow"}
 
 
 @dataclass
-class Row:
-    """One job of the command, as far as it is known.
+class TrackedJob:
+    """One job of the command line.
 
     Attributes:
-        show: Shows each status that is heard.
-        id: Its id, once it has one.
-        status: The last that was heard of it.
-        parsed: When that was, on the monotonic clock.
-        failure: What went wrong, with the job or on the way to it.
+        show: Shows a status.
+        id: Its id; empty until the server has given it one.
+        status: Its last known status.
+        updated: When that status came, on the monotonic clock.
+        failure: The job's failure, or the error that ended the wait for it.
     """
 
     show: Show
-    id: str | None = None
+    id: str = ""
     status: Status | None = None
-    parsed: float = 0.0
+    updated: float = 0.0
     failure: TranslationError | None = None
 
     def update(self, status: Status, *, show: bool = True) -> None:
-        """Take down a status, and show it if it is news."""
-        news = show and str(status) != str(self.status)
-        self.id, self.status, self.parsed = status.id, status, time.monotonic()
-        if news:
+        """Stores a status, and shows it if its text has changed."""
+        changed = str(status) != str(self.status)
+        self.id, self.status, self.updated = status.id, status, time.monotonic()
+        if show and changed:
             self.show(status)
 
     @contextmanager
-    def failing(self) -> Iterator[None]:
-        """Take down what goes wrong while this lasts."""
+    def recording_failure(self) -> Iterator[None]:
+        """Stores an error of the library instead of raising it."""
         try:
             yield
         except TranslationError as failure:
@@ -68,7 +68,7 @@ class Row:
 
     @property
     def outcome(self) -> str:
-        """How it stands, or what came of it."""
+        """The job's state, or why the wait for it ended."""
         if isinstance(self.failure, JobTimeout):
             return "timed out"
         if self.failure and not isinstance(self.failure, JobFailed):
@@ -77,19 +77,19 @@ class Row:
 
 
 @dataclass
-class Work:
-    """All that the command does, as far as it is known.
+class Tracker:
+    """The jobs of the command line, and the client's traffic.
 
     Attributes:
-        rows: A row for each job.
-        warn: Is told of the first request that failed.
-        next_poll: When the next look is due, on the monotonic clock; None while a request is under way.
+        jobs: The jobs.
+        warn: Shows the first failed request.
+        next_poll: When the next poll is due, on the monotonic clock; None during a request.
         warned: Whether a request has failed.
-        requests: How many were made.
-        bytes: What the answers brought.
+        requests: The number of requests.
+        bytes: The size of the answers' bodies.
     """
 
-    rows: Sequence[Row]
+    jobs: Sequence[TrackedJob]
     warn: Callable[[str], object]
     next_poll: float | None = None
     warned: bool = False
@@ -97,7 +97,7 @@ class Work:
     bytes: int = 0
 
     def trace(self, item: Effect | Input) -> None:
-        """Take down what the client does, and warn of the first request that fails."""
+        """Counts the client's traffic, and warns of the first request that fails."""
         match item:
             case Sleep(seconds=seconds):
                 self.next_poll = time.monotonic() + seconds
@@ -112,89 +112,97 @@ class Work:
                 self.warned = True
                 self.warn(text)
 
-    def shown(self) -> Sequence[Row]:
-        """The rows to list at the end: all, or if there are many, those that did not complete."""
-        return self.rows if len(self.rows) <= MANY else [row for row in self.rows if row.outcome != State.COMPLETED]
-
 
 def write(*lines: str) -> None:
-    """Write lines to the standard output, at once; what is not printable in one is escaped."""
+    """Writes lines to stdout and flushes it; characters that are not printable are escaped."""
     sys.stdout.writelines(f"{visible(line)}\n" for line in lines)
     sys.stdout.flush()
 
 
 def write_line(status: Status) -> None:
-    """Write a status for people."""
+    """Writes a status as a line for people."""
     write(str(status))
 
 
 def write_nothing(_: object) -> None:
-    """Keep quiet."""
+    """Writes nothing."""
 
 
 def write_json(status: Status, *, stats: bool = False) -> None:
-    """Write a status as one JSON object on one line, and what the wait has cost if that is asked for and known."""
+    """Writes a status as a line of JSON, with `stats` and if it is known also what the wait cost."""
     document = {name: getattr(status, name) for name in ("id", "state", "progress", "elapsed", "error")}
-    write(json.dumps(document | ({"cost": asdict(status.cost)} if stats and status.cost else {})))
+    write_document(document | ({"cost": asdict(status.cost)} if stats and status.cost else {}), compact=True)
 
 
-def write_stats(work: Work) -> None:
-    """Write what the wait for each job has cost, and what all of it has."""
-    costs = [(row.id, row.status.cost) for row in work.rows if row.status and row.status.cost]
+def write_document(document: object, *, compact: bool) -> str:
+    """Writes JSON in ASCII, which a terminal cannot interpret, and returns it; `compact` puts it on one line."""
+    text = json.dumps(document, indent=None if compact else 2)
+    write(*text.split("\n"))
+    return text
+
+
+def write_stats(tracker: Tracker) -> None:
+    """Writes what the wait for each job cost, and the totals."""
+    costs = [(job.id, job.status.cost) for job in tracker.jobs if job.status and job.status.cost]
     for job_id, cost in costs[:MANY]:
         late = "" if cost.lateness is None else f", {cost.lateness:.3f} s late"
-        write(f"{job_id}: {cost.polls} looks, {cost.bytes} bytes, {cost.asleep:.1f} s asleep{late}")
-    told = [cost.lateness for _, cost in costs if cost.lateness is not None]
-    late = f", {sum(told) / len(told):.3f} s late on average, {max(told):.3f} s at most" if told else ""
-    write(f"in all: {work.requests} requests, {work.bytes} bytes{late}")
+        write(f"{job_id}: {cost.polls} polls, {cost.bytes} bytes, {cost.asleep:.1f} s asleep{late}")
+    values = [cost.lateness for _, cost in costs if cost.lateness is not None]
+    late = f", {sum(values) / len(values):.3f} s late on average, {max(values):.3f} s at most" if values else ""
+    write(f"in all: {tracker.requests} requests, {tracker.bytes} bytes{late}")
 
 
-def live(work: Work) -> AbstractContextManager[object]:
-    """A table of the rows that keeps itself up to date on the terminal, and goes away at the end."""
+def summary(jobs: Sequence[TrackedJob]) -> str:
+    """Returns how many jobs have which outcome."""
+    counts = Counter(job.outcome for job in jobs)
+    return f"{len(jobs)} jobs: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}"
+
+
+def live(tracker: Tracker) -> AbstractContextManager[object]:
+    """Returns a context that shows a live table of the jobs on the terminal, and removes it at the end."""
     console = Console(file=sys.stdout)
-    on_terminal = sys.stderr.isatty()  # then what is written there goes above the table
+    on_terminal = sys.stderr.isatty()  # then lines on stderr go above the table
     return Live(
-        get_renderable=partial(_screen, work, console), console=console, transient=True, redirect_stderr=on_terminal
+        get_renderable=partial(_screen, tracker, console), console=console, transient=True, redirect_stderr=on_terminal
     )
 
 
-def _screen(work: Work, console: Console) -> RenderableType:
-    """A line for each job; where the terminal has no room for all, for those it has room for, and a summary."""
-    width = console.width - 3  # room for the ^C that a terminal echoes, which would break the last line
-    room = max(1, console.height - 1)
-    if len(work.rows) <= room:
-        return _table(work, work.rows, width)
-    counts = Counter(row.outcome for row in work.rows)
-    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    unfinished = [row for row in work.rows if not row.over]
+def _screen(tracker: Tracker, console: Console) -> RenderableType:
+    """Returns a line per job. If they do not fit on the screen: the first unfinished ones, and a summary."""
+    width = console.width - 3  # a terminal echoes ^C, which would wrap the last line
+    height = max(1, console.height - 1)
+    jobs = tracker.jobs
+    if len(jobs) <= height:
+        return _table(tracker, jobs, width)
+    unfinished = [job for job in jobs if not job.over]
     return Group(
-        _table(work, unfinished[: max(0, room - 2)], width),
-        Text(f"{len(work.rows)} jobs: {summary}", no_wrap=True, overflow="ellipsis"),
-        ProgressBar(total=len(work.rows), completed=len(work.rows) - len(unfinished), width=width),  # ends no line
+        _table(tracker, unfinished[: max(0, height - 2)], width),
+        Text(summary(jobs), no_wrap=True, overflow="ellipsis"),
+        ProgressBar(total=len(jobs), completed=len(jobs) - len(unfinished), width=width),  # ends no line
     )
 
 
-def _table(work: Work, rows: Sequence[Row], width: int) -> Table:
+def _table(tracker: Tracker, jobs: Sequence[TrackedJob], width: int) -> Table:
     table = Table.grid(padding=(0, 1))
     table.width = width
-    table.add_column("id")  # the one to be cut where the terminal is narrow
+    table.add_column("id")  # the column that is cut on a narrow terminal
     table.add_column("state", no_wrap=True)
     table.add_column("bar", ratio=1)
-    for column in ("progress", "elapsed", "next look"):
+    for column in ("progress", "elapsed", "next poll"):
         table.add_column(column, justify="right", no_wrap=True)
     now = time.monotonic()
-    for row in rows:
-        table.add_row(*_cells(row, now, work.next_poll))
+    for job in jobs:
+        table.add_row(*_cells(job, now, tracker.next_poll))
     return table
 
 
-def _cells(row: Row, now: float, next_poll: float | None) -> Iterator[RenderableType]:
-    status = row.status
-    yield Text(visible((status.id if status else row.id) or ""), no_wrap=True, overflow="ellipsis")
-    yield Text(row.outcome, STYLES.get(row.outcome, ""))
+def _cells(job: TrackedJob, now: float, next_poll: float | None) -> Iterator[RenderableType]:
+    status = job.status
+    yield Text(visible(job.id), no_wrap=True, overflow="ellipsis")
+    yield Text(job.outcome, STYLES.get(job.outcome, ""))
     if status:
         yield ProgressBar(total=None if status.progress is None else 1.0, completed=status.progress or 0.0)
         yield "" if status.progress is None else f"{status.progress:.0%}"
-        yield "" if status.elapsed is None else f"{status.elapsed + (0 if row.over else now - row.parsed):.1f} s"
-        if not row.over and next_poll is not None:
-            yield f"look in {max(0.0, next_poll - now):.1f} s"
+        yield "" if status.elapsed is None else f"{status.elapsed + (0 if job.over else now - job.updated):.1f} s"
+        if not job.over and next_poll is not None:
+            yield f"poll in {max(0.0, next_poll - now):.1f} s"

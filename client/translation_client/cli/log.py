@@ -1,6 +1,6 @@
-"""The command's log: everything that the library logs, in a file, and on stderr with --verbose.
+"""The command's log, in a file and with `--verbose` on stderr, and its messages on stderr.
 
-Texts from outside stand in it, and in what is told on stderr, as lines that a terminal shows and is not told by.
+Texts of a server can be in both, so characters that a terminal would interpret are escaped.
 """
 
 import logging
@@ -11,21 +11,22 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-from translation_client.cli.arguments import Options, UsageError, program
+from translation_client.cli.errors import UsageError
+from translation_client.cli.options import Options, program
 from translation_client.core.text import visible
 from translation_client.private_files import open_private, tighten
 
 logger = logging.getLogger("translation_client")
 
 
-def tell(message: str, level: int = logging.ERROR) -> None:
-    """Write one line to stderr, and to the log."""
+def log_and_show(message: str, level: int = logging.ERROR) -> None:
+    """Writes a message to the log and to stderr."""
     logger.log(level, "%s", message)
-    say(message)
+    show_message(message)
 
 
-def say(message: str) -> None:
-    """Write one line to stderr, if it takes one."""
+def show_message(message: str) -> None:
+    """Writes a message to stderr, if stderr can be written to."""
     try:
         sys.stderr.write(f"{visible(f'{program()}: {message}')}\n")
         sys.stderr.flush()
@@ -34,14 +35,14 @@ def say(message: str) -> None:
 
 
 def discard(output: TextIO) -> None:
-    """Let what an output still holds, and all that follows, go nowhere: it would fail again when the program ends."""
-    with suppress(OSError):  # it may be none of the system's
+    """Discards what an output has buffered and all that follows; it would fail again at the program's end."""
+    with suppress(OSError):  # an output without a descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 @contextmanager
 def logging_to(options: Options) -> Iterator[None]:
-    """Log as the options say, while this lasts.
+    """Sets the log up, and closes it at the end.
 
     Raises:
         UsageError: The log file cannot be written.
@@ -51,13 +52,13 @@ def logging_to(options: Options) -> Iterator[None]:
         handlers.append(logging.StreamHandler())
     if options.log_file != "none":
         try:
-            handlers.append(_File(options.log_file))
+            handlers.append(_LogFile(options.log_file))
         except OSError as error:
             raise UsageError(
                 f"the log file cannot be written: {error}; name another with --log-file, or none"
             ) from None
     for handler in handlers:
-        handler.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_VisibleFormatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
@@ -65,17 +66,17 @@ def logging_to(options: Options) -> Iterator[None]:
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
-            with suppress(OSError):  # told already
+            with suppress(OSError):  # _LogFile has reported it
                 handler.close()
 
 
-class _Line(logging.Formatter):
+class _VisibleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
 
 
-class _File(logging.FileHandler):
-    """A log file that is given up with one line, not with a traceback, when it cannot be written any longer."""
+class _LogFile(logging.FileHandler):
+    """A log file. If it can no longer be written, one line says so and the command goes on without it."""
 
     def _open(self) -> TextIOWrapper:
         file = open(self.baseFilename, "a", encoding="utf-8", opener=open_private)  # noqa: SIM115 - the handler's
@@ -84,4 +85,4 @@ class _File(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
         logger.removeHandler(self)
-        say(f"the log file cannot be written any longer: {sys.exception()}; not logged: {record.getMessage()}")
+        show_message(f"the log file can no longer be written: {sys.exception()}; not logged: {record.getMessage()}")

@@ -1,4 +1,4 @@
-"""Where the command goes and as whom: by flags, by the environment, by `.env`, by whoever sits at the terminal."""
+"""The server's address and the credentials: from flags, the environment, `.env` or the terminal."""
 
 import logging
 import os
@@ -16,21 +16,22 @@ import httpx
 from dotenv import dotenv_values
 
 from translation_client import validation
-from translation_client.cli.arguments import DEFAULT_URL, Options, UsageError
-from translation_client.cli.log import tell
+from translation_client.cli.errors import UsageError
+from translation_client.cli.log import log_and_show
+from translation_client.cli.options import DEFAULT_URL, Options
 from translation_client.core.dialects import Dialect
 from translation_client.dialect_files import find_dialect
 
-# Where a setting may come from: what those who call the command say themselves, and what the working directory says.
+# The sources of a setting. The user controls the first three; the working directory may be somebody else's.
 COMMAND_LINE, TERMINAL, ENVIRONMENT = "the command line", "the terminal", "the environment"
 DOTENV, VARIABLES, NAMED_FILE = ".env", "variables that .env names", "a file that .env names"
-OWN = {COMMAND_LINE, TERMINAL, ENVIRONMENT}
+TRUSTED = {COMMAND_LINE, TERMINAL, ENVIRONMENT}
 
-VARIABLE = re.compile(r"\$\{([^}:]*)")  # as dotenv fills them in
+VARIABLE = re.compile(r"\$\{([^}:]*)")  # as dotenv expands them
 
 
 class Login(NamedTuple):
-    """Where to go, what to speak, and as whom."""
+    """The server's address and dialect, and the credentials."""
 
     url: str
     dialect: Dialect
@@ -39,114 +40,125 @@ class Login(NamedTuple):
     token: str | None
 
 
-class Given(NamedTuple):
-    """A setting, and where it comes from."""
+class Setting(NamedTuple):
+    """A value and its source."""
 
     value: str
-    place: str
+    source: str
 
 
 def login(options: Options) -> Login:
-    """Find the address and the credentials; ask for what is missing, if somebody is there to answer.
+    """Finds the address, the dialect and the credentials. On a terminal, prompts for missing credentials.
 
     Raises:
-        UsageError: Nothing gives them, the address is none, or there is no such dialect.
+        UsageError: Credentials are missing, or the address or the dialect is unusable.
     """
-    places = [_environment(), _dotenv()]
-    named = None if options.url else _first("SERVER_URL", places)
-    url = options.url or (named.value if named else DEFAULT_URL)
+    sources = [_environment(), _dotenv()]
+    server_url = None if options.url else _first("SERVER_URL", sources)
+    url = options.url or (server_url.value if server_url else DEFAULT_URL)
     try:
         address = validation.address(url)
     except ValueError as error:
-        raise UsageError(str(error).replace("base_url", "SERVER_URL" if named else "--url")) from None
+        raise UsageError(str(error).replace("base_url", "SERVER_URL" if server_url else "--url")) from None
     try:
         dialect = find_dialect(options.dialect)
     except ValueError as error:
         raise UsageError(f"--{error}") from None
     if dialect.scheme == "basic":
-        name = _typed(options.username) or _first("API_USERNAME", places)
-        secret = _secret("password", options.password, options.password_file, places)
-        _tell_where(address, named, name, secret)
-        username = name.value if name else _ask("username", _username)
-        return Login(url, dialect, username, _value("password", secret), options.token)
-    secret = _secret("token", options.token, options.token_file, places)
-    _tell_where(address, named, secret)
-    return Login(url, dialect, options.username, options.password, _value("token", secret))
+        name = _from_command_line(options.username) or _first("API_USERNAME", sources)
+        password = _secret("password", options.password, options.password_file, sources)
+        _warn_of_mixed_sources(address, server_url, name, password)
+        username = name.value if name else _prompt("username", _read_username)
+        return Login(url, dialect, username, _value("password", password), options.token)
+    token = _secret("token", options.token, options.token_file, sources)
+    _warn_of_mixed_sources(address, server_url, token)
+    return Login(url, dialect, options.username, options.password, _value("token", token))
 
 
-def _tell_where(address: httpx.URL, named: Given | None, *credentials: Given | None) -> None:
-    """Tell where the credentials go, if a file of the working directory has a say in that and not all to say."""
-    if named:
-        places = dict.fromkeys(each.place if each else TERMINAL for each in credentials)
-        others = [place for place in places if place != named.place or place == VARIABLES]
-        if others and not {named.place, *others} <= OWN and (_answering() or None not in credentials):
-            told = f"credentials from {' and '.join(others)} go to {address}, the SERVER_URL of {named.place}"
-            tell(told, logging.WARNING)
+def _warn_of_mixed_sources(address: httpx.URL, server_url: Setting | None, *credentials: Setting | None) -> None:
+    """Says where the credentials go if `.env` names the server or a credential, but not all of them.
+
+    A `.env` of somebody else could otherwise send the user's credentials elsewhere, unseen.
+    """
+    if server_url:
+        sources = dict.fromkeys(each.source if each else TERMINAL for each in credentials)
+        others = [source for source in sources if source != server_url.source or source == VARIABLES]
+        trusted = {server_url.source, *others} <= TRUSTED
+        if others and not trusted and (_on_terminal() or None not in credentials):
+            log_and_show(
+                f"credentials from {' and '.join(others)} go to {address}, the SERVER_URL of {server_url.source}",
+                logging.WARNING,
+            )
 
 
-def _environment() -> Mapping[str, Given]:
-    return {name: Given(value, ENVIRONMENT) for name, value in os.environ.items() if value}
+def _environment() -> Mapping[str, Setting]:
+    return {name: Setting(value, ENVIRONMENT) for name, value in os.environ.items() if value}
 
 
-def _dotenv() -> Mapping[str, Given]:
+def _dotenv() -> Mapping[str, Setting]:
     try:
         file = Path(".env")
         text = file.read_text(encoding="utf-8") if file.is_file() or file.is_fifo() else ""
     except (OSError, ValueError) as error:
-        raise UsageError(f".env cannot be read: {error}. Correct it or take it away.") from None
-    filled, written = (dotenv_values(stream=StringIO(text), interpolate=fill) for fill in (True, False))
-    names = {name: set(VARIABLE.findall(value or "")) for name, value in written.items()}
-    taken = {name for name in names if not names[name].isdisjoint(os.environ)}  # they hold something of the environment
-    while further := {name for name in names.keys() - taken if not names[name].isdisjoint(taken)}:
-        taken |= further
-    return {name: Given(value, VARIABLES if name in taken else DOTENV) for name, value in filled.items() if value}
+        raise UsageError(f".env cannot be read: {error}. Correct or remove it.") from None
+    expanded, literal = (dotenv_values(stream=StringIO(text), interpolate=expand) for expand in (True, False))
+    references = {name: set(VARIABLE.findall(value or "")) for name, value in literal.items()}
+    from_environment = {name for name in references if not references[name].isdisjoint(os.environ)}
+    while indirect := {name for name in references.keys() - from_environment if references[name] & from_environment}:
+        from_environment |= indirect
+    return {
+        name: Setting(value, VARIABLES if name in from_environment else DOTENV)
+        for name, value in expanded.items()
+        if value
+    }
 
 
-def _first(name: str, places: Iterable[Mapping[str, Given]]) -> Given | None:
-    return next((place[name] for place in places if name in place), None)
+def _first(name: str, sources: Iterable[Mapping[str, Setting]]) -> Setting | None:
+    return next((source[name] for source in sources if name in source), None)
 
 
-def _typed(value: str | None) -> Given | None:
-    return Given(value, COMMAND_LINE) if value else None
+def _from_command_line(value: str | None) -> Setting | None:
+    return Setting(value, COMMAND_LINE) if value else None
 
 
-def _secret(what: str, given: str | None, file: str | None, places: Iterable[Mapping[str, Given]]) -> Given | None:
-    if given is not None:
-        return Given(given, COMMAND_LINE)
+def _secret(kind: str, value: str | None, file: str | None, sources: Iterable[Mapping[str, Setting]]) -> Setting | None:
+    """Finds a password or token: its flag, its file's flag, then in each source its variable or its file's variable."""
+    if value is not None:
+        return Setting(value, COMMAND_LINE)
     if file:
-        return Given(_read(what, file), COMMAND_LINE)
-    name = f"API_{what.upper()}"
-    for place in places:
-        if secret := place.get(name):
+        return Setting(_read(kind, file), COMMAND_LINE)
+    name = f"API_{kind.upper()}"
+    for source in sources:
+        if secret := source.get(name):
             return secret
-        if named := place.get(f"{name}_FILE"):
-            return Given(_read(what, named.value), ENVIRONMENT if named.place == ENVIRONMENT else NAMED_FILE)
+        if path := source.get(f"{name}_FILE"):
+            return Setting(_read(kind, path.value), ENVIRONMENT if path.source == ENVIRONMENT else NAMED_FILE)
     return None
 
 
-def _value(what: str, secret: Given | None) -> str:
-    return secret.value if secret else _ask(what, partial(getpass, f"{what.capitalize()}: "))
+def _value(kind: str, secret: Setting | None) -> str:
+    return secret.value if secret else _prompt(kind, partial(getpass, f"{kind.capitalize()}: "))
 
 
-def _read(what: str, file: str) -> str:
+def _read(kind: str, file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise UsageError(f"the {what} file {file!r} cannot be read: {error}. Name another.") from None
+        raise UsageError(f"the {kind} file {file!r} cannot be read: {error}. Name another.") from None
 
 
-def _answering() -> bool:
+def _on_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def _ask(what: str, answer: Callable[[], str]) -> str:
-    if _answering():
+def _prompt(kind: str, read: Callable[[], str]) -> str:
+    if _on_terminal():
         with suppress(EOFError):
-            return answer()
-    raise UsageError(f"no {what}. Give --{what}, or set API_{what.upper()} in the environment or in .env.")
+            return read()
+    raise UsageError(f"no {kind}. Give --{kind}, or set API_{kind.upper()} in the environment or in .env.")
 
 
-def _username() -> str:
+def _read_username() -> str:
     sys.stderr.write("Username: ")
     sys.stderr.flush()
     if not (line := sys.stdin.readline()):

@@ -1,85 +1,90 @@
-"""The commands for the sandbox and the report card."""
+"""The subcommands of `sandbox`."""
 
 import json
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from translation_client.cli.arguments import Options, UsageError
-from translation_client.cli.display import write
-from translation_client.cli.login import Login
-from translation_client.cli.work import naming_flags
+from translation_client.cli.display import write_document
+from translation_client.cli.errors import DONE, UsageError
+from translation_client.cli.login import login
+from translation_client.cli.options import SECONDS, Handler, Options, Parser, naming_flags
 from translation_client.sandbox import Sandbox
 
-FOUND = 1
-"""The exit status where the report card has what `--fail-on` names."""
 
-FORMS = {
-    "text": ("text/plain", "^warning ", "^note "),
-    "json": ("application/json", '"severity": ?"warning"', '"severity": ?"note"'),
-    "junit": ("application/xml", "<failure ", "<system-out>"),
-}
-"""How a report card is asked for in each form, and what a warning and a note look like in it."""
+@contextmanager
+def open_sandbox(options: Options) -> Iterator[Sandbox]:
+    """Yields the sandbox of the user that the options name."""
+    server = login(options)
+    with naming_flags(), Sandbox(server.url, username=server.username, password=server.password) as sandbox:
+        yield sandbox
 
 
-def sandbox(options: Options, login: Login) -> int:
-    """Do what `sandbox` and `report` say and return the exit status.
+def printing(action: Callable[[Sandbox, Options], object]) -> Handler:
+    """Makes a handler that prints what an action returns, as JSON."""
 
-    Raises:
-        TranslationError: The server does not do it.
-        UsageError: An option is unusable.
-    """
-    with naming_flags(), Sandbox(login.url, username=login.username, password=login.password) as asked:
-        if options.command == "report":
-            return _report(options, asked)
-        if options.action == "requests":
-            return _requests(options, asked)
-        write(*_json(options, ACTIONS[options.action or "show"](asked, options)).split("\n"))
-    return 0
+    def handler(options: Options) -> int:
+        with open_sandbox(options) as sandbox:
+            write_document(action(sandbox, options), compact=options.json)
+        return DONE
+
+    return handler
 
 
-def _report(options: Options, asked: Sandbox) -> int:
-    form = options.format or ("json" if options.json else "text")
-    if options.json and form != "json":
-        raise UsageError(f"--json and --format {form} exclude each other: give one of the two")
-    media, warning, note = FORMS[form]
-    card = _json(options, asked.report().raw) if form == "json" else asked.report_as(media).rstrip("\n")
-    if form == "junit":
-        card = "".join(char if char.isprintable() or char == "\n" else f"&#{ord(char)};" for char in card)
-    write(*card.split("\n"))
-    failing = {"never": (), "warnings": (warning,), "notes": (warning, note)}[options.fail_on]
-    return FOUND if any(re.search(finding, card, re.MULTILINE) for finding in failing) else 0
+def for_each_job(action: Callable[[Sandbox, Options, str], Mapping[str, Any]]) -> Handler:
+    """Makes a handler that takes an action for each job and prints the jobs."""
+    return printing(lambda sandbox, options: [action(sandbox, options, job_id).get("job") for job_id in options.ids])
 
 
-def _requests(options: Options, asked: Sandbox) -> int:
-    """Write the request log as it arrives: only the server knows how long it is."""
-    between = "["
-    for request in asked.requests():
-        sys.stdout.write(between + _json(options, request))
-        between = ", "
-    sys.stdout.write("[]\n" if between == "[" else "]\n")
-    return 0
+def requests(options: Options) -> int:
+    """Prints the request log page by page."""
+    separator = "["
+    with open_sandbox(options) as sandbox:
+        for record in sandbox.requests():
+            sys.stdout.write(separator + json.dumps(record, indent=None if options.json else 2))
+            separator = ", "
+    sys.stdout.write("[]\n" if separator == "[" else "]\n")
+    return DONE
 
 
-def _json(options: Options, document: object) -> str:
-    """The document in ASCII, so that nothing in it tells a terminal anything."""
-    return json.dumps(document, indent=None if options.json else 2)
+def add_settings(parser: Parser) -> None:
+    """Adds the arguments of `sandbox set`."""
+    parser.add_argument("settings", nargs="+", metavar="NAME=VALUE", help="a setting; the value is JSON or text")
 
 
-def _clock(asked: Sandbox, options: Options) -> Mapping[str, Any]:
+def add_scenario(parser: Parser) -> None:
+    """Adds the argument of `sandbox scenario`."""
+    parser.add_argument("scenario", metavar="NAME", help="the scenario; `sandbox scenarios` lists them")
+
+
+def add_clock(parser: Parser) -> None:
+    """Adds the flags of `sandbox clock`."""
+    parser.add_argument("--advance", **SECONDS, help="move the clock forward")
+    parser.add_argument("--speed", type=float, metavar="FACTOR", help="seconds that pass in each second of wall time")
+    parser.add_argument("--freeze", action="store_true", dest="frozen", help="stop the clock")
+    parser.add_argument("--unfreeze", action="store_false", dest="frozen", help="let the clock run again")
+
+
+def add_ending(parser: Parser) -> None:
+    """Adds the flags of `sandbox finish`."""
+    parser.add_argument("--outcome", choices=("completed", "error"), help="how the jobs end (default completed)")
+    parser.add_argument("--message", metavar="TEXT", help="the error's message")
+
+
+def _clock(sandbox: Sandbox, options: Options) -> Mapping[str, Any]:
     if options.advance is options.speed is options.frozen is None:
         raise UsageError("sandbox clock needs --advance, --speed, --freeze or --unfreeze")
-    return asked.clock(advance=options.advance, speed=options.speed, frozen=options.frozen)
+    return sandbox.clock(advance=options.advance, speed=options.speed, frozen=options.frozen)
 
 
-def _settings(given: tuple[str, ...]) -> dict[str, object]:
-    """Settings as `name=value`; the value is JSON, or else text, as a seed is even where it looks like a number."""
+def _settings(assignments: tuple[str, ...]) -> dict[str, object]:
+    """Reads NAME=VALUE arguments. A value is JSON if it can be read as JSON, else text; a seed is never a number."""
     settings: dict[str, object] = {}
-    for each in given:
-        name, equals, value = each.partition("=")
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
         if not equals or not name:
-            raise UsageError(f"sandbox set takes NAME=VALUE, not {each!r}")
+            raise UsageError(f"sandbox set takes NAME=VALUE, not {assignment!r}")
         try:
             settings[name] = json.loads(value)
         except ValueError:
@@ -89,16 +94,12 @@ def _settings(given: tuple[str, ...]) -> dict[str, object]:
     return settings
 
 
-ACTIONS: Mapping[str, Callable[[Sandbox, Options], object]] = {
-    "show": lambda asked, _: asked.show(),
-    "set": lambda asked, options: asked.set(**_settings(options.settings)),
-    "scenario": lambda asked, options: asked.scenario(options.scenario),
-    "scenarios": lambda asked, _: asked.scenarios(),
-    "clock": _clock,
-    "pause": lambda asked, options: [asked.pause(job_id).get("job") for job_id in options.ids],
-    "unpause": lambda asked, options: [asked.unpause(job_id).get("job") for job_id in options.ids],
-    "finish": lambda asked, options: [
-        asked.finish(job_id, options.outcome, options.message).get("job") for job_id in options.ids
-    ],
-    "reset": lambda asked, _: asked.reset(),
-}
+SHOW = printing(lambda sandbox, _: sandbox.show())
+SET = printing(lambda sandbox, options: sandbox.set(**_settings(options.settings)))
+SCENARIO = printing(lambda sandbox, options: sandbox.scenario(options.scenario))
+SCENARIOS = printing(lambda sandbox, _: sandbox.scenarios())
+CLOCK = printing(_clock)
+PAUSE = for_each_job(lambda sandbox, _, job_id: sandbox.pause(job_id))
+UNPAUSE = for_each_job(lambda sandbox, _, job_id: sandbox.unpause(job_id))
+FINISH = for_each_job(lambda sandbox, options, job_id: sandbox.finish(job_id, options.outcome, options.message))
+RESET = printing(lambda sandbox, _: sandbox.reset())

@@ -1,0 +1,291 @@
+"""The subcommands for jobs: run, start, status, wait, list, cancel. All jobs of a command line share one client."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from functools import cache, partial
+from typing import Any, TypeAlias
+
+from translation_client.cli.display import (
+    MANY,
+    Show,
+    TrackedJob,
+    Tracker,
+    live,
+    summary,
+    write,
+    write_json,
+    write_line,
+    write_nothing,
+    write_stats,
+)
+from translation_client.cli.errors import DONE, TIMED_OUT, UNREACHABLE, UsageError, exit_status
+from translation_client.cli.log import log_and_show, show_message
+from translation_client.cli.login import Login, login
+from translation_client.cli.options import SECONDS, Handler, Options, Parser, naming_flags, resume
+from translation_client.client import LONG_POLL, AsyncClient
+from translation_client.core.errors import TranslationError
+from translation_client.core.estimator import DurationEstimator, History
+from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
+from translation_client.core.status import State, Status
+from translation_client.history import HistoryFile
+
+MOST_JOBS = 10_000
+
+SCHEDULES = ("auto", "fixed:SECONDS", "exponential[:INITIAL,FACTOR,MAXIMUM]", "progressive", "hinted", "learned")
+
+Action: TypeAlias = Callable[[AsyncClient, Options, TrackedJob], Awaitable[None]]
+"""What a subcommand does for one job."""
+
+
+def add_job(parser: Parser) -> None:
+    """Adds the flags that describe a new job."""
+    job = parser.add_argument_group("job")
+    job.add_argument("--source-language", metavar="LANGUAGE", help="the video's language")
+    job.add_argument("--target-language", metavar="LANGUAGE", help="the language to translate it to")
+    job.add_argument("--video-length", **SECONDS, help="the video's length")
+    job.add_argument("--idempotency-key", metavar="KEY", help="start no second job with the same key")
+
+
+def add_count(parser: Parser) -> None:
+    """Adds the flag for the number of new jobs."""
+    parser.add_argument("--jobs", type=_count, metavar="N", help="run N jobs at once (default 1)")
+
+
+def add_waiting(parser: Parser) -> None:
+    """Adds the flags of the wait."""
+    waiting = parser.add_argument_group("waiting")
+    waiting.add_argument("--timeout", **SECONDS, help="how long to wait (default: no limit)")
+    waiting.add_argument(
+        "--wait", action="store_false", dest="no_wait", help="use long polls if the server can (the default)"
+    )
+    waiting.add_argument("--no-wait", action="store_true", help="use no long polls")
+    waiting.add_argument(
+        "--schedule",
+        metavar="PLAN",
+        help=f"when to poll: {', '.join(SCHEDULES)} (default auto: the server's hints, else learned, else progressive)",
+    )
+    waiting.add_argument("--initial-interval", **SECONDS, help="poll with exponential backoff; the first interval")
+    waiting.add_argument("--max-interval", **SECONDS, help="the longest interval of the backoff")
+    waiting.add_argument("--kind", metavar="NAME", help="the kind of job; how long jobs take is learned per kind")
+    waiting.add_argument("--history", metavar="FILE", help="a file for the learned durations (default: none)")
+    waiting.add_argument("--stats", action="store_true", help="print at the end what the wait cost")
+
+
+def list_jobs(options: Options) -> int:
+    """Prints the status of every job of this user.
+
+    Raises:
+        TranslationError: The jobs could not be read.
+        UsageError: An option is unusable.
+    """
+    server, show = login(options), _show(options)
+
+    async def list_all() -> None:
+        async with _client(options, server, Tracker((), _warn(options))) as client:
+            async for status in client.list():
+                show(status)
+
+    with naming_flags():
+        asyncio.run(list_all())
+    return DONE
+
+
+def for_each_job(action: Action, *, waits: bool = False) -> Handler:
+    """Makes a handler that takes an action for each job of the command line, for all at once.
+
+    Args:
+        action: Takes the action.
+        waits: Whether the action waits for the job's end. Several such jobs are awaited together, on a terminal with a
+            live table, and Ctrl-C prints how to resume.
+    """
+
+    def handler(options: Options) -> int:
+        server = login(options)
+        table = waits and _plain(options) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        show = write_nothing if table or (options.quiet and waits) else _show(options)
+        jobs = [TrackedJob(show, job_id) for job_id in dict.fromkeys(options.ids) or [""] * options.jobs]
+        tracker = Tracker(jobs, _warn(options))
+
+        async def act() -> None:
+            async with _client(options, server, tracker) as client:
+                with live(tracker) if table else nullcontext():
+                    if waits and len(jobs) > 1:
+                        await _wait_for_all(client, options, jobs)
+                    else:
+                        await asyncio.gather(*(_try(action, client, options, job) for job in jobs))
+
+        try:
+            with naming_flags():
+                asyncio.run(act())
+        except KeyboardInterrupt:
+            unfinished = [job.id for job in jobs if job.id and not job.over]
+            raise KeyboardInterrupt(*([resume(options, unfinished)] if waits and unfinished else [])) from None
+        if table:
+            for job in jobs:
+                if job.status and (len(jobs) <= MANY or job.outcome != State.COMPLETED):
+                    write_line(job.status)
+        _show_failures(options, jobs, waits=waits)
+        if waits and options.stats and not options.json:
+            write_stats(tracker)
+        if _plain(options) and len(jobs) > 1:
+            write(summary(jobs))
+        return max(DONE if job.failure is None else exit_status(job.failure) for job in jobs)
+
+    return handler
+
+
+def plan(options: Options) -> Plan | None:
+    """Returns the plan that `--schedule` names; None leaves the choice to the client.
+
+    Raises:
+        UsageError: There is no such plan, or another option does not go with it.
+    """
+    name, colon, parameters = options.schedule.partition(":")
+    intervals = options.initial_interval is not None or options.max_interval is not None
+    if (options.kind or options.history) and (intervals or name not in {"auto", "learned"}):
+        raise UsageError("--kind and --history are for the schedules auto and learned; no other learns")
+    if options.schedule == "auto":
+        return None
+    if intervals:
+        raise UsageError("--schedule and --initial-interval or --max-interval exclude each other; give one")
+    history: DurationEstimator = HistoryFile(options.history) if options.history else History()
+    plans: Mapping[str, tuple[Callable[..., Plan], range]] = {  # and how many numbers each takes
+        "fixed": (Fixed, range(1, 2)),
+        "exponential": (Exponential, range(4)),
+        "progressive": (Progressive, range(1)),
+        "hinted": (Hinted, range(1)),
+        "learned": (partial(Learned, history), range(1)),
+    }
+    numbers = parameters.split(",") if colon else ()
+    make, accepted_counts = plans.get(name, (Progressive, range(0)))
+    if len(numbers) not in accepted_counts:
+        raise UsageError(f"--schedule must be one of {', '.join(SCHEDULES)}, not {options.schedule!r}")
+    try:
+        return make(*map(float, numbers))
+    except ValueError as error:
+        raise UsageError(f"--schedule {options.schedule}: {error}") from None
+
+
+async def _run(client: AsyncClient, options: Options, job: TrackedJob) -> None:
+    (await client.run(**_fields(options), on_update=job.update)).raise_for_error()
+
+
+async def _start(client: AsyncClient, options: Options, job: TrackedJob) -> None:
+    job.update(await client.start(**_fields(options)))
+
+
+async def _status(client: AsyncClient, _: Options, job: TrackedJob) -> None:
+    status = await client.status(job.id)
+    job.update(status)
+    status.raise_for_error()
+
+
+async def _wait(client: AsyncClient, _: Options, job: TrackedJob) -> None:
+    (await client.wait(job.id, on_update=job.update)).raise_for_error()
+
+
+async def _cancel(client: AsyncClient, _: Options, job: TrackedJob) -> None:
+    job.update(await client.cancel(job.id))
+
+
+RUN = for_each_job(_run, waits=True)
+START = for_each_job(_start)
+STATUS = for_each_job(_status)
+WAIT = for_each_job(_wait, waits=True)
+CANCEL = for_each_job(_cancel)
+
+
+async def _try(action: Action, client: AsyncClient, options: Options, job: TrackedJob) -> None:
+    with job.recording_failure():
+        await action(client, options, job)
+
+
+async def _wait_for_all(client: AsyncClient, options: Options, jobs: Sequence[TrackedJob]) -> None:
+    """Starts the jobs that have no id yet, then waits for all of them."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    just_started = set[str]()  # shown as pending; the first poll need not show it again
+
+    async def start(job: TrackedJob) -> None:
+        with job.recording_failure():
+            status = await client.start(**_fields(options), timeout=options.timeout)
+            job.update(status)
+            status.raise_for_error()
+            just_started.add(status.id)
+
+    def update(status: Status) -> None:
+        shown_already = status.id in just_started and not status.state.ended
+        just_started.discard(status.id)
+        pending[status.id].update(status, show=not shown_already)
+
+    await asyncio.gather(*(start(job) for job in jobs if not job.id))
+    pending = {job.id: job for job in jobs if job.id and not job.over}
+    timeout = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
+    async for job_id, end in client.as_completed(pending, timeout=timeout, on_update=update):
+        with pending[job_id].recording_failure():
+            if isinstance(end, TranslationError):
+                raise end
+            end.raise_for_error()
+
+
+def _show_failures(options: Options, jobs: Sequence[TrackedJob], *, waits: bool) -> None:
+    """Shows each different failure once, and how to resume the wait for jobs that may still be running."""
+    messages = [*dict.fromkeys(str(job.failure) for job in jobs if job.failure)]
+    if len(messages) > MANY:
+        messages[MANY:] = [f"{len(messages) - MANY} more jobs did not complete; the log has their names."]
+    resumable = {TIMED_OUT, UNREACHABLE}
+    unfinished = [job.id for job in jobs if job.id and job.failure and exit_status(job.failure) in resumable]
+    if waits and unfinished:
+        messages[-1] += f" {resume(options, unfinished)}"
+    for message in messages:
+        log_and_show(message)
+
+
+def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
+    schedule = plan(options)
+    try:
+        return AsyncClient(
+            server.url,
+            dialect=server.dialect,
+            username=server.username,
+            password=server.password,
+            token=server.token,
+            timeout=options.timeout,
+            initial_delay=options.initial_interval,
+            max_delay=options.max_interval,
+            kind=options.kind,
+            schedule=schedule,
+            long_poll=0.0 if options.no_wait else LONG_POLL,
+            history=None if schedule else options.history,
+            trace=tracker.trace,
+        )
+    except OSError as error:
+        raise UsageError(f"unusable settings of certificates in the environment: {error}") from None
+
+
+def _fields(options: Options) -> dict[str, Any]:
+    names = ("source_language", "target_language", "video_length", "idempotency_key")
+    return {name: getattr(options, name) for name in names}
+
+
+def _plain(options: Options) -> bool:
+    return not (options.json or options.quiet or options.verbose)
+
+
+def _show(options: Options) -> Show:
+    return partial(write_json, stats=options.stats) if options.json else write_line
+
+
+def _warn(options: Options) -> Callable[[str], object]:
+    return write_nothing if options.quiet or options.verbose else cache(show_message)  # each text only once
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if 1 <= (count := int(text)) <= MOST_JOBS:
+            return count
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs from 1 to {MOST_JOBS:,}")

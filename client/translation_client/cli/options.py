@@ -1,0 +1,142 @@
+"""The options of the command: their defaults, and the command line that continues a wait."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from translation_client.cli.errors import UsageError
+from translation_client.core.dialects import DIALECTS
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+SECONDS: Mapping[str, Any] = {"type": float, "metavar": "SECONDS"}
+
+RESUMED = frozenset(
+    {"url", "dialect", "username", "password_file", "token_file", "initial_interval", "max_interval", "timeout"}
+    | {"schedule", "no_wait", "kind", "history", "stats", "log_file", "json", "quiet", "verbose"}
+)
+"""The options that the command line for a resumed wait repeats. A password or token is not repeated."""
+
+RENAMED = {"job_id": "ID", "base_url": "--url", "initial_delay": "--initial-interval", "max_delay": "--max-interval"}
+"""The flags for arguments of the library that have another name there."""
+
+
+class Options(argparse.Namespace):
+    """The options with their defaults.
+
+    Attributes:
+        handler: Runs the subcommand and returns the exit status.
+    """
+
+    handler: "Handler"
+    ids: tuple[str, ...] = ()
+
+    url: str | None = None
+    username: str | None = None
+    password: str | None = None
+    password_file: str | None = None
+    dialect: str = "start"
+    token: str | None = None
+    token_file: str | None = None
+
+    initial_interval: float | None = None
+    max_interval: float | None = None
+    timeout: float | None = None
+    schedule: str = "auto"
+    no_wait: bool = False
+    kind: str | None = None
+    history: str | None = None
+    stats: bool = False
+
+    jobs: int = 1
+    source_language: str | None = None
+    target_language: str | None = None
+    video_length: float | None = None
+    idempotency_key: str | None = None
+
+    settings: tuple[str, ...] = ()
+    scenario: str | None = None
+    advance: float | None = None
+    speed: float | None = None
+    frozen: bool | None = None
+    outcome: str = "completed"
+    message: str | None = None
+    format: str | None = None
+    fail_on: str = "never"
+
+    log_file: str = "client.log"
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
+Handler: TypeAlias = Callable[[Options], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError, accepts no abbreviated flags, and leaves the defaults to `Options`."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+        super().__init__(argument_default=argparse.SUPPRESS, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(f"{message}; see {program()} --help")
+
+
+def program() -> str:
+    """Returns the name that the command was called by, so that messages can show command lines that work."""
+    name = Path(sys.argv[0]).name
+    return {"client.py": "python3 client.py", "__main__.py": "python3 -m translation_client"}.get(
+        name, "translation-client"
+    )
+
+
+def resume(options: Options, ids: Iterable[str]) -> str:
+    """Returns the command line that continues a wait. No id or value in it can be mistaken for a flag."""
+    values = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in RESUMED]
+    flags = [flag if value is True else f"{flag}={value}" for flag, value in values if value]
+    return f"Resume with: {program()} {shlex.join([*flags, 'wait', '--', *ids])}"
+
+
+@contextmanager
+def naming_flags() -> Iterator[None]:
+    """Turns a ValueError about an argument of the library into a UsageError about its flag."""
+    try:
+        yield
+    except ValueError as error:
+        argument, _, rest = str(error).partition(" ")
+        default = f"--{argument.replace('_', '-')}" if hasattr(Options, argument) else argument
+        raise UsageError(f"{RENAMED.get(argument, default)} {rest}".rstrip()) from None
+
+
+def add_common(parser: Parser) -> None:
+    """Adds the flags that every subcommand has."""
+    server = parser.add_argument_group("server")
+    server.add_argument("--url", help=f"the server's address (default {DEFAULT_URL})")
+    server.add_argument("--username", metavar="NAME", help="the user")
+    server.add_argument("--password", help="visible to all users of this machine; prefer a file")
+    server.add_argument("--password-file", metavar="FILE", help="a file with the password")
+    server.add_argument(
+        "--dialect",
+        metavar="NAME|FILE",
+        help=f"the wire format: {', '.join(DIALECTS)}, or a TOML file that describes one (default {Options.dialect})",
+    )
+    server.add_argument("--token", help="for a dialect that takes a token; as visible as a password")
+    server.add_argument("--token-file", metavar="FILE", help="a file with the token")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="one JSON object per change, nothing else")
+    output.add_argument("--quiet", action="store_true", help="run and wait print only failures")
+    output.add_argument("--verbose", action="store_true", help="print the log on stderr")
+    output.add_argument(
+        "--log-file", metavar="FILE", help=f"append the log to this file (default {Options.log_file}); none: no log"
+    )
+
+
+def add_ids(parser: Parser) -> None:
+    """Adds the ids of jobs."""
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a job's id; put -- before an id that starts with a dash")
