@@ -1,10 +1,10 @@
-"""Retention: what ended long enough ago is forgotten, in steps so small that no request notices.
+"""Retention: deletes old jobs and request records in the background, in steps so small that no request is delayed.
 
-Theory of operation: a job is as old as the real time since its end is long; of what was accepted or changed within that
-time nothing goes, and a pending or held job never does. The clock of its owner's sandbox tells how it stood then. Every
-process goes from owner to owner, over and over, and rests after each step for many times as long as the step took.
-Several may do so at once: a step of one leaves nothing to do for the other. What a reset has forgotten at once is
-purged the same way, by every process, so that it goes on where another one was killed.
+Theory of operation: a job is old if it ended and was last changed longer ago than the retention time, in wall time; the
+clock of its owner's sandbox gives its end. Pending and paused jobs are never old. Each process visits one owner after
+the other, again and again, and pauses after each step for a multiple of the step's duration. Several processes may do
+so at once, since what one has deleted is gone for the others. The rows of sandboxes that were reset are deleted in the
+same way, so another process continues where one was killed.
 """
 
 import asyncio
@@ -20,83 +20,88 @@ from translation_server.storage import Cutoff, RetentionStore, StoreError
 logger = logging.getLogger(__name__)
 
 STEP = 100
-"""Jobs, and entries of a journal, that are forgotten at a time."""
+"""How many jobs, and how many request records, one step deletes at most."""
 
-REST = 20
-"""How many times as long as a step took is rested after it."""
+PAUSE_FACTOR = 20
+"""The pause after a step, as a multiple of the step's duration."""
 
-ROUND = 60.0
-"""Seconds from the end of a round to the next one, at most."""
+MAX_INTERVAL = 60.0
+"""The longest time between two rounds through all owners, in seconds."""
 
+RETRY_PAUSE = 10.0
+"""The longest time until a failed purge is retried, in seconds."""
 
-EMPTIED_STEP = 250
-"""Rows of emptied sandboxes that are purged at a time."""
+RESET_STEP = 250
+"""How many rows of sandboxes that were reset one step deletes at most."""
 
-EMPTIED_REST = 9
-"""How many times as long as such a step took is rested after it."""
+RESET_PAUSE_FACTOR = 9
+"""The pause after such a step, as a multiple of the step's duration."""
 
-EMPTIED_ROUND = 5.0
-"""Seconds from the end of a purge to the next time that something is looked for."""
+RESET_INTERVAL = 5.0
+"""The time between two searches for sandboxes that were reset, in seconds."""
+
+FAILED = "retention: purge failed, retrying in %g s: %s"
 
 
 async def purge_queued_forever(store: RetentionStore) -> NoReturn:
-    """Purges what resets have forgotten."""
+    """Deletes the rows of sandboxes that were reset, until it is cancelled."""
     while True:
-        pause = EMPTIED_ROUND
+        pause = RESET_INTERVAL
         try:
             began = time.monotonic()
-            while await store.purge_queued(EMPTIED_STEP):
-                await asyncio.sleep(EMPTIED_REST * (time.monotonic() - began))
+            while await store.purge_queued(RESET_STEP):
+                await asyncio.sleep(RESET_PAUSE_FACTOR * (time.monotonic() - began))
                 began = time.monotonic()
         except Exception as error:
-            logger.warning(
-                "emptied sandboxes are not purged yet: %s", error, exc_info=not isinstance(error, StoreError)
-            )
-            pause = ROUND
+            pause = RETRY_PAUSE
+            logger.warning(FAILED, pause, error, exc_info=not isinstance(error, StoreError))
         await asyncio.sleep(pause)
 
 
 async def purge_forever(
     store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]
 ) -> NoReturn:
-    """Forgets what has been old for so many seconds.
+    """Deletes old data, until it is cancelled.
 
     Args:
-        store: where everything is kept.
-        sandboxes: tell the time of each sandbox.
-        retention: seconds for which ended jobs are kept.
-        clock: real seconds since the epoch.
+        store: the store.
+        sandboxes: knows the clocks of the owners' sandboxes.
+        retention: for how long ended jobs and request records are kept, in seconds.
+        clock: wall time, in seconds since the epoch.
     """
+    pause = interval = min(MAX_INTERVAL, retention / 10)
     while True:
-        await asyncio.sleep(min(ROUND, retention / 10))
+        await asyncio.sleep(pause)
         try:
             await purge(store, sandboxes, retention, clock)
+            pause = interval
         except Exception as error:
-            logger.warning("what is old is kept for now: %s", error, exc_info=not isinstance(error, StoreError))
+            pause = min(RETRY_PAUSE, interval)
+            logger.warning(FAILED, pause, error, exc_info=not isinstance(error, StoreError))
 
 
 async def purge(store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]) -> None:
-    """Goes from owner to owner once."""
+    """Deletes old data of all owners, once."""
     owner = await store.next_owner("")
     while owner is not None:
         more = True
         while more:
             began = time.monotonic()
             more = await _step(store, sandboxes, owner, clock() - retention)
-            await asyncio.sleep(REST * (time.monotonic() - began))
+            await asyncio.sleep(PAUSE_FACTOR * (time.monotonic() - began))
         owner = await store.next_owner(owner)
 
 
-async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, before: float) -> bool:
-    """Forgets some of what is old of an owner; tells whether there may be more."""
-    moment = (await sandboxes.clock(owner)).virtual(before)
+async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, wall: float) -> bool:
+    """Deletes some data of an owner from before this wall time; returns whether there may be more."""
+    virtual = (await sandboxes.clock(owner)).virtual(wall)
     records = await store.read_requests(owner, limit=1)
-    if records and _is_old(records[0][1], before):
+    if records and _is_old(records[0][1], wall):
         records = await store.read_requests(owner, limit=STEP)
-    old = [number for number, record in records if _is_old(record, before)]
-    jobs = await store.purge(owner, Cutoff(moment, before, max(old, default=0)), STEP)
-    return STEP in {jobs, len(old)}
+    numbers = [number for number, record in records if _is_old(record, wall)]
+    jobs = await store.purge(owner, Cutoff(virtual, wall, max(numbers, default=0)), STEP)
+    return STEP in {jobs, len(numbers)}
 
 
-def _is_old(record: str, before: float) -> bool:
-    return RECORD.validate_json(record).at <= before
+def _is_old(record: str, wall: float) -> bool:
+    return RECORD.validate_json(record).at <= wall
