@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs nginx, and has it find the servers anew when one has come or gone: it asks for names only when it reads its file.
+# Runs nginx, and reloads it when a server has started or stopped: nginx resolves names only when it reads its configuration.
 
 folder=$(dirname "$0")
 sed "s/8000/$PORT/" "$folder/nginx.conf" >/tmp/nginx.conf
