@@ -84,7 +84,7 @@ class Api:
         for method, path, action, endpoint in others:
             app.add_api_route(path, self._simulator.endpoint(action, (self._native,), endpoint), methods=[method])
         simulating = self._service.sandboxes.changeable
-        page = json.dumps(documentation.page(self._routes, simulating=simulating, secured=self._secured))
+        page = json.dumps(documentation.document(self._routes, simulating=simulating, secured=self._secured))
 
         async def openapi(request: Request) -> Response:  # noqa: ARG001 - every endpoint is given it
             return Json(page)

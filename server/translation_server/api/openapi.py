@@ -1,0 +1,221 @@
+"""The parts of the OpenAPI document: parameters, headers, schemas, responses and operations."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
+from translation_server.core.dialects.dialect import FACTS, PLACE
+from translation_server.core.faults.rules import KINDS
+from translation_server.documents import ClockChange, SandboxPatch
+
+Part = dict[str, Any]
+"""A part of the document."""
+
+REFERENCE = "#/components/schemas/{model}"
+
+FIELDS = {name: dict(field.schema) for name, field in FACTS.items()}
+"""The schema of each field of a job."""
+
+JOBS_QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
+REQUESTS_QUERY = RequestsQuery.model_json_schema(ref_template=REFERENCE)
+SUBMISSION = SubmissionBody.model_json_schema(ref_template=REFERENCE)
+_, SANDBOX_MODELS = models_json_schema(
+    [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)],
+    ref_template=REFERENCE,
+)
+for _model in SANDBOX_MODELS["$defs"].values():
+    if "kind" in _model["properties"]:  # it has a default in Python, but requests must send it
+        _model["required"] = sorted({"kind", *_model.get("required", ())})
+
+PROBLEM: Part = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "what is wrong with each invalid field, and what is allowed",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+        "error_id": {"type": "string", "description": "of a 500: the id of its entry in the server's log"},
+    },
+    "example": {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "You have no job of this id."},
+}
+
+# Parameters
+
+JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "requests with the same key and body get the same job, however often they are sent",
+    "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+}
+PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`wait=N` holds the answer until the job changes, for at most N seconds and at most 60",
+    "schema": {"type": "string"},
+    "example": "wait=25",
+}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "the ETag of an earlier answer: the answer is 304 if the job has not changed since",
+    "schema": {"type": "string"},
+}
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "the id of the last event that was received: the stream begins with the changes after it",
+    "schema": {"type": "string"},
+}
+SIMULATE_FAULT = {
+    "name": "Simulate-Fault",
+    "in": "header",
+    "description": "a fault for this request: a kind, or a fault rule as in `PATCH /sandbox` as JSON",
+    "schema": {
+        "anyOf": [
+            {"type": "string", "enum": [kind for kind in KINDS if kind != "status"]},
+            {"type": "string", "contentMediaType": "application/json", "pattern": r"^\{.*\}$"},
+        ]
+    },
+}
+
+# Headers of answers
+
+LOCATION = {"Location": {"description": "where to poll the job", "schema": {"type": "string"}}}
+REPLAYED = {
+    "Idempotency-Replayed": {
+        "description": "`true` if an earlier request with this key made the job",
+        "schema": {"type": "string"},
+    }
+}
+HINTS = {
+    "Retry-After": {
+        "description": "when to poll next, in seconds; only while the job is pending",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "retry-after-ms": {
+        "description": "the same in milliseconds",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Wall-Elapsed-Time": {
+        "description": "the elapsed_time of each job in wall time, in seconds; only if the sandbox's clock was set",
+        "schema": {"type": "string"},
+    },
+}
+
+# Errors
+
+ALWAYS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    HTTPStatus.MISDIRECTED_REQUEST,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+"""The errors of every route."""
+
+ERRORS = (
+    *ALWAYS,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
+
+
+def operation(
+    description: str,
+    answer: Part,
+    *errors: HTTPStatus,
+    code: int = HTTPStatus.OK,
+    **members: object,
+) -> Part:
+    """Returns an operation, with the errors that every route has and its own."""
+    return {
+        "description": description,
+        "responses": {str(int(code)): answer} | error_references(*ALWAYS, *errors),
+        **members,
+    }
+
+
+def error_references(*errors: HTTPStatus) -> Part:
+    """Returns references to the responses of errors."""
+    return {str(error.value): {"$ref": f"#/components/responses/{error.name}"} for error in errors}
+
+
+def error_response(error: HTTPStatus) -> Part:
+    """Returns the response of an error."""
+    content = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    return {"description": error.phrase, "content": content}
+
+
+def answer(description: str, schema: Part, example: object, headers: Part | None = None) -> Part:
+    """Returns a response with a JSON body."""
+    return {"description": description, "headers": headers or {}, "content": json_content(schema, example)}
+
+
+def json_content(schema: Part, example: object) -> Part:
+    """Returns the content of a JSON body."""
+    return {"application/json": {"schema": schema, "example": example}}
+
+
+def model_body(model: type[BaseModel], example: object) -> Part:
+    """Returns a request body that is a model."""
+    return {"required": True, "content": json_content({"$ref": REFERENCE.format(model=model.__name__)}, example)}
+
+
+def query_parameters(properties: Mapping[str, Part]) -> list[Part]:
+    """Returns the parameters of a query. Unlike in a body, none can be null."""
+    return [{"name": name, "in": "query", "schema": _not_null(schema)} for name, schema in properties.items()]
+
+
+def _not_null(schema: Part) -> Part:
+    first, *_ = schema.get("anyOf", [{}])
+    return {word: value for word, value in (schema | first).items() if word != "anyOf" and value is not None}
+
+
+def template_schema(template: object, fields: Mapping[str, Any] = FIELDS) -> Part:
+    """Returns the JSON schema of a body template. Constants have none: the example shows them."""
+    if isinstance(template, Mapping):
+        properties = {name: template_schema(value, fields) for name, value in template.items()}
+        return {"type": "object", "properties": properties}
+    placeholder = PLACE.fullmatch(template) if isinstance(template, str) else None
+    return fields[placeholder[1]] if placeholder else {}
+
+
+def request_schema(template: Mapping[str, object], fields: Mapping[str, Any]) -> Part:
+    """Returns the JSON schema of a request's body template, which allows no other fields."""
+    schema = template_schema(template, fields)
+    nested = {name: request_schema(value, fields) for name, value in template.items() if isinstance(value, Mapping)}
+    return schema | {"properties": schema["properties"] | nested, "additionalProperties": False}
+
+
+def security_scheme(auth: str) -> Part:
+    """Returns the security scheme of a dialect's authentication."""
+    if auth in {"basic", "bearer"}:
+        return {"type": "http", "scheme": auth}
+    return {"type": "apiKey", "in": "header", "name": auth}
+
+
+POLLING: Sequence[Part] = [PREFER, IF_NONE_MATCH]
+"""The parameters of every poll."""
