@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from tests.stores import SUBMITTER, accepting
 from translation_server.core.change_feed import FeedPosition
-from translation_server.core.job import Fate, Job, State
 from translation_server.storage import Idempotency, StoreChange, StoreError, open_store
 from translation_server.storage.postgres.migrations import MIGRATIONS
 from translation_server.storage.postgres.parameters import number_parameters
@@ -30,8 +30,7 @@ NOTIFICATION = b"A"
 """The first byte of a notification in PostgreSQL's protocol."""
 
 
-def accept(ordinal: int) -> Job:
-    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
+accept = accepting()
 
 
 @pytest.fixture
@@ -254,25 +253,6 @@ async def test_id_that_cannot_be_stored_is_unknown(store):
     assert await store.find("ann", "a\0b") is None
     assert await store.find_many("ann", ["\0"]) == []
     assert await store.change("ann", "\0", lambda job: job) is None
-
-
-SUBMITTER = """
-import asyncio, sys
-from translation_server.core.change_feed import FeedPosition
-from translation_server.core.job import Fate, Job, State
-from translation_server.storage import Idempotency, open_store
-
-def accept(ordinal):
-    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
-
-async def main():
-    store = open_store(sys.argv[1])
-    await store.add("ann", accept, Idempotency("shared", b""))
-    await asyncio.gather(*(store.add("ann", accept) for _ in range(25)))
-    await store.close()
-
-asyncio.run(main())
-"""
 
 
 def test_processes_share_a_new_database(postgres, url):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import SUBMITTER, accepting
 from translation_server.core.change_feed import FeedPosition
-from translation_server.core.job import Fate, Job, State
+from translation_server.core.job import Job
 from translation_server.storage import StoreError
 from translation_server.storage.batching import MAX_BATCH
 from translation_server.storage.sqlite.database import APPLICATION_ID
@@ -25,8 +26,7 @@ from translation_server.storage.statements import CHANGED_AFTER, END, ENDING_AFT
 pytestmark = pytest.mark.anyio
 
 
-def accept(ordinal: int) -> Job:
-    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
+accept = accepting()
 
 
 @pytest.fixture
@@ -220,30 +220,8 @@ async def test_deleted_or_replaced_file_is_refused_before_a_job_is_lost(path, re
     await store.close()
 
 
-SUBMITTER = """
-import asyncio, sys
-from pathlib import Path
-from translation_server.core.change_feed import FeedPosition
-from translation_server.core.job import Fate, Job, State
-from translation_server.storage import Idempotency
-from translation_server.storage.sqlite.store import SqliteStore
-
-def accept(ordinal):
-    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
-
-async def main():
-    store = SqliteStore(Path(sys.argv[1]))
-    await store.add("ann", accept, Idempotency("shared", b""))
-    for _ in range(25):
-        await store.add("ann", accept)
-    await store.close()
-
-asyncio.run(main())
-"""
-
-
 def test_processes_share_a_new_file(path):
-    processes = [subprocess.Popen([sys.executable, "-c", SUBMITTER, str(path)]) for _ in range(4)]
+    processes = [subprocess.Popen([sys.executable, "-c", SUBMITTER, f"sqlite:///{path}"]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
     assert execute(path, "SELECT count(*), min(ordinal), max(ordinal) FROM jobs") == [[(101, 1, 101)]]
 

@@ -1,0 +1,48 @@
+"""Jobs for the tests of stores."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from translation_server.core.job import Fate, Job, State, Submission
+from translation_server.storage import Store
+
+
+def accepting(
+    owner: str = "ann", created_at: float = 1000.0, delay: float = 10.0, outcome: State = State.COMPLETED
+) -> Callable[[int], Job]:
+    """Returns a function that creates jobs for `JobStore.add`; their ids consist of owner and ordinal."""
+
+    def accept(ordinal: int) -> Job:
+        fate, submission = Fate(delay, outcome), Submission("en", None, 1.5)
+        return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, submission, changed_at=created_at)
+
+    return accept
+
+
+async def add(store: Store, owner: str = "ann", **fields: object) -> Job:
+    """Adds a job and returns it."""
+    return (await store.add(owner, accepting(owner, **fields))).job
+
+
+async def cancel(store: Store, owner: str, job_id: str, at: float) -> Job | None:
+    """Cancels a job; virtual time is wall time."""
+    return await store.change(owner, job_id, lambda job: replace(job.cancel(at), changed_at=at))
+
+
+SUBMITTER = """
+import asyncio, sys
+from translation_server.core.job import Fate, Job, State
+from translation_server.storage import Idempotency, open_store
+
+def accept(ordinal):
+    return Job(f"ann-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
+
+async def main():
+    store = open_store(sys.argv[1])
+    await store.add("ann", accept, Idempotency("shared", b""))
+    await asyncio.gather(*(store.add("ann", accept) for _ in range(25)))
+    await store.close()
+
+asyncio.run(main())
+"""
+"""A program that adds a job with an idempotency key, and 25 jobs without one, to the store of a URL."""
