@@ -1,0 +1,286 @@
+"""Failures of the command, its credentials and its log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.command_line import LOGIN, QUICK, run_fixture, scripted_jobs  # noqa: F401 - a fixture
+from translation_client.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.command_line import Run
+    from tests.conftest import Job, Listen, Request, Server
+
+MINE = """
+[mine]
+poll = "/tasks/{job_id}"
+job = {state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+auth = "X-Key"
+"""
+
+
+class TestFailures:
+    def test_refused_credentials_give_exit_status_3(self, run: Run, server: Server) -> None:
+        server.says((401, {"title": "Unauthorized"}))
+        for command in ("run", "list"):
+            status, out, err = run(command)
+            assert (status, out) == (3, [])
+            assert err == ["translation-client: 401 Unauthorized. Check the user name and the password."]
+
+    def test_timeout_prints_how_to_resume(self, run: Run, server: Server, job: Job) -> None:
+        server.script = scripted_jobs(job, polls=1000)
+        status, out, err = run("--timeout", "0.5", *QUICK, "--jobs", "2")
+        assert status == 4
+        assert out[-1] == "2 jobs: 2 timed out"
+        *_, first, second = err  # on a busy machine, a failed request may be shown before them
+        assert first.startswith("translation-client: job j1 was still pending when the time was up. ")
+        assert second.endswith(
+            f" Resume with: translation-client --url={server.url} --username=admin --timeout=0.5"
+            " --initial-interval=0.01 --max-interval=0.02 wait -- j1 j2"
+        )
+
+    def test_resumed_wait_has_the_same_options_without_the_password(self, run: Run, server: Server, job: Job) -> None:
+        server.script = scripted_jobs(job, polls=1000)
+        Path("a secret").write_text("secretpassword")
+        flags = ["--username", "the admin", "--password-file", "a secret", "--quiet", "--log-file", "my.log"]
+        status, _, (line,) = run("run", *flags, "--target-language", "es", "--timeout", "0.5", *QUICK)
+        assert status == 4
+        assert "--password " not in line
+        assert "secretpassword" not in line
+        assert "es" not in shlex.split(line)
+        resumed = shlex.split(line.split("Resume with: ")[1])
+        before = len(server.requests)
+        assert main(resumed[1:]) == 4
+        assert server.asked[before] == "GET /status/j1"
+        assert server.requests[before].headers["authorization"] == server.requests[0].headers["authorization"]
+
+    def test_line_to_resume_has_the_dialect(self, run: Run, server: Server) -> None:
+        server.says((200, {"status": "pending"}))
+        status, _, err = run("--dialect", "status", "--timeout", "0")
+        assert status == 4
+        assert f"Resume with: translation-client --url={server.url} " in err[0]
+        assert " --dialect=status " in err[0]
+        assert err[0].endswith(" wait -- current")
+
+    def test_unreachable_server_gives_exit_status_5(self, capsys: pytest.CaptureFixture[str], listen: Listen) -> None:
+        with listen(lambda *_: None) as url:
+            pass
+        assert main([*LOGIN, "--url", url, "run", "--timeout", "0.1"]) == 5
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"{url} could not be reached" in line
+        assert "start again" in line
+
+    def test_server_of_another_kind_gives_exit_status_5(self, run: Run, server: Server) -> None:
+        server.says((200, b"<html>Welcome!"))
+        status, _, err = run("wait", "a b")
+        assert status == 5
+        assert "'<html>Welcome!'" in err[0]
+        assert err[-1].endswith(f"Resume with: translation-client --url={server.url} --username=admin wait -- 'a b'")
+
+    def test_first_failed_request_is_shown_and_later_ones_are_logged(self, run: Run, server: Server, job: Job) -> None:
+        tries = Counter[str]()
+
+        def script(request: Request) -> tuple[int, object]:
+            key = request.headers["idempotency-key"]
+            tries[key] += 1
+            return (503, None) if tries[key] <= 2 else (202, job("completed", "a"))
+
+        server.script = script
+        status, out, err = run("--json", "--jobs", "2", *QUICK)
+        assert status == 0
+        assert [json.loads(line)["state"] for line in out] == ["completed"] * 2
+        assert err == ["translation-client: POST /start: the server answered 503; retry 1 of 7"]
+        assert Path("client.log").read_text().count("retry 2 of 7") == 2
+        assert run("--quiet", *QUICK) == (0, [], [])
+
+    def test_start_can_be_repeated_with_its_idempotency_key(self, run: Run, server: Server, job: Job) -> None:
+        server.says((202, job("completed", "a")))
+        for command in ("run", "start"):
+            assert run(command, "--idempotency-key", "mine")[0] == 0
+        assert [request.headers["idempotency-key"] for request in server.requests] == ["mine"] * 2
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["frobnicate"], "invalid choice: 'frobnicate'"),
+            (["--frobnicate"], "unrecognized arguments: --frobnicate"),
+            (["--time=3"], "unrecognized arguments: --time=3"),
+            (["status"], "the following arguments are required: ID"),
+            (["--jobs", "0"], "'0' is not a number of jobs"),
+            (["--jobs", "many"], "'many' is not a number of jobs"),
+            (["--jobs", "10001"], "'10001' is not a number of jobs from 1 to 10,000"),
+            (["--jobs", "9" * 5000], "is not a number of jobs from 1 to 10,000"),
+            (["--jobs", "2", "--idempotency-key", "mine"], "--idempotency-key makes all of --jobs one job"),
+            (["start", "--idempotency-key", 'a"b'], "--idempotency-key must be 1 to 255 visible ASCII characters"),
+            (["--username", "\udcff"], "--username must be text that UTF-8 can encode"),
+            (["--timeout", "-1"], "--timeout must be a finite number of at least 0, not -1.0"),
+            (["--timeout", "soon"], "invalid float value: 'soon'"),
+            (["--initial-interval", "0"], "--initial-interval must be"),
+            (["--max-interval", "0.1"], "--max-interval must be a finite number of at least 0.5"),
+            (["--video-length", "nan"], "--video-length must be"),
+            (["--url", "localhost:8000"], "--url must be an address such as"),
+            (["--url", "http://admin:secretpassword@localhost"], "--url must not contain credentials"),
+            (["--username", "a:b"], "--username must not contain a colon"),
+            (["wait", ".."], "ID must be the id of a job"),
+            (
+                ["--dialect", "nowhere"],
+                "--dialect nowhere: is neither one of start, jobs, status, translate, result nor a",
+            ),
+            (["--dialect", "status", "wait", "j1"], "ID must be 'current': the dialect status has no job ids"),
+            (["--dialect", "status", "list"], "list: the dialect status has no route for this"),
+            (["--dialect", "status", "cancel", "current"], "cancel: the dialect status has no route for this"),
+            (
+                ["--dialect", "translate", "--video-length", "3"],
+                "--video-length is not a field of the dialect translate",
+            ),
+            (["--token", "t"], "--token does not fit the dialect start"),
+            (["--password-file", "missing"], "the password file 'missing' cannot be read"),
+            (["--log-file", "missing/client.log"], "the log file cannot be written"),
+            (["--log-file", "."], "the log file cannot be written"),
+        ],
+    )
+    def test_usage_error_is_one_line(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+    ) -> None:
+        login = () if "--password-file" in arguments else ("--password", "secretpassword")
+        assert main(["--username", "admin", *login, *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert expected in err
+        assert err.count("\n") == 1
+        assert "secretpassword" not in err
+
+    @pytest.mark.parametrize(("name", "what"), [("ALL_PROXY", "a proxy"), ("SSL_CERT_FILE", "certificates")])
+    def test_unusable_environment_is_a_usage_error(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, name: str, what: str
+    ) -> None:
+        monkeypatch.setenv(name, "gopher://localhost")
+        status, _, (line,) = run()
+        assert status == 2
+        assert f"unusable settings of {what} in the environment" in line
+
+
+class TestCredentials:
+    @pytest.fixture
+    def login(self, server: Server, job: Job) -> Callable[..., tuple[str, str]]:
+        """Runs the command without credentials on the command line; gives the ones that reached the server."""
+        server.says((200, job("completed", "a")))
+
+        def login(*arguments: str) -> str:
+            assert main(["status", "a", "--log-file", "none", *arguments]) == 0
+            return server.requests[-1].headers["authorization"]
+
+        return login
+
+    def test_sources_have_an_order(
+        self, server: Server, login: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def basic(username: str, password: str) -> str:
+            return next(httpx.BasicAuth(username, password).auth_flow(httpx.Request("GET", "http://a"))).headers[
+                "authorization"
+            ]
+
+        Path("secret").write_text("of dotenv's file\n")
+        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=dotty\nAPI_PASSWORD_FILE=secret\n")
+        assert login() == basic("dotty", "of dotenv's file")
+        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=dotty\nAPI_PASSWORD=pä ss # a comment\n")
+        assert login() == basic("dotty", "pä ss")
+        Path("secret").write_text("of the environment's file\r\n")
+        monkeypatch.setenv("API_PASSWORD_FILE", "secret")
+        monkeypatch.setenv("API_USERNAME", "env")
+        assert login() == basic("env", "of the environment's file")
+        monkeypatch.setenv("API_PASSWORD", "of the environment")
+        assert login() == basic("env", "of the environment")
+        Path("another").write_text(" of the flag's file ")
+        assert login("--password-file", "another") == basic("env", " of the flag's file ")
+        assert login("--password", "of the flag", "--password-file", "another") == basic("env", "of the flag")
+        assert login("--username", "flag", "--password", "") == basic("flag", "")
+
+    def test_token_comes_from_the_same_sources(
+        self, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path("mine.toml").write_text(MINE)
+        server.says((200, {"state": "done"}))
+
+        def token(*arguments: str) -> str:
+            server_options = ["--url", server.url, "--dialect", "mine.toml", "--log-file", "none"]
+            assert main([*server_options, "status", "a", *arguments]) == 0
+            return server.requests[-1].headers["x-key"]
+
+        Path(".env").write_text("API_TOKEN=of dotenv\nAPI_USERNAME=unused\n")
+        assert token() == "of dotenv"
+        Path("secret").write_text("of the environment's file\n")
+        monkeypatch.setenv("API_TOKEN_FILE", "secret")
+        assert token() == "of the environment's file"
+        monkeypatch.setenv("API_TOKEN", "of the environment")
+        assert token() == "of the environment"
+        Path("another").write_text("of the flag's file")
+        assert token("--token-file", "another") == "of the flag's file"
+        assert token("--token", "of the flag", "--token-file", "another") == "of the flag"
+        assert "authorization" not in server.requests[-1].headers
+
+        assert main(["--dialect", "mine.toml", "--username", "admin", "status", "a"]) == 2
+        assert "--username does not fit the dialect mine: give token" in capsys.readouterr().err
+        assert main(["--dialect", "mine.toml", "--token-file", "missing", "status", "a"]) == 2
+        assert "the token file 'missing' cannot be read" in capsys.readouterr().err
+        monkeypatch.delenv("API_TOKEN")
+        monkeypatch.delenv("API_TOKEN_FILE")
+        Path(".env").unlink()
+        assert main(["--dialect", "mine.toml", "status", "a"]) == 2
+        assert "no token. Give --token, or set API_TOKEN" in capsys.readouterr().err
+
+    def test_unreadable_dotenv_is_a_usage_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path(".env").write_bytes(b"API_USERNAME=\xff")
+        assert main(["list"]) == 2
+        assert ".env cannot be read" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("arguments", "missing"), [((), "username"), (("--username", "admin"), "password")])
+    def test_missing_credentials_without_a_terminal_are_a_usage_error(
+        self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], missing: str
+    ) -> None:
+        assert main(["list", *arguments]) == 2
+        assert f"no {missing}. Give --{missing}, or set API_{missing.upper()}" in capsys.readouterr().err
+
+
+class TestLog:
+    def test_log_file_has_attempts_and_outcomes(self, run: Run, server: Server, job: Job) -> None:
+        server.script = scripted_jobs(job)
+        run(*QUICK)
+        run("wait", "unknown")
+        log = Path("client.log").read_text()
+        for line in (
+            "INFO POST /start: 202",
+            "DEBUG GET /status/j1: 200",
+            "INFO job j1 completed",
+            "ERROR 404 Not Found",
+        ):
+            assert line in log
+        assert "secretpassword" not in log
+        assert logging.getLogger("translation_client").handlers[1:] == []
+
+    def test_log_file_can_be_moved_or_turned_off(self, run: Run, server: Server, job: Job) -> None:
+        server.script = scripted_jobs(job)
+        run(*QUICK, "--log-file", "other.log")
+        run(*QUICK, "--log-file", "none")
+        assert [path.name for path in Path().iterdir()] == ["other.log"]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+    def test_full_disk_stops_the_log_and_not_the_job(self, run: Run, server: Server, job: Job) -> None:
+        server.script = scripted_jobs(job)
+        status, out, err = run(*QUICK, "--log-file", "/dev/full")
+        assert status == 0
+        assert len(out) == 2
+        (line,) = err
+        assert "can no longer be written" in line
+        assert line.endswith("not logged: POST /start: 202")
