@@ -412,7 +412,7 @@ def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path, caplog, monke
 
 
 def test_an_internal_error_shows_an_id_and_nothing_else(api, caplog, monkeypatch):
-    monkeypatch.setattr("translation_server.core.dialects.dialect.Dialect.body_accepted", lambda *_: 1 / 0)
+    monkeypatch.setattr("translation_server.core.dialects.dialect.Dialect.accepted_body", lambda *_: 1 / 0)
     monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     answer = api.post("/start")
     assert is_problem(answer, 500)

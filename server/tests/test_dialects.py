@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from translation_server.config.dialect_files import read_dialects
-from translation_server.core.dialects.dialect import DIALECTS, START, Dialect, DialectError, places, read, routes
+from translation_server.core.dialects.builtin import DIALECTS, START
+from translation_server.core.dialects.dialect import Dialect, DialectError, routes
+from translation_server.core.dialects.template import placeholders, read_fields
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects"
@@ -93,10 +95,10 @@ def test_rows_that_answer_alike_share_a_route():
 
 def test_a_nested_request_is_read_field_by_field():
     template = {"input": {"to": "{target_language}", "url": "any"}, "length": "{video_length}"}
-    assert places(template) == {"target_language": "input.to", "video_length": "length"}
+    assert placeholders(template) == {"target_language": "input.to", "video_length": "length"}
     document = {"input": {"to": "es", "url": 5, "extra": 1}, "length": 3, "more": None}
-    assert read(template, document) == ({"target_language": "es", "video_length": 3}, ["input.extra", "more"])
-    assert read(template, {"input": "es"}) == ({}, ["input"])
+    assert read_fields(template, document) == ({"target_language": "es", "video_length": 3}, ["input.extra", "more"])
+    assert read_fields(template, {"input": "es"}) == ({}, ["input"])
 
 
 def test_several_words_for_pending_follow_one_another():

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.delays import Uniform
-from translation_server.core.dialects.dialect import DIALECTS, FACTS, places, timestamp
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.fields import FIELDS, timestamp
+from translation_server.core.dialects.template import placeholders
 from translation_server.core.entropy import ENTROPY_BYTES, seeded_entropy
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.core.sandbox import SandboxSettings
@@ -82,7 +84,7 @@ def test_every_look_can_be_shown_in_every_dialect(job, now):
 
 
 def test_bodies_show_only_facts_there_are():
-    assert all(set(places(dialect.job)) <= set(FACTS) for dialect in DIALECTS)
+    assert all(set(placeholders(dialect.job)) <= set(FIELDS) for dialect in DIALECTS)
 
 
 def test_times_are_utc_with_milliseconds():

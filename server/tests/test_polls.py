@@ -13,7 +13,8 @@ import pytest
 from tests.api import Api
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
-from translation_server.core.dialects.dialect import DIALECTS, routes
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import routes
 
 PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
 UNCACHED = [("simulate-fault", "")]
@@ -229,7 +230,7 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
 @pytest.mark.parametrize(
     ("broken", "status"),
     [
-        ("core.dialects.dialect.Form.body", 500),  # every poll needs it
+        ("core.dialects.dialect.PartialBody.complete", 500),  # every poll needs it
         (
             "api.auth.authenticator.Authenticator.cached_user",
             200,

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from translation_server import TranslationServer
 from translation_server.api.preferences import matches, preferred_wait
 from translation_server.core.change_feed import PAGE, ChangeFeed, end_of
-from translation_server.core.dialects.dialect import DIALECTS
+from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 
 LONG = 1000.0

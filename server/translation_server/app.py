@@ -30,7 +30,8 @@ from translation_server.config.fault_files import FaultsError, read_faults
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.delays import Uniform
-from translation_server.core.dialects.dialect import DIALECTS, Dialect, DialectError, routes
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import Dialect, DialectError, routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service

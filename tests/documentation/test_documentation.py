@@ -18,7 +18,9 @@ from translation_client.testing import sandbox_on, server
 from translation_server.api.schemas import SubmissionBody
 from translation_server.config.dialect_files import DialectForm
 from translation_server.config.settings import Settings
-from translation_server.core.dialects.dialect import DIALECTS, FACTS, routes
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import routes
+from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.faults.rules import ACTIONS, APPLICABILITY, KINDS, Matcher
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
@@ -126,7 +128,7 @@ def test_the_page_on_dialects_has_every_key_and_every_field():
         DialectForm.model_fields
     )
     facts = " ".join(dialect[0] for dialect in dialects("| field | what it is |", page))
-    assert set(re.findall(r"`(\w+)`", facts)) == set(FACTS) | {"simulate"}
+    assert set(re.findall(r"`(\w+)`", facts)) == set(FIELDS) | {"simulate"}
     asked = {
         name
         for fact, what in dialects("| field | what it is |", page)

@@ -36,7 +36,10 @@ from translation_server.api.openapi import (
 )
 from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction
-from translation_server.core.dialects.dialect import DIALECTS, FACTS, Route, fill
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import Route
+from translation_server.core.dialects.fields import FIELDS
+from translation_server.core.dialects.template import fill
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.core.report.report import report
 from translation_server.core.sandbox import SandboxSettings
@@ -126,9 +129,9 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
         accepted = dialect.job if dialect.accepted is None else dialect.accepted
         fields = SUBMISSION["properties"]
         request = {name: value for name, value in dialect.request.items() if simulating or value != "{simulate}"}
-        example = fill(request, lambda name: FACTS[name].of(SNAPSHOT) if name in FACTS else None)
+        example = fill(request, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
         headers = HINTS | LOCATION | REPLAYED
-        body = json.loads(dialect.body_accepted(JOB))
+        body = json.loads(dialect.accepted_body(JOB))
         return operation(
             "Accepts a job. It is on disk before the answer is sent.",
             answer("The job is on disk.", template_schema(accepted), body, headers),

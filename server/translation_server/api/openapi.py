@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
-from translation_server.core.dialects.dialect import FACTS, PLACE
+from translation_server.core.dialects.fields import FIELDS
+from translation_server.core.dialects.template import placeholder
 from translation_server.core.faults.rules import KINDS
 from translation_server.documents import ClockChange, SandboxPatch
 
@@ -17,7 +18,7 @@ Part = dict[str, Any]
 
 REFERENCE = "#/components/schemas/{model}"
 
-FIELDS = {name: dict(field.schema) for name, field in FACTS.items()}
+FIELD_SCHEMAS = {name: dict(field.schema) for name, field in FIELDS.items()}
 """The schema of each field of a job."""
 
 JOBS_QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
@@ -194,13 +195,13 @@ def _not_null(schema: Part) -> Part:
     return {word: value for word, value in (schema | first).items() if word != "anyOf" and value is not None}
 
 
-def template_schema(template: object, fields: Mapping[str, Any] = FIELDS) -> Part:
+def template_schema(template: object, fields: Mapping[str, Any] = FIELD_SCHEMAS) -> Part:
     """Returns the JSON schema of a body template. Constants have none: the example shows them."""
     if isinstance(template, Mapping):
         properties = {name: template_schema(value, fields) for name, value in template.items()}
         return {"type": "object", "properties": properties}
-    placeholder = PLACE.fullmatch(template) if isinstance(template, str) else None
-    return fields[placeholder[1]] if placeholder else {}
+    name = placeholder(template)
+    return fields[name] if name else {}
 
 
 def request_schema(template: Mapping[str, object], fields: Mapping[str, Any]) -> Part:

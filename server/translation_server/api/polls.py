@@ -34,7 +34,7 @@ from translation_server.api.preferences import (
 )
 from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
 from translation_server.core.clock import Clock
-from translation_server.core.dialects.dialect import Dialect, Form, Route
+from translation_server.core.dialects.dialect import Dialect, PartialBody, Route
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
@@ -140,13 +140,13 @@ class PollEndpoint:
             snapshot = await service.current(context.user)
         else:
             snapshot = await service.snapshot(context.user, job_id)
-        if seconds := conditions.seconds_to_hold(dialect.form(snapshot).tag):
+        if seconds := conditions.seconds_to_hold(dialect.partial_body(snapshot).tag):
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
         [(dialect, shown)] = falsify(request, dialect, snapshot)
         context.record.hint = await service.hint(snapshot)
         clock = (await service.sandboxes.of(context.user)).clock
-        answer = self._render(dialect.form(shown), shown, clock, context.record, conditions)
+        answer = self._render(dialect.partial_body(shown), shown, clock, context.record, conditions)
         response = Response(answer.body, answer.status)
         response.raw_headers = answer.headers
         return response
@@ -170,12 +170,12 @@ class PollEndpoint:
         if not (cached := self._service.render_cached(user, found[found.lastindex], dialect)):
             return None
         rendering, snapshot = cached
-        if conditions.seconds_to_hold(rendering.form.tag):
+        if conditions.seconds_to_hold(rendering.body.tag):
             return None
         record = begin_record(scope, headers, time.time())
         record.action, record.dialect, record.wait = "poll", dialect.name, conditions.wait
         record.snapshots, record.hint = rendering.snapshots, rendering.hint(snapshot.now)
-        answer = self._render(rendering.form, snapshot, rendering.sandbox.clock, record, conditions)
+        answer = self._render(rendering.body, snapshot, rendering.sandbox.clock, record, conditions)
         record.status = answer.status
         record.took = time.perf_counter() - began
         log_request(scope, user, answer.status, record.took)
@@ -183,16 +183,16 @@ class PollEndpoint:
         return answer
 
     def _render(
-        self, form: Form, snapshot: JobSnapshot, clock: Clock, record: RecordBuilder, conditions: Conditions
+        self, partial: PartialBody, snapshot: JobSnapshot, clock: Clock, record: RecordBuilder, conditions: Conditions
     ) -> Answer:
-        headers = [(b"vary", b"Prefer"), (b"etag", form.tag.encode())]
+        headers = [(b"vary", b"Prefer"), (b"etag", partial.tag.encode())]
         headers += retry_after(record.hint)
         headers += wall_elapsed(clock, self._service.wall_time, snapshot)
         if conditions.wait is not None:
             headers.append((b"preference-applied", b"wait=%d" % conditions.wait))
-        if conditions.knows(form.tag):
+        if conditions.knows(partial.tag):
             return Answer(NOT_MODIFIED, headers, b"")
-        body = form.body(snapshot).encode()
+        body = partial.complete(snapshot).encode()
         headers += (b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")
         return Answer(OK, headers, body)
 

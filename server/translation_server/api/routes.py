@@ -21,7 +21,8 @@ from translation_server.api.problems import Problem, invalid
 from translation_server.api.request_record import AddRecord
 from translation_server.api.schemas import JobsQuery, submission_query
 from translation_server.api.submissions import read_submission, record_submission
-from translation_server.core.dialects.dialect import Dialect, Route, as_json
+from translation_server.core.dialects.dialect import Dialect, Route
+from translation_server.core.dialects.template import to_json
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
@@ -118,7 +119,7 @@ class Api:
                 headers["Idempotency-Replayed"] = "true"
             if context.record.wait == 0:
                 headers["Preference-Applied"] = "wait=0"
-            content = dialect.body_accepted(snapshot.job)
+            content = dialect.accepted_body(snapshot.job)
             return Json(content, dialect.accepted_code, headers | await self._hint_headers(request, snapshot))
 
         return submit
@@ -136,11 +137,11 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             snapshots, unknown = await self._service.snapshots(owner, query.job_id)
-            body = f'{{"jobs":{self._bodies(request, snapshots)},"unknown":{as_json(unknown)}}}'
+            body = f'{{"jobs":{self._bodies(request, snapshots)},"unknown":{to_json(unknown)}}}'
             return Json(body, headers=await self._hint_headers(request, *snapshots))
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)
         cursor = None if page.next is None else str(page.next)
-        return Json(f'{{"jobs":{self._bodies(request, page.snapshots)},"next":{as_json(cursor)}}}')
+        return Json(f'{{"jobs":{self._bodies(request, page.snapshots)},"next":{to_json(cursor)}}}')
 
     def _bodies(self, request: Request, snapshots: Sequence[JobSnapshot]) -> str:
         shown = falsify(request, self._native, *snapshots)

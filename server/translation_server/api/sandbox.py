@@ -15,7 +15,8 @@ from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
 from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction, RequestsQuery
-from translation_server.core.dialects.dialect import Dialect, timestamp
+from translation_server.core.dialects.dialect import Dialect
+from translation_server.core.dialects.fields import timestamp
 from translation_server.core.job import Job, State
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.scenarios import SCENARIOS

@@ -14,7 +14,8 @@ from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import SubmissionBody
-from translation_server.core.dialects.dialect import Dialect, places, read
+from translation_server.core.dialects.dialect import Dialect
+from translation_server.core.dialects.template import placeholders, read_fields
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
@@ -53,8 +54,8 @@ def read_submission(request: Request, dialect: Dialect, body: bytes) -> Received
     if not body.strip():
         return ReceivedSubmission(parameters, {}, SubmissionBody(**parameters))
     document = parse_object(request, body)
-    values, unknown = read(dialect.request, document)
-    fields = places(dialect.request)
+    values, unknown = read_fields(dialect.request, document)
+    fields = placeholders(dialect.request)
     try:
         validated = SubmissionBody.model_validate(values)
     except ValidationError as error:

@@ -18,7 +18,10 @@ from pydantic import (
     model_validator,
 )
 
-from translation_server.core.dialects.dialect import DIALECTS, FACTS, REQUEST, Dialect, DialectError, places, routes
+from translation_server.core.dialects.builtin import DIALECTS, REQUEST
+from translation_server.core.dialects.dialect import Dialect, DialectError, routes
+from translation_server.core.dialects.fields import FIELDS
+from translation_server.core.dialects.template import placeholders
 from translation_server.core.job import State
 from translation_server.validation import field_errors, summary
 
@@ -41,7 +44,7 @@ def _one_or_more(value: object) -> object:
 
 def _known(facts: Sequence[str]) -> AfterValidator:
     def check(template: dict[str, Any]) -> dict[str, Any]:
-        strangers = sorted(places(template).keys() - set(facts))
+        strangers = sorted(placeholders(template).keys() - set(facts))
         if strangers:
             raise ValueError(f"there is no fact {strangers[0]}; the facts are {', '.join(facts)}")
         try:
@@ -63,7 +66,7 @@ SEGMENT = "/[A-Za-z0-9_.~-]+"
 PathForm = Annotated[str, Field(pattern=rf"^({SEGMENT}|/\{{job_id\}})+$"), AfterValidator(_one_place)]
 Paths = Annotated[list[PathForm], BeforeValidator(_one_or_more), Field(min_length=1)]
 Words = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_one_or_more), Field(min_length=1)]
-Body = Annotated[dict[str, Any], _known(list(FACTS))]
+Body = Annotated[dict[str, Any], _known(list(FIELDS))]
 
 
 class WordsForm(BaseModel):
@@ -102,7 +105,7 @@ class DialectForm(BaseModel):
     @field_validator("job")
     @classmethod
     def _tells_the_status(cls, job: dict[str, Any]) -> dict[str, Any]:
-        if "status" not in places(job):
+        if "status" not in placeholders(job):
             raise ValueError('must hold "{status}"')
         return job
 

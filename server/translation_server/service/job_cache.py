@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from translation_server.core.dialects.dialect import Dialect, Form
+from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.hints import NextPoll, next_poll
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.core.lru import LRU
@@ -36,7 +36,7 @@ class RenderedJob(NamedTuple):
     sandbox: SandboxState
     until: float
     snapshots: tuple[JobSnapshot]
-    form: Form
+    body: PartialBody
     next_poll: NextPoll | None
 
     def hint(self, now: float) -> float | None:
@@ -80,7 +80,7 @@ def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -
         until = min(
             dialect.changes_at(snapshot), hint.until if hint else math.inf, snapshot.job.cancelled_at or math.inf
         )
-    return RenderedJob(sandbox, until, (snapshot,), dialect.form(snapshot), hint)
+    return RenderedJob(sandbox, until, (snapshot,), dialect.partial_body(snapshot), hint)
 
 
 def _rate(sandbox: SandboxState) -> float:

@@ -1,1 +1,1 @@
-"""Wire formats as data."""
+"""Wire formats as data, and the engine that renders and reads them."""

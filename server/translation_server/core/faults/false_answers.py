@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from translation_server.core.dialects.dialect import Dialect, Template
+from translation_server.core.dialects.dialect import Dialect
+from translation_server.core.dialects.template import BodyTemplate
 from translation_server.core.faults.rules import FalseAnswer, FaultRule, UnknownStatus
 from translation_server.core.job import JobSnapshot, State
 
@@ -24,7 +25,7 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
     return dialect, snapshot
 
 
-def _id_and_status(template: Template) -> Template:
+def _id_and_status(template: BodyTemplate) -> BodyTemplate:
     """Returns a body template with the fields of the id and the status only."""
     reduced = {name: _id_and_status(value) if isinstance(value, Mapping) else value for name, value in template.items()}
     return {
