@@ -1,4 +1,4 @@
-"""Failures of the command, its credentials and its log."""
+"""Failures of the command, and its log."""
 
 from __future__ import annotations
 
@@ -9,25 +9,15 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from tests.command_line import LOGIN, QUICK, run_fixture, scripted_jobs  # noqa: F401 - a fixture
 from translation_client.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     from tests.command_line import Run
     from tests.conftest import Job, Listen, Request, Server
-
-MINE = """
-[mine]
-poll = "/tasks/{job_id}"
-job = {state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-auth = "X-Key"
-"""
 
 
 class TestFailures:
@@ -169,88 +159,6 @@ class TestFailures:
         status, _, (line,) = run()
         assert status == 2
         assert f"unusable settings of {what} in the environment" in line
-
-
-class TestCredentials:
-    @pytest.fixture
-    def login(self, server: Server, job: Job) -> Callable[..., tuple[str, str]]:
-        """Runs the command without credentials on the command line; gives the ones that reached the server."""
-        server.says((200, job("completed", "a")))
-
-        def login(*arguments: str) -> str:
-            assert main(["status", "a", "--log-file", "none", *arguments]) == 0
-            return server.requests[-1].headers["authorization"]
-
-        return login
-
-    def test_sources_have_an_order(
-        self, server: Server, login: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def basic(username: str, password: str) -> str:
-            return next(httpx.BasicAuth(username, password).auth_flow(httpx.Request("GET", "http://a"))).headers[
-                "authorization"
-            ]
-
-        Path("secret").write_text("of dotenv's file\n")
-        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=dotty\nAPI_PASSWORD_FILE=secret\n")
-        assert login() == basic("dotty", "of dotenv's file")
-        Path(".env").write_text(f"SERVER_URL={server.url}\nAPI_USERNAME=dotty\nAPI_PASSWORD=pä ss # a comment\n")
-        assert login() == basic("dotty", "pä ss")
-        Path("secret").write_text("of the environment's file\r\n")
-        monkeypatch.setenv("API_PASSWORD_FILE", "secret")
-        monkeypatch.setenv("API_USERNAME", "env")
-        assert login() == basic("env", "of the environment's file")
-        monkeypatch.setenv("API_PASSWORD", "of the environment")
-        assert login() == basic("env", "of the environment")
-        Path("another").write_text(" of the flag's file ")
-        assert login("--password-file", "another") == basic("env", " of the flag's file ")
-        assert login("--password", "of the flag", "--password-file", "another") == basic("env", "of the flag")
-        assert login("--username", "flag", "--password", "") == basic("flag", "")
-
-    def test_token_comes_from_the_same_sources(
-        self, server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        Path("mine.toml").write_text(MINE)
-        server.says((200, {"state": "done"}))
-
-        def token(*arguments: str) -> str:
-            server_options = ["--url", server.url, "--dialect", "mine.toml", "--log-file", "none"]
-            assert main([*server_options, "status", "a", *arguments]) == 0
-            return server.requests[-1].headers["x-key"]
-
-        Path(".env").write_text("API_TOKEN=of dotenv\nAPI_USERNAME=unused\n")
-        assert token() == "of dotenv"
-        Path("secret").write_text("of the environment's file\n")
-        monkeypatch.setenv("API_TOKEN_FILE", "secret")
-        assert token() == "of the environment's file"
-        monkeypatch.setenv("API_TOKEN", "of the environment")
-        assert token() == "of the environment"
-        Path("another").write_text("of the flag's file")
-        assert token("--token-file", "another") == "of the flag's file"
-        assert token("--token", "of the flag", "--token-file", "another") == "of the flag"
-        assert "authorization" not in server.requests[-1].headers
-
-        assert main(["--dialect", "mine.toml", "--username", "admin", "status", "a"]) == 2
-        assert "--username does not fit the dialect mine: give token" in capsys.readouterr().err
-        assert main(["--dialect", "mine.toml", "--token-file", "missing", "status", "a"]) == 2
-        assert "the token file 'missing' cannot be read" in capsys.readouterr().err
-        monkeypatch.delenv("API_TOKEN")
-        monkeypatch.delenv("API_TOKEN_FILE")
-        Path(".env").unlink()
-        assert main(["--dialect", "mine.toml", "status", "a"]) == 2
-        assert "no token. Give --token, or set API_TOKEN" in capsys.readouterr().err
-
-    def test_unreadable_dotenv_is_a_usage_error(self, capsys: pytest.CaptureFixture[str]) -> None:
-        Path(".env").write_bytes(b"API_USERNAME=\xff")
-        assert main(["list"]) == 2
-        assert ".env cannot be read" in capsys.readouterr().err
-
-    @pytest.mark.parametrize(("arguments", "missing"), [((), "username"), (("--username", "admin"), "password")])
-    def test_missing_credentials_without_a_terminal_are_a_usage_error(
-        self, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], missing: str
-    ) -> None:
-        assert main(["list", *arguments]) == 2
-        assert f"no {missing}. Give --{missing}, or set API_{missing.upper()}" in capsys.readouterr().err
 
 
 class TestLog:
