@@ -1,4 +1,4 @@
-"""What all tests share: no error goes unseen, and what pytest's command line can say of the tests of the pair."""
+"""Shared by all tests: a check that no error is ignored, and pytest's options for the tests of the pair."""
 
 import os
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ EXAMPLES = Path(__file__).parent / "examples"
 
 
 class Watched(httpx.Response):
-    """A response that knows whether anybody has looked at its status."""
+    """A response that notes whether its status code was read."""
 
     seen = False
 
     @property
     def status_code(self) -> int:
-        """The status; whoever asks for it has looked."""
+        """The status code; reading it counts."""
         self.seen = True
         return int(self.__dict__["status_code"])
 
@@ -28,33 +28,31 @@ class Watched(httpx.Response):
 
 
 @pytest.fixture(autouse=True)
-def _no_error_goes_unseen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails a test that has got an error from a server and has not looked at its status: it proves something else."""
+def _check_that_errors_are_noticed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test that got an error from a server and did not check its status: it tests something else than it says."""
     errors: list[httpx.Response] = []
     send, send_async = httpx.Client.send, httpx.AsyncClient.send
 
     def watch(response: httpx.Response, *, stream: bool = False, **_: object) -> httpx.Response:
-        careless = stream or request.path.is_relative_to(
-            EXAMPLES
-        )  # our client may stop before it looks; one example is
-        if response.is_error and not careless:
+        is_exempt = stream or request.path.is_relative_to(EXAMPLES)  # a stream may end first; one example is careless
+        if response.is_error and not is_exempt:
             response.__class__ = Watched
             errors.append(response)
         return response
 
-    async def watched(*args: Any, **options: Any) -> httpx.Response:  # noqa: ANN401 - whatever httpx takes
+    async def watched(*args: Any, **options: Any) -> httpx.Response:  # noqa: ANN401 - the arguments of httpx
         return watch(await send_async(*args, **options), **options)
 
     monkeypatch.setattr(httpx.Client, "send", lambda *args, **options: watch(send(*args, **options), **options))
     monkeypatch.setattr(httpx.AsyncClient, "send", watched)
     yield
     if unseen := [error for error in errors if isinstance(error, Watched) and not error.seen]:
-        told = dict.fromkeys(f"{error.request.method} {error.request.url}: {error}" for error in unseen)
-        pytest.fail("the test did not look at the status of\n" + "\n".join(told))
+        unchecked = dict.fromkeys(f"{error.request.method} {error.request.url}: {error}" for error in unseen)
+        pytest.fail("the test did not check the status of\n" + "\n".join(unchecked))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--containers`, as the script itself has it."""
+    """Adds `--containers`, as the scripts have it."""
     parser.addoption(
         "--containers",
         action="store_true",

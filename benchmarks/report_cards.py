@@ -140,8 +140,8 @@ def card(client: str, scenario: str) -> Card:
 
 def excerpt(text: str) -> str:
     """A card without the lines that are left out, and without the ids of jobs."""
-    kept = "\n".join(line for line in text.strip().splitlines() if not line.startswith(LEFT_OUT))
-    return re.sub(r"\s+Jobs:(\s+[0-9a-f-]{36},?)+", "", kept)
+    recorded = "\n".join(line for line in text.strip().splitlines() if not line.startswith(LEFT_OUT))
+    return re.sub(r"\s+Jobs:(\s+[0-9a-f-]{36},?)+", "", recorded)
 
 
 def shown(made: Card) -> str:

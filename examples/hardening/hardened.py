@@ -16,20 +16,20 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds
 
 
 def translate(url: str, auth: tuple[str, str], body: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
-    """Starts a job and returns its last status; TimeoutError after so many seconds."""
+    """Starts a job and returns its final status. Raises TimeoutError after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
-    key = {"Idempotency-Key": str(uuid.uuid4())}  # the same with each try: one job, however often it is sent
+    key = {"Idempotency-Key": str(uuid.uuid4())}  # the same for each try, so that they make one job
     with httpx.Client(base_url=url, auth=auth, timeout=REQUEST_TIMEOUT) as client:
         job, pause = ask(client, client.build_request("POST", "/start", json=body, headers=key), deadline)
-        look = client.build_request("GET", f"/status/{job['job_id']}")
+        poll = client.build_request("GET", f"/status/{job['job_id']}")
         while job["status"] not in ENDS:
             rest(pause, deadline)
-            job, pause = ask(client, look, deadline)
+            job, pause = ask(client, poll, deadline)
     return job
 
 
 def ask(client: httpx.Client, request: httpx.Request, deadline: float) -> tuple[dict[str, Any], float]:
-    """The answer to a request, tried again after failures, and the seconds to wait before the next."""
+    """Returns the answer to a request, retried after failures, and the seconds to wait before the next request."""
     for failure in range(FAILURES):
         least = 0.0
         try:
@@ -38,20 +38,20 @@ def ask(client: httpx.Client, request: httpx.Request, deadline: float) -> tuple[
             if answer.status_code not in TRANSIENT:
                 return answer.raise_for_status().json(), least or FIRST_PAUSE
         except httpx.TransportError:
-            pass  # no answer, or half of one
+            pass  # no answer, or only a part of it
         most = min(FIRST_PAUSE * 2**failure, LONGEST_PAUSE)
         rest(least + random.uniform(0, most), deadline)  # noqa: S311 - no secret
     raise ConnectionError(f"{request.method} {request.url} failed {FAILURES} times in a row")
 
 
 def retry_after(answer: httpx.Response) -> float:
-    """The seconds that the server asks for; as a date, which it may be too, it counts as nothing."""
-    told = answer.headers.get("Retry-After", "")
-    return min(float(told), LONGEST_PAUSE) if told.isdigit() else 0.0
+    """Returns the seconds in Retry-After; 0 without the header or for a date."""
+    value = answer.headers.get("Retry-After", "")
+    return min(float(value), LONGEST_PAUSE) if value.isdigit() else 0.0
 
 
 def rest(seconds: float, deadline: float) -> None:
-    """Sleeps, but not past the deadline; TimeoutError once it has come."""
+    """Sleeps, at most until the deadline. Raises TimeoutError after it."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError("the time was up before the job had ended; it goes on without us")

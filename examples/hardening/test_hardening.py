@@ -81,7 +81,7 @@ def spent(translation_server):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_naive_client_fails_or_is_told_so_by_its_card(spent, scenario):
+def test_the_naive_client_fails_or_gets_warnings_on_its_card(spent, scenario):
     ends, card = spent[scenario, "naive"].result()
     raised = [end for end in ends if isinstance(end, Exception)]
     if expected := SCENARIOS[scenario]:

@@ -163,7 +163,7 @@ class Authenticating:
 
 
 @pytest.fixture
-def make_world() -> Iterator[Callable[..., Authenticating]]:
+def make_authenticating() -> Iterator[Callable[..., Authenticating]]:
     """Makes an authenticator for users, by default for one, under a clock of the test's own."""
     with ExitStack() as closing:
 
@@ -176,9 +176,9 @@ def make_world() -> Iterator[Callable[..., Authenticating]]:
 
 
 @pytest.fixture
-def sandbox(make_world: Callable[..., Authenticating]) -> Authenticating:
+def sandbox(make_authenticating: Callable[..., Authenticating]) -> Authenticating:
     """An authenticator for one user under a clock of the test's own."""
-    return make_world()
+    return make_authenticating()
 
 
 @pytest.fixture

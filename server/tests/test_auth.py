@@ -69,9 +69,9 @@ async def test_verified_headers_are_cached_without_expiry(sandbox, hashes):
 
 
 @pytest.mark.anyio
-async def test_replaced_users_are_checked_again_and_others_are_not(make_world, hashes):
+async def test_replaced_users_are_checked_again_and_others_are_not(make_authenticating, hashes):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob", "cy")}
-    sandbox = make_world(users)
+    sandbox = make_authenticating(users)
     assert [await sandbox.status(basic(name, "right")) for name in users] == [200] * 3
     hashes.clear()
     under_way = asyncio.create_task(sandbox.status(b"BASIC" + basic("ann", "right")[5:]))
@@ -107,9 +107,9 @@ async def test_a_cancelled_request_does_not_cancel_the_shared_hash(sandbox, hash
 
 
 @pytest.mark.anyio
-async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_world):
+async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_authenticating):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
-    sandbox = make_world(users)
+    sandbox = make_authenticating(users)
     assert await sandbox.status(basic("ann", "wrong")) == 401
     assert hashes == {users["ann"]: 1}
     hashes.clear()
@@ -127,8 +127,8 @@ async def test_missing_credentials_cost_no_hash_and_are_no_failure(sandbox, hash
 
 
 @pytest.mark.anyio
-async def test_the_cache_of_each_user_is_bounded(hashes, make_world):
-    sandbox = make_world({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
+async def test_the_cache_of_each_user_is_bounded(hashes, make_authenticating):
+    sandbox = make_authenticating({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
     padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(CACHED_PER_USER + 1)]
     await sandbox.status(passwords[1])
@@ -140,9 +140,9 @@ async def test_the_cache_of_each_user_is_bounded(hashes, make_world):
 
 
 @pytest.mark.anyio
-async def test_the_cache_has_room_for_all_users(hashes, make_world):
+async def test_the_cache_has_room_for_all_users(hashes, make_authenticating):
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
-    sandbox = make_world({f"u{n}": hashed for n in range(3000)})
+    sandbox = make_authenticating({f"u{n}": hashed for n in range(3000)})
     for times in (3000, 0):
         hashes.clear()
         assert {await sandbox.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
@@ -151,8 +151,10 @@ async def test_the_cache_has_room_for_all_users(hashes, make_world):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
-async def test_a_password_too_long_for_its_hash_is_wrong(password, make_world):
-    sandbox = make_world({"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")})
+async def test_a_password_too_long_for_its_hash_is_wrong(password, make_authenticating):
+    sandbox = make_authenticating(
+        {"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")}
+    )
     assert [await sandbox.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
 
 
@@ -175,8 +177,8 @@ async def test_the_token_of_a_dialect_is_checked_like_a_password(sandbox, hashes
 
 
 @pytest.mark.anyio
-async def test_a_token_must_name_one_of_several_users(make_world):
-    sandbox = make_world({**one_user("ann", "right"), **one_user("bob", "other")})
+async def test_a_token_must_name_one_of_several_users(make_authenticating):
+    sandbox = make_authenticating({**one_user("ann", "right"), **one_user("bob", "other")})
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
     statuses = [await sandbox.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
     assert statuses == [200, 200, 401, 401]

@@ -61,8 +61,8 @@ async def test_guesses_of_one_address_do_not_affect_another(sandbox):
 
 
 @pytest.mark.anyio
-async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its_owner(make_world, hashes):
-    sandbox = make_world({"ann": CHEAP, "bob": CHEAP})
+async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its_owner(make_authenticating, hashes):
+    sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
     assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
     hashes.clear()
     guesses = [
@@ -81,8 +81,8 @@ async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its
 
 
 @pytest.mark.anyio
-async def test_locks_do_not_reveal_which_accounts_exist(make_world):
-    sandbox = make_world({"ann": CHEAP, "bob": CHEAP})
+async def test_locks_do_not_reveal_which_accounts_exist(make_authenticating):
+    sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
     statuses = {
         name: [
             await sandbox.status(basic(name, "guess"), f"192.0.{third}.{n}") for n in range(MAX_FAILURES_PER_USER + 1)
@@ -93,8 +93,8 @@ async def test_locks_do_not_reveal_which_accounts_exist(make_world):
 
 
 @pytest.mark.anyio
-async def test_requests_for_a_locked_account_count_as_failures_of_their_address(make_world):
-    sandbox = make_world({"ann": CHEAP, "bob": CHEAP})
+async def test_requests_for_a_locked_account_count_as_failures_of_their_address(make_authenticating):
+    sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
     for address in addresses(MAX_FAILURES_PER_USER):
         await sandbox.status(basic("ann", "guess"), address)
     assert {await sandbox.status(basic("ann", "guess"), "192.0.2.1") for _ in range(MAX_FAILURES)} == {429}
@@ -102,8 +102,8 @@ async def test_requests_for_a_locked_account_count_as_failures_of_their_address(
 
 
 @pytest.mark.anyio
-async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_world, hashes):
-    sandbox = make_world({"ann": CHEAP})
+async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_authenticating, hashes):
+    sandbox = make_authenticating({"ann": CHEAP})
     guesses = [
         asyncio.create_task(sandbox.status(basic(f"user {n}", "guess"), address))
         for address in addresses(20)
@@ -116,8 +116,8 @@ async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_wo
 
 
 @pytest.mark.anyio
-async def test_known_addresses_do_not_wait_for_new_ones(make_world, hashes):
-    sandbox = make_world({"ann": CHEAP})
+async def test_known_addresses_do_not_wait_for_new_ones(make_authenticating, hashes):
+    sandbox = make_authenticating({"ann": CHEAP})
     assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
     hashes.clear()
     guesses = [asyncio.create_task(sandbox.status(basic("x", "guess"), address)) for address in addresses(60)]
@@ -130,8 +130,8 @@ async def test_known_addresses_do_not_wait_for_new_ones(make_world, hashes):
 
 
 @pytest.mark.anyio
-async def test_guesses_beyond_the_queue_are_refused_at_once(make_world, hashes):
-    sandbox = make_world({"ann": CHEAP})
+async def test_guesses_beyond_the_queue_are_refused_at_once(make_authenticating, hashes):
+    sandbox = make_authenticating({"ann": CHEAP})
     refused = []
 
     async def guess(number: int) -> None:
@@ -166,16 +166,16 @@ async def test_overlong_credentials_are_counted_but_not_hashed(sandbox, hashes, 
 
 
 @pytest.mark.anyio
-async def test_passwords_may_have_1024_bytes(make_world):
-    sandbox = make_world(one_user("ann", "é" * 512))
+async def test_passwords_may_have_1024_bytes(make_authenticating):
+    sandbox = make_authenticating(one_user("ann", "é" * 512))
     assert await sandbox.status(basic("ann", "é" * 512)) == 200
     with pytest.raises(UsersError, match="the password of ann is too long: it must have 1024 bytes at most"):
         one_user("ann", "x" * 1025)
 
 
 @pytest.mark.anyio
-async def test_concurrent_guesses_do_not_reveal_cached_headers(make_world):
-    sandbox = make_world({"ann": CHEAP})
+async def test_concurrent_guesses_do_not_reveal_cached_headers(make_authenticating):
+    sandbox = make_authenticating({"ann": CHEAP})
     assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
     guesses = [asyncio.create_task(sandbox.status(basic("ann", f"guess {n}"), "192.0.2.66")) for n in range(100)]
     await asyncio.sleep(0)
@@ -198,8 +198,8 @@ async def test_concurrent_guesses_do_not_reveal_cached_headers(make_world):
         ("unknown", {"garbage" * 100: 429, "192.0.2.2": 200}),
     ],
 )
-async def test_all_addresses_of_one_client_are_counted_together(make_world, guesser, others):
-    sandbox = make_world({"ann": CHEAP})
+async def test_all_addresses_of_one_client_are_counted_together(make_authenticating, guesser, others):
+    sandbox = make_authenticating({"ann": CHEAP})
     for _ in range(MAX_FAILURES):
         assert await sandbox.status(basic("ann", "guess"), guesser) == 401
     assert {address: await sandbox.status(basic("ann", "right"), address) for address in others} == others
@@ -211,11 +211,11 @@ def hashed(password: str, **made: int) -> str:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("password", ["wrong", "x" * 73, "é" * 40, "right" + "x" * 100])
-async def test_a_wrong_password_costs_the_same_for_every_user(make_world, hashes, password):
+async def test_a_wrong_password_costs_the_same_for_every_user(make_authenticating, hashes, password):
     """The calls of passlib take the time, so they must be the same for every user."""
     bcrypts = {f"b{rounds}": bcrypt.hashpw(b"right", bcrypt.gensalt(rounds)).decode() for rounds in (4, 5)}
     others = {"eve": CHEAP, "ann": hashed("right", rounds=1, memory_cost=64), **one_user("bob", "right")}
-    sandbox = make_world(bcrypts | others)
+    sandbox = make_authenticating(bcrypts | others)
     spent = {}
     for number, name in enumerate((*bcrypts, *others, "nobody", "")):
         hashes.clear()
@@ -229,9 +229,9 @@ async def test_a_wrong_password_costs_the_same_for_every_user(make_world, hashes
 
 
 @pytest.mark.anyio
-async def test_a_longer_password_with_the_right_beginning_is_wrong(make_world):
+async def test_a_longer_password_with_the_right_beginning_is_wrong(make_authenticating):
     password = "x" * 72
-    sandbox = make_world({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
+    sandbox = make_authenticating({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
     assert [await sandbox.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
 
 
@@ -258,9 +258,9 @@ ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD
         ("NFC", "latin-1", {"NFC": 1, "NFD": 2}),
     ],
 )
-async def test_names_and_passwords_match_in_any_encoding(make_world, hashes, kept, sent, encoding, times):
+async def test_names_and_passwords_match_in_any_encoding(make_authenticating, hashes, kept, sent, encoding, times):
     name, _, password = ACCENTED[kept].partition(":")
-    sandbox = make_world({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
+    sandbox = make_authenticating({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
     encoded = ACCENTED[sent].encode(encoding)
     assert await sandbox.user(b"Basic " + base64.b64encode(encoded)) == name
     assert hashes.total() == times[kept]
@@ -269,8 +269,8 @@ async def test_names_and_passwords_match_in_any_encoding(make_world, hashes, kep
 
 
 @pytest.mark.anyio
-async def test_a_password_that_looks_like_another_encoding_matches(make_world):
-    sandbox = make_world({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
+async def test_a_password_that_looks_like_another_encoding_matches(make_authenticating):
+    sandbox = make_authenticating({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
     assert [await sandbox.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
 
 

@@ -91,8 +91,8 @@ def test_other_host_names_are_misdirected(api, host):
             assert answer.status_code == 421
         else:
             assert "ALLOWED_HOSTS" in problem(answer, 421)
-    held = api.get(path, headers={"Host": host, "Prefer": "wait=30"})
-    assert problem(held, 421)
+    long_poll = api.get(path, headers={"Host": host, "Prefer": "wait=30"})
+    assert problem(long_poll, 421)
     assert api.get(path).json()["status"] == "pending"
 
 

@@ -61,7 +61,7 @@ NOWHERE = ["/favicon.ico", "/", "/robots.txt", "/jobs/a/b", "/docs", "/sandbox"]
 
 
 @pytest.mark.parametrize("path", NOWHERE)
-def test_what_leads_nowhere_or_is_no_waiting_is_held_against_nobody(start, path):
+def test_unknown_paths_and_health_checks_are_not_recorded(start, path):
     api = start()
     assert httpx.get(f"{api.base_url}{path}").status_code == 401
     assert seen(api) == ([], [])
@@ -87,7 +87,7 @@ def test_what_is_refused_before_a_reset_is_not_counted_after_it(start):
     assert [entry["refused"] for entry in here.get("/sandbox/requests").json()["requests"]] == [0]
 
 
-def test_what_one_process_refused_is_told_by_all_with_its_next_request(start):
+def test_refusals_of_one_process_are_counted_with_the_next_record(start):
     here, there = start(), start()
     assert httpx.get(f"{here.base_url}/jobs").status_code == 401
     assert (denied(here), denied(there)) == (1, 0)

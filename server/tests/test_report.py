@@ -50,8 +50,8 @@ def refused(at, job_id="a", status=503, **facts):
     return spoiled(at, job_id, "status", status=status, **facts)
 
 
-def bulk(at, *told, **facts):
-    return record(at, "batch_poll", "/jobs", told, **facts)
+def batch_poll(at, *jobs, **facts):
+    return record(at, "batch_poll", "/jobs", jobs, **facts)
 
 
 def rules(records, ended=None):
@@ -85,8 +85,8 @@ CASES = {
             [
                 submit(0, "a", hint=5),
                 submit(0, "b", hint=5),
-                bulk(1, ReportedJob("a", PENDING), ReportedJob("b", PENDING)),
-                bulk(9, ReportedJob("a", COMPLETED, 8.9), ReportedJob("b", COMPLETED, 8.9)),
+                batch_poll(1, ReportedJob("a", PENDING), ReportedJob("b", PENDING)),
+                batch_poll(9, ReportedJob("a", COMPLETED, 8.9), ReportedJob("b", COMPLETED, 8.9)),
             ],
             {},
         ),
@@ -96,7 +96,7 @@ CASES = {
     ],
     "polls-after-end": [
         ([submit(0), done(5), done(6)], {}),
-        ([submit(0), bulk(5, ReportedJob("a", COMPLETED, 5)), bulk(6, ReportedJob("a", COMPLETED, 5))], {}),
+        ([submit(0), batch_poll(5, ReportedJob("a", COMPLETED, 5)), batch_poll(6, ReportedJob("a", COMPLETED, 5))], {}),
     ],
     "late": [
         ([submit(0, hint=2), done(9, ended=2)], {}),
@@ -114,7 +114,10 @@ CASES = {
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), refused(3), submit(0, "b"), done(10, "b", 9.9)], {"a": 5}),
-        ([submit(0), pending(1, hint=1), bulk(2, status=0, faults=("reset",)), record(9, "list", "/jobs")], {"a": 3}),
+        (
+            [submit(0), pending(1, hint=1), batch_poll(2, status=0, faults=("reset",)), record(9, "list", "/jobs")],
+            {"a": 3},
+        ),
     ],
     "retries-without-jitter": [
         ([submit(-1), *(spoiled(at) for at in RUN), pending(4.04)], {}),
@@ -171,7 +174,7 @@ CASES = {
     ],
 }
 
-EARLY_BULK = bulk(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
+EARLY_BATCH_POLL = batch_poll(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
 
 INNOCENT = {
     "early-polls": [
@@ -184,9 +187,9 @@ INNOCENT = {
         ([submit(0, hint=1), pending(1, hint=900, faults=("huge-retry-after",)), pending(9), done(19, ended=18)], {}),
         ([submit(0, hint=5), pending(3)], {}),  # the last one before a deadline
         ([submit(0, hint=5), pending(5, hint=5), pending(7, hint=5), done(12.1, ended=12)], {}),  # then taken up
-        ([submit(0, hint=5), bulk(4.9, status=0, faults=("reset",)), pending(5, hint=3), record(6, "events", "/events",
+        ([submit(0, hint=5), batch_poll(4.9, status=0, faults=("reset",)), pending(5, hint=3), record(6, "events", "/events",
           status=503, faults=("status",)), pending(6.1, hint=3), done(9.2, ended=9)], {}),
-        ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BULK, bulk(9, ReportedJob("a", COMPLETED, 9))], {}),
+        ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BATCH_POLL, batch_poll(9, ReportedJob("a", COMPLETED, 9))], {}),
         ([submit(0, hint=5, agent="curl"), pending(1, agent="a browser"), pending(2, agent="another")], {}),
     ],
     "hasty-retries": [
@@ -199,8 +202,8 @@ INNOCENT = {
         ([submit(0), done(5), spoiled(6, kind="back-to-pending", status=200)], {}),
         ([submit(0), done(5), spoiled(6, kind="back-to-pending", status=200), done(7)], {}),
         ([submit(0), record(5, "event", "/events", (ReportedJob("a", COMPLETED, 5),), took=0), done(5.1, ended=5)], {}),
-        ([submit(0), bulk(5, ReportedJob("a", COMPLETED, 5), ReportedJob("b", PENDING)),
-          bulk(6, ReportedJob("a", COMPLETED, 5), ReportedJob("b", COMPLETED, 5))], {}),
+        ([submit(0), batch_poll(5, ReportedJob("a", COMPLETED, 5), ReportedJob("b", PENDING)),
+          batch_poll(6, ReportedJob("a", COMPLETED, 5), ReportedJob("b", COMPLETED, 5))], {}),
         ([submit(0), record(1, "cancel", "/jobs/a", (ReportedJob("a", CANCELLED, 1),)),
           record(1.1, "poll", "/jobs/a", (ReportedJob("a", CANCELLED, 1),))], {}),
         ([submit(0), done(5, took=1), done(5.5)], {}),  # asked before the answer came
@@ -219,7 +222,7 @@ INNOCENT = {
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(3.1, ended=3), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), record(3, "event", "/events", (ReportedJob("a", COMPLETED, 3),)), done(9, "b", 9)], {"a": 3}),
-        ([submit(0), bulk(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
+        ([submit(0), batch_poll(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
         ([submit(0, hint=20), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), *(refused(at) for at in (1, 2, 4)), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), spoiled(1, kind="unauthorized", status=401), done(10, "b", 9.9)], {"a": 3}),
@@ -332,7 +335,7 @@ def test_the_numbers_of_a_card():
         pending(1, "a", hint=2, tagged=True, status=304),
         done(4, "a", ended=3.01),
         done(5, "a", ended=3.01),
-        bulk(6, ReportedJob("b", COMPLETED, 5)),
+        batch_poll(6, ReportedJob("b", COMPLETED, 5)),
         record(7, "events", "/events"),
         record(8, "event", "/events", (ReportedJob("b", COMPLETED, 5),)),
         submit(8, "c"),
@@ -388,12 +391,12 @@ def test_a_card_has_the_reactions_to_each_kind_of_fault():
         spoiled(3, kind="unknown-status", status=200, took=0),
         pending(5, faults=("latency", "huge-retry-after"), took=1),
         spoiled(9, kind="reset", took=0),
-        bulk(10, status=0, faults=("reset",)),
+        batch_poll(10, status=0, faults=("reset",)),
         record(11, "event", "/events", faults=("drip",)),
     ]
-    told = {fault.kind: (fault.fired, fault.came_again, fault.again_median, fault.gave_up) for fault in report(
+    jobs = {fault.kind: (fault.fired, fault.came_again, fault.again_median, fault.gave_up) for fault in report(
         records, {}).faults}  # fmt: skip
-    assert told == {
+    assert jobs == {
         "drip": (1, 0, None, 0),
         "huge-retry-after": (1, 1, pytest.approx(3), 0),
         "latency": (1, 0, None, 0),

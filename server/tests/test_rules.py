@@ -154,9 +154,9 @@ class TestRules:
     def test_a_long_poll_gets_a_false_answer_once_its_job_has_ended(self, start):
         api = start()
         job_id = submit(api, paused=True)
-        path, held = f"/status/{job_id}", {"Prefer": "wait=1"}
+        path, long_poll = f"/status/{job_id}", {"Prefer": "wait=1"}
         set_faults(api, rule("bare", times=1))
-        assert (api.get(path, headers=held).json()["progress"], fired(api)) == (0, [0])
+        assert (api.get(path, headers=long_poll).json()["progress"], fired(api)) == (0, [0])
         with ThreadPoolExecutor() as pool:
             snapshot = pool.submit(api.get, path, headers={"Prefer": "wait=30"}, timeout=60)
             api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
@@ -235,9 +235,9 @@ class TestRules:
                 return job_id, seen
 
             with ThreadPoolExecutor(64) as pool:
-                told = list(pool.map(drive, range(30)))
+                seen = list(pool.map(drive, range(30)))
                 apis.append(start(**settings))
-                told += list(pool.map(drive, range(30, 60)))
+                seen += list(pool.map(drive, range(30, 60)))
             order = {}
             after = {}
             while True:
@@ -252,8 +252,8 @@ class TestRules:
             for job_id in order:
                 [job] = apis[0].get("/jobs", params={"job_id": [job_id]}).json()["jobs"]
                 ends[job_id] = (job["status"], job["elapsed_time"])
-            told = dict(told)
-            traces.append([(told[job_id], ends[job_id]) for job_id in sorted(order, key=order.__getitem__)])
+            seen = dict(seen)
+            traces.append([(seen[job_id], ends[job_id]) for job_id in sorted(order, key=order.__getitem__)])
         assert traces[0] == traces[1]
         assert len(traces[0]) == 60
 

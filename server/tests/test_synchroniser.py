@@ -73,7 +73,7 @@ class Announcing(MemoryStore):
     async def version(self) -> None:
         pass
 
-    async def news(self, _seconds: float) -> list[StoreChange]:
+    async def changes(self, _seconds: float) -> list[StoreChange]:
         return [await self.announced.get()]
 
 

@@ -59,13 +59,13 @@ def delays(**given: float) -> tuple[float, float]:
 
 def on_change(call: Callback) -> Callback:
     """A callback for every update that calls the given one, sync or async, only when the state is another."""
-    told: State | None = None
+    reported: State | None = None
 
     def update(status: Status) -> object:
-        nonlocal told
-        if status.state is told:
+        nonlocal reported
+        if status.state is reported:
             return None
-        told = status.state
+        reported = status.state
         return call(status)
 
     return update

@@ -47,7 +47,7 @@ SLICE = 512
 SLICES = 32
 """How many slices are parsed before other connections have their turn."""
 
-LAST_MOMENT = 1
+STOP_GRACE = 1
 """How long a body may pause once the server is stopping, in seconds."""
 
 OPEN = frozenset({b"/livez", b"/readyz"})
@@ -121,7 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """See uvicorn. A client that stops within a body is not waited for."""
         super().shutdown()
-        self._slow = max(self._slow, int(self._body_timeout()) - LAST_MOMENT)
+        self._slow = max(self._slow, int(self._body_timeout()) - STOP_GRACE)
 
     # Called by the guard
 
