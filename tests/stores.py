@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from translation_server.core.job import Fate, Job, State, Submission
 from translation_server.storage import Store
@@ -19,7 +20,7 @@ def accepting(
     return accept
 
 
-async def add(store: Store, owner: str = "ann", **fields: object) -> Job:
+async def add(store: Store, owner: str = "ann", **fields: Any) -> Job:
     """Adds a job and returns it."""
     return (await store.add(owner, accepting(owner, **fields))).job
 

@@ -74,13 +74,13 @@ class Cutoff:
 
 
 class ChangeSource(Protocol):
-    """Tells that other processes have changed the store."""
+    """Announces changes by other processes."""
 
     async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
         """Returns the changes by other processes since the last call; waits for one, for so many seconds at most.
 
         Returns:
-            None where the store cannot tell, or may have missed a change: then everything has to be read again.
+            None if changes may be unknown: then everything has to be read again.
         """
 
     async def version(self) -> object:
@@ -105,7 +105,7 @@ class JobStore(ChangeSource, Protocol):
         """Returns one of the owner's jobs, or None."""
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        """Returns those of the owner's jobs that have one of these ids, in any order."""
+        """Returns the owner's jobs with these ids, in any order; ignores unknown ids."""
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
         """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``."""
@@ -121,7 +121,7 @@ class JobStore(ChangeSource, Protocol):
         """Returns the owner's next jobs after an ordinal, in the order of their ordinals."""
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """Returns the owner's next jobs after a position in the order of their ends, without those that never end."""
+        """Returns the owner's next jobs after a position in the order of their ends; paused jobs have none."""
 
     async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         """Returns the owner's next changed jobs after a position in the order of the wall times of their changes.
@@ -187,7 +187,7 @@ class RetentionStore(RequestLogStore, Protocol):
         """Returns the owner after this one in the store's own order, which starts with the empty name."""
 
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
-        """Deletes old data of an owner, at most ``limit`` jobs, those that ended first; returns how many jobs.
+        """Deletes old data of an owner, at most ``limit`` jobs, starting with the earliest end; returns how many jobs.
 
         The fault counts of a job go with it. Ordinals and numbers of request records do not start again.
         """
