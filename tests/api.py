@@ -26,3 +26,21 @@ class Api(httpx.Client):
         """Ends a pending job now."""
         answer = self.post(f"/sandbox/jobs/{job_id}", json={"do": "finish", "outcome": outcome, **more})
         assert answer.status_code == 200, answer.text
+
+    def change_sandbox(self, **settings: object) -> dict[str, Any]:
+        """Changes settings of the sandbox and returns the sandbox."""
+        answer = self.patch("/sandbox", json=settings)
+        assert answer.status_code == 200, answer.text
+        sandbox: dict[str, Any] = answer.json()
+        return sandbox
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Returns the first page of the request log."""
+        answer = self.get("/sandbox/requests")
+        assert answer.status_code == 200, answer.text
+        records: list[dict[str, Any]] = answer.json()["requests"]
+        return records
+
+    def set_faults(self, *faults: dict[str, Any]) -> None:
+        """Sets the fault rules of the sandbox."""
+        self.change_sandbox(faults=faults)

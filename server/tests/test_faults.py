@@ -1,4 +1,4 @@
-"""What goes wrong: which request it strikes, and what of it is seen on the socket."""
+"""Faults as a client sees them, on the socket and in answers."""
 
 import base64
 import json
@@ -31,16 +31,8 @@ def rule(kind: str, **details) -> dict:
     return {"kind": kind} | EXAMPLES.get(kind, {}) | details
 
 
-def set_faults(api, *faults) -> None:
-    assert api.patch("/sandbox", json={"faults": faults}).status_code == 200
-
-
-def submit(api) -> str:
-    return api.post("/start").json()["job_id"]
-
-
 def exchange(api, path: str, *headers: str, method: str = "GET", seconds: float = 60) -> bytes:
-    """All that comes on the socket after one request, up to the connection's end; then ConnectionResetError or b""."""
+    """Sends a request and returns all that is received until the connection ends."""
     login = base64.b64encode(b"admin:secretpassword").decode()
     head = [
         f"{method} {path} HTTP/1.1",
@@ -67,31 +59,31 @@ def parts(answer: bytes) -> tuple[str, dict[str, str], bytes]:
 
 @pytest.mark.parametrize("http", HTTP)
 class TestOnTheSocket:
-    """What a raw socket receives; the connection ends by itself in each of them."""
+    """What a raw socket receives. The server ends each connection."""
 
-    def test_a_reset(self, start, http):
+    def test_reset(self, start, http):
         api = start(http=http)
         with pytest.raises(ConnectionResetError):
             exchange(api, "/start", "Simulate-Fault: reset", method="POST")
         assert len(api.get("/jobs").json()["jobs"]) == 1
 
-    def test_an_empty_reply(self, start, http):
+    def test_empty_reply(self, start, http):
         api = start(http=http)
         assert exchange(api, "/start", "Simulate-Fault: empty", method="POST") == b""
         assert len(api.get("/jobs").json()["jobs"]) == 1
 
-    def test_a_truncated_body(self, start, http):
+    def test_truncated_body(self, start, http):
         api = start(http=http, max_delay=0)
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         whole = api.get(path).content
         first, headers, body = parts(exchange(api, path, 'Simulate-Fault: {"kind": "truncate", "keep": 0.25}'))
         assert first == "HTTP/1.1 200 OK"
         assert (headers["content-length"], headers["content-type"]) == (str(len(whole)), "application/json")
         assert body == whole[: len(whole) // 4]
 
-    def test_a_malformed_chunk(self, start, http):
+    def test_malformed_chunk(self, start, http):
         api = start(http=http, max_delay=0)
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         half = api.get(path).content
         half = half[: len(half) // 2]
         first, headers, body = parts(exchange(api, path, "Simulate-Fault: malformed"))
@@ -104,14 +96,14 @@ class TestOnTheSocket:
 
     def test_garbage(self, start, http):
         api = start(http=http, seed="s")
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         received = exchange(api, path, 'Simulate-Fault: {"kind": "garbage", "size": 100}')
         assert len(received) == 100
         assert not received.startswith(b"HTTP/")
 
-    def test_a_slow_drip(self, start, http):
+    def test_slow_drip(self, start, http):
         api = start(http=http, max_delay=0)
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         whole = api.get(path).content
         began = time.monotonic()
         first, headers, body = parts(exchange(api, path, 'Simulate-Fault: {"kind": "drip", "rate": 1000}'))
@@ -119,7 +111,7 @@ class TestOnTheSocket:
         assert headers["content-length"] == str(len(whole))
         assert time.monotonic() - began >= 0.9 * len(whole) / 1000
 
-    def test_a_hang(self, start, http):
+    def test_hang(self, start, http):
         api = start(http=http)
         began = time.monotonic()
         assert exchange(api, "/start", 'Simulate-Fault: {"kind": "hang", "seconds": 0.5}', method="POST") == b""
@@ -129,7 +121,7 @@ class TestOnTheSocket:
     @pytest.mark.parametrize("kind", BREAKING)
     def test_httpx_gets_an_error_or_the_whole_answer(self, start, http, kind):
         api = start(http=http, max_delay=0)
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         fault = {"Simulate-Fault": json.dumps(rule(kind))}
         if kind == "drip":
             assert api.get(path, headers=fault).json()["status"] == "completed"
@@ -142,8 +134,8 @@ class TestOnTheSocket:
     @pytest.mark.parametrize("path", ["/events", "/jobs/{}/events"])
     def test_a_stream_can_be_broken(self, start, http, kind, path):
         api = start(http=http)
-        set_faults(api, rule(kind, route=["events"]))
-        path = path.format(submit(api))
+        api.set_faults(rule(kind, route=["events"]))
+        path = path.format(api.submit())
         if kind == "reset":
             with pytest.raises(ConnectionResetError):
                 exchange(api, path)
@@ -167,7 +159,7 @@ def test_a_shutdown_ends_a_hang():
         with TranslationServer() as server:
             api = httpx.Client(base_url=server.url)
             hanging = pool.submit(exchange, api, "/jobs", "Simulate-Fault: hang")
-            time.sleep(0.2)  # so that it hangs; where it does not yet, it never will
+            time.sleep(0.2)  # until it hangs; a request that comes later would never hang
         assert hanging.result(60) == b""
 
 
@@ -175,7 +167,7 @@ class TestFaultyAnswers:
     @pytest.mark.parametrize("code", [200, 404, 429, 499, 500, 503])
     def test_a_status_fault_answers_without_serving_the_request(self, start, code):
         api = start()
-        set_faults(api, rule("status", code=code, retry_after=7, headers={"X-Mine": "yes"}, route=["submit"]))
+        api.set_faults(rule("status", code=code, retry_after=7, headers={"X-Mine": "yes"}, route=["submit"]))
         answer = api.post("/start")
         assert (answer.status_code, answer.headers["Retry-After"], answer.headers["X-Mine"]) == (code, "7", "yes")
         assert api.get("/jobs").json()["jobs"] == []
@@ -186,72 +178,72 @@ class TestFaultyAnswers:
 
     @pytest.mark.parametrize("http", HTTP)
     @pytest.mark.parametrize("code", [204, 205, 304])
-    def test_a_status_that_has_no_body_has_none(self, start, http, code, caplog):
+    def test_statuses_without_a_body_have_none(self, start, http, code, caplog):
         api = start(http=http)
-        set_faults(api, rule("status", code=code))
+        api.set_faults(rule("status", code=code))
         answer = api.get("/jobs")
         assert (answer.status_code, answer.content) == (code, b"")
         assert api.get("/jobs").status_code == code
         assert caplog.text == ""
 
     @pytest.mark.parametrize("body", [None, "slow down"])
-    def test_a_header_of_a_rule_replaces_the_servers(self, start, body):
+    def test_headers_of_a_rule_replace_those_of_the_server(self, start, body):
         api = start()
         headers = {"content-type": "text/html", "retry-after": "30", "X-Mine": "yes"}
-        set_faults(api, {"kind": "status", "code": 429, "headers": headers} | ({"body": body} if body else {}))
+        api.set_faults({"kind": "status", "code": 429, "headers": headers} | ({"body": body} if body else {}))
         answer = api.get("/jobs")
         assert answer.status_code == 429
-        given = [(name, value) for name, value in answer.headers.multi_items() if name in {*headers, "x-mine"}]
-        assert sorted(given) == [("content-type", "text/html"), ("retry-after", "30"), ("x-mine", "yes")]
-        [entry] = api.get("/sandbox/requests").json()["requests"]
-        assert (entry["hint"], entry["faults"]) == (30, ["status"])
+        headers_sent = [(name, value) for name, value in answer.headers.multi_items() if name in {*headers, "x-mine"}]
+        assert sorted(headers_sent) == [("content-type", "text/html"), ("retry-after", "30"), ("x-mine", "yes")]
+        [record] = api.requests()
+        assert (record["hint"], record["faults"]) == (30, ["status"])
 
     def test_retry_after_is_sent_once(self, start):
         api = start()
-        set_faults(api, rule("status", headers={"Retry-After": "30"}, retry_after=7))
+        api.set_faults(rule("status", headers={"Retry-After": "30"}, retry_after=7))
         answer = api.get("/jobs")
         assert (answer.status_code, answer.headers.get_list("Retry-After")) == (503, ["7"])
 
     def test_latency_comes_before_other_faults(self, start):
         api = start()
-        set_faults(api, rule("latency"), rule("latency"), rule("status"))
+        api.set_faults(rule("latency"), rule("latency"), rule("status"))
         began = time.monotonic()
         assert api.get("/jobs").status_code == 503
         assert time.monotonic() - began >= 0.6
 
     def test_false_answers_about_an_ended_job(self, start):
         api = start(max_delay=0.001)
-        job_id = submit(api)
+        job_id = api.submit()
         time.sleep(0.01)
 
-        def snapshot(kind, **details):
+        def poll(kind, **details):
             return api.get(f"/status/{job_id}", headers={"Simulate-Fault": json.dumps(rule(kind, **details))})
 
-        assert snapshot("unknown-status", word="archiving").json()["status"] == "archiving"
-        back = snapshot("back-to-pending").json()
+        assert poll("unknown-status", word="archiving").json()["status"] == "archiving"
+        back = poll("back-to-pending").json()
         assert (back["status"], back["progress"], back["completed_at"]) == (
             "pending",
             pytest.approx(0.5, abs=0.001),
             None,
         )
-        assert snapshot("bare").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
-        forgotten, unknown, unauthorized = snapshot("forgotten"), api.get("/status/unknown"), snapshot("unauthorized")
+        assert poll("bare").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
+        forgotten, unknown, unauthorized = poll("forgotten"), api.get("/status/unknown"), poll("unauthorized")
         assert [answer.status_code for answer in (forgotten, unknown, unauthorized)] == [404, 404, 401]
         assert forgotten.json() == unknown.json()
         assert "WWW-Authenticate" in unauthorized.headers
-        assert snapshot("wrong-type").headers["Content-Type"] == "text/html"
+        assert poll("wrong-type").headers["Content-Type"] == "text/html"
         assert api.get(f"/status/{job_id}").json()["status"] == "completed"
 
     def test_false_answers_about_many_jobs(self, start):
         api = start(max_delay=0.001)
-        ids = [submit(api) for _ in range(3)]
+        ids = [api.submit() for _ in range(3)]
         time.sleep(0.01)
         answer = api.get("/jobs", params={"job_id": ids}, headers={"Simulate-Fault": "back-to-pending"})
         assert [job["status"] for job in answer.json()["jobs"]] == ["pending"] * 3
 
     def test_a_pending_job_without_a_false_answer_is_shown_truthfully(self, start):
         api = start()
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         for kind in ("back-to-pending", "bare"):
             assert api.get(path, headers={"Simulate-Fault": kind}).json()["completed_at"] is None
         patient = api.get(path, headers={"Simulate-Fault": "huge-retry-after"})
@@ -259,7 +251,7 @@ class TestFaultyAnswers:
 
     def test_a_false_answer_is_followed_by_the_truth(self, start):
         api = start(max_delay=0.001)
-        path = f"/status/{submit(api)}"
+        path = f"/status/{api.submit()}"
         time.sleep(0.01)
         false_answer = api.get(path, headers={"Simulate-Fault": "back-to-pending"})
         truth = api.get(path, headers={"If-None-Match": false_answer.headers["ETag"]})
@@ -269,16 +261,16 @@ class TestFaultyAnswers:
         assert (whole.status_code, whole.json()["progress"]) == (200, 1)
 
     @pytest.mark.parametrize(
-        "asked", ["", "nonsense", "{", '{"kind": "status"}', '{"kind": "reset", "x": 1}', "status"]
+        "header", ["", "nonsense", "{", '{"kind": "status"}', '{"kind": "reset", "x": 1}', "status"]
     )
-    def test_an_unusable_simulate_fault_header_is_refused(self, start, asked):
-        answer = start().post("/start", headers={"Simulate-Fault": asked})
-        assert answer.status_code == (202 if asked == "" else 422)
+    def test_an_unusable_simulate_fault_header_is_refused(self, start, header):
+        answer = start().post("/start", headers={"Simulate-Fault": header})
+        assert answer.status_code == (202 if header == "" else 422)
 
     @pytest.mark.parametrize("path", ["/livez", "/readyz", "/sandbox", "/sandbox/scenarios", "/sandbox/report"])
     def test_health_checks_and_the_sandbox_never_have_faults(self, start, path):
         api = start()
-        set_faults(api, rule("reset"))
+        api.set_faults(rule("reset"))
         assert api.get(path, headers={"Simulate-Fault": "reset"}).status_code == 200
 
     def test_every_kind_of_fault_has_a_test(self):

@@ -1,4 +1,4 @@
-"""Whatever a request brings is used or refused, on every route, in every format, over HTTP against a real server."""
+"""Parameters and bodies that a route does not use are refused, on every route, over HTTP against a real server."""
 
 import json
 
@@ -22,24 +22,24 @@ def errors(answer) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def everything(start, tmp_path):
-    """A server with a format of its own, and all its routes as methods and paths of a job that there is."""
+def all_routes(start, tmp_path):
+    """A server with a dialect of its own, and the methods and paths of all its routes, for a job that exists."""
     (tmp_path / "own.toml").write_text(OWN)
     api = start(dialects=tmp_path / "own.toml")
     accepted = api.post("/start")
     assert accepted.status_code == 202
     page = api.get("/openapi.json").json()
-    told = [
+    routes = [
         (method.upper(), path.replace("{job_id}", accepted.json()["job_id"]))
         for path, methods in page["paths"].items()
         for method in methods
     ]
-    assert len(told) > 20
-    return api, [*told, ("GET", "/docs"), ("GET", "/openapi.json")]
+    assert len(routes) > 20
+    return api, [*routes, ("GET", "/docs"), ("GET", "/openapi.json")]
 
 
-def test_a_parameter_that_a_route_does_not_take_is_refused_and_what_it_takes_is_told(everything):
-    api, routes = everything
+def test_unknown_parameters_are_refused_with_a_list_of_the_known_ones(all_routes):
+    api, routes = all_routes
     for method, path in routes:
         taken = {
             ("POST", "/jobs"): "video_length",
@@ -57,14 +57,14 @@ def test_a_parameter_that_a_route_does_not_take_is_refused_and_what_it_takes_is_
     assert len(api.get("/jobs").json()["jobs"]) == 1
 
 
-def test_an_empty_query_is_none(api):
+def test_an_empty_query_is_accepted(api):
     for path in ("/jobs?", "/livez?", "/docs?", "/sandbox?&", "/jobs?&&"):
         assert api.get(path).status_code == 200, path
     assert api.post("/start?").status_code == 202
 
 
 @pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=0"}, {"Prefer": "wait=30"}])
-def test_a_poll_at_hand_with_a_parameter_is_refused(api, prefer):
+def test_polls_of_cached_jobs_with_parameters_are_refused(api, prefer):
     path = f"/status/{api.post('/start').json()['job_id']}"
     assert [api.get(path).status_code for _ in range(2)] == [200, 200]
     assert [name for name, _ in errors(api.get(f"{path}?verbose=1", headers=prefer))] == ["verbose"]
@@ -81,12 +81,12 @@ def test_a_poll_at_hand_with_a_parameter_is_refused(api, prefer):
         ("POST", "/jobs?video_length=5&video_length=6", "video_length"),
     ],
 )
-def test_a_parameter_that_comes_twice_is_refused(api, method, target, field):
+def test_repeated_parameters_are_refused(api, method, target, field):
     assert errors(api.request(method, target)) == [(field, "comes more than once; send it once")]
     assert api.get("/jobs").json()["jobs"] == []
 
 
-def test_the_length_of_a_video_may_come_in_the_query_as_the_ancestor_took_it(api):
+def test_video_length_may_come_in_the_query_of_jobs(api):
     answer = api.post("/jobs?video_length=5", headers={"Idempotency-Key": "one"})
     assert (answer.status_code, answer.json()["video_length"]) == (202, 5.0)
     assert api.get(answer.headers["Location"]).json()["video_length"] == 5.0
@@ -99,27 +99,27 @@ def test_the_length_of_a_video_may_come_in_the_query_as_the_ancestor_took_it(api
 
 
 @pytest.mark.parametrize("length", ["", "x", "0", "-1", "nan", "1e9", "inf", "[5]", "5;6"])
-def test_a_length_that_makes_no_sense_is_refused(api, length):
+def test_invalid_lengths_are_refused(api, length):
     assert [name for name, _ in errors(api.post("/jobs", params={"video_length": length}))] == ["video_length"]
     assert api.get("/jobs").json()["jobs"] == []
 
 
-def test_what_is_wrong_within_a_field_is_told_by_its_place(api):
-    told = errors(api.post("/start", json={"simulate": {"seconds": 5, "paused": "x"}}))
-    assert told == [
+def test_errors_within_a_field_have_its_path(api):
+    found = errors(api.post("/start", json={"simulate": {"seconds": 5, "paused": "x"}}))
+    assert found == [
         ("simulate.paused", "input should be a valid boolean"),
         ("simulate.seconds", "there is no such field"),
     ]
 
 
-def test_what_comes_in_the_query_and_in_the_body_is_refused(api):
-    told = errors(api.post("/jobs?video_length=5", json={"video_length": 5}))
-    assert told == [("video_length", "comes in the query and in the body")]
+def test_fields_in_both_the_query_and_the_body_are_refused(api):
+    found = errors(api.post("/jobs?video_length=5", json={"video_length": 5}))
+    assert found == [("video_length", "comes in the query and in the body")]
 
 
 @pytest.mark.parametrize("path", ["/start", "/translate", "/own/jobs"])
-def test_only_that_ancestor_took_anything_in_the_query(everything, path):
-    api, _ = everything
+def test_other_submissions_take_no_query(all_routes, path):
+    api, _ = all_routes
     assert errors(api.post(f"{path}?video_length=5")) == [("video_length", "there is no such field; there are none")]
 
 
@@ -133,13 +133,13 @@ def test_only_that_ancestor_took_anything_in_the_query(everything, path):
         ("POST", "/sandbox/clock", '{"advance": 1, "advance": 2}', ["advance"]),
     ],
 )
-def test_a_field_that_comes_twice_is_refused(api, method, path, body, fields):
+def test_repeated_fields_are_refused(api, method, path, body, fields):
     answer = api.request(method, path, content=body, headers={"Content-Type": "application/json"})
     assert errors(answer) == [(field, "comes more than once; send it once") for field in fields]
 
 
-def test_a_body_that_a_route_does_not_take_is_refused(everything):
-    api, routes = everything
+def test_bodies_are_refused_by_routes_that_take_none(all_routes):
+    api, routes = all_routes
     takes = {"/start", "/jobs", "/translate", "/own/jobs", "/sandbox", "/sandbox/clock"}
     for method, path in routes:
         if (path in takes and method != "GET") or "/sandbox/jobs/" in path:
@@ -152,7 +152,7 @@ def test_a_body_that_a_route_does_not_take_is_refused(everything):
 
 
 @pytest.mark.parametrize("more", [{"outcome": "error"}, {"message": "no speech"}])
-def test_how_a_job_shall_end_goes_with_its_end_only(api, more):
+def test_outcome_and_message_are_only_for_finish(api, more):
     path = f"/sandbox/jobs/{api.post('/start').json()['job_id']}"
     for do, status in (("pause", 422), ("unpause", 422), ("finish", 200)):
         assert api.post(path, json={"do": do} | more).status_code == status
@@ -167,7 +167,7 @@ def test_long_lists_of_errors_are_cut_and_counted(api):
     assert len(errors(answer)) == 20
 
 
-def test_where_nobody_needs_credentials_nothing_is_ignored_either():
+def test_unknown_parameters_are_refused_with_auth_off_too():
     with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
         for method, path in (("GET", "/status"), ("POST", "/start"), ("GET", "/livez"), ("POST", "/sandbox/reset")):
             assert errors(api.request(method, f"{path}?seed=1"))[0][0] == "seed"

@@ -1,4 +1,4 @@
-"""What was refused for its credentials: counted for whom it names, and in nobody's request log."""
+"""Requests that are refused for their credentials: counted for the user whom they name, and not in the request log."""
 
 import time
 
@@ -15,41 +15,41 @@ def denied(api: httpx.Client) -> int:
 
 
 def seen(api: httpx.Client) -> tuple[list[str], list[str]]:
-    """The paths in the request log, and what the report card found."""
-    entries, report = api.get("/sandbox/requests").json()["requests"], api.get("/sandbox/report").json()
-    return [entry["path"] for entry in entries], [finding["rule"] for finding in report["findings"]]
+    """Returns the paths in the request log, and the rules of the report card's findings."""
+    records, report = api.get("/sandbox/requests").json()["requests"], api.get("/sandbox/report").json()
+    return [record["path"] for record in records], [finding["rule"] for finding in report["findings"]]
 
 
 def elsewhere(api: httpx.Client) -> httpx.Client:
-    """A client at another address."""
+    """Returns a client at another address."""
     transport = httpx.HTTPTransport(local_address="127.0.0.2")
     return httpx.Client(transport=transport, base_url=api.base_url, auth=api.auth)
 
 
-def until(true) -> None:
-    give_up_at = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < give_up_at
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_what_is_refused_takes_nobodys_place_and_is_counted_for_whom_it_names(start):
+def test_refused_requests_are_counted_for_their_user_and_not_logged(start):
     api = start(request_log=20)
     assert api.post("/start").status_code == 202
     statuses = [api.get("/jobs", auth=("admin", "wrong")).status_code for _ in range(40)]
     assert statuses == [401] * 10 + [429] * 30
     with elsewhere(api) as other:
         assert other.get("/jobs", auth=("nobody", "x")).status_code == 401
-        assert [entry["status"] for entry in other.get("/sandbox/requests").json()["requests"]] == [202]
+        assert [record["status"] for record in other.get("/sandbox/requests").json()["requests"]] == [202]
         assert denied(other) == 10
         assert other.get("/jobs").status_code == 200
-        assert [entry["refused"] for entry in other.get("/sandbox/requests").json()["requests"]] == [0, 10]
+        assert [record["refused"] for record in other.get("/sandbox/requests").json()["requests"]] == [0, 10]
         assert denied(other) == 10
         assert other.post("/sandbox/reset").status_code == 200
         assert denied(other) == 0
 
 
-def test_who_brings_no_credentials_is_counted_for_the_only_user(start):
+def test_requests_without_credentials_count_for_the_only_user(start):
     api = start()
     assert {httpx.get(f"{api.base_url}/jobs").status_code for _ in range(50)} == {401}
     assert api.get("/sandbox/requests").json()["requests"] == []
@@ -57,37 +57,37 @@ def test_who_brings_no_credentials_is_counted_for_the_only_user(start):
     assert "credentials" in [finding["rule"] for finding in api.get("/sandbox/report").json()["findings"]]
 
 
-NOWHERE = ["/favicon.ico", "/", "/robots.txt", "/jobs/a/b", "/docs", "/sandbox"]
+OTHER_PATHS = ["/favicon.ico", "/", "/robots.txt", "/jobs/a/b", "/docs", "/sandbox"]
 
 
-@pytest.mark.parametrize("path", NOWHERE)
-def test_unknown_paths_and_health_checks_are_not_recorded(start, path):
+@pytest.mark.parametrize("path", OTHER_PATHS)
+def test_refused_requests_for_other_paths_are_not_counted(start, path):
     api = start()
     assert httpx.get(f"{api.base_url}{path}").status_code == 401
     assert seen(api) == ([], [])
 
 
-def test_where_nobody_needs_credentials_only_what_addresses_the_sandbox_is_in_its_log():
+def test_with_auth_off_only_requests_for_job_routes_are_logged():
     with TranslationServer() as server, httpx.Client(base_url=server.url) as api:
-        statuses = [api.get(path).status_code for path in NOWHERE]
+        statuses = [api.get(path).status_code for path in OTHER_PATHS]
         assert statuses == [404, 404, 404, 404, 200, 200]
         assert seen(api) == ([], [])
         assert [api.get(path).status_code for path in ("/jobs", "/status/x", "/start")] == [200, 404, 405]
         assert seen(api)[0] == ["/jobs", "/status/x", "/start"]
 
 
-def test_what_is_refused_before_a_reset_is_not_counted_after_it(start):
+def test_a_reset_clears_the_count_of_other_processes(start):
     """Two servers over one database stand for two processes."""
     here, there = start(), start()
     assert httpx.get(f"{here.base_url}/jobs").status_code == 401
     assert denied(here) == 1
     assert there.post("/sandbox/reset").status_code == 200
-    until(lambda: denied(here) == 0)
+    wait_until(lambda: denied(here) == 0)
     assert here.get("/jobs").status_code == 200
-    assert [entry["refused"] for entry in here.get("/sandbox/requests").json()["requests"]] == [0]
+    assert [record["refused"] for record in here.get("/sandbox/requests").json()["requests"]] == [0]
 
 
-def test_refusals_of_one_process_are_counted_with_the_next_record(start):
+def test_other_processes_have_the_count_with_the_next_record(start):
     here, there = start(), start()
     assert httpx.get(f"{here.base_url}/jobs").status_code == 401
     assert (denied(here), denied(there)) == (1, 0)

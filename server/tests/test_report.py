@@ -1,4 +1,4 @@
-"""Each finding in a journal that deserves it, and its innocent twin; and that any journal has a report."""
+"""The report card: each rule with a request log in which it finds something, and one in which it does not."""
 
 import json
 from dataclasses import asdict, fields, replace
@@ -25,7 +25,7 @@ def record(at, action, path, jobs=(), **facts):
 
 
 def submit(at, job_id="a", **facts):
-    """A submission; one that is not answered tells of no job."""
+    """A submission. Its answer names a job unless it was lost or refused."""
     lost = facts.get("faults") or facts.get("status", 202) >= 300
     facts = {"method": "POST", "status": 202, "digest": "same", "key": f"key of {job_id}", **facts}
     return replace(
@@ -50,8 +50,8 @@ def refused(at, job_id="a", status=503, **facts):
     return spoiled(at, job_id, "status", status=status, **facts)
 
 
-def batch_poll(at, *jobs, **facts):
-    return record(at, "batch_poll", "/jobs", jobs, **facts)
+def batch(at, *reactions, **facts):
+    return record(at, "batch_poll", "/jobs", reactions, **facts)
 
 
 def rules(records, ended=None):
@@ -66,7 +66,7 @@ CLEAN = [submit(0, hint=2), pending(2.1, wait=30, took=2.9, hint=1), done(5.02, 
 
 RUN = [0, 1.01, 2.02, 3.03]  # the times of failures of 10 ms with gaps of 1 s
 
-CASES = {
+EXAMPLES = {
     "early-polls": [
         ([submit(0, hint=5), pending(1, hint=5), pending(2, hint=5)], {}),
         ([submit(0, hint=5), pending(1, hint=5, wait=9), pending(2, hint=5), pending(3, hint=5), done(9)], {}),
@@ -85,8 +85,8 @@ CASES = {
             [
                 submit(0, "a", hint=5),
                 submit(0, "b", hint=5),
-                batch_poll(1, ReportedJob("a", PENDING), ReportedJob("b", PENDING)),
-                batch_poll(9, ReportedJob("a", COMPLETED, 8.9), ReportedJob("b", COMPLETED, 8.9)),
+                batch(1, ReportedJob("a", PENDING), ReportedJob("b", PENDING)),
+                batch(9, ReportedJob("a", COMPLETED, 8.9), ReportedJob("b", COMPLETED, 8.9)),
             ],
             {},
         ),
@@ -96,7 +96,7 @@ CASES = {
     ],
     "polls-after-end": [
         ([submit(0), done(5), done(6)], {}),
-        ([submit(0), batch_poll(5, ReportedJob("a", COMPLETED, 5)), batch_poll(6, ReportedJob("a", COMPLETED, 5))], {}),
+        ([submit(0), batch(5, ReportedJob("a", COMPLETED, 5)), batch(6, ReportedJob("a", COMPLETED, 5))], {}),
     ],
     "late": [
         ([submit(0, hint=2), done(9, ended=2)], {}),
@@ -114,10 +114,7 @@ CASES = {
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), refused(3), submit(0, "b"), done(10, "b", 9.9)], {"a": 5}),
-        (
-            [submit(0), pending(1, hint=1), batch_poll(2, status=0, faults=("reset",)), record(9, "list", "/jobs")],
-            {"a": 3},
-        ),
+        ([submit(0), pending(1, hint=1), batch(2, status=0, faults=("reset",)), record(9, "list", "/jobs")], {"a": 3}),
     ],
     "retries-without-jitter": [
         ([submit(-1), *(spoiled(at) for at in RUN), pending(4.04)], {}),
@@ -128,7 +125,7 @@ CASES = {
         ([submit(-1), *(spoiled(at, hint=3) for at in RUN), pending(4.04)], {}),  # no hint arrived
     ],
     "crowding": [
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * snapshot, f"{n}") for snapshot in (1, 2, 3))]), {}),
+        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * poll, f"{n}") for poll in (1, 2, 3))]), {}),
     ],
     "busy-polling": [
         ([submit(0, hint=2), *(pending(0.05 * n, hint=2) for n in range(1, 9))], {}),
@@ -174,9 +171,9 @@ CASES = {
     ],
 }
 
-EARLY_BATCH_POLL = batch_poll(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
+EARLY_BATCH = batch(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
 
-INNOCENT = {
+COUNTEREXAMPLES = {
     "early-polls": [
         ([submit(0, hint=5), pending(4.5, hint=5), done(9.5, ended=9)], {}),
         ([submit(0, hint=5), pending(0.02, wait=2, took=2, hint=5), pending(2.03, wait=2, took=2), done(5)], {}),
@@ -186,10 +183,10 @@ INNOCENT = {
         ([submit(0, hint=86400), pending(5, hint=7200), done(9, ended=8)], {}),
         ([submit(0, hint=1), pending(1, hint=900, faults=("huge-retry-after",)), pending(9), done(19, ended=18)], {}),
         ([submit(0, hint=5), pending(3)], {}),  # the last one before a deadline
-        ([submit(0, hint=5), pending(5, hint=5), pending(7, hint=5), done(12.1, ended=12)], {}),  # then taken up
-        ([submit(0, hint=5), batch_poll(4.9, status=0, faults=("reset",)), pending(5, hint=3), record(6, "events", "/events",
+        ([submit(0, hint=5), pending(5, hint=5), pending(7, hint=5), done(12.1, ended=12)], {}),  # then continued
+        ([submit(0, hint=5), batch(4.9, status=0, faults=("reset",)), pending(5, hint=3), record(6, "events", "/events",
           status=503, faults=("status",)), pending(6.1, hint=3), done(9.2, ended=9)], {}),
-        ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BATCH_POLL, batch_poll(9, ReportedJob("a", COMPLETED, 9))], {}),
+        ([submit(0, "a", hint=9), submit(0, "b", hint=3), EARLY_BATCH, batch(9, ReportedJob("a", COMPLETED, 9))], {}),
         ([submit(0, hint=5, agent="curl"), pending(1, agent="a browser"), pending(2, agent="another")], {}),
     ],
     "hasty-retries": [
@@ -202,11 +199,11 @@ INNOCENT = {
         ([submit(0), done(5), spoiled(6, kind="back-to-pending", status=200)], {}),
         ([submit(0), done(5), spoiled(6, kind="back-to-pending", status=200), done(7)], {}),
         ([submit(0), record(5, "event", "/events", (ReportedJob("a", COMPLETED, 5),), took=0), done(5.1, ended=5)], {}),
-        ([submit(0), batch_poll(5, ReportedJob("a", COMPLETED, 5), ReportedJob("b", PENDING)),
-          batch_poll(6, ReportedJob("a", COMPLETED, 5), ReportedJob("b", COMPLETED, 5))], {}),
+        ([submit(0), batch(5, ReportedJob("a", COMPLETED, 5), ReportedJob("b", PENDING)),
+          batch(6, ReportedJob("a", COMPLETED, 5), ReportedJob("b", COMPLETED, 5))], {}),
         ([submit(0), record(1, "cancel", "/jobs/a", (ReportedJob("a", CANCELLED, 1),)),
           record(1.1, "poll", "/jobs/a", (ReportedJob("a", CANCELLED, 1),))], {}),
-        ([submit(0), done(5, took=1), done(5.5)], {}),  # asked before the answer came
+        ([submit(0), done(5, took=1), done(5.5)], {}),  # sent before the answer came
     ],
     "late": [
         ([submit(0, hint=9), done(9.5, ended=2)], {}),
@@ -216,13 +213,13 @@ INNOCENT = {
         ([submit(0, hint=2), spoiled(2, "b", "hang", took=20), done(22.1, ended=3), done(22, "b", 22)], {}),
         ([submit(0), pending(20), done(40, ended=25)], {}),
         ([submit(0), replace(done(20, ended=5), virtual_at=1820)], {}),  # the clock was advanced
-        ([done(20, ended=5)], {}),  # what was told before is no longer there
+        ([done(20, ended=5)], {}),  # earlier records were dropped
         ([submit(0, hint=2), done(9, ended=2), *each(lambda n: [submit(n, f"{n}"), done(n + 1, f"{n}", n + 1)])], {}),
     ],
     "never-collected": [
         ([submit(0, hint=1), submit(0, "b"), done(3.1, ended=3), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), record(3, "event", "/events", (ReportedJob("a", COMPLETED, 3),)), done(9, "b", 9)], {"a": 3}),
-        ([submit(0), batch_poll(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
+        ([submit(0), batch(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
         ([submit(0, hint=20), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), *(refused(at) for at in (1, 2, 4)), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), spoiled(1, kind="unauthorized", status=401), done(10, "b", 9.9)], {"a": 3}),
@@ -282,7 +279,7 @@ INNOCENT = {
     ],
     "no-idempotency-key": [
         ([submit(0), submit(9, "b", key=None)], {}),
-        ([submit(0, key=None, status=503), submit(1, key=None)], {}),  # there is a warning of it
+        ([submit(0, key=None, status=503), submit(1, key=None)], {}),  # the other rule warns of it
     ],
     "no-long-poll": [
         ([submit(0), done(3, ended=2.9)], {}),
@@ -292,16 +289,16 @@ INNOCENT = {
 }  # fmt: skip
 
 
-def numbered(cases):
+def parameters(cases):
     return [pytest.param(rule, *case, id=f"{rule}-{n}") for rule in cases for n, case in enumerate(cases[rule])]
 
 
-def test_each_rule_has_cases():
-    assert CASES.keys() == INNOCENT.keys() == RULES.keys()
+def test_each_rule_has_examples():
+    assert EXAMPLES.keys() == COUNTEREXAMPLES.keys() == RULES.keys()
 
 
-@pytest.mark.parametrize(("rule", "records", "ended"), numbered(CASES))
-def test_each_rule_finds_its_cases(rule, records, ended):
+@pytest.mark.parametrize(("rule", "records", "ended"), parameters(EXAMPLES))
+def test_each_rule_finds_its_examples(rule, records, ended):
     card = report(records, ended)
     finding = next(finding for finding in card.findings if finding.rule == rule)
     assert finding.count >= 1
@@ -311,7 +308,7 @@ def test_each_rule_finds_its_cases(rule, records, ended):
     assert finding.message in " ".join(text(card).split())
 
 
-@pytest.mark.parametrize(("rule", "records", "ended"), numbered(INNOCENT))
+@pytest.mark.parametrize(("rule", "records", "ended"), parameters(COUNTEREXAMPLES))
 def test_each_rule_ignores_its_counterexamples(rule, records, ended):
     assert rule not in rules(records, ended)
 
@@ -327,7 +324,7 @@ def test_the_order_of_the_records_does_not_matter():
     assert report(CLEAN, {"a": 5.01}) == report(CLEAN[::-1], {"a": 5.01})
 
 
-def test_the_numbers_of_a_card():
+def test_a_card_has_the_numbers_of_all_requests():
     records = [
         submit(0, "a", hint=2, key="one"),
         submit(0.5, "b", key="two", status=0, faults=("reset",)),
@@ -335,7 +332,7 @@ def test_the_numbers_of_a_card():
         pending(1, "a", hint=2, tagged=True, status=304),
         done(4, "a", ended=3.01),
         done(5, "a", ended=3.01),
-        batch_poll(6, ReportedJob("b", COMPLETED, 5)),
+        batch(6, ReportedJob("b", COMPLETED, 5)),
         record(7, "events", "/events"),
         record(8, "event", "/events", (ReportedJob("b", COMPLETED, 5),)),
         submit(8, "c"),
@@ -391,12 +388,12 @@ def test_a_card_has_the_reactions_to_each_kind_of_fault():
         spoiled(3, kind="unknown-status", status=200, took=0),
         pending(5, faults=("latency", "huge-retry-after"), took=1),
         spoiled(9, kind="reset", took=0),
-        batch_poll(10, status=0, faults=("reset",)),
+        batch(10, status=0, faults=("reset",)),
         record(11, "event", "/events", faults=("drip",)),
     ]
-    jobs = {fault.kind: (fault.fired, fault.came_again, fault.again_median, fault.gave_up) for fault in report(
+    reactions = {fault.kind: (fault.fired, fault.came_again, fault.again_median, fault.gave_up) for fault in report(
         records, {}).faults}  # fmt: skip
-    assert jobs == {
+    assert reactions == {
         "drip": (1, 0, None, 0),
         "huge-retry-after": (1, 1, pytest.approx(3), 0),
         "latency": (1, 0, None, 0),
@@ -406,7 +403,7 @@ def test_a_card_has_the_reactions_to_each_kind_of_fault():
     }
 
 
-def test_a_client_that_learned_the_end_otherwise_did_not_give_up():
+def test_a_client_that_learned_the_end_from_a_stream_did_not_give_up():
     records = [submit(0), spoiled(1), record(2, "event", "/events", (ReportedJob("a", COMPLETED, 2),))]
     assert [fault.gave_up for fault in report(records, {}).faults] == [0]
 
@@ -455,7 +452,7 @@ records = st.builds(
 
 
 @given(st.lists(records, max_size=20), st.dictionaries(words, times), st.integers(0))
-def test_every_request_log_has_a_card(records, ended, dropped):
+def test_any_request_log_has_a_report_card(records, ended, dropped):
     card = report(records, ended, dropped)
     assert json.loads(json.dumps(asdict(card), allow_nan=False))["overall"]["dropped"] == dropped
     for finding in card.findings:

@@ -1,0 +1,130 @@
+"""The request log of a sandbox and its report card, over HTTP against a real server."""
+
+import sqlite3
+from contextlib import contextmanager
+
+import pytest
+
+
+def start_with_short_lock_timeout(start, monkeypatch):
+    """Starts a server that does not wait long for a lock."""
+    with monkeypatch.context() as patched:
+        patched.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.1)
+        return start()
+
+
+@contextmanager
+def locked(path):
+    """Holds the write lock of the store's file."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_records_have_requests_and_answers(start):
+    api = start(max_delay=0)
+    job_id = api.post("/start", headers={"Idempotency-Key": "k"}).json()["job_id"]
+    api.get(f"/status/{job_id}", headers={"Prefer": "wait=5", "User-Agent": "mine"})
+    assert api.get("/nothing").status_code == 404
+    first, second, third = api.requests()
+    assert (first["number"], first["action"], first["key"], first["status"]) == (1, "submit", "k", 202)
+    assert first["jobs"][0]["job_id"] == job_id
+    assert (second["action"], second["wait"], second["agent"]) == ("poll", 5, "mine")
+    assert (second["jobs"][0]["state"], second["jobs"][0]["ended_at"] > 0) == ("completed", True)
+    assert (third["action"], third["path"], third["status"]) == (None, "/nothing", 404)
+
+
+def test_refused_submissions_have_their_key_and_digest(start):
+    api = start()
+    for key, body in (
+        ("one", {"target_language": "es"}),
+        (None, {"target_language": "es"}),
+        (None, {"x": "y" * 70000}),
+    ):
+        headers = {"Simulate-Fault": '{"kind": "status", "code": 503}'} | ({"Idempotency-Key": key} if key else {})
+        assert api.post("/start", json=body, headers=headers).status_code == 503
+    first, second, third = api.requests()
+    assert [record["key"] for record in (first, second, third)] == ["one", None, None]
+    assert first["digest"] == second["digest"] is not None
+    assert third["digest"] is None  # too large to be read
+
+
+def test_the_log_is_paged_and_drops_the_oldest_records(start):
+    api = start(request_log=5)
+    for number in range(8):
+        api.get(f"/jobs?limit={number + 1}")
+    page = api.get("/sandbox/requests?limit=2").json()
+    assert ([record["number"] for record in page["requests"]], page["next"], page["dropped"]) == ([4, 5], 5, 3)
+    rest = api.get(f"/sandbox/requests?after={page['next']}").json()
+    assert ([record["number"] for record in rest["requests"]], rest["next"]) == ([6, 7, 8], None)
+
+
+def test_records_are_written_once_the_store_is_available_again(start, tmp_path, monkeypatch):
+    api = start_with_short_lock_timeout(start, monkeypatch)
+    monkeypatch.setattr("translation_server.service.request_log.BATCH_SIZE", 2)
+    with locked(tmp_path / "jobs.db"):
+        for number in range(5):
+            assert api.get(f"/jobs?limit={number + 1}").status_code == 200
+        assert api.get("/sandbox/requests").status_code == 503
+    log = api.get("/sandbox/requests").json()
+    assert (len(log["requests"]), log["dropped"]) == (5, 0)
+    assert log["requests"] == sorted(log["requests"], key=lambda record: record["at"])
+
+
+def test_lost_records_are_counted_as_dropped(start, tmp_path, monkeypatch):
+    api = start_with_short_lock_timeout(start, monkeypatch)
+    monkeypatch.setattr("translation_server.service.request_log.MAX_WAITING", 3)
+    with locked(tmp_path / "jobs.db"):
+        for number in range(5):
+            assert api.get(f"/jobs?limit={number + 1}").status_code == 200
+        assert api.get("/sandbox/report").status_code == 503
+    log = api.get("/sandbox/requests").json()
+    assert (len(log["requests"]), log["dropped"]) == (3, 2)
+    assert api.get("/sandbox/report").json()["overall"]["dropped"] == 2
+    api.post("/sandbox/reset")
+    assert api.get("/sandbox/requests").json()["dropped"] == 0
+
+
+def test_the_request_log_can_be_turned_off(start):
+    api = start(request_log=0)
+    api.get("/jobs")
+    assert api.get("/sandbox/requests").json() == {"requests": [], "next": None, "dropped": 0}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"), [("/jobs", "status, job_id, limit, after"), ("/sandbox/requests", "limit, after")]
+)
+def test_errors_list_the_known_parameters(start, path, fields):
+    answer = start().get(f"{path}?foo=1")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["message"] == f"there is no such field; the fields are {fields}"
+
+
+def test_events_of_a_stream_are_recorded_as_they_are_sent(start):
+    api = start(max_delay=0.1)
+    with api.stream("GET", "/events") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        job_id = api.submit()
+        next(line for line in lines if line.startswith("event: completed"))
+        records = api.requests()
+    log = [
+        (record["action"], [job["state"] for job in record["jobs"]])
+        for record in records
+        if record["action"] == "event"
+    ]
+    assert log[-1] == ("event", ["completed"])
+    assert records[-1]["jobs"][0]["job_id"] == job_id
+
+
+def test_report_cards_are_json_text_or_junit(start):
+    api = start(max_delay=0)
+    api.job(api.submit())
+    card = api.get("/sandbox/report")
+    assert (card.headers["Content-Type"], card.json()["overall"]["submits"]) == ("application/json", 1)
+    text = api.get("/sandbox/report", headers={"Accept": "text/plain"})
+    assert text.headers["Content-Type"].startswith("text/plain")
+    junit = api.get("/sandbox/report", headers={"Accept": "application/xml"})
+    assert junit.text.lstrip().startswith("<")
