@@ -1,10 +1,10 @@
-"""`python3 client.py --username … --password …`, and `from client import TranslationStatusClient`."""
+"""Runs the command (`python3 client.py --username … --password …`); exports `TranslationStatusClient`."""
 
 import signal
 import sys
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback from Ctrl-C during the imports; then main() takes over
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for Ctrl-C during the imports; main() takes over
 
 from translation_client.compat.start import TranslationStatusClient
 

@@ -15,7 +15,6 @@ from tests.command_line import LOGIN, QUICK, run_fixture, scripted_jobs  # noqa:
 from translation_client.cli import main
 
 if TYPE_CHECKING:
-
     from tests.command_line import Run
     from tests.conftest import Job, Listen, Request, Server
 

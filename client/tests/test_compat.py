@@ -34,21 +34,21 @@ CLASSES = [
 ]
 
 
-class Notes(list[Any]):
-    """A callback that keeps what it is told, in plain and in async form."""
+class Calls(list[Any]):
+    """The arguments of the calls of a callback, which has a sync and an async form."""
 
-    def plain(self, told: object) -> None:
-        self.append(told)
+    def sync(self, argument: object) -> None:
+        self.append(argument)
 
-    async def in_time(self, told: object) -> None:
+    async def asynchronous(self, argument: object) -> None:
         await asyncio.sleep(0)
-        self.append(told)
+        self.append(argument)
 
 
-@pytest.fixture(params=["plain", "in_time"])
-def notes(request: pytest.FixtureRequest) -> tuple[Notes, Callable[[object], object]]:
-    kept = Notes()
-    return kept, getattr(kept, request.param)
+@pytest.fixture(params=["sync", "asynchronous"])
+def callback(request: pytest.FixtureRequest) -> tuple[Calls, Callable[[object], object]]:
+    calls = Calls()
+    return calls, getattr(calls, request.param)
 
 
 def defaults(kind: type) -> dict[str, object]:
@@ -100,12 +100,12 @@ def defaults(kind: type) -> dict[str, object]:
         ),
     ],
 )
-def test_arguments_and_defaults_are_those_of_the_document(kind: type, documented: dict[str, object]) -> None:
+def test_arguments_and_defaults_match_the_document(kind: type, documented: dict[str, object]) -> None:
     assert list(defaults(kind).items()) == list(documented.items())
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_a_bad_argument_is_named_at_once(kind: type) -> None:
+def test_unusable_argument_is_refused_at_once(kind: type) -> None:
     with pytest.raises(ValueError, match=r"^base_url "):
         kind("nowhere")
     with pytest.raises(ValueError, match=r"^username "):
@@ -122,9 +122,7 @@ def test_a_bad_argument_is_named_at_once(kind: type) -> None:
         (lambda delay: TranslationStatusClient(initial_interval=delay), "initial_interval"),
     ],
 )
-def test_a_longest_delay_may_be_shorter_than_the_first_and_a_bad_one_is_named(
-    make: Callable[[float], object], name: str
-) -> None:
+def test_longest_delay_may_be_shorter_than_the_first(make: Callable[[float], object], name: str) -> None:
     make(0.1)
     for bad in (0, -1, float("nan")):
         with pytest.raises(ValueError, match=f"^{name} "):
@@ -140,22 +138,18 @@ def test_a_longest_delay_may_be_shorter_than_the_first_and_a_bad_one_is_named(
         (result.VideoTranslationClient, lambda client: client.get_status()),
     ],
 )
-def test_credentials_are_sent_where_they_are_given(
-    server: Server, kind: Callable[..., Any], ask: Callable[[Any], object]
-) -> None:
+def test_credentials_are_optional(server: Server, kind: Callable[..., Any], ask: Callable[[Any], object]) -> None:
     server.says((404, None))
     for client in (kind(server.url), kind(server.url, username="admin", password="secretpassword")):
         with pytest.raises(OurError):
             ask(client)
-    without, given = server.requests
+    without, authenticated = server.requests
     assert "authorization" not in without.headers
-    assert given.headers["authorization"] == "Basic " + base64.b64encode(b"admin:secretpassword").decode()
+    assert authenticated.headers["authorization"] == "Basic " + base64.b64encode(b"admin:secretpassword").decode()
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_the_ancestors_poll_as_their_documents_say_and_let_no_look_be_held(
-    server: Server, job: Job, kind: type
-) -> None:
+def test_ancestors_use_no_long_polls(server: Server, job: Job, kind: type) -> None:
     server.says((202, {"message": "Translation started", **job("completed")}))
     waits = ["wait_for_completion", "poll_until_complete", "get_status"]
     wait = next(getattr(kind(server.url), name) for name in waits if hasattr(kind, name))
@@ -166,10 +160,10 @@ def test_the_ancestors_poll_as_their_documents_say_and_let_no_look_be_held(
 
 
 class TestJobs:
-    def test_a_job_is_created_and_awaited(
-        self, server: Server, job: Job, notes: tuple[Notes, Callable[[object], object]]
+    def test_job_is_created_and_awaited(
+        self, server: Server, job: Job, callback: tuple[Calls, Callable[[object], object]]
     ) -> None:
-        kept, note = notes
+        calls, call = callback
         final = job("completed")
         server.says((202, job()), (200, job()), (200, job(progress=0.7)), (200, final))
 
@@ -177,28 +171,28 @@ class TestJobs:
             async with jobs.TranslationClient(server.url, **QUICK) as client:
                 job_id = await client.create_job(video_length=10)
                 assert job_id == job()["job_id"]
-                ended = await client.get_status(job_id, on_status_change=note, on_completion=note)
+                ended = await client.get_status(job_id, on_status_change=call, on_completion=call)
                 assert ended is TranslationStatus.COMPLETED
                 assert ended == "completed"
 
         asyncio.run(main())
-        assert kept == [TranslationStatus.PENDING, TranslationStatus.COMPLETED, final]
+        assert calls == [TranslationStatus.PENDING, TranslationStatus.COMPLETED, final]
         assert server.asked == ["POST /jobs", *[f"GET /status/{final['job_id']}"] * 3]
         assert server.requests[0].body.replace(b" ", b"") == b'{"video_length":10}'
 
-    def test_a_job_that_fails_has_its_data_too(self, server: Server, job: Job) -> None:
+    def test_failed_job_calls_on_completion(self, server: Server, job: Job) -> None:
         server.says((200, job("error")))
-        client, kept = jobs.TranslationClient(server.url), Notes()
-        ended = asyncio.run(client.get_status(str(job()["job_id"]), on_completion=kept.plain))
+        client, calls = jobs.TranslationClient(server.url), Calls()
+        ended = asyncio.run(client.get_status(str(job()["job_id"]), on_completion=calls.sync))
         assert ended is TranslationStatus.ERROR
-        assert kept == [job("error")]
+        assert calls == [job("error")]
 
-    def test_a_time_that_is_up(self, server: Server, job: Job) -> None:
+    def test_timeout_raises(self, server: Server, job: Job) -> None:
         server.says((200, job()))
         with pytest.raises(TimeoutError, match="the time was up"):
             asyncio.run(jobs.TranslationClient(server.url, **QUICK, timeout=0.02).get_status(str(job()["job_id"])))
 
-    def test_a_client_can_be_closed_and_used_on(self, server: Server, job: Job) -> None:
+    def test_closed_client_can_be_used_again(self, server: Server, job: Job) -> None:
         server.says((202, job()))
 
         async def main() -> None:
@@ -214,27 +208,29 @@ class TestJobs:
 
 
 class TestStatus:
-    def test_it_polls_to_the_end(self, server: Server, notes: tuple[Notes, Callable[[object], object]]) -> None:
-        kept, note = notes
+    def test_poll_until_complete_reports_each_change(
+        self, server: Server, callback: tuple[Calls, Callable[[object], object]]
+    ) -> None:
+        calls, call = callback
         server.says(
             *((200, {"status": "pending", "elapsed_time": seconds}) for seconds in (0, 1, 2)),
             (200, {"status": "completed", "elapsed_time": 2.5}),
         )
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01)
-        final = asyncio.run(status.VideoTranslationClient(server.url, config, note).poll_until_complete())
+        final = asyncio.run(status.VideoTranslationClient(server.url, config, call).poll_until_complete())
         assert final == StatusResponse(JobStatus.COMPLETED, 2.5)
         assert final.status.value == "completed"
-        assert kept == [StatusResponse(JobStatus.PENDING, 0.0), final]
-        assert kept[0].raw_response == {"status": "pending", "elapsed_time": 0}
+        assert calls == [StatusResponse(JobStatus.PENDING, 0.0), final]
+        assert calls[0].raw_response == {"status": "pending", "elapsed_time": 0}
         assert final.raw_response == {"status": "completed", "elapsed_time": 2.5}
         assert server.asked == ["GET /status"] * 4
 
-    def test_a_status_has_the_ancestors_names_and_equals_its_word(self) -> None:
+    def test_status_has_the_ancestors_names_and_equals_its_text(self) -> None:
         assert [JobStatus.pending, JobStatus.completed, JobStatus.error] == ["pending", "completed", "error"]
         assert JobStatus("completed") is JobStatus.completed is JobStatus.COMPLETED
         assert JobStatus.error == State.ERROR
 
-    def test_attempts_are_counted(self, server: Server) -> None:
+    def test_attempts_are_limited(self, server: Server) -> None:
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, max_attempts=5)
         with pytest.raises(TimeoutError, match="after the last poll"):
@@ -246,11 +242,11 @@ class TestStatus:
         assert len(server.requests) == 10
 
     @pytest.mark.parametrize("attempts", [0, -1, float("nan")])
-    def test_attempts_that_make_no_sense_are_named_at_once(self, attempts: int) -> None:
+    def test_unusable_attempts_are_refused_at_once(self, attempts: int) -> None:
         with pytest.raises(ValueError, match=r"^max_attempts "):
             status.VideoTranslationClient(config=StatusPollingConfig(max_attempts=attempts))
 
-    def test_a_config_that_is_changed_holds_for_the_next_wait(self, server: Server) -> None:
+    def test_changed_config_applies_to_the_next_wait(self, server: Server) -> None:
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01)
         client = status.VideoTranslationClient(server.url, config)
@@ -260,11 +256,11 @@ class TestStatus:
         assert len(server.requests) == 3
 
     @pytest.mark.parametrize(("jitter", "hint"), [(True, None), (False, None), (True, 7.0), (False, 7.0)])
-    def test_delays_grow_jitter_and_heed_the_server(self, jitter: bool, hint: float | None) -> None:
+    def test_delays_grow_with_jitter_and_respect_hints(self, jitter: bool, hint: float | None) -> None:
         plan = status.schedule(StatusPollingConfig(jitter=jitter, max_delay=4.0, max_attempts=6))
         next(plan)
-        seen = Observation(Status("current", State.PENDING, hint=hint), 0.0, hint, "")
-        delays = [plan.send(seen) for _ in range(5)]
+        observation = Observation(Status("current", State.PENDING, hint=hint), 0.0, hint, "")
+        delays = [plan.send(observation) for _ in range(5)]
         if hint:
             assert delays == [hint] * 5
         elif jitter:
@@ -272,14 +268,14 @@ class TestStatus:
         else:
             assert delays == [1, 2, 4, 4, 4]
         with pytest.raises(StopIteration):
-            plan.send(seen)
+            plan.send(observation)
 
-    def test_an_error_is_a_status_too(self, server: Server) -> None:
+    def test_failed_job_is_returned(self, server: Server) -> None:
         server.says((200, {"status": "error"}))
         final = asyncio.run(status.VideoTranslationClient(server.url).poll_until_complete())
         assert (final.status.value, final.elapsed_time) == ("error", 0.0)
 
-    def test_a_time_that_is_up(self, server: Server) -> None:
+    def test_timeout_raises(self, server: Server) -> None:
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, timeout=0.02)
         with pytest.raises(TimeoutError, match="the time was up"):
@@ -299,25 +295,25 @@ class TestTranslate:
 
         return asyncio.run(main())
 
-    def test_a_translation_is_started_and_awaited(self, server: Server, job: Job) -> None:
+    def test_translation_is_started_and_awaited(self, server: Server, job: Job) -> None:
         final = job("completed", "j1")
         server.says(self.ACCEPTED, (200, job(job_id="j1")), (200, final))
         assert self.run(server.url) == final
         assert server.asked == ["POST /translate", "GET /job/j1", "GET /job/j1"]
 
-    @pytest.mark.parametrize(("end", "told"), [("error", "the video has no sound"), ("cancelled", "was cancelled")])
-    def test_one_that_fails_raises(self, server: Server, job: Job, end: str, told: str) -> None:
+    @pytest.mark.parametrize(("end", "message"), [("error", "the video has no sound"), ("cancelled", "was cancelled")])
+    def test_failed_translation_raises(self, server: Server, job: Job, end: str, message: str) -> None:
         server.says(self.ACCEPTED, (200, job(end, "j1")))
-        with pytest.raises(TranslationError, match=told):
+        with pytest.raises(TranslationError, match=message):
             self.run(server.url)
 
-    def test_one_that_is_not_known_raises(self, server: Server) -> None:
+    def test_unknown_translation_raises(self, server: Server) -> None:
         server.says(self.ACCEPTED, (404, {"title": "Not Found"}))
         with pytest.raises(TranslationError, match="404 Not Found") as raised:
             self.run(server.url)
         assert isinstance(raised.value.__cause__, NotFound)
 
-    def test_time_and_network_are_something_else(self, server: Server, job: Job) -> None:
+    def test_timeout_and_network_failure_are_other_errors(self, server: Server, job: Job) -> None:
         server.says(self.ACCEPTED, (200, job(job_id="j1")))
         with pytest.raises(TimeoutError, match="the time was up") as raised:
             self.run(server.url, base_timeout=0.02)
@@ -327,7 +323,7 @@ class TestTranslate:
             self.run(server.url)
         assert not isinstance(broken.value, TranslationError)
 
-    def test_a_translation_can_be_looked_at_and_cancelled(self, server: Server, job: Job) -> None:
+    def test_translation_can_be_polled_and_cancelled(self, server: Server, job: Job) -> None:
         server.says((200, job(job_id="j1")), (200, job("cancelled", "j1")), (404, {"title": "Not Found"}))
 
         async def main() -> None:
@@ -341,6 +337,6 @@ class TestTranslate:
         asyncio.run(main())
         assert server.asked == ["GET /job/j1", "DELETE /jobs/j1"] * 2
 
-    def test_delays_are_progressive_or_not(self) -> None:
+    def test_progressive_delay_sets_the_factor(self) -> None:
         assert TranslationConfig().backoff_factor > 1
         assert TranslationConfig(progressive_delay=False).backoff_factor == 1

@@ -28,11 +28,11 @@ class TestResult:
     def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         return [record.message for record in caplog.records if record.name == result.logger.name]
 
-    def test_it_logs_as_the_document_shows(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def test_log_matches_the_document(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
         server.says(*[(200, {"result": "pending"})] * 2, (200, {"result": "completed"}))
         assert result.VideoTranslationClient(server.url, backoff_factor=0.1).get_status() == "completed"
-        told = "\n".join(self.lines(caplog))
-        assert re.sub(r"time = \d+s", "time = 0s", told).splitlines() == [
+        log = "\n".join(self.lines(caplog))
+        assert re.sub(r"time = \d+s", "time = 0s", log).splitlines() == [
             "Initial status: pending",
             "Sleeping for 0.1s before retry #1. Total elapsed time = 0s",
             "Retry attempt #1: Current status = pending, Elapsed time = 0s",
@@ -40,7 +40,7 @@ class TestResult:
             "Job completed with status: completed",
         ]
 
-    def test_its_pauses_are_the_documents(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_pauses_match_the_document(self, caplog: pytest.LogCaptureFixture) -> None:
         schedule = result.schedule(max_retries=10, backoff_factor=2)
         next(schedule)
         pending = Observation(Status("current", State.PENDING), 0.0, None, "")
@@ -51,9 +51,7 @@ class TestResult:
             "Sleeping for 4s before retry #2. Total elapsed time = 0s",
         ]
 
-    def test_a_job_that_has_ended_is_not_asked_for_again(
-        self, server: Server, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_ended_job_is_not_polled_again(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
         server.says((200, {"result": "error"}))
         client = result.VideoTranslationClient(server.url)
         assert (client.status, client.completed) == (None, False)
@@ -62,45 +60,45 @@ class TestResult:
         assert server.asked == ["GET /status"]
         assert self.lines(caplog)[-1] == "Job already finished with error"
 
-    def test_what_the_server_asks_for_does_not_count(self, server: Server) -> None:
+    def test_hints_are_ignored(self, server: Server) -> None:
         server.says((200, {"result": "pending"}, {"Retry-After": "60"}), (200, {"result": "error"}))
         assert result.VideoTranslationClient(server.url, backoff_factor=0.1).get_status() == "error"
 
-    def test_spent_retries_are_a_timeout(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def test_spent_retries_raise_a_timeout(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
         server.says((200, {"result": "pending"}))
         with pytest.raises(TimeoutError, match="after the last poll"):
             result.VideoTranslationClient(server.url, max_retries=2, backoff_factor=0.1).get_status()
         assert len(server.requests) == 3
         assert self.lines(caplog)[-1].startswith("Retry attempt #2: Current status = pending, Elapsed time = ")
 
-    def test_a_time_that_is_up_is_one_too(self, server: Server) -> None:
+    def test_timeout_raises(self, server: Server) -> None:
         server.says((200, {"result": "pending"}))
         with pytest.raises(TimeoutError, match="the time was up"):
             result.VideoTranslationClient(server.url, timeout=0.05).get_status()
 
     @pytest.mark.parametrize("factor", [0, -1, float("nan")])
-    def test_a_bad_factor_is_named_at_once(self, factor: float) -> None:
+    def test_unusable_factor_is_refused_at_once(self, factor: float) -> None:
         with pytest.raises(ValueError, match=r"^backoff_factor "):
             result.VideoTranslationClient(backoff_factor=factor)
 
 
 class TestStart:
-    def test_a_job_is_polled_once(self, server: Server, job: Job) -> None:
+    def test_get_status_polls_once(self, server: Server, job: Job) -> None:
         server.says((200, job(job_id="j1")), (200, job("error", "j1")))
         client = TranslationStatusClient(server.url, "admin", "secretpassword")
         assert [client.get_status("j1"), client.get_status("j1")] == ["pending", "error"]
         assert server.asked == ["GET /status/j1"] * 2
 
-    @pytest.mark.parametrize(("code", "told"), [(401, "user name and the password"), (404, "404 Not Found")])
-    def test_a_poll_that_fails_is_none_and_the_log_says_why(
-        self, server: Server, caplog: pytest.LogCaptureFixture, code: int, told: str
+    @pytest.mark.parametrize(("code", "reason"), [(401, "user name and the password"), (404, "404 Not Found")])
+    def test_failed_poll_is_logged_and_returns_none(
+        self, server: Server, caplog: pytest.LogCaptureFixture, code: int, reason: str
     ) -> None:
         server.says((code, {"title": "Not Found"}))
         assert TranslationStatusClient(server.url, "admin", "no").get_status("j1") is None
         assert caplog.messages[-1].startswith("job j1 was not polled: ")
-        assert told in caplog.messages[-1]
+        assert reason in caplog.messages[-1]
 
-    def test_a_wait_has_intervals_of_its_own(self, server: Server, job: Job) -> None:
+    def test_wait_can_have_its_own_intervals(self, server: Server, job: Job) -> None:
         server.says(*[(200, job(job_id="j1"))] * 2, (200, job("completed", "j1")))
         client = TranslationStatusClient(server.url, "admin", "secretpassword", 1000, initial_interval=1000)
         assert client.wait_for_completion("j1", initial_interval=0.01, max_interval=0.02) == "completed"
@@ -108,11 +106,11 @@ class TestStart:
         with pytest.raises(ValueError, match=r"^initial_interval "):
             client.wait_for_completion("j1", -1)
 
-    def test_what_an_attribute_says_holds_from_then_on(self, server: Server, job: Job) -> None:
+    def test_changed_attributes_apply_to_the_next_call(self, server: Server, job: Job) -> None:
         server.says((202, job()), (200, job()), (200, job("completed")))
-        client = TranslationStatusClient("http://127.0.0.1:1", "nobody", "no", 0.5)
+        client = TranslationStatusClient("http://127.0.0.1:1", "unused", "unused", 0.5)
         client.base_url, client.auth, client.max_interval = server.url, ("admin", "secretpassword"), 0.01
         assert client.start_job() == JOB_ID
         assert client.wait_for_completion(JOB_ID, 0.01) == "completed"
-        brought = {request.headers["authorization"] for request in server.requests}
-        assert brought == {"Basic " + base64.b64encode(b"admin:secretpassword").decode()}
+        credentials = {request.headers["authorization"] for request in server.requests}
+        assert credentials == {"Basic " + base64.b64encode(b"admin:secretpassword").decode()}

@@ -1,1 +1,1 @@
-"""The classes of this library's ancestors, each over `Client`."""
+"""The classes of this library's ancestors, built on `Client` and `AsyncClient`."""

@@ -1,4 +1,4 @@
-"""What callers of two ancestors catch: `from translation_client.compat import aiohttp` in place of `import aiohttp`."""
+"""The exceptions that users of two ancestors catch; replaces `import aiohttp`."""
 
 from translation_client.core.errors import TransportError
 

@@ -1,4 +1,4 @@
-"""The client of the ancestor whose jobs begin with `POST /jobs`."""
+"""The client of the ancestor that creates jobs with `POST /jobs`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,22 +11,22 @@ TranslationStatus = State
 
 
 class TranslationClient(Session):
-    """Creates jobs and waits for their end; without `async with`, every call opens a connection of its own.
+    """Creates jobs and waits for their end. Without `async with`, every call opens its own connection.
 
-    The arguments but `username` and `password` are attributes, too.
+    All arguments except `username` and `password` are attributes too.
 
     Args:
         base_url: The server's address.
-        initial_delay: Seconds from the first look at a job to the second.
-        max_delay: The longest delay between two looks, in seconds.
-        backoff_factor: How many times longer each delay is than the one before.
-        max_retries: How many failures in a row are borne, of the network or the server.
-        timeout: Seconds to wait for a job; None is as long as it takes.
-        username: The user, together with `password`, where the server asks for them.
+        initial_delay: Seconds between the first two polls of a job.
+        max_delay: The longest delay between two polls, in seconds.
+        backoff_factor: The factor by which each delay is longer than the one before.
+        max_retries: How many consecutive failures of the network or the server are retried.
+        timeout: Seconds to wait for a job; None for no limit.
+        username: The user, if the server needs credentials.
         password: The user's password.
 
     Raises:
-        ValueError: An argument is unusable; the message names it.
+        ValueError: An argument is unusable; the message says which.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class TranslationClient(Session):
         )
 
     async def create_job(self, video_length: float = 10) -> str:
-        """Create a job for so many seconds of video and return its id.
+        """Creates a job for a video of this many seconds and returns its id.
 
         Raises:
             TranslationError: No job was created.
@@ -80,16 +80,16 @@ class TranslationClient(Session):
         on_status_change: Callable[[TranslationStatus], object] | None = None,
         on_completion: Callable[[dict[str, Any]], object] | None = None,
     ) -> TranslationStatus:
-        """Wait for the end of a job and return its status, which equals its word: `completed`, `error`, `cancelled`.
+        """Waits for the end of a job and returns its status, which equals `"completed"`, `"error"` or `"cancelled"`.
 
         Args:
             job_id: The job.
-            on_status_change: Called, or called and awaited, with each new status.
-            on_completion: Called, or called and awaited, with the job's data, however it ended.
+            on_status_change: Called with each new status; may be async.
+            on_completion: Called with the job's data, whichever way it ended; may be async.
 
         Raises:
             TimeoutError: The time is up; the job goes on.
-            TranslationError: The job is not known, or could not be asked for.
+            TranslationError: The job is unknown, or could not be polled.
         """
         changed, completed = on_status_change, on_completion
         async with self._client() as client:

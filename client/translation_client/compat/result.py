@@ -1,4 +1,4 @@
-"""The client of the ancestor that has one job, at `GET /status`, and calls its status `result`."""
+"""The client of the ancestor with a single job at `GET /status`, whose field is `result`."""
 
 import logging
 import time
@@ -15,24 +15,24 @@ LONGEST_PAUSE = 20.0  # seconds
 
 
 class VideoTranslationClient:
-    """Polls the caller's current job to its end, ever more slowly; each look and each pause goes to the log.
+    """Polls the user's current job until its end with exponential backoff, and logs each poll and each pause.
 
-    The arguments but `username` and `password` are attributes, too.
+    All arguments except `username` and `password` are attributes too.
 
     Attributes:
-        status: The job's last word that is known; None before the first look.
-        completed: Whether the job has ended, so that `get_status` has nothing left to ask.
+        status: The job's last known status; None before the first poll.
+        completed: Whether the job has ended; then `get_status` polls no more.
 
     Args:
         base_url: The server's address.
-        max_retries: How many looks may follow the first; as many failures in a row are borne.
-        backoff_factor: The pause before the nth of them is this to the power of n, in seconds, and 20 at most.
-        timeout: Seconds to wait for the job; None is as long as it takes.
-        username: The user, together with `password`, where the server asks for them.
+        max_retries: How many polls may follow the first, and how many consecutive failures are retried.
+        backoff_factor: The pause before the nth retry is `backoff_factor ** n` seconds, 20 at most.
+        timeout: Seconds to wait for the job; None for no limit.
+        username: The user, if the server needs credentials.
         password: The user's password.
 
     Raises:
-        ValueError: An argument is unusable; the message names it.
+        ValueError: An argument is unusable; the message says which.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class VideoTranslationClient:
         self.status: str | None = None
         self.completed = False
         self._credentials = (username, password)
-        self._connect().close()  # so that a bad argument shows here
+        self._connect().close()  # checks the arguments
 
     def _connect(self) -> Client:
         if not self.backoff_factor > 0:
@@ -69,11 +69,11 @@ class VideoTranslationClient:
         )
 
     def get_status(self) -> str:
-        """Wait for the end of the current job, which the first look starts where there is none; return its last word.
+        """Waits for the end of the current job and returns its status. The first poll starts a job if there is none.
 
         Raises:
             TimeoutError: The time is up, or the retries are spent; the job goes on.
-            TranslationError: The job could not be asked for.
+            TranslationError: The job could not be polled.
         """
         if self.completed and self.status:
             logger.info("Job already finished with %s", self.status)
@@ -90,7 +90,7 @@ class VideoTranslationClient:
 
 
 def schedule(max_retries: int, backoff_factor: float) -> Schedule:
-    """The ancestor's pauses, and what it logs of them and of the looks that follow."""
+    """Yields the ancestor's pauses, and logs them and the polls as the ancestor did."""
     began = time.monotonic()
     yield 0.0
     for retry in range(1, max_retries + 1):

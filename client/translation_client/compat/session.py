@@ -1,4 +1,4 @@
-"""What the ancestors with async methods have in common."""
+"""The common parts of the ancestors' classes with async methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
@@ -11,22 +11,22 @@ from translation_client.core.status import State, Status
 
 
 class Session(ABC):
-    """Has an `AsyncClient` for as long as an `async with` lasts, else one for each call, so that nothing stays open.
+    """Uses one `AsyncClient` within `async with`, else a new one for each call, so that no connection stays open.
 
     Raises:
-        ValueError: The client cannot be made; the message names the argument.
+        ValueError: An argument is unusable; the message says which.
     """
 
     def __init__(self) -> None:
-        self._connect()  # opens nothing, but shows a bad argument here
+        self._connect()  # checks the arguments; opens no connection
         self._lasting: AsyncClient | None = None
 
     @abstractmethod
     def _connect(self) -> AsyncClient:
-        """Make a client of what the attributes say now: the ancestors' callers set them anew."""
+        """Makes a client from the attributes, which users may have changed."""
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Closes all connections."""
         if self._lasting:
             await self._lasting.aclose()
         self._lasting = None
@@ -47,25 +47,28 @@ class Session(ABC):
             yield client
 
 
-def delays(**given: float) -> tuple[float, float]:
-    """The first delay and the longest, both named; unlike ours, the ancestors take a longest that is the shorter.
+def delays(**values: float) -> tuple[float, float]:
+    """Returns the first and the longest delay. Unlike `Client`, the ancestors accept a first delay above the longest.
+
+    Args:
+        values: The two delays in seconds, under the names of their arguments.
 
     Raises:
-        ValueError: One of them is unusable; the message names it.
+        ValueError: A delay is unusable; the message says which.
     """
-    first, longest = (validation.number(name, delay, validation.LEAST) for name, delay in given.items())
+    first, longest = (validation.number(name, delay, validation.LEAST) for name, delay in values.items())
     return min(first, longest), longest
 
 
 def on_change(call: Callback) -> Callback:
-    """A callback for every update that calls the given one, sync or async, only when the state is another."""
-    reported: State | None = None
+    """Makes a callback that calls another, sync or async, only if the state has changed."""
+    last: State | None = None
 
     def update(status: Status) -> object:
-        nonlocal reported
-        if status.state is reported:
+        nonlocal last
+        if status.state is last:
             return None
-        reported = status.state
+        last = status.state
         return call(status)
 
     return update

@@ -1,4 +1,4 @@
-"""The client of the ancestor whose jobs begin with `POST /start`."""
+"""The client of the ancestor that starts jobs with `POST /start`."""
 
 import logging
 from typing import Literal
@@ -12,19 +12,19 @@ logger = logging.getLogger(__name__)
 
 
 class TranslationStatusClient:
-    """Starts a job and polls it with exponential backoff; attempts and outcomes go to the log.
+    """Starts jobs and polls them with exponential backoff; logs attempts and outcomes.
 
     Args:
-        base_url: The server's address; an attribute, too.
-        username: The user; with the password, the attribute `auth`.
+        base_url: The server's address; also an attribute.
+        username: The user; `(username, password)` is the attribute `auth`.
         password: The user's password.
-        max_interval: The longest interval between two polls, in seconds; an attribute, too.
-        initial_interval: Seconds from the first poll of a job to the second.
-        backoff_factor: How many times longer each interval is than the one before.
-        timeout: Seconds to wait for a job; None is as long as it takes.
+        max_interval: The longest interval between two polls, in seconds; also an attribute.
+        initial_interval: Seconds between the first two polls of a job.
+        backoff_factor: The factor by which each interval is longer than the one before.
+        timeout: Seconds to wait for a job; None for no limit.
 
     Raises:
-        ValueError: An argument is unusable; the message names it.
+        ValueError: An argument is unusable; the message says which.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TranslationStatusClient:
         self._initial_interval = initial_interval
         self._backoff_factor = backoff_factor
         self._timeout = timeout
-        self._connect().close()  # so that a bad argument shows here
+        self._connect().close()  # checks the arguments
 
     def _connect(self, initial_interval: float | None = None, max_interval: float | None = None) -> Client:
         username, password = self.auth
@@ -63,36 +63,36 @@ class TranslationStatusClient:
         )
 
     def start_job(self) -> str | None:
-        """Start a job and return its id, or None if that failed; the log says why."""
+        """Starts a job and returns its id; logs a failure and returns None."""
         try:
             with self._connect() as client:
                 return client.start().id
         except TranslationError as error:
-            logger.error("no job was started: %s", error)  # noqa: TRY400 - one line says it all
+            logger.error("no job was started: %s", error)  # noqa: TRY400 - one line, no traceback
             return None
 
     def get_status(self, job_id: str) -> str | None:
-        """Poll a job once and return its word, such as `pending`, or None if that failed; the log says why."""
+        """Polls a job once and returns its status, such as `"pending"`; logs a failure and returns None."""
         try:
             with self._connect() as client:
                 return client.status(job_id).state.value
         except TranslationError as error:
-            logger.error("job %s was not polled: %s", job_id, error)  # noqa: TRY400 - one line says it all
+            logger.error("job %s was not polled: %s", job_id, error)  # noqa: TRY400 - one line, no traceback
             return None
 
     def wait_for_completion(
         self, job_id: str, initial_interval: float | None = None, max_interval: float | None = None
     ) -> Literal["completed", "error"]:
-        """Wait for the end of a job; one that was cancelled counts as an error.
+        """Waits for the end of a job and returns its status. A cancelled job counts as `"error"`.
 
         Args:
             job_id: The job.
-            initial_interval: Seconds from the first poll to the second, in place of the client's own.
-            max_interval: The longest interval between two polls, in seconds, in place of the client's own.
+            initial_interval: Seconds between the first two polls, instead of the client's own.
+            max_interval: The longest interval between two polls, in seconds, instead of the client's own.
 
         Raises:
-            TranslationError: The job is not known, could not be asked for, or did not end in time.
-            ValueError: An argument is unusable; the message names it.
+            TranslationError: The job is unknown, could not be polled, or did not end in time.
+            ValueError: An argument is unusable; the message says which.
         """
         with self._connect(initial_interval, max_interval) as client:
             final = client.wait(job_id)

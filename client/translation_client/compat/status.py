@@ -1,4 +1,4 @@
-"""The client of the ancestor that has one job, at `GET /status`."""
+"""The client of the ancestor with a single job at `GET /status`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from translation_client.core.dialects import CURRENT
 from translation_client.core.schedule import Schedule, chance
 from translation_client.core.status import Status
 
-LONGER_BY_CHANCE = 0.2  # the part of a delay that jitter adds at most
+JITTER = 0.2  # the largest part of a delay that is added to it at random
 
 
 class JobStatus(StrEnum):
-    """How a job stands; each equals its word."""
+    """The state of a job; each member equals its text."""
 
     pending = "pending"
     completed = "completed"
@@ -30,15 +30,15 @@ class JobStatus(StrEnum):
 
 @dataclass
 class StatusPollingConfig:
-    """How to poll; all in seconds but the factor and the attempts.
+    """How to poll. Delays and the timeout are in seconds.
 
     Attributes:
-        initial_delay: From the first poll to the second.
-        max_delay: The longest delay between two polls, but for jitter and for what the server asks for.
-        backoff_factor: How many times longer each delay is than the one before.
-        timeout: How long to poll; None is as long as it takes.
-        max_attempts: How many polls may be answered; fewer failures in a row than that are borne.
-        jitter: Whether chance makes each delay up to a fifth longer.
+        initial_delay: The delay between the first two polls.
+        max_delay: The longest delay between two polls, before jitter; the server may ask for longer ones.
+        backoff_factor: The factor by which each delay is longer than the one before.
+        timeout: How long to poll; None for no limit.
+        max_attempts: How many polls may be answered; up to one less consecutive failures are retried.
+        jitter: Whether a random part, up to a fifth, is added to each delay.
     """
 
     initial_delay: float = 1.0
@@ -51,11 +51,11 @@ class StatusPollingConfig:
 
 @dataclass(frozen=True)
 class StatusResponse:
-    """What a poll told.
+    """The result of a poll.
 
     Attributes:
-        status: How the job stands; `.value` is the word.
-        elapsed_time: Seconds since the job was accepted, until its end at most.
+        status: The job's state; `.value` is its text.
+        elapsed_time: Seconds from the job's acceptance until now, or until its end.
         raw_response: The whole document as the server sent it. Not compared.
     """
 
@@ -65,17 +65,17 @@ class StatusResponse:
 
 
 class VideoTranslationClient(Session):
-    """Polls the caller's current job to its end; without `async with`, every call opens a connection of its own.
+    """Polls the user's current job until its end. Without `async with`, every call opens its own connection.
 
     Args:
-        base_url: The server's address; an attribute, too.
-        config: How to poll; an attribute, too.
-        on_status_change: Called, or called and awaited, with the response that tells of each new status.
-        username: The user, together with `password`, where the server asks for them.
+        base_url: The server's address; also an attribute.
+        config: How to poll; also an attribute.
+        on_status_change: Called with the response for each new status; may be async.
+        username: The user, if the server needs credentials.
         password: The user's password.
 
     Raises:
-        ValueError: An argument is unusable; the message names it.
+        ValueError: An argument is unusable; the message says which.
     """
 
     def __init__(
@@ -113,11 +113,13 @@ class VideoTranslationClient(Session):
         )
 
     async def poll_until_complete(self) -> StatusResponse:
-        """Wait for the end of the current job, which the first look starts where there is none.
+        """Waits for the end of the current job and returns the last response.
+
+        The first poll starts a job if there is none.
 
         Raises:
             TimeoutError: The time is up, or the attempts are spent; the job goes on.
-            TranslationError: The job could not be asked for.
+            TranslationError: The job could not be polled.
         """
         changed = self.on_status_change
         async with self._client() as client:
@@ -128,12 +130,12 @@ class VideoTranslationClient(Session):
 
 
 def schedule(config: StatusPollingConfig) -> Schedule:
-    """So many polls, with ever longer delays, and never one before the server asks for it."""
-    seen, delay = (yield 0.0), config.initial_delay
+    """Yields the delays before `max_attempts` polls: growing, and at least as long as the server asks for."""
+    observation, delay = (yield 0.0), config.initial_delay
     for attempt in range(1, int(config.max_attempts)):
         delay = min(delay, config.max_delay)
-        jittered = delay * (1 + LONGER_BY_CHANCE * chance(seen.status.id, attempt)) if config.jitter else delay
-        seen = yield max(jittered, seen.hint or 0.0)
+        jittered = delay * (1 + JITTER * chance(observation.status.id, attempt)) if config.jitter else delay
+        observation = yield max(jittered, observation.hint or 0.0)
         delay *= config.backoff_factor
 
 

@@ -1,4 +1,4 @@
-"""The client of the ancestor whose jobs begin with `POST /translate`."""
+"""The client of the ancestor that starts jobs with `POST /translate`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from translation_client.core.status import JobTimeout
 class TranslationError(errors.TranslationError):
     """The translation failed: the job ended with an error or was cancelled, or the server refused it.
 
-    Time that is up is a `TimeoutError`, and a network that fails a `TransportError`, as everywhere in this library.
+    A wait that takes too long raises `TimeoutError`, and a failing network `TransportError`.
     """
 
 
@@ -21,10 +21,10 @@ class TranslationConfig:
     """How to wait.
 
     Args:
-        base_timeout: Seconds to wait for a job; None is as long as it takes.
-        min_delay: Seconds from the first look at a job to the second.
-        max_delay: The longest delay between two looks, in seconds.
-        progressive_delay: Whether each delay is twice the one before; else all are `min_delay`.
+        base_timeout: Seconds to wait for a job; None for no limit.
+        min_delay: Seconds between the first two polls of a job.
+        max_delay: The longest delay between two polls, in seconds.
+        progressive_delay: Whether each delay is twice the one before; if not, every delay is `min_delay`.
     """
 
     def __init__(
@@ -41,21 +41,21 @@ class TranslationConfig:
 
     @property
     def backoff_factor(self) -> float:
-        """How many times longer each delay is than the one before."""
+        """The factor by which each delay is longer than the one before."""
         return 2.0 if self.progressive_delay else 1.0
 
 
 class VideoTranslationClient(Session):
-    """Starts translations and waits for their end; without `async with`, every call opens a connection of its own.
+    """Starts translations and waits for their end. Without `async with`, every call opens its own connection.
 
     Args:
-        base_url: The server's address; an attribute, too.
-        config: How to wait; an attribute, too.
-        username: The user, together with `password`, where the server asks for them.
+        base_url: The server's address; also an attribute.
+        config: How to wait; also an attribute.
+        username: The user, if the server needs credentials.
         password: The user's password.
 
     Raises:
-        ValueError: An argument is unusable; the message names it.
+        ValueError: An argument is unusable; the message says which.
     """
 
     def __init__(
@@ -86,47 +86,47 @@ class VideoTranslationClient(Session):
         )
 
     async def start_translation(self, source_lang: str, target_lang: str) -> dict[str, Any]:
-        """Start a translation and return the server's answer: `message` and `job_id`.
+        """Starts a translation and returns the server's answer: `message` and `job_id`.
 
         Raises:
             TranslationError: The server refused it.
             TransportError: The server could not be reached, or kept failing.
         """
-        with _failures():
+        with _converting_errors():
             async with self._client() as client:
                 return dict((await client.start(source_language=source_lang, target_language=target_lang)).raw)
 
     async def get_status(self, job_id: str) -> dict[str, Any]:
-        """Look at a translation once and return the job.
+        """Polls a translation once and returns the job.
 
         Raises:
-            TranslationError: It is not known.
+            TranslationError: It is unknown.
             TransportError: The server could not be reached, or kept failing.
         """
-        with _failures():
+        with _converting_errors():
             async with self._client() as client:
                 return dict((await client.status(job_id)).raw)
 
     async def cancel_translation(self, job_id: str) -> dict[str, Any]:
-        """Cancel a translation and return the job; one that had ended stays as it is.
+        """Cancels a translation and returns the job. An ended job does not change.
 
         Raises:
-            TranslationError: It is not known.
+            TranslationError: It is unknown.
             TransportError: The server could not be reached, or kept failing.
         """
-        with _failures():
+        with _converting_errors():
             async with self._client() as client:
                 return dict((await client.cancel(job_id)).raw)
 
     async def wait_for_completion(self, job_id: str) -> dict[str, Any]:
-        """Wait for the end of a translation and return the job.
+        """Waits for the end of a translation and returns the job.
 
         Raises:
-            TranslationError: It ended with an error or was cancelled, or is not known.
+            TranslationError: It ended with an error, was cancelled, or is unknown.
             TimeoutError: The time is up; the translation goes on.
             TransportError: The server could not be reached, or kept failing.
         """
-        with _failures():
+        with _converting_errors():
             async with self._client() as client:
                 final = await client.wait(job_id)
             final.raise_for_error()
@@ -134,7 +134,7 @@ class VideoTranslationClient(Session):
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def _converting_errors() -> Iterator[None]:
     try:
         yield
     except (JobTimeout, errors.TransportError):

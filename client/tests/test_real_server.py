@@ -1,4 +1,4 @@
-"""The client and the project's own server, which run in processes of their own: every dialect, and the user's own."""
+"""The client against the real server in a process of its own: every dialect, and the example application."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ TOKEN = {"dialect": HEYGEN, "token": "secretpassword"}
 
 
 def client_for(url: str, dialect: str) -> Client:
-    """A client of the real server, in one of the five dialects or the user's own."""
+    """Returns a client in one of the five dialects or the example dialect."""
     return Client(f"{url}/heygen", **TOKEN) if dialect == "heygen" else Client(url, dialect=dialect, **LOGIN)
 
 
 @pytest.mark.parametrize("submits", [*DIALECTS, "heygen"])
-def test_a_job_submitted_in_any_dialect_can_be_looked_at_in_any_other(admins_server: str, submits: str) -> None:
+def test_job_submitted_in_any_dialect_can_be_polled_in_any_other(admins_server: str, submits: str) -> None:
     with client_for(admins_server, submits) as client:
-        begun = client.start()
+        started = client.start()
     with client_for(admins_server, "start") as client:
         newest = next(client.list()).id
-    assert begun.id in {newest, CURRENT}
+    assert started.id in {newest, CURRENT}
     for polls in [*DIALECTS, "heygen"]:
         with client_for(admins_server, polls) as client:
             assert client.wait(CURRENT if polls in {"status", "result"} else newest).state is State.COMPLETED
 
 
 class TestHeygen:
-    """The worked example serves both ends."""
+    """The example dialect, on the server and in the client."""
 
-    def test_a_job_is_submitted_and_awaited(self, admins_server: str) -> None:
+    def test_job_is_submitted_and_awaited(self, admins_server: str) -> None:
         seen: list[str] = []
         with Client(f"{admins_server}/heygen", **TOKEN) as client:
             final = client.run(target_language="Spanish", on_update=lambda status: seen.append(status.state))
@@ -58,7 +58,7 @@ class TestHeygen:
             }
         }
 
-    def test_the_other_client_does_the_same(self, admins_server: str) -> None:
+    def test_async_client_does_the_same(self, admins_server: str) -> None:
         async def main() -> None:
             async with AsyncClient(f"{admins_server}/heygen", **TOKEN) as client:
                 final = await client.run(target_language="Spanish")
@@ -67,13 +67,15 @@ class TestHeygen:
 
         asyncio.run(main())
 
-    def test_the_token_counts(self, admins_server: str) -> None:
+    def test_wrong_token_is_refused(self, admins_server: str) -> None:
         for token in ({"token": "wrong"}, {}):
             client = Client(f"{admins_server}/heygen", dialect=HEYGEN, **token)
             with client, pytest.raises(AuthenticationError, match=r"Check the token\.$"):
                 client.start()
 
-    def test_the_command_speaks_it(self, admins_server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_command_takes_the_dialect_and_the_token(
+        self, admins_server: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         server = ["--url", f"{admins_server}/heygen", "--dialect", str(HEYGEN), "--token", "secretpassword"]
         assert main([*server, "start", "--target-language", "Spanish", "--json"]) == 0
         job_id = json.loads(capsys.readouterr().out)["id"]
@@ -81,7 +83,7 @@ class TestHeygen:
         assert capsys.readouterr().out.endswith(f"{job_id} completed\n")
 
 
-def test_a_caller_may_bring_an_id(admins_server: str) -> None:
+def test_caller_may_choose_the_id(admins_server: str) -> None:
     with client_for(admins_server, "translate") as client:
         assert client.start(job_id="mine", source_language="en").id == "mine"
         with pytest.raises(InvalidRequest, match="409") as raised:
@@ -93,12 +95,12 @@ def test_a_caller_may_bring_an_id(admins_server: str) -> None:
 
 @pytest.fixture(scope="module")
 def app(admins_server: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The address of `examples/app.py`, started as its first line says."""
+    """Runs `examples/app.py` as its first line says, and returns its address."""
     login = {f"API_{name.upper()}": value for name, value in LOGIN.items()}
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent / "client"), "SERVER_URL": admins_server} | login
-    effect = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "app:app", "--port", "0"]
+    command = [sys.executable, "-m", "uvicorn", "--app-dir", str(EXAMPLES), "app:app", "--port", "0"]
     folder = tmp_path_factory.mktemp("app")
-    with subprocess.Popen(effect, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         log = ""
         while not (found := re.search(r"running on (http://\S+)", log)):
             line = process.stderr.readline()
@@ -112,14 +114,14 @@ def app(admins_server: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 class TestApp:
     """`examples/app.py`."""
 
-    def test_it_translates_in_an_endpoint(self, app: str) -> None:
+    def test_endpoint_waits_for_the_job(self, app: str) -> None:
         answer = httpx.post(f"{app}/videos/holidays/translations?target_language=es", trust_env=False)
         assert answer.status_code == 200
-        told = answer.json()
-        assert (told["video"], told["state"], told["seconds"]) == ("holidays", "completed", 0)
-        assert told["job_id"]
+        translation = answer.json()
+        assert (translation["video"], translation["state"], translation["seconds"]) == ("holidays", "completed", 0)
+        assert translation["job_id"]
 
-    def test_a_refusal_is_an_answer(self, app: str) -> None:
+    def test_refused_job_gives_422(self, app: str) -> None:
         answer = httpx.post(f"{app}/videos/holidays/translations?target_language=%01", trust_env=False)
         assert answer.status_code == 422
         assert "target_language" in answer.json()["detail"]
