@@ -71,7 +71,7 @@ def run_in_sandbox(url: str, scenario: str, client: str, work: Callable[[Sandbox
 
 
 @pytest.fixture(autouse=True)
-def _no_error_goes_unseen() -> None:
+def _check_that_errors_are_noticed() -> None:
     """Replaces the fixture that fails for unread errors; the naive poller reads none."""
 
 
