@@ -39,9 +39,9 @@ class SandboxApi:
     """The routes of the caller's own sandbox.
 
     Args:
-        service: the jobs and their worlds.
+        service: the jobs and the sandboxes.
         request_log: the request logs.
-        native: the form in which jobs are shown.
+        native: the dialect in which jobs are shown.
     """
 
     def __init__(self, service: Service, request_log: RequestLog, native: Dialect) -> None:

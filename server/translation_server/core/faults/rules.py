@@ -250,7 +250,7 @@ APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
 
 
 class FaultContext(NamedTuple):
-    """What rules look at when a request comes.
+    """What decides which rules match a request.
 
     Attributes:
         action: What it asks for.

@@ -132,7 +132,7 @@ def _no_jitter(analysis: Analysis) -> Result:
         return NOTHING
     jobs = [request.name for request, _ in similar if request.by == "job"]
     count = sum(len(run) for _, run in similar)
-    seen = f"{_count(count, 'retry', 'retries')} in {_count(len(similar), 'row')} had no jitter"
+    seen = f"{_count(count, 'retry', 'retries')} in {_count(len(similar), 'run')} had no jitter"
     example = ", ".join(f"{pause:.2f}" for pause in similar[0][1][:4])
     return count, jobs, f"{seen} (pauses of {example} s): make a part of each pause random."
 
