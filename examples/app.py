@@ -1,8 +1,8 @@
-"""An application of your own that has its videos translated: `uvicorn --app-dir examples app:app --port 9000`.
+"""A web application that uses the job API: `uvicorn --app-dir examples app:app --port 9000`.
 
     curl -X POST "http://127.0.0.1:9000/videos/holidays/translations?target_language=es"
 
-SERVER_URL, API_USERNAME and API_PASSWORD in the environment say where the job API is, and who asks.
+SERVER_URL, API_USERNAME and API_PASSWORD in the environment are the job API's address and credentials.
 """
 
 import os
@@ -14,12 +14,12 @@ from fastapi.responses import JSONResponse
 
 from translation_client import AsyncClient, InvalidRequest, JobTimeout, TranslationError, TransportError
 
-CODES = {InvalidRequest: 422, TransportError: 503, JobTimeout: 504}  # the rest is the job API's failure: 502
+CODES = {InvalidRequest: 422, TransportError: 503, JobTimeout: 504}  # every other error is a 502
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One client for as long as the application lives, so that all requests share its connections."""
+    """Opens one client for the application, so that all requests share its connections."""
     async with AsyncClient(
         os.environ.get("SERVER_URL", "http://127.0.0.1:8000"),
         username=os.environ.get("API_USERNAME"),
@@ -35,13 +35,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.exception_handler(TranslationError)
 async def explain(_: Request, error: TranslationError) -> JSONResponse:
-    """Whatever goes wrong is an answer that says what."""
+    """Turns an error of the client into a response that says what is wrong."""
     return JSONResponse({"detail": str(error)}, CODES.get(type(error), 502))
 
 
 @app.post("/videos/{video}/translations")
 async def translate(request: Request, video: str, target_language: str) -> dict[str, object]:
-    """Start a job, wait for its end and answer with it."""
+    """Starts a job, waits for its end and returns it."""
     client: AsyncClient = request.app.state.client
     final = await client.run(target_language=target_language)
     final.raise_for_error()

@@ -1,4 +1,4 @@
-"""What `make demo` shows: a real server, the real command with three jobs, and everything stopped again."""
+"""`make demo`: starts a server, runs three jobs with the command, and stops the server."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": os.pathsep.join([str(ROOT / "server"), str(ROOT / "client")]),  # nothing has to be installed
+    "PYTHONPATH": os.pathsep.join([str(ROOT / "server"), str(ROOT / "client")]),  # works without installation
     "API_USERNAME": "admin",
     "API_PASSWORD": "secretpassword",
     "MIN_DELAY": "2",
@@ -18,11 +18,11 @@ ENVIRONMENT = {
 }
 SERVER = [sys.executable, "-m", "translation_server", "--host", "127.0.0.1", "--port", "0"]
 CLIENT = [sys.executable, "-m", "translation_client", "--jobs=3", "--source-language=en", "--target-language=es"]
-ONE_FAILED = 1  # the command's exit status when a job ended with `error`: part of the show
+ONE_FAILED = 1  # the command's exit status if a job ended with `error`, which is expected here
 
 
 def main() -> int:
-    """Returns 0 when every job came to its end."""
+    """Returns 0 if every job ended."""
     with (
         tempfile.TemporaryDirectory() as folder,  # for the database and the client's log
         subprocess.Popen(SERVER, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as server,
@@ -34,12 +34,12 @@ def main() -> int:
         finally:
             server.terminate()
             _, log = server.communicate()
-    print(f"\nWhat the server logged:\n{log}\nEverything is stopped. The server exited with {server.returncode}.")
+    print(f"\nThe server's log:\n{log}\nEverything is stopped. The server exited with {server.returncode}.")
     return 0 if status == ONE_FAILED else status
 
 
 def find_address(server: "subprocess.Popen[str]") -> str:
-    """Reads the server's log up to the line that tells where it listens."""
+    """Reads the server's log up to its address."""
     lines = []
     for line in server.stderr or ():
         if "listening on " in line:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "server"), str(ROOT / "client")]  # nothing has to be installed
+sys.path[:0] = [str(ROOT / "server"), str(ROOT / "client")]  # works without installation
 
 from translation_client import AsyncClient  # noqa: E402 - found by the line above
 from translation_server import TranslationServer  # noqa: E402 - found by the line above

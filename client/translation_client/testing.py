@@ -31,14 +31,14 @@ except ModuleNotFoundError as error:
         "pip install 'translation-client[testing]', or ./server from the project's folder"
     ) from error
 
-PASSWORD = "not checked"  # noqa: S105 - the server accepts any user of this machine, each in their own sandbox
+PASSWORD = "not checked"  # noqa: S105 - the server accepts every local user, each with their own sandbox
 
 
 @contextmanager
 def server(
     completion_time: float = 5.0, error_rate: float = 0.0, seed: str | None = None
 ) -> Iterator[TranslationServer]:
-    """Runs a server on a free port of this machine; its address is `url`.
+    """Runs a server on a free local port; its address is `url`.
 
     Args:
         completion_time: Seconds per job; a sandbox can change them.
