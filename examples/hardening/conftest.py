@@ -1,3 +1,3 @@
-"""The plugin that gives each test a sandbox of its own on a server that it starts."""
+"""Loads the plugin with the fixtures. It starts a server, and gives each test a sandbox on it."""
 
 pytest_plugins = ["translation_client.testing"]

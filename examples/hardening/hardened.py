@@ -1,4 +1,4 @@
-"""The same client, hardened: timeouts, retries with jitter, Retry-After, an idempotency key, a deadline."""
+"""The same client with timeouts, retries with jitter, Retry-After, an idempotency key and a deadline."""
 
 import random
 import time
@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-ENDS = {"completed", "error", "cancelled"}  # any other word, a new one too, means: not yet
-TRANSIENT = {404, 408, 429, 500, 502, 503, 504}  # a job that was accepted just now may be a 404 for a moment
+ENDS = {"completed", "error", "cancelled"}  # any other status, also an unknown one, means: not yet
+TRANSIENT = {404, 408, 429, 500, 502, 503, 504}  # a job may be a 404 for a moment after it was accepted
 
 REQUEST_TIMEOUT = 2.0  # seconds without a byte
 FAILURES = 10  # in a row
@@ -18,7 +18,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds
 def translate(url: str, auth: tuple[str, str], body: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
     """Starts a job and returns its final status. Raises TimeoutError after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
-    key = {"Idempotency-Key": str(uuid.uuid4())}  # the same for each try, so that they make one job
+    key = {"Idempotency-Key": str(uuid.uuid4())}  # the same for every try, so only one job is started
     with httpx.Client(base_url=url, auth=auth, timeout=REQUEST_TIMEOUT) as client:
         job, pause = ask(client, client.build_request("POST", "/start", json=body, headers=key), deadline)
         poll = client.build_request("GET", f"/status/{job['job_id']}")
@@ -54,5 +54,5 @@ def rest(seconds: float, deadline: float) -> None:
     """Sleeps, at most until the deadline. Raises TimeoutError after it."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TimeoutError("the time was up before the job had ended; it goes on without us")
+        raise TimeoutError("the timeout was reached before the job had ended; the job continues")
     time.sleep(min(seconds, left))

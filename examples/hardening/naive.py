@@ -1,4 +1,4 @@
-"""A client as one writes it first. On a good day it works."""
+"""A first version of a client. It works as long as nothing goes wrong."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 
 def translate(url: str, auth: tuple[str, str], body: dict[str, Any]) -> dict[str, Any]:
-    """Starts a job and returns its last status."""
+    """Starts a job and returns its final status."""
     with httpx.Client(base_url=url, auth=auth) as client:
         job: dict[str, Any] = client.post("/start", json=body).json()
         while job["status"] not in {"completed", "error"}:

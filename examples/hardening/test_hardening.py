@@ -1,4 +1,4 @@
-"""A naive client fails in each scenario; the hardened one gets through with a clean report card."""
+"""Runs both clients in every scenario. The naive one fails; the hardened one succeeds with a clean report card."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # where the two clients are
+sys.path.insert(0, str(Path(__file__).parent))  # the folder of the two clients
 
 import hardened
 import naive
@@ -18,71 +18,71 @@ from translation_client.sandbox import Sandbox
 from translation_client.testing import PASSWORD
 
 SCENARIOS = {
-    "perfect": None,  # it gets through; what is wrong with it stands on its card
+    "perfect": None,  # it raises nothing, but its report card has warnings
     "flaky": (KeyError, httpx.TransportError),
     "overloaded": (KeyError, httpx.TransportError),
     "outage": (KeyError, httpx.TransportError),
     "slow-network": None,
     "liar": (KeyError, httpx.TransportError),
 }
-"""What the naive client raises in each scenario. In `stuck`, at the end of this file, it never returns."""
+"""What the naive client raises in each scenario. It never returns from `stuck`, which has tests of its own below."""
 
 CLIENTS = {"naive": naive, "hardened": hardened}
 
 JOBS = 5
 SPEED = 8
-"""How fast time runs in the sandbox: an outage of eight seconds takes one."""
-SOON = 60
-"""Seconds: on any machine, however busy."""
+"""How fast the sandbox's time runs: an outage of eight seconds takes one."""
+PROMPTLY = 60
+"""How long a client may take to return on a very busy machine, in seconds."""
 
 
 @contextmanager
-def sandbox_in(url, scenario, who):
-    """A sandbox in that scenario, with short jobs. Its name and its seed give the same faults in every run."""
-    with Sandbox(url, username=f"{who} on a day {scenario}", password=PASSWORD) as sandbox:
+def sandbox_in(url, scenario, client):
+    """Yields a sandbox in a scenario, with short jobs and with a seed, so every run has the same faults."""
+    with Sandbox(url, username=f"{client} in {scenario}", password=PASSWORD) as sandbox:
         sandbox.speed(SPEED)
         sandbox.set(scenario=scenario, delay={"kind": "fixed", "seconds": 1.5 * SPEED}, seed="a client")
         yield sandbox
 
 
 def run(client, sandbox, jobs=JOBS, **options):
-    """What became of some jobs at once: for each its last status, or what was raised."""
+    """Runs jobs concurrently. Returns each job's final status, or the exception that the client raised."""
 
     def job(number):
         body = {"target_language": "es", "video_length": 60 + number}
         try:
             return client.translate(sandbox.url, (sandbox.username, sandbox.password), body, **options)["status"]
-        except Exception as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:  # noqa: BLE001 - the tests check which one it is
             return error
 
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(job, range(jobs)))
 
 
-def spend(url, scenario, who):
-    """How the jobs of one client ended in one scenario, and the client's report card."""
-    with sandbox_in(url, scenario, who) as sandbox:
-        if (scenario, who) == ("outage", "naive"):
-            sandbox.clock(advance=2, frozen=True)  # in the midst of it, however busy this machine is
-        return run(CLIENTS[who], sandbox), sandbox.report()
+def run_in(url, scenario, client):
+    """Runs one client's jobs in one scenario. Returns how they ended, and the client's report card."""
+    with sandbox_in(url, scenario, client) as sandbox:
+        if (scenario, client) == ("outage", "naive"):
+            sandbox.clock(advance=2, frozen=True)  # the middle of the outage, however busy the machine is
+        return run(CLIENTS[client], sandbox), sandbox.report()
 
 
 @pytest.fixture(scope="module")
-def spent(translation_server):
-    """Every scenario with both clients, all at the same time: sandboxes do not affect each other."""
-    hardened.LONGEST_PAUSE = 2.5  # the liar asks for a day
-    hardened.REQUEST_TIMEOUT = 5.0  # or a busy machine is taken for one that hangs
+def results(translation_server):
+    """Runs both clients in every scenario, all at the same time: sandboxes do not affect each other."""
+    hardened.LONGEST_PAUSE = 2.5  # `liar` sends a Retry-After of a day
+    hardened.REQUEST_TIMEOUT = 5.0  # a busy machine may take longer than two seconds
     with ThreadPoolExecutor(len(SCENARIOS) * len(CLIENTS)) as pool:
         yield {
-            (scenario, who): pool.submit(spend, translation_server.url, scenario, who)
+            (scenario, client): pool.submit(run_in, translation_server.url, scenario, client)
             for scenario in SCENARIOS
-            for who in CLIENTS
+            for client in CLIENTS
         }
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_naive_client_fails_or_gets_warnings_on_its_card(spent, scenario):
-    ends, card = spent[scenario, "naive"].result()
+def test_the_naive_client_fails_or_has_warnings(results, scenario):
+    ends, card = results[scenario, "naive"].result()
     raised = [end for end in ends if isinstance(end, Exception)]
     if expected := SCENARIOS[scenario]:
         assert raised
@@ -91,27 +91,27 @@ def test_the_naive_client_fails_or_gets_warnings_on_its_card(spent, scenario):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_hardened_client_gets_through_with_a_clean_card(spent, scenario):
-    ends, card = spent[scenario, "hardened"].result()
+def test_the_hardened_client_succeeds_without_warnings(results, scenario):
+    ends, card = results[scenario, "hardened"].result()
     assert ends == ["completed"] * JOBS
     assert card.warnings == (), card
     assert card.raw["overall"]["jobs"] == JOBS
 
 
-def test_on_a_day_without_end_the_naive_client_never_returns(translation_server):
+def test_the_naive_client_never_returns_from_stuck_jobs(translation_server):
     with sandbox_in(translation_server.url, "stuck", "naive") as sandbox, ThreadPoolExecutor() as pool:
         job = pool.submit(run, naive, sandbox, jobs=1)
         time.sleep(1)
         assert not job.done()
         with sandbox.client() as client:
             for pending in client.list():
-                sandbox.finish(pending)  # or it would go on for ever
+                sandbox.finish(pending)  # else its thread would never end
 
 
-def test_on_a_day_without_end_the_hardened_client_keeps_its_deadline(translation_server):
+def test_the_hardened_client_keeps_its_deadline_with_stuck_jobs(translation_server):
     hardened.REQUEST_TIMEOUT = 1.0
     with sandbox_in(translation_server.url, "stuck", "hardened") as sandbox:
         began = time.monotonic()
         assert {type(end) for end in run(hardened, sandbox, timeout=0.5)} == {TimeoutError}
-        assert time.monotonic() - began < SOON
+        assert time.monotonic() - began < PROMPTLY
         assert sandbox.report().warnings == ()
