@@ -113,11 +113,11 @@ class TestDialectFiles:
         Path("two#1.toml").write_text(TOML + TOML.replace("mine", "other").replace("/tasks/{", "/others/{"))
         assert find_dialect("two#1.toml#other").path == "/others/{job_id}"
         assert find_dialect("two#1.toml#mine").path == "/tasks/{job_id}"
-        for given in ("two#1.toml", "two#1.toml#third"):
+        for reference in ("two#1.toml", "two#1.toml#third"):
             with pytest.raises(
-                ValueError, match=rf"^dialect {given}: choose one of two#1.toml#mine, two#1.toml#other$"
+                ValueError, match=rf"^dialect {reference}: choose one of two#1.toml#mine, two#1.toml#other$"
             ):
-                find_dialect(given)
+                find_dialect(reference)
         Path("two#1.toml").write_text(TOML + TOML.replace("mine", "other").replace("status", "state"))
         with pytest.raises(ValueError, match=r"\[other\] job: there is no field state"):
             find_dialect("two#1.toml#mine")

@@ -267,7 +267,7 @@ class TestCredentials:
         assert not {"authorization", "x-api-key"} & server.requests[0].headers.keys()
 
     @pytest.mark.parametrize(
-        ("dialect", "given", "message"),
+        ("dialect", "options", "message"),
         [
             ("start", {"token": "t"}, "token does not fit the dialect start: give username and password"),
             (replace(MINE, auth="bearer"), {"username": "u"}, "username does not fit the dialect mine: give token"),
@@ -280,10 +280,10 @@ class TestCredentials:
     )
     @pytest.mark.parametrize("kind", [Client, AsyncClient])
     def test_credentials_of_another_kind_are_refused(
-        self, kind: Callable[..., object], dialect: str | Dialect, given: dict[str, Any], message: str
+        self, kind: Callable[..., object], dialect: str | Dialect, options: dict[str, Any], message: str
     ) -> None:
         with pytest.raises(ValueError, match=f"^{message}"):
-            kind(dialect=dialect, **given)
+            kind(dialect=dialect, **options)
 
 
 class TestSchedules:
