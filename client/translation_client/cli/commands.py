@@ -17,11 +17,11 @@ names the server but not the credentials, or the other way round, a line on stde
 
 exit status:
   0    the job completed, or the command did what it was asked for
-  1    a job ended with an error or was cancelled, or the report card has what --fail-on names
+  1    a job ended with an error or was cancelled, or the report card has findings that --fail-on names
   2    the command or the request was wrong
   3    the credentials were refused
-  4    the time was up; the line on stderr has the command that goes on waiting
-  5    the server could not be reached, kept failing, or is no server of this kind
+  4    the time was up; the line on stderr shows how to resume the wait
+  5    the server could not be reached, kept failing, or is another kind of server
   130  interrupted by Ctrl-C
 With several jobs, the exit status is the highest of all. SIGTERM and SIGHUP do what Ctrl-C does, with 143 and 129.
 """
@@ -89,7 +89,7 @@ def parse(argv: Sequence[str] | None) -> Options:
 
     Raises:
         UsageError: The command line is unusable.
-        SystemExit: The help or the version was asked for, and has been printed.
+        SystemExit: The help or the version has been printed.
     """
     parser = Parser(prog=program(), epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"translation-client {__version__}")

@@ -34,7 +34,7 @@ class TrackedJob:
 
     Attributes:
         show: Shows a status.
-        id: Its id; empty until the server has given it one.
+        id: Its id; empty until the server has assigned one.
         status: Its last known status.
         updated: When that status came, on the monotonic clock.
         failure: The job's failure, or the error that ended the wait for it.
