@@ -29,7 +29,7 @@ class Watched(httpx.Response):
 
 @pytest.fixture(autouse=True)
 def _check_that_errors_are_noticed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails a test that got an error from a server and did not check its status: it tests something else than it says."""
+    """Fails a test that got an error response and did not check its status: it does not test what it says."""
     errors: list[httpx.Response] = []
     send, send_async = httpx.Client.send, httpx.AsyncClient.send
 
