@@ -20,7 +20,7 @@ KINDS = {
 
 
 def matches(expected: object, found: object) -> bool:
-    """Whether a value is as the transcript has it, brackets and all."""
+    """Returns whether a value is as the transcript says; ``<time>`` and the like stand for any value of their kind."""
     if isinstance(expected, dict):
         return (
             isinstance(found, dict)
@@ -40,7 +40,7 @@ def server():
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript["dialect"])
 @pytest.mark.parametrize("when", ["submit", "pending", "completed", "error", "cancelled", "unknown", "unauthorized"])
-def test_the_server_answers_as_the_transcript_says(server, transcript, when):
+def test_server_answers_as_the_transcript_says(server, transcript, when):
     exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
     if when not in exchanges:
         assert all("<job_id>" not in exchange["request"]["path"] for exchange in exchanges.values())

@@ -1,4 +1,4 @@
-"""What an idempotency key stands for: what was sent with it, whichever version of the server it was sent to."""
+"""Idempotency keys: the fingerprint of a submission tells a retry from a reused key, across versions too."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ FORMER = (
         "29add42ff8f916195b121605ea316b83978d0fccefdb414f507fcd1c6996c9d6",
     ),
 )
-"""Bodies, and the fingerprints that the version before the fingerprint of documents kept of them."""
+"""Bodies, and their fingerprints as they were before there were fingerprints of documents."""
 
 BODY = {"target_language": "es", "video_length": 5, "simulate": {"delay": 3}}
 
@@ -35,24 +35,24 @@ def accept(ordinal: int) -> Job:
 
 @pytest.fixture
 def upgraded(start, tmp_path):
-    """A server over the database of an older one, in which the key has made a job with this fingerprint."""
+    """Starts a server on an older database, in which the key belongs to a job with the given fingerprint."""
     url = f"sqlite:///{tmp_path}/older.db"
 
-    async def submit(kept: bytes) -> None:
+    async def submit(stored: bytes) -> None:
         store = open_store(url)
-        await store.add("admin", accept, Idempotency("k", kept))
+        await store.add("admin", accept, Idempotency("k", stored))
         await store.close()
 
-    def upgraded(kept: str):
-        asyncio.run(submit(bytes.fromhex(kept)))
+    def upgraded(stored: str):
+        asyncio.run(submit(bytes.fromhex(stored)))
         return start(database_url=url)
 
     return upgraded
 
 
-@pytest.mark.parametrize(("body", "kept"), FORMER, ids=str)
-def test_a_retry_across_the_upgrade_finds_its_job(upgraded, body, kept):
-    api, route = upgraded(kept), "/translate" if "job_id" in body else "/start"
+@pytest.mark.parametrize(("body", "stored"), FORMER, ids=str)
+def test_retry_after_an_upgrade_finds_its_job(upgraded, body, stored):
+    api, route = upgraded(stored), "/translate" if "job_id" in body else "/start"
     again = api.post(route, json=body, headers=KEYED)
     assert (again.status_code, again.json()["job_id"]) == (202, "first")
     assert again.headers["Idempotency-Replayed"] == "true"
@@ -60,16 +60,16 @@ def test_a_retry_across_the_upgrade_finds_its_job(upgraded, body, kept):
 
 
 @pytest.mark.parametrize(
-    ("body", "kept"),
+    ("body", "stored"),
     [
         ({}, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
         (BODY, "4aa08a682e88591ba69569d32c85b9b0fd39c16838a8502469b4114c68e9be0e"),
     ],
     ids=str,
 )
-def test_the_fingerprint_stays_whatever_fields_there_will_be(upgraded, body, kept):
-    assert fingerprint(body).hex() == kept
-    assert upgraded(kept).post("/start", json=body, headers=KEYED).json()["job_id"] == "first"
+def test_fingerprint_stays_the_same_in_every_version(upgraded, body, stored):
+    assert fingerprint(body).hex() == stored
+    assert upgraded(stored).post("/start", json=body, headers=KEYED).json()["job_id"] == "first"
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_the_fingerprint_stays_whatever_fields_there_will_be(upgraded, body, kep
         ("", 422),
     ],
 )
-def test_what_is_the_same_however_it_is_written_is_a_retry(api, again, status):
+def test_equal_documents_are_retries_however_they_are_written(api, again, status):
     assert api.post("/start", json=BODY, headers=KEYED).status_code == 202
     answer = api.post("/jobs", content=again, headers=KEYED | {"Content-Type": "application/json"})
     assert (answer.status_code, len(api.get("/jobs").json()["jobs"])) == (status, 1)
     assert ("Idempotency-Replayed" in answer.headers) == (status == 202)
 
 
-def test_what_a_wire_format_takes_and_does_not_keep_was_sent_as_well(start, tmp_path):
-    dialect = tmp_path / "row.toml"
+def test_fields_that_are_not_stored_count_for_the_fingerprint(start, tmp_path):
+    dialect = tmp_path / "mine.toml"
     dialect.write_text("""
         [mine]
         submit = "/tasks"

@@ -1,4 +1,4 @@
-"""What follows from a job's facts: at every moment, and for every fate."""
+"""A job: its state, progress and bodies follow from its fate, at every time."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ times = st.floats(0, 4e9)
 
 @st.composite
 def drawn_jobs(draw):
-    """Any job that can come about: its owner can only cancel it before its end."""
+    """Draws any job that can exist: its owner can cancel it only before its end."""
     fate = Fate(draw(st.floats(0, 1e6)), draw(st.sampled_from([State.COMPLETED, State.ERROR])))
     job = Job("id", "ann", 1, draw(times), fate)
     cancelled_at = draw(st.none() | st.floats(job.created_at, job.due_at, exclude_max=job.due_at > job.created_at))
@@ -52,7 +52,7 @@ jobs = drawn_jobs()
         (AT_ONCE, 1000.0, State.COMPLETED, 1.0, 0.0, 1000.0),
     ],
 )
-def test_what_a_look_sees(job, now, state, progress, elapsed, completed_at):
+def test_snapshot_derives_state_progress_and_times(job, now, state, progress, elapsed, completed_at):
     snapshot = JobSnapshot(job, now)
     assert (snapshot.state, snapshot.progress, snapshot.completed_at) == (state, progress, completed_at)
     assert snapshot.elapsed == pytest.approx(elapsed)
@@ -60,7 +60,7 @@ def test_what_a_look_sees(job, now, state, progress, elapsed, completed_at):
 
 
 @given(jobs, times, times)
-def test_time_only_moves_a_job_on(job, one, other):
+def test_state_and_progress_never_go_back(job, one, other):
     earlier, later = JobSnapshot(job, min(one, other)), JobSnapshot(job, max(one, other))
     assert earlier.progress <= later.progress
     assert earlier.elapsed <= later.elapsed
@@ -69,25 +69,25 @@ def test_time_only_moves_a_job_on(job, one, other):
 
 
 @given(jobs, times)
-def test_progress_is_whole_only_at_a_jobs_own_end(job, now):
+def test_progress_is_1_only_at_the_jobs_own_end(job, now):
     snapshot = JobSnapshot(job, now)
     assert 0 <= snapshot.progress <= 1
     assert (snapshot.progress == 1) == (snapshot.state in {State.COMPLETED, State.ERROR})
 
 
 @given(jobs, times)
-def test_every_look_can_be_shown_in_every_dialect(job, now):
+def test_every_snapshot_can_be_shown_in_every_dialect(job, now):
     native, *others = [json.loads(dialect.body(JobSnapshot(job, now))) for dialect in DIALECTS]
     assert {body["status"] for body in (native, *others)} == {JobSnapshot(job, now).state.value}
     assert native["status"] == native["result"]
     assert (native["completed_at"] is None) == (native["status"] == "pending")
 
 
-def test_bodies_show_only_facts_there_are():
+def test_bodies_have_only_known_fields():
     assert all(set(placeholders(dialect.job)) <= set(FIELDS) for dialect in DIALECTS)
 
 
-def test_times_are_utc_with_milliseconds():
+def test_timestamps_are_utc_with_milliseconds():
     assert timestamp(1767323045.6789) == "2026-01-02T03:04:05.678Z"
 
 
@@ -98,7 +98,7 @@ entropies = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 
 
 @given(sandboxes, entropies)
-def test_a_fate_stays_within_the_sandboxs_settings(sandbox, entropy):
+def test_fate_stays_within_the_sandboxs_settings(sandbox, entropy):
     fate = sandbox.fate(entropy)
     assert sandbox.delay.min <= fate.delay <= sandbox.delay.max
     assert fate == sandbox.fate(entropy)
@@ -106,14 +106,14 @@ def test_a_fate_stays_within_the_sandboxs_settings(sandbox, entropy):
         assert fate.outcome is (State.ERROR if sandbox.error_probability else State.COMPLETED)
 
 
-def test_fates_are_spread_as_the_settings_say():
+def test_fates_are_distributed_as_the_settings_say():
     sandbox = SandboxSettings(Uniform(10, 20), error_probability=0.3)
     fates = [sandbox.fate(seeded_entropy("a seed", "ann", ordinal)) for ordinal in range(4000)]
     assert sum(fate.delay for fate in fates) / len(fates) == pytest.approx(15, abs=0.2)
     assert sum(fate.outcome is State.ERROR for fate in fates) / len(fates) == pytest.approx(0.3, abs=0.03)
 
 
-def test_a_seed_gives_the_same_fates_for_ever():
+def test_seed_gives_the_same_fates_in_every_version():
     fate = SandboxSettings(Uniform(0, 100), error_probability=0.5).fate(seeded_entropy("42", "admin", 1))
     assert fate == Fate(91.34994572707362, State.ERROR)
     drawn = {

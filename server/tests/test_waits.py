@@ -297,13 +297,13 @@ jobs = st.lists(
 def follow(feed: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapshot]:
     """Yields all changes up to now; the feed reads what it needs from these jobs."""
     while True:
-        if feed.lacks_new:
-            feed.begin([job for job in jobs if job.ordinal > feed.seen][:PAGE])
-        if feed.lacks_ends:
+        if feed.needs_new:
+            feed.add_new([job for job in jobs if job.ordinal > feed.last_ordinal][:PAGE])
+        if feed.needs_ends:
             ends = sorted(place for job in jobs if (place := end_of(job)) > feed.horizon and place.at < inf)
-            feed.expect([jobs[place.ordinal - 1] for place in ends[:PAGE]])
-        yield from (changes := feed.tell(now))
-        if not changes and not feed.lacks_new and not feed.lacks_ends:
+            feed.add_ends([jobs[place.ordinal - 1] for place in ends[:PAGE]])
+        yield from (changes := feed.emit(now))
+        if not changes and not feed.needs_new and not feed.needs_ends:
             return
 
 
@@ -315,7 +315,7 @@ def test_feed_has_each_change_once_and_in_order_for_any_page_size(jobs, checks, 
         for module in ("translation_server.core.change_feed", __name__):
             patch.setattr(f"{module}.PAGE", page)
         for now in [*(check for check in checks if check >= since), 1000.0]:
-            feed.more = True
+            feed.may_have_new = True
             changes += follow(feed, [job for job in jobs if job.created_at <= now], now)
     expected = [change for job in jobs for change in JobSnapshot(job, 1000.0).changes if change.now > since]
     assert sorted(changes, key=str) == sorted(expected, key=str)

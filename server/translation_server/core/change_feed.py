@@ -1,9 +1,10 @@
-"""How an owner's jobs change, told once each and in order: a pure function of jobs that were read and of time.
+"""The change feed: every change of an owner's jobs, once each and in order, as a pure function of jobs and time.
 
-Theory of operation: that a job begins is told in the order of the ordinals, up to the last one `seen`. That it ends is
-derived from its fate, so nobody has to tell of it: ends are read ahead, page by page in the order of their places, and
-told when they are due. Only what is done to a job is heard of, some of it more than once. So what is remembered is
-bounded, however many jobs there are: a page of new jobs, two of upcoming ends, and some ends of jobs that were amended.
+Theory of operation: the feed reads new jobs in the order of their ordinals, and ends in the order of their times. The
+end of a job follows from its fate, so the feed knows it in advance and emits it when it is due. Only jobs that their
+owner changed have to be passed to the feed, and may be passed more than once. So the feed holds a bounded number of
+jobs, however many there are: a page of new ones, two pages of upcoming ends, and the ends of changed jobs that it has
+emitted lately.
 """
 
 import heapq
@@ -16,135 +17,139 @@ from translation_server.core.job import Job, JobSnapshot
 from translation_server.core.lru import LRU
 
 PAGE = 200
-"""Jobs that are read, and changes that are told, at a time."""
+"""How many jobs are read, and how many changes are emitted, at a time."""
 
-REMEMBERED_ENDS = 50_000
-"""How many ends of amended jobs are remembered to have been told."""
+MAX_EMITTED_ENDS = 50_000
+"""How many emitted ends of changed jobs a feed remembers."""
 
 LAST = 2**63 - 1
-"""The ordinal behind all others."""
+"""An ordinal above all others."""
 
 
 class FeedPosition(NamedTuple):
-    """Where a job stands in an order by a time of its own, and by its ordinal where times are the same."""
+    """The position of a job in an order by time, and by ordinal where times are the same."""
 
     at: float
     ordinal: int = LAST
 
 
 def end_of(job: Job) -> FeedPosition:
-    """Where a job stands in the order in which jobs end."""
+    """Returns the position of a job in the order of ends."""
     return FeedPosition(job.ends_at, job.ordinal)
 
 
 class ChangeFeed:
-    """Follows an owner's jobs from the moment ``since`` on; the jobs up to the ordinal ``seen`` had begun before.
+    """Emits the changes of an owner's jobs after a virtual time.
 
     Attributes:
-        seen: The last ordinal whose beginning was told, if it had to be.
-        horizon: The last place up to which all ends are known.
-        more: Whether there may be new jobs that were not read.
+        last_ordinal: The ordinal of the last job whose beginning was emitted, or lies before that time.
+        horizon: The position up to which all ends were read.
+        may_have_new: Whether there may be new jobs that were not read.
+
+    Args:
+        since: the virtual time.
+        last_ordinal: the ordinal of the last job that was accepted by then.
     """
 
-    def __init__(self, since: float, seen: int) -> None:
-        self.seen = seen
+    def __init__(self, since: float, last_ordinal: int) -> None:
+        self.last_ordinal = last_ordinal
         self.horizon = FeedPosition(since)
-        self.more = True
+        self.may_have_new = True
         self._since = since
         self._new: deque[Job] = deque()
-        self._ended = self.horizon
+        self._last_end = self.horizon
         self._upcoming: dict[int, Job] = {}
         self._ends: list[FeedPosition] = []
         self._late: list[JobSnapshot] = []
-        self._told = LRU[int, None](REMEMBERED_ENDS)
+        self._emitted = LRU[int, None](MAX_EMITTED_ENDS)
 
     @property
-    def lacks_new(self) -> bool:
-        """Whether the next jobs behind `seen` have to be read."""
-        return self.more and not self._new
+    def needs_new(self) -> bool:
+        """Whether the next jobs after `last_ordinal` have to be read."""
+        return self.may_have_new and not self._new
 
     @property
-    def lacks_ends(self) -> bool:
-        """Whether the next ends behind `horizon` have to be read."""
+    def needs_ends(self) -> bool:
+        """Whether the next ends after `horizon` have to be read."""
         return not self._upcoming and self.horizon.at < math.inf
 
     @property
     def due_at(self) -> float:
-        """The moment of the next end, as far as it is known, or infinity."""
+        """The virtual time of the next end that was read, or infinity."""
         while self._ends and not self._is_upcoming(self._ends[0]):
             heapq.heappop(self._ends)
         return self._ends[0].at if self._ends else math.inf
 
-    def begin(self, page: Sequence[Job]) -> None:
-        """Takes the next jobs, in the order of their ordinals: a `PAGE` of them, or all."""
+    def add_new(self, page: Sequence[Job]) -> None:
+        """Adds the next jobs in the order of their ordinals: a `PAGE` of them, or all."""
         self._new += page
-        self.more = len(page) == PAGE
+        self.may_have_new = len(page) == PAGE
 
-    def expect(self, page: Sequence[Job]) -> None:
-        """Takes the next jobs in the order of their ends: a `PAGE` of them, or all that have one."""
+    def add_ends(self, page: Sequence[Job]) -> None:
+        """Adds the next jobs in the order of their ends: a `PAGE` of them, or all that have an end."""
         self.horizon = end_of(page[-1]) if len(page) == PAGE else FeedPosition(math.inf)
         for job in page:
-            self._expect(job)
+            self._add_end(job)
 
-    def amend(self, job: Job) -> None:
-        """Takes a job to which something may have been done."""
+    def add_changed(self, job: Job) -> None:
+        """Adds a job that its owner may have changed."""
         known = self._upcoming.get(job.ordinal)
-        is_new = job.ordinal > self.seen or job.changed_at == job.created_at
+        is_new = job.ordinal > self.last_ordinal or job.changed_at == job.created_at
         if not is_new and (known is None or known.changed_at < job.changed_at):
             self._upcoming.pop(job.ordinal, None)
-            self._late += self._end_or_expect(job)
+            self._late += self._emit_or_add_end(job)
 
-    def tell(self, now: float) -> list[JobSnapshot]:
-        """Looks at the next changes up to now, a `PAGE` or little more of them, in the order of their moments.
+    def emit(self, now: float) -> list[JobSnapshot]:
+        """Returns the next changes up to now, in the order of their times: a `PAGE` of them, or slightly more.
 
-        Fewer where something has to be read before.
+        There are fewer where new jobs or ends have to be read first.
         """
-        snapshots, self._late = self._late, []
-        while len(snapshots) < PAGE and not (self.lacks_new or self.lacks_ends):
+        changes, self._late = self._late, []
+        while len(changes) < PAGE and not (self.needs_new or self.needs_ends):
             due_at = self.due_at
             if self._new and self._new[0].created_at <= due_at:
-                snapshots += self._begin(self._new.popleft())
+                changes += self._emit_new(self._new.popleft())
             elif due_at <= now:
-                self._ended = heapq.heappop(self._ends)
-                job = self._upcoming.pop(self._ended.ordinal)
-                snapshots += self._end(job) if job.ordinal <= self.seen else []
+                self._last_end = heapq.heappop(self._ends)
+                job = self._upcoming.pop(self._last_end.ordinal)
+                changes += self._emit_end(job) if job.ordinal <= self.last_ordinal else []
             else:
                 break
-        return snapshots
+        return changes
 
-    def _begin(self, job: Job) -> list[JobSnapshot]:
-        """A job that was over as soon as it began has an end only."""
-        self.seen = job.ordinal
-        begun = [JobSnapshot(job, job.created_at)] if self._since < job.created_at < job.ends_at else []
-        return begun + self._end_or_expect(job)
+    def _emit_new(self, job: Job) -> list[JobSnapshot]:
+        """Returns the beginning of a job, and its end where that is past. A job without a duration has only an end."""
+        self.last_ordinal = job.ordinal
+        began = [JobSnapshot(job, job.created_at)] if self._since < job.created_at < job.ends_at else []
+        return began + self._emit_or_add_end(job)
 
-    def _end_or_expect(self, job: Job) -> list[JobSnapshot]:
-        """What is to be told of an end at a place that is behind already; one before it is told when it is due."""
-        if end_of(job) <= self._ended:
-            return self._end(job)
-        self._expect(job)
+    def _emit_or_add_end(self, job: Job) -> list[JobSnapshot]:
+        """Returns the end of a job if later ends were emitted already; otherwise adds it to the upcoming ones."""
+        if end_of(job) <= self._last_end:
+            return self._emit_end(job)
+        self._add_end(job)
         return []
 
-    def _end(self, job: Job) -> list[JobSnapshot]:
-        if job.ends_at <= self._since or job.ordinal in self._told:
+    def _emit_end(self, job: Job) -> list[JobSnapshot]:
+        if job.ends_at <= self._since or job.ordinal in self._emitted:
             return []
-        if job.changed_at != job.created_at:  # others are not heard of again
-            self._told[job.ordinal] = None
+        if job.changed_at != job.created_at:  # other jobs are not added again
+            self._emitted[job.ordinal] = None
         return [JobSnapshot(job, job.ends_at)]
 
-    def _expect(self, job: Job) -> None:
-        place, known = end_of(job), self._upcoming.get(job.ordinal)
-        if place.at == math.inf or place > self.horizon or (known and known.changed_at > job.changed_at):
+    def _add_end(self, job: Job) -> None:
+        end, known = end_of(job), self._upcoming.get(job.ordinal)
+        if end.at == math.inf or end > self.horizon or (known and known.changed_at > job.changed_at):
             return
         self._upcoming[job.ordinal] = job
-        heapq.heappush(self._ends, place)
+        heapq.heappush(self._ends, end)
         if len(self._ends) > 2 * PAGE:
-            self._ends = sorted({place for place in self._ends if self._is_upcoming(place)})
+            self._ends = sorted({end for end in self._ends if self._is_upcoming(end)})
         if len(self._ends) > 2 * PAGE:
             self._ends = self._ends[:PAGE]
             self.horizon = self._ends[-1]
-            self._upcoming = {place.ordinal: self._upcoming[place.ordinal] for place in self._ends}
+            self._upcoming = {end.ordinal: self._upcoming[end.ordinal] for end in self._ends}
 
-    def _is_upcoming(self, place: FeedPosition) -> bool:
-        job = self._upcoming.get(place.ordinal)
-        return job is not None and end_of(job) == place
+    def _is_upcoming(self, end: FeedPosition) -> bool:
+        job = self._upcoming.get(end.ordinal)
+        return job is not None and end_of(job) == end

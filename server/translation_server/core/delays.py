@@ -1,8 +1,9 @@
 """How long jobs take: distributions of delays, in seconds.
 
-Each knows the hazard h(t), the rate at which jobs end that are still pending at t, as far as a plan of looks needs it:
-``polls`` is the integral of √h from 0 to t, ``when`` its inverse. J. B. Keller's rule ("Optimum checking schedules for
-systems subject to random failure", Management Science 21, 1974) looks each time that it has grown by √(2·worth).
+Each has what a plan of polls needs of its hazard h(t), the rate at which jobs end that are still pending at t:
+``polls`` is the integral of √h from 0 to t, and ``when`` is its inverse. By J. B. Keller's rule ("Optimum checking
+schedules for systems subject to random failure", Management Science 21, 1974) a client polls each time that the
+integral has grown by √(2·poll_cost).
 """
 
 import math
@@ -17,11 +18,10 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 SIGMAS = 8.5
-"""Within so many standard deviations lies every normal number that 53 random bits can give."""
+"""The most standard deviations that a normal number from 53 random bits can lie from its mean."""
 
 STEPS = 32
-"""Table entries for one standard deviation."""
-
+"""Table entries per standard deviation."""
 
 Seconds = Annotated[float, Interval(ge=0, le=1e9)]
 Span = Annotated[float, Interval(ge=1e-9, le=1e9)]
@@ -29,7 +29,7 @@ Span = Annotated[float, Interval(ge=1e-9, le=1e9)]
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Every job takes as long."""
+    """Every job takes the same time."""
 
     kind: Literal["fixed"] = field(default="fixed", kw_only=True)
     seconds: Seconds
@@ -40,35 +40,35 @@ class Fixed:
         return self.seconds
 
     def cdf(self, time: float) -> float:
-        """The probability that a job has ended by ``time``."""
+        """Returns the probability that a job has ended by ``time``."""
         return float(time >= self.seconds)
 
-    def quantile(self, probability: float) -> float:  # noqa: ARG002 - all are the same
-        """The delay that this part of the jobs, from 0 to 1, stays below."""
+    def quantile(self, probability: float) -> float:  # noqa: ARG002 - all delays are the same
+        """Returns the delay that this share of jobs, from 0 to 1, does not exceed."""
         return self.seconds
 
-    def polls(self, time: float) -> float:  # noqa: ARG002 - before the end, none is worth its while
-        """The integral of √h from 0 to ``time``."""
+    def polls(self, time: float) -> float:  # noqa: ARG002 - a poll before the end gains nothing
+        """Returns the integral of √h from 0 to ``time``."""
         return 0.0
 
     def when(self, polls: float) -> float:  # noqa: ARG002 - see above
-        """The time at which ``polls`` is reached."""
+        """Returns the time at which the integral of √h reaches ``polls``."""
         return self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """Any delay from ``min`` to ``max`` is as likely as any other; where the two are the same, every job takes it."""
+    """Every delay from ``min`` to ``max`` is equally likely."""
 
     kind: Literal["uniform"] = field(default="uniform", kw_only=True)
     min: Seconds
     max: Seconds
 
     def __post_init__(self) -> None:
-        """Refuses an empty range.
+        """Checks the range.
 
         Raises:
-            ValueError: it is one.
+            ValueError: min is more than max.
         """
         if self.min > self.max:
             raise ValueError(f"min, which is {self.min:g}, must not be more than max, which is {self.max:g}")
@@ -79,28 +79,28 @@ class Uniform:
         return self.max
 
     def cdf(self, time: float) -> float:
-        """The probability that a job has ended by ``time``."""
+        """Returns the probability that a job has ended by ``time``."""
         if not self.min < time < self.max:
             return float(time >= self.max)
         return (time - self.min) / (self.max - self.min)
 
     def quantile(self, probability: float) -> float:
-        """The delay that this part of the jobs, from 0 to 1, stays below."""
+        """Returns the delay that this share of jobs, from 0 to 1, does not exceed."""
         return self.min + (self.max - self.min) * probability
 
     def polls(self, time: float) -> float:
-        """The integral of √h from 0 to ``time``."""
+        """Returns the integral of √h from 0 to ``time``."""
         left = self.max - sorted((self.min, time, self.max))[1]
         return 2 * (math.sqrt(self.max - self.min) - math.sqrt(left))
 
     def when(self, polls: float) -> float:
-        """The time at which ``polls`` is reached."""
+        """Returns the time at which the integral of √h reaches ``polls``."""
         return self.max - (math.sqrt(self.max - self.min) - polls / 2) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class Exponential:
-    """A pending job is as likely to end in the next second as in any other."""
+    """A pending job ends with the same probability in every second."""
 
     kind: Literal["exponential"] = field(default="exponential", kw_only=True)
     mean: Span
@@ -111,25 +111,25 @@ class Exponential:
         return math.inf
 
     def cdf(self, time: float) -> float:
-        """The probability that a job has ended by ``time``."""
+        """Returns the probability that a job has ended by ``time``."""
         return -math.expm1(-max(0.0, time) / self.mean)
 
     def quantile(self, probability: float) -> float:
-        """The delay that this part of the jobs, from 0 to less than 1, stays below."""
+        """Returns the delay that this share of jobs, from 0 to less than 1, does not exceed."""
         return -self.mean * math.log1p(-probability)
 
     def polls(self, time: float) -> float:
-        """The integral of √h from 0 to ``time``."""
+        """Returns the integral of √h from 0 to ``time``."""
         return max(0.0, time) / math.sqrt(self.mean)
 
     def when(self, polls: float) -> float:
-        """The time at which ``polls`` is reached."""
+        """Returns the time at which the integral of √h reaches ``polls``."""
         return polls * math.sqrt(self.mean)
 
 
 @dataclass(frozen=True, slots=True)
 class LogNormal:
-    """The logarithm of the delay is normal, with the standard deviation ``sigma``: most near ``median``, a few long."""
+    """The logarithm of the delay is normal, with the standard deviation ``sigma``; a few delays are long."""
 
     kind: Literal["lognormal"] = field(default="lognormal", kw_only=True)
     median: Span
@@ -137,35 +137,35 @@ class LogNormal:
 
     @property
     def latest(self) -> float:
-        """The longest delay that is ever drawn."""
+        """The longest delay that can be drawn."""
         return self._time(SIGMAS)
 
     def cdf(self, time: float) -> float:
-        """The probability that a job has ended by ``time``."""
+        """Returns the probability that a job has ended by ``time``."""
         return _survival(-self._deviation(time)) if time > 0 else 0.0
 
     def quantile(self, probability: float) -> float:
-        """The delay that this part of the jobs, from 0 to less than 1, stays below."""
+        """Returns the delay that this share of jobs, from 0 to less than 1, does not exceed."""
         below, above = -SIGMAS, SIGMAS
         while below < (middle := (below + above) / 2) < above:
             below, above = (middle, above) if _survival(-middle) <= probability else (below, middle)
         return self._time(below)
 
     def polls(self, time: float) -> float:
-        """The integral of √h from 0 to ``time``."""
+        """Returns the integral of √h from 0 to ``time``."""
         table = _poll_integral(self.sigma)
-        place = (self._deviation(time) + SIGMAS) * STEPS if time > 0 else 0.0
-        if place <= 0:
+        position = (self._deviation(time) + SIGMAS) * STEPS if time > 0 else 0.0
+        if position <= 0:
             return 0.0
-        step = min(int(place), len(table) - 2)
-        return math.sqrt(self.median) * (table[step] + (place - step) * (table[step + 1] - table[step]))
+        step = min(int(position), len(table) - 2)
+        return math.sqrt(self.median) * (table[step] + (position - step) * (table[step + 1] - table[step]))
 
     def when(self, polls: float) -> float:
-        """The time at which ``polls`` is reached."""
+        """Returns the time at which the integral of √h reaches ``polls``."""
         table, scaled = _poll_integral(self.sigma), polls / math.sqrt(self.median)
         step = min(bisect_right(table, scaled), len(table) - 1) - 1
-        part = (scaled - table[step]) / (table[step + 1] - table[step])
-        return self._time((step + part) / STEPS - SIGMAS)
+        fraction = (scaled - table[step]) / (table[step + 1] - table[step])
+        return self._time((step + fraction) / STEPS - SIGMAS)
 
     def _deviation(self, time: float) -> float:
         return (math.log(time) - math.log(self.median)) / self.sigma
@@ -179,17 +179,17 @@ Delays = Fixed | Uniform | Exponential | LogNormal
 KINDS: Mapping[str, type[Delays]] = MappingProxyType(
     {"fixed": Fixed, "uniform": Uniform, "lognormal": LogNormal, "exponential": Exponential}
 )
-"""Each distribution under its name."""
+"""The distributions by name."""
 
 
 def _survival(deviation: float) -> float:
-    """The probability that a normal number is more than ``deviation`` standard deviations above its mean."""
+    """Returns the probability of a normal number more than ``deviation`` standard deviations above its mean."""
     return math.erfc(deviation / math.sqrt(2)) / 2
 
 
-@lru_cache(maxsize=1024)  # 17 kB each: sandboxes may differ in it
+@lru_cache(maxsize=1024)  # 17 kB each; sandboxes may differ in sigma
 def _poll_integral(sigma: float) -> tuple[float, ...]:
-    """A lognormal's integral of √h where its median is 1, at each step of the normal number behind it."""
+    """Returns the integral of √h of a lognormal with the median 1, at each step of its normal number."""
     middles = ((step + 0.5) / STEPS - SIGMAS for step in range(int(2 * SIGMAS * STEPS)))
     densities = (
         math.sqrt(sigma * math.exp(sigma * at - at * at / 2) / math.sqrt(2 * math.pi) / _survival(at)) for at in middles

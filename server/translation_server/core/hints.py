@@ -1,9 +1,9 @@
-"""When a client should look next: advice from what a real server would know, never from a job's secret fate.
+"""Hints: when a client should poll next. They come from what a real server would know, not from a job's secret fate.
 
-A wait costs ``worth`` seconds for each look and one for each second of lateness. Where a pending job ends at the rate
-h, looks at intervals of √(2·worth/h) cost least (Keller 1974); counted in these intervals, they lie at whole numbers.
-A job's phase moves all of its own by the same part of an interval, so that a crowd looks evenly and not in step;
-this costs a hundredth or two more.
+A wait costs ``poll_cost`` seconds for each poll and one for each second of lateness. Where pending jobs end at the
+hazard h, polls at intervals of √(2·poll_cost/h) cost least (Keller 1974). Counted in these intervals, the polls lie at
+whole numbers. Each job's phase moves all of its polls by the same part of an interval, so that a crowd of clients polls
+evenly and not in step. This costs one or two percent more.
 """
 
 import math
@@ -14,41 +14,41 @@ from translation_server.core.delays import Delays
 from translation_server.core.job import JobSnapshot, State
 from translation_server.core.sandbox import SandboxSettings
 
-SOONEST = 0.001
-"""Seconds that every hint is at least."""
+MIN_HINT = 0.001
+"""The least hint, in seconds."""
 
-SOONEST_OVERDUE = 0.05
-"""Seconds that a hint is at least for a job that should have ended."""
+MIN_OVERDUE_HINT = 0.05
+"""The least hint for a job that should have ended, in seconds."""
 
-ONE_IS_ENOUGH = math.sqrt(2)
-"""With fewer intervals than this left until the end is certain, a look before it costs more than it gains."""
+LAST_INTERVALS = math.sqrt(2)
+"""With fewer intervals than this left until the job has ended for certain, a poll before costs more than it gains."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-"""Its multiples, without their whole parts, fill the interval from 0 to 1 evenly, however many they are."""
+"""The fractional parts of its multiples fill the interval from 0 to 1 evenly, however many they are."""
 
 
 class NextPoll(NamedTuple):
-    """At which moment to look next; up to the moment ``until`` it stays the same."""
+    """The virtual time at which to poll next, and the virtual time until which this stays so."""
 
     at: float
     until: float
 
     def seconds(self, now: float, rate: float) -> float:
-        """Real seconds until then, where ``rate`` of the sandbox's pass in each."""
-        return max(SOONEST, (self.at - now) / rate)
+        """Returns the hint in seconds of wall time; ``rate`` is the clock's."""
+        return max(MIN_HINT, (self.at - now) / rate)
 
 
 def hint(snapshot: JobSnapshot, settings: SandboxSettings, rate: float = 1.0) -> float | None:
-    """Real seconds until the caller should look again; None once the job has ended, and where there are no hints.
+    """Returns the seconds of wall time until the caller should poll again.
 
-    ``rate`` is how many seconds pass on the sandbox's clock for each of them.
+    Returns None once the job has ended, and where hints are off. ``rate`` is the clock's.
     """
-    found = next_poll(snapshot, settings, rate)
-    return found and found.seconds(snapshot.now, rate)
+    poll = next_poll(snapshot, settings, rate)
+    return poll and poll.seconds(snapshot.now, rate)
 
 
 def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> NextPoll | None:
-    """When the caller should look again; None once the job has ended, and where there are no hints."""
+    """Returns when the caller should poll again; None once the job has ended, and where hints are off."""
     if snapshot.state is not State.PENDING or settings.hints == "none":
         return None
     job = snapshot.job
@@ -61,37 +61,37 @@ def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> 
 
 
 def phase(owner: str, ordinal: int) -> float:
-    """Where between two looks of a plan, from 0 to less than 1, the looks at an owner's n-th job lie."""
+    """Returns the phase of an owner's n-th job, from 0 to less than 1."""
     return (zlib.crc32(owner.encode()) / 2**32 + ordinal * GOLDEN) % 1
 
 
-def seconds_to_next_poll(delays: Delays, worth: float, elapsed: float, phase: float) -> float:
-    """Seconds until the next look is worth its while, at least 1 ms; see `plan`."""
-    due, _ = plan(delays, worth, elapsed, phase)
-    return max(SOONEST, due - elapsed)
+def seconds_to_next_poll(delays: Delays, poll_cost: float, elapsed: float, phase: float) -> float:
+    """Returns the seconds until the next poll, at least `MIN_HINT`; for the arguments see `plan`."""
+    due, _ = plan(delays, poll_cost, elapsed, phase)
+    return max(MIN_HINT, due - elapsed)
 
 
-def plan(delays: Delays, worth: float, elapsed: float, phase: float) -> tuple[float, float]:
-    """After how many seconds of a job the next look is worth its while, and until when this stays so.
+def plan(delays: Delays, poll_cost: float, elapsed: float, phase: float) -> tuple[float, float]:
+    """Returns how old a job should be at the next poll, and up to which age of the job this stays so, in seconds.
+
+    The next poll is the one of this phase that is nearest to one interval away, so a late client comes back to its
+    plan. A job that should have ended is polled less and less often: the n-th time, n² · poll_cost seconds after it
+    should have ended.
 
     Args:
         delays: How long jobs take.
-        worth: The seconds of lateness that one look is worth.
-        elapsed: Seconds for which the job has been pending.
-        phase: Which of the equally good plans to keep to, from 0 to less than 1.
-
-    Returns:
-        The look of this phase that is nearest to one interval away, so a client that is late comes back to its plan;
-        the second number is when another one will be nearest. A job that should have ended is looked at ever more
-        seldom, as one of an unknown kind is: n² · worth seconds after it should have ended.
+        poll_cost: How many seconds of lateness one poll is worth.
+        elapsed: The age of the pending job, in seconds.
+        phase: The job's phase, from 0 to less than 1.
     """
     if elapsed >= delays.latest:
-        return elapsed + max(SOONEST_OVERDUE, worth + 2 * math.sqrt(worth * (elapsed - delays.latest))), elapsed
-    interval = math.sqrt(2 * worth)
+        overdue = elapsed - delays.latest
+        return elapsed + max(MIN_OVERDUE_HINT, poll_cost + 2 * math.sqrt(poll_cost * overdue)), elapsed
+    interval = math.sqrt(2 * poll_cost)
     made, most = delays.polls(elapsed) / interval, delays.polls(delays.latest) / interval
     offset = phase - 0.5
     target = round(made + 1 - offset) + offset
-    if most - made < ONE_IS_ENOUGH or target >= most:
+    if most - made < LAST_INTERVALS or target >= most:
         return delays.latest, delays.latest
-    until = min(target - 0.5, most - ONE_IS_ENOUGH)
+    until = min(target - 0.5, most - LAST_INTERVALS)
     return delays.when(target * interval), delays.when(until * interval)

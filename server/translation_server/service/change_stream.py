@@ -70,13 +70,13 @@ class ChangeStream:
         with self._bus.subscribe(owner) as subscription:
             reset_at = (await self._sandboxes.of(owner)).reset_at
             feed = ChangeFeed(after, await self._last_before(owner, after))
-            subscription.newest = feed.seen
+            subscription.newest = feed.last_ordinal
             while (sandbox := await self._sandboxes.of(owner)).reset_at == reset_at:
                 await self._read(owner, feed)
-                snapshots = feed.tell(sandbox.clock.virtual(self._clock()))
+                snapshots = feed.emit(sandbox.clock.virtual(self._clock()))
                 for snapshot in snapshots:
                     self._snapshot(snapshot.job, snapshot.now)
-                more = len(snapshots) >= PAGE or feed.lacks_new or feed.lacks_ends
+                more = len(snapshots) >= PAGE or feed.needs_new or feed.needs_ends
                 if snapshots or (not more and loop.time() >= silent_until):
                     yield ChangePage(snapshots, more, sandbox.clock)
                     silent_until = -math.inf if more else loop.time() + HEARTBEAT
@@ -85,15 +85,15 @@ class ChangeStream:
                 if more:
                     await asyncio.sleep(0)
                     continue
-                subscription.newest = max(subscription.newest, feed.seen)
+                subscription.newest = max(subscription.newest, feed.last_ordinal)
                 due_in = sandbox.clock.seconds_to(feed.due_at, self._clock())
                 changed = await subscription.wait(min(silent_until - loop.time(), due_in))
-                feed.more = subscription.newest > feed.seen
+                feed.may_have_new = subscription.newest > feed.last_ordinal
                 for job in changed or ():
-                    feed.amend(job)
+                    feed.add_changed(job)
                 if changed is None:
                     async for job in changed_since(self._store, owner, read_at - MARGIN):
-                        feed.amend(job)
+                        feed.add_changed(job)
                 read_at = self._clock()
 
     async def one(self, snapshot: JobSnapshot, after: float | None) -> Changes:
@@ -121,10 +121,10 @@ class ChangeStream:
                     silent_until = loop.time() + HEARTBEAT
 
     async def _read(self, owner: str, feed: ChangeFeed) -> None:
-        if feed.lacks_new:
-            feed.begin(await self._store.accepted_after(owner, feed.seen, PAGE))
-        if feed.lacks_ends:
-            feed.expect(await self._store.ending_after(owner, feed.horizon, PAGE))
+        if feed.needs_new:
+            feed.add_new(await self._store.accepted_after(owner, feed.last_ordinal, PAGE))
+        if feed.needs_ends:
+            feed.add_ends(await self._store.ending_after(owner, feed.horizon, PAGE))
 
     async def _last_before(self, owner: str, virtual: float) -> int:
         """Returns the ordinal of the owner's last job that was accepted by a virtual time, by binary search."""
