@@ -1,9 +1,9 @@
--- What wrk sends: the requests of a file, one after another, each line a method, a path and perhaps a body; a line
--- that begins with "as", a tab, an authorization and another tab is sent with that.
+-- The script that wrk runs. It sends the requests of a file in turn, one per line: a method, a path and perhaps a body.
+-- A line may begin with "as", a tab, an authorization and a tab; the request is then sent with that authorization.
 --
 --     wrk ... -s load.lua URL -- AUTHORIZATION FILE
 --
--- What came of it is printed as one line of JSON; times are in microseconds.
+-- It prints the results as one line of JSON; latencies and the duration are in microseconds.
 
 local requests, next = {}, 0
 

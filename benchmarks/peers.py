@@ -1,13 +1,13 @@
-"""What else could answer, side by side: requests per second, p99, memory and start-up of each, on equal cores.
+"""Other servers that could answer polls, side by side with ours: requests per second, p99, memory and start-up.
 
     python benchmarks/peers.py                a table: some three minutes on a quiet machine, more on a busy one
     python benchmarks/peers.py --json         the same for programs
-    python benchmarks/peers.py --write        also puts the table into docs/performance.md
+    python benchmarks/peers.py --write        also writes the table into docs/performance.md
     python benchmarks/peers.py ours Prism     only those whose names begin so
 
-Each runs alone, first on one core, then on all that the load leaves, and answers with the JSON of one of our jobs.
-Each is asked in three runs, of which the last one counts: by then a JVM has compiled what it runs. What npm has is
-installed below ~/.cache, in the versions that stand here. Linux, wrk; Node for five of them, and Java 17 for two.
+Each runs alone, first on one core, then on all cores but that of the load generator, and responds with the JSON of one
+of our jobs. Of three runs, the last one counts: by then, a JVM has compiled its code. npm installs the pinned versions
+below ~/.cache. Linux, wrk; five of them need Node, two need Java 17.
 """
 
 import argparse
@@ -22,40 +22,38 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import stage
+import harness
+from tables import write
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "translation-benchmarks"
-INSTALLING = 600.0  # seconds
-JOBS = 100  # looked at in turn
+INSTALL_TIMEOUT = 600.0  # seconds
+JOBS = 100  # polled in turn
 RUNS, SECONDS, JVM_SECONDS = 3, 1, 7
 TRIES = 3
-HEAP = "-Xmx500m"  # as MockServer measures itself; left alone, a JVM takes what there is
+HEAP = "-Xmx500m"  # as in MockServer's own benchmarks; by default, a JVM takes a quarter of the machine's memory
 JSON = "application/json"
 
 
-class Missing(Exception):  # noqa: N818 - says what happened
-    """This machine cannot run it."""
+class MissingError(Exception):
+    """This machine cannot run the program."""
 
 
 class Task(NamedTuple):
-    """What is to be answered: looks at these jobs, with the answer that our server gave to one of them."""
+    """The polls of our server's jobs, and its response to one of them."""
 
-    ids: list[str]
-    answer: stage.Answer
-
-    @property
-    def snapshots(self) -> list[str]:
-        """The requests."""
-        return [f"GET /status/{job_id}" for job_id in self.ids]
+    polls: list[str]
+    response: harness.Response
 
 
-Stage = tuple[stage.Running, list[str]]
-Serve = Callable[[Task, Sequence[int]], AbstractContextManager[Stage]]
+Target = tuple[harness.Server, list[str]]
+"""A server and the polls that it answers."""
+
+Serve = Callable[[Task, Sequence[int]], AbstractContextManager[Target]]
 Command = Callable[[int], Sequence[object]]
 
 
 class Package(NamedTuple):
-    """What npm installs, which of its files is run, and by what."""
+    """A package of npm, the file in it that runs, and the runtime."""
 
     name: str
     version: str
@@ -63,13 +61,13 @@ class Package(NamedTuple):
     runtime: str = "node"
 
     def installed(self) -> Path:
-        """Where the file is, installed if it was not yet.
+        """Installs the package if necessary, and returns the path of its file.
 
         Raises:
-            Missing: it cannot be installed, or not be run.
+            MissingError: it cannot be installed or run.
         """
         if lacking := [program for program in ("npm", self.runtime) if not shutil.which(program)]:
-            raise Missing(f"needs {' and '.join(lacking)}")
+            raise MissingError(f"needs {' and '.join(lacking)}")
         folder = CACHE / f"{self.name.replace('/', '-')}-{self.version}"
         file = folder / "node_modules" / self.name / self.file.format(self.version)
         if not file.exists():
@@ -77,47 +75,47 @@ class Package(NamedTuple):
             folder.mkdir(parents=True, exist_ok=True)
             options = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
             command = ["npm", "install", "--prefix", str(folder), *options, f"{self.name}@{self.version}"]
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=INSTALLING, check=False)
-            if ran.returncode or not file.exists():
-                print(ran.stderr, file=sys.stderr)
-                raise Missing("npm could not install it")
+            finished = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT, check=False)
+            if finished.returncode or not file.exists():
+                print(finished.stderr, file=sys.stderr)
+                raise MissingError("npm could not install it")
         return file
 
 
 @contextmanager
-def ours(_: Task, cores: Sequence[int]) -> Iterator[Stage]:
-    """The server of this project, with a worker on each core."""
-    with stage.ours(len(cores), cores=cores) as server:
-        yield server, stage.submitted(server, JOBS)
+def ours(_: Task, cores: Sequence[int]) -> Iterator[Target]:
+    """Runs this project's server, with a worker on each core."""
+    with harness.ours(len(cores), cores=cores) as server:
+        yield server, harness.submit_jobs(server, JOBS)
 
 
 @contextmanager
-def bare(task: Task, cores: Sequence[int]) -> Iterator[Stage]:
-    """Uvicorn with nothing behind it."""
-    with stage.bare(task.answer, workers=len(cores), cores=cores) as server:
-        yield server, task.snapshots
+def bare(task: Task, cores: Sequence[int]) -> Iterator[Target]:
+    """Runs the bare application, with a worker on each core."""
+    with harness.reference("bare", task.response, workers=len(cores), cores=cores) as server:
+        yield server, task.polls
 
 
 @contextmanager
-def ordinary(_: Task, cores: Sequence[int]) -> Iterator[Stage]:
-    """The ordinary FastAPI way, whose jobs are known to one process alone."""
-    with stage.uvicorn("ordinary", cores=cores) as server:
-        yield server, stage.submitted(server, JOBS)
+def ordinary(_: Task, cores: Sequence[int]) -> Iterator[Target]:
+    """Runs the ordinary FastAPI application in one process, as only that process knows its jobs."""
+    with harness.reference("ordinary", cores=cores) as server:
+        yield server, harness.submit_jobs(server, JOBS)
 
 
 def program(package: Package, prepare: Callable[[Path, Task], Command]) -> Serve:
-    """One of npm's, with the arguments that come of preparing it in a folder of its own."""
+    """Returns what runs a package; `prepare` writes its files into an empty folder and returns its arguments."""
 
     @contextmanager
-    def serve(task: Task, cores: Sequence[int]) -> Iterator[Stage]:
+    def serve(task: Task, cores: Sequence[int]) -> Iterator[Target]:
         with tempfile.TemporaryDirectory() as folder:
             arguments = prepare(Path(folder), task)
             start = [package.runtime, *([package.installed()] if package.runtime == "node" else [])]
-            path = task.snapshots[0].removeprefix("GET ")
-            with stage.running(lambda port: [*start, *arguments(port)], cores=cores, path=path) as server:
-                if server.ask("GET", path).status != 200:
-                    raise RuntimeError(f"{package.name} does not know what to answer")
-                yield server, task.snapshots
+            path = task.polls[0].removeprefix("GET ")
+            with harness.running(lambda port: [*start, *arguments(port)], cores=cores, path=path) as server:
+                if server.request("GET", path).status != 200:
+                    raise RuntimeError(f"{package.name} does not answer a poll with 200")
+                yield server, task.polls
 
     return serve
 
@@ -130,19 +128,19 @@ JSON_SERVER = Package("json-server", "0.17.4", "lib/cli/bin.js")
 
 
 def wiremock(folder: Path, task: Task) -> Command:
-    """A stub for every job, and no journal: one that is bounded costs it nine tenths of its speed."""
+    """One stub for all jobs, and no request journal: a bounded one costs nine tenths of the speed."""
     (folder / "mappings").mkdir()
-    response = {"status": 200, "headers": {"Content-Type": JSON}, "body": task.answer.body}
+    response = {"status": 200, "headers": {"Content-Type": JSON}, "body": task.response.body}
     mapping = {"request": {"method": "GET", "urlPathPattern": "/status/[^/]+"}, "response": response}
     (folder / "mappings" / "status.json").write_text(json.dumps(mapping), encoding="utf-8")
     options = ["--disable-banner", "--disable-request-logging", "--no-request-journal"]
-    where = [HEAP, "-jar", WIREMOCK.installed(), "--root-dir", folder, "--bind-address", "127.0.0.1"]
-    return lambda port: [*where, *options, "--port", port]
+    arguments = [HEAP, "-jar", WIREMOCK.installed(), "--root-dir", folder, "--bind-address", "127.0.0.1"]
+    return lambda port: [*arguments, *options, "--port", port]
 
 
 def mockserver(folder: Path, task: Task) -> Command:
-    """An expectation for every job, and no log: as its own page on performance has it."""
-    response = {"statusCode": 200, "headers": {"Content-Type": [JSON]}, "body": task.answer.body}
+    """One expectation for all jobs, and no log, as its own page on performance advises."""
+    response = {"statusCode": 200, "headers": {"Content-Type": [JSON]}, "body": task.response.body}
     expectation = {"httpRequest": {"method": "GET", "path": "/status/[^/]+"}, "httpResponse": response}
     file = folder / "expectations.json"
     file.write_text(json.dumps([expectation]), encoding="utf-8")
@@ -152,12 +150,12 @@ def mockserver(folder: Path, task: Task) -> Command:
 
 
 def mockoon(folder: Path, task: Task) -> Command:
-    """A route with one response, no templates in it."""
+    """One route with one response, without templates."""
     response = {
         "uuid": "8a1e51f3-6d0b-4bd1-9f0c-000000000003",
         "statusCode": 200,
         "headers": [{"key": "Content-Type", "value": JSON}],
-        "body": task.answer.body,
+        "body": task.response.body,
         "bodyType": "INLINE",
         "disableTemplating": True,
         "default": True,
@@ -184,8 +182,8 @@ def mockoon(folder: Path, task: Task) -> Command:
 
 
 def prism(folder: Path, task: Task) -> Command:
-    """An OpenAPI document with an example."""
-    content = {JSON: {"schema": {"type": "object"}, "example": json.loads(task.answer.body)}}
+    """One OpenAPI document with an example."""
+    content = {JSON: {"schema": {"type": "object"}, "example": json.loads(task.response.body)}}
     parameter = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
     operation = {"parameters": [parameter], "responses": {"200": {"description": "the job", "content": content}}}
     document = {
@@ -199,15 +197,16 @@ def prism(folder: Path, task: Task) -> Command:
 
 
 def json_server(folder: Path, task: Task) -> Command:
-    """A collection of the jobs."""
-    jobs = [{"id": job_id} | json.loads(task.answer.body) for job_id in task.ids]
+    """One collection with the jobs."""
+    body = json.loads(task.response.body)
+    jobs = [{"id": poll.rpartition("/")[2]} | body for poll in task.polls]
     file = folder / "jobs.json"
     file.write_text(json.dumps({"status": jobs}), encoding="utf-8")
     return lambda port: ["--host", "127.0.0.1", "--quiet", "--port", port, file]
 
 
 class Peer(NamedTuple):
-    """Something that can answer."""
+    """A server that can answer polls."""
 
     name: str
     serve: Serve
@@ -228,9 +227,9 @@ PEERS = [
 
 
 class Result(NamedTuple):
-    """How a peer did on so many cores: requests per second, milliseconds, MiB, seconds; or why it did not run.
+    """The result of a peer: requests per second, p99 in milliseconds, MiB, seconds; or why it did not run.
 
-    ``others`` is the part of the machine that other programs took.
+    ``interference`` is the share of the machine that other programs took.
     """
 
     name: str
@@ -239,107 +238,107 @@ class Result(NamedTuple):
     rate: float = 0
     p99: float = 0
     memory: float = 0
-    started: float = 0
-    others: float = 0
+    startup: float = 0
+    interference: float = 0
     missing: str = ""
 
 
-def task() -> Task:
-    """Jobs of our server, and what it says of one."""
-    with stage.ours() as server:
-        snapshots = stage.submitted(server, JOBS)
-        return Task([snapshot.rpartition("/")[2] for snapshot in snapshots], server.ask(*snapshots[0].split()))
+def make_task() -> Task:
+    """Submits jobs to our server and polls one of them."""
+    with harness.ours() as server:
+        polls = harness.submit_jobs(server, JOBS)
+        return Task(polls, server.request(*polls[0].split()))
 
 
-def measure(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
-    """Let a peer answer on these cores, again where others took too much of the machine; the quietest time counts."""
+def measure(peer: Peer, task: Task, cores: Sequence[int]) -> Result:
+    """Measures a peer, again while other programs take too much of the machine; the quietest time counts."""
     results = list[Result]()
-    while len(results) < TRIES and all(one.others > stage.PEACE for one in results):
-        watching = stage.Watching()
-        result = once(peer, about, cores)
-        results.append(result._replace(others=0 if result.missing else watching.others()))
-    return min(results, key=lambda one: one.others)
+    while len(results) < TRIES and all(result.interference > harness.MAX_INTERFERENCE for result in results):
+        interference = harness.Interference()
+        result = measure_once(peer, task, cores)
+        results.append(result._replace(interference=0 if result.missing else interference.share()))
+    return min(results, key=lambda result: result.interference)
 
 
-def once(peer: Peer, about: Task, cores: Sequence[int]) -> Result:
-    """Let a peer answer on these cores."""
+def measure_once(peer: Peer, task: Task, cores: Sequence[int]) -> Result:
+    """Measures a peer on these cores."""
     try:
-        with peer.serve(about, cores) as (server, snapshots):
+        with peer.serve(task, cores) as (server, polls):
             for _ in range(RUNS):
                 seconds = JVM_SECONDS if peer.jvm else SECONDS
-                load = stage.load(server, snapshots, seconds, stage.CONNECTIONS * len(cores))
+                load = harness.load(server, polls, seconds, harness.CONNECTIONS * len(cores))
             memory = server.memory()
-    except Missing as missing:
+    except MissingError as missing:
         return Result(peer.name, len(cores), peer.jvm, missing=str(missing))
     except RuntimeError as error:
         print(error, file=sys.stderr)
-        return Result(peer.name, len(cores), peer.jvm, missing="installed, but did not answer as it should")
-    return Result(peer.name, len(cores), peer.jvm, load.rate, load.p99 / 1000, memory, server.started)
+        return Result(peer.name, len(cores), peer.jvm, missing="installed, but it did not answer as expected")
+    return Result(peer.name, len(cores), peer.jvm, load.rate, load.p99 / 1000, memory, server.startup)
 
 
-def table(results: Sequence[Result]) -> str:
-    """The results as a table in Markdown, the fastest on one core first, and who is ahead of us."""
+def results_table(results: Sequence[Result]) -> str:
+    """Returns the results as a table in Markdown, the fastest on one core first, and a summary."""
     counts = sorted({result.cores for result in results})
     of = {(result.name, result.cores): result for result in results}
-    heads = [f"{'one core' if count == 1 else f'{count} cores'}: {what}" for count in counts for what in HEADS]
+    heads = [f"{'one core' if count == 1 else f'{count} cores'}: {head}" for count in counts for head in HEADS]
     names = sorted(dict.fromkeys(result.name for result in results), key=lambda name: -of[name, counts[0]].rate)
-    lines = [f"| who | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    lines = [f"| server | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name in names:
         measured = [of[name, count] for count in counts]
         shown = f"**{name}**" if name == OURS else name
         if missing := next((result.missing for result in measured if result.missing), ""):
             lines.append(f"| {shown} | missing: {missing} |{' |' * (len(heads) - 1)}")
-            continue
-        lines.append(f"| {shown} | {' | '.join(map(cells, measured))} |")
-    return "\n".join([*lines, "", *(verdict(results, count) for count in counts)])
+        else:
+            lines.append(f"| {shown} | {' | '.join(map(cells, measured))} |")
+    return "\n".join([*lines, "", *(summary(results, count) for count in counts)]).rstrip()
 
 
 HEADS = ("requests/s", "p99, ms", "MiB", "start-up, s")
 
 
 def cells(result: Result) -> str:
-    """What stands under the heads."""
-    return f"{result.rate:,.0f} | {result.p99:.3g} | {result.memory:.0f} | {result.started:.2f}"
+    """Returns the cells below the heads."""
+    return f"{result.rate:,.0f} | {result.p99:.3g} | {result.memory:.0f} | {result.startup:.2f}"
 
 
-def verdict(results: Sequence[Result], count: int) -> str:
-    """Who is ahead of us on so many cores, in a line."""
-    there = [result for result in results if result.cores == count and not result.missing]
-    us = next((result for result in there if result.name == OURS), None)
+def summary(results: Sequence[Result], count: int) -> str:
+    """Returns a line with the peers that are faster than ours on this many cores, and our memory against the JVMs'."""
+    found = [result for result in results if result.cores == count and not result.missing]
+    us = next((result for result in found if result.name == OURS), None)
     if us is None:
         return ""
-    ahead = [f"{one.name} ({one.rate / us.rate:.1f} ×)" for one in there if one.rate > us.rate]
-    jvms = [f"{us.memory / one.memory:.2f} of {one.name}'s" for one in there if one.jvm]
-    where = "one core" if count == 1 else f"{count} cores"
-    told = f"On {where}, ahead of ours in requests per second: {', '.join(ahead) or 'nobody'}."
-    return f"{told} Our memory is {' and '.join(jvms)}; the aim is a fifth.\n" if jvms else f"{told}\n"
+    faster = [f"{result.name} ({result.rate / us.rate:.1f} ×)" for result in found if result.rate > us.rate]
+    jvms = [f"{us.memory / result.memory:.2f} of {result.name}'s" for result in found if result.jvm]
+    cores = "one core" if count == 1 else f"{count} cores"
+    line = f"On {cores}, faster than ours: {', '.join(faster) or 'none'}."
+    return f"{line} Our memory is {' and '.join(jvms)}; the target is a fifth.\n" if jvms else f"{line}\n"
 
 
 def main() -> int:
-    """Measure, print, and put the table into the page."""
-    parser = argparse.ArgumentParser(description="Measure what else could answer, beside the server.")
+    """Measures, prints the table, and writes it into the page if asked to."""
+    parser = argparse.ArgumentParser(description="Measure other servers that could answer polls, beside ours.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only those whose names begin so (default all)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--write", action="store_true", help="also put the table into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="also write the table into docs/performance.md")
     options = parser.parse_args()
     chosen = [peer for peer in PEERS if not options.names or peer.name.startswith(tuple(options.names))]
     if not chosen:
-        parser.error(f"there are: {', '.join(peer.name for peer in PEERS)}")
+        parser.error(f"no such server; choose from {', '.join(peer.name for peer in PEERS)}")
     if options.write and options.names:
-        parser.error("--write puts all into the page, not some of them")
-    stage.needed()
-    about = task()
-    places = [stage.SERVING[:1]] + ([stage.SERVING] if len(stage.SERVING) > 1 else [])
-    results = [measure(peer, about, cores) for peer in chosen for cores in places]
-    others = max(one.others for one in results)
-    machine = stage.machine(others)
+        parser.error("--write writes all servers; name none")
+    harness.require_tools()
+    task = make_task()
+    core_sets = [harness.SERVER_CORES[:1]] + ([harness.SERVER_CORES] if len(harness.SERVER_CORES) > 1 else [])
+    results = [measure(peer, task, cores) for peer in chosen for cores in core_sets]
+    interference = max(result.interference for result in results)
+    machine = harness.machine(interference)
     if options.json:
-        print(json.dumps({"machine": machine, "results": [one._asdict() for one in results]}, indent=1))
+        print(json.dumps({"machine": machine, "results": [result._asdict() for result in results]}, indent=1))
     else:
-        print(machine, table(results), sep="\n\n")
+        print(machine, results_table(results), sep="\n\n")
     if options.write:
-        stage.undisturbed(others)
-        stage.write("peers", f"{machine}\n\n{table(results).rstrip()}")
+        harness.require_quiet(interference)
+        write("performance.md", "peers", f"{machine}\n\n{results_table(results)}")
     return 0
 
 

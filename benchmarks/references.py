@@ -1,8 +1,9 @@
 """What the server is measured against: applications that run under the same uvicorn.
 
-BARE=answer.json uvicorn --app-dir benchmarks references:bare
+RESPONSE=response.json uvicorn --app-dir benchmarks references:bare
 uvicorn --app-dir benchmarks references:ordinary
 uvicorn --app-dir benchmarks references:committing
+RESPONSE=response.json uvicorn --app-dir benchmarks references:long_polls
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,40 +24,57 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel
 
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
-_answer = json.loads(Path(os.environ["BARE"]).read_text(encoding="utf-8")) if "BARE" in os.environ else {}
+_response = json.loads(Path(os.environ["RESPONSE"]).read_text(encoding="utf-8")) if "RESPONSE" in os.environ else {}
 _start = {
     "type": "http.response.start",
     "status": 200,
-    "headers": [(name.encode(), value.encode()) for name, value in _answer.get("headers", [])],
+    "headers": [(name.encode(), value.encode()) for name, value in _response.get("headers", [])],
 }
-_body = {"type": "http.response.body", "body": _answer.get("body", "").encode()}
+_body = {"type": "http.response.body", "body": _response.get("body", "").encode()}
 
 
-async def bare(scope: Message, _: object, send: Callable[[Message], Awaitable[None]]) -> None:
-    """An ASGI application that sends one answer, whatever it is asked: nobody serves faster on this uvicorn."""
+async def bare(scope: Message, _: Receive, send: Send) -> None:
+    """Sends the same response to every request: no application on this uvicorn is faster."""
     if scope["type"] == "http":
         await send(_start)
         await send(_body)
 
 
+_released = asyncio.Event()
+
+
+async def long_polls(scope: Message, receive: Receive, send: Send) -> None:
+    """Answers requests with `Prefer` after the first POST, with the same response for all."""
+    if scope["type"] == "http":
+        if scope["method"] == "POST":
+            _released.set()
+        elif any(name == b"prefer" for name, _ in scope["headers"]):
+            await _released.wait()
+    await bare(scope, receive, send)
+
+
 _thread = ThreadPoolExecutor(1)
-_database: sqlite3.Connection | None = None
+
+
+@cache
+def _database() -> sqlite3.Connection:
+    """Returns the one connection of the one thread, as durable as the server's."""
+    database = sqlite3.connect("committed.db", isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, created_at REAL, body BLOB)")
+    return database
 
 
 def _commit(job_id: str, body: bytes) -> None:
-    """Commits one row as durably as the server does."""
-    global _database  # noqa: PLW0603 - the one connection of the one thread
-    if _database is None:
-        _database = sqlite3.connect("committed.db", isolation_level=None)
-        _database.execute("PRAGMA journal_mode = WAL")
-        _database.execute("PRAGMA synchronous = FULL")
-        _database.execute("CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, created_at REAL, body BLOB)")
-    _database.execute("INSERT INTO jobs VALUES (?, ?, ?)", (job_id, time.time(), body))
+    _database().execute("INSERT INTO jobs VALUES (?, ?, ?)", (job_id, time.time(), body))
 
 
-async def committing(scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Any]) -> None:
-    """A bare ASGI application that accepts a job by a commit in a thread: the best that can be written by hand."""
+async def committing(scope: Message, receive: Receive, send: Send) -> None:
+    """Accepts a job with one commit in a thread: the fastest durable submission that can be written by hand."""
     if scope["type"] != "http":
         return
     body, more = b"", True
@@ -64,14 +83,14 @@ async def committing(scope: Message, receive: Callable[[], Awaitable[Message]], 
         body, more = body + message.get("body", b""), message.get("more_body", False)
     job_id = str(uuid.uuid4())
     await asyncio.get_running_loop().run_in_executor(_thread, _commit, job_id, body)
-    answer = json.dumps({"job_id": job_id, "status": "pending"}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+    response = json.dumps({"job_id": job_id, "status": "pending"}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(response))]
     await send({"type": "http.response.start", "status": 202, "headers": headers})
-    await send({"type": "http.response.body", "body": answer})
+    await send({"type": "http.response.body", "body": response})
 
 
 class Job(BaseModel):
-    """A job as the ordinary way shows it."""
+    """A job in a response of the ordinary application."""
 
     job_id: str
     status: str
@@ -87,14 +106,14 @@ class Job(BaseModel):
 
 
 ordinary = FastAPI()
-"""The same routes as a tutorial has them, the jobs in a dictionary."""
+"""The same routes as a tutorial writes them, with the jobs in a dictionary."""
 
 _security = HTTPBasic()
 _jobs = dict[str, tuple[float, float]]()
 
 
 def user(credentials: Annotated[HTTPBasicCredentials, Depends(_security)]) -> str:
-    """The name of whoever asks, compared in constant time."""
+    """Checks the credentials in constant time and returns the user's name."""
     right_name = secrets.compare_digest(credentials.username.encode(), b"admin")
     right_password = secrets.compare_digest(credentials.password.encode(), b"secretpassword")
     if not (right_name and right_password):
@@ -112,7 +131,7 @@ def start(_: Annotated[str, Depends(user)]) -> dict[str, str]:
 
 @ordinary.get("/status/{job_id}")
 def status(job_id: str, _: Annotated[str, Depends(user)]) -> Job:
-    """Shows a job."""
+    """Returns a job."""
     if job_id not in _jobs:
         raise HTTPException(404, "Job not found")
     created_at, delay = _jobs[job_id]
