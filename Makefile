@@ -39,7 +39,7 @@ bench: $(VENV)/bench ## measure how well everybody waits and how fast the server
 	$(VENV)/bin/python benchmarks/live.py --write
 	$(VENV)/bin/python benchmarks/report_cards.py --write
 	$(VENV)/bin/python benchmarks/peers.py --write
-	$(VENV)/bin/python benchmarks/rows.py
+	$(VENV)/bin/python benchmarks/databases.py
 	$(VENV)/bin/python benchmarks/server.py --write
 
 up: .env ## the pair in Docker, with the settings of .env

@@ -229,9 +229,9 @@ def measure_users(_: Scale) -> Iterator[Measurement]:
 
 def measure_purge(_: Scale) -> Iterator[Measurement]:
     """Requests while the server purges very many old jobs, against the same file without a purge."""
-    with tempfile.TemporaryDirectory() as purged, tempfile.TemporaryDirectory() as kept, ExitStack() as servers:
+    with tempfile.TemporaryDirectory() as purged, tempfile.TemporaryDirectory() as whole, ExitStack() as servers:
         runs = dict[str, Callable[[], harness.Load]]()
-        for name, folder, retention in (("purge", purged, "10s"), ("no purge", kept, "forever")):
+        for name, folder, retention in (("purge", purged, "10s"), ("no purge", whole, "forever")):
             harness.create_jobs(folder, repeat(5.0, OLD_JOBS), age=ONE_DAY)
             server = servers.enter_context(harness.ours(database=f"sqlite:///{folder}/jobs.db", RETENTION=retention))
             polls = harness.submit_jobs(server, JOBS)
