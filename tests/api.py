@@ -44,3 +44,13 @@ class Api(httpx.Client):
     def set_faults(self, *faults: dict[str, Any]) -> None:
         """Sets the fault rules of the sandbox."""
         self.change_sandbox(faults=faults)
+
+
+def is_problem(answer: httpx.Response, status: int) -> bool:
+    """Checks that an answer is a problem document with this status code."""
+    body = answer.json()
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert (body["status"], body["type"]) == (status, "about:blank")
+    assert body["title"]
+    assert body["detail"]
+    return answer.status_code == status

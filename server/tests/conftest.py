@@ -24,6 +24,8 @@ import uvicorn
 from passlib.context import CryptContext
 
 from tests.api import Api
+from tests.processes import ENVIRONMENT
+from tests.processes import Server as ServerProcess
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.problems import Problem
@@ -329,3 +331,25 @@ async def store(url: str) -> AsyncIterator[Store]:
     store = open_store(url)
     yield store
     await store.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts server processes in an empty folder."""
+    with ExitStack() as running:
+        numbers = itertools.count()
+
+        def run(command: list[str], *, group: bool = False, umask: int = -1, **settings: str) -> ServerProcess:
+            log = tmp_path / f"{next(numbers)}.log"
+            stderr = running.enter_context(log.open("w"))
+            environment = os.environ | ENVIRONMENT | settings
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=environment, stderr=stderr, text=True, start_new_session=group, umask=umask
+            )
+            running.enter_context(process)
+            running.callback(process.kill)
+            server = ServerProcess(process, log)
+            running.enter_context(server.client)
+            return server
+
+        yield run

@@ -1,150 +1,35 @@
-"""The server as a process: how it starts, what it logs, how it ends."""
+"""The server as a process: start, log and end."""
 
-import asyncio
 import json
 import os
 import re
 import resource
 import signal
 import socket
-import sqlite3
-import ssl
-import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from itertools import chain, count
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 
-import bcrypt
 import httpx
 import pytest
 
-from translation_server import __version__
-
-FOLDER = Path(__file__).parents[1]
-MODULE = [sys.executable, "-m", "translation_server"]
-UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
-PATIENCE = 60
-"""Seconds that a process may take for what it does in a fraction of one."""
-
-ENVIRONMENT = {
-    "API_USERNAME": "admin",
-    "API_PASSWORD": "secretpassword",
-    "MIN_DELAY": "0",
-    "MAX_DELAY": "0",
-    "ERROR_PROBABILITY": "0",
-}
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Waits until the condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
-def refuses(url: httpx.URL) -> bool:
-    """Whether nobody listens at an address."""
-    with socket.socket() as probe:
-        return probe.connect_ex((url.host, url.port)) != 0
-
-
-class Server:
-    """A running server process."""
-
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process = process
-        self._log = log
-        found = self.wait_for(r"(?:listening|running) on (http://[\d.]+:\d+)")
-        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"), timeout=PATIENCE)
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        """Waits until the log holds the pattern."""
-        wait_until(lambda: self.process.poll() is not None or re.search(pattern, self.log()), pattern)
-        found = re.search(pattern, self.log())
-        assert found, self.log()
-        return found
-
-    def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
-        self.process.send_signal(sign)
-        return self.process.wait(PATIENCE)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts server processes in an empty folder."""
-    with ExitStack() as running:
-        numbers = count()
-
-        def run(command: list[str], *, group: bool = False, umask: int = -1, **settings: str) -> Server:
-            log = tmp_path / f"{next(numbers)}.log"
-            stderr = running.enter_context(log.open("w"))
-            environment = os.environ | ENVIRONMENT | settings
-            process = subprocess.Popen(
-                command, cwd=tmp_path, env=environment, stderr=stderr, text=True, start_new_session=group, umask=umask
-            )
-            running.enter_context(process)
-            running.callback(process.kill)
-            server = Server(process, log)
-            running.enter_context(server.client)
-            return server
-
-        yield run
-
-
-@contextmanager
-def unfinished_request(server: Server) -> Iterator[tuple[socket.socket, bytes]]:
-    """A submission that the server has begun to read: the connection, and what is missing."""
-    url = server.client.base_url
-    request = server.client.build_request("POST", "/start", content=b"{}", headers={"Content-Type": "application/json"})
-    signed = next(httpx.BasicAuth("admin", "secretpassword").sync_auth_flow(request))
-    lines = [b"POST /start HTTP/1.1", *(name + b": " + value for name, value in signed.headers.raw)]
-    with socket.create_connection((url.host, url.port)) as connection:
-        connection.sendall(b"\r\n".join(lines) + b"\r\nExpect: 100-continue\r\n\r\n")
-        assert b"100 Continue" in connection.recv(65536)
-        connection.sendall(b"{")
-        yield connection, b"}"
-
-
-def begin(folder: Path, command: list[str], **settings: str) -> subprocess.Popen[str]:
-    """Runs a server that must refuse to start."""
-    environment = os.environ | ENVIRONMENT | settings
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def refusal(process: subprocess.Popen[str]) -> str:
-    """The one line that such a server says."""
-    try:
-        out, err = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    assert process.returncode == 2, err
-    assert out == ""
-    return err.strip().removeprefix("translation-server: ")
-
-
-def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
-    """The one line that a server says when it refuses to start."""
-    return refusal(begin(tmp_path, command, **settings))
-
-
-WAYS = pytest.mark.parametrize(
-    "command",
-    [[*MODULE, "--port", "0"], [*MODULE, "--port", "0", "--workers", "2"], [*UVICORN, "--port", "0"]],
-    ids=["module", "workers", "uvicorn"],
+from tests.processes import (
+    MODULE,
+    PATIENCE,
+    UVICORN,
+    WAYS,
+    Server,
+    begin,
+    refusal,
+    refused,
+    refuses,
+    unfinished_request,
+    wait_until,
 )
+from translation_server import __version__
 
 
 @WAYS
@@ -155,7 +40,7 @@ def test_every_way_to_start_serves_and_drains(run, command):
 
     with unfinished_request(server) as (connection, rest):
         server.process.send_signal(signal.SIGTERM)
-        server.wait_for("stopping")
+        server.wait_for("shutdown")
         while server.client.get("/readyz", auth=None).status_code == 200:
             assert server.process.poll() is None
         connection.sendall(rest)
@@ -187,7 +72,7 @@ def test_a_second_signal_does_not_cut_running_requests(run, workers):
     server = run([*MODULE, "--port", "0", "--workers", workers], group=True)
     with unfinished_request(server) as (connection, rest):
         os.killpg(server.process.pid, signal.SIGTERM)
-        server.wait_for("stopping")
+        server.wait_for("shutdown")
         os.killpg(server.process.pid, signal.SIGTERM)
         connection.sendall(rest)
         assert b"202 Accepted" in connection.recv(65536)
@@ -367,292 +252,3 @@ def test_the_log_can_be_json(run):
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert ("info", f"job {job_id} accepted for admin") in [(line["level"], line["message"]) for line in lines]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in lines)
-
-
-FAULTS = """
-[[faults]]
-kind = "status"
-code = 503
-route = ["poll"]
-probability = 0.2
-
-[[faults]]
-kind = "truncate"
-route = ["poll"]
-probability = 0.1
-"""
-
-
-async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
-    """Submits jobs over 64 connections and looks twice at each: what came of the looks, by job."""
-    seen: dict[str, list[object]] = {}
-    left, url, tls = iter(range(jobs)), server.client.base_url, ssl.create_default_context()  # takes long to make
-
-    async def one() -> None:
-        async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE, verify=tls) as http:
-            for _ in left:
-                job_id = (await http.post("/start")).json()["job_id"]
-                snapshots = seen[job_id] = []
-                for _ in range(2):
-                    try:
-                        snapshots.append((await http.get(f"/status/{job_id}")).status_code)
-                    except httpx.TransportError as error:
-                        snapshots.append(type(error).__name__)
-
-    await asyncio.gather(*(one() for _ in range(64)))
-    return seen
-
-
-def expected(server: Server, seen: dict[str, list[object]]) -> bytes:
-    """The fates of all jobs, by their ordinals, and what came of the looks at them."""
-    server.client.post("/sandbox/clock", json={"advance": 2000})
-    fates, after = [], {}
-    while True:
-        page = server.client.get("/jobs", params={"limit": 100, **after}).json()
-        fates += [[job["status"], job["elapsed_time"], seen[job["job_id"]]] for job in page["jobs"]]
-        if page["next"] is None:
-            return json.dumps(fates[::-1]).encode()
-        after = {"after": page["next"]}
-
-
-def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(run, tmp_path):
-    """A thousand jobs over 64 connections, with a restart in between."""
-    (tmp_path / "faults.toml").write_text(FAULTS)
-
-    def trace(workers: str) -> bytes:
-        settings = {
-            "SEED": "s",
-            "MAX_DELAY": "1000",
-            "ERROR_PROBABILITY": "0.5",
-            "FAULTS": str(tmp_path / "faults.toml"),
-            "DATABASE_URL": f"sqlite:///{tmp_path}/{workers}.db",
-            "WORKERS": workers,
-            "PORT": "0",
-        }
-        seen = {}
-        for jobs in (400, 600):
-            server = run(MODULE, group=True, **settings)
-            seen |= asyncio.run(drive(server, jobs))
-            server.stop(signal.SIGTERM)
-        return expected(run(MODULE, **settings | {"WORKERS": "1"}), seen)
-
-    with ThreadPoolExecutor() as pool:
-        traces = list(pool.map(trace, ["1", "4"]))
-    assert traces[0] == traces[1]
-    assert len(json.loads(traces[0])) == 1000
-    assert {outcome for *_, snapshots in json.loads(traces[0]) for outcome in snapshots} == {
-        200,
-        503,
-        "RemoteProtocolError",
-    }
-
-
-def test_a_reset_survives_a_kill_and_the_next_process_purges(run, tmp_path):
-    def stored(*statements: str) -> list[int]:
-        with closing(sqlite3.connect(tmp_path / "data" / "jobs.db")) as connection, connection:
-            return [(connection.execute(statement).fetchone() or (0,))[0] for statement in statements]
-
-    many, rows = 10_000, "SELECT count(*) FROM jobs"
-    fill = """
-        WITH numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n <= 10000)
-        INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome)
-        SELECT 'admin', n, n, n, 0, 'error' FROM numbers
-    """
-    server = run(MODULE, PORT="0")
-    keyed = {"Idempotency-Key": "key"}
-    assert server.client.post("/start", headers=keyed).status_code == 202
-    stored(fill, "UPDATE owners SET jobs = (SELECT max(ordinal) FROM jobs)")
-    assert server.client.post("/sandbox/reset").status_code == 200
-    assert server.client.get("/jobs").json()["jobs"] == []
-    wait_until(lambda: stored(rows)[0] <= many, "the purge begins")
-    server.process.kill()
-    assert server.process.wait(PATIENCE) == -signal.SIGKILL
-    assert stored(rows)[0] > 0
-    server = run(MODULE, PORT="0")
-    assert server.client.get("/jobs").json()["jobs"] == []
-    again = server.client.post("/start", json={"source_language": "en"}, headers=keyed)
-    assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (202, None)
-    wait_until(lambda: stored(rows, "SELECT count(*) FROM purge_queue") == [1, 0], "the purge ends")
-    assert stored("SELECT ordinal FROM jobs", "SELECT id FROM jobs") == [1, again.json()["job_id"]]
-    assert [job["job_id"] for job in server.client.get("/jobs").json()["jobs"]] == [again.json()["job_id"]]
-
-
-def modes(folder: Path) -> dict[str, str]:
-    """The mode of each file and folder in a folder."""
-    return {path.name: stat.filemode(path.stat().st_mode) for path in folder.rglob("*")}
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
-def test_files_with_user_data_are_private_whatever_the_umask(run, tmp_path, umask):
-    settings = {"DATABASE_URL": "sqlite:///data/of/jobs/jobs.db", "LOG_FILE": "data.log"}
-    no_others = {"PYTHONDONTWRITEBYTECODE": "1"}  # what nobody could read would stay beside the sources
-    server = run([*MODULE, "--port", "0"], umask=umask, **settings, **no_others)
-    assert server.client.post("/start").status_code == 202
-    folders, private = dict.fromkeys(["of", "jobs"], "drwx------"), "-rw-------"
-    assert modes(tmp_path / "data") == folders | dict.fromkeys(["jobs.db", "jobs.db-wal", "jobs.db-shm"], private)
-    assert {stat.filemode((tmp_path / name).stat().st_mode) for name in ("data", "data.log")} == {"drwx------", private}
-    (tmp_path / "data.log").rename(tmp_path / "data.log.1")  # as logrotate does
-    server.client.post("/start")
-    assert stat.filemode((tmp_path / "data.log").stat().st_mode) == private
-
-
-def test_open_files_of_an_older_version_are_made_private_and_logged(run, tmp_path):
-    settings = {"DATABASE_URL": "sqlite:///jobs.db", "LOG_FILE": "data.log"}
-    run([*MODULE, "--port", "0"], **settings).stop()
-    tmp_path.chmod(0o755)
-    for name in ("jobs.db", "data.log"):
-        (tmp_path / name).chmod(0o644)
-    server = run([*MODULE, "--port", "0"], **settings)
-    assert server.client.post("/start").status_code == 202
-    assert {mode for name, mode in modes(tmp_path).items() if name.startswith(("jobs.db", "data"))} == {"-rw-------"}
-    assert len(re.findall(r"(jobs\.db|data\.log) was open to other users \(mode 0644\)", server.log())) == 2
-    assert stat.filemode(tmp_path.stat().st_mode) == "drwxr-xr-x"  # a folder that was there stays as it is
-
-
-@pytest.mark.parametrize("put", ["nothing", "another"])
-@pytest.mark.parametrize("names", [["-wal"], ["-shm"], ["-wal", "-shm"], [""], ["", "-wal", "-shm"]], ids="+".join)
-def test_removed_or_replaced_files_are_noticed_before_a_job_is_accepted(run, tmp_path, names, put):
-    settings = {"DATABASE_URL": "sqlite:///data/jobs.db"}
-    server = run([*MODULE, "--port", "0"], **settings)
-    promised = [server.client.post("/start").json()["job_id"] for _ in range(3)]
-    for name in names:
-        file = tmp_path / "data" / f"jobs.db{name}"
-        taken = file.rename(tmp_path / f"taken{name}")
-        if put == "another":
-            file.write_bytes(taken.read_bytes())
-    answers = [server.client.post("/start") for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [503, 503]
-    assert server.client.get("/readyz").status_code == 503
-    assert re.search(r"jobs\.db: the file, its -wal or its -shm was deleted or replaced", server.log())
-    server.stop(signal.SIGKILL)
-    if put == "nothing" and "" not in names:  # what the server still had open, it saved
-        again = run([*MODULE, "--port", "0"], **settings)
-        assert {job["job_id"] for job in again.client.get("/jobs").json()["jobs"]} == set(promised)
-        assert again.client.get("/readyz").status_code == 200
-
-
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of another process")
-def test_readyz_is_503_when_there_is_no_room_for_a_job(run, tmp_path):
-    server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db", REQUEST_LOG="0")
-    assert server.client.post("/start").status_code == 202
-    wal, frame = tmp_path / "data" / "jobs.db-wal", 4096 + 24
-    answers = {}
-    for pages in range(8):
-        for method, path in (("GET", "/readyz"), ("POST", "/start")):
-            assert server.client.get("/readyz").status_code == 200  # as far as to the end of the file
-            room = wal.stat().st_size + pages * frame
-            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-            answers[path, pages] = server.client.request(method, path).is_success
-            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-    ready, accepted = ([answers[path, pages] for pages in range(8)] for path in ("/readyz", "/start"))
-    assert ready == accepted
-    assert {*ready} == {False, True}
-
-
-def test_a_folder_moved_away_and_back_loses_no_job(run, tmp_path):
-    server = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db")
-    assert server.client.post("/start").status_code == 202
-    (tmp_path / "data").rename(tmp_path / "away")
-    assert {server.client.post("/start").status_code, server.client.get("/readyz").status_code} == {503}
-    (tmp_path / "away").rename(tmp_path / "data")
-    assert (server.client.post("/start").status_code, server.client.get("/readyz").status_code) == (202, 200)
-    server.stop(signal.SIGKILL)
-    again = run([*MODULE, "--port", "0"], DATABASE_URL="sqlite:///data/jobs.db")
-    assert len(again.client.get("/jobs").json()["jobs"]) == 2
-
-
-def htpasswd(**passwords: str) -> str:
-    hashed = {name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode() for name, word in passwords.items()}
-    return "".join(f"{name}:{line}\n" for name, line in hashed.items())
-
-
-def asked(server: Server, *credentials: str) -> set[int]:
-    """What a request for jobs gets, at several connections, so that each process is asked."""
-    with httpx.Client(base_url=server.client.base_url, auth=credentials, timeout=PATIENCE) as client:
-        return {client.get("/jobs", headers={"Connection": "close"}).status_code for _ in range(4)}
-
-
-def reload(server: Server, times: int) -> None:
-    """Has all processes read their files for so many times; one that was only starting is started anew."""
-    server.process.send_signal(signal.SIGHUP)
-    processes = 2 if "--workers" in server.process.args else 1
-
-    def done() -> bool:
-        log = server.log()
-        started = log.count("jobs are stored in") - processes
-        return log.count("reload: faults reloaded") + started * times >= processes * times
-
-    wait_until(done, "the reload")
-
-
-@WAYS
-def test_sighup_reloads_users_and_faults(run, tmp_path, command):
-    users, faults = tmp_path / "users", tmp_path / "faults.toml"
-    users.write_text(htpasswd(ann="first", bob="right"))
-    faults.write_text("faults = []")
-    server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
-    wait_until(
-        lambda: server.log().count("jobs are stored in") == (2 if "--workers" in command else 1), "the processes"
-    )
-    assert (asked(server, "ann", "first"), asked(server, "bob", "right")) == ({200}, {200})
-    users.write_text(htpasswd(ann="second", cy="right"))
-    faults.write_text('[[faults]]\nkind = "status"\ncode = 418\nroute = ["list"]\n')
-    reload(server, 1)
-    assert asked(server, "cy", "right") == {418}
-    faults.write_text("faults = []")
-    reload(server, 2)
-    assert asked(server, "ann", "second") == {200}
-    assert (asked(server, "ann", "first"), asked(server, "bob", "right")) == ({401}, {401})
-    assert server.process.poll() is None
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells in /proc which signals are ignored")
-def test_a_sighup_during_the_start_does_not_stop_the_server(tmp_path):
-    server = begin(tmp_path, [*MODULE, "--port", "0"])
-    status = Path(f"/proc/{server.pid}/status")
-
-    def ignores_sighup() -> bool:
-        return bool(int(re.search(r"SigIgn:\t(\w+)", status.read_text())[1], 16) & 1)
-
-    with server:
-        try:
-            wait_until(ignores_sighup, "the signal is not ignored")
-            server.send_signal(signal.SIGHUP)
-            assert any("listening on" in line for line in server.stderr)
-        finally:
-            server.kill()
-
-
-@WAYS
-def test_a_failed_reload_changes_nothing(run, tmp_path, command):
-    users, faults = tmp_path / "users", tmp_path / "faults.toml"
-    users.write_text(htpasswd(ann="right"))
-    faults.write_text("faults = []")
-    server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
-    assert asked(server, "ann", "right") == {200}
-    for content, complaint in (
-        ("ann:plain\n", "must be a bcrypt or argon2 hash"),
-        ("", "holds no user"),
-        (None, "read"),
-    ):
-        users.unlink() if content is None else users.write_text(content)
-        faults.write_text("[[")
-        server.process.send_signal(signal.SIGHUP)
-        expected = server.wait_for(rf"ERROR.* reload: users not reloaded, .*: USERS_FILE=.*{complaint}.*\n")
-        assert "Traceback" not in expected[0]
-    server.wait_for("reload: faults not reloaded, the old ones stay in use: FAULTS=.*must be UTF-8 TOML")
-    assert asked(server, "ann", "right") == {200}
-    assert "Traceback" not in server.log()
-
-
-def test_sighup_reloads_the_password_file(run, tmp_path):
-    password = tmp_path / "password"
-    password.write_text("first\n")
-    server = run([*MODULE, "--port", "0"], API_PASSWORD="", API_PASSWORD_FILE=str(password))
-    assert asked(server, "admin", "first") == {200}
-    for text, right in (("second\n", "second"), ("", "second")):
-        password.write_text(text)
-        server.process.send_signal(signal.SIGHUP)
-        server.wait_for("users reloaded" if text else "users not reloaded, .*: API_PASSWORD is missing")
-        assert asked(server, "admin", right) == {200}
-    assert asked(server, "admin", "first") == {401}

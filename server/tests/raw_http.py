@@ -1,0 +1,62 @@
+"""Requests as bytes on a socket, for the tests."""
+
+import base64
+import contextlib
+import json
+import re
+import socket
+
+LOGIN = b"Authorization: Basic " + base64.b64encode(b"admin:secretpassword")
+JSON = b"Content-Type: application/json"
+PATIENCE = 60
+
+
+def head(target: str, *fields: bytes, method: str = "GET", version: str = "1.1", host: bytes = b"127.0.0.1") -> bytes:
+    first = f"{method} {target} HTTP/{version}".encode()
+    return b"\r\n".join([first, b"Host: " + host, LOGIN, *fields, b"", b""])
+
+
+LAST = head("/livez", b"Connection: close")
+
+
+def connect(api) -> socket.socket:
+    return socket.create_connection((api.base_url.host, api.base_url.port), timeout=PATIENCE)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What comes until the server closes the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65_536):
+            received += piece
+    return received
+
+
+def exchange(api, *pieces: bytes, half_close: bool = False) -> bytes:
+    """What is answered to pieces that are sent one by one, until the server closes the connection."""
+    with connect(api) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionError):  # a server that has refused them reads no more
+            for piece in pieces:
+                connection.sendall(piece)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+        return rest(connection)
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", received)]
+
+
+def problem(received: bytes) -> dict[str, object]:
+    """The only answer, which is a problem, and the last."""
+    fields, _, body = received.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in fields
+    assert b"connection: close" in fields
+    problem_document: dict[str, object] = json.loads(body)
+    assert problem_document["status"] == statuses(received)[0]
+    return problem_document
+
+
+def jobs(api) -> int:
+    return len(api.get("/jobs").raise_for_status().json()["jobs"])

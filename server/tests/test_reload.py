@@ -1,0 +1,108 @@
+"""SIGHUP reloads users and fault rules."""
+
+import re
+import signal
+from pathlib import Path
+
+import bcrypt
+import httpx
+import pytest
+
+from tests.processes import MODULE, PATIENCE, WAYS, Server, begin, wait_until
+
+
+def htpasswd(**passwords: str) -> str:
+    hashed = {name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode() for name, word in passwords.items()}
+    return "".join(f"{name}:{line}\n" for name, line in hashed.items())
+
+
+def asked(server: Server, *credentials: str) -> set[int]:
+    """What a request for jobs gets, at several connections, so that each process is asked."""
+    with httpx.Client(base_url=server.client.base_url, auth=credentials, timeout=PATIENCE) as client:
+        return {client.get("/jobs", headers={"Connection": "close"}).status_code for _ in range(4)}
+
+
+def reload(server: Server, times: int) -> None:
+    """Has all processes read their files for so many times; one that was only starting is started anew."""
+    server.process.send_signal(signal.SIGHUP)
+    processes = 2 if "--workers" in server.process.args else 1
+
+    def done() -> bool:
+        log = server.log()
+        started = log.count("jobs are stored in") - processes
+        return log.count("reload: faults reloaded") + started * times >= processes * times
+
+    wait_until(done, "the reload")
+
+
+@WAYS
+def test_sighup_reloads_users_and_faults(run, tmp_path, command):
+    users, faults = tmp_path / "users", tmp_path / "faults.toml"
+    users.write_text(htpasswd(ann="first", bob="right"))
+    faults.write_text("faults = []")
+    server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
+    wait_until(
+        lambda: server.log().count("jobs are stored in") == (2 if "--workers" in command else 1), "the processes"
+    )
+    assert (asked(server, "ann", "first"), asked(server, "bob", "right")) == ({200}, {200})
+    users.write_text(htpasswd(ann="second", cy="right"))
+    faults.write_text('[[faults]]\nkind = "status"\ncode = 418\nroute = ["list"]\n')
+    reload(server, 1)
+    assert asked(server, "cy", "right") == {418}
+    faults.write_text("faults = []")
+    reload(server, 2)
+    assert asked(server, "ann", "second") == {200}
+    assert (asked(server, "ann", "first"), asked(server, "bob", "right")) == ({401}, {401})
+    assert server.process.poll() is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells in /proc which signals are ignored")
+def test_a_sighup_during_the_start_does_not_stop_the_server(tmp_path):
+    server = begin(tmp_path, [*MODULE, "--port", "0"])
+    status = Path(f"/proc/{server.pid}/status")
+
+    def ignores_sighup() -> bool:
+        return bool(int(re.search(r"SigIgn:\t(\w+)", status.read_text())[1], 16) & 1)
+
+    with server:
+        try:
+            wait_until(ignores_sighup, "the signal is not ignored")
+            server.send_signal(signal.SIGHUP)
+            assert any("listening on" in line for line in server.stderr)
+        finally:
+            server.kill()
+
+
+@WAYS
+def test_a_failed_reload_changes_nothing(run, tmp_path, command):
+    users, faults = tmp_path / "users", tmp_path / "faults.toml"
+    users.write_text(htpasswd(ann="right"))
+    faults.write_text("faults = []")
+    server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
+    assert asked(server, "ann", "right") == {200}
+    for content, complaint in (
+        ("ann:plain\n", "must be a bcrypt or argon2 hash"),
+        ("", "holds no user"),
+        (None, "read"),
+    ):
+        users.unlink() if content is None else users.write_text(content)
+        faults.write_text("[[")
+        server.process.send_signal(signal.SIGHUP)
+        expected = server.wait_for(rf"ERROR.* reload: users not reloaded, .*: USERS_FILE=.*{complaint}.*\n")
+        assert "Traceback" not in expected[0]
+    server.wait_for("reload: faults not reloaded, the old ones stay in use: FAULTS=.*must be UTF-8 TOML")
+    assert asked(server, "ann", "right") == {200}
+    assert "Traceback" not in server.log()
+
+
+def test_sighup_reloads_the_password_file(run, tmp_path):
+    password = tmp_path / "password"
+    password.write_text("first\n")
+    server = run([*MODULE, "--port", "0"], API_PASSWORD="", API_PASSWORD_FILE=str(password))
+    assert asked(server, "admin", "first") == {200}
+    for text, right in (("second\n", "second"), ("", "second")):
+        password.write_text(text)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("users reloaded" if text else "users not reloaded, .*: API_PASSWORD is missing")
+        assert asked(server, "admin", right) == {200}
+    assert asked(server, "admin", "first") == {401}
