@@ -2,7 +2,7 @@
 
 import pytest
 
-from translation_server.api.preferences import LONGEST_HEADER, accepted, matches, preferred_wait
+from translation_server.api.preferences import MAX_HEADER, accepted, matches, preferred_wait
 
 NAMES = {
     "Prefer": "GET {path}",
@@ -50,14 +50,14 @@ def test_an_overlong_header_is_refused_with_its_name(api, name, fill):
     assert submitted.status_code == 202
     method, path = NAMES[name].format(path=submitted.headers["Location"]).split()
     body = {"content": b"{}", "headers": {"Content-Type": "application/json"}} if method == "POST" else {"headers": {}}
-    value = (fill * (LONGEST_HEADER + 1))[: LONGEST_HEADER + 1]
+    value = (fill * (MAX_HEADER + 1))[: MAX_HEADER + 1]
 
     def status(value: str, **headers: str) -> int:
         body["headers"] |= headers | {name: value}
         answer = api.request(method, path, **body)
         if answer.status_code == 431:
             assert answer.headers["Content-Type"] == "application/problem+json"
-            assert f"{name.lower()} may hold {LONGEST_HEADER} characters" in answer.json()["detail"]
+            assert f"{name.lower()} may have {MAX_HEADER} characters" in answer.json()["detail"]
         return answer.status_code
 
     assert status(value) == 431
@@ -68,7 +68,7 @@ def test_an_overlong_header_is_refused_with_its_name(api, name, fill):
 
 def test_values_of_one_header_are_limited_together(api):
     path = api.post("/start").headers["Location"]
-    half = "x" * (LONGEST_HEADER // 2 + 1)
+    half = "x" * (MAX_HEADER // 2 + 1)
     assert api.get(path, headers=[("Prefer", half), ("Prefer", half)]).status_code == 431
 
 

@@ -99,7 +99,7 @@ class RequestMiddleware:
             logger.exception("%s failed: error %s", describe(inner), error_id)
             if record.status:
                 raise
-            detail = f"The server failed. Its log tells more under the id {error_id}."
+            detail = f"The server failed. Its log has more under the id {error_id}."
             failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, error_id=error_id)
             await failure.response()(scope, receive, send_recorded)
         finally:

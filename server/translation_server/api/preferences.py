@@ -16,10 +16,10 @@ from translation_server.api.problems import Problem
 from translation_server.core.clock import Clock
 from translation_server.core.job import JobSnapshot
 
-LONGEST_WAIT = 60
+MAX_WAIT = 60
 """How long the server may hold a poll, in seconds."""
 
-LONGEST_HEADER = 8192
+MAX_HEADER = 8192
 """How many characters all values of one header may have together."""
 
 WAIT = re.compile(r"""wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.ASCII | re.IGNORECASE)
@@ -39,20 +39,20 @@ def values_of(request: Request, name: str) -> list[str]:
     values = request.headers.getlist(name)
     if is_bounded(values):
         return values
-    detail = f"The header {name} may hold {LONGEST_HEADER} characters."
+    detail = f"The header {name} may have {MAX_HEADER} characters."
     raise Problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
 
 
 def is_bounded(values: Sequence[str | bytes]) -> bool:
     """Whether the values of a header are short enough to be read."""
-    return sum(map(len, values)) <= LONGEST_HEADER
+    return sum(map(len, values)) <= MAX_HEADER
 
 
 def preferred_wait(prefer: Sequence[str]) -> int | None:
-    """Returns the seconds of the first `wait` preference, at most `LONGEST_WAIT`; None without one."""
+    """Returns the seconds of the first `wait` preference, at most `MAX_WAIT`; None without one."""
     for preference in parse_http_list(",".join(prefer)):
         if found := WAIT.fullmatch(preference):
-            return min(int(found[1] or found[2]), LONGEST_WAIT)
+            return min(int(found[1] or found[2]), MAX_WAIT)
     return None
 
 

@@ -1,7 +1,7 @@
-"""Faults as they reach a client: answers that are refused, or that break off on the socket.
+"""Applies fault rules to responses: other status codes, changed headers, and responses that break on the socket.
 
-An answer that is to break is made as always, and then written to the connection by hand, past the HTTP implementation;
-the connection ends with it. `docs/simulator.md` tells what each looks like to a client.
+A response that is to break is made as usual. Its bytes are then written to the connection directly, past the HTTP
+implementation, and the connection is closed. `docs/simulator.md` describes what a client sees.
 """
 
 import asyncio
@@ -34,22 +34,22 @@ from translation_server.core.faults.rules import (
 )
 
 PIECES = 10
-"""How many pieces a second an answer drips in, at most."""
+"""How many pieces of a dripping response are sent per second at most."""
 
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time to linger: a connection that is closed is reset."""
+"""SO_LINGER with zero seconds: closing the connection resets it."""
 
 BAD_CHUNK = b"not-a-size\r\n"
 
-LONGEST_HINT = 1e9
-"""Seconds that are told apart."""
+MAX_HINT = 1e9
+"""The largest hint that is recorded, in seconds."""
 
 Rest = Callable[[float], Awaitable[None]]
-"""Waits for so many seconds; less, if the server goes down meanwhile."""
+"""Waits for this many seconds, or until the server stops."""
 
 
 def instead(rule: FaultRule) -> Response | None:
-    """The answer that comes in place of what was asked for, if the fault is of that kind."""
+    """Returns the response that replaces serving the request, if the rule has one."""
     match rule:
         case Status():
             headers = {name.lower(): value for name, value in rule.headers.items()}
@@ -59,7 +59,7 @@ def instead(rule: FaultRule) -> Response | None:
                 return Response(None, rule.code, headers)
             if rule.body is not None or rule.code not in set(HTTPStatus):
                 return Response(rule.body, rule.code, headers, "text/plain")
-            return Problem(HTTPStatus(rule.code), "A rule of the sandbox made this answer.", headers).response()
+            return Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers).response()
         case FalseAnswer(kind="forgotten"):
             return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
         case FalseAnswer(kind="unauthorized"):
@@ -69,13 +69,13 @@ def instead(rule: FaultRule) -> Response | None:
 
 
 def hint_of(answer: Response) -> float | None:
-    """The seconds after which an answer says to come back, if it does."""
+    """Returns the seconds in the Retry-After of a response, if there are any."""
     seconds = answer.headers.get("retry-after", "")
-    return min(float(seconds), LONGEST_HINT) if seconds.isdecimal() else None
+    return min(float(seconds), MAX_HINT) if seconds.isdecimal() else None
 
 
 def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None:
-    """What goes out instead of an answer that a fault strikes; None where there is nothing to strike."""
+    """Returns the response with the fault applied; None if the rule is not applicable to it."""
     rule = firing.rule
     if APPLICABILITY[rule.kind].body and answer.status_code in BODILESS:
         return None
@@ -93,27 +93,29 @@ def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None
 
 
 def hides(rule: FaultRule) -> bool:
-    """Whether a fault keeps what an answer tells of jobs from the client."""
+    """Whether a fault hides the jobs of an answer from the client."""
     return isinstance(rule, Break | Truncate | Garbage | Hang)
 
 
 class Broken(Response):
-    """An answer that breaks off as the rule has it, and its connection with it."""
+    """A response that breaks as its rule says, and closes the connection."""
 
     def __init__(self, answer: Response, firing: Firing, rest: Rest) -> None:
-        """Takes the answer that was made."""
+        """Takes the complete response."""
         self._answer = answer
         self._firing = firing
         self._rest = rest
         super().__init__()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - past it
-        """Writes what is left of the answer."""
+        """Writes the broken response."""
         transport = context_of(scope).transport
         if transport is None:
-            raise RuntimeError("the host of this application is no uvicorn: there are no connections to break")
+            raise RuntimeError(
+                "this fault needs uvicorn as the host of the application: no other gives access to its connections"
+            )
         rest, rule = self._rest, self._firing.rule
-        # A client that has half closed is answered, however slowly; one that waits for nothing counts as gone.
+        # A half-closed client gets its response, however slowly. During a hang, a half-close counts as a disconnect.
         gone: asyncio.Future[None] = asyncio.Future()
         if isinstance(rule, Hang):
             gone = asyncio.create_task(_disconnected(receive))
@@ -140,7 +142,7 @@ class Broken(Response):
             gone.cancel()
 
     async def _body(self) -> bytes:
-        """The body; of a stream, its first piece."""
+        """Returns the body, or the first piece of a stream."""
         if not isinstance(self._answer, StreamingResponse):
             return bytes(self._answer.body)
         pieces = self._answer.body_iterator
@@ -150,7 +152,7 @@ class Broken(Response):
         return first.encode() if isinstance(first, str) else bytes(first)
 
     def _script(self, body: bytes) -> Iterator[tuple[bytes, float]]:
-        """What is written, and the seconds to wait after each piece."""
+        """Yields what to write, and the seconds to wait after each piece."""
         match self._firing.rule:
             case Truncate(keep=keep):
                 yield self._head(f"Content-Length: {len(body)}") + body[: int(len(body) * keep)], 0
