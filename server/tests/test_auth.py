@@ -286,7 +286,7 @@ def test_an_unusable_line_of_the_users_file_is_refused_with_a_remedy(tmp_path, l
 def test_a_user_listed_twice_is_refused(tmp_path):
     path = tmp_path / "users"
     path.write_text(f"ann:{bcrypt.hashpw(b'pw', bcrypt.gensalt(4)).decode()}\n" * 2)
-    with pytest.raises(UsersError, match="line 2: the user ann stands there twice"):
+    with pytest.raises(UsersError, match="line 2: the user ann is listed twice"):
         read_users(path)
 
 

@@ -1,4 +1,4 @@
-"""The five systems on one server, and wire formats of the user's own."""
+"""The five built-in dialects on one server, and dialects from a file."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from translation_server.core.job import Fate, Job, JobSnapshot, State
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects"
 
-ROW = """
+DIALECT = """
 [mine]
 submit = "/tasks"
 poll = "/tasks/{job_id}"
@@ -23,7 +23,7 @@ words = {pending = "busy", completed = "done", error = "failed"}
 """
 
 
-def test_a_job_can_be_looked_at_in_every_dialect(api):
+def test_job_can_be_polled_in_every_dialect(api):
     for submit in ("/start", "/jobs", "/translate"):
         job_id = api.post(submit, json={}).json()["job_id"]
         paths = (f"/status/{job_id}", f"/jobs/{job_id}", f"/job/{job_id}", "/status")
@@ -33,7 +33,7 @@ def test_a_job_can_be_looked_at_in_every_dialect(api):
         assert {answer.json().get("job_id", job_id) for answer in answers} == {job_id}
 
 
-def test_the_current_job_is_the_latest_and_a_look_starts_the_first(api):
+def test_current_job_is_the_latest_and_the_first_poll_starts_one(api):
     first = api.get("/status")
     assert first.json().keys() == {"status", "result", "elapsed_time"}
     assert first.headers["Retry-After"]
@@ -46,15 +46,15 @@ def test_the_current_job_is_the_latest_and_a_look_starts_the_first(api):
     assert len(api.get("/jobs").json()["jobs"]) == 2
 
 
-def test_looks_at_once_start_one_job(api):
-    async def look_at_once() -> None:
+def test_concurrent_polls_start_one_job(api):
+    async def poll_concurrently() -> None:
         await asyncio.gather(*(asyncio.to_thread(api.get, "/status") for _ in range(20)))
 
-    asyncio.run(look_at_once())
+    asyncio.run(poll_concurrently())
     assert len(api.get("/jobs").json()["jobs"]) == 1
 
 
-def test_a_caller_may_bring_an_id(api):
+def test_caller_may_choose_the_id(api):
     body = {"job_id": "mine-1", "source_language": "en", "target_language": "es"}
     first = api.post("/translate", json=body)
     assert (first.status_code, first.json()) == (202, {"message": "Translation started", "job_id": "mine-1"})
@@ -69,31 +69,31 @@ def test_a_caller_may_bring_an_id(api):
 
 
 @pytest.mark.parametrize("job_id", ["", "a/b", "a b", "x" * 101, "ä", "..", 5, ["x"]])
-def test_an_id_that_cannot_stand_in_a_path_is_refused(api, job_id):
+def test_id_that_cannot_be_in_a_path_is_refused(api, job_id):
     answer = api.post("/translate", json={"job_id": job_id})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "job_id"
 
 
-def test_a_field_of_another_dialect_is_refused_with_those_there_are(api):
+def test_field_of_another_dialect_is_refused_with_the_known_ones(api):
     answer = api.post("/translate", json={"video_length": 5})
     assert answer.status_code == 422
     assert answer.json()["detail"].endswith("the fields are job_id, source_language, target_language")
 
 
-def test_rows_that_answer_the_same_request_differently_clash():
+def test_dialects_that_answer_the_same_request_differently_clash():
     dialect = Dialect(name="mine", poll=("/status/{id}",), job={"s": "{status}"}, words=START.words)
     with pytest.raises(DialectError, match=r"GET /status/\{id\} is taken by the dialect start"):
         routes([*DIALECTS, dialect])
 
 
-def test_rows_that_answer_alike_share_a_route():
+def test_dialects_that_answer_alike_share_a_route():
     shared = {route.path: [dialect.name for dialect in route.dialects] for route in routes(DIALECTS)}
     assert shared["/status"] == ["status", "result"]
     assert shared["/status/{job_id}"] == ["start", "jobs"]
 
 
-def test_a_nested_request_is_read_field_by_field():
+def test_nested_request_is_read_field_by_field():
     template = {"input": {"to": "{target_language}", "url": "any"}, "length": "{video_length}"}
     assert placeholders(template) == {"target_language": "input.to", "video_length": "length"}
     document = {"input": {"to": "es", "url": 5, "extra": 1}, "length": 3, "more": None}
@@ -101,14 +101,14 @@ def test_a_nested_request_is_read_field_by_field():
     assert read_fields(template, {"input": "es"}) == ({}, ["input"])
 
 
-def test_several_words_for_pending_follow_one_another():
+def test_pending_job_goes_through_several_words():
     [dialect] = read_dialects(EXAMPLES / "heygen.toml")
     job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
-    said = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
-    assert said == ["pending", "pending", "running", "running", "failed"]
+    words = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
+    assert words == ["pending", "pending", "running", "running", "failed"]
 
 
-def test_the_worked_example_serves(start):
+def test_worked_example_is_served(start):
     api = start(dialects=EXAMPLES / "heygen.toml", max_delay=0)
     key = {"X-Api-Key": "secretpassword"}
     body = {"video_url": "https://example.com/a.mp4", "title": "A", "output_language": "Spanish"}
@@ -116,8 +116,8 @@ def test_the_worked_example_serves(start):
     assert accepted.status_code == 200
     job_id = accepted.json()["data"]["video_translate_id"]
     assert accepted.json() == {"data": {"video_translate_id": job_id}}
-    looked = api.get(accepted.headers["Location"], headers=key, auth=None)
-    assert looked.json()["data"] == {
+    poll = api.get(accepted.headers["Location"], headers=key, auth=None)
+    assert poll.json()["data"] == {
         "video_translate_id": job_id,
         "output_language": "Spanish",
         "status": "success",
@@ -135,7 +135,7 @@ def test_the_worked_example_serves(start):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("[mine]", "[Mine]"), "[Mine] must have a name of its own"),
         (("[mine]", "[status]"), "[status] must have a name of its own"),
@@ -148,13 +148,13 @@ def test_the_worked_example_serves(start):
         (('"/tasks/{job_id}"', '"tasks/{job_id}"'), "[mine] poll[0]: string should match pattern"),
         (('"/tasks/{job_id}"', '"/tasks/{id}"'), "[mine] poll[0]: string should match pattern"),
         (('"/tasks/{job_id}"', "5"), "[mine] poll: input should be a valid list"),
-        (('"{job_id}"', '"{job}"'), "[mine] job: there is no fact job; the facts are job_id, status,"),
+        (('"{job_id}"', '"{job}"'), "[mine] job: there is no field job; the fields are job_id, status,"),
         (('"{status}"', '"status"'), '[mine] job: must hold "{status}"'),
         (('pending = "busy", ', ""), "[mine] words.pending: field required"),
         (("words =", "words = 5 #"), "[mine] words: input should be"),
         (
             ("[mine]", "[mine]\nrequest = {to = '{status}'}"),
-            "[mine] request: there is no fact status; the facts are job_id,",
+            "[mine] request: there is no field status; the fields are job_id,",
         ),
         (("[mine]", "[mine]\nauth = 'two words'"), "[mine] auth: string should match pattern"),
         (("[mine]", "[mine]\naccepted_code = 404"), "[mine] accepted_code: input should be less than or equal to 299"),
@@ -168,19 +168,19 @@ def test_the_worked_example_serves(start):
         (('poll = "/tasks/{job_id}"', 'poll = ["/tasks/{job_id}", "/tasks/{job_id}/x"]'), None),
     ],
 )
-def test_a_bad_row_is_told_in_one_line_with_file_and_row(tmp_path, change, told):
+def test_unusable_dialect_is_refused_in_one_line_with_file_and_name(tmp_path, change, message):
     path = tmp_path / "mine.toml"
-    path.write_text(ROW.replace(*change))
-    if told is None:
+    path.write_text(DIALECT.replace(*change))
+    if message is None:
         assert [dialect.name for dialect in read_dialects(path)] == ["mine"]
         return
     with pytest.raises(DialectError) as refused:
         read_dialects(path)
     assert str(refused.value).startswith(f"DIALECTS={path}: ")
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_told_of(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DialectError, match="No such file"):
         read_dialects(tmp_path / "none.toml")

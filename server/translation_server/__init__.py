@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 __all__ = ["TranslationServer", "__version__"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module has
-    """Loads the server when it is asked for, so that the parts of the package can be had without it."""
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute
+    """Imports the server on first use, because other parts of the package are imported without it."""
     if name == "TranslationServer":
         from translation_server.embedded import TranslationServer  # noqa: PLC0415 - see above
 

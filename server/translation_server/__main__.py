@@ -1,4 +1,4 @@
-"""`python -m translation_server`: the settings' most used as flags, everything else from the environment and `.env`."""
+"""`python -m translation_server`: flags for the most used settings; all others come from the environment and `.env`."""
 
 import argparse
 import os
@@ -9,16 +9,16 @@ from translation_server.version import __version__
 FLAGS = {
     "--host": "the address to listen on",
     "--port": "the port to listen on; 0 takes a free one",
-    "--workers": "how many processes serve",
-    "--database-url": "where jobs are kept: sqlite:///path/to/file or postgresql://user@host/name",
+    "--workers": "the number of server processes",
+    "--database-url": "where jobs are stored: sqlite:///path/to/file or postgresql://user@host/name",
 }
 
 
 def main() -> None:
-    """Serves until a signal ends it; a flag wins over the environment, which wins over `.env`."""
+    """Serves until a signal stops it. Flags override the environment, which overrides `.env`."""
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
-    from translation_server.serving import serve  # noqa: PLC0415 - the import takes most of a second; a SIGHUP may come
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server reloads its files on it
+    from translation_server.serving import serve  # noqa: PLC0415 - a SIGHUP may arrive during this slow import
 
     parser = argparse.ArgumentParser(
         prog="translation-server",

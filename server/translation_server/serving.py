@@ -125,7 +125,7 @@ def http_with_limits(settings: Settings, kind: type[HttpProtocol] = HttpProtocol
 
 def _load() -> Settings:
     settings = load_settings()
-    logs.configure(level=settings.log_level, form=settings.log_format, file=settings.log_file)
+    logs.configure(level=settings.log_level, log_format=settings.log_format, file=settings.log_file)
     return settings
 
 

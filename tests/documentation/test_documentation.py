@@ -16,7 +16,7 @@ import translation_client
 from translation_client.cli import main
 from translation_client.testing import sandbox_on, server
 from translation_server.api.schemas import SubmissionBody
-from translation_server.config.dialect_files import DialectForm
+from translation_server.config.dialect_files import DialectTable
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import routes
@@ -125,7 +125,7 @@ def test_every_link_within_the_project_resolves(page):
 def test_the_page_on_dialects_has_every_key_and_every_field():
     page = (ROOT / "docs" / "dialects.md").read_text()
     assert [dialect[0].strip("`") for dialect in dialects("| key | needed | what it holds |", page)] == list(
-        DialectForm.model_fields
+        DialectTable.model_fields
     )
     facts = " ".join(dialect[0] for dialect in dialects("| field | what it is |", page))
     assert set(re.findall(r"`(\w+)`", facts)) == set(FIELDS) | {"simulate"}

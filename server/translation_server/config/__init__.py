@@ -1,1 +1,1 @@
-"""What an operator chooses: settings, users, files of dialects and fault rules, the log."""
+"""What an operator configures: settings, users, files of dialects and of fault rules, the log."""

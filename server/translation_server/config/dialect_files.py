@@ -1,4 +1,4 @@
-"""Wire formats of the user's own: a TOML file of rows in the form of the table."""
+"""The user's own dialects, from a TOML file: each table is a dialect."""
 
 import json
 import re
@@ -35,18 +35,19 @@ RESERVED = {path.split("/")[1] for dialect in DIALECTS for path in (dialect.subm
     "sandbox",
     *(dialect.name for dialect in DIALECTS),
 }
-"""Names that would clash with what every server has."""
+"""Names whose paths would clash with those of every server."""
 
 
 def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _known(facts: Sequence[str]) -> AfterValidator:
+def _template_of(fields: Sequence[str]) -> AfterValidator:
+    """Refuses a body template with other fields than these, or with values that JSON does not have."""
+
     def check(template: dict[str, Any]) -> dict[str, Any]:
-        strangers = sorted(placeholders(template).keys() - set(facts))
-        if strangers:
-            raise ValueError(f"there is no fact {strangers[0]}; the facts are {', '.join(facts)}")
+        if unknown := sorted(placeholders(template).keys() - set(fields)):
+            raise ValueError(f"there is no field {unknown[0]}; the fields are {', '.join(fields)}")
         try:
             json.dumps(template, allow_nan=False)
         except (TypeError, ValueError):
@@ -56,21 +57,21 @@ def _known(facts: Sequence[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _one_place(path: str) -> str:
+def _check_path(path: str) -> str:
     if path.count("{job_id}") > 1:
         raise ValueError("must hold {job_id} once")
     return path
 
 
 SEGMENT = "/[A-Za-z0-9_.~-]+"
-PathForm = Annotated[str, Field(pattern=rf"^({SEGMENT}|/\{{job_id\}})+$"), AfterValidator(_one_place)]
-Paths = Annotated[list[PathForm], BeforeValidator(_one_or_more), Field(min_length=1)]
+PollPath = Annotated[str, Field(pattern=rf"^({SEGMENT}|/\{{job_id\}})+$"), AfterValidator(_check_path)]
+PollPaths = Annotated[list[PollPath], BeforeValidator(_one_or_more), Field(min_length=1)]
 Words = Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_one_or_more), Field(min_length=1)]
-Body = Annotated[dict[str, Any], _known(list(FIELDS))]
+Body = Annotated[dict[str, Any], _template_of(list(FIELDS))]
 
 
-class WordsForm(BaseModel):
-    """What the states are called; ``cancelled`` as ``error`` unless told."""
+class WordsTable(BaseModel):
+    """The words for each state; ``cancelled`` is as ``error`` by default."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -80,7 +81,7 @@ class WordsForm(BaseModel):
     cancelled: Words | None = None
 
     @model_validator(mode="after")
-    def _tell_the_states_apart(self) -> Self:
+    def _check_distinct(self) -> Self:
         ended = {*self.error, *(self.cancelled or self.error)}
         for words, others in ((self.pending, {*self.completed, *ended}), (self.completed, ended)):
             if shared := sorted(others.intersection(words)):
@@ -88,29 +89,29 @@ class WordsForm(BaseModel):
         return self
 
 
-class DialectForm(BaseModel):
-    """One row as it stands in a file; the attributes are those of Dialect."""
+class DialectTable(BaseModel):
+    """One dialect as it is written in a file; for the attributes see `Dialect`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    poll: Paths
+    poll: PollPaths
     job: Body
-    words: WordsForm
+    words: WordsTable
     submit: Annotated[str, Field(pattern=rf"^({SEGMENT})+$")] | None = None
-    request: Annotated[dict[str, Any], _known(["job_id", *REQUEST])] = dict(REQUEST)
+    request: Annotated[dict[str, Any], _template_of(["job_id", *REQUEST])] = dict(REQUEST)
     accepted: Body | None = None
     accepted_code: Annotated[int, Field(ge=200, le=299)] = 202
     auth: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")] = "basic"
 
     @field_validator("job")
     @classmethod
-    def _tells_the_status(cls, job: dict[str, Any]) -> dict[str, Any]:
+    def _check_status(cls, job: dict[str, Any]) -> dict[str, Any]:
         if "status" not in placeholders(job):
             raise ValueError('must hold "{status}"')
         return job
 
     def dialect(self, name: str) -> Dialect:
-        """The row, mounted under its name."""
+        """Returns the dialect, with its paths below its name."""
         words = self.words
         return Dialect(
             name=name,
@@ -130,14 +131,14 @@ class DialectForm(BaseModel):
         )
 
 
-KEYS = {name: name for name in DialectForm.model_fields}
+KEYS = {name: name for name in DialectTable.model_fields}
 
 
 def read_dialects(path: Path) -> tuple[Dialect, ...]:
-    """The rows of a file.
+    """Reads the dialects of a file.
 
     Raises:
-        DialectError: the file cannot be read, or a row cannot be served; one line with the file, the row and the fault.
+        DialectError: the file cannot be read, or a dialect cannot be served; one line with the file and the dialect.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +150,7 @@ def read_dialects(path: Path) -> tuple[Dialect, ...]:
         if not NAME.fullmatch(name) or name in RESERVED:
             raise DialectError(f"{where} must have a name of its own, in lower case: it becomes a part of the path")
         try:
-            dialects.append(DialectForm.model_validate(table).dialect(name))
+            dialects.append(DialectTable.model_validate(table).dialect(name))
             routes(dialects[-1:])
         except ValidationError as error:
             raise DialectError(f"{where} {summary(field_errors(error, 'the dialect', KEYS))}") from None

@@ -1,4 +1,4 @@
-"""How the log is written: as text for people or as JSON for machines, to stderr and, if named, to a file."""
+"""The log: text for people or JSON for machines, to stderr and, if set, to a file."""
 
 import json
 import logging
@@ -7,10 +7,10 @@ from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
-from translation_server.private_files import open_private, tighten
+from translation_server.private_files import make_private, open_private
 
-SERVER, HOST, ACCESS = "translation_server", "uvicorn", "uvicorn.access"
-"""The loggers: the server's, its host's, and the host's for requests, which is silenced: the server has its own."""
+SERVER, HOST, HOST_ACCESS = "translation_server", "uvicorn", "uvicorn.access"
+"""The loggers of the server, of uvicorn, and of uvicorn's requests. The last is silenced: the server logs requests."""
 
 
 class LogError(Exception):
@@ -18,7 +18,7 @@ class LogError(Exception):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time in UTC, level, message. What callers sent cannot begin a line of its own."""
+    """A line for people: time in UTC, level, message. Line breaks in what callers sent are escaped."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
-        """The line, with what a terminal or a log reader could take for more than text made visible."""
+        """Returns the line, with unprintable characters escaped."""
         record.message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.message)
         return super().formatMessage(record)
 
@@ -37,7 +37,7 @@ class JsonFormatter(TextFormatter):
     """A line for machines: one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Returns the line."""
         line = {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -45,7 +45,7 @@ class JsonFormatter(TextFormatter):
 
 
 class _File(WatchedFileHandler):
-    """A file for this user alone, which may fill its disk without a word per line: stderr has the same lines."""
+    """A private log file. Lines that cannot be written are dropped silently, because stderr has them too."""
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, "a", encoding="utf-8", opener=open_private)
@@ -54,8 +54,8 @@ class _File(WatchedFileHandler):
         """Drops the line."""
 
 
-def configure(*, level: str, form: str, file: Path | None) -> None:
-    """Sets up the server's log; called again, it replaces what was set up before.
+def configure(*, level: str, log_format: str, file: Path | None) -> None:
+    """Sets up the server's log, and replaces an earlier setup.
 
     Raises:
         LogError: the file cannot be written.
@@ -66,17 +66,17 @@ def configure(*, level: str, form: str, file: Path | None) -> None:
             handlers.append(_File(file, encoding="utf-8"))
         except OSError as error:
             raise LogError(f"LOG_FILE={file}: cannot be written: {error.strerror}") from None
-    formatter = JsonFormatter() if form == "json" else TextFormatter()
+    formatter = JsonFormatter() if log_format == "json" else TextFormatter()
     for handler in handlers:
         handler.setFormatter(formatter)
-    for name in (SERVER, HOST, ACCESS):
+    for name in (SERVER, HOST, HOST_ACCESS):
         logger = logging.getLogger(name)
         for handler in logger.handlers[:]:
             logger.removeHandler(handler)
             handler.close()
-        for handler in handlers if name != ACCESS else ():
+        for handler in handlers if name != HOST_ACCESS else ():
             logger.addHandler(handler)
         logger.propagate = False
     logging.getLogger(SERVER).setLevel(level.upper())
     if file is not None:
-        tighten(file)
+        make_private(file)

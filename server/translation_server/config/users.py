@@ -1,4 +1,4 @@
-"""Who may call: the hashes of passwords, read from an htpasswd file or made of one password."""
+"""The users: password hashes from an htpasswd file, or of one password."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,22 +12,22 @@ HASHES = CryptContext(
     argon2__memory_cost=7_168,
     argon2__parallelism=1,
 )
-"""Hashes slow enough to be kept in a file. Argon2's parameters are those of the rows in OWASP's Password Storage
-Cheat Sheet that take the least memory, for what a check has taken stays with the process."""
+"""Hashes that are slow enough to be stored in a file. Argon2's parameters are those of OWASP's Password Storage Cheat
+Sheet with the least memory, because a process never gives back the memory of a check."""
 
 REMEDY = "make the line with `htpasswd -B` (bcrypt)"
 
 MAX_PASSWORD = 1024
-"""Bytes; a longer one is nobody's, and so is a longer name: they cost no hash."""
+"""The most bytes of a password and of a user name. Longer ones are refused without a hash."""
 
-LONGEST_FOR_BCRYPT = 72
-"""Bytes; bcrypt takes no longer password, hence none such is anybody's whose hash it made."""
+MAX_BCRYPT_PASSWORD = 72
+"""The most bytes of a password that bcrypt hashes. No longer password matches a bcrypt hash."""
 
 COST = re.compile(r"\$2\w\$(\d\d)\$|\$(argon2\w+\$.*?p=\d+)")
-"""The start of a hash, which says what it costs: the rounds of bcrypt, or the parameters of argon2."""
+"""The start of a hash, which determines its cost: the rounds of bcrypt, or the parameters of argon2."""
 
-COSTS_AT_MOST = 4
-"""Different costs in one file."""
+MAX_COSTS = 4
+"""The most different costs in one file."""
 
 
 class UsersError(ValueError):
@@ -35,10 +35,10 @@ class UsersError(ValueError):
 
 
 def one_user(username: str, password: str) -> Mapping[str, str]:
-    """A single user, as the hash of their password by their name.
+    """Returns the password hash of a single user by their name.
 
     Raises:
-        UsersError: the password is longer than one that is ever checked.
+        UsersError: the password is too long.
     """
     if len(password.encode()) > MAX_PASSWORD:
         raise UsersError(f"the password of {username} is too long: it must have {MAX_PASSWORD} bytes at most")
@@ -46,11 +46,11 @@ def one_user(username: str, password: str) -> Mapping[str, str]:
 
 
 def read_users(path: Path) -> Mapping[str, str]:
-    """The hashes of an htpasswd file by user name.
+    """Reads the hashes of an htpasswd file by user name.
 
     Raises:
-        UsersError: the file cannot be read, a line is no ``name:hash`` with a bcrypt or argon2 hash, or the hashes have
-            too many different costs.
+        UsersError: the file cannot be read, a line is not ``name:hash`` with a bcrypt or argon2 hash, or there are too
+            many different costs.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -65,7 +65,7 @@ def read_users(path: Path) -> Mapping[str, str]:
         if not name or not colon:
             raise UsersError(f"{where} must be name:hash")
         if name in users:
-            raise UsersError(f"{where}: the user {name} stands there twice")
+            raise UsersError(f"{where}: the user {name} is listed twice")
         scheme = HASHES.identify(hashed)
         if scheme is None:
             raise UsersError(f"{where}: the password of {name} must be a bcrypt or argon2 hash: {REMEDY}")
@@ -76,39 +76,39 @@ def read_users(path: Path) -> Mapping[str, str]:
         users[name] = hashed
     if not users:
         raise UsersError(f"USERS_FILE={path}: holds no user: add one with `htpasswd -B {path} NAME`")
-    if len(different := decoys(users.values())) > COSTS_AT_MOST:
-        most = f"{COSTS_AT_MOST} at most, for a check costs as much as all of them"
-        raise UsersError(f"USERS_FILE={path}: the hashes have {len(different)} different costs; it must be {most}")
+    if len(costs := decoys(users.values())) > MAX_COSTS:
+        most = f"{MAX_COSTS} at most, because each check takes as long as all of them"
+        raise UsersError(f"USERS_FILE={path}: the hashes have {len(costs)} different costs; it must be {most}")
     return users
 
 
 def decoys(hashes: Iterable[str]) -> Mapping[str, str]:
-    """A hash of each cost."""
+    """Returns one hash of each cost, by the cost."""
     return {_cost(hashed): hashed for hashed in hashes}
 
 
 def matches(passwords: Sequence[bytes], hashed: str | None, decoys: Mapping[str, str]) -> bool:
-    """Whether a password fits a hash in one of its spellings; where nobody has the hash, it fits none.
+    """Returns whether a password, in one of its encodings, matches a hash; without a hash, none does.
 
-    Whatever does not fit is hashed once at each of the costs that there are: so a wrong password takes the same time
-    for every user, and for a name that is nobody's.
+    A password that does not match is hashed once at each cost. So a wrong password takes the same time for every user,
+    and for a name that no user has.
     """
     others = [decoy for cost, decoy in decoys.items() if hashed is None or cost != _cost(hashed)]
     for password in passwords:
-        if hashed is not None and _fits(password, hashed):
+        if hashed is not None and _matches(password, hashed):
             return True
         for decoy in others:
-            _fits(password, decoy)
+            _matches(password, decoy)
     return False
 
 
 def _cost(hashed: str) -> str:
-    found = COST.match(hashed)
-    return (found[1] or found[2]) if found else hashed
+    match = COST.match(hashed)
+    return (match[1] or match[2]) if match else hashed
 
 
-def _fits(password: bytes, hashed: str) -> bool:
-    """Whether a password is that of a hash; one that is too long for it takes as long as any other."""
+def _matches(password: bytes, hashed: str) -> bool:
+    """Returns whether a password matches a hash. One that is too long for bcrypt takes as long as any other."""
     if hashed.startswith("$argon2"):
         return HASHES.verify(password, hashed)
-    return HASHES.verify(password[:LONGEST_FOR_BCRYPT], hashed) and len(password) <= LONGEST_FOR_BCRYPT
+    return HASHES.verify(password[:MAX_BCRYPT_PASSWORD], hashed) and len(password) <= MAX_BCRYPT_PASSWORD

@@ -1,1 +1,1 @@
-"""What is true of jobs, with no clock, no randomness and no I/O: time and random bytes are arguments."""
+"""The pure core: jobs, faults and reports, without clock, randomness or I/O. Time and random bytes are arguments."""

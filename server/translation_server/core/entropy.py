@@ -1,17 +1,17 @@
-"""Randomness that is an argument: bytes that come from a seed, and what is made of them."""
+"""Randomness as an argument: random bytes from a seed, and numbers from random bytes."""
 
 import hashlib
 import json
 
 ENTROPY_BYTES = 16
-"""How many random bytes one fate, or one fault, is drawn from."""
+"""The number of random bytes from which one fate, or one fault, is drawn."""
 
 
-def seeded_entropy(seed: str, owner: str, *of: object) -> bytes:
-    """The bytes that a seed gives to an owner's n-th job, or to what is named: the same everywhere, in any order."""
-    return hashlib.blake2b(json.dumps([seed, owner, *of]).encode(), digest_size=ENTROPY_BYTES).digest()
+def seeded_entropy(seed: str, owner: str, *draw: object) -> bytes:
+    """Returns the random bytes of one draw for an owner, named by ``draw``: the same ones everywhere, in any order."""
+    return hashlib.blake2b(json.dumps([seed, owner, *draw]).encode(), digest_size=ENTROPY_BYTES).digest()
 
 
 def uniform(entropy: bytes) -> float:
-    """Eight bytes as a number in [0, 1) with the 53 bits that a double holds."""
+    """Returns eight random bytes as a number in [0, 1), with the 53 bits that a double holds."""
     return (int.from_bytes(entropy) >> 11) / (1 << 53)

@@ -1,8 +1,8 @@
-"""What tells one submission from another under an idempotency key: a fingerprint of what was sent.
+"""The fingerprint of a submission, by which an idempotency key recognizes a retry.
 
-It is made of the document, and not of what this version reads in it: so a retry after an upgrade finds its job,
-whatever fields the new version knows. Documents are the same if they differ only in the order of their fields, in
-fields that say nothing (null or an empty object), or in how a whole number is written.
+It is made from the whole document, not from the fields that this version knows. So a retry after an upgrade finds its
+job, even if the new version knows more fields. Documents are equal if they differ only in the order of their fields, in
+empty fields (null or an empty object), or in how a whole number is written.
 """
 
 import hashlib
@@ -10,55 +10,51 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-EXACT = 2**53
-"""Whole numbers up to this one are the same as an integer and as a double."""
+MAX_EXACT = 2**53
+"""The largest whole number up to which integers and doubles are the same."""
 
-FORMER_FACTS = {"source_language": str, "target_language": str, "video_length": float}
-FORMER_FATE_OVERRIDES = {"delay": float, "outcome": str, "message": str, "hold": bool}
-
-
-def fingerprint(sent: Mapping[str, Any]) -> bytes:
-    """The fingerprint of a document."""
-    return _digest(_canonical(sent))
+FORMER_FIELDS = {"source_language": str, "target_language": str, "video_length": float}
+FORMER_OVERRIDES = {"delay": float, "outcome": str, "message": str, "hold": bool}
 
 
-def former_fingerprint(facts: Mapping[str, Any]) -> bytes | None:
-    """The fingerprint that was kept of these facts before there was one of documents; None if there were no such facts.
+def fingerprint(document: Mapping[str, Any]) -> bytes:
+    """Returns the fingerprint of a document."""
+    return _digest(_canonical(document))
 
-    The names in it are those of that time: they stay, however the fields are called today.
+
+def former_fingerprint(fields: Mapping[str, Any]) -> bytes | None:
+    """Returns the fingerprint that version 0.1.0 stored for these fields; None if it did not know them all.
+
+    Its field names are frozen here, however the fields are called today.
     """
-    told = _canonical(facts)
-    fate_overrides, job_id = told.pop("simulate", {}), told.pop("job_id", None)
-    if "paused" in fate_overrides:
-        fate_overrides["hold"] = fate_overrides.pop("paused")
-    if told.keys() - FORMER_FACTS.keys() or fate_overrides.keys() - FORMER_FATE_OVERRIDES.keys():
+    known = _canonical(fields)
+    overrides, job_id = known.pop("simulate", {}), known.pop("job_id", None)
+    if "paused" in overrides:
+        overrides["hold"] = overrides.pop("paused")
+    if known.keys() - FORMER_FIELDS.keys() or overrides.keys() - FORMER_OVERRIDES.keys():
         return None
     return _digest(
-        [
-            _former(told, FORMER_FACTS),
-            job_id,
-            *([_former(fate_overrides, FORMER_FATE_OVERRIDES)] if fate_overrides else []),
-        ]
+        [_typed(known, FORMER_FIELDS), job_id, *([_typed(overrides, FORMER_OVERRIDES)] if overrides else [])]
     )
 
 
-def _former(told: Mapping[str, Any], known: Mapping[str, type]) -> dict[str, Any]:
-    """All that could be told, each in its type, with None for what is not."""
-    return {name: None if told.get(name) is None else kind(told[name]) for name, kind in known.items()}
+def _typed(values: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
+    """Returns a value for each of the types, with None for those that are absent."""
+    return {name: None if values.get(name) is None else kind(values[name]) for name, kind in types.items()}
 
 
-def _canonical(value: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """The same for all ways to say the same."""
+def _canonical(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Returns the same value for all documents that are equal."""
     match value:
         case Mapping():
-            told = {name: _canonical(each) for name, each in value.items()}
-            return {name: each for name, each in told.items() if each is not None and each != {}}
+            fields = {name: _canonical(each) for name, each in value.items()}
+            return {name: each for name, each in fields.items() if each is not None and each != {}}
         case list():
             return [_canonical(each) for each in value]
-        case float() if value.is_integer() and abs(value) <= EXACT:
+        case float() if value.is_integer() and abs(value) <= MAX_EXACT:
             return int(value)
     return value
 
 
-def _digest(told: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
+def _digest(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()

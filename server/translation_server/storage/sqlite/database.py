@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from translation_server.private_files import tighten
+from translation_server.private_files import make_private
 from translation_server.storage.protocol import StoreError
 from translation_server.storage.sqlite.migrations import MIGRATIONS
 
@@ -187,7 +187,7 @@ def migrate(path: Path, connection: sqlite3.Connection) -> None:
     """Brings the schema up to date; always writes the version, so a file that cannot be written shows at start."""
     _version(connection)
     for file in (path, *companions(path)):  # new companions get the mode of the database file
-        tighten(file)
+        make_private(file)
     _enable_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")
     with transaction(connection):
