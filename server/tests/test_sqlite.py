@@ -153,12 +153,10 @@ async def test_full_disk_refuses_a_job_and_leaves_the_others_alone(path):
     assert execute(path, "PRAGMA integrity_check", "SELECT count(*) FROM jobs") == [[("ok",)], [(2,)]]
 
 
-async def test_lock_of_another_process(path, monkeypatch):
-    store = SqliteStore(path)
-    monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.05)
+async def test_lock_of_another_process(path):
+    store = SqliteStore(path, lock_timeout=0.05)
     with locked(path), pytest.raises(StoreError, match="locked"):
         await store.add("ann", accept)
-    monkeypatch.undo()
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
@@ -175,24 +173,21 @@ async def test_cancellation_that_waits_for_the_lock_until_the_job_ends(path):
     await store.close()
 
 
-async def test_queued_work_fails_together_with_the_work_before_it(path, monkeypatch):
-    store = SqliteStore(path)
-    monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.3)
+async def test_queued_work_fails_together_with_the_work_before_it(path):
+    store = SqliteStore(path, lock_timeout=0.3)
     with locked(path):
         changing = asyncio.create_task(store.change_sandbox("ann", lambda _: "x"))
         adding = [asyncio.create_task(store.add("ann", accept)) for _ in range(MAX_BATCH + 1)]
         with pytest.raises(StoreError, match="locked"):
             await changing
-        await asyncio.sleep(0.2)  # all have timed out; work that waited again would get the lock now
+        await asyncio.sleep(0.6)  # all have timed out; work that waited again would get the lock now
     assert {type(outcome) for outcome in await asyncio.gather(*adding, return_exceptions=True)} == {StoreError}
-    monkeypatch.undo()
     assert (await store.add("ann", accept)).job.ordinal == 1
     await store.close()
 
 
-async def test_work_that_has_timed_out_is_not_done_later(path, monkeypatch):
-    store = SqliteStore(path)
-    monkeypatch.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.1)
+async def test_work_that_has_timed_out_is_not_done_later(path):
+    store = SqliteStore(path, lock_timeout=0.1)
 
     def accept_slowly(ordinal: int) -> Job:
         time.sleep(0.2)

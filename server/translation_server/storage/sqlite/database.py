@@ -50,14 +50,15 @@ class Worker:
     are checked again after each commit, before the caller learns of it.
     """
 
-    def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None]) -> None:
+    def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None], lock_timeout: float) -> None:
         self._path = path
+        self._lock_timeout = lock_timeout
         self._paths = [path, *companions(path)]
         self._busy_timeout = -1
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite")
         try:
             with store_errors(path):
-                self._connection = self._thread.submit(_connect, path, prepare).result()
+                self._connection = self._thread.submit(_connect, path, prepare, lock_timeout).result()
                 self._files = [_identity(file) for file in self._paths]
         except StoreError:
             self._thread.shutdown()
@@ -76,12 +77,12 @@ class Worker:
             work: what to do.
             args: its arguments.
             since: when the caller began to wait, on the monotonic clock; by default now.
-            timeout: how long the work may wait before it fails, in seconds; by default `LOCK_TIMEOUT`.
+            timeout: how long the work may wait before it fails, in seconds; by default the lock timeout.
 
         Raises:
             StoreError: the work was not done, and nothing has changed.
         """
-        deadline = (time.monotonic() if since is None else since) + (LOCK_TIMEOUT if timeout is None else timeout)
+        deadline = (time.monotonic() if since is None else since) + (self._lock_timeout if timeout is None else timeout)
 
         def run() -> T:
             left = deadline - time.monotonic()
@@ -156,8 +157,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT, isolation_level=None)
+def _connect(path: Path, prepare: Callable[[sqlite3.Connection], None], lock_timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=lock_timeout, isolation_level=None)
     try:
         prepare(connection)
     except BaseException:

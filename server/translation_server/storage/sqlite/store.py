@@ -23,6 +23,7 @@ from translation_server.storage.pages import find_page
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored
 from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
 from translation_server.storage.sqlite.database import (
+    LOCK_TIMEOUT,
     Worker,
     lossy,
     migrate,
@@ -56,8 +57,12 @@ Connection = sqlite3.Connection
 class SqliteStore:
     """A Store in one SQLite file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lock_timeout: float = LOCK_TIMEOUT) -> None:
         """Opens the file, creates it and its folder where they are missing, and brings its schema up to date.
+
+        Args:
+            path: the file.
+            lock_timeout: how long work waits for other work and for locks of other processes, in seconds.
 
         Raises:
             StoreError: the file cannot be written, is corrupt, or belongs to another program or to a newer version.
@@ -65,8 +70,8 @@ class SqliteStore:
         with store_errors(path):
             make_folder(path.parent)
             make_file(path)
-        self._writer = Worker(path, partial(migrate, path))
-        self._reader = Worker(path, read_only)
+        self._writer = Worker(path, partial(migrate, path), lock_timeout)
+        self._reader = Worker(path, read_only, lock_timeout)
         self._additions = GroupCommit(lambda batch: self._writer.run(_add_all, batch, since=batch[0].called_at))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
