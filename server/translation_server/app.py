@@ -29,6 +29,7 @@ from translation_server.config.dialect_files import read_dialects
 from translation_server.config.fault_files import FaultsError, read_faults
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.config.users import UsersError, one_user, read_users
+from translation_server.core.clock import WallTime
 from translation_server.core.delays import Uniform
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, DialectError, routes
@@ -151,7 +152,7 @@ def assemble(
     service = Service(
         store,
         sandbox_defaults,
-        clock=time.time,
+        clock=_wall_time,
         entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
         changeable=simulating,
     )
@@ -172,7 +173,7 @@ def assemble(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = [asyncio.create_task(purge_queued_forever(store))]
         if retention:
-            purging.append(asyncio.create_task(purge_forever(store, service.sandboxes, retention, time.time)))
+            purging.append(asyncio.create_task(purge_forever(store, service.sandboxes, retention, _wall_time)))
         with drain.on_signals():
             async with on_hangup(reload) if reload else contextlib.nullcontext():
                 yield
@@ -257,6 +258,10 @@ async def _reload(what: str, read: Callable[[], T | None], use: Callable[[T], No
         if found is not None:
             use(found)
             logger.info("reload: %s reloaded", what)
+
+
+def _wall_time() -> WallTime:
+    return WallTime(time.time())
 
 
 def _sandbox_defaults(settings: Settings) -> SandboxSettings:

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import from_json, to_json
 
 from translation_server.core import sandbox
-from translation_server.core.clock import Clock
+from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 from translation_server.core.delays import Delays
 from translation_server.core.faults.rules import MOST_RULES, FaultRule
 from translation_server.core.request_log import RequestRecord
@@ -52,11 +52,11 @@ TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
     "seed": Annotated[sandbox.Seed, BeforeValidator(_seed_text, json_schema_input_type=int | float | sandbox.Seed)],
     "faults": Faults,
 }
-"""The types of a sandbox's settings, where JSON may say more than the core has: a number as a seed, kinds."""
+"""The types of the settings in JSON: as in the core, but seeds may be numbers, and `kind` discriminates unions."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-FIELDS: Mapping[str, Any] = {
+PATCH_FIELDS: Mapping[str, Any] = {
     setting.name: (TYPES[setting.name] | None, Field(default=None, **setting.metadata))
     for setting in fields(SandboxSettings)
 }
@@ -65,7 +65,7 @@ SandboxPatch = create_model(
     "SandboxPatch",
     __config__=STRICT,
     __doc__="Changes of a sandbox's settings. Absent ones stay as they are, null restores the server's own value.",
-    **FIELDS,
+    **PATCH_FIELDS,
 )
 
 
@@ -81,7 +81,7 @@ class ClockChange(BaseModel):
     advance: float = Field(default=0, ge=0, le=1e9, description="seconds by which to move the clock ahead")
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _check_not_empty(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("must hold speed, frozen or advance")
         return self
@@ -96,17 +96,17 @@ class _Stored(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reset_at: float = 0.0
+    reset_at: WallTime = EPOCH
     settings: SandboxPatch = SandboxPatch()  # type: ignore[valid-type]  # it is made above
     clock: Clock = Clock()
-    faults_since: float | None = None
+    faults_since: VirtualTime | None = None
 
 
 FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=STRICT)
 RECORD = TypeAdapter(RequestRecord)
 
 
-def read_sandbox(text: str | None, defaults: SandboxSettings, started: float) -> SandboxState:
+def read_sandbox(text: str | None, defaults: SandboxSettings, started: VirtualTime) -> SandboxState:
     """Returns a user's sandbox.
 
     Args:
@@ -123,7 +123,7 @@ def read_sandbox(text: str | None, defaults: SandboxSettings, started: float) ->
     )
 
 
-def change_settings(text: str | None, changes: BaseModel, now: float) -> str:
+def change_settings(text: str | None, changes: BaseModel, now: VirtualTime) -> str:
     """Returns the text to store after the settings were changed at this virtual time.
 
     A new scenario removes the user's own settings of the kind that scenarios set.
@@ -144,14 +144,14 @@ def restarts_faults(changes: BaseModel) -> bool:
     return bool(changes.model_fields_set & {"scenario", "faults"})
 
 
-def change_clock(text: str | None, change: ClockChange, wall: float) -> str:
+def change_clock(text: str | None, change: ClockChange, wall: WallTime) -> str:
     """Returns the text to store after the clock was set at this wall time."""
     stored = _stored(text)
     stored.clock = stored.clock.set(wall, speed=change.speed, frozen=change.frozen, advance=change.advance)
     return stored.model_dump_json(exclude_none=True)
 
 
-def reset_document(wall: float) -> str:
+def reset_document(wall: WallTime) -> str:
     """Returns the text to store after the sandbox was reset at this wall time."""
     return _Stored(reset_at=wall).model_dump_json(exclude_none=True)
 

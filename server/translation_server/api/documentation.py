@@ -36,6 +36,7 @@ from translation_server.api.openapi import (
 )
 from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction
+from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Route
 from translation_server.core.dialects.fields import FIELDS
@@ -57,11 +58,11 @@ JOB = Job(
     id="4f69cc76-5b9f-4b46-a514-bdd2c0e3314a",
     owner="admin",
     ordinal=1,
-    created_at=1767323045.678,
+    created_at=VirtualTime(1767323045.678),
     fate=Fate(5.0, State.COMPLETED),
     submission=Submission("en", "es", 90.0),
 )
-SNAPSHOT = JobSnapshot(JOB, now=1767323047.778)
+SNAPSHOT = JobSnapshot(JOB, now=VirtualTime(1767323047.778))
 """The job of all examples, and how it stands in them."""
 
 NATIVE = DIALECTS[0]

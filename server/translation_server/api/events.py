@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of, wall_elapsed
 from translation_server.api.problems import invalid
+from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.job import JobSnapshot
 from translation_server.service.change_stream import ChangePage, Changes
@@ -32,7 +33,7 @@ HEARTBEAT = ":\n\n"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-def resume_time(request: Request) -> float | None:
+def resume_time(request: Request) -> VirtualTime | None:
     """Returns the time from which a stream has to repeat changes, by its Last-Event-ID; None without one.
 
     Raises:
@@ -43,7 +44,7 @@ def resume_time(request: Request) -> float | None:
         return None
     if not (last.isascii() and last.isdigit() and len(last) <= MAX_ID):
         raise invalid([{"field": "Last-Event-ID", "message": "must be the id of an event of this server"}])
-    return int(last) / MICROSECONDS - OVERLAP
+    return VirtualTime(int(last) / MICROSECONDS - OVERLAP)
 
 
 async def stream(

@@ -13,7 +13,7 @@ from urllib.request import parse_http_list
 from starlette.requests import Request
 
 from translation_server.api.problems import Problem
-from translation_server.core.clock import Clock
+from translation_server.core.clock import Clock, WallTime
 from translation_server.core.job import JobSnapshot
 
 MAX_WAIT = 60
@@ -119,7 +119,7 @@ def retry_after(hint: float | None) -> list[tuple[bytes, bytes]]:
     return [(b"retry-after", b"%d" % max(1, ceil(hint))), (b"retry-after-ms", b"%d" % ceil(1000 * hint))]
 
 
-def wall_elapsed(clock: Clock, now: Callable[[], float], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:
+def wall_elapsed(clock: Clock, now: Callable[[], WallTime], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:
     """Returns the header with the jobs' elapsed seconds in wall time, if the sandbox's clock shows another time.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 from starlette.types import Scope
 
-from translation_server.core.clock import Clock
+from translation_server.core.clock import Clock, WallTime
 from translation_server.core.job import JobSnapshot
 from translation_server.service.request_log import Refusals
 
@@ -47,7 +47,7 @@ class RecordBuilder:
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
         fields = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
-        fields |= {"at": self.at, "virtual_at": clock.virtual(self.at), "took": self.took}
+        fields |= {"at": self.at, "virtual_at": clock.virtual(WallTime(self.at)), "took": self.took}
         fields |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
         if self.refusals:
             fields["refused"] = self.refusals.requests

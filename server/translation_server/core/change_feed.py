@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, JobSnapshot
 from translation_server.core.lru import LRU
 
@@ -51,7 +52,7 @@ class ChangeFeed:
         last_ordinal: the ordinal of the last job that was accepted by then.
     """
 
-    def __init__(self, since: float, last_ordinal: int) -> None:
+    def __init__(self, since: VirtualTime, last_ordinal: int) -> None:
         self.last_ordinal = last_ordinal
         self.horizon = FeedPosition(since)
         self.may_have_new = True
@@ -74,11 +75,11 @@ class ChangeFeed:
         return not self._upcoming and self.horizon.at < math.inf
 
     @property
-    def due_at(self) -> float:
+    def due_at(self) -> VirtualTime:
         """The virtual time of the next end that was read, or infinity."""
         while self._ends and not self._is_upcoming(self._ends[0]):
             heapq.heappop(self._ends)
-        return self._ends[0].at if self._ends else math.inf
+        return VirtualTime(self._ends[0].at if self._ends else math.inf)
 
     def add_new(self, page: Sequence[Job]) -> None:
         """Adds the next jobs in the order of their ordinals: a `PAGE` of them, or all."""
@@ -94,12 +95,12 @@ class ChangeFeed:
     def add_changed(self, job: Job) -> None:
         """Adds a job that its owner may have changed."""
         known = self._upcoming.get(job.ordinal)
-        is_new = job.ordinal > self.last_ordinal or job.changed_at == job.created_at
+        is_new = job.ordinal > self.last_ordinal or not job.may_have_changed
         if not is_new and (known is None or known.changed_at < job.changed_at):
             self._upcoming.pop(job.ordinal, None)
             self._late += self._emit_or_add_end(job)
 
-    def emit(self, now: float) -> list[JobSnapshot]:
+    def emit(self, now: VirtualTime) -> list[JobSnapshot]:
         """Returns the next changes up to now, in the order of their times: a `PAGE` of them, or slightly more.
 
         There are fewer where new jobs or ends have to be read first.
@@ -133,7 +134,7 @@ class ChangeFeed:
     def _emit_end(self, job: Job) -> list[JobSnapshot]:
         if job.ends_at <= self._since or job.ordinal in self._emitted:
             return []
-        if job.changed_at != job.created_at:  # other jobs are not added again
+        if job.may_have_changed:  # other jobs are not added again
             self._emitted[job.ordinal] = None
         return [JobSnapshot(job, job.ends_at)]
 

@@ -7,8 +7,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NewType
 
-LATEST = 250e9
+WallTime = NewType("WallTime", float)
+VirtualTime = NewType("VirtualTime", float)
+
+EPOCH = WallTime(0.0)
+
+LATEST = VirtualTime(250e9)
 """The virtual time at which every clock stops: in the year 9892, close to the last one that a timestamp can hold."""
 
 MAX_SETTINGS = 100
@@ -22,8 +28,8 @@ class Setting:
     ``speed`` is in seconds of virtual time per second of wall time. A frozen clock keeps its speed for later.
     """
 
-    wall: float
-    virtual: float
+    wall: WallTime
+    virtual: VirtualTime
     speed: float = 1.0
     frozen: bool = False
 
@@ -32,16 +38,16 @@ class Setting:
         """The speed, or 0 while the clock is frozen."""
         return 0.0 if self.frozen else self.speed
 
-    def virtual_at(self, wall: float) -> float:
+    def virtual_at(self, wall: WallTime) -> VirtualTime:
         """Returns what the clock shows at a wall time."""
-        return min(LATEST, self.virtual + max(0.0, wall - self.wall) * self.rate)
+        return VirtualTime(min(LATEST, self.virtual + max(0.0, wall - self.wall) * self.rate))
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
     """A clock with its latest settings, the oldest first. One that was never set shows wall time."""
 
-    settings: tuple[Setting, ...] = (Setting(0.0, 0.0),)
+    settings: tuple[Setting, ...] = (Setting(EPOCH, VirtualTime(EPOCH)),)
 
     @property
     def current(self) -> Setting:
@@ -53,23 +59,23 @@ class Clock:
         """Whether the clock was never set."""
         return not self.settings[-1].wall
 
-    def virtual(self, wall: float) -> float:
+    def virtual(self, wall: WallTime) -> VirtualTime:
         """Returns the virtual time at a wall time, which may be in the past."""
         for setting in reversed(self.settings):
             if setting.wall <= wall:
                 return setting.virtual_at(wall)
         return self.settings[0].virtual_at(wall)
 
-    def wall(self, virtual: float) -> float:
+    def wall(self, virtual: VirtualTime) -> WallTime:
         """Returns the wall time at which the clock first showed a virtual time, as far as it keeps its settings."""
         for setting, until in self._spans():
             if virtual <= setting.virtual:
                 return setting.wall
             if setting.rate and (wall := setting.wall + (virtual - setting.virtual) / setting.rate) < until:
-                return wall
-        return math.inf
+                return WallTime(wall)
+        return WallTime(math.inf)
 
-    def seconds_to(self, virtual: float, wall: float) -> float:
+    def seconds_to(self, virtual: VirtualTime, wall: WallTime) -> float:
         """Returns how many seconds after a wall time the clock shows a virtual time.
 
         That is 0 where it shows it already, and infinity while it is frozen.
@@ -80,18 +86,18 @@ class Clock:
         return left / self.current.rate if self.current.rate and virtual <= LATEST else math.inf
 
     def set(
-        self, wall: float, *, speed: float | None = None, frozen: bool | None = None, advance: float = 0.0
+        self, wall: WallTime, *, speed: float | None = None, frozen: bool | None = None, advance: float = 0.0
     ) -> "Clock":
         """Returns the clock with a new setting from a wall time on; what is not given stays as it is."""
         setting = Setting(
             wall,
-            min(LATEST, self.virtual(wall) + advance),
+            VirtualTime(min(LATEST, self.virtual(wall) + advance)),
             self.current.speed if speed is None else speed,
             self.current.frozen if frozen is None else frozen,
         )
         return replace(self, settings=(*self.settings, setting)[-MAX_SETTINGS:])
 
-    def _spans(self) -> Iterator[tuple[Setting, float]]:
+    def _spans(self) -> Iterator[tuple[Setting, WallTime]]:
         for setting, following in pairwise(self.settings):
             yield setting, following.wall
-        yield self.current, math.inf
+        yield self.current, WallTime(math.inf)

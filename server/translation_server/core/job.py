@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from translation_server.core.clock import Clock
+from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 
 ERROR_MESSAGE = "the translation failed"
 """The error message of a failed job whose fate has none."""
@@ -71,39 +71,45 @@ class Job:
     id: str
     owner: str
     ordinal: int
-    created_at: float
+    created_at: VirtualTime
     fate: Fate
     submission: Submission = Submission()
-    cancelled_at: float | None = None
-    paused_at: float | None = None
+    cancelled_at: VirtualTime | None = None
+    paused_at: VirtualTime | None = None
     paused_for: float = 0.0
-    changed_at: float = 0.0
+    changed_at: WallTime = EPOCH
 
     @property
-    def due_at(self) -> float:
+    def due_at(self) -> VirtualTime:
         """When the job ends unless it is cancelled; infinity while it is paused."""
-        return self.created_at + self.fate.delay + self.paused_for if self.paused_at is None else math.inf
+        due_at = self.created_at + self.fate.delay + self.paused_for if self.paused_at is None else math.inf
+        return VirtualTime(due_at)
 
     @property
-    def ends_at(self) -> float:
+    def ends_at(self) -> VirtualTime:
         """When the job ends or was cancelled; infinity while it is paused."""
         return self.due_at if self.cancelled_at is None else self.cancelled_at
 
-    def cancel(self, now: float) -> "Job":
+    @property
+    def may_have_changed(self) -> bool:
+        """Whether the job was changed since it was accepted. Always true where its clock was not at wall time then."""
+        return float(self.changed_at) != self.created_at
+
+    def cancel(self, now: VirtualTime) -> "Job":
         """Returns the job cancelled; one that has ended stays as it is."""
         return replace(self, cancelled_at=now) if self._is_pending(now) else self
 
-    def pause(self, now: float) -> "Job":
+    def pause(self, now: VirtualTime) -> "Job":
         """Returns the job paused: its time stands still. One that has ended stays as it is."""
         return replace(self, paused_at=now) if self._is_pending(now) and self.paused_at is None else self
 
-    def unpause(self, now: float) -> "Job":
+    def unpause(self, now: VirtualTime) -> "Job":
         """Returns the job without its pause; one that has ended stays as it is."""
         if not self._is_pending(now) or self.paused_at is None:
             return self
         return replace(self, paused_at=None, paused_for=self.paused_for + max(0.0, now - self.paused_at))
 
-    def finish(self, now: float, outcome: State, message: str | None = None) -> "Job":
+    def finish(self, now: VirtualTime, outcome: State, message: str | None = None) -> "Job":
         """Returns the job with an end now; one that has ended stays as it is."""
         if not self._is_pending(now):
             return self
@@ -113,7 +119,7 @@ class Job:
             delay -= 2 * math.ulp(now)
         return replace(unpaused, fate=Fate(delay, outcome, message))
 
-    def _is_pending(self, now: float) -> bool:
+    def _is_pending(self, now: VirtualTime) -> bool:
         return JobSnapshot(self, now).state is State.PENDING
 
 
@@ -122,7 +128,7 @@ class JobSnapshot:
     """A job as it stands at the time ``now``, with its state then."""
 
     job: Job
-    now: float
+    now: VirtualTime
     state: State = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +141,7 @@ class JobSnapshot:
         object.__setattr__(self, "state", state)
 
     @property
-    def completed_at(self) -> float | None:
+    def completed_at(self) -> VirtualTime | None:
         """When the job ended or was cancelled; None while it is pending."""
         match self.state:
             case State.PENDING:
@@ -150,7 +156,7 @@ class JobSnapshot:
         """Seconds from acceptance to now or to the end; never negative, even when the clock was set back."""
         return max(0.0, self._until - self.job.created_at)
 
-    def wall_elapsed(self, clock: Clock, wall: float) -> float:
+    def wall_elapsed(self, clock: Clock, wall: WallTime) -> float:
         """Returns `elapsed` in seconds of wall time; ``wall`` is the wall time of the snapshot."""
         until = wall if self.completed_at is None else clock.wall(self.completed_at)
         return max(0.0, until - clock.wall(self.job.created_at))
@@ -160,7 +166,7 @@ class JobSnapshot:
         """The part of the job's delay that has passed, rounded down to four digits; 1.0 only when it is due."""
         job = self.job
         if self.state is State.PENDING:
-            until = self.now if job.paused_at is None else min(self.now, job.paused_at)
+            until: float = self.now if job.paused_at is None else min(self.now, job.paused_at)
         elif self.state is State.CANCELLED:
             until = min(self._until, math.inf if job.paused_at is None else job.paused_at)
         else:
@@ -171,7 +177,7 @@ class JobSnapshot:
         return min(int(worked / job.fate.delay * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
 
     @property
-    def _until(self) -> float:
+    def _until(self) -> VirtualTime:
         """When the job's elapsed time stops growing: now, or at its end."""
         end = self.completed_at
         return self.now if end is None else end

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len
 
-from translation_server.core.clock import Clock
+from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 from translation_server.core.delays import Delays, Uniform
 from translation_server.core.entropy import uniform
 from translation_server.core.faults.rules import FaultRule
@@ -90,5 +90,5 @@ class SandboxState:
 
     settings: SandboxSettings
     clock: Clock = field(default_factory=Clock)
-    faults_since: float = 0.0
-    reset_at: float = 0.0
+    faults_since: VirtualTime = VirtualTime(EPOCH)
+    reset_at: WallTime = EPOCH

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
 from translation_server.core.change_feed import PAGE, ChangeFeed
-from translation_server.core.clock import Clock
+from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.service.change_bus import ChangeBus
 from translation_server.service.sandbox_cache import SandboxCache
@@ -50,8 +50,8 @@ class ChangeStream:
         store: JobStore,
         sandboxes: SandboxCache,
         bus: ChangeBus,
-        clock: Callable[[], float],
-        snapshot: Callable[[Job, float], JobSnapshot],
+        clock: Callable[[], WallTime],
+        snapshot: Callable[[Job, VirtualTime], JobSnapshot],
     ) -> None:
         self._store = store
         self._sandboxes = sandboxes
@@ -59,7 +59,7 @@ class ChangeStream:
         self._clock = clock
         self._snapshot = snapshot
 
-    async def all(self, owner: str, after: float) -> Changes:
+    async def all(self, owner: str, after: VirtualTime) -> Changes:
         """Yields the changes of the caller's jobs after a virtual time.
 
         Past changes come first. A few changes right after that time may have been streamed before. After `HEARTBEAT`
@@ -96,7 +96,7 @@ class ChangeStream:
                         feed.add_changed(job)
                 read_at = self._clock()
 
-    async def one(self, snapshot: JobSnapshot, after: float | None) -> Changes:
+    async def one(self, snapshot: JobSnapshot, after: VirtualTime | None) -> Changes:
         """Yields the changes of a job after a virtual time; without one, first the job as it stands.
 
         The stream ends when the job ends, when the server shuts down, and when the sandbox is reset.
@@ -126,7 +126,7 @@ class ChangeStream:
         if feed.needs_ends:
             feed.add_ends(await self._store.ending_after(owner, feed.horizon, PAGE))
 
-    async def _last_before(self, owner: str, virtual: float) -> int:
+    async def _last_before(self, owner: str, virtual: VirtualTime) -> int:
         """Returns the ordinal of the owner's last job that was accepted by a virtual time, by binary search."""
 
         async def newest(before: int | None) -> Job | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from translation_server.core.clock import WallTime
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults.rules import FaultContext, FaultRule, Firing, counted_as, decide
 from translation_server.core.job import JobSnapshot
@@ -29,7 +30,7 @@ class Faults:
         sandboxes: SandboxCache,
         jobs: Synchroniser,
         *,
-        clock: Callable[[], float],
+        clock: Callable[[], WallTime],
         entropy: Callable[[], bytes],
     ) -> None:
         self._store = store

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from translation_server.core import hints
+from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
@@ -101,7 +102,7 @@ class Service:
         store: Store,
         settings: Callable[[], SandboxSettings],
         *,
-        clock: Callable[[], float],
+        clock: Callable[[], WallTime],
         entropy: Callable[[], bytes],
         changeable: bool = True,
         max_age: float = MAX_AGE,
@@ -228,7 +229,7 @@ class Service:
         """
         return await self.amend(owner, job_id, Job.cancel)
 
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job, float], Job]) -> JobSnapshot:
+    async def amend(self, owner: str, job_id: str, change: Callable[[Job, VirtualTime], Job]) -> JobSnapshot:
         """Changes a job; ``change`` is called with the job and the virtual time.
 
         Raises:
@@ -242,7 +243,7 @@ class Service:
             before, wall = job, self._clock()
             after = change(job, clock.virtual(wall))
             later = math.nextafter(job.changed_at, math.inf)  # even where this clock is behind that of the last change
-            return after if after == job else replace(after, changed_at=max(wall, later))
+            return after if after == job else replace(after, changed_at=WallTime(max(wall, later)))
 
         try:
             job = await self._store.change(owner, job_id, amend)
@@ -255,7 +256,9 @@ class Service:
             self._synchroniser.publish(job)
         return self._snapshot(job, await self.virtual_time(owner))
 
-    async def hold(self, snapshot: JobSnapshot, seconds: float, until: Callable[[JobSnapshot], float]) -> JobSnapshot:
+    async def hold(
+        self, snapshot: JobSnapshot, seconds: float, until: Callable[[JobSnapshot], VirtualTime]
+    ) -> JobSnapshot:
         """Waits until a pending job changes, or its time is up; returns a new snapshot.
 
         Args:
@@ -300,11 +303,11 @@ class Service:
         sandbox = await self.sandboxes.of(snapshot.job.owner)
         return hints.hint(snapshot, sandbox.settings, sandbox.clock.current.rate or 1.0)
 
-    def wall_time(self) -> float:
+    def wall_time(self) -> WallTime:
         """Returns the wall time, in seconds since the epoch."""
         return self._clock()
 
-    async def virtual_time(self, owner: str) -> float:
+    async def virtual_time(self, owner: str) -> VirtualTime:
         """Returns the time on the clock of the owner's sandbox, in seconds since the epoch."""
         return (await self.sandboxes.of(owner)).clock.virtual(self._clock())
 
@@ -336,7 +339,7 @@ class Service:
             self._jobs.drop(owner)
         self._bus.wake(owner)
 
-    def _snapshot(self, job: Job, now: float) -> JobSnapshot:
+    def _snapshot(self, job: Job, now: VirtualTime) -> JobSnapshot:
         """Returns a snapshot of a job; logs its end when this process shows it for the first time."""
         snapshot = JobSnapshot(job, now)
         if snapshot.state is not State.PENDING and (key := hash((job.owner, job.ordinal))) not in self._logged_ends:

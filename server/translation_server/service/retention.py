@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from translation_server.core.clock import WallTime
 from translation_server.documents import RECORD
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import Cutoff, RetentionStore, StoreError
@@ -59,7 +60,7 @@ async def purge_queued_forever(store: RetentionStore) -> NoReturn:
 
 
 async def purge_forever(
-    store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]
+    store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], WallTime]
 ) -> NoReturn:
     """Deletes old data, until it is cancelled.
 
@@ -80,19 +81,21 @@ async def purge_forever(
             logger.warning(FAILED, pause, error, exc_info=not isinstance(error, StoreError))
 
 
-async def purge(store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], float]) -> None:
+async def purge(
+    store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], WallTime]
+) -> None:
     """Deletes old data of all owners, once."""
     owner = await store.next_owner("")
     while owner is not None:
         more = True
         while more:
             began = time.monotonic()
-            more = await _step(store, sandboxes, owner, clock() - retention)
+            more = await _step(store, sandboxes, owner, WallTime(clock() - retention))
             await asyncio.sleep(PAUSE_FACTOR * (time.monotonic() - began))
         owner = await store.next_owner(owner)
 
 
-async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, wall: float) -> bool:
+async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, wall: WallTime) -> bool:
     """Deletes some data of an owner from before this wall time; returns whether there may be more."""
     virtual = (await sandboxes.clock(owner)).virtual(wall)
     records = await store.read_requests(owner, limit=1)
@@ -103,5 +106,5 @@ async def _step(store: RetentionStore, sandboxes: SandboxCache, owner: str, wall
     return STEP in {jobs, len(numbers)}
 
 
-def _is_old(record: str, wall: float) -> bool:
+def _is_old(record: str, wall: WallTime) -> bool:
     return RECORD.validate_json(record).at <= wall

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from translation_server.core.clock import Clock
+from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings, SandboxState
 from translation_server.documents import read_sandbox, reset_document
@@ -50,7 +50,7 @@ class SandboxCache:
         store: SandboxStore,
         defaults: Callable[[], SandboxSettings],
         *,
-        started: float,
+        started: WallTime,
         changeable: bool,
         on_change: Callable[[str, bool], None],
         max_age: float = MAX_AGE,
@@ -59,7 +59,7 @@ class SandboxCache:
         self.freshness = Freshness(store, max_age)
         self._store = store
         self._defaults = defaults
-        self._started = started
+        self._started = VirtualTime(started)
         self._on_change = on_change
         # An evicted sandbox may be reset without this process noticing, so its jobs have to go too.
         self.states = LRU[str, _CachedState](MAX_OWNERS, lambda owner, _: on_change(owner, True))
@@ -111,7 +111,7 @@ class SandboxCache:
             self.states.pop(owner, None)
             raise
 
-    async def clear(self, owner: str, wall: float) -> None:
+    async def clear(self, owner: str, wall: WallTime) -> None:
         """Resets a user's sandbox: everything from before this wall time goes."""
         text = reset_document(wall)
         self._put(owner, text)  # already now: records that are written meanwhile must not survive the reset

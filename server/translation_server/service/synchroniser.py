@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from translation_server.core.change_feed import PAGE, FeedPosition
+from translation_server.core.clock import WallTime
 from translation_server.core.job import Job
 from translation_server.service.change_bus import ChangeBus
 from translation_server.service.job_cache import LIFETIME, CachedJob, CachedOwner, JobCache, Position
@@ -39,7 +40,7 @@ class Synchroniser:
         bus: The change bus.
     """
 
-    def __init__(self, store: JobStore, sandboxes: SandboxCache, clock: Callable[[], float]) -> None:
+    def __init__(self, store: JobStore, sandboxes: SandboxCache, clock: Callable[[], WallTime]) -> None:
         self.jobs = JobCache()
         self.bus = ChangeBus(self.jobs, self._watch)
         self._store = store

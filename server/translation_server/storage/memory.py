@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from translation_server.core.change_feed import FeedPosition, end_of
+from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.storage.protocol import Cutoff, Idempotency, IdTaken, KeyReused, Stored
@@ -36,12 +37,12 @@ class _Owner:
 
     def add_positions(self, job: Job) -> None:
         insort(self.ends, end_of(job))
-        if job.changed_at != job.created_at:
+        if job.may_have_changed:
             insort(self.changes, FeedPosition(job.changed_at, job.ordinal))
 
     def remove_positions(self, job: Job) -> None:
         del self.ends[bisect_left(self.ends, end_of(job))]
-        if job.changed_at != job.created_at:
+        if job.may_have_changed:
             del self.changes[bisect_left(self.changes, FeedPosition(job.changed_at, job.ordinal))]
 
     def delete(self, job: Job) -> None:
@@ -104,7 +105,7 @@ class MemoryStore:
         async for job in data.existing(range(newest, 0, -1)):
             if len(page) == limit:
                 break
-            if state in {None, JobSnapshot(job, now).state}:
+            if state in {None, JobSnapshot(job, VirtualTime(now)).state}:
                 page.append(job)
         return page
 

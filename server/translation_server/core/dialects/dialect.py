@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.template import PLACEHOLDER, PLACEHOLDER_IN_JSON, BodyTemplate, to_json
 from translation_server.core.job import PROGRESS_STEPS, Job, JobSnapshot, State
@@ -91,14 +92,14 @@ class Dialect:
         words = self.words[snapshot.state]
         return words[int(snapshot.progress * len(words)) if snapshot.state is State.PENDING and len(words) > 1 else 0]
 
-    def changes_at(self, snapshot: JobSnapshot) -> float:
+    def changes_at(self, snapshot: JobSnapshot) -> VirtualTime:
         """Returns the time at which the word for a pending job changes."""
         job, steps = snapshot.job, len(self.words[State.PENDING])
         step = int(snapshot.progress * steps) + 1
         if step == steps or job.paused_at is not None:
             return job.due_at
         worked = job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
-        return job.created_at + job.paused_for + worked
+        return VirtualTime(job.created_at + job.paused_for + worked)
 
     def location(self, job_id: str) -> str:
         """Returns the path at which to poll a job."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.template import BodyTemplate
 from translation_server.core.faults.rules import FalseAnswer, FaultRule, UnknownStatus
@@ -16,7 +17,9 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
             return replace(dialect, words=dict.fromkeys(State, (word,))), snapshot
         case FalseAnswer(kind="back-to-pending") if snapshot.state is not State.PENDING:
             job = snapshot.job
-            before = JobSnapshot(replace(job, paused_at=None), job.created_at + job.paused_for + job.fate.delay / 2)
+            before = JobSnapshot(
+                replace(job, paused_at=None), VirtualTime(job.created_at + job.paused_for + job.fate.delay / 2)
+            )
             return dialect, before if before.state is State.PENDING else snapshot
         case FalseAnswer(kind="bare") if snapshot.state is not State.PENDING:
             return replace(
