@@ -8,6 +8,7 @@ import base64
 import contextlib
 import http.client
 import json
+import math
 import os
 import platform
 import random
@@ -293,7 +294,7 @@ def load(server: Server, requests: Sequence[str], seconds: float, connections: i
     Args:
         server: Which one.
         requests: The requests, sent in turn and from the beginning again; `load.lua` explains their form.
-        seconds: The duration.
+        seconds: The duration; wrk takes whole seconds, so it is rounded up.
         connections: How many requests are under way at a time.
 
     Raises:
@@ -302,9 +303,9 @@ def load(server: Server, requests: Sequence[str], seconds: float, connections: i
     with tempfile.NamedTemporaryFile("w") as file:
         file.write("\n".join(requests) + "\n")
         file.flush()
-        options = ["--threads", 1, "--connections", connections, "--duration", f"{seconds:.0f}s", "--timeout", "10s"]
-        url = f"http://127.0.0.1:{server.port}"
-        wrk = ["wrk", *options, "--script", HERE / "load.lua", url, "--", AUTHORIZATION, file.name]
+        options = ["--threads", 1, "--connections", connections, "--duration", f"{math.ceil(seconds)}s"]
+        script = ["--timeout", "10s", "--script", HERE / "load.lua", f"http://127.0.0.1:{server.port}"]
+        wrk = ["wrk", *options, *script, "--", AUTHORIZATION, file.name]
         before = server.processor_time()
         finished = subprocess.run(pin(LOAD_CORES, wrk), capture_output=True, text=True, check=True)
         used = server.processor_time() - before

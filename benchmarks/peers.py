@@ -53,7 +53,7 @@ Command = Callable[[int], Sequence[object]]
 
 
 class Package(NamedTuple):
-    """A package of npm, the file in it that runs, and the runtime."""
+    """An npm package, its file that the runtime runs, and the runtime."""
 
     name: str
     version: str
@@ -104,7 +104,7 @@ def ordinary(_: Task, cores: Sequence[int]) -> Iterator[Target]:
 
 
 def program(package: Package, prepare: Callable[[Path, Task], Command]) -> Serve:
-    """Returns what runs a package; `prepare` writes its files into an empty folder and returns its arguments."""
+    """Serves with a package; `prepare` writes its files into an empty folder and returns its arguments."""
 
     @contextmanager
     def serve(task: Task, cores: Sequence[int]) -> Iterator[Target]:
