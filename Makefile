@@ -21,6 +21,7 @@ test: $(VENV)/development ## run every test that this machine can run
 check: $(VENV)/development ## format, lint, types, architecture, then every test, with coverage
 	$(RUN) ruff format --check
 	$(RUN) ruff check
+	$(VENV)/bin/python tools/check_words.py
 	$(RUN) mypy server
 	$(RUN) mypy client
 	$(RUN) mypy examples benchmarks tools conftest.py tests/pair.py tests/test_scale.py test_integration.py

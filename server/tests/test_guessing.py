@@ -249,7 +249,7 @@ ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
 @pytest.mark.parametrize(
     ("sent", "encoding", "times"),
     [
@@ -258,18 +258,18 @@ ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD
         ("NFC", "latin-1", {"NFC": 1, "NFD": 2}),
     ],
 )
-async def test_names_and_passwords_match_in_any_encoding(make_authenticating, hashes, kept, sent, encoding, times):
-    name, _, password = ACCENTED[kept].partition(":")
+async def test_names_and_passwords_match_in_any_encoding(make_authenticating, hashes, stored, sent, encoding, times):
+    name, _, password = ACCENTED[stored].partition(":")
     sandbox = make_authenticating({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
     encoded = ACCENTED[sent].encode(encoding)
     assert await sandbox.user(b"Basic " + base64.b64encode(encoded)) == name
-    assert hashes.total() == times[kept]
+    assert hashes.total() == times[stored]
     assert await sandbox.user(b"Bearer " + encoded, path="/token/jobs") == name
     assert await sandbox.user(encoded, path="/own/jobs", header=b"x-api-key") == name
 
 
 @pytest.mark.anyio
-async def test_a_password_that_looks_like_another_encoding_matches(make_authenticating):
+async def test_a_password_that_resembles_another_encoding_matches(make_authenticating):
     sandbox = make_authenticating({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
     assert [await sandbox.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
 
