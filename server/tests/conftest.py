@@ -1,4 +1,4 @@
-"""What is real for the tests: the server, which is uvicorn on a free port in a thread, and a PostgreSQL."""
+"""Real parts for the tests: servers, which are uvicorn on a free port in a thread or in processes, and databases."""
 
 import asyncio
 import itertools
@@ -38,20 +38,20 @@ from translation_server.storage import Store, open_store
 
 CREDENTIALS = ("admin", "secretpassword")
 HASHED = bcrypt.hashpw(CREDENTIALS[1].encode(), bcrypt.gensalt(4)).decode()
-"""Of the password, and cheap: the hashes that the server makes itself take longer than most tests."""
+"""A cheap hash of the password: the server's own hashes take longer than most tests."""
 
 TLS = ssl.create_default_context()
-"""What httpx makes for each client, though nothing here is encrypted."""
+"""Shared, because httpx makes one for each client, although nothing here is encrypted."""
 
 Start = Callable[..., Api]
 
 
 class Server(uvicorn.Server):
-    """One that ends at once; uvicorn's own looks every tenth of a second whether to, and then rests for another."""
+    """A server that stops at once. uvicorn itself checks only every tenth of a second whether to stop."""
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        while not self.should_exit:  # noqa: ASYNC110 - another thread says so
+        while not self.should_exit:  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.005)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
 
 @contextmanager
 def serving(settings: Settings, http: Any = HttpProtocol) -> Iterator[str]:
-    """Runs the server with these settings, on one of uvicorn's implementations of HTTP; gives its URL."""
+    """Runs the server with these settings and one of uvicorn's HTTP implementations; yields its URL."""
     app = create_app(settings)
     if isinstance(http, type) and issubclass(http, HttpProtocol):
         http = http_with_limits(settings, http)
@@ -85,13 +85,13 @@ def serving(settings: Settings, http: Any = HttpProtocol) -> Iterator[str]:
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """The event loop of tests that are coroutines."""
+    """Returns the event loop of asynchronous tests."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def users_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the user of the credentials."""
+    """Makes a file with one user."""
     path = tmp_path_factory.mktemp("users") / "users"
     path.write_text(f"{CREDENTIALS[0]}:{HASHED}\n")
     return path
@@ -99,7 +99,7 @@ def users_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
-    """Starts a server with settings of the test's own, and gives a client with the user's credentials.
+    """Starts a server with the test's settings and returns a client with the user's credentials.
 
     Without further settings its jobs stay pending; with ``max_delay=0`` they end at once.
     """
@@ -121,7 +121,7 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iterator[str]]]:
-    """One server for all tests that need no settings of their own, and the names of its users, each for one test."""
+    """Runs one server for all tests without settings of their own; each test gets a user of its own."""
     folder = tmp_path_factory.mktemp("shared")
     users = [f"user-{number}" for number in range(1000)]
     (folder / "users").write_text("".join(f"{user}:{HASHED}\n" for user in users))
@@ -132,20 +132,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iter
 
 @pytest.fixture
 def api(shared: tuple[str, Iterator[str]]) -> Iterator[Api]:
-    """A client of a server whose jobs stay pending, as a user who has none yet."""
+    """Yields a client of the shared server, whose jobs stay pending, as a user without jobs."""
     url, users = shared
     with Api(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60, verify=TLS) as client:
         yield client
 
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-"""Where Debian's packages have PostgreSQL's programs, by version."""
+"""The folders of PostgreSQL's programs in Debian, by version."""
 
 IMAGE = "postgres:17"
 
 
 class Authenticating:
-    """An authenticator under a clock that the test sets."""
+    """An authenticator with a clock that the test sets."""
 
     def __init__(self, users=None):
         self.now = 0.0
@@ -166,7 +166,7 @@ class Authenticating:
 
 @pytest.fixture
 def make_authenticating() -> Iterator[Callable[..., Authenticating]]:
-    """Makes an authenticator for users, by default for one, under a clock of the test's own."""
+    """Makes an authenticator for some users, by default for one, with the test's clock."""
     with ExitStack() as closing:
 
         def make(users: dict[str, str] | None = None) -> Authenticating:
@@ -179,13 +179,13 @@ def make_authenticating() -> Iterator[Callable[..., Authenticating]]:
 
 @pytest.fixture
 def sandbox(make_authenticating: Callable[..., Authenticating]) -> Authenticating:
-    """An authenticator for one user under a clock of the test's own."""
+    """Makes an authenticator for one user with the test's clock."""
     return make_authenticating()
 
 
 @pytest.fixture
 def hashes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the password hashes: passlib's verifications, by the hash that was checked against."""
+    """Counts the verifications by passlib for each hash."""
     counted: Counter[str] = Counter()
     verify = CryptContext.verify
 
@@ -198,7 +198,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 class Postgres:
-    """A real PostgreSQL on a port of the loopback interface, which can be stopped and started again.
+    """A real PostgreSQL on the loopback interface, which can be stopped and started.
 
     Args:
         start: the command that starts it.
@@ -219,13 +219,13 @@ class Postgres:
         subprocess.run(self._stop, check=True, capture_output=True, **self._options)
 
     def new(self) -> str:
-        """The URL of an empty schema."""
+        """Returns the URL of a new, empty schema."""
         name = f"test_{next(self._schemas)}"
         self.execute(f"CREATE SCHEMA {name}")
         return f"{self.url}?search_path={name}"
 
     def execute(self, *statements: str, url: str | None = None, patience: float = 0) -> list[list[tuple[Any, ...]]]:
-        """The rows that each statement gives."""
+        """Executes statements and returns the rows of each."""
 
         async def execute() -> list[list[tuple[Any, ...]]]:
             give_up_at = time.monotonic() + patience
@@ -242,7 +242,7 @@ class Postgres:
             finally:
                 await connection.close()
 
-        with ThreadPoolExecutor() as thread:  # a test's own loop may be running here
+        with ThreadPoolExecutor() as thread:  # the test's own loop may be running
             return thread.submit(asyncio.run, execute()).result()
 
 
@@ -253,13 +253,13 @@ def free_port() -> int:
 
 @pytest.fixture
 def unused() -> int:
-    """A port on which nobody listens."""
+    """Returns a port without a listener."""
     return free_port()
 
 
 @contextmanager
 def postgres_of_debian() -> Iterator[Postgres]:
-    """PostgreSQL from Debian's packages, as a user without rights: it refuses to be run by root."""
+    """Runs PostgreSQL from Debian's packages, as an unprivileged user: it refuses to run as root."""
     user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory() as folder:
         if user:
@@ -283,7 +283,7 @@ def postgres_of_debian() -> Iterator[Postgres]:
 
 @contextmanager
 def postgres_in_container() -> Iterator[Postgres]:
-    """PostgreSQL from its image."""
+    """Runs PostgreSQL from its image."""
     port = free_port()
     login = [f"--env=POSTGRES_USER={CREDENTIALS[0]}", f"--env=POSTGRES_PASSWORD={CREDENTIALS[1]}"]
     create = ["docker", "create", *login, "--env=POSTGRES_DB=postgres", f"--publish=127.0.0.1:{port}:5432", IMAGE]
@@ -299,7 +299,7 @@ def postgres_in_container() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """One PostgreSQL for all tests; each takes an empty schema of it."""
+    """Runs one PostgreSQL for all tests. Each test uses an empty schema."""
     image = ["docker", "image", "inspect", IMAGE]
     if PROGRAMS:
         running = postgres_of_debian()
@@ -315,7 +315,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of each kind, with nothing in it."""
+    """Returns the URL of an empty database of each kind."""
     match request.param:
         case "memory":
             return "memory:"
@@ -327,7 +327,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
-    """A store of each kind, with nothing in it."""
+    """Opens an empty store of each kind."""
     store = open_store(url)
     yield store
     await store.close()

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "translation_server"]
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
 PATIENCE = 60
-"""Seconds that a process may take for what it does in a fraction of one."""
+"""How long to wait for a process, in seconds; it needs a fraction of one."""
 
 ENVIRONMENT = {
     "API_USERNAME": "admin",
@@ -38,7 +38,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 def refuses(url: httpx.URL) -> bool:
-    """Whether nobody listens at an address."""
+    """Whether an address refuses connections."""
     with socket.socket() as probe:
         return probe.connect_ex((url.host, url.port)) != 0
 
@@ -56,7 +56,7 @@ class Server:
         return self._log.read_text()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        """Waits until the log holds the pattern."""
+        """Waits until the log has the pattern, and returns the match."""
         wait_until(lambda: self.process.poll() is not None or re.search(pattern, self.log()), pattern)
         found = re.search(pattern, self.log())
         assert found, self.log()
@@ -69,7 +69,7 @@ class Server:
 
 @contextmanager
 def unfinished_request(server: Server) -> Iterator[tuple[socket.socket, bytes]]:
-    """A submission that the server has begun to read: the connection, and what is missing."""
+    """Begins a submission; yields its connection and the missing part."""
     url = server.client.base_url
     request = server.client.build_request("POST", "/start", content=b"{}", headers={"Content-Type": "application/json"})
     signed = next(httpx.BasicAuth("admin", "secretpassword").sync_auth_flow(request))
@@ -90,7 +90,7 @@ def begin(folder: Path, command: list[str], **settings: str) -> subprocess.Popen
 
 
 def refusal(process: subprocess.Popen[str]) -> str:
-    """The one line that such a server says."""
+    """Returns the one line that such a server prints."""
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -103,7 +103,7 @@ def refusal(process: subprocess.Popen[str]) -> str:
 
 
 def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
-    """The one line that a server says when it refuses to start."""
+    """Runs a server that must refuse to start, and returns the one line that it prints."""
     return refusal(begin(tmp_path, command, **settings))
 
 

@@ -24,7 +24,7 @@ def connect(api) -> socket.socket:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """What comes until the server closes the connection."""
+    """Receives everything until the server closes the connection."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65_536):
@@ -33,10 +33,10 @@ def rest(connection: socket.socket) -> bytes:
 
 
 def exchange(api, *pieces: bytes, half_close: bool = False) -> bytes:
-    """What is answered to pieces that are sent one by one, until the server closes the connection."""
+    """Sends pieces one by one, and returns everything that is received until the server closes the connection."""
     with connect(api) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(ConnectionError):  # a server that has refused them reads no more
+        with contextlib.suppress(ConnectionError):  # the server stops reading once it has refused
             for piece in pieces:
                 connection.sendall(piece)
             if half_close:
@@ -49,7 +49,7 @@ def statuses(received: bytes) -> list[int]:
 
 
 def problem(received: bytes) -> dict[str, object]:
-    """The only answer, which is a problem, and the last."""
+    """Returns the problem document of the only answer, which closes the connection."""
     fields, _, body = received.partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in fields
     assert b"connection: close" in fields

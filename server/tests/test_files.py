@@ -12,14 +12,14 @@ from tests.processes import MODULE
 
 
 def modes(folder: Path) -> dict[str, str]:
-    """The mode of each file and folder in a folder."""
+    """Returns the mode of each file and folder in a folder."""
     return {path.name: stat.filemode(path.stat().st_mode) for path in folder.rglob("*")}
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777], ids=oct)
 def test_files_with_user_data_are_private_whatever_the_umask(run, tmp_path, umask):
     settings = {"DATABASE_URL": "sqlite:///data/of/jobs/jobs.db", "LOG_FILE": "data.log"}
-    no_others = {"PYTHONDONTWRITEBYTECODE": "1"}  # what nobody could read would stay beside the sources
+    no_others = {"PYTHONDONTWRITEBYTECODE": "1"}  # keeps unreadable files out of the sources
     server = run([*MODULE, "--port", "0"], umask=umask, **settings, **no_others)
     assert server.client.post("/start").status_code == 202
     folders, private = dict.fromkeys(["of", "jobs"], "drwx------"), "-rw-------"
@@ -40,7 +40,7 @@ def test_open_files_of_an_older_version_are_made_private_and_logged(run, tmp_pat
     assert server.client.post("/start").status_code == 202
     assert {mode for name, mode in modes(tmp_path).items() if name.startswith(("jobs.db", "data"))} == {"-rw-------"}
     assert len(re.findall(r"(jobs\.db|data\.log) was open to other users \(mode 0644\)", server.log())) == 2
-    assert stat.filemode(tmp_path.stat().st_mode) == "drwxr-xr-x"  # a folder that was there stays as it is
+    assert stat.filemode(tmp_path.stat().st_mode) == "drwxr-xr-x"  # an existing folder keeps its mode
 
 
 @pytest.mark.parametrize("put", ["nothing", "another"])
@@ -59,7 +59,7 @@ def test_removed_or_replaced_files_are_noticed_before_a_job_is_accepted(run, tmp
     assert server.client.get("/readyz").status_code == 503
     assert re.search(r"jobs\.db: the file, its -wal or its -shm was deleted or replaced", server.log())
     server.stop(signal.SIGKILL)
-    if put == "nothing" and "" not in names:  # what the server still had open, it saved
+    if put == "nothing" and "" not in names:  # the server saved what it had open
         again = run([*MODULE, "--port", "0"], **settings)
         assert {job["job_id"] for job in again.client.get("/jobs").json()["jobs"]} == set(promised)
         assert again.client.get("/readyz").status_code == 200
@@ -73,7 +73,7 @@ def test_readyz_is_503_when_there_is_no_room_for_a_job(run, tmp_path):
     answers = {}
     for pages in range(8):
         for method, path in (("GET", "/readyz"), ("POST", "/start")):
-            assert server.client.get("/readyz").status_code == 200  # as far as to the end of the file
+            assert server.client.get("/readyz").status_code == 200  # up to the end of the file
             room = wal.stat().st_size + pages * frame
             resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
             answers[path, pages] = server.client.request(method, path).is_success

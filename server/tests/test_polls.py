@@ -204,7 +204,9 @@ def test_requests_behind_the_last_one_on_a_connection_are_ignored(start):
     api = start()
     job_id = submit(api)
     api.get(f"/status/{job_id}")
-    last = request(f"/status/{job_id}", "Connection: keep-alive", version="1.0")  # uvicorn keeps no connection for it
+    last = request(
+        f"/status/{job_id}", "Connection: keep-alive", version="1.0"
+    )  # uvicorn closes the connection after it
     assert exchange(api, last, request(f"/jobs/{job_id}")).count(b"HTTP/1.1 ") == 1
     paths = [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]]
     assert paths == ["/start", *[f"/status/{job_id}"] * 2]

@@ -17,13 +17,13 @@ def htpasswd(**passwords: str) -> str:
 
 
 def asked(server: Server, *credentials: str) -> set[int]:
-    """What a request for jobs gets, at several connections, so that each process is asked."""
+    """Returns the status codes of requests on several connections, so that each process answers one."""
     with httpx.Client(base_url=server.client.base_url, auth=credentials, timeout=PATIENCE) as client:
         return {client.get("/jobs", headers={"Connection": "close"}).status_code for _ in range(4)}
 
 
 def reload(server: Server, times: int) -> None:
-    """Has all processes read their files for so many times; one that was only starting is started anew."""
+    """Makes all processes reload their files this many times; a process that is starting reads them at its start."""
     server.process.send_signal(signal.SIGHUP)
     processes = 2 if "--workers" in server.process.args else 1
 

@@ -185,7 +185,7 @@ UNUSABLE = [
 
 @pytest.fixture(scope="module")
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[list[subprocess.Popen[str]]]]:
-    """Servers that must refuse to start, one for each kind of unusable settings, all of them under way."""
+    """Starts a server for each kind of unusable setting, all at once; each must refuse to start."""
     folder = tmp_path_factory.mktemp("refusing")
     commands = [MODULE, UVICORN]
     begun = [[begin(folder, command, PORT="0", **settings) for command in commands] for settings, _ in UNUSABLE]

@@ -39,7 +39,7 @@ class TestHeads:
             with contextlib.suppress(ConnectionError):
                 while sent < 150_000_000:
                     sent += connection.send(b"x" * 65_536)
-        assert sent < 20_000_000  # what the system's own buffers hold
+        assert sent < 20_000_000  # as much as the system buffers
 
     @pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000])
     def test_a_refusal_follows_the_answers_to_earlier_requests(self, start, behind):
@@ -56,7 +56,7 @@ class TestHeads:
 
 
 class TestAmbiguity:
-    """What two recipients could read in two ways (RFC 9112, section 11.2) begins no request and creates no job."""
+    """A request that two recipients could read in two ways (RFC 9112, section 11.2) creates no job."""
 
     @pytest.mark.parametrize(
         "fields",
@@ -249,7 +249,7 @@ class TestUpgrades:
             for piece in {1: [sent + body], 2: [sent, body], 3: [sent, body[:9], body[9:]]}[segments]:
                 connection.sendall(piece)
                 if piece != sent + body and piece != body[9:] and piece != body:
-                    api.get("/livez")  # by which the server has seen it
+                    api.get("/livez")  # the server has seen it by then
             received = connection.recv(65_536)
             assert statuses(received) == [202]
             location = re.findall(rb"location: (.*)\r", received)[0].decode()

@@ -32,9 +32,9 @@ probability = 0.1
 
 
 async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
-    """Submits jobs over 64 connections and looks twice at each: what came of the looks, by job."""
+    """Submits jobs over 64 connections, polls each twice, and returns the results of the polls by job."""
     seen: dict[str, list[object]] = {}
-    left, url, tls = iter(range(jobs)), server.client.base_url, ssl.create_default_context()  # takes long to make
+    left, url, tls = iter(range(jobs)), server.client.base_url, ssl.create_default_context()  # slow to create
 
     async def one() -> None:
         async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE, verify=tls) as http:
@@ -52,7 +52,7 @@ async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
 
 
 def expected(server: Server, seen: dict[str, list[object]]) -> bytes:
-    """The fates of all jobs, by their ordinals, and what came of the looks at them."""
+    """Returns the fates of all jobs, by ordinal, and the results of their polls."""
     server.client.post("/sandbox/clock", json={"advance": 2000})
     fates, after = [], {}
     while True:
@@ -64,7 +64,7 @@ def expected(server: Server, seen: dict[str, list[object]]) -> bytes:
 
 
 def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(run, tmp_path):
-    """A thousand jobs over 64 connections, with a restart in between."""
+    """Submits a thousand jobs over 64 connections, with a restart in between."""
     (tmp_path / "faults.toml").write_text(FAULTS)
 
     def trace(workers: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Clients that leave, connections that break, and jobs that are gone: whoever waits for them learns of it."""
+"""Client disconnects, broken connections and resets end what waits for them."""
 
 import base64
 import contextlib
@@ -25,7 +25,7 @@ BREAKING = {
 
 
 def sent(api, *paths: str, headers: str = "") -> socket.socket:
-    """A connection on which these looks were sent at once."""
+    """Opens a connection and sends polls on it at once."""
     head = "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {}\r\n{}\r\n"
     connection = socket.create_connection(("127.0.0.1", api.base_url.port), timeout=60)
     connection.sendall("".join(head.format(path, LOGIN, headers) for path in paths).encode())
@@ -33,14 +33,14 @@ def sent(api, *paths: str, headers: str = "") -> socket.socket:
 
 
 def request_log(api) -> list[tuple[str, str, list[str]]]:
-    entries = api.get("/sandbox/requests").json()["requests"]
-    return [(entry["action"], entry["path"], entry["faults"]) for entry in entries]
+    records = api.get("/sandbox/requests").json()["requests"]
+    return [(record["action"], record["path"], record["faults"]) for record in records]
 
 
-def wait_for(api, entry: tuple[str, str, list[str]]) -> None:
-    """Returns once the journal has an entry: the server is done with its request."""
+def wait_for(api, record: tuple[str, str, list[str]]) -> None:
+    """Waits for a record in the request log: the server has then finished its request."""
     until = time.monotonic() + 60
-    while entry not in request_log(api):
+    while record not in request_log(api):
         assert time.monotonic() < until, request_log(api)
         time.sleep(0.01)
 
@@ -72,7 +72,7 @@ class TestPipelinedRequests:
         job_id = api.post("/start").json()["job_id"]
         path = f"/status/{job_id}"
         sent(api, path, "/jobs", headers="Prefer: wait=60\r\n").close()
-        time.sleep(0.2)  # so that it is held; where it is not yet, it is answered all the same
+        time.sleep(0.2)  # the server holds it by then; if not, the answer is the same
         api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
         wait_for(api, ("poll", path, []))
         assert "Exception in ASGI application" not in caplog.text
@@ -103,7 +103,7 @@ class TestLatency:
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 class TestReset:
-    """In the same process, and in another one on the same database."""
+    """A reset in the same process, and in another process on the same database."""
 
     def test_a_long_poll_is_a_404_after_a_reset(self, start, elsewhere):
         here = start()
@@ -111,7 +111,7 @@ class TestReset:
         path = here.post("/start").headers["Location"]
         with ThreadPoolExecutor() as pool:
             long_poll = pool.submit(here.get, path, headers={"Prefer": "wait=60"}, timeout=90)
-            time.sleep(0.2)  # so that it is held; where it is not yet, it is told the same
+            time.sleep(0.2)  # the server holds it by then; if not, the answer is the same
             there.post("/sandbox/reset")
             assert long_poll.result().status_code == 404
 
