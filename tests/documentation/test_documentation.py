@@ -1,4 +1,4 @@
-"""What the documentation says is held against the code, and what it shows is run."""
+"""Compares the documentation with the code, and runs its examples."""
 
 import os
 import re
@@ -35,11 +35,11 @@ PAGES = [page for pattern in PLACES for page in sorted(ROOT.glob(pattern))]
 CREDENTIALS = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
 
-def dialects(header: str, page: str = README) -> list[list[str]]:
-    """The cells of a page's table under this header."""
+def table(header: str, page: str = README) -> list[list[str]]:
+    """Returns the cells of the table with this header."""
     lines = page.split(header + "\n", 1)[1].splitlines()[1:]
-    table = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    rows = lines[: next(number for number, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]
 
 
 def defaults() -> dict[str, str]:
@@ -52,7 +52,7 @@ def defaults() -> dict[str, str]:
 def test_the_readme_has_every_setting_with_its_default_and_meaning():
     documented = {
         name.strip("`"): (default.strip("`"), meaning)
-        for name, default, meaning in dialects("| name | default | meaning |")
+        for name, default, meaning in table("| name | default | meaning |")
     }
     meanings = {name.upper(): field.description for name, field in Settings.model_fields.items()}
     assert documented == {name: (default or "none", meanings[name]) for name, default in defaults().items()}
@@ -85,11 +85,11 @@ def help_of(package: str, *command: str) -> str:
 
 def test_the_readme_has_every_exit_status():
     documented = re.findall(r"^  (\d+) +(.+)$", help_of("translation_client"), re.MULTILINE)
-    assert [tuple(dialect) for dialect in dialects("| exit status | meaning |")] == documented
+    assert [tuple(row) for row in table("| exit status | meaning |")] == documented
 
 
 def test_the_readme_has_every_exception():
-    documented = {name.strip("`") for name, *_ in dialects("| exception | when | what it carries |")}
+    documented = {name.strip("`") for name, *_ in table("| exception | when | what it carries |")}
     there = {name for name, thing in vars(translation_client).items() if isinstance(thing, type)}
     assert documented == {name for name in there if issubclass(getattr(translation_client, name), Exception)}
 
@@ -124,14 +124,14 @@ def test_every_link_within_the_project_resolves(page):
 
 def test_the_page_on_dialects_has_every_key_and_every_field():
     page = (ROOT / "docs" / "dialects.md").read_text()
-    assert [dialect[0].strip("`") for dialect in dialects("| key | needed | what it holds |", page)] == list(
+    assert [row[0].strip("`") for row in table("| key | needed | what it holds |", page)] == list(
         DialectTable.model_fields
     )
-    facts = " ".join(dialect[0] for dialect in dialects("| field | what it is |", page))
+    facts = " ".join(row[0] for row in table("| field | what it is |", page))
     assert set(re.findall(r"`(\w+)`", facts)) == set(FIELDS) | {"simulate"}
     asked = {
         name
-        for fact, what in dialects("| field | what it is |", page)
+        for fact, what in table("| field | what it is |", page)
         if "`request`" in what
         for name in re.findall(r"`(\w+)`", fact)
     }
@@ -143,12 +143,12 @@ def test_the_page_on_the_simulator_has_every_setting():
     page = (ROOT / "docs" / "simulator.md").read_text()
 
     def first(header: str) -> list[str]:
-        return [name for dialect in dialects(header, page) for name in re.findall(r"`([\w-]+)`", dialect[0])]
+        return [name for row in table(header, page) for name in re.findall(r"`([\w-]+)`", row[0])]
 
     assert first("| setting | what it holds |") == list(SandboxPatch.model_fields)
     assert first("| kind | details | what the client sees |") == list(KINDS)
     assert first("| condition | the rule fires only for |") == [field.name for field in fields(Matcher)]
-    scenarios = {dialect[0].strip("`"): dialect[1] for dialect in dialects("| scenario | what happens |", page)}
+    scenarios = {row[0].strip("`"): row[1] for row in table("| scenario | what happens |", page)}
     assert scenarios == {name: scenario.meaning for name, scenario in SCENARIOS.items()}
 
 
@@ -156,7 +156,7 @@ def test_the_page_on_the_simulator_has_the_applicability_of_each_kind():
     page = (ROOT / "docs" / "simulator.md").read_text()
     documented = {
         kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
-        for what, kinds in dialects("| requests | kinds |", page)
+        for what, kinds in table("| requests | kinds |", page)
         for kind in re.findall(r"`([\w-]+)`", kinds)
     }
     words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
@@ -189,8 +189,7 @@ def test_the_commands_on_the_simulators_page_run(capsys):
 def test_the_page_on_the_report_card_has_every_rule():
     page = (ROOT / "docs" / "report-card.md").read_text()
     documented = {
-        dialect[0].strip("`"): dialect[1]
-        for dialect in dialects("| rule | severity | what it means | what to change |", page)
+        row[0].strip("`"): row[1] for row in table("| rule | severity | what it means | what to change |", page)
     }
     assert list(documented.items()) == [(name, rule.severity) for name, rule in RULES.items()]
 
@@ -212,9 +211,7 @@ def test_the_page_on_ancestors_names_existing_routes_and_classes():
     documented = set(re.findall(r"`((?:GET|POST) /[^`]*)`", page))
     assert documented == there - {"GET /jobs/{job_id}"}
     new = [
-        dialect[1]
-        for section in page.split("| before | now |")[1:]
-        for dialect in dialects("|---|---|", "|---|---|\n" + section)
+        row[1] for section in page.split("| before | now |")[1:] for row in table("|---|---|", "|---|---|\n" + section)
     ]
     imports = re.findall(r"`(from translation_\w+[^`]*)`", " ".join(new))
     assert {line.split()[1].split(".")[-1] for line in imports} >= {"start", "jobs", "status", "translate", "result"}
@@ -248,7 +245,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_the_readme_has_every_route(url):
     documented = httpx.get(f"{url}/openapi.json", auth=tuple(CREDENTIALS.values())).json()["paths"]
     there = {f"{method.upper()} {path}" for path, methods in documented.items() for method in methods}
-    documented = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(dialect[0] for dialect in dialects("| route | does |")))
+    documented = re.findall(r"`([A-Z]+ /[^`]*)`", "\n".join(row[0] for row in table("| route | does |")))
     assert set(documented) == there | {"GET /docs", "GET /openapi.json"}
 
 

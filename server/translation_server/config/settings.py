@@ -202,7 +202,7 @@ class Settings(BaseSettings):
     hints: Annotated[Hints, AnyCase] = _sandbox_default("hints")
     poll_cost: Annotated[PollCost, SECONDS] = _sandbox_default("poll_cost")
     sandbox: Switch = Field(
-        default="on", description="`off` lets nobody change their sandbox; no scenario and no fault rule is in force"
+        default="on", description="`off` turns off scenarios and fault rules, and refuses changes of any sandbox"
     )
     scenario: Annotated[ScenarioName | None, AnyCase] = _sandbox_default("scenario")
     faults: File = Field(default=None, description="a TOML file of fault rules")
@@ -226,24 +226,24 @@ class Settings(BaseSettings):
     )
     max_connections: Annotated[int, Connections, WHOLE] = Field(
         default=16_384,
-        description="how many connections one process accepts, as far as its descriptors (`ulimit -n`) reach; "
-        "beyond that, it closes idle ones and those with an incomplete head first",
+        description="the most connections of one process; the limit on open files (`ulimit -n`) may lower it. At the "
+        "limit, the process first closes connections that are idle or have sent an incomplete request head",
     )
     max_connections_per_address: Annotated[int | None, Connections, WHOLE] = Field(
         default=None,
-        description="how many of them may come from one address, except loopback and trusted proxies; "
-        "unless set, three quarters of all",
+        description="the most connections from one address, except loopback and trusted proxies. "
+        "If not set: three quarters of `MAX_CONNECTIONS`",
     )
     head_timeout: Timeout = Field(default=10, description="seconds within which a request's head must arrive")
     min_rate: Rate = Field(
         default=1024,
-        description="the least rate, in bytes a second, at which a client must send a body (after 10 seconds) and read "
-        "an answer (after 60 seconds)",
+        description="the lowest rate, in bytes per second, at which a client may send a request body (checked after "
+        "10 seconds) and read a response (after 60 seconds)",
     )
     allowed_hosts: HostNames = Field(
         default=None,
         description="the host names that the server answers to, besides every IP address: `api.example`, "
-        "`*.api.example`, or `*` for all; unless set, the names of this machine, its container and Compose's services",
+        "`*.api.example`, or `*` for all. If not set: the names of this machine, its container and Compose's services",
     )
     trusted_origins: Origins = Field(
         default=None,

@@ -37,16 +37,23 @@ class SandboxSettings:
     """
 
     delay: Delays = _setting(Uniform(3, 7), "how long jobs take, in seconds")
-    per_video_second: SecondsPerSecond = _setting(0, "seconds that a job takes longer for each second of its video")
+    per_video_second: SecondsPerSecond = _setting(0, "extra seconds that a job takes for each second of its video")
     error_probability: Probability = _setting(0.3, "the probability that a job ends with `error`")
     paused: bool = _setting(False, "whether new jobs stay pending until they are unpaused or finished")
     seed: Seed | None = _setting(
-        None, "the same seed gives the same fates and faults; a number is the same seed as its text"
+        None,
+        "a seed for random numbers: the same seed gives the same delays, outcomes and faults. "
+        '`42` and `"42"` are the same seed',
     )
     hints: Hints = _setting(
-        "honest", "what hints are made from: `honest` the delays, `exact` the job's own fate, `none` nothing"
+        "honest",
+        "how hints are computed: `honest` from the delays, `exact` from the job's actual end; `none` sends no hints",
     )
-    poll_cost: PollCost = _setting(0.25, "how many seconds of lateness one poll is worth")
+    poll_cost: PollCost = _setting(
+        0.25,
+        "the cost of one poll, in seconds of lateness (the time from a job's end until the client knows it); "
+        "a higher cost means fewer polls",
+    )
     scenario: ScenarioName | None = _setting(
         None, f"a named set of faults and settings: {', '.join(f'`{name}`' for name in SCENARIOS)}"
     )

@@ -37,7 +37,7 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
     {
         "perfect": _scenario("nothing goes wrong, and no job fails", error_probability=0.0),
         "flaky": _scenario(
-            "one request in six is late, refused or cut off, sometimes after the server has acted on it",
+            "about one request in four is late, refused or cut off, sometimes after the server has acted on it",
             Latency(probability=0.1, delay=Exponential(0.2)),
             Status(probability=0.06, code=503),
             Break(probability=0.05, kind="reset"),
@@ -45,7 +45,7 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
             Break(probability=0.02, kind="empty"),
         ),
         "overloaded": _scenario(
-            "every answer is late, and every third request is told to come back in one or two seconds",
+            "every answer is late, and about one request in three is refused with a Retry-After of one or two seconds",
             Latency(delay=Exponential(0.2)),
             Status(probability=0.2, code=429, retry_after=1),
             Status(probability=0.15, code=503, retry_after=2),
@@ -62,7 +62,7 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
             Drip(probability=0.1, rate=400),
         ),
         "liar": _scenario(
-            "polls report unknown states, forget new jobs, take back the end of a job, and ask for a day of patience",
+            "polls report unknown states, forget new jobs, show ended jobs as pending, and send a Retry-After of a day",
             FalseAnswer(route=("poll",), nth=(1,), probability=0.5, kind="forgotten"),
             UnknownStatus(route=("poll", "batch_poll"), probability=0.2),
             HugeRetryAfter(route=("poll",), probability=0.3),
@@ -71,7 +71,7 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
             WrongType(probability=0.1),
         ),
         "stuck": _scenario(
-            "jobs stay pending until they are unpaused, and every fifth poll hangs",
+            "jobs stay pending until they are unpaused, and about one poll in five hangs",
             Hang(route=("poll", "batch_poll"), probability=0.2),
             paused=True,
         ),
