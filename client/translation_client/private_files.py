@@ -1,4 +1,4 @@
-"""Files with users' data: new ones are readable by their owner alone, whatever the umask."""
+"""Files with users' data: only their owner can read and write them, whatever the umask is."""
 
 import os
 import stat
@@ -7,17 +7,17 @@ OWNER_ONLY = 0o600
 
 
 def open_private(path: str, flags: int) -> int:
-    """Returns an `opener` for `open`: a file that it creates is private from the beginning."""
+    """Opens a file, as an ``opener`` for `open`; creates a missing file with mode 0600."""
     try:
-        made = os.open(path, flags | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
+        created = os.open(path, flags | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     except FileExistsError:
         return os.open(path, flags, OWNER_ONLY)
-    _chmod(made, OWNER_ONLY)
-    return made
+    _chmod(created, OWNER_ONLY)
+    return created
 
 
 def tighten(descriptor: int) -> None:
-    """Makes an open file private, if it is a regular file of this user."""
+    """Removes the permissions of other users from an open file, if it is a regular file of this user."""
     now = os.fstat(descriptor)
     if stat.S_ISREG(now.st_mode) and hasattr(os, "getuid") and now.st_uid == os.getuid():
         _chmod(descriptor, stat.S_IMODE(now.st_mode) & OWNER_ONLY)

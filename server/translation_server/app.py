@@ -18,7 +18,7 @@ from translation_server.api.auth.authenticator import Authenticator, OpenAuthent
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.middleware import RequestMiddleware
-from translation_server.api.origins import Boundary, own_names
+from translation_server.api.origins import OriginPolicy, own_names
 from translation_server.api.polls import PollEndpoint, send_answer
 from translation_server.api.reload import on_hangup
 from translation_server.api.routes import Api
@@ -161,7 +161,7 @@ def assemble(
     schemes = {dialect.name: scheme(dialect.auth) for dialect in dialects}
     authenticator = OpenAuthenticator() if users is None else Authenticator(users, schemes, clock=time.monotonic)
     all_routes = routes([*DIALECTS, *dialects])
-    boundary = Boundary(
+    origin_policy = OriginPolicy(
         hosts or own_names(),
         origins,
         tokens=[scheme.header for scheme in schemes.values()],
@@ -184,12 +184,12 @@ def assemble(
         await store.close()
 
     simulator = Simulator(service)
-    middleware = RequestMiddleware(boundary, authenticator, requests.add, requests.count_refused)
+    middleware = RequestMiddleware(origin_policy, authenticator, requests.add, requests.count_refused)
     polls = PollEndpoint(
         all_routes,
         service=service,
         simulator=simulator,
-        boundary=boundary,
+        origin_policy=origin_policy,
         authenticator=authenticator,
         middleware=middleware,
         add_record=requests.add,

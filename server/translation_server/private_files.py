@@ -1,6 +1,6 @@
 """Files with users' data: only the user that runs the server may read them, whatever the umask is.
 
-New files are private from the moment they exist. Existing ones are made private, and that is logged, because older
+New files and folders are created private. `make_private` corrects the mode of existing files and logs it, because older
 versions left them readable for everybody who can read their folder.
 """
 
@@ -13,28 +13,30 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FILE, FOLDER = 0o600, 0o700
+"""The modes of private files and folders."""
+
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder and its parents where they do not exist. Existing ones stay as they are.
+def create_folder(path: Path) -> None:
+    """Creates a folder and its missing parents. Existing ones keep their mode.
 
     Raises:
-        OSError: a folder cannot be made.
+        OSError: a folder cannot be created.
     """
     for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
-        with contextlib.suppress(FileExistsError):  # another process was faster
+        with contextlib.suppress(FileExistsError):  # another process has created it
             folder.mkdir(FOLDER)
-            folder.chmod(FOLDER)
+            folder.chmod(FOLDER)  # the umask may have removed bits
 
 
-def make_file(path: Path) -> None:
-    """Makes an empty file where there is none.
+def create_file(path: Path) -> None:
+    """Creates an empty file where there is none.
 
     An existing one is not opened: closing it again would release the locks that this process has on it.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     with contextlib.suppress(FileExistsError):
         os.close(open_private(path.resolve(), os.O_WRONLY | os.O_CREAT | os.O_EXCL))

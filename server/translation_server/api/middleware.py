@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
-from translation_server.api.origins import Boundary
+from translation_server.api.origins import OriginPolicy
 from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, response_to
 from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
 
@@ -33,7 +33,7 @@ class RequestMiddleware:
     A HEAD request reaches the application as a GET. The HTTP server drops the body of its answer.
 
     Args:
-        boundary: refuses other hosts, and pages of other origins.
+        origin_policy: refuses other hosts, and pages of other origins.
         authenticator: knows the callers.
         add_record: adds a record to a user's request log.
         count_refused: counts a request that named a user and was refused for its credentials, by its wall time.
@@ -41,12 +41,12 @@ class RequestMiddleware:
 
     def __init__(
         self,
-        boundary: Boundary,
+        origin_policy: OriginPolicy,
         authenticator: Authenticator | OpenAuthenticator,
         add_record: AddRecord,
         count_refused: Callable[[str, float], None],
     ) -> None:
-        self._boundary = boundary
+        self._origin_policy = origin_policy
         self._authenticator = authenticator
         self._add_record = add_record
         self._count_refused = count_refused
@@ -84,7 +84,7 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            self._boundary.check(scope)
+            self._origin_policy.check(scope)
             if scope["path"] not in OPEN:
                 context.user = user = await self._authenticator.user(scope)
             await app(inner, receive, send_recorded)

@@ -42,7 +42,7 @@ SENT_BY_BROWSERS = frozenset(
 """The headers that a browser sends for a page of another site without a CORS preflight, or by itself."""
 
 
-class Boundary:
+class OriginPolicy:
     """Refuses requests for other hosts, and unsafe requests from pages of other origins.
 
     Args:

@@ -1,9 +1,9 @@
-"""The poll endpoint: how a job stands, in every wire format, before the framework's router.
+"""The poll endpoint: answers polls of one job, in every dialect, before the framework's router.
 
-A poll asks for one job and brings no body and no parameters. Most polls need nothing that is not in memory: the caller
-is known, the job is cached, and no fault rule applies. `PollEndpoint.answer_from_cache` answers these without a task
-of their own. All others take the whole way: authentication, fault rules, the store, a long poll. Both ways end in the
-same function, so they give the same answer.
+A poll has no body and no query parameters. For most polls, all data is in memory: the credentials and the job are
+cached, and no fault rule applies. `PollEndpoint.answer_from_cache` answers these without starting a task. All other
+polls go through authentication, fault rules, the store and, for a long poll, a wait. Both paths render the answer with
+the same function, so they give the same answer.
 """
 
 import logging
@@ -22,7 +22,7 @@ from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults.simulator import Simulator, falsify
 from translation_server.api.middleware import RequestMiddleware
-from translation_server.api.origins import Boundary
+from translation_server.api.origins import OriginPolicy
 from translation_server.api.preferences import (
     UNCONDITIONAL,
     Conditions,
@@ -42,15 +42,15 @@ logger = logging.getLogger(__name__)
 
 OK, NOT_MODIFIED = 200, 304
 
-CONDITIONS = frozenset({b"prefer", b"if-none-match"})
+POLL_HEADERS = frozenset({b"prefer", b"if-none-match"})
 """The headers that change the answer to a poll."""
 
 UNCACHED = frozenset({b"content-length", b"transfer-encoding", b"simulate-fault"})
-"""The headers of requests that are never answered from the cache."""
+"""Requests with one of these headers are never answered from the cache."""
 
 
 class Answer(NamedTuple):
-    """An HTTP response in one piece."""
+    """A complete HTTP response."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -58,47 +58,47 @@ class Answer(NamedTuple):
 
 
 class PollEndpoint:
-    """Answers polls; an ASGI application.
+    """An ASGI application that answers polls.
 
     Args:
-        routes: all routes of the wire formats; it serves those that poll a job.
-        service: where the jobs are.
-        simulator: makes things go wrong.
-        boundary: knows the server's host names.
-        authenticator: knows the callers.
-        middleware: what every request passes.
-        add_record: adds a record to the caller's request log.
+        routes: All routes of all dialects. The endpoint serves the ones that poll a job.
+        service: Finds the jobs.
+        simulator: Applies the fault rules.
+        origin_policy: Checks the Host header.
+        authenticator: Checks the credentials.
+        middleware: Wraps every request.
+        add_record: Adds a record to the caller's request log.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of an endpoint come as keywords
+    def __init__(  # noqa: PLR0913 - these are keyword arguments
         self,
         routes: Sequence[Route],
         *,
         service: Service,
         simulator: Simulator,
-        boundary: Boundary,
+        origin_policy: OriginPolicy,
         authenticator: Authenticator | OpenAuthenticator,
         middleware: RequestMiddleware,
         add_record: AddRecord,
     ) -> None:
         self._service = service
-        self._boundary = boundary
+        self._origin_policy = origin_policy
         self._authenticator = authenticator
         self._middleware = middleware
         self._add_record = add_record
         polls = [route for route in routes if route.method == "GET"]
         by_id = [route for route in polls if route.action == "poll"]
         self.paths = [route.path for route in polls]
-        self._latest = {route.path: self._target(route, simulator) for route in polls if route.action == "current"}
-        self._by_id = [self._target(route, simulator) for route in by_id]
+        self._latest = {route.path: self._poll_route(route, simulator) for route in polls if route.action == "current"}
+        self._by_id = [self._poll_route(route, simulator) for route in by_id]
         self._path = re.compile("|".join(map(_pattern, by_id)))
 
     def serves(self, scope: Scope) -> bool:
         """Whether a request is a poll."""
-        return scope["method"] in {"GET", "HEAD"} and self._find(_path_of(scope)) is not None
+        return scope["method"] in {"GET", "HEAD"} and self._match(_path_of(scope)) is not None
 
     def answer_from_cache(self, scope: Scope) -> Answer | None:
-        """Answers a poll at once, if all that it takes is in memory; None if not."""
+        """Answers a poll from memory; returns None if it needs anything else."""
         try:
             return self._answer_from_cache(scope)
         except Exception:
@@ -107,33 +107,33 @@ class PollEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a poll."""
-        await self._middleware.serve(self._poll, scope, receive, send)
+        await self._middleware.serve(self._dispatch, scope, receive, send)
 
-    async def _poll(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if found := self._find(_path_of(scope)):
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if found := self._match(_path_of(scope)):
             (_, endpoint), arguments = found
             response = await endpoint(Request(scope, receive), **arguments)
             await response(scope, receive, send)
 
-    def _target(self, route: Route, simulator: Simulator) -> "_Target":
+    def _poll_route(self, route: Route, simulator: Simulator) -> "_PollRoute":
         dialect = route.dialects[0]
 
         async def poll(request: Request, job_id: str | None = None) -> Response:
             return await self._answer(request, dialect, job_id)
 
-        return _Target(dialect, simulator.endpoint("poll", route.dialects, strict(poll)))
+        return _PollRoute(dialect, simulator.endpoint("poll", route.dialects, strict(poll)))
 
-    def _find(self, path: str) -> "tuple[_Target, dict[str, str]] | None":
-        """Finds what a path asks for, and which job, unless it is the caller's latest."""
-        if target := self._latest.get(path):
-            return target, {}
+    def _match(self, path: str) -> "tuple[_PollRoute, dict[str, str]] | None":
+        """Returns the route of a path and its arguments; a route to the caller's latest job has none."""
+        if latest := self._latest.get(path):
+            return latest, {}
         found = self._path.fullmatch(path)
         if found is None or not found.lastindex:
             return None
         return self._by_id[found.lastindex - 1], {"job_id": found[found.lastindex]}
 
     async def _answer(self, request: Request, dialect: Dialect, job_id: str | None) -> Response:
-        """Answers once the caller does not know the answer yet, or has waited for as long as it prefers to."""
+        """Answers a poll; holds a long poll until the job changes or the wait is over."""
         context, service = context_of(request), self._service
         conditions = Conditions(context.record.wait, values_of(request, "if-none-match"))
         if job_id is None:
@@ -156,14 +156,14 @@ class PollEndpoint:
         found = self._path.fullmatch(path := scope["path"])
         if found is None or scope["method"] != "GET" or scope["query_string"] or scope["root_path"]:
             return None
-        if not UNCACHED.isdisjoint(headers) or len(headers) < len(scope["headers"]):  # a header twice
+        if not UNCACHED.isdisjoint(headers) or len(headers) < len(scope["headers"]):  # a repeated header
             return None
         user = (
             self._authenticator.cached_user(scope, headers)
-            if self._boundary.accepts_host(headers.get(b"host"))
+            if self._origin_policy.accepts_host(headers.get(b"host"))
             else None
         )
-        conditions = UNCONDITIONAL if CONDITIONS.isdisjoint(headers) else _conditions(headers)
+        conditions = UNCONDITIONAL if POLL_HEADERS.isdisjoint(headers) else _read_conditions(headers)
         if user is None or conditions is None or path in self._latest or not found.lastindex:
             return None
         dialect = self._by_id[found.lastindex - 1].dialect
@@ -179,7 +179,9 @@ class PollEndpoint:
         record.status = answer.status
         record.took = time.perf_counter() - began
         log_request(scope, user, answer.status, record.took)
-        self._add_record(user, record)  # last: a poll that fails before is answered and recorded the other way
+        self._add_record(
+            user, record
+        )  # last, because a poll that fails before this line is answered and recorded by `_answer`
         return answer
 
     def _render(
@@ -197,19 +199,19 @@ class PollEndpoint:
         return Answer(OK, headers, body)
 
 
-class _Target(NamedTuple):
+class _PollRoute(NamedTuple):
     dialect: Dialect
     endpoint: Endpoint
 
 
 async def send_answer(answer: Answer, send: Send) -> None:
-    """Sends an answer by ASGI."""
+    """Sends an answer as ASGI messages."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _conditions(headers: Mapping[bytes, bytes]) -> Conditions | None:
-    """Returns what the headers of a poll ask for; None where one is too long to be read."""
+def _read_conditions(headers: Mapping[bytes, bytes]) -> Conditions | None:
+    """Reads the Prefer and If-None-Match headers of a poll; returns None if one is too long."""
     prefer, tags = headers.get(b"prefer"), headers.get(b"if-none-match")
     if not is_bounded([prefer or b""]) or not is_bounded([tags or b""]):
         return None
@@ -218,11 +220,11 @@ def _conditions(headers: Mapping[bytes, bytes]) -> Conditions | None:
 
 
 def _pattern(route: Route) -> str:
-    """Returns a regular expression for the paths of a route; its one group is the job's id."""
+    """Returns a regular expression for the paths of a route; its only group matches the job's id."""
     return re.escape(route.path).replace(re.escape("{job_id}"), "([^/]+)")
 
 
 def _path_of(scope: Scope) -> str:
-    """Returns the path behind the prefix under which a host has mounted the application."""
+    """Returns the path without the prefix at which another application has mounted this one."""
     path: str = scope["path"]
     return path.removeprefix(scope["root_path"])

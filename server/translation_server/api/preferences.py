@@ -90,22 +90,22 @@ def matches(if_none_match: Sequence[str], tag: str) -> bool:
 
 
 class Conditions(NamedTuple):
-    """What a poll asks for.
+    """The conditions of a poll, from its Prefer and If-None-Match headers.
 
     Attributes:
         wait: How long the server may hold the poll until the answer changes, in seconds.
-        tags: The entity tags of the answers that the caller has already.
+        tags: The entity tags of the answers that the client already has.
     """
 
     wait: int | None = None
     tags: Sequence[str] = ()
 
     def knows(self, tag: str) -> bool:
-        """Whether the caller has the answer with this entity tag already."""
+        """Whether the client already has the answer with this entity tag."""
         return bool(self.tags) and matches(self.tags, tag)
 
     def seconds_to_hold(self, tag: str) -> int:
-        """How long to hold a poll whose answer has this entity tag."""
+        """Returns how long to hold a poll while its answer has this entity tag, in seconds; 0 answers at once."""
         return (self.wait or 0) if not self.tags or self.knows(tag) else 0
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, State
-from translation_server.private_files import make_file, make_folder
+from translation_server.private_files import create_file, create_folder
 from translation_server.storage.batching import Addition, GroupCommit, Written
 from translation_server.storage.pages import find_page
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored
@@ -68,8 +68,8 @@ class SqliteStore:
             StoreError: the file cannot be written, is corrupt, or belongs to another program or to a newer version.
         """
         with store_errors(path):
-            make_folder(path.parent)
-            make_file(path)
+            create_folder(path.parent)
+            create_file(path)
         self._writer = Worker(path, partial(migrate, path), lock_timeout)
         self._reader = Worker(path, read_only, lock_timeout)
         self._additions = GroupCommit(lambda batch: self._writer.run(_add_all, batch, since=batch[0].called_at))
