@@ -1,4 +1,4 @@
-"""The integration test: a real server, the real client, and what can come between them.
+"""The integration test: a real server, the real client, and failures between them.
 
     python3 test_integration.py                 with server/requirements.txt and client/requirements.txt installed
     python3 test_integration.py --containers    also in containers; fails where Docker does not answer
@@ -58,11 +58,11 @@ BRISK: dict[str, Any] = {
     "max_delay": 0.2,
     "timeout": PATIENCE,
 }
-"""What the library is given: it finds out soon."""
+"""Arguments with which the library polls often."""
 
 
 class Processes(Pair):
-    """The pair as two programs."""
+    """The pair as two processes."""
 
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -96,7 +96,7 @@ class Processes(Pair):
         return run(*command, folder=ROOT / "client")
 
     def save_logs(self) -> None:
-        """The two programs write the logs themselves."""
+        """Does nothing: the two programs write the logs themselves."""
 
     def close(self) -> None:
         self.kill()
@@ -104,14 +104,14 @@ class Processes(Pair):
 
 
 class Scenarios(PairTests):
-    """What holds for both kinds of pair."""
+    """The tests of both kinds of pair."""
 
     def client(self, **options: Any) -> Client:
-        """The library, set to find out soon."""
+        """Returns a client that polls often."""
         return Client(self.pair.url, **(BRISK | options))
 
     def read_jobs(self, job_ids: list[str]) -> dict[str, Any]:
-        """The jobs of these ids as the server tells them; each of them has to be there."""
+        """Returns the jobs with these ids as the server shows them; none may be missing."""
         with self.client() as client:
             found = {job.id: job.raw for job in client.list()}
         self.assertFalse(set(job_ids) - set(found))
@@ -188,7 +188,7 @@ class Scenarios(PairTests):
         killed = Event()
 
         def submit() -> bool:
-            """Submits a job; returns whether there was a server to accept it."""
+            """Submits a job, and returns whether a server accepted it."""
             try:
                 response = self.pair.http.post(f"{self.pair.url}/start")
             except httpx.TransportError:
@@ -205,7 +205,7 @@ class Scenarios(PairTests):
             submitters = [pool.submit(keep_submitting) for _ in range(CONNECTIONS)]
             try:
                 wait_until(lambda: len(accepted) >= CONNECTIONS, "jobs are accepted")
-                client.wait_all(accepted[:CONNECTIONS])  # by then, others are at every point between start and end
+                client.wait_all(accepted[:CONNECTIONS])  # others are at every point between start and end by then
                 before = self.read_jobs(accepted[:])
                 self.pair.kill()
             finally:
@@ -225,19 +225,19 @@ class Scenarios(PairTests):
         for job_id, job in before.items():
             if job["status"] != "pending":
                 self.assertEqual(job, after[job_id])
-            elif job["progress"] > 0.1:  # enough to tell when the job was going to end
+            elif job["progress"] > 0.1:  # enough to compute when the job was going to end
                 self.assertAlmostEqual(job["elapsed_time"] / job["progress"], after[job_id]["elapsed_time"], delta=0.02)
 
 
 class ProcessTests(Scenarios):
-    """The scenarios with a server process."""
+    """The tests with a server process."""
 
     kind = Processes
     pair: ClassVar[Processes]
 
 
 class ContainerTests(Scenarios):
-    """The scenarios with `docker compose`, and what the compose file and the images promise."""
+    """The tests with `docker compose`, and the promises of the compose file and the images."""
 
     kind = Containers
     pair: ClassVar[Containers]
@@ -311,7 +311,7 @@ class ContainerTests(Scenarios):
 
 
 class ImageTests(unittest.TestCase):
-    """What becomes of the tests where an image cannot be had."""
+    """Container tests without an image are skipped, or fail if Docker is required."""
 
     def test_container_tests_are_skipped_or_fail_without_docker(self) -> None:
         engine = find_engine()
@@ -324,7 +324,7 @@ class ImageTests(unittest.TestCase):
                 find_images(engine, "images.invalid/none:1")
 
 
-del Scenarios  # its tests run in the subclasses alone
+del Scenarios  # its tests run only in the subclasses
 
 
 if __name__ == "__main__":

@@ -35,17 +35,17 @@ from tests.pair import (
 from translation_client import AsyncClient, Client, State
 
 SERVERS = 3
-"""How many servers there are in the profile `scale`."""
+"""The number of servers."""
 
 LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
-"""What a sandbox is set to, so that jobs end when its clock is moved."""
+"""The settings of a sandbox whose jobs end when its clock is advanced."""
 
 PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": PATIENCE, "max_retries": 1000}
-"""What the library is given: it is as it is by itself, but that it does not give up."""
+"""Arguments with which the library does not give up."""
 
 
 class Scaled(Containers):
-    """Several servers in containers, with PostgreSQL behind them and nginx in front."""
+    """Several servers in containers, over PostgreSQL and behind nginx."""
 
     flags = ("--profile", "scale")
 
@@ -55,35 +55,35 @@ class Scaled(Containers):
         shutil.copytree(ROOT / "deploy" / "nginx", folder / "deploy" / "nginx")
 
     def images(self) -> set[str]:
-        """Besides those of the pair, PostgreSQL's and nginx's."""
+        """Returns the images of the pair, PostgreSQL and nginx."""
         return super().images() | set(re.findall(r"^ +image: (\S+)", COMPOSE_FILE.read_text(), re.MULTILINE))
 
     def up(self, *services: str) -> None:
-        """Sees to it that all containers run, or those of these services and what they need."""
+        """Starts all containers, or those of these services and their dependencies."""
         self.compose("up", "--detach", "--scale", f"server={SERVERS}", *services)
 
     def launch(self) -> None:
         self.up("nginx")
 
     def servers(self) -> list[Any]:
-        """The servers' containers that run."""
+        """Returns the running containers of the servers."""
         found = self.containers("com.docker.compose.service=server")
         return [container for container in found if container.status == "running"]
 
     def server_urls(self) -> list[str]:
-        """Where each of them is found, past nginx."""
+        """Returns the address of each server, past nginx."""
         ports = [container.ports[f"{self.port}/tcp"][0]["HostPort"] for container in self.servers()]
         return [f"http://127.0.0.1:{port}" for port in ports]
 
     def kill_one(self) -> None:
-        """Ends a server as `kill -9` does."""
+        """Kills a server with SIGKILL."""
         container = secrets.choice(self.servers())
         logger.info("%s is killed", container.name)
         container.kill()
 
 
 class ScaleTests(PairTests):
-    """Several servers over one database: it does not matter which of them is asked, or that one of them is killed."""
+    """Several servers over one database: any of them serves any request, also after one was killed."""
 
     kind = Scaled
     pair: ClassVar[Scaled]
@@ -93,16 +93,16 @@ class ScaleTests(PairTests):
         self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'", SCALE_NETWORK=self.pair.network)
 
     def client(self) -> Client:
-        """The library, which does not give up."""
+        """Returns a client that does not give up."""
         return Client(self.pair.url, **PATIENT)
 
     def submit(self, count: int, key: str | None = None) -> set[str]:
-        """Submits so often, over several connections; returns the ids of the jobs."""
+        """Submits jobs over several connections and returns their ids."""
         with self.client() as client, ThreadPoolExecutor(CONNECTIONS) as pool:
             return set(pool.map(lambda _: client.start(idempotency_key=key).id, range(count)))
 
     def begin_anew(self, **settings: object) -> None:
-        """Empties the sandbox and sets it up."""
+        """Resets the sandbox and sets it up."""
         wanted = LONG | settings
         self.ask_one("POST", "/sandbox/reset")
         self.ask_one("PATCH", "/sandbox", wanted)
@@ -111,22 +111,22 @@ class ScaleTests(PairTests):
         )
 
     def end_all(self) -> None:
-        """Moves the sandbox's clock, so that all jobs end."""
+        """Advances the sandbox's clock, so that all jobs end."""
         self.ask_one("POST", "/sandbox/clock", {"advance": 3600})
         self.wait_until_all_report(lambda reported: reported["clock"]["ahead"] >= 3600)
 
     def ask_one(self, method: str, path: str, body: object = None) -> None:
-        """Asks one of the servers, past nginx."""
+        """Sends a request to one of the servers, past nginx."""
         url, *_ = self.pair.server_urls()
         self.pair.http.request(method, f"{url}{path}", json=body).raise_for_status()
 
     def wait_until_all_report(self, what: Callable[[dict[str, Any]], bool]) -> None:
-        """Returns when this is so in the sandbox that each server tells of: all know within a second what one does."""
+        """Waits until the sandbox fulfils a condition on every server; changes show within a second."""
         urls = self.pair.server_urls()
         wait_until(lambda: all(what(self.pair.http.get(f"{url}/sandbox").json()) for url in urls), "all servers know")
 
     def fates(self) -> dict[str, tuple[State, float | None]]:
-        """How all jobs have ended, and after how long, in the order in which they were accepted."""
+        """Returns the outcome and the duration of all jobs, in the order of acceptance."""
         with self.client() as client:
             found = list(client.list())
         self.assertEqual(len({job.id for job in found}), len(found))
@@ -149,7 +149,7 @@ class ScaleTests(PairTests):
 
     def test_wrong_passwords_count_by_the_address_that_nginx_saw(self) -> None:
         self.addCleanup(self.pair.start)
-        self.addCleanup(self.pair.compose, "restart", "server")  # with which they forget what they counted
+        self.addCleanup(self.pair.compose, "restart", "server")  # resets their counts
         own, *_ = self.pair.server_urls()
         for url, guesses in ((own, 20), (self.pair.url, 20 * SERVERS)):
             answers = [
@@ -169,12 +169,12 @@ class ScaleTests(PairTests):
         def keep_submitting() -> None:
             with self.client() as client:
                 after = 0
-                while after < JOBS // CONNECTIONS:  # each of them, once there is a server less
+                while after < JOBS // CONNECTIONS:  # on each connection, after the kill
                     after += killed.is_set()
                     started.append(client.start().id)
 
         async def wait_for(job_ids: list[str], seen: set[str]) -> list[Any]:
-            """Waits for these all at once, and for each by itself."""
+            """Waits for these jobs together, and for each alone."""
             async with AsyncClient(self.pair.url, **PATIENT) as client:
                 single = (client.wait(job_id, on_update=lambda status: seen.add(status.id)) for job_id in job_ids)
                 together, finals = await asyncio.gather(client.wait_all(job_ids), asyncio.gather(*single))

@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises of every service, as it is written; the tests of the pair look at what runs."""
+"""The text of docker-compose.yml; the tests of the pair check the running containers."""
 
 import re
 from pathlib import Path
