@@ -19,17 +19,17 @@ KINDS = {
 }
 
 
-def matches(expected: object, found: object) -> bool:
+def matches(expected: object, actual: object) -> bool:
     """Returns whether a value is as the transcript says; ``<time>`` and the like stand for any value of their kind."""
     if isinstance(expected, dict):
         return (
-            isinstance(found, dict)
-            and expected.keys() == found.keys()
-            and all(matches(value, found[name]) for name, value in expected.items())
+            isinstance(actual, dict)
+            and expected.keys() == actual.keys()
+            and all(matches(value, actual[name]) for name, value in expected.items())
         )
     if isinstance(expected, str) and expected in KINDS:
-        return bool(KINDS[expected](found))
-    return type(expected) is type(found) and expected == found
+        return bool(KINDS[expected](actual))
+    return type(expected) is type(actual) and expected == actual
 
 
 @pytest.fixture(scope="module")

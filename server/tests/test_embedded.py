@@ -137,10 +137,10 @@ def test_application_runs_without_a_socket():
 def test_application_checks_credentials_and_host_name():
     async def main() -> None:
         server = TranslationServer(username="ann", password="pw")
-        async with in_process(server) as api, in_process(server, "evil.example") as stranger:
+        async with in_process(server) as api, in_process(server, "evil.example") as foreign:
             statuses = [(await api.get("/status", auth=auth)).status_code for auth in (None, ("ann", "pw"))]
             assert statuses == [401, 200]
-            assert (await stranger.get("/status", auth=("ann", "pw"))).status_code == 421
+            assert (await foreign.get("/status", auth=("ann", "pw"))).status_code == 421
 
     asyncio.run(main())
 

@@ -140,7 +140,7 @@ def change_settings(text: str | None, changes: BaseModel, now: VirtualTime) -> s
 
 
 def restarts_faults(changes: BaseModel) -> bool:
-    """Returns whether a change of settings lets fault rules count anew."""
+    """Returns whether a change of settings restarts the counts of fault rules."""
     return bool(changes.model_fields_set & {"scenario", "faults"})
 
 
@@ -170,7 +170,7 @@ def _stored(text: str | None) -> _Stored:
     try:
         return _Stored.model_validate_json(to_json(document))
     except ValidationError as error:
-        refused = {found["loc"][1] for found in error.errors() if found["loc"][0] == "settings"}
+        refused = {details["loc"][1] for details in error.errors() if details["loc"][0] == "settings"}
         logger.warning("ignoring stored settings that this version refuses: %s", ", ".join(map(str, refused)))
         for name in refused:
             document["settings"].pop(name)

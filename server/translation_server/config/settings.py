@@ -91,13 +91,13 @@ def _read_distribution(value: object) -> object:
     """Reads a distribution such as ``uniform(3, 7)``."""
     if value is None or isinstance(value, Delays):
         return value
-    found = DISTRIBUTION.fullmatch(value.lower()) if isinstance(value, str) else None
-    if found is None or found[1] not in KINDS:
+    match = DISTRIBUTION.fullmatch(value.lower()) if isinstance(value, str) else None
+    if match is None or match[1] not in KINDS:
         raise ValueError
-    names = [field.name for field in fields(KINDS[found[1]]) if field.name != "kind"]
-    numbers = [float(number) for number in found[2].split(",")]
+    names = [field.name for field in fields(KINDS[match[1]]) if field.name != "kind"]
+    numbers = [float(number) for number in match[2].split(",")]
     try:
-        return TypeAdapter(KINDS[found[1]]).validate_python(dict(zip(names, numbers, strict=True)))
+        return TypeAdapter(KINDS[match[1]]).validate_python(dict(zip(names, numbers, strict=True)))
     except ValidationError:
         raise ValueError from None
 
@@ -107,8 +107,8 @@ def _read_duration(value: object) -> object:
     text = value.strip().lower() if isinstance(value, str) else ""
     if text == FOREVER:
         return None
-    found = DURATION.fullmatch(text)
-    seconds = float(found[1]) * UNITS[found[2]] if found else 0
+    match = DURATION.fullmatch(text)
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0
     if not 0 < seconds <= MAX_DURATION:
         raise ValueError
     return seconds

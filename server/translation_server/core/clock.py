@@ -88,7 +88,7 @@ class Clock:
     def set(
         self, wall: WallTime, *, speed: float | None = None, frozen: bool | None = None, advance: float = 0.0
     ) -> "Clock":
-        """Returns the clock with a new setting from a wall time on; what is not given stays as it is."""
+        """Returns the clock with a new setting from a wall time on; options that are None stay as they are."""
         setting = Setting(
             wall,
             VirtualTime(min(LATEST, self.virtual(wall) + advance)),

@@ -162,16 +162,16 @@ def routes(dialects: Iterable[Dialect]) -> list[Route]:
     Raises:
         DialectError: two dialects would answer the same request differently.
     """
-    found: dict[tuple[str, str], Route] = {}
+    by_path: dict[tuple[str, str], Route] = {}
     for dialect in dialects:
         for method, path, action in _routes(dialect):
             key = method, PLACEHOLDER.sub("{}", path)
-            route = found.setdefault(key, Route(method, path, action, ()))
+            route = by_path.setdefault(key, Route(method, path, action, ()))
             for other in route.dialects:
                 if _behaviour(other, route.action) != _behaviour(dialect, action):
                     raise DialectError(f"{method} {path} is taken by the dialect {other.name}: choose another path")
-            found[key] = route._replace(dialects=(*route.dialects, dialect))
-    return list(found.values())
+            by_path[key] = route._replace(dialects=(*route.dialects, dialect))
+    return list(by_path.values())
 
 
 def _routes(dialect: Dialect) -> Iterator[tuple[str, str, str]]:
