@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any, Self, get_type_hints
 
@@ -162,18 +161,13 @@ def _own_settings(stored: _Stored) -> dict[str, Any]:
 
 def _stored(text: str | None) -> _Stored:
     """Reads a stored document, without the settings that an older version accepted and this one refuses."""
-    if text is None:
-        return _Stored()
-    with suppress(ValidationError):
-        return _Stored.model_validate_json(text)
-    document = _renamed(from_json(text))
+    document = {} if text is None else _renamed(from_json(text))
     try:
         return _Stored.model_validate_json(to_json(document))
     except ValidationError as error:
         refused = {details["loc"][1] for details in error.errors() if details["loc"][0] == "settings"}
         logger.warning("ignoring stored settings that this version refuses: %s", ", ".join(map(str, refused)))
-        for name in refused:
-            document["settings"].pop(name)
+        document["settings"] = {name: value for name, value in document["settings"].items() if name not in refused}
         return _Stored.model_validate_json(to_json(document))
 
 
@@ -196,14 +190,11 @@ def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:
     def renamed(names: Mapping[str, Any]) -> dict[str, Any]:
         return {FORMER_NAMES.get(name, name): value for name, value in names.items()}
 
-    document = renamed(document)
-    if "settings" in document:
-        document["settings"] = renamed(document["settings"])
-        for rule in document["settings"].get("faults", ()):
-            rule["route"] = [FORMER_ROUTES.get(route, route) for route in rule.get("route", ())]
-    if "clock" in document:
-        document["clock"] = {"settings": [renamed(setting) for setting in document["clock"]["settings"]]}
-    return document
+    settings = renamed(document.get("settings", {}))
+    for rule in settings.get("faults", ()):
+        rule["route"] = [FORMER_ROUTES.get(route, route) for route in rule.get("route", ())]
+    clock = [renamed(setting) for setting in document.get("clock", {}).get("settings", ())]
+    return renamed(document) | {"settings": settings} | ({"clock": {"settings": clock}} if clock else {})
 
 
 def settings_document(settings: SandboxSettings | Mapping[str, Any]) -> dict[str, Any]:
