@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.documents import read_sandbox
+
 STORED = Path(__file__).with_name("stored_by_0_1_0.sql")
 """Contents: a sandbox with settings and fault rules, two jobs, fault counts and a request log."""
 
@@ -38,3 +41,9 @@ def test_stored_fault_counts_go_on(api):
     for _ in range(2):
         assert api.get("/status/one").status_code == 200  # the rule fires for a job's second poll only
     assert [rule["fired"] for rule in api.get("/sandbox").json()["faults"]] == [1, 0]
+
+
+def test_clock_of_a_sandbox_goes_on():
+    clock = '{"settings": [{"real": 1000.0, "moment": 2000.0, "speed": 60.0, "frozen": false}]}'
+    state = read_sandbox(f'{{"begun": 5.0, "since": 7.0, "clock": {clock}}}', SandboxSettings(), 0.0)
+    assert (state.clock.virtual(1010.0), state.reset_at, state.faults_since) == (2600.0, 5.0, 7.0)
