@@ -138,10 +138,10 @@ def test_job_longer_than_any_before_is_polled_ever_less_often():
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=100), st.floats(0.001, 100), st.floats(0, 1e7))
 def test_learned_plan_is_consistent_with_its_inverse(durations, poll_cost, age):
     plan = learned_plan(tuple(durations), poll_cost)
-    due = plan.polls(age)
+    due = plan.polls_until(age)
     assert due >= 0
-    assert plan.polls(plan.when(due)) == pytest.approx(due, rel=1e-3, abs=1e-3)
-    assert plan.when(due + 1) > plan.when(due)
+    assert plan.polls_until(plan.age_at(due)) == pytest.approx(due, rel=1e-3, abs=1e-3)
+    assert plan.age_at(due + 1) > plan.age_at(due)
 
 
 @pytest.mark.parametrize(

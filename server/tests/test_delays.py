@@ -24,21 +24,21 @@ def test_slope_of_polls_is_the_root_of_the_hazard(delays):
     for share in SHARES:
         time, step = delays.quantile(share), (delays.quantile(0.51) - delays.quantile(0.49)) / 1000
         density = (delays.cdf(time + step) - delays.cdf(time - step)) / (2 * step)
-        slope = (delays.polls(time + step) - delays.polls(time - step)) / (2 * step)
+        slope = (delays.poll_integral(time + step) - delays.poll_integral(time - step)) / (2 * step)
         assert slope == pytest.approx(math.sqrt(density / (1 - share)), rel=0.05)
 
 
 @kinds
 def test_when_is_the_inverse_of_polls(delays):
-    assert [delays.when(delays.polls(delays.quantile(share))) for share in SHARES] == pytest.approx(
-        [delays.quantile(share) for share in SHARES]
-    )
+    assert [
+        delays.inverse_poll_integral(delays.poll_integral(delays.quantile(share))) for share in SHARES
+    ] == pytest.approx([delays.quantile(share) for share in SHARES])
 
 
 @kinds
 def test_no_job_has_ended_before_the_start(delays):
     assert [delays.cdf(time) for time in (-1, 0)] == [0, 0]
-    assert [delays.polls(time) for time in (-1, 0)] == [0, 0]
+    assert [delays.poll_integral(time) for time in (-1, 0)] == [0, 0]
 
 
 @given(st.sampled_from(KINDS), st.floats(0, 1, exclude_max=True))

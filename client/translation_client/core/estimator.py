@@ -65,13 +65,13 @@ class Table:
     due: Sequence[float]
     poll_cost: float
 
-    def polls(self, age: float) -> float:
+    def polls_until(self, age: float) -> float:
         """Returns how many polls are due until this age."""
         if age >= self.ages[-1]:
             return self.due[-1] + (sqrt(age) - sqrt(self.ages[-1])) / sqrt(self.poll_cost)
         return _interpolate(self.ages, self.due, max(age, 0.0))
 
-    def when(self, polls: float) -> float:
+    def age_at(self, polls: float) -> float:
         """Returns the age at which this many polls are due."""
         if polls >= self.due[-1]:
             return (sqrt(self.ages[-1]) + (polls - self.due[-1]) * sqrt(self.poll_cost)) ** 2

@@ -110,11 +110,11 @@ class Progressive:
         while True:
             observation = yield next_poll(self, observation)
 
-    def polls(self, age: float) -> float:
+    def polls_until(self, age: float) -> float:
         """Returns how many polls are due until this age."""
         return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.poll_cost)
 
-    def when(self, polls: float) -> float:
+    def age_at(self, polls: float) -> float:
         """Returns the age at which this many polls are due."""
         return (sqrt(SHORT) + polls * sqrt(self.poll_cost)) ** 2 - SHORT
 
@@ -210,18 +210,18 @@ def next_delay(schedule: Schedule, observation: Observation) -> float | None:
 class PollCurve(Protocol):
     """The number of polls that are due as a growing function of a job's age, and its inverse."""
 
-    def polls(self, age: float) -> float:
+    def polls_until(self, age: float) -> float:
         """Returns how many polls are due until this age."""
 
-    def when(self, polls: float) -> float:
+    def age_at(self, polls: float) -> float:
         """Returns the age at which this many polls are due."""
 
 
 def next_poll(curve: PollCurve, observation: Observation) -> float:
     """Returns seconds until the poll of this job that is closest to one interval away."""
     offset = chance(observation.status.id) - 0.5
-    target = round(curve.polls(observation.age) + 1 - offset) + offset
-    return max(SOONEST, curve.when(target) - observation.age)
+    target = round(curve.polls_until(observation.age) + 1 - offset) + offset
+    return max(SOONEST, curve.age_at(target) - observation.age)
 
 
 def chance(job_id: str, poll: int = 0) -> float:

@@ -1,9 +1,8 @@
 """How long jobs take: distributions of delays, in seconds.
 
-Each has what a plan of polls needs of its hazard h(t), the rate at which jobs end that are still pending at t:
-``polls`` is the integral of √h from 0 to t, and ``when`` is its inverse. By J. B. Keller's rule ("Optimum checking
-schedules for systems subject to random failure", Management Science 21, 1974) a client polls each time that the
-integral has grown by √(2·poll_cost).
+The hazard rate h(t) of a distribution is the rate at which jobs that are still pending at t end. ``poll_integral`` is
+the integral of √h from 0 to t. By J. B. Keller's rule ("Optimum checking schedules for systems subject to random
+failure", Management Science 21, 1974), a client polls each time this integral has grown by √(2·poll_cost).
 """
 
 import math
@@ -47,12 +46,12 @@ class Fixed:
         """Returns the delay that this share of jobs, from 0 to 1, does not exceed."""
         return self.seconds
 
-    def polls(self, time: float) -> float:  # noqa: ARG002 - a poll before the end gains nothing
+    def poll_integral(self, time: float) -> float:  # noqa: ARG002 - a poll before the end gains nothing
         """Returns the integral of √h from 0 to ``time``."""
         return 0.0
 
-    def when(self, polls: float) -> float:  # noqa: ARG002 - see above
-        """Returns the time at which the integral of √h reaches ``polls``."""
+    def inverse_poll_integral(self, integral: float) -> float:  # noqa: ARG002 - see above
+        """Returns the time at which the integral of √h reaches ``integral``."""
         return self.seconds
 
 
@@ -88,14 +87,14 @@ class Uniform:
         """Returns the delay that this share of jobs, from 0 to 1, does not exceed."""
         return self.min + (self.max - self.min) * probability
 
-    def polls(self, time: float) -> float:
+    def poll_integral(self, time: float) -> float:
         """Returns the integral of √h from 0 to ``time``."""
         left = self.max - sorted((self.min, time, self.max))[1]
         return 2 * (math.sqrt(self.max - self.min) - math.sqrt(left))
 
-    def when(self, polls: float) -> float:
-        """Returns the time at which the integral of √h reaches ``polls``."""
-        return self.max - (math.sqrt(self.max - self.min) - polls / 2) ** 2
+    def inverse_poll_integral(self, integral: float) -> float:
+        """Returns the time at which the integral of √h reaches ``integral``."""
+        return self.max - (math.sqrt(self.max - self.min) - integral / 2) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +117,13 @@ class Exponential:
         """Returns the delay that this share of jobs, from 0 to less than 1, does not exceed."""
         return -self.mean * math.log1p(-probability)
 
-    def polls(self, time: float) -> float:
+    def poll_integral(self, time: float) -> float:
         """Returns the integral of √h from 0 to ``time``."""
         return max(0.0, time) / math.sqrt(self.mean)
 
-    def when(self, polls: float) -> float:
-        """Returns the time at which the integral of √h reaches ``polls``."""
-        return polls * math.sqrt(self.mean)
+    def inverse_poll_integral(self, integral: float) -> float:
+        """Returns the time at which the integral of √h reaches ``integral``."""
+        return integral * math.sqrt(self.mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ class LogNormal:
             below, above = (middle, above) if _survival(-middle) <= probability else (below, middle)
         return self._time(below)
 
-    def polls(self, time: float) -> float:
+    def poll_integral(self, time: float) -> float:
         """Returns the integral of √h from 0 to ``time``."""
         table = _poll_integral(self.sigma)
         position = (self._deviation(time) + SIGMAS) * STEPS if time > 0 else 0.0
@@ -160,9 +159,9 @@ class LogNormal:
         step = min(int(position), len(table) - 2)
         return math.sqrt(self.median) * (table[step] + (position - step) * (table[step + 1] - table[step]))
 
-    def when(self, polls: float) -> float:
-        """Returns the time at which the integral of √h reaches ``polls``."""
-        table, scaled = _poll_integral(self.sigma), polls / math.sqrt(self.median)
+    def inverse_poll_integral(self, integral: float) -> float:
+        """Returns the time at which the integral of √h reaches ``integral``."""
+        table, scaled = _poll_integral(self.sigma), integral / math.sqrt(self.median)
         step = min(bisect_right(table, scaled), len(table) - 1) - 1
         fraction = (scaled - table[step]) / (table[step + 1] - table[step])
         return self._time((step + fraction) / STEPS - SIGMAS)

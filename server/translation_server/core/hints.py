@@ -1,9 +1,9 @@
-"""Hints: when a client should poll next. They come from what a real server would know, not from a job's secret fate.
+"""Hints: when a client should poll next. Unless they are ``exact``, they use only the delays, as a real server would.
 
-A wait costs ``poll_cost`` seconds for each poll and one for each second of lateness. Where pending jobs end at the
-hazard h, polls at intervals of √(2·poll_cost/h) cost least (Keller 1974). Counted in these intervals, the polls lie at
-whole numbers. Each job's phase moves all of its polls by the same part of an interval, so that a crowd of clients polls
-evenly and not in step. This costs one or two percent more.
+The cost of a wait, in seconds, is ``poll_cost`` for each poll plus the lateness. If pending jobs end with the hazard
+rate h, the cost is lowest for polls at intervals of √(2·poll_cost/h) (Keller 1974; see `delays`). Each job has a phase,
+which shifts all of its polls by the same fraction of an interval. This spreads the polls of many clients evenly over
+time, and raises the cost by one or two percent.
 """
 
 import math
@@ -18,17 +18,17 @@ MIN_HINT = 0.001
 """The least hint, in seconds."""
 
 MIN_OVERDUE_HINT = 0.05
-"""The least hint for a job that should have ended, in seconds."""
+"""The least hint for a job that is overdue: pending after the longest delay. In seconds."""
 
 LAST_INTERVALS = math.sqrt(2)
-"""With fewer intervals than this left until the job has ended for certain, a poll before costs more than it gains."""
+"""If fewer intervals than this are left until the latest possible end, a poll before that end does not pay off."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-"""The fractional parts of its multiples fill the interval from 0 to 1 evenly, however many they are."""
+"""The golden ratio minus 1: the fractional parts of its first n multiples are spread evenly from 0 to 1, for any n."""
 
 
 class NextPoll(NamedTuple):
-    """The virtual time at which to poll next, and the virtual time until which this stays so."""
+    """The virtual time at which to poll next, and the virtual time until which this plan is valid."""
 
     at: float
     until: float
@@ -72,11 +72,11 @@ def seconds_to_next_poll(delays: Delays, poll_cost: float, elapsed: float, phase
 
 
 def plan(delays: Delays, poll_cost: float, elapsed: float, phase: float) -> tuple[float, float]:
-    """Returns how old a job should be at the next poll, and up to which age of the job this stays so, in seconds.
+    """Returns the job's age at the next poll, and the age until which this plan is valid, in seconds.
 
-    The next poll is the one of this phase that is nearest to one interval away, so a late client comes back to its
-    plan. A job that should have ended is polled less and less often: the n-th time, n² · poll_cost seconds after it
-    should have ended.
+    Of the polls with this phase, the next one is the one nearest to one interval from now, so a late client returns to
+    its plan. An overdue job is polled less and less often: the n-th time, n² · poll_cost seconds after the longest
+    delay.
 
     Args:
         delays: How long jobs take.
@@ -88,10 +88,10 @@ def plan(delays: Delays, poll_cost: float, elapsed: float, phase: float) -> tupl
         overdue = elapsed - delays.latest
         return elapsed + max(MIN_OVERDUE_HINT, poll_cost + 2 * math.sqrt(poll_cost * overdue)), elapsed
     interval = math.sqrt(2 * poll_cost)
-    made, most = delays.polls(elapsed) / interval, delays.polls(delays.latest) / interval
+    made, most = delays.poll_integral(elapsed) / interval, delays.poll_integral(delays.latest) / interval
     offset = phase - 0.5
     target = round(made + 1 - offset) + offset
     if most - made < LAST_INTERVALS or target >= most:
         return delays.latest, delays.latest
     until = min(target - 0.5, most - LAST_INTERVALS)
-    return delays.when(target * interval), delays.when(until * interval)
+    return delays.inverse_poll_integral(target * interval), delays.inverse_poll_integral(until * interval)

@@ -53,10 +53,10 @@ class CachedJob(NamedTuple):
 
 @dataclass(slots=True)
 class Position:
-    """Up to when an owner's changes were read from the store.
+    """How far an owner's changes have been read from the store.
 
     Attributes:
-        changed_at: All changes up to this wall time are known, but for commits in progress.
+        changed_at: The wall time up to which all changes are known, except commits in progress.
         read_at: When they were read, on the monotonic clock.
     """
 

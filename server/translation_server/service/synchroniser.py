@@ -1,10 +1,15 @@
-"""The synchroniser: reads the changes of other processes from the store, for the job cache and for the change bus.
+"""The synchroniser: reads the changes of other processes from the store, for the job cache and the change bus.
 
-Theory of operation: the changes of each owner of interest are read from where the last read ended. There are two
-reasons to read. A poll finds that the cached jobs of its owner may be out of date: one poll reads, at most twice a
-second, while the others are answered from the cache. Or somebody waits for changes: then a background task reads them
-as soon as the store announces them, or else twice a second. Either way a change goes to the cache and to the bus.
-While nobody polls and nobody waits, nothing is read. The changes of this process take the same way, without a read.
+Theory of operation: every read continues at the position where the last read of the same owner ended. There are two
+reasons to read:
+
+- A poll finds that the cached jobs of its owner may be out of date. It reads the changes, at most twice a second.
+  Meanwhile other polls are answered from the cache.
+- An owner has subscriptions. A background task reads the owner's changes when the store announces them; if the store
+  announces none, twice a second.
+
+Each change is put into the cache and published on the bus. Changes by this process are published without a read.
+Without polls and subscriptions, nothing is read.
 """
 
 import asyncio
@@ -24,14 +29,14 @@ from translation_server.storage import JobStore, StoreChange, StoreError
 logger = logging.getLogger(__name__)
 
 MARGIN = 2.0
-"""Seconds before the last read from which changes are read again: servers' clocks differ, and commits take time."""
+"""By how many seconds a read overlaps the last one, because servers' clocks differ and commits take time."""
 
 
 class Synchroniser:
     """Keeps the job cache up to date and publishes changes.
 
     Args:
-        store: where other processes' changes show.
+        store: has the changes of all processes.
         sandboxes: the cache of sandboxes.
         clock: wall time, in seconds since the epoch.
 
@@ -51,7 +56,7 @@ class Synchroniser:
         self._reads = SingleFlight[None]()
 
     def get(self, owner: str, job_id: str) -> CachedJob | None:
-        """Returns a cached job; None where the store has to be read."""
+        """Returns a cached job; None if it is not cached or may be out of date."""
         cached = self.jobs.owners.get(owner)
         if cached is None or self._is_stale(owner, cached.position):
             return None
@@ -59,26 +64,26 @@ class Synchroniser:
 
     async def find(self, owner: str, job_id: str) -> Job | None:
         """Returns one of the owner's jobs, or None; changes by other processes show within a second."""
-        cached = await self._fresh(owner)
+        cached = await self._up_to_date(owner)
         if found := cached.jobs.get(job_id):
             return found.job
         job = await self._store.find(owner, job_id)
         return job and self.jobs.put(cached, job)
 
     def publish(self, job: Job) -> None:
-        """Passes on a job that this process has accepted or changed."""
+        """Caches and publishes a job that this process has accepted or changed."""
         self._publish(self.jobs.owners.get(job.owner), job)
 
     def _publish(self, cached: CachedOwner | None, job: Job) -> None:
         self.bus.publish(self.jobs.put(cached, job) if cached else job)
 
     def _position(self, owner: str) -> Position:
-        """Returns the position of an owner; that of a new one is the present."""
+        """Returns an owner's position; now if nothing of this owner has been read."""
         cached = self.jobs.owners.get(owner)
         return self._watched.get(owner) or (cached and cached.position) or Position(self._clock(), time.monotonic())
 
-    async def _fresh(self, owner: str) -> CachedOwner:
-        """Returns an owner's cached jobs once they are up to date."""
+    async def _up_to_date(self, owner: str) -> CachedOwner:
+        """Returns an owner's cached jobs; first reads the changes if the jobs may be out of date."""
         now = time.monotonic()
         cached = self.jobs.owners.get(owner)
         if cached is None or now > cached.cached_at + LIFETIME:
@@ -95,7 +100,7 @@ class Synchroniser:
         return self._freshness.is_stale(position.read_at, owner, self._reads)
 
     async def _read(self, owner: str, position: Position) -> None:
-        """Reads an owner's changes since the position, unless such a read is in progress; then waits for that one."""
+        """Reads an owner's changes since the position; if such a read is in progress, waits for it instead."""
 
         async def read() -> None:
             cached, read_at, changed_at = self.jobs.owners.get(owner), time.monotonic(), self._clock()
@@ -130,11 +135,11 @@ class Synchroniser:
             watched.clear()
 
     async def _apply(self, change: StoreChange) -> None:
-        """Reads and passes on a change that the store has announced."""
+        """Reads and publishes a change that the store has announced."""
         cached = self.jobs.owners.get(change.owner)
         if not change.ordinals:
             await self._sandboxes.refresh(change.owner)
-        elif len(change.ordinals) > 1:  # only accepted jobs are announced together
+        elif len(change.ordinals) > 1:  # only new jobs are announced together
             await self._publish_newest(change.owner)
         else:
             before = change.ordinals.stop
@@ -142,15 +147,15 @@ class Synchroniser:
                 self._publish(cached, job)
 
     async def _catch_up(self, positions: Mapping[str, Position]) -> None:
-        """Reads the changes of owners, where other processes have written since their positions."""
+        """Reads the changes that other processes have written since the owners' positions."""
         read_at = min(await self._freshness.check(), time.monotonic())
         for owner, position in positions.items():
             await self._sandboxes.refresh(owner, read_at)
-            while position.read_at < read_at:  # again, where the read that was in progress had begun before
+            while position.read_at < read_at:  # again if it waited for a read that had begun earlier
                 await self._read(owner, position)
 
     async def _publish_newest(self, owner: str) -> None:
-        """Publishes the owner's newest job to subscriptions to all of the owner's jobs that do not know it yet."""
+        """Notifies subscriptions to all of an owner's jobs of the newest job, unless they know it already."""
         if followers := self.bus.followers(owner):
             for job in await self._store.page(owner, limit=1, before=None, state=None, now=0.0):
                 for subscription in followers:
@@ -159,7 +164,7 @@ class Synchroniser:
 
 
 async def changed_since(store: JobStore, owner: str, wall: float) -> AsyncIterator[Job]:
-    """Yields the owner's jobs that were changed since a wall time; other requests are served between the pages."""
+    """Yields the owner's jobs that were changed since a wall time; lets the event loop run between pages."""
     position, more = FeedPosition(wall, 0), True
     while more:
         page = await store.changed_after(owner, position, PAGE)

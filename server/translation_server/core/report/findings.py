@@ -12,7 +12,7 @@ from statistics import fmean, median, pstdev
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from translation_server.core.report.timelines import MIN_RUN, TOLERANCE, Analysis, Step, answered, due, is_sooner
+from translation_server.core.report.timelines import MIN_RUN, TOLERANCE, Analysis, Step, answered_at, due, is_too_early
 from translation_server.core.request_log import RequestRecord
 
 Severity = Literal["warning", "note"]
@@ -96,7 +96,7 @@ def _early_polls(analysis: Analysis) -> Result:
 
 def _hasty_retries(analysis: Analysis) -> Result:
     actions = {"submit", "cancel", "events"}
-    hasty = [after for before, after in analysis.retries if after.action in actions and is_sooner(before, after)]
+    hasty = [after for before, after in analysis.retries if after.action in actions and is_too_early(before, after)]
     seen = f"{_count(len(hasty), 'retry', 'retries')} came sooner than the Retry-After of a 429 or 503 allowed"
     return len(hasty), _jobs_of(hasty), f"{seen}: use it as the shortest pause before a retry."
 
@@ -130,7 +130,7 @@ def _no_jitter(analysis: Analysis) -> Result:
     similar = [(request, run) for request, run in analysis.runs if _is_regular(run)]
     if 2 * len(similar) <= len(analysis.runs):
         return NOTHING
-    jobs = [request.name for request, _ in similar if request.by == "job"]
+    jobs = [request.value for request, _ in similar if request.kind == "job"]
     count = sum(len(run) for _, run in similar)
     seen = f"{_count(count, 'retry', 'retries')} in {_count(len(similar), 'run')} had no jitter"
     example = ", ".join(f"{pause:.2f}" for pause in similar[0][1][:4])
@@ -153,7 +153,11 @@ def _crowding(analysis: Analysis) -> Result:
     for job_id, timeline in analysis.timelines.items():
         for before, step in timeline.polls:
             at = step.record.at
-            if before and not is_sooner(before, step.record) and at - due(before) <= 1 + TOLERANCE * (before.hint or 0):
+            if (
+                before
+                and not is_too_early(before, step.record)
+                and at - due(before) <= 1 + TOLERANCE * (before.hint or 0)
+            ):
                 asked_for.add(step.number)
             if not step.record.wait and not step.is_end:
                 polls_by_second[math.floor(at)][step.number] = job_id
@@ -170,11 +174,11 @@ def _crowding(analysis: Analysis) -> Result:
 
 def _busy_polling(analysis: Analysis) -> Result:
     pauses = [
-        (step.record.at - answered(before), job_id)
+        (step.record.at - answered_at(before), job_id)
         for job_id, timeline in analysis.timelines.items()
         for before, step in timeline.polls
         if before and before.action == step.record.action == "poll" and not step.record.wait
-        if due(before) - answered(before) >= MIN_HINT
+        if due(before) - answered_at(before) >= MIN_HINT
     ]
     if len(pauses) < MANY_POLLS or (middle := median(pause for pause, _ in pauses)) >= BUSY:
         return NOTHING

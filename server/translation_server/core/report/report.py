@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 
 from translation_server.core.report.findings import Finding, findings, number_of_polls, variation
-from translation_server.core.report.timelines import DELAYED, POLLS, TRUTHFUL, Analysis, Timeline, analyze, answered
+from translation_server.core.report.timelines import DELAYED, POLLS, TRUTHFUL, Analysis, Timeline, analyze, answered_at
 from translation_server.core.request_log import RequestRecord
 
 NOT_MODIFIED = 304
@@ -157,7 +157,9 @@ def _job_card(analysis: Analysis, timeline: Timeline) -> JobCard:
     times = [step.record.at for _, step in timeline.polls]
     gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MAX_GAPS + 1]))
     early, after_end = (len(found.get(timeline.job_id, ())) for found in (analysis.early, analysis.after_end))
-    return JobCard(timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, timeline.learned is not None)
+    return JobCard(
+        timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, timeline.end_index is not None
+    )
 
 
 def _reactions(analysis: Analysis) -> tuple[Reaction, ...]:
@@ -166,12 +168,12 @@ def _reactions(analysis: Analysis) -> tuple[Reaction, ...]:
     gave_up: Counter[str] = Counter()
     last_poll = max((record.at for record in analysis.records if record.action in POLLS), default=-math.inf)
     for request, tries in analysis.tries.items():
-        learned = request.by == "job" and analysis.timelines[request.name].learned is not None
+        learned = request.kind == "job" and analysis.timelines[request.value].end_index is not None
         for record, after in zip(tries, [*tries[1:], None], strict=True):
             for kind in set(record.faults) - DELAYED:
                 if after is not None:
-                    again[kind].append(max(0.0, after.at - answered(record)))
-                elif kind not in READABLE and not learned and (request.by != "path" or record.at >= last_poll):
+                    again[kind].append(max(0.0, after.at - answered_at(record)))
+                elif kind not in READABLE and not learned and (request.kind != "path" or record.at >= last_poll):
                     gave_up[kind] += 1
     return tuple(
         Reaction(kind, count, len(again[kind]), min(again[kind], default=None), _median(again[kind]), gave_up[kind])

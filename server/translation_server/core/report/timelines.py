@@ -1,11 +1,11 @@
 """The analysis of a request log: the timeline of each job, and the tries of each logical request.
 
-A client is judged by what it was told. An answer that a fault spoiled told it nothing, and the client is not to blame
-for what a fault kept it from doing.
+The analysis judges a client only by the information that it received, and does not blame it for the effects of faults.
+An answer is spoiled if the request failed, or if a fault made the answer false.
 
-Theory of operation: the records are put in the order of their times. Each job has a timeline: the requests about it,
-and what their answers said of it. Each logical request, which a program may retry, has its tries. Times are wall time
-in seconds since the epoch, durations are seconds.
+Theory of operation: the records are sorted by time. Each job has a timeline: the requests about it, and the status in
+each answer. A logical request is what a program wants to achieve; its tries are the requests that it sends for that.
+Times are wall time in seconds since the epoch, durations are seconds.
 """
 
 import math
@@ -27,43 +27,44 @@ REFUSED = frozenset({429, 503})
 BAD_REQUEST, SERVER_ERROR = 400, 500
 
 BROKEN = frozenset({"reset", "empty", "malformed", "truncate", "garbage", "hang"})
-"""The faults after which there is no answer."""
+"""The faults that leave a request without a complete answer."""
 
 DELAYED = frozenset({"latency", "drip"})
-"""The faults after which the answer only comes later."""
+"""The faults that only delay the answer."""
 
 TRUTHFUL = DELAYED | {"huge-retry-after"}
-"""The faults after which the answer still says how its jobs stand."""
+"""The faults with which the answer still shows the true status of its jobs."""
 
 MAX_BINDING_HINT = 3600.0
-"""Hints over this many seconds bind no client."""
+"""A client may ignore hints of more than this many seconds."""
 
 TOLERANCE, TOLERANCE_SECONDS = 0.1, 0.05
-"""The share of a hint, and the seconds on top, by which a poll may come sooner."""
+"""How much earlier than the hint a poll may come: this share of the hint, plus these seconds."""
 
 LATE_AFTER_HINT, LATE_WITHOUT_HINT, LATE_SHARE = 2.0, 5.0, 0.5
-"""The seconds by which a client may be late, and the share: of its hint or, without one, of the job's age."""
+"""How late a client may be: seconds plus a share of its hint; without a hint, the larger of seconds and a share of the
+job's age."""
 
-COLLECT_WITHIN = 2.0
-"""The seconds after its end within which a job need not be collected yet."""
+COLLECTION_TIME = 2.0
+"""How many seconds after a job's end its client may take to poll the outcome."""
 
-ENOUGH_TRIES = 3
-"""After this many failures in a row a client may give up."""
+TRIES_BEFORE_GIVING_UP = 3
+"""A client may give up after this many failures in a row."""
 
-SLOW = 1.0
-"""A faulty request that took this many seconds may have kept its client from others."""
+SLOW_REQUEST = 1.0
+"""A request with a fault that took this many seconds may have blocked its client's other requests."""
 
 MIN_RUN = 3
-"""This many retries in a row make a run."""
+"""The least number of retries in a row that count as a run."""
 
-SAME_SUBMIT = 60.0
-"""The seconds within which an equal submission counts as a retry."""
+RESUBMIT_WINDOW = 60.0
+"""An equal submission within this many seconds counts as a retry."""
 
 AT = attrgetter("at")
 
 
 class Step(NamedTuple):
-    """A request on the timeline of a job: its number, its record, and what its answer said of the job."""
+    """A request on the timeline of a job: its number, its record, and the job's status in its answer."""
 
     number: int
     record: RequestRecord
@@ -71,7 +72,7 @@ class Step(NamedTuple):
 
     @property
     def is_end(self) -> bool:
-        """Whether the answer said that the job had ended."""
+        """Whether the answer showed that the job had ended."""
         return self.job is not None and self.job.state is not State.PENDING
 
 
@@ -85,7 +86,7 @@ class Timeline:
 
     @cached_property
     def polls(self) -> list[tuple[RequestRecord | None, Step]]:
-        """Each poll of the job, and the last request of the same program about the job before it."""
+        """Each poll of the job, with the same program's previous request about the job."""
         last: dict[str | None, RequestRecord] = {}
         polls = []
         for step in self.steps:
@@ -95,35 +96,41 @@ class Timeline:
         return polls
 
     @cached_property
-    def learned(self) -> int | None:
+    def end_index(self) -> int | None:
         """The index of the first step whose answer showed the end."""
         return next((index for index, step in enumerate(self.steps) if step.is_end), None)
 
     @property
     def lateness(self) -> float | None:
-        """The seconds from the job's end to the answer that showed it, if both are known."""
-        if self.ended is None or self.learned is None:
+        """The seconds from the job's end to the answer that showed it; None if either is unknown."""
+        if self.ended is None or self.end_index is None:
             return None
-        return max(0.0, answered(self.steps[self.learned].record) - self.ended)
+        return max(0.0, answered_at(self.steps[self.end_index].record) - self.ended)
 
 
 class LogicalRequest(NamedTuple):
-    """What a program asks for, in one try or several: by which kind of name, the name, and the program."""
+    """What identifies the tries of one request.
 
-    by: str
-    name: str
+    Attributes:
+        kind: What the tries have in common: job, key, digest, path or cancel.
+        value: The job's id, the idempotency key, the digest of the submission, or the path.
+        agent: The program that sent them.
+    """
+
+    kind: str
+    value: str
     agent: str | None
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A request log in order.
+    """A request log, sorted and grouped.
 
     Attributes:
         records: All records, the oldest first.
         timelines: The timeline of each job, by its id.
         tries: The tries of each logical request.
-        spoiled: The records of spoiled answers that name no job.
+        spoiled: The records of spoiled answers to requests other than submissions, for no known job.
         newest: When the last answer was sent.
         denied: The number of requests with wrong credentials, or without.
     """
@@ -142,7 +149,7 @@ class Analysis:
 
     @cached_property
     def early(self) -> dict[str, list[Step]]:
-        """The polls of each job that came sooner than the server had asked for."""
+        """The polls of each job that came earlier than the hint before them."""
         return self._of_all_jobs(self._early)
 
     @cached_property
@@ -157,15 +164,15 @@ class Analysis:
 
     @cached_property
     def runs(self) -> list[tuple[LogicalRequest, list[float]]]:
-        """The pauses of each run of retries that the client timed by itself."""
+        """The pauses of each run of retries, without pauses that a hint set."""
         return [(request, run) for request, tries in self.tries.items() for run in _runs(tries) if len(run) >= MIN_RUN]
 
     @cached_property
     def duplicates(self) -> list[tuple[RequestRecord, RequestRecord]]:
-        """Each submission whose answer was lost, with an equal one that came as another.
+        """Pairs of equal submissions: the answer to the first was lost, and the second started another job.
 
-        A submission that the server or a fault refused made no job. A program that retried with the same key is not
-        blamed for another job with another key.
+        Refused submissions do not count, since they start no job. Neither do submissions that the client retried with
+        the same idempotency key: a later one with another key is meant as another job.
         """
         found = []
         tries = Counter(record.key for record in self.submits)
@@ -177,26 +184,26 @@ class Analysis:
             is_new = record.key is None or record.key not in keys
             keys.add(record.key)
             waiting = lost[record.digest]
-            while waiting and answered(waiting[0]) + SAME_SUBMIT < record.at:
+            while waiting and answered_at(waiting[0]) + RESUBMIT_WINDOW < record.at:
                 waiting.popleft()
-            if is_new and waiting and ("hang" in waiting[0].faults or answered(waiting[0]) <= record.at):
+            if is_new and waiting and ("hang" in waiting[0].faults or answered_at(waiting[0]) <= record.at):
                 found.append((waiting.popleft(), record))
             if has_failed(record) and (record.key is None or tries[record.key] == 1):
                 waiting.append(record)
         return found
 
     @cached_property
-    def hindrances(self) -> tuple[list[float], list[float]]:
-        """The times of requests that may have kept a client from a job, and until when any of them up to each did."""
-        slow = [record for record in self.records if record.faults and record.took >= SLOW]
+    def disruptions(self) -> tuple[list[float], list[float]]:
+        """The start of each request that may have blocked its client, and the latest end of it and all before it."""
+        slow = [record for record in self.records if record.faults and record.took >= SLOW_REQUEST]
         found = sorted(self.spoiled + slow, key=AT)
-        return [record.at for record in found], list(accumulate(map(answered, found), max))
+        return [record.at for record in found], list(accumulate(map(answered_at, found), max))
 
     def is_late(self, timeline: Timeline) -> bool:
-        """Whether the client could have learned the end sooner: it ignored a hint, or paused for too long."""
-        if timeline.ended is None or not timeline.learned:
+        """Whether the client learned the end too late because it ignored a hint or paused for too long."""
+        if timeline.ended is None or not timeline.end_index:
             return False
-        before, record = (step.record for step in timeline.steps[timeline.learned - 1 : timeline.learned + 1])
+        before, record = (step.record for step in timeline.steps[timeline.end_index - 1 : timeline.end_index + 1])
         if before.hint is None:
             first = timeline.steps[0].record
             allowed = max(
@@ -208,41 +215,45 @@ class Analysis:
             return False
         if not DELAYED.issuperset(before.faults + record.faults):
             return False
-        times, until = self.hindrances
+        times, until = self.disruptions
         last = bisect_right(times, record.at)
         return not last or until[last - 1] < before.at
 
     def is_uncollected(self, timeline: Timeline) -> bool:
-        """Whether a job has ended some time ago, and no answer has shown it."""
-        return timeline.ended is not None and timeline.learned is None and self.newest - timeline.ended > COLLECT_WITHIN
+        """Whether a job ended more than `COLLECTION_TIME` ago, and no answer has shown it."""
+        return (
+            timeline.ended is not None and timeline.end_index is None and self.newest - timeline.ended > COLLECTION_TIME
+        )
 
     def is_abandoned(self, timeline: Timeline) -> bool:
-        """Whether the client gave up a job that ended, although no fault kept it from polling."""
+        """Whether the client stopped polling before it learned the end, although no fault prevented it."""
         steps = [step.record for step in timeline.steps]
         first, last = steps[0], steps[-1]
         patience = LATE_SHARE * (last.at - first.at) if math.isinf(due(last)) else 0.0
-        may_come = max(answered(last) + patience, due(last)) + COLLECT_WITHIN >= self.newest
+        may_come = max(answered_at(last) + patience, due(last)) + COLLECTION_TIME >= self.newest
         if may_come or not self.is_uncollected(timeline) or "huge-retry-after" in last.faults:
             return False
         good = next((record for record in reversed(steps) if not is_spoiled(record)), first)
         start = bisect_left(self.spoiled, good.at, key=AT)
         tries = [record for record in steps if record.at >= good.at and is_spoiled(record)]
-        tries += self.spoiled[start : start + ENOUGH_TRIES]
-        return len(tries) < ENOUGH_TRIES and all(has_failed(record) and "hang" not in record.faults for record in tries)
+        tries += self.spoiled[start : start + TRIES_BEFORE_GIVING_UP]
+        return len(tries) < TRIES_BEFORE_GIVING_UP and all(
+            has_failed(record) and "hang" not in record.faults for record in tries
+        )
 
     def _early(self, timeline: Timeline) -> Iterator[Step]:
         for before, step in timeline.polls:
             if (
                 before is None
                 or (step.record.wait and before.status not in REFUSED)
-                or not is_sooner(before, step.record)
+                or not is_too_early(before, step.record)
             ):
                 continue
             if bisect_left(self.spoiled, before.at, key=AT) == bisect_right(self.spoiled, step.record.at, key=AT):
                 yield step
 
     def _of_all_jobs(self, find: Callable[[Timeline], Iterator[Step]]) -> dict[str, list[Step]]:
-        """Returns the steps found for each job; a batch poll has to be found for all of its jobs."""
+        """Returns the found steps of each job. A batch poll counts only if it is found for all of its jobs."""
         found = [(job_id, step) for job_id, timeline in self.timelines.items() for step in find(timeline)]
         votes = Counter(step.number for _, step in found)
         jobs = {step.number: {job.job_id for job in step.record.jobs} for _, step in found}
@@ -259,8 +270,8 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
 
     Args:
         request_log: the records.
-        ended: when jobs ended, by their ids, beyond what the records say.
-        refused: the number of requests that were refused for their credentials, beyond what the records say.
+        ended: when jobs ended, by their ids; overrides the records.
+        refused: the number of requests with wrong credentials that the records do not include.
     """
     records = sorted(request_log, key=AT)
     jobs = [job for record in records for job in record.jobs]
@@ -280,27 +291,27 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
         if request := _logical_request(record, named):
             tries[request].append(record)
     denied = refused + sum(record.refused + is_denied(record) for record in records)
-    return Analysis(records, timelines, tries, spoiled, max(map(answered, records), default=0.0), denied)
+    return Analysis(records, timelines, tries, spoiled, max(map(answered_at, records), default=0.0), denied)
 
 
 def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest | None:
-    """Returns the logical request that a record is a try of, if it can be retried."""
+    """Returns the logical request of a record; None if such a request is never retried."""
     if record.action == "submit":
-        by, name = ("digest", record.digest) if record.key is None else ("key", record.key)
+        kind, value = ("digest", record.digest) if record.key is None else ("key", record.key)
     elif record.action == "cancel" or named is None:
-        by, name = "cancel" if record.action == "cancel" else "path", record.path
+        kind, value = "cancel" if record.action == "cancel" else "path", record.path
     else:
-        by, name = "job", named
-    return None if name is None or record.action in {None, "event"} else LogicalRequest(by, name, record.agent)
+        kind, value = "job", named
+    return None if value is None or record.action in {None, "event"} else LogicalRequest(kind, value, record.agent)
 
 
-def answered(record: RequestRecord) -> float:
+def answered_at(record: RequestRecord) -> float:
     """Returns when a request was answered."""
     return record.at + record.took
 
 
 def has_failed(record: RequestRecord) -> bool:
-    """Whether there was no answer, or one that says to try again."""
+    """Whether there was no complete answer, or one that asks for a retry."""
     unanswered = record.status == 0 and record.action != "event"
     return (
         unanswered or not BROKEN.isdisjoint(record.faults) or record.status in REFUSED or record.status >= SERVER_ERROR
@@ -308,52 +319,52 @@ def has_failed(record: RequestRecord) -> bool:
 
 
 def is_spoiled(record: RequestRecord) -> bool:
-    """Whether the answer told its client nothing true."""
+    """Whether the answer gave the client no true information."""
     return has_failed(record) or not TRUTHFUL.issuperset(record.faults)
 
 
 def is_denied(record: RequestRecord) -> bool:
-    """Whether the server refused the credentials, and not a fault."""
+    """Whether the server itself, not a fault, refused the credentials."""
     return record.status in DENIED and not record.faults
 
 
 def due(record: RequestRecord) -> float:
-    """Returns when the client should come back, and -infinity if the answer binds it to no time."""
+    """Returns the earliest time at which the client should poll again; -infinity if the answer sets none."""
     spoiled = record.status not in REFUSED and is_spoiled(record)
     if record.hint is None or record.hint > MAX_BINDING_HINT or spoiled or "huge-retry-after" in record.faults:
         return -math.inf
-    return answered(record) + record.hint
+    return answered_at(record) + record.hint
 
 
-def is_sooner(before: RequestRecord, record: RequestRecord) -> bool:
-    """Whether a request came sooner than the answer before it allowed."""
+def is_too_early(before: RequestRecord, record: RequestRecord) -> bool:
+    """Whether a request came earlier than the hint before it allows."""
     earliest = due(before) - TOLERANCE * (before.hint or 0.0) - TOLERANCE_SECONDS
-    return answered(before) <= record.at < earliest
+    return answered_at(before) <= record.at < earliest
 
 
 def _is_retry(failure: RequestRecord, record: RequestRecord) -> bool:
-    return has_failed(failure) and (record.action != "submit" or record.at - answered(failure) <= SAME_SUBMIT)
+    return has_failed(failure) and (record.action != "submit" or record.at - answered_at(failure) <= RESUBMIT_WINDOW)
 
 
 def _after_end(timeline: Timeline) -> Iterator[Step]:
-    """Yields the polls after a poll that showed the end to the same program, and no other answer since."""
+    """Yields the polls of a program whose previous poll had shown the end already."""
     learned_at: dict[str | None, float] = {}
     for _, step in timeline.polls:
         record = step.record
         if not step.is_end or is_spoiled(record):
             learned_at.pop(record.agent, None)
-        elif record.at > learned_at.setdefault(record.agent, answered(record)):
+        elif record.at > learned_at.setdefault(record.agent, answered_at(record)):
             yield step
 
 
 def _runs(tries: list[RequestRecord]) -> Iterator[list[float]]:
-    """Yields the pauses of retries in a row, without those that the server asked for and those after a hang."""
+    """Yields the pauses of retries in a row, without pauses that a hint set and pauses after a hang."""
     run: list[float] = []
     for failure, record in pairwise(tries):
-        pause = record.at - answered(failure)
+        pause = record.at - answered_at(failure)
         if not _is_retry(failure, record) or pause < 0 or "hang" in failure.faults:
             yield run
             run = []
-        elif math.isinf(due(failure)) or is_sooner(failure, record):
+        elif math.isinf(due(failure)) or is_too_early(failure, record):
             run.append(pause)
     yield run

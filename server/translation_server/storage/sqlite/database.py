@@ -230,7 +230,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 @contextlib.contextmanager
-def lossy(connection: sqlite3.Connection) -> Iterator[None]:
+def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
     """A transaction that does not wait for the disk: a power cut may undo it, a crash of the process does not."""
     connection.execute("PRAGMA synchronous = NORMAL")
     try:

@@ -1,8 +1,8 @@
 """The store in one SQLite file, which several processes may share.
 
-A job is safe from a power cut before its 202 leaves: a commit waits for the disk, and one commit writes all jobs that
-were submitted during the commit before. Between processes, the file's write lock protects ordinals and idempotency
-keys. Data that may be lost is committed without waiting for the disk.
+A commit of jobs waits for the disk, so a power cut loses no job whose 202 was sent. Jobs that are submitted during a
+commit are written together in the next one. The file's write lock keeps ordinals and idempotency keys unique across
+processes. Fault counts, request records and purges may be lost: their commits do not wait for the disk (`unsynced`).
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
 from translation_server.storage.sqlite.database import (
     LOCK_TIMEOUT,
     Worker,
-    lossy,
     migrate,
     probe,
     read_only,
     store_errors,
     transaction,
+    unsynced,
 )
 from translation_server.storage.statements import (
     ACCEPTED_AFTER,
@@ -58,7 +58,7 @@ class SqliteStore:
     """A Store in one SQLite file."""
 
     def __init__(self, path: Path, lock_timeout: float = LOCK_TIMEOUT) -> None:
-        """Opens the file, creates it and its folder where they are missing, and brings its schema up to date.
+        """Opens the file and updates its schema; creates the file and its folder if they are missing.
 
         Args:
             path: the file.
@@ -115,7 +115,7 @@ class SqliteStore:
 
     async def version(self) -> object:
         """See ChangeSource."""
-        # It changes when another connection commits, and only then.
+        # data_version changes exactly when another connection commits.
         return await self._writer.run(lambda connection: connection.execute("PRAGMA data_version").fetchall())
 
     async def read_sandbox(self, owner: str) -> str | None:
@@ -186,7 +186,7 @@ class SqliteStore:
 
 
 def _add_all(connection: Connection, batch: Sequence[Addition]) -> list[Written]:
-    """Adds the jobs of a batch; an error of one addition changes nothing and leaves the others alone."""
+    """Adds the jobs of a batch; an addition that fails changes nothing and does not affect the others."""
 
     def add(addition: Addition) -> Written:
         try:
@@ -279,7 +279,7 @@ def _count_faults(
     draw: Callable[[int, Sequence[int]], Iterable[str]],
 ) -> None:
     statement = "INSERT INTO fault_counts VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1"
-    with lossy(connection):
+    with unsynced(connection):
         count, *fired = _fault_counts(connection, owner, (subject, *rules))
         key = _key(connection, owner, COUNT_KEY)
         counted = (subject, *draw(count + 1, fired))
@@ -287,7 +287,7 @@ def _count_faults(
 
 
 def _uncount_fault(connection: Connection, owner: str, subject: str) -> None:
-    with lossy(connection):
+    with unsynced(connection):
         connection.execute(UNCOUNT, {"owner": owner, "subject": subject})
 
 
@@ -295,7 +295,7 @@ def _add_requests(connection: Connection, records: Sequence[tuple[str, str]], li
     by_owner = defaultdict(list)
     for owner, record in records:
         by_owner[owner].append(record)
-    with lossy(connection):
+    with unsynced(connection):
         for owner, new in by_owner.items():
             [(last, key)] = connection.execute(
                 "INSERT INTO owners (name, jobs, requests) VALUES (:owner, 0, :new)"
@@ -303,7 +303,7 @@ def _add_requests(connection: Connection, records: Sequence[tuple[str, str]], li
                 " RETURNING requests, coalesce(data_key, name)",
                 {"owner": owner, "new": len(new)},
             ).fetchall()
-            connection.execute(  # one statement for all records: while it runs, this process can serve requests
+            connection.execute(  # a single statement, which releases the GIL while it runs
                 "INSERT INTO requests SELECT ?, ? + key, value FROM json_each(?)",
                 (key, last - len(new) + 1, json.dumps(new)),
             )
@@ -316,7 +316,7 @@ def _add_requests(connection: Connection, records: Sequence[tuple[str, str]], li
 
 def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> int:
     statement = f"SELECT ordinal FROM jobs WHERE owner = ? AND {END} <= ? AND changed_at <= ? ORDER BY {END} LIMIT ?"
-    with lossy(connection):
+    with unsynced(connection):
         data_key, count_key = _key(connection, owner, DATA_KEY), _key(connection, owner, COUNT_KEY)
         rows = connection.execute(statement, (data_key, cutoff.ended_by, cutoff.changed_by, limit)).fetchall()
         subjects = [(count_key, counted_as(action, ordinal)) for (ordinal,) in rows for action in ACTIONS]
@@ -330,8 +330,10 @@ def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> in
 def _purge_queued(connection: Connection, limit: int) -> bool:
     if not connection.execute(NEXT_QUEUED).fetchall():
         return False
-    with lossy(connection):
-        for relation, owner in connection.execute(NEXT_QUEUED).fetchall():  # another process may have been faster
+    with unsynced(connection):
+        for relation, owner in connection.execute(
+            NEXT_QUEUED
+        ).fetchall():  # again: another process may have emptied the queue
             purged = connection.execute(PURGE_QUEUED[relation], {"owner": owner, "limit": limit}).rowcount
             if purged < limit:
                 connection.execute(DEQUEUE, {"relation": relation, "owner": owner})
@@ -339,7 +341,7 @@ def _purge_queued(connection: Connection, limit: int) -> bool:
 
 
 def _key(connection: Connection, owner: str, key: str) -> str:
-    """Returns the owner's DATA_KEY or COUNT_KEY, which does not change during the transaction."""
+    """Returns the value of an owner's DATA_KEY or COUNT_KEY, which is constant during a transaction."""
     found: str = connection.execute(f"SELECT {key}", {"owner": owner}).fetchone()[0]
     return found
 
@@ -351,6 +353,6 @@ def _find(connection: Connection, owner: str, job_id: str) -> Job | None:
 
 
 def _find_many(connection: Connection, owner: str, job_ids: Iterable[str]) -> list[Job]:
-    """Finds one job at a time: for many ids in one statement, SQLite would read all jobs of the owner."""
+    """Finds one job per statement: with many ids in one statement, SQLite would read all jobs of the owner."""
     jobs = (_find(connection, owner, job_id) for job_id in dict.fromkeys(job_ids))
     return [job for job in jobs if job]
