@@ -234,6 +234,15 @@ def test_refusal_reports_the_problem_document() -> None:
     )
 
 
+def test_refusal_with_many_errors_has_a_short_message() -> None:
+    errors = [{"field": f"f{number}", "message": "no"} for number in range(1000)]
+    error = run(Answer(422, {"errors": errors})).error
+    assert isinstance(error, InvalidRequest)
+    assert error.errors == tuple(errors)
+    assert "f19: no" in str(error)
+    assert "f20: no" not in str(error)
+
+
 @pytest.mark.parametrize("body", [None, [], "no", {"title": 3, "errors": {}}, {"errors": [1, None]}])
 def test_refusal_without_a_problem_document(body: object) -> None:
     assert str(watch(Answer(403, body)).error).startswith("403 without a reason. ")

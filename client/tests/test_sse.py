@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -35,3 +36,17 @@ def test_any_bytes_are_an_event_stream(parts):
 def test_oversized_event_is_refused():
     with pytest.raises(ValueError, match="larger than"):
         EventStream().feed(b"x" * (LARGEST + 1))
+
+
+def test_empty_data_lines_count_as_data():
+    stream = EventStream()
+    stream.feed(b"data:\n" * (LARGEST - 1))
+    with pytest.raises(ValueError, match="larger than"):
+        stream.feed(b"data:\n" * 2)
+
+
+def test_line_that_arrives_byte_by_byte_takes_linear_time():
+    stream, began = EventStream(), process_time()
+    for _ in range(LARGEST // 4):
+        stream.feed(b"x")
+    assert process_time() - began < 5  # with quadratic time: minutes

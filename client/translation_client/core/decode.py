@@ -32,6 +32,7 @@ FAILED = frozenset({State.ERROR, State.CANCELLED})
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 SUCCESS = 2  # the class of a status code
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
+MOST_ERRORS = 20  # of a problem document, in a message
 TOO_LARGE = 1e300  # any number below is a finite float
 
 
@@ -221,7 +222,7 @@ def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
     listed = problem.get("errors")
     errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
     title, detail = problem.get("title"), problem.get("detail")
-    messages = (f"{error.get('field')}: {error.get('message')}" for error in errors)
+    messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
     parts = (title, detail, *(text for text in messages if text not in str(detail)))
     texts = [one_line(text).rstrip(".") for text in parts if isinstance(text, str)]
     return f"{reply.code} {'. '.join(texts) or 'without a reason'}", errors

@@ -9,7 +9,7 @@ from typing import NamedTuple
 LARGEST = 1 << 20  # bytes of one line or of one event's data
 LONGEST_RETRY = 86_400.0  # seconds
 RESUMABLE = re.compile(r"[!-~]{1,1000}")  # an id that every server and proxy accepts in a header
-
+LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")  # a line feed may follow a carriage return at the end
 BOM = b"\xef\xbb\xbf"
 
 
@@ -32,8 +32,9 @@ class EventStream:
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
         self.retry = 0.0
-        self._rest = b""
+        self._rest = bytearray()
         self._started = False
+        self._size = 0  # bytes of the event's data, with a line break after each line
         self._event, self._wall_elapsed = "", ""
         self._data: list[str] = []
 
@@ -43,24 +44,26 @@ class EventStream:
         Raises:
             ValueError: A line or an event is too large.
         """
+        known = max(0, len(self._rest) - 1)  # only the last of these bytes may end a line
         self._rest += data
         if not self._started:
-            if len(self._rest) < len(BOM) and BOM.startswith(self._rest):
+            if len(self._rest) < len(BOM) and BOM[: len(self._rest)] == self._rest:
                 return []
             self._started, self._rest = True, self._rest.removeprefix(BOM)
-        complete, carried = self._rest, b""
-        if complete.endswith(b"\r"):  # its line feed may follow
-            complete, carried = complete[:-1], b"\r"
-        *lines, last = complete.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = last + carried
-        if len(self._rest) + sum(map(len, self._data)) > LARGEST:
+            known = 0
+        events: list[ServerEvent] = []
+        if LINE_END.search(self._rest, known):
+            *lines, rest = LINE_END.split(self._rest)
+            self._rest = bytearray(rest)
+            events = [event for line in lines if (event := self._line(line.decode(errors="replace")))]
+        if len(self._rest) + self._size > LARGEST:
             raise ValueError(f"an event is larger than {LARGEST} bytes")
-        return [event for line in lines if (event := self._line(line.decode(errors="replace")))]
+        return events
 
     def _line(self, line: str) -> ServerEvent | None:
         if not line:
             data, name, age = self._data, self._event or "message", self._wall_elapsed
-            self._event, self._wall_elapsed, self._data = "", "", []
+            self._event, self._wall_elapsed, self._data, self._size = "", "", [], 0
             return ServerEvent(name, "\n".join(data), age) if data else None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -71,6 +74,7 @@ class EventStream:
                 self._wall_elapsed = value
             case "data":
                 self._data.append(value)
+                self._size += len(value) + 1
             case "id" if "\0" not in value:
                 self.last_id = value
             case "retry" if value.isascii() and value.isdigit():
