@@ -94,7 +94,7 @@ def test_retry_after_ms_refines_retry_after(seconds: str | None, milliseconds: s
     assert retry_after(headers) == waits
 
 
-def test_retry_after_date_needs_the_servers_date() -> None:
+def test_retry_after_date_needs_a_date_to_compare_with() -> None:
     assert retry_after({"retry-after": NOW}) is None
     assert retry_after({}) is None
 

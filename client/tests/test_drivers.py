@@ -40,6 +40,7 @@ class Network:
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         answer, headers, seconds = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        headers = {"Date": "Sun, 06 Nov 1994 08:49:37 GMT", **headers}
         self.now += seconds
         match answer:
             case int(code):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpcore
@@ -367,3 +368,19 @@ def test_closed_client_has_no_connections(server: Server, job: Job) -> None:
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
         client.status("j1")
+
+
+def test_retry_after_date_of_a_server_without_a_date(listen: Listen, call: Call) -> None:
+    """RFC 9110, section 6.6.1: the time of receipt takes the place of a missing `Date`."""
+    polled = list[float]()
+
+    def handle(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65536)
+        polled.append(time.monotonic())
+        pause = f"Retry-After: {formatdate(time.time() + 3, usegmt=True)}\r\n".encode()  # the next whole second or more
+        first = b"HTTP/1.1 503 X\r\nContent-Length: 0\r\nConnection: close\r\n" + pause + b"\r\n"
+        connection.sendall(first if len(polled) == 1 else WHOLE)
+
+    with listen(handle) as url:
+        assert call(url, "status", "j1", initial_delay=0.01).state is State.COMPLETED
+    assert polled[1] - polled[0] > 1

@@ -88,7 +88,7 @@ class Reply:
     """An HTTP response.
 
     Attributes:
-        headers: The names are in lower case.
+        headers: The names are in lower case. The driver adds a `date` if the server sent none.
         at: When it was complete.
         took: Seconds from sending the request until then.
         unread: Why the body was not read: it is too large, or has an unrequested encoding. Empty if it was.

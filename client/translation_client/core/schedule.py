@@ -239,9 +239,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Returns the delay that a server asks for, in seconds and at most a day; None if it asks for none.
 
     `Retry-After` (RFC 9110, section 10.2.3) is a number of seconds, which may have a fraction, or a date. A date is
-    compared with the server's own `Date`, because our clock may differ, and is ignored without one. Values that are
-    neither are ignored; the largest of several counts. `retry-after-ms` is the same in milliseconds. It counts if
-    `Retry-After` is missing, smaller, or this value rounded to seconds.
+    compared with the server's own `Date`, because our clock may differ; the drivers add our time if there is none.
+    Values that are neither are ignored; the largest of several counts. `retry-after-ms` is the same in milliseconds. It
+    counts if `Retry-After` is missing, smaller, or this value rounded to seconds.
     """
     now = _http_date(headers.get("date", ""))
     seconds = _largest(_seconds(text, now) for text in LISTED.findall(headers.get("retry-after", "")))

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpx
@@ -111,9 +112,8 @@ class BaseDriver(Generic[Http]):
         level = logging.DEBUG if send.method == "GET" else logging.INFO
         logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
         now = self.clock()
-        return Reply(
-            response.status_code, dict(response.headers), b"" if unread else body, now, now - sent, unread=unread
-        )
+        headers = {"date": formatdate(usegmt=True)} | dict(response.headers)  # RFC 9110, section 6.6.1
+        return Reply(response.status_code, headers, b"" if unread else body, now, now - sent, unread=unread)
 
     def failure(self, send: Send, error: Exception) -> Failure:
         """Returns the input for a missing or incomplete answer."""
