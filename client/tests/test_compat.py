@@ -180,6 +180,17 @@ class TestJobs:
         assert server.asked == ["POST /jobs", *[f"GET /status/{final['job_id']}"] * 3]
         assert server.requests[0].body.replace(b" ", b"") == b'{"video_length":10}'
 
+    def test_callback_may_block(self, server: Server, job: Job) -> None:
+        """It may even run an event loop of its own, because it has a thread of its own, as it had in the ancestor."""
+        server.says((200, job("completed")))
+        calls = list[object]()
+
+        def call(argument: object) -> None:
+            calls.append(asyncio.run(asyncio.sleep(0, argument)))
+
+        asyncio.run(jobs.TranslationClient(server.url).get_status(JOB_ID, call, call))
+        assert calls == ["completed", job("completed")]
+
     def test_failed_job_calls_on_completion(self, server: Server, job: Job) -> None:
         server.says((200, job("error")))
         client, calls = jobs.TranslationClient(server.url), Calls()
@@ -336,6 +347,17 @@ class TestTranslate:
 
         asyncio.run(main())
         assert server.asked == ["GET /job/j1", "DELETE /jobs/j1"] * 2
+
+    def test_job_id_may_be_a_number(self, server: Server) -> None:
+        server.says((202, b'{"message": "m", "job_id": 7.50}'), (200, b'{"job_id": 7.50, "status": "completed"}'))
+
+        async def main() -> None:
+            client = translate.VideoTranslationClient(server.url)
+            started = await client.start_translation("en", "es")
+            assert (await client.wait_for_completion(started["job_id"]))["status"] == "completed"
+
+        asyncio.run(main())
+        assert server.asked == ["POST /translate", "GET /job/7.50"]
 
     def test_progressive_delay_sets_the_factor(self) -> None:
         assert TranslationConfig().backoff_factor > 1

@@ -98,6 +98,12 @@ class TestStart:
         assert caplog.messages[-1].startswith("job j1 was not polled: ")
         assert reason in caplog.messages[-1]
 
+    def test_failed_start_can_be_polled(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+        server.says((401, None))
+        client = TranslationStatusClient(server.url, "admin", "wrong")
+        assert client.get_status(client.start_job()) is None
+        assert "job None was not polled" in caplog.text
+
     def test_wait_can_have_its_own_intervals(self, server: Server, job: Job) -> None:
         server.says(*[(200, job(job_id="j1"))] * 2, (200, job("completed", "j1")))
         client = TranslationStatusClient(server.url, "admin", "secretpassword", 1000, initial_interval=1000)

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from translation_client.core.dialects import CURRENT, Dialect, field_paths, is_id, is_text
+from translation_client.core.dialects import CURRENT, Dialect, field_paths, id_of, is_id, is_text
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
 
@@ -112,7 +112,8 @@ def key(given: str | None) -> str:
 
 
 def job_of(dialect: Dialect, job_id: str) -> str:
-    """Returns the id of a job that the dialect can poll."""
+    """Returns the id of a job that the dialect can poll; a number, as in a `Status.raw`, becomes its text."""
+    job_id = id_of(job_id) or job_id
     if not dialect.by_id and job_id != CURRENT:
         raise ValueError(f"job_id must be {CURRENT!r}: the dialect {dialect.name} has no job ids")
     return _id("job_id", job_id)

@@ -1,7 +1,10 @@
 """The client of the ancestor that creates jobs with `POST /jobs`."""
 
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import Any
+
+from anyio import to_thread
 
 from translation_client.client import AsyncClient
 from translation_client.compat.session import Session, delays, on_change
@@ -84,8 +87,8 @@ class TranslationClient(Session):
 
         Args:
             job_id: The job.
-            on_status_change: Called with each new status; may be async.
-            on_completion: Called with the job's data, whichever way it ended; may be async.
+            on_status_change: Called with each new status, in a thread, so it may block; may be async.
+            on_completion: Called likewise with the job's data, whichever way the job ended.
 
         Raises:
             TimeoutError: The time is up; the job goes on.
@@ -95,7 +98,14 @@ class TranslationClient(Session):
         async with self._client() as client:
             final = await client.wait(
                 job_id,
-                on_update=on_change(lambda status: changed(status.state)) if changed else None,
-                on_completion=(lambda status: completed(dict(status.raw))) if completed else None,
+                on_update=on_change(lambda status: _call(changed, status.state)) if changed else None,
+                on_completion=(lambda status: _call(completed, dict(status.raw))) if completed else None,
             )
         return final.state
+
+
+async def _call(callback: Callable[[Any], object], argument: object) -> None:
+    """Calls a callback in a thread, as the ancestor does; awaits the result of an async one in the event loop."""
+    result = await to_thread.run_sync(callback, argument)
+    if isawaitable(result):
+        await result

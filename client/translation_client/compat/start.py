@@ -67,7 +67,7 @@ class TranslationStatusClient:
         try:
             with self._connect() as client:
                 return client.start().id
-        except TranslationError as error:
+        except (TranslationError, ValueError) as error:
             logger.error("no job was started: %s", error)  # noqa: TRY400 - one line, no traceback
             return None
 
@@ -76,7 +76,7 @@ class TranslationStatusClient:
         try:
             with self._connect() as client:
                 return client.status(job_id).state.value
-        except TranslationError as error:
+        except (TranslationError, ValueError) as error:
             logger.error("job %s was not polled: %s", job_id, error)  # noqa: TRY400 - one line, no traceback
             return None
 
