@@ -33,6 +33,7 @@ import asyncpg
 
 import harness
 from tables import number, write
+from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.job import Fate, Job, State, Submission
 from translation_server.storage import Cutoff, Store, open_store
 from translation_server.storage.rows import COLUMNS, NAMES, row_of
@@ -145,13 +146,13 @@ def _job(owner: str, ordinal: int, job_id: str, at: float) -> Job:
         id=job_id,
         owner=owner,
         ordinal=ordinal,
-        created_at=at,
+        created_at=VirtualTime(at),
         fate=Fate(5.0, State.COMPLETED),
         submission=SUBMISSION,
         cancelled_at=None,
         paused_at=None,
         paused_for=0.0,
-        changed_at=at,
+        changed_at=WallTime(at),
     )
 
 

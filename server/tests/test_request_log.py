@@ -51,6 +51,16 @@ def test_refused_submissions_have_their_key_and_digest(start):
     assert third["digest"] is None  # too large to be read
 
 
+def test_dripping_answers_are_recorded_as_answers(start):
+    api = start()
+    drip = {"Simulate-Fault": '{"kind": "drip", "rate": 5000}'}
+    assert [api.post("/start", headers=drip).status_code for _ in range(3)] == [202] * 3
+    assert [(record["status"], record["faults"]) for record in api.requests()] == [(202, ["drip"])] * 3
+    card = api.get("/sandbox/report").json()
+    assert card["overall"]["retries"] == 0
+    assert "retried-without-key" not in [finding["rule"] for finding in card["findings"]]
+
+
 def test_the_log_is_paged_and_drops_the_oldest_records(start):
     api = start(request_log=5)
     for number in range(8):

@@ -5,22 +5,25 @@ from typing import Any
 
 from translation_server.core.job import Fate, Job, State, Submission
 
-NAMES = (
-    "id",
-    "owner",
-    "ordinal",
-    "created_at",
-    "delay",
-    "outcome",
-    "message",
-    "source_language",
-    "target_language",
-    "video_length",
-    "cancelled_at",
-    "paused_at",
-    "paused_for",
-    "changed_at",
-)
+TYPES = {
+    "id": "text",
+    "owner": "text",
+    "ordinal": "bigint",
+    "created_at": "float8",
+    "delay": "float8",
+    "outcome": "text",
+    "message": "text",
+    "source_language": "text",
+    "target_language": "text",
+    "video_length": "float8",
+    "cancelled_at": "float8",
+    "paused_at": "float8",
+    "paused_for": "float8",
+    "changed_at": "float8",
+}
+"""The columns of a job, and the types of their values in PostgreSQL's words."""
+
+NAMES = tuple(TYPES)
 COLUMNS = ", ".join(NAMES)
 """The columns of a job, in the order of `row_of`."""
 

@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from http import HTTPStatus
+from typing import assert_never
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -28,8 +29,10 @@ from translation_server.core.faults.rules import (
     Garbage,
     Hang,
     HugeRetryAfter,
+    Latency,
     Status,
     Truncate,
+    UnknownStatus,
     WrongType,
 )
 
@@ -89,7 +92,10 @@ def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None
             return answer
         case Break() | Truncate() | Garbage() | Drip() | Hang():
             return Broken(answer, firing, rest)
-    return None
+        case Status() | Latency() | FalseAnswer() | UnknownStatus() | HugeRetryAfter():
+            return None
+        case _:
+            assert_never(rule)
 
 
 def hides(rule: FaultRule) -> bool:
@@ -131,6 +137,9 @@ class Broken(Response):
                     resting = asyncio.ensure_future(rest(pause))
                     await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
                     resting.cancel()
+            else:
+                if isinstance(rule, Drip):  # a slow answer is a whole answer
+                    context_of(scope).record.status = self._answer.status_code
             if isinstance(rule, Break) and rule.kind == "reset" and not transport.is_closing():
                 connection: socket.socket = transport.get_extra_info("socket")
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -14,7 +14,7 @@ from translation_server.storage.postgres.database import Connection
 from translation_server.storage.postgres.notifications import notify
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import IdTaken, KeyReused, StoreChange, Stored
-from translation_server.storage.rows import COLUMNS, job_of, owner_of, row_of
+from translation_server.storage.rows import COLUMNS, TYPES, job_of, owner_of, row_of
 from translation_server.storage.statements import DATA_KEY
 
 INCREMENT_ORDINALS = """
@@ -27,8 +27,7 @@ LOCK_OWNER = """
     INSERT INTO owners (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING sandbox
 """
 
-TYPES = ("text", "text", "bigint", *["float8"] * 2, *["text"] * 4, *["float8"] * 5, "bytea", "bytea")
-ARRAYS = ", ".join(f"${number}::{name}[]" for number, name in enumerate(TYPES, 1))
+ARRAYS = ", ".join(f"${number}::{name}[]" for number, name in enumerate([*TYPES.values(), "bytea", "bytea"], 1))
 
 ADD_JOBS = f"""
     WITH new AS (SELECT * FROM unnest({ARRAYS}) AS new ({COLUMNS}, idempotency_key, fingerprint)),
