@@ -31,21 +31,21 @@ from tests.pair import (
     CONNECTIONS,
     JOBS,
     PASSWORD,
-    PATIENCE,
     ROOT,
     SERVER_LOG,
+    TIMEOUT,
     USERNAME,
     Containers,
     Pair,
     PairTests,
+    clean_environment,
     exit_status,
     find_engine,
-    find_images,
     free_port,
     logger,
     main,
+    pull_images,
     run,
-    surroundings,
     wait_until,
 )
 from translation_client import AsyncClient, AuthenticationError, Client, JobFailed, State, TransportError
@@ -56,7 +56,7 @@ BRISK: dict[str, Any] = {
     "password": PASSWORD,
     "initial_delay": 0.1,
     "max_delay": 0.2,
-    "timeout": PATIENCE,
+    "timeout": TIMEOUT,
 }
 """Arguments with which the library polls often."""
 
@@ -70,7 +70,7 @@ class Processes(Pair):
         if self.process is None:
             with SERVER_LOG.open("ab") as log:
                 program = [sys.executable, "-m", "translation_server"]
-                environment = {**surroundings(), "PYTHONPATH": str(ROOT / "server")}
+                environment = {**clean_environment(), "PYTHONPATH": str(ROOT / "server")}
                 self.process = subprocess.Popen(program, cwd=self.folder, env=environment, stderr=log)
 
     def is_ready(self) -> bool:
@@ -81,13 +81,13 @@ class Processes(Pair):
     def kill(self) -> None:
         if self.process:
             self.process.kill()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
             self.process = None
 
     def stop(self) -> int:
         assert self.process, "not started"
         self.process.terminate()
-        status = self.process.wait(PATIENCE)
+        status = self.process.wait(TIMEOUT)
         self.process = None
         return status
 
@@ -177,7 +177,7 @@ class Scenarios(PairTests):
             wait_until(lambda: any(isinstance(event, Failure) for event in trace), "the client misses the server")
             self.pair.start()
             self.pair.http.post(f"{self.pair.url}/sandbox/clock", json={"advance": 3600}).raise_for_status()
-            final = waiting.result(PATIENCE)
+            final = waiting.result(TIMEOUT)
             others = [client.wait(job.id) for job in jobs[1:]]
         self.assertEqual({status.state for status in (final, *others)}, {State.COMPLETED})
         self.assertEqual({status.elapsed for status in (final, *others)}, {3600})
@@ -213,7 +213,7 @@ class Scenarios(PairTests):
             promised = len(accepted)
             self.pair.start()
             for submitter in submitters:
-                submitter.result(PATIENCE)
+                submitter.result(TIMEOUT)
             client.wait_all(accepted)
         logger.info("%d jobs accepted, %d of them before the server was killed", len(accepted), promised)
 
@@ -321,7 +321,7 @@ class ImageTests(unittest.TestCase):
                 unittest.mock.patch.dict(os.environ, REQUIRE_DOCKER=asked_for),
                 self.assertRaisesRegex(outcome, "images.invalid/none:1, which is not here and cannot be pulled"),
             ):
-                find_images(engine, "images.invalid/none:1")
+                pull_images(engine, "images.invalid/none:1")
 
 
 del Scenarios  # its tests run only in the subclasses

@@ -1,6 +1,6 @@
-"""What `test_integration.py` and `tests/test_scale.py` share: the pair, its containers, logs and flags.
+"""Helpers of `test_integration.py` and `tests/test_scale.py`: the server and client pair, containers, logs and flags.
 
-Each of the two is a script as well, so nothing here needs pytest. Importing it finds `translation_client` in `client/`.
+Both files are scripts too, so this module does not need pytest. It adds `client/` to the path of imports.
 """
 
 import argparse
@@ -43,28 +43,28 @@ SETTINGS = {
     "MAX_DELAY": 0.3,
     "ERROR_PROBABILITY": 0,
 }
-"""What a server's `.env` holds unless a scenario says otherwise."""
+"""The settings in a server's `.env`, unless a test sets others."""
 
-PATIENCE = 60.0
-"""Seconds within which everything happens that a test waits for."""
+TIMEOUT = 60.0
+"""How long a test waits for any condition, in seconds."""
 
 JOBS, CONNECTIONS = 200, 16
-"""How many jobs are submitted, and over how many connections, to a server that is killed meanwhile."""
+"""The jobs and the connections of a test that kills the server during submissions."""
 
-SHOWN = 20
-"""How many lines of each log are printed after each test."""
+SHOWN_LINES = 20
+"""How many lines of each log are printed after a test."""
 
 logger = logging.getLogger("test")
 
 
 class Pair(ABC):
-    """A server with a folder, a `.env` and a port of its own, and the command against it."""
+    """A server with its own folder, `.env` and port, and the client's command."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
         limits = httpx.Limits(max_connections=CONNECTIONS)
-        self.http = httpx.Client(auth=(USERNAME, PASSWORD), limits=limits, timeout=PATIENCE, trust_env=False)
+        self.http = httpx.Client(auth=(USERNAME, PASSWORD), limits=limits, timeout=TIMEOUT, trust_env=False)
 
     @property
     def url(self) -> str:
@@ -72,24 +72,24 @@ class Pair(ABC):
         return f"http://127.0.0.1:{self.port}"
 
     def serve(self, **settings: object) -> None:
-        """Sees to it that the server runs, with these settings in its `.env`."""
+        """Starts the server with these settings in its `.env`; restarts it if it runs with others."""
         text = "".join(f"{name}={value}\n" for name, value in {**SETTINGS, "PORT": self.port, **settings}.items())
         env_file = self.folder / ".env"
         if not env_file.exists() or env_file.read_text() != text:
             self.kill()
-            logger.info("settings: %s", settings or "as usual")
+            logger.info("settings: %s", settings or "defaults")
             env_file.write_text(text)
         self.start()
 
     def is_ready(self) -> bool:
-        """Whether the server says that it takes work."""
+        """Whether the server is ready."""
         try:
             return self.http.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
             return False
 
     def command(self, *arguments: str, password: str = PASSWORD) -> "subprocess.CompletedProcess[str]":
-        """Runs the command to its end."""
+        """Runs the client's command and waits for its end."""
         arguments = ("--username", USERNAME, "--password", password, *arguments)
         result = self.run_command(*arguments)
         logger.info("the command exited with %d", result.returncode)
@@ -97,44 +97,44 @@ class Pair(ABC):
         return result
 
     def start(self) -> None:
-        """Starts the server with the settings that it has, if it does not run; returns when it is ready."""
+        """Starts the server, unless it runs, and waits until it is ready."""
         self.launch()
-        wait_until(self.is_ready, f"the server is ready; {SERVER_LOG} may say why")
+        wait_until(self.is_ready, f"the server is ready; see {SERVER_LOG}")
 
     @abstractmethod
     def launch(self) -> None:
-        """Starts the server with the settings that it has, if it does not run."""
+        """Starts the server, unless it runs."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends the server as `kill -9` does."""
+        """Kills the server, as `kill -9` does."""
 
     @abstractmethod
     def stop(self) -> int:
-        """Asks the server to end and returns its exit status."""
+        """Stops the server gracefully and returns its exit status."""
 
     @abstractmethod
     def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Runs the command to its end."""
+        """Runs the client's command and waits for its end."""
 
     @abstractmethod
     def save_logs(self) -> None:
-        """Adds to the logs what is not there yet."""
+        """Appends new output to the log files."""
 
     def close(self) -> None:
-        """Removes everything."""
+        """Releases all resources."""
         self.http.close()
 
 
 class Containers(Pair):
-    """The pair in containers: `docker compose` in a copy of what it needs, as a project of its own."""
+    """The pair in containers: a Compose project of its own, in a copy of the files that it needs."""
 
     flags: ClassVar[tuple[str, ...]] = ()
-    """What `docker compose` is told before its command."""
+    """The global flags of `docker compose`."""
 
     def __init__(self, folder: Path) -> None:
         self.engine = find_engine()
-        find_images(self.engine, *self.images())
+        pull_images(self.engine, *self.images())
         super().__init__(folder)
         self.project = f"translation-test-{secrets.token_hex(4)}"
         self.saved: dict[str, int] = {}
@@ -144,7 +144,7 @@ class Containers(Pair):
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
 
     def images(self) -> set[str]:
-        """The images that are not made here."""
+        """Returns the base images, which are pulled and not built."""
         built = (ROOT / side / "Dockerfile" for side in ("server", "client"))
         return {name for path in built for name in re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)}
 
@@ -157,12 +157,12 @@ class Containers(Pair):
         return result
 
     def container(self, service: str) -> Any:
-        """The service's container, whether it runs or not."""
+        """Returns the service's container, running or not."""
         (container,) = self.containers(f"com.docker.compose.service={service}")
         return container
 
     def containers(self, *labels: str) -> list[Any]:
-        """This project's containers, whether they run or not."""
+        """Returns this project's containers, running or not."""
         labels = (f"com.docker.compose.project={self.project}", "com.docker.compose.oneoff=False", *labels)
         found: list[Any] = self.engine.containers.list(all=True, filters={"label": list(labels)})
         return found
@@ -194,16 +194,16 @@ class Containers(Pair):
         super().close()
 
 
-class Printing(logging.Handler):
-    """Prints to where stdout is now, which pytest changes from test to test."""
+class StdoutHandler(logging.Handler):
+    """Prints to the current `sys.stdout`, which pytest replaces for each test."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), flush=True)
 
 
 @cache
-def begin_logs() -> None:
-    """Begins the logs anew, once for all tests."""
+def truncate_logs() -> None:
+    """Empties the log files, once for all tests."""
     LOGS.mkdir(exist_ok=True)
     for path in (SERVER_LOG, CLIENT_LOG, TEST_LOG):
         path.write_text("")
@@ -211,14 +211,14 @@ def begin_logs() -> None:
 
 @contextmanager
 def logging_to_files() -> Iterator[None]:
-    """Logs what the library and the test say, for as long as this lasts."""
-    begin_logs()
+    """Writes the logs of the client library and of the tests to files, inside a with block."""
+    truncate_logs()
     library = logging.getLogger("translation_client")
     with ExitStack() as stack:
         for log, handler in (
             (library, logging.FileHandler(CLIENT_LOG)),
             (logger, logging.FileHandler(TEST_LOG)),
-            (logger, Printing()),
+            (logger, StdoutHandler()),
         ):
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
             log.addHandler(handler)
@@ -230,44 +230,44 @@ def logging_to_files() -> Iterator[None]:
 
 
 def print_logs(sizes: Mapping[Path, int]) -> None:
-    """Prints the end of what has come to the logs since they had these sizes."""
+    """Prints the last lines that were added to each log since it had this size."""
     for path, size in sizes.items():
         with path.open("rb") as log:
             log.seek(size)
             lines = log.read().decode().splitlines()
-        print(f"{path.relative_to(ROOT)}, {len(lines)} new lines", *lines[-SHOWN:], sep="\n    ", flush=True)
+        print(f"{path.relative_to(ROOT)}, {len(lines)} new lines", *lines[-SHOWN_LINES:], sep="\n    ", flush=True)
 
 
 def append(path: Path, text: str) -> None:
-    """Adds text to a log."""
+    """Appends text to a log."""
     with path.open("a", encoding="utf-8") as log:
         log.write(text)
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Returns when the condition is true, and fails when it does not become so."""
-    deadline = time.monotonic() + PATIENCE
+    """Waits until the condition is true; fails after `TIMEOUT`."""
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        assert time.monotonic() < deadline, f"not within {TIMEOUT} s: {what}"
         time.sleep(0.02)
 
 
 def run(*command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Runs a program to its end; images may have to be built meanwhile."""
+    """Runs a program and waits for its end; the timeout leaves time to build images."""
     return subprocess.run(
         command,
         cwd=folder,
-        env=surroundings(),
+        env=clean_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=20 * PATIENCE,
+        timeout=20 * TIMEOUT,
         check=False,
     )
 
 
-def surroundings() -> dict[str, str]:
-    """The environment without what would win over a `.env`."""
+def clean_environment() -> dict[str, str]:
+    """Returns the environment without variables that would override the `.env`."""
     settings = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return {
         name: value for name, value in os.environ.items() if name not in settings and not name.startswith("COMPOSE_")
@@ -275,7 +275,7 @@ def surroundings() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A free port, not from those that the system gives to outgoing connections: nobody takes it during a restart."""
+    """Returns a free port outside the ephemeral range, so that it stays free during a restart of the server."""
     for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
@@ -284,7 +284,7 @@ def free_port() -> int:
 
 
 def exit_status(container: Any) -> int:
-    """With which status a container's program ended."""
+    """Returns the exit status of a container."""
     state = container.attrs["State"]
     assert state["Status"] == "exited", state
     status: int = state["ExitCode"]
@@ -292,11 +292,11 @@ def exit_status(container: Any) -> int:
 
 
 def find_engine() -> Any:
-    """The `docker` package's client of an engine that answers and has Compose.
+    """Returns a client of the Docker engine from the `docker` package.
 
     Raises:
-        SkipTest: There is none.
-        RuntimeError: There is none, and it was asked for.
+        SkipTest: Docker or Compose is missing.
+        RuntimeError: The same, with `REQUIRE_DOCKER=1`.
     """
     try:
         docker = importlib.import_module("docker")
@@ -308,15 +308,15 @@ def find_engine() -> Any:
         missing = "Docker with Compose: install both"
     except docker.errors.DockerException as error:
         missing = f"Docker, which does not answer: start it ({error})"
-    raise lacking(missing)
+    raise missing_error(missing)
 
 
-def find_images(engine: Any, *names: str) -> None:
-    """Returns once an engine has images, of which it pulls the missing.
+def pull_images(engine: Any, *names: str) -> None:
+    """Pulls the images that the engine does not have.
 
     Raises:
-        SkipTest: One of them cannot be had.
-        RuntimeError: One of them cannot be had, and it was asked for.
+        SkipTest: An image cannot be pulled.
+        RuntimeError: The same, with `REQUIRE_DOCKER=1`.
     """
     errors = importlib.import_module("docker").errors
     for name in names:
@@ -326,17 +326,17 @@ def find_images(engine: Any, *names: str) -> None:
             try:
                 engine.images.pull(name)
             except (errors.DockerException, OSError) as error:
-                raise lacking(f"the image {name}, which is not here and cannot be pulled: {error}") from None
+                raise missing_error(f"the image {name}, which is not here and cannot be pulled: {error}") from None
 
 
-def lacking(what: str) -> Exception:
-    """What to raise where something that the container tests need is not there."""
+def missing_error(what: str) -> Exception:
+    """Returns the exception for a missing requirement of the container tests."""
     kind = RuntimeError if os.environ.get("REQUIRE_DOCKER") == "1" else unittest.SkipTest
     return kind(f"the container tests need {what}")
 
 
 class PairTests(unittest.TestCase):
-    """Tests of one kind of pair, which all of them share."""
+    """The base class of tests that share one pair."""
 
     kind: ClassVar[type[Pair]]
     pair: ClassVar[Any]
@@ -354,7 +354,7 @@ class PairTests(unittest.TestCase):
 
 
 def main() -> None:
-    """Runs the tests of the script, with `--containers` besides the flags of unittest."""
+    """Runs the tests of the calling script; takes `--containers` and the flags of unittest."""
     parser = argparse.ArgumentParser(description="Run the tests of this file.", epilog="More flags: those of unittest.")
     parser.add_argument("--containers", action="store_true", help="fail instead of skip where Docker does not answer")
     options, rest = parser.parse_known_args()

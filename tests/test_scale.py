@@ -22,8 +22,8 @@ from tests.pair import (
     CONNECTIONS,
     JOBS,
     PASSWORD,
-    PATIENCE,
     ROOT,
+    TIMEOUT,
     USERNAME,
     Containers,
     PairTests,
@@ -40,7 +40,7 @@ SERVERS = 3
 LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
 """The settings of a sandbox whose jobs end when its clock is advanced."""
 
-PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": PATIENCE, "max_retries": 1000}
+PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": TIMEOUT, "max_retries": 1000}
 """Arguments with which the library does not give up."""
 
 
@@ -191,9 +191,9 @@ class ScaleTests(PairTests):
             finally:
                 killed.set()
             for submitter in submitters:
-                submitter.result(PATIENCE)
+                submitter.result(TIMEOUT)
             self.end_all()
-            finals = waiting.result(PATIENCE)
+            finals = waiting.result(TIMEOUT)
         self.assertEqual(len(self.pair.servers()), SERVERS - 1)
         fates = self.fates()
         self.assertEqual(sorted(fates), sorted(started))

@@ -30,7 +30,7 @@ from translation_client.core.decode import ParsedStatus
 from translation_client.core.effects import Chunk, Failure, Listen, Reply, Send, WaitFailed
 from translation_client.core.estimator import History
 from translation_client.core.status import State
-from translation_client.core.wait_many import LONGEST_BATCH
+from translation_client.core.wait_many import MAX_BATCH_IDS
 
 
 @pytest.mark.parametrize("code", [404, 405, 406, 422])
@@ -56,7 +56,7 @@ def test_long_ids_make_smaller_batches():
     ids = [f"{n:0>900}" for n in range(20)]
     player = BatchPlayer(script, ids=ids)
     assert set(player.ends.values()) == {NotFound}
-    assert max(len("".join(poll.query["job_id"])) for poll in player.polls) <= LONGEST_BATCH
+    assert max(len("".join(poll.query["job_id"])) for poll in player.polls) <= MAX_BATCH_IDS
 
 
 def test_server_without_batch_polls_is_polled_one_by_one():

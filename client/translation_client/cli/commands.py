@@ -1,4 +1,4 @@
-"""The table of subcommands, and the parser that is made from it."""
+"""The table of subcommands, and the parser that is built from it."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ EPILOG = """
 Credentials and address come from the flags, else from API_USERNAME, API_PASSWORD (or API_PASSWORD_FILE) and SERVER_URL
 in the environment, else from the same names in the file .env of the working directory. For a dialect that takes a
 token, the names are API_TOKEN and API_TOKEN_FILE. On a terminal, the command prompts for missing credentials. If .env
-names the server but not the credentials, or the other way round, a line on stderr says where they go.
+names the server but not the credentials, or the other way round, a line on stderr says which server gets them.
 
 exit status:
   0    the job completed, or the command did what it was asked for
@@ -34,8 +34,8 @@ class Command:
     Attributes:
         name: Its name on the command line.
         summary: What it does, for the help.
-        handler: Runs it and returns the exit status. If it has subcommands, it is called when none is given.
-        arguments: Functions that add its own arguments to its parser.
+        handler: Runs the command and returns the exit status; with subcommands, only if none is given.
+        arguments: Functions that add the command's own arguments to its parser.
         subcommands: Its subcommands.
     """
 
@@ -46,21 +46,26 @@ class Command:
     subcommands: Sequence["Command"] = ()
 
 
-RUN = (jobs.add_waiting, jobs.add_job, jobs.add_count)
+RUN_ARGUMENTS = (jobs.add_waiting, jobs.add_job, jobs.add_count)
 
 COMMAND = Command(
     "translation-client",
     "start slow, asynchronous jobs and wait for their end well",
     jobs.RUN,
-    RUN,
+    RUN_ARGUMENTS,
     (
-        Command("run", "start a job and wait for its end (the default)", jobs.RUN, RUN),
+        Command("run", "start a job and wait for its end (the default)", jobs.RUN, RUN_ARGUMENTS),
         Command("start", "start a job and do not wait for it", jobs.START, (jobs.add_job,)),
         Command("status", "show the status of jobs; exit with 1 if one has failed", jobs.STATUS, (add_ids,)),
         Command("wait", "wait for the end of jobs", jobs.WAIT, (jobs.add_waiting, add_ids)),
         Command("list", "list your jobs, newest first", jobs.list_jobs),
         Command("cancel", "cancel jobs", jobs.CANCEL, (add_ids,)),
-        Command("report", "grade the client by its requests in the request log", report.report, (report.add_grading,)),
+        Command(
+            "report",
+            "show the report card on your client's requests",
+            report.report,
+            (report.add_grading,),
+        ),
         Command(
             "sandbox",
             "show and change your sandbox on the server",
@@ -71,11 +76,16 @@ COMMAND = Command(
                 Command("set", "change settings; null resets one", sandbox.SET, (sandbox.add_settings,)),
                 Command("scenario", "choose a scenario", sandbox.SCENARIO, (sandbox.add_scenario,)),
                 Command("scenarios", "list the scenarios", sandbox.SCENARIOS),
-                Command("clock", "stop the clock, start it or move it forward", sandbox.CLOCK, (sandbox.add_clock,)),
+                Command(
+                    "clock",
+                    "freeze, unfreeze, speed up or advance the clock",
+                    sandbox.CLOCK,
+                    (sandbox.add_clock,),
+                ),
                 Command("pause", "keep jobs pending until they are unpaused or finished", sandbox.PAUSE, (add_ids,)),
                 Command("unpause", "continue paused jobs", sandbox.UNPAUSE, (add_ids,)),
                 Command("finish", "end pending jobs now", sandbox.FINISH, (sandbox.add_ending, add_ids)),
-                Command("reset", "delete all of it: jobs, request log, faults, clock, settings", sandbox.RESET),
+                Command("reset", "empty the sandbox: jobs, request log, faults, clock, settings", sandbox.RESET),
                 Command("requests", "list the request log, the oldest request first", sandbox.requests),
             ),
         ),
@@ -96,16 +106,16 @@ def parse(argv: Sequence[str] | None) -> Options:
     _configure(parser, COMMAND)
     options = parser.parse_args(argv, Options())
     if options.idempotency_key is not None and options.jobs > 1:
-        raise UsageError("--idempotency-key makes all of --jobs one job; give one of the two")
+        raise UsageError("with one --idempotency-key, all --jobs would be the same job; give only one of the two")
     return options
 
 
 def _configure(parser: Parser, command: Command) -> None:
     parser.description = f"{command.summary[0].upper()}{command.summary[1:]}."
     parser.set_defaults(handler=command.handler)
-    for add in (add_common, *command.arguments):
-        add(parser)
+    for add_arguments in (add_common, *command.arguments):
+        add_arguments(parser)
     if command.subcommands:
         parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-        for each in command.subcommands:
-            _configure(parsers.add_parser(each.name, help=each.summary), each)
+        for subcommand in command.subcommands:
+            _configure(parsers.add_parser(subcommand.name, help=subcommand.summary), subcommand)

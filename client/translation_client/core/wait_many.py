@@ -1,21 +1,23 @@
 """The flow for several jobs.
 
-It never sends one request per job and interval if the server can do better:
+It uses the best way that the server supports:
 
-- If the server has an event stream, one batch poll per hundred jobs reads their status, and the stream reports the
-  changes. The stream is opened first, so no change is missed.
-- If it only has batch polls, jobs whose schedules want a poll at about the same time share one.
-- Otherwise each job is polled by its own schedule.
+1. Event stream: the flow opens the stream, reads the status of all jobs with batch polls of a hundred jobs, and then
+   receives each change from the stream. The stream is opened first, so no change is missed.
+2. Batch polls: jobs that are due at about the same time share a poll.
+3. Polls: each job is polled by its own schedule.
 
-A stream is useful if it reports the end of a job, or stays open. A stream that breaks off is opened again, after the
-usual pauses and no sooner than the server asks; until then the schedules poll. All jobs are polled after a stream that
-was not useful, after an event that cannot be read, and if the id of the last event cannot be sent: changes may be lost.
-The stream is given up if it is silent from the start (a proxy buffers it), if its content is not an event stream, and
-if it was not useful too often in a row.
+A stream is useful if it reports the end of a job, or lasts for `LASTING` seconds. If a stream breaks off, the flow
+opens it again after a pause (a backoff, and at least the server's ``retry``), and polls by the schedules until then.
+After the reconnect it polls all jobs if events may have been lost: the last stream was not useful, an event could not
+be read, or there is no event id to resume from.
 
-A failure of one job does not end the wait for the others: its unreadable answers have a budget of their own. One
-deadline holds for all jobs. At the deadline they are polled a last time, the longest unseen ones first, as many as one
-allowance has time for.
+The flow gives up the stream and only polls if the stream is silent from the start (a proxy may buffer it), is not an
+event stream, or was not useful several times in a row.
+
+A failure of one job does not end the wait for the others: each job has its own retry budget for answers that cannot be
+read. All jobs share one deadline. At the deadline they are polled a last time, beginning with the job whose status is
+the oldest, for as long as `FlowTime` allows.
 """
 
 import heapq
@@ -42,11 +44,11 @@ from translation_client.core.sse import EventStream
 from translation_client.core.status import Cost, Status
 from translation_client.core.wait_one import SCHEDULE_ENDED, Job, timeout_error
 
-BATCH = 100  # jobs
-LONGEST_BATCH = 6_000  # characters of ids: every server accepts a URL of this length
-TOGETHER = 0.5  # seconds: polls that are due within this time share a batch poll
-SILENCE = 40.0  # seconds: a stream without even a heartbeat is dead
-LASTING = 10.0  # seconds: a stream that sends something after this, if only a heartbeat, is useful
+MAX_BATCH = 100  # jobs per batch poll
+MAX_BATCH_IDS = 6_000  # characters of ids per batch poll; every server accepts a URL of this length
+BATCH_WINDOW = 0.5  # seconds: jobs that are due within this time share a batch poll
+SILENCE = 40.0  # seconds: a stream that sends nothing for this time, not even a heartbeat, is dead
+LASTING = 10.0  # seconds: a stream that still sends data after this time, even a heartbeat, is useful
 NEXT_STEP = "The jobs go on: when the server is well, wait again."
 
 
@@ -55,11 +57,11 @@ class BatchJob(Job):
     """A job in a wait for several.
 
     Attributes:
-        polls: How many polls asked for this job.
-        bytes: The job's share of their answers.
-        failures: Its unreadable answers since the last valid one.
-        last_failure: The last of them.
-        is_reported: Whether the caller has received a status.
+        polls: The number of polls that included this job.
+        bytes: The job's share of the size of their answers.
+        failures: The answers for this job that could not be read, since its last valid status.
+        last_failure: The message of the last such failure.
+        is_reported: Whether the caller has received a status of this job.
     """
 
     polls: int = 0
@@ -79,18 +81,18 @@ class BatchJob(Job):
         self.failures, self.last_failure, self._is_planned = Failures(self.options), "", False
 
     def due(self) -> float | None:
-        """Returns when to poll next; None if the schedule has ended."""
+        """Returns the time of the next poll; None if the schedule has ended."""
         if not self._is_planned:
             self.plan_from(self.updated_at)
         return self._due
 
     def plan_from(self, at: float) -> None:
-        """Lets the schedule set the next poll, as if the last status had arrived at this time."""
+        """Plans the next poll by the schedule, counted from this time."""
         delay = self.delay()
         self.plan(None if delay is None else at + delay)
 
     def plan(self, due: float | None) -> None:
-        """Sets the next poll; a new status resets it."""
+        """Plans the next poll at this time; a new status discards the plan."""
         self._due, self._is_planned = due, True
 
     def timeout_error(self) -> TranslationError:
@@ -101,13 +103,13 @@ class BatchJob(Job):
 
 @dataclass
 class BatchWait:
-    """The state that the parts of the flow share.
+    """The state of a wait for several jobs.
 
     Attributes:
         options: The caller's options.
         time: The flow's time.
-        jobs: The jobs whose wait has not ended.
-        batch_route: The route of batch polls; None polls one by one.
+        jobs: The jobs that the flow still waits for, by their ids.
+        batch_route: The route of batch polls; None if each job is polled alone.
         confirmed: Whether the server has answered a batch poll.
     """
 
@@ -138,7 +140,7 @@ def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Fl
 
 
 def _batch_job(options: FlowOptions, time: FlowTime, job_id: str) -> BatchJob:
-    """Returns a job to wait for, with its remembered status."""
+    """Returns a job to wait for, with its status from an earlier request, if the client has one."""
     job = BatchJob(job_id, options, time.now, updated_at=time.now)
     if remembered := options.remembered.pop(job_id, None):
         reply, parsed = remembered
@@ -149,10 +151,10 @@ def _batch_job(options: FlowOptions, time: FlowTime, job_id: str) -> BatchJob:
 
 
 def _by_stream(wait: BatchWait, path: str) -> Flow:
-    """Follows the event stream until all jobs have ended, the time is up, or there is no useful stream.
+    """Reads the event stream until all jobs have ended, the time is up, or the stream is given up.
 
     Raises:
-        ProtocolError: As from `_read_stream`.
+        ProtocolError: The stream is silent, or is not an event stream.
     """
     options, time = wait.options, wait.time
     stream, failures, useful, opened = EventStream(), Failures(options), False, False
@@ -181,7 +183,7 @@ def _by_stream(wait: BatchWait, path: str) -> Flow:
 
 
 def _stream_error(wait: BatchWait, result: Input) -> TranslationError | None:
-    """Returns what is wrong with an answer that is no stream; None for any other failure.
+    """Returns the error of an answer that is not a stream; None for a transient failure.
 
     Raises:
         AuthenticationError: The server refused the credentials.
@@ -195,10 +197,10 @@ def _stream_error(wait: BatchWait, result: Input) -> TranslationError | None:
 
 
 def _read_stream(wait: BatchWait, stream: EventStream) -> Step[tuple[bool, Input]]:
-    """Reads until all jobs have ended or the stream ends; returns whether it was useful, and its last input.
+    """Reads a stream until it or all jobs have ended; returns whether it was useful, and the last input.
 
     Raises:
-        ProtocolError: The stream is silent, or is no event stream.
+        ProtocolError: The stream is silent, or is not an event stream.
     """
     time, began, useful = wait.time, wait.time.now, False
     while True:
@@ -229,14 +231,14 @@ def _read_stream(wait: BatchWait, stream: EventStream) -> Step[tuple[bool, Input
 
 
 def _is_outdated(last: Status | None, status: Status) -> bool:
-    """Returns whether an event is older than the last poll: a stream that is opened again repeats some."""
+    """Returns whether an event is older than the last status; a reopened stream repeats some events."""
     if status.state.ended or last is None or last.elapsed is None or status.elapsed is None:
         return False
     return status.elapsed < last.elapsed
 
 
 def _poll_failed(wait: BatchWait) -> Flow:
-    """Polls by the schedules until every job has a valid answer or its wait has ended."""
+    """Polls by the schedules until the last answer for every job could be read."""
     while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count]:
         if not wait.time.left:
             return
@@ -244,7 +246,7 @@ def _poll_failed(wait: BatchWait) -> Flow:
 
 
 def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
-    """Polls by the schedules until then, or until all jobs have ended; at the deadline, polls a last time."""
+    """Polls by the schedules until this time or until all jobs have ended; at the deadline, polls a last time."""
     time, order, due, queue = wait.time, count(), [*wait.jobs.values()], list[tuple[float, int, BatchJob]]()
     while time.left:
         for job in due:
@@ -259,7 +261,7 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
         yield from sleep(time, max(0.0, min(queue[0][0], until) - time.now))
         if time.left and queue[0][0] > until:
             return
-        together, due = max(time.now, queue[0][0]) + (TOGETHER if wait.batch_route else 0.0), []
+        together, due = max(time.now, queue[0][0]) + (BATCH_WINDOW if wait.batch_route else 0.0), []
         while time.left and queue and queue[0][0] <= together:
             due.append(heapq.heappop(queue)[2])
         yield from _poll(wait, due)
@@ -268,13 +270,13 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
 
 
 def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:
-    """Polls jobs, in batches if the server has them; past the deadline only as long as the allowance lasts."""
+    """Polls jobs, in batches if the server supports them; after the deadline, only until `FlowTime.over`."""
     waiting = [*jobs]
     while waiting and not wait.time.over:
         batch = _batch(waiting) if wait.batch_route else waiting[:1]
         try:
             yield from _poll_batch(wait, batch)
-        except (NotFound, InvalidRequest, ProtocolError) as error:  # the server has no batch polls, or no longer
+        except (NotFound, InvalidRequest, ProtocolError) as error:  # the server does not support batch polls
             yield Warn(f"batch polls are given up, polling one by one: {error}")
             wait.batch_route = None
             continue
@@ -285,16 +287,17 @@ def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:
 
 
 def _batch(jobs: Sequence[BatchJob]) -> Sequence[BatchJob]:
-    room = LONGEST_BATCH
-    for number, job in enumerate(jobs[:BATCH]):
+    """Returns the first jobs that fit into one batch poll."""
+    room = MAX_BATCH_IDS
+    for number, job in enumerate(jobs[:MAX_BATCH]):
         room -= len(job.id)
         if room < 0 and number:
             return jobs[:number]
-    return jobs[:BATCH]
+    return jobs[:MAX_BATCH]
 
 
 def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
-    """Polls some jobs in one request; without batch polls, one job."""
+    """Polls a batch in one request; without a batch route, the batch is one job."""
     options, ids = wait.options, [job.id for job in batch]
     answers: dict[str, ParsedStatus | TranslationError] = {}
     if wait.batch_route:
