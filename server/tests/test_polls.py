@@ -1,4 +1,4 @@
-"""The poll endpoint: an answer from the cache and an answer from the store are the same."""
+"""The poll endpoint: polls get the same answer from the cache and from the store."""
 
 import base64
 import json
@@ -18,12 +18,11 @@ from translation_server.core.dialects.dialect import routes
 
 PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
 UNCACHED = [("simulate-fault", "")]
-"""A header that changes nothing, but keeps a poll from being answered from the cache."""
-
+"""A header without effect; a poll with it is not answered from the cache."""
 
 AUTHORIZATION = f"Authorization: Basic {base64.b64encode(b'admin:secretpassword').decode()}"
 UNCACHED_LINE = "Simulate-Fault: "
-"""The same header as it is sent."""
+"""The same header, as a line of the request head."""
 
 
 def request(target: str, *headers: str, method: str = "GET", version: str = "1.1") -> str:
@@ -52,7 +51,7 @@ def api(start):
 
 
 def submit(api: Api, outcome: str | None = None) -> str:
-    """Submits a job whose fields need escaping, and ends it if there is an outcome."""
+    """Submits a job with fields that need escaping; with an outcome, ends the job."""
     job_id = api.submit({"source_language": 'a%s "{}" ü', "video_length": 3})
     if outcome == "cancelled":
         assert api.delete(f"/jobs/{job_id}").status_code == 200
@@ -62,11 +61,11 @@ def submit(api: Api, outcome: str | None = None) -> str:
 
 
 def answer(api, path: str, *headers: tuple[str, str]) -> tuple[int, dict[str, str], bytes]:
-    answered = api.get(path, headers=httpx.Headers([*api.headers.multi_items(), *headers]))
-    headers = {k: v for k, v in answered.headers.items() if k != "date"}
+    response = api.get(path, headers=httpx.Headers([*api.headers.multi_items(), *headers]))
+    headers = {k: v for k, v in response.headers.items() if k != "date"}
     if "wall-elapsed-time" in headers:
-        headers["wall-elapsed-time"] = "which passes"
-    return answered.status_code, headers, answered.content
+        headers["wall-elapsed-time"] = "varies"
+    return response.status_code, headers, response.content
 
 
 @pytest.mark.parametrize("outcome", [None, "completed", "error", "cancelled"])
@@ -98,8 +97,8 @@ def test_polls_from_the_cache_and_from_the_store_are_recorded_alike(api):
     records = api.get("/sandbox/requests").json()["requests"][-4:]
     for record in records:
         assert record.pop("took") >= 0
-        for changing in ("number", "at"):
-            del record[changing]
+        for varying in ("number", "at"):
+            del record[varying]
     assert (records[1], records[2]) == (records[0], records[3])
 
 
@@ -112,40 +111,40 @@ def test_a_long_poll_is_answered_when_its_job_ends(start):
     assert (status, headers["preference-applied"], b'"status":"completed"' in body) == (200, "wait=30", True)
 
 
-def test_polls_see_what_another_process_does(start):
+def test_polls_show_changes_by_another_process(start):
     one, other = start(max_delay=1000), start(max_delay=1000)
     job_id = submit(one)
     path = f"/status/{job_id}"
 
-    def sees(api, *statuses: object) -> None:
-        until = time.monotonic() + 60
+    def wait_for(api, *statuses: object) -> None:
+        deadline = time.monotonic() + 60
         while not {(seen := api.get(path)).status_code, seen.json()["status"]} & {*statuses}:
-            assert time.monotonic() < until, seen.text
+            assert time.monotonic() < deadline, seen.text
 
     for api in (one, other):
-        sees(api, "pending")
+        wait_for(api, "pending")
     other.delete(f"/jobs/{job_id}")
-    sees(one, "cancelled")
+    wait_for(one, "cancelled")
     other.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418}]})
-    sees(one, 418)
+    wait_for(one, 418)
     other.patch("/sandbox", json={"faults": []})
-    sees(one, "cancelled")
+    wait_for(one, "cancelled")
     other.post("/sandbox/reset")
-    sees(one, 404)
+    wait_for(one, 404)
 
 
 def test_pipelined_polls_are_answered_in_order(start):
     api = start(max_delay=1000)
     jobs = [submit(api) for _ in range(2)]
     assert [api.get(f"/status/{job}").status_code for job in jobs] == [200, 200]
-    asked = [request(f"/status/{jobs[number % 2]}") for number in range(1000)]
-    asked[0] = request(f"/status/{jobs[0]}", UNCACHED_LINE)  # the others wait for it
-    received = exchange(api, *asked).decode()
+    polls = [request(f"/status/{jobs[number % 2]}") for number in range(1000)]
+    polls[0] = request(f"/status/{jobs[0]}", UNCACHED_LINE)  # slower than the others
+    received = exchange(api, *polls).decode()
     assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
 
 
 POLL = request("{path}")
-STRANGE = [
+ODD_REQUESTS = [
     POLL,
     POLL * 3,
     request("{path}", method="HEAD"),
@@ -187,11 +186,11 @@ def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
         sent = sent.replace("{path}", f"/status/{job_id}").replace("{job_id}", job_id)
         return re.sub(rb"(date|wall-elapsed-time): .*", rb"\1", exchange(api, sent))
 
-    without_faults = {sent: answers(sent) for sent in STRANGE}
+    without_faults = {sent: answers(sent) for sent in ODD_REQUESTS}
     api.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418, "route": ["cancel"]}]})
-    assert without_faults == {sent: answers(sent) for sent in STRANGE}
-    _, *entries = api.get("/sandbox/requests?limit=1000").json()["requests"]
-    shown = [str({name: entry[name] for name in entry if name not in {"number", "at", "took"}}) for entry in entries]
+    assert without_faults == {sent: answers(sent) for sent in ODD_REQUESTS}
+    _, *records = api.get("/sandbox/requests?limit=1000").json()["requests"]
+    shown = [str({name: record[name] for name in record if name not in {"number", "at", "took"}}) for record in records]
     assert sorted(shown[: len(shown) // 2]) == sorted(shown[len(shown) // 2 :])
 
 
@@ -200,7 +199,7 @@ def test_a_client_that_half_closes_at_once_is_answered(start):
     assert all(b"200 OK" in exchange(api, request("/livez"), end=False) for _ in range(20))
 
 
-def test_requests_behind_the_last_one_on_a_connection_are_ignored(start):
+def test_requests_after_the_last_one_of_a_connection_are_ignored(start):
     api = start()
     job_id = submit(api)
     api.get(f"/status/{job_id}")
@@ -208,11 +207,11 @@ def test_requests_behind_the_last_one_on_a_connection_are_ignored(start):
         f"/status/{job_id}", "Connection: keep-alive", version="1.0"
     )  # uvicorn closes the connection after it
     assert exchange(api, last, request(f"/jobs/{job_id}")).count(b"HTTP/1.1 ") == 1
-    paths = [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]]
+    paths = [record["path"] for record in api.get("/sandbox/requests").json()["requests"]]
     assert paths == ["/start", *[f"/status/{job_id}"] * 2]
 
 
-class Impatient(HttpProtocol):
+class NoKeepAlive(HttpProtocol):
     """Closes a connection as soon as it is idle."""
 
     def __init__(self, *args, **options) -> None:
@@ -221,7 +220,7 @@ class Impatient(HttpProtocol):
 
 
 def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
-    api = start(http=Impatient)
+    api = start(http=NoKeepAlive)
     api.headers["Connection"] = "close"
     path = f"/status/{submit(api)}"
     api.get(path)
@@ -232,11 +231,11 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
 @pytest.mark.parametrize(
     ("broken", "status"),
     [
-        ("core.dialects.dialect.PartialBody.complete", 500),  # every poll needs it
+        ("core.dialects.dialect.PartialBody.complete", 500),  # used by every poll
         (
             "api.auth.authenticator.Authenticator.cached_user",
             200,
-        ),  # only polls answered from the cache need it
+        ),  # used by cached polls only
         ("api.polls.log_request", 200),
     ],
 )
@@ -245,16 +244,16 @@ def test_a_poll_that_fails_is_logged_and_recorded_once(start, monkeypatch, caplo
     path = f"/status/{submit(api)}"
     monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
     api.get(path)
-    with monkeypatch.context() as sabotaged:
-        sabotaged.setattr(f"translation_server.{broken}", lambda *_: 1 / 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"translation_server.{broken}", lambda *_: 1 / 0)
         answers = [api.get(path) for _ in range(20)]  # many, so that some are answered from the cache
     assert {answered.status_code for answered in answers} == {status}
     assert "ZeroDivisionError" in caplog.text
     if status == 500:
         assert {answered.headers["content-type"] for answered in answers} == {"application/problem+json"}
         assert all(answered.json()["error_id"] in caplog.text for answered in answers)
-    entries = [entry for entry in api.get("/sandbox/requests").json()["requests"] if entry["path"] == path]
-    assert [entry["status"] for entry in entries] == [200] + [status] * 20
+    records = [record for record in api.get("/sandbox/requests").json()["requests"] if record["path"] == path]
+    assert [record["status"] for record in records] == [200] + [status] * 20
     assert api.get(path).status_code == 200
 
 
@@ -269,7 +268,7 @@ def test_polls_without_valid_credentials_or_of_other_paths_are_refused(start):
     assert api.head(path).content == b""
 
 
-OWN = """
+OWN_DIALECTS = """
 [docs-own]
 poll = "/jobs/{job_id}/state"
 job = {id = "{job_id}", state = "{status}"}
@@ -283,7 +282,7 @@ words = {pending = "busy", completed = "done", error = "failed"}
 
 
 def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
-    (tmp_path / "own.toml").write_text(OWN)
+    (tmp_path / "own.toml").write_text(OWN_DIALECTS)
     api = start(dialects=tmp_path / "own.toml", max_delay=1000)
     api.post("/translate", json={"job_id": "latest"})
     newest = submit(api)
@@ -297,22 +296,22 @@ def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
         shown = [answer(api, path, *headers) for headers in (UNCACHED, [], [])]
         assert seen in (None, json.loads(shown[0][2]))
         assert [code for code, _, _ in shown] == [shown[0][0]] * 3
-    assert [entry["path"] for entry in api.get("/sandbox/requests").json()["requests"]].count(
+    assert [record["path"] for record in api.get("/sandbox/requests").json()["requests"]].count(
         f"/docs-own/jobs/{newest}/state"
     ) == 3
 
 
-def test_polls_are_cached_where_no_credentials_are_needed():
+def test_polls_are_cached_without_credentials_too():
     with TranslationServer(completion_time=1000) as server, Api(base_url=server.url, timeout=60) as api:
         path = f"/status/{submit(api)}"
         assert [answer(api, path)[0] for _ in range(3)] == [200] * 3
         assert api.get(path, auth=("bob", "")).status_code == 404
 
 
-def test_a_client_that_never_reads_is_not_read_from_without_end(start):
+def test_server_stops_reading_from_a_client_that_never_reads(start):
     api = start(max_delay=1000)
-    asked = request(f"/status/{submit(api)}").encode() * 150_000  # more than any socket buffers
-    where = api.base_url.host, api.base_url.port
-    with socket.create_connection(where, timeout=2) as connection, pytest.raises(TimeoutError):
-        connection.sendall(asked)
+    requests = request(f"/status/{submit(api)}").encode() * 150_000  # more than the socket buffers hold
+    address = api.base_url.host, api.base_url.port
+    with socket.create_connection(address, timeout=2) as connection, pytest.raises(TimeoutError):
+        connection.sendall(requests)
     assert api.get("/jobs").status_code == 200
