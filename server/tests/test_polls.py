@@ -203,9 +203,8 @@ def test_requests_after_the_last_one_of_a_connection_are_ignored(start):
     api = start()
     job_id = submit(api)
     api.get(f"/status/{job_id}")
-    last = request(
-        f"/status/{job_id}", "Connection: keep-alive", version="1.0"
-    )  # uvicorn closes the connection after it
+    # Uvicorn ignores keep-alive with HTTP/1.0 and closes the connection.
+    last = request(f"/status/{job_id}", "Connection: keep-alive", version="1.0")
     assert exchange(api, last, request(f"/jobs/{job_id}")).count(b"HTTP/1.1 ") == 1
     paths = [record["path"] for record in api.get("/sandbox/requests").json()["requests"]]
     assert paths == ["/start", *[f"/status/{job_id}"] * 2]

@@ -91,7 +91,8 @@ class PollEndpoint:
         self.paths = [route.path for route in polls]
         self._latest = {route.path: self._poll_route(route, simulator) for route in polls if route.action == "current"}
         self._by_id = [self._poll_route(route, simulator) for route in by_id]
-        self._path = re.compile("|".join(map(_pattern, by_id)))
+        # One group per route: the index of the group that matches is the number of the route, from 1.
+        self._pattern = re.compile("|".join(map(_pattern, by_id)))
 
     def serves(self, scope: Scope) -> bool:
         """Whether a request is a poll."""
@@ -127,7 +128,7 @@ class PollEndpoint:
         """Returns the route of a path and its arguments; a route to the caller's latest job has none."""
         if latest := self._latest.get(path):
             return latest, {}
-        found = self._path.fullmatch(path)
+        found = self._pattern.fullmatch(path)
         if found is None or not found.lastindex:
             return None
         return self._by_id[found.lastindex - 1], {"job_id": found[found.lastindex]}
@@ -153,16 +154,17 @@ class PollEndpoint:
 
     def _answer_from_cache(self, scope: Scope) -> Answer | None:
         began, headers = time.perf_counter(), dict(scope["headers"])
-        found = self._path.fullmatch(path := scope["path"])
+        found = self._pattern.fullmatch(path := scope["path"])
         if found is None or scope["method"] != "GET" or scope["query_string"] or scope["root_path"]:
             return None
-        if not UNCACHED.isdisjoint(headers) or len(headers) < len(scope["headers"]):  # a repeated header
+        has_repeated = len(headers) < len(scope["headers"])
+        if (
+            has_repeated
+            or not UNCACHED.isdisjoint(headers)
+            or not self._origin_policy.accepts_host(headers.get(b"host"))
+        ):
             return None
-        user = (
-            self._authenticator.cached_user(scope, headers)
-            if self._origin_policy.accepts_host(headers.get(b"host"))
-            else None
-        )
+        user = self._authenticator.cached_user(scope, headers)
         conditions = UNCONDITIONAL if POLL_HEADERS.isdisjoint(headers) else _read_conditions(headers)
         if user is None or conditions is None or path in self._latest or not found.lastindex:
             return None
@@ -179,9 +181,8 @@ class PollEndpoint:
         record.status = answer.status
         record.took = time.perf_counter() - began
         log_request(scope, user, answer.status, record.took)
-        self._add_record(
-            user, record
-        )  # last, because a poll that fails before this line is answered and recorded by `_answer`
+        # This comes last: a poll that fails before this line is answered and recorded by `_answer`.
+        self._add_record(user, record)
         return answer
 
     def _render(

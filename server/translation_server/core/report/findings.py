@@ -82,7 +82,10 @@ def variation(values: Sequence[float]) -> float:
 
 
 def _early_polls(analysis: Analysis) -> Result:
-    """A job's only early poll may be the last one before a deadline, unless it is the first of several polls."""
+    """Finds jobs with early polls. One per job is tolerated, since a client polls a last time at its deadline.
+
+    It is not tolerated if it is the first of several polls: then it was not the last one.
+    """
     polls = {job_id: [step for _, step in analysis.timelines[job_id].polls] for job_id in analysis.early}
     found = {
         job_id: steps
