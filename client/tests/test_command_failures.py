@@ -110,7 +110,10 @@ class TestFailures:
             (["--jobs", "many"], "'many' is not a number of jobs"),
             (["--jobs", "10001"], "'10001' is not a number of jobs from 1 to 10,000"),
             (["--jobs", "9" * 5000], "is not a number of jobs from 1 to 10,000"),
-            (["--jobs", "2", "--idempotency-key", "mine"], "--idempotency-key makes all of --jobs one job"),
+            (
+                ["--jobs", "2", "--idempotency-key", "mine"],
+                "with one --idempotency-key, all --jobs would be the same job",
+            ),
             (["start", "--idempotency-key", 'a"b'], "--idempotency-key must be 1 to 255 visible ASCII characters"),
             (["--username", "\udcff"], "--username must be text that UTF-8 can encode"),
             (["--timeout", "-1"], "--timeout must be a finite number of at least 0, not -1.0"),
