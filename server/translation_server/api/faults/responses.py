@@ -138,7 +138,7 @@ class Broken(Response):
                     await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
                     resting.cancel()
             else:
-                if isinstance(rule, Drip):  # a slow answer is a whole answer
+                if isinstance(rule, Drip) and not isinstance(self._answer, StreamingResponse):  # slow, but whole
                     context_of(scope).record.status = self._answer.status_code
             if isinstance(rule, Break) and rule.kind == "reset" and not transport.is_closing():
                 connection: socket.socket = transport.get_extra_info("socket")
