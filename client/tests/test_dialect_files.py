@@ -8,22 +8,12 @@ from typing import Any
 
 import pytest
 
-from translation_client import AsyncClient, Client, Dialect
+from tests.custom_dialect import MINE
+from translation_client import AsyncClient, Client
 from translation_client.core.dialects import DIALECTS, Listing
 from translation_client.dialect_files import find_dialect
 
 HEYGEN = Path(__file__).parents[2] / "examples" / "dialects" / "heygen.toml"
-WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}
-MINE = Dialect(
-    name="mine",
-    submit="/tasks",
-    poll="/tasks/{job_id}/state",
-    request={"input": {"to": "{target_language}", "url": "any", "tags": ["{x}"]}, "seconds": "{video_length}"},
-    accepted={"task": {"id": "{job_id}"}},
-    job={"task": {"id": "{job_id}", "state": "{status}", "done": "{progress}", "why": "{error_message}"}},
-    words=WORDS,
-)
-
 
 TOML = """
 [mine]

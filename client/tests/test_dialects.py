@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.custom_dialect import MINE, WORDS
 from translation_client import (
     AsyncClient,
     AuthenticationError,
@@ -32,17 +33,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Job, Server
     from translation_client.core.effects import Effect
-
-WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}
-MINE = Dialect(
-    name="mine",
-    submit="/tasks",
-    poll="/tasks/{job_id}/state",
-    request={"input": {"to": "{target_language}", "url": "any", "tags": ["{x}"]}, "seconds": "{video_length}"},
-    accepted={"task": {"id": "{job_id}"}},
-    job={"task": {"id": "{job_id}", "state": "{status}", "done": "{progress}", "why": "{error_message}"}},
-    words=WORDS,
-)
 
 
 def flow_options(dialect: Dialect, **options: Any) -> FlowOptions:
