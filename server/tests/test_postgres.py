@@ -22,6 +22,7 @@ from translation_server.core.change_feed import FeedPosition
 from translation_server.storage import Idempotency, StoreChange, StoreError, open_store
 from translation_server.storage.postgres.migrations import MIGRATIONS
 from translation_server.storage.postgres.parameters import number_parameters
+from translation_server.storage.postgres.store import PostgresStore
 
 pytestmark = pytest.mark.anyio
 
@@ -189,10 +190,9 @@ def test_bad_url_is_refused_without_showing_the_password(url, change, message):
     assert "secret" not in str(refused.value)
 
 
-def test_start_waits_for_the_database(monkeypatch, caplog, unused):
-    monkeypatch.setattr("translation_server.storage.postgres.database.START_TIMEOUT", 0.3)
+def test_start_waits_for_the_database(caplog, unused):
     with pytest.raises(StoreError, match="cannot be reached: start it"):
-        open_store(f"postgresql://ann:secret@127.0.0.1:{unused}/jobs")
+        PostgresStore(f"postgresql://ann:secret@127.0.0.1:{unused}/jobs", "jobs", start_timeout=0.3)
     assert "waiting for it" in caplog.text
     assert "secret" not in caplog.text
 
@@ -207,8 +207,8 @@ async def test_lost_connections_are_replaced(postgres, store):
         assert None not in jobs
 
 
-async def test_restart_and_outage_of_the_database(postgres, store, monkeypatch):
-    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 60)
+async def test_restart_and_outage_of_the_database(postgres, url):
+    store, impatient = PostgresStore(url, "jobs", timeout=60), PostgresStore(url, "jobs", timeout=0.3)
     job = (await store.add("ann", accept)).job
     postgres.stop()
     waiting = [asyncio.create_task(store.find("ann", job.id)), asyncio.create_task(store.add("ann", accept))]
@@ -217,15 +217,16 @@ async def test_restart_and_outage_of_the_database(postgres, store, monkeypatch):
     found, added = await asyncio.gather(*waiting)
     assert (found, added.job.ordinal) == (job, 2)
     postgres.stop()
-    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 0.3)
     try:
-        for use in (store.check(), store.find("ann", job.id), store.add("ann", accept)):
+        for use in (impatient.check(), impatient.find("ann", job.id), impatient.add("ann", accept)):
             with pytest.raises(StoreError, match="cannot be reached"):
                 await use
     finally:
         postgres.start()
     await store.check()
     assert (await store.add("ann", accept)).job.ordinal == 3
+    await impatient.close()
+    await store.close()
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
@@ -286,8 +287,8 @@ async def test_changes_by_another_server_are_announced(url, store):
     await other.close()
 
 
-async def test_listener_reconnects(postgres, url, store, monkeypatch):
-    monkeypatch.setattr("translation_server.storage.postgres.notifications.RETRY_PAUSE", 0.05)
+async def test_listener_reconnects(postgres, url):
+    store = PostgresStore(url, "jobs", retry_pause=0.05)
     while await store.wait_for_changes(0.05) is None:
         pass
     kill_connections(postgres)
@@ -299,15 +300,14 @@ async def test_listener_reconnects(postgres, url, store, monkeypatch):
     await other.change_sandbox("ann", lambda _: "settings")
     assert await next_changes(store) == [StoreChange("ann")]
     await other.close()
+    await store.close()
 
 
-async def test_missing_notifications_are_detected(url, monkeypatch, caplog):
-    monkeypatch.setattr("translation_server.storage.postgres.notifications.TIMEOUT", 0.05)
-    monkeypatch.setattr("translation_server.storage.postgres.notifications.RETRY_PAUSE", 0.05)
+async def test_missing_notifications_are_detected(url, caplog):
     with Proxy(url) as proxy:
         proxy.mute = True
-        store = open_store(proxy.url)
-        for _ in range(10):
+        store = PostgresStore(proxy.url, "jobs", timeout=0.5, retry_pause=0.05)
+        for _ in range(50):  # longer than two timeouts
             assert await store.wait_for_changes(0.05) is None
         assert caplog.text.count("polling for changes of other servers") == 1
         proxy.mute = False
@@ -316,15 +316,15 @@ async def test_missing_notifications_are_detected(url, monkeypatch, caplog):
         await store.close()
 
 
-async def test_lock_of_another_session(url, store, monkeypatch):
+async def test_lock_of_another_session(url, store):
+    impatient = PostgresStore(url, "jobs", timeout=0.2)
     assert (await store.add("ann", accept)).job.ordinal == 1
     other = await asyncpg.connect(url)
     await other.execute("BEGIN; SELECT FROM owners FOR UPDATE")
-    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 0.2)
     with pytest.raises(StoreError, match="try again"):
-        await store.add("ann", accept)
+        await impatient.add("ann", accept)
     await other.close()
-    monkeypatch.setattr("translation_server.storage.postgres.database.TIMEOUT", 60)
+    await impatient.close()
     assert (await store.add("ann", accept)).job.ordinal == 2
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [2, 1]
 

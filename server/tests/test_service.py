@@ -9,6 +9,7 @@ import pytest
 from translation_server.core.delays import Fixed, Uniform
 from translation_server.core.job import Job, State, Submission
 from translation_server.core.sandbox import SandboxSettings
+from translation_server.service.freshness import Freshness
 from translation_server.service.jobs import Service
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.sqlite.store import SqliteStore
@@ -77,16 +78,21 @@ class CountingReads(SqliteStore):
 
     reads = 0
 
-    async def amended(self, owner: str, *position: Any) -> list[Job]:
+    async def changed_after(self, owner: str, *position: Any) -> list[Job]:
         self.reads += 1
         return await super().changed_after(owner, *position)
 
 
-async def test_changes_are_read_only_after_another_process_has_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("translation_server.service.freshness.MAX_WAIT", 60)
+async def test_changes_are_read_only_after_another_process_has_written(tmp_path):
     store, other = CountingReads(tmp_path / "jobs.db"), SqliteStore(tmp_path / "jobs.db")
     sandbox = SandboxSettings(delay=Fixed(1e9))
-    service = Service(store, lambda: sandbox, clock=lambda: 5000.0, entropy=lambda: bytes(64), max_age=0.05)
+    service = Service(
+        store,
+        lambda: sandbox,
+        clock=lambda: 5000.0,
+        entropy=lambda: bytes(64),
+        freshness=Freshness(store, max_age=0.05, max_wait=60),
+    )
     jobs = [(await service.submit(f"u{number}", Submission())).snapshot.job for number in range(20)]
 
     async def states() -> set[State]:

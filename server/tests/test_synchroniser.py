@@ -33,7 +33,12 @@ class Unversioned(MemoryStore):
 
 def synchronise(store: Store, max_age: float) -> Synchroniser:
     sandboxes = SandboxCache(
-        store, SandboxSettings, started=0.0, changeable=True, on_change=lambda *_: None, max_age=max_age
+        store,
+        SandboxSettings,
+        started=0.0,
+        changeable=True,
+        on_change=lambda *_: None,
+        freshness=Freshness(store, max_age),
     )
     return Synchroniser(store, sandboxes, lambda: 1000.0)
 
@@ -85,6 +90,7 @@ async def test_announced_changes_are_published_at_once():
         started=0.0,
         changeable=True,
         on_change=lambda *change: sandbox_changes.put_nowait(change),
+        freshness=Freshness(store),
     )
     bus = Synchroniser(store, sandboxes, lambda: 1000.0).bus
     for _ in range(3):
@@ -146,18 +152,25 @@ async def test_one_read_updates_the_cache_and_the_subscriptions(stores):
         assert [changed.cancelled_at for changed in await subscription.wait(0)] == [1001.0]
 
 
-async def test_cached_data_is_stale_while_the_version_is_unknown(monkeypatch):
-    store, reads = MemoryStore(), SingleFlight()
+class Failing(MemoryStore):
+    """A store whose version can be unknown."""
+
+    fails = False
+
+    async def version(self) -> int:
+        if self.fails:
+            raise StoreError
+        return await super().version()
+
+
+async def test_cached_data_is_stale_while_the_version_is_unknown():
+    store, reads = Failing(), SingleFlight()
     freshness = Freshness(store, max_age=0.0)
     await freshness.check()
     read_at = time.monotonic()
     await freshness.check()
     assert freshness.changed_at < read_at
-
-    async def fail() -> None:
-        raise StoreError
-
-    monkeypatch.setattr(store, "version", fail)
+    store.fails = True
     assert await freshness.check() == math.inf
     assert freshness.is_stale(read_at, "ann", reads)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from translation_server import TranslationServer
 from translation_server.api.preferences import matches, preferred_wait
-from translation_server.core.change_feed import PAGE, ChangeFeed, end_of
+from translation_server.core.change_feed import ChangeFeed, end_of
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 
@@ -298,10 +298,10 @@ def follow(feed: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapsho
     """Yields all changes up to now; the feed reads what it needs from these jobs."""
     while True:
         if feed.needs_new:
-            feed.add_new([job for job in jobs if job.ordinal > feed.last_ordinal][:PAGE])
+            feed.add_new([job for job in jobs if job.ordinal > feed.last_ordinal][: feed.page_size])
         if feed.needs_ends:
             ends = sorted(place for job in jobs if (place := end_of(job)) > feed.horizon and place.at < inf)
-            feed.add_ends([jobs[place.ordinal - 1] for place in ends[:PAGE]])
+            feed.add_ends([jobs[place.ordinal - 1] for place in ends[: feed.page_size]])
         yield from (changes := feed.emit(now))
         if not changes and not feed.needs_new and not feed.needs_ends:
             return
@@ -310,13 +310,10 @@ def follow(feed: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapsho
 @given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]))
 def test_feed_has_each_change_once_and_in_order_for_any_page_size(jobs, checks, since, page):
     jobs = [replace(job, ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)]
-    feed, changes = ChangeFeed(since, sum(job.created_at <= since for job in jobs)), []
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("translation_server.core.change_feed", __name__):
-            patch.setattr(f"{module}.PAGE", page)
-        for now in [*(check for check in checks if check >= since), 1000.0]:
-            feed.may_have_new = True
-            changes += follow(feed, [job for job in jobs if job.created_at <= now], now)
+    feed, changes = ChangeFeed(since, sum(job.created_at <= since for job in jobs), page), []
+    for now in [*(check for check in checks if check >= since), 1000.0]:
+        feed.may_have_new = True
+        changes += follow(feed, [job for job in jobs if job.created_at <= now], now)
     expected = [change for job in jobs for change in JobSnapshot(job, 1000.0).changes if change.now > since]
     assert sorted(changes, key=str) == sorted(expected, key=str)
     assert changes == sorted(changes, key=lambda snapshot: snapshot.now)

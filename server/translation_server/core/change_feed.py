@@ -46,13 +46,16 @@ class ChangeFeed:
         last_ordinal: The ordinal of the last job whose beginning was emitted, or lies before that time.
         horizon: The position up to which all ends were read.
         may_have_new: Whether there may be new jobs that were not read.
+        page_size: The argument.
 
     Args:
         since: the virtual time.
         last_ordinal: the ordinal of the last job that was accepted by then.
+        page_size: how many jobs are read, and how many changes are emitted, at a time.
     """
 
-    def __init__(self, since: VirtualTime, last_ordinal: int) -> None:
+    def __init__(self, since: VirtualTime, last_ordinal: int, page_size: int = PAGE) -> None:
+        self.page_size = page_size
         self.last_ordinal = last_ordinal
         self.horizon = FeedPosition(since)
         self.may_have_new = True
@@ -82,13 +85,13 @@ class ChangeFeed:
         return VirtualTime(self._ends[0].at if self._ends else math.inf)
 
     def add_new(self, page: Sequence[Job]) -> None:
-        """Adds the next jobs in the order of their ordinals: a `PAGE` of them, or all."""
+        """Adds the next jobs in the order of their ordinals: a page of them, or all."""
         self._new += page
-        self.may_have_new = len(page) == PAGE
+        self.may_have_new = len(page) == self.page_size
 
     def add_ends(self, page: Sequence[Job]) -> None:
-        """Adds the next jobs in the order of their ends: a `PAGE` of them, or all that have an end."""
-        self.horizon = end_of(page[-1]) if len(page) == PAGE else FeedPosition(math.inf)
+        """Adds the next jobs in the order of their ends: a page of them, or all that have an end."""
+        self.horizon = end_of(page[-1]) if len(page) == self.page_size else FeedPosition(math.inf)
         for job in page:
             self._add_end(job)
 
@@ -101,12 +104,12 @@ class ChangeFeed:
             self._late += self._emit_or_add_end(job)
 
     def emit(self, now: VirtualTime) -> list[JobSnapshot]:
-        """Returns the next changes up to now, in the order of their times: a `PAGE` of them, or slightly more.
+        """Returns the next changes up to now, in the order of their times: a page of them, or slightly more.
 
         There are fewer where new jobs or ends have to be read first.
         """
         changes, self._late = self._late, []
-        while len(changes) < PAGE and not (self.needs_new or self.needs_ends):
+        while len(changes) < self.page_size and not (self.needs_new or self.needs_ends):
             due_at = self.due_at
             if self._new and self._new[0].created_at <= due_at:
                 changes += self._emit_new(self._new.popleft())
@@ -144,10 +147,10 @@ class ChangeFeed:
             return
         self._upcoming[job.ordinal] = job
         heapq.heappush(self._ends, end)
-        if len(self._ends) > 2 * PAGE:
+        if len(self._ends) > 2 * self.page_size:
             self._ends = sorted({end for end in self._ends if self._is_upcoming(end)})
-        if len(self._ends) > 2 * PAGE:
-            self._ends = self._ends[:PAGE]
+        if len(self._ends) > 2 * self.page_size:
+            self._ends = self._ends[: self.page_size]
             self.horizon = self._ends[-1]
             self._upcoming = {end.ordinal: self._upcoming[end.ordinal] for end in self._ends}
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple
 
-from translation_server.core.change_feed import PAGE, ChangeFeed
+from translation_server.core.change_feed import ChangeFeed
 from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.service.change_bus import ChangeBus
@@ -76,7 +76,7 @@ class ChangeStream:
                 snapshots = feed.emit(sandbox.clock.virtual(self._clock()))
                 for snapshot in snapshots:
                     self._snapshot(snapshot.job, snapshot.now)
-                more = len(snapshots) >= PAGE or feed.needs_new or feed.needs_ends
+                more = len(snapshots) >= feed.page_size or feed.needs_new or feed.needs_ends
                 if snapshots or (not more and loop.time() >= silent_until):
                     yield ChangePage(snapshots, more, sandbox.clock)
                     silent_until = -math.inf if more else loop.time() + HEARTBEAT
@@ -122,9 +122,9 @@ class ChangeStream:
 
     async def _read(self, owner: str, feed: ChangeFeed) -> None:
         if feed.needs_new:
-            feed.add_new(await self._store.accepted_after(owner, feed.last_ordinal, PAGE))
+            feed.add_new(await self._store.accepted_after(owner, feed.last_ordinal, feed.page_size))
         if feed.needs_ends:
-            feed.add_ends(await self._store.ending_after(owner, feed.horizon, PAGE))
+            feed.add_ends(await self._store.ending_after(owner, feed.horizon, feed.page_size))
 
     async def _last_before(self, owner: str, virtual: VirtualTime) -> int:
         """Returns the ordinal of the owner's last job that was accepted by a virtual time, by binary search."""

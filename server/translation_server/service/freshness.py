@@ -21,13 +21,19 @@ class Freshness:
     The store's version changes when another process writes. While it stays the same, all that was read since the last
     change is up to date: one query serves all owners. All times are on the monotonic clock.
 
+    Args:
+        store: the store.
+        max_age: see the attribute.
+        max_wait: how long a request waits for the store's version, in seconds.
+
     Attributes:
         max_age: How long a cached value is served without asking the store, in seconds.
         changed_at: When another process wrote last, or later; infinity where the store cannot tell.
     """
 
-    def __init__(self, store: ChangeSource, max_age: float = MAX_AGE) -> None:
+    def __init__(self, store: ChangeSource, max_age: float = MAX_AGE, max_wait: float = MAX_WAIT) -> None:
         self.max_age = max_age
+        self._max_wait = max_wait
         self.changed_at = math.inf
         self._store = store
         self._version: object = None
@@ -52,7 +58,7 @@ class Freshness:
         if self._asking is None and now > self._asked_at + self.max_age / 2:
             self._asked_at, self._answered = now, asyncio.Event()
             self._asking = asyncio.create_task(self._ask())
-            asyncio.get_running_loop().call_later(MAX_WAIT, self._answered.set)
+            asyncio.get_running_loop().call_later(self._max_wait, self._answered.set)
         if self._asking:
             await self._answered.wait()
         return math.inf if self._asking else self.changed_at

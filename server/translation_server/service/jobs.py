@@ -18,7 +18,7 @@ from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
 from translation_server.service.faults import Faults
-from translation_server.service.freshness import MAX_AGE
+from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
 from translation_server.service.single_flight import SingleFlight
@@ -89,7 +89,7 @@ class Service:
         clock: wall time, in seconds since the epoch.
         entropy: returns random bytes for one fate or fault, where the sandbox has no seed.
         changeable: whether callers may change their sandboxes.
-        max_age: how long cached data is used without asking the store, in seconds.
+        freshness: tells which cached data is out of date; made for the store if it is missing.
 
     Attributes:
         sandboxes: The cache of sandboxes.
@@ -105,13 +105,18 @@ class Service:
         clock: Callable[[], WallTime],
         entropy: Callable[[], bytes],
         changeable: bool = True,
-        max_age: float = MAX_AGE,
+        freshness: Freshness | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self.sandboxes = SandboxCache(
-            store, settings, started=clock(), changeable=changeable, on_change=self._sandbox_changed, max_age=max_age
+            store,
+            settings,
+            started=clock(),
+            changeable=changeable,
+            on_change=self._sandbox_changed,
+            freshness=freshness or Freshness(store),
         )
         self._synchroniser = Synchroniser(store, self.sandboxes, clock)
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus

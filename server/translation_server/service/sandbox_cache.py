@@ -13,7 +13,7 @@ from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings, SandboxState
 from translation_server.documents import read_sandbox, reset_document
-from translation_server.service.freshness import MAX_AGE, Freshness
+from translation_server.service.freshness import Freshness
 from translation_server.service.single_flight import SingleFlight
 from translation_server.storage import SandboxStore
 
@@ -37,11 +37,11 @@ class SandboxCache:
         started: the wall time from which the server's own faults count their seconds.
         changeable: whether users may change their sandboxes. If not, there are no faults.
         on_change: called with the user whose sandbox has changed, and whether it was reset.
-        max_age: how long a cached value is served without asking the store, in seconds.
+        freshness: tells which cached values are out of date.
 
     Attributes:
         changeable: The argument.
-        freshness: Tells which cached values are out of date.
+        freshness: The argument.
         states: The cached sandboxes by owner.
     """
 
@@ -53,10 +53,10 @@ class SandboxCache:
         started: WallTime,
         changeable: bool,
         on_change: Callable[[str, bool], None],
-        max_age: float = MAX_AGE,
+        freshness: Freshness,
     ) -> None:
         self.changeable = changeable
-        self.freshness = Freshness(store, max_age)
+        self.freshness = freshness
         self._store = store
         self._defaults = defaults
         self._started = VirtualTime(started)

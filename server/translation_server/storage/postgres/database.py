@@ -41,9 +41,6 @@ IDLE_TIMEOUT = 5.0
 """How long the database waits for the next statement of a transaction before it rolls it back, in seconds: it holds
 locks."""
 
-OPTIONS: Mapping[str, Any] = {"timeout": TIMEOUT, "server_settings": {"application_name": "translation-server"}}
-"""The options of every connection."""
-
 LOCK = 0x7C0B_1A75
 """The advisory lock that a process takes to migrate the schema."""
 
@@ -58,13 +55,12 @@ TABLES = """
 """
 """Returns whether a table exists, and how many tables there are, without those of PostgreSQL's extensions."""
 
-SETTINGS = f"""
-    SET LOCAL lock_timeout = '{TIMEOUT}s';
+BEGIN = f"""
+    BEGIN;
+    SET LOCAL lock_timeout = '{{lock_timeout}}s';
     SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s';
-    SET LOCAL synchronous_commit =
+    SET LOCAL synchronous_commit = {{synchronous_commit}}
 """
-BEGIN = {durable: f"BEGIN; {SETTINGS} {'on' if durable else 'off'}" for durable in (True, False)}
-"""By durability: begins a transaction that waits for the disk, or one that a power cut may undo."""
 
 T = TypeVar("T")
 Connection = Any
@@ -112,21 +108,33 @@ class Database:
     Args:
         url: its URL, as libpq takes it.
         name: its name in messages.
+        timeout: how long work may take, with all repetitions, in seconds.
+        start_timeout: how long to wait for the database at first, in seconds.
+
+    Attributes:
+        timeout: The argument.
 
     Raises:
         StoreError: it cannot be reached, or belongs to another program or to a newer version.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, *, timeout: float = TIMEOUT, start_timeout: float = START_TIMEOUT) -> None:
+        self.timeout = timeout
         self._url = url
         self._name = name
+        self._start_timeout = start_timeout
+        self._options = {"timeout": timeout, "server_settings": {"application_name": "translation-server"}}
+        self._begin = {  # by durability: a transaction that waits for the disk, or one that a power cut may undo
+            True: BEGIN.format(lock_timeout=timeout, synchronous_commit="on"),
+            False: BEGIN.format(lock_timeout=timeout, synchronous_commit="off"),
+        }
         self._pool: Any = None
         with ThreadPoolExecutor(1) as thread:  # the caller may have a running event loop
             thread.submit(asyncio.run, self._prepare()).result()
 
     async def connect(self) -> Connection:
         """Returns a new connection that is not part of the pool."""
-        return await asyncpg.connect(self._url, **OPTIONS)
+        return await asyncpg.connect(self._url, **self._options)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Calls ``work`` with a connection; repeats it after a lost connection, so it must be repeatable.
@@ -134,7 +142,7 @@ class Database:
         Raises:
             StoreError: it was not done in time.
         """
-        return await self._retry(work, TIMEOUT, lambda: True)
+        return await self._retry(work, self.timeout, lambda: True)
 
     async def transaction(
         self,
@@ -148,7 +156,7 @@ class Database:
         Args:
             work: what to do with the connection.
             durable: whether the commit waits for the disk; if not, a power cut may undo it.
-            timeout: how long all attempts may take, in seconds; by default `TIMEOUT`.
+            timeout: how long all attempts may take, in seconds; by default the database's.
 
         Raises:
             StoreError: nothing has changed.
@@ -158,7 +166,7 @@ class Database:
 
         async def attempt(connection: Connection) -> T:
             nonlocal committing
-            await connection.execute(BEGIN[durable])
+            await connection.execute(self._begin[durable])
             try:
                 result = await work(connection)
             except Exception:
@@ -172,7 +180,7 @@ class Database:
             await connection.execute("COMMIT")
             return result
 
-        return await self._retry(attempt, TIMEOUT if timeout is None else timeout, lambda: not committing)
+        return await self._retry(attempt, self.timeout if timeout is None else timeout, lambda: not committing)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -208,7 +216,7 @@ class Database:
     async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         if self._pool is None:  # created here because it belongs to the running event loop; it connects on demand
             self._pool = await asyncpg.create_pool(
-                self._url, min_size=0, max_size=MAX_CONNECTIONS, reset=_keep_session, **OPTIONS
+                self._url, min_size=0, max_size=MAX_CONNECTIONS, reset=_keep_session, **self._options
             )
         connection = await self._pool.acquire()
         try:
@@ -219,7 +227,7 @@ class Database:
 
     async def _prepare(self) -> None:
         """Waits for the database and migrates it."""
-        deadline, logged = time.monotonic() + START_TIMEOUT, False
+        deadline, logged = time.monotonic() + self._start_timeout, False
         while True:
             try:
                 connection = await self.connect()
@@ -233,7 +241,7 @@ class Database:
                 if not retryable or time.monotonic() + RETRY_PAUSE > deadline:
                     raise self.store_error(error) from error
                 if not logged:
-                    logger.warning("%s; waiting for it up to %g s", self.store_error(error), START_TIMEOUT)
+                    logger.warning("%s; waiting for it up to %g s", self.store_error(error), self._start_timeout)
                     logged = True
             else:
                 return

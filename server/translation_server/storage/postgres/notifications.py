@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from translation_server.storage.postgres.database import TIMEOUT, Connection, Database
+from translation_server.storage.postgres.database import Connection, Database
 from translation_server.storage.protocol import StoreChange
 
 logger = logging.getLogger(__name__)
@@ -40,11 +40,13 @@ class Listener:
     Args:
         database: the database.
         sender: the name of this process in its own notifications.
+        retry_pause: how long to wait before listening again after a failure, in seconds.
     """
 
-    def __init__(self, database: Database, sender: str) -> None:
+    def __init__(self, database: Database, sender: str, retry_pause: float) -> None:
         self._database = database
         self._sender = sender
+        self._retry_pause = retry_pause
         self._changes: list[StoreChange] = []
         self._connected = False
         self._missed = True
@@ -79,7 +81,7 @@ class Listener:
                 if self._connected or not logged:
                     logger.warning("%s; polling for changes of other servers", self._database.store_error(error))
                 logged, self._connected, self._missed = True, False, True
-            await asyncio.sleep(RETRY_PAUSE)
+            await asyncio.sleep(self._retry_pause)
 
     async def _listen_until_lost(self) -> None:
         connection, closed = await self._database.connect(), asyncio.Event()
@@ -89,7 +91,7 @@ class Listener:
             while not closed.is_set():
                 self._heartbeat.clear()
                 await self._database.run(lambda other: other.execute("SELECT pg_notify($1, $2)", CHANNEL, self._sender))
-                async with asyncio.timeout(TIMEOUT):
+                async with asyncio.timeout(self._database.timeout):
                     await self._heartbeat.wait()
                 if not self._connected:
                     self._connected = True

@@ -16,9 +16,17 @@ from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, State
 from translation_server.storage.batching import Addition, GroupCommit, Written
 from translation_server.storage.pages import find_page
-from translation_server.storage.postgres.database import LOCK, VERSION_TABLE, Connection, Database, UnknownCommit
+from translation_server.storage.postgres.database import (
+    LOCK,
+    START_TIMEOUT,
+    TIMEOUT,
+    VERSION_TABLE,
+    Connection,
+    Database,
+    UnknownCommit,
+)
 from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_stored, new_jobs
-from translation_server.storage.postgres.notifications import Listener, notify
+from translation_server.storage.postgres.notifications import RETRY_PAUSE, Listener, notify
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored
 from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
@@ -72,15 +80,30 @@ PURGE_JOBS = f"""
 class PostgresStore:
     """A Store in a PostgreSQL database."""
 
-    def __init__(self, url: str, name: str) -> None:
-        """Connects to the database, which messages call ``name``, and brings its schema up to date.
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        timeout: float = TIMEOUT,
+        start_timeout: float = START_TIMEOUT,
+        retry_pause: float = RETRY_PAUSE,
+    ) -> None:
+        """Connects to the database and brings its schema up to date.
+
+        Args:
+            url: its URL, as libpq takes it.
+            name: its name in messages.
+            timeout: how long work may take, with all repetitions, in seconds.
+            start_timeout: how long to wait for the database now, in seconds.
+            retry_pause: how long to wait before listening again to other servers after a failure, in seconds.
 
         Raises:
             StoreError: it cannot be reached, or belongs to another program or to a newer version.
         """
-        self._database = Database(url, name)
+        self._database = Database(url, name, timeout=timeout, start_timeout=start_timeout)
         self._sender = secrets.token_hex(4)
-        self._listener = Listener(self._database, self._sender)
+        self._listener = Listener(self._database, self._sender, retry_pause)
         self._additions = GroupCommit(self._add_all)
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
