@@ -36,14 +36,14 @@ PASSWORD = "not checked"  # noqa: S105 - the server accepts every local user, ea
 
 @contextmanager
 def server(
-    completion_time: float = 5.0, error_rate: float = 0.0, seed: str | None = None
+    completion_time: float = 5.0, error_rate: float = 0.0, seed: int | str | None = None
 ) -> Iterator[TranslationServer]:
     """Runs a server on a free local port; its address is `url`.
 
     Args:
         completion_time: Seconds per job; a sandbox can change them.
         error_rate: The probability that a job ends with ``error``; a sandbox can change it.
-        seed: The same seed gives the same fates.
+        seed: A whole number or a string; the same seed gives the same fates.
     """
     with TranslationServer(completion_time, error_rate, seed=seed) as running:
         yield running

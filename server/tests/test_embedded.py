@@ -91,6 +91,8 @@ def test_credentials_are_needed_where_a_user_is_given():
         {"poll_cost": 0},
         {"poll_cost": float("nan")},
         {"seed": "x" * 1001},
+        {"seed": True},
+        {"seed": 0.5},
         {"username": "ann"},
         {"password": "pw"},
     ],

@@ -1,7 +1,6 @@
 """A user's sandbox as JSON: what callers send to change it, what is stored, and what is shown."""
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Self, get_type_hints
@@ -32,15 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 def _seed_text(seed: object) -> str:
-    """Returns the text of a seed: a number is the same seed as its text, and a whole number has no decimal point."""
-    match seed:
-        case bool():
-            pass
-        case float() if math.isfinite(seed):
-            return str(int(seed) if seed.is_integer() else seed)
-        case int() | str():
-            return str(seed)
-    raise ValueError("must be a number or a string")
+    """Returns the text of a seed: a number is the same seed as its text. Fractions have several texts."""
+    if isinstance(seed, bool) or not isinstance(seed, int | str) or seed == "":
+        raise ValueError('must be a whole number or a string that is not empty, such as 42 or "spring"')
+    return str(seed)
 
 
 Fault = Annotated[FaultRule, Discriminator("kind")]
@@ -48,7 +42,7 @@ Faults = Annotated[tuple[Fault, ...], Len(0, MOST_RULES)]
 
 TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
     "delay": Annotated[Delays, Discriminator("kind")],
-    "seed": Annotated[sandbox.Seed, BeforeValidator(_seed_text, json_schema_input_type=int | float | sandbox.Seed)],
+    "seed": Annotated[sandbox.Seed, BeforeValidator(_seed_text, json_schema_input_type=int | sandbox.Seed)],
     "faults": Faults,
 }
 """The types of the settings in JSON: as in the core, but seeds may be numbers, and `kind` discriminates unions."""

@@ -54,7 +54,7 @@ class TranslationServer:
         *,
         username: str | None = None,
         password: str | None = None,
-        seed: str | None = None,
+        seed: int | str | None = None,
         database_url: str = "memory:",
         dialects: Path | None = None,
         hints: Hints = "honest",
@@ -67,7 +67,7 @@ class TranslationServer:
             error_rate: The probability that a job ends with ``error``.
             username: The user, given together with ``password``. Without the two, nobody needs credentials.
             password: The user's password.
-            seed: The same seed gives the same fates.
+            seed: A whole number or a string; the same seed gives the same fates. ``42`` and ``"42"`` are the same seed.
             database_url: Where jobs are stored; by default in memory.
             dialects: A TOML file of further dialects.
             hints: What hints are made from: ``honest`` uses the delays that jobs take, ``exact`` the fate of the job

@@ -7,9 +7,9 @@ ENTROPY_BYTES = 16
 """The number of random bytes from which one fate, or one fault, is drawn."""
 
 
-def seeded_entropy(seed: str, owner: str, *draw: object) -> bytes:
-    """Returns the random bytes of one draw for an owner, named by ``draw``: the same ones everywhere, in any order."""
-    return hashlib.blake2b(json.dumps([seed, owner, *draw]).encode(), digest_size=ENTROPY_BYTES).digest()
+def seeded_entropy(seed: str, *draw: object) -> bytes:
+    """Returns the random bytes of one draw, named by ``draw``: the same everywhere, for every user, in any order."""
+    return hashlib.blake2b(json.dumps([seed, *draw]).encode(), digest_size=ENTROPY_BYTES).digest()
 
 
 def uniform(entropy: bytes) -> float:

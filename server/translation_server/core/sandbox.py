@@ -19,7 +19,7 @@ MAX_SEED_LENGTH = 1000
 
 SecondsPerSecond = Annotated[float, Interval(ge=0, le=1e6)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
-Seed = Annotated[str, Len(0, MAX_SEED_LENGTH)]
+Seed = Annotated[str, Len(1, MAX_SEED_LENGTH)]
 Hints = Literal["honest", "exact", "none"]
 PollCost = Annotated[float, Interval(ge=1e-6, le=1e6)]
 

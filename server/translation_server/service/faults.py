@@ -65,7 +65,7 @@ class Faults:
         firings: list[Firing] = []
 
         def draw(nth: int, fired: Sequence[int]) -> Sequence[str]:
-            entropy = partial(self._draw, sandbox, owner, context.action, ordinal, nth)
+            entropy = partial(self._draw, sandbox, context.action, ordinal, nth)
             firings[:] = decide(rules, context._replace(nth=nth), fired or [0] * len(rules), entropy)
             if own:
                 firings[:] = [firing._replace(number=None) for firing in firings]
@@ -85,9 +85,9 @@ class Faults:
         rules = (await self._sandboxes.of(owner)).settings.faults
         return await self._store.fault_counts(owner, [_subject(number) for number in range(len(rules))])
 
-    def _draw(self, sandbox: SandboxState, owner: str, *draw: object) -> bytes:
+    def _draw(self, sandbox: SandboxState, *draw: object) -> bytes:
         seed = sandbox.settings.seed
-        return self._entropy() if seed is None else seeded_entropy(seed, owner, "fault", *draw)
+        return self._entropy() if seed is None else seeded_entropy(seed, "fault", *draw)
 
 
 def _subject(number: int) -> str:

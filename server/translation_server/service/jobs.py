@@ -158,7 +158,7 @@ class Service:
 
         def accept(ordinal: int) -> Job:
             wall = self._clock()
-            entropy = self._entropy() if settings.seed is None else seeded_entropy(settings.seed, owner, ordinal)
+            entropy = self._entropy() if settings.seed is None else seeded_entropy(settings.seed, ordinal)
             drawn = settings.fate(entropy, submission.video_length)
             delay = drawn.delay if override.delay is None else override.delay
             job = Job(
