@@ -35,6 +35,7 @@ from translation_server.api.preferences import (
 from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
 from translation_server.core.clock import Clock
 from translation_server.core.dialects.dialect import Dialect, PartialBody, Route
+from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
@@ -145,9 +146,9 @@ class PollEndpoint:
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
         [(dialect, shown)] = falsify(request, dialect, snapshot)
-        context.record.hint = await service.hint(snapshot)
-        clock = (await service.sandboxes.of(context.user)).clock
-        answer = self._render(dialect.partial_body(shown), shown, clock, context.record, conditions)
+        sandbox = await service.sandboxes.of(context.user)
+        context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        answer = self._render(dialect.partial_body(shown), shown, sandbox.clock, context.record, conditions)
         response = Response(answer.body, answer.status)
         response.raw_headers = answer.headers
         return response

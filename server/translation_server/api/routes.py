@@ -23,6 +23,7 @@ from translation_server.api.schemas import JobsQuery, submission_query
 from translation_server.api.submissions import read_submission, record_submission
 from translation_server.core.dialects.dialect import Dialect, Route
 from translation_server.core.dialects.template import to_json
+from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
@@ -186,8 +187,9 @@ class Api:
     async def _hint_headers(self, request: Request, *snapshots: JobSnapshot) -> dict[str, str]:
         """Returns the headers that say when to poll the first of the jobs next, and how old the jobs are."""
         context = context_of(request)
-        hints = [hint for snapshot in snapshots if (hint := await self._service.hint(snapshot)) is not None]
+        sandbox = await self._service.sandboxes.of(context.user)
+        settings, clock = sandbox.settings, sandbox.clock
+        hints = [found for snapshot in snapshots if (found := hint(snapshot, settings, clock.current.rate)) is not None]
         context.record.hint = min(hints, default=None)
-        clock = (await self._service.sandboxes.of(context.user)).clock
         headers = retry_after(context.record.hint) + wall_elapsed(clock, self._service.wall_time, *snapshots)
         return {name.decode(): value.decode() for name, value in headers}

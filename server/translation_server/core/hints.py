@@ -34,21 +34,21 @@ class NextPoll(NamedTuple):
     until: float
 
     def seconds(self, now: float, rate: float) -> float:
-        """Returns the hint in seconds of wall time; ``rate`` is the clock's."""
-        return max(MIN_HINT, (self.at - now) / rate)
+        """Returns the hint in seconds of wall time; ``rate`` is the clock's, see `next_poll`."""
+        return max(MIN_HINT, (self.at - now) / (rate or 1.0))
 
 
 def hint(snapshot: JobSnapshot, settings: SandboxSettings, rate: float = 1.0) -> float | None:
-    """Returns the seconds of wall time until the caller should poll again.
-
-    Returns None once the job has ended, and where hints are off. ``rate`` is the clock's.
-    """
+    """Returns the seconds of wall time until the caller should poll again; for the rest see `next_poll`."""
     poll = next_poll(snapshot, settings, rate)
     return poll and poll.seconds(snapshot.now, rate)
 
 
 def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> NextPoll | None:
-    """Returns when the caller should poll again; None once the job has ended, and where hints are off."""
+    """Returns when the caller should poll again; None once the job has ended, and where hints are off.
+
+    ``rate`` is the clock's. While the clock is frozen, its rate is 0, and the plan is that of a clock of wall time.
+    """
     if snapshot.state is not State.PENDING or settings.hints == "none":
         return None
     job = snapshot.job
@@ -56,7 +56,7 @@ def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> 
         return NextPoll(job.due_at, job.due_at)
     begins = job.created_at + settings.extra_delay(job.submission.video_length)
     elapsed = max(0.0, snapshot.now - begins)
-    due, until = plan(settings.delay, settings.poll_cost * rate, elapsed, phase(job.owner, job.ordinal))
+    due, until = plan(settings.delay, settings.poll_cost * (rate or 1.0), elapsed, phase(job.owner, job.ordinal))
     return NextPoll(begins + due, begins + until)
 
 

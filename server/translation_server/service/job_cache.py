@@ -41,7 +41,7 @@ class RenderedJob(NamedTuple):
 
     def hint(self, now: float) -> float | None:
         """Returns the seconds until the caller should poll again, if there are hints."""
-        return self.next_poll and self.next_poll.seconds(now, _rate(self.sandbox))
+        return self.next_poll and self.next_poll.seconds(now, self.sandbox.clock.current.rate)
 
 
 class CachedJob(NamedTuple):
@@ -75,16 +75,12 @@ class CachedOwner:
 
 def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -> RenderedJob:
     """Renders a job in a dialect, from this snapshot on."""
-    hint, until = next_poll(snapshot, sandbox.settings, _rate(sandbox)), math.inf
+    hint, until = next_poll(snapshot, sandbox.settings, sandbox.clock.current.rate), math.inf
     if snapshot.state is State.PENDING:
         until = min(
             dialect.changes_at(snapshot), hint.until if hint else math.inf, snapshot.job.cancelled_at or math.inf
         )
     return RenderedJob(sandbox, until, (snapshot,), dialect.partial_body(snapshot), hint)
-
-
-def _rate(sandbox: SandboxState) -> float:
-    return sandbox.clock.current.rate or 1.0
 
 
 class JobCache:

@@ -191,9 +191,7 @@ class Service:
         Raises:
             JobNotFound: the caller has no such job.
         """
-        job = await self._synchroniser.find(owner, job_id)
-        if job is None:
-            raise JobNotFound
+        job = await self._find(owner, job_id)
         return self._snapshot(job, await self.virtual_time(owner))
 
     def render_cached(self, owner: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
@@ -279,15 +277,15 @@ class Service:
             seconds *= 1 - HOLD_SPREAD * hints.phase(job.owner, job.ordinal)
         deadline, changes_at = loop.time() + seconds, until(snapshot)
         with self._bus.subscribe(job.owner, job) as subscription:
-            while not subscription.closed:
+            while True:
                 clock, wall = (await self.sandboxes.of(job.owner)).clock, self._clock()
+                snapshot = JobSnapshot(job, clock.virtual(wall))
                 left = min(deadline - loop.time(), clock.seconds_to(changes_at, wall))
-                if left <= 0 or JobSnapshot(job, clock.virtual(wall)).state is not State.PENDING:
-                    break
+                if left <= 0 or snapshot.state is not State.PENDING or subscription.closed:
+                    return self._snapshot(job, snapshot.now)
                 changed = await subscription.wait(left)
-                job = next(iter(changed)) if changed else (await self.snapshot(job.owner, job.id)).job
+                job = next(iter(changed)) if changed else await self._find(job.owner, job.id)
                 changes_at = until(JobSnapshot(job, clock.virtual(wall)))
-        return self._snapshot(job, await self.virtual_time(job.owner))
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
         """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs."""
@@ -302,11 +300,6 @@ class Service:
                 if snapshot.state in {State.COMPLETED, State.ERROR}
             }
         return ends
-
-    async def hint(self, snapshot: JobSnapshot) -> float | None:
-        """Returns the seconds until the caller should poll again; None for an ended job, and without hints."""
-        sandbox = await self.sandboxes.of(snapshot.job.owner)
-        return hints.hint(snapshot, sandbox.settings, sandbox.clock.current.rate or 1.0)
 
     def wall_time(self) -> WallTime:
         """Returns the wall time, in seconds since the epoch."""
@@ -338,6 +331,12 @@ class Service:
         await self._store.check()
         ended = time.monotonic()
         self._next_check_at = ended + min(CHECK_PAUSE * (ended - began), MAX_CHECK_PAUSE)
+
+    async def _find(self, owner: str, job_id: str) -> Job:
+        job = await self._synchroniser.find(owner, job_id)
+        if job is None:
+            raise JobNotFound
+        return job
 
     def _sandbox_changed(self, owner: str, reset: bool) -> None:
         if reset:
