@@ -28,9 +28,7 @@ LARGEST_BODY = 1 << 24  # bytes: a report on ten thousand jobs has about 1.5 mil
 PAGE = "500"  # requests: one batch poll has about ten thousand bytes
 SUCCESS, REDIRECTION = 200, 300
 NOTHING: Mapping[str, str] = {}
-
-JobLike: TypeAlias = str | Status
-"""A job, or its id."""
+JobLike: TypeAlias = str | Status  # a job, or its id
 
 Document: TypeAlias = Mapping[str, Any]
 """The whole sandbox: its settings, its faults and how often each fired, and its clock."""

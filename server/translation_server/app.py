@@ -43,9 +43,7 @@ from translation_server.storage import Store, StoreError, open_store, redact
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-REQUEST_LOG = 10_000
-"""How many requests a request log keeps."""
+REQUEST_LOG = 10_000  # how many requests a request log keeps
 
 SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, StoreError)
 """What a person has to correct before the server can start; each message is one line."""

@@ -27,11 +27,8 @@ from translation_server.serving import KEEP_ALIVE
 from translation_server.storage import open_store
 from translation_server.validation import field_errors
 
-TEST_HOST = "testserver"
-"""The host name that Starlette's ``TestClient`` sends."""
-
-GRACE = 1
-"""How long running requests have to end when the server stops, in seconds."""
+TEST_HOST = "testserver"  # the host name that Starlette's ``TestClient`` sends
+GRACE = 1  # how long running requests have to end when the server stops, in seconds
 
 
 class TranslationServer:

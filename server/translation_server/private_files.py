@@ -11,10 +11,7 @@ import stat
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
-
-FILE, FOLDER = 0o600, 0o700
-"""The modes of private files and folders."""
-
+FILE, FOLDER = 0o600, 0o700  # the modes of private files and folders
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 

@@ -24,22 +24,18 @@ from translation_server.config.settings import Settings, SettingsError, load_set
 from translation_server.storage import open_store
 
 logger = logging.getLogger(__name__)
-
-GRACE = 10
-"""How long running requests have to end when the server stops, in seconds."""
+GRACE = 10  # how long running requests have to end when the server stops, in seconds
 
 KEEP_ALIVE = 75
 """How long an idle connection is kept, in seconds: longer than clients and proxies keep theirs, so that they close
 first and no request meets a closed connection."""
 
-BACKLOG = 2048
-"""How many connections may wait to be accepted."""
+BACKLOG = 2048  # how many connections may wait to be accepted
 
 COLLECT_AFTER = 50_000
 """How many new objects start a garbage collection. Python's default of 700 cost a tenth of the time of a poll."""
 
-USAGE = 2
-"""The exit status when a setting or a file is unusable."""
+USAGE = 2  # the exit status when a setting or a file is unusable
 
 
 def app_from_environment() -> FastAPI:

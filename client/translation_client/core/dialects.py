@@ -17,14 +17,9 @@ from translation_client.core.effects import Send
 from translation_client.core.status import State
 
 T = TypeVar("T")
-
-Template: TypeAlias = Mapping[str, Any]
-"""A JSON object; a value `"{name}"` stands for the field of that name."""
-
+Template: TypeAlias = Mapping[str, Any]  # a JSON object; a value `"{name}"` stands for the field of that name
 OneOrMore: TypeAlias = str | Sequence[str]
-
-REQUEST_FIELDS = ("job_id", "source_language", "target_language", "video_length")
-"""The fields of a submission."""
+REQUEST_FIELDS = ("job_id", "source_language", "target_language", "video_length")  # the fields of a submission
 
 ANSWER_FIELDS = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
@@ -32,9 +27,7 @@ ANSWER_FIELDS = (
 )
 """The fields of an answer."""
 
-CURRENT = "current"
-"""The id of every job in a dialect without ids."""
-
+CURRENT = "current"  # the id of every job in a dialect without ids
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 PATH = re.compile(r"(/[\w.~-]+)+")
 JOB_PATH = re.compile(r"(/[\w.~-]+)*(/\{job_id\})?(/[\w.~-]+)*")

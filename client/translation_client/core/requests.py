@@ -26,9 +26,7 @@ from translation_client.core.errors import NotFound, ProtocolError, TranslationE
 from translation_client.core.schedule import Schedule, retry_after
 
 T = TypeVar("T")
-Step: TypeAlias = Generator[Effect, Input, T]
-"""A part of a flow that returns a result."""
-
+Step: TypeAlias = Generator[Effect, Input, T]  # a part of a flow that returns a result
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 MAX_REMEMBERED = 10_000  # jobs
 MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent

@@ -6,15 +6,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from starlette.types import Scope
 
 Address = IPv4Address | IPv6Address
-
-NETWORK_BITS = 64
-"""The length of an IPv6 network prefix. Whoever has one address of such a network has all of them."""
-
-MAX_ADDRESS = 64
-"""How many characters an address may have, with its port, its brackets and its zone."""
-
-MAX_FORWARDED = 2048
-"""How many bytes of X-Forwarded-For are read: the last ones, which the nearest proxies wrote."""
+NETWORK_BITS = 64  # the length of an IPv6 network prefix. Whoever has one address of such a network has all of them
+MAX_ADDRESS = 64  # how many characters an address may have, with its port, its brackets and its zone
+MAX_FORWARDED = 2048  # how many bytes of X-Forwarded-For are read: the last ones, which the nearest proxies wrote
 
 
 def parse_address(text: str) -> Address | None:

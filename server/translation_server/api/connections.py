@@ -20,20 +20,14 @@ if sys.platform != "win32":
     import resource
 
 logger = logging.getLogger(__name__)
-
-TICK = 1.0
-"""The time between two sweeps, in seconds."""
-
+TICK = 1.0  # the time between two sweeps, in seconds
 MAX_CONNECTIONS = 16_384
 
 RESERVE, RESERVE_DIVISOR = 64, 8
 """The file descriptors that connections leave free: this many, and one in this many of all."""
 
-SHARE = 3, 4
-"""The default share of all connections that one address may have, as a fraction."""
-
-LOG_INTERVAL = 60
-"""After how many ticks a limit that is still reached is logged again."""
+SHARE = 3, 4  # the default share of all connections that one address may have, as a fraction
+LOG_INTERVAL = 60  # after how many ticks a limit that is still reached is logged again
 
 
 @dataclass(frozen=True, slots=True)

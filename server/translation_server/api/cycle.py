@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 
     from translation_server.api.polls import Answer
 
-MAX_WRITES = 64
-"""How many writes are collected at most."""
-
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-"""The headers that say where a body ends."""
-
+MAX_WRITES = 64  # how many writes are collected at most
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # the headers that say where a body ends
 Headers = Iterable[tuple[bytes, bytes]]
 Piece = bytes | bytearray | memoryview
 

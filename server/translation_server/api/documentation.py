@@ -62,9 +62,7 @@ JOB = Job(
     fate=Fate(5.0, State.COMPLETED),
     submission=Submission("en", "es", 90.0),
 )
-SNAPSHOT = JobSnapshot(JOB, now=VirtualTime(1767323047.778))
-"""The job of all examples, and how it stands in them."""
-
+SNAPSHOT = JobSnapshot(JOB, now=VirtualTime(1767323047.778))  # the job of all examples, and how it stands in them
 NATIVE = DIALECTS[0]
 
 EVENT = f"id: 1767323045678000\nevent: pending\ndata: {NATIVE.body(SNAPSHOT)}\n\n"

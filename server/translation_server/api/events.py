@@ -17,17 +17,13 @@ from translation_server.service.change_stream import ChangePage, Changes
 from translation_server.storage import StoreError
 
 logger = logging.getLogger(__name__)
-
-RETRY = 1000
-"""When a client should connect again after its stream broke off, in milliseconds."""
+RETRY = 1000  # when a client should connect again after its stream broke off, in milliseconds
 
 OVERLAP = 1.0
 """How much of the time before the last event a resumed stream repeats, in seconds: a commit may have come late."""
 
 MICROSECONDS = 1e6
-MAX_ID = 16
-"""How many digits the id of an event may have."""
-
+MAX_ID = 16  # how many digits the id of an event may have
 HEARTBEAT = ":\n\n"
 
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

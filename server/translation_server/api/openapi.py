@@ -13,14 +13,9 @@ from translation_server.core.dialects.template import placeholder
 from translation_server.core.faults.rules import KINDS
 from translation_server.documents import ClockChange, SandboxPatch
 
-Part = dict[str, Any]
-"""A part of the document."""
-
+Part = dict[str, Any]  # a part of the document
 REFERENCE = "#/components/schemas/{model}"
-
-FIELD_SCHEMAS = {name: dict(field.schema) for name, field in FIELDS.items()}
-"""The schema of each field of a job."""
-
+FIELD_SCHEMAS = {name: dict(field.schema) for name, field in FIELDS.items()}  # the schema of each field of a job
 JOBS_QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
 REQUESTS_QUERY = RequestsQuery.model_json_schema(ref_template=REFERENCE)
 SUBMISSION = SubmissionBody.model_json_schema(ref_template=REFERENCE)
@@ -218,5 +213,4 @@ def security_scheme(auth: str) -> Part:
     return {"type": "apiKey", "in": "header", "name": auth}
 
 
-POLLING: Sequence[Part] = [PREFER, IF_NONE_MATCH]
-"""The parameters of every poll."""
+POLLING: Sequence[Part] = [PREFER, IF_NONE_MATCH]  # the parameters of every poll

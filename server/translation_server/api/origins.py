@@ -16,18 +16,13 @@ from starlette.types import Scope
 
 from translation_server.api.problems import Problem
 
-SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""The methods that change nothing (RFC 9110, section 9.2.1)."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # the methods that change nothing (RFC 9110, section 9.2.1)
 
 LOCAL = ("localhost", "*.localhost", "localhost.localdomain", "ip6-localhost", "host.docker.internal")
 """The host names of the machine itself, and Docker's name for it."""
 
-COMPOSE = ("server", "any-server")
-"""The host names of the server in the containers of docker-compose.yml."""
-
-MAX_SHOWN = 255
-"""How many characters of a refused Host the answer repeats."""
-
+COMPOSE = ("server", "any-server")  # the host names of the server in the containers of docker-compose.yml
+MAX_SHOWN = 255  # how many characters of a refused Host the answer repeats
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/]*)(?::(\d{0,5}))?", re.IGNORECASE)
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(.+)", re.IGNORECASE)
 DEFAULT_PORTS = {"http": "80", "https": "443"}

@@ -16,12 +16,8 @@ from translation_server.api.problems import Problem
 from translation_server.core.clock import Clock, WallTime
 from translation_server.core.job import JobSnapshot
 
-MAX_WAIT = 60
-"""How long the server may hold a poll, in seconds."""
-
-MAX_HEADER = 8192
-"""How many characters all values of one header may have together."""
-
+MAX_WAIT = 60  # how long the server may hold a poll, in seconds
+MAX_HEADER = 8192  # how many characters all values of one header may have together
 WAIT = re.compile(r"""wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.ASCII | re.IGNORECASE)
 
 WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)

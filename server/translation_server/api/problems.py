@@ -16,12 +16,8 @@ from translation_server.storage import IdTaken, KeyReused, StoreError
 from translation_server.validation import FieldError, summary
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER = 1
-"""When to send a request again that the server could not serve, in seconds."""
-
-MAX_ERRORS = 20
-"""How many invalid fields an answer lists."""
+RETRY_AFTER = 1  # when to send a request again that the server could not serve, in seconds
+MAX_ERRORS = 20  # how many invalid fields an answer lists
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
@@ -79,8 +75,7 @@ def response_to(error: Exception, scope: Scope) -> Response:
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
 
 
-EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)
-"""The errors whose cause the caller is told."""
+EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)  # the errors whose cause the caller is told
 
 
 def _allowed_methods(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:

@@ -29,14 +29,9 @@ logger = logging.getLogger(__name__)
 MAX_HEAD = 64 * 1024
 """How many bytes a request's head may have, and the framing of its body: chunk extensions and trailers."""
 
-MAX_FIELDS = 100
-"""How many header fields a request may have, and how many trailer fields."""
-
-FRAMING_PER_BYTE = 8
-"""How many bytes of framing each byte of a body may have. A chunk of one byte has five."""
-
-MAX_UNREAD_BODY = 1024 * 1024
-"""How many bytes of a body are read and dropped once its request is answered."""
+MAX_FIELDS = 100  # how many header fields a request may have, and how many trailer fields
+FRAMING_PER_BYTE = 8  # how many bytes of framing each byte of a body may have. A chunk of one byte has five
+MAX_UNREAD_BODY = 1024 * 1024  # how many bytes of a body are read and dropped once its request is answered
 
 MAX_UNPARSED = 64 * 1024
 """How many bytes of further requests are kept while one is answered. Beyond that, the server stops reading."""
@@ -44,14 +39,9 @@ MAX_UNPARSED = 64 * 1024
 SLICE = 512
 """How many bytes the parser gets at a time: twenty requests at most. It stops as soon as a request has to wait."""
 
-SLICES = 32
-"""How many slices are parsed before other connections have their turn."""
-
-STOP_GRACE = 1
-"""How long a body may pause once the server is stopping, in seconds."""
-
-OPEN = frozenset({b"/livez", b"/readyz"})
-"""The targets that are served even when there are too many connections."""
+SLICES = 32  # how many slices are parsed before other connections have their turn
+STOP_GRACE = 1  # how long a body may pause once the server is stopping, in seconds
+OPEN = frozenset({b"/livez", b"/readyz"})  # the targets that are served even when there are too many connections
 
 
 class HttpProtocol(HttpToolsProtocol):

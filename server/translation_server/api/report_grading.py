@@ -26,20 +26,13 @@ logger = logging.getLogger(__name__)
 SHORT = 4 * 2**20
 """The size of a request log that is graded in this process, in characters: ten thousand requests, about a second."""
 
-PIECE = 64 * 1024
-"""How many bytes of a card are sent at a time."""
-
-LINE = 2**20
-"""How many bytes a line of the process may have."""
-
+PIECE = 64 * 1024  # how many bytes of a card are sent at a time
+LINE = 2**20  # how many bytes a line of the process may have
 VARY = {"Vary": "Accept"}
-
-SENDING = 60.0
-"""How long a client may take to read its card, in seconds. Others wait for theirs meanwhile."""
+SENDING = 60.0  # how long a client may take to read its card, in seconds. Others wait for theirs meanwhile
 
 
-Page = Sequence[tuple[int, str]]
-"""Records of a request log, with their numbers."""
+Page = Sequence[tuple[int, str]]  # records of a request log, with their numbers
 
 
 class Grading:

@@ -19,11 +19,8 @@ from translation_server.api.report_render import pieces
 from translation_server.core.report.report import report
 from translation_server.documents import RECORD
 
-IDS = 500
-"""How many job ids a line has."""
-
-NICE = 10
-"""How much the process yields to the server."""
+IDS = 500  # how many job ids a line has
+NICE = 10  # how much the process yields to the server
 
 
 def main() -> None:

@@ -101,5 +101,4 @@ def _number(value: float | None, unit: str) -> str:
 RENDERERS: Mapping[str, Callable[[Report], str]] = {"application/xml": junit, "text/xml": junit, "text/plain": text}
 """The renderer of each media type besides JSON."""
 
-MEDIA_TYPES = ("application/json", *RENDERERS)
-"""The media types of a card, the preferred one first."""
+MEDIA_TYPES = ("application/json", *RENDERERS)  # the media types of a card, the preferred one first

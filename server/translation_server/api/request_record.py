@@ -14,9 +14,7 @@ from translation_server.service.request_log import Refusals
 logger = logging.getLogger(__name__)
 
 OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "wait", "tagged", "hint", "agent")
-
-MAX_TEXT = 200
-"""How many characters of a path and of a User-Agent are kept."""
+MAX_TEXT = 200  # how many characters of a path and of a User-Agent are kept
 
 
 @dataclass(slots=True)
@@ -54,8 +52,7 @@ class RecordBuilder:
         return to_json(fields | {"jobs": [_reported(snapshot, clock) for snapshot in self.snapshots]}).decode()
 
 
-AddRecord = Callable[[str, RecordBuilder], None]
-"""Adds a record to the request log of a user."""
+AddRecord = Callable[[str, RecordBuilder], None]  # adds a record to the request log of a user
 
 
 def begin_record(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> RecordBuilder:

@@ -9,11 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model,
 from translation_server.core.job import State, Submission
 from translation_server.service.jobs import FateOverride
 
-MAX_BATCH = 100
-"""How many jobs a batch poll may ask for, and how many a page may have."""
-
-JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"
-"""Ids that need no escaping in a path and have no other meaning there."""
+MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
+JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"  # ids that need no escaping in a path and have no other meaning there
 
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
 """Text without control characters and without characters that break, reverse or hide text, as a JSON schema pattern."""

@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
-
-DRAIN_TIME = 1.0
-"""The time from a SIGTERM until the server accepts no more connections, in seconds."""
+DRAIN_TIME = 1.0  # the time from a SIGTERM until the server accepts no more connections, in seconds
 
 
 class Drain:

@@ -16,18 +16,13 @@ HASHES = CryptContext(
 Sheet with the least memory, because a process never gives back the memory of a check."""
 
 REMEDY = "make the line with `htpasswd -B` (bcrypt)"
-
-MAX_PASSWORD = 1024
-"""The most bytes of a password and of a user name. Longer ones are refused without a hash."""
-
-MAX_BCRYPT_PASSWORD = 72
-"""The most bytes of a password that bcrypt hashes. No longer password matches a bcrypt hash."""
+MAX_PASSWORD = 1024  # the most bytes of a password and of a user name. Longer ones are refused without a hash
+MAX_BCRYPT_PASSWORD = 72  # the most bytes of a password that bcrypt hashes. No longer password matches a bcrypt hash
 
 COST = re.compile(r"\$2\w\$(\d\d)\$|\$(argon2\w+\$.*?p=\d+)")
 """The start of a hash, which determines its cost: the rounds of bcrypt, or the parameters of argon2."""
 
-MAX_COSTS = 4
-"""The most different costs in one file."""
+MAX_COSTS = 4  # the most different costs in one file
 
 
 class UsersError(ValueError):

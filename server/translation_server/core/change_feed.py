@@ -17,14 +17,9 @@ from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, JobSnapshot
 from translation_server.core.lru import LRU
 
-PAGE = 200
-"""How many jobs are read, and how many changes are emitted, at a time."""
-
-MAX_EMITTED_ENDS = 50_000
-"""How many emitted ends of changed jobs a feed remembers."""
-
-LAST = 2**63 - 1
-"""An ordinal above all others."""
+PAGE = 200  # how many jobs are read, and how many changes are emitted, at a time
+MAX_EMITTED_ENDS = 50_000  # how many emitted ends of changed jobs a feed remembers
+LAST = 2**63 - 1  # an ordinal above all others
 
 
 class FeedPosition(NamedTuple):

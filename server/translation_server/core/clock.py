@@ -17,8 +17,7 @@ EPOCH = WallTime(0.0)
 LATEST = VirtualTime(250e9)
 """The virtual time at which every clock stops: in the year 9892, close to the last one that a timestamp can hold."""
 
-MAX_SETTINGS = 100
-"""How many of its latest settings a clock keeps."""
+MAX_SETTINGS = 100  # how many of its latest settings a clock keeps
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-SIGMAS = 8.5
-"""The most standard deviations that a normal number from 53 random bits can lie from its mean."""
-
-STEPS = 32
-"""Table entries per standard deviation."""
-
+SIGMAS = 8.5  # the most standard deviations that a normal number from 53 random bits can lie from its mean
+STEPS = 32  # table entries per standard deviation
 Seconds = Annotated[float, Interval(ge=0, le=1e9)]
 Span = Annotated[float, Interval(ge=1e-9, le=1e9)]
 

@@ -10,9 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-MAX_EXACT = 2**53
-"""The largest whole number up to which integers and doubles are the same."""
-
+MAX_EXACT = 2**53  # the largest whole number up to which integers and doubles are the same
 FORMER_FIELDS = {"source_language": str, "target_language": str, "video_length": float}
 FORMER_OVERRIDES = {"delay": float, "outcome": str, "message": str, "hold": bool}
 

@@ -14,11 +14,8 @@ from translation_server.core.delays import Delays
 from translation_server.core.job import JobSnapshot, State
 from translation_server.core.sandbox import SandboxSettings
 
-MIN_HINT = 0.001
-"""The least hint, in seconds."""
-
-MIN_OVERDUE_HINT = 0.05
-"""The least hint for a job that is overdue: pending after the longest delay. In seconds."""
+MIN_HINT = 0.001  # the least hint, in seconds
+MIN_OVERDUE_HINT = 0.05  # the least hint for a job that is overdue: pending after the longest delay. In seconds
 
 LAST_INTERVALS = math.sqrt(2)
 """If fewer intervals than this are left until the latest possible end, a poll before that end does not pay off."""

@@ -14,11 +14,8 @@ from enum import StrEnum
 
 from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 
-ERROR_MESSAGE = "the translation failed"
-"""The error message of a failed job whose fate has none."""
-
-PROGRESS_STEPS = 10_000
-"""The number of steps in which progress grows from 0 to 1."""
+ERROR_MESSAGE = "the translation failed"  # the error message of a failed job whose fate has none
+PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
 
 
 class State(StrEnum):

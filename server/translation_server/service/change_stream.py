@@ -16,8 +16,7 @@ from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import MARGIN, changed_since
 from translation_server.storage import JobStore
 
-HEARTBEAT = 15.0
-"""How long a stream may be silent before it yields an empty page, in seconds."""
+HEARTBEAT = 15.0  # how long a stream may be silent before it yields an empty page, in seconds
 
 
 class ChangePage(NamedTuple):

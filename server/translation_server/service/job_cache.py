@@ -16,11 +16,8 @@ from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxState
 from translation_server.service.sandbox_cache import MAX_OWNERS
 
-LIFETIME = 60.0
-"""How long an owner's jobs may be cached before all are read again, in seconds."""
-
-MIN_CAPACITY = 10_000
-"""How many jobs may be cached, however few owners have them."""
+LIFETIME = 60.0  # how long an owner's jobs may be cached before all are read again, in seconds
+MIN_CAPACITY = 10_000  # how many jobs may be cached, however few owners have them
 
 JOBS_PER_OWNER = 8
 """How many jobs may be cached for each cached owner, on average; each takes 1 to 2 KiB. Beyond that, the owner who was

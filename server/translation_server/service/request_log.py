@@ -15,36 +15,16 @@ from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import RequestLogStore, StoreError
 
 logger = logging.getLogger(__name__)
-
-PAUSE = 0.25
-"""How long records are collected before they are written, in seconds."""
-
-PAUSE_FACTOR = 9.0
-"""The least pause as a multiple of the last write's duration, since requests come first."""
-
-MAX_PAUSE = 2.0
-"""The longest pause, in seconds."""
-
-BATCH_SIZE = 2_000
-"""How many records are written together at most: a job to be written meanwhile waits for them."""
-
-BATCH_JOBS = 5_000
-"""How many jobs the records of a batch may show: a record of a stream may show hundreds."""
-
-MAX_SERIALISED = 32_768
-"""How many characters of records are serialised before other requests are served."""
-
-PAGE = 500
-"""How many records are read at a time."""
-
-MAX_PAGE_SIZE = 2**20
-"""How many characters of records `RequestLog.read` returns, before the last one."""
-
-MAX_WAITING = 10_000
-"""How many records may wait to be written. If the store does not keep up, the oldest are lost."""
-
-MAX_WAITING_JOBS = 100_000
-"""How many jobs the waiting records may show."""
+PAUSE = 0.25  # how long records are collected before they are written, in seconds
+PAUSE_FACTOR = 9.0  # the least pause as a multiple of the last write's duration, since requests come first
+MAX_PAUSE = 2.0  # the longest pause, in seconds
+BATCH_SIZE = 2_000  # how many records are written together at most: a job to be written meanwhile waits for them
+BATCH_JOBS = 5_000  # how many jobs the records of a batch may show: a record of a stream may show hundreds
+MAX_SERIALISED = 32_768  # how many characters of records are serialised before other requests are served
+PAGE = 500  # how many records are read at a time
+MAX_PAGE_SIZE = 2**20  # how many characters of records `RequestLog.read` returns, before the last one
+MAX_WAITING = 10_000  # how many records may wait to be written. If the store does not keep up, the oldest are lost
+MAX_WAITING_JOBS = 100_000  # how many jobs the waiting records may show
 
 
 class Refusals(NamedTuple):

@@ -19,28 +19,13 @@ from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import Cutoff, RetentionStore, StoreError
 
 logger = logging.getLogger(__name__)
-
-STEP = 100
-"""How many jobs, and how many request records, one step deletes at most."""
-
-PAUSE_FACTOR = 20
-"""The pause after a step, as a multiple of the step's duration."""
-
-MAX_INTERVAL = 60.0
-"""The longest time between two rounds through all owners, in seconds."""
-
-RETRY_PAUSE = 10.0
-"""The longest time until a failed purge is retried, in seconds."""
-
-RESET_STEP = 250
-"""How many rows of sandboxes that were reset one step deletes at most."""
-
-RESET_PAUSE_FACTOR = 9
-"""The pause after such a step, as a multiple of the step's duration."""
-
-RESET_INTERVAL = 5.0
-"""The time between two searches for sandboxes that were reset, in seconds."""
-
+STEP = 100  # how many jobs, and how many request records, one step deletes at most
+PAUSE_FACTOR = 20  # the pause after a step, as a multiple of the step's duration
+MAX_INTERVAL = 60.0  # the longest time between two rounds through all owners, in seconds
+RETRY_PAUSE = 10.0  # the longest time until a failed purge is retried, in seconds
+RESET_STEP = 250  # how many rows of sandboxes that were reset one step deletes at most
+RESET_PAUSE_FACTOR = 9  # the pause after such a step, as a multiple of the step's duration
+RESET_INTERVAL = 5.0  # the time between two searches for sandboxes that were reset, in seconds
 FAILED = "retention: purge failed, retrying in %g s: %s"
 
 

@@ -17,8 +17,7 @@ from translation_server.service.freshness import Freshness
 from translation_server.service.single_flight import SingleFlight
 from translation_server.storage import SandboxStore
 
-MAX_OWNERS = 20_000
-"""How many owners a process caches, unless it has more users; each takes about 2 KiB."""
+MAX_OWNERS = 20_000  # how many owners a process caches, unless it has more users; each takes about 2 KiB
 
 
 class _CachedState(NamedTuple):

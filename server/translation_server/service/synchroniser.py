@@ -27,9 +27,7 @@ from translation_server.service.single_flight import SingleFlight
 from translation_server.storage import JobStore, StoreChange, StoreError
 
 logger = logging.getLogger(__name__)
-
-MARGIN = 2.0
-"""By how many seconds a read overlaps the last one, because servers' clocks differ and commits take time."""
+MARGIN = 2.0  # by how many seconds a read overlaps the last one, because servers' clocks differ and commits take time
 
 
 class Synchroniser:

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from translation_server.core.job import Job
 from translation_server.storage.protocol import Idempotency, Stored
 
-MAX_BATCH = 500
-"""How many jobs one commit writes at most."""
-
-Written = Stored | Exception
-"""The result of one addition."""
+MAX_BATCH = 500  # how many jobs one commit writes at most
+Written = Stored | Exception  # the result of one addition
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.storage.protocol import Cutoff, Idempotency, IdTaken, KeyReused, Stored
 
-MAX_UNINTERRUPTED = 1000
-"""How many jobs are read before other requests are served."""
+MAX_UNINTERRUPTED = 1000  # how many jobs are read before other requests are served
 
 
 @dataclass(slots=True)

@@ -11,9 +11,7 @@ from translation_server.core.job import Job, State
 from translation_server.storage.rows import COLUMNS, job_of
 from translation_server.storage.statements import DATA_KEY, HAS_MANY_PENDING, IN_STATE, PENDING_ORDINALS
 
-WINDOW = 10_000
-"""How many ordinals are searched at a time."""
-
+WINDOW = 10_000  # how many ordinals are searched at a time
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
 JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND"
 NEWEST_FIRST = "ORDER BY ordinal DESC LIMIT :limit"

@@ -10,8 +10,7 @@ from typing import Protocol
 from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Job, State
 
-CHECK_TIMEOUT = 1.0
-"""How long a check may take, in seconds: health checks wait for it."""
+CHECK_TIMEOUT = 1.0  # how long a check may take, in seconds: health checks wait for it
 
 
 class StoreError(Exception):

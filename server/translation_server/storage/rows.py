@@ -24,11 +24,8 @@ TYPES = {
 """The columns of a job, and the types of their values in PostgreSQL's words."""
 
 NAMES = tuple(TYPES)
-COLUMNS = ", ".join(NAMES)
-"""The columns of a job, in the order of `row_of`."""
-
-GENERATION_MARK = "\x1e"
-"""Separates the owner's name, which cannot contain it, from the generation in a key."""
+COLUMNS = ", ".join(NAMES)  # the columns of a job, in the order of `row_of`
+GENERATION_MARK = "\x1e"  # separates the owner's name, which cannot contain it, from the generation in a key
 
 
 def owner_of(key: str) -> str:

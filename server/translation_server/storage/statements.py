@@ -49,9 +49,7 @@ PURGE_QUEUED = {
 """By table: deletes some rows of a key."""
 
 DEQUEUE = "DELETE FROM purge_queue WHERE relation = :relation AND owner = :owner"
-
-NEVER = 1e300
-"""The end of a paused job."""
+NEVER = 1e300  # the end of a paused job
 
 END = f"coalesce(cancelled_at, CASE WHEN paused_at IS NULL THEN created_at + delay + paused_for ELSE {NEVER} END)"
 """The virtual time at which a job ends or was cancelled. There is an index of it for each owner."""

@@ -37,25 +37,16 @@ from translation_server.service.single_flight import SingleFlight
 CACHED_PER_USER = 16
 """How many verified headers of each user are cached, and how many addresses; the oldest is dropped first."""
 
-HASH_THREADS = 2
-"""How many threads hash for addresses that have logged in to the account, and as many for all others."""
-
-MAX_FAILURES = 10
-"""How many failures of one address within a minute lock it out."""
+HASH_THREADS = 2  # how many threads hash for addresses that have logged in to the account, and as many for all others
+MAX_FAILURES = 10  # how many failures of one address within a minute lock it out
 
 MAX_FAILURES_PER_USER = 30
 """How many failures for one user name within a minute lock it to addresses that have never logged in to it."""
 
-RETRY_AFTER_BUSY = 2
-"""When to send a request again whose credentials could not be checked, in seconds."""
-
-MAX_NAME = 255
-"""How many characters a user name may have if no credentials are needed: as many as in htpasswd."""
-
+RETRY_AFTER_BUSY = 2  # when to send a request again whose credentials could not be checked, in seconds
+MAX_NAME = 255  # how many characters a user name may have if no credentials are needed: as many as in htpasswd
 BASIC = scheme("basic")
-
-ANYONE = "anyone"
-"""The user name of requests without one, if no credentials are needed."""
+ANYONE = "anyone"  # the user name of requests without one, if no credentials are needed
 
 
 class Authenticator:

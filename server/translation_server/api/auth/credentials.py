@@ -13,9 +13,7 @@ from typing import NamedTuple
 from unicodedata import normalize
 
 REALM = 'realm="translation"'
-
-CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-"""The bytes that no name and no password may have, in any encoding."""
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]")  # the bytes that no name and no password may have, in any encoding
 
 
 class Credentials(NamedTuple):

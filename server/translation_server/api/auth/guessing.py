@@ -7,17 +7,13 @@ from contextlib import asynccontextmanager
 
 from translation_server.core.lru import LRU
 
-WINDOW = 60.0
-"""How long a failure counts, in seconds."""
+WINDOW = 60.0  # how long a failure counts, in seconds
 
 MAX_KEYS = 10_000
 """How many addresses or user names are counted; the one without a failure for longest is dropped first."""
 
-MAX_CALLERS = 64
-"""How many callers may wait. A new caller waits for one turn of each of the others."""
-
-MAX_WAITING = 2_000
-"""How many turns all callers together may wait for."""
+MAX_CALLERS = 64  # how many callers may wait. A new caller waits for one turn of each of the others
+MAX_WAITING = 2_000  # how many turns all callers together may wait for
 
 
 class FailureWindow:

@@ -36,19 +36,11 @@ from translation_server.core.faults.rules import (
     WrongType,
 )
 
-PIECES = 10
-"""How many pieces of a dripping response are sent per second at most."""
-
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with zero seconds: closing the connection resets it."""
-
+PIECES = 10  # how many pieces of a dripping response are sent per second at most
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: closing the connection resets it
 BAD_CHUNK = b"not-a-size\r\n"
-
-MAX_HINT = 1e9
-"""The largest hint that is recorded, in seconds."""
-
-Rest = Callable[[float], Awaitable[None]]
-"""Waits for this many seconds, or until the server stops."""
+MAX_HINT = 1e9  # the largest hint that is recorded, in seconds
+Rest = Callable[[float], Awaitable[None]]  # waits for this many seconds, or until the server stops
 
 
 def instead(rule: FaultRule) -> Response | None:

@@ -63,6 +63,4 @@ TRANSLATE = Dialect(
     words=WORDS,
 )
 RESULT = Dialect(name="result", poll=("/status",), job=CURRENT_JOB, words=WORDS)
-
-DIALECTS = (START, JOBS, STATUS, TRANSLATE, RESULT)
-"""All of them; the first is the native one."""
+DIALECTS = (START, JOBS, STATUS, TRANSLATE, RESULT)  # all of them; the first is the native one

@@ -24,13 +24,8 @@ Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 MOST_RULES = 100
-
-LONGEST = 3600.0
-"""How long a fault may take, in seconds."""
-
-BODILESS = frozenset({204, 205, 304})
-"""The status codes of answers without a body."""
-
+LONGEST = 3600.0  # how long a fault may take, in seconds
+BODILESS = frozenset({204, 205, 304})  # the status codes of answers without a body
 HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?")
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
@@ -230,9 +225,7 @@ class Applicability(NamedTuple):
     body: bool = False
 
 
-SNAPSHOT_ROUTES: tuple[Action, ...] = ("poll", "batch_poll", "list", "cancel")
-"""The routes whose answers show jobs."""
-
+SNAPSHOT_ROUTES: tuple[Action, ...] = ("poll", "batch_poll", "list", "cancel")  # the routes whose answers show jobs
 PENDING = frozenset({State.PENDING})
 EVERY = frozenset(State)
 

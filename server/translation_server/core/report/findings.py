@@ -16,18 +16,13 @@ from translation_server.core.report.timelines import MIN_RUN, TOLERANCE, Analysi
 from translation_server.core.request_log import RequestRecord
 
 Severity = Literal["warning", "note"]
-
-Result = tuple[int, Iterable[str], str]
-"""How often a rule found something, for which jobs, and the message."""
-
-LATE_SHARE = 0.05
-"""The share of jobs whose ends may be learned late by chance."""
+Result = tuple[int, Iterable[str], str]  # how often a rule found something, for which jobs, and the message
+LATE_SHARE = 0.05  # the share of jobs whose ends may be learned late by chance
 
 SIMILAR, SIMILAR_IN_THREE, SIMILAR_GROWTH = 0.05, 0.02, 0.02
 """Below these coefficients of variation, the pauses of a run, three pauses, and their growth are no coincidence."""
 
-MIN_GROWTH = 1.1
-"""The least factor by which pauses grow in an exponential backoff."""
+MIN_GROWTH = 1.1  # the least factor by which pauses grow in an exponential backoff
 
 IMMEDIATE = 0.02
 """The first retry of many libraries comes within this many seconds; their pauses grow from the second retry on."""
@@ -38,12 +33,8 @@ CROWD, CROWD_FACTOR, NEIGHBOURS = 20, 4.0, 5
 BUSY, MIN_HINT = 0.1, 0.2
 """Polls are busy if the median pause before them is shorter than this, where the hint was at least this long; in s."""
 
-MANY_POLLS = 3
-"""From this many polls of a job on, a long poll would have saved some."""
-
-MAX_JOBS = 5
-"""How many jobs a finding names."""
-
+MANY_POLLS = 3  # from this many polls of a job on, a long poll would have saved some
+MAX_JOBS = 5  # how many jobs a finding names
 TOO_MANY_REQUESTS = 429
 
 NOTHING: Result = (0, (), "")

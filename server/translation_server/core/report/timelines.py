@@ -29,14 +29,9 @@ BAD_REQUEST, SERVER_ERROR = 400, 500
 BROKEN = frozenset({"reset", "empty", "malformed", "truncate", "garbage", "hang"})
 """The faults that leave a request without a complete answer."""
 
-DELAYED = frozenset({"latency", "drip"})
-"""The faults that only delay the answer."""
-
-TRUTHFUL = DELAYED | {"huge-retry-after"}
-"""The faults with which the answer still shows the true status of its jobs."""
-
-MAX_BINDING_HINT = 3600.0
-"""A client may ignore hints of more than this many seconds."""
+DELAYED = frozenset({"latency", "drip"})  # the faults that only delay the answer
+TRUTHFUL = DELAYED | {"huge-retry-after"}  # the faults with which the answer still shows the true status of its jobs
+MAX_BINDING_HINT = 3600.0  # a client may ignore hints of more than this many seconds
 
 TOLERANCE, TOLERANCE_SECONDS = 0.1, 0.05
 """How much earlier than the hint a poll may come: this share of the hint, plus these seconds."""
@@ -45,21 +40,11 @@ LATE_AFTER_HINT, LATE_WITHOUT_HINT, LATE_SHARE = 2.0, 5.0, 0.5
 """How late a client may be: seconds plus a share of its hint; without a hint, the larger of seconds and a share of the
 job's age."""
 
-COLLECTION_TIME = 2.0
-"""How many seconds after a job's end its client may take to poll the outcome."""
-
-TRIES_BEFORE_GIVING_UP = 3
-"""A client may give up after this many failures in a row."""
-
-SLOW_REQUEST = 1.0
-"""A request with a fault that took this many seconds may have blocked its client's other requests."""
-
-MIN_RUN = 3
-"""The least number of retries in a row that count as a run."""
-
-RESUBMIT_WINDOW = 60.0
-"""An equal submission within this many seconds counts as a retry."""
-
+COLLECTION_TIME = 2.0  # how many seconds after a job's end its client may take to poll the outcome
+TRIES_BEFORE_GIVING_UP = 3  # a client may give up after this many failures in a row
+SLOW_REQUEST = 1.0  # a request with a fault that took this many seconds may have blocked its client's other requests
+MIN_RUN = 3  # the least number of retries in a row that count as a run
+RESUBMIT_WINDOW = 60.0  # an equal submission within this many seconds counts as a retry
 AT = attrgetter("at")
 
 

@@ -17,15 +17,9 @@ from translation_server.storage.protocol import StoreChange
 logger = logging.getLogger(__name__)
 
 CHANNEL = "translation_server"
-
-HEARTBEAT = 10.0
-"""The time between two heartbeats, in seconds."""
-
-RETRY_PAUSE = 2.0
-"""How long to wait before listening again after a failure, in seconds."""
-
-MAX_WAITING = 10_000
-"""How many changes may wait to be read. If there are more, the reader has to read everything again."""
+HEARTBEAT = 10.0  # the time between two heartbeats, in seconds
+RETRY_PAUSE = 2.0  # how long to wait before listening again after a failure, in seconds
+MAX_WAITING = 10_000  # how many changes may wait to be read. If there are more, the reader has to read everything again
 
 
 async def notify(connection: Connection, sender: str, changes: Iterable[StoreChange]) -> None:

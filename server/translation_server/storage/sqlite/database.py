@@ -19,8 +19,7 @@ from translation_server.private_files import make_private
 from translation_server.storage.protocol import StoreError
 from translation_server.storage.sqlite.migrations import MIGRATIONS
 
-APPLICATION_ID = 0x7C0B_1A75
-"""Marks a file as this server's, in the header field that SQLite has for this."""
+APPLICATION_ID = 0x7C0B_1A75  # marks a file as this server's, in the header field that SQLite has for this
 
 LOCK_TIMEOUT = 5.0
 """How long work waits for other work and for the write locks of other processes, in seconds, before it fails."""
