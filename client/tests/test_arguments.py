@@ -1,20 +1,12 @@
 """Unusable arguments are refused at once, by name."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
 from translation_client import AsyncClient, Client
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
 LOGIN = {"username": "admin", "password": "secretpassword"}
 
-BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+BAD_ARGUMENTS = [
     *(
         ("base_url", {"base_url": url})
         for url in ("", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", "http://a:b", 7)
@@ -42,12 +34,12 @@ BAD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "options"), BAD_ARGUMENTS)
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_bad_argument_is_named_at_once(kind: Callable[..., object], name: str, options: dict[str, Any]) -> None:
+def test_bad_argument_is_named_at_once(kind, name, options):
     with pytest.raises(ValueError, match=rf"^{name} "):
         kind(**options)
 
 
-def test_bad_arguments_of_methods_are_named_at_once() -> None:
+def test_bad_arguments_of_methods_are_named_at_once():
     with Client(**LOGIN) as client:
         for job_id in ("", "..", "x" * 1001, "\ud800", "a\nb", "\x1b[2J", None):
             for method in (client.status, client.wait, client.cancel, client.watch):
@@ -74,7 +66,7 @@ def test_bad_arguments_of_methods_are_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://admin:secretpassword@127.0.0.1", "http://admin:secretpassword@127.0.0.1:port"])
-def test_credentials_in_the_address_are_refused_and_not_shown(url: str) -> None:
+def test_credentials_in_the_address_are_refused_and_not_shown(url):
     with pytest.raises(ValueError, match=r"^base_url ") as raised:
         Client(url)
     assert "secretpassword" not in str(raised.value)

@@ -1,12 +1,9 @@
 """The limits on answers: their size, their headers, their encoding."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import json
 import tracemalloc
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,45 +12,38 @@ from translation_client.cli import main
 from translation_client.compat.start import TranslationStatusClient
 from translation_client.compat.translate import TranslationError, VideoTranslationClient
 
-if TYPE_CHECKING:
-    import socket
-    import threading
-    from collections.abc import Callable
-
-    from tests.conftest import Handler, Job, Listen, Server
-
 LOGIN = {"username": "admin", "password": "secretpassword"}
 ONCE = {"max_retries": 0, "initial_delay": 0.01}
 MIB = 1 << 20
 SOCKETS = 32 * MIB  # unread bytes in the buffers of both sockets
 
 
-def by_client(url: str, method: str, *arguments: str, **options: float) -> None:
+def by_client(url, method, *arguments, **options):
     with Client(url, **LOGIN, **ONCE, **options) as client:
         getattr(client, method)(*arguments)
 
 
-def by_async_client(url: str, method: str, *arguments: str, **options: float) -> None:
-    async def main() -> None:
+def by_async_client(url, method, *arguments, **options):
+    async def main():
         async with AsyncClient(url, **LOGIN, **ONCE, **options) as client:
             await getattr(client, method)(*arguments)
 
     asyncio.run(main())
 
 
-def in_sandbox(url: str, method: str, *arguments: str) -> None:
+def in_sandbox(url, method, *arguments):
     with Sandbox(url, **LOGIN) as sandbox:
         result = getattr(sandbox, method)(*arguments)
         if method == "requests":
             next(result)
 
 
-def listing(url: str) -> None:
+def listing(url):
     with Client(url, **LOGIN, **ONCE) as client:
         next(client.list())
 
 
-CALLS: dict[str, Callable[[str], None]] = {
+CALLS = {
     "status": lambda url: by_client(url, "status", "j1"),
     "start": lambda url: by_client(url, "start"),
     "wait": lambda url: by_client(url, "wait", "j1"),
@@ -77,10 +67,10 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 class Flood:
     """A bare server that sends `begin`, then `more` without end, and counts the bytes that it could send."""
 
-    def __init__(self, begin: bytes, more: bytes) -> None:
+    def __init__(self, begin, more):
         self.begin, self.more, self.sent = begin, more, 0
 
-    def __call__(self, connection: socket.socket, over: threading.Event) -> None:
+    def __call__(self, connection, over):
         connection.recv(65_536)
         connection.sendall(self.begin)
         while not over.is_set():
@@ -88,7 +78,7 @@ class Flood:
 
 
 @every_call
-def test_endless_answer_is_refused(listen: Listen, call: Callable[[str], None]) -> None:
+def test_endless_answer_is_refused(listen, call):
     flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(ProtocolError, match=r"is larger than (1048576|16777216) bytes\. Check"):
         call(url)
@@ -96,7 +86,7 @@ def test_endless_answer_is_refused(listen: Listen, call: Callable[[str], None]) 
 
 
 @pytest.mark.parametrize("name", ["status", "async status", "pause"])
-def test_endless_error_is_not_read(listen: Listen, name: str) -> None:
+def test_endless_error_is_not_read(listen, name):
     flood = Flood(b"HTTP/1.1 404 Not Found\r\n\r\n", b" " * 65_536)
     with listen(flood) as url, pytest.raises(NotFound, match="404 without a reason"):
         CALLS[name](url)
@@ -114,7 +104,7 @@ def test_endless_error_is_not_read(listen: Listen, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["status", "async status", "show"])
-def test_endless_headers_are_refused(listen: Listen, name: str, begin: bytes, more: bytes) -> None:
+def test_endless_headers_are_refused(listen, name, begin, more):
     flood = Flood(begin, more)
     with listen(flood) as url, pytest.raises(TransportError):
         CALLS[name](url)
@@ -122,14 +112,14 @@ def test_endless_headers_are_refused(listen: Listen, name: str, begin: bytes, mo
 
 
 @pytest.mark.parametrize("method", [by_client, by_async_client])
-def test_endless_early_hints_time_out(listen: Listen, method: Callable[..., None]) -> None:
+def test_endless_early_hints_time_out(listen, method):
     hints = Flood(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
     with listen(hints) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.25 s"):
         method(url, "status", "j1", request_timeout=0.25)
 
 
 @every_call
-def test_unrequested_encoding_is_refused_without_decoding(server: Server, call: Callable[[str], None]) -> None:
+def test_unrequested_encoding_is_refused_without_decoding(server, call):
     bomb = gzip.compress(gzip.compress(bytes(64 * MIB)))
     server.says((200, bomb, {"content-encoding": "gzip, gzip"}))
     tracemalloc.start()
@@ -144,26 +134,26 @@ def test_unrequested_encoding_is_refused_without_decoding(server: Server, call: 
 
 @pytest.mark.parametrize("name", ["status", "async status", "show"])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip", "gzip, identity", "?"])
-def test_any_encoding_is_refused(server: Server, name: str, encoding: str) -> None:
+def test_any_encoding_is_refused(server, name, encoding):
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": encoding}))
     with pytest.raises(ProtocolError, match="which was not requested"):
         CALLS[name](server.url)
 
 
 @pytest.mark.parametrize("name", ["status", "async status"])
-def test_identity_encoding_is_accepted(server: Server, name: str) -> None:
+def test_identity_encoding_is_accepted(server, name):
     server.says((200, {"job_id": "j1", "status": "completed"}, {"content-encoding": "Identity"}))
     CALLS[name](server.url)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_encoded_event_stream_is_not_used(server: Server, job: Job, asynchronous: bool) -> None:
-    def script(request: object) -> tuple[int, object, dict[str, str]]:
+def test_encoded_event_stream_is_not_used(server, job, asynchronous):
+    def script(request):
         if request.path == "/events":
             return 200, gzip.compress(b"data: \n\n"), {"content-type": "text/event-stream", "content-encoding": "gzip"}
         return 200, {"jobs": [job("completed", "a"), job("completed", "b")], "unknown": []}, {}
 
-    async def main() -> dict[str, object]:
+    async def main():
         async with AsyncClient(server.url, **LOGIN) as client:
             return await client.wait_all(["a", "b"])
 
@@ -176,8 +166,8 @@ def test_encoded_event_stream_is_not_used(server: Server, job: Job, asynchronous
     assert [status.state for status in ended.values()] == ["completed", "completed"]
 
 
-def test_command_refuses_endless_answers(listen: Listen, capsys: pytest.CaptureFixture[str]) -> None:
-    flood: Handler = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
+def test_command_refuses_endless_answers(listen, capsys):
+    flood = Flood(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65_536)
     with listen(flood) as url:
         for words in (["report"], ["sandbox"], ["sandbox", "requests"], ["sandbox", "finish", "j1"], ["status", "j1"]):
             assert main([*words, "--url", url, "--username", "admin", "--password", "x"]) == 5
@@ -198,9 +188,7 @@ def test_command_refuses_endless_answers(listen: Listen, capsys: pytest.CaptureF
     ]
     + [b'{"requests": [], "next": %s}' % after for after in (b"0", b"-1", b'"a"', b"{}")],
 )
-def test_answer_of_another_server_is_no_sandbox(
-    server: Server, capsys: pytest.CaptureFixture[str], answer: bytes
-) -> None:
+def test_answer_of_another_server_is_no_sandbox(server, capsys, answer):
     server.says((200, answer))
     for method in ("scenarios", "report", "requests"):
         with pytest.raises(ProtocolError, match="not that of a sandbox"):
@@ -210,7 +198,7 @@ def test_answer_of_another_server_is_no_sandbox(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_long_request_log_is_printed_page_by_page(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_request_log_is_printed_page_by_page(server, capsys):
     pages = [{"requests": [{"at": number}], "next": number + 1} for number in range(3)] + [
         {"requests": [], "next": None}
     ]
@@ -223,7 +211,7 @@ def test_long_request_log_is_printed_page_by_page(server: Server, capsys: pytest
     assert capsys.readouterr().out == "[]\n"
 
 
-def test_ancestors_translate_the_encoding_error(server: Server) -> None:
+def test_ancestors_translate_the_encoding_error(server):
     server.says((200, b"", {"content-encoding": "gzip"}))
     with pytest.raises(TranslationError, match="which was not requested"):
         asyncio.run(VideoTranslationClient(server.url, **LOGIN).wait_for_completion("j1"))

@@ -1,7 +1,5 @@
 """The public behaviour of `Client` and `AsyncClient`."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import gc
@@ -11,37 +9,30 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
 import pytest
 
-from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, NotFound, State, Status
+from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, NotFound, State
 from translation_client.compat.start import TranslationStatusClient
 from translation_client.core.effects import Send, Sleep
-
-if TYPE_CHECKING:
-    import socket
-
-    from tests.conftest import Job, Listen, Request, Server, Spawn
-    from translation_client.core.schedule import Schedule
 
 LOGIN = {"username": "admin", "password": "secretpassword"}
 QUICK = LOGIN | {"initial_delay": 0.01, "max_delay": 0.01}
 
 
-def immediate() -> Schedule:
+def immediate():
     yield 0.0
     yield 0.01
 
 
-def never(_: socket.socket, over: threading.Event) -> None:
+def never(_, over):
     over.wait()
 
 
 class TestMethods:
-    def test_start(self, server: Server, job: Job) -> None:
+    def test_start(self, server, job):
         server.says((202, job()))
         with Client(server.url, **LOGIN) as client:
             status = client.start(source_language="en", target_language="es", video_length=90)
@@ -56,14 +47,14 @@ class TestMethods:
         assert UUID(first.headers["idempotency-key"]) != UUID(third.headers["idempotency-key"])
         assert first.headers["authorization"] == "Basic " + base64.b64encode(b"admin:secretpassword").decode()
 
-    def test_status_and_cancel(self, server: Server, job: Job) -> None:
+    def test_status_and_cancel(self, server, job):
         server.says((200, job("error", "a/b")), (200, job("cancelled", "a/b")))
         with Client(f"{server.url}/", **LOGIN) as client:
             assert client.status("a/b").error == "the video has no sound"
             assert client.cancel("a/b").state is State.CANCELLED
         assert server.asked == ["GET /status/a%2Fb", "DELETE /jobs/a%2Fb"]
 
-    def test_list_fetches_a_page_when_it_is_needed(self, server: Server, job: Job) -> None:
+    def test_list_fetches_a_page_when_it_is_needed(self, server, job):
         server.says((200, {"jobs": [job(job_id="2")], "next": "c"}), (200, {"jobs": [job(job_id="1")], "next": None}))
         with Client(server.url, **LOGIN) as client:
             jobs = client.list()
@@ -73,9 +64,9 @@ class TestMethods:
             assert [status.id for status in jobs] == ["1"]
         assert [request.query for request in server.requests] == ["", "after=c"]
 
-    def test_wait_and_run_call_the_callbacks(self, server: Server, job: Job) -> None:
-        updates: list[Status] = []
-        ends: list[Status] = []
+    def test_wait_and_run_call_the_callbacks(self, server, job):
+        updates = []
+        ends = []
         server.says((202, job()), (200, job()), (200, job(progress=0.7)), (200, job("completed")))
         with Client(server.url, **QUICK, on_update=updates.append, on_completion=ends.append) as client:
             final = client.run(target_language="es")
@@ -84,7 +75,7 @@ class TestMethods:
         assert ends == [final]
         assert final.state is State.COMPLETED
 
-    def test_watch_yields_each_change(self, server: Server, job: Job) -> None:
+    def test_watch_yields_each_change(self, server, job):
         server.says((200, job()), (200, job()), (200, job("error")))
         with Client(server.url, **QUICK) as client:
             assert [status.state for status in client.watch("4f69cc76-5b9f-4b46-a514-bdd2c0e3314a")] == [
@@ -92,7 +83,7 @@ class TestMethods:
                 "error",
             ]
 
-    def test_wait_continues_after_a_timeout(self, server: Server, job: Job) -> None:
+    def test_wait_continues_after_a_timeout(self, server, job):
         server.says((200, job()))
         with Client(server.url, **QUICK, timeout=1) as client:
             with pytest.raises(JobTimeout) as raised:
@@ -101,20 +92,20 @@ class TestMethods:
             server.says((200, job()), (200, job("completed")))
             assert client.wait(raised.value.job_id, timeout=None).state is State.COMPLETED
 
-    def test_raising_callback_ends_the_wait(self, server: Server, job: Job) -> None:
+    def test_raising_callback_ends_the_wait(self, server, job):
         server.says((200, job()))
 
-        def fail(_: Status) -> None:
+        def fail(_):
             raise ZeroDivisionError
 
         with Client(server.url, **QUICK) as client, pytest.raises(ZeroDivisionError):
             client.wait(str(job()["job_id"]), on_update=fail)
         assert len(server.requests) == 1
 
-    def test_threads_may_share_a_client(self, server: Server, job: Job) -> None:
-        polls: dict[str, int] = {}
+    def test_threads_may_share_a_client(self, server, job):
+        polls = {}
 
-        def script(request: Request) -> tuple[int, object]:
+        def script(request):
             job_id = request.path.rsplit("/", 1)[-1]
             polls[job_id] = polls.get(job_id, 0) + 1
             return 200, job("completed" if polls[job_id] > 2 else "pending", job_id)
@@ -124,9 +115,9 @@ class TestMethods:
         with Client(server.url, **QUICK) as client, ThreadPoolExecutor(8) as pool:
             assert [status.id for status in pool.map(client.wait, ids)] == ids
 
-    def test_trace_receives_effects_and_inputs(self, server: Server, job: Job) -> None:
+    def test_trace_receives_effects_and_inputs(self, server, job):
         server.says((200, job()), (200, job("completed")))
-        seen: list[object] = []
+        seen = []
         with Client(server.url, **QUICK, trace=seen.append) as client:
             client.wait(str(job()["job_id"]))
         assert [type(item).__name__ for item in seen] == [
@@ -136,9 +127,7 @@ class TestMethods:
         assert Sleep(0.01) in seen
         assert isinstance(seen[0], Send)
 
-    def test_log_has_each_change_and_never_the_password(
-        self, server: Server, job: Job, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_log_has_each_change_and_never_the_password(self, server, job, caplog):
         caplog.set_level("DEBUG", "translation_client")
         server.says((202, job()), (503, None), (200, job("queued")), (200, job("completed")))
         with Client(server.url, **QUICK) as client:
@@ -160,14 +149,14 @@ class TestMethods:
 
 
 class TestAsync:
-    def test_async_client_has_the_same_methods(self, server: Server, job: Job) -> None:
-        seen: list[Status] = []
+    def test_async_client_has_the_same_methods(self, server, job):
+        seen = []
 
-        async def record(status: Status) -> None:
+        async def record(status):
             await asyncio.sleep(0)
             seen.append(status)
 
-        async def main() -> None:
+        async def main():
             async with AsyncClient(server.url, **QUICK, on_update=record) as client:
                 server.says((202, job()), (200, job()), (200, job("completed")))
                 started = await client.start()
@@ -182,13 +171,13 @@ class TestAsync:
 
         asyncio.run(main())
 
-    def test_raising_callback_ends_the_wait(self, server: Server, job: Job) -> None:
+    def test_raising_callback_ends_the_wait(self, server, job):
         server.says((200, job()))
 
-        async def fail(_: Status) -> None:
+        async def fail(_):
             raise ZeroDivisionError
 
-        async def main() -> None:
+        async def main():
             async with AsyncClient(server.url, **QUICK) as client:
                 await client.wait(str(job()["job_id"]), on_update=fail)
 
@@ -196,8 +185,8 @@ class TestAsync:
             asyncio.run(main())
         assert len(server.requests) == 1
 
-    def test_cancellation_leaves_nothing_behind(self, listen: Listen) -> None:
-        async def main(url: str) -> None:
+    def test_cancellation_leaves_nothing_behind(self, listen):
+        async def main(url):
             async with AsyncClient(url, **LOGIN) as client:
                 wait = asyncio.create_task(client.wait("j1"))
                 await asyncio.wait({wait}, timeout=0.1)
@@ -215,7 +204,7 @@ APPLIED = {"preference-applied": "wait=0", "retry-after": "1"}
 
 
 class TestLongPolls:
-    def test_client_asks_for_long_polls(self, server: Server, job: Job) -> None:
+    def test_client_asks_for_long_polls(self, server, job):
         server.says((202, job(), APPLIED), (200, job("completed")))
         with Client(server.url, **LOGIN) as client:
             final = client.run()
@@ -227,14 +216,14 @@ class TestLongPolls:
         "options",
         [{"long_poll": 0}, {"initial_delay": 0.01}, {"max_delay": 1}, {"backoff_factor": 1}, {"schedule": immediate}],
     )
-    def test_client_options_turn_long_polls_off(self, server: Server, job: Job, options: dict[str, Any]) -> None:
+    def test_client_options_turn_long_polls_off(self, server, job, options):
         server.says((202, job("completed"), APPLIED))
         with Client(server.url, **LOGIN, **options) as client:
             client.start()
             client.wait(str(job()["job_id"]))
         assert [request.headers.get("prefer") for request in server.requests] == [None, None]
 
-    def test_pending_status_has_the_servers_hint(self, server: Server, job: Job) -> None:
+    def test_pending_status_has_the_servers_hint(self, server, job):
         server.says((202, job(), APPLIED), (200, job("completed"), APPLIED))
         with Client(server.url, **LOGIN) as client:
             started = client.start()
@@ -243,7 +232,7 @@ class TestLongPolls:
 
 
 class TestLeaving:
-    def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(self, listen: Listen, spawn: Spawn) -> None:
+    def test_ctrl_c_ends_the_wait_and_leaves_nothing_behind(self, listen, spawn):
         program = (
             "import sys, threading, warnings; from translation_client import Client\n"
             "client = Client(sys.argv[1])\n"
@@ -253,7 +242,7 @@ class TestLeaving:
         )
         requested = threading.Event()
 
-        def hang(connection: socket.socket, over: threading.Event) -> None:
+        def hang(connection, over):
             connection.recv(65_536)
             requested.set()
             over.wait()
@@ -265,14 +254,14 @@ class TestLeaving:
                 process.send_signal(signal.SIGINT)
                 assert process.communicate(timeout=60) == ("1\n", "")
 
-    def test_watch_that_is_left_early_sends_nothing_more(self, server: Server, job: Job) -> None:
+    def test_watch_that_is_left_early_sends_nothing_more(self, server, job):
         server.says((200, job()))
         with Client(server.url, **QUICK) as client:
             for _ in client.watch(str(job()["job_id"])):
                 break
         assert len(server.requests) == 1
 
-    def test_given_http_client_is_used_and_stays_open(self, server: Server, job: Job) -> None:
+    def test_given_http_client_is_used_and_stays_open(self, server, job):
         server.says((200, job("completed")))
         auth = httpx.BasicAuth("someone", "else")
         with httpx.Client(auth=auth, headers={"X-Team": "video"}, follow_redirects=True) as http:
@@ -282,7 +271,7 @@ class TestLeaving:
         assert server.requests[0].headers["x-team"] == "video"
         assert server.requests[0].headers["authorization"].startswith("Basic c29tZW9uZTpl")
 
-        async def main() -> None:
+        async def main():
             async with httpx.AsyncClient(auth=auth) as http:
                 async with AsyncClient(server.url, http_client=http) as client:
                     await client.status(str(job()["job_id"]))
@@ -292,7 +281,7 @@ class TestLeaving:
         assert server.requests[1].headers["authorization"].startswith("Basic c29tZW9uZTpl")
 
 
-def test_refusal_says_what_to_do_and_not_the_password(server: Server) -> None:
+def test_refusal_says_what_to_do_and_not_the_password(server):
     problem = {"title": "Unauthorized", "status": 401, "detail": "The user name or password is wrong."}
     server.says((401, problem, {"www-authenticate": 'Basic realm="jobs"'}))
     with Client(server.url, **LOGIN) as client:
@@ -308,7 +297,7 @@ def test_refusal_says_what_to_do_and_not_the_password(server: Server) -> None:
 
 
 class TestAncestor:
-    def test_ancestor_starts_waits_and_logs(self, server: Server, job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    def test_ancestor_starts_waits_and_logs(self, server, job, caplog):
         caplog.set_level("DEBUG", "translation_client")
         client = TranslationStatusClient(
             server.url, "admin", "secretpassword", initial_interval=0.01, max_interval=0.01
@@ -321,23 +310,23 @@ class TestAncestor:
             assert f"job {job_id} {end}" in caplog.text
         assert f"GET /status/{job()['job_id']}: 200" in caplog.text
 
-    def test_failed_start_is_none_and_logged(self, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    def test_failed_start_is_none_and_logged(self, server, caplog):
         server.says((401, {"title": "Unauthorized"}))
         assert TranslationStatusClient(server.url, "admin", "wrong").start_job() is None
         assert "no job was started: 401 Unauthorized" in caplog.text
 
-    def test_bad_argument_is_named_at_once(self) -> None:
+    def test_bad_argument_is_named_at_once(self):
         with pytest.raises(ValueError, match=r"^base_url "):
             TranslationStatusClient("nowhere")
 
 
-def test_library_writes_nothing_without_logging_set_up(server: Server, job: Job) -> None:
+def test_library_writes_nothing_without_logging_set_up(server, job):
     server.says((503, None), (200, job("completed", "j1")))
     program = f"from translation_client import Client; Client({server.url!r}, initial_delay=0.01).status('j1')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_library_does_not_import_the_commands_dependencies() -> None:
+def test_library_does_not_import_the_commands_dependencies():
     program = "import sys; sys.modules |= {'rich': None, 'dotenv': None}; import translation_client"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,11 +1,9 @@
 """The ancestors' classes, against scripted answers; `test_documents` runs their documents' own examples."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from inspect import Parameter, iscoroutine, signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,11 +15,6 @@ from translation_client.compat.start import TranslationStatusClient
 from translation_client.compat.status import JobStatus, StatusPollingConfig, StatusResponse
 from translation_client.compat.translate import TranslationConfig, TranslationError
 from translation_client.core.status import Observation, State
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.conftest import Job, Server
 
 JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 QUICK = {"initial_delay": 0.01, "max_delay": 0.01}
@@ -37,21 +30,21 @@ CLASSES = [
 class Calls(list[Any]):
     """The arguments of the calls of a callback, which has a sync and an async form."""
 
-    def sync(self, argument: object) -> None:
+    def sync(self, argument):
         self.append(argument)
 
-    async def asynchronous(self, argument: object) -> None:
+    async def asynchronous(self, argument):
         await asyncio.sleep(0)
         self.append(argument)
 
 
 @pytest.fixture(params=["sync", "asynchronous"])
-def callback(request: pytest.FixtureRequest) -> tuple[Calls, Callable[[object], object]]:
+def callback(request):
     calls = Calls()
     return calls, getattr(calls, request.param)
 
 
-def defaults(kind: type) -> dict[str, object]:
+def defaults(kind):
     return {
         name: parameter.default
         for name, parameter in signature(kind).parameters.items()
@@ -100,12 +93,12 @@ def defaults(kind: type) -> dict[str, object]:
         ),
     ],
 )
-def test_arguments_and_defaults_match_the_document(kind: type, documented: dict[str, object]) -> None:
+def test_arguments_and_defaults_match_the_document(kind, documented):
     assert list(defaults(kind).items()) == list(documented.items())
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_unusable_argument_is_refused_at_once(kind: type) -> None:
+def test_unusable_argument_is_refused_at_once(kind):
     with pytest.raises(ValueError, match=r"^base_url "):
         kind("nowhere")
     with pytest.raises(ValueError, match=r"^username "):
@@ -122,7 +115,7 @@ def test_unusable_argument_is_refused_at_once(kind: type) -> None:
         (lambda delay: TranslationStatusClient(initial_interval=delay), "initial_interval"),
     ],
 )
-def test_longest_delay_may_be_shorter_than_the_first(make: Callable[[float], object], name: str) -> None:
+def test_longest_delay_may_be_shorter_than_the_first(make, name):
     make(0.1)
     for bad in (0, -1, float("nan")):
         with pytest.raises(ValueError, match=f"^{name} "):
@@ -138,7 +131,7 @@ def test_longest_delay_may_be_shorter_than_the_first(make: Callable[[float], obj
         (result.VideoTranslationClient, lambda client: client.get_status()),
     ],
 )
-def test_credentials_are_optional(server: Server, kind: Callable[..., Any], ask: Callable[[Any], object]) -> None:
+def test_credentials_are_optional(server, kind, ask):
     server.says((404, None))
     for client in (kind(server.url), kind(server.url, username="admin", password="secretpassword")):
         with pytest.raises(OurError):
@@ -149,7 +142,7 @@ def test_credentials_are_optional(server: Server, kind: Callable[..., Any], ask:
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_ancestors_use_no_long_polls(server: Server, job: Job, kind: type) -> None:
+def test_ancestors_use_no_long_polls(server, job, kind):
     server.says((202, {"message": "Translation started", **job("completed")}))
     waits = ["wait_for_completion", "poll_until_complete", "get_status"]
     wait = next(getattr(kind(server.url), name) for name in waits if hasattr(kind, name))
@@ -160,14 +153,12 @@ def test_ancestors_use_no_long_polls(server: Server, job: Job, kind: type) -> No
 
 
 class TestJobs:
-    def test_job_is_created_and_awaited(
-        self, server: Server, job: Job, callback: tuple[Calls, Callable[[object], object]]
-    ) -> None:
+    def test_job_is_created_and_awaited(self, server, job, callback):
         calls, call = callback
         final = job("completed")
         server.says((202, job()), (200, job()), (200, job(progress=0.7)), (200, final))
 
-        async def main() -> None:
+        async def main():
             async with jobs.TranslationClient(server.url, **QUICK) as client:
                 job_id = await client.create_job(video_length=10)
                 assert job_id == job()["job_id"]
@@ -180,33 +171,33 @@ class TestJobs:
         assert server.asked == ["POST /jobs", *[f"GET /status/{final['job_id']}"] * 3]
         assert server.requests[0].body.replace(b" ", b"") == b'{"video_length":10}'
 
-    def test_callback_may_block(self, server: Server, job: Job) -> None:
+    def test_callback_may_block(self, server, job):
         """It may even run an event loop of its own, because it has a thread of its own, as it had in the ancestor."""
         server.says((200, job("completed")))
         calls = list[object]()
 
-        def call(argument: object) -> None:
+        def call(argument):
             calls.append(asyncio.run(asyncio.sleep(0, argument)))
 
         asyncio.run(jobs.TranslationClient(server.url).get_status(JOB_ID, call, call))
         assert calls == ["completed", job("completed")]
 
-    def test_failed_job_calls_on_completion(self, server: Server, job: Job) -> None:
+    def test_failed_job_calls_on_completion(self, server, job):
         server.says((200, job("error")))
         client, calls = jobs.TranslationClient(server.url), Calls()
         ended = asyncio.run(client.get_status(str(job()["job_id"]), on_completion=calls.sync))
         assert ended is TranslationStatus.ERROR
         assert calls == [job("error")]
 
-    def test_timeout_raises(self, server: Server, job: Job) -> None:
+    def test_timeout_raises(self, server, job):
         server.says((200, job()))
         with pytest.raises(TimeoutError, match="the time was up"):
             asyncio.run(jobs.TranslationClient(server.url, **QUICK, timeout=0.02).get_status(str(job()["job_id"])))
 
-    def test_closed_client_can_be_used_again(self, server: Server, job: Job) -> None:
+    def test_closed_client_can_be_used_again(self, server, job):
         server.says((202, job()))
 
-        async def main() -> None:
+        async def main():
             client = jobs.TranslationClient(server.url)
             await client.close()
             async with client as same, client:
@@ -219,9 +210,7 @@ class TestJobs:
 
 
 class TestStatus:
-    def test_poll_until_complete_reports_each_change(
-        self, server: Server, callback: tuple[Calls, Callable[[object], object]]
-    ) -> None:
+    def test_poll_until_complete_reports_each_change(self, server, callback):
         calls, call = callback
         server.says(
             *((200, {"status": "pending", "elapsed_time": seconds}) for seconds in (0, 1, 2)),
@@ -236,12 +225,12 @@ class TestStatus:
         assert final.raw_response == {"status": "completed", "elapsed_time": 2.5}
         assert server.asked == ["GET /status"] * 4
 
-    def test_status_has_the_ancestors_names_and_equals_its_text(self) -> None:
+    def test_status_has_the_ancestors_names_and_equals_its_text(self):
         assert [JobStatus.pending, JobStatus.completed, JobStatus.error] == ["pending", "completed", "error"]
         assert JobStatus("completed") is JobStatus.completed is JobStatus.COMPLETED
         assert JobStatus.error == State.ERROR
 
-    def test_attempts_are_limited(self, server: Server) -> None:
+    def test_attempts_are_limited(self, server):
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, max_attempts=5)
         with pytest.raises(TimeoutError, match="after the last poll"):
@@ -253,11 +242,11 @@ class TestStatus:
         assert len(server.requests) == 10
 
     @pytest.mark.parametrize("attempts", [0, -1, float("nan")])
-    def test_unusable_attempts_are_refused_at_once(self, attempts: int) -> None:
+    def test_unusable_attempts_are_refused_at_once(self, attempts):
         with pytest.raises(ValueError, match=r"^max_attempts "):
             status.VideoTranslationClient(config=StatusPollingConfig(max_attempts=attempts))
 
-    def test_changed_config_applies_to_the_next_wait(self, server: Server) -> None:
+    def test_changed_config_applies_to_the_next_wait(self, server):
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01)
         client = status.VideoTranslationClient(server.url, config)
@@ -267,7 +256,7 @@ class TestStatus:
         assert len(server.requests) == 3
 
     @pytest.mark.parametrize(("jitter", "hint"), [(True, None), (False, None), (True, 7.0), (False, 7.0)])
-    def test_delays_grow_with_jitter_and_respect_hints(self, jitter: bool, hint: float | None) -> None:
+    def test_delays_grow_with_jitter_and_respect_hints(self, jitter, hint):
         plan = status.schedule(StatusPollingConfig(jitter=jitter, max_delay=4.0, max_attempts=6))
         next(plan)
         observation = Observation(Status("current", State.PENDING, hint=hint), 0.0, hint, "")
@@ -281,12 +270,12 @@ class TestStatus:
         with pytest.raises(StopIteration):
             plan.send(observation)
 
-    def test_failed_job_is_returned(self, server: Server) -> None:
+    def test_failed_job_is_returned(self, server):
         server.says((200, {"status": "error"}))
         final = asyncio.run(status.VideoTranslationClient(server.url).poll_until_complete())
         assert (final.status.value, final.elapsed_time) == ("error", 0.0)
 
-    def test_timeout_raises(self, server: Server) -> None:
+    def test_timeout_raises(self, server):
         server.says((200, {"status": "pending"}))
         config = StatusPollingConfig(initial_delay=0.01, max_delay=0.01, timeout=0.02)
         with pytest.raises(TimeoutError, match="the time was up"):
@@ -296,8 +285,8 @@ class TestStatus:
 class TestTranslate:
     ACCEPTED = (202, {"message": "Translation started", "job_id": "j1"})
 
-    def run(self, url: str, **options: Any) -> dict[str, Any]:
-        async def main() -> dict[str, Any]:
+    def run(self, url, **options):
+        async def main():
             config = TranslationConfig(**{"min_delay": 0.01, "max_delay": 0.01} | options)
             async with translate.VideoTranslationClient(base_url=url, config=config) as client:
                 response = await client.start_translation("en", "es")
@@ -306,25 +295,25 @@ class TestTranslate:
 
         return asyncio.run(main())
 
-    def test_translation_is_started_and_awaited(self, server: Server, job: Job) -> None:
+    def test_translation_is_started_and_awaited(self, server, job):
         final = job("completed", "j1")
         server.says(self.ACCEPTED, (200, job(job_id="j1")), (200, final))
         assert self.run(server.url) == final
         assert server.asked == ["POST /translate", "GET /job/j1", "GET /job/j1"]
 
     @pytest.mark.parametrize(("end", "message"), [("error", "the video has no sound"), ("cancelled", "was cancelled")])
-    def test_failed_translation_raises(self, server: Server, job: Job, end: str, message: str) -> None:
+    def test_failed_translation_raises(self, server, job, end, message):
         server.says(self.ACCEPTED, (200, job(end, "j1")))
         with pytest.raises(TranslationError, match=message):
             self.run(server.url)
 
-    def test_unknown_translation_raises(self, server: Server) -> None:
+    def test_unknown_translation_raises(self, server):
         server.says(self.ACCEPTED, (404, {"title": "Not Found"}))
         with pytest.raises(TranslationError, match="404 Not Found") as raised:
             self.run(server.url)
         assert isinstance(raised.value.__cause__, NotFound)
 
-    def test_timeout_and_network_failure_are_other_errors(self, server: Server, job: Job) -> None:
+    def test_timeout_and_network_failure_are_other_errors(self, server, job):
         server.says(self.ACCEPTED, (200, job(job_id="j1")))
         with pytest.raises(TimeoutError, match="the time was up") as raised:
             self.run(server.url, base_timeout=0.02)
@@ -334,10 +323,10 @@ class TestTranslate:
             self.run(server.url)
         assert not isinstance(broken.value, TranslationError)
 
-    def test_translation_can_be_polled_and_cancelled(self, server: Server, job: Job) -> None:
+    def test_translation_can_be_polled_and_cancelled(self, server, job):
         server.says((200, job(job_id="j1")), (200, job("cancelled", "j1")), (404, {"title": "Not Found"}))
 
-        async def main() -> None:
+        async def main():
             async with translate.VideoTranslationClient(server.url) as client:
                 assert await client.get_status("j1") == job(job_id="j1")
                 assert await client.cancel_translation("j1") == job("cancelled", "j1")
@@ -348,10 +337,10 @@ class TestTranslate:
         asyncio.run(main())
         assert server.asked == ["GET /job/j1", "DELETE /jobs/j1"] * 2
 
-    def test_job_id_may_be_a_number(self, server: Server) -> None:
+    def test_job_id_may_be_a_number(self, server):
         server.says((202, b'{"message": "m", "job_id": 7.50}'), (200, b'{"job_id": 7.50, "status": "completed"}'))
 
-        async def main() -> None:
+        async def main():
             client = translate.VideoTranslationClient(server.url)
             started = await client.start_translation("en", "es")
             assert (await client.wait_for_completion(started["job_id"]))["status"] == "completed"
@@ -359,6 +348,6 @@ class TestTranslate:
         asyncio.run(main())
         assert server.asked == ["POST /translate", "GET /job/7.50"]
 
-    def test_progressive_delay_sets_the_factor(self) -> None:
+    def test_progressive_delay_sets_the_factor(self):
         assert TranslationConfig().backoff_factor > 1
         assert TranslationConfig(progressive_delay=False).backoff_factor == 1

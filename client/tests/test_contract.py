@@ -1,10 +1,7 @@
 """The golden transcripts: flows receive their replies and have to send their requests."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,9 +13,6 @@ from translation_client.core.effects import Done, Reply, Send
 from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import Exponential
 from translation_client.core.status import Status
-
-if TYPE_CHECKING:
-    from translation_client.core.effects import Flow
 
 JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 SAMPLES = {
@@ -37,7 +31,7 @@ EXCHANGES = [
 ]
 
 
-def filled(template: Any) -> Any:
+def filled(template):
     """Returns the template with samples for the values that differ from run to run."""
     if isinstance(template, dict):
         return {name: filled(value) for name, value in template.items()}
@@ -46,7 +40,7 @@ def filled(template: Any) -> Any:
     return template
 
 
-def flow_options(dialect: str) -> FlowOptions:
+def flow_options(dialect):
     return FlowOptions(
         schedule=Exponential(1, 1, 1),
         initial_delay=1,
@@ -59,12 +53,12 @@ def flow_options(dialect: str) -> FlowOptions:
     )
 
 
-def reply(exchange: dict[str, Any]) -> Reply:
+def reply(exchange):
     answer = filled(exchange["reply"])
     return Reply(answer["code"], answer["headers"], json.dumps(answer["json"]).encode(), 0.0)
 
 
-def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
+def feed(flow, *exchanges):
     """Runs a flow that has to send exactly the requests of the exchanges; returns its statuses."""
     left, statuses = list(exchanges), []
     effect = next(flow)
@@ -88,7 +82,7 @@ def feed(flow: Flow, *exchanges: dict[str, Any]) -> list[Status]:
     return statuses
 
 
-def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
+def begin(dialect, exchange):
     """Returns the flow for one exchange: a submission, or a poll of the job in the path."""
     request = filled(exchange["request"])
     if exchange["when"] == "submit":
@@ -98,7 +92,7 @@ def begin(dialect: str, exchange: dict[str, Any]) -> Flow:
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
-def test_client_follows_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
+def test_client_follows_the_transcript(dialect, exchange):
     means, document = exchange["means"], filled(exchange["reply"]["json"])
     if "raises" in means:
         with pytest.raises(getattr(translation_client, means["raises"])):
@@ -117,7 +111,7 @@ def test_client_follows_the_transcript(dialect: str, exchange: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(("dialect", "exchange"), EXCHANGES)
-def test_dialect_has_the_fields_of_the_transcript(dialect: str, exchange: dict[str, Any]) -> None:
+def test_dialect_has_the_fields_of_the_transcript(dialect, exchange):
     if "raises" in exchange["means"]:
         return
     definition, document = DIALECTS[dialect], exchange["reply"]["json"]
@@ -128,7 +122,7 @@ def test_dialect_has_the_fields_of_the_transcript(dialect: str, exchange: dict[s
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript["dialect"])
 @pytest.mark.parametrize("end", ["completed", "error", "cancelled"])
-def test_run_follows_the_transcript(transcript: dict[str, Any], end: str) -> None:
+def test_run_follows_the_transcript(transcript, end):
     exchanges = {exchange["when"]: exchange for exchange in transcript["exchanges"]}
     fields = exchanges["submit"]["request"].get("json", {})
     flow = wait_one.run(flow_options(transcript["dialect"]), FlowTime(0.0), "key", fields)
@@ -137,5 +131,5 @@ def test_run_follows_the_transcript(transcript: dict[str, Any], end: str) -> Non
     assert {status.state for status in statuses[:-1]} == {"pending"}
 
 
-def test_every_dialect_has_a_transcript() -> None:
+def test_every_dialect_has_a_transcript():
     assert {transcript["dialect"] for transcript in TRANSCRIPTS} == DIALECTS.keys()

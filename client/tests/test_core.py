@@ -1,7 +1,5 @@
 """The pure parts below the flows: answers, hints, statuses, errors."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle
@@ -68,7 +66,7 @@ NOW = "Sun, 06 Nov 1994 08:49:37 GMT"
         ("soon", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) -> None:
+def test_retry_after_is_seconds_or_a_date(header, seconds):
     assert retry_after({"retry-after": header, "date": NOW}) == seconds
 
 
@@ -89,23 +87,23 @@ def test_retry_after_is_seconds_or_a_date(header: str, seconds: float | None) ->
         (None, "-5", 0),
     ],
 )
-def test_retry_after_ms_refines_retry_after(seconds: str | None, milliseconds: str, waits: float | None) -> None:
+def test_retry_after_ms_refines_retry_after(seconds, milliseconds, waits):
     headers = {"retry-after-ms": milliseconds} | ({"retry-after": seconds} if seconds else {})
     assert retry_after(headers) == waits
 
 
-def test_retry_after_date_needs_a_date_to_compare_with() -> None:
+def test_retry_after_date_needs_a_date_to_compare_with():
     assert retry_after({"retry-after": NOW}) is None
     assert retry_after({}) is None
 
 
 @given(st.text(), st.text())
-def test_any_retry_after_is_parsed_or_ignored(header: str, date: str) -> None:
+def test_any_retry_after_is_parsed_or_ignored(header, date):
     assert retry_after({"retry-after": header, "date": date}) is None or header.strip()
 
 
 @given(st.floats(0.001, 10), st.floats(1, 10), st.floats(10, 100))
-def test_exponential_schedule_grows_to_its_maximum(initial: float, factor: float, maximum: float) -> None:
+def test_exponential_schedule_grows_to_its_maximum(initial, factor, maximum):
     schedule = Exponential(initial, factor, maximum)()
     pending = Observation(Status("j1", State.PENDING), 0.0, None, "")
     delays = [next(schedule), *(schedule.send(pending) for _ in range(19))]
@@ -126,7 +124,7 @@ bodies = st.binary() | documents.map(lambda document: json.dumps(document).encod
 
 
 @given(st.sampled_from([200, 202, 302, 401, 404, 418, 422]), bodies)
-def test_any_answer_is_a_status_or_a_translation_error(code: int, body: bytes) -> None:
+def test_any_answer_is_a_status_or_a_translation_error(code, body):
     reply = Reply(code, {}, body, 0.0)
     for dialect in DIALECTS.values():
         for read in (decode.read_job, decode.read_accepted):
@@ -140,7 +138,7 @@ def test_any_answer_is_a_status_or_a_translation_error(code: int, body: bytes) -
 
 
 @given(documents.map(lambda document: {"job_id": "j1", "status": "error"} | document))
-def test_status_text_is_one_line(document: dict[str, object]) -> None:
+def test_status_text_is_one_line(document):
     try:
         status, *_ = decode.read_accepted(START, Reply(200, {}, json.dumps(document).encode(), 0.0))
     except TranslationError:
@@ -152,18 +150,18 @@ def test_status_text_is_one_line(document: dict[str, object]) -> None:
 ENDED = Status("j1", State.ERROR, 1.0, 4.0, "no\nsound")
 
 
-def test_status_text() -> None:
+def test_status_text():
     assert str(ENDED) == "j1 error 100% after 4.0 s: no sound"
     assert str(Status("j1", State.PENDING)) == "j1 pending"
     assert str(Status("j1", State.ERROR, error="x" * 1000)).endswith("x…")
 
 
-def test_status_comparison_ignores_the_raw_document() -> None:
+def test_status_comparison_ignores_the_raw_document():
     assert Status("j1", State.PENDING, raw={"a": 1}) == Status("j1", State.PENDING, raw={"a": 2})
     assert len({ENDED, copy.copy(ENDED)}) == 1
 
 
-def test_raise_for_error_raises_for_failed_and_cancelled_jobs() -> None:
+def test_raise_for_error_raises_for_failed_and_cancelled_jobs():
     for state in (State.PENDING, State.COMPLETED):
         Status("j1", state).raise_for_error()
     with pytest.raises(JobFailed, match=r"no sound.*Start a new job") as raised:
@@ -188,13 +186,13 @@ def test_raise_for_error_raises_for_failed_and_cancelled_jobs() -> None:
         ProtocolError("no"),
     ],
 )
-def test_errors_survive_pickling_and_copying(error: TranslationError) -> None:
+def test_errors_survive_pickling_and_copying(error):
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 - bytes of this test
         assert type(other) is type(error)
         assert vars(other) == vars(error)
         assert str(other) == "no"
 
 
-def test_public_names_are_listed() -> None:
+def test_public_names_are_listed():
     assert set(translation_client.__all__) >= {name for name in vars(translation_client) if name[0].isupper()}
     assert translation_client.__version__

@@ -3,13 +3,10 @@
 `benchmarks/live.py deadlines` measures by how many milliseconds a wait outlasts its deadline.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,27 +14,20 @@ from translation_client import AsyncClient, Client, JobTimeout
 from translation_client.core.effects import Reply, Send
 from translation_client.core.schedule import Exponential
 
-if TYPE_CHECKING:
-    import socket
-    import threading
-    from collections.abc import Callable
-
-    from tests.conftest import Listen
-
 BODY = b'{"job_id": "%s", "status": "%s", "elapsed_time": 1}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nPreference-Applied: wait=9\r\n\r\n"
 SLOW, NEVER = 20.0, 600.0  # seconds: more than any machine needs, and longer than any test lasts
 
 
-def answers(word: bytes, job_id: bytes = b"j1") -> bytes:
+def answers(word, job_id=b"j1"):
     body = BODY % (job_id, word)
     return HEAD % len(body) + body
 
 
-def test_hanging_server_does_not_delay_the_end_of_a_wait(listen: Listen) -> None:
+def test_hanging_server_does_not_delay_the_end_of_a_wait(listen):
     rng = Random(7)  # noqa: S311 - the same at each run
 
-    def handle(connection: socket.socket, over: threading.Event) -> None:
+    def handle(connection, over):
         while request := connection.recv(65_536):
             whole = answers(b"pending")
             if b"/status/j0 " in request:
@@ -49,7 +39,7 @@ def test_hanging_server_does_not_delay_the_end_of_a_wait(listen: Listen) -> None
             else:
                 connection.sendall(whole)
 
-    def lateness(timeout: float) -> float:
+    def lateness(timeout):
         with Client(url, schedule=Exponential(0.05, 1, 0.05), request_timeout=NEVER) as client:
             client.status("j0")
             began = time.monotonic()
@@ -61,16 +51,16 @@ def test_hanging_server_does_not_delay_the_end_of_a_wait(listen: Listen) -> None
         assert max(pool.map(lateness, [rng.uniform(0.1, 0.4) for _ in range(40)])) < SLOW
 
 
-POLLING: dict[str, Any] = {"timeout": 1, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
-LONG_POLLING: dict[str, Any] = {"timeout": 2.5, "request_timeout": NEVER}  # time for a long poll of one second
+POLLING = {"timeout": 1, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
+LONG_POLLING = {"timeout": 2.5, "request_timeout": NEVER}  # time for a long poll of one second
 
 
-async def wait(url: str, options: dict[str, Any]) -> str:
+async def wait(url, options):
     async with AsyncClient(url, **options) as client:
         return (await client.wait("j1")).state
 
 
-def wait_sync(url: str, options: dict[str, Any]) -> str:
+def wait_sync(url, options):
     with Client(url, **options) as client:
         return client.wait("j1").state
 
@@ -79,13 +69,13 @@ CASES = [(0, POLLING), (10, POLLING), (60, POLLING), (-1, POLLING), (60, LONG_PO
 CLIENTS = (wait_sync, lambda *given: asyncio.run(wait(*given)))
 
 
-def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen: Listen) -> None:
+def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen):
     """The poll hangs after some bytes of its answer; all cases run at the same time."""
 
-    def ends(part: int, options: dict[str, Any], client: Callable[[str, dict[str, Any]], str]) -> tuple[str, int]:
+    def ends(part, options, client):
         requests = []
 
-        def handle(connection: socket.socket, over: threading.Event) -> None:
+        def handle(connection, over):
             while connection.recv(65_536):
                 requests.append(None)
                 if len(requests) == 1:
@@ -107,10 +97,10 @@ def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen: Listen) -
         assert requests >= 3  # a busy machine may need one more
 
 
-def test_client_reuses_the_round_trip_of_earlier_requests(listen: Listen) -> None:
+def test_client_reuses_the_round_trip_of_earlier_requests(listen):
     requests, trace = [], []
 
-    def handle(connection: socket.socket, over: threading.Event) -> None:
+    def handle(connection, over):
         connection.recv(65_536)
         requests.append(None)
         if len(requests) == 1:

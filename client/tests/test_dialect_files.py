@@ -1,10 +1,7 @@
 """Checks of dialects, and reading them from files."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,9 +69,7 @@ UNUSABLE = [
 
 class TestDialectFiles:
     @pytest.mark.parametrize(("change", "message"), UNUSABLE)
-    def test_unusable_dialect_is_reported_in_one_line_with_file_and_name(
-        self, change: tuple[str, str], message: str
-    ) -> None:
+    def test_unusable_dialect_is_reported_in_one_line_with_file_and_name(self, change, message):
         Path("mine.toml").write_text(TOML.replace(*change))
         with pytest.raises(ValueError, match=r"^dialect mine\.toml: ") as raised:
             Client(dialect="mine.toml")
@@ -93,13 +88,13 @@ class TestDialectFiles:
             ("[mine]", "[mine]\naccepted = {ok = true, more = [1.5, 'x']}\naccepted_code = 200\nauth = 'BEARER'"),
         ],
     )
-    def test_usable_dialects_are_read(self, change: tuple[str, str]) -> None:
+    def test_usable_dialects_are_read(self, change):
         Path("mine.toml").write_text(TOML.replace(*change))
         dialect = find_dialect(Path("mine.toml"))
         assert dialect.name == "mine"
         assert dialect.request_fields == {"source_language", "target_language", "video_length"}
 
-    def test_file_of_several_dialects_needs_a_choice(self) -> None:
+    def test_file_of_several_dialects_needs_a_choice(self):
         Path("two#1.toml").write_text(TOML + TOML.replace("mine", "other").replace("/tasks/{", "/others/{"))
         assert find_dialect("two#1.toml#other").path == "/others/{job_id}"
         assert find_dialect("two#1.toml#mine").path == "/tasks/{job_id}"
@@ -112,7 +107,7 @@ class TestDialectFiles:
         with pytest.raises(ValueError, match=r"\[other\] job: there is no field state"):
             find_dialect("two#1.toml#mine")
 
-    def test_unknown_name_and_unreadable_file_are_refused(self) -> None:
+    def test_unknown_name_and_unreadable_file_are_refused(self):
         with pytest.raises(ValueError, match=r"^dialect translat: is neither one of start, jobs, .* nor a file$"):
             Client(dialect="translat")
         for folder in (".", "a\0b"):
@@ -122,7 +117,7 @@ class TestDialectFiles:
         with pytest.raises(ValueError, match="cannot be read as TOML"):
             Client(dialect=Path("latin.toml"))
 
-    def test_example_dialect_is_read(self) -> None:
+    def test_example_dialect_is_read(self):
         dialect = find_dialect(HEYGEN)
         assert (dialect.name, dialect.submit, dialect.path) == (
             "heygen",
@@ -149,12 +144,12 @@ class TestDialectFiles:
         ({"words": {}}, "words.pending: must be a word"),
     ],
 )
-def test_dialect_object_is_checked_too(change: dict[str, Any], message: str) -> None:
+def test_dialect_object_is_checked_too(change, message):
     with pytest.raises(ValueError, match=r"^dialect \[mine\] ") as raised:
         replace(MINE, **change)
     assert message in str(raised.value)
 
 
-def test_dialect_is_found_by_name_or_passed_through() -> None:
+def test_dialect_is_found_by_name_or_passed_through():
     assert [find_dialect(name).name for name in DIALECTS] == list(DIALECTS) == [*DIALECTS]
     assert find_dialect(MINE) is MINE

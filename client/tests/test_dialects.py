@@ -1,12 +1,9 @@
 """Dialects: templates, routes, fields, credentials."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +12,6 @@ from translation_client import (
     AsyncClient,
     AuthenticationError,
     Client,
-    Dialect,
     JobTimeout,
     ProtocolError,
     State,
@@ -28,19 +24,13 @@ from translation_client.core.effects import Done, Reply, Send, Sleep, Warn
 from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import SOONEST, Exponential
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from tests.conftest import Job, Server
-    from translation_client.core.effects import Effect
-
-
-def flow_options(dialect: Dialect, **options: Any) -> FlowOptions:
+def flow_options(dialect, **options):
     defaults = {"initial_delay": 1, "max_delay": 1, "backoff_factor": 1, "max_retries": 0, "request_timeout": 10}
     return FlowOptions(**{"schedule": Exponential(1, 1, 1)} | defaults | options, random=lambda: 0, dialect=dialect)
 
 
-def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Effect]:
+def play(flow, *bodies, **headers):
     """Returns the effects of a flow whose requests are answered with these bodies."""
     left, effects = list(bodies), [next(flow)]
     try:
@@ -53,12 +43,12 @@ def play(flow: wait_one.Flow, *bodies: object, **headers: str) -> list[Effect]:
         return effects
 
 
-def task(**fields: object) -> dict[str, object]:
+def task(**fields):
     return {"task": {"id": "t1", **fields}, "more": 1}
 
 
 class TestTemplates:
-    def test_submission_fills_the_template(self) -> None:
+    def test_submission_fills_the_template(self):
         flow = wait_one.submit(flow_options(MINE), FlowTime(0.0), "key", {"target_language": "es"})
         send, status = play(flow, task())
         assert isinstance(send, Send)
@@ -66,7 +56,7 @@ class TestTemplates:
         assert (send.method, send.path, send.headers) == ("POST", "/tasks", {"Idempotency-Key": "key"})
         assert status == Status("t1", State.PENDING)
 
-    def test_answer_is_read_by_the_template(self) -> None:
+    def test_answer_is_read_by_the_template(self):
         body = task(state="failed", done=1, why="no sound")
         send, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), body)
         assert isinstance(send, Send)
@@ -74,14 +64,14 @@ class TestTemplates:
         assert status == Status("t1", State.ERROR, 1.0, None, "no sound")
         assert status.raw == body
 
-    def test_run_reads_each_answer_by_its_own_template(self) -> None:
+    def test_run_reads_each_answer_by_its_own_template(self):
         effects = play(
             wait_one.run(flow_options(MINE), FlowTime(0.0), "key", {}), task(), task(state="busy"), task(state="done")
         )
         assert [effect.state for effect in effects if isinstance(effect, Status)] == ["pending", "completed"]
         assert not any(isinstance(effect, Warn) for effect in effects)
 
-    def test_unknown_word_is_warned_of(self) -> None:
+    def test_unknown_word_is_warned_of(self):
         effects = play(
             wait_one.watch(flow_options(MINE), FlowTime(0.0), "t1"), task(state="paused"), task(state="done")
         )
@@ -98,33 +88,33 @@ class TestTemplates:
             (task(state="busy", done="half"), "a number as 'task.done'"),
         ],
     )
-    def test_mismatching_answer_names_the_path(self, body: object, expected: str) -> None:
+    def test_mismatching_answer_names_the_path(self, body, expected):
         with pytest.raises(ProtocolError) as raised:
             play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), body)
         assert f"expected {expected}, but" in str(raised.value)
 
-    def test_error_message_counts_only_for_failed_jobs(self) -> None:
+    def test_error_message_counts_only_for_failed_jobs(self):
         _, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), task(state="done", why="all is well"))
         assert status == Status("t1", State.COMPLETED)
 
-    def test_first_of_several_placeholders_counts(self) -> None:
+    def test_first_of_several_placeholders_counts(self):
         assert play(
             wait_one.poll(flow_options(START), FlowTime(0.0), "j1"), {"job_id": "j1", "status": "error", "result": 7}
         )[1] == Status("j1", State.ERROR)
 
-    def test_answer_without_id_is_that_of_the_polled_job(self) -> None:
+    def test_answer_without_id_is_that_of_the_polled_job(self):
         dialect = replace(MINE, job={"state": "{status}"})
         assert play(wait_one.poll(flow_options(dialect), FlowTime(0.0), "t1"), {"state": "done"})[1] == Status(
             "t1", State.COMPLETED
         )
 
     @pytest.mark.parametrize("state", State)
-    def test_words_mean_states(self, state: State) -> None:
+    def test_words_mean_states(self, state):
         assert START.meanings[state] is state
         assert MINE.meanings == {"queued": "pending", "busy": "pending", "done": "completed", "failed": "error"}
         assert replace(MINE, words=WORDS | {"cancelled": "gone"}).meanings["gone"] is State.CANCELLED
 
-    def test_dialect_can_be_copied_and_pickled(self) -> None:
+    def test_dialect_can_be_copied_and_pickled(self):
         assert pickle.loads(pickle.dumps(MINE)) == copy.deepcopy(MINE) == MINE  # noqa: S301 - bytes of this test
 
 
@@ -132,7 +122,7 @@ class TestCurrent:
     """Dialects that poll without a job id."""
 
     @pytest.mark.parametrize(("name", "field"), [("status", "status"), ("result", "result")])
-    def test_start_is_a_poll(self, server: Server, name: str, field: str) -> None:
+    def test_start_is_a_poll(self, server, name, field):
         server.says((200, {field: "pending"}), (200, {field: "pending"}), (200, {field: "completed"}))
         with Client(server.url, dialect=name, initial_delay=0.01, max_delay=0.01) as client:
             assert client.start() == Status(CURRENT, State.PENDING)
@@ -141,13 +131,13 @@ class TestCurrent:
         assert set(server.asked) == {"GET /status"}
         assert "idempotency-key" not in server.requests[0].headers
 
-    def test_other_job_ids_are_refused(self) -> None:
+    def test_other_job_ids_are_refused(self):
         with Client(dialect="status") as client:
             for method in (client.status, client.wait, client.watch, client.cancel):
                 with pytest.raises(ValueError, match=r"^job_id must be 'current': the dialect status has no job ids"):
                     method("j1")
 
-    def test_submitted_job_is_polled_without_its_id(self, server: Server) -> None:
+    def test_submitted_job_is_polled_without_its_id(self, server):
         dialect = replace(MINE, poll="/state", job={"state": "{status}"}, request={"id": "{job_id}"})
         server.says((200, {"state": "queued"}), (200, {"state": "done"}))
         with Client(server.url, dialect=dialect, initial_delay=0.01) as client:
@@ -160,7 +150,7 @@ class TestRoutes:
     @pytest.mark.parametrize(
         "dialect", [DIALECTS["status"], DIALECTS["result"], MINE], ids=lambda dialect: dialect.name
     )
-    def test_missing_routes_are_refused_at_once(self, dialect: Dialect) -> None:
+    def test_missing_routes_are_refused_at_once(self, dialect):
         with Client(dialect=dialect) as client:
             with pytest.raises(ValueError, match=rf"^list: the dialect {dialect.name} has no route for this$"):
                 client.list()
@@ -170,7 +160,7 @@ class TestRoutes:
             client.start()
 
     @pytest.mark.parametrize("name", ["start", "jobs", "translate"])
-    def test_dialects_with_ids_have_the_native_routes(self, server: Server, job: Job, name: str) -> None:
+    def test_dialects_with_ids_have_the_native_routes(self, server, job, name):
         with Client(server.url, dialect=name) as client:
             server.says((200, job("cancelled")))
             assert client.cancel(str(job()["job_id"])).state is State.CANCELLED
@@ -178,7 +168,7 @@ class TestRoutes:
             assert [status.error for status in client.list()] == ["the video has no sound"]
         assert server.asked == [f"DELETE /jobs/{job()['job_id']}", "GET /jobs"]
 
-    def test_own_dialect_may_have_cancel_and_list(self, server: Server) -> None:
+    def test_own_dialect_may_have_cancel_and_list(self, server):
         dialect = replace(MINE, cancel="/tasks/{job_id}", list=Listing("/all", "tasks", "more", "from"))
         with Client(server.url, dialect=dialect) as client:
             server.says((200, {"tasks": [task(state="done")], "more": "c"}), (200, {"tasks": []}))
@@ -191,7 +181,7 @@ class TestRoutes:
 
 
 class TestFields:
-    def test_own_job_id_is_sent_if_the_dialect_has_it(self, server: Server) -> None:
+    def test_own_job_id_is_sent_if_the_dialect_has_it(self, server):
         server.says((202, {"message": "Translation started", "job_id": "mine"}))
         with Client(server.url, dialect="translate") as client:
             assert client.start(job_id="mine", target_language="es").id == "mine"
@@ -212,16 +202,14 @@ class TestFields:
         ],
     )
     @pytest.mark.parametrize("method", ["start", "run"])
-    def test_field_without_a_placeholder_is_refused(
-        self, dialect: str | Dialect, field: dict[str, Any], method: str
-    ) -> None:
+    def test_field_without_a_placeholder_is_refused(self, dialect, field, method):
         with (
             Client(dialect=dialect) as client,
             pytest.raises(ValueError, match=rf"^{next(iter(field))} is not a field of"),
         ):
             getattr(client, method)(**field)
 
-    def test_job_whose_id_is_not_returned_needs_an_own_id(self, server: Server) -> None:
+    def test_job_whose_id_is_not_returned_needs_an_own_id(self, server):
         dialect = replace(MINE, accepted={"ok": True}, request={"id": "{job_id}"})
         server.says((200, {"ok": True}))
         with Client(server.url, dialect=dialect) as client:
@@ -240,7 +228,7 @@ class TestCredentials:
             ("X-Api-Key", "x-api-key", "pässword"),
         ],
     )
-    def test_token_is_sent_as_the_dialect_says(self, server: Server, auth: str, header: str, value: str) -> None:
+    def test_token_is_sent_as_the_dialect_says(self, server, auth, header, value):
         server.says((401, None))
         with Client(server.url, dialect=replace(MINE, auth=auth), token="pässword") as client:
             with pytest.raises(AuthenticationError, match=r"^401 without a reason\. Check the token\.$") as raised:
@@ -250,7 +238,7 @@ class TestCredentials:
         assert ("authorization" in server.requests[0].headers) == (header == "authorization")
 
     @pytest.mark.parametrize("auth", ["bearer", "X-Api-Key"])
-    def test_client_without_token_sends_none(self, server: Server, auth: str) -> None:
+    def test_client_without_token_sends_none(self, server, auth):
         server.says((200, task()))
         with Client(server.url, dialect=replace(MINE, auth=auth)) as client:
             client.start()
@@ -269,9 +257,7 @@ class TestCredentials:
         ],
     )
     @pytest.mark.parametrize("kind", [Client, AsyncClient])
-    def test_credentials_of_another_kind_are_refused(
-        self, kind: Callable[..., object], dialect: str | Dialect, options: dict[str, Any], message: str
-    ) -> None:
+    def test_credentials_of_another_kind_are_refused(self, kind, dialect, options, message):
         with pytest.raises(ValueError, match=f"^{message}"):
             kind(dialect=dialect, **options)
 
@@ -279,8 +265,8 @@ class TestCredentials:
 class TestSchedules:
     """Schedules of the caller's."""
 
-    def test_own_schedule_ignores_the_servers_hints(self) -> None:
-        def schedule() -> Any:
+    def test_own_schedule_ignores_the_servers_hints(self):
+        def schedule():
             yield 0.0
             yield 3.0
             yield 0.0
@@ -291,8 +277,8 @@ class TestSchedules:
         sleeps = [effect.seconds for effect in effects if isinstance(effect, Sleep)]
         assert sleeps == [3.0, SOONEST, 5.0]
 
-    def test_wait_ends_with_the_schedule(self, server: Server) -> None:
-        def schedule() -> Any:
+    def test_wait_ends_with_the_schedule(self, server):
+        def schedule():
             yield 0.0
             yield 0.01
 

@@ -4,22 +4,14 @@ All of them run at the same time, in processes of their own. The one whose serve
 the session, and its test runs last (see `conftest`).
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from translation_client.compat import translate
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-
-    from tests.conftest import Play
 
 EXAMPLES = Path(__file__).parents[2] / "tests" / "contract" / "examples"
 
@@ -77,7 +69,7 @@ PROGRAMS = [
 ]
 
 
-def check(example: Example, process: subprocess.Popen[str]) -> None:
+def check(example, process):
     printed, logged = process.communicate(timeout=300)
     assert re.fullmatch(example.logs, logged), logged
     assert re.fullmatch(example.prints, printed), printed
@@ -85,8 +77,8 @@ def check(example: Example, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def processes(open_server: str, admins_server: str, play: Play) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    started: dict[str, Any] = {}
+def processes(open_server, admins_server, play):
+    started = {}
     for example in PROGRAMS:
         url = admins_server if "004" in example.files else open_server
         started[example.files] = play(example.files, example.imports, int(url.rsplit(":", 1)[1]))
@@ -97,15 +89,15 @@ def processes(open_server: str, admins_server: str, play: Play) -> Iterator[dict
 
 
 @pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.files)
-def test_example_runs_unchanged(processes: dict[str, subprocess.Popen[str]], example: Example) -> None:
+def test_example_runs_unchanged(processes, example):
     check(example, processes[example.files])
 
 
-def test_quick_start_of_20_seconds_runs_unchanged(quick_start: subprocess.Popen[str]) -> None:
+def test_quick_start_of_20_seconds_runs_unchanged(quick_start):
     check(QUICK_START, quick_start)
 
 
-def signatures(kind: type) -> dict[str, tuple[bool, list[tuple[str, object]]]]:
+def signatures(kind):
     """Returns for each method of a class whether it is async, and its positional arguments with their defaults."""
     return {
         name: (
@@ -122,12 +114,12 @@ def signatures(kind: type) -> dict[str, tuple[bool, list[tuple[str, object]]]]:
 
 
 @pytest.mark.parametrize(("file", "name"), [("002_2", "TranslationConfig"), ("002_3", "VideoTranslationClient")])
-def test_class_has_the_methods_of_its_document(file: str, name: str) -> None:
-    shown: dict[str, Any] = {}
+def test_class_has_the_methods_of_its_document(file, name):
+    shown = {}
     exec("from typing import Any, Dict\n" + (EXAMPLES / f"{file}.py").read_text(), shown)  # noqa: S102 - an example
     assert signatures(shown[name]).items() <= signatures(getattr(translate, name)).items()
 
 
-def test_every_example_is_run() -> None:
+def test_every_example_is_run():
     run = {name for example in [QUICK_START, *PROGRAMS] for name in example.files.split()} | {"002_2", "002_3"}
     assert run == {path.stem for path in EXAMPLES.glob("*.py")}

@@ -1,7 +1,5 @@
 """Flows and answers that fail: retries, refusals, unreadable answers."""
 
-from __future__ import annotations
-
 import json
 from math import inf
 
@@ -16,7 +14,6 @@ from translation_client.core.errors import (
     InvalidRequest,
     NotFound,
     ProtocolError,
-    TranslationError,
     TransportError,
 )
 from translation_client.core.status import JobTimeout, State, Status
@@ -26,43 +23,43 @@ TRANSIENT_CODES = (408, 425, 429, *range(500, 509), 510, 511, *range(520, 531), 
 
 class TestFailures:
     @pytest.mark.parametrize("code", [None, *TRANSIENT_CODES])
-    def test_transient_failures_are_retried(self, code: int | None) -> None:
+    def test_transient_failures_are_retried(self, code):
         player = watch(failing(code), failing(code), job("completed"))
         assert player.states == ["completed"]
         assert player.sleeps == [0.25, 0.5]
         assert len(player.warnings) == 2
         assert "retry 2 of 7" in player.warnings[1]
 
-    def test_retry_limit_counts_failures_in_a_row(self) -> None:
+    def test_retry_limit_counts_failures_in_a_row(self):
         player = watch(
             *[failing(503), failing(503), job(), failing(), failing(), job()] * 3, job("completed"), max_retries=2
         )
         assert player.states == ["pending", "completed"]
 
-    def test_transport_error_after_the_last_retry(self) -> None:
+    def test_transport_error_after_the_last_retry(self):
         player = watch(job(), failing(503), failing(), failing(502), job("completed"), max_retries=2)
         assert isinstance(player.error, TransportError)
         assert (player.error.last, player.error.attempts) == ("the server answered 502", 3)
         assert "502" in str(player.error)
         assert "wait again for j1" in str(player.error)
 
-    def test_pauses_grow_to_max_delay(self) -> None:
+    def test_pauses_grow_to_max_delay(self):
         assert watch(failing(), max_delay=2.0).sleeps == [0.25, 0.5, 1, 1, 1, 1, 1]
 
     @pytest.mark.parametrize(("header", "slept"), [("3", 3), ("0", 0.25), ("soon", 0.25)])
-    def test_retry_after_lengthens_a_pause(self, header: str, slept: float) -> None:
+    def test_retry_after_lengthens_a_pause(self, header, slept):
         assert watch(failing(429, retry_after=header), job("completed")).sleeps == [slept]
 
     @pytest.mark.parametrize("code", [200, 204, 404, 429, 503])
     @pytest.mark.parametrize("header", ["3600", "3600.5", "9" * 400, "Sun, 06 Nov 2094 08:49:37 GMT"])
-    def test_retry_after_does_not_pass_the_deadline(self, code: int, header: str) -> None:
+    def test_retry_after_does_not_pass_the_deadline(self, code, header):
         player = watch(
             job(), failing(code, retry_after=header, date="Sun, 06 Nov 1994 08:49:37 GMT"), job("completed"), timeout=5
         )
         assert player.states == ["pending", "completed"]
         assert player.now == pytest.approx(START + 5 + TRIP)
 
-    def test_retried_start_is_the_same_request(self) -> None:
+    def test_retried_start_is_the_same_request(self):
         player = FlowPlayer().run(
             wait_one.submit(flow_options(), FlowTime(START), "key", {"video_length": 3}),
             [failing(), failing(503), job()],
@@ -73,16 +70,16 @@ class TestFailures:
         }
         assert player.states == ["pending"]
 
-    def test_start_without_fields_has_no_body(self) -> None:
+    def test_start_without_fields_has_no_body(self):
         assert run(job("completed")).sends[0].json is None
 
-    def test_unknown_status_counts_as_pending_and_is_warned_of_once(self) -> None:
+    def test_unknown_status_counts_as_pending_and_is_warned_of_once(self):
         player = watch(job("queued"), job("queued"), job("rendering"), job("completed"))
         assert player.states == ["pending", "completed"]
         assert player.warnings == ["job j1 has the unknown status 'queued', which counts as pending"]
 
 
-REFUSALS: list[tuple[int, type[TranslationError], str]] = [
+REFUSALS = [
     (401, AuthenticationError, "password"),
     (403, AuthenticationError, "user"),
     (404, NotFound, "id"),
@@ -92,9 +89,7 @@ REFUSALS: list[tuple[int, type[TranslationError], str]] = [
 
 @pytest.mark.parametrize(("code", "kind", "next_step"), REFUSALS)
 @pytest.mark.parametrize("timeout", [inf, 60])
-def test_permanent_refusals_end_the_wait_at_once(
-    code: int, kind: type[TranslationError], next_step: str, timeout: float
-) -> None:
+def test_permanent_refusals_end_the_wait_at_once(code, kind, next_step, timeout):
     for player in (watch(failing(code), timeout=timeout), run(failing(code), timeout=timeout)):
         assert type(player.error) is kind
         assert next_step in str(player.error)
@@ -103,7 +98,7 @@ def test_permanent_refusals_end_the_wait_at_once(
             assert type(watch(job(), failing(code), timeout=timeout).error) is kind
 
 
-UNREADABLE: list[tuple[int, object, str]] = [
+UNREADABLE = [
     *((code, None, "address") for code in (101, 203, 204, 205, 206, 226, 300, 304, 305, 306, 399)),
     *((code, None, "redirects") for code in (301, 302, 303, 307, 308)),
     *((code, None, "address") for code in (402, 407, 412, 418, 421, 426, 428, 451, 499, 600, 999)),
@@ -130,7 +125,7 @@ unreadable = pytest.mark.parametrize(("code", "body", "shown"), UNREADABLE)
 class TestUnreadableAnswers:
     @unreadable
     @pytest.mark.parametrize("long_poll", [0, 25])
-    def test_unreadable_answers_are_retried(self, code: int, body: object, shown: str, long_poll: int) -> None:
+    def test_unreadable_answers_are_retried(self, code, body, shown, long_poll):
         bad = Answer(code, body)
         for player in (
             watch(job(), bad, bad, job(), *[bad] * 7, job("completed"), long_poll=long_poll),
@@ -141,7 +136,7 @@ class TestUnreadableAnswers:
             assert "retry 7 of 7" in player.warnings[-1]
 
     @unreadable
-    def test_persistent_unreadable_answers_end_the_wait(self, code: int, body: object, shown: str) -> None:
+    def test_persistent_unreadable_answers_end_the_wait(self, code, body, shown):
         player = watch(job(), Answer(code, body))
         assert isinstance(player.error, ProtocolError)
         assert len(player.sends) == 9
@@ -150,7 +145,7 @@ class TestUnreadableAnswers:
         assert "wait again for j1" in str(player.error)
 
     @unreadable
-    def test_unreadable_first_answers_are_retried_three_times(self, code: int, body: object, shown: str) -> None:
+    def test_unreadable_first_answers_are_retried_three_times(self, code, body, shown):
         bad = Answer(code, body)
         assert watch(*[bad] * 3, job("completed")).states == ["completed"]
         player = watch(*[bad] * 4, job("completed"))
@@ -158,13 +153,13 @@ class TestUnreadableAnswers:
         assert shown in str(player.error)
 
     @unreadable
-    def test_resumed_job_counts_as_known(self, code: int, body: object, shown: str) -> None:
+    def test_resumed_job_counts_as_known(self, code, body, shown):
         flow = wait_one.watch(flow_options(), FlowTime(START), "j1", confirmed=True)
         player = FlowPlayer().run(flow, [*[Answer(code, body)] * 7, job("completed")])
         assert player.states == ["completed"]
         assert shown in player.warnings[0]
 
-    def test_started_job_counts_as_known(self) -> None:
+    def test_started_job_counts_as_known(self):
         for failure in (failing(204), failing(404)):
             options = flow_options()
             started = FlowPlayer().run(wait_one.submit(options, FlowTime(START), "key", {}), [job()])
@@ -174,21 +169,21 @@ class TestUnreadableAnswers:
             assert player.states == ["completed"]
 
     @unreadable
-    def test_job_timeout_reports_the_last_unreadable_answer(self, code: int, body: object, shown: str) -> None:
+    def test_job_timeout_reports_the_last_unreadable_answer(self, code, body, shown):
         player = watch(job(), Answer(code, body), timeout=1)
         assert isinstance(player.error, JobTimeout)
         assert "j1 was still pending when the time was up; the last failure: " in str(player.error)
         assert shown in str(player.error)
         assert player.error.status == Status("j1", State.PENDING)
 
-    def test_unreadable_answers_share_the_retry_limit(self) -> None:
+    def test_unreadable_answers_share_the_retry_limit(self):
         mixed = [failing(503), failing(204), failing(), failing(404), failing(520)]
         assert watch(job(), *mixed, job("completed"), max_retries=5).states == ["pending", "completed"]
         assert isinstance(watch(job(), *mixed, max_retries=4).error, TransportError)
         assert isinstance(watch(job(), *mixed[:2], max_retries=1).error, ProtocolError)
 
     @unreadable
-    def test_unreadable_answer_to_a_submission_is_not_retried(self, code: int, body: object, shown: str) -> None:
+    def test_unreadable_answer_to_a_submission_is_not_retried(self, code, body, shown):
         player = FlowPlayer().run(
             wait_one.submit(flow_options(), FlowTime(START), "key", {"job_id": "j1"}), [Answer(code, body)]
         )
@@ -198,12 +193,12 @@ class TestUnreadableAnswers:
         assert "with the idempotency key 'key': it stays one job" in str(player.error)
 
     @pytest.mark.parametrize("header", ["3", "3.0", "1, 3", "2.999"])
-    def test_unreadable_answer_with_retry_after_lengthens_the_pause(self, header: str) -> None:
+    def test_unreadable_answer_with_retry_after_lengthens_the_pause(self, header):
         player = watch(job(), failing(204, retry_after=header), job("completed"))
         assert player.sleeps[1] == max(float(text) for text in header.split(","))
 
     @unreadable
-    def test_unreadable_answers_to_cancel_and_list_are_retried(self, code: int, body: object, shown: str) -> None:
+    def test_unreadable_answers_to_cancel_and_list_are_retried(self, code, body, shown):
         bad = Answer(code, body)
         player = FlowPlayer().run(wait_one.cancel(flow_options(), FlowTime(START), "j1"), [bad, bad, job("cancelled")])
         assert player.states == ["cancelled"]
@@ -217,7 +212,7 @@ class TestUnreadableAnswers:
         assert [status.id for status in player.statuses] == ["5"]
 
 
-def test_refusal_reports_the_problem_document() -> None:
+def test_refusal_reports_the_problem_document():
     problem = {
         "type": "about:blank",
         "title": "Unprocessable Content",
@@ -234,7 +229,7 @@ def test_refusal_reports_the_problem_document() -> None:
     )
 
 
-def test_refusal_with_many_errors_has_a_short_message() -> None:
+def test_refusal_with_many_errors_has_a_short_message():
     errors = [{"field": f"f{number}", "message": "no"} for number in range(1000)]
     error = run(Answer(422, {"errors": errors})).error
     assert isinstance(error, InvalidRequest)
@@ -244,11 +239,11 @@ def test_refusal_with_many_errors_has_a_short_message() -> None:
 
 
 @pytest.mark.parametrize("body", [None, [], "no", {"title": 3, "errors": {}}, {"errors": [1, None]}])
-def test_refusal_without_a_problem_document(body: object) -> None:
+def test_refusal_without_a_problem_document(body):
     assert str(watch(Answer(403, body)).error).startswith("403 without a reason. ")
 
 
-def test_redirect_error_names_the_target() -> None:
+def test_redirect_error_names_the_target():
     error = watch(failing(307, location="https://elsewhere.example/status/j1")).error
     assert "https://elsewhere.example/status/j1" in str(error)
 
@@ -276,7 +271,7 @@ def test_redirect_error_names_the_target() -> None:
         (b'{"job_id": "j1", "status": "error", "error_message": {}}', "a text as 'error_message'"),
     ],
 )
-def test_unexpected_answer_is_quoted_in_the_error(body: bytes, expected: str) -> None:
+def test_unexpected_answer_is_quoted_in_the_error(body, expected):
     flow = wait_one.poll(flow_options(max_retries=0), FlowTime(START), "j1")
     next(flow)
     with pytest.raises(ProtocolError, match="Check that the server's address") as raised:

@@ -1,7 +1,5 @@
 """Flows for one job."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from math import inf, nan
 
@@ -19,36 +17,36 @@ from translation_client.core.status import JobTimeout, State, Status
 
 
 class TestSchedule:
-    def test_first_poll_is_immediate_and_later_ones_follow_the_schedule(self) -> None:
+    def test_first_poll_is_immediate_and_later_ones_follow_the_schedule(self):
         player = watch(*[job()] * 7, job("completed"))
         assert player.sleeps == [0.5, 1, 2, 4, 8, 8, 8]
         assert {(send.method, send.path) for send in player.sends} == {("GET", "/status/j1")}
 
-    def test_watch_yields_only_changes(self) -> None:
+    def test_watch_yields_only_changes(self):
         player = watch(job(progress=0.1), job(progress=0.1), job(progress=0.2), job("completed", progress=1))
         assert [status.progress for status in player.statuses] == [0.1, 0.2, 1]
 
     @pytest.mark.parametrize("word", ["completed", "error", "cancelled"])
-    def test_watch_ends_with_the_job(self, word: str) -> None:
+    def test_watch_ends_with_the_job(self, word):
         player = watch(job(word))
         assert player.states == [word]
         assert player.sleeps == []
 
     @pytest.mark.parametrize(("retry_after", "slept"), [("3", 3.0), ("0", SOONEST), ("-7", SOONEST)])
-    def test_server_hint_changes_the_delay(self, retry_after: str, slept: float) -> None:
+    def test_server_hint_changes_the_delay(self, retry_after, slept):
         assert watch(job(retry_after=retry_after), job(), job("completed")).sleeps == [slept, 1]
 
-    def test_server_hint_is_limited_by_the_deadline(self) -> None:
+    def test_server_hint_is_limited_by_the_deadline(self):
         player = watch(job(retry_after="3600"), job("completed"), timeout=5)
         assert player.sleeps == [pytest.approx(5 - TRIP)]
         assert player.states == ["pending", "completed"]
 
-    def test_run_follows_the_hint_of_its_start(self) -> None:
+    def test_run_follows_the_hint_of_its_start(self):
         player = run(job(retry_after="3"), job("completed"))
         assert [send.path for send in player.sends] == ["/start", "/status/j1"]
         assert player.sleeps == [3]
 
-    def test_wait_follows_the_hint_of_an_earlier_start_once(self) -> None:
+    def test_wait_follows_the_hint_of_an_earlier_start_once(self):
         """A second wait, or one after the hint has passed, polls at once."""
         options = flow_options()
         start = FlowPlayer().run(wait_one.submit(options, FlowTime(START), "key", {}), [job(retry_after="3")])
@@ -66,7 +64,7 @@ class TestSchedule:
         )
         assert (late.sleeps, late.states) == ([], ["completed"])
 
-    def test_number_of_remembered_starts_is_limited(self) -> None:
+    def test_number_of_remembered_starts_is_limited(self):
         options = flow_options()
         for number in range(requests.MAX_REMEMBERED + 5):
             answer = Answer(200, {"job_id": f"j{number}", "status": "pending"})
@@ -74,14 +72,14 @@ class TestSchedule:
         assert len(options.remembered) == requests.MAX_REMEMBERED
 
     @pytest.mark.parametrize("long_poll", [0, 25])
-    def test_404_for_a_known_job_is_retried_three_times(self, long_poll: int) -> None:
+    def test_404_for_a_known_job_is_retried_three_times(self, long_poll):
         player = run(job(), *[failing(404)] * 3, job("completed"), long_poll=long_poll)
         assert player.states == ["pending", "completed"]
         assert len(player.warnings) == 3
         assert isinstance(run(job(), *[failing(404)] * 4, job("completed"), long_poll=long_poll).error, NotFound)
         assert isinstance(watch(failing(404), job("completed")).error, NotFound)
 
-    def test_time_in_the_caller_counts_towards_the_schedule(self) -> None:
+    def test_time_in_the_caller_counts_towards_the_schedule(self):
         flow = wait_one.watch(flow_options(), FlowTime(START, START + 5), "j1")
         next(flow)
         flow.send(job().result(START, Send("GET", "/")))
@@ -94,18 +92,18 @@ class TestSchedule:
 @pytest.mark.parametrize(
     ("yielded", "slept"), [(-3, SOONEST), (0, SOONEST), (0.01, 0.01), (1e300, LONGEST), (inf, LONGEST)]
 )
-def test_schedule_delays_have_a_minimum_and_a_maximum(yielded: float, slept: float) -> None:
+def test_schedule_delays_have_a_minimum_and_a_maximum(yielded, slept):
     assert watch(job(), job("completed"), schedule=lambda: (yielded for _ in range(9))).sleeps == [slept]
 
 
 @pytest.mark.parametrize("yielded", [nan, None, "1", []])
-def test_schedule_that_yields_no_number_is_refused(yielded: object) -> None:
+def test_schedule_that_yields_no_number_is_refused(yielded):
     with pytest.raises(ValueError, match=r"^schedule must yield seconds, not "):
         watch(job(), schedule=lambda: (yielded for _ in range(9)))
 
 
 @pytest.mark.parametrize("made", [None, 5, [1, 2]])
-def test_plan_that_makes_no_generator_is_refused(made: object) -> None:
+def test_plan_that_makes_no_generator_is_refused(made):
     with pytest.raises(ValueError, match=r"^schedule must make a generator of delays, as Fixed\(2\) does"):
         watch(job(), schedule=lambda: made)
 
@@ -121,10 +119,10 @@ def test_plan_that_makes_no_generator_is_refused(made: object) -> None:
         (", 1.0", ", 1.2", 0.0),
     ],
 )
-def test_lateness_is_in_wall_time(first: str | None, second: str | None, lateness: float) -> None:
+def test_lateness_is_in_wall_time(first, second, lateness):
     """Without a readable age in wall time, the age in the document counts."""
 
-    def aged(status: str, elapsed: float, wall: str | None) -> Answer:
+    def aged(status, elapsed, wall):
         headers = {} if wall is None else {"wall-elapsed-time": wall}
         return replace(job(status, elapsed_time=elapsed), headers=headers)
 
@@ -135,8 +133,8 @@ def test_lateness_is_in_wall_time(first: str | None, second: str | None, latenes
 
 
 @pytest.mark.parametrize("text", ["7", "0", "-7", "1.50", "1E+2", str(2**64), "9" * 900])
-def test_numeric_job_id_becomes_its_text(text: str) -> None:
-    def raw(status: str) -> Answer:
+def test_numeric_job_id_becomes_its_text(text):
+    def raw(status):
         return Answer(200, f'{{"job_id": {text}, "status": "{status}"}}'.encode())
 
     player = run(raw("pending"), raw("completed"))
@@ -147,23 +145,23 @@ def test_numeric_job_id_becomes_its_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["true", "null", "[7]", '{"a": 7}', "9" * 1001, "9" * 5000])
-def test_other_json_values_are_no_job_id(text: str) -> None:
+def test_other_json_values_are_no_job_id(text):
     player = run(Answer(202, f'{{"job_id": {text}, "status": "pending"}}'.encode()))
     assert isinstance(player.error, ProtocolError)
 
 
 class TestOtherFlows:
-    def test_poll_returns_the_status(self) -> None:
+    def test_poll_returns_the_status(self):
         fields = {"progress": 0.25, "elapsed_time": 2, "error_message": None, "more": [1]}
         player = FlowPlayer().run(wait_one.poll(flow_options(), FlowTime(START), "j1"), [job(**fields)])
         assert player.statuses == [Status("j1", State.PENDING, 0.25, 2.0)]
         assert player.statuses[0].raw == {"job_id": "j1", "status": "pending", **fields}
 
     @pytest.mark.parametrize(("reported", "progress"), [(0, 0.0), (1, 1.0), (1.5, 1.0), (1e299, 1.0)])
-    def test_progress_is_at_most_one(self, reported: float, progress: float) -> None:
+    def test_progress_is_at_most_one(self, reported, progress):
         assert watch(job("completed", progress=reported)).statuses[0].progress == progress
 
-    def test_cancel_is_retried_and_returns_the_status(self) -> None:
+    def test_cancel_is_retried_and_returns_the_status(self):
         player = FlowPlayer().run(wait_one.cancel(flow_options(), FlowTime(START), "j1"), [failing(), job("cancelled")])
         assert {(send.method, send.path) for send in player.sends} == {("DELETE", "/jobs/j1")}
         assert player.states == ["cancelled"]
@@ -171,13 +169,13 @@ class TestOtherFlows:
     @pytest.mark.parametrize(
         ("job_id", "path"), [("a b/c?d#e%", "a%20b%2Fc%3Fd%23e%25"), ("ä", "%C3%A4"), ("{id}", "%7Bid%7D")]
     )
-    def test_job_id_is_percent_encoded_in_the_path(self, job_id: str, path: str) -> None:
+    def test_job_id_is_percent_encoded_in_the_path(self, job_id, path):
         send = next(wait_one.poll(flow_options(), FlowTime(START), job_id))
         assert isinstance(send, Send)
         assert send.path == f"/status/{path}"
 
-    def test_list_is_read_page_by_page(self) -> None:
-        def page(*ids: str, after: str | None) -> Answer:
+    def test_list_is_read_page_by_page(self):
+        def page(*ids, after):
             return Answer(200, {"jobs": [{"job_id": i, "status": "pending"} for i in ids], "next": after})
 
         player = FlowPlayer().run(
@@ -196,7 +194,7 @@ class TestOtherFlows:
             ({"jobs": [], "next": "same"}, "repeats the page at"),
         ],
     )
-    def test_unexpected_list_is_a_protocol_error(self, page: object, expected: str) -> None:
+    def test_unexpected_list_is_a_protocol_error(self, page, expected):
         player = FlowPlayer().run(wait_one.listing(flow_options(), FlowTime(START)), [Answer(200, page)])
         assert isinstance(player.error, ProtocolError)
         assert expected in str(player.error)
@@ -222,9 +220,7 @@ answers = st.one_of(
     st.floats(0, 1, exclude_max=True),
     st.booleans(),
 )
-def test_flow_invariants_hold_for_any_transcript(
-    transcript: list[Answer], timeout: float | None, max_retries: int, chance: float, runs: bool
-) -> None:
+def test_flow_invariants_hold_for_any_transcript(transcript, timeout, max_retries, chance, runs):
     begin = run if runs else watch
     player = begin(
         *transcript,

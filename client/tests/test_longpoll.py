@@ -1,11 +1,8 @@
 """Long polls: when flows use them, when they stop, and what a wait costs. No network, no clock."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,26 +11,20 @@ from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Done, Failure, Reply, Send, Sleep
 from translation_client.core.errors import TranslationError
 from translation_client.core.requests import FlowOptions
-from translation_client.core.status import JobTimeout, Observation, Status
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from translation_client.core.effects import Flow, Input
-    from translation_client.core.schedule import Schedule
+from translation_client.core.status import JobTimeout, Status
 
 TRIP = 0.01
 
 
-def every(seconds: float) -> Callable[[], Schedule]:
-    def schedule() -> Schedule:
+def every(seconds):
+    def schedule():
         while True:
             yield seconds
 
     return schedule
 
 
-def flow_options(**options: object) -> FlowOptions:
+def flow_options(**options):
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2}
     more = {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": every(3), "long_poll": 25.0, "kind": "films"}
     return FlowOptions(**defaults | more | options)
@@ -66,7 +57,7 @@ class Host:
     final: Status | None = None
     error: TranslationError | None = None
 
-    def answer(self, send: Send) -> Input:
+    def answer(self, send):
         prefer = send.headers.get("Prefer")
         self.sends.append((prefer or "", round(self.now, 2)))
         wait = min(int(prefer.removeprefix("wait=")), self.longest) if prefer else 0
@@ -86,7 +77,7 @@ class Host:
         headers = {"preference-applied": says} if says else {}
         return Reply(200, headers, body, self.now, takes)
 
-    def play(self, flow: Flow) -> Host:
+    def play(self, flow):
         try:
             effect = next(flow)
             while True:
@@ -105,31 +96,31 @@ class Host:
             self.error = error
         return self
 
-    def watch(self, timeout: float = inf, **options: object) -> Host:
+    def watch(self, timeout=inf, **options):
         return self.play(wait_one.watch(flow_options(**options), FlowTime(self.now, self.now + timeout), "j1"))
 
-    def run(self, timeout: float = inf, **options: object) -> Host:
+    def run(self, timeout=inf, **options):
         return self.play(wait_one.run(flow_options(**options), FlowTime(self.now, self.now + timeout), "key", {}))
 
     @property
-    def preferences(self) -> list[str]:
+    def preferences(self):
         return [prefer for prefer, _ in self.sends]
 
 
-def test_server_with_long_polls_gets_one_request_per_long_poll() -> None:
+def test_server_with_long_polls_gets_one_request_per_long_poll():
     host = Host(ends=60).watch()
     assert host.preferences == ["wait=0", "wait=25", "wait=25", "wait=25"]
     assert host.sleeps == []
     assert host.now == pytest.approx(60 + TRIP)
 
 
-def test_run_asks_for_long_polls_with_its_start() -> None:
+def test_run_asks_for_long_polls_with_its_start():
     host = Host(ends=30).run()
     assert host.preferences == ["wait=0", "wait=25", "wait=25"]
     assert host.sleeps == []
 
 
-def test_request_timeout_includes_the_long_poll() -> None:
+def test_request_timeout_includes_the_long_poll():
     flow = wait_one.watch(flow_options(request_timeout=4), FlowTime(0.0), "j1")
     assert isinstance(next(flow), Send)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
@@ -139,37 +130,37 @@ def test_request_timeout_includes_the_long_poll() -> None:
     assert (long_poll.headers["Prefer"], long_poll.timeout) == ("wait=25", 29)
 
 
-def test_server_without_long_polls_is_polled_by_the_schedule() -> None:
+def test_server_without_long_polls_is_polled_by_the_schedule():
     host = Host(ends=8, applies=False).watch()
     assert host.preferences == ["wait=0", "wait=5", "wait=5", "wait=5"]
     assert host.sleeps == [3, 3, 3]
 
 
 @pytest.mark.parametrize("long_poll", [0, 0.9])
-def test_long_polls_can_be_turned_off(long_poll: float) -> None:
+def test_long_polls_can_be_turned_off(long_poll):
     assert set(Host(ends=8).run(long_poll=long_poll).preferences) == {""}
 
 
-def test_shorter_long_polls_than_asked_are_accepted() -> None:
+def test_shorter_long_polls_than_asked_are_accepted():
     host = Host(ends=100, longest=20).watch(long_poll=600)
     assert len(host.sends) == 6
     assert host.sleeps == []
 
 
-def test_false_preference_applied_makes_no_busy_loop() -> None:
+def test_false_preference_applied_makes_no_busy_loop():
     host = Host(ends=60, applies=False, says="wait=25").watch()
     assert host.sleeps[:4] == [1, 2, 3, 3]
     assert len(host.sends) < 60 / 3 + 5
 
 
 @pytest.mark.parametrize("says", ["wait=0", "wait", 'respond-async, wait="x"', "x-wait=25"])
-def test_odd_preference_applied_makes_no_busy_loop(says: str) -> None:
+def test_odd_preference_applied_makes_no_busy_loop(says):
     host = Host(ends=60, applies=False, says=says).watch()
     assert len(host.sends) < 60 / 3 + 5
 
 
 @pytest.mark.parametrize(("cut", "most"), [(15, 12), (2, 1), (0.5, 0)])
-def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut: float, most: int) -> None:
+def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut, most):
     host = Host(ends=200, cut=cut).watch()
     assert host.final is not None
     assert host.preferences[-1] in {f"wait={most}", ""}
@@ -177,11 +168,11 @@ def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut: float, most:
     assert (3 in host.sleeps) == (most == 0)
 
 
-def test_failed_long_polls_do_not_count_as_retries() -> None:
+def test_failed_long_polls_do_not_count_as_retries():
     assert Host(ends=500, cut=0.5).watch(max_retries=0).final is not None
 
 
-def test_long_poll_ends_before_the_deadline_and_a_last_poll_follows() -> None:
+def test_long_poll_ends_before_the_deadline_and_a_last_poll_follows():
     host = Host(ends=100).watch(timeout=40.5)
     assert isinstance(host.error, JobTimeout)
     assert [prefer for prefer, _ in host.sends] == ["wait=0", "wait=25", "wait=14", "wait=0"]
@@ -190,21 +181,21 @@ def test_long_poll_ends_before_the_deadline_and_a_last_poll_follows() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.5, 1.01, 1.045, 1.5, 2.04, 7.999])
-def test_short_timeout_makes_no_busy_loop(timeout: float) -> None:
+def test_short_timeout_makes_no_busy_loop(timeout):
     host = Host(ends=100).watch(timeout)
     assert isinstance(host.error, JobTimeout)
     assert len(host.sends) <= 5
     assert host.now <= timeout + deadline.LEAST_ALLOWANCE
 
 
-def test_long_poll_does_not_count_as_slow_round_trip() -> None:
+def test_long_poll_does_not_count_as_slow_round_trip():
     flow = wait_one.watch(flow_options(), time := FlowTime(0.0, 1000.0), "j1")
     Host(ends=305).play(flow)
     assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
 
 
 class TestCost:
-    def test_final_status_has_the_cost(self) -> None:
+    def test_final_status_has_the_cost(self):
         host = Host(ends=8, applies=False).run()
         assert host.final is not None
         cost = host.final.cost
@@ -213,24 +204,24 @@ class TestCost:
         assert cost.lateness == pytest.approx(host.now - TRIP / 2 - 8, abs=TRIP)
         assert cost.bytes == host.sent_bytes
 
-    def test_cost_of_a_long_poll(self) -> None:
+    def test_cost_of_a_long_poll(self):
         final = Host(ends=8).run().final
         assert final is not None
         assert final.cost is not None
         assert (final.cost.polls, final.cost.asleep) == (1, 0)
         assert final.cost.lateness == pytest.approx(0, abs=TRIP)
 
-    def test_lateness_is_none_without_an_age(self) -> None:
+    def test_lateness_is_none_without_an_age(self):
         for final in (Host(ends=8, elapsed=False).run().final, Host(ends=0).watch().final):
             assert final is not None
             assert final.cost is not None
             assert final.cost.lateness is None
 
 
-def test_schedule_receives_every_observation_and_the_final_one() -> None:
-    observations: list[Observation] = []
+def test_schedule_receives_every_observation_and_the_final_one():
+    observations = []
 
-    def schedule() -> Iterator[float]:
+    def schedule():
         delay = 0.0
         while True:
             observations.append((yield delay))
@@ -246,11 +237,11 @@ def test_schedule_receives_every_observation_and_the_final_one() -> None:
         observations.clear()
 
 
-def test_schedule_does_not_receive_a_job_that_was_never_pending() -> None:
+def test_schedule_does_not_receive_a_job_that_was_never_pending():
     """Its duration was learned when it ended; another wait must not add it again."""
-    observations: list[Observation] = []
+    observations = []
 
-    def schedule() -> Iterator[float]:
+    def schedule():
         observations.append((yield 0.0))
 
     Host(ends=0).watch(schedule=schedule)

@@ -1,7 +1,5 @@
 """Waiting for several jobs by batch polls, or one by one."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.batch_player import (

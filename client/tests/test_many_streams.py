@@ -1,7 +1,5 @@
 """Waiting for several jobs over an event stream."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.batch_player import UNREADABLE, BatchPlayer, batch_answer, events, is_job_poll, job, job_answer, reply

@@ -3,13 +3,10 @@
 All cases start with the first test and run at the same time, each in its own sandbox; each test waits for its case.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,11 +14,8 @@ from translation_client import AuthenticationError, NotFound, Report, State, Tra
 from translation_client.testing import sandbox_on
 from translation_server.core.faults.rules import KINDS
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
 ENDLESS = ("hang", "wrong-type")  # faults after which a client waits until its timeout
-FAULTS: Mapping[str, Mapping[str, Any]] = {kind: {"kind": kind} for kind in (*ENDLESS, *KINDS)} | {
+FAULTS = {kind: {"kind": kind} for kind in (*ENDLESS, *KINDS)} | {
     "status": {"kind": "status", "code": 503},
     "status-429": {"kind": "status", "code": 429, "retry_after": 1},
     "latency": {"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}},
@@ -32,9 +26,7 @@ ROUTES = {"submit": "submit", "poll": "poll", "long-poll": "poll", "events": "ev
 CLIENTS = ["sync", "async"]
 
 # The exceptions that end a wait at once: refused credentials, and a submission that is answered 404.
-REFUSED: Mapping[tuple[str, str], type[TranslationError]] = {
-    ("unauthorized", route): AuthenticationError for route in ROUTES
-} | {("forgotten", "submit"): NotFound}
+REFUSED = {("unauthorized", route): AuthenticationError for route in ROUTES} | {("forgotten", "submit"): NotFound}
 
 
 @dataclass(frozen=True)
@@ -46,9 +38,9 @@ class Outcome:
     report: Report
 
 
-def case(url: str, fault: str, route: str, client_kind: str) -> Outcome:
+def case(url, fault, route, client_kind):
     """Starts a job under a fault, and waits for its end."""
-    options: dict[str, Any] = {"request_timeout": 3 if fault in ENDLESS else 60, "timeout": 240}
+    options = {"request_timeout": 3 if fault in ENDLESS else 60, "timeout": 240}
     if route in {"poll", "batch_poll"}:
         options["long_poll"] = 0
     many = route in {"events", "batch_poll"}
@@ -57,13 +49,13 @@ def case(url: str, fault: str, route: str, client_kind: str) -> Outcome:
             delay={"kind": "fixed", "seconds": 0.3}, faults=[FAULTS[fault] | {"route": [ROUTES[route]], "times": 2}]
         )
 
-        async def asynchronously() -> list[object]:
+        async def asynchronously():
             async with sandbox.async_client(**options) as client:
                 if not many:
                     return [await client.run()]
                 return list((await client.wait_all([(await client.start()).id])).values())
 
-        def synchronously() -> list[object]:
+        def synchronously():
             with sandbox.client(**options) as client:
                 return [client.run()] if not many else list(client.wait_all([client.start().id]).values())
 
@@ -78,7 +70,7 @@ def case(url: str, fault: str, route: str, client_kind: str) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def cases(translation_server) -> Iterator[Mapping[tuple[str, str, str], Future[Outcome]]]:
+def cases(translation_server):
     """All cases, running."""
     with ThreadPoolExecutor(24) as pool:
         yield {

@@ -1,7 +1,5 @@
 """Schedules, learned durations, and the history file."""
 
-from __future__ import annotations
-
 import json
 import random
 from itertools import pairwise
@@ -18,13 +16,11 @@ from translation_client.history import LARGEST, HistoryFile
 PLANS = [Fixed(2), Exponential(), Exponential(jitter=1), Progressive(), Learned(), Hinted(), Hinted(Fixed(3))]
 
 
-def observation(
-    age: float, *, hint: float | None = None, job_id: str = "j1", state: State = State.PENDING
-) -> Observation:
+def observation(age, *, hint=None, job_id="j1", state=State.PENDING):
     return Observation(Status(job_id, state), age, hint, "k")
 
 
-def polls(plan, until: float, job_id: str = "j1", hint: float | None = None) -> list[float]:
+def polls(plan, until, job_id="j1", hint=None):
     schedule, now, times = plan(), 0.0, []
     next(schedule)
     while now < until:
@@ -90,7 +86,7 @@ def test_polls_of_many_jobs_are_spread():
     assert first[80] - first[20] > 1
 
 
-def learned(durations) -> History:
+def learned(durations):
     history = History()
     for seconds in durations:
         history.add("k", seconds)

@@ -1,7 +1,5 @@
 """One client in several processes, event loops and threads: each gets the answers to its own requests."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os
@@ -11,19 +9,12 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import BOTH_SIDES
 from translation_client import AsyncClient, Client
 from translation_client.client import shared_http
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-
-    from tests.conftest import Listen
 
 FORKS = """
 import asyncio, multiprocessing, os, sys
@@ -104,11 +95,11 @@ forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no
 class Jobs:
     """A bare server that has every job, and records the jobs polled on each connection."""
 
-    def __init__(self) -> None:
-        self.connections: list[list[str]] = []
+    def __init__(self):
+        self.connections = []
         self.closed = threading.Event()
 
-    def __call__(self, connection: socket.socket, _: threading.Event) -> None:
+    def __call__(self, connection, _):
         self.connections.append(polled := [])
         received = b""
         while chunk := connection.recv(65_536):
@@ -123,13 +114,13 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs() -> Jobs:
+def jobs():
     return Jobs()
 
 
 @pytest.fixture
-def program() -> Callable[..., subprocess.Popen[str]]:
-    def begin(source: str, *arguments: str) -> subprocess.Popen[str]:
+def program():
+    def begin(source, *arguments):
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-c", source, *arguments],
             env=os.environ | BOTH_SIDES, stdin=-1, stdout=-1, stderr=-1, text=True,
@@ -140,7 +131,7 @@ def program() -> Callable[..., subprocess.Popen[str]]:
 
 @forking
 @pytest.mark.parametrize("method", ["os.fork", "multiprocessing", "async os.fork", "async multiprocessing"])
-def test_each_process_has_connections_of_its_own(listen: Listen, jobs: Jobs, program, method: str) -> None:
+def test_each_process_has_connections_of_its_own(listen, jobs, program, method):
     with listen(jobs) as url, program(FORKS, url, method) as process:
         _, stderr = process.communicate()
     assert (process.returncode, stderr) == (0, "")
@@ -150,7 +141,7 @@ def test_each_process_has_connections_of_its_own(listen: Listen, jobs: Jobs, pro
 
 
 @forking
-def test_connection_closed_by_the_parent_is_closed_despite_a_forked_child(listen: Listen, jobs: Jobs, program) -> None:
+def test_connection_closed_by_the_parent_is_closed_despite_a_forked_child(listen, jobs, program):
     with listen(jobs) as url, program(CLOSED_BY_THE_PARENT, url) as process:
         assert jobs.closed.wait(60)
         assert process.poll() is None
@@ -159,10 +150,10 @@ def test_connection_closed_by_the_parent_is_closed_despite_a_forked_child(listen
 
 
 @forking
-def test_forked_child_does_not_read_from_its_parents_connection(listen: Listen, program) -> None:
+def test_forked_child_does_not_read_from_its_parents_connection(listen, program):
     go_on = threading.Event()
 
-    def halves(connection: socket.socket, _: threading.Event) -> None:
+    def halves(connection, _):
         connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nfirst.")
         go_on.wait()
@@ -178,8 +169,8 @@ def test_forked_child_does_not_read_from_its_parents_connection(listen: Listen, 
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_each_event_loop_has_connections_of_its_own(listen: Listen, jobs: Jobs, shared: bool) -> None:
-    async def poll(client: AsyncClient, name: str) -> None:
+def test_each_event_loop_has_connections_of_its_own(listen, jobs, shared):
+    async def poll(client, name):
         assert [(await client.status(name)).id for _ in range(3)] == [name] * 3
 
     with listen(jobs) as url:
@@ -191,8 +182,8 @@ def test_each_event_loop_has_connections_of_its_own(listen: Listen, jobs: Jobs, 
     assert jobs.connections == [["one"] * 3, ["two"] * 3]
 
 
-def test_async_client_works_in_the_loops_of_several_threads(listen: Listen, jobs: Jobs) -> None:
-    async def poll(client: AsyncClient, name: str) -> None:
+def test_async_client_works_in_the_loops_of_several_threads(listen, jobs):
+    async def poll(client, name):
         statuses = await asyncio.gather(*(client.status(name) for _ in range(20)))
         assert {status.id for status in statuses} == {name}
 
@@ -203,14 +194,14 @@ def test_async_client_works_in_the_loops_of_several_threads(listen: Listen, jobs
     assert sum(map(len, jobs.connections)) == 8 * 20
 
 
-def test_closing_in_one_loop_keeps_the_connections_of_another(listen: Listen, jobs: Jobs) -> None:
-    async def poll(client: AsyncClient) -> None:
+def test_closing_in_one_loop_keeps_the_connections_of_another(listen, jobs):
+    async def poll(client):
         await client.status("one")
         await asyncio.to_thread(asyncio.run, close(client))
         with pytest.raises(RuntimeError, match="closed"):
             await client.status("one")
 
-    async def close(client: AsyncClient) -> None:
+    async def close(client):
         await client.status("two")
         await client.aclose()
 
@@ -219,7 +210,7 @@ def test_closing_in_one_loop_keeps_the_connections_of_another(listen: Listen, jo
     assert jobs.connections == [["one"], ["two"]]
 
 
-def test_connections_of_a_closed_loop_close_when_the_next_loop_starts(listen: Listen, jobs: Jobs) -> None:
+def test_connections_of_a_closed_loop_close_when_the_next_loop_starts(listen, jobs):
     with listen(jobs) as url:
         client = AsyncClient(url)
         loop = asyncio.new_event_loop()
@@ -232,7 +223,7 @@ def test_connections_of_a_closed_loop_close_when_the_next_loop_starts(listen: Li
     assert jobs.connections == [["one"], ["two"]]
 
 
-def test_threads_share_a_client(listen: Listen, jobs: Jobs) -> None:
+def test_threads_share_a_client(listen, jobs):
     with listen(jobs) as url, Client(url) as client, ThreadPoolExecutor(8) as threads:
         names = [f"j{number % 8}" for number in range(160)]
         assert [status.id for status in threads.map(client.status, names)] == names

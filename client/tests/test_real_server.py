@@ -1,7 +1,5 @@
 """The client against the real server in a process of its own: every dialect, and the example application."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -9,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -24,13 +21,13 @@ LOGIN = {"username": "admin", "password": "secretpassword"}
 TOKEN = {"dialect": HEYGEN, "token": "secretpassword"}
 
 
-def client_for(url: str, dialect: str) -> Client:
+def client_for(url, dialect):
     """Returns a client in one of the five dialects or the example dialect."""
     return Client(f"{url}/heygen", **TOKEN) if dialect == "heygen" else Client(url, dialect=dialect, **LOGIN)
 
 
 @pytest.mark.parametrize("submits", [*DIALECTS, "heygen"])
-def test_job_submitted_in_any_dialect_can_be_polled_in_any_other(admins_server: str, submits: str) -> None:
+def test_job_submitted_in_any_dialect_can_be_polled_in_any_other(admins_server, submits):
     with client_for(admins_server, submits) as client:
         started = client.start()
     with client_for(admins_server, "start") as client:
@@ -44,8 +41,8 @@ def test_job_submitted_in_any_dialect_can_be_polled_in_any_other(admins_server: 
 class TestHeygen:
     """The example dialect, on the server and in the client."""
 
-    def test_job_is_submitted_and_awaited(self, admins_server: str) -> None:
-        seen: list[str] = []
+    def test_job_is_submitted_and_awaited(self, admins_server):
+        seen = []
         with Client(f"{admins_server}/heygen", **TOKEN) as client:
             final = client.run(target_language="Spanish", on_update=lambda status: seen.append(status.state))
         assert seen == ["pending", "completed"]
@@ -58,8 +55,8 @@ class TestHeygen:
             }
         }
 
-    def test_async_client_does_the_same(self, admins_server: str) -> None:
-        async def main() -> None:
+    def test_async_client_does_the_same(self, admins_server):
+        async def main():
             async with AsyncClient(f"{admins_server}/heygen", **TOKEN) as client:
                 final = await client.run(target_language="Spanish")
                 assert final.raw["data"]["status"] == "success"
@@ -67,15 +64,13 @@ class TestHeygen:
 
         asyncio.run(main())
 
-    def test_wrong_token_is_refused(self, admins_server: str) -> None:
+    def test_wrong_token_is_refused(self, admins_server):
         for token in ({"token": "wrong"}, {}):
             client = Client(f"{admins_server}/heygen", dialect=HEYGEN, **token)
             with client, pytest.raises(AuthenticationError, match=r"Check the token\.$"):
                 client.start()
 
-    def test_command_takes_the_dialect_and_the_token(
-        self, admins_server: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_command_takes_the_dialect_and_the_token(self, admins_server, capsys):
         server = ["--url", f"{admins_server}/heygen", "--dialect", str(HEYGEN), "--token", "secretpassword"]
         assert main([*server, "start", "--target-language", "Spanish", "--json"]) == 0
         job_id = json.loads(capsys.readouterr().out)["id"]
@@ -83,7 +78,7 @@ class TestHeygen:
         assert capsys.readouterr().out.endswith(f"{job_id} completed\n")
 
 
-def test_caller_may_choose_the_id(admins_server: str) -> None:
+def test_caller_may_choose_the_id(admins_server):
     with client_for(admins_server, "translate") as client:
         assert client.start(job_id="mine", source_language="en").id == "mine"
         with pytest.raises(InvalidRequest, match="409") as raised:
@@ -94,7 +89,7 @@ def test_caller_may_choose_the_id(admins_server: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def app(admins_server: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def app(admins_server, tmp_path_factory):
     """Runs `examples/app.py` as its first line says, and returns its address."""
     login = {f"API_{name.upper()}": value for name, value in LOGIN.items()}
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent / "client"), "SERVER_URL": admins_server} | login
@@ -114,14 +109,14 @@ def app(admins_server: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
 class TestApp:
     """`examples/app.py`."""
 
-    def test_endpoint_waits_for_the_job(self, app: str) -> None:
+    def test_endpoint_waits_for_the_job(self, app):
         answer = httpx.post(f"{app}/videos/holidays/translations?target_language=es", trust_env=False)
         assert answer.status_code == 200
         translation = answer.json()
         assert (translation["video"], translation["state"], translation["seconds"]) == ("holidays", "completed", 0)
         assert translation["job_id"]
 
-    def test_refused_job_gives_422(self, app: str) -> None:
+    def test_refused_job_gives_422(self, app):
         answer = httpx.post(f"{app}/videos/holidays/translations?target_language=%01", trust_env=False)
         assert answer.status_code == 422
         assert "target_language" in answer.json()["detail"]

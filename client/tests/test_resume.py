@@ -1,11 +1,8 @@
 """Waits that are resumed, in this process or another."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,14 +11,11 @@ from hypothesis import strategies as st
 from translation_client import AsyncClient, Client, JobTimeout
 from translation_client.core.resume_token import read_token, token_of
 
-if TYPE_CHECKING:
-    from tests.conftest import Answer, Job, Server
-
 QUICK = {"username": "admin", "password": "secretpassword", "initial_delay": 0.01, "max_delay": 0.01}
 
 
 @given(st.text(), st.text())
-def test_token_round_trip(dialect: str, job_id: str) -> None:
+def test_token_round_trip(dialect, job_id):
     token = token_of(dialect, job_id)
     assert token.isascii()
     assert token.startswith("tc1.")
@@ -29,19 +23,19 @@ def test_token_round_trip(dialect: str, job_id: str) -> None:
 
 
 @given(st.text() | st.text().map("tc1.".__add__) | st.integers() | st.none())
-def test_other_text_is_refused_as_a_token(text: object) -> None:
+def test_other_text_is_refused_as_a_token(text):
     with pytest.raises(ValueError, match=r"^token must be "):
         read_token(text)
 
 
-def test_token_that_is_cut_or_of_another_version_is_refused() -> None:
+def test_token_that_is_cut_or_of_another_version_is_refused():
     token = token_of("start", "4f69cc76")
     for other in (*(token[:length] for length in range(len(token))), f"{token}A", token.replace("tc1.", "tc2.")):
         with pytest.raises(ValueError, match=r"^token must be .* wait with the job's id instead$"):
             read_token(other)
 
 
-def test_timeout_is_resumed_in_another_process(server: Server, job: Job) -> None:
+def test_timeout_is_resumed_in_another_process(server, job):
     server.says((200, job()))
     with Client(server.url, **QUICK) as client, pytest.raises(JobTimeout) as raised:
         client.wait(str(job()["job_id"]), timeout=0.05)
@@ -54,11 +48,11 @@ def test_timeout_is_resumed_in_another_process(server: Server, job: Job) -> None
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "completed\n"
 
 
-def test_any_status_can_be_resumed(server: Server, job: Job) -> None:
+def test_any_status_can_be_resumed(server, job):
     server.says((202, job()), (200, job()), (200, job("error")))
-    ends: list[object] = []
+    ends = []
 
-    async def main(token: str) -> None:
+    async def main(token):
         async with AsyncClient(server.url, **QUICK) as client:
             assert (await client.resume(token, on_completion=ends.append)).state == "error"
 
@@ -70,7 +64,7 @@ def test_any_status_can_be_resumed(server: Server, job: Job) -> None:
     assert ends == [final, final]
 
 
-def test_job_without_any_status_can_be_resumed(server: Server, job: Job) -> None:
+def test_job_without_any_status_can_be_resumed(server, job):
     with Client(server.url, **QUICK, max_retries=1000) as client:
         with pytest.raises(JobTimeout) as raised:
             client.wait(str(job()["job_id"]), timeout=0.05)
@@ -83,10 +77,10 @@ def test_job_without_any_status_can_be_resumed(server: Server, job: Job) -> None
     [(200, b""), (200, b"<html>Just a moment..."), (200, b'{"job_id": "4f69'), (302, None, {"location": "/sorry"})]
     + [(code, None) for code in (204, 404, 425, 501, 520, 522, 524, 529, 530)],
 )
-def test_first_poll_after_a_resume_retries_transient_failures(server: Server, job: Job, answer: Answer) -> None:
+def test_first_poll_after_a_resume_retries_transient_failures(server, job, answer):
     token = token_of("start", str(job()["job_id"]))
 
-    async def main() -> None:
+    async def main():
         async with AsyncClient(server.url, **QUICK) as client:
             assert (await client.resume(token)).state == "completed"
 
@@ -98,7 +92,7 @@ def test_first_poll_after_a_resume_retries_transient_failures(server: Server, jo
     assert len(server.requests) == 8
 
 
-def test_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
+def test_token_of_another_dialect_is_refused_at_once(server):
     with Client(server.url, dialect="translate") as client:
         with pytest.raises(ValueError, match=r"^token must be one of the dialect translate, but is one of start"):
             client.resume(token_of("start", "j1"))
@@ -107,7 +101,7 @@ def test_token_of_another_dialect_is_refused_at_once(server: Server) -> None:
     assert server.requests == []
 
 
-def test_token_contains_no_secret(server: Server, job: Job) -> None:
+def test_token_contains_no_secret(server, job):
     server.says((202, job()))
     with Client(server.url, **QUICK) as client:
         assert read_token(client.start().token) == ("start", job()["job_id"])

@@ -1,13 +1,10 @@
 """The sandbox from the client's side: its methods, its subcommands, and the fixtures for users' own tests."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import httpx
@@ -17,9 +14,6 @@ from translation_client import AuthenticationError, Fixed, InvalidRequest, NotFo
 from translation_client.cli import main
 from translation_client.core.dialects import START
 from translation_client.testing import sandbox_on, server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 
@@ -89,7 +83,7 @@ class TestMethods:
             sandbox.show()
 
 
-def every(delay: float):
+def every(delay):
     """A schedule that polls after every `delay` seconds."""
     while True:
         yield delay
@@ -187,7 +181,7 @@ class TestCommand:
     def run(self, sandbox, capsys):
         """Runs the command in the sandbox; returns its exit status and both outputs."""
 
-        def run(*words: str):
+        def run(*words):
             login = ["--url", sandbox.url, "--username", sandbox.username, "--password", sandbox.password]
             return main([*words, *login]), capsys.readouterr()
 
@@ -290,7 +284,7 @@ class TestTesting:
         ):
             assert client.run().state is State.ERROR
 
-    def test_fixtures_work_as_a_pytest_plugin(self, tmp_path: Path):
+    def test_fixtures_work_as_a_pytest_plugin(self, tmp_path):
         (tmp_path / "conftest.py").write_text('pytest_plugins = ["translation_client.testing"]\n')
         (tmp_path / "test_mine.py").write_text(
             "import pytest\n"

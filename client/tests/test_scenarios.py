@@ -3,21 +3,15 @@
 All scenarios run concurrently, each in a sandbox of its own.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from translation_client import JobTimeout, Report, Sandbox, State, TranslationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+from translation_client import JobTimeout, Sandbox, State, TranslationError
 
 SCENARIOS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
 CLIENTS = ["sync", "async"]
@@ -25,14 +19,14 @@ JOBS = 6
 SEED = 69
 """With this seed, a fault hits one of the naive poller's first three jobs in each scenario with random faults."""
 PATIENCE = 5.0  # seconds; without this limit, the naive poller would wait for ever
-OPTIONS: dict[str, Any] = {"timeout": 240, "request_timeout": 20, "max_retries": 20}
+OPTIONS = {"timeout": 240, "request_timeout": 20, "max_retries": 20}
 """The client's options: enough time for a busy machine, and more retries than an outage lasts."""
 
 HANGING = {"slow-network": {"request_timeout": 4, "long_poll": 2}}
 """More options for scenarios in which long polls hang."""
 
 
-def naive(sandbox: Sandbox) -> list[str]:
+def naive(sandbox):
     """Polls ten times a second until the job is no longer pending, without any error handling."""
     with httpx.Client(base_url=sandbox.url, auth=(str(sandbox.username), str(sandbox.password)), timeout=3) as http:
         ends = []
@@ -46,20 +40,20 @@ def naive(sandbox: Sandbox) -> list[str]:
     return ends
 
 
-def sync(sandbox: Sandbox, **options: Any) -> list[str]:
+def sync(sandbox, **options):
     with sandbox.client(**OPTIONS | options) as client, ThreadPoolExecutor(JOBS) as pool:
         return list(pool.map(lambda _: client.run().state, range(JOBS)))
 
 
-def asynchronous(sandbox: Sandbox, **options: Any) -> list[str]:
-    async def together() -> list[str]:
+def asynchronous(sandbox, **options):
+    async def together():
         async with sandbox.async_client(**OPTIONS | options) as client:
             return [final.state for final in await asyncio.gather(*(client.run() for _ in range(JOBS)))]
 
     return asyncio.run(together())
 
 
-def run_in_sandbox(url: str, scenario: str, client: str, work: Callable[[Sandbox], list[str]]) -> tuple[object, Report]:
+def run_in_sandbox(url, scenario, client, work):
     """Returns the result of some work in a scenario, and its report card. Every run has the same fates and faults."""
     with Sandbox(url, username=f"{scenario}-{client}", password="x") as sandbox:
         sandbox.reset()
@@ -73,12 +67,12 @@ def run_in_sandbox(url: str, scenario: str, client: str, work: Callable[[Sandbox
 
 
 @pytest.fixture(autouse=True)
-def _check_that_errors_are_noticed() -> None:
+def _check_that_errors_are_noticed():
     """Replaces the fixture that fails for unread errors; the naive poller reads none."""
 
 
 @pytest.fixture(scope="module")
-def results(translation_server) -> Iterator[Mapping[tuple[str, str], Future[Any]]]:
+def results(translation_server):
     """Starts all clients in all scenarios."""
     work = {"sync": sync, "async": asynchronous}
     with ThreadPoolExecutor(24) as pool:

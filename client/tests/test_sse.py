@@ -1,7 +1,5 @@
 """Parsing server-sent events."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from time import process_time
 

@@ -1,14 +1,11 @@
 """Texts of a server in the output, in the line to resume with and in files; and the modes of these files."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -23,36 +20,31 @@ from translation_client.core.dialects import is_id
 from translation_client.core.text import EXCERPT, one_line, visible
 from translation_client.history import HistoryFile
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.conftest import Job, Request, Server
-
 LOGIN = ("--username", "admin", "--password", "secretpassword")
 EVIL = "a\x1b]0;b\x07\x9b31m\u202ec\u2066\u200f\u2028\u2029\x85\r\nd\x7f\0\t\ud800".encode("utf-8", "replace").decode()
 
 
-def is_one_line(text: str) -> bool:
+def is_one_line(text):
     """Whether a terminal shows every character of the text, and the text alone."""
     return not any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in text)
 
 
 class TestEscaping:
     @given(st.text())
-    def test_every_text_becomes_one_printable_line(self, text: str) -> None:
+    def test_every_text_becomes_one_printable_line(self, text):
         assert is_one_line(visible(text))
         assert is_one_line(one_line(text))
         assert len(one_line(text)) <= EXCERPT + 1
 
     @pytest.mark.parametrize("text", ["", "ä ß 漢字 ✓", "\\x1b"])
-    def test_printable_text_is_unchanged(self, text: str) -> None:
+    def test_printable_text_is_unchanged(self, text):
         assert visible(text) == text
 
-    def test_other_characters_are_escaped(self) -> None:
+    def test_other_characters_are_escaped(self):
         assert visible("a\x1b[2J\u202e\nb\u3000\xa0c") == "a\\x1b[2J\\u202e\\nb  c"
 
     @pytest.fixture
-    def evil(self, server: Server, job: Job) -> Server:
+    def evil(self, server, job):
         """The scripted server, which puts EVIL into every text."""
         finding = {"rule": EVIL, "severity": "warning", "message": EVIL, "jobs": [EVIL]}
         cards = {
@@ -61,7 +53,7 @@ class TestEscaping:
             "application/json": json.dumps({"findings": [finding]}).encode(),
         }
 
-        def script(request: Request) -> tuple[int, object]:  # noqa: PLR0911 - one for each route
+        def script(request):  # noqa: PLR0911 - one for each route
             path = request.path
             if path == "/sandbox/report":
                 return 200, cards[request.headers["accept"]]
@@ -93,9 +85,7 @@ class TestEscaping:
         ],
     )
     @pytest.mark.parametrize("as_json", [False, True])
-    def test_server_texts_are_escaped_in_all_output(
-        self, evil: Server, capsys: pytest.CaptureFixture[str], words: str, as_json: bool
-    ) -> None:
+    def test_server_texts_are_escaped_in_all_output(self, evil, capsys, words, as_json):
         main(["--url", evil.url, *LOGIN, *words.split(), *(["--json"] if as_json else [])])
         out, err = capsys.readouterr()
         assert out or err
@@ -105,8 +95,8 @@ class TestEscaping:
             assert out.isascii()
             assert [json.loads(line) for line in out.splitlines()] or err
 
-    def test_escaped_text_can_be_decoded(self, evil: Server, capsys: pytest.CaptureFixture[str]) -> None:
-        def run(*words: str) -> Any:
+    def test_escaped_text_can_be_decoded(self, evil, capsys):
+        def run(*words):
             main([*words, "--url", evil.url, *LOGIN])
             return capsys.readouterr().out
 
@@ -115,7 +105,7 @@ class TestEscaping:
         assert "\\u202e" in run("report")
         assert ET.fromstring(run("report", "--format", "junit"))[0].get("message").endswith("\u202e\x85")  # noqa: S314 - from this test
 
-    def test_exceptions_and_findings_are_printable_lines(self, evil: Server) -> None:
+    def test_exceptions_and_findings_are_printable_lines(self, evil):
         with Client(evil.url, max_retries=0) as client:
             for job_id in ("refused", "html"):
                 with pytest.raises(TranslationError) as raised:
@@ -135,16 +125,14 @@ class TestResume:
         st.lists(st.text(st.characters() | st.sampled_from("-='\"$`\\ "), min_size=1).filter(is_id), min_size=1),
         st.fixed_dictionaries({}, optional=dict.fromkeys(("url", "username", "kind", "log_file"), st.text(min_size=1))),
     )
-    def test_resume_line_parses_to_the_same_options(self, ids: list[str], flags: dict[str, str]) -> None:
+    def test_resume_line_parses_to_the_same_options(self, ids, flags):
         words = shlex.split(resume(Options(**flags), ids).removeprefix("Resume with: "))
         parsed = parse(words[words.index("wait", -len(ids) - 2) - len(flags) :])
         assert parsed.handler is jobs.WAIT
         assert [*parsed.ids] == ids
         assert {name: getattr(parsed, name) for name in flags} == flags
 
-    def test_id_with_leading_dashes_is_no_flag(
-        self, server: Server, job: Job, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_id_with_leading_dashes_is_no_flag(self, server, job, capsys):
         bad = "--url=http://elsewhere.example"
         server.says((202, job(job_id=bad)), (200, job("pending", bad)))
         assert main(["--url", server.url, *LOGIN, "run", "--timeout", "0"]) == 4
@@ -158,12 +146,12 @@ class TestResume:
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no modes here")
 class TestFiles:
     @pytest.fixture(params=[0, 0o022, 0o777])
-    def umask(self, request: pytest.FixtureRequest) -> Iterator[int]:
+    def umask(self, request):
         before = os.umask(request.param)
         yield request.param
         os.umask(before)
 
-    def test_files_are_readable_by_their_owner_alone(self, server: Server, job: Job, umask: int) -> None:
+    def test_files_are_readable_by_their_owner_alone(self, server, job, umask):
         server.says((200, job("completed", "a")))
         for _ in range(2):
             assert main(["--url", server.url, *LOGIN, "wait", "a", "--history", "waits"]) == 0
@@ -173,7 +161,7 @@ class TestFiles:
             "waits": "0o600",
         }, umask
 
-    def test_mode_of_an_existing_log_file_is_tightened(self, server: Server, job: Job) -> None:
+    def test_mode_of_an_existing_log_file_is_tightened(self, server, job):
         server.says((200, job("completed", "a")))
         Path("client.log").write_text("before\n")
         Path("client.log").chmod(0o644)
@@ -181,7 +169,7 @@ class TestFiles:
         assert Path("client.log").stat().st_mode & 0o777 == 0o600
         assert Path("client.log").read_text().startswith("before\n")
 
-    def test_mode_of_a_named_pipe_is_unchanged(self, server: Server, job: Job) -> None:
+    def test_mode_of_a_named_pipe_is_unchanged(self, server, job):
         server.says((200, job("completed", "a")))
         with pipe("log") as read:
             assert main(["--url", server.url, *LOGIN, "status", "a", "--log-file", "log"]) == 0
@@ -190,7 +178,7 @@ class TestFiles:
 
 
 @contextmanager
-def pipe(name: str) -> Iterator[int]:
+def pipe(name):
     """A named pipe that others may read, opened for reading."""
     os.mkfifo(name)
     Path(name).chmod(0o644)

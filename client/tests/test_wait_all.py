@@ -1,7 +1,5 @@
 """`wait_all` and `as_completed` on a real server."""
 
-from __future__ import annotations
-
 import asyncio
 
 import httpx
