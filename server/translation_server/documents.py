@@ -100,12 +100,9 @@ RECORD = TypeAdapter(RequestRecord)
 
 
 def read_sandbox(text: str | None, defaults: SandboxSettings, started: VirtualTime) -> SandboxState:
-    """Returns a user's sandbox.
+    """Returns a user's sandbox, of which ``text`` is stored, with the defaults for settings that the user has not set.
 
-    Args:
-        text: What is stored of it, if anything.
-        defaults: The settings that the user has not set.
-        started: When the server started: the fault rules of the defaults count their seconds from then on.
+    The fault rules of the defaults count their seconds from ``started`` on, when the server started.
     """
     stored = _stored(text)
     return SandboxState(

@@ -36,9 +36,8 @@ def field_errors(error: ValidationError, whole: str, fields: Mapping[str, str] |
 
 def unknown_field(fields: Iterable[str]) -> str:
     """Returns the message on an unknown field, with the known ones."""
-    return (
-        f"there is no such field; {'the fields are ' + listed if (listed := ', '.join(fields)) else 'there are none'}"
-    )
+    listed = ", ".join(fields)
+    return f"there is no such field; {f'the fields are {listed}' if listed else 'there are none'}"
 
 
 def summary(errors: Sequence[FieldError]) -> str:

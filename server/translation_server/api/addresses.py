@@ -51,11 +51,7 @@ def address_key(address: Address) -> str:
 
 
 class Proxies:
-    """The trusted proxies in front of the server.
-
-    Args:
-        trusted: their addresses and networks, separated by commas.
-    """
+    """The trusted proxies in front of the server: addresses and networks, separated by commas."""
 
     def __init__(self, trusted: str) -> None:
         networks = [ip_network(part.strip()) for part in trusted.split(",") if part.strip()]
@@ -85,10 +81,7 @@ class Proxies:
             scope["scheme"] = schemes[-1].decode()
 
 
-@lru_cache
-def trusted_proxies(trusted: str) -> Proxies:
-    """Returns the proxies at these addresses and networks."""
-    return Proxies(trusted)
+trusted_proxies = lru_cache(Proxies)
 
 
 def _is_port(text: str) -> bool:

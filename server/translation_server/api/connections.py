@@ -32,34 +32,21 @@ LOG_INTERVAL = 60  # after how many ticks a limit that is still reached is logge
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on what clients may use of a process.
+    """Limits on what clients may use of a process; times are in seconds."""
 
-    Attributes:
-        head_timeout: How long the head of a request may take, in seconds.
-        min_rate: The least rate of a request's body, and of reading an answer, in bytes a second.
-        connections: How many connections there may be.
-        per_address: How many of them may come from one address; loopback and ``trusted`` addresses have no limit.
-        trusted: The addresses and networks of proxies, separated by commas.
-        body_grace: How long a body may take before its rate counts, in seconds.
-        answer_grace: How long a client may take to begin to read an answer before its rate counts, in seconds.
-    """
-
-    head_timeout: float = 10.0
-    min_rate: float = 1024.0
+    head_timeout: float = 10.0  # how long the head of a request may take
+    min_rate: float = 1024.0  # the least rate of a request's body, and of reading an answer, in bytes a second
     connections: int = MAX_CONNECTIONS
-    per_address: int | None = None
-    trusted: str = ""
-    body_grace: float = 10.0
-    answer_grace: float = 60.0
+    per_address: int | None = None  # from one address; loopback and ``trusted`` addresses have no limit
+    trusted: str = ""  # the addresses and networks of proxies, separated by commas
+    body_grace: float = 10.0  # how long a body may take before its rate counts
+    answer_grace: float = 60.0  # how long a client may take to begin to read an answer before its rate counts
 
 
 class Connection(Protocol):
-    """A connection that a guard counts and watches.
+    """A connection that a guard counts and watches."""
 
-    ``surplus`` is whether it is one too many.
-    """
-
-    surplus: bool
+    surplus: bool  # whether it is one too many
 
     def check(self) -> None:
         """Closes the connection if its client is too slow; called at each tick."""
@@ -72,16 +59,12 @@ class Connection(Protocol):
 class Guard:
     """All connections of one process.
 
-    Attributes:
-        limits: Their limits.
-        now: The number of ticks since the first connection.
-        watched: The connections that are receiving a body or sending an answer.
-        waiting: The connections that are idle or have an incomplete head, the longest first. At the limit, they are
-            closed in this order.
+    ``watched`` are those that are receiving a body or sending an answer. ``waiting`` are those that are idle or have an
+    incomplete head, the longest first. At the limit, they are closed in this order.
     """
 
     limits: Limits = field(default_factory=Limits)
-    now: int = 0
+    now: int = 0  # the number of ticks since the first connection
     watched: dict[Connection, None] = field(default_factory=dict)
     waiting: dict[Connection, None] = field(default_factory=dict)
     _open: dict[Connection, str | None] = field(default_factory=dict)

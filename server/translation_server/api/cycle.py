@@ -29,11 +29,8 @@ Piece = bytes | bytearray | memoryview
 class CollectingTransport:
     """A transport that collects writes, and lets its protocol decide when to read.
 
-    Args:
-        transport: the connection's own.
-        loop: the event loop.
-        on_resume: called when uvicorn has room for more of what was received.
-        on_close: called when the transport closes, once everything written has been passed on.
+    ``on_resume`` is called when uvicorn has room for more of what was received, ``on_close`` when the transport closes,
+    once everything written has been passed on.
     """
 
     def __init__(

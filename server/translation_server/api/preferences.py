@@ -86,15 +86,10 @@ def matches(if_none_match: Sequence[str], tag: str) -> bool:
 
 
 class Conditions(NamedTuple):
-    """The conditions of a poll, from its Prefer and If-None-Match headers.
+    """The conditions of a poll, from its Prefer and If-None-Match headers."""
 
-    Attributes:
-        wait: How long the server may hold the poll until the answer changes, in seconds.
-        tags: The entity tags of the answers that the client already has.
-    """
-
-    wait: int | None = None
-    tags: Sequence[str] = ()
+    wait: int | None = None  # how long the server may hold the poll until the answer changes, in seconds
+    tags: Sequence[str] = ()  # the entity tags of the answers that the client already has
 
     def knows(self, tag: str) -> bool:
         """Whether the client already has the answer with this entity tag."""
@@ -116,13 +111,7 @@ def retry_after(hint: float | None) -> list[tuple[bytes, bytes]]:
 
 
 def wall_elapsed(clock: Clock, now: Callable[[], WallTime], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:
-    """Returns the header with the jobs' elapsed seconds in wall time, if the sandbox's clock shows another time.
-
-    Args:
-        clock: the sandbox's clock.
-        now: returns the wall time.
-        snapshots: the jobs.
-    """
+    """Returns the header with the jobs' elapsed seconds in wall time, if the sandbox's clock shows another time."""
     if clock.shows_wall_time or not snapshots:
         return []
     wall_time = now()

@@ -48,9 +48,6 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits, which answers cached polls without starting a task.
 
     The application's attribute ``polls``, if there is one, answers them. Without it, a task answers each request.
-
-    Args:
-        guard: limits and watches all connections of the process.
     """
 
     def __init__(self, *given: Any, guard: "Guard", **options: Any) -> None:  # noqa: ANN401 - uvicorn's own

@@ -36,12 +36,7 @@ Page = Sequence[tuple[int, str]]  # records of a request log, with their numbers
 
 
 class Grading:
-    """Makes report cards.
-
-    Args:
-        request_log: the request logs.
-        service: knows when jobs ended.
-    """
+    """Makes report cards from the request logs; the service knows when jobs ended."""
 
     def __init__(self, request_log: RequestLog, service: Service) -> None:
         self._request_log = request_log
@@ -114,9 +109,8 @@ async def _grader() -> AsyncIterator[_Grader]:
     command = sys.executable, "-m", report_process.__name__
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment, limit=LINE)
     try:
-        yield _Grader(
-            process, cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
-        )
+        into, out = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
+        yield _Grader(process, into, out)
     finally:
         with suppress(ProcessLookupError):
             process.kill()

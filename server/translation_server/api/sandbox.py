@@ -36,13 +36,7 @@ JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
 
 
 class SandboxApi:
-    """The routes of the caller's own sandbox.
-
-    Args:
-        service: the jobs and the sandboxes.
-        request_log: the request logs.
-        native: the dialect in which jobs are shown.
-    """
+    """The routes of the caller's own sandbox; ``native`` is the dialect in which jobs are shown."""
 
     def __init__(self, service: Service, request_log: RequestLog, native: Dialect) -> None:
         self._service = service

@@ -19,16 +19,10 @@ DRAIN_TIME = 1.0  # the time from a SIGTERM until the server accepts no more con
 
 
 class Drain:
-    """Drains the server before it stops.
-
-    ``draining`` is whether the server is about to stop.
-
-    Args:
-        end_waits: called when draining begins; ends long polls and streams.
-    """
+    """Drains the server before it stops: calls ``end_waits``, which ends long polls and streams."""
 
     def __init__(self, end_waits: Callable[[], None]) -> None:
-        self.draining = False
+        self.draining = False  # whether the server is about to stop
         self._end_waits = end_waits
 
     @contextmanager

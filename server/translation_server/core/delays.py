@@ -60,11 +60,7 @@ class Uniform:
     max: Seconds
 
     def __post_init__(self) -> None:
-        """Checks the range.
-
-        Raises:
-            ValueError: min is more than max.
-        """
+        """Raises ValueError if min is more than max."""
         if self.min > self.max:
             raise ValueError(f"min, which is {self.min:g}, must not be more than max, which is {self.max:g}")
 

@@ -50,31 +50,18 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An accepted job.
+    """An accepted job."""
 
-    Attributes:
-        id: The job's id, unique among all owners.
-        owner: The name of the user who submitted it.
-        ordinal: Counts the owner's jobs from 1.
-        created_at: When it was accepted.
-        fate: When and how it ends.
-        submission: What was submitted.
-        cancelled_at: When its owner cancelled it.
-        paused_at: When the current pause began, if it is paused.
-        paused_for: How long all earlier pauses lasted.
-        changed_at: The wall time of the last change.
-    """
-
-    id: str
-    owner: str
-    ordinal: int
-    created_at: VirtualTime
-    fate: Fate
-    submission: Submission = Submission()
-    cancelled_at: VirtualTime | None = None
-    paused_at: VirtualTime | None = None
-    paused_for: float = 0.0
-    changed_at: WallTime = EPOCH
+    id: str  # the job's id, unique among all owners
+    owner: str  # the name of the user who submitted it
+    ordinal: int  # counts the owner's jobs from 1
+    created_at: VirtualTime  # when it was accepted
+    fate: Fate  # when and how it ends
+    submission: Submission = Submission()  # what was submitted
+    cancelled_at: VirtualTime | None = None  # when its owner cancelled it
+    paused_at: VirtualTime | None = None  # when the current pause began, if it is paused
+    paused_for: float = 0.0  # how long all earlier pauses lasted
+    changed_at: WallTime = EPOCH  # the wall time of the last change
 
     @property
     def due_at(self) -> VirtualTime:

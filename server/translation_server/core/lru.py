@@ -9,16 +9,11 @@ V = TypeVar("V")
 
 
 class LRU(OrderedDict[K, V]):
-    """A dictionary that evicts the items that were set longest ago.
-
-    Args:
-        capacity: how many items it holds; may be changed later.
-        on_evict: called with each evicted key and value.
-    """
+    """A dictionary that evicts the items that were set longest ago, and calls ``on_evict`` with their key and value."""
 
     def __init__(self, capacity: int, on_evict: Callable[[K, V], object] | None = None) -> None:
         super().__init__()
-        self.capacity = capacity
+        self.capacity = capacity  # how many items it holds; may be changed later
         self._on_evict = on_evict
 
     def __setitem__(self, key: K, value: V) -> None:

@@ -16,44 +16,23 @@ class ReportedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
-    """One request, or the events that a stream sent at one time.
+    """One request, or the events that a stream sent at one time."""
 
-    Attributes:
-        at: The wall time at which it came, in seconds since the epoch.
-        virtual_at: The same on the sandbox's clock.
-        took: The seconds until it was answered.
-        method: Its HTTP method.
-        path: Its path, without the query.
-        action: What it asked for; ``event`` for events of a stream, None for a path that is no route of jobs.
-        dialect: Its wire format.
-        status: The status code of the answer; 0 without one.
-        jobs: What the answer said of jobs, unless a fault spoiled it.
-        key: The idempotency key.
-        replayed: Whether the idempotency key had come before.
-        digest: A hash of the body of a submission.
-        wait: The seconds of `Prefer: wait`.
-        tagged: Whether it had an If-None-Match header.
-        hint: The seconds after which the answer asked the client to come back.
-        faults: The kinds of the fault rules that fired.
-        agent: The User-Agent of the program that sent it.
-        refused: How many requests were refused for their credentials since the record before; those have no records.
-    """
-
-    at: float
-    virtual_at: float
-    took: float
+    at: float  # the wall time at which it came, in seconds since the epoch
+    virtual_at: float  # the same on the sandbox's clock
+    took: float  # the seconds until it was answered
     method: str
-    path: str
-    action: str | None = None
-    dialect: str | None = None
-    status: int = 0
-    jobs: tuple[ReportedJob, ...] = ()
-    key: str | None = None
-    replayed: bool = False
-    digest: str | None = None
-    wait: int | None = None
-    tagged: bool = False
-    hint: float | None = None
-    faults: tuple[str, ...] = ()
-    agent: str | None = None
-    refused: int = 0
+    path: str  # without the query
+    action: str | None = None  # what it asked for; ``event`` for events of a stream, None for no route of jobs
+    dialect: str | None = None  # its wire format
+    status: int = 0  # the status code of the answer; 0 without one
+    jobs: tuple[ReportedJob, ...] = ()  # what the answer said of jobs, unless a fault spoiled it
+    key: str | None = None  # the idempotency key
+    replayed: bool = False  # whether the idempotency key had come before
+    digest: str | None = None  # a hash of the body of a submission
+    wait: int | None = None  # the seconds of `Prefer: wait`
+    tagged: bool = False  # whether it had an If-None-Match header
+    hint: float | None = None  # the seconds after which the answer asked the client to come back
+    faults: tuple[str, ...] = ()  # the kinds of the fault rules that fired
+    agent: str | None = None  # the User-Agent of the program that sent it
+    refused: int = 0  # requests refused for their credentials since the record before; those have no records

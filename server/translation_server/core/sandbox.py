@@ -86,16 +86,9 @@ def with_settings(defaults: SandboxSettings, settings: Mapping[str, Any]) -> San
 
 @dataclass(frozen=True, slots=True)
 class SandboxState:
-    """A user's sandbox.
-
-    Attributes:
-        settings: Its settings.
-        clock: Its clock.
-        faults_since: The virtual time from which its fault rules count their seconds.
-        reset_at: The wall time at which it was last reset.
-    """
+    """A user's sandbox."""
 
     settings: SandboxSettings
     clock: Clock = field(default_factory=Clock)
-    faults_since: VirtualTime = VirtualTime(EPOCH)
-    reset_at: WallTime = EPOCH
+    faults_since: VirtualTime = VirtualTime(EPOCH)  # the virtual time from which its fault rules count their seconds
+    reset_at: WallTime = EPOCH  # the wall time at which it was last reset

@@ -21,16 +21,11 @@ MAX_PENDING = 1000
 
 
 class Subscription:
-    """Receives the changes of an owner's jobs, some of them more than once.
-
-    Attributes:
-        closed: Whether the server is shutting down: nobody may wait any longer.
-        newest: The last ordinal that is known; of a later job only its ordinal is kept.
-    """
+    """Receives the changes of an owner's jobs, some of them more than once."""
 
     def __init__(self) -> None:
-        self.closed = False
-        self.newest: float = math.inf
+        self.closed = False  # whether the server is shutting down: nobody may wait any longer
+        self.newest: float = math.inf  # the last ordinal that is known; of a later job only its ordinal is kept
         self._changed: dict[int, Job] | None = {}
         self._wakeup = asyncio.get_running_loop().create_future()
 
@@ -48,8 +43,7 @@ class Subscription:
     async def wait(self, seconds: float) -> Collection[Job] | None:
         """Waits for a change, for so many seconds at most.
 
-        Returns:
-            The jobs that have changed since the last call; None where there were too many to keep.
+        Returns the jobs that have changed since the last call; None where there were too many to keep.
         """
         await asyncio.wait([self._wakeup], timeout=seconds)
         changed, self._changed = self._changed, {}
@@ -61,9 +55,7 @@ class Subscription:
 class ChangeBus:
     """Passes changes on to subscriptions.
 
-    Args:
-        jobs: the job cache.
-        watch: reads the changes of other processes until it is cancelled; it runs while there are subscriptions.
+    ``watch`` reads the changes of other processes until it is cancelled; it runs while there are subscriptions.
     """
 
     def __init__(self, jobs: JobCache, watch: Callable[[], Coroutine[Any, Any, None]]) -> None:

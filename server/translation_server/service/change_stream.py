@@ -34,15 +34,7 @@ Changes = AsyncGenerator[ChangePage, None]
 
 
 class ChangeStream:
-    """Streams changes of jobs.
-
-    Args:
-        store: where the jobs are stored.
-        sandboxes: the cache of sandboxes.
-        bus: publishes changes.
-        clock: wall time, in seconds since the epoch.
-        snapshot: makes a snapshot of a job at a virtual time.
-    """
+    """Streams changes of jobs; ``snapshot`` makes a snapshot of a job at a virtual time."""
 
     def __init__(
         self,

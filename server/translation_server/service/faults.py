@@ -14,15 +14,7 @@ from translation_server.storage import FaultCountStore
 
 
 class Faults:
-    """Draws and counts the faults of all sandboxes.
-
-    Args:
-        store: where faults are counted.
-        sandboxes: the cache of sandboxes, which hold the rules.
-        jobs: finds the jobs that requests are about.
-        clock: wall time, in seconds since the epoch.
-        entropy: returns random bytes for one fault, where the sandbox has no seed.
-    """
+    """Draws and counts the faults of all sandboxes; ``entropy`` returns random bytes where a sandbox has no seed."""
 
     def __init__(
         self,
@@ -44,11 +36,8 @@ class Faults:
     ) -> list[Firing]:
         """Returns the rules that fire for a request, and counts them.
 
-        Args:
-            owner: whose request it is.
-            context: the request; its time and its job's state are filled in here.
-            job_id: the job that the request names.
-            own: rules that the request brings, instead of those of the sandbox; they are not counted.
+        The time of ``context`` and its job's state are filled in here. ``own`` are rules that the request brings,
+        instead of those of the sandbox; they are not counted.
         """
         sandbox = await self._sandboxes.of(owner)
         rules = own or sandbox.settings.faults

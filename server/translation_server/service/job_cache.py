@@ -50,15 +50,10 @@ class CachedJob(NamedTuple):
 
 @dataclass(slots=True)
 class Position:
-    """How far an owner's changes have been read from the store.
+    """How far an owner's changes have been read from the store."""
 
-    Attributes:
-        changed_at: The wall time up to which all changes are known, except commits in progress.
-        read_at: When they were read, on the monotonic clock.
-    """
-
-    changed_at: float
-    read_at: float
+    changed_at: float  # the wall time up to which all changes are known, except commits in progress
+    read_at: float  # when they were read, on the monotonic clock
 
 
 @dataclass(slots=True)
@@ -74,18 +69,13 @@ def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -
     """Renders a job in a dialect, from this snapshot on."""
     hint, until = next_poll(snapshot, sandbox.settings, sandbox.clock.current.rate), math.inf
     if snapshot.state is State.PENDING:
-        until = min(
-            dialect.changes_at(snapshot), hint.until if hint else math.inf, snapshot.job.cancelled_at or math.inf
-        )
+        ends = dialect.changes_at(snapshot), snapshot.job.cancelled_at or math.inf
+        until = min(*ends, hint.until if hint else math.inf)
     return RenderedJob(sandbox, until, (snapshot,), dialect.partial_body(snapshot), hint)
 
 
 class JobCache:
-    """Caches jobs of the owners who were active last.
-
-    Attributes:
-        owners: The cached owners by name.
-    """
+    """Caches jobs of the owners who were active last, by their names."""
 
     def __init__(self) -> None:
         self.owners = LRU[str, CachedOwner](MAX_OWNERS, lambda _, cached: self._uncount(cached))

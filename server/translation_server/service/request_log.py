@@ -35,30 +35,18 @@ class Refusals(NamedTuple):
 
 
 class RecordBuilder(Protocol):
-    """A record that waits to be written.
+    """A record that waits to be written."""
 
-    Attributes:
-        at: The wall time at which the request came.
-        snapshots: The jobs that the answer shows.
-        refusals: The refused requests since the record before.
-    """
-
-    at: float
-    snapshots: Sequence[JobSnapshot]
-    refusals: Refusals | None
+    at: float  # the wall time at which the request came
+    snapshots: Sequence[JobSnapshot]  # the jobs that the answer shows
+    refusals: Refusals | None  # the refused requests since the record before
 
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON; ``clock`` is the sandbox's."""
 
 
 class RequestLog:
-    """Writes and reads the request logs of all users.
-
-    Args:
-        store: where they are stored.
-        sandboxes: the cache of sandboxes.
-        limit: how many records each log keeps, the newest ones; with 0, no log is kept.
-    """
+    """Writes and reads the request logs of all users. Each keeps its newest ``limit`` records; 0 keeps no log."""
 
     def __init__(self, store: RequestLogStore, sandboxes: SandboxCache, limit: int) -> None:
         self._store = store

@@ -47,14 +47,7 @@ async def purge_queued_forever(store: RetentionStore) -> NoReturn:
 async def purge_forever(
     store: RetentionStore, sandboxes: SandboxCache, retention: float, clock: Callable[[], WallTime]
 ) -> NoReturn:
-    """Deletes old data, until it is cancelled.
-
-    Args:
-        store: the store.
-        sandboxes: knows the clocks of the owners' sandboxes.
-        retention: for how long ended jobs and request records are kept, in seconds.
-        clock: wall time, in seconds since the epoch.
-    """
+    """Deletes ended jobs and request records that are older than ``retention`` seconds, until it is cancelled."""
     pause = interval = min(MAX_INTERVAL, retention / 10)
     while True:
         await asyncio.sleep(pause)

@@ -31,17 +31,7 @@ MARGIN = 2.0  # by how many seconds a read overlaps the last one, because server
 
 
 class Synchroniser:
-    """Keeps the job cache up to date and publishes changes.
-
-    Args:
-        store: has the changes of all processes.
-        sandboxes: the cache of sandboxes.
-        clock: wall time, in seconds since the epoch.
-
-    Attributes:
-        jobs: The job cache.
-        bus: The change bus.
-    """
+    """Keeps the job cache up to date and publishes changes."""
 
     def __init__(self, store: JobStore, sandboxes: SandboxCache, clock: Callable[[], WallTime]) -> None:
         self.jobs = JobCache()

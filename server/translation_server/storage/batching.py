@@ -25,8 +25,7 @@ class Addition:
 class GroupCommit:
     """Collects additions while others are being written.
 
-    Args:
-        write: writes a batch in one commit and returns the result of each addition; raises where all have failed.
+    ``write`` writes a batch in one commit and returns the result of each addition; it raises where all have failed.
     """
 
     def __init__(self, write: Callable[[Sequence[Addition]], Awaitable[Sequence[Written]]]) -> None:

@@ -59,17 +59,11 @@ class StoreChange:
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Which of an owner's jobs and request records retention deletes.
+    """Which of an owner's jobs and request records retention deletes."""
 
-    Attributes:
-        ended_by: Jobs that ended by this virtual time,
-        changed_by: unless they were changed after this wall time.
-        request: Request records up to this number.
-    """
-
-    ended_by: float
-    changed_by: float
-    request: int = 0
+    ended_by: float  # jobs that ended by this virtual time,
+    changed_by: float  # unless they were changed after this wall time
+    request: int = 0  # request records up to this number
 
 
 class ChangeSource(Protocol):
@@ -78,8 +72,7 @@ class ChangeSource(Protocol):
     async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
         """Returns the changes by other processes since the last call; waits for one, for so many seconds at most.
 
-        Returns:
-            None if changes may be unknown: then everything has to be read again.
+        None means that changes may be unknown: then everything has to be read again.
         """
 
     async def version(self) -> object:

@@ -24,21 +24,13 @@ class Credentials(NamedTuple):
 
 
 class Scheme(NamedTuple):
-    """A way to send credentials.
-
-    Attributes:
-        name: Its name.
-        header: The header that has the credentials, in lower case.
-        challenge: The value of WWW-Authenticate.
-        expected: What a client has to send, for error messages.
-        read: Reads the value of the header; None if it is malformed.
-    """
+    """A way to send credentials."""
 
     name: bytes
-    header: bytes
-    challenge: str
-    expected: str
-    read: Callable[[bytes], Credentials | None]
+    header: bytes  # the header that has the credentials, in lower case
+    challenge: str  # the value of WWW-Authenticate
+    expected: str  # what a client has to send, for error messages
+    read: Callable[[bytes], Credentials | None]  # reads the value of the header; None if it is malformed
 
 
 def scheme(auth: str) -> Scheme:

@@ -17,12 +17,7 @@ MAX_WAITING = 2_000  # how many turns all callers together may wait for
 
 
 class FailureWindow:
-    """Counts failures by key, in a sliding window.
-
-    Args:
-        limit: how many failures within the window bring a key to its limit.
-        clock: monotonic seconds.
-    """
+    """Counts failures by key, in a sliding window; ``clock`` returns monotonic seconds."""
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
         self._limit = limit
@@ -48,11 +43,7 @@ class BusyError(Exception):
 
 
 class FairSemaphore:
-    """A semaphore that callers acquire in turns, however many turns each of them waits for.
-
-    Args:
-        value: how many turns there may be at a time.
-    """
+    """A semaphore of ``value`` turns that callers acquire by turns, however many each of them waits for."""
 
     def __init__(self, value: int) -> None:
         self._free = value

@@ -27,17 +27,11 @@ class DialectError(Exception):
 
 
 class PartialBody(NamedTuple):
-    """The body for a job while its word stays the same, without the fields that change while it is pending.
+    """The body for a job while its word stays the same, without the fields that change while it is pending."""
 
-    Attributes:
-        text: JSON with a `%r` for each missing field.
-        missing: Compute the missing fields.
-        tag: A weak entity tag of the body, which stays while only progress and elapsed time change.
-    """
-
-    text: str
-    missing: Sequence[Callable[[JobSnapshot], object]]
-    tag: str
+    text: str  # JSON with a `%r` for each missing field
+    missing: Sequence[Callable[[JobSnapshot], object]]  # compute the missing fields
+    tag: str  # a weak entity tag of the body, which stays while only progress and elapsed time change
 
     def complete(self, snapshot: JobSnapshot) -> str:
         """Returns the whole body."""
@@ -48,31 +42,21 @@ class PartialBody(NamedTuple):
 class Dialect:
     """One wire format.
 
-    Attributes:
-        name: The dialect's name.
-        poll: The paths to poll, which mean the same. One without ``{job_id}`` returns the caller's latest job, and
-            starts one where there is none.
-        job: The body of the answer to a poll.
-        words: The words for each state. With several words for ``pending``, a job goes through them in equal parts of
-            its time.
-        submit: The path for submissions, if there is one.
-        request: The body of a submission. Values that are not placeholders may be sent and are not stored.
-        query: The fields that a submission may have in the query of its target.
-        accepted: The body of the answer to a submission; by default that of a poll.
-        accepted_code: The status code of that answer.
-        auth: How callers authenticate: ``basic``, ``bearer``, or the name of a header that holds a token.
+    A path to poll without ``{job_id}`` returns the caller's latest job, and starts one where there is none. With
+    several words for ``pending``, a job goes through them in equal parts of its time. Values of ``request`` that are
+    not placeholders may be sent and are not stored.
     """
 
     name: str
-    poll: tuple[str, ...]
-    job: BodyTemplate
-    words: Mapping[State, tuple[str, ...]]
-    submit: str | None = None
-    request: BodyTemplate = field(default_factory=dict)
-    query: tuple[str, ...] = ()
-    accepted: BodyTemplate | None = None
-    accepted_code: int = 202
-    auth: str = "basic"
+    poll: tuple[str, ...]  # the paths to poll, which mean the same
+    job: BodyTemplate  # the body of the answer to a poll
+    words: Mapping[State, tuple[str, ...]]  # the words for each state
+    submit: str | None = None  # the path for submissions, if there is one
+    request: BodyTemplate = field(default_factory=dict)  # the body of a submission
+    query: tuple[str, ...] = ()  # the fields that a submission may have in the query of its target
+    accepted: BodyTemplate | None = None  # the body of the answer to a submission; by default that of a poll
+    accepted_code: int = 202  # the status code of that answer
+    auth: str = "basic"  # how callers authenticate: ``basic``, ``bearer``, or the name of a header that holds a token
 
     def partial_body(self, snapshot: JobSnapshot) -> PartialBody:
         """Returns the body of a poll, from this snapshot on until the word changes."""
@@ -115,9 +99,8 @@ class Dialect:
 
     def _fill(self, template: "_CompiledTemplate", snapshot: JobSnapshot) -> PartialBody:
         word = self.word(snapshot)
-        missing = [
-            name for name in template.names if FIELDS[name].changes_while_pending and snapshot.state is State.PENDING
-        ]
+        pending = snapshot.state is State.PENDING
+        missing = [name for name in template.names if FIELDS[name].changes_while_pending and pending]
 
         def value(name: str) -> str:
             if name in missing:
@@ -133,17 +116,14 @@ class Dialect:
 
 
 class _CompiledTemplate(NamedTuple):
-    """A template as JSON with a `%s` for each placeholder, and the names of their fields.
-
-    Other percent signs are doubled twice, because the text is formatted twice.
-    """
+    """A template as JSON with a `%s` for each placeholder, and the names of their fields."""
 
     text: str
     names: Sequence[str]
 
 
 def _compile(template: BodyTemplate) -> _CompiledTemplate:
-    text = to_json(template).replace("%", "%%%%")
+    text = to_json(template).replace("%", "%%%%")  # because the text is formatted twice
     return _CompiledTemplate(PLACEHOLDER_IN_JSON.sub("%s", text), PLACEHOLDER_IN_JSON.findall(text))
 
 
@@ -183,9 +163,7 @@ def _routes(dialect: Dialect) -> Iterator[tuple[str, str, str]]:
 
 def _behaviour(dialect: Dialect, action: str) -> tuple[object, ...]:
     """Returns everything in a dialect that decides how a route answers."""
-    submit = (
-        (dialect.request, dialect.query, dialect.accepted, dialect.accepted_code, dialect.location(""))
-        if action == "submit"
-        else ()
-    )
-    return action, dialect.auth, dialect.words, dialect.job, *submit
+    common = action, dialect.auth, dialect.words, dialect.job
+    if action != "submit":
+        return common
+    return *common, dialect.request, dialect.query, dialect.accepted, dialect.accepted_code, dialect.location("")

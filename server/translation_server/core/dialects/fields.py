@@ -9,17 +9,11 @@ from translation_server.core.job import JobSnapshot
 
 
 class Field(NamedTuple):
-    """A field of a job.
+    """A field of a job."""
 
-    Attributes:
-        schema: Its JSON schema.
-        value: Computes its value.
-        changes_while_pending: Whether its value changes while the job is pending.
-    """
-
-    schema: Mapping[str, object]
-    value: Callable[[JobSnapshot], object]
-    changes_while_pending: bool = False
+    schema: Mapping[str, object]  # its JSON schema
+    value: Callable[[JobSnapshot], object]  # computes its value
+    changes_while_pending: bool = False  # whether its value changes while the job is pending
 
 
 def timestamp(seconds: float) -> str:

@@ -40,25 +40,18 @@ Since = Annotated[float, Interval(ge=0, le=1e9)]
 class Matcher:
     """The requests that a rule is for.
 
-    Attributes:
-        route: What they ask for; empty for anything.
-        dialect: Their wire format; None for any.
-        method: Their HTTP method; None for any.
-        nth: Which requests of the same route about the same job, counted from 1 since the rules were set.
-        probability: How likely the rule fires for a matching request.
-        after: The rule fires from this many seconds after it was set, on the sandbox's clock.
-        until: The rule fires until this many seconds after it was set.
-        times: How often the rule may fire in all.
+    ``nth`` counts the requests of the same route about the same job, from 1 since the rules were set. ``after`` and
+    ``until`` are in seconds since then, on the sandbox's clock.
     """
 
-    route: tuple[Action, ...] = ()
-    dialect: Annotated[str, Len(1, 100)] | None = None
-    method: Literal["GET", "HEAD", "POST", "DELETE"] | None = None
+    route: tuple[Action, ...] = ()  # what they ask for; empty for anything
+    dialect: Annotated[str, Len(1, 100)] | None = None  # their wire format; None for any
+    method: Literal["GET", "HEAD", "POST", "DELETE"] | None = None  # None for any
     nth: Annotated[tuple[Count, ...], Len(0, 1000)] = ()
-    probability: Annotated[float, Interval(ge=0, le=1)] = 1.0
+    probability: Annotated[float, Interval(ge=0, le=1)] = 1.0  # how likely the rule fires for a matching request
     after: Since = 0.0
     until: Since | None = None
-    times: Count | None = None
+    times: Count | None = None  # how often the rule may fire in all
 
     def matches(self, request: "FaultContext", fired: int) -> bool:
         """Whether the rule, which has fired ``fired`` times, matches a request."""
@@ -84,11 +77,7 @@ class Status(Matcher):
     kind: Literal["status"] = "status"
 
     def __post_init__(self) -> None:
-        """Checks that the headers and the body can be sent.
-
-        Raises:
-            ValueError: one of them cannot.
-        """
+        """Raises ValueError if the headers or the body cannot be sent."""
         if self.body is not None and self.code in BODILESS:
             raise ValueError(f"an answer with the status {self.code} has no body")
         for name, value in self.headers.items():
@@ -174,11 +163,7 @@ class WrongType(Matcher):
     kind: Literal["wrong-type"] = "wrong-type"
 
     def __post_init__(self) -> None:
-        """Checks that the content type can be sent.
-
-        Raises:
-            ValueError: it cannot.
-        """
+        """Raises ValueError if the content type cannot be sent."""
         if not VALUE.fullmatch(self.content_type):
             raise ValueError(f"the content type {self.content_type!r} cannot be sent")
 
@@ -212,17 +197,11 @@ KINDS: tuple[str, ...] = tuple(
 
 
 class Applicability(NamedTuple):
-    """The requests to which a kind of rule is applicable.
+    """The requests to which a kind of rule is applicable."""
 
-    Attributes:
-        routes: What they ask for.
-        states: The states that a job of the answer must have; None for any answer.
-        body: Whether the answer must have a body. The answer to a HEAD request has none.
-    """
-
-    routes: tuple[Action, ...] = ACTIONS
-    states: AbstractSet[State] | None = None
-    body: bool = False
+    routes: tuple[Action, ...] = ACTIONS  # what they ask for
+    states: AbstractSet[State] | None = None  # the states that a job of the answer must have; None for any answer
+    body: bool = False  # whether the answer must have a body. The answer to a HEAD request has none
 
 
 SNAPSHOT_ROUTES: tuple[Action, ...] = ("poll", "batch_poll", "list", "cancel")  # the routes whose answers show jobs
@@ -243,25 +222,15 @@ APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
 
 
 class FaultContext(NamedTuple):
-    """What decides which rules match a request.
+    """What decides which rules match a request."""
 
-    Attributes:
-        action: What it asks for.
-        dialects: The wire formats that it may be in.
-        method: Its HTTP method.
-        long_poll: Whether the server may hold it until its job changes.
-        nth: Its number among the requests of its route about the same job.
-        seconds: When it came, in seconds since the rules were set, on the sandbox's clock.
-        states: The states that a job of its answer may have.
-    """
-
-    action: Action
-    dialects: AbstractSet[str]
-    method: str
-    long_poll: bool = False
-    nth: int = 1
-    seconds: float = 0.0
-    states: AbstractSet[State] = EVERY
+    action: Action  # what it asks for
+    dialects: AbstractSet[str]  # the wire formats that it may be in
+    method: str  # its HTTP method
+    long_poll: bool = False  # whether the server may hold it until its job changes
+    nth: int = 1  # its number among the requests of its route about the same job
+    seconds: float = 0.0  # when it came, in seconds since the rules were set, on the sandbox's clock
+    states: AbstractSet[State] = EVERY  # the states that a job of its answer may have
 
     def is_applicable(self, kind: str) -> bool:
         """Whether a kind is applicable to the request."""
@@ -291,11 +260,7 @@ def decide(
 ) -> list[Firing]:
     """Returns the rules that fire for a request: any latencies, then at most one other.
 
-    Args:
-        rules: The sandbox's rules.
-        request: The request.
-        fired: How often each rule has fired.
-        entropy: Returns 16 random bytes for a rule of this number and this request.
+    ``fired`` is how often each rule has fired; ``entropy`` returns 16 random bytes for the number of a rule.
     """
     firings = []
     for number, (rule, count) in enumerate(zip(rules, fired, strict=True)):

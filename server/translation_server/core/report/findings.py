@@ -147,11 +147,8 @@ def _crowding(analysis: Analysis) -> Result:
     for job_id, timeline in analysis.timelines.items():
         for before, step in timeline.polls:
             at = step.record.at
-            if (
-                before
-                and not is_too_early(before, step.record)
-                and at - due(before) <= 1 + TOLERANCE * (before.hint or 0)
-            ):
+            on_time = before and at - due(before) <= 1 + TOLERANCE * (before.hint or 0)
+            if before and on_time and not is_too_early(before, step.record):
                 asked_for.add(step.number)
             if not step.record.wait and not step.is_end:
                 polls_by_second[math.floor(at)][step.number] = job_id

@@ -57,23 +57,14 @@ class Overall:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """How often a kind of fault fired, and what the client did next.
+    """How often a kind of fault fired, and what the client did next."""
 
-    Attributes:
-        kind: The kind of the fault.
-        fired: How often it fired.
-        came_again: How often the client sent the same logical request again.
-        again_soonest: The shortest pause before that, in seconds.
-        again_median: The median pause before that, in seconds.
-        gave_up: How often it did not, although the answer had told it nothing.
-    """
-
-    kind: str
-    fired: int
-    came_again: int
-    again_soonest: float | None
-    again_median: float | None
-    gave_up: int
+    kind: str  # the kind of the fault
+    fired: int  # how often it fired
+    came_again: int  # how often the client sent the same logical request again
+    again_soonest: float | None  # the shortest pause before that, in seconds
+    again_median: float | None  # the median pause before that, in seconds
+    gave_up: int  # how often it did not, although the answer had told it nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +145,8 @@ def _job_card(analysis: Analysis, timeline: Timeline) -> JobCard:
     times = [step.record.at for _, step in timeline.polls]
     gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MAX_GAPS + 1]))
     early, after_end = (len(found.get(timeline.job_id, ())) for found in (analysis.early, analysis.after_end))
-    return JobCard(
-        timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, timeline.end_index is not None
-    )
+    collected = timeline.end_index is not None
+    return JobCard(timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, collected)
 
 
 def _reactions(analysis: Analysis) -> tuple[Reaction, ...]:

@@ -94,38 +94,23 @@ class Timeline:
 
 
 class LogicalRequest(NamedTuple):
-    """What identifies the tries of one request.
+    """What identifies the tries of one request."""
 
-    Attributes:
-        kind: What the tries have in common: job, key, digest, path or cancel.
-        value: The job's id, the idempotency key, the digest of the submission, or the path.
-        agent: The program that sent them.
-    """
-
-    kind: str
-    value: str
-    agent: str | None
+    kind: str  # what the tries have in common: job, key, digest, path or cancel
+    value: str  # the job's id, the idempotency key, the digest of the submission, or the path
+    agent: str | None  # the program that sent them
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A request log, sorted and grouped.
-
-    Attributes:
-        records: All records, the oldest first.
-        timelines: The timeline of each job, by its id.
-        tries: The tries of each logical request.
-        spoiled: The records of spoiled answers to requests other than submissions, for no known job.
-        newest: When the last answer was sent.
-        denied: The number of requests with wrong credentials, or without.
-    """
+    """A request log, sorted and grouped."""
 
     records: list[RequestRecord]
-    timelines: dict[str, Timeline]
-    tries: dict[LogicalRequest, list[RequestRecord]]
-    spoiled: list[RequestRecord]
-    newest: float
-    denied: int
+    timelines: dict[str, Timeline]  # the timeline of each job, by its id
+    tries: dict[LogicalRequest, list[RequestRecord]]  # the tries of each logical request
+    spoiled: list[RequestRecord]  # the records of spoiled answers to requests other than submissions, for no known job
+    newest: float  # when the last answer was sent
+    denied: int  # the number of requests with wrong credentials, or without
 
     @cached_property
     def submits(self) -> list[RequestRecord]:
@@ -191,9 +176,8 @@ class Analysis:
         before, record = (step.record for step in timeline.steps[timeline.end_index - 1 : timeline.end_index + 1])
         if before.hint is None:
             first = timeline.steps[0].record
-            allowed = max(
-                LATE_WITHOUT_HINT, LATE_SHARE * max(record.at - first.at, record.virtual_at - first.virtual_at)
-            )
+            age = max(record.at - first.at, record.virtual_at - first.virtual_at)
+            allowed = max(LATE_WITHOUT_HINT, LATE_SHARE * age)
         else:
             allowed = LATE_AFTER_HINT + LATE_SHARE * before.hint
         if record.at - max(timeline.ended, due(before)) <= allowed or is_spoiled(before):
@@ -206,9 +190,9 @@ class Analysis:
 
     def is_uncollected(self, timeline: Timeline) -> bool:
         """Whether a job ended more than `COLLECTION_TIME` ago, and no answer has shown it."""
-        return (
-            timeline.ended is not None and timeline.end_index is None and self.newest - timeline.ended > COLLECTION_TIME
-        )
+        if timeline.ended is None or timeline.end_index is not None:
+            return False
+        return self.newest - timeline.ended > COLLECTION_TIME
 
     def is_abandoned(self, timeline: Timeline) -> bool:
         """Whether the client stopped polling before it learned the end, although no fault prevented it."""
@@ -222,17 +206,14 @@ class Analysis:
         start = bisect_left(self.spoiled, good.at, key=AT)
         tries = [record for record in steps if record.at >= good.at and is_spoiled(record)]
         tries += self.spoiled[start : start + TRIES_BEFORE_GIVING_UP]
-        return len(tries) < TRIES_BEFORE_GIVING_UP and all(
-            has_failed(record) and "hang" not in record.faults for record in tries
-        )
+        failed = all(has_failed(record) and "hang" not in record.faults for record in tries)
+        return len(tries) < TRIES_BEFORE_GIVING_UP and failed
 
     def _early(self, timeline: Timeline) -> Iterator[Step]:
         for before, step in timeline.polls:
-            if (
-                before is None
-                or (step.record.wait and before.status not in REFUSED)
-                or not is_too_early(before, step.record)
-            ):
+            if before is None or not is_too_early(before, step.record):
+                continue
+            if step.record.wait and before.status not in REFUSED:
                 continue
             if bisect_left(self.spoiled, before.at, key=AT) == bisect_right(self.spoiled, step.record.at, key=AT):
                 yield step
@@ -253,10 +234,8 @@ class Analysis:
 def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], refused: int = 0) -> Analysis:
     """Returns the analysis of a request log.
 
-    Args:
-        request_log: the records.
-        ended: when jobs ended, by their ids; overrides the records.
-        refused: the number of requests with wrong credentials that the records do not include.
+    ``ended`` says when jobs ended, by their ids, and overrides the records; ``refused`` is the number of requests with
+    wrong credentials that the records do not include.
     """
     records = sorted(request_log, key=AT)
     jobs = [job for record in records for job in record.jobs]
@@ -297,10 +276,8 @@ def answered_at(record: RequestRecord) -> float:
 
 def has_failed(record: RequestRecord) -> bool:
     """Whether there was no complete answer, or one that asks for a retry."""
-    unanswered = record.status == 0 and record.action != "event"
-    return (
-        unanswered or not BROKEN.isdisjoint(record.faults) or record.status in REFUSED or record.status >= SERVER_ERROR
-    )
+    unanswered = (record.status == 0 and record.action != "event") or not BROKEN.isdisjoint(record.faults)
+    return unanswered or record.status in REFUSED or record.status >= SERVER_ERROR
 
 
 def is_spoiled(record: RequestRecord) -> bool:
