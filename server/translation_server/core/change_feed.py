@@ -35,25 +35,13 @@ def end_of(job: Job) -> FeedPosition:
 
 
 class ChangeFeed:
-    """Emits the changes of an owner's jobs after a virtual time.
-
-    Attributes:
-        last_ordinal: The ordinal of the last job whose beginning was emitted, or lies before that time.
-        horizon: The position up to which all ends were read.
-        may_have_new: Whether there may be new jobs that were not read.
-        page_size: The argument.
-
-    Args:
-        since: the virtual time.
-        last_ordinal: the ordinal of the last job that was accepted by then.
-        page_size: how many jobs are read, and how many changes are emitted, at a time.
-    """
+    """Emits the changes of an owner's jobs after a virtual time, by which the job ``last_ordinal`` was the last one."""
 
     def __init__(self, since: VirtualTime, last_ordinal: int, page_size: int = PAGE) -> None:
-        self.page_size = page_size
-        self.last_ordinal = last_ordinal
-        self.horizon = FeedPosition(since)
-        self.may_have_new = True
+        self.page_size = page_size  # how many jobs are read, and how many changes are emitted, at a time
+        self.last_ordinal = last_ordinal  # of the last job whose beginning was emitted, or lies before that time
+        self.horizon = FeedPosition(since)  # the position up to which all ends were read
+        self.may_have_new = True  # whether there may be new jobs that were not read
         self._since = since
         self._new: deque[Job] = deque()
         self._last_end = self.horizon

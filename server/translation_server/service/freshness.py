@@ -20,21 +20,12 @@ class Freshness:
 
     The store's version changes when another process writes. While it stays the same, all that was read since the last
     change is up to date: one query serves all owners. All times are on the monotonic clock.
-
-    Args:
-        store: the store.
-        max_age: see the attribute.
-        max_wait: how long a request waits for the store's version, in seconds.
-
-    Attributes:
-        max_age: How long a cached value is served without asking the store, in seconds.
-        changed_at: When another process wrote last, or later; infinity where the store cannot tell.
     """
 
     def __init__(self, store: ChangeSource, max_age: float = MAX_AGE, max_wait: float = MAX_WAIT) -> None:
-        self.max_age = max_age
-        self._max_wait = max_wait
-        self.changed_at = math.inf
+        self.max_age = max_age  # how long a cached value is served without asking the store, in seconds
+        self._max_wait = max_wait  # how long a request waits for the store's version, in seconds
+        self.changed_at = math.inf  # when another process wrote last, or later; infinity where the store cannot tell
         self._store = store
         self._version: object = None
         self._checked_at = self._asked_at = -math.inf
@@ -47,12 +38,10 @@ class Freshness:
         return age > self.max_age and (age > 2 * self.max_age or owner not in reads)
 
     async def check(self) -> float:
-        """Asks the store for its version, unless that was done just now.
+        """Asks the store for its version, unless that was done just now, and returns `changed_at`.
 
-        All callers share one timer, since ten thousand long polls may call this at once.
-
-        Returns:
-            `changed_at`; infinity where the store has not answered in time.
+        Returns infinity where the store has not answered in time. All callers share one timer, since ten thousand long
+        polls may call this at once.
         """
         now = time.monotonic()
         if self._asking is None and now > self._asked_at + self.max_age / 2:

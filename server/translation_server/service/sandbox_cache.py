@@ -28,7 +28,7 @@ class _CachedState(NamedTuple):
 
 
 class SandboxCache:
-    """Caches the sandboxes of the users who were active last.
+    """Caches the sandboxes of the users who were active last, by their names.
 
     Args:
         store: where they are stored.
@@ -37,11 +37,6 @@ class SandboxCache:
         changeable: whether users may change their sandboxes. If not, there are no faults.
         on_change: called with the user whose sandbox has changed, and whether it was reset.
         freshness: tells which cached values are out of date.
-
-    Attributes:
-        changeable: The argument.
-        freshness: The argument.
-        states: The cached sandboxes by owner.
     """
 
     def __init__(  # noqa: PLR0913 - the options are keywords

@@ -21,31 +21,18 @@ from translation_server.storage.postgres.migrations import MIGRATIONS
 from translation_server.storage.protocol import StoreError
 
 logger = logging.getLogger(__name__)
-
-MAX_CONNECTIONS = 8
-"""How many connections a process has at most, besides the one on which it listens."""
-
-TIMEOUT = 2.5
-"""How long work may take, with all repetitions, in seconds."""
-
-START_TIMEOUT = 10.0
-"""How long a server that starts waits for its database, in seconds."""
-
-RETRY_PAUSE = 0.1
-"""How long to wait before work is repeated, in seconds."""
-
-RELEASE_TIMEOUT = 1.0
-"""How long a connection may take to recover from work that was given up, in seconds."""
+MAX_CONNECTIONS = 8  # how many connections a process has at most, besides the one on which it listens
+TIMEOUT = 2.5  # how long work may take, with all repetitions, in seconds
+START_TIMEOUT = 10.0  # how long a server that starts waits for its database, in seconds
+RETRY_PAUSE = 0.1  # how long to wait before work is repeated, in seconds
+RELEASE_TIMEOUT = 1.0  # how long a connection may take to recover from work that was given up, in seconds
 
 IDLE_TIMEOUT = 5.0
 """How long the database waits for the next statement of a transaction before it rolls it back, in seconds: it holds
 locks."""
 
-LOCK = 0x7C0B_1A75
-"""The advisory lock that a process takes to migrate the schema."""
-
-VERSION_TABLE = "translation_server"
-"""The table that holds the version of the schema, and marks it as this server's."""
+LOCK = 0x7C0B_1A75  # the advisory lock that a process takes to migrate the schema
+VERSION_TABLE = "translation_server"  # the table that holds the version of the schema, and marks it as this server's
 
 TABLES = """
     SELECT coalesce(bool_or(relname = $1), FALSE), count(*) FROM pg_class
@@ -63,8 +50,7 @@ BEGIN = f"""
 """
 
 T = TypeVar("T")
-Connection = Any
-"""An asyncpg.Connection; asyncpg has no types."""
+Connection = Any  # an asyncpg.Connection; asyncpg has no types
 
 REMEDIES: Mapping[type[Exception], str] = {
     asyncpg.InvalidAuthorizationSpecificationError: "it refuses the user or the password: correct DATABASE_URL",

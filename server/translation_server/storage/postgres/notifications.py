@@ -29,12 +29,9 @@ async def notify(connection: Connection, sender: str, changes: Iterable[StoreCha
 
 
 class Listener:
-    """Receives the changes that other processes announce.
+    """Receives the changes that other processes announce; ``sender`` is the name of this process in its own ones.
 
-    Args:
-        database: the database.
-        sender: the name of this process in its own notifications.
-        retry_pause: how long to wait before listening again after a failure, in seconds.
+    After a failure, it waits ``retry_pause`` seconds before it listens again.
     """
 
     def __init__(self, database: Database, sender: str, retry_pause: float) -> None:
