@@ -51,6 +51,12 @@ def _check_that_errors_are_noticed(request: pytest.FixtureRequest, monkeypatch: 
         pytest.fail("the test did not check the status of\n" + "\n".join(unchecked))
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Returns the event loop of asynchronous tests."""
+    return "asyncio"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds `--containers`, as the scripts have it."""
     parser.addoption(

@@ -149,27 +149,24 @@ class TestMethods:
 
 
 class TestAsync:
-    def test_async_client_has_the_same_methods(self, server, job):
+    async def test_async_client_has_the_same_methods(self, server, job):
         seen = []
 
         async def record(status):
             await asyncio.sleep(0)
             seen.append(status)
 
-        async def main():
-            async with AsyncClient(server.url, **QUICK, on_update=record) as client:
-                server.says((202, job()), (200, job()), (200, job("completed")))
-                started = await client.start()
-                assert [status.state async for status in client.watch(started.id)] == ["pending", "completed"]
-                final = await client.run(on_completion=seen.append)
-                assert await client.wait(started.id, on_update=None) == final == await client.status(started.id)
-                assert await client.cancel(started.id) == final
-                server.says((200, {"jobs": [job()], "next": None}))
-                assert [status.id async for status in client.list()] == [started.id]
-                assert seen == [final, final]
-            await client.aclose()
-
-        asyncio.run(main())
+        async with AsyncClient(server.url, **QUICK, on_update=record) as client:
+            server.says((202, job()), (200, job()), (200, job("completed")))
+            started = await client.start()
+            assert [status.state async for status in client.watch(started.id)] == ["pending", "completed"]
+            final = await client.run(on_completion=seen.append)
+            assert await client.wait(started.id, on_update=None) == final == await client.status(started.id)
+            assert await client.cancel(started.id) == final
+            server.says((200, {"jobs": [job()], "next": None}))
+            assert [status.id async for status in client.list()] == [started.id]
+            assert seen == [final, final]
+        await client.aclose()
 
     def test_raising_callback_ends_the_wait(self, server, job):
         server.says((200, job()))
@@ -261,7 +258,7 @@ class TestLeaving:
                 break
         assert len(server.requests) == 1
 
-    def test_given_http_client_is_used_and_stays_open(self, server, job):
+    async def test_given_http_client_is_used_and_stays_open(self, server, job):
         server.says((200, job("completed")))
         auth = httpx.BasicAuth("someone", "else")
         with httpx.Client(auth=auth, headers={"X-Team": "video"}, follow_redirects=True) as http:
@@ -270,14 +267,10 @@ class TestLeaving:
             assert not http.is_closed
         assert server.requests[0].headers["x-team"] == "video"
         assert server.requests[0].headers["authorization"].startswith("Basic c29tZW9uZTpl")
-
-        async def main():
-            async with httpx.AsyncClient(auth=auth) as http:
-                async with AsyncClient(server.url, http_client=http) as client:
-                    await client.status(str(job()["job_id"]))
-                assert not http.is_closed
-
-        asyncio.run(main())
+        async with httpx.AsyncClient(auth=auth) as http:
+            async with AsyncClient(server.url, http_client=http) as client:
+                await client.status(str(job()["job_id"]))
+            assert not http.is_closed
         assert server.requests[1].headers["authorization"].startswith("Basic c29tZW9uZTpl")
 
 

@@ -153,20 +153,16 @@ def test_ancestors_use_no_long_polls(server, job, kind):
 
 
 class TestJobs:
-    def test_job_is_created_and_awaited(self, server, job, callback):
+    async def test_job_is_created_and_awaited(self, server, job, callback):
         calls, call = callback
         final = job("completed")
         server.says((202, job()), (200, job()), (200, job(progress=0.7)), (200, final))
-
-        async def main():
-            async with jobs.TranslationClient(server.url, **QUICK) as client:
-                job_id = await client.create_job(video_length=10)
-                assert job_id == job()["job_id"]
-                ended = await client.get_status(job_id, on_status_change=call, on_completion=call)
-                assert ended is TranslationStatus.COMPLETED
-                assert ended == "completed"
-
-        asyncio.run(main())
+        async with jobs.TranslationClient(server.url, **QUICK) as client:
+            job_id = await client.create_job(video_length=10)
+            assert job_id == job()["job_id"]
+            ended = await client.get_status(job_id, on_status_change=call, on_completion=call)
+            assert ended is TranslationStatus.COMPLETED
+            assert ended == "completed"
         assert calls == [TranslationStatus.PENDING, TranslationStatus.COMPLETED, final]
         assert server.asked == ["POST /jobs", *[f"GET /status/{final['job_id']}"] * 3]
         assert server.requests[0].body.replace(b" ", b"") == b'{"video_length":10}'
@@ -194,18 +190,14 @@ class TestJobs:
         with pytest.raises(TimeoutError, match="the time was up"):
             asyncio.run(jobs.TranslationClient(server.url, **QUICK, timeout=0.02).get_status(str(job()["job_id"])))
 
-    def test_closed_client_can_be_used_again(self, server, job):
+    async def test_closed_client_can_be_used_again(self, server, job):
         server.says((202, job()))
-
-        async def main():
-            client = jobs.TranslationClient(server.url)
-            await client.close()
-            async with client as same, client:
-                assert same is client
-                await client.create_job()
+        client = jobs.TranslationClient(server.url)
+        await client.close()
+        async with client as same, client:
+            assert same is client
             await client.create_job()
-
-        asyncio.run(main())
+        await client.create_job()
         assert len(server.requests) == 2
 
 
@@ -323,29 +315,21 @@ class TestTranslate:
             self.run(server.url)
         assert not isinstance(broken.value, TranslationError)
 
-    def test_translation_can_be_polled_and_cancelled(self, server, job):
+    async def test_translation_can_be_polled_and_cancelled(self, server, job):
         server.says((200, job(job_id="j1")), (200, job("cancelled", "j1")), (404, {"title": "Not Found"}))
-
-        async def main():
-            async with translate.VideoTranslationClient(server.url) as client:
-                assert await client.get_status("j1") == job(job_id="j1")
-                assert await client.cancel_translation("j1") == job("cancelled", "j1")
-                for ask in (client.get_status, client.cancel_translation):
-                    with pytest.raises(TranslationError, match="404 Not Found"):
-                        await ask("j1")
-
-        asyncio.run(main())
+        async with translate.VideoTranslationClient(server.url) as client:
+            assert await client.get_status("j1") == job(job_id="j1")
+            assert await client.cancel_translation("j1") == job("cancelled", "j1")
+            for ask in (client.get_status, client.cancel_translation):
+                with pytest.raises(TranslationError, match="404 Not Found"):
+                    await ask("j1")
         assert server.asked == ["GET /job/j1", "DELETE /jobs/j1"] * 2
 
-    def test_job_id_may_be_a_number(self, server):
+    async def test_job_id_may_be_a_number(self, server):
         server.says((202, b'{"message": "m", "job_id": 7.50}'), (200, b'{"job_id": 7.50, "status": "completed"}'))
-
-        async def main():
-            client = translate.VideoTranslationClient(server.url)
-            started = await client.start_translation("en", "es")
-            assert (await client.wait_for_completion(started["job_id"]))["status"] == "completed"
-
-        asyncio.run(main())
+        client = translate.VideoTranslationClient(server.url)
+        started = await client.start_translation("en", "es")
+        assert (await client.wait_for_completion(started["job_id"]))["status"] == "completed"
         assert server.asked == ["POST /translate", "GET /job/7.50"]
 
     def test_progressive_delay_sets_the_factor(self):

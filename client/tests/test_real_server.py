@@ -1,6 +1,5 @@
 """The client against the real server in a process of its own: every dialect, and the example application."""
 
-import asyncio
 import json
 import os
 import re
@@ -55,14 +54,11 @@ class TestHeygen:
             }
         }
 
-    def test_async_client_does_the_same(self, admins_server):
-        async def main():
-            async with AsyncClient(f"{admins_server}/heygen", **TOKEN) as client:
-                final = await client.run(target_language="Spanish")
-                assert final.raw["data"]["status"] == "success"
-                assert final.state is State.COMPLETED
-
-        asyncio.run(main())
+    async def test_async_client_does_the_same(self, admins_server):
+        async with AsyncClient(f"{admins_server}/heygen", **TOKEN) as client:
+            final = await client.run(target_language="Spanish")
+            assert final.raw["data"]["status"] == "success"
+            assert final.state is State.COMPLETED
 
     def test_wrong_token_is_refused(self, admins_server):
         for token in ({"token": "wrong"}, {}):

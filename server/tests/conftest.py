@@ -83,12 +83,6 @@ def serving(settings: Settings, http: Any = HttpProtocol) -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Returns the event loop of asynchronous tests."""
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def users_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Makes a file with one user."""

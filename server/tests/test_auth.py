@@ -61,14 +61,12 @@ def test_tokens_are_read_unchanged(read, header, credentials):
     assert read(header) == credentials
 
 
-@pytest.mark.anyio
 async def test_verified_headers_are_cached_without_expiry(sandbox, hashes):
     for sandbox.now in (0, 60, 1e6):
         assert await sandbox.status(basic("ann", "right")) == 200
     assert hashes.total() == 1
 
 
-@pytest.mark.anyio
 async def test_replaced_users_are_checked_again_and_others_are_not(make_authenticating, hashes):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob", "cy")}
     sandbox = make_authenticating(users)
@@ -85,19 +83,16 @@ async def test_replaced_users_are_checked_again_and_others_are_not(make_authenti
     assert statuses == [401, 401, 200]
 
 
-@pytest.mark.anyio
 async def test_wrong_passwords_are_not_cached(sandbox, hashes):
     assert [await sandbox.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
     assert hashes.total() == 3
 
 
-@pytest.mark.anyio
 async def test_concurrent_first_requests_share_one_hash(sandbox, hashes):
     assert set(await asyncio.gather(*(sandbox.status(basic("ann", "right")) for _ in range(50)))) == {200}
     assert hashes.total() == 1
 
 
-@pytest.mark.anyio
 async def test_a_cancelled_request_does_not_cancel_the_shared_hash(sandbox, hashes):
     requests = [asyncio.create_task(sandbox.status(basic("ann", "right"))) for _ in range(2)]
     await asyncio.sleep(0)
@@ -106,7 +101,6 @@ async def test_a_cancelled_request_does_not_cancel_the_shared_hash(sandbox, hash
     assert hashes.total() == 1
 
 
-@pytest.mark.anyio
 async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_authenticating):
     users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
     sandbox = make_authenticating(users)
@@ -119,14 +113,12 @@ async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_au
     assert (checked in users.values(), times) == (True, 2)
 
 
-@pytest.mark.anyio
 async def test_missing_credentials_cost_no_hash_and_are_no_failure(sandbox, hashes):
     assert {await sandbox.status(None) for _ in range(50)} == {401}
     assert hashes.total() == 0
     assert await sandbox.status(basic("ann", "right")) == 200
 
 
-@pytest.mark.anyio
 async def test_the_cache_of_each_user_is_bounded(hashes, make_authenticating):
     sandbox = make_authenticating({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
@@ -139,7 +131,6 @@ async def test_the_cache_of_each_user_is_bounded(hashes, make_authenticating):
     assert (await sandbox.status(padded[0]), hashes.total()) == (200, 1)
 
 
-@pytest.mark.anyio
 async def test_the_cache_has_room_for_all_users(hashes, make_authenticating):
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
     sandbox = make_authenticating({f"u{n}": hashed for n in range(3000)})
@@ -149,7 +140,6 @@ async def test_the_cache_has_room_for_all_users(hashes, make_authenticating):
         assert hashes.total() == times
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
 async def test_a_password_too_long_for_its_hash_is_wrong(password, make_authenticating):
     sandbox = make_authenticating(
@@ -158,7 +148,6 @@ async def test_a_password_too_long_for_its_hash_is_wrong(password, make_authenti
     assert [await sandbox.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
 
 
-@pytest.mark.anyio
 async def test_the_token_of_a_dialect_is_checked_like_a_password(sandbox, hashes):
     def own(token):
         return sandbox.status(token, path="/own/jobs", header=b"x-api-key")
@@ -176,7 +165,6 @@ async def test_the_token_of_a_dialect_is_checked_like_a_password(sandbox, hashes
     assert refused.value.headers == {"WWW-Authenticate": 'ApiKey realm="translation", header="x-api-key"'}
 
 
-@pytest.mark.anyio
 async def test_a_token_must_name_one_of_several_users(make_authenticating):
     sandbox = make_authenticating({**one_user("ann", "right"), **one_user("bob", "other")})
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
@@ -184,7 +172,6 @@ async def test_a_token_must_name_one_of_several_users(make_authenticating):
     assert statuses == [200, 200, 401, 401]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("server", "accepted"),
     [

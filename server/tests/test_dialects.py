@@ -46,11 +46,8 @@ def test_current_job_is_the_latest_and_the_first_poll_starts_one(api):
     assert len(api.get("/jobs").json()["jobs"]) == 2
 
 
-def test_concurrent_polls_start_one_job(api):
-    async def poll_concurrently() -> None:
-        await asyncio.gather(*(asyncio.to_thread(api.get, "/status") for _ in range(20)))
-
-    asyncio.run(poll_concurrently())
+async def test_concurrent_polls_start_one_job(api):
+    await asyncio.gather(*(asyncio.to_thread(api.get, "/status") for _ in range(20)))
     assert len(api.get("/jobs").json()["jobs"]) == 1
 
 

@@ -30,22 +30,19 @@ def test_new_fates_hold_for_later_jobs():
         assert [api.get(f"/status/{job_id}").json()["status"] for job_id in (early, late)] == ["pending", "error"]
 
 
-def test_server_starts_and_stops_twice_on_the_same_port():
-    async def main() -> None:
-        server = TranslationServer(completion_time=0, error_rate=0)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        for _ in range(2):
-            await server.start(port=port)
-            assert server.port == port
-            with pytest.raises(RuntimeError, match="runs already"):
-                await server.start()
-            async with httpx.AsyncClient(base_url=server.url, timeout=60) as api:
-                assert (await api.get("/status")).json()["status"] == "completed"
-            await server.stop()
-            await server.stop()
-
-    asyncio.run(main())
+async def test_server_starts_and_stops_twice_on_the_same_port():
+    server = TranslationServer(completion_time=0, error_rate=0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for _ in range(2):
+        await server.start(port=port)
+        assert server.port == port
+        with pytest.raises(RuntimeError, match="runs already"):
+            await server.start()
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as api:
+            assert (await api.get("/status")).json()["status"] == "completed"
+        await server.stop()
+        await server.stop()
 
 
 def test_start_on_a_port_in_use_leaves_nothing_behind():
@@ -102,7 +99,7 @@ def test_unusable_argument_is_named(arguments):
         TranslationServer(**arguments)
 
 
-def test_dozens_of_servers_leave_nothing_behind():
+async def test_dozens_of_servers_leave_nothing_behind():
     def count() -> tuple[int, int, int]:
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
 
@@ -110,14 +107,11 @@ def test_dozens_of_servers_leave_nothing_behind():
         async with TranslationServer() as server, httpx.AsyncClient(base_url=server.url, timeout=60) as api:
             assert (await api.get("/status")).status_code == 200
 
-    async def main() -> None:
-        await live()
-        before = count()
-        for _ in range(3):
-            await asyncio.gather(*(live() for _ in range(10)))
-        assert count() == before
-
-    asyncio.run(main())
+    await live()
+    before = count()
+    for _ in range(3):
+        await asyncio.gather(*(live() for _ in range(10)))
+    assert count() == before
 
 
 def in_process(server: TranslationServer, host: str = "testserver") -> httpx.AsyncClient:
@@ -125,26 +119,20 @@ def in_process(server: TranslationServer, host: str = "testserver") -> httpx.Asy
     return httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url=f"http://{host}")
 
 
-def test_application_runs_without_a_socket():
-    async def main() -> None:
-        async with in_process(TranslationServer(completion_time=0, error_rate=0)) as api:
-            accepted = await api.post("/jobs", params={"video_length": 5})
-            assert accepted.status_code == 202
-            poll = await api.get(f"/status/{accepted.json()['job_id']}")
-            assert (poll.status_code, poll.json()["result"]) == (200, "completed")
-
-    asyncio.run(main())
+async def test_application_runs_without_a_socket():
+    async with in_process(TranslationServer(completion_time=0, error_rate=0)) as api:
+        accepted = await api.post("/jobs", params={"video_length": 5})
+        assert accepted.status_code == 202
+        poll = await api.get(f"/status/{accepted.json()['job_id']}")
+        assert (poll.status_code, poll.json()["result"]) == (200, "completed")
 
 
-def test_application_checks_credentials_and_host_name():
-    async def main() -> None:
-        server = TranslationServer(username="ann", password="pw")
-        async with in_process(server) as api, in_process(server, "evil.example") as foreign:
-            statuses = [(await api.get("/status", auth=auth)).status_code for auth in (None, ("ann", "pw"))]
-            assert statuses == [401, 200]
-            assert (await foreign.get("/status", auth=("ann", "pw"))).status_code == 421
-
-    asyncio.run(main())
+async def test_application_checks_credentials_and_host_name():
+    server = TranslationServer(username="ann", password="pw")
+    async with in_process(server) as api, in_process(server, "evil.example") as foreign:
+        statuses = [(await api.get("/status", auth=auth)).status_code for auth in (None, ("ann", "pw"))]
+        assert statuses == [401, 200]
+        assert (await foreign.get("/status", auth=("ann", "pw"))).status_code == 421
 
 
 def test_application_runs_in_one_host_after_another():
@@ -163,17 +151,14 @@ def test_application_runs_in_one_host_after_another():
                 thread.join()
 
 
-def test_application_stops_a_server_that_was_started():
-    async def main() -> None:
-        server = TranslationServer(completion_time=0, error_rate=0)
-        await server.start()
-        url = server.url
-        with pytest.raises(RuntimeError, match=f"runs already: send requests to {url}"):
-            await in_process(server).get("/status")
-        await server.app.shutdown()
-        await server.app.cleanup()
-        async with httpx.AsyncClient() as api:
-            with pytest.raises(httpx.ConnectError):
-                await api.get(url)
-
-    asyncio.run(main())
+async def test_application_stops_a_server_that_was_started():
+    server = TranslationServer(completion_time=0, error_rate=0)
+    await server.start()
+    url = server.url
+    with pytest.raises(RuntimeError, match=f"runs already: send requests to {url}"):
+        await in_process(server).get("/status")
+    await server.app.shutdown()
+    await server.app.cleanup()
+    async with httpx.AsyncClient() as api:
+        with pytest.raises(httpx.ConnectError):
+            await api.get(url)

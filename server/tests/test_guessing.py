@@ -31,7 +31,6 @@ def addresses(many: int) -> list[str]:
     return [f"198.51.100.{number}" for number in range(many)]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("header", [basic("ann", "wrong"), basic("nobody", "right"), b"Basic malformed"])
 async def test_ten_failures_lock_an_address_out_for_the_rest_of_the_minute(sandbox, header):
     for sandbox.now in range(10):
@@ -46,21 +45,18 @@ async def test_ten_failures_lock_an_address_out_for_the_rest_of_the_minute(sandb
     assert await sandbox.status(basic("ann", "right")) == 200
 
 
-@pytest.mark.anyio
 async def test_concurrent_guesses_are_limited_too(sandbox, hashes):
     statuses = Counter(await asyncio.gather(*(sandbox.status(basic("ann", f"guess {n}")) for n in range(200))))
     assert statuses[401] == hashes.total() <= 13
     assert statuses[429] == 200 - statuses[401]
 
 
-@pytest.mark.anyio
 async def test_guesses_of_one_address_do_not_affect_another(sandbox):
     guesses = [sandbox.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
     right = [sandbox.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
     assert (await asyncio.gather(*guesses, *right))[-1] == 200
 
 
-@pytest.mark.anyio
 async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its_owner(make_authenticating, hashes):
     sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
     assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
@@ -80,7 +76,6 @@ async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its
     assert await sandbox.status(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2") == 200
 
 
-@pytest.mark.anyio
 async def test_locks_do_not_reveal_which_accounts_exist(make_authenticating):
     sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
     statuses = {
@@ -92,7 +87,6 @@ async def test_locks_do_not_reveal_which_accounts_exist(make_authenticating):
     assert statuses["ann"] == statuses["nobody"] == statuses[""] == [401] * MAX_FAILURES_PER_USER + [429]
 
 
-@pytest.mark.anyio
 async def test_requests_for_a_locked_account_count_as_failures_of_their_address(make_authenticating):
     sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
     for address in addresses(MAX_FAILURES_PER_USER):
@@ -101,7 +95,6 @@ async def test_requests_for_a_locked_account_count_as_failures_of_their_address(
     assert await sandbox.status(basic("bob", "right"), "192.0.2.1") == 429
 
 
-@pytest.mark.anyio
 async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_authenticating, hashes):
     sandbox = make_authenticating({"ann": CHEAP})
     guesses = [
@@ -115,7 +108,6 @@ async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_au
     assert set(Counter(await asyncio.gather(*guesses))) <= {401, 429}
 
 
-@pytest.mark.anyio
 async def test_known_addresses_do_not_wait_for_new_ones(make_authenticating, hashes):
     sandbox = make_authenticating({"ann": CHEAP})
     assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
@@ -129,7 +121,6 @@ async def test_known_addresses_do_not_wait_for_new_ones(make_authenticating, has
     await asyncio.gather(*guesses)
 
 
-@pytest.mark.anyio
 async def test_guesses_beyond_the_queue_are_refused_at_once(make_authenticating, hashes):
     sandbox = make_authenticating({"ann": CHEAP})
     refused = []
@@ -147,7 +138,6 @@ async def test_guesses_beyond_the_queue_are_refused_at_once(make_authenticating,
     assert {(after, before) for status, after, before in refused if status == 503} <= {("2", n) for n in range(3)}
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("header", "path"),
     [
@@ -165,7 +155,6 @@ async def test_overlong_credentials_are_counted_but_not_hashed(sandbox, hashes, 
     assert hashes.total() == 0
 
 
-@pytest.mark.anyio
 async def test_passwords_may_have_1024_bytes(make_authenticating):
     sandbox = make_authenticating(one_user("ann", "é" * 512))
     assert await sandbox.status(basic("ann", "é" * 512)) == 200
@@ -173,7 +162,6 @@ async def test_passwords_may_have_1024_bytes(make_authenticating):
         one_user("ann", "x" * 1025)
 
 
-@pytest.mark.anyio
 async def test_concurrent_guesses_do_not_reveal_cached_headers(make_authenticating):
     sandbox = make_authenticating({"ann": CHEAP})
     assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
@@ -187,7 +175,6 @@ async def test_concurrent_guesses_do_not_reveal_cached_headers(make_authenticati
     await asyncio.gather(*guesses)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("guesser", "others"),
     [
@@ -209,7 +196,6 @@ def hashed(password: str, **made: int) -> str:
     return HASHES.handler("argon2").using(**made).hash(password)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("password", ["wrong", "x" * 73, "é" * 40, "right" + "x" * 100])
 async def test_a_wrong_password_costs_the_same_for_every_user(make_authenticating, hashes, password):
     """The calls of passlib take the time, so they must be the same for every user."""
@@ -228,7 +214,6 @@ async def test_a_wrong_password_costs_the_same_for_every_user(make_authenticatin
     assert hashes.total() == 5
 
 
-@pytest.mark.anyio
 async def test_a_longer_password_with_the_right_beginning_is_wrong(make_authenticating):
     password = "x" * 72
     sandbox = make_authenticating({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
@@ -248,7 +233,6 @@ def test_a_users_file_with_many_hash_costs_is_refused(tmp_path):
 ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD")}
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
 @pytest.mark.parametrize(
     ("sent", "encoding", "times"),
@@ -268,13 +252,11 @@ async def test_names_and_passwords_match_in_any_encoding(make_authenticating, ha
     assert await sandbox.user(encoded, path="/own/jobs", header=b"x-api-key") == name
 
 
-@pytest.mark.anyio
 async def test_a_password_that_resembles_another_encoding_matches(make_authenticating):
     sandbox = make_authenticating({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
     assert [await sandbox.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
 
 
-@pytest.mark.anyio
 async def test_a_password_tried_in_several_encodings_is_one_failure(sandbox, hashes):
     header = basic("ann", "wröng", "latin-1")
     assert [await sandbox.status(header) for _ in range(MAX_FAILURES + 1)] == [401] * MAX_FAILURES + [429]
@@ -333,7 +315,6 @@ class Line:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-@pytest.mark.anyio
 async def test_callers_get_turns_in_rotation():
     line = Line()
     async with line.turns.turn("first"):
@@ -345,7 +326,6 @@ async def test_callers_get_turns_in_rotation():
     assert line.served[-1] == "d"
 
 
-@pytest.mark.anyio
 async def test_cancelled_callers_get_no_turn():
     line = Line()
     async with line.turns.turn("first"):
@@ -358,7 +338,6 @@ async def test_cancelled_callers_get_no_turn():
     assert line.served == ["c"]
 
 
-@pytest.mark.anyio
 async def test_where_too_many_wait_the_greediest_gives_way():
     line = Line()
     async with line.turns.turn("first"):
@@ -372,7 +351,6 @@ async def test_where_too_many_wait_the_greediest_gives_way():
     assert Counter(line.served) == {"greedy": MAX_WAITING - 3, "modest": 2, "newcomer": 1}
 
 
-@pytest.mark.anyio
 async def test_a_new_caller_is_refused_if_too_many_wait():
     line = Line()
     async with line.turns.turn("first"):

@@ -126,7 +126,6 @@ async def add_many(store: Store, many: int) -> None:
     await asyncio.gather(*(store.add("ann", accept) for _ in range(many)))
 
 
-@pytest.mark.anyio
 async def test_other_tasks_run_between_the_pages_of_a_change_stream(store, service):
     many, turns = 10 * PAGE, 0
     await add_many(store, many)
@@ -150,7 +149,6 @@ async def test_other_tasks_run_between_the_pages_of_a_change_stream(store, servi
     assert len(set(seen)) == len(seen) >= 2 * many / PAGE
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
 async def test_change_stream_of_many_jobs_takes_memory_for_a_few_pages(store, service):
     await add_many(store, 20_000)
@@ -228,17 +226,13 @@ def test_failed_report_is_refused_and_the_next_one_is_made(logged, monkeypatch):
     assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000
 
 
-def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(start, tmp_path):
+async def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(start, tmp_path):
     url = f"sqlite:///{tmp_path}/many.db"
     jobs = [{"job_id": f"job-{number}", "state": "pending"} for number in range(15_000)]
     record = json.dumps({"at": 1e9, "virtual_at": 1e9, "took": 0, "method": "GET", "path": "/events", "jobs": jobs})
-
-    async def write() -> None:
-        store = open_store(url)
-        await store.add_requests([("admin", record)] * 5, 9)
-        await store.close()
-
-    asyncio.run(write())
+    store = open_store(url)
+    await store.add_requests([("admin", record)] * 5, 9)
+    await store.close()
     api, numbers, after = start(database_url=url), [], 0
     while after is not None:
         answer = api.get("/sandbox/requests", params={"after": after, "limit": 1000})
@@ -249,7 +243,6 @@ def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(star
     assert numbers == [[1, 2], [3, 4], [5]]
 
 
-@pytest.mark.anyio
 async def test_waiting_records_that_show_very_many_jobs_displace_the_oldest(store, service):
     request_log = RequestLog(store, service.sandboxes, 10_000)
     snapshots = [JobSnapshot(Job("job", "ann", 1, 0.0, Fate(1.0, State.COMPLETED)), 0.5)] * PAGE

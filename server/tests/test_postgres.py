@@ -24,9 +24,6 @@ from translation_server.storage.postgres.migrations import MIGRATIONS
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.postgres.store import PostgresStore
 
-pytestmark = pytest.mark.anyio
-
-
 NOTIFICATION = b"A"
 """The first byte of a notification in PostgreSQL's protocol."""
 

@@ -11,8 +11,6 @@ from translation_server.documents import ClockChange, change_clock
 from translation_server.service.retention import STEP, purge, purge_forever
 from translation_server.service.sandbox_cache import SandboxCache
 
-pytestmark = pytest.mark.anyio
-
 HOUR = 3600.0
 NOW = 1_000_000.0
 

@@ -14,8 +14,6 @@ from translation_server.service.jobs import Service
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.sqlite.store import SqliteStore
 
-pytestmark = pytest.mark.anyio
-
 
 @pytest.fixture
 def service(store):

@@ -23,9 +23,6 @@ from translation_server.storage.sqlite.migrations import MIGRATIONS
 from translation_server.storage.sqlite.store import SqliteStore
 from translation_server.storage.statements import CHANGED_AFTER, END, ENDING_AFTER
 
-pytestmark = pytest.mark.anyio
-
-
 accept = accepting()
 
 

@@ -11,8 +11,6 @@ from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.storage import Idempotency, IdTaken, KeyReused, Stored, StoreError, open_store
 from translation_server.storage.statements import MAX_SORTED
 
-pytestmark = pytest.mark.anyio
-
 
 async def test_job_round_trip(store):
     job = await add(store, created_at=1767323045.678901, delay=0.1 + 0.2)

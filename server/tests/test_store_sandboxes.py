@@ -10,8 +10,6 @@ from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import State
 from translation_server.storage import Cutoff, Idempotency, open_store
 
-pytestmark = pytest.mark.anyio
-
 
 async def test_sandbox_changes_are_serialised(store):
     assert await store.read_sandbox("ann") is None

@@ -21,8 +21,6 @@ from translation_server.storage import Store, StoreChange, StoreError
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.sqlite.store import SqliteStore
 
-pytestmark = pytest.mark.anyio
-
 
 class Unversioned(MemoryStore):
     """A store that cannot tell whether other processes have written."""
