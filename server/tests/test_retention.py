@@ -8,6 +8,7 @@ import pytest
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.documents import ClockChange, change_clock
+from translation_server.service.freshness import Freshness
 from translation_server.service.retention import STEP, purge, purge_forever
 from translation_server.service.sandbox_cache import SandboxCache
 
@@ -33,7 +34,8 @@ async def ordinals(store, owner: str) -> list[int]:
 
 
 def sandboxes(store) -> SandboxCache:
-    return SandboxCache(store, SandboxSettings, started=0.0, changeable=True, on_change=lambda *_: None)
+    options = {"changeable": True, "on_change": lambda *_: None, "freshness": Freshness(store)}
+    return SandboxCache(store, SandboxSettings, started=0.0, **options)
 
 
 async def test_only_jobs_that_ended_long_ago_are_deleted(store):
