@@ -1,5 +1,9 @@
 """How long jobs take: distributions of delays, in seconds.
 
+Each distribution has the same methods. ``cdf`` returns the probability that a job has ended by a time. ``quantile``
+returns the delay that a share of jobs, from 0 to less than 1, does not exceed. ``latest`` is the longest delay that can
+be drawn.
+
 The hazard rate h(t) of a distribution is the rate at which jobs that are still pending at t end. ``poll_integral`` is
 the integral of √h from 0 to t. By J. B. Keller's rule ("Optimum checking schedules for systems subject to random
 failure", Management Science 21, 1974), a client polls each time this integral has grown by √(2·poll_cost).
@@ -31,23 +35,18 @@ class Fixed:
 
     @property
     def latest(self) -> float:
-        """The longest delay."""
         return self.seconds
 
     def cdf(self, time: float) -> float:
-        """Returns the probability that a job has ended by ``time``."""
         return float(time >= self.seconds)
 
     def quantile(self, probability: float) -> float:  # noqa: ARG002 - all delays are the same
-        """Returns the delay that this share of jobs, from 0 to 1, does not exceed."""
         return self.seconds
 
     def poll_integral(self, time: float) -> float:  # noqa: ARG002 - a poll before the end gains nothing
-        """Returns the integral of √h from 0 to ``time``."""
         return 0.0
 
     def inverse_poll_integral(self, integral: float) -> float:  # noqa: ARG002 - see above
-        """Returns the time at which the integral of √h reaches ``integral``."""
         return self.seconds
 
 
@@ -66,26 +65,21 @@ class Uniform:
 
     @property
     def latest(self) -> float:
-        """The longest delay."""
         return self.max
 
     def cdf(self, time: float) -> float:
-        """Returns the probability that a job has ended by ``time``."""
         if not self.min < time < self.max:
             return float(time >= self.max)
         return (time - self.min) / (self.max - self.min)
 
     def quantile(self, probability: float) -> float:
-        """Returns the delay that this share of jobs, from 0 to 1, does not exceed."""
         return self.min + (self.max - self.min) * probability
 
     def poll_integral(self, time: float) -> float:
-        """Returns the integral of √h from 0 to ``time``."""
         left = self.max - sorted((self.min, time, self.max))[1]
         return 2 * (math.sqrt(self.max - self.min) - math.sqrt(left))
 
     def inverse_poll_integral(self, integral: float) -> float:
-        """Returns the time at which the integral of √h reaches ``integral``."""
         return self.max - (math.sqrt(self.max - self.min) - integral / 2) ** 2
 
 
@@ -98,23 +92,18 @@ class Exponential:
 
     @property
     def latest(self) -> float:
-        """The longest delay."""
         return math.inf
 
     def cdf(self, time: float) -> float:
-        """Returns the probability that a job has ended by ``time``."""
         return -math.expm1(-max(0.0, time) / self.mean)
 
     def quantile(self, probability: float) -> float:
-        """Returns the delay that this share of jobs, from 0 to less than 1, does not exceed."""
         return -self.mean * math.log1p(-probability)
 
     def poll_integral(self, time: float) -> float:
-        """Returns the integral of √h from 0 to ``time``."""
         return max(0.0, time) / math.sqrt(self.mean)
 
     def inverse_poll_integral(self, integral: float) -> float:
-        """Returns the time at which the integral of √h reaches ``integral``."""
         return integral * math.sqrt(self.mean)
 
 
@@ -128,22 +117,18 @@ class LogNormal:
 
     @property
     def latest(self) -> float:
-        """The longest delay that can be drawn."""
         return self._time(SIGMAS)
 
     def cdf(self, time: float) -> float:
-        """Returns the probability that a job has ended by ``time``."""
         return _survival(-self._deviation(time)) if time > 0 else 0.0
 
     def quantile(self, probability: float) -> float:
-        """Returns the delay that this share of jobs, from 0 to less than 1, does not exceed."""
         below, above = -SIGMAS, SIGMAS
         while below < (middle := (below + above) / 2) < above:
             below, above = (middle, above) if _survival(-middle) <= probability else (below, middle)
         return self._time(below)
 
     def poll_integral(self, time: float) -> float:
-        """Returns the integral of √h from 0 to ``time``."""
         table = _poll_integral(self.sigma)
         position = (self._deviation(time) + SIGMAS) * STEPS if time > 0 else 0.0
         if position <= 0:
@@ -152,7 +137,6 @@ class LogNormal:
         return math.sqrt(self.median) * (table[step] + (position - step) * (table[step + 1] - table[step]))
 
     def inverse_poll_integral(self, integral: float) -> float:
-        """Returns the time at which the integral of √h reaches ``integral``."""
         table, scaled = _poll_integral(self.sigma), integral / math.sqrt(self.median)
         step = min(bisect_right(table, scaled), len(table) - 1) - 1
         fraction = (scaled - table[step]) / (table[step + 1] - table[step])

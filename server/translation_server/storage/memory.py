@@ -69,7 +69,6 @@ class MemoryStore:
         self._purge_queue: list[dict[Any, Any] | list[Any] | deque[Any]] = []
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        """See JobStore."""
         data = self._owners[owner]
         if idempotency is not None and idempotency.key in data.keys:
             fingerprint, ordinal = data.keys[idempotency.key]
@@ -88,17 +87,14 @@ class MemoryStore:
         return Stored(job, replayed=False)
 
     async def find(self, owner: str, job_id: str) -> Job | None:
-        """See JobStore."""
         jobs = await self.find_many(owner, [job_id])
         return jobs[0] if jobs else None
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        """See JobStore."""
         data = self._owners[owner]
         return [data.jobs[data.ordinals[job_id]] for job_id in dict.fromkeys(job_ids) if job_id in data.ordinals]
 
     async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
-        """See JobStore."""
         data, page = self._owners[owner], list[Job]()
         newest = data.last if before is None else min(before - 1, data.last)
         async for job in data.existing(range(newest, 0, -1)):
@@ -109,7 +105,6 @@ class MemoryStore:
         return page
 
     async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        """See JobStore."""
         data = self._owners[owner]
         ordinal = data.ordinals.get(job_id)
         if ordinal is None:
@@ -122,7 +117,6 @@ class MemoryStore:
         return job
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        """See JobStore."""
         data, page = self._owners[owner], list[Job]()
         async for job in data.existing(range(ordinal + 1, data.last + 1)):
             page.append(job)
@@ -131,33 +125,27 @@ class MemoryStore:
         return page
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See JobStore."""
         data = self._owners[owner]
         start = bisect_right(data.ends, position)
         return [data.jobs[end.ordinal] for end in data.ends[start : start + limit] if end.at < math.inf]
 
     async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See JobStore."""
         data = self._owners[owner]
         start = bisect_right(data.changes, position)
         return [data.jobs[change.ordinal] for change in data.changes[start : start + limit]]
 
     async def wait_for_changes(self, seconds: float) -> None:
-        """See ChangeSource."""
         await asyncio.sleep(seconds)
 
     async def version(self) -> int:
-        """See ChangeSource."""
         return 0
 
     async def read_sandbox(self, owner: str) -> str | None:
-        """See SandboxStore."""
         return self._owners[owner].sandbox
 
     async def change_sandbox(
         self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
     ) -> str:
-        """See SandboxStore."""
         data = self._owners[owner]
         data.sandbox = text = change(data.sandbox)
         if reset_counts:
@@ -166,7 +154,6 @@ class MemoryStore:
         return text
 
     async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
-        """See SandboxStore."""
         old = self._owners.pop(owner, _Owner())
         self._purge_queue += old.jobs, old.ordinals, old.keys, old.keys_by_ordinal, old.ends, old.changes
         self._purge_queue += old.fault_counts, old.requests
@@ -175,21 +162,17 @@ class MemoryStore:
     async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
-        """See FaultCountStore."""
         counts = self._owners[owner].fault_counts
         counts[subject] += 1
         counts.update(list(draw(counts[subject], [counts[rule] for rule in rules])))
 
     async def uncount_fault(self, owner: str, subject: str) -> None:
-        """See FaultCountStore."""
         self._owners[owner].fault_counts[subject] -= 1
 
     async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
-        """See FaultCountStore."""
         return [self._owners[owner].fault_counts[subject] for subject in subjects]
 
     async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
-        """See RequestLogStore."""
         for owner, record in records:
             data = self._owners[owner]
             data.last_request += 1
@@ -198,17 +181,14 @@ class MemoryStore:
                 data.requests.popleft()
 
     async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
-        """See RequestLogStore."""
         requests = self._owners[owner].requests
         skipped = max(0, after - requests[0][0] + 1) if requests else 0
         return list(islice(requests, skipped, None if limit is None else skipped + limit))
 
     async def next_owner(self, name: str) -> str | None:
-        """See RetentionStore."""
         return min((owner for owner in self._owners if owner > name), default=None)
 
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
-        """See RetentionStore."""
         data, old = self._owners[owner], list[Job]()
         ended = data.ends[: bisect_right(data.ends, FeedPosition(cutoff.ended_by))]
         async for job in data.existing(end.ordinal for end in ended):
@@ -223,7 +203,6 @@ class MemoryStore:
         return len(old)
 
     async def purge_queued(self, limit: int) -> bool:
-        """See RetentionStore."""
         if not self._purge_queue:
             return False
         items = self._purge_queue[-1]
@@ -233,10 +212,8 @@ class MemoryStore:
             self._purge_queue.pop()
         return True
 
-    async def check(self) -> None:
-        """See Store."""
+    async def check(self) -> None: ...
 
     async def close(self) -> None:
-        """See Store."""
         self._owners.clear()
         self._purge_queue.clear()

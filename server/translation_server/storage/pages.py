@@ -1,44 +1,75 @@
-"""Pages of an owner's jobs, newest first, the same in every SQL database.
+"""Pages of an owner's jobs and request records, read in the same way from every SQL database.
 
 Theory of operation: where few jobs are in a state, finding a page of them takes a search through all jobs. It reads one
 window of ordinals at a time, so other requests are served in between.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.job import Job, State
+from translation_server.storage import statements as sql
 from translation_server.storage.rows import COLUMNS, job_of
-from translation_server.storage.statements import DATA_KEY, HAS_MANY_PENDING, IN_STATE, PENDING_ORDINALS
 
 WINDOW = 10_000  # how many ordinals are searched at a time
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
-JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND"
+JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND"
 NEWEST_FIRST = "ORDER BY ordinal DESC LIMIT :limit"
 
-Fetch = Callable[[str, Mapping[str, object]], Awaitable[Sequence[Sequence[Any]]]]
-"""Runs a statement with named parameters and returns its rows."""
 
+class PageReader(ABC):
+    """The reading part of a Store in a SQL database.
 
-async def find_page(fetch: Fetch, in_ordinals: str, state: State | None, parameters: Mapping[str, Any]) -> list[Job]:
-    """Returns a page as `JobStore.page` does.
-
-    Args:
-        fetch: runs a statement.
-        in_ordinals: the database's fastest condition for "the ordinal is in the result of this statement".
-        state: the state of the jobs; None for all.
-        parameters: owner, limit, before and now.
+    ``_in_ordinals`` is the database's fastest condition for "the ordinal is in the result of this statement".
     """
-    if state is None:
-        return list(map(job_of, await fetch(f"{JOBS} ordinal < :before {NEWEST_FIRST}", parameters)))
-    if state is State.PENDING and not await fetch(HAS_MANY_PENDING, parameters):
-        pending = f"{JOBS} {in_ordinals.format(PENDING_ORDINALS)} {NEWEST_FIRST}"
-        return list(map(job_of, await fetch(pending, parameters)))
-    statement = f"{JOBS} ordinal < :before AND ordinal >= :floor AND {IN_STATE[state]} {NEWEST_FIRST}"
-    jobs, last = list[Job](), await fetch(LAST_ORDINAL, parameters)
-    top = min(last[0][0] + 1 if last else 0, parameters["before"])
-    while top > 0 and len(jobs) < parameters["limit"]:
-        window = {"before": top, "floor": top - WINDOW, "limit": parameters["limit"] - len(jobs)}
-        jobs += map(job_of, await fetch(statement, {**parameters, **window}))
-        top -= WINDOW
-    return jobs
+
+    _in_ordinals: str
+
+    @abstractmethod
+    async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """Runs a statement with named parameters and returns its rows."""
+
+    async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
+        return [job_of(row) for row in await self._fetch(statement, parameters)]
+
+    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
+        before = LAST if before is None else before
+        parameters = {"owner": owner, "before": before, "now": now, "limit": limit}
+        if state is None:
+            return await self._jobs(f"{JOBS} ordinal < :before {NEWEST_FIRST}", parameters)
+        if state is State.PENDING and not await self._fetch(sql.HAS_MANY_PENDING, parameters):
+            pending = self._in_ordinals.format(sql.PENDING_ORDINALS)
+            return await self._jobs(f"{JOBS} {pending} {NEWEST_FIRST}", parameters)
+        statement = f"{JOBS} ordinal < :before AND ordinal >= :floor AND {sql.IN_STATE[state]} {NEWEST_FIRST}"
+        jobs, last = list[Job](), await self._fetch(LAST_ORDINAL, parameters)
+        top = min(last[0][0] + 1 if last else 0, before)
+        while top > 0 and len(jobs) < limit:
+            window = {"before": top, "floor": top - WINDOW, "limit": limit - len(jobs)}
+            jobs += await self._jobs(statement, {**parameters, **window})
+            top -= WINDOW
+        return jobs
+
+    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
+        return await self._jobs(sql.ACCEPTED_AFTER, {"owner": owner, "ordinal": ordinal, "limit": limit})
+
+    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
+        jobs = await self._jobs(sql.ENDING_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
+        return sorted(jobs, key=end_of)[:limit]
+
+    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
+        jobs = await self._jobs(sql.CHANGED_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
+        return sorted(jobs, key=lambda job: (job.changed_at, job.ordinal))[:limit]
+
+    async def read_sandbox(self, owner: str) -> str | None:
+        rows = await self._fetch(sql.READ_SANDBOX, {"owner": owner})
+        return rows[0][0] if rows else None
+
+    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
+        parameters = {"owner": owner, "after": after, "limit": LAST if limit is None else limit}
+        return [(number, record) for number, record in await self._fetch(sql.REQUESTS_AFTER, parameters)]
+
+    async def next_owner(self, name: str) -> str | None:
+        rows = await self._fetch("SELECT name FROM owners WHERE name > :name ORDER BY name LIMIT 1", {"name": name})
+        return rows[0][0] if rows else None

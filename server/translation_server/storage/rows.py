@@ -35,51 +35,16 @@ def owner_of(key: str) -> str:
 
 def job_of(row: Sequence[Any]) -> Job:
     """Returns the job of a row with the values of COLUMNS."""
-    (
-        job_id,
-        key,
-        ordinal,
-        created_at,
-        delay,
-        outcome,
-        message,
-        source_language,
-        target_language,
-        video_length,
-        cancelled_at,
-        paused_at,
-        paused_for,
-        changed_at,
-    ) = row
-    return Job(
-        id=job_id,
-        owner=owner_of(key),
-        ordinal=ordinal,
-        created_at=created_at,
-        fate=Fate(delay, State(outcome), message),
-        submission=Submission(source_language, target_language, video_length),
-        cancelled_at=cancelled_at,
-        paused_at=paused_at,
-        paused_for=paused_for,
-        changed_at=changed_at,
-    )
+    job_id, key, ordinal, created_at, delay, outcome, message, source, target, length, *changes = row
+    fate, submission = Fate(delay, State(outcome), message), Submission(source, target, length)
+    return Job(job_id, owner_of(key), ordinal, created_at, fate, submission, *changes)
 
 
 def row_of(job: Job, key: str) -> tuple[object, ...]:
     """Returns the values of COLUMNS for a job; the key stands for its owner."""
+    fate, submission = job.fate, job.submission
     return (
-        job.id,
-        key,
-        job.ordinal,
-        job.created_at,
-        job.fate.delay,
-        job.fate.outcome,
-        job.fate.message,
-        job.submission.source_language,
-        job.submission.target_language,
-        job.submission.video_length,
-        job.cancelled_at,
-        job.paused_at,
-        job.paused_for,
-        job.changed_at,
+        *(job.id, key, job.ordinal, job.created_at, fate.delay, fate.outcome, fate.message),
+        *(submission.source_language, submission.target_language, submission.video_length),
+        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at),
     )

@@ -96,6 +96,8 @@ ENDING_AFTER = _after(END, "TRUE", until=f"{END} < {NEVER}")
 CHANGED_AFTER = _after("changed_at", "changed_at <> created_at")
 """An unchanged job has equal times, unless its owner's clock differs from wall time."""
 
+READ_SANDBOX = "SELECT sandbox FROM owners WHERE name = :owner"
+
 ACCEPTED_AFTER = f"""
     SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit
 """

@@ -3,33 +3,25 @@
 from types import MappingProxyType
 
 from translation_server.core.dialects.dialect import Dialect
+from translation_server.core.dialects.template import BodyTemplate
 from translation_server.core.job import State
 
+
+def _body(*names: str, **others: str) -> BodyTemplate:
+    """Returns a body of fields with their own names; ``others`` are constants and fields with another name."""
+    return MappingProxyType({name: f"{{{name}}}" for name in names} | others)
+
+
 WORDS = MappingProxyType({state: (state.value,) for state in State})
-REQUEST = MappingProxyType(
-    {
-        "source_language": "{source_language}",
-        "target_language": "{target_language}",
-        "video_length": "{video_length}",
-        "simulate": "{simulate}",
-    },
-)
+LANGUAGES = ("source_language", "target_language")
+REQUEST = _body(*LANGUAGES, "video_length", "simulate")
 JOB = MappingProxyType(
     {
-        "job_id": "{job_id}",
-        "status": "{status}",
-        "result": "{status}",
-        "progress": "{progress}",
-        "created_at": "{created_at}",
-        "completed_at": "{completed_at}",
-        "elapsed_time": "{elapsed_time}",
-        "error_message": "{error_message}",
-        "source_language": "{source_language}",
-        "target_language": "{target_language}",
-        "video_length": "{video_length}",
-    },
+        **_body("job_id", "status", result="{status}"),
+        **_body("progress", "created_at", "completed_at", "elapsed_time", "error_message", *LANGUAGES, "video_length"),
+    }
 )
-CURRENT_JOB = MappingProxyType({"status": "{status}", "result": "{status}", "elapsed_time": "{elapsed_time}"})
+CURRENT_JOB = MappingProxyType({**_body("status", result="{status}"), **_body("elapsed_time")})
 
 START = Dialect(name="start", submit="/start", poll=("/status/{job_id}",), request=REQUEST, job=JOB, words=WORDS)
 JOBS = Dialect(
@@ -46,20 +38,9 @@ TRANSLATE = Dialect(
     name="translate",
     submit="/translate",
     poll=("/job/{job_id}",),
-    request=MappingProxyType(
-        {"job_id": "{job_id}", "source_language": "{source_language}", "target_language": "{target_language}"},
-    ),
+    request=_body("job_id", *LANGUAGES),
     accepted=MappingProxyType({"message": "Translation started", "job_id": "{job_id}"}),
-    job=MappingProxyType(
-        {
-            "job_id": "{job_id}",
-            "status": "{status}",
-            "source_language": "{source_language}",
-            "target_language": "{target_language}",
-            "created_at": "{created_at}",
-            "error_message": "{error_message}",
-        },
-    ),
+    job=_body("job_id", "status", *LANGUAGES, "created_at", "error_message"),
     words=WORDS,
 )
 RESULT = Dialect(name="result", poll=("/status",), job=CURRENT_JOB, words=WORDS)

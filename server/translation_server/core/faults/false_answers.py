@@ -17,14 +17,12 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
             return replace(dialect, words=dict.fromkeys(State, (word,))), snapshot
         case FalseAnswer(kind="back-to-pending") if snapshot.state is not State.PENDING:
             job = snapshot.job
-            before = JobSnapshot(
-                replace(job, paused_at=None), VirtualTime(job.created_at + job.paused_for + job.fate.delay / 2)
-            )
+            halfway = VirtualTime(job.created_at + job.paused_for + job.fate.delay / 2)
+            before = JobSnapshot(replace(job, paused_at=None), halfway)
             return dialect, before if before.state is State.PENDING else snapshot
         case FalseAnswer(kind="bare") if snapshot.state is not State.PENDING:
-            return replace(
-                dialect, name=f"bare {dialect.name}", job=_id_and_status(dialect.job)
-            ), snapshot  # another body, another tag
+            name = f"bare {dialect.name}"  # another body, another tag
+            return replace(dialect, name=name, job=_id_and_status(dialect.job)), snapshot
     return dialect, snapshot
 
 

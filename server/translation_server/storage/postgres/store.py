@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
-from translation_server.core.job import Job, State
+from translation_server.core.job import Job
+from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.pages import find_page
+from translation_server.storage.pages import PageReader
 from translation_server.storage.postgres.database import (
     LOCK,
     START_TIMEOUT,
@@ -30,33 +30,17 @@ from translation_server.storage.postgres.notifications import RETRY_PAUSE, Liste
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored
 from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
-from translation_server.storage.statements import (
-    ACCEPTED_AFTER,
-    CHANGED_AFTER,
-    COUNT_KEY,
-    DATA_KEY,
-    DEQUEUE,
-    END,
-    ENDING_AFTER,
-    MAX_TRIMMED,
-    NEXT_QUEUED,
-    PURGE_QUEUED,
-    REQUESTS_AFTER,
-    RESET_COUNTS,
-    RESET_SANDBOX,
-    UNCOUNT,
-)
 
 PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
 
 CHANGE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = $2 AND ordinal = $3"
 
 COUNT = f"""
-    INSERT INTO fault_counts SELECT {COUNT_KEY}, * FROM unnest(:subjects::text[], :counts::bigint[])
+    INSERT INTO fault_counts SELECT {sql.COUNT_KEY}, * FROM unnest(:subjects::text[], :counts::bigint[])
     ON CONFLICT (owner, subject) DO UPDATE SET count = fault_counts.count + excluded.count
 """
 
-COUNTS = f"SELECT subject, count FROM fault_counts WHERE owner = {COUNT_KEY} AND subject = ANY(:subjects)"
+COUNTS = f"SELECT subject, count FROM fault_counts WHERE owner = {sql.COUNT_KEY} AND subject = ANY(:subjects)"
 
 PROBE = f"""
     SAVEPOINT before;
@@ -69,7 +53,7 @@ PROBE = f"""
 
 PURGE_JOBS = f"""
     WITH ended AS (
-        SELECT ordinal FROM jobs WHERE owner = $1 AND {END} <= $2 AND changed_at <= $3 ORDER BY {END} LIMIT $4
+        SELECT ordinal FROM jobs WHERE owner = $1 AND {sql.END} <= $2 AND changed_at <= $3 ORDER BY {sql.END} LIMIT $4
         FOR UPDATE SKIP LOCKED
     )
     DELETE FROM jobs USING ended WHERE owner = $1 AND jobs.ordinal = ended.ordinal RETURNING jobs.ordinal
@@ -77,8 +61,10 @@ PURGE_JOBS = f"""
 """Skips jobs that another server is purging."""
 
 
-class PostgresStore:
+class PostgresStore(PageReader):
     """A Store in a PostgreSQL database."""
+
+    _in_ordinals = "ordinal = ANY (ARRAY ({}))"
 
     def __init__(
         self,
@@ -107,29 +93,20 @@ class PostgresStore:
         self._additions = GroupCommit(self._add_all)
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        """See JobStore."""
         return await self._additions.add(Addition(owner, accept, idempotency))
 
     async def find(self, owner: str, job_id: str) -> Job | None:
-        """See JobStore."""
         jobs = await self.find_many(owner, [job_id])
         return jobs[0] if jobs else None
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        """See JobStore."""
         if not (storable := [job_id for job_id in job_ids if _is_storable(job_id)]):
             return []
-        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = ANY(:ids)"
+        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = ANY(:ids)"
         return await self._jobs(statement, {"owner": owner, "ids": storable})
 
-    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
-        """See JobStore."""
-        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
-        return await find_page(self._fetch, "ordinal = ANY (ARRAY ({}))", state, parameters)
-
     async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        """See JobStore."""
-        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = :id FOR UPDATE"
+        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = :id FOR UPDATE"
 
         async def change_job(connection: Connection) -> Job | None:
             rows = await _fetch(connection, statement, owner=owner, id=job_id)
@@ -142,55 +119,32 @@ class PostgresStore:
 
         return await self._database.transaction(change_job) if _is_storable(job_id) else None
 
-    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        """See JobStore."""
-        return await self._jobs(ACCEPTED_AFTER, {"owner": owner, "ordinal": ordinal, "limit": limit})
-
-    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See JobStore."""
-        jobs = await self._jobs(ENDING_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
-        return sorted(jobs, key=end_of)[:limit]
-
-    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See JobStore."""
-        jobs = await self._jobs(CHANGED_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
-        return sorted(jobs, key=lambda job: (job.changed_at, job.ordinal))[:limit]
-
     async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
-        """See ChangeSource."""
         return await self._listener.wait_for_changes(seconds)
 
-    async def version(self) -> None:
-        """See ChangeSource."""
-
-    async def read_sandbox(self, owner: str) -> str | None:
-        """See SandboxStore."""
-        rows = await self._fetch("SELECT sandbox FROM owners WHERE name = :owner", {"owner": owner})
-        return rows[0][0] if rows else None
+    async def version(self) -> None: ...
 
     async def change_sandbox(
         self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
     ) -> str:
-        """See SandboxStore."""
 
         async def change_sandbox(connection: Connection) -> str:
             text = change(await connection.fetchval(LOCK_OWNER, owner))
             await connection.execute("UPDATE owners SET sandbox = $2 WHERE name = $1", owner, text)
             if reset_counts:
                 await _lock_counts(connection, owner)
-                await _execute(connection, RESET_COUNTS, owner=owner)
+                await _execute(connection, sql.RESET_COUNTS, owner=owner)
             await notify(connection, self._sender, [StoreChange(owner)])
             return text
 
         return await self._database.transaction(change_sandbox)
 
     async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
-        """See SandboxStore."""
 
         async def reset_sandbox(connection: Connection) -> None:
             await connection.execute(LOCK_OWNER, owner)
             await _lock_counts(connection, owner)
-            await _execute(connection, RESET_SANDBOX, owner=owner, sandbox=text)
+            await _execute(connection, sql.RESET_SANDBOX, owner=owner, sandbox=text)
             await notify(connection, self._sender, [StoreChange(owner)])
 
         await self._database.transaction(reset_sandbox)
@@ -198,7 +152,6 @@ class PostgresStore:
     async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
-        """See FaultCountStore."""
 
         async def count_faults(connection: Connection) -> None:
             await _lock_counts(connection, owner)
@@ -209,17 +162,14 @@ class PostgresStore:
         await self._database.transaction(count_faults, durable=False)
 
     async def uncount_fault(self, owner: str, subject: str) -> None:
-        """See FaultCountStore."""
         await self._database.transaction(
-            lambda connection: _execute(connection, [UNCOUNT], owner=owner, subject=subject), durable=False
+            lambda connection: _execute(connection, [sql.UNCOUNT], owner=owner, subject=subject), durable=False
         )
 
     async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
-        """See FaultCountStore."""
         return await self._database.run(lambda connection: _fault_counts(connection, owner, subjects))
 
     async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
-        """See RequestLogStore."""
         by_owner = defaultdict(list)
         for owner, record in records:
             by_owner[owner].append(record)
@@ -242,26 +192,15 @@ class PostgresStore:
             await connection.executemany(
                 "DELETE FROM requests WHERE owner = $1 AND number <= $2"
                 " AND number <= (SELECT min(number) FROM requests WHERE owner = $1) + $3",
-                [(key, last - limit, MAX_TRIMMED) for _, last, key in owners if last > limit],
+                [(key, last - limit, sql.MAX_TRIMMED) for _, last, key in owners if last > limit],
             )
 
         await self._database.transaction(add_requests, durable=False)
 
-    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
-        """See RequestLogStore."""
-        rows = await self._fetch(REQUESTS_AFTER, {"owner": owner, "after": after, "limit": limit})
-        return [(number, record) for number, record in rows]
-
-    async def next_owner(self, name: str) -> str | None:
-        """See RetentionStore."""
-        rows = await self._fetch("SELECT name FROM owners WHERE name > :name ORDER BY name LIMIT 1", {"name": name})
-        return rows[0][0] if rows else None
-
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
-        """See RetentionStore."""
 
         async def purge(connection: Connection) -> int:
-            [(data_key, count_key)] = await _fetch(connection, f"SELECT {DATA_KEY}, {COUNT_KEY}", owner=owner)
+            [(data_key, count_key)] = await _fetch(connection, f"SELECT {sql.DATA_KEY}, {sql.COUNT_KEY}", owner=owner)
             rows = await connection.fetch(PURGE_JOBS, data_key, cutoff.ended_by, cutoff.changed_by, limit)
             subjects = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
             await connection.execute(
@@ -273,32 +212,26 @@ class PostgresStore:
         return await self._database.transaction(purge, durable=False)
 
     async def purge_queued(self, limit: int) -> bool:
-        """See RetentionStore."""
 
         async def purge(connection: Connection) -> bool:
-            queued = await connection.fetchrow(f"{NEXT_QUEUED} FOR UPDATE SKIP LOCKED")
+            queued = await connection.fetchrow(f"{sql.NEXT_QUEUED} FOR UPDATE SKIP LOCKED")
             if queued is None:
                 return False
             relation, owner = queued
-            statement, values = number_parameters(PURGE_QUEUED[relation], {"owner": owner, "limit": limit})
+            statement, values = number_parameters(sql.PURGE_QUEUED[relation], {"owner": owner, "limit": limit})
             purged = await connection.execute(statement, *values)
             if int(purged.split()[-1]) < limit:
-                await _execute(connection, [DEQUEUE], relation=relation, owner=owner)
+                await _execute(connection, [sql.DEQUEUE], relation=relation, owner=owner)
             return True
 
         return await self._database.transaction(purge, durable=False)
 
     async def check(self) -> None:
-        """See Store."""
         await self._database.transaction(lambda connection: connection.execute(PROBE), timeout=CHECK_TIMEOUT)
 
     async def close(self) -> None:
-        """See Store."""
         await self._listener.close()
         await self._database.close()
-
-    async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
-        return [job_of(row) for row in await self._fetch(statement, parameters)]
 
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         return await self._database.run(lambda connection: _fetch(connection, statement, **parameters))

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.faults.rules import ACTIONS, counted_as
-from translation_server.core.job import Job, State
+from translation_server.core.job import Job
 from translation_server.private_files import create_file, create_folder
+from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.pages import find_page
+from translation_server.storage.pages import PageReader
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored
 from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
 from translation_server.storage.sqlite.database import (
@@ -32,30 +32,16 @@ from translation_server.storage.sqlite.database import (
     transaction,
     unsynced,
 )
-from translation_server.storage.statements import (
-    ACCEPTED_AFTER,
-    CHANGED_AFTER,
-    COUNT_KEY,
-    DATA_KEY,
-    DEQUEUE,
-    END,
-    ENDING_AFTER,
-    MAX_TRIMMED,
-    NEXT_QUEUED,
-    PURGE_QUEUED,
-    REQUESTS_AFTER,
-    RESET_COUNTS,
-    RESET_SANDBOX,
-    UNCOUNT,
-)
 
 PLACEHOLDERS = ", ".join("?" * len(NAMES))
 
 Connection = sqlite3.Connection
 
 
-class SqliteStore:
+class SqliteStore(PageReader):
     """A Store in one SQLite file."""
+
+    _in_ordinals = "ordinal IN ({})"
 
     def __init__(self, path: Path, lock_timeout: float = LOCK_TIMEOUT) -> None:
         """Opens the file and updates its schema; creates the file and its folder if they are missing.
@@ -75,111 +61,59 @@ class SqliteStore:
         self._additions = GroupCommit(lambda batch: self._writer.run(_add_all, batch, since=batch[0].called_at))
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        """See JobStore."""
         return await self._additions.add(Addition(owner, accept, idempotency))
 
     async def find(self, owner: str, job_id: str) -> Job | None:
-        """See JobStore."""
         return await self._reader.run(_find, owner, job_id)
 
     async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        """See JobStore."""
         return await self._reader.run(_find_many, owner, job_ids)
 
-    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
-        """See JobStore."""
-        parameters = {"owner": owner, "before": LAST if before is None else before, "now": now, "limit": limit}
-        return await find_page(self._fetch, "ordinal IN ({})", state, parameters)
-
     async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        """See JobStore."""
         return await self._writer.run(_change, owner, job_id, change)
 
-    async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        """See JobStore."""
-        return await self._jobs(ACCEPTED_AFTER, {"owner": owner, "ordinal": ordinal, "limit": limit})
-
-    async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See JobStore."""
-        jobs = await self._jobs(ENDING_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
-        return sorted(jobs, key=end_of)[:limit]
-
-    async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        """See JobStore."""
-        jobs = await self._jobs(CHANGED_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
-        return sorted(jobs, key=lambda job: (job.changed_at, job.ordinal))[:limit]
-
     async def wait_for_changes(self, seconds: float) -> None:
-        """See ChangeSource."""
         await asyncio.sleep(seconds)
 
     async def version(self) -> object:
-        """See ChangeSource."""
         # data_version changes exactly when another connection commits.
         return await self._writer.run(lambda connection: connection.execute("PRAGMA data_version").fetchall())
-
-    async def read_sandbox(self, owner: str) -> str | None:
-        """See SandboxStore."""
-        return await self._reader.run(_read_sandbox, owner)
 
     async def change_sandbox(
         self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
     ) -> str:
-        """See SandboxStore."""
         return await self._writer.run(_change_sandbox, owner, change, reset_counts)
 
     async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
-        """See SandboxStore."""
         await self._writer.run(_reset_sandbox, owner, text)
 
     async def count_faults(
         self, owner: str, subject: str, rules: Sequence[str], draw: Callable[[int, Sequence[int]], Iterable[str]]
     ) -> None:
-        """See FaultCountStore."""
         await self._writer.run(_count_faults, owner, subject, rules, draw)
 
     async def uncount_fault(self, owner: str, subject: str) -> None:
-        """See FaultCountStore."""
         await self._writer.run(_uncount_fault, owner, subject)
 
     async def fault_counts(self, owner: str, subjects: Sequence[str]) -> list[int]:
-        """See FaultCountStore."""
         return await self._reader.run(_fault_counts, owner, subjects)
 
     async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
-        """See RequestLogStore."""
         await self._writer.run(_add_requests, records, limit)
 
-    async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
-        """See RequestLogStore."""
-        parameters = {"owner": owner, "after": after, "limit": -1 if limit is None else limit}
-        return await self._fetch(REQUESTS_AFTER, parameters)
-
-    async def next_owner(self, name: str) -> str | None:
-        """See RetentionStore."""
-        rows = await self._fetch("SELECT name FROM owners WHERE name > :name ORDER BY name LIMIT 1", {"name": name})
-        return rows[0][0] if rows else None
-
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
-        """See RetentionStore."""
         return await self._writer.run(_purge, owner, cutoff, limit)
 
     async def purge_queued(self, limit: int) -> bool:
-        """See RetentionStore."""
         return await self._writer.run(_purge_queued, limit)
 
     async def check(self) -> None:
-        """See Store."""
         await self._fetch("SELECT * FROM jobs LIMIT 1", {})
         await self._writer.run(probe, timeout=CHECK_TIMEOUT)
 
     async def close(self) -> None:
-        """See Store."""
         self._reader.close()
         self._writer.close()
-
-    async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
-        return [job_of(row) for row in await self._fetch(statement, parameters)]
 
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
@@ -230,7 +164,7 @@ def _change(connection: Connection, owner: str, job_id: str, change: Callable[[J
         before = _find(connection, owner, job_id)
         job = before and change(before)
         if job and job != before:
-            key = _key(connection, owner, DATA_KEY)
+            key = _key(connection, owner, sql.DATA_KEY)
             connection.execute(
                 f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = ? AND ordinal = ?",
                 (*row_of(job, key), key, job.ordinal),
@@ -238,21 +172,17 @@ def _change(connection: Connection, owner: str, job_id: str, change: Callable[[J
         return job
 
 
-def _read_sandbox(connection: Connection, owner: str) -> str | None:
-    rows = connection.execute("SELECT sandbox FROM owners WHERE name = ?", (owner,)).fetchall()
-    return rows[0][0] if rows else None
-
-
 def _change_sandbox(connection: Connection, owner: str, change: Callable[[str | None], str], reset_counts: bool) -> str:
     with transaction(connection):
-        text = change(_read_sandbox(connection, owner))
+        row = connection.execute(sql.READ_SANDBOX, {"owner": owner}).fetchone()
+        text = change(row and row[0])
         connection.execute(
             "INSERT INTO owners (name, jobs, sandbox) VALUES (:owner, 0, :sandbox)"
             " ON CONFLICT (name) DO UPDATE SET sandbox = :sandbox",
             {"owner": owner, "sandbox": text},
         )
         if reset_counts:
-            for statement in RESET_COUNTS:
+            for statement in sql.RESET_COUNTS:
                 connection.execute(statement, {"owner": owner})
         return text
 
@@ -260,14 +190,14 @@ def _change_sandbox(connection: Connection, owner: str, change: Callable[[str | 
 def _reset_sandbox(connection: Connection, owner: str, text: str | None) -> None:
     with transaction(connection):
         connection.execute("INSERT INTO owners (name, jobs) VALUES (?, 0) ON CONFLICT DO NOTHING", (owner,))
-        for statement in RESET_SANDBOX:
+        for statement in sql.RESET_SANDBOX:
             connection.execute(statement, {"owner": owner, "sandbox": text})
 
 
 def _fault_counts(connection: Connection, owner: str, subjects: Sequence[str]) -> list[int]:
     placeholders = ", ".join("?" * len(subjects))
     statement = f"SELECT subject, count FROM fault_counts WHERE owner = ? AND subject IN ({placeholders})"
-    counts = dict(connection.execute(statement, (_key(connection, owner, COUNT_KEY), *subjects)).fetchall())
+    counts = dict(connection.execute(statement, (_key(connection, owner, sql.COUNT_KEY), *subjects)).fetchall())
     return [counts.get(subject, 0) for subject in subjects]
 
 
@@ -281,14 +211,14 @@ def _count_faults(
     statement = "INSERT INTO fault_counts VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1"
     with unsynced(connection):
         count, *fired = _fault_counts(connection, owner, (subject, *rules))
-        key = _key(connection, owner, COUNT_KEY)
+        key = _key(connection, owner, sql.COUNT_KEY)
         counted = (subject, *draw(count + 1, fired))
         connection.executemany(statement, [(key, counted_subject) for counted_subject in counted])
 
 
 def _uncount_fault(connection: Connection, owner: str, subject: str) -> None:
     with unsynced(connection):
-        connection.execute(UNCOUNT, {"owner": owner, "subject": subject})
+        connection.execute(sql.UNCOUNT, {"owner": owner, "subject": subject})
 
 
 def _add_requests(connection: Connection, records: Sequence[tuple[str, str]], limit: int) -> None:
@@ -310,14 +240,15 @@ def _add_requests(connection: Connection, records: Sequence[tuple[str, str]], li
             connection.execute(
                 "DELETE FROM requests WHERE owner = :key AND number <= :last"
                 " AND number <= (SELECT min(number) FROM requests WHERE owner = :key) + :max",
-                {"key": key, "last": last - limit, "max": MAX_TRIMMED},
+                {"key": key, "last": last - limit, "max": sql.MAX_TRIMMED},
             )
 
 
 def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> int:
-    statement = f"SELECT ordinal FROM jobs WHERE owner = ? AND {END} <= ? AND changed_at <= ? ORDER BY {END} LIMIT ?"
+    old = f"owner = ? AND {sql.END} <= ? AND changed_at <= ?"
+    statement = f"SELECT ordinal FROM jobs WHERE {old} ORDER BY {sql.END} LIMIT ?"
     with unsynced(connection):
-        data_key, count_key = _key(connection, owner, DATA_KEY), _key(connection, owner, COUNT_KEY)
+        data_key, count_key = _key(connection, owner, sql.DATA_KEY), _key(connection, owner, sql.COUNT_KEY)
         rows = connection.execute(statement, (data_key, cutoff.ended_by, cutoff.changed_by, limit)).fetchall()
         subjects = [(count_key, counted_as(action, ordinal)) for (ordinal,) in rows for action in ACTIONS]
         jobs = [(data_key, ordinal) for (ordinal,) in rows]
@@ -328,26 +259,25 @@ def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> in
 
 
 def _purge_queued(connection: Connection, limit: int) -> bool:
-    if not connection.execute(NEXT_QUEUED).fetchall():
+    if not connection.execute(sql.NEXT_QUEUED).fetchall():
         return False
     with unsynced(connection):
-        for relation, owner in connection.execute(
-            NEXT_QUEUED
-        ).fetchall():  # again: another process may have emptied the queue
-            purged = connection.execute(PURGE_QUEUED[relation], {"owner": owner, "limit": limit}).rowcount
+        # Again, because another process may have emptied the queue.
+        for relation, owner in connection.execute(sql.NEXT_QUEUED).fetchall():
+            purged = connection.execute(sql.PURGE_QUEUED[relation], {"owner": owner, "limit": limit}).rowcount
             if purged < limit:
-                connection.execute(DEQUEUE, {"relation": relation, "owner": owner})
+                connection.execute(sql.DEQUEUE, {"relation": relation, "owner": owner})
     return True
 
 
 def _key(connection: Connection, owner: str, key: str) -> str:
-    """Returns the value of an owner's DATA_KEY or COUNT_KEY, which is constant during a transaction."""
+    """Returns the value of an owner's `DATA_KEY` or `COUNT_KEY`, which is constant during a transaction."""
     found: str = connection.execute(f"SELECT {key}", {"owner": owner}).fetchone()[0]
     return found
 
 
 def _find(connection: Connection, owner: str, job_id: str) -> Job | None:
-    statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND id = :id"
+    statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = :id"
     rows = connection.execute(statement, {"owner": owner, "id": job_id}).fetchall()
     return job_of(rows[0]) if rows else None
 
