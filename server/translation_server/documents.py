@@ -50,8 +50,7 @@ TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 PATCH_FIELDS: Mapping[str, Any] = {
-    setting.name: (TYPES[setting.name] | None, Field(default=None, **setting.metadata))
-    for setting in fields(SandboxSettings)
+    setting.name: (TYPES[setting.name] | None, Field(None, **setting.metadata)) for setting in fields(SandboxSettings)
 }
 
 SandboxPatch = create_model(
@@ -68,10 +67,10 @@ class ClockChange(BaseModel):
     model_config = STRICT | ConfigDict(json_schema_extra={"minProperties": 1})
 
     speed: float | None = Field(
-        default=None, ge=1e-6, le=1e6, description="seconds of virtual time that pass in a second of wall time"
+        None, ge=1e-6, le=1e6, description="seconds of virtual time that pass in a second of wall time"
     )
-    frozen: bool | None = Field(default=None, description="whether virtual time stands still")
-    advance: float = Field(default=0, ge=0, le=1e9, description="seconds by which to move the clock ahead")
+    frozen: bool | None = Field(None, description="whether virtual time stands still")
+    advance: float = Field(0, ge=0, le=1e9, description="seconds by which to move the clock ahead")
 
     @model_validator(mode="after")
     def _check_not_empty(self) -> Self:

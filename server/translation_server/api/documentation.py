@@ -131,20 +131,20 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
         example = fill(request, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
         headers = HINTS | LOCATION | REPLAYED
         body = json.loads(dialect.accepted_body(JOB))
-        return operation(
+        submit = operation(
             "Accepts a job. It is on disk before the answer is sent.",
             answer("The job is on disk.", template_schema(accepted), body, headers),
-            HTTPStatus.CONFLICT,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             code=dialect.accepted_code,
             parameters=[IDEMPOTENCY_KEY, *query_parameters({name: fields[name] for name in dialect.query})],
             requestBody={"required": False, "content": json_content(request_schema(request, fields), example)},
             **common,
         )
+        submit["responses"] |= error_references(HTTPStatus.CONFLICT)
+        return submit
     snapshot = answer("The job.", template_schema(dialect.job), json.loads(dialect.body(SNAPSHOT)), HINTS)
     if route.action == "poll":
         description = "Polls one of the caller's jobs. A failed job is not an HTTP error."
-        poll = operation(description, snapshot, HTTPStatus.NOT_FOUND, parameters=[JOB_ID, *POLLING], **common)
+        poll = operation(description, snapshot, parameters=[JOB_ID, *POLLING], **common)
     else:
         description = "Polls the caller's latest job, and starts one if there is none."
         poll = operation(description, snapshot, parameters=POLLING, **common)
@@ -178,16 +178,12 @@ def _native_routes() -> dict[str, Part]:
             "delete": native(
                 "Cancels a pending job. A job that has ended stays as it is.",
                 answer("The job.", schema, job, HINTS),
-                HTTPStatus.NOT_FOUND,
                 parameters=[JOB_ID],
             )
         },
         "/jobs/{job_id}/events": {
             "get": native(
-                "Streams the job, and its end, which ends the stream.",
-                events,
-                HTTPStatus.NOT_FOUND,
-                parameters=[JOB_ID, LAST_EVENT_ID],
+                "Streams the job, and its end, which ends the stream.", events, parameters=[JOB_ID, LAST_EVENT_ID]
             )
         },
         "/events": {
@@ -203,10 +199,7 @@ def _health_checks() -> dict[str, Part]:
     return {
         path: {
             "get": operation(
-                description,
-                answer(description, {"type": "object"}, {"status": status}),
-                tags=["health"],
-                security=[],
+                description, answer(description, {"type": "object"}, {"status": status}), tags=["health"], security=[]
             )
         }
         for path, description, status in checks
@@ -227,7 +220,6 @@ def _sandbox_routes() -> dict[str, Part]:
             "patch": route(
                 "Changes settings. Null restores the server's value.",
                 sandbox,
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 requestBody=model_body(SandboxPatch, {"scenario": "flaky", "seed": 42}),
             ),
         },
@@ -235,7 +227,6 @@ def _sandbox_routes() -> dict[str, Part]:
             "post": route(
                 "Sets the speed of the clock, stops it, or advances it.",
                 sandbox,
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 requestBody=model_body(ClockChange, {"advance": 1800}),
             )
         },
@@ -246,8 +237,6 @@ def _sandbox_routes() -> dict[str, Part]:
             "post": route(
                 "Pauses, unpauses or finishes a pending job.",
                 sandbox,
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                HTTPStatus.NOT_FOUND,
                 parameters=[JOB_ID],
                 requestBody=model_body(JobAction, {"do": "finish", "outcome": "error"}),
             )

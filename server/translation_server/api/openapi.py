@@ -49,67 +49,56 @@ PROBLEM: Part = {
     "example": {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "You have no job of this id."},
 }
 
+TEXT = {"type": "string"}
+
+
+def _header(name: str, description: str, **members: object) -> Part:
+    return {"name": name, "in": "header", "description": description, "schema": TEXT, **members}
+
+
 # Parameters
 
-JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": {"type": "string"}}
-IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "requests with the same key and body get the same job, however often they are sent",
-    "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
-}
-PREFER = {
-    "name": "Prefer",
-    "in": "header",
-    "description": "`wait=N` holds the answer until the job changes, for at most N seconds and at most 60",
-    "schema": {"type": "string"},
-    "example": "wait=25",
-}
-IF_NONE_MATCH = {
-    "name": "If-None-Match",
-    "in": "header",
-    "description": "the ETag of an earlier answer: the answer is 304 if the job has not changed since",
-    "schema": {"type": "string"},
-}
-LAST_EVENT_ID = {
-    "name": "Last-Event-ID",
-    "in": "header",
-    "description": "the id of the last event that was received: the stream begins with the changes after it",
-    "schema": {"type": "string"},
-}
-SIMULATE_FAULT = {
-    "name": "Simulate-Fault",
-    "in": "header",
-    "description": "a fault for this request: a kind, or a fault rule as in `PATCH /sandbox` as JSON",
-    "schema": {
+JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": TEXT}
+IDEMPOTENCY_KEY = _header(
+    "Idempotency-Key",
+    "requests with the same key and body get the same job, however often they are sent",
+    schema={**TEXT, "pattern": "^[!#-~]{1,255}$"},
+)
+PREFER = _header(
+    "Prefer",
+    "`wait=N` holds the answer until the job changes, for at most N seconds and at most 60",
+    example="wait=25",
+)
+IF_NONE_MATCH = _header(
+    "If-None-Match", "the ETag of an earlier answer: the answer is 304 if the job has not changed since"
+)
+LAST_EVENT_ID = _header(
+    "Last-Event-ID", "the id of the last event that was received: the stream begins with the changes after it"
+)
+SIMULATE_FAULT = _header(
+    "Simulate-Fault",
+    "a fault for this request: a kind, or a fault rule as in `PATCH /sandbox` as JSON",
+    schema={
         "anyOf": [
-            {"type": "string", "enum": [kind for kind in KINDS if kind != "status"]},
-            {"type": "string", "contentMediaType": "application/json", "pattern": r"^\{.*\}$"},
+            {**TEXT, "enum": [kind for kind in KINDS if kind != "status"]},
+            {**TEXT, "contentMediaType": "application/json", "pattern": r"^\{.*\}$"},
         ]
     },
-}
+)
 
 # Headers of answers
 
-LOCATION = {"Location": {"description": "where to poll the job", "schema": {"type": "string"}}}
+COUNT = {"type": "integer", "minimum": 1}
+LOCATION = {"Location": {"description": "where to poll the job", "schema": TEXT}}
 REPLAYED = {
-    "Idempotency-Replayed": {
-        "description": "`true` if an earlier request with this key made the job",
-        "schema": {"type": "string"},
-    }
+    "Idempotency-Replayed": {"description": "`true` if an earlier request with this key made the job", "schema": TEXT}
 }
 HINTS = {
-    "Retry-After": {
-        "description": "when to poll next, in seconds; only while the job is pending",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "retry-after-ms": {
-        "description": "the same in milliseconds",
-        "schema": {"type": "integer", "minimum": 1},
-    },
+    "Retry-After": {"description": "when to poll next, in seconds; only while the job is pending", "schema": COUNT},
+    "retry-after-ms": {"description": "the same in milliseconds", "schema": COUNT},
     "Wall-Elapsed-Time": {
         "description": "the elapsed_time of each job in wall time, in seconds; only if the sandbox's clock was set",
-        "schema": {"type": "string"},
+        "schema": TEXT,
     },
 }
 
@@ -140,18 +129,18 @@ ERRORS = (
 
 
 def operation(
-    description: str,
-    answer: Part,
-    *errors: HTTPStatus,
-    code: int = HTTPStatus.OK,
-    **members: object,
+    description: str, answer: Part, *, code: int = HTTPStatus.OK, parameters: Sequence[Part] = (), **members: object
 ) -> Part:
-    """Returns an operation, with the errors that every route has and its own."""
-    return {
-        "description": description,
-        "responses": {str(int(code)): answer} | error_references(*ALWAYS, *errors),
-        **members,
-    }
+    """Returns an operation, with the errors that every route has, and those of job ids and of bodies."""
+    errors = [*ALWAYS]
+    if JOB_ID in parameters:
+        errors.append(HTTPStatus.NOT_FOUND)
+    if "requestBody" in members:
+        errors.append(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    responses = {str(int(code)): answer} | error_references(*errors)
+    return {"description": description, "responses": responses, **members} | (
+        {"parameters": parameters} if parameters else {}
+    )
 
 
 def error_references(*errors: HTTPStatus) -> Part:

@@ -36,12 +36,10 @@ class Simulate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    delay: float | None = Field(default=None, ge=0, le=1e9, description="seconds until the job ends")
-    outcome: Literal["completed", "error"] | None = Field(default=None, description="how the job ends")
-    message: Message | None = Field(default=None, description="the error message if the job ends with `error`")
-    paused: bool | None = Field(
-        default=None, description="whether the job stays pending until it is unpaused or finished"
-    )
+    delay: float | None = Field(None, ge=0, le=1e9, description="seconds until the job ends")
+    outcome: Literal["completed", "error"] | None = Field(None, description="how the job ends")
+    message: Message | None = Field(None, description="the error message if the job ends with `error`")
+    paused: bool | None = Field(None, description="whether the job stays pending until it is unpaused or finished")
 
     def fate_override(self) -> FateOverride:
         """Returns the fate as the service takes it."""
@@ -54,12 +52,12 @@ class SubmissionBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     job_id: str | None = Field(
-        default=None, pattern=JOB_ID, description="the caller's own id; by default, the server makes one"
+        None, pattern=JOB_ID, description="the caller's own id; by default, the server makes one"
     )
-    source_language: Language | None = Field(default=None, description="the language spoken in the video")
-    target_language: Language | None = Field(default=None, description="the language to translate it to")
-    video_length: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
-    simulate: Simulate | None = Field(default=None, description="the fate of the job, instead of a drawn one")
+    source_language: Language | None = Field(None, description="the language spoken in the video")
+    target_language: Language | None = Field(None, description="the language to translate it to")
+    video_length: float | None = Field(None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
+    simulate: Simulate | None = Field(None, description="the fate of the job, instead of a drawn one")
 
     def submission(self) -> Submission:
         """Returns the submission as the core takes it."""
@@ -81,10 +79,8 @@ class JobAction(BaseModel):
     )
 
     do: Literal["pause", "unpause", "finish"] = Field(description="what to do; an ended job stays as it is")
-    outcome: Literal["completed", "error"] = Field(
-        default="completed", description="how the job ends if it is finished"
-    )
-    message: Message | None = Field(default=None, description="the error message if the job is finished with `error`")
+    outcome: Literal["completed", "error"] = Field("completed", description="how the job ends if it is finished")
+    message: Message | None = Field(None, description="the error message if the job is finished with `error`")
 
     @model_validator(mode="after")
     def _has_an_outcome_only_to_finish(self) -> Self:

@@ -116,23 +116,13 @@ def _read_duration(value: object) -> object:
 
 AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
-Name = Annotated[
-    str | None,
-    Field(pattern=r"^[^:]+$"),
-    AfterValidator(_check_text),
-    Must("a name without colon or control characters"),
-]
-Password = Annotated[
-    SecretStr | None,
-    AfterValidator(_check_password),
-    Must(f"UTF-8 text without control characters, of {MAX_PASSWORD} bytes at most"),
-]
+NAME = Must("a name without colon or control characters")
+Name = Annotated[str | None, Field(pattern=r"^[^:]+$"), AfterValidator(_check_text), NAME]
+PASSWORD = Must(f"UTF-8 text without control characters, of {MAX_PASSWORD} bytes at most")
+Password = Annotated[SecretStr | None, AfterValidator(_check_password), PASSWORD]
 File = Annotated[Path | None, Must("a path")]
-Delay = Annotated[
-    Delays | None,
-    BeforeValidator(_read_distribution),
-    Must("fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds"),
-]
+DELAY = Must("fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds")
+Delay = Annotated[Delays | None, BeforeValidator(_read_distribution), DELAY]
 SECONDS = Must("a number of seconds")
 NUMBER = Must("a number")
 WHOLE = Must("a whole number")
@@ -140,33 +130,21 @@ Connections = Interval(ge=1, le=1_000_000)
 Timeout = Annotated[float, Interval(ge=1, le=3600), SECONDS]
 Rate = Annotated[float, Interval(ge=1, le=1e9), Must("a number of bytes a second")]
 Switch = Annotated[Literal["on", "off"], AnyCase]
-Retention = Annotated[
-    float | None,
-    BeforeValidator(_read_duration),
-    Must(f"a time like 7d, 12h, 30m or 90s, or {FOREVER}"),
-]
-Proxies = Annotated[
-    str | None,
-    AfterValidator(_check_networks),
-    Must("addresses and networks, separated by commas, not *"),
-]
-HostNames = Annotated[
-    str | None,
-    _list_of(HOST_NAME),
-    Must("* or names without a port, such as api.example or *.api.example, separated by commas"),
-]
-Origins = Annotated[
-    str | None,
-    _list_of(ORIGIN),
-    Must("origins such as https://app.example or http://localhost:3000, separated by commas"),
-]
+RETENTION = Must(f"a time like 7d, 12h, 30m or 90s, or {FOREVER}")
+Retention = Annotated[float | None, BeforeValidator(_read_duration), RETENTION]
+PROXIES = Must("addresses and networks, separated by commas, not *")
+Proxies = Annotated[str | None, AfterValidator(_check_networks), PROXIES]
+HOST_NAMES = Must("* or names without a port, such as api.example or *.api.example, separated by commas")
+HostNames = Annotated[str | None, _list_of(HOST_NAME), HOST_NAMES]
+ORIGINS = Must("origins such as https://app.example or http://localhost:3000, separated by commas")
+Origins = Annotated[str | None, _list_of(ORIGIN), ORIGINS]
 
 OF_SANDBOX = {setting.name: setting for setting in fields(SandboxSettings)}
 
 
 def _sandbox_default(name: str) -> Any:  # noqa: ANN401 - as pydantic's `Field` has it
     """Returns the default and the description of a sandbox's setting."""
-    return Field(default=OF_SANDBOX[name].default, description=OF_SANDBOX[name].metadata["description"])
+    return Field(OF_SANDBOX[name].default, description=OF_SANDBOX[name].metadata["description"])
 
 
 class Settings(BaseSettings):
@@ -181,19 +159,15 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    api_username: Name = Field(default=None, description="the user's name; required")
-    api_password: Password = Field(default=None, description="the user's password; required")
-    api_password_file: File = Field(
-        default=None, description="a file to read the password from instead (Docker secrets)"
-    )
-    users_file: File = Field(
-        default=None, description="an htpasswd file of users (bcrypt, argon2), instead of the three above"
-    )
-    auth: Switch = Field(default="on", description="`off` needs no credentials, on the loopback interface only")
-    min_delay: Annotated[Seconds, SECONDS] = Field(default=3, description="seconds before a job ends, at least")
-    max_delay: Annotated[Seconds, SECONDS] = Field(default=7, description="seconds before a job ends, at most")
+    api_username: Name = Field(None, description="the user's name; required")
+    api_password: Password = Field(None, description="the user's password; required")
+    api_password_file: File = Field(None, description="a file to read the password from instead (Docker secrets)")
+    users_file: File = Field(None, description="an htpasswd file of users (bcrypt, argon2), instead of the three above")
+    auth: Switch = Field("on", description="`off` needs no credentials, on the loopback interface only")
+    min_delay: Annotated[Seconds, SECONDS] = Field(3, description="seconds before a job ends, at least")
+    max_delay: Annotated[Seconds, SECONDS] = Field(7, description="seconds before a job ends, at most")
     delay: Delay = Field(
-        default=None,
+        None,
         description="instead of the two above: `fixed(5)`, `uniform(3, 7)`, `lognormal(600, 0.5)` or `exponential(30)`",
     )
     per_video_second: Annotated[SecondsPerSecond, SECONDS] = _sandbox_default("per_video_second")
@@ -202,60 +176,58 @@ class Settings(BaseSettings):
     hints: Annotated[Hints, AnyCase] = _sandbox_default("hints")
     poll_cost: Annotated[PollCost, SECONDS] = _sandbox_default("poll_cost")
     sandbox: Switch = Field(
-        default="on", description="`off` turns off scenarios and fault rules, and refuses changes of any sandbox"
+        "on", description="`off` turns off scenarios and fault rules, and refuses changes of any sandbox"
     )
     scenario: Annotated[ScenarioName | None, AnyCase] = _sandbox_default("scenario")
-    faults: File = Field(default=None, description="a TOML file of fault rules")
+    faults: File = Field(None, description="a TOML file of fault rules")
     request_log: Annotated[int, Interval(ge=0, le=1_000_000), WHOLE] = Field(
-        default=10_000, description="how many requests each user's request log holds"
+        10_000, description="how many requests each user's request log holds"
     )
-    database_url: str = Field(default="sqlite:///data/jobs.db", repr=False, description="where jobs are stored")
+    database_url: str = Field("sqlite:///data/jobs.db", repr=False, description="where jobs are stored")
     retention: Retention = Field(  # type: ignore[assignment]  # the default is read like any other value
         default="7d", description="how long jobs are stored after their end: `7d`, `12h`, `30m`, `90s`, or `forever`"
     )
-    dialects: File = Field(default=None, description="a TOML file of dialects to serve besides the built-in ones")
-    host: str = Field(default="127.0.0.1", description="the address to listen on")
+    dialects: File = Field(None, description="a TOML file of dialects to serve besides the built-in ones")
+    host: str = Field("127.0.0.1", description="the address to listen on")
     port: Annotated[int, Interval(ge=0, le=65_535), WHOLE] = Field(
-        default=8000, description="the port to listen on; 0 takes a free one"
+        8000, description="the port to listen on; 0 takes a free one"
     )
-    workers: Annotated[int, Interval(ge=1, le=256), WHOLE] = Field(
-        default=1, description="the number of server processes"
-    )
+    workers: Annotated[int, Interval(ge=1, le=256), WHOLE] = Field(1, description="the number of server processes")
     forwarded_allow_ips: Proxies = Field(
-        default=None, description="addresses and networks of trusted proxies, whose `X-Forwarded-For` is believed"
+        None, description="addresses and networks of trusted proxies, whose `X-Forwarded-For` is believed"
     )
     max_connections: Annotated[int, Connections, WHOLE] = Field(
-        default=16_384,
+        16_384,
         description="the most connections of one process; the limit on open files (`ulimit -n`) may lower it. At the "
         "limit, the process first closes connections that are idle or have sent an incomplete request head",
     )
     max_connections_per_address: Annotated[int | None, Connections, WHOLE] = Field(
-        default=None,
+        None,
         description="the most connections from one address, except loopback and trusted proxies. "
         "If not set: three quarters of `MAX_CONNECTIONS`",
     )
-    head_timeout: Timeout = Field(default=10, description="seconds within which a request's head must arrive")
+    head_timeout: Timeout = Field(10, description="seconds within which a request's head must arrive")
     min_rate: Rate = Field(
-        default=1024,
+        1024,
         description="the lowest rate, in bytes per second, at which a client may send a request body (checked after "
         "10 seconds) and read a response (after 60 seconds)",
     )
     allowed_hosts: HostNames = Field(
-        default=None,
+        None,
         description="the host names that the server answers to, besides every IP address: `api.example`, "
         "`*.api.example`, or `*` for all. If not set: the names of this machine, its container and Compose's services",
     )
     trusted_origins: Origins = Field(
-        default=None,
+        None,
         description="the origins of other sites whose pages may change something through a browser, "
         "such as `https://app.example`",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
-        default="info", description="how much is logged: debug, info, warning or error"
+        "info", description="how much is logged: debug, info, warning or error"
     )
-    log_file: File = Field(default=None, description="a file to which the log is written, besides stderr")
+    log_file: File = Field(None, description="a file to which the log is written, besides stderr")
     log_format: Annotated[Literal["text", "json"], AnyCase] = Field(
-        default="text", description="text for people, json for machines"
+        "text", description="text for people, json for machines"
     )
 
     @property
@@ -280,15 +252,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        if self.min_delay > self.max_delay:
-            most = f"MAX_DELAY, which is {self.max_delay:g}"
-            raise ValueError(f"MIN_DELAY={self.min_delay:g}: must not be more than {most}")
+        low, high = self.min_delay, self.max_delay
+        if low > high:
+            raise ValueError(f"MIN_DELAY={low:g}: must not be more than MAX_DELAY, which is {high:g}")
         if self.auth == "off" and not _is_loopback(self.host):
             raise ValueError(f"AUTH=off: must be on while HOST={self.host}: only 127.0.0.1 and ::1 may do without")
         if self.database_url == "memory:" and self.workers > 1:
-            raise ValueError(
-                f"WORKERS={self.workers}: must be 1 with DATABASE_URL=memory:, which only one process can use"
-            )
+            reason = "DATABASE_URL=memory:, which only one process can use"
+            raise ValueError(f"WORKERS={self.workers}: must be 1 with {reason}")
         if self.users_file is None and self.auth == "on":
             for name, value in (("API_USERNAME", self.api_username), ("API_PASSWORD", self.api_password)):
                 if not value:
