@@ -245,6 +245,26 @@ def test_the_log_has_each_job_once_and_never_a_password(run, tmp_path):
     assert (tmp_path / "server.log").read_text() == log
 
 
+def test_the_log_after_a_restart_has_only_new_ends(run):
+    first = run([*MODULE, "--port", "0"], MIN_DELAY="1000", MAX_DELAY="1000")
+    before, frozen, later = (first.client.post("/start").json()["job_id"] for _ in range(3))
+    for job_id in (before, frozen):
+        first.client.post(f"/sandbox/jobs/{job_id}", json={"do": "pause"})
+    first.client.post("/sandbox/clock", json={"advance": 10, "frozen": True})
+    first.client.post(f"/sandbox/jobs/{before}", json={"do": "finish"})
+    assert f"job {before} of admin ended" in first.log()
+    first.stop(signal.SIGKILL)
+    second = run([*MODULE, "--port", "0"])
+    second.client.delete(f"/jobs/{frozen}")
+    second.client.post("/sandbox/clock", json={"advance": 1000})
+    assert len(second.client.get("/jobs").json()["jobs"]) == 3
+    second.stop()
+    log = second.log()
+    assert f"job {before}" not in log
+    assert log.count(f"job {frozen} of admin ended: cancelled") == 1
+    assert log.count(f"job {later} of admin ended: completed") == 1
+
+
 def test_the_log_can_be_json(run):
     server = run([*MODULE, "--port", "0"], LOG_FORMAT="json")
     job_id = server.client.post("/start").json()["job_id"]

@@ -110,10 +110,11 @@ class Service:
         self._store = store
         self._clock = clock
         self._entropy = entropy
+        self._started = clock()
         self.sandboxes = SandboxCache(
             store,
             settings,
-            started=clock(),
+            started=self._started,
             changeable=changeable,
             on_change=self._sandbox_changed,
             freshness=freshness or Freshness(store),
@@ -344,9 +345,12 @@ class Service:
         self._bus.wake(owner)
 
     def _snapshot(self, job: Job, now: VirtualTime) -> JobSnapshot:
-        """Returns a snapshot of a job; logs its end when this process shows it for the first time."""
+        """Returns a snapshot of a job; logs an end since this process started, when it is shown for the first time."""
         snapshot = JobSnapshot(job, now)
-        if snapshot.state is not State.PENDING and (key := hash((job.owner, job.ordinal))) not in self._logged_ends:
-            logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, snapshot.state, snapshot.elapsed)
+        if snapshot.completed_at is not None and (key := hash((job.owner, job.ordinal))) not in self._logged_ends:
             self._logged_ends[key] = None
+            ended = self.sandboxes.known_clock(job.owner).wall(snapshot.completed_at)
+            # A job may be changed while the clock is frozen, long after the clock first showed that time.
+            if max(ended, job.changed_at) >= self._started:
+                logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, snapshot.state, snapshot.elapsed)
         return snapshot

@@ -83,6 +83,11 @@ class SandboxCache:
                 return sandbox
         return await self._reads.run(owner, lambda: self._read(owner))
 
+    def known_clock(self, owner: str) -> Clock:
+        """Returns a user's clock as it was read last; one that was never set if it was not read."""
+        cached = self.states.get(owner)
+        return cached.sandbox.clock if cached else Clock()
+
     async def clock(self, owner: str) -> Clock:
         """Returns a user's clock without caching it."""
         if not self.changeable:
