@@ -56,7 +56,9 @@ def test_snapshot_derives_state_progress_and_times(job, now, state, progress, el
     snapshot = JobSnapshot(job, now)
     assert (snapshot.state, snapshot.progress, snapshot.completed_at) == (state, progress, completed_at)
     assert snapshot.elapsed == pytest.approx(elapsed)
-    assert (snapshot.error_message is not None) == (state is State.ERROR)
+    assert snapshot.error_message == (
+        "simulated failure, by ERROR_PROBABILITY or on request" if state is State.ERROR else None
+    )
 
 
 @given(jobs, times, times)

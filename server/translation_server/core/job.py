@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 
-ERROR_MESSAGE = "the translation failed"  # the error message of a failed job whose fate has none
+ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
 
 
