@@ -1,7 +1,10 @@
 """Jobs for the tests of stores."""
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from translation_server.core.job import Fate, Job, State, Submission
@@ -18,6 +21,15 @@ def accepting(
         return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, submission, changed_at=created_at)
 
     return accept
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the write lock of a SQLite file, as another process may."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 async def add(store: Store, owner: str = "ann", **fields: Any) -> Job:

@@ -64,9 +64,12 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(settings: Settings, http: Any = HttpProtocol) -> Iterator[str]:
-    """Runs the server with these settings and one of uvicorn's HTTP implementations; yields its URL."""
-    app = create_app(settings)
+def serving(settings: Settings, http: Any = HttpProtocol, store: Store | None = None) -> Iterator[str]:
+    """Runs the server with these settings and one of uvicorn's HTTP implementations; yields its URL.
+
+    ``store`` replaces the database of the settings.
+    """
+    app = create_app(settings, store)
     if isinstance(http, type) and issubclass(http, HttpProtocol):
         http = http_with_limits(settings, http)
     listener = socket.create_server((settings.host, 0))
@@ -99,7 +102,12 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
     """
     with ExitStack() as running:
 
-        def start(auth: tuple[str, str] | None = CREDENTIALS, http: Any = HttpProtocol, **settings: Any) -> Api:
+        def start(
+            auth: tuple[str, str] | None = CREDENTIALS,
+            http: Any = HttpProtocol,
+            store: Store | None = None,
+            **settings: Any,
+        ) -> Api:
             given = {
                 "users_file": users_file,
                 "database_url": f"sqlite:///{tmp_path}/jobs.db",
@@ -107,7 +115,7 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
                 "error_probability": 0,
             } | settings
             given.setdefault("min_delay", given["max_delay"])
-            url = running.enter_context(serving(Settings(_env_file=None, **given), http))
+            url = running.enter_context(serving(Settings(_env_file=None, **given), http, store))
             return running.enter_context(Api(base_url=url, auth=auth, timeout=60, verify=TLS))
 
         yield start

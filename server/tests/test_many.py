@@ -13,7 +13,9 @@ from itertools import count
 
 import httpx
 import pytest
+from starlette.responses import Response, StreamingResponse
 
+from translation_server.api.report_grading import SHORT, Grading
 from translation_server.api.request_record import RecordBuilder
 from translation_server.core.change_feed import PAGE
 from translation_server.core.delays import Uniform
@@ -176,8 +178,8 @@ def records(count: int) -> Iterator[str]:
 
 
 @pytest.fixture
-def logged(start, tmp_path):
-    """A server on which the admin has sent many requests, and the size of their records."""
+def logged(tmp_path):
+    """Returns the URL of a database with many requests of the admin, and the size of their records."""
     url, log = f"sqlite:///{tmp_path}/many.db", list(records(20_000))
 
     async def write() -> None:
@@ -186,41 +188,58 @@ def logged(start, tmp_path):
         await store.close()
 
     asyncio.run(write())
-    return start(database_url=url, request_log=len(log)), sum(map(len, log))
+    return url, sum(map(len, log))
 
 
+@pytest.fixture
+async def make_grading(logged):
+    """Returns a function that makes a `Grading` of that log, which grades logs of at most this size itself."""
+    store, sandbox = open_store(logged[0]), SandboxSettings(delay=Uniform(0, 0))
+    service = Service(store, lambda: sandbox, clock=time.time, entropy=lambda: bytes(64))
+    yield lambda short: Grading(RequestLog(store, service.sandboxes, 20_000), service, short)
+    await store.close()
+
+
+async def card_of(answer: Response) -> str:
+    """Returns the body of an answer."""
+    if isinstance(answer, StreamingResponse):
+        return b"".join([piece async for piece in answer.body_iterator]).decode()
+    return answer.body.decode()
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "application/xml"])
-def test_report_of_a_long_log_is_the_same_from_both_ways_of_grading(logged, monkeypatch, media_type):
-    api, _ = logged
-    cards = []
-    for short in (1, 2**30):
-        monkeypatch.setattr("translation_server.api.report_grading.SHORT", short)
-        answer = api.get("/sandbox/report", headers={"Accept": media_type})
-        cards.append((answer.status_code, answer.headers["Content-Type"], answer.text))
+async def test_report_of_a_long_log_is_the_same_from_both_ways_of_grading(make_grading, media_type):
+    answers = [await make_grading(short).answer("admin", media_type) for short in (1, 2**30)]
+    assert [isinstance(answer, StreamingResponse) for answer in answers] == [True, False]
+    cards = [(answer.status_code, answer.media_type, await card_of(answer)) for answer in answers]
     assert cards[0] == cards[1]
-    assert (cards[0][0], cards[0][1].partition(";")[0]) == (200, media_type)
+    assert cards[0][:2] == (200, media_type)
     assert "early-polls" in cards[0][2]
 
 
-def test_long_log_is_graded_outside_of_the_memory_of_the_server(logged, monkeypatch):
-    api, size = logged
-    assert size > 4 * 2**20
-    monkeypatch.setattr("translation_server.api.report_grading.SHORT", 2**16)
+@pytest.mark.anyio
+async def test_long_log_is_graded_outside_of_the_memory_of_the_server(make_grading, logged):
+    assert logged[1] > 4 * 2**20
+    grading, size = make_grading(2**16), 0
     tracemalloc.start()
     try:
-        with api.stream("GET", "/sandbox/report") as answer:
-            assert (answer.status_code, sum(map(len, answer.iter_bytes())) > 2**19) == (200, True)
+        answer = await grading.answer("admin", "application/json")
+        async for piece in answer.body_iterator:
+            size += len(piece)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert size > 2**19
     assert most < 2 * 2**20
 
 
-def test_failed_report_is_refused_and_the_next_one_is_made(logged, monkeypatch):
-    api, _ = logged
-    monkeypatch.setattr("translation_server.api.report_grading.SHORT", 1)
+def test_failed_report_is_refused_and_the_next_one_is_made(logged, start, monkeypatch):
+    url, size = logged
+    assert size > SHORT
+    api = start(database_url=url, request_log=20_000)
     with monkeypatch.context() as broken:
-        broken.setattr("translation_server.api.report_process.__name__", "translation_server.no_such_module")
+        broken.setenv("PYTHONIOENCODING", "unknown")  # the grading process cannot start
         refused = api.get("/sandbox/report")
     assert (refused.status_code, "too long" in refused.json()["detail"]) == (503, True)
     assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000

@@ -9,12 +9,16 @@ import time
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.api import Api
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
+from translation_server.app import assemble
 from translation_server.core.dialects.builtin import DIALECTS
-from translation_server.core.dialects.dialect import routes
+from translation_server.core.dialects.dialect import Dialect, routes
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.storage.memory import MemoryStore
 
 PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
 UNCACHED = [("simulate-fault", "")]
@@ -40,6 +44,17 @@ def exchange(api, *requests: str, end: bool = True, half: bool = True) -> bytes:
         if half and not end:
             connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def client_of(app: ASGIApp) -> httpx.AsyncClient:
+    """Returns a client of an application in this process, without a network."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+
+
+async def recorded(client: httpx.AsyncClient, path: str) -> list[int]:
+    """Returns the status codes in the request log for a path."""
+    log = (await client.get("/sandbox/requests")).json()
+    return [record["status"] for record in log["requests"] if record["path"] == path]
 
 
 @pytest.fixture
@@ -227,33 +242,54 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
     assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"200", b"202"]
 
 
-@pytest.mark.parametrize(
-    ("broken", "status"),
-    [
-        ("core.dialects.dialect.PartialBody.complete", 500),  # used by every poll
-        (
-            "api.auth.authenticator.Authenticator.cached_user",
-            200,
-        ),  # used by cached polls only
-        ("api.polls.log_request", 200),
-    ],
-)
-def test_a_poll_that_fails_is_logged_and_recorded_once(start, monkeypatch, caplog, broken, status):
-    api = start()
-    path = f"/status/{submit(api)}"
-    monkeypatch.setattr(logging.getLogger("translation_server"), "propagate", True)
-    api.get(path)
-    with monkeypatch.context() as patched:
-        patched.setattr(f"translation_server.{broken}", lambda *_: 1 / 0)
-        answers = [api.get(path) for _ in range(20)]  # many, so that some are answered from the cache
-    assert {answered.status_code for answered in answers} == {status}
-    assert "ZeroDivisionError" in caplog.text
-    if status == 500:
-        assert {answered.headers["content-type"] for answered in answers} == {"application/problem+json"}
-        assert all(answered.json()["error_id"] in caplog.text for answered in answers)
-    records = [record for record in api.get("/sandbox/requests").json()["requests"] if record["path"] == path]
-    assert [record["status"] for record in records] == [200] + [status] * 20
-    assert api.get(path).status_code == 200
+@pytest.mark.anyio
+async def test_poll_that_fails_is_logged_and_recorded_once(caplog):
+    words = dict(DIALECTS[0].words)
+    dialect = Dialect(name="own", poll=("/own/{job_id}",), job={"status": "{status}"}, words=words)
+    async with client_of(assemble(MemoryStore(), SandboxSettings, None, [dialect])) as client:
+        path = f"/own/{(await client.post('/start')).json()['job_id']}"
+        words.clear()  # without words, no answer can be rendered
+        answers = [await client.get(path) for _ in range(20)]  # many, so that some may be answered from the cache
+        assert {answer.status_code for answer in answers} == {500}
+        assert {answer.headers["content-type"] for answer in answers} == {"application/problem+json"}
+        assert all(answer.json()["error_id"] in caplog.text for answer in answers)
+        assert "KeyError" in caplog.text
+        words.update(DIALECTS[0].words)
+        assert (await client.get(path)).json() == {"status": "pending"}
+        assert await recorded(client, path) == [500] * 20 + [200]
+
+
+@pytest.mark.anyio
+async def test_poll_that_cannot_be_answered_from_the_cache_is_answered_without_it(caplog):
+    app, answered = assemble(MemoryStore(), SandboxSettings, None), False
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal answered
+        answered = False
+
+        async def send_and_tell(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        await app(scope, receive, send_and_tell)
+
+    def log(_: logging.LogRecord) -> bool:
+        """Fails before a request is answered: only those from the cache are logged so early."""
+        return answered or bool(1 / 0)
+
+    caplog.set_level(logging.DEBUG, "translation_server")
+    requests = logging.getLogger("translation_server.api.request_record")
+    async with client_of(watched) as client:
+        path = f"/status/{(await client.post('/start')).json()['job_id']}"
+        assert (await client.get(path)).status_code == 200
+        requests.addFilter(log)
+        try:
+            assert [(await client.get(path)).status_code for _ in range(20)] == [200] * 20
+        finally:
+            requests.removeFilter(log)
+        assert "ZeroDivisionError" in caplog.text
+        assert await recorded(client, path) == [200] * 21
 
 
 def test_polls_without_valid_credentials_or_of_other_paths_are_refused(start):

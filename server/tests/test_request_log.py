@@ -1,27 +1,16 @@
-"""The request log of a sandbox and its report card, over HTTP against a real server."""
+"""The request log of a sandbox and its report card."""
 
-import sqlite3
 import time
-from contextlib import contextmanager
 
 import pytest
 
-
-def start_with_short_lock_timeout(start, monkeypatch):
-    """Starts a server that does not wait long for a lock."""
-    with monkeypatch.context() as patched:
-        patched.setattr("translation_server.storage.sqlite.database.LOCK_TIMEOUT", 0.1)
-        return start()
-
-
-@contextmanager
-def locked(path):
-    """Holds the write lock of the store's file."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    yield
-    other.execute("ROLLBACK")
-    other.close()
+from tests.stores import locked
+from translation_server.api.request_record import RecordBuilder
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.service.jobs import Service
+from translation_server.service.request_log import RequestLog
+from translation_server.storage import StoreError
+from translation_server.storage.sqlite.store import SqliteStore
 
 
 def test_records_have_requests_and_answers(start):
@@ -73,32 +62,39 @@ def test_the_log_is_paged_and_drops_the_oldest_records(start):
     assert ([record["number"] for record in page["requests"]], page["next"], page["dropped"]) == ([4, 5], 5, 3)
     rest = api.get(f"/sandbox/requests?after={page['next']}").json()
     assert ([record["number"] for record in rest["requests"]], rest["next"]) == ([6, 7, 8], None)
+    assert api.get("/sandbox/report").json()["overall"]["dropped"] == 3
+    assert api.post("/sandbox/reset").status_code == 200
+    assert api.get("/sandbox/requests").json()["dropped"] == 0
 
 
-def test_records_are_written_once_the_store_is_available_again(start, tmp_path, monkeypatch):
-    api = start_with_short_lock_timeout(start, monkeypatch)
-    monkeypatch.setattr("translation_server.service.request_log.BATCH_SIZE", 2)
+def test_records_are_written_once_the_store_is_available_again(start, tmp_path):
+    api = start(store=SqliteStore(tmp_path / "jobs.db", lock_timeout=0.1))
     with locked(tmp_path / "jobs.db"):
         for number in range(5):
             assert api.get(f"/jobs?limit={number + 1}").status_code == 200
-        assert api.get("/sandbox/requests").status_code == 503
+        assert [api.get(f"/sandbox/{path}").status_code for path in ("requests", "report")] == [503, 503]
     log = api.get("/sandbox/requests").json()
     assert (len(log["requests"]), log["dropped"]) == (5, 0)
     assert log["requests"] == sorted(log["requests"], key=lambda record: record["at"])
 
 
-def test_lost_records_are_counted_as_dropped(start, tmp_path, monkeypatch):
-    api = start_with_short_lock_timeout(start, monkeypatch)
-    monkeypatch.setattr("translation_server.service.request_log.MAX_WAITING", 3)
+@pytest.mark.anyio
+async def test_oldest_records_are_dropped_while_the_store_is_not_available(tmp_path):
+    store = SqliteStore(tmp_path / "jobs.db", lock_timeout=0.1)
+    service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(64))
+    request_log = RequestLog(store, service.sandboxes, 100, batch_size=2, max_waiting=3)
     with locked(tmp_path / "jobs.db"):
         for number in range(5):
-            assert api.get(f"/jobs?limit={number + 1}").status_code == 200
-        assert api.get("/sandbox/report").status_code == 503
-    log = api.get("/sandbox/requests").json()
-    assert (len(log["requests"]), log["dropped"]) == (3, 2)
-    assert api.get("/sandbox/report").json()["overall"]["dropped"] == 2
-    api.post("/sandbox/reset")
-    assert api.get("/sandbox/requests").json()["dropped"] == 0
+            request_log.add("ann", RecordBuilder(1000.0, "GET", f"/{number}", None, tagged=False))
+        with pytest.raises(StoreError, match="keeps it locked"):
+            await request_log.flush()
+    kept, more = await request_log.read("ann", after=0, limit=9)
+    assert ([record.path for _, record in kept], more) == (["/2", "/3", "/4"], False)
+    assert request_log.dropped("ann", await request_log.oldest("ann")) == 2
+    request_log.drop("ann")
+    assert request_log.dropped("ann", await request_log.oldest("ann")) == 0
+    await request_log.close()
+    await store.close()
 
 
 def test_the_request_log_can_be_turned_off(start):

@@ -176,8 +176,8 @@ def test_unsupported_database_url(url):
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-async def test_long_search_for_a_page_does_not_block_other_requests(store, monkeypatch):
-    monkeypatch.setattr("translation_server.storage.pages.WINDOW", 2)
+async def test_long_search_for_a_page_does_not_block_other_requests(store):
+    store.window = 2
     first = await add(store)
     await asyncio.gather(*(add(store, delay=1e9) for _ in range(400)))
     search = asyncio.create_task(store.page("ann", limit=9, before=None, state=State.COMPLETED, now=2000.0))
@@ -188,8 +188,8 @@ async def test_long_search_for_a_page_does_not_block_other_requests(store, monke
 
 
 @pytest.mark.parametrize("pending", [10, MAX_SORTED + 10])
-async def test_pages_by_state_among_many_jobs(store, pending, monkeypatch):
-    monkeypatch.setattr("translation_server.storage.pages.WINDOW", MAX_SORTED // 4 - 1)
+async def test_pages_by_state_among_many_jobs(store, pending):
+    store.window = MAX_SORTED // 4 - 1
     ended = [{"delay": 10.0, "outcome": outcome} for outcome in (State.COMPLETED, State.ERROR)] * 5
     fields = [*ended, *[{"delay": 1000.0}] * pending, *ended]
     jobs = await asyncio.gather(*(add(store, **job_fields) for job_fields in fields))

@@ -77,8 +77,12 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     """Returns the server with these settings, as an ASGI application.
+
+    Args:
+        settings: the settings.
+        store: where jobs are stored; by default the database of the settings.
 
     Raises:
         UsersError: the file of users is unusable.
@@ -101,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         await _reload("faults", lambda: _sandbox_defaults(settings), replace_sandbox_defaults)
 
     app = assemble(
-        open_store(settings.database_url),
+        store or open_store(settings.database_url),
         lambda: sandbox_defaults,
         users,
         dialects,

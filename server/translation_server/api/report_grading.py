@@ -36,11 +36,12 @@ Page = Sequence[tuple[int, str]]  # records of a request log, with their numbers
 
 
 class Grading:
-    """Makes report cards from the request logs; the service knows when jobs ended."""
+    """Makes report cards from the request logs: of up to ``short`` characters here, of longer ones in a process."""
 
-    def __init__(self, request_log: RequestLog, service: Service) -> None:
+    def __init__(self, request_log: RequestLog, service: Service, short: int = SHORT) -> None:
         self._request_log = request_log
         self._service = service
+        self._short = short
         self._turn = asyncio.Semaphore(1)
 
     async def answer(self, owner: str, media_type: str) -> Response:
@@ -53,7 +54,7 @@ class Grading:
         async for page in log:
             read += page
             size += sum(len(record) for _, record in page)
-            if size > SHORT:
+            if size > self._short:
                 return await self._answer_to_long(owner, media_type, read, log)
         numbers = await self._numbers(owner, read)
         records = await asyncio.to_thread(lambda: [RECORD.validate_json(record) for _, record in read])

@@ -46,12 +46,25 @@ class RecordBuilder(Protocol):
 
 
 class RequestLog:
-    """Writes and reads the request logs of all users. Each keeps its newest ``limit`` records; 0 keeps no log."""
+    """Writes and reads the request logs of all users. Each keeps its newest ``limit`` records; 0 keeps no log.
 
-    def __init__(self, store: RequestLogStore, sandboxes: SandboxCache, limit: int) -> None:
+    At most ``batch_size`` records are written together, and ``max_waiting`` may wait; then the oldest are lost.
+    """
+
+    def __init__(
+        self,
+        store: RequestLogStore,
+        sandboxes: SandboxCache,
+        limit: int,
+        *,
+        batch_size: int = BATCH_SIZE,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
         self._store = store
         self._sandboxes = sandboxes
         self._limit = limit
+        self._batch_size = batch_size
+        self._max_waiting = max_waiting
         self._waiting: deque[tuple[str, RecordBuilder]] = deque()
         self._waiting_jobs = 0
         self._lost: Counter[str] = Counter()
@@ -99,7 +112,7 @@ class RequestLog:
         """
         async with self._flushing:
             left = len(self._waiting)
-            while batch := self._take(min(left, BATCH_SIZE)):
+            while batch := self._take(min(left, self._batch_size)):
                 left -= len(batch)
                 try:
                     await self._write(batch)
@@ -178,7 +191,7 @@ class RequestLog:
         return batch
 
     def _lose_oldest(self) -> None:
-        while len(self._waiting) > MAX_WAITING or self._waiting_jobs > MAX_WAITING_JOBS:
+        while len(self._waiting) > self._max_waiting or self._waiting_jobs > MAX_WAITING_JOBS:
             owner, record = self._waiting.popleft()
             self._waiting_jobs -= len(record.snapshots)
             self._lost[owner] += 1

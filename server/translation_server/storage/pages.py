@@ -13,7 +13,6 @@ from translation_server.core.job import Job, State
 from translation_server.storage import statements as sql
 from translation_server.storage.rows import COLUMNS, job_of
 
-WINDOW = 10_000  # how many ordinals are searched at a time
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
 JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND"
 NEWEST_FIRST = "ORDER BY ordinal DESC LIMIT :limit"
@@ -22,9 +21,11 @@ NEWEST_FIRST = "ORDER BY ordinal DESC LIMIT :limit"
 class PageReader(ABC):
     """The reading part of a Store in a SQL database.
 
-    ``_in_ordinals`` is the database's fastest condition for "the ordinal is in the result of this statement".
+    A search for jobs in a state reads ``window`` ordinals at a time. ``_in_ordinals`` is the database's fastest
+    condition for "the ordinal is in the result of this statement".
     """
 
+    window = 10_000
     _in_ordinals: str
 
     @abstractmethod
@@ -46,9 +47,9 @@ class PageReader(ABC):
         jobs, last = list[Job](), await self._fetch(LAST_ORDINAL, parameters)
         top = min(last[0][0] + 1 if last else 0, before)
         while top > 0 and len(jobs) < limit:
-            window = {"before": top, "floor": top - WINDOW, "limit": limit - len(jobs)}
-            jobs += await self._jobs(statement, {**parameters, **window})
-            top -= WINDOW
+            part = {"before": top, "floor": top - self.window, "limit": limit - len(jobs)}
+            jobs += await self._jobs(statement, {**parameters, **part})
+            top -= self.window
         return jobs
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
