@@ -21,13 +21,15 @@ import uvicorn
 
 from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
 from translation_client.client import shared_http
-from translation_client.drivers import async_driver, transport
-from translation_client.drivers.transport import EndTime, Transport, _Backend
+from translation_client.core.effects import Reply, Send
+from translation_client.drivers.async_driver import AsyncDriver
+from translation_client.drivers.transport import KEEP_ALIVE, AsyncTransport, EndTime, Transport, _Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Job, Listen, Server
+    from translation_client.core.effects import Flow, Input
 
 LOGIN = {"username": "admin", "password": "secretpassword"}
 BODY = b'{"job_id": "j1", "status": "completed"}'
@@ -247,11 +249,33 @@ def test_unresolvable_host_name_is_a_transport_error(call: Call) -> None:
         call(f"http://{'x' * 80}.example", "status", "j1", max_retries=0)
 
 
-def test_idle_connection_is_closed_before_the_server_closes_it(
-    call: Call, listen: Listen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert uvicorn.Config("main:app").timeout_keep_alive > transport.KEEP_ALIVE
-    monkeypatch.setattr(transport, "KEEP_ALIVE", 0)
+def wait_sync(url: str) -> Status:
+    """Waits for a job with a client that keeps no idle connection."""
+    transport = Transport(httpx.URL(url), keep_alive=0)
+    with (
+        httpx.Client(transport=transport) as http,
+        Client(url, **LOGIN, http_client=http, initial_delay=0.01) as client,
+    ):
+        return client.wait("j1")
+
+
+def wait_async(url: str) -> Status:
+    """Does the same with an async client."""
+
+    async def main() -> Status:
+        transport = AsyncTransport(httpx.URL(url), keep_alive=0)
+        async with (
+            httpx.AsyncClient(transport=transport) as http,
+            AsyncClient(url, **LOGIN, http_client=http, initial_delay=0.01) as client,
+        ):
+            return await client.wait("j1")
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("wait", [wait_sync, wait_async])
+def test_idle_connection_is_closed_before_the_server_closes_it(wait: Callable[[str], Status], listen: Listen) -> None:
+    assert uvicorn.Config("main:app").timeout_keep_alive > KEEP_ALIVE
     connections = []
 
     def serve(connection: socket.socket, _: threading.Event) -> None:
@@ -261,34 +285,37 @@ def test_idle_connection_is_closed_before_the_server_closes_it(
             connection.sendall(WHOLE.replace(b"completed", b"pending  ") if len(connections) == 1 else WHOLE)
 
     with listen(serve) as url:
-        assert call(url, "wait", "j1", initial_delay=0.01).state is State.COMPLETED
+        assert wait(url).state is State.COMPLETED
     assert len(connections) == 2
 
 
 class TestQueueing:
     """More requests than connections."""
 
-    def test_queueing_for_a_connection_does_not_count_as_request_time(
-        self, listen: Listen, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for module in (async_driver, transport):
-            monkeypatch.setattr(module, "CONNECTIONS", 4)
+    def test_queueing_for_a_connection_does_not_count_as_request_time(self, listen: Listen) -> None:
+        connections = []
 
         def slow(connection: socket.socket, over: threading.Event) -> None:
+            connections.append(connection)
             while True:
                 read_request(connection)
                 over.wait(0.15)
                 connection.sendall(WHOLE)
 
-        async def main(url: str) -> list[Status]:
-            async with shared_http(url) as http:
-                clients = [
-                    AsyncClient(url, **LOGIN, http_client=http, request_timeout=2, max_retries=0) for _ in range(60)
-                ]
-                return await asyncio.gather(*(client.status("j1") for client in clients))
+        def poll(inputs: list[Input]) -> Flow:
+            inputs.append((yield Send("GET", "/status/j1", timeout=2)))
+
+        async def main(url: str) -> list[Input]:
+            inputs: list[Input] = []
+            async with shared_http(url) as http, asyncio.TaskGroup() as tasks:
+                for _ in range(60):
+                    driver = AsyncDriver(http=http, base_url=url, connections=4)
+                    tasks.create_task(anext(driver.run(poll(inputs)), None))
+            return inputs
 
         with listen(slow) as url:
-            assert len(asyncio.run(main(url))) == 60
+            assert [type(result) for result in asyncio.run(main(url))] == [Reply] * 60
+        assert len(connections) <= 4
 
     def test_wait_ends_in_time_without_a_free_connection(self, listen: Listen) -> None:
         async def main(url: str) -> float:

@@ -195,7 +195,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counted[hash] += 1
         return verify(self, secret, hash, *args, **kwargs)
 
-    monkeypatch.setattr(CryptContext, "verify", counting)
+    monkeypatch.setattr(CryptContext, "verify", counting)  # the library's: its calls are what takes time
     return counted
 
 

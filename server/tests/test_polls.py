@@ -267,12 +267,12 @@ async def test_poll_that_cannot_be_answered_from_the_cache_is_answered_without_i
         nonlocal answered
         answered = False
 
-        async def send_and_tell(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal answered
             answered = True
             await send(message)
 
-        await app(scope, receive, send_and_tell)
+        await app(scope, receive, send_watched)
 
     def log(_: logging.LogRecord) -> bool:
         """Fails before a request is answered: only those from the cache are logged so early."""

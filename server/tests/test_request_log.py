@@ -88,8 +88,8 @@ async def test_oldest_records_are_dropped_while_the_store_is_not_available(tmp_p
             request_log.add("ann", RecordBuilder(1000.0, "GET", f"/{number}", None, tagged=False))
         with pytest.raises(StoreError, match="keeps it locked"):
             await request_log.flush()
-    kept, more = await request_log.read("ann", after=0, limit=9)
-    assert ([record.path for _, record in kept], more) == (["/2", "/3", "/4"], False)
+    read, more = await request_log.read("ann", after=0, limit=9)
+    assert ([record.path for _, record in read], more) == (["/2", "/3", "/4"], False)
     assert request_log.dropped("ann", await request_log.oldest("ann")) == 2
     request_log.drop("ann")
     assert request_log.dropped("ann", await request_log.oldest("ann")) == 0

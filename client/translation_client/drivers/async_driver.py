@@ -27,9 +27,15 @@ _turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncDriver(BaseDriver[httpx.AsyncClient]):
-    """Runs flows as part of the caller's task."""
+    """Runs flows as part of the caller's task.
+
+    Attributes:
+        sleep: Sleeps for so many seconds.
+        connections: How many requests `http` carries at once.
+    """
 
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
+    connections: int = CONNECTIONS
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
         """Yields each Status and each WaitFailed of the flow."""
@@ -74,7 +80,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
             turns = _turns.get()
         except LookupError:
             _turns.set(turns := WeakKeyDictionary())
-        return turns.setdefault(self.http, anyio.Semaphore(CONNECTIONS))
+        return turns.setdefault(self.http, anyio.Semaphore(self.connections))
 
     async def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
         """Reads an answer, unless its body is not to be read."""

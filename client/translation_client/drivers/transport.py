@@ -38,10 +38,15 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     There are several small pools, and a request goes to the first that is not full: httpcore's pool loops over all its
     connections at every request, and over the idle ones for each idle one.
+
+    Args:
+        base_url: the server's address.
+        keep_alive: seconds until an idle connection is closed.
     """
 
-    def __init__(self, base_url: httpx.URL) -> None:
+    def __init__(self, base_url: httpx.URL, keep_alive: float = KEEP_ALIVE) -> None:
         self._proxy = _proxy(base_url)
+        self._keep_alive = keep_alive
         self._context = httpx.create_ssl_context()
         self._states = WeakKeyDictionary[object, _LoopState]()  # by the event loop
 
@@ -53,7 +58,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             state = await self._start(loop, state)
         pool = next((pool for pool in state.pools if pool.busy < POOL), None)
         if pool is None:
-            limits = httpx.Limits(max_connections=POOL, keepalive_expiry=KEEP_ALIVE)
+            limits = httpx.Limits(max_connections=POOL, keepalive_expiry=self._keep_alive)
             pool = _Pool(httpx.AsyncHTTPTransport(verify=self._context, limits=limits, proxy=self._proxy))
             state.pools.append(pool)
         pool.busy += 1
@@ -135,10 +140,16 @@ class _PooledBody(httpx.AsyncByteStream):
 
 
 class Transport(httpx.BaseTransport):
-    """Carries requests to one server, through the proxy in the environment, if there is one."""
+    """Carries requests to one server, through the proxy in the environment, if there is one.
 
-    def __init__(self, base_url: httpx.URL) -> None:
+    Args:
+        base_url: the server's address.
+        keep_alive: seconds until an idle connection is closed.
+    """
+
+    def __init__(self, base_url: httpx.URL, keep_alive: float = KEEP_ALIVE) -> None:
         self._proxy = _proxy(base_url)
+        self._keep_alive = keep_alive
         self._context = httpx.create_ssl_context() if base_url.scheme == "https" else None
         self._start()
         _transports.add(self)
@@ -149,7 +160,7 @@ class Transport(httpx.BaseTransport):
             ssl_context=self._context,
             proxy=httpcore.Proxy(_url(self._proxy.url), auth=self._proxy.raw_auth) if self._proxy else None,
             max_connections=CONNECTIONS,
-            keepalive_expiry=KEEP_ALIVE,
+            keepalive_expiry=self._keep_alive,
             network_backend=self._backend,
         )
 
