@@ -353,7 +353,7 @@ def test_a_card_has_the_numbers_of_all_requests():
             "lateness_max": 1.01,
             "early_polls": 1,
             "polls_after_end": 1,
-            "never_collected": 1,
+            "never_collected": 0,
             "retries": 1,
             "retry_variation": None,
             "busiest_second": 2,
@@ -373,6 +373,16 @@ def test_a_card_has_the_numbers_of_all_requests():
     assert a == JobCard("a", 3, (3.0, 1.0), pytest.approx(1), early=1, after_end=1, collected=True)
     assert (b.polls, b.lateness, b.collected) == (1, pytest.approx(1.01), True)
     assert (c.polls, c.lateness, c.collected) == (1, None, False)
+
+
+def test_numbers_agree_with_the_findings_about_the_same():
+    once = each(lambda n: [submit(10 * n, f"{n}", hint=5), pending(10 * n + 3, f"{n}")], range(12))
+    often = [submit(200, "x", hint=5), *(pending(200 + n, "x", hint=5) for n in range(1, 4))]
+    excused = [submit(300, "y"), pending(301, "y", hint=4e4, faults=("huge-retry-after",)), submit(310, "z")]
+    card = report([*once, *often, *excused], {"x": 204, "y": 303})
+    counts = {finding.rule: finding.count for finding in card.findings}
+    assert (card.overall.early_polls, counts["early-polls"], sum(job.early for job in card.jobs)) == (3, 3, 3)
+    assert (card.overall.never_collected, counts["never-collected"]) == (1, 1)
 
 
 def test_a_job_card_lists_the_first_gaps_only():
@@ -413,8 +423,8 @@ def test_the_text_of_a_card_is_printable():
     card = report([made for job_id in ids for made in (submit(0, job_id), done(1, job_id), done(2, job_id))], {})
     assert max(map(len, text(card).splitlines())) <= WIDTH
     assert "\x1b" not in text(card)
-    assert "reset            1, gave up 1 times" in text(report([spoiled(1)], {"a": 0}))
-    assert "came again 1 times after 0.99 s" in text(report([spoiled(1), pending(2)], {}, 3))
+    assert "reset            1, gave up 1 time\n" in text(report([spoiled(1)], {"a": 0}))
+    assert "came again 1 time after 0.99 s" in text(report([spoiled(1), pending(2)], {}, 3))
     assert "3 older ones" in text(report([], {}, 3))
 
 

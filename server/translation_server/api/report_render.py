@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from xml.etree import ElementTree as ET
 
-from translation_server.core.report.findings import RULES, Finding
+from translation_server.core.report.findings import RULES, Finding, counted
 from translation_server.core.report.report import Reaction, Report
 
 WIDTH = 100
@@ -46,9 +46,9 @@ def text(report: Report) -> str:
         ("never collected", f"{of.never_collected}"),
         ("retries", f"{of.retries}, variation of their pauses {_number(of.retry_variation, '')}"),
         ("busiest second", f"{of.busiest_second}, {_number(of.crowding, '')} times the mean"),
-        ("credentials", f"{of.credentials_errors} errors"),
+        ("credentials", counted(of.credentials_errors, "error")),
         ("waiting", f"long polls {of.long_polls}, event streams {of.event_streams}, batch polls {of.batch_polls}"),
-        ("not modified", f"{of.not_modified} answers (304)"),
+        ("not modified", f"{counted(of.not_modified, 'answer')} (304)"),
     ]
     lines = [f"{name:<16} {value}" for name, value in numbers]
     if report.faults:
@@ -88,9 +88,9 @@ def _details(finding: Finding) -> str:
 
 
 def _reaction(reaction: Reaction) -> str:
-    again = f", came again {reaction.came_again} times" if reaction.came_again else ""
+    again = f", came again {counted(reaction.came_again, 'time')}" if reaction.came_again else ""
     after = f" after {_number(reaction.again_median, ' s')} (median)" if reaction.came_again else ""
-    gave_up = f", gave up {reaction.gave_up} times" if reaction.gave_up else ""
+    gave_up = f", gave up {counted(reaction.gave_up, 'time')}" if reaction.gave_up else ""
     return f"{reaction.kind:<16} {reaction.fired}{again}{after}{gave_up}"
 
 

@@ -1,6 +1,6 @@
 """Findings: what a client should change. Each rule is a function of an analysis; `RULES` is the table of them.
 
-A report's numbers count everything. A finding counts only what the client could have done better.
+A finding counts only what the client could have done better. A report's number of the same thing counts the same.
 """
 
 import math
@@ -73,31 +73,25 @@ def variation(values: Sequence[float]) -> float:
 
 
 def _early_polls(analysis: Analysis) -> Result:
-    """Finds jobs with early polls. One per job is tolerated, since a client polls a last time at its deadline.
-
-    It is not tolerated if it is the first of several polls: then it was not the last one.
-    """
-    polls = {job_id: [step for _, step in analysis.timelines[job_id].polls] for job_id in analysis.early}
-    found = {
-        job_id: steps
-        for job_id, steps in analysis.early.items()
-        if len(steps) > 1 or (steps == polls[job_id][:1] != polls[job_id])
-    }
-    count = number_of_polls(found)
-    seen = f"{_count(count, 'poll')} of {_count(len(found), 'job')} came sooner than the server had asked for"
-    return count, found, f"{seen}: wait as long as Retry-After says before you poll again."
+    count = number_of_polls(analysis.early)
+    seen = (
+        f"{counted(count, 'poll')} of {counted(len(analysis.early), 'job')} came sooner than the server had asked for"
+    )
+    return count, analysis.early, f"{seen}: wait as long as Retry-After says before you poll again."
 
 
 def _hasty_retries(analysis: Analysis) -> Result:
     actions = {"submit", "cancel", "events"}
     hasty = [after for before, after in analysis.retries if after.action in actions and is_too_early(before, after)]
-    seen = f"{_count(len(hasty), 'retry', 'retries')} came sooner than the Retry-After of a 429 or 503 allowed"
+    seen = f"{counted(len(hasty), 'retry', 'retries')} came sooner than the Retry-After of a 429 or 503 allowed"
     return len(hasty), _jobs_of(hasty), f"{seen}: use it as the shortest pause before a retry."
 
 
 def _polls_after_end(analysis: Analysis) -> Result:
     count = number_of_polls(analysis.after_end)
-    seen = f"{_count(count, 'poll')} of {_count(len(analysis.after_end), 'job')} came after an answer had shown the end"
+    seen = (
+        f"{counted(count, 'poll')} of {counted(len(analysis.after_end), 'job')} came after an answer had shown the end"
+    )
     return count, analysis.after_end, f"{seen}: stop at the first answer that is not pending."
 
 
@@ -110,13 +104,13 @@ def _late(analysis: Analysis) -> Result:
     }
     if len(late) <= LATE_SHARE * measured:
         return NOTHING
-    seen = f"The client learned the ends of {_count(len(late), 'job')} {median(late.values()):.1f} s late (median)"
+    seen = f"The client learned the ends of {counted(len(late), 'job')} {median(late.values()):.1f} s late (median)"
     return len(late), late, f"{seen}: poll when the hint says so, or use long polls (Prefer: wait)."
 
 
 def _never_collected(analysis: Analysis) -> Result:
     jobs = [job_id for job_id, timeline in analysis.timelines.items() if analysis.is_abandoned(timeline)]
-    seen = f"{len(jobs)} of {_count(len(analysis.timelines), 'job')} ended, and the client never polled the outcome"
+    seen = f"{len(jobs)} of {counted(len(analysis.timelines), 'job')} ended, and the client never polled the outcome"
     return len(jobs), jobs, f"{seen}: poll until the end, through failures too, or cancel the job."
 
 
@@ -126,7 +120,7 @@ def _no_jitter(analysis: Analysis) -> Result:
         return NOTHING
     jobs = [request.value for request, _ in similar if request.kind == "job"]
     count = sum(len(run) for _, run in similar)
-    seen = f"{_count(count, 'retry', 'retries')} in {_count(len(similar), 'run')} had no jitter"
+    seen = f"{counted(count, 'retry', 'retries')} in {counted(len(similar), 'run')} had no jitter"
     example = ", ".join(f"{pause:.2f}" for pause in similar[0][1][:4])
     return count, jobs, f"{seen} (pauses of {example} s): make a part of each pause random."
 
@@ -179,13 +173,13 @@ def _busy_polling(analysis: Analysis) -> Result:
 
 def _duplicate_submits(analysis: Analysis) -> Result:
     duplicates = [after for _, after in analysis.duplicates]
-    seen = f"{_count(len(duplicates), 'submission')} whose answer was lost came again as another job, paid for twice"
+    seen = f"{counted(len(duplicates), 'submission')} whose answer was lost came again as another job, paid for twice"
     return len(duplicates), _jobs_of(duplicates), f"{seen}: send the same Idempotency-Key with each try."
 
 
 def _retried_without_key(analysis: Analysis) -> Result:
     retries = _retries_without_key(analysis)
-    seen = f"{_count(len(retries), 'submission')} without an Idempotency-Key came again after a failure"
+    seen = f"{counted(len(retries), 'submission')} without an Idempotency-Key came again after a failure"
     return len(retries), _jobs_of(retries), f"{seen}: send a key, and the same one with each try."
 
 
@@ -196,14 +190,14 @@ def _retries_without_key(analysis: Analysis) -> list[RequestRecord]:
 
 
 def _credentials(analysis: Analysis) -> Result:
-    seen = f"{_count(analysis.denied, 'request')} got 401 or 403"
+    seen = f"{counted(analysis.denied, 'request')} got 401 or 403"
     return analysis.denied, (), f"{seen}: send the right credentials with the first try, and stop at a 401."
 
 
 def _no_key(analysis: Analysis) -> Result:
     if _retries_without_key(analysis) or any(record.key is not None for record in analysis.submits):
         return NOTHING
-    seen = f"None of {_count(len(analysis.submits), 'submission')} had an Idempotency-Key"
+    seen = f"None of {counted(len(analysis.submits), 'submission')} had an Idempotency-Key"
     return len(analysis.submits), _jobs_of(analysis.submits), f"{seen}: with one, a retry makes no second job."
 
 
@@ -211,7 +205,7 @@ def _no_long_poll(analysis: Analysis) -> Result:
     if any(record.wait or record.action in {"event", "events"} for record in analysis.records):
         return NOTHING
     jobs = [job_id for job_id, timeline in analysis.timelines.items() if len(timeline.polls) >= MANY_POLLS]
-    seen = f"{_count(len(jobs), 'job')} took {MANY_POLLS} polls or more"
+    seen = f"{counted(len(jobs), 'job')} took {MANY_POLLS} polls or more"
     return len(jobs), jobs, f"{seen}: with Prefer: wait=30, one or two would do."
 
 
@@ -219,7 +213,8 @@ def _jobs_of(records: Sequence[RequestRecord]) -> list[str]:
     return [job.job_id for record in records for job in record.jobs]
 
 
-def _count(number: int, singular: str, plural: str | None = None) -> str:
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Returns a number of things in words."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 

@@ -1,7 +1,7 @@
 """The report card of a client, from its request log: numbers, reactions to faults, and findings.
 
-The numbers count everything; the findings say what to change. Times are wall time in seconds since the epoch,
-durations are seconds.
+The findings say what to change. Where a number and a finding are about the same thing, they count the same. Times are
+wall time in seconds since the epoch, durations are seconds.
 """
 
 import math
@@ -124,7 +124,7 @@ def _overall(analysis: Analysis, dropped: int) -> Overall:
         lateness_max=lateness[-1] if lateness else None,
         early_polls=number_of_polls(analysis.early),
         polls_after_end=number_of_polls(analysis.after_end),
-        never_collected=sum(analysis.is_uncollected(timeline) for timeline in analysis.timelines.values()),
+        never_collected=sum(analysis.is_abandoned(timeline) for timeline in analysis.timelines.values()),
         retries=len(analysis.retries),
         retry_variation=_median([variation(run) for _, run in analysis.runs]),
         busiest_second=busiest,

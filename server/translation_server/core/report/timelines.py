@@ -119,8 +119,17 @@ class Analysis:
 
     @cached_property
     def early(self) -> dict[str, list[Step]]:
-        """The polls of each job that came earlier than the hint before them."""
-        return self._of_all_jobs(self._early)
+        """The polls of each job that came earlier than the hint before them.
+
+        One per job is tolerated, since a client polls a last time at its deadline. It is not tolerated if it is the
+        first of several polls: then it was not the last one.
+        """
+        polls = {job_id: [step for _, step in timeline.polls] for job_id, timeline in self.timelines.items()}
+        return {
+            job_id: steps
+            for job_id, steps in self._of_all_jobs(self._early).items()
+            if len(steps) > 1 or (steps == polls[job_id][:1] != polls[job_id])
+        }
 
     @cached_property
     def after_end(self) -> dict[str, list[Step]]:
