@@ -21,6 +21,7 @@ DIGESTS = {
         "6f1a914d9895ea80",
         "2d26a803721d9d61",
         "ea395508c4688a01",
+        "a5dfe7a1cc9a1eee",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -28,6 +29,7 @@ DIGESTS = {
         "e235ab7bb9dbb396",
         "7e9ac9cf8838dfdf",
         "d43037296b610df4",
+        "83a0d2116e634293",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

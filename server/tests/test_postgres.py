@@ -141,7 +141,7 @@ async def test_database_of_a_newer_version_is_refused(postgres, url):
         open_store(url)
 
 
-@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+@pytest.mark.parametrize("version", range(1, 5))  # those with the names of version 0.1.0
 async def test_database_of_an_older_version_is_migrated(postgres, url, version):
     migrations = chain.from_iterable(MIGRATIONS[:version])
     mark = f"CREATE TABLE translation_server (version) AS VALUES ({version})"

@@ -118,9 +118,10 @@ async def test_corrupt_file_fails_reads_and_the_check(path):
     for _ in range(200):
         await store.add("ann", accept)
     await store.close()
+    [[(page,)]] = execute(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'")
     with path.open("r+b") as file:
-        file.seek(2 * 4096)
-        file.write(bytes(path.stat().st_size - 2 * 4096))
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
     store = SqliteStore(path)
     for use in (store.check(), store.page("ann", limit=10, before=None, state=None, now=0)):
         with pytest.raises(StoreError, match="corrupt"):

@@ -9,6 +9,8 @@ from tests.stores import accepting, add, cancel
 from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.storage import Idempotency, IdTaken, KeyReused, Stored, StoreError, open_store
+from translation_server.storage.memory import MemoryStore
+from translation_server.storage.protocol import KEY_BYTES
 from translation_server.storage.statements import MAX_SORTED
 
 
@@ -26,6 +28,19 @@ async def test_jobs_and_ordinals_survive_a_reopening(url):
     assert await reopened.find("ann", job.id) == job
     assert (await reopened.add("ann", accepting())).job.ordinal == 2
     await reopened.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_file_key_is_created_once_for_all_who_open_the_store(url):
+    first, second = open_store(url), open_store(url)
+    assert len(first.file_key) == KEY_BYTES
+    assert first.file_key == second.file_key
+    await first.close()
+    await second.close()
+
+
+async def test_each_database_has_a_file_key_of_its_own(store):
+    assert store.file_key != MemoryStore().file_key
 
 
 async def test_jobs_of_other_owners_are_unknown(store):

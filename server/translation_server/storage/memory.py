@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import secrets
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ from translation_server.core.change_feed import FeedPosition, end_of
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobSnapshot, State
-from translation_server.storage.protocol import Cutoff, Idempotency, IdTaken, KeyReused, Stored
+from translation_server.storage.protocol import KEY_BYTES, Cutoff, Idempotency, IdTaken, KeyReused, Stored
 
 MAX_UNINTERRUPTED = 1000  # how many jobs are read before other requests are served
 
@@ -66,6 +67,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._owners: defaultdict[str, _Owner] = defaultdict(_Owner)
+        self.file_key = secrets.token_bytes(KEY_BYTES)
         self._purge_queue: list[dict[Any, Any] | list[Any] | deque[Any]] = []
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:

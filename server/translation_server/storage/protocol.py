@@ -10,6 +10,7 @@ from typing import Protocol
 from translation_server.core.change_feed import FeedPosition
 from translation_server.core.job import Job, State
 
+KEY_BYTES = 32  # how many bytes a secret key has
 CHECK_TIMEOUT = 1.0  # how long a check may take, in seconds: health checks wait for it
 
 
@@ -188,7 +189,17 @@ class RetentionStore(RequestLogStore, Protocol):
         """Deletes at most ``limit`` rows of sandboxes that were reset; returns whether there may be more."""
 
 
-class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, Protocol):
+class SecretStore(Protocol):
+    """Stores what all processes must know and nobody else may.
+
+    Attributes:
+        file_key: The key that signs the URLs of files. The first process that opens the store creates it.
+    """
+
+    file_key: bytes
+
+
+class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, SecretStore, Protocol):
     """All parts of a store."""
 
     async def check(self) -> None:

@@ -48,6 +48,9 @@ PURGE_QUEUED = {
 }
 """By table: deletes some rows of a key."""
 
+ADD_FILE_KEY = "INSERT INTO secrets VALUES ('file key', {}) ON CONFLICT DO NOTHING"
+FILE_KEY = "SELECT value FROM secrets WHERE name = 'file key'"
+
 DEQUEUE = "DELETE FROM purge_queue WHERE relation = :relation AND owner = :owner"
 NEVER = 1e300  # the end of a paused job
 

@@ -8,6 +8,7 @@ settings that it needs itself, so a connection pooler in transaction mode can be
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from translation_server.storage.postgres.migrations import MIGRATIONS
-from translation_server.storage.protocol import StoreError
+from translation_server.storage.protocol import KEY_BYTES, StoreError
+from translation_server.storage.statements import ADD_FILE_KEY, FILE_KEY
 
 logger = logging.getLogger(__name__)
 MAX_CONNECTIONS = 8  # how many connections a process has at most, besides the one on which it listens
@@ -99,6 +101,7 @@ class Database:
 
     Attributes:
         timeout: The argument.
+        file_key: The key that signs the URLs of files.
 
     Raises:
         StoreError: it cannot be reached, or belongs to another program or to a newer version.
@@ -106,6 +109,7 @@ class Database:
 
     def __init__(self, url: str, name: str, *, timeout: float = TIMEOUT, start_timeout: float = START_TIMEOUT) -> None:
         self.timeout = timeout
+        self.file_key = b""
         self._url = url
         self._name = name
         self._start_timeout = start_timeout
@@ -254,6 +258,8 @@ class Database:
         for statement in chain.from_iterable(MIGRATIONS[version:]):
             await connection.execute(statement)
         await connection.execute(f"UPDATE {VERSION_TABLE} SET version = $1", len(MIGRATIONS))
+        await connection.execute(ADD_FILE_KEY.format("$1"), secrets.token_bytes(KEY_BYTES))
+        self.file_key = await connection.fetchval(FILE_KEY)
 
 
 async def _keep_session(_: Connection) -> None:

@@ -124,4 +124,12 @@ MIGRATIONS = (
             '"action":"bulk"', '"action":"batch_poll"')
         """,
     ),
+    (
+        """
+        CREATE TABLE secrets (
+            name  TEXT PRIMARY KEY,
+            value BYTEA NOT NULL
+        )
+        """,
+    ),
 )

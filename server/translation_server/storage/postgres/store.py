@@ -88,6 +88,7 @@ class PostgresStore(PageReader):
             StoreError: it cannot be reached, or belongs to another program or to a newer version.
         """
         self._database = Database(url, name, timeout=timeout, start_timeout=start_timeout)
+        self.file_key = self._database.file_key
         self._sender = secrets.token_hex(4)
         self._listener = Listener(self._database, self._sender, retry_pause)
         self._additions = GroupCommit(self._add_all)

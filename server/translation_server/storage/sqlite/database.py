@@ -7,6 +7,7 @@ reads. A write takes the file's only write lock at its beginning (``BEGIN IMMEDI
 
 import asyncio
 import contextlib
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 from translation_server.private_files import make_private
-from translation_server.storage.protocol import StoreError
+from translation_server.storage.protocol import KEY_BYTES, StoreError
 from translation_server.storage.sqlite.migrations import MIGRATIONS
+from translation_server.storage.statements import ADD_FILE_KEY, FILE_KEY
 
 APPLICATION_ID = 0x7C0B_1A75  # marks a file as this server's, in the header field that SQLite has for this
 
@@ -183,8 +185,11 @@ def read_only(connection: sqlite3.Connection) -> None:
     _version(connection)  # a first read opens the files beside the database
 
 
-def migrate(path: Path, connection: sqlite3.Connection) -> None:
-    """Brings the schema up to date; always writes the version, so a file that cannot be written shows at start."""
+def migrate(path: Path, connection: sqlite3.Connection) -> bytes:
+    """Brings the schema up to date, and returns the key that signs the URLs of files.
+
+    Always writes the version, so a file that cannot be written shows at start.
+    """
     _version(connection)
     for file in (path, *companions(path)):  # new companions get the mode of the database file
         make_private(file)
@@ -195,6 +200,9 @@ def migrate(path: Path, connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(ADD_FILE_KEY.format("?"), (secrets.token_bytes(KEY_BYTES),))
+        [(key,)] = connection.execute(FILE_KEY).fetchall()
+    return bytes(key)
 
 
 def _enable_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -124,4 +124,12 @@ MIGRATIONS = (
             '"action":"bulk"', '"action":"batch_poll"')
         """,
     ),
+    (
+        """
+        CREATE TABLE secrets (
+            name  TEXT PRIMARY KEY,
+            value BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )

@@ -56,9 +56,12 @@ class SqliteStore(PageReader):
         with store_errors(path):
             create_folder(path.parent)
             create_file(path)
-        self._writer = Worker(path, partial(migrate, path), lock_timeout)
+        self._writer = Worker(path, partial(self._migrate, path), lock_timeout)
         self._reader = Worker(path, read_only, lock_timeout)
         self._additions = GroupCommit(lambda batch: self._writer.run(_add_all, batch, since=batch[0].called_at))
+
+    def _migrate(self, path: Path, connection: Connection) -> None:
+        self.file_key = migrate(path, connection)
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         return await self._additions.add(Addition(owner, accept, idempotency))
