@@ -11,6 +11,7 @@ import httpx
 
 from translation_client import validation
 from translation_client.core.deadline import FlowTime
+from translation_client.core.dialects import REQUEST_FIELDS
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
 from translation_client.core.requests import FlowOptions
@@ -108,9 +109,8 @@ class BaseClient(Generic[Http, DriverType]):
         url, dialect = validation.address(base_url), find_dialect(dialect)
         auth = validation.auth(dialect, username, password, token)
         own_delays = (initial_delay, max_delay, backoff_factor) != (None, None, None)
-        initial = validation.number(
-            "initial_delay", INITIAL_DELAY if initial_delay is None else initial_delay, validation.LEAST
-        )
+        first = INITIAL_DELAY if initial_delay is None else initial_delay
+        initial = validation.number("initial_delay", first, validation.LEAST)
         longest = validation.number("max_delay", max(MAX_DELAY, initial) if max_delay is None else max_delay, initial)
         factor = validation.number("backoff_factor", BACKOFF_FACTOR if backoff_factor is None else backoff_factor, 1)
         long_poll = validation.number("long_poll", long_poll)
@@ -139,12 +139,8 @@ class BaseClient(Generic[Http, DriverType]):
         self._on_update = on_update
         self._on_completion = on_completion
         self._owns_http = http_client is None
-        self._driver: DriverType = self._driver_type(
-            http=self._open(url) if http_client is None else http_client,
-            base_url=str(url).rstrip("/"),
-            auth=auth,
-            trace=trace,
-        )
+        http = self._open(url) if http_client is None else http_client
+        self._driver: DriverType = self._driver_type(http=http, base_url=str(url).rstrip("/"), auth=auth, trace=trace)
 
     def _time(self, timeout: OwnTimeout = None) -> FlowTime:
         """Starts the time of a flow; the round trip of the flow before is its first estimate."""
@@ -153,6 +149,13 @@ class BaseClient(Generic[Http, DriverType]):
             time.slowest = time.trip = self._last_time.trip
         self._last_time = time
         return time
+
+    def _job(self, job_id: str) -> str:
+        return validation.job_of(self._options.dialect, job_id)
+
+    def _fields(self, *values: object) -> dict[str, object]:
+        """Returns the fields of a submission, given in the order of `REQUEST_FIELDS`."""
+        return validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))
 
     def _options_for(self, kind: str | None) -> FlowOptions:
         """Returns the options for a job of this kind."""

@@ -63,16 +63,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
             TranslationError: The server refused, or its answer could not be read.
         """
-        fields = validation.job_fields(
-            self._options.dialect,
-            job_id=job_id,
-            source_language=source_language,
-            target_language=target_language,
-            video_length=video_length,
-        )
-        return await self._only(
-            wait_one.submit(self._options, self._time(timeout), validation.key(idempotency_key), fields)
-        )
+        fields = self._fields(job_id, source_language, target_language, video_length)
+        key = validation.key(idempotency_key)
+        return await self._only(wait_one.submit(self._options, self._time(timeout), key, fields))
 
     async def status(self, job_id: str) -> Status:
         """Polls a job once.
@@ -81,9 +74,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        return await self._only(
-            wait_one.poll(self._options, self._time(), validation.job_of(self._options.dialect, job_id))
-        )
+        return await self._only(wait_one.poll(self._options, self._time(), self._job(job_id)))
 
     async def cancel(self, job_id: str) -> Status:
         """Cancels a job and returns its status. A job that has ended does not change.
@@ -92,9 +83,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             NotFound: The user has no such job.
             TranslationError: The job could not be cancelled.
         """
-        return await self._only(
-            wait_one.cancel(self._options, self._time(), validation.job_of(self._options.dialect, job_id))
-        )
+        return await self._only(wait_one.cancel(self._options, self._time(), self._job(job_id)))
 
     def list(self) -> AsyncGenerator[Status]:
         """Yields the status of every job of this user, newest first. Pages are fetched as you iterate.
@@ -117,7 +106,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        job_id = validation.job_of(self._options.dialect, job_id)
+        job_id = self._job(job_id)
         return self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id))
 
     async def wait(
@@ -162,16 +151,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
 
         The arguments and errors are those of `start` and `wait`.
         """
-        fields = validation.job_fields(
-            self._options.dialect,
-            job_id=job_id,
-            source_language=source_language,
-            target_language=target_language,
-            video_length=video_length,
-        )
-        changes = self._driver.run(
-            wait_one.run(self._options_for(kind), self._time(timeout), validation.key(idempotency_key), fields)
-        )
+        fields = self._fields(job_id, source_language, target_language, video_length)
+        key = validation.key(idempotency_key)
+        changes = self._driver.run(wait_one.run(self._options_for(kind), self._time(timeout), key, fields))
         return await self._finish(changes, on_update, on_completion)
 
     async def resume(
@@ -183,20 +165,12 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
-        """Continues the wait for a job by its token, in this process or another.
+        """Continues the wait for a job by the token of a Status or of a JobTimeout, in this process or another.
 
-        Args:
-            token: The token of a Status or of a JobTimeout.
-            timeout: Seconds from now; None for no limit, `...` for the client's own.
-            kind: The kind of job, instead of the client's own.
-            on_update: Called with the first status and each changed one; `...` for the client's own.
-            on_completion: Called with the final status; `...` for the client's own.
+        The other arguments and errors are those of `wait`.
 
         Raises:
             ValueError: The token is incomplete, or belongs to another dialect or a later version.
-            JobTimeout: The time is up; the job goes on.
-            NotFound: The user has no such job.
-            TranslationError: The status could not be read.
         """
         job_id = validation.job_in(self._options.dialect, token)
         changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, confirmed=True))
@@ -231,9 +205,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         The arguments and errors are those of `as_completed`.
         """
         ids = validation.jobs_of(self._options.dialect, ids)
-        outcomes = {
-            job_id: outcome async for job_id, outcome in self.as_completed(ids, timeout=timeout, on_update=on_update)
-        }
+        results = self.as_completed(ids, timeout=timeout, on_update=on_update)
+        outcomes = {job_id: outcome async for job_id, outcome in results}
         return {job_id: outcomes[job_id] for job_id in ids}
 
     async def aclose(self) -> None:

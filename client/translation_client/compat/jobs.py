@@ -50,17 +50,14 @@ class TranslationClient(Session):
         self.backoff_factor = backoff_factor
         self.max_retries = max_retries
         self.timeout = timeout
-        self._credentials = (username, password)
-        super().__init__()
+        super().__init__(username, password)
 
     def _connect(self) -> AsyncClient:
-        username, password = self._credentials
         first, longest = delays(initial_delay=self.initial_delay, max_delay=self.max_delay)
         return AsyncClient(
             self.base_url,
             dialect="jobs",
-            username=username,
-            password=password,
+            **self._login,
             timeout=self.timeout,
             initial_delay=first,
             max_delay=longest,

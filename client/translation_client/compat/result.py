@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 from translation_client.client import Client
 from translation_client.core.dialects import CURRENT
@@ -51,18 +52,16 @@ class VideoTranslationClient:
         self.timeout = timeout
         self.status: str | None = None
         self.completed = False
-        self._credentials = (username, password)
+        self._login: dict[str, Any] = {"username": username, "password": password}
         self._connect().close()  # checks the arguments
 
     def _connect(self) -> Client:
         if not self.backoff_factor > 0:
             raise ValueError(f"backoff_factor must be a number above 0, not {self.backoff_factor!r}")
-        username, password = self._credentials
         return Client(
             self.base_url,
             dialect="result",
-            username=username,
-            password=password,
+            **self._login,
             timeout=self.timeout,
             max_retries=self.max_retries,
             schedule=partial(schedule, self.max_retries, self.backoff_factor),

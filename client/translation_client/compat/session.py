@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 from translation_client import validation
 from translation_client.client import AsyncClient, Callback
@@ -17,7 +17,8 @@ class Session(ABC):
         ValueError: An argument is unusable; the message says which.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, username: str | None, password: str | None) -> None:
+        self._login: dict[str, Any] = {"username": username, "password": password}
         self._connect()  # checks the arguments; opens no connection
         self._lasting: AsyncClient | None = None
 
@@ -48,13 +49,9 @@ class Session(ABC):
 
 
 def delays(**values: float) -> tuple[float, float]:
-    """Returns the first and the longest delay. Unlike `Client`, the ancestors accept a first delay above the longest.
+    """Returns the first and the longest of two delays in seconds, given under the names of their arguments.
 
-    Args:
-        values: The two delays in seconds, under the names of their arguments.
-
-    Raises:
-        ValueError: A delay is unusable; the message says which.
+    Unlike `Client`, the ancestors accept a first delay above the longest. ValueError names an unusable one.
     """
     first, longest = (validation.number(name, delay, validation.LEAST) for name, delay in values.items())
     return min(first, longest), longest

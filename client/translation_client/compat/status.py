@@ -90,20 +90,17 @@ class VideoTranslationClient(Session):
         self.base_url = base_url
         self.config = config or StatusPollingConfig()
         self.on_status_change = on_status_change
-        self._credentials = (username, password)
-        super().__init__()
+        super().__init__(username, password)
 
     def _connect(self) -> AsyncClient:
         config = self.config
         if not config.max_attempts >= 1:
             raise ValueError(f"max_attempts must be a number from 1, not {config.max_attempts!r}")
-        username, password = self._credentials
         first, longest = delays(initial_delay=config.initial_delay, max_delay=config.max_delay)
         return AsyncClient(
             self.base_url,
             dialect="status",
-            username=username,
-            password=password,
+            **self._login,
             timeout=config.timeout,
             initial_delay=first,
             max_delay=longest,

@@ -68,17 +68,14 @@ class VideoTranslationClient(Session):
     ) -> None:
         self.base_url = base_url
         self.config = config or TranslationConfig()
-        self._credentials = (username, password)
-        super().__init__()
+        super().__init__(username, password)
 
     def _connect(self) -> AsyncClient:
-        username, password = self._credentials
         first, longest = delays(min_delay=self.config.min_delay, max_delay=self.config.max_delay)
         return AsyncClient(
             self.base_url,
             dialect="translate",
-            username=username,
-            password=password,
+            **self._login,
             timeout=self.config.base_timeout,
             initial_delay=first,
             max_delay=longest,

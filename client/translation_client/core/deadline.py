@@ -27,28 +27,16 @@ NEGLIGIBLE = 0.001  # seconds: less time left counts as none
 
 @dataclass
 class FlowTime:
-    """The time of a flow, as its inputs report it, and what the flow has cost.
+    """The time of a flow, as its inputs report it, and what the flow has cost. Times are in seconds."""
 
-    Attributes:
-        now: When the last input happened.
-        deadline: When the flow has to end.
-        slowest: The slowest round trip so far; None before the first, unless a flow before measured one.
-        began: When the flow began.
-        trip: The latest round trip.
-        last: Whether the last request was sent at the deadline.
-        polls: How many polls were sent.
-        bytes: The size of their answers.
-        asleep: Seconds slept.
-    """
-
-    now: float
-    deadline: float = inf
-    slowest: float | None = None
+    now: float  # when the last input happened
+    deadline: float = inf  # when the flow has to end
+    slowest: float | None = None  # the slowest round trip so far, or of a flow before; None before the first
     began: float = field(init=False)
-    trip: float | None = field(init=False)
-    last: bool = False
+    trip: float | None = field(init=False)  # the latest round trip
+    last: bool = False  # whether the last request was sent at the deadline
     polls: int = 0
-    bytes: int = 0
+    bytes: int = 0  # the size of the answers to the polls
     asleep: float = 0.0
 
     def __post_init__(self) -> None:

@@ -37,17 +37,11 @@ TOO_LARGE = 1e300  # any number below is a finite float
 
 
 class ParsedStatus(NamedTuple):
-    """A job, as an answer reports it.
-
-    Attributes:
-        status: Its status.
-        unknown: The word for its state, if the dialect does not know it.
-        age: Seconds of wall time from its acceptance to the answer, or to its end, if the server reports them.
-    """
+    """A job, as an answer reports it."""
 
     status: Status
-    unknown: str | None
-    age: float | None
+    unknown: str | None  # the word for its state, if the dialect does not know it
+    age: float | None  # seconds of wall time from its acceptance to the answer, or to its end, if they are reported
 
 
 def read_job(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus:

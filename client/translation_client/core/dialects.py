@@ -23,7 +23,7 @@ REQUEST_FIELDS = ("job_id", "source_language", "target_language", "video_length"
 
 ANSWER_FIELDS = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
-    *("source_language", "target_language", "video_length"),
+    *REQUEST_FIELDS[1:],
 )
 """The fields of an answer."""
 
@@ -40,25 +40,15 @@ UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 @dataclass(frozen=True)
 class Listing:
-    """The routes for several jobs.
+    """The routes for several jobs."""
 
-    Attributes:
-        path: The route of the list.
-        jobs: The field of a page with its jobs, in the format of the answer to a poll.
-        next: The field of a page with the cursor of the next one.
-        after: The query parameter for the cursor.
-        ids: The query parameter, repeated for each job, that makes the list a batch poll; None if there are none.
-        unknown: The field of the answer to a batch poll with the unknown ids.
-        events: The route of the event stream with the changes of all jobs, if there is one.
-    """
-
-    path: str
-    jobs: str = "jobs"
-    next: str = "next"
-    after: str = "after"
-    ids: str | None = None
-    unknown: str = "unknown"
-    events: str | None = None
+    path: str  # the route of the list
+    jobs: str = "jobs"  # the field of a page with its jobs, in the format of the answer to a poll
+    next: str = "next"  # the field of a page with the cursor of the next one
+    after: str = "after"  # the query parameter for the cursor
+    ids: str | None = None  # the query parameter, repeated for each job, that makes the list a batch poll
+    unknown: str = "unknown"  # the field of the answer to a batch poll with the unknown ids
+    events: str | None = None  # the route of the event stream with the changes of all jobs
 
     def send(self, cursor: str | None = None) -> Send:
         """Returns the request for the page at a cursor; for the first page without one."""
@@ -69,7 +59,12 @@ class Listing:
         return Send("GET", self.path, query={self.ids or "": ids})
 
 
-REQUEST = {name: f"{{{name}}}" for name in REQUEST_FIELDS if name != "job_id"}
+def _body(*names: str) -> dict[str, str]:
+    """Returns a template of fields with their own names."""
+    return {name: f"{{{name}}}" for name in names}
+
+
+REQUEST = _body(*REQUEST_FIELDS[1:])  # without job_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,40 +311,19 @@ def _is_json(value: object) -> bool:
 
 
 WORDS = {state.value: state.value for state in State}
-JOB = {
-    "job_id": "{job_id}",
-    "status": "{status}",
-    "result": "{status}",
-    "progress": "{progress}",
-    "created_at": "{created_at}",
-    "completed_at": "{completed_at}",
-    "elapsed_time": "{elapsed_time}",
-    "error_message": "{error_message}",
-    "source_language": "{source_language}",
-    "target_language": "{target_language}",
-    "video_length": "{video_length}",
-}
+JOB = _body(*ANSWER_FIELDS) | {"result": "{status}"}
 CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs", ids="job_id", events="/events")
 
 START = Dialect(name="start", submit="/start", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
 JOBS = Dialect(name="jobs", submit="/jobs", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
-STATUS = Dialect(
-    name="status", poll="/status", job={"status": "{status}", "elapsed_time": "{elapsed_time}"}, words=WORDS
-)
+STATUS = Dialect(name="status", poll="/status", job=_body("status", "elapsed_time"), words=WORDS)
 TRANSLATE = Dialect(
     name="translate",
     submit="/translate",
     poll="/job/{job_id}",
-    request={"job_id": "{job_id}", "source_language": "{source_language}", "target_language": "{target_language}"},
+    request=_body("job_id", "source_language", "target_language"),
     accepted={"message": "Translation started", "job_id": "{job_id}"},
-    job={
-        "job_id": "{job_id}",
-        "status": "{status}",
-        "source_language": "{source_language}",
-        "target_language": "{target_language}",
-        "created_at": "{created_at}",
-        "error_message": "{error_message}",
-    },
+    job=_body("job_id", "status", "source_language", "target_language", "created_at", "error_message"),
     words=WORDS,
     cancel=CANCEL,
     list=LIST,

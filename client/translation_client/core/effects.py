@@ -29,10 +29,6 @@ class Send:
     """Make one HTTP request.
 
     A dialect leaves both times open; a flow sets them for each try.
-
-    Attributes:
-        timeout: Seconds for the whole request, from connecting to the last byte of the body.
-        left: Seconds for the request and for waiting until a connection is free.
     """
 
     method: str
@@ -40,8 +36,8 @@ class Send:
     query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
-    timeout: float = inf
-    left: float = inf
+    timeout: float = inf  # seconds for the whole request, from connecting to the last byte of the body
+    left: float = inf  # seconds for the request and for waiting until a connection is free
 
 
 @dataclass(frozen=True)
@@ -57,14 +53,10 @@ class Listen:
 
     An answer that is no event stream (anything but a 200 with `text/event-stream`) becomes a Reply. A stream that
     breaks off, ends, or stays silent for `timeout` seconds becomes a Failure.
-
-    Attributes:
-        send: The request that opens the stream, closing an open one; None reads on.
-        timeout: Seconds until the next bytes.
     """
 
-    send: Send | None
-    timeout: float
+    send: Send | None  # the request that opens the stream, closing an open one; None reads on
+    timeout: float  # seconds until the next bytes
 
 
 @dataclass(frozen=True)
@@ -85,21 +77,14 @@ class Warn:
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP response.
-
-    Attributes:
-        headers: The names are in lower case. The driver adds a `date` if the server sent none.
-        at: When it was complete.
-        took: Seconds from sending the request until then.
-        unread: Why the body was not read: it is too large, or has an unrequested encoding. Empty if it was.
-    """
+    """An HTTP response."""
 
     code: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str]  # the names are in lower case. The driver adds a `date` if the server sent none
     body: bytes
-    at: float
-    took: float = 0.0
-    unread: str = ""
+    at: float  # when it was complete
+    took: float = 0.0  # seconds from sending the request until then
+    unread: str = ""  # why the body was not read: it is too large, or has an unrequested encoding. Empty if it was
 
     def __str__(self) -> str:
         return f"the server answered {self.code}"

@@ -23,19 +23,12 @@ MOST_DOUBLINGS = 20
 
 @dataclass
 class LongPoll:
-    """The long polls of one wait.
+    """The long polls of one wait."""
 
-    Attributes:
-        longest: Whole seconds for which a poll may be held; 0 turns long polls off.
-        requested: How many seconds the last poll asked for.
-        proven: Whether the last answer said that the server holds polls.
-        early: How many long polls in a row returned long before their time.
-    """
-
-    longest: int
-    requested: int = 0
-    proven: bool = False
-    early: int = 0
+    longest: int  # whole seconds for which a poll may be held; 0 turns long polls off
+    requested: int = 0  # how many seconds the last poll asked for
+    proven: bool = False  # whether the last answer said that the server holds polls
+    early: int = 0  # how many long polls in a row returned long before their time
 
     def pause(self, reply: Reply, delay: float, left: float) -> float:
         """Returns seconds until the poll after this answer: 0 before a long poll, else the schedule's delay."""

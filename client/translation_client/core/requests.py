@@ -36,30 +36,19 @@ MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent
 class FlowOptions:
     """The caller's options for every flow. Durations are in seconds.
 
-    Attributes:
-        schedule: Makes the schedule of each wait. The wait ends with it.
-        initial_delay: The longest pause after a first failure.
-        max_delay: The longest pause after any failure.
-        backoff_factor: How much the longest pause grows with each further failure.
-        max_retries: How many failures in a row are retried.
-        request_timeout: The timeout of a request; a long poll's waiting time is added.
-        random: Returns a new random number from [0, 1) at each call, for the jitter.
-        dialect: The server's wire format.
-        long_poll: How long the server may hold a poll; below 1 there are no long polls.
-        kind: The kind of job; schedules learn durations per kind.
-        remembered: The last status of jobs that were started, or whose wait timed out, until the next wait for them.
+    ``remembered`` has the last status of jobs that were started, or whose wait timed out, until the next wait for them.
     """
 
-    schedule: Callable[[], Schedule]
-    initial_delay: float
-    max_delay: float
-    backoff_factor: float
-    max_retries: int
-    request_timeout: float
-    random: Callable[[], float]
+    schedule: Callable[[], Schedule]  # makes the schedule of each wait, which ends with it
+    initial_delay: float  # the longest pause after a first failure
+    max_delay: float  # the longest pause after any failure
+    backoff_factor: float  # how much the longest pause grows with each further failure
+    max_retries: int  # how many failures in a row are retried
+    request_timeout: float  # the timeout of a request; a long poll's waiting time is added
+    random: Callable[[], float]  # returns a new random number from [0, 1) at each call, for the jitter
     dialect: Dialect = START
-    long_poll: float = 0.0
-    kind: str = ""
+    long_poll: float = 0.0  # how long the server may hold a poll; below 1 there are no long polls
+    kind: str = ""  # the kind of job; schedules learn durations per kind
     remembered: dict[str, tuple[Reply, ParsedStatus]] = field(default_factory=dict, compare=False)
 
     def remember(self, reply: Reply, parsed: ParsedStatus) -> None:
@@ -76,30 +65,21 @@ class FlowOptions:
 
 @dataclass
 class Failures:
-    """The failures in a row.
+    """The failures in a row."""
 
-    Attributes:
-        options: The caller's options.
-        count: How many there are.
-        doubtful: How many of them are most likely permanent.
-        limit: How many are allowed, after the last one's kind.
-    """
-
-    options: FlowOptions
-    count: int = 0
-    doubtful: int = 0
-    limit: int = field(init=False)
+    options: FlowOptions  # the caller's options
+    count: int = 0  # how many there are
+    doubtful: int = 0  # how many of them are most likely permanent
+    limit: int = field(init=False)  # how many are allowed, after the last one's kind
     _ceiling: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit, self._ceiling = self.options.max_retries, self.options.initial_delay
 
     def record(self, error: TranslationError | None = None, *, confirmed: bool = False) -> bool:
-        """Counts a failure; returns whether to retry.
+        """Counts a failure; returns whether to retry. `error` is what is wrong with an unreadable answer.
 
-        Args:
-            error: What is wrong with an unreadable answer; None for any other failure.
-            confirmed: Whether the server has confirmed before that the requested resource exists.
+        `confirmed` is whether the server has confirmed before that the requested resource exists.
         """
         is_doubtful = error is not None and (not confirmed or isinstance(error, NotFound))
         self.count += 1
@@ -132,7 +112,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
         send: The request.
         next_step: What the error tells the user to do next.
         read: Reads an answer, or raises what is wrong with it.
-        confirmed: Whether the server has confirmed before that the requested resource exists.
+        confirmed: See `Failures.record`.
         first: An answer that has arrived already.
 
     Raises:

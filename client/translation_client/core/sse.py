@@ -22,16 +22,11 @@ class ServerEvent(NamedTuple):
 
 
 class EventStream:
-    """Parses a stream.
-
-    Attributes:
-        last_id: The last event's id, to resume from.
-        retry: The least seconds before the stream is opened again.
-    """
+    """Parses a stream."""
 
     def __init__(self, last_id: str = "") -> None:
-        self.last_id = last_id
-        self.retry = 0.0
+        self.last_id = last_id  # the last event's id, to resume from
+        self.retry = 0.0  # the least seconds before the stream is opened again
         self._rest = bytearray()
         self._started = False
         self._size = 0  # bytes of the event's data, with a line break after each line

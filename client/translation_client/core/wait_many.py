@@ -54,21 +54,13 @@ NEXT_STEP = "The jobs go on: when the server is well, wait again."
 
 @dataclass
 class BatchJob(Job):
-    """A job in a wait for several.
+    """A job in a wait for several."""
 
-    Attributes:
-        polls: The number of polls that included this job.
-        bytes: The job's share of the size of their answers.
-        failures: The answers for this job that could not be read, since its last valid status.
-        last_failure: The message of the last such failure.
-        is_reported: Whether the caller has received a status of this job.
-    """
-
-    polls: int = 0
-    bytes: int = 0
-    failures: Failures = field(init=False)
-    last_failure: str = ""
-    is_reported: bool = False
+    polls: int = 0  # the number of polls that included this job
+    bytes: int = 0  # the job's share of the size of their answers
+    failures: Failures = field(init=False)  # the unreadable answers for this job since its last valid status
+    last_failure: str = ""  # the message of the last such failure
+    is_reported: bool = False  # whether the caller has received a status of this job
     _due: float | None = None
     _is_planned: bool = False
 
@@ -103,21 +95,13 @@ class BatchJob(Job):
 
 @dataclass
 class BatchWait:
-    """The state of a wait for several jobs.
+    """The state of a wait for several jobs."""
 
-    Attributes:
-        options: The caller's options.
-        time: The flow's time.
-        jobs: The jobs that the flow still waits for, by their ids.
-        batch_route: The route of batch polls; None if each job is polled alone.
-        confirmed: Whether the server has answered a batch poll.
-    """
-
-    options: FlowOptions
-    time: FlowTime
-    jobs: dict[str, BatchJob]
-    batch_route: Listing | None
-    confirmed: bool = False
+    options: FlowOptions  # the caller's options
+    time: FlowTime  # the flow's time
+    jobs: dict[str, BatchJob]  # the jobs that the flow still waits for, by their ids
+    batch_route: Listing | None  # the route of batch polls; None if each job is polled alone
+    confirmed: bool = False  # whether the server has answered a batch poll
 
 
 def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Flow:

@@ -28,23 +28,14 @@ SCHEDULE_ENDED = "after the last poll of the schedule"
 
 @dataclass
 class Job:
-    """A job in a wait.
+    """A job in a wait."""
 
-    Attributes:
-        id: Its id.
-        options: The caller's options.
-        began: When the wait began.
-        status: The last known status.
-        updated_at: When it arrived.
-        age: Seconds since the job's acceptance at that time, if the server reports them.
-    """
-
-    id: str
-    options: FlowOptions
-    began: float
-    status: Status | None = None
-    updated_at: float = 0.0
-    age: float | None = None
+    id: str  # its id
+    options: FlowOptions  # the caller's options
+    began: float  # when the wait began
+    status: Status | None = None  # the last known status
+    updated_at: float = 0.0  # when it arrived
+    age: float | None = None  # seconds since the job's acceptance at that time, if the server reports them
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
         """Stores a new status."""
@@ -90,13 +81,8 @@ def run(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any
 def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool = False) -> Flow:
     """Yields the status of a job, then each change, up to the final status.
 
-    If the server's last hint for this job has not passed yet, the first poll waits for it.
-
-    Args:
-        options: The caller's options.
-        time: The flow's time.
-        job_id: The job.
-        confirmed: Whether the server has confirmed before that the job exists.
+    If the server's last hint for this job has not passed yet, the first poll waits for it. `confirmed` is whether the
+    server has confirmed before that the job exists.
     """
     first = options.remembered.pop(job_id, None)
     if first is None or not first[0].at + (first[1].status.hint or 0.0) > time.now:
@@ -132,18 +118,15 @@ def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
     cursor, next_step = None, "When the server is well, list the jobs again."
     read = partial(read_page, options.dialect, route)
     while True:
-        confirmed = cursor is not None
-        _, (jobs, following) = yield from request(
-            options, time, route.send(cursor), next_step, read, confirmed=confirmed
-        )
+        send, confirmed = route.send(cursor), cursor is not None
+        _, (jobs, following) = yield from request(options, time, send, next_step, read, confirmed=confirmed)
         for status in jobs:
             time.now = (yield status).at
         if not following:
             return
         if following == cursor:
-            raise ProtocolError(
-                f"the list of jobs repeats the page at {cursor!r} without end. Report this to the server's operator."
-            )
+            problem = f"the list of jobs repeats the page at {cursor!r} without end"
+            raise ProtocolError(f"{problem}. Report this to the server's operator.")
         cursor = following
 
 

@@ -35,23 +35,14 @@ FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # UnicodeError: a h
 
 @dataclass(frozen=True, kw_only=True)
 class BaseDriver(Generic[Http]):
-    """The part of both drivers that translates between flows and httpx.
+    """The part of both drivers that translates between flows and httpx."""
 
-    Attributes:
-        http: Carries the requests.
-        base_url: The server's address; the paths of the flows are appended.
-        auth: The credentials; None leaves them to `http`.
-        trace: Called with each effect before it is carried out, and with each input.
-        clock: Returns the monotonic time in seconds.
-        largest_body: How many bytes of an answer are read; a page of a hundred jobs has about 40,000.
-    """
-
-    http: Http
-    base_url: str
-    auth: httpx.Auth | None = None
-    trace: Trace | None = None
-    clock: Callable[[], float] = time.monotonic
-    largest_body: int = 1 << 20
+    http: Http  # carries the requests
+    base_url: str  # the server's address; the paths of the flows are appended
+    auth: httpx.Auth | None = None  # the credentials; None leaves them to `http`
+    trace: Trace | None = None  # called with each effect before it is carried out, and with each input
+    clock: Callable[[], float] = time.monotonic  # returns the monotonic time in seconds
+    largest_body: int = 1 << 20  # how many bytes of an answer are read; a page of a hundred jobs has about 40,000
 
     def time(self, timeout: float | None = None) -> FlowTime:
         """Returns the time of a flow that begins now, with a timeout in seconds."""

@@ -105,16 +105,12 @@ class _Pool:
 class _LoopState:
     """The connections of one event loop in one process.
 
-    Attributes:
-        closer: Closes them.
-        pools: The pools that own them.
-        inherited: The parent process's state for this loop. It is stored but not used, so it is not closed: parent and
-            child share more than its sockets.
-        process: The process.
+    ``inherited`` is the parent process's state for this loop. It is stored but not used, so it is not closed: parent
+    and child share more than its sockets.
     """
 
-    closer: AsyncGenerator[None, None]
-    pools: list[_Pool]
+    closer: AsyncGenerator[None, None]  # closes them
+    pools: list[_Pool]  # which own them
     inherited: "_LoopState | None" = field(repr=False)
     process: int = field(default_factory=os.getpid)
 
