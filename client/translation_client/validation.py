@@ -106,9 +106,8 @@ def key(given: str | None) -> str:
         return str(uuid.uuid4())
     if 0 < len(given) <= LONGEST_KEY and all("!" <= char <= "~" and char != '"' for char in given):
         return given
-    raise ValueError(
-        f"idempotency_key must be 1 to {LONGEST_KEY} visible ASCII characters but no double quote, not {given!r}"
-    )
+    expected = f"1 to {LONGEST_KEY} visible ASCII characters but no double quote"
+    raise ValueError(f"idempotency_key must be {expected}, not {given!r}")
 
 
 def job_of(dialect: Dialect, job_id: str) -> str:

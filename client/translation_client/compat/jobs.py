@@ -25,8 +25,7 @@ class TranslationClient(Session):
         backoff_factor: The factor by which each delay is longer than the one before.
         max_retries: How many consecutive failures of the network or the server are retried.
         timeout: Seconds to wait for a job; None for no limit.
-        username: The user, if the server needs credentials.
-        password: The user's password.
+        username, password: The credentials, if the server needs any.
 
     Raises:
         ValueError: An argument is unusable; the message says which.

@@ -29,8 +29,7 @@ class VideoTranslationClient:
         max_retries: How many polls may follow the first, and how many consecutive failures are retried.
         backoff_factor: The pause before the nth retry is `backoff_factor ** n` seconds, 20 at most.
         timeout: Seconds to wait for the job; None for no limit.
-        username: The user, if the server needs credentials.
-        password: The user's password.
+        username, password: The credentials, if the server needs any.
 
     Raises:
         ValueError: An argument is unusable; the message says which.

@@ -16,8 +16,7 @@ class TranslationStatusClient:
 
     Args:
         base_url: The server's address; also an attribute.
-        username: The user; `(username, password)` is the attribute `auth`.
-        password: The user's password.
+        username, password: The credentials; together, the attribute `auth`.
         max_interval: The longest interval between two polls, in seconds; also an attribute.
         initial_interval: Seconds between the first two polls of a job.
         backoff_factor: The factor by which each interval is longer than the one before.

@@ -71,8 +71,7 @@ class VideoTranslationClient(Session):
         base_url: The server's address; also an attribute.
         config: How to poll; also an attribute.
         on_status_change: Called with the response for each new status; may be async.
-        username: The user, if the server needs credentials.
-        password: The user's password.
+        username, password: The credentials, if the server needs any.
 
     Raises:
         ValueError: An argument is unusable; the message says which.

@@ -48,11 +48,12 @@ class TranslationConfig:
 class VideoTranslationClient(Session):
     """Starts translations and waits for their end. Without `async with`, every call opens its own connection.
 
+    Every method raises TransportError if the server cannot be reached, or keeps failing.
+
     Args:
         base_url: The server's address; also an attribute.
         config: How to wait; also an attribute.
-        username: The user, if the server needs credentials.
-        password: The user's password.
+        username, password: The credentials, if the server needs any.
 
     Raises:
         ValueError: An argument is unusable; the message says which.
@@ -87,7 +88,6 @@ class VideoTranslationClient(Session):
 
         Raises:
             TranslationError: The server refused it.
-            TransportError: The server could not be reached, or kept failing.
         """
         with _converting_errors():
             async with self._client() as client:
@@ -98,7 +98,6 @@ class VideoTranslationClient(Session):
 
         Raises:
             TranslationError: It is unknown.
-            TransportError: The server could not be reached, or kept failing.
         """
         with _converting_errors():
             async with self._client() as client:
@@ -109,7 +108,6 @@ class VideoTranslationClient(Session):
 
         Raises:
             TranslationError: It is unknown.
-            TransportError: The server could not be reached, or kept failing.
         """
         with _converting_errors():
             async with self._client() as client:
@@ -121,7 +119,6 @@ class VideoTranslationClient(Session):
         Raises:
             TranslationError: It ended with an error, was cancelled, or is unknown.
             TimeoutError: The time is up; the translation goes on.
-            TransportError: The server could not be reached, or kept failing.
         """
         with _converting_errors():
             async with self._client() as client:

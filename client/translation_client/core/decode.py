@@ -224,10 +224,8 @@ def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
 
 def _unexpected(expected: str, reply: Reply) -> ProtocolError:
     excerpt = one_line(reply.body[:1000].decode(errors="replace"))
-    return ProtocolError(
-        f"expected {expected}, but the answer was {reply.code} with {excerpt!r}. "
-        "Check that the server's address is that of a job API of this kind."
-    )
+    found = f"expected {expected}, but the answer was {reply.code} with {excerpt!r}"
+    return ProtocolError(f"{found}. Check that the server's address is that of a job API of this kind.")
 
 
 def _json(body: bytes | str) -> object:

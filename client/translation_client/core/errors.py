@@ -13,10 +13,7 @@ from translation_client.core.text import visible
 
 @dataclass(eq=False)
 class TranslationError(Exception):
-    """Any failure that this library reports.
-
-    Its text is one printable line, even if the server's text is not.
-    """
+    """Any failure that this library reports. Its text is one printable line, even if the server's text is not."""
 
     message: str
 
@@ -43,9 +40,7 @@ class NotFound(TranslationError):
 class InvalidRequest(TranslationError):
     """The server refused the request itself (422 and similar); sending it again unchanged does not help.
 
-    Attributes:
-        status_code: The HTTP status code.
-        errors: The fields and what was wrong with each, as the server's problem document lists them.
+    `errors` has the fields and what was wrong with each, as the server's problem document lists them.
     """
 
     status_code: int
@@ -56,9 +51,7 @@ class InvalidRequest(TranslationError):
 class TransportError(TranslationError):
     """The network or the server kept failing until the retries or the time ran out.
 
-    Attributes:
-        last: The last failure.
-        attempts: How many requests failed in a row.
+    `last` is the last failure, and `attempts` how many requests failed in a row.
     """
 
     last: str

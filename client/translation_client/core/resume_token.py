@@ -24,9 +24,8 @@ def read_token(token: str) -> tuple[str, str]:
     """
     text = token if isinstance(token, str) else ""
     if not text.startswith(PREFIX):
-        raise ValueError(
-            f"token must be one of this version, which begins with {PREFIX!r}; wait with the job's id instead"
-        )
+        version = f"one of this version, which begins with {PREFIX!r}"
+        raise ValueError(f"token must be {version}; wait with the job's id instead")
     encoded = text.removeprefix(PREFIX)
     try:
         content = json.loads(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))

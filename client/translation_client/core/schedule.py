@@ -39,11 +39,7 @@ LISTED = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,)?[^,]+")  # valu
 
 @dataclass(frozen=True)
 class Fixed:
-    """Polls at once, then at a fixed interval.
-
-    Attributes:
-        interval: Seconds between polls.
-    """
+    """Polls at once, then every `interval` seconds."""
 
     interval: float
 
@@ -59,13 +55,9 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Polls at once, then after ever longer delays.
+    """Polls at once, then after `initial` seconds; each delay is `factor` times the last one, up to `maximum` seconds.
 
-    Attributes:
-        initial: The first delay, in seconds.
-        factor: How much each delay grows.
-        maximum: The longest delay, in seconds.
-        jitter: The random part of each delay, from 0 to 1: with 1, a delay is anything from 0 to its full length.
+    `jitter` is the random part of each delay, from 0 to 1: with 1, a delay is anything from 0 to its full length.
     """
 
     initial: float = 0.5
@@ -93,10 +85,7 @@ class Progressive:
 
     If not even the order of magnitude of a duration is known, the rate at which the job ends falls as 1/age, so the
     best interval grows as the square root of the age. Polls are due at the ages (1 + k·√poll_cost)² - 1 for
-    k = 1, 2, …, so there are few in the first second.
-
-    Attributes:
-        poll_cost: How many seconds of lateness one poll is worth.
+    k = 1, 2, …, so there are few in the first second. One poll is worth `poll_cost` seconds of lateness.
     """
 
     poll_cost: float = 0.25
@@ -123,9 +112,7 @@ class Progressive:
 class Learned:
     """Polls when past jobs of this kind ended; until there are five of them, as `Progressive` does.
 
-    Attributes:
-        history: The durations of past jobs. Each job that completes or fails is added.
-        poll_cost: How many seconds of lateness one poll is worth.
+    Each job that completes or fails is added to `history`. One poll is worth `poll_cost` seconds of lateness.
     """
 
     history: DurationEstimator = field(default_factory=History)
@@ -149,11 +136,9 @@ class Learned:
 
 @dataclass(frozen=True)
 class Hinted:
-    """Polls when the server asks for it, never sooner; without a hint, as another plan does.
+    """Polls when the server asks for it, never sooner; without a hint, as the plan `fallback` does.
 
-    Attributes:
-        fallback: The other plan.
-        jitter: The part of a hint that may be added at random, from 0 to 1; at most 1 s.
+    `jitter` is the part of a hint that may be added at random, from 0 to 1; at most 1 s is added.
     """
 
     fallback: Plan = field(default_factory=Progressive)
@@ -185,9 +170,8 @@ def start_schedule(plan: Plan) -> Schedule:
     """
     schedule = plan()
     if not isinstance(schedule, Generator):
-        raise ValueError(  # noqa: TRY004 - as for every argument
-            f"schedule must make a generator of delays, as Fixed(2) does, for example; it made {schedule!r}"
-        )
+        expected = "a generator of delays, as Fixed(2) does, for example"
+        raise ValueError(f"schedule must make {expected}; it made {schedule!r}")  # noqa: TRY004 - as for every argument
     next(schedule, None)
     return schedule
 

@@ -89,11 +89,7 @@ class Status:
 
 @dataclass(eq=False)
 class JobFailed(TranslationError):
-    """The job ended with an error or was cancelled.
-
-    Attributes:
-        status: The job's final status.
-    """
+    """The job ended with an error or was cancelled; `status` is its final status."""
 
     status: Status
 
@@ -102,10 +98,7 @@ class JobFailed(TranslationError):
 class JobTimeout(TranslationError, TimeoutError):
     """The time was up before the job ended. The job goes on, and `resume` continues the wait.
 
-    Attributes:
-        job_id: The job's id.
-        status: The last known status, if there is one.
-        token: A short text that `resume` accepts, in another process too.
+    `status` is the last known one, if there is one; `token` a short text that `resume` accepts, in another process too.
     """
 
     job_id: str
@@ -114,16 +107,9 @@ class JobTimeout(TranslationError, TimeoutError):
 
 
 class Observation(NamedTuple):
-    """The input of a schedule after each poll.
-
-    Attributes:
-        status: The result of the poll.
-        age: Seconds since the job was accepted if the server reports them, else since this wait began.
-        hint: How many seconds the server asks to wait before the next poll, if it does.
-        kind: The kind of job. Durations are learned per kind.
-    """
+    """The input of a schedule after each poll."""
 
     status: Status
-    age: float
-    hint: float | None
-    kind: str
+    age: float  # seconds since the job was accepted if the server reports them, else since this wait began
+    hint: float | None  # how many seconds the server asks to wait before the next poll, if it does
+    kind: str  # the kind of job; durations are learned per kind

@@ -68,9 +68,8 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                 async with self._turn():
                     sent = self.clock()
                     with anyio.fail_after(send.timeout):
-                        async with self.http.stream(
-                            **self.request(send), extensions={"trace": _handshake()}
-                        ) as response:
+                        extensions = {"trace": _handshake()}
+                        async with self.http.stream(**self.request(send), extensions=extensions) as response:
                             return await self.read(send, sent, response)
         except FAILURES as error:
             return self.failure(send, error)
@@ -114,9 +113,8 @@ class _AsyncStream:
                 await self.aclose()
                 self._send = replace(listen.send, timeout=listen.timeout)
                 request = driver.request(self._send) | {"timeout": None}
-                response = await self._open.enter_async_context(
-                    driver.http.stream(**request, extensions={"trace": _handshake()})
-                )
+                opening = driver.http.stream(**request, extensions={"trace": _handshake()})
+                response = await self._open.enter_async_context(opening)
                 if is_stream(response):
                     self._chunks = response.aiter_bytes()
                     return Chunk(b"", driver.clock())

@@ -86,16 +86,13 @@ class BaseDriver(Generic[Http]):
         """
         if self.clock() - sent > send.timeout:
             raise TimeoutError
+        answer = f"the answer to {send.method} {send.path}"
         if encoding := _encoding(response):
-            return (
-                f"the answer to {send.method} {send.path} is encoded ({one_line(encoding)}), which was not requested. "
-                "Check the server's address, and that no proxy compresses answers."
-            )
+            problem = f"is encoded ({one_line(encoding)}), which was not requested"
+            return f"{answer} {problem}. Check the server's address, and that no proxy compresses answers."
         if size > self.largest_body:
-            return (
-                f"the answer to {send.method} {send.path} is larger than {self.largest_body} bytes. "
-                "Check that the server's address is that of a job API of this kind."
-            )
+            problem = f"is larger than {self.largest_body} bytes"
+            return f"{answer} {problem}. Check that the server's address is that of a job API of this kind."
         return ""
 
     def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
