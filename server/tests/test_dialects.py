@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects
 from translation_server.core.dialects.builtin import DIALECTS, START
 from translation_server.core.dialects.dialect import Dialect, DialectError, routes
@@ -99,7 +100,7 @@ def test_nested_request_is_read_field_by_field():
 
 
 def test_pending_job_goes_through_several_words():
-    [dialect] = read_dialects(EXAMPLES / "heygen.toml")
+    [dialect] = read_dialects(EXAMPLES / "heygen.toml", OWN_NAMES)
     job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
     words = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
     assert words == ["pending", "pending", "running", "running", "failed"]
@@ -169,10 +170,10 @@ def test_unusable_dialect_is_refused_in_one_line_with_file_and_name(tmp_path, ch
     path = tmp_path / "mine.toml"
     path.write_text(DIALECT.replace(*change))
     if message is None:
-        assert [dialect.name for dialect in read_dialects(path)] == ["mine"]
+        assert [dialect.name for dialect in read_dialects(path, OWN_NAMES)] == ["mine"]
         return
     with pytest.raises(DialectError) as refused:
-        read_dialects(path)
+        read_dialects(path, OWN_NAMES)
     assert str(refused.value).startswith(f"DIALECTS={path}: ")
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -180,4 +181,4 @@ def test_unusable_dialect_is_refused_in_one_line_with_file_and_name(tmp_path, ch
 
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DialectError, match="No such file"):
-        read_dialects(tmp_path / "none.toml")
+        read_dialects(tmp_path / "none.toml", OWN_NAMES)

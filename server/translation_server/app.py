@@ -16,9 +16,12 @@ from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.auth.credentials import scheme
+from translation_server.api.docs import Docs
 from translation_server.api.faults.simulator import Simulator
+from translation_server.api.health import HealthChecks
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.origins import OriginPolicy, own_names
+from translation_server.api.own_routes import add_own_routes, own_routes
 from translation_server.api.polls import PollEndpoint, send_answer
 from translation_server.api.reload import on_hangup
 from translation_server.api.routes import Api
@@ -43,6 +46,9 @@ from translation_server.storage import Store, StoreError, open_store, redact
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+OWN_ROUTES = own_routes(Api, SandboxApi, HealthChecks, Docs)
+OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
+
 REQUEST_LOG = 10_000  # how many requests a request log keeps
 
 SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, StoreError)
@@ -52,9 +58,11 @@ SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsEr
 class Application(FastAPI):
     """The server as an ASGI application: the poll endpoint, and the framework for everything else.
 
-    ``polls`` is the poll endpoint for `HttpProtocol` to use directly; behind proxies, which may change the caller's
-    address, it is None.
+    Two attributes are for `HttpProtocol`. ``polls`` is the poll endpoint for it to use directly; behind proxies, which
+    may change the caller's address, it is None. ``public_targets`` are served even when there are too many connections.
     """
+
+    public_targets = frozenset(route.path.encode() for route in OWN_ROUTES if route.is_public)
 
     def __init__(self, polls: PollEndpoint, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
         super().__init__(**options)
@@ -186,7 +194,7 @@ def assemble(
         await store.close()
 
     simulator = Simulator(service)
-    middleware = RequestMiddleware(origin_policy, authenticator, requests.add, requests.count_refused)
+    middleware = RequestMiddleware(OWN_ROUTES, origin_policy, authenticator, requests.add, requests.count_refused)
     polls = PollEndpoint(
         all_routes,
         service=service,
@@ -196,14 +204,6 @@ def assemble(
         middleware=middleware,
         add_record=requests.add,
     )
-    api = Api(
-        service,
-        simulator,
-        all_routes,
-        add_record=requests.add,
-        draining=lambda: drain.draining,
-        secured=users is not None,
-    )
     app = Application(
         polls,
         proxies,
@@ -212,9 +212,13 @@ def assemble(
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    Api(service, simulator, all_routes, add_record=requests.add).add_to(app)
+    add_own_routes(app, HealthChecks(service, lambda: drain.draining))
     if simulating:
-        SandboxApi(service, requests, DIALECTS[0]).add_to(app)
-    api.add_to(app)
+        add_own_routes(app, SandboxApi(service, requests, DIALECTS[0]))
+    own = OWN_ROUTES if simulating else own_routes(Api, HealthChecks, Docs)
+    document = documentation.document(all_routes, own, simulating=simulating, secured=users is not None)
+    add_own_routes(app, Docs(document))
     app.add_middleware(middleware.around)
     middleware.know_routes([*polls.paths, *(route.path for route in app.routes if isinstance(route, Route))])
     problems.install(app, polls.serves)
@@ -284,7 +288,7 @@ def _sandbox_defaults(settings: Settings) -> SandboxSettings:
 
 
 def _dialects(settings: Settings) -> Sequence[Dialect]:
-    return read_dialects(settings.dialects) if settings.dialects else ()
+    return read_dialects(settings.dialects, OWN_NAMES) if settings.dialects else ()
 
 
 def _listed(text: str | None) -> list[str]:

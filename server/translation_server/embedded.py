@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from translation_server.api.connections import MAX_CONNECTIONS, Guard, Limits, connections_within_descriptors
 from translation_server.api.origins import own_names
 from translation_server.api.protocol import HttpProtocol
-from translation_server.app import assemble
+from translation_server.app import OWN_NAMES, assemble
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.users import one_user
 from translation_server.core.sandbox import Hints, SandboxSettings
@@ -84,7 +84,7 @@ class TranslationServer:
         self._set("poll_cost", poll_cost=poll_cost)
         self._users = None if username is None or password is None else one_user(username, password)
         self._database_url = database_url
-        self._dialects = read_dialects(dialects) if dialects else ()
+        self._dialects = read_dialects(dialects, OWN_NAMES) if dialects else ()
         self._running: _Running | None = None
         self.app = Application(self._assemble_for_host, self.stop)
 

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect
@@ -15,16 +15,11 @@ from translation_server.api.auth.authenticator import Authenticator, OpenAuthent
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.origins import OriginPolicy
+from translation_server.api.own_routes import OwnRoute
 from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, response_to
 from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
 
 logger = logging.getLogger(__name__)
-
-OPEN = frozenset({"/livez", "/readyz"})
-"""The paths that need no credentials."""
-
-UNRECORDED = frozenset({"livez", "readyz", "sandbox", "docs", "openapi.json"})
-"""The first segments of paths that say nothing about how a client waits."""
 
 
 class RequestMiddleware:
@@ -33,6 +28,7 @@ class RequestMiddleware:
     A HEAD request reaches the application as a GET. The HTTP server drops the body of its answer.
 
     Args:
+        own_routes: the routes that every server has.
         origin_policy: refuses other hosts, and pages of other origins.
         authenticator: knows the callers.
         add_record: adds a record to a user's request log.
@@ -41,11 +37,14 @@ class RequestMiddleware:
 
     def __init__(
         self,
+        own_routes: Sequence[OwnRoute],
         origin_policy: OriginPolicy,
         authenticator: Authenticator | OpenAuthenticator,
         add_record: AddRecord,
         count_refused: Callable[[str, float], None],
     ) -> None:
+        self._public = frozenset(route.path for route in own_routes if route.is_public)
+        self._unrecorded = {route.name for route in own_routes} - {route.name for route in own_routes if route.action}
         self._origin_policy = origin_policy
         self._authenticator = authenticator
         self._add_record = add_record
@@ -85,7 +84,7 @@ class RequestMiddleware:
 
         try:
             self._origin_policy.check(scope)
-            if scope["path"] not in OPEN:
+            if scope["path"] not in self._public:
                 context.user = user = await self._authenticator.user(scope)
             await app(inner, receive, send_recorded)
         except EXPECTED as error:
@@ -114,7 +113,7 @@ class RequestMiddleware:
         Where credentials are needed, the requests of a user are recorded whatever their path. A request without valid
         credentials counts for the user whom it names if its path is that of a route: a browser's /favicon.ico does not.
         """
-        if record.path[1:].partition("/")[0] in UNRECORDED:
+        if record.path[1:].partition("/")[0] in self._unrecorded:
             return
         is_route = self._routes.fullmatch(scope["path"]) is not None
         if user is not None:

@@ -1,5 +1,6 @@
 """The parts of the OpenAPI document: parameters, headers, schemas, responses and operations."""
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -8,9 +9,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
+from translation_server.core.clock import VirtualTime
+from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.template import placeholder
 from translation_server.core.faults.rules import KINDS
+from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.documents import ClockChange, SandboxPatch
 
 Part = dict[str, Any]  # a part of the document
@@ -203,3 +207,18 @@ def security_scheme(auth: str) -> Part:
 
 
 POLLING: Sequence[Part] = [PREFER, IF_NONE_MATCH]  # the parameters of every poll
+
+# The job of all examples, how it stands in them, and how polls answer then
+
+NATIVE = DIALECTS[0]
+JOB = Job(
+    id="4f69cc76-5b9f-4b46-a514-bdd2c0e3314a",
+    owner="admin",
+    ordinal=1,
+    created_at=VirtualTime(1767323045.678),
+    fate=Fate(5.0, State.COMPLETED),
+    submission=Submission("en", "es", 90.0),
+)
+SNAPSHOT = JobSnapshot(JOB, now=VirtualTime(1767323047.778))
+EXAMPLE = json.loads(NATIVE.body(SNAPSHOT))
+JOB_SCHEMA = template_schema(NATIVE.job)

@@ -41,13 +41,13 @@ SLICE = 512
 
 SLICES = 32  # how many slices are parsed before other connections have their turn
 STOP_GRACE = 1  # how long a body may pause once the server is stopping, in seconds
-OPEN = frozenset({b"/livez", b"/readyz"})  # the targets that are served even when there are too many connections
 
 
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits, which answers cached polls without starting a task.
 
-    The application's attribute ``polls``, if there is one, answers them. Without it, a task answers each request.
+    The application's attribute ``polls``, if there is one, answers them. Without it, a task answers each request. The
+    targets in its attribute ``public_targets`` are served even when there are too many connections.
     """
 
     def __init__(self, *given: Any, guard: "Guard", **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
@@ -250,7 +250,7 @@ class HttpProtocol(HttpToolsProtocol):
         names, version = [name for name, _ in self.headers], self.parser.get_http_version()
         if version != "1.1" or names.count(b"host") != 1 or b"transfer-encoding" in names or len(names) > MAX_FIELDS:
             self._check_head(names, version)
-        if self.surplus and self.url not in OPEN:
+        if self.surplus and self.url not in getattr(self.app, "public_targets", ()):
             detail = "The server has too many connections: try again in a moment."
             self._raise(Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}))
         if (scheme := self.url.find(b"://")) > 0 and self.url[:1] != b"/":

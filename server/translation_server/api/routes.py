@@ -1,21 +1,20 @@
 """The routes of the wire formats and of every server, except polls, which `polls` answers."""
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import Response
 
-from translation_server.api import documentation
 from translation_server.api.bodies import Endpoint, body_of, strict
 from translation_server.api.context import context_of
 from translation_server.api.events import resume_time, stream
 from translation_server.api.faults.simulator import NOTHING_SIMULATED, Simulator, falsify, is_hidden
+from translation_server.api.openapi import EXAMPLE, HINTS, JOB_SCHEMA, LAST_EVENT_ID, answer
+from translation_server.api.own_routes import OwnRoute, add_own_routes
 from translation_server.api.preferences import retry_after, wall_elapsed
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.request_record import AddRecord
@@ -27,10 +26,23 @@ from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
-if TYPE_CHECKING:
-    from translation_server.core.faults.rules import Action
-
-OPENAPI = "/openapi.json"
+JOBS_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "jobs": {"type": "array", "items": JOB_SCHEMA},
+        "next": {"type": ["string", "null"], "description": "the value of `after` for the next page"},
+        "unknown": {"type": "array", "items": {"type": "string"}, "description": "of a batch poll: the unknown ids"},
+    },
+}
+EVENTS = {
+    "description": "Server-sent events, named after the status of the job, with the job as data.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": f"id: 1767323045678000\nevent: pending\ndata: {to_json(EXAMPLE)}\n\n",
+        }
+    },
+}
 
 
 class Json(Response):
@@ -47,27 +59,21 @@ class Api:
         simulator: makes things go wrong.
         routes: those of the wire formats. The first is the native one, in which jobs are listed and cancelled.
         add_record: adds a record to a user's request log.
-        draining: whether the server is about to stop.
-        secured: whether callers need credentials.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of an endpoint come as keywords
+    def __init__(
         self,
         service: Service,
         simulator: Simulator,
         routes: Sequence[Route],
         *,
         add_record: AddRecord,
-        draining: Callable[[], bool],
-        secured: bool,
     ) -> None:
         self._service = service
         self._simulator = simulator
         self._routes = routes
         self._native = routes[0].dialects[0]
         self._add_record = add_record
-        self._draining = draining
-        self._secured = secured
 
     def add_to(self, app: FastAPI) -> None:
         """Adds the routes and their documentation to an application."""
@@ -77,25 +83,8 @@ class Api:
                 endpoint = strict(self._submit(dialect), submission_query(dialect.query), body=True)
                 submit = self._simulator.endpoint("submit", route.dialects, endpoint)
                 app.add_api_route(route.path, submit, methods=[route.method])
-        others: list[tuple[str, str, Action, Endpoint]] = [
-            ("GET", "/jobs", "list", strict(self.jobs, JobsQuery)),
-            ("DELETE", "/jobs/{job_id}", "cancel", strict(self.cancel)),
-            ("GET", "/jobs/{job_id}/events", "events", strict(self.events_of_job)),
-            ("GET", "/events", "events", strict(self.events)),
-        ]
-        for method, path, action, endpoint in others:
-            app.add_api_route(path, self._simulator.endpoint(action, (self._native,), endpoint), methods=[method])
-        simulating = self._service.sandboxes.changeable
-        page = json.dumps(documentation.document(self._routes, simulating=simulating, secured=self._secured))
-
-        async def openapi(request: Request) -> Response:  # noqa: ARG001 - every endpoint is given it
-            return Json(page)
-
-        async def docs(request: Request) -> Response:
-            return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}{OPENAPI}", title=documentation.TITLE)
-
-        for path, endpoint in (("/livez", self.livez), ("/readyz", self.readyz), (OPENAPI, openapi), ("/docs", docs)):
-            app.add_api_route(path, strict(endpoint), methods=["GET"])
+        native = (self._native,)
+        add_own_routes(app, self, lambda action, endpoint: self._simulator.endpoint(action, native, endpoint))
 
     def _submit(self, dialect: Dialect) -> Endpoint:
         async def submit(request: Request) -> Response:
@@ -125,14 +114,22 @@ class Api:
 
         return submit
 
+    @OwnRoute("DELETE", "/jobs/{job_id}", answer("The job.", JOB_SCHEMA, EXAMPLE, HINTS), action="cancel")
     async def cancel(self, request: Request, job_id: str) -> Response:
-        """Cancels a pending job. One that has ended stays as it is."""
+        """Cancels a pending job. A job that has ended stays as it is."""
         snapshot = await self._service.cancel(context_of(request).user, job_id)
         [(dialect, shown)] = falsify(request, self._native, snapshot)
         return Json(dialect.body(shown), HTTPStatus.OK, await self._hint_headers(request, snapshot))
 
+    @OwnRoute(
+        "GET",
+        "/jobs",
+        answer("The jobs.", JOBS_SCHEMA, {"jobs": [EXAMPLE], "next": None}, HINTS),
+        action="list",
+        query=JobsQuery,
+    )
     async def jobs(self, request: Request) -> Response:
-        """Lists the caller's jobs, newest first. With `job_id`, polls up to 100 of them at once."""
+        """Lists the caller's jobs, newest first. With `job_id`, polls up to 100 jobs at once (a batch poll)."""
         owner, query = context_of(request).user, cast("JobsQuery", context_of(request).query)
         if query.job_id:
             if query.model_fields_set != {"job_id"}:
@@ -148,10 +145,12 @@ class Api:
         shown = falsify(request, self._native, *snapshots)
         return f"[{','.join(dialect.body(snapshot) for dialect, snapshot in shown)}]"
 
+    @OwnRoute("GET", "/jobs/{job_id}/events", EVENTS, action="events", headers=[LAST_EVENT_ID])
     async def events_of_job(self, request: Request, job_id: str) -> Response:
-        """Streams the state of a job and its end. The end of the job ends the stream."""
+        """Streams the job, and its end, which ends the stream."""
         return await self._stream(request, job_id)
 
+    @OwnRoute("GET", "/events", EVENTS, action="events", headers=[LAST_EVENT_ID])
     async def events(self, request: Request) -> Response:
         """Streams the changes of the caller's jobs as they happen."""
         return await self._stream(request)
@@ -172,17 +171,6 @@ class Api:
             context = context_of(request)
             record = replace(context.record, at=time.time(), action="event", snapshots=snapshots, status=HTTPStatus.OK)
             self._add_record(context.user, record)
-
-    async def livez(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
-        """Answers while the process is up."""
-        return Json('{"status":"live"}')
-
-    async def readyz(self, request: Request) -> Response:  # noqa: ARG002 - as above
-        """Answers while the server would accept a job and is not about to stop."""
-        if self._draining():
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to stop.", {"Connection": "close"})
-        await self._service.check()
-        return Json('{"status":"ready"}')
 
     async def _hint_headers(self, request: Request, *snapshots: JobSnapshot) -> dict[str, str]:
         """Returns the headers that say when to poll the first of the jobs next, and how old the jobs are."""

@@ -3,14 +3,17 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import cast
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from translation_server.api.bodies import read_body, strict
+from translation_server.api.bodies import read_body
 from translation_server.api.context import context_of
+from translation_server.api.openapi import answer, model_body
+from translation_server.api.own_routes import OwnRoute
 from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
 from translation_server.api.report_render import MEDIA_TYPES
@@ -18,7 +21,9 @@ from translation_server.api.schemas import JobAction, RequestsQuery
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.fields import timestamp
 from translation_server.core.job import Job, State
+from translation_server.core.report.report import report
 from translation_server.core.request_log import RequestRecord
+from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.scenarios import SCENARIOS
 from translation_server.documents import (
     RECORD,
@@ -32,6 +37,10 @@ from translation_server.documents import (
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
 
+SANDBOX = answer("The whole sandbox.", {"type": "object"}, settings_document(SandboxSettings()))
+EXAMPLES = [{"scenario": name, "meaning": scenario.meaning} for name, scenario in SCENARIOS.items()]
+CARD = answer("The report card.", {"type": "object"}, asdict(report((), {})))
+CARD["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES[1:]}
 JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
 
 
@@ -44,24 +53,12 @@ class SandboxApi:
         self._native = native
         self._grading = Grading(request_log, service)
 
-    def add_to(self, app: FastAPI) -> None:
-        """Gives the app its routes."""
-        for method, path, endpoint in (
-            ("GET", "/sandbox", strict(self.show)),
-            ("PATCH", "/sandbox", strict(self.change, body=True)),
-            ("POST", "/sandbox/clock", strict(self.set_clock, body=True)),
-            ("POST", "/sandbox/reset", strict(self.reset)),
-            ("POST", "/sandbox/jobs/{job_id}", strict(self.act, body=True)),
-            ("GET", "/sandbox/scenarios", strict(self.scenarios)),
-            ("GET", "/sandbox/requests", strict(self.requests, RequestsQuery)),
-            ("GET", "/sandbox/report", strict(self.report)),
-        ):
-            app.add_api_route(path, endpoint, methods=[method])
-
+    @OwnRoute("GET", "/sandbox", SANDBOX)
     async def show(self, request: Request) -> Response:
         """Shows the caller's sandbox."""
         return await self._sandbox(context_of(request).user)
 
+    @OwnRoute("PATCH", "/sandbox", SANDBOX, body=model_body(SandboxPatch, {"scenario": "flaky", "seed": 42}))
     async def change(self, request: Request) -> Response:
         """Changes settings. Null restores the server's value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
@@ -69,12 +66,14 @@ class SandboxApi:
         await self._service.sandboxes.change(owner, change, reset_counts=restarts_faults(changes))
         return await self._sandbox(owner)
 
+    @OwnRoute("POST", "/sandbox/clock", SANDBOX, body=model_body(ClockChange, {"advance": 1800}))
     async def set_clock(self, request: Request) -> Response:
         """Sets the speed of the clock, stops it, or advances it."""
         owner, change = context_of(request).user, await read_body(ClockChange, request)
         await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.wall_time()))
         return await self._sandbox(owner)
 
+    @OwnRoute("POST", "/sandbox/reset", SANDBOX)
     async def reset(self, request: Request) -> Response:
         """Empties the sandbox: its jobs, request log, faults, clock and settings."""
         owner = context_of(request).user
@@ -82,6 +81,9 @@ class SandboxApi:
         self._request_log.drop(owner)
         return await self._sandbox(owner)
 
+    @OwnRoute(
+        "POST", "/sandbox/jobs/{job_id}", SANDBOX, body=model_body(JobAction, {"do": "finish", "outcome": "error"})
+    )
     async def act(self, request: Request, job_id: str) -> Response:
         """Pauses, unpauses or finishes a pending job."""
         owner, action = context_of(request).user, await read_body(JobAction, request)
@@ -89,6 +91,7 @@ class SandboxApi:
         snapshot = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
         return await self._sandbox(owner, job=json.loads(self._native.body(snapshot)))
 
+    @OwnRoute("GET", "/sandbox/scenarios", answer("The scenarios.", {"type": "object"}, {"scenarios": EXAMPLES}))
     async def scenarios(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Lists the scenarios."""
         scenarios = [
@@ -97,6 +100,12 @@ class SandboxApi:
         ]
         return JSONResponse({"scenarios": scenarios})
 
+    @OwnRoute(
+        "GET",
+        "/sandbox/requests",
+        answer("A page of requests.", {"type": "object"}, {"requests": [], "next": None, "dropped": 0}),
+        query=RequestsQuery,
+    )
     async def requests(self, request: Request) -> Response:
         """Pages through the request log, the oldest request first."""
         context = context_of(request)
@@ -105,6 +114,7 @@ class SandboxApi:
         dropped = self._request_log.dropped(owner, await self._request_log.oldest(owner))
         return await asyncio.to_thread(_page, page, page[-1][0] if more else None, dropped)
 
+    @OwnRoute("GET", "/sandbox/report", CARD)
     async def report(self, request: Request) -> Response:
         """Grades the client that sent the requests of the request log."""
         media_type = accepted(values_of(request, "accept"), MEDIA_TYPES)

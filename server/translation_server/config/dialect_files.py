@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -27,15 +27,10 @@ from translation_server.validation import field_errors, summary
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 
-RESERVED = {path.split("/")[1] for dialect in DIALECTS for path in (dialect.submit or "", *dialect.poll) if path} | {
-    "docs",
-    "events",
-    "livez",
-    "readyz",
-    "sandbox",
-    *(dialect.name for dialect in DIALECTS),
+BUILTIN = {path.split("/")[1] for dialect in DIALECTS for path in (dialect.submit or "", *dialect.poll) if path} | {
+    dialect.name for dialect in DIALECTS
 }
-"""Names whose paths would clash with those of every server."""
+"""Names whose paths would clash with those of the built-in dialects."""
 
 
 def _one_or_more(value: object) -> object:
@@ -134,8 +129,8 @@ class DialectTable(BaseModel):
 KEYS = {name: name for name in DialectTable.model_fields}
 
 
-def read_dialects(path: Path) -> tuple[Dialect, ...]:
-    """Reads the dialects of a file.
+def read_dialects(path: Path, taken: Collection[str]) -> tuple[Dialect, ...]:
+    """Reads the dialects of a file. None may have a name that is ``taken`` by another route of the server.
 
     Raises:
         DialectError: the file cannot be read, or a dialect cannot be served; one line with the file and the dialect.
@@ -147,7 +142,7 @@ def read_dialects(path: Path) -> tuple[Dialect, ...]:
     dialects = []
     for name, table in tables.items():
         where = f"DIALECTS={path}: [{name}]"
-        if not NAME.fullmatch(name) or name in RESERVED:
+        if not NAME.fullmatch(name) or name in BUILTIN or name in taken:
             raise DialectError(f"{where} must have a name of its own, in lower case: it becomes a part of the path")
         try:
             dialects.append(DialectTable.model_validate(table).dialect(name))
