@@ -13,6 +13,8 @@ import pytest
 from translation_client import AsyncClient, AuthenticationError, Client, InvalidRequest, State
 from translation_client.cli import main
 from translation_client.core.dialects import CURRENT, DIALECTS
+from translation_server import TranslationServer
+from translation_server.config.history_files import HistoryFile
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEYGEN = EXAMPLES / "dialects" / "heygen.toml"
@@ -116,3 +118,10 @@ class TestApp:
         answer = httpx.post(f"{app}/videos/holidays/translations?target_language=%01", trust_env=False)
         assert answer.status_code == 422
         assert "target_language" in answer.json()["detail"]
+
+
+def test_server_replays_the_durations_in_a_history_file(tmp_path):
+    waits = tmp_path / "waits.jsonl"
+    with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url, history=waits) as client:
+        seen = [client.run().elapsed for _ in range(2)]
+    assert HistoryFile(waits).delays().durations == pytest.approx(sorted(seen), abs=0.1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_server.core.delays import Exponential, LogNormal, Uniform
+from translation_server.core.delays import Empirical, Exponential, LogNormal, Uniform
 from translation_server.core.hints import hint, phase, seconds_to_next_poll
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.core.sandbox import SandboxSettings
@@ -29,16 +29,21 @@ def poll_times(delays, poll_cost, ordinal, took, rounded=float):
     return times[1:]
 
 
-def crowd(delays, poll_cost, jobs, rounded=float):
-    """Returns the delay and the poll times of each of many jobs, whose delays lie evenly in the distribution."""
+def crowd(delays, poll_cost, jobs, rounded=float, estimate=None):
+    """Returns the delay and the poll times of each of many jobs, whose delays lie evenly in the distribution.
+
+    The hints are computed from ``estimate``, by default from the distribution itself.
+    """
     durations = [delays.quantile((ordinal * math.sqrt(2)) % 1) for ordinal in range(jobs)]
-    return [(took, poll_times(delays, poll_cost, ordinal, took, rounded)) for ordinal, took in enumerate(durations)]
+    hinted = estimate or delays
+    return [(took, poll_times(hinted, poll_cost, ordinal, took, rounded)) for ordinal, took in enumerate(durations)]
 
 
-def cost(delays, poll_cost, rounded=float, jobs=3000):
-    return (
-        sum(poll_cost * len(polls) + polls[-1] - took for took, polls in crowd(delays, poll_cost, jobs, rounded)) / jobs
-    )
+def cost(delays, poll_cost, rounded=float, estimate=None, jobs=3000):
+    costs = [
+        poll_cost * len(polls) + polls[-1] - took for took, polls in crowd(delays, poll_cost, jobs, rounded, estimate)
+    ]
+    return sum(costs) / jobs
 
 
 def least_cost(delays, poll_cost, points=1200):
@@ -72,6 +77,13 @@ def least_cost(delays, poll_cost, points=1200):
 )
 def test_hints_cost_at_most_3_percent_more_than_the_best_plan(delays, poll_cost):
     assert cost(delays, poll_cost) <= 1.03 * least_cost(delays, poll_cost)
+
+
+@pytest.mark.parametrize("poll_cost", [0.25, 1, 5])
+@pytest.mark.parametrize("delays", KINDS, ids=str)
+def test_hints_from_past_durations_cost_little_more_than_those_from_the_distribution(delays, poll_cost):
+    past = Empirical(tuple(delays.quantile((number + 0.5) / 200) for number in range(200)))
+    assert cost(delays, poll_cost, estimate=past) <= 1.05 * least_cost(delays, poll_cost)
 
 
 @pytest.mark.parametrize("delays", KINDS, ids=str)

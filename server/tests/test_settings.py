@@ -69,7 +69,7 @@ def test_durations_have_units(environment, text, seconds):
 
 NAMES = "* or names without a port, such as api.example or *.api.example, separated by commas"
 ORIGINS = "origins such as https://app.example or http://localhost:3000, separated by commas"
-END = "exponential(mean), in seconds"
+END = "exponential(mean), in seconds, or empirical(file)"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,8 @@ END = "exponential(mean), in seconds"
                 "uniform(2, 1)",
                 "normal(1, 2)",
                 "lognormal(1, nan)",
+                "empirical()",
+                "empirical(1, ",
             )
         ),
         ({"PER_VIDEO_SECOND": "-1"}, "PER_VIDEO_SECOND=-1: must be a number of seconds from 0 to 1000000"),

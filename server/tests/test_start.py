@@ -179,6 +179,10 @@ UNUSABLE = [
     ({"SANDBOX": "off", "SCENARIO": "flaky", "WORKERS": "2"}, "SANDBOX=off: must be on"),
     ({"DATABASE_URL": "mysql://host"}, "the database URL 'mysql://host' is not supported"),
     ({"DATABASE_URL": "sqlite:////proc/x/jobs.db"}, "the database /proc/x/jobs.db: No such file or directory"),
+    (
+        {"DELAY": "empirical(none.jsonl)", "WORKERS": "2"},
+        "DELAY=empirical(none.jsonl): the file cannot be read: No such",
+    ),
     ({"LOG_FILE": "no/such/folder.log"}, "LOG_FILE=no/such/folder.log: cannot be written"),
 ]
 

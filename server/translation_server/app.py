@@ -30,6 +30,7 @@ from translation_server.api.shutdown import Drain
 from translation_server.config import logs
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.fault_files import FaultsError, read_faults
+from translation_server.config.history_files import HistoryError, HistoryFile
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.clock import WallTime
@@ -51,7 +52,7 @@ OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect ca
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
 
-SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, StoreError)
+SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, HistoryError, StoreError)
 """What a person has to correct before the server can start; each message is one line."""
 
 
@@ -96,6 +97,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         UsersError: the file of users is unusable.
         DialectError: the file of dialects is unusable.
         FaultsError: the file of fault rules is unusable.
+        HistoryError: the file of durations is unusable.
         SettingsError: the settings do not go together.
         StoreError: the database cannot be opened.
     """
@@ -275,8 +277,9 @@ def _sandbox_defaults(settings: Settings) -> SandboxSettings:
     faults = read_faults(settings.faults) if settings.faults else ()
     if settings.sandbox == "off" and (settings.scenario or faults):
         raise SettingsError("SANDBOX=off: must be on while SCENARIO or FAULTS is set")
+    delay = settings.delay.delays() if isinstance(settings.delay, HistoryFile) else settings.delay
     return SandboxSettings(
-        delay=settings.delay or Uniform(settings.min_delay, settings.max_delay),
+        delay=delay or Uniform(settings.min_delay, settings.max_delay),
         per_video_second=settings.per_video_second,
         error_probability=settings.error_probability,
         seed=settings.seed,

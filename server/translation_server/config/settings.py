@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdap
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from translation_server.config.history_files import HistoryFile
 from translation_server.config.users import MAX_PASSWORD
 from translation_server.core.delays import KINDS, Delays, Seconds
 from translation_server.core.sandbox import (
@@ -34,6 +35,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 """The characters that Basic authentication can carry neither in a name nor in a password."""
 
 DISTRIBUTION = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
+EMPIRICAL = re.compile(r"\s*empirical\s*\(\s*([^,]*[^,\s])\s*(?:,\s*(.*\S)\s*)?\)\s*", re.IGNORECASE)
 
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -88,11 +90,13 @@ def _list_of(pattern: re.Pattern[str]) -> AfterValidator:
 
 
 def _read_distribution(value: object) -> object:
-    """Reads a distribution such as ``uniform(3, 7)``."""
-    if value is None or isinstance(value, Delays):
+    """Reads a distribution such as ``uniform(3, 7)``, or ``empirical(file)``, of which the file is read later."""
+    if value is None or isinstance(value, Delays | HistoryFile):
         return value
+    if isinstance(value, str) and (empirical := EMPIRICAL.fullmatch(value)):
+        return HistoryFile(Path(empirical[1]), empirical[2])
     match = DISTRIBUTION.fullmatch(value.lower()) if isinstance(value, str) else None
-    if match is None or match[1] not in KINDS:
+    if match is None or match[1] not in KINDS or match[1] == "empirical":
         raise ValueError
     names = [field.name for field in fields(KINDS[match[1]]) if field.name != "kind"]
     numbers = [float(number) for number in match[2].split(",")]
@@ -121,8 +125,10 @@ Name = Annotated[str | None, Field(pattern=r"^[^:]+$"), AfterValidator(_check_te
 PASSWORD = Must(f"UTF-8 text without control characters, of {MAX_PASSWORD} bytes at most")
 Password = Annotated[SecretStr | None, AfterValidator(_check_password), PASSWORD]
 File = Annotated[Path | None, Must("a path")]
-DELAY = Must("fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds")
-Delay = Annotated[Delays | None, BeforeValidator(_read_distribution), DELAY]
+DELAY = Must(
+    "fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds, or empirical(file)"
+)
+Delay = Annotated[Delays | HistoryFile | None, BeforeValidator(_read_distribution), DELAY]
 SECONDS = Must("a number of seconds")
 NUMBER = Must("a number")
 WHOLE = Must("a whole number")
@@ -168,7 +174,8 @@ class Settings(BaseSettings):
     max_delay: Annotated[Seconds, SECONDS] = Field(7, description="seconds before a job ends, at most")
     delay: Delay = Field(
         None,
-        description="instead of the two above: `fixed(5)`, `uniform(3, 7)`, `lognormal(600, 0.5)` or `exponential(30)`",
+        description="instead of the two above: `fixed(5)`, `uniform(3, 7)`, `lognormal(600, 0.5)`, `exponential(30)`, "
+        "or `empirical(waits.jsonl)`: the durations in a history file of the client",
     )
     per_video_second: Annotated[SecondsPerSecond, SECONDS] = _sandbox_default("per_video_second")
     error_probability: Annotated[Probability, NUMBER] = _sandbox_default("error_probability")

@@ -7,21 +7,29 @@ be drawn.
 The hazard rate h(t) of a distribution is the rate at which jobs that are still pending at t end. ``poll_integral`` is
 the integral of √h from 0 to t. By J. B. Keller's rule ("Optimum checking schedules for systems subject to random
 failure", Management Science 21, 1974), a client polls each time this integral has grown by √(2·poll_cost).
+
+The empirical distribution of n durations gives each of them the probability 1/n. Its cdf at t is the share of durations
+up to t, and its quantile at p is the least duration whose cdf is at least p (definition 1 in R. J. Hyndman and Y. Fan,
+"Sample quantiles in statistical packages", The American Statistician 50, 1996). So every draw is one of the durations.
+It has no hazard rate; for the polls, one of the jobs that are still pending ends at a constant rate between a duration
+and the next (the piecewise exponential estimator: J. Kitchin, N. A. Langberg and F. Proschan, "A new method for
+estimating life distributions from incomplete data", Statistics & Decisions 1, 1983).
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from annotated_types import Interval
+from annotated_types import Interval, Len
 
 SIGMAS = 8.5  # the most standard deviations that a normal number from 53 random bits can lie from its mean
 STEPS = 32  # table entries per standard deviation
+MAX_DURATIONS = 1000  # how many durations an empirical distribution may have
 Seconds = Annotated[float, Interval(ge=0, le=1e9)]
 Span = Annotated[float, Interval(ge=1e-9, le=1e9)]
 
@@ -149,10 +157,48 @@ class LogNormal:
         return self.median * math.exp(self.sigma * deviation)
 
 
-Delays = Fixed | Uniform | Exponential | LogNormal
+@dataclass(frozen=True, slots=True)
+class Empirical:
+    """Each of the ``durations`` of past jobs is equally likely."""
+
+    kind: Literal["empirical"] = field(default="empirical", kw_only=True)
+    durations: Annotated[tuple[Seconds, ...], Len(1, MAX_DURATIONS)]
+    _poll_integrals: tuple[float, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sorts the durations, and computes the integral of √h from 0 to each."""
+        ordered = tuple(sorted(self.durations))
+        pending = range(len(ordered) - 1, 0, -1)  # how many jobs are still pending after each duration but the last
+        steps = (math.sqrt((end - start) / jobs) for (start, end), jobs in zip(pairwise(ordered), pending, strict=True))
+        object.__setattr__(self, "durations", ordered)
+        object.__setattr__(self, "_poll_integrals", tuple(accumulate(steps, initial=0.0)))
+
+    @property
+    def latest(self) -> float:
+        """The longest delay."""
+        return self.durations[-1]
+
+    def cdf(self, time: float) -> float:
+        """Returns the probability that a job has ended by ``time``."""
+        return bisect_right(self.durations, time) / len(self.durations)
+
+    def quantile(self, probability: float) -> float:
+        """Returns the least of the delays that this share of jobs, from 0 to 1, does not exceed."""
+        return self.durations[max(0, math.ceil(probability * len(self.durations)) - 1)]
+
+    def poll_integral(self, time: float) -> float:
+        """Returns the integral of √h from 0 to ``time``."""
+        return _interpolated(self.durations, self._poll_integrals, time)
+
+    def inverse_poll_integral(self, integral: float) -> float:
+        """Returns the time at which the integral of √h reaches ``integral``."""
+        return _interpolated(self._poll_integrals, self.durations, integral)
+
+
+Delays = Fixed | Uniform | Exponential | LogNormal | Empirical
 
 KINDS: Mapping[str, type[Delays]] = MappingProxyType(
-    {"fixed": Fixed, "uniform": Uniform, "lognormal": LogNormal, "exponential": Exponential}
+    {"fixed": Fixed, "uniform": Uniform, "lognormal": LogNormal, "exponential": Exponential, "empirical": Empirical}
 )
 """The distributions by name."""
 
@@ -170,3 +216,12 @@ def _poll_integral(sigma: float) -> tuple[float, ...]:
         math.sqrt(sigma * math.exp(sigma * at - at * at / 2) / math.sqrt(2 * math.pi) / _survival(at)) for at in middles
     )
     return tuple(accumulate((density / STEPS for density in densities), initial=0.0))
+
+
+def _interpolated(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """Returns the value at ``x`` of the function that is linear between the points and constant beyond them."""
+    after = bisect_right(xs, x)
+    if not 0 < after < len(xs):
+        return ys[min(after, len(ys) - 1)]
+    before = after - 1
+    return ys[before] + (ys[after] - ys[before]) * ((x - xs[before]) / (xs[after] - xs[before]))
