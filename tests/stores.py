@@ -12,13 +12,19 @@ from translation_server.storage import Store
 
 
 def accepting(
-    owner: str = "ann", created_at: float = 1000.0, delay: float = 10.0, outcome: State = State.COMPLETED
+    owner: str = "ann",
+    created_at: float = 1000.0,
+    delay: float = 10.0,
+    outcome: State = State.COMPLETED,
+    job_id: str | None = None,
+    **fields: Any,
 ) -> Callable[[int], Job]:
-    """Returns a function that creates jobs for `JobStore.add`; their ids consist of owner and ordinal."""
+    """Returns a function that creates jobs for `JobStore.add`; by default, their ids consist of owner and ordinal."""
 
     def accept(ordinal: int) -> Job:
         fate, submission = Fate(delay, outcome), Submission("en", None, 1.5)
-        return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, submission, changed_at=created_at)
+        job = Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, submission, changed_at=created_at)
+        return replace(job, id=job_id or job.id, **fields)
 
     return accept
 

@@ -14,7 +14,8 @@ import bcrypt
 import pytest
 
 from tests.api import is_problem
-from translation_server.storage import Stored
+from tests.stores import add
+from translation_server.storage import Stored, open_store
 from translation_server.storage.memory import MemoryStore
 
 PENDING = {
@@ -105,6 +106,28 @@ def test_unknown_jobs_and_jobs_of_other_users_get_the_same_404(start, tmp_path):
     assert api.get("/jobs", auth=("bob", "pw")).json() == {"jobs": [], "next": None}
     assert api.get(f"/jobs?job_id={job_id}", auth=("bob", "pw")).json() == {"jobs": [], "unknown": [job_id]}
     assert api.get(f"/status/{job_id}").json()["status"] == "pending"
+
+
+@pytest.mark.anyio
+async def test_an_id_of_several_jobs_is_a_409_that_names_them(start, tmp_path):
+    api, store = start(), open_store(f"sqlite:///{tmp_path}/jobs.db")
+    await add(store, "admin", job_id="mine", api="aws", kind="transcription")
+    await store.close()
+    assert api.post("/translate", json={"job_id": "mine"}).status_code == 202
+    detail = "You have several jobs mine: the transcription of aws and the translation of native."
+    for method, path, body in (
+        ("GET", "/status/mine", None),
+        ("GET", "/job/mine", None),
+        ("GET", "/jobs?job_id=mine", None),
+        ("GET", "/jobs/mine/events", None),
+        ("DELETE", "/jobs/mine", None),
+        ("POST", "/sandbox/jobs/mine", {"do": "finish"}),
+        ("GET", "/sandbox/report", None),
+    ):
+        answer = api.request(method, path, json=body)
+        assert is_problem(answer, 409), path
+        assert answer.json()["detail"].startswith(detail)
+    assert [job["status"] for job in api.get("/jobs").json()["jobs"]] == ["pending", "completed"]
 
 
 def test_cancelling_ends_a_pending_job_once(api):

@@ -22,6 +22,7 @@ DIGESTS = {
         "2d26a803721d9d61",
         "ea395508c4688a01",
         "a5dfe7a1cc9a1eee",
+        "1390e139ab3bd0b6",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -30,6 +31,7 @@ DIGESTS = {
         "7e9ac9cf8838dfdf",
         "d43037296b610df4",
         "83a0d2116e634293",
+        "46d2e57bfd8a9d4b",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

@@ -28,6 +28,15 @@ NOTIFICATION = b"A"
 """The first byte of a notification in PostgreSQL's protocol."""
 
 
+RENAMING = 5  # the version of the schema from which on some names are different
+RENAMED = [
+    ("held_for", "paused_for"),
+    ("look", "poll"),
+    ("moment", "virtual_at"),
+    ("tallies", "fault_counts"),
+    ("bulk", "batch_poll"),
+]
+
 accept = accepting()
 
 
@@ -141,7 +150,7 @@ async def test_database_of_a_newer_version_is_refused(postgres, url):
         open_store(url)
 
 
-@pytest.mark.parametrize("version", range(1, 5))  # those with the names of version 0.1.0
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 async def test_database_of_an_older_version_is_migrated(postgres, url, version):
     migrations = chain.from_iterable(MIGRATIONS[:version])
     mark = f"CREATE TABLE translation_server (version) AS VALUES ({version})"
@@ -150,10 +159,13 @@ async def test_database_of_an_older_version_is_migrated(postgres, url, version):
         VALUES ('ann', 1, 'a', 1000, 5, 'error', 0, 1000)
     """
     record = """INSERT INTO requests VALUES ('ann', 1, '{"action":"look","moment":1000.123456789}')"""
-    count = "INSERT INTO tallies VALUES ('ann', 'bulk 0', 7)"
-    postgres.execute(mark, *migrations, "INSERT INTO owners VALUES ('ann', 1)", job, record, count, url=url)
+    rows = [job, record, "INSERT INTO tallies VALUES ('ann', 'bulk 0', 7)"]
+    for former, name in RENAMED if version >= RENAMING else ():
+        rows = [row.replace(former, name) for row in rows]
+    postgres.execute(mark, *migrations, "INSERT INTO owners VALUES ('ann', 1)", *rows, url=url)
     store = open_store(url)
     assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
+    assert (await store.find("ann", "a", api="native", kind="translation")).due_at == 1005.0
     assert await store.read_requests("ann") == [(1, '{"action":"poll","virtual_at":1000.123456789}')]
     assert await store.fault_counts("ann", ["batch_poll 0"]) == [7]
     assert (await store.add("ann", accept)).job.ordinal == 2

@@ -10,7 +10,8 @@ from translation_server.core.delays import Fixed, Uniform
 from translation_server.core.job import Job, State, Submission
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.freshness import Freshness
-from translation_server.service.jobs import Service
+from translation_server.service.jobs import JobNotFound, Service
+from translation_server.storage import AmbiguousId, Idempotency
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.sqlite.store import SqliteStore
 
@@ -45,14 +46,63 @@ async def test_cancel_by_a_process_whose_clock_is_behind_shows(service):
     assert (await other.snapshot("ann", job_id)).state is State.CANCELLED
 
 
+async def test_each_api_sees_its_own_jobs(service):
+    one = service([])
+    apis = ("native", "aws")
+    native, aws = [(await one.submit("ann", Submission(), api=api, job_id="mine")).snapshot for api in apis]
+    for _ in range(2):  # from the store, then from the cache
+        assert (await one.snapshot("ann", "mine", api="aws", kind="translation")).job == aws.job
+        assert (await one.snapshot("ann", "mine", api="native")).job == native.job
+        with pytest.raises(AmbiguousId):
+            await one.snapshot("ann", "mine")
+        with pytest.raises(JobNotFound):
+            await one.snapshot("ann", "mine", api="aws", kind="transcription")
+    with pytest.raises(AmbiguousId):
+        await one.snapshots("ann", ["other", "mine"])
+    assert [found.job for found in (await one.snapshots("ann", ["mine"], api="aws"))[0]] == [aws.job]
+    assert [found.job for found in (await one.page("ann", limit=9, api="aws")).snapshots] == [aws.job]
+    assert (await one.cancel("ann", "mine", api="aws", kind="translation")).state is State.CANCELLED
+    assert (await one.snapshot("ann", "mine", api="native")).state is State.PENDING
+
+
+async def test_id_that_becomes_ambiguous_is_noticed(service):
+    one = service([])
+    first = (await one.submit("ann", Submission(), job_id="mine")).snapshot
+    assert (await one.snapshot("ann", "mine")).job == first.job
+    await one.submit("ann", Submission(), api="aws", job_id="mine")
+    with pytest.raises(AmbiguousId):
+        await one.snapshot("ann", "mine")
+
+
+async def test_long_poll_ignores_a_job_of_the_same_id(service):
+    one = service([])
+    mine = {"owner": "ann", "submission": Submission(), "job_id": "mine"}
+    pending = (await one.submit(**mine)).snapshot
+    await one.submit(**mine, api="aws")
+    hold = asyncio.create_task(one.hold(pending, 60, lambda snapshot: snapshot.job.due_at))
+    await asyncio.sleep(0)
+    await one.cancel("ann", "mine", api="aws")
+    await one.cancel("ann", "mine", api="native")
+    assert ((await hold).job.api, (await hold).state) == ("native", State.CANCELLED)
+
+
+async def test_each_api_has_idempotency_keys_of_its_own(service):
+    one = service([])
+    key = Idempotency("key", b"")
+    first, again, other = [
+        await one.submit("ann", Submission(), api=api, idempotency=key) for api in ("aws", "aws", "azure")
+    ]
+    assert (again.replayed, other.replayed, again.snapshot.job) == (True, False, first.snapshot.job)
+
+
 class CountingFinds(MemoryStore):
     """A store that counts the jobs that are read by their ids."""
 
     finds = 0
 
-    async def find(self, owner: str, job_id: str) -> Job | None:
+    async def find(self, owner: str, job_id: str, **of: Any) -> Job | None:
         self.finds += 1
-        return await super().find(owner, job_id)
+        return await super().find(owner, job_id, **of)
 
 
 async def test_capacity_of_the_caches_follows_the_number_of_users(caplog):

@@ -85,6 +85,8 @@ async def test_file_of_an_older_version_is_migrated(path, version):
     connection.close()
     store = SqliteStore(path)
     assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
+    assert (await store.find("ann", "a", api="native", kind="translation")).due_at == 1005.0
+    assert (await store.add("ann", accept)).job.ordinal == 2
     await store.close()
     plan = execute(path, f"EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE owner = 'ann' AND {END} > 7")  # noqa: S608 - no input
     assert "jobs_by_end" in str(plan)

@@ -8,7 +8,7 @@ import pytest
 from tests.stores import accepting, add, cancel
 from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.job import Fate, Job, JobSnapshot, State
-from translation_server.storage import Idempotency, IdTaken, KeyReused, Stored, StoreError, open_store
+from translation_server.storage import AmbiguousId, Idempotency, IdTaken, KeyReused, Stored, StoreError, open_store
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.protocol import KEY_BYTES
 from translation_server.storage.statements import MAX_SORTED
@@ -98,6 +98,49 @@ async def test_taken_id_is_refused(store):
     assert (await store.add("ann", accept, Idempotency("key", b""))).job == first
     assert (await add(store)).ordinal == 2
     assert (await store.add("bob", lambda ordinal: replace(first, owner="bob", ordinal=ordinal))).job.owner == "bob"
+
+
+async def test_ids_are_unique_per_api_and_kind(store):
+    kinds = [("native", "translation"), ("aws", "translation"), ("aws", "transcription")]
+    jobs = [await add(store, job_id="mine", api=api, kind=kind) for api, kind in kinds]
+    await add(store, "bob", job_id="mine", api="aws", kind="translation")
+    for job in jobs:
+        assert await store.find("ann", "mine", api=job.api, kind=job.kind) == job
+        assert await store.find_many("ann", ["mine", "other"], api=job.api, kind=job.kind) == [job]
+        with pytest.raises(IdTaken):
+            await add(store, job_id="mine", api=job.api, kind=job.kind)
+    assert await store.find("ann", "mine", api="native") == jobs[0]
+    assert await store.find("ann", "mine", api="azure") is None
+    assert sorted(job.ordinal for job in await store.find_many("ann", ["mine"])) == [1, 2, 3]
+    assert (await add(store)).ordinal == 4
+
+
+async def test_id_of_several_jobs_is_ambiguous(store):
+    jobs = [await add(store, job_id="mine", api=api) for api in ("native", "aws")]
+    for use in (store.find("ann", "mine"), store.change("ann", "mine", lambda job: job.cancel(1001.0))):
+        with pytest.raises(AmbiguousId, match="mine") as refused:
+            await use
+        assert sorted(refused.value.jobs, key=lambda job: job.ordinal) == jobs
+    changed = await store.change("ann", "mine", lambda job: job.cancel(1001.0), api="aws", kind="translation")
+    assert (changed.api, changed.cancelled_at) == ("aws", 1001.0)
+    assert await store.find("ann", "mine", api="native") == jobs[0]
+
+
+async def test_pages_of_an_api_and_a_kind(store):
+    store.window = 3
+    kinds = [("native", "translation"), ("aws", "translation"), ("aws", "transcription")] * 4
+    for number, (api, kind) in enumerate(kinds):
+        await add(store, api=api, kind=kind, delay=10.0 if number < 6 else 100.0)
+
+    async def page(state: State | None = None, before: int | None = None, **of: str) -> list[int]:
+        jobs = await store.page("ann", limit=3, before=before, state=state, now=1020.0, **of)
+        return [job.ordinal for job in jobs]
+
+    assert [await page(api="aws"), await page(api="aws", before=9)] == [[12, 11, 9], [8, 6, 5]]
+    assert await page(api="aws", kind="translation", before=11) == [8, 5, 2]
+    assert await page(State.PENDING, api="aws", kind="transcription") == [12, 9]
+    assert await page(State.COMPLETED, api="aws", kind="translation") == [5, 2]
+    assert await page(api="azure") == []
 
 
 async def test_idempotency_keys_belong_to_their_owner(store):

@@ -12,7 +12,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from translation_server.service.jobs import JobNotFound
-from translation_server.storage import IdTaken, KeyReused, StoreError
+from translation_server.storage import AmbiguousId, IdTaken, KeyReused, StoreError
 from translation_server.validation import FieldError, summary
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,10 @@ def response_to(error: Exception, scope: Scope) -> Response:
             return error.response()
         case JobNotFound():
             return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
+        case AmbiguousId(jobs=jobs):
+            kinds = " and ".join(f"the {job.kind} of {job.api}" for job in jobs)
+            detail = f"You have several jobs {error}: {kinds}. Use the routes of their APIs."
+            return Problem(HTTPStatus.CONFLICT, detail).response()
         case KeyReused():
             detail = "This Idempotency-Key was used for another request: use a new key for a new job."
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
@@ -75,7 +79,14 @@ def response_to(error: Exception, scope: Scope) -> Response:
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
 
 
-EXPECTED = (Problem, JobNotFound, KeyReused, IdTaken, StoreError)  # the errors whose cause the caller is told
+EXPECTED = (
+    Problem,
+    JobNotFound,
+    AmbiguousId,
+    KeyReused,
+    IdTaken,
+    StoreError,
+)  # the errors whose cause the caller is told
 
 
 def _allowed_methods(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:

@@ -11,11 +11,13 @@ Times are virtual times of the owner's sandbox, in seconds since the epoch. Dura
 import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
+NATIVE, TRANSLATION = "native", "translation"  # the API of this server's own, and its kind of job
 
 
 class State(StrEnum):
@@ -48,11 +50,23 @@ class Fate:
     message: str | None = None
 
 
+class JobKey(NamedTuple):
+    """What distinguishes a job from its owner's other jobs. Without a kind, or an API, it may mean several jobs."""
+
+    job_id: str
+    api: str | None = None
+    kind: str | None = None
+
+    def means(self, job: "Job") -> bool:
+        """Whether it means this job, and perhaps others."""
+        return self.job_id == job.id and self.api in {None, job.api} and self.kind in {None, job.kind}
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """An accepted job."""
 
-    id: str  # the job's id, unique among all owners
+    id: str  # the job's id, unique among the owner's jobs of this API and kind
     owner: str  # the name of the user who submitted it
     ordinal: int  # counts the owner's jobs from 1
     created_at: VirtualTime  # when it was accepted
@@ -62,6 +76,13 @@ class Job:
     paused_at: VirtualTime | None = None  # when the current pause began, if it is paused
     paused_for: float = 0.0  # how long all earlier pauses lasted
     changed_at: WallTime = EPOCH  # the wall time of the last change
+    api: str = NATIVE  # the API that it was submitted to
+    kind: str = TRANSLATION  # which of the API's kinds of job it is
+
+    @property
+    def key(self) -> "JobKey":
+        """What distinguishes the job from the owner's other jobs."""
+        return JobKey(self.id, self.api, self.kind)
 
     @property
     def due_at(self) -> VirtualTime:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from translation_server.core.job import Job
+from translation_server.core.job import Job, JobKey
 from translation_server.service.job_cache import JobCache
 
 MAX_PENDING = 1000
@@ -62,7 +62,7 @@ class ChangeBus:
         self._jobs = jobs
         self._watch = watch
         self._watching: asyncio.Task[None] | None = None
-        self._subscriptions: defaultdict[str, defaultdict[str | None, set[Subscription]]] = defaultdict(
+        self._subscriptions: defaultdict[str, defaultdict[JobKey | None, set[Subscription]]] = defaultdict(
             lambda: defaultdict(set)
         )
         self._closed = asyncio.Event()
@@ -75,10 +75,10 @@ class ChangeBus:
     @contextlib.contextmanager
     def subscribe(self, owner: str, job: Job | None = None) -> Iterator[Subscription]:
         """Subscribes to the changes of an owner's jobs, or of one job since this version of it."""
-        job_id = job.id if job else None
+        key = job.key if job else None
         subscription = Subscription()
         subscription.closed = self._closed.is_set()
-        self._subscriptions[owner][job_id].add(subscription)
+        self._subscriptions[owner][key].add(subscription)
         if job and (latest := self._jobs.latest(job)) != job:
             subscription.notify(latest)
         if self._watching is None:
@@ -86,9 +86,9 @@ class ChangeBus:
         try:
             yield subscription
         finally:
-            self._subscriptions[owner][job_id].discard(subscription)
-            if not self._subscriptions[owner][job_id]:
-                del self._subscriptions[owner][job_id]
+            self._subscriptions[owner][key].discard(subscription)
+            if not self._subscriptions[owner][key]:
+                del self._subscriptions[owner][key]
             if not self._subscriptions[owner]:
                 del self._subscriptions[owner]
             if not self._subscriptions and self._watching:
@@ -98,7 +98,7 @@ class ChangeBus:
     def publish(self, job: Job) -> None:
         """Publishes a job that was accepted or changed."""
         if subscriptions := self._subscriptions.get(job.owner):
-            for subscription in (*subscriptions.get(job.id, ()), *subscriptions.get(None, ())):
+            for subscription in (*subscriptions.get(job.key, ()), *subscriptions.get(None, ())):
                 subscription.notify(job)
 
     def wake(self, owner: str) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.hints import NextPoll, next_poll
-from translation_server.core.job import Job, JobSnapshot, State
+from translation_server.core.job import Job, JobKey, JobSnapshot, State
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxState
 from translation_server.service.sandbox_cache import MAX_OWNERS
@@ -58,11 +58,34 @@ class Position:
 
 @dataclass(slots=True)
 class CachedOwner:
-    """An owner's cached jobs by their ids; ``cached_at`` is on the monotonic clock."""
+    """An owner's cached jobs by their keys; ``cached_at`` is on the monotonic clock.
+
+    ``sole`` holds the keys of jobs whose ids no other job of the owner has, by these ids.
+    """
 
     position: Position
     cached_at: float
-    jobs: dict[str, CachedJob] = field(default_factory=dict)
+    jobs: dict[JobKey, CachedJob] = field(default_factory=dict)
+    sole: dict[str, JobKey] = field(default_factory=dict)
+
+    def get(self, job_id: str, api: str | None = None, kind: str | None = None) -> CachedJob | None:
+        """Returns the only job with an id, or the one of an API and kind, if it is cached."""
+        key = self.sole.get(job_id) if api is None else JobKey(job_id, api, kind)
+        return key and self.jobs.get(key)
+
+    def add_id(self, job: Job, *, unique: bool) -> None:
+        """Notes that there is a job with an id, which no other job of the owner has if it is ``unique``."""
+        if unique:
+            self.sole[job.id] = job.key
+        elif self.sole.get(job.id) != job.key:
+            self.sole.pop(job.id, None)
+
+    def evict_oldest(self) -> None:
+        """Evicts the job that was cached first."""
+        key = next(iter(self.jobs))
+        del self.jobs[key]
+        if self.sole.get(key.job_id) == key:
+            del self.sole[key.job_id]
 
 
 def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -> RenderedJob:
@@ -83,15 +106,15 @@ class JobCache:
 
     def put(self, cached: CachedOwner, job: Job) -> Job:
         """Caches a job of an owner and returns it; or returns the cached one, where that is a later version."""
-        before = cached.jobs.get(job.id)
+        before = cached.jobs.get(key := job.key)
         if before and (before.job == job or before.job.changed_at > job.changed_at):
             return before.job
-        cached.jobs[job.id] = CachedJob(job, {})
+        cached.jobs[key] = CachedJob(job, {})
         self._count += before is None and self.owners.get(job.owner) is cached
         while self._count > max(MIN_CAPACITY, JOBS_PER_OWNER * len(self.owners)):
             oldest = next(iter(self.owners.values()))
             if oldest.jobs:
-                del oldest.jobs[next(iter(oldest.jobs))]
+                oldest.evict_oldest()
                 self._count -= 1
             else:
                 self.owners.popitem(last=False)
@@ -100,7 +123,7 @@ class JobCache:
     def latest(self, job: Job) -> Job:
         """Returns the cached version of a job, which may be a later one; without one, the job itself."""
         cached = self.owners.get(job.owner)
-        found = cached and cached.jobs.get(job.id)
+        found = cached and cached.jobs.get(job.key)
         return found.job if found else job
 
     def drop(self, owner: str) -> None:

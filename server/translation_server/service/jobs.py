@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
+from translation_server.core.job import NATIVE, TRANSLATION, Fate, Job, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
@@ -21,9 +20,9 @@ from translation_server.service.faults import Faults
 from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
-from translation_server.service.single_flight import SingleFlight
+from translation_server.service.store_check import StoreCheck
 from translation_server.service.synchroniser import Synchroniser
-from translation_server.storage import Idempotency, Store
+from translation_server.storage import AmbiguousId, Idempotency, Store
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +34,6 @@ BATCH_SIZE = 500
 
 HOLD_SPREAD = 0.2
 """By which part at most the first hold of a job's long polls is shortened."""
-
-CHECK_PAUSE = 9.0
-"""How long the pause after a check of the store is, as a multiple of the check's duration: a check writes, and anybody
-may ask for one."""
-
-MAX_CHECK_PAUSE = 0.25
-"""The longest such pause, in seconds."""
 
 LATEST_JOB = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 """The idempotency key of a job that a poll has started, so that concurrent polls start one. No caller can send it."""
@@ -123,19 +115,20 @@ class Service:
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus
         self.change_stream = ChangeStream(store, self.sandboxes, self._bus, clock, self._snapshot)
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
-        self._checks = SingleFlight[None]()
-        self._next_check_at = 0.0
+        self._check = StoreCheck(store)
         self._logged_ends = LRU[int, None](MAX_LOGGED_ENDS)
 
     def set_users(self, users: int) -> None:
         """Makes the caches large enough for the polls of so many users."""
         self.sandboxes.states.capacity = self._jobs.owners.capacity = max(MAX_OWNERS, users)
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - the options are keywords
         self,
         owner: str,
         submission: Submission,
         *,
+        api: str = NATIVE,
+        kind: str = TRANSLATION,
         idempotency: Idempotency | None = None,
         job_id: str | None = None,
         fate_override: FateOverride | None = None,
@@ -145,17 +138,21 @@ class Service:
         Args:
             owner: whose job it is.
             submission: what the job is to do.
+            api: the API that it is submitted to. Each API has idempotency keys of its own.
+            kind: which of the API's kinds of job it is.
             idempotency: an idempotency key, and the fingerprint of the request.
             job_id: the id that the caller has chosen; without one, the job gets a new UUID.
             fate_override: the fate that the caller has chosen.
 
         Raises:
             KeyReused: the idempotency key came before, with another request.
-            IdTaken: the caller has a job of that id.
+            IdTaken: the caller has a job of that id, of this API and kind.
             StoreError: the job was not accepted.
         """
         sandbox = await self.sandboxes.of(owner)
         settings, override = sandbox.settings, fate_override or FateOverride()
+        if idempotency and api != NATIVE:
+            idempotency = replace(idempotency, key=f"{api}\0{idempotency.key}")
 
         def accept(ordinal: int) -> Job:
             wall = self._clock()
@@ -170,6 +167,8 @@ class Service:
                 Fate(delay, override.outcome or drawn.outcome, override.message),
                 submission,
                 changed_at=wall,
+                api=api,
+                kind=kind,
             )
             paused = settings.paused if override.paused is None else override.paused
             return replace(job, paused_at=job.created_at) if paused else job
@@ -177,7 +176,7 @@ class Service:
         stored = await self._store.add(owner, accept, idempotency)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
-            self._synchroniser.publish(stored.job)
+            self._synchroniser.add(stored.job, unique=job_id is None)
         return Accepted(JobSnapshot(stored.job, stored.job.created_at), stored.replayed)
 
     async def current(self, owner: str) -> JobSnapshot:
@@ -186,22 +185,27 @@ class Service:
         job = newest[0] if newest else (await self.submit(owner, Submission(), idempotency=LATEST_JOB)).snapshot.job
         return self._snapshot(job, await self.virtual_time(owner))
 
-    async def snapshot(self, owner: str, job_id: str) -> JobSnapshot:
+    async def snapshot(
+        self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None
+    ) -> JobSnapshot:
         """Returns a snapshot of one of the caller's jobs.
 
         Raises:
             JobNotFound: the caller has no such job.
+            AmbiguousId: the caller has several such jobs.
         """
-        job = await self._find(owner, job_id)
+        job = await self._find(owner, job_id, api, kind)
         return self._snapshot(job, await self.virtual_time(owner))
 
-    def render_cached(self, owner: str, job_id: str, dialect: Dialect) -> tuple[RenderedJob, JobSnapshot] | None:
+    def render_cached(
+        self, owner: str, job_id: str, dialect: Dialect, api: str | None = None, kind: str | None = None
+    ) -> tuple[RenderedJob, JobSnapshot] | None:
         """Returns a job as rendered in a dialect, and its snapshot, from memory alone.
 
         Returns:
             None where the store has to be read, or the sandbox has fault rules.
         """
-        sandbox, cached = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id)
+        sandbox, cached = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id, api, kind)
         if sandbox is None or cached is None or sandbox.settings.faults:
             return None
         snapshot = JobSnapshot(cached.job, sandbox.clock.virtual(self._clock()))
@@ -211,33 +215,61 @@ class Service:
             cached.renderings[dialect.name] = rendered
         return rendered, snapshot
 
-    async def snapshots(self, owner: str, job_ids: Sequence[str]) -> tuple[list[JobSnapshot], list[str]]:
-        """Returns snapshots of the caller's jobs of these ids, in this order, and the ids without a job."""
-        found = {job.id: job for job in await self._store.find_many(owner, job_ids)}
+    async def snapshots(
+        self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
+    ) -> tuple[list[JobSnapshot], list[str]]:
+        """Returns snapshots of the caller's jobs of these ids, in this order, and the ids without a job.
+
+        Raises:
+            AmbiguousId: the caller has several jobs with one of these ids.
+        """
+        found: dict[str, Job] = {}
+        for job in await self._store.find_many(owner, job_ids, api=api, kind=kind):
+            if found.setdefault(job.id, job) is not job:
+                raise AmbiguousId([found[job.id], job])
         now, unique = await self.virtual_time(owner), dict.fromkeys(job_ids)
         snapshots = [self._snapshot(found[job_id], now) for job_id in unique if job_id in found]
         return snapshots, [job_id for job_id in unique if job_id not in found]
 
-    async def page(self, owner: str, *, limit: int, after: int | None = None, state: State | None = None) -> Page:
+    async def page(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        limit: int,
+        after: int | None = None,
+        state: State | None = None,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> Page:
         """Returns the caller's jobs, newest first, from behind the cursor ``after``."""
         now = await self.virtual_time(owner)
-        jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now)
+        jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now, api=api, kind=kind)
         more, jobs = len(jobs) > limit, jobs[:limit]
         return Page([self._snapshot(job, now) for job in jobs], jobs[-1].ordinal if more else None)
 
-    async def cancel(self, owner: str, job_id: str) -> JobSnapshot:
+    async def cancel(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> JobSnapshot:
         """Cancels a pending job; an ended one stays as it is.
 
         Raises:
             JobNotFound: the caller has no such job.
+            AmbiguousId: the caller has several such jobs.
         """
-        return await self.amend(owner, job_id, Job.cancel)
+        return await self.amend(owner, job_id, Job.cancel, api=api, kind=kind)
 
-    async def amend(self, owner: str, job_id: str, change: Callable[[Job, VirtualTime], Job]) -> JobSnapshot:
+    async def amend(
+        self,
+        owner: str,
+        job_id: str,
+        change: Callable[[Job, VirtualTime], Job],
+        *,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> JobSnapshot:
         """Changes a job; ``change`` is called with the job and the virtual time.
 
         Raises:
             JobNotFound: the caller has no such job.
+            AmbiguousId: the caller has several such jobs.
         """
         clock = (await self.sandboxes.of(owner)).clock
         before = None
@@ -250,7 +282,7 @@ class Service:
             return after if after == job else replace(after, changed_at=WallTime(max(wall, later)))
 
         try:
-            job = await self._store.change(owner, job_id, amend)
+            job = await self._store.change(owner, job_id, amend, api=api, kind=kind)
         except BaseException:  # it may have been changed
             self._jobs.drop(owner)
             raise
@@ -285,7 +317,7 @@ class Service:
                 if left <= 0 or snapshot.state is not State.PENDING or subscription.closed:
                     return self._snapshot(job, snapshot.now)
                 changed = await subscription.wait(left)
-                job = next(iter(changed)) if changed else await self._find(job.owner, job.id)
+                job = next(iter(changed)) if changed else await self._find(job.owner, *job.key)
                 changes_at = until(JobSnapshot(job, clock.virtual(wall)))
 
     async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
@@ -324,17 +356,10 @@ class Service:
         Raises:
             StoreError: it would not be accepted.
         """
-        await self._checks.run(None, self._check)
+        await self._check.run()
 
-    async def _check(self) -> None:
-        await asyncio.sleep(self._next_check_at - time.monotonic())
-        began = time.monotonic()
-        await self._store.check()
-        ended = time.monotonic()
-        self._next_check_at = ended + min(CHECK_PAUSE * (ended - began), MAX_CHECK_PAUSE)
-
-    async def _find(self, owner: str, job_id: str) -> Job:
-        job = await self._synchroniser.find(owner, job_id)
+    async def _find(self, owner: str, job_id: str, api: str | None, kind: str | None) -> Job:
+        job = await self._synchroniser.find(owner, job_id, api, kind)
         if job is None:
             raise JobNotFound
         return job

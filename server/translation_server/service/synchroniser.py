@@ -43,23 +43,38 @@ class Synchroniser:
         self._watched: dict[str, Position] = {}
         self._reads = SingleFlight[None]()
 
-    def get(self, owner: str, job_id: str) -> CachedJob | None:
+    def get(self, owner: str, job_id: str, api: str | None = None, kind: str | None = None) -> CachedJob | None:
         """Returns a cached job; None if it is not cached or may be out of date."""
         cached = self.jobs.owners.get(owner)
         if cached is None or self._is_stale(owner, cached.position):
             return None
-        return cached.jobs.get(job_id)
+        return cached.get(job_id, api, kind)
 
-    async def find(self, owner: str, job_id: str) -> Job | None:
-        """Returns one of the owner's jobs, or None; changes by other processes show within a second."""
+    async def find(self, owner: str, job_id: str, api: str | None = None, kind: str | None = None) -> Job | None:
+        """Returns one of the owner's jobs, or None; changes by other processes show within a second.
+
+        Raises:
+            AmbiguousId: several jobs have this id.
+        """
         cached = await self._up_to_date(owner)
-        if found := cached.jobs.get(job_id):
+        if found := cached.get(job_id, api, kind):
             return found.job
-        job = await self._store.find(owner, job_id)
-        return job and self.jobs.put(cached, job)
+        job = await self._store.find(owner, job_id, api=api, kind=kind)
+        if job is None:
+            return None
+        found_job = self.jobs.put(cached, job)
+        if api is None and kind is None:
+            cached.add_id(job, unique=True)
+        return found_job
+
+    def add(self, job: Job, *, unique: bool) -> None:
+        """Caches and publishes a job that this process has accepted; ``unique`` if no other job can have its id."""
+        self.publish(job)
+        if cached := self.jobs.owners.get(job.owner):
+            cached.add_id(job, unique=unique)
 
     def publish(self, job: Job) -> None:
-        """Caches and publishes a job that this process has accepted or changed."""
+        """Caches and publishes a job that this process has changed."""
         self._publish(self.jobs.owners.get(job.owner), job)
 
     def _publish(self, cached: CachedOwner | None, job: Job) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.protocol import (
+    AmbiguousId,
     ChangeSource,
     Cutoff,
     FaultCountStore,
@@ -24,6 +25,7 @@ from translation_server.storage.protocol import (
 from translation_server.storage.sqlite.store import SqliteStore
 
 __all__ = [
+    "AmbiguousId",
     "ChangeSource",
     "Cutoff",
     "FaultCountStore",

@@ -13,8 +13,8 @@ from typing import Any
 from translation_server.core.change_feed import FeedPosition, end_of
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
-from translation_server.core.job import Job, JobSnapshot, State
-from translation_server.storage.protocol import KEY_BYTES, Cutoff, Idempotency, IdTaken, KeyReused, Stored
+from translation_server.core.job import Job, JobKey, JobSnapshot, State
+from translation_server.storage.protocol import KEY_BYTES, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
 
 MAX_UNINTERRUPTED = 1000  # how many jobs are read before other requests are served
 
@@ -24,7 +24,7 @@ class _Owner:
     """The data of one owner; ``ends`` and ``changes`` are sorted, for the orders of `JobStore`."""
 
     jobs: dict[int, Job] = field(default_factory=dict)
-    ordinals: dict[str, int] = field(default_factory=dict)
+    ordinals: dict[str, list[int]] = field(default_factory=dict)  # by the ids of the jobs
     last: int = 0
     keys: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     keys_by_ordinal: dict[int, str] = field(default_factory=dict)
@@ -47,11 +47,17 @@ class _Owner:
 
     def delete(self, job: Job) -> None:
         if self.jobs.pop(job.ordinal, None):
-            del self.ordinals[job.id]
+            self.ordinals[job.id].remove(job.ordinal)
+            if not self.ordinals[job.id]:
+                del self.ordinals[job.id]
             self.remove_positions(job)
         self.keys.pop(self.keys_by_ordinal.pop(job.ordinal, ""), None)
         for action in ACTIONS:
             self.fault_counts.pop(counted_as(action, job.ordinal), None)
+
+    def find(self, job_key: JobKey) -> list[Job]:
+        jobs = [self.jobs[ordinal] for ordinal in self.ordinals.get(job_key.job_id, ())]
+        return [job for job in jobs if job_key.means(job)]
 
     async def existing(self, ordinals: Iterable[int]) -> AsyncIterator[Job]:
         """Yields the jobs with these ordinals; other requests are served in between."""
@@ -78,44 +84,63 @@ class MemoryStore:
                 raise KeyReused(idempotency.key)
             return Stored(data.jobs[ordinal], replayed=True)
         job = accept(data.last + 1)
-        if job.id in data.ordinals:
+        if data.find(job.key):
             raise IdTaken(job.id)
         data.jobs[job.ordinal] = job
-        data.ordinals[job.id] = data.last = job.ordinal
+        data.ordinals.setdefault(job.id, []).append(job.ordinal)
+        data.last = job.ordinal
         data.add_positions(job)
         if idempotency is not None:
             data.keys[idempotency.key] = idempotency.fingerprint, job.ordinal
             data.keys_by_ordinal[job.ordinal] = idempotency.key
         return Stored(job, replayed=False)
 
-    async def find(self, owner: str, job_id: str) -> Job | None:
-        jobs = await self.find_many(owner, [job_id])
-        return jobs[0] if jobs else None
+    async def find(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> Job | None:
+        return sole(self._owners[owner].find(JobKey(job_id, api, kind)))
 
-    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
+    async def find_many(
+        self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
+    ) -> list[Job]:
         data = self._owners[owner]
-        return [data.jobs[data.ordinals[job_id]] for job_id in dict.fromkeys(job_ids) if job_id in data.ordinals]
+        return [job for job_id in dict.fromkeys(job_ids) for job in data.find(JobKey(job_id, api, kind))]
 
-    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
+    async def page(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        limit: int,
+        before: int | None,
+        state: State | None,
+        now: float,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> list[Job]:
         data, page = self._owners[owner], list[Job]()
         newest = data.last if before is None else min(before - 1, data.last)
         async for job in data.existing(range(newest, 0, -1)):
             if len(page) == limit:
                 break
-            if state in {None, JobSnapshot(job, VirtualTime(now)).state}:
+            if JobKey(job.id, api, kind).means(job) and state in {None, JobSnapshot(job, VirtualTime(now)).state}:
                 page.append(job)
         return page
 
-    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+    async def change(
+        self,
+        owner: str,
+        job_id: str,
+        change: Callable[[Job], Job],
+        *,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> Job | None:
         data = self._owners[owner]
-        ordinal = data.ordinals.get(job_id)
-        if ordinal is None:
+        before = sole(data.find(JobKey(job_id, api, kind)))
+        if before is None:
             return None
-        before = data.jobs[ordinal]
         job = change(before)
         data.remove_positions(before)
         data.add_positions(job)
-        data.jobs[ordinal] = job
+        data.jobs[job.ordinal] = job
         return job
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:

@@ -1,7 +1,7 @@
 """Pages of an owner's jobs and request records, read in the same way from every SQL database.
 
-Theory of operation: where few jobs are in a state, finding a page of them takes a search through all jobs. It reads one
-window of ordinals at a time, so other requests are served in between.
+Theory of operation: where few jobs are in a state, or of an API, finding a page of them takes a search through all
+jobs. It reads one window of ordinals at a time, so other requests are served in between.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from typing import Any
 from translation_server.core.change_feed import LAST, FeedPosition, end_of
 from translation_server.core.job import Job, State
 from translation_server.storage import statements as sql
+from translation_server.storage.protocol import sole
 from translation_server.storage.rows import COLUMNS, job_of
 
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
@@ -35,15 +36,34 @@ class PageReader(ABC):
     async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
         return [job_of(row) for row in await self._fetch(statement, parameters)]
 
-    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
-        before = LAST if before is None else before
-        parameters = {"owner": owner, "before": before, "now": now, "limit": limit}
-        if state is None:
+    async def find(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> Job | None:
+        return sole(await self.find_many(owner, [job_id], api=api, kind=kind))
+
+    @abstractmethod
+    async def find_many(
+        self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
+    ) -> list[Job]: ...
+
+    async def page(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        limit: int,
+        before: int | None,
+        state: State | None,
+        now: float,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> list[Job]:
+        before, of_kind = LAST if before is None else before, sql.of_kind(api, kind)
+        parameters = {"owner": owner, "before": before, "now": now, "limit": limit, "api": api, "kind": kind}
+        if state is None and not of_kind:
             return await self._jobs(f"{JOBS} ordinal < :before {NEWEST_FIRST}", parameters)
         if state is State.PENDING and not await self._fetch(sql.HAS_MANY_PENDING, parameters):
-            pending = self._in_ordinals.format(sql.PENDING_ORDINALS)
+            pending = self._in_ordinals.format(sql.PENDING_ORDINALS.format(of_kind=of_kind))
             return await self._jobs(f"{JOBS} {pending} {NEWEST_FIRST}", parameters)
-        statement = f"{JOBS} ordinal < :before AND ordinal >= :floor AND {sql.IN_STATE[state]} {NEWEST_FIRST}"
+        wanted = sql.IN_STATE[state] if state else "TRUE"
+        statement = f"{JOBS} ordinal < :before AND ordinal >= :floor AND {wanted}{of_kind} {NEWEST_FIRST}"
         jobs, last = list[Job](), await self._fetch(LAST_ORDINAL, parameters)
         top = min(last[0][0] + 1 if last else 0, before)
         while top > 0 and len(jobs) < limit:

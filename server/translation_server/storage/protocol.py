@@ -23,7 +23,15 @@ class KeyReused(Exception):  # noqa: N818 - says what happened, like the standar
 
 
 class IdTaken(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
-    """The owner already has a job with this id."""
+    """The owner already has a job with this id, of the same API and kind."""
+
+
+class AmbiguousId(Exception):  # noqa: N818 - as above
+    """Several jobs of the owner, of different APIs or kinds, have this id."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        super().__init__(jobs[0].id)
+        self.jobs = jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,17 @@ class Cutoff:
     request: int = 0  # request records up to this number
 
 
+def sole(jobs: Sequence[Job]) -> Job | None:
+    """Returns the one of the jobs that an id means, or None where there is none.
+
+    Raises:
+        AmbiguousId: there are several.
+    """
+    if len(jobs) > 1:
+        raise AmbiguousId(jobs)
+    return jobs[0] if jobs else None
+
+
 class ChangeSource(Protocol):
     """Announces changes by other processes."""
 
@@ -81,7 +100,7 @@ class ChangeSource(Protocol):
 
 
 class JobStore(ChangeSource, Protocol):
-    """Stores the jobs of all owners."""
+    """Stores the jobs of all owners. ``api`` and ``kind`` restrict a method to jobs of these."""
 
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         """Adds the job that ``accept`` creates for the owner's next ordinal.
@@ -91,23 +110,50 @@ class JobStore(ChangeSource, Protocol):
 
         Raises:
             KeyReused: the key was used before, with another fingerprint.
-            IdTaken: the owner already has a job with this id.
+            IdTaken: the owner already has a job with this id, of the same API and kind.
         """
 
-    async def find(self, owner: str, job_id: str) -> Job | None:
-        """Returns one of the owner's jobs, or None."""
+    async def find(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> Job | None:
+        """Returns one of the owner's jobs, or None.
 
-    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
+        Raises:
+            AmbiguousId: several jobs have this id.
+        """
+
+    async def find_many(
+        self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
+    ) -> list[Job]:
         """Returns the owner's jobs with these ids, in any order; ignores unknown ids."""
 
-    async def page(self, owner: str, *, limit: int, before: int | None, state: State | None, now: float) -> list[Job]:
+    async def page(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        limit: int,
+        before: int | None,
+        state: State | None,
+        now: float,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> list[Job]:
         """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``."""
 
-    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+    async def change(
+        self,
+        owner: str,
+        job_id: str,
+        change: Callable[[Job], Job],
+        *,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> Job | None:
         """Replaces the owner's job by what ``change`` makes of it; returns the new version, None for an unknown job.
 
-        No other write comes between the call of ``change`` and its commit. ``change`` must not alter the id, the
-        owner, the ordinal or the submission.
+        No other write comes between the call of ``change`` and its commit. ``change`` must not alter the id, API and
+        kind, the owner, the ordinal or the submission.
+
+        Raises:
+            AmbiguousId: several jobs have this id.
         """
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:

@@ -20,6 +20,8 @@ TYPES = {
     "paused_at": "float8",
     "paused_for": "float8",
     "changed_at": "float8",
+    "api": "text",
+    "kind": "text",
 }
 """The columns of a job, and the types of their values in PostgreSQL's words."""
 
@@ -35,9 +37,9 @@ def owner_of(key: str) -> str:
 
 def job_of(row: Sequence[Any]) -> Job:
     """Returns the job of a row with the values of COLUMNS."""
-    job_id, key, ordinal, created_at, delay, outcome, message, source, target, length, *changes = row
+    job_id, key, ordinal, created_at, delay, outcome, message, source, target, length, *rest = row
     fate, submission = Fate(delay, State(outcome), message), Submission(source, target, length)
-    return Job(job_id, owner_of(key), ordinal, created_at, fate, submission, *changes)
+    return Job(job_id, owner_of(key), ordinal, created_at, fate, submission, *rest)
 
 
 def row_of(job: Job, key: str) -> tuple[object, ...]:
@@ -46,5 +48,5 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
     return (
         *(job.id, key, job.ordinal, job.created_at, fate.delay, fate.outcome, fate.message),
         *(submission.source_language, submission.target_language, submission.video_length),
-        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at),
+        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind),
     )

@@ -10,6 +10,12 @@ touches no row of a job."""
 COUNT_KEY = "coalesce((SELECT count_key FROM owners WHERE name = :owner), :owner)"
 """The key of the owner's fault counts, which can also be reset alone."""
 
+
+def of_kind(api: str | None, kind: str | None) -> str:
+    """Returns a condition for jobs of an API and a kind, to be added to others; None means all of them."""
+    return f"{' AND api = :api' if api else ''}{' AND kind = :kind' if kind else ''}"
+
+
 TABLES = {
     "jobs": ("data_key", "ordinal"),
     "requests": ("data_key", "number"),
@@ -75,11 +81,11 @@ HAS_MANY_PENDING = f"""
 
 PENDING_ORDINALS = f"""
     SELECT ordinal FROM (
-        SELECT ordinal FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now ORDER BY {END} LIMIT {MAX_SORTED}
+        SELECT ordinal FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now{{of_kind}} ORDER BY {END} LIMIT {MAX_SORTED}
     ) AS pending
     WHERE ordinal < :before ORDER BY ordinal DESC LIMIT :limit
 """
-"""Returns the ordinals of a page of pending jobs, where there are few enough to sort."""
+"""Returns the ordinals of a page of pending jobs, where there are few enough to sort; `of_kind` is filled in."""
 
 
 def _after(expression: str, condition: str, until: str = "TRUE") -> str:

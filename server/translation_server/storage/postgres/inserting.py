@@ -8,7 +8,7 @@ created. Then the jobs are created and inserted. If some of their ids are taken,
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from translation_server.core.job import Job
+from translation_server.core.job import Job, JobKey
 from translation_server.storage.batching import Addition, Written
 from translation_server.storage.postgres.database import Connection
 from translation_server.storage.postgres.notifications import notify
@@ -31,7 +31,9 @@ ARRAYS = ", ".join(f"${number}::{name}[]" for number, name in enumerate([*TYPES.
 
 ADD_JOBS = f"""
     WITH new AS (SELECT * FROM unnest({ARRAYS}) AS new ({COLUMNS}, idempotency_key, fingerprint)),
-    taken AS (SELECT jobs.owner, jobs.id FROM jobs JOIN new ON jobs.owner = new.owner AND jobs.id = new.id),
+    taken AS (
+        SELECT owner, id, api, kind FROM jobs JOIN new USING (owner, id, api, kind)
+    ),
     added AS (
         INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint)
         SELECT * FROM new WHERE NOT EXISTS (SELECT FROM taken)
@@ -50,13 +52,13 @@ async def add_all(connection: Connection, sender: str, batch: Sequence[Addition]
     names = sorted(counts)
     owners = await connection.fetch(INCREMENT_ORDINALS, names, [counts[name] for name in names])
     last, keys = {name: jobs - counts[name] for name, jobs, _ in owners}, {name: key for name, _, key in owners}
-    existing, taken = await _find_by_keys(connection, batch, keys), set[tuple[str, str]]()
+    existing, taken = await _find_by_keys(connection, batch, keys), set[tuple[str, JobKey]]()
     while True:
         written, rows = _create_jobs(batch, last, keys, existing, taken)
         clashes = await connection.fetch(ADD_JOBS, *map(list, zip(*rows, strict=True))) if rows else []
         if not clashes:
             break
-        taken |= {(owner_of(key), job_id) for key, job_id in clashes}
+        taken |= {(owner_of(key), JobKey(*job_key)) for key, *job_key in clashes}
     added = Counter(job.owner for job in new_jobs(written))
     if unused := counts - added:
         statement = "UPDATE owners SET jobs = jobs - $2 WHERE name = $1"
@@ -76,7 +78,7 @@ def _create_jobs(
     last: Mapping[str, int],
     keys: Mapping[str, str],
     existing: JobsByKey,
-    taken: Iterable[tuple[str, str]],
+    taken: Iterable[tuple[str, JobKey]],
 ) -> tuple[list[Written], list[tuple[object, ...]]]:
     """Returns the result of each addition, and the rows of the new jobs.
 
@@ -85,9 +87,9 @@ def _create_jobs(
         last: each owner's last ordinal.
         keys: each owner's DATA_KEY.
         existing: the jobs that idempotency keys have created before.
-        taken: the owners and ids of existing jobs.
+        taken: the owners and keys of existing jobs.
     """
-    ordinals, by_key, ids = dict(last), dict(existing), set(taken)
+    ordinals, by_key, taken_keys = dict(last), dict(existing), set(taken)
     written: list[Written] = []
     rows: list[tuple[object, ...]] = []
     for addition in batch:
@@ -100,13 +102,13 @@ def _create_jobs(
             continue
         try:
             job = addition.accept(ordinals[addition.owner] + 1)
-            if (job.owner, job.id) in ids:
+            if (job.owner, job.key) in taken_keys:
                 raise IdTaken(job.id)  # noqa: TRY301 - handled like an error of ``accept``
         except Exception as error:  # noqa: BLE001 - the caller of this addition gets it
             written.append(error)
             continue
         ordinals[addition.owner] += 1
-        ids.add((job.owner, job.id))
+        taken_keys.add((job.owner, job.key))
         if key and idempotency:
             by_key[key] = idempotency.fingerprint, job
         written.append(Stored(job, replayed=False))

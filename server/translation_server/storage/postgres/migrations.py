@@ -132,4 +132,10 @@ MIGRATIONS = (
         )
         """,
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN api TEXT NOT NULL DEFAULT 'native'",
+        "ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'translation'",
+        "ALTER TABLE jobs DROP CONSTRAINT jobs_owner_id_key",
+        "CREATE UNIQUE INDEX jobs_by_id ON jobs (owner, id, api, kind)",
+    ),
 )

@@ -28,10 +28,12 @@ from translation_server.storage.postgres.database import (
 from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_stored, new_jobs
 from translation_server.storage.postgres.notifications import RETRY_PAUSE, Listener, notify
 from translation_server.storage.postgres.parameters import number_parameters
-from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored
+from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored, sole
 from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
 
 PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
+
+FIND = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = ANY(:ids)"
 
 CHANGE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = $2 AND ordinal = $3"
 
@@ -96,22 +98,28 @@ class PostgresStore(PageReader):
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         return await self._additions.add(Addition(owner, accept, idempotency))
 
-    async def find(self, owner: str, job_id: str) -> Job | None:
-        jobs = await self.find_many(owner, [job_id])
-        return jobs[0] if jobs else None
-
-    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
+    async def find_many(
+        self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
+    ) -> list[Job]:
         if not (storable := [job_id for job_id in job_ids if _is_storable(job_id)]):
             return []
-        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = ANY(:ids)"
-        return await self._jobs(statement, {"owner": owner, "ids": storable})
+        statement = FIND + sql.of_kind(api, kind)
+        return await self._jobs(statement, {"owner": owner, "ids": storable, "api": api, "kind": kind})
 
-    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = :id FOR UPDATE"
+    async def change(
+        self,
+        owner: str,
+        job_id: str,
+        change: Callable[[Job], Job],
+        *,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> Job | None:
+        statement = f"{FIND}{sql.of_kind(api, kind)} FOR UPDATE"
 
         async def change_job(connection: Connection) -> Job | None:
-            rows = await _fetch(connection, statement, owner=owner, id=job_id)
-            before = job_of(rows[0]) if rows else None
+            rows = await _fetch(connection, statement, owner=owner, ids=[job_id], api=api, kind=kind)
+            before = sole([job_of(row) for row in rows])
             job = before and change(before)
             if job and job != before:
                 await connection.execute(CHANGE_JOB, *row_of(job, rows[0]["owner"]))

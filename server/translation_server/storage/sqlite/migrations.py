@@ -132,4 +132,52 @@ MIGRATIONS = (
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    (
+        """
+        CREATE TABLE new_jobs (
+            owner           TEXT NOT NULL,
+            ordinal         INTEGER NOT NULL,
+            id              TEXT NOT NULL,
+            api             TEXT NOT NULL DEFAULT 'native',
+            kind            TEXT NOT NULL DEFAULT 'translation',
+            created_at      REAL NOT NULL,
+            delay           REAL NOT NULL,
+            outcome         TEXT NOT NULL CHECK (outcome IN ('completed', 'error')),
+            message         TEXT,
+            source_language TEXT,
+            target_language TEXT,
+            video_length    REAL,
+            cancelled_at    REAL,
+            paused_at       REAL,
+            paused_for      REAL NOT NULL DEFAULT 0,
+            changed_at      REAL NOT NULL DEFAULT 0,
+            idempotency_key TEXT,
+            fingerprint     BLOB,
+            PRIMARY KEY (owner, ordinal)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        INSERT INTO new_jobs (
+            owner, ordinal, id, created_at, delay, outcome, message, source_language, target_language, video_length,
+            cancelled_at, paused_at, paused_for, changed_at, idempotency_key, fingerprint
+        )
+        SELECT
+            owner, ordinal, id, created_at, delay, outcome, message, source_language, target_language, video_length,
+            cancelled_at, paused_at, paused_for, changed_at, idempotency_key, fingerprint
+        FROM jobs
+        """,
+        "DROP TABLE jobs",
+        "ALTER TABLE new_jobs RENAME TO jobs",
+        "CREATE UNIQUE INDEX jobs_by_id ON jobs (owner, id, api, kind)",
+        "CREATE UNIQUE INDEX jobs_by_key ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL",
+        """
+        CREATE INDEX jobs_by_end ON jobs (
+            owner,
+            coalesce(cancelled_at, CASE WHEN paused_at IS NULL THEN created_at + delay + paused_for ELSE 1e+300 END)
+        )
+        """,
+        "CREATE INDEX jobs_by_change ON jobs (owner, changed_at) WHERE changed_at <> created_at",
+        "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
+        "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
+    ),
 )

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from translation_server.core.faults.rules import ACTIONS, counted_as
-from translation_server.core.job import Job
+from translation_server.core.job import Job, JobKey
 from translation_server.private_files import create_file, create_folder
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
 from translation_server.storage.pages import PageReader
-from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored
+from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
 from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
 from translation_server.storage.sqlite.database import (
     LOCK_TIMEOUT,
@@ -66,14 +66,23 @@ class SqliteStore(PageReader):
     async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
         return await self._additions.add(Addition(owner, accept, idempotency))
 
-    async def find(self, owner: str, job_id: str) -> Job | None:
-        return await self._reader.run(_find, owner, job_id)
+    async def find_many(
+        self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
+    ) -> list[Job]:
+        # One statement per id: with many ids in one statement, SQLite would read all jobs of the owner.
+        keys = [JobKey(job_id, api, kind) for job_id in dict.fromkeys(job_ids)]
+        return await self._reader.run(lambda connection: [job for key in keys for job in _find(connection, owner, key)])
 
-    async def find_many(self, owner: str, job_ids: Sequence[str]) -> list[Job]:
-        return await self._reader.run(_find_many, owner, job_ids)
-
-    async def change(self, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
-        return await self._writer.run(_change, owner, job_id, change)
+    async def change(
+        self,
+        owner: str,
+        job_id: str,
+        change: Callable[[Job], Job],
+        *,
+        api: str | None = None,
+        kind: str | None = None,
+    ) -> Job | None:
+        return await self._writer.run(_change, owner, JobKey(job_id, api, kind), change)
 
     async def wait_for_changes(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -142,14 +151,13 @@ def _add(connection: Connection, addition: Addition) -> Stored:
     statement = "SELECT jobs, coalesce(data_key, name) FROM owners WHERE name = ?"
     [(last, key)] = connection.execute(statement, (owner,)).fetchall() or [(0, owner)]
     if idempotency is not None:
-        statement = "SELECT id, fingerprint FROM jobs WHERE owner = ? AND idempotency_key = ?"
-        for job_id, fingerprint in connection.execute(statement, (key, idempotency.key)).fetchall():
-            first = _find(connection, owner, job_id)
-            if first is None or not idempotency.matches(fingerprint):
+        statement = f"SELECT fingerprint, {COLUMNS} FROM jobs WHERE owner = ? AND idempotency_key = ?"
+        for fingerprint, *row in connection.execute(statement, (key, idempotency.key)).fetchall():
+            if not idempotency.matches(fingerprint):
                 raise KeyReused(idempotency.key)
-            return Stored(first, replayed=True)
+            return Stored(job_of(row), replayed=True)
     job = addition.accept(last + 1)
-    if connection.execute("SELECT 1 FROM jobs WHERE owner = ? AND id = ?", (key, job.id)).fetchall():
+    if _find(connection, owner, job.key):
         raise IdTaken(job.id)
     connection.execute(
         "INSERT INTO owners (name, jobs) VALUES (:owner, :ordinal) ON CONFLICT (name) DO UPDATE SET jobs = :ordinal",
@@ -162,9 +170,9 @@ def _add(connection: Connection, addition: Addition) -> Stored:
     return Stored(job, replayed=False)
 
 
-def _change(connection: Connection, owner: str, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+def _change(connection: Connection, owner: str, job_key: JobKey, change: Callable[[Job], Job]) -> Job | None:
     with transaction(connection):
-        before = _find(connection, owner, job_id)
+        before = sole(_find(connection, owner, job_key))
         job = before and change(before)
         if job and job != before:
             key = _key(connection, owner, sql.DATA_KEY)
@@ -279,13 +287,7 @@ def _key(connection: Connection, owner: str, key: str) -> str:
     return found
 
 
-def _find(connection: Connection, owner: str, job_id: str) -> Job | None:
-    statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = :id"
-    rows = connection.execute(statement, {"owner": owner, "id": job_id}).fetchall()
-    return job_of(rows[0]) if rows else None
-
-
-def _find_many(connection: Connection, owner: str, job_ids: Iterable[str]) -> list[Job]:
-    """Finds one job per statement: with many ids in one statement, SQLite would read all jobs of the owner."""
-    jobs = (_find(connection, owner, job_id) for job_id in dict.fromkeys(job_ids))
-    return [job for job in jobs if job]
+def _find(connection: Connection, owner: str, job_key: JobKey) -> list[Job]:
+    of_kind = sql.of_kind(job_key.api, job_key.kind)
+    statement = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = :job_id{of_kind}"
+    return [job_of(row) for row in connection.execute(statement, {"owner": owner, **job_key._asdict()}).fetchall()]
