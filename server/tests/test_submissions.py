@@ -78,12 +78,21 @@ def test_an_empty_body_needs_no_content_type(api, headers):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large_is_refused(api, chunked):
-    body = b" " * (64 * 1024) + b"{}"
+    body = b" " * (256 * 1024) + b"{}"
     content = iter([body[:40_000], body[40_000:]]) if chunked else body
     answer = api.post("/start", content=content, headers={"Content-Type": "application/json"})
     assert is_problem(answer, 413)
     fits = api.post("/start", content=body[2:], headers={"Content-Type": "application/json"})
     assert fits.status_code == 202
+
+
+def test_a_setting_limits_the_size_of_a_body(start):
+    api = start(max_body=2000)
+    bodies = [b" " * spaces + b"{}" for spaces in (1998, 1999)]
+    fits, refused = (api.post("/start", content=body, headers={"Content-Type": "application/json"}) for body in bodies)
+    assert fits.status_code == 202
+    assert is_problem(refused, 413)
+    assert "2000 bytes (MAX_BODY)" in refused.json()["detail"]
 
 
 def test_a_language_may_hold_any_space(api):

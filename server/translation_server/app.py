@@ -51,6 +51,7 @@ OWN_ROUTES = own_routes(Api, SandboxApi, HealthChecks, Docs)
 OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
+MAX_BODY = 256 * 1024  # how many bytes the body of a request may have
 
 SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, HistoryError, StoreError)
 """What a person has to correct before the server can start; each message is one line."""
@@ -121,6 +122,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         dialects,
         simulating=settings.sandbox == "on",
         request_log=settings.request_log,
+        max_body=settings.max_body,
         retention=settings.retention,
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
@@ -140,6 +142,7 @@ def assemble(
     *,
     simulating: bool = True,
     request_log: int = REQUEST_LOG,
+    max_body: int = MAX_BODY,
     retention: float | None = None,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
@@ -155,6 +158,7 @@ def assemble(
         dialects: wire formats besides the built-in ones, each served under its name.
         simulating: whether users may change their sandboxes.
         request_log: how many requests each user's request log keeps.
+        max_body: how many bytes the body of a request may have.
         retention: how long jobs are kept after their end, in seconds; None keeps them for ever.
         hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
@@ -196,7 +200,9 @@ def assemble(
         await store.close()
 
     simulator = Simulator(service)
-    middleware = RequestMiddleware(OWN_ROUTES, origin_policy, authenticator, requests.add, requests.count_refused)
+    middleware = RequestMiddleware(
+        OWN_ROUTES, origin_policy, authenticator, requests.add, requests.count_refused, max_body=max_body
+    )
     polls = PollEndpoint(
         all_routes,
         service=service,

@@ -19,9 +19,6 @@ from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import Query
 from translation_server.validation import FieldError, field_errors
 
-MAX_BODY = 64 * 1024
-"""How many bytes a body may have."""
-
 JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
 EMPTY_BODIES = frozenset({b"", b"{}"})
@@ -95,16 +92,16 @@ async def body_of(request: Request) -> bytes:
 
 
 async def _receive(request: Request) -> bytes | Problem:
-    body = bytearray()
+    body, most = bytearray(), context_of(request).max_body
     declared = int(request.headers.get("content-length", 0))
-    if declared <= MAX_BODY:
+    if declared <= most:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_BODY:
+            if len(body) > most:
                 break
         else:
             return bytes(body)
-    detail = f"A body may have {MAX_BODY} bytes."
+    detail = f"A body may have {most} bytes (MAX_BODY)."
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
 
 

@@ -23,6 +23,7 @@ class RequestContext:
         record: What the request log will say of it.
         is_head: Whether it is a HEAD request. The routes see it as a GET.
         transport: Its connection, if the host of the application reveals it.
+        max_body: How many bytes its body may have.
         user: The caller's name; empty until the credentials are verified.
         query: The parameters of its target, as the route's model.
         body: Its body once it was read, or why the server refuses to read it.
@@ -32,6 +33,7 @@ class RequestContext:
     record: RecordBuilder
     is_head: bool
     transport: asyncio.Transport | None
+    max_body: int
     user: str = ""
     query: "Query | None" = None
     body: "bytes | Problem | None" = None

@@ -33,18 +33,22 @@ class RequestMiddleware:
         authenticator: knows the callers.
         add_record: adds a record to a user's request log.
         count_refused: counts a request that named a user and was refused for its credentials, by its wall time.
+        max_body: how many bytes a body may have.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - these are keyword arguments
         self,
         own_routes: Sequence[OwnRoute],
         origin_policy: OriginPolicy,
         authenticator: Authenticator | OpenAuthenticator,
         add_record: AddRecord,
         count_refused: Callable[[str, float], None],
+        *,
+        max_body: int,
     ) -> None:
         self._public = frozenset(route.path for route in own_routes if route.is_public)
         self._unrecorded = {route.name for route in own_routes} - {route.name for route in own_routes if route.action}
+        self._max_body = max_body
         self._origin_policy = origin_policy
         self._authenticator = authenticator
         self._add_record = add_record
@@ -72,7 +76,7 @@ class RequestMiddleware:
         began, user = time.perf_counter(), None
         record = begin_record(scope, dict(scope["headers"]), time.time())
         is_head = scope["method"] == "HEAD"
-        context = RequestContext(record, is_head, transport_of(receive))
+        context = RequestContext(record, is_head, transport_of(receive), self._max_body)
         inner = dict(scope) | {"context": context, "method": "GET" if is_head else scope["method"]}
 
         async def send_recorded(message: Message) -> None:

@@ -214,6 +214,9 @@ class Settings(BaseSettings):
         "If not set: three quarters of `MAX_CONNECTIONS`",
     )
     head_timeout: Timeout = Field(10, description="seconds within which a request's head must arrive")
+    max_body: Annotated[int, Interval(ge=1024, le=2**24), WHOLE] = Field(
+        262_144, description="the most bytes of a request's body"
+    )
     min_rate: Rate = Field(
         1024,
         description="the lowest rate, in bytes per second, at which a client may send a request body (checked after "
