@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from translation_server.app import check, create_app
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.core.scenarios import SCENARIOS
+from translation_server.storage import StoreError
 
 REQUIRED = {"API_USERNAME": "admin", "API_PASSWORD": "secretpassword"}
 
@@ -134,10 +136,6 @@ END = "exponential(mean), in seconds, or empirical(file)"
             {"AUTH": "off", "HOST": "example.com"},
             "AUTH=off: must be on while HOST=example.com: only 127.0.0.1 and ::1 may do without",
         ),
-        (
-            {"DATABASE_URL": "memory:", "WORKERS": "2"},
-            "WORKERS=2: must be 1 with DATABASE_URL=memory:, which only one process can use",
-        ),
         ({"API_USERNAME": "a:b"}, "API_USERNAME=a:b: must be a name without colon or control characters"),
         (
             {"API_PASSWORD": "a\nb"},
@@ -185,6 +183,21 @@ def test_unreadable_password_file_is_refused(environment, tmp_path, content):
 def test_auth_off_is_accepted_on_loopback(environment, host):
     environment(AUTH="off", HOST=host)
     assert load_settings().auth == "off"
+
+
+@pytest.mark.parametrize("use", [check, create_app])
+@pytest.mark.parametrize(
+    ("url", "error", "message"),
+    [
+        ("memory:", SettingsError, "WORKERS=2: must be 1 with DATABASE_URL=memory:, which only one process can use"),
+        ("mysql://ann:secret@host/jobs", StoreError, "the database URL 'mysql://host/jobs' is not supported: use "),
+    ],
+)
+def test_store_that_processes_cannot_share_is_refused_for_several(environment, use, url, error, message):
+    environment(**REQUIRED, DATABASE_URL=url, WORKERS="2")
+    with pytest.raises(error) as refused:
+        use(load_settings())
+    assert str(refused.value).startswith(message)
 
 
 def test_users_file_replaces_name_and_password(environment):

@@ -42,7 +42,7 @@ from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
 from translation_server.service.retention import purge_forever, purge_queued_forever
-from translation_server.storage import Store, StoreError, open_store, redact
+from translation_server.storage import Store, StoreError, is_shared, open_store, redact
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         SettingsError: the settings do not go together.
         StoreError: the database cannot be opened.
     """
+    _check_workers(settings)
     users = _users(settings)
     dialects = _dialects(settings)
     sandbox_defaults = _sandbox_defaults(settings)
@@ -241,11 +242,20 @@ def assemble(
     return app
 
 
-def check_files(settings: Settings) -> None:
-    """Reads the files that the settings name, and raises as `create_app` does."""
+def check(settings: Settings) -> None:
+    """Checks the settings and reads the files that they name; raises as `create_app` does."""
+    _check_workers(settings)
     _users(settings)
     _dialects(settings)
     _sandbox_defaults(settings)
+
+
+def _check_workers(settings: Settings) -> None:
+    url = settings.database_url
+    if settings.workers > 1 and not is_shared(url):
+        raise SettingsError(
+            f"WORKERS={settings.workers}: must be 1 with DATABASE_URL={url}, which only one process can use"
+        )
 
 
 def _users(settings: Settings) -> Mapping[str, str] | None:

@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from translation_server.api.connections import Guard, Limits, connections_within_descriptors, raise_descriptor_limit
 from translation_server.api.protocol import HttpProtocol
-from translation_server.app import SETUP_ERRORS, check_files, create_app
+from translation_server.app import SETUP_ERRORS, check, create_app
 from translation_server.config import logs
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.storage import open_store
@@ -74,7 +74,7 @@ def serve() -> None:
             app = create_app(settings)
             _collect_garbage_seldom()
         else:
-            check_files(settings)
+            check(settings)
             asyncio.run(open_store(settings.database_url).close())
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)

@@ -267,9 +267,6 @@ class Settings(BaseSettings):
             raise ValueError(f"MIN_DELAY={low:g}: must not be more than MAX_DELAY, which is {high:g}")
         if self.auth == "off" and not _is_loopback(self.host):
             raise ValueError(f"AUTH=off: must be on while HOST={self.host}: only 127.0.0.1 and ::1 may do without")
-        if self.database_url == "memory:" and self.workers > 1:
-            reason = "DATABASE_URL=memory:, which only one process can use"
-            raise ValueError(f"WORKERS={self.workers}: must be 1 with {reason}")
         if self.users_file is None and self.auth == "on":
             for name, value in (("API_USERNAME", self.api_username), ("API_PASSWORD", self.api_password)):
                 if not value:
