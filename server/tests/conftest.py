@@ -45,6 +45,13 @@ TLS = ssl.create_default_context()
 
 Start = Callable[..., Api]
 
+OWN_DIALECT = """
+[own]
+poll = ["/latest", "/{job_id}"]
+job = {id = "{job_id}", state = "{status}"}
+words = {pending = "busy", completed = "done", error = "failed"}
+"""
+
 
 class Server(uvicorn.Server):
     """A server that stops at once. uvicorn itself checks only every tenth of a second whether to stop."""
@@ -119,6 +126,17 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
             return running.enter_context(Api(base_url=url, auth=auth, timeout=60, verify=TLS))
 
         yield start
+
+
+@pytest.fixture
+def own_dialect(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a file with a dialect named own, with these lines about its routes and requests."""
+
+    def write(lines: str = "") -> Path:
+        (tmp_path / "own.toml").write_text(OWN_DIALECT + lines)
+        return tmp_path / "own.toml"
+
+    return write
 
 
 @pytest.fixture(scope="session")

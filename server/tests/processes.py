@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 }
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition, what=None):
     """Waits until the condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():

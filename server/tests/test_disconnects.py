@@ -1,48 +1,36 @@
 """Client disconnects, broken connections and resets end what waits for them."""
 
-import base64
-import contextlib
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from tests.processes import wait_until
+from tests.raw_http import connect, head, rest
 from translation_server.api.protocol import HttpProtocol
 
 HTTP = ["h11", "httptools", HttpProtocol]
-LOGIN = base64.b64encode(b"admin:secretpassword").decode()
-BREAKING = {
-    "reset": "reset",
-    "empty": "empty",
-    "truncate": "truncate",
-    "malformed": "malformed",
-    "garbage": "garbage",
+BREAKING = {kind: kind for kind in ("reset", "empty", "truncate", "malformed", "garbage")} | {
     "drip": '{"kind": "drip", "rate": 5000}',
     "hang": '{"kind": "hang", "seconds": 0.1}',
 }
 
 
-def sent(api, *paths: str, headers: str = "") -> socket.socket:
+def sent(api, *paths, headers=()):
     """Opens a connection and sends polls on it at once."""
-    head = "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {}\r\n{}\r\n"
-    connection = socket.create_connection(("127.0.0.1", api.base_url.port), timeout=60)
-    connection.sendall("".join(head.format(path, LOGIN, headers) for path in paths).encode())
+    connection = connect(api)
+    connection.sendall(b"".join(head(path, *headers) for path in paths))
     return connection
 
 
-def request_log(api) -> list[tuple[str, str, list[str]]]:
-    records = api.get("/sandbox/requests").json()["requests"]
-    return [(record["action"], record["path"], record["faults"]) for record in records]
+def request_log(api):
+    return [(record["action"], record["path"], record["faults"]) for record in api.requests()]
 
 
-def wait_for(api, record: tuple[str, str, list[str]]) -> None:
+def wait_for(api, *record):
     """Waits for a record in the request log: the server has then finished its request."""
-    until = time.monotonic() + 60
-    while record not in request_log(api):
-        assert time.monotonic() < until, request_log(api)
-        time.sleep(0.01)
+    wait_until(lambda: record in request_log(api), record)
 
 
 @pytest.mark.parametrize("http", HTTP)
@@ -50,31 +38,26 @@ class TestPipelinedRequests:
     @pytest.mark.parametrize("kind", BREAKING)
     def test_a_broken_answer_ends_the_requests_behind_it(self, start, http, kind, caplog):
         api = start(http=http)
-        fault = f"Simulate-Fault: {BREAKING[kind]}\r\n"
-        with sent(api, "/jobs", "/jobs", headers=fault) as connection, contextlib.suppress(ConnectionResetError):
-            while connection.recv(65536):
-                pass
-        wait_for(api, ("list", "/jobs", [kind]))
+        with sent(api, "/jobs", "/jobs", headers=[f"Simulate-Fault: {BREAKING[kind]}".encode()]) as connection:
+            rest(connection)
+        wait_for(api, "list", "/jobs", [kind])
         assert "Exception in ASGI application" not in caplog.text
 
     def test_a_stream_ends_when_its_client_disconnects(self, start, http, caplog):
         api = start(http=http)
         with sent(api, "/events", "/jobs") as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
-        until = time.monotonic() + 60
-        while ("events", "/events", []) not in request_log(api):
-            assert time.monotonic() < until
-            api.post("/start")
+        wait_until(lambda: api.submit() and ("events", "/events", []) in request_log(api))
         assert "Exception in ASGI application" not in caplog.text
 
     def test_a_long_poll_of_a_disconnected_client_is_not_answered(self, start, http, caplog):
         api = start(http=http)
-        job_id = api.post("/start").json()["job_id"]
+        job_id = api.submit()
         path = f"/status/{job_id}"
-        sent(api, path, "/jobs", headers="Prefer: wait=60\r\n").close()
+        sent(api, path, "/jobs", headers=[b"Prefer: wait=60"]).close()
         time.sleep(0.2)  # the server holds it by then; if not, the answer is the same
-        api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
-        wait_for(api, ("poll", path, []))
+        api.finish(job_id)
+        wait_for(api, "poll", path, [])
         assert "Exception in ASGI application" not in caplog.text
 
 
@@ -85,7 +68,7 @@ class TestLatency:
         fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 1e9}}'}
         with pytest.raises(httpx.ReadTimeout):
             api.request(method, "/jobs", json={"source_language": "en"}, headers=fault, timeout=0.2)
-        wait_for(api, ("list" if method == "GET" else "submit", "/jobs", ["latency"]))
+        wait_for(api, "list" if method == "GET" else "submit", "/jobs", ["latency"])
         assert api.get("/jobs").json()["jobs"] == []
 
     def test_a_delayed_submission_keeps_its_body(self, start):
@@ -93,12 +76,8 @@ class TestLatency:
         fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}}'}
         accepted = api.post("/start", json={"source_language": "en"}, headers=fault)
         assert (accepted.status_code, accepted.json()["source_language"]) == (202, "en")
-
-        def pieces():
-            yield from [b" " * 1000] * 100
-
         headers = fault | {"Content-Type": "application/json"}
-        assert api.post("/start", content=pieces(), headers=headers).status_code == 413
+        assert api.post("/start", content=iter([b" " * 1000] * 100), headers=headers).status_code == 413
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -119,7 +98,7 @@ class TestReset:
     def test_a_stream_ends_at_a_reset(self, start, elsewhere, path):
         here = start()
         there = start() if elsewhere else here
-        path = path.format(here.post("/start").json()["job_id"])
+        path = path.format(here.submit())
         with here.stream("GET", path, timeout=60) as stream:
             lines = stream.iter_lines()
             next(line for line in lines if line.startswith("retry"))

@@ -5,76 +5,37 @@ import socket
 import httpx
 import pytest
 
+from tests.raw_http import exchange, head, statuses
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 
 OWN = [
-    "127.0.0.1",
-    "127.0.0.1:8000",
-    "203.0.113.7:80",
-    "[::1]",
-    "[::1]:8000",
-    "[2001:DB8::7]:443",
-    "localhost",
-    "localhost:",
-    "LocalHost.:8000",
-    "one.localhost:1",
-    "server:8000",
-    "any-server",
-    "host.docker.internal",
-    socket.gethostname(),
+    *("127.0.0.1", "127.0.0.1:8000", "203.0.113.7:80", "[::1]", "[::1]:8000", "[2001:DB8::7]:443"),
+    *("localhost", "localhost:", "LocalHost.:8000", "one.localhost:1"),
+    *("server:8000", "any-server", "host.docker.internal", socket.gethostname()),
 ]
 OTHERS = [
-    "evil.example",
-    "evil.example:8000",
-    "localhost.evil.example",
-    "127.0.0.1.evil.example",
-    "xlocalhost",
-    "evil@localhost",
-    "localhost@evil.example",
-    "localhost/",
-    "localhost, evil.example",
-    "localhost:port",
-    "localhost:80:80",
-    "::1",
-    "[::1",
-    "[evil.example]",
-    "[::1]x",
-    "..",
-    "x" * 3000,
+    *("evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost"),
+    *("evil@localhost", "localhost@evil.example", "localhost/", "localhost, evil.example"),
+    *("localhost:port", "localhost:80:80", "::1", "[::1", "[evil.example]", "[::1]x", "..", "x" * 3000),
 ]
 
 
-def problem(answer, status: int) -> str:
+def problem(answer, status):
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.text
     return answer.json()["detail"]
 
 
-def exchange(api, head: str, *headers: str) -> tuple[int, bytes]:
-    """Returns the status and the whole answer to a request with this head."""
-    sent = "\r\n".join([head, *headers, "Connection: close", "", ""])
-    with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
-        connection.sendall(sent.encode("latin-1"))
-        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-    return int(answer.split()[1]), answer
-
-
-def submit(api) -> str:
-    answer = api.post("/start")
-    assert answer.status_code == 202
-    return f"/status/{answer.json()['job_id']}"
-
-
 @pytest.mark.parametrize("host", OWN)
 def test_own_host_names_and_all_addresses_are_served(api, host):
-    path = submit(api)
+    path = f"/status/{api.submit()}"
     assert [api.get(path, headers={"Host": host}).status_code for _ in range(3)] == [200] * 3
     assert api.get("/readyz", headers={"Host": host}, auth=None).status_code == 200
 
 
 @pytest.mark.parametrize("host", OTHERS)
 def test_other_host_names_are_misdirected(api, host):
-    path = submit(api)
+    path = f"/status/{api.submit()}"
     assert api.get(path).status_code == 200
     for method, target in (
         ("GET", path),  # cached
@@ -122,11 +83,11 @@ def test_forwarded_hosts_are_ignored(api):
     ],
 )
 def test_the_host_of_a_target_in_absolute_form_counts(api, target, host, status):
-    assert exchange(api, f"GET {target} HTTP/1.1", f"Host: {host}")[0] == status
+    assert statuses(exchange(api, head(target, b"Connection: close", host=host.encode()))) == [status]
 
 
 def test_http_1_0_needs_no_host(api):
-    assert exchange(api, "GET /readyz HTTP/1.0")[0] == 200
+    assert statuses(exchange(api, b"GET /readyz HTTP/1.0\r\n\r\n")) == [200]
 
 
 @pytest.mark.parametrize(
@@ -170,11 +131,11 @@ SITES = {
 }
 
 
-def check_sites(api, headers: dict[str, str], trusted: bool) -> None:
+def check_sites(api, trusted):
     """Sends unsafe requests as each of the sites does, to a server with trusted origins or without."""
     for site, (own, status) in SITES.items():
         expected = status if trusted or "trusted" not in site else 403
-        sent = headers | own
+        sent = {"Host": "localhost:8000"} | own
         changes = [api.post(path, headers=sent) for path in ("/start", "/jobs", "/translate", "/sandbox/reset")]
         changes.append(api.get("/status", headers=sent))  # starts a job where there is none
         assert {answer.is_success for answer in changes} == {expected != 403}, site
@@ -183,14 +144,12 @@ def check_sites(api, headers: dict[str, str], trusted: bool) -> None:
 
 
 def test_unsafe_requests_need_an_own_or_a_trusted_origin(start):
-    check_sites(
-        start(trusted_origins="https://app.example, http://[::1]:3000"), {"Host": "localhost:8000"}, trusted=True
-    )
+    check_sites(start(trusted_origins="https://app.example, http://[::1]:3000"), trusted=True)
 
 
 def test_unsafe_requests_need_an_own_origin_with_auth_off_too():
     with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        check_sites(api, {"Host": "localhost:8000"}, trusted=False)
+        check_sites(api, trusted=False)
 
 
 def test_repeated_origin_headers_are_refused(api):
@@ -205,43 +164,18 @@ def test_the_documentation_page_may_call_the_api(api):
         assert api.post("/start", headers=headers).status_code == 202
 
 
-TOKENS = """
-[keyed]
-auth = "X-Api-Key"
-poll = "/{job_id}"
-submit = "/jobs"
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-
-[tokened]
-auth = "bearer"
-poll = "/{job_id}"
-submit = "/jobs"
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-
-[baked]
-auth = "Cookie"
-poll = "/{job_id}"
-submit = "/jobs"
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-"""
-
-
 @pytest.mark.parametrize(
-    ("path", "headers", "status"),
+    ("auth", "headers", "status"),
     [
-        ("/keyed/jobs", {"X-Api-Key": "secretpassword"}, 202),
-        ("/tokened/jobs", {"Authorization": "Bearer secretpassword"}, 202),
-        ("/baked/jobs", {"Cookie": "secretpassword"}, 403),  # browsers send it by themselves
+        ("X-Api-Key", {"X-Api-Key": "secretpassword"}, 202),
+        ("bearer", {"Authorization": "Bearer secretpassword"}, 202),
+        ("Cookie", {"Cookie": "secretpassword"}, 403),  # browsers send it by themselves
     ],
 )
-def test_requests_with_an_api_key_may_come_from_any_origin(start, tmp_path, path, headers, status):
-    (tmp_path / "own.toml").write_text(TOKENS)
-    api = start(None, dialects=tmp_path / "own.toml")
+def test_requests_with_an_api_key_may_come_from_any_origin(start, own_dialect, auth, headers, status):
+    api = start(None, dialects=own_dialect(f'submit = "/jobs"\nauth = "{auth}"'))
     elsewhere = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
-    assert api.post(path, headers=headers | elsewhere).status_code == status
+    assert api.post("/own/jobs", headers=headers | elsewhere).status_code == status
 
 
 def test_the_embedded_server_checks_hosts_and_origins():

@@ -7,33 +7,18 @@ import pytest
 
 from translation_server import TranslationServer
 
-OWN = """
-[own]
-poll = ["/latest", "/{job_id}"]
-submit = "/jobs"
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-"""
 
-
-def errors(answer) -> list[tuple[str, str]]:
+def errors(answer):
     assert (answer.status_code, answer.headers["Content-Type"]) == (422, "application/problem+json"), answer.text
     return [(error["field"], error["message"]) for error in answer.json()["errors"]]
 
 
 @pytest.fixture
-def all_routes(start, tmp_path):
+def all_routes(start, own_dialect):
     """A server with a dialect of its own, and the methods and paths of all its routes, for a job that exists."""
-    (tmp_path / "own.toml").write_text(OWN)
-    api = start(dialects=tmp_path / "own.toml")
-    accepted = api.post("/start")
-    assert accepted.status_code == 202
-    page = api.get("/openapi.json").json()
-    routes = [
-        (method.upper(), path.replace("{job_id}", accepted.json()["job_id"]))
-        for path, methods in page["paths"].items()
-        for method in methods
-    ]
+    api = start(dialects=own_dialect('submit = "/jobs"'))
+    job_id, paths = api.submit(), api.get("/openapi.json").json()["paths"]
+    routes = [(method.upper(), path.replace("{job_id}", job_id)) for path in paths for method in paths[path]]
     assert len(routes) > 20
     return api, [*routes, ("GET", "/docs"), ("GET", "/openapi.json")]
 
@@ -65,7 +50,7 @@ def test_an_empty_query_is_accepted(api):
 
 @pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=0"}, {"Prefer": "wait=30"}])
 def test_polls_of_cached_jobs_with_parameters_are_refused(api, prefer):
-    path = f"/status/{api.post('/start').json()['job_id']}"
+    path = f"/status/{api.submit()}"
     assert [api.get(path).status_code for _ in range(2)] == [200, 200]
     assert [name for name, _ in errors(api.get(f"{path}?verbose=1", headers=prefer))] == ["verbose"]
     assert errors(api.request("GET", path, content=b'{"verbose": 1}', headers=prefer))[0][0] == "body"
@@ -153,7 +138,7 @@ def test_bodies_are_refused_by_routes_that_take_none(all_routes):
 
 @pytest.mark.parametrize("more", [{"outcome": "error"}, {"message": "no speech"}])
 def test_outcome_and_message_are_only_for_finish(api, more):
-    path = f"/sandbox/jobs/{api.post('/start').json()['job_id']}"
+    path = f"/sandbox/jobs/{api.submit()}"
     for do, status in (("pause", 422), ("unpause", 422), ("finish", 200)):
         assert api.post(path, json={"do": do} | more).status_code == status
 

@@ -4,19 +4,8 @@ import subprocess
 import sys
 
 IMPURE = {
-    "asyncio",
-    "fastapi",
-    "logging",
-    "os.path",
-    "passlib",
-    "pydantic",
-    "random",
-    "secrets",
-    "socket",
-    "sqlite3",
-    "subprocess",
-    "threading",
-    "uuid",
+    *("asyncio", "fastapi", "logging", "os.path", "passlib", "pydantic", "random"),
+    *("secrets", "socket", "sqlite3", "subprocess", "threading", "uuid"),
 }
 
 PROGRAM = """
