@@ -26,6 +26,7 @@ from passlib.context import CryptContext
 from tests.api import Api
 from tests.processes import ENVIRONMENT
 from tests.processes import Server as ServerProcess
+from translation_server import TranslationServer
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.problems import Problem
@@ -155,6 +156,13 @@ def api(shared: tuple[str, Iterator[str]]) -> Iterator[Api]:
     """Yields a client of the shared server, whose jobs stay pending, as a user without jobs."""
     url, users = shared
     with Api(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60, verify=TLS) as client:
+        yield client
+
+
+@pytest.fixture
+def open_api() -> Iterator[Api]:
+    """Yields a client of an embedded server, which needs no credentials."""
+    with TranslationServer() as server, Api(base_url=server.url, timeout=60) as client:
         yield client
 
 

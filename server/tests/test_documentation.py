@@ -2,11 +2,9 @@
 
 import re
 
-import httpx
 import pytest
 
 from tests.raw_http import exchange, statuses
-from translation_server import TranslationServer
 
 JSON = {"Content-Type": "application/json"}
 FAULT = "Simulate-Fault"
@@ -59,9 +57,8 @@ def test_all_errors_are_documented(start, own_dialect, sandbox):
     check_errors(start(sandbox=sandbox, dialects=own_dialect(OWN)))
 
 
-def test_all_errors_are_documented_with_auth_off():
-    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        check_errors(api)
+def test_all_errors_are_documented_with_auth_off(open_api):
+    check_errors(open_api)
 
 
 def test_every_operation_has_the_common_errors(api):
@@ -73,13 +70,12 @@ def test_every_operation_has_the_common_errors(api):
         assert ("403" in documented["responses"]) == (method != "GET" or path == "/status")  # which may start a job
 
 
-def test_no_credentials_are_documented_with_auth_off():
-    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        page = api.get("/openapi.json").json()
-        assert (page["security"], "securitySchemes" in page["components"]) == ([], False)
-        for (_, path), documented in operations(api).items():
-            assert "401" not in documented["responses"], path
-            assert not documented.get("security"), path
+def test_no_credentials_are_documented_with_auth_off(open_api):
+    page = open_api.get("/openapi.json").json()
+    assert (page["security"], "securitySchemes" in page["components"]) == ([], False)
+    for (_, path), documented in operations(open_api).items():
+        assert "401" not in documented["responses"], path
+        assert not documented.get("security"), path
 
 
 def test_bodies_are_documented_and_allow_no_other_fields(start, own_dialect):

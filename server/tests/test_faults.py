@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.faults import rule
 from tests.processes import wait_until
 from tests.raw_http import connect, head
 from translation_server import TranslationServer
@@ -18,17 +19,6 @@ from translation_server.documents import FAULT
 
 HTTP = ["h11", HttpProtocol]
 BREAKING = ["reset", "empty", "truncate", "malformed", "garbage", "drip", "hang"]
-EXAMPLES = {
-    "status": {"code": 503},
-    "latency": {"delay": {"kind": "fixed", "seconds": 0.3}},
-    "garbage": {"size": 100},
-    "drip": {"rate": 500},
-    "hang": {"seconds": 0.5},
-}
-
-
-def rule(kind, **details):
-    return {"kind": kind} | EXAMPLES.get(kind, {}) | details
 
 
 def receive(api, path, fault="", method="GET"):

@@ -29,7 +29,7 @@ FORMER = (
 BODY = {"target_language": "es", "video_length": 5, "simulate": {"delay": 3}}
 
 
-def accept(ordinal: int) -> Job:
+def accept(ordinal):
     return Job("first", "admin", ordinal, 1000.0, Fate(1e9, State.COMPLETED))
 
 
@@ -38,12 +38,12 @@ def upgraded(start, tmp_path):
     """Starts a server on an older database, in which the key belongs to a job with the given fingerprint."""
     url = f"sqlite:///{tmp_path}/older.db"
 
-    async def submit(stored: bytes) -> None:
+    async def submit(stored):
         store = open_store(url)
         await store.add("admin", accept, Idempotency("k", stored))
         await store.close()
 
-    def upgraded(stored: str):
+    def upgraded(stored):
         asyncio.run(submit(bytes.fromhex(stored)))
         return start(database_url=url)
 
@@ -91,17 +91,9 @@ def test_equal_documents_are_retries_however_they_are_written(api, again, status
     assert ("Idempotency-Replayed" in answer.headers) == (status == 202)
 
 
-def test_fields_that_are_not_stored_count_for_the_fingerprint(start, tmp_path):
-    dialect = tmp_path / "mine.toml"
-    dialect.write_text("""
-        [mine]
-        submit = "/tasks"
-        poll = "/tasks/{job_id}"
-        request = {video_url = "", language = "{target_language}"}
-        job = {id = "{job_id}", state = "{status}"}
-        words = {pending = "busy", completed = "done", error = "failed"}
-    """)
-    api = start(dialects=dialect)
+def test_fields_that_are_not_stored_count_for_the_fingerprint(start, own_dialect):
+    request = 'request = {video_url = "", language = "{target_language}"}'
+    api = start(dialects=own_dialect(f'submit = "/tasks"\n{request}'))
     one, other = ({"video_url": f"https://example.com/{name}.mp4", "language": "es"} for name in ("one", "other"))
-    first, again, reused = (api.post("/mine/tasks", json=body, headers=KEYED) for body in (one, one, other))
+    first, again, reused = (api.post("/own/tasks", json=body, headers=KEYED) for body in (one, one, other))
     assert (first.status_code, again.json(), reused.status_code) == (202, first.json(), 422)

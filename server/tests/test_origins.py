@@ -2,11 +2,9 @@
 
 import socket
 
-import httpx
 import pytest
 
 from tests.raw_http import exchange, head, statuses
-from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 
 OWN = [
@@ -147,9 +145,8 @@ def test_unsafe_requests_need_an_own_or_a_trusted_origin(start):
     check_sites(start(trusted_origins="https://app.example, http://[::1]:3000"), trusted=True)
 
 
-def test_unsafe_requests_need_an_own_origin_with_auth_off_too():
-    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        check_sites(api, trusted=False)
+def test_unsafe_requests_need_an_own_origin_with_auth_off_too(open_api):
+    check_sites(open_api, trusted=False)
 
 
 def test_repeated_origin_headers_are_refused(api):
@@ -178,11 +175,10 @@ def test_requests_with_an_api_key_may_come_from_any_origin(start, own_dialect, a
     assert api.post("/own/jobs", headers=headers | elsewhere).status_code == status
 
 
-def test_the_embedded_server_checks_hosts_and_origins():
-    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)
-        assert problem(api.post("/sandbox/reset", headers={"Origin": "https://evil.example"}), 403)
-        assert api.post("/sandbox/reset").status_code == 200
+def test_the_embedded_server_checks_hosts_and_origins(open_api):
+    assert problem(open_api.get("/jobs", headers={"Host": "evil.example"}), 421)
+    assert problem(open_api.post("/sandbox/reset", headers={"Origin": "https://evil.example"}), 403)
+    assert open_api.post("/sandbox/reset").status_code == 200
 
 
 @pytest.mark.parametrize("http", ["h11", "httptools", HttpProtocol])

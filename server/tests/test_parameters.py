@@ -2,10 +2,7 @@
 
 import json
 
-import httpx
 import pytest
-
-from translation_server import TranslationServer
 
 
 def errors(answer):
@@ -152,7 +149,6 @@ def test_long_lists_of_errors_are_cut_and_counted(api):
     assert len(errors(answer)) == 20
 
 
-def test_unknown_parameters_are_refused_with_auth_off_too():
-    with TranslationServer() as server, httpx.Client(base_url=server.url, timeout=60) as api:
-        for method, path in (("GET", "/status"), ("POST", "/start"), ("GET", "/livez"), ("POST", "/sandbox/reset")):
-            assert errors(api.request(method, f"{path}?seed=1"))[0][0] == "seed"
+def test_unknown_parameters_are_refused_with_auth_off_too(open_api):
+    for method, path in (("GET", "/status"), ("POST", "/start"), ("GET", "/livez"), ("POST", "/sandbox/reset")):
+        assert errors(open_api.request(method, f"{path}?seed=1"))[0][0] == "seed"

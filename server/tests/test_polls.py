@@ -1,17 +1,16 @@
 """The poll endpoint: polls get the same answer from the cache and from the store."""
 
-import base64
 import json
 import logging
 import re
-import socket
-import time
 
 import httpx
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.api import Api
+from tests.conftest import OWN_DIALECT
+from tests.processes import wait_until
+from tests.raw_http import LAST, LOGIN, connect, exchange, head, statuses
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 from translation_server.app import assemble
@@ -24,34 +23,13 @@ PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
 UNCACHED = [("simulate-fault", "")]
 """A header without effect; a poll with it is not answered from the cache."""
 
-AUTHORIZATION = f"Authorization: Basic {base64.b64encode(b'admin:secretpassword').decode()}"
-UNCACHED_LINE = "Simulate-Fault: "
-"""The same header, as a line of the request head."""
 
-
-def request(target: str, *headers: str, method: str = "GET", version: str = "1.1") -> str:
-    return "\r\n".join([f"{method} {target} HTTP/{version}", "Host: 127.0.0.1", AUTHORIZATION, *headers, "", ""])
-
-
-def exchange(api, *requests: str, end: bool = True, half: bool = True) -> bytes:
-    """Sends requests at once and returns everything that the server answers until it closes the connection.
-
-    With ``end``, a last request asks for the connection to be closed; else the client half-closes it, if ``half``.
-    """
-    requests = (*requests, request("/livez", "Connection: close")) if end else requests
-    with socket.create_connection((api.base_url.host, api.base_url.port), timeout=60) as connection:
-        connection.sendall("".join(requests).encode())
-        if half and not end:
-            connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65_536), b""))
-
-
-def client_of(app: ASGIApp) -> httpx.AsyncClient:
+def client_of(app):
     """Returns a client of an application in this process, without a network."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
-async def recorded(client: httpx.AsyncClient, path: str) -> list[int]:
+async def recorded(client, path):
     """Returns the status codes in the request log for a path."""
     log = (await client.get("/sandbox/requests")).json()
     return [record["status"] for record in log["requests"] if record["path"] == path]
@@ -65,7 +43,7 @@ def api(start):
     return api
 
 
-def submit(api: Api, outcome: str | None = None) -> str:
+def submit(api, outcome=None):
     """Submits a job with fields that need escaping; with an outcome, ends the job."""
     job_id = api.submit({"source_language": 'a%s "{}" ü', "video_length": 3})
     if outcome == "cancelled":
@@ -75,7 +53,7 @@ def submit(api: Api, outcome: str | None = None) -> str:
     return job_id
 
 
-def answer(api, path: str, *headers: tuple[str, str]) -> tuple[int, dict[str, str], bytes]:
+def answer(api, path, *headers):
     response = api.get(path, headers=httpx.Headers([*api.headers.multi_items(), *headers]))
     headers = {k: v for k, v in response.headers.items() if k != "date"}
     if "wall-elapsed-time" in headers:
@@ -109,7 +87,7 @@ def test_polls_from_the_cache_and_from_the_store_are_recorded_alike(api):
     path = f"/status/{submit(api)}"
     for headers in (UNCACHED, [], [("prefer", "wait=0")], [*UNCACHED, ("prefer", "wait=0")]):
         answer(api, path, *headers)
-    records = api.get("/sandbox/requests").json()["requests"][-4:]
+    records = api.requests()[-4:]
     for record in records:
         assert record.pop("took") >= 0
         for varying in ("number", "at"):
@@ -131,10 +109,8 @@ def test_polls_show_changes_by_another_process(start):
     job_id = submit(one)
     path = f"/status/{job_id}"
 
-    def wait_for(api, *statuses: object) -> None:
-        deadline = time.monotonic() + 60
-        while not {(seen := api.get(path)).status_code, seen.json()["status"]} & {*statuses}:
-            assert time.monotonic() < deadline, seen.text
+    def wait_for(api, status):
+        wait_until(lambda: status in {(seen := api.get(path)).status_code, seen.json()["status"]}, status)
 
     for api in (one, other):
         wait_for(api, "pending")
@@ -152,54 +128,54 @@ def test_pipelined_polls_are_answered_in_order(start):
     api = start(max_delay=1000)
     jobs = [submit(api) for _ in range(2)]
     assert [api.get(f"/status/{job}").status_code for job in jobs] == [200, 200]
-    polls = [request(f"/status/{jobs[number % 2]}") for number in range(1000)]
-    polls[0] = request(f"/status/{jobs[0]}", UNCACHED_LINE)  # slower than the others
-    received = exchange(api, *polls).decode()
+    polls = [head(f"/status/{jobs[number % 2]}") for number in range(1000)]
+    polls[0] = head(f"/status/{jobs[0]}", b"Simulate-Fault: ")  # slower than the others
+    received = exchange(api, b"".join([*polls, LAST])).decode()
     assert re.findall(r'"job_id":"(.*?)"', received) == [jobs[number % 2] for number in range(1000)]
 
 
-POLL = request("{path}")
+POLL = head("{path}")
 ODD_REQUESTS = [
     POLL,
     POLL * 3,
-    request("{path}", method="HEAD"),
-    request("http://other.example:99{path}"),
-    request("{path}?job_id=other#there"),
-    request("/%73tatus/{job_id}"),
-    request("/status%2F{job_id}"),
-    request("{path}%0A"),
-    request("{path}%zz%"),
-    request("{path}/"),
-    request("/{path}"),
-    request("/status/" + "x" * 30_000),
-    request("/status/" + "x" * 70_000),
-    request("{path}", "X-Twice: 1", "X-Twice: 2"),
-    request("{path}", AUTHORIZATION),
-    request("{path}", "Prefer: wait=0", "Prefer: wait=1"),
-    request("{path}", 'Prefer: respond-async, wait = "0"', "If-None-Match: *"),
-    request("{path}", "If-None-Match: "),
-    request("{path}", "Simulate-Fault: "),
-    request("{path}", "User-Agent: " + "x" * 70_000),
-    request("{path}", "Expect: 100-continue"),
-    request("{path}", "Content-Length: 3", "Expect: 100-continue") + "abc",
-    request("{path}", "Content-Length: 60000") + "x" * 60_000,
-    request("{path}", "Transfer-Encoding: chunked") + "3\r\nabc\r\n0\r\n\r\n",
-    request("{path}", "Transfer-Encoding: chunked") + "no chunk\r\n",
-    request("{path}", "Connection: close") + POLL,
-    request("{path}", version="1.0") + POLL,
-    request("{path}", "Connection: keep-alive", version="1.0") + POLL,
-    request("{path}", UNCACHED_LINE) + POLL + request("/livez") + POLL,
-    POLL + request("/status/unknown") + POLL,
+    head("{path}", method="HEAD"),
+    head("http://other.example:99{path}"),
+    head("{path}?job_id=other#there"),
+    head("/%73tatus/{job_id}"),
+    head("/status%2F{job_id}"),
+    head("{path}%0A"),
+    head("{path}%zz%"),
+    head("{path}/"),
+    head("/{path}"),
+    head("/status/" + "x" * 30_000),
+    head("/status/" + "x" * 70_000),
+    head("{path}", b"X-Twice: 1", b"X-Twice: 2"),
+    head("{path}", LOGIN),
+    head("{path}", b"Prefer: wait=0", b"Prefer: wait=1"),
+    head("{path}", b'Prefer: respond-async, wait = "0"', b"If-None-Match: *"),
+    head("{path}", b"If-None-Match: "),
+    head("{path}", b"Simulate-Fault: "),
+    head("{path}", b"User-Agent: " + b"x" * 70_000),
+    head("{path}", b"Expect: 100-continue"),
+    head("{path}", b"Content-Length: 3", b"Expect: 100-continue") + b"abc",
+    head("{path}", b"Content-Length: 60000") + b"x" * 60_000,
+    head("{path}", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n",
+    head("{path}", b"Transfer-Encoding: chunked") + b"no chunk\r\n",
+    head("{path}", b"Connection: close") + POLL,
+    head("{path}", version="1.0") + POLL,
+    head("{path}", b"Connection: keep-alive", version="1.0") + POLL,
+    head("{path}", b"Simulate-Fault: ") + POLL + head("/livez") + POLL,
+    POLL + head("/status/unknown") + POLL,
 ]
 
 
 def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
     job_id = submit(api)
 
-    def answers(sent: str) -> bytes:
+    def answers(sent):
         api.get(f"/status/{job_id}")  # caches the job
-        sent = sent.replace("{path}", f"/status/{job_id}").replace("{job_id}", job_id)
-        return re.sub(rb"(date|wall-elapsed-time): .*", rb"\1", exchange(api, sent))
+        sent = sent.replace(b"{path}", b"/status/{job_id}").replace(b"{job_id}", job_id.encode())
+        return re.sub(rb"(date|wall-elapsed-time): .*", rb"\1", exchange(api, sent + LAST))
 
     without_faults = {sent: answers(sent) for sent in ODD_REQUESTS}
     api.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418, "route": ["cancel"]}]})
@@ -211,7 +187,7 @@ def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
 
 def test_a_client_that_half_closes_at_once_is_answered(start):
     api = start()
-    assert all(b"200 OK" in exchange(api, request("/livez"), end=False) for _ in range(20))
+    assert all(b"200 OK" in exchange(api, head("/livez"), half_close=True) for _ in range(20))
 
 
 def test_requests_after_the_last_one_of_a_connection_are_ignored(start):
@@ -219,16 +195,16 @@ def test_requests_after_the_last_one_of_a_connection_are_ignored(start):
     job_id = submit(api)
     api.get(f"/status/{job_id}")
     # Uvicorn ignores keep-alive with HTTP/1.0 and closes the connection.
-    last = request(f"/status/{job_id}", "Connection: keep-alive", version="1.0")
-    assert exchange(api, last, request(f"/jobs/{job_id}")).count(b"HTTP/1.1 ") == 1
-    paths = [record["path"] for record in api.get("/sandbox/requests").json()["requests"]]
+    last = head(f"/status/{job_id}", b"Connection: keep-alive", version="1.0")
+    assert exchange(api, last + head(f"/jobs/{job_id}") + LAST).count(b"HTTP/1.1 ") == 1
+    paths = [record["path"] for record in api.requests()]
     assert paths == ["/start", *[f"/status/{job_id}"] * 2]
 
 
 class NoKeepAlive(HttpProtocol):
     """Closes a connection as soon as it is idle."""
 
-    def __init__(self, *args, **options) -> None:
+    def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self.timeout_keep_alive = 0
 
@@ -238,11 +214,9 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
     api.headers["Connection"] = "close"
     path = f"/status/{submit(api)}"
     api.get(path)
-    answered = exchange(api, request(path), request("/start", method="POST"), end=False, half=False)
-    assert re.findall(rb"HTTP/1.1 (\d+)", answered) == [b"200", b"202"]
+    assert statuses(exchange(api, head(path) + head("/start", method="POST"))) == [200, 202]
 
 
-@pytest.mark.anyio
 async def test_poll_that_fails_is_logged_and_recorded_once(caplog):
     words = dict(DIALECTS[0].words)
     dialect = Dialect(name="own", poll=("/own/{job_id}",), job={"status": "{status}"}, words=words)
@@ -259,22 +233,21 @@ async def test_poll_that_fails_is_logged_and_recorded_once(caplog):
         assert await recorded(client, path) == [500] * 20 + [200]
 
 
-@pytest.mark.anyio
 async def test_poll_that_cannot_be_answered_from_the_cache_is_answered_without_it(caplog):
     app, answered = assemble(MemoryStore(), SandboxSettings, None), False
 
-    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+    async def watched(scope, receive, send):
         nonlocal answered
         answered = False
 
-        async def send_watched(message: Message) -> None:
+        async def send_watched(message):
             nonlocal answered
             answered = True
             await send(message)
 
         await app(scope, receive, send_watched)
 
-    def log(_: logging.LogRecord) -> bool:
+    def log(_):
         """Fails before a request is answered: only those from the cache are logged so early."""
         return answered or bool(1 / 0)
 
@@ -303,22 +276,9 @@ def test_polls_without_valid_credentials_or_of_other_paths_are_refused(start):
     assert api.head(path).content == b""
 
 
-OWN_DIALECTS = """
-[docs-own]
-poll = "/jobs/{job_id}/state"
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-
-[own]
-poll = ["/latest", "/{job_id}"]
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-"""
-
-
-def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
-    (tmp_path / "own.toml").write_text(OWN_DIALECTS)
-    api = start(dialects=tmp_path / "own.toml", max_delay=1000)
+def test_dialects_from_a_file_are_polled_from_the_cache(start, own_dialect):
+    more = OWN_DIALECT.replace("[own]", "[docs-own]").replace('["/latest", "/{job_id}"]', '"/jobs/{job_id}/state"')
+    api = start(dialects=own_dialect(more), max_delay=1000)
     api.post("/translate", json={"job_id": "latest"})
     newest = submit(api)
     for path, seen in (
@@ -331,9 +291,7 @@ def test_dialects_from_a_file_are_polled_from_the_cache(start, tmp_path):
         shown = [answer(api, path, *headers) for headers in (UNCACHED, [], [])]
         assert seen in (None, json.loads(shown[0][2]))
         assert [code for code, _, _ in shown] == [shown[0][0]] * 3
-    assert [record["path"] for record in api.get("/sandbox/requests").json()["requests"]].count(
-        f"/docs-own/jobs/{newest}/state"
-    ) == 3
+    assert [record["path"] for record in api.requests()].count(f"/docs-own/jobs/{newest}/state") == 3
 
 
 def test_polls_are_cached_without_credentials_too():
@@ -345,8 +303,9 @@ def test_polls_are_cached_without_credentials_too():
 
 def test_server_stops_reading_from_a_client_that_never_reads(start):
     api = start(max_delay=1000)
-    requests = request(f"/status/{submit(api)}").encode() * 150_000  # more than the socket buffers hold
-    address = api.base_url.host, api.base_url.port
-    with socket.create_connection(address, timeout=2) as connection, pytest.raises(TimeoutError):
-        connection.sendall(requests)
+    requests = head(f"/status/{submit(api)}") * 150_000  # more than the socket buffers hold
+    with connect(api) as connection:
+        connection.settimeout(2)
+        with pytest.raises(TimeoutError):
+            connection.sendall(requests)
     assert api.get("/jobs").status_code == 200

@@ -1,36 +1,27 @@
 """Requests that are refused for their credentials: counted for the user whom they name, and not in the request log."""
 
-import time
-
 import httpx
 import pytest
 
-from translation_server import TranslationServer
+from tests.api import Api
+from tests.processes import wait_until
 
 
-def denied(api: httpx.Client) -> int:
+def denied(api):
     answer = api.get("/sandbox/report")
     assert answer.status_code == 200
     return answer.json()["overall"]["credentials_errors"]
 
 
-def seen(api: httpx.Client) -> tuple[list[str], list[str]]:
+def seen(api):
     """Returns the paths in the request log, and the rules of the report card's findings."""
-    records, report = api.get("/sandbox/requests").json()["requests"], api.get("/sandbox/report").json()
-    return [record["path"] for record in records], [finding["rule"] for finding in report["findings"]]
+    findings = api.get("/sandbox/report").json()["findings"]
+    return [record["path"] for record in api.requests()], [finding["rule"] for finding in findings]
 
 
-def elsewhere(api: httpx.Client) -> httpx.Client:
+def elsewhere(api):
     """Returns a client at another address."""
-    transport = httpx.HTTPTransport(local_address="127.0.0.2")
-    return httpx.Client(transport=transport, base_url=api.base_url, auth=api.auth)
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    return Api(transport=httpx.HTTPTransport(local_address="127.0.0.2"), base_url=api.base_url, auth=api.auth)
 
 
 def test_refused_requests_are_counted_for_their_user_and_not_logged(start):
@@ -40,10 +31,10 @@ def test_refused_requests_are_counted_for_their_user_and_not_logged(start):
     assert statuses == [401] * 10 + [429] * 30
     with elsewhere(api) as other:
         assert other.get("/jobs", auth=("nobody", "x")).status_code == 401
-        assert [record["status"] for record in other.get("/sandbox/requests").json()["requests"]] == [202]
+        assert [record["status"] for record in other.requests()] == [202]
         assert denied(other) == 10
         assert other.get("/jobs").status_code == 200
-        assert [record["refused"] for record in other.get("/sandbox/requests").json()["requests"]] == [0, 10]
+        assert [record["refused"] for record in other.requests()] == [0, 10]
         assert denied(other) == 10
         assert other.post("/sandbox/reset").status_code == 200
         assert denied(other) == 0
@@ -52,7 +43,7 @@ def test_refused_requests_are_counted_for_their_user_and_not_logged(start):
 def test_requests_without_credentials_count_for_the_only_user(start):
     api = start()
     assert {httpx.get(f"{api.base_url}/jobs").status_code for _ in range(50)} == {401}
-    assert api.get("/sandbox/requests").json()["requests"] == []
+    assert api.requests() == []
     assert denied(api) == 50
     assert "credentials" in [finding["rule"] for finding in api.get("/sandbox/report").json()["findings"]]
 
@@ -67,13 +58,12 @@ def test_refused_requests_for_other_paths_are_not_counted(start, path):
     assert seen(api) == ([], [])
 
 
-def test_with_auth_off_only_requests_for_job_routes_are_logged():
-    with TranslationServer() as server, httpx.Client(base_url=server.url) as api:
-        statuses = [api.get(path).status_code for path in OTHER_PATHS]
-        assert statuses == [404, 404, 404, 404, 200, 200]
-        assert seen(api) == ([], [])
-        assert [api.get(path).status_code for path in ("/jobs", "/status/x", "/start")] == [200, 404, 405]
-        assert seen(api)[0] == ["/jobs", "/status/x", "/start"]
+def test_with_auth_off_only_requests_for_job_routes_are_logged(open_api):
+    statuses = [open_api.get(path).status_code for path in OTHER_PATHS]
+    assert statuses == [404, 404, 404, 404, 200, 200]
+    assert seen(open_api) == ([], [])
+    assert [open_api.get(path).status_code for path in ("/jobs", "/status/x", "/start")] == [200, 404, 405]
+    assert seen(open_api)[0] == ["/jobs", "/status/x", "/start"]
 
 
 def test_a_reset_clears_the_count_of_other_processes(start):
@@ -84,7 +74,7 @@ def test_a_reset_clears_the_count_of_other_processes(start):
     assert there.post("/sandbox/reset").status_code == 200
     wait_until(lambda: denied(here) == 0)
     assert here.get("/jobs").status_code == 200
-    assert [record["refused"] for record in here.get("/sandbox/requests").json()["requests"]] == [0]
+    assert [record["refused"] for record in here.requests()] == [0]
 
 
 def test_other_processes_have_the_count_with_the_next_record(start):

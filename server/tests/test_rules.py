@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.faults import rule
+from tests.processes import wait_until
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults.rules import (
     APPLICABILITY,
@@ -21,27 +23,9 @@ from translation_server.core.faults.rules import (
     decide,
 )
 
-DETAILS = {
-    "status": {"code": 503},
-    "latency": {"delay": {"kind": "fixed", "seconds": 0.3}},
-    "hang": {"seconds": 0.1},
-    "drip": {"rate": 5000},
-}
 
-
-def rule(kind: str, **details) -> dict:
-    return {"kind": kind} | DETAILS.get(kind, {}) | details
-
-
-def fired(api) -> list[int]:
+def fired(api):
     return [fault["fired"] for fault in api.get("/sandbox").json()["faults"]]
-
-
-def wait_until(condition) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 class TestRules:
@@ -206,9 +190,8 @@ class TestRules:
             database = f"sqlite:///{tmp_path}/{turn}.db"
             settings = {"seed": "s", "database_url": database, "error_probability": 0.5, "min_delay": 1, "max_delay": 9}
             apis = [start(**settings), start(**settings)]
-            apis[0].set_faults(
-                rule("status", probability=0.3, route=["poll"]), rule("reset", probability=0.2, route=["poll"])
-            )
+            faults = {"status": 0.3, "reset": 0.2}
+            apis[0].set_faults(*(rule(kind, probability=faults[kind], route=["poll"]) for kind in faults))
             wait_until(lambda apis=apis: apis[1].get("/sandbox").json()["faults"])
 
             def drive(number, apis=apis):
@@ -226,22 +209,10 @@ class TestRules:
                 statuses = list(pool.map(drive, range(30)))
                 apis.append(start(**settings))
                 statuses += list(pool.map(drive, range(30, 60)))
-            order = {}
-            after = {}
-            while True:
-                page = apis[0].get("/jobs", params={"limit": 100} | after).json()
-                for job in page["jobs"]:
-                    order[job["job_id"]] = len(order)
-                if page["next"] is None:
-                    break
-                after = {"after": page["next"]}
-            ends = {}
-            apis[0].post("/sandbox/clock", json={"advance": 10})
-            for job_id in order:
-                [job] = apis[0].get("/jobs", params={"job_id": [job_id]}).json()["jobs"]
-                ends[job_id] = (job["status"], job["elapsed_time"])
             statuses = dict(statuses)
-            outcomes.append([(statuses[job_id], ends[job_id]) for job_id in sorted(order, key=order.__getitem__)])
+            apis[0].post("/sandbox/clock", json={"advance": 10})
+            jobs = apis[0].get("/jobs", params={"limit": 100}).json()["jobs"]
+            outcomes.append([(statuses[job["job_id"]], job["status"], job["elapsed_time"]) for job in jobs])
         assert outcomes[0] == outcomes[1]
         assert len(outcomes[0]) == 60
 

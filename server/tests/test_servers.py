@@ -4,14 +4,13 @@ import json
 import re
 import subprocess
 import sys
-import time
 from base64 import b64encode
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.api import Api
+from tests.processes import wait_until
 from translation_server import TranslationServer
 
 LONG = 1000.0
@@ -22,22 +21,15 @@ def servers(start, postgres):
     """Starts two servers over one empty database."""
     url = postgres.new()
 
-    def servers(**settings) -> tuple[Api, Api]:
+    def servers(**settings):
         return start(database_url=url, **settings), start(database_url=url, **settings)
 
     return servers
 
 
-def long_poll(api: Api, job_id: str) -> str:
+def long_poll(api, job_id):
     """Returns the status of a job as soon as it is no longer pending."""
     return api.get(f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60).json()["status"]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_seed_gives_the_same_fates_on_every_server(servers, start):
@@ -84,10 +76,7 @@ def test_sandbox_is_shared_by_all_servers(servers):
     wait_until(lambda: there.get("/sandbox").json()["error_probability"] == 1)
     codes = [api.get("/jobs").status_code for api in (here, there, here, there)]
     assert codes == [503, 503, 200, 200]
-    expected = ["GET /jobs"] * 4
-    wait_until(
-        lambda: [f"{e['method']} {e['path']}" for e in here.get("/sandbox/requests").json()["requests"]] == expected
-    )
+    wait_until(lambda: [(e["method"], e["path"]) for e in here.requests()] == [("GET", "/jobs")] * 4)
 
 
 def test_event_stream_has_the_jobs_of_all_servers(servers):
@@ -99,11 +88,8 @@ def test_event_stream_has_the_jobs_of_all_servers(servers):
         there.delete(f"/jobs/{ids[0]}")
         data = (json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:"))
         changes = [next(data) for _ in range(3)]
-    assert {(job["job_id"], job["status"]) for job in changes} == {
-        (ids[0], "pending"),
-        (ids[1], "pending"),
-        (ids[0], "cancelled"),
-    }
+    expected = {(ids[0], "pending"), (ids[1], "pending"), (ids[0], "cancelled")}
+    assert {(job["job_id"], job["status"]) for job in changes} == expected
 
 
 def test_event_stream_outlives_a_restart_of_the_database(servers, postgres):

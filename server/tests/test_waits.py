@@ -1,13 +1,10 @@
 """Long polls, entity tags, hints and event streams, over HTTP against a real server."""
 
 import asyncio
-import base64
 import json
 import logging
 import resource
-import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -18,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.processes import wait_until
+from tests.raw_http import connect, head
 from translation_server import TranslationServer
 from translation_server.api.preferences import matches, preferred_wait
 from translation_server.core.change_feed import ChangeFeed, end_of
@@ -25,13 +24,6 @@ from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 
 LONG = 1000.0
-
-
-def head(path: str, *headers: str) -> bytes:
-    """Returns the bytes of a GET with the credentials."""
-    login = base64.b64encode(b"admin:secretpassword").decode()
-    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Basic {login}", *headers]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 
 @contextmanager
@@ -45,7 +37,7 @@ def many_files():
 
 def events(lines):
     """Yields the events of a stream, each as a dict of its fields."""
-    block: dict[str, str] = {}
+    block = {}
     for line in lines:
         if line and not line.startswith(":"):
             name, _, value = line.partition(":")
@@ -112,26 +104,22 @@ class TestLongPolls:
         caplog.set_level(logging.DEBUG, "translation_server")
         api = start(max_delay=LONG)
         job_id = api.submit()
-        with socket.create_connection(("127.0.0.1", api.base_url.port)) as connection:
-            connection.sendall(head(f"/status/{job_id}", "Prefer: wait=60"))
+        with connect(api) as connection:
+            connection.sendall(head(f"/status/{job_id}", b"Prefer: wait=60"))
             time.sleep(0.2)  # until the long poll has begun
-        deadline = time.monotonic() + 60
-        while "the client disconnected" not in caplog.text:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: "the client disconnected" in caplog.text)
 
-    @pytest.mark.anyio
     async def test_thousand_long_polls_at_once_are_answered(self, start):
         api = start(max_delay=LONG)
         path = f"/status/{api.submit()}"
 
-        async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async def poll():
             reader, writer = await asyncio.open_connection("127.0.0.1", api.base_url.port)
-            writer.write(head(path, "Prefer: wait=60", "Connection: close"))
+            writer.write(head(path, b"Prefer: wait=60", b"Connection: close"))
             return reader, writer
 
         with many_files():
-            connections = await asyncio.gather(*(connect() for _ in range(1000)))
+            connections = await asyncio.gather(*(poll() for _ in range(1000)))
             await asyncio.to_thread(api.post, "/sandbox/clock", json={"advance": LONG})
             answers = await asyncio.gather(*(reader.read() for reader, _ in connections))
             for _, writer in connections:
@@ -259,10 +247,9 @@ def test_shutdown_ends_long_polls_and_streams(path):
     with TranslationServer(completion_time=LONG) as server, ThreadPoolExecutor() as pool:
         job_id = httpx.post(f"{server.url}/start").json()["job_id"]
         ask = {"headers": {"Prefer": "wait=50"}, "timeout": 60}
-        with (
-            httpx.stream("GET", server.url + path.format(job_id), **ask) if "events" in path else nullcontext() as open_
-        ):
-            polling = pool.submit(httpx.get, server.url + path.format(job_id), **ask)
+        url = server.url + path.format(job_id)
+        with httpx.stream("GET", url, **ask) if "events" in path else nullcontext() as open_:
+            polling = pool.submit(httpx.get, url, **ask)
             time.sleep(0.3)  # until the long poll has begun; it is answered either way
             server.__exit__(None, None, None)
             assert polling.result(45).status_code == 200
@@ -271,30 +258,18 @@ def test_shutdown_ends_long_polls_and_streams(path):
 
 
 times = st.floats(0, 100)
-jobs = st.lists(
-    st.builds(
-        lambda created, delay, cancel: (created, delay, cancel),
-        times,
-        st.floats(0, 50),
-        st.none() | st.floats(0.0, 1.0),
-    ),
-    max_size=20,
-).map(
-    lambda drawn: [
-        Job(
-            f"j{ordinal}",
-            "admin",
-            ordinal,
-            created,
-            Fate(delay, State.COMPLETED),
-            cancelled_at=None if cancel is None else created + delay * cancel,
-        )
-        for ordinal, (created, delay, cancel) in enumerate(drawn, 1)
-    ]
-)
 
 
-def follow(feed: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapshot]:
+def job(created_at, delay, cancelled):
+    """Makes a job that is cancelled at this part of its delay, or never."""
+    cancelled_at = None if cancelled is None else created_at + delay * cancelled
+    return Job("any", "admin", 1, created_at, Fate(delay, State.COMPLETED), cancelled_at=cancelled_at)
+
+
+jobs = st.lists(st.builds(job, times, st.floats(0, 50), st.none() | st.floats(0.0, 1.0)), max_size=20)
+
+
+def follow(feed, jobs, now):
     """Yields all changes up to now; the feed reads what it needs from these jobs."""
     while True:
         if feed.needs_new:
@@ -309,7 +284,9 @@ def follow(feed: ChangeFeed, jobs: list[Job], now: float) -> Iterator[JobSnapsho
 
 @given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]))
 def test_feed_has_each_change_once_and_in_order_for_any_page_size(jobs, checks, since, page):
-    jobs = [replace(job, ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)]
+    jobs = [
+        replace(job, id=f"j{n}", ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)
+    ]
     feed, changes = ChangeFeed(since, sum(job.created_at <= since for job in jobs), page), []
     for now in [*(check for check in checks if check >= since), 1000.0]:
         feed.may_have_new = True
@@ -324,8 +301,5 @@ def test_status_word_changes_at_the_time_that_the_dialect_gives(dialect):
     job = Job("j1", "admin", 1, 0.0, Fate(100.0, State.ERROR))
     snapshot = JobSnapshot(job, 0.0)
     changes_at = dialect.changes_at(snapshot)
-    assert (
-        dialect.word(JobSnapshot(job, changes_at - 0.01))
-        == dialect.word(snapshot)
-        != dialect.word(JobSnapshot(job, changes_at))
-    )
+    before, after = (dialect.word(JobSnapshot(job, at)) for at in (changes_at - 0.01, changes_at))
+    assert before == dialect.word(snapshot) != after
