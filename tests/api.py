@@ -1,52 +1,46 @@
 """The server's API as tests use it: each method checks the status of the answer."""
 
-from typing import Any
-
 import httpx
 
 
 class Api(httpx.Client):
     """A client of the server; for requests that may fail, use the methods of httpx."""
 
-    def submit(self, body: dict[str, Any] | None = None, /, **headers: str) -> str:
+    def submit(self, body=None, /, **headers):
         """Submits a job and returns its id."""
         answer = self.post("/start", json=body or {}, headers=headers)
         assert answer.status_code == 202, answer.text
-        job_id: str = answer.json()["job_id"]
-        return job_id
+        return answer.json()["job_id"]
 
-    def job(self, job_id: str) -> dict[str, Any]:
+    def job(self, job_id):
         """Polls a job and returns the body of the answer."""
         answer = self.get(f"/status/{job_id}")
         assert answer.status_code == 200, answer.text
-        job: dict[str, Any] = answer.json()
-        return job
+        return answer.json()
 
-    def finish(self, job_id: str, outcome: str = "completed", **more: object) -> None:
+    def finish(self, job_id, outcome="completed", **more):
         """Ends a pending job now."""
         answer = self.post(f"/sandbox/jobs/{job_id}", json={"do": "finish", "outcome": outcome, **more})
         assert answer.status_code == 200, answer.text
 
-    def change_sandbox(self, **settings: object) -> dict[str, Any]:
+    def change_sandbox(self, **settings):
         """Changes settings of the sandbox and returns the sandbox."""
         answer = self.patch("/sandbox", json=settings)
         assert answer.status_code == 200, answer.text
-        sandbox: dict[str, Any] = answer.json()
-        return sandbox
+        return answer.json()
 
-    def requests(self) -> list[dict[str, Any]]:
+    def requests(self):
         """Returns the first page of the request log."""
         answer = self.get("/sandbox/requests")
         assert answer.status_code == 200, answer.text
-        records: list[dict[str, Any]] = answer.json()["requests"]
-        return records
+        return answer.json()["requests"]
 
-    def set_faults(self, *faults: dict[str, Any]) -> None:
+    def set_faults(self, *faults):
         """Sets the fault rules of the sandbox."""
         self.change_sandbox(faults=faults)
 
 
-def is_problem(answer: httpx.Response, status: int) -> bool:
+def is_problem(answer, status):
     """Checks that an answer is a problem document with this status code."""
     body = answer.json()
     assert answer.headers["Content-Type"] == "application/problem+json"

@@ -18,7 +18,6 @@ import tempfile
 import time
 import unittest
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -60,18 +59,18 @@ logger = logging.getLogger("test")
 class Pair(ABC):
     """A server with its own folder, `.env` and port, and the client's command."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.folder = folder
         self.port = free_port()
         limits = httpx.Limits(max_connections=CONNECTIONS)
         self.http = httpx.Client(auth=(USERNAME, PASSWORD), limits=limits, timeout=TIMEOUT, trust_env=False)
 
     @property
-    def url(self) -> str:
+    def url(self):
         """The server's address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def serve(self, **settings: object) -> None:
+    def serve(self, **settings):
         """Starts the server with these settings in its `.env`; restarts it if it runs with others."""
         text = "".join(f"{name}={value}\n" for name, value in {**SETTINGS, "PORT": self.port, **settings}.items())
         env_file = self.folder / ".env"
@@ -81,14 +80,14 @@ class Pair(ABC):
             env_file.write_text(text)
         self.start()
 
-    def is_ready(self) -> bool:
+    def is_ready(self):
         """Whether the server is ready."""
         try:
             return self.http.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
             return False
 
-    def command(self, *arguments: str, password: str = PASSWORD) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments, password=PASSWORD):
         """Runs the client's command and waits for its end."""
         arguments = ("--username", USERNAME, "--password", password, *arguments)
         result = self.run_command(*arguments)
@@ -96,32 +95,32 @@ class Pair(ABC):
         append(CLIENT_LOG, result.stdout + result.stderr)
         return result
 
-    def start(self) -> None:
+    def start(self):
         """Starts the server, unless it runs, and waits until it is ready."""
         self.launch()
         wait_until(self.is_ready, f"the server is ready; see {SERVER_LOG}")
 
     @abstractmethod
-    def launch(self) -> None:
+    def launch(self):
         """Starts the server, unless it runs."""
 
     @abstractmethod
-    def kill(self) -> None:
+    def kill(self):
         """Kills the server, as `kill -9` does."""
 
     @abstractmethod
-    def stop(self) -> int:
+    def stop(self):
         """Stops the server gracefully and returns its exit status."""
 
     @abstractmethod
-    def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run_command(self, *arguments):
         """Runs the client's command and waits for its end."""
 
     @abstractmethod
-    def save_logs(self) -> None:
+    def save_logs(self):
         """Appends new output to the log files."""
 
-    def close(self) -> None:
+    def close(self):
         """Releases all resources."""
         self.http.close()
 
@@ -132,23 +131,23 @@ class Containers(Pair):
     flags: ClassVar[tuple[str, ...]] = ()
     """The global flags of `docker compose`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.engine = find_engine()
         pull_images(self.engine, *self.images())
         super().__init__(folder)
         self.project = f"translation-test-{secrets.token_hex(4)}"
-        self.saved: dict[str, int] = {}
+        self.saved = {}
         shutil.copy(COMPOSE_FILE, folder)
         for side in ("server", "client"):
             ignored = shutil.ignore_patterns("__pycache__", "tests", "data", ".env")
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
 
-    def images(self) -> set[str]:
+    def images(self):
         """Returns the base images, which are pulled and not built."""
         built = (ROOT / side / "Dockerfile" for side in ("server", "client"))
         return {name for path in built for name in re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)}
 
-    def compose(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    def compose(self, *arguments, check=True):
         """Runs `docker compose` for this project."""
         arguments = (*self.flags, *arguments)
         logger.info("docker compose %s", " ".join(arguments))
@@ -156,39 +155,38 @@ class Containers(Pair):
         assert not check or result.returncode == 0, result.stderr
         return result
 
-    def container(self, service: str) -> Any:
+    def container(self, service):
         """Returns the service's container, running or not."""
         (container,) = self.containers(f"com.docker.compose.service={service}")
         return container
 
-    def containers(self, *labels: str) -> list[Any]:
+    def containers(self, *labels):
         """Returns this project's containers, running or not."""
         labels = (f"com.docker.compose.project={self.project}", "com.docker.compose.oneoff=False", *labels)
-        found: list[Any] = self.engine.containers.list(all=True, filters={"label": list(labels)})
-        return found
+        return self.engine.containers.list(all=True, filters={"label": list(labels)})
 
-    def launch(self) -> None:
+    def launch(self):
         self.compose("up", "--detach", "server")
 
-    def kill(self) -> None:
+    def kill(self):
         self.save_logs()
         self.compose("kill", "server", check=False)
 
-    def stop(self) -> int:
+    def stop(self):
         self.compose("stop", "server")
         return exit_status(self.container("server"))
 
-    def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run_command(self, *arguments):
         return self.compose("run", "--rm", "--no-deps", "client", *arguments, check=False)
 
-    def save_logs(self) -> None:
+    def save_logs(self):
         for container in self.containers():
             log = container.logs()
             service = container.labels["com.docker.compose.service"]
             append(CLIENT_LOG if service == "client" else SERVER_LOG, log[self.saved.get(container.id, 0) :].decode())
             self.saved[container.id] = len(log)
 
-    def close(self) -> None:
+    def close(self):
         self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
         self.engine.close()
         super().close()
@@ -197,12 +195,12 @@ class Containers(Pair):
 class StdoutHandler(logging.Handler):
     """Prints to the current `sys.stdout`, which pytest replaces for each test."""
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record):
         print(self.format(record), flush=True)
 
 
 @cache
-def truncate_logs() -> None:
+def truncate_logs():
     """Empties the log files, once for all tests."""
     LOGS.mkdir(exist_ok=True)
     for path in (SERVER_LOG, CLIENT_LOG, TEST_LOG):
@@ -210,7 +208,7 @@ def truncate_logs() -> None:
 
 
 @contextmanager
-def logging_to_files() -> Iterator[None]:
+def logging_to_files():
     """Writes the logs of the client library and of the tests to files, inside a with block."""
     truncate_logs()
     library = logging.getLogger("translation_client")
@@ -229,7 +227,7 @@ def logging_to_files() -> Iterator[None]:
         yield
 
 
-def print_logs(sizes: Mapping[Path, int]) -> None:
+def print_logs(sizes):
     """Prints the last lines that were added to each log since it had this size."""
     for path, size in sizes.items():
         with path.open("rb") as log:
@@ -238,13 +236,13 @@ def print_logs(sizes: Mapping[Path, int]) -> None:
         print(f"{path.relative_to(ROOT)}, {len(lines)} new lines", *lines[-SHOWN_LINES:], sep="\n    ", flush=True)
 
 
-def append(path: Path, text: str) -> None:
+def append(path, text):
     """Appends text to a log."""
     with path.open("a", encoding="utf-8") as log:
         log.write(text)
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition, what):
     """Waits until the condition is true; fails after `TIMEOUT`."""
     deadline = time.monotonic() + TIMEOUT
     while not condition():
@@ -252,7 +250,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-def run(*command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+def run(*command, folder):
     """Runs a program and waits for its end; the timeout leaves time to build images."""
     return subprocess.run(
         command,
@@ -266,7 +264,7 @@ def run(*command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def clean_environment() -> dict[str, str]:
+def clean_environment():
     """Returns the environment without variables that would override the `.env`."""
     settings = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return {
@@ -274,7 +272,7 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def free_port() -> int:
+def free_port():
     """Returns a free port outside the ephemeral range, so that it stays free during a restart of the server."""
     for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
         with socket.socket() as probe:
@@ -283,15 +281,14 @@ def free_port() -> int:
     raise AssertionError("no free port was found")
 
 
-def exit_status(container: Any) -> int:
+def exit_status(container):
     """Returns the exit status of a container."""
     state = container.attrs["State"]
     assert state["Status"] == "exited", state
-    status: int = state["ExitCode"]
-    return status
+    return state["ExitCode"]
 
 
-def find_engine() -> Any:
+def find_engine():
     """Returns a client of the Docker engine from the `docker` package.
 
     Raises:
@@ -311,7 +308,7 @@ def find_engine() -> Any:
     raise missing_error(missing)
 
 
-def pull_images(engine: Any, *names: str) -> None:
+def pull_images(engine, *names):
     """Pulls the images that the engine does not have.
 
     Raises:
@@ -329,7 +326,7 @@ def pull_images(engine: Any, *names: str) -> None:
                 raise missing_error(f"the image {name}, which is not here and cannot be pulled: {error}") from None
 
 
-def missing_error(what: str) -> Exception:
+def missing_error(what):
     """Returns the exception for a missing requirement of the container tests."""
     kind = RuntimeError if os.environ.get("REQUIRE_DOCKER") == "1" else unittest.SkipTest
     return kind(f"the container tests need {what}")
@@ -342,18 +339,18 @@ class PairTests(unittest.TestCase):
     pair: ClassVar[Any]
 
     @classmethod
-    def setUpClass(cls) -> None:
+    def setUpClass(cls):
         cls.enterClassContext(logging_to_files())
         cls.pair = cls.kind(Path(cls.enterClassContext(tempfile.TemporaryDirectory())))
         cls.addClassCleanup(cls.pair.close)
 
-    def setUp(self) -> None:
+    def setUp(self):
         logger.info("--- %s", self.id())
         self.addCleanup(print_logs, {path: path.stat().st_size for path in (SERVER_LOG, CLIENT_LOG)})
         self.addCleanup(self.pair.save_logs)
 
 
-def main() -> None:
+def main():
     """Runs the tests of the calling script; takes `--containers` and the flags of unittest."""
     parser = argparse.ArgumentParser(description="Run the tests of this file.", epilog="More flags: those of unittest.")
     parser.add_argument("--containers", action="store_true", help="fail instead of skip where Docker does not answer")

@@ -1,27 +1,16 @@
 """Jobs for the tests of stores."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from translation_server.core.job import Fate, Job, State, Submission
-from translation_server.storage import Store
 
 
-def accepting(
-    owner: str = "ann",
-    created_at: float = 1000.0,
-    delay: float = 10.0,
-    outcome: State = State.COMPLETED,
-    job_id: str | None = None,
-    **fields: Any,
-) -> Callable[[int], Job]:
+def accepting(owner="ann", created_at=1000.0, delay=10.0, outcome=State.COMPLETED, job_id=None, **fields):
     """Returns a function that creates jobs for `JobStore.add`; by default, their ids consist of owner and ordinal."""
 
-    def accept(ordinal: int) -> Job:
+    def accept(ordinal):
         fate, submission = Fate(delay, outcome), Submission("en", None, 1.5)
         job = Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, submission, changed_at=created_at)
         return replace(job, id=job_id or job.id, **fields)
@@ -30,7 +19,7 @@ def accepting(
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path):
     """Holds the write lock of a SQLite file, as another process may."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -38,12 +27,12 @@ def locked(path: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
 
 
-async def add(store: Store, owner: str = "ann", **fields: Any) -> Job:
+async def add(store, owner="ann", **fields):
     """Adds a job and returns it."""
     return (await store.add(owner, accepting(owner, **fields))).job
 
 
-async def cancel(store: Store, owner: str, job_id: str, at: float) -> Job | None:
+async def cancel(store, owner, job_id, at):
     """Cancels a job; virtual time is wall time."""
     return await store.change(owner, job_id, lambda job: replace(job.cancel(at), changed_at=at))
 

@@ -121,7 +121,7 @@ class TestMethods:
         with Client(server.url, **QUICK, trace=seen.append) as client:
             client.wait(str(job()["job_id"]))
         assert [type(item).__name__ for item in seen] == [
-            *("Send", "Reply", "Status", "Done", "Sleep", "Done", "Send", "Reply", "Status", "Done"),
+            *("Send", "Reply", "Status", "Done", "Sleep", "Done", "Send", "Reply", "Status", "Done")
         ]
         assert "secretpassword" not in repr(seen)
         assert Sleep(0.01) in seen

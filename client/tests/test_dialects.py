@@ -8,15 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.custom_dialect import MINE, WORDS
-from translation_client import (
-    AsyncClient,
-    AuthenticationError,
-    Client,
-    JobTimeout,
-    ProtocolError,
-    State,
-    Status,
-)
+from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, ProtocolError, State, Status
 from translation_client.core import wait_one
 from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
@@ -176,7 +168,7 @@ class TestRoutes:
             server.says((200, task(state="failed")))
             assert client.cancel("t1").state is State.ERROR
         assert [f"{request.path}?{request.query}" for request in server.requests] == [
-            *("/all?", "/all?from=c", "/tasks/t1?"),
+            *("/all?", "/all?from=c", "/tasks/t1?")
         ]
 
 

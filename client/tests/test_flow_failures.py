@@ -9,13 +9,7 @@ from tests.flow_player import START, TRIP, Answer, FlowPlayer, failing, flow_opt
 from translation_client.core import wait_one
 from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Reply
-from translation_client.core.errors import (
-    AuthenticationError,
-    InvalidRequest,
-    NotFound,
-    ProtocolError,
-    TransportError,
-)
+from translation_client.core.errors import AuthenticationError, InvalidRequest, NotFound, ProtocolError, TransportError
 from translation_client.core.status import JobTimeout, State, Status
 
 TRANSIENT_CODES = (408, 425, 429, *range(500, 509), 510, 511, *range(520, 531), 599)

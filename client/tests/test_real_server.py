@@ -48,12 +48,7 @@ class TestHeygen:
             final = client.run(target_language="Spanish", on_update=lambda status: seen.append(status.state))
         assert seen == ["pending", "completed"]
         assert final.raw == {
-            "data": {
-                "video_translate_id": final.id,
-                "output_language": "Spanish",
-                "status": "success",
-                "message": None,
-            }
+            "data": {"video_translate_id": final.id, "output_language": "Spanish", "status": "success", "message": None}
         }
 
     async def test_async_client_does_the_same(self, admins_server):

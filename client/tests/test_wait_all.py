@@ -19,10 +19,7 @@ def test_client_refuses_a_schedule_that_is_no_plan(schedule):
 
 @pytest.mark.parametrize("ids", ["j1", None, 5])
 def test_wait_all_refuses_ids_that_are_no_iterable(ids):
-    with (
-        Client() as client,
-        pytest.raises(ValueError, match=r"^ids must be an iterable of ids, a list"),
-    ):
+    with Client() as client, pytest.raises(ValueError, match=r"^ids must be an iterable of ids, a list"):
         client.wait_all(ids)
 
 

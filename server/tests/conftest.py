@@ -11,11 +11,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import bcrypt
@@ -35,7 +34,7 @@ from translation_server.app import create_app
 from translation_server.config.settings import Settings
 from translation_server.config.users import one_user
 from translation_server.serving import http_with_limits
-from translation_server.storage import Store, open_store
+from translation_server.storage import open_store
 
 CREDENTIALS = ("admin", "secretpassword")
 HASHED = bcrypt.hashpw(CREDENTIALS[1].encode(), bcrypt.gensalt(4)).decode()
@@ -57,12 +56,12 @@ words = {pending = "busy", completed = "done", error = "failed"}
 class Server(uvicorn.Server):
     """A server that stops at once. uvicorn itself checks only every tenth of a second whether to stop."""
 
-    async def main_loop(self) -> None:
+    async def main_loop(self):
         await self.on_tick(0)
         while not self.should_exit:  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.005)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets=None):
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
             return
@@ -72,7 +71,7 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(settings: Settings, http: Any = HttpProtocol, store: Store | None = None) -> Iterator[str]:
+def serving(settings, http=HttpProtocol, store=None):
     """Runs the server with these settings and one of uvicorn's HTTP implementations; yields its URL.
 
     ``store`` replaces the database of the settings.
@@ -95,7 +94,7 @@ def serving(settings: Settings, http: Any = HttpProtocol, store: Store | None = 
 
 
 @pytest.fixture(scope="session")
-def users_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def users_file(tmp_path_factory):
     """Makes a file with one user."""
     path = tmp_path_factory.mktemp("users") / "users"
     path.write_text(f"{CREDENTIALS[0]}:{HASHED}\n")
@@ -103,19 +102,14 @@ def users_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
+def start(tmp_path, users_file):
     """Starts a server with the test's settings and returns a client with the user's credentials.
 
     Without further settings its jobs stay pending; with ``max_delay=0`` they end at once.
     """
     with ExitStack() as running:
 
-        def start(
-            auth: tuple[str, str] | None = CREDENTIALS,
-            http: Any = HttpProtocol,
-            store: Store | None = None,
-            **settings: Any,
-        ) -> Api:
+        def start(auth=CREDENTIALS, http=HttpProtocol, store=None, **settings):
             given = {
                 "users_file": users_file,
                 "database_url": f"sqlite:///{tmp_path}/jobs.db",
@@ -130,10 +124,10 @@ def start(tmp_path: Path, users_file: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def own_dialect(tmp_path: Path) -> Callable[[str], Path]:
+def own_dialect(tmp_path):
     """Writes a file with a dialect named own, with these lines about its routes and requests."""
 
-    def write(lines: str = "") -> Path:
+    def write(lines=""):
         (tmp_path / "own.toml").write_text(OWN_DIALECT + lines)
         return tmp_path / "own.toml"
 
@@ -141,7 +135,7 @@ def own_dialect(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iterator[str]]]:
+def shared(tmp_path_factory):
     """Runs one server for all tests without settings of their own; each test gets a user of its own."""
     folder = tmp_path_factory.mktemp("shared")
     users = [f"user-{number}" for number in range(1000)]
@@ -152,7 +146,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iter
 
 
 @pytest.fixture
-def api(shared: tuple[str, Iterator[str]]) -> Iterator[Api]:
+def api(shared):
     """Yields a client of the shared server, whose jobs stay pending, as a user without jobs."""
     url, users = shared
     with Api(base_url=url, auth=(next(users), CREDENTIALS[1]), timeout=60, verify=TLS) as client:
@@ -160,7 +154,7 @@ def api(shared: tuple[str, Iterator[str]]) -> Iterator[Api]:
 
 
 @pytest.fixture
-def open_api() -> Iterator[Api]:
+def open_api():
     """Yields a client of an embedded server, which needs no credentials."""
     with TranslationServer() as server, Api(base_url=server.url, timeout=60) as client:
         yield client
@@ -184,7 +178,7 @@ class Authenticating:
         headers = [] if credentials is None else [(header, credentials)]
         return self.authenticator.user({"path": path, "client": (address, 1), "headers": headers})
 
-    async def status(self, *request, **more) -> int:
+    async def status(self, *request, **more):
         try:
             await self.user(*request, **more)
         except Problem as problem:
@@ -193,11 +187,11 @@ class Authenticating:
 
 
 @pytest.fixture
-def make_authenticating() -> Iterator[Callable[..., Authenticating]]:
+def make_authenticating():
     """Makes an authenticator for some users, by default for one, with the test's clock."""
     with ExitStack() as closing:
 
-        def make(users: dict[str, str] | None = None) -> Authenticating:
+        def make(users=None):
             sandbox = Authenticating(users)
             closing.callback(sandbox.authenticator.close)
             return sandbox
@@ -206,15 +200,15 @@ def make_authenticating() -> Iterator[Callable[..., Authenticating]]:
 
 
 @pytest.fixture
-def sandbox(make_authenticating: Callable[..., Authenticating]) -> Authenticating:
+def sandbox(make_authenticating):
     """Makes an authenticator for one user with the test's clock."""
     return make_authenticating()
 
 
 @pytest.fixture
-def hashes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def hashes(monkeypatch):
     """Counts the verifications by passlib for each hash."""
-    counted: Counter[str] = Counter()
+    counted = Counter()
     verify = CryptContext.verify
 
     def counting(self, secret, hash, *args, **kwargs):  # noqa: A002 - passlib's name
@@ -234,28 +228,28 @@ class Postgres:
         options: how to run the commands.
     """
 
-    def __init__(self, port: int, start: list[str], stop: list[str], **options: Any) -> None:
+    def __init__(self, port, start, stop, **options):
         self.url = f"postgresql://{CREDENTIALS[0]}:{CREDENTIALS[1]}@127.0.0.1:{port}/postgres"
         self._start, self._stop, self._options = start, stop, options
         self._schemas = itertools.count()
 
-    def start(self) -> None:
+    def start(self):
         subprocess.run(self._start, check=True, capture_output=True, **self._options)
         self.execute("SELECT 1", patience=60)
 
-    def stop(self) -> None:
+    def stop(self):
         subprocess.run(self._stop, check=True, capture_output=True, **self._options)
 
-    def new(self) -> str:
+    def new(self):
         """Returns the URL of a new, empty schema."""
         name = f"test_{next(self._schemas)}"
         self.execute(f"CREATE SCHEMA {name}")
         return f"{self.url}?search_path={name}"
 
-    def execute(self, *statements: str, url: str | None = None, patience: float = 0) -> list[list[tuple[Any, ...]]]:
+    def execute(self, *statements, url=None, patience=0):
         """Executes statements and returns the rows of each."""
 
-        async def execute() -> list[list[tuple[Any, ...]]]:
+        async def execute():
             give_up_at = time.monotonic() + patience
             while True:
                 try:
@@ -274,19 +268,19 @@ class Postgres:
             return thread.submit(asyncio.run, execute()).result()
 
 
-def free_port() -> int:
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 @pytest.fixture
-def unused() -> int:
+def unused():
     """Returns a port without a listener."""
     return free_port()
 
 
 @contextmanager
-def postgres_of_debian() -> Iterator[Postgres]:
+def postgres_of_debian():
     """Runs PostgreSQL from Debian's packages, as an unprivileged user: it refuses to run as root."""
     user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -310,7 +304,7 @@ def postgres_of_debian() -> Iterator[Postgres]:
 
 
 @contextmanager
-def postgres_in_container() -> Iterator[Postgres]:
+def postgres_in_container():
     """Runs PostgreSQL from its image."""
     port = free_port()
     login = [f"--env=POSTGRES_USER={CREDENTIALS[0]}", f"--env=POSTGRES_PASSWORD={CREDENTIALS[1]}"]
@@ -326,7 +320,7 @@ def postgres_in_container() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def postgres():
     """Runs one PostgreSQL for all tests. Each test uses an empty schema."""
     image = ["docker", "image", "inspect", IMAGE]
     if PROGRAMS:
@@ -342,7 +336,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request, tmp_path):
     """Returns the URL of an empty database of each kind."""
     match request.param:
         case "memory":
@@ -354,7 +348,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
+async def store(url):
     """Opens an empty store of each kind."""
     store = open_store(url)
     yield store
@@ -362,12 +356,12 @@ async def store(url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+def run(tmp_path):
     """Starts server processes in an empty folder."""
     with ExitStack() as running:
         numbers = itertools.count()
 
-        def run(command: list[str], *, group: bool = False, umask: int = -1, **settings: str) -> ServerProcess:
+        def run(command, *, group=False, umask=-1, **settings):
             log = tmp_path / f"{next(numbers)}.log"
             stderr = running.enter_context(log.open("w"))
             environment = os.environ | ENVIRONMENT | settings

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def wait_until(condition, what=None):
         time.sleep(0.01)
 
 
-def refuses(url: httpx.URL) -> bool:
+def refuses(url):
     """Whether an address refuses connections."""
     with socket.socket() as probe:
         return probe.connect_ex((url.host, url.port)) != 0
@@ -46,29 +45,29 @@ def refuses(url: httpx.URL) -> bool:
 class Server:
     """A running server process."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process, log):
         self.process = process
         self._log = log
         found = self.wait_for(r"(?:listening|running) on (http://[\d.]+:\d+)")
         self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"), timeout=PATIENCE)
 
-    def log(self) -> str:
+    def log(self):
         return self._log.read_text()
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern):
         """Waits until the log has the pattern, and returns the match."""
         wait_until(lambda: self.process.poll() is not None or re.search(pattern, self.log()), pattern)
         found = re.search(pattern, self.log())
         assert found, self.log()
         return found
 
-    def stop(self, sign: signal.Signals = signal.SIGINT) -> int:
+    def stop(self, sign=signal.SIGINT):
         self.process.send_signal(sign)
         return self.process.wait(PATIENCE)
 
 
 @contextmanager
-def unfinished_request(server: Server) -> Iterator[tuple[socket.socket, bytes]]:
+def unfinished_request(server):
     """Begins a submission; yields its connection and the missing part."""
     url = server.client.base_url
     request = server.client.build_request("POST", "/start", content=b"{}", headers={"Content-Type": "application/json"})
@@ -81,7 +80,7 @@ def unfinished_request(server: Server) -> Iterator[tuple[socket.socket, bytes]]:
         yield connection, b"}"
 
 
-def begin(folder: Path, command: list[str], **settings: str) -> subprocess.Popen[str]:
+def begin(folder, command, **settings):
     """Runs a server that must refuse to start."""
     environment = os.environ | ENVIRONMENT | settings
     return subprocess.Popen(
@@ -89,7 +88,7 @@ def begin(folder: Path, command: list[str], **settings: str) -> subprocess.Popen
     )
 
 
-def refusal(process: subprocess.Popen[str]) -> str:
+def refusal(process):
     """Returns the one line that such a server prints."""
     try:
         out, err = process.communicate(timeout=PATIENCE)
@@ -102,7 +101,7 @@ def refusal(process: subprocess.Popen[str]) -> str:
     return err.strip().removeprefix("translation-server: ")
 
 
-def refused(tmp_path: Path, command: list[str], **settings: str) -> str:
+def refused(tmp_path, command, **settings):
     """Runs a server that must refuse to start, and returns the one line that it prints."""
     return refusal(begin(tmp_path, command, **settings))
 

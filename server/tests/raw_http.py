@@ -11,7 +11,7 @@ JSON = b"Content-Type: application/json"
 PATIENCE = 60
 
 
-def head(target: str, *fields: bytes, method: str = "GET", version: str = "1.1", host: bytes = b"127.0.0.1") -> bytes:
+def head(target, *fields, method="GET", version="1.1", host=b"127.0.0.1"):
     first = f"{method} {target} HTTP/{version}".encode()
     return b"\r\n".join([first, b"Host: " + host, LOGIN, *fields, b"", b""])
 
@@ -19,11 +19,11 @@ def head(target: str, *fields: bytes, method: str = "GET", version: str = "1.1",
 LAST = head("/livez", b"Connection: close")
 
 
-def connect(api) -> socket.socket:
+def connect(api):
     return socket.create_connection((api.base_url.host, api.base_url.port), timeout=PATIENCE)
 
 
-def rest(connection: socket.socket) -> bytes:
+def rest(connection):
     """Receives everything until the server closes the connection."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
@@ -32,7 +32,7 @@ def rest(connection: socket.socket) -> bytes:
     return received
 
 
-def exchange(api, *pieces: bytes, half_close: bool = False) -> bytes:
+def exchange(api, *pieces, half_close=False):
     """Sends pieces one by one, and returns everything that is received until the server closes the connection."""
     with connect(api) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,19 +44,19 @@ def exchange(api, *pieces: bytes, half_close: bool = False) -> bytes:
         return rest(connection)
 
 
-def statuses(received: bytes) -> list[int]:
+def statuses(received):
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", received)]
 
 
-def problem(received: bytes) -> dict[str, object]:
+def problem(received):
     """Returns the problem document of the only answer, which closes the connection."""
     fields, _, body = received.partition(b"\r\n\r\n")
     assert b"content-type: application/problem+json" in fields
     assert b"connection: close" in fields
-    problem_document: dict[str, object] = json.loads(body)
+    problem_document = json.loads(body)
     assert problem_document["status"] == statuses(received)[0]
     return problem_document
 
 
-def jobs(api) -> int:
+def jobs(api):
     return len(api.get("/jobs").raise_for_status().json()["jobs"])

@@ -15,7 +15,7 @@ import pytest
 
 from tests.api import is_problem
 from tests.stores import add
-from translation_server.storage import Stored, open_store
+from translation_server.storage import open_store
 from translation_server.storage.memory import MemoryStore
 
 PENDING = {
@@ -79,7 +79,7 @@ def test_a_job_goes_from_pending_to_its_end_by_itself(start):
 
 
 def test_the_same_seed_gives_the_same_fates(start, tmp_path):
-    def fates(name: str, seed: str) -> list:
+    def fates(name, seed):
         settings = {"seed": seed, "min_delay": 0, "max_delay": 1e-6, "error_probability": 0.5}
         api = start(database_url=f"sqlite:///{tmp_path}/{name}.db", **settings)
         with ThreadPoolExecutor(8) as pool:
@@ -301,7 +301,7 @@ def test_a_store_that_cannot_be_read_is_not_ready(start, tmp_path, caplog):
 class BrokenStore(MemoryStore):
     """A store with a bug."""
 
-    async def add(self, *_: object) -> Stored:
+    async def add(self, *_):
         raise ZeroDivisionError
 
 

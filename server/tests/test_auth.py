@@ -14,7 +14,7 @@ from translation_server.api.problems import Problem
 from translation_server.config.users import UsersError, one_user, read_users
 
 
-def basic(user: str, password: str) -> bytes:
+def basic(user, password):
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 

@@ -45,8 +45,7 @@ def test_wall_time_of_a_virtual_time():
 changes = st.tuples(
     st.floats(0, 1e6),
     st.fixed_dictionaries(
-        {},
-        optional={"speed": st.floats(1e-6, 1e6), "frozen": st.booleans(), "advance": st.floats(0, 1e9)},
+        {}, optional={"speed": st.floats(1e-6, 1e6), "frozen": st.booleans(), "advance": st.floats(0, 1e9)}
     ),
 )
 

@@ -19,7 +19,7 @@ KINDS = {
 }
 
 
-def matches(expected: object, actual: object) -> bool:
+def matches(expected, actual):
     """Returns whether a value is as the transcript says; ``<time>`` and the like stand for any value of their kind."""
     if isinstance(expected, dict):
         return (
@@ -50,7 +50,7 @@ def test_server_answers_as_the_transcript_says(server, transcript, when):
     with httpx.Client(base_url=server.url, auth=("admin", "secretpassword"), timeout=60) as api:
         api.post("/sandbox/reset")
 
-        def ask(when: str) -> httpx.Response:
+        def ask(when):
             request = (
                 exchanges[when]["request"] | {"auth": ("admin", "wrong")}
                 if when == "unauthorized"

@@ -100,10 +100,10 @@ def test_unusable_argument_is_named(arguments):
 
 
 async def test_dozens_of_servers_leave_nothing_behind():
-    def count() -> tuple[int, int, int]:
+    def count():
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
 
-    async def live() -> None:
+    async def live():
         async with TranslationServer() as server, httpx.AsyncClient(base_url=server.url, timeout=60) as api:
             assert (await api.get("/status")).status_code == 200
 
@@ -114,7 +114,7 @@ async def test_dozens_of_servers_leave_nothing_behind():
     assert count() == before
 
 
-def in_process(server: TranslationServer, host: str = "testserver") -> httpx.AsyncClient:
+def in_process(server, host="testserver"):
     """Returns a client of the application, without a socket and without its lifespan."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url=f"http://{host}")
 

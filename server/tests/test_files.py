@@ -4,14 +4,13 @@ import re
 import resource
 import signal
 import stat
-from pathlib import Path
 
 import pytest
 
 from tests.processes import MODULE
 
 
-def modes(folder: Path) -> dict[str, str]:
+def modes(folder):
     """Returns the mode of each file and folder in a folder."""
     return {path.name: stat.filemode(path.stat().st_mode) for path in folder.rglob("*")}
 

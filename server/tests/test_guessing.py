@@ -23,11 +23,11 @@ from translation_server.config.users import HASHES, UsersError, one_user, read_u
 CHEAP = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 
 
-def basic(user: str, password: str, encoding: str = "utf-8") -> bytes:
+def basic(user, password, encoding="utf-8"):
     return b"Basic " + base64.b64encode(f"{user}:{password}".encode(encoding))
 
 
-def addresses(many: int) -> list[str]:
+def addresses(many):
     return [f"198.51.100.{number}" for number in range(many)]
 
 
@@ -125,7 +125,7 @@ async def test_guesses_beyond_the_queue_are_refused_at_once(make_authenticating,
     sandbox = make_authenticating({"ann": CHEAP})
     refused = []
 
-    async def guess(number: int) -> None:
+    async def guess(number):
         try:
             await sandbox.user(basic(f"user {number}", "guess"), f"10.0.{number // 250}.{number % 250}")
         except Problem as problem:
@@ -192,7 +192,7 @@ async def test_all_addresses_of_one_client_are_counted_together(make_authenticat
     assert {address: await sandbox.status(basic("ann", "right"), address) for address in others} == others
 
 
-def hashed(password: str, **made: int) -> str:
+def hashed(password, **made):
     return HASHES.handler("argon2").using(**made).hash(password)
 
 
@@ -292,26 +292,26 @@ def test_the_failure_window_drops_old_failures_and_old_keys():
 class Line:
     """Callers of a semaphore, in the order in which they got their turns."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.turns = FairSemaphore(1)
-        self.served: list[str] = []
-        self.busy: list[str] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self.served = []
+        self.busy = []
+        self._tasks = []
 
-    async def join(self, *callers: str) -> list[asyncio.Task[None]]:
+    async def join(self, *callers):
         joined = [asyncio.create_task(self._wait(caller)) for caller in callers]
         self._tasks += joined
         await asyncio.sleep(0)
         return joined
 
-    async def _wait(self, caller: str) -> None:
+    async def _wait(self, caller):
         try:
             async with self.turns.turn(caller):
                 self.served.append(caller)
         except BusyError:
             self.busy.append(caller)
 
-    async def end(self) -> None:
+    async def end(self):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 

@@ -57,14 +57,14 @@ COMPARED = {
 class User:
     """A user and all answers that they got. Job ids are replaced by the jobs' numbers, to be comparable."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url, name):
         self.http = httpx.Client(base_url=url, auth=(name, "x"), timeout=60)
-        self.jobs: list[str] = []
-        self.trace: list[object] = []
+        self.jobs = []
+        self.trace = []
         self.do("PATCH", "/sandbox", {"seed": "s", "delay": {"kind": "uniform", "min": 0, "max": 100}})
         self.do("POST", "/sandbox/clock", {"frozen": True})
 
-    def do(self, method: str, path: str, content: dict | None = None, job: int | None = None) -> None:
+    def do(self, method, path, content=None, job=None):
         if job is not None:
             path = path.format(self.jobs[job % len(self.jobs)] if self.jobs else "none")
         answer = self.http.request(method, path, json=content)
@@ -73,7 +73,7 @@ class User:
             self.jobs.append(body["job_id"])
         self.trace.append([method, answer.status_code, self._comparable(body)])
 
-    def _comparable(self, body: object) -> object:
+    def _comparable(self, body):
         match body:
             case dict():
                 fields = {name: self._comparable(body[name]) for name in body.keys() & COMPARED}
@@ -87,50 +87,50 @@ class TwoSandboxes(RuleBasedStateMachine):
     """Both users send requests; at the end each sends the same requests again, alone on a server."""
 
     @initialize()
-    def begin(self) -> None:
+    def begin(self):
         self.names = {user: f"{user}-{next(numbers)}" for user in USERS}
         self.users = {user: User(SHARED.url, name) for user, name in self.names.items()}
         self.requests = {user: [] for user in USERS}
 
-    def do(self, user: str, *request: object) -> None:
+    def do(self, user, *request):
         self.requests[user].append(request)
         self.users[user].do(*request)
 
     @rule(user=st.sampled_from(USERS), simulate=st.none() | st.fixed_dictionaries({"delay": st.integers(0, 50)}))
-    def submit(self, user: str, simulate: dict | None) -> None:
+    def submit(self, user, simulate):
         self.do(user, "POST", "/start", {"simulate": simulate})
 
     @rule(user=st.sampled_from(USERS), job=st.integers(0, 9))
-    def poll(self, user: str, job: int) -> None:
+    def poll(self, user, job):
         self.do(user, "GET", "/status/{}", None, job)
 
     @rule(user=st.sampled_from(USERS))
-    def list(self, user: str) -> None:
+    def list(self, user):
         self.do(user, "GET", "/jobs")
 
     @rule(user=st.sampled_from(USERS), job=st.integers(0, 9))
-    def cancel(self, user: str, job: int) -> None:
+    def cancel(self, user, job):
         self.do(user, "DELETE", "/jobs/{}", None, job)
 
     @rule(user=st.sampled_from(USERS), job=st.integers(0, 9), do=st.sampled_from(["pause", "unpause", "finish"]))
-    def act(self, user: str, job: int, do: str) -> None:
+    def act(self, user, job, do):
         self.do(user, "POST", "/sandbox/jobs/{}", {"do": do}, job)
 
     @rule(user=st.sampled_from(USERS), settings=SETTINGS)
-    def set(self, user: str, settings: dict) -> None:
+    def set(self, user, settings):
         self.do(user, "PATCH", "/sandbox", settings)
 
     @rule(user=st.sampled_from(USERS), seconds=st.integers(0, 60))
-    def advance(self, user: str, seconds: int) -> None:
+    def advance(self, user, seconds):
         self.do(user, "POST", "/sandbox/clock", {"advance": seconds})
 
     @rule(user=st.sampled_from(USERS))
-    def reset(self, user: str) -> None:
+    def reset(self, user):
         self.do(user, "POST", "/sandbox/reset")
         self.do(user, "PATCH", "/sandbox", {"seed": "s"})  # without a seed, answers would differ
         self.do(user, "POST", "/sandbox/clock", {"frozen": True})
 
-    def teardown(self) -> None:
+    def teardown(self):
         for user, name in getattr(self, "names", {}).items():
             alone = User(ALONE.url, name)
             for request in self.requests[user]:
@@ -150,11 +150,11 @@ class TestTwoSandboxes(TwoSandboxes.TestCase):
     """The state machine, with both servers running."""
 
     @classmethod
-    def setUpClass(cls) -> None:
+    def setUpClass(cls):
         for server in (SHARED, ALONE):
             server.__enter__()
 
     @classmethod
-    def tearDownClass(cls) -> None:
+    def tearDownClass(cls):
         for server in (SHARED, ALONE):
             server.__exit__()

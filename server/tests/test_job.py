@@ -94,7 +94,7 @@ def test_timestamps_are_utc_with_milliseconds():
 
 
 sandboxes = st.tuples(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1)).map(
-    lambda drawn: SandboxSettings(Uniform(min(drawn[:2]), max(drawn[:2])), error_probability=drawn[2]),
+    lambda drawn: SandboxSettings(Uniform(min(drawn[:2]), max(drawn[:2])), error_probability=drawn[2])
 )
 entropies = st.binary(min_size=ENTROPY_BYTES, max_size=ENTROPY_BYTES)
 

@@ -7,13 +7,11 @@ import sqlite3
 import time
 import tracemalloc
 from base64 import b64encode
-from collections.abc import Iterator
 from contextlib import aclosing, closing
 from itertools import count
 
-import httpx
 import pytest
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from translation_server.api.report_grading import SHORT, Grading
 from translation_server.api.request_record import RecordBuilder
@@ -23,14 +21,14 @@ from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import MAX_WAITING_JOBS, RequestLog
-from translation_server.storage import Store, open_store
+from translation_server.storage import open_store
 
 LONG = 1e6
 PIECE = 256 * 1024
 """How many bytes of an answer may be sent before other requests are served."""
 
 
-def fill(url: str, many: int, *, created_at: float, delay: float) -> None:
+def fill(url, many, *, created_at, delay):
     """Adds jobs of the admin to a SQLite file, one accepted each millisecond."""
     asyncio.run(open_store(url).close())
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
@@ -42,7 +40,7 @@ def fill(url: str, many: int, *, created_at: float, delay: float) -> None:
         )
 
 
-def pieces(api: httpx.Client, path: str, **headers: str) -> Iterator[bytes]:
+def pieces(api, path, **headers):
     """Yields the chunks of an answer as the server has sent them."""
     login = b64encode(b"admin:secretpassword").decode()
     lines = {"Host": "localhost", "Authorization": f"Basic {login}", "Connection": "close"} | headers
@@ -57,7 +55,7 @@ def pieces(api: httpx.Client, path: str, **headers: str) -> Iterator[bytes]:
                 yield answer.read(size + 2)[:-2]
 
 
-def read_events(pieces: Iterator[bytes], count: int) -> tuple[list[dict[str, str]], int]:
+def read_events(pieces, count):
     """Reads so many events of a stream; returns them and the size of the largest chunk."""
     events, largest = list[dict[str, str]](), 0
     for piece in pieces:
@@ -115,14 +113,14 @@ def test_events_of_many_jobs_that_end_at_once_come_in_pieces(start, tmp_path):
 
 
 @pytest.fixture
-def service(store: Store) -> Service:
+def service(store):
     clock = count(10_000)
     sandbox = SandboxSettings(delay=Uniform(0, 0))
     return Service(store, lambda: sandbox, clock=lambda: float(next(clock)), entropy=lambda: bytes(64))
 
 
-async def add_many(store: Store, many: int) -> None:
-    def accept(n: int) -> Job:
+async def add_many(store, many):
+    def accept(n):
         return Job(f"job-{n}", "ann", n, 1000.0 + n / 1000, Fate(5.0, State.COMPLETED), changed_at=1000.0 + n / 1000)
 
     await asyncio.gather(*(store.add("ann", accept) for _ in range(many)))
@@ -132,7 +130,7 @@ async def test_other_tasks_run_between_the_pages_of_a_change_stream(store, servi
     many, turns = 10 * PAGE, 0
     await add_many(store, many)
 
-    async def count_turns() -> None:
+    async def count_turns():
         nonlocal turns
         while True:
             turns += 1
@@ -167,7 +165,7 @@ async def test_change_stream_of_many_jobs_takes_memory_for_a_few_pages(store, se
     assert most < 4 * 2**20
 
 
-def records(count: int) -> Iterator[str]:
+def records(count):
     """Yields records as JSON: each job is submitted, polled twice too early, and then after its end."""
     for number in range(count):
         at, job_id = 1e9 + number, f"job-{number // 4}"
@@ -182,7 +180,7 @@ def logged(tmp_path):
     """Returns the URL of a database with many requests of the admin, and the size of their records."""
     url, log = f"sqlite:///{tmp_path}/many.db", list(records(20_000))
 
-    async def write() -> None:
+    async def write():
         store = open_store(url)
         await store.add_requests([("admin", record) for record in log], len(log))
         await store.close()
@@ -200,7 +198,7 @@ async def make_grading(logged):
     await store.close()
 
 
-async def card_of(answer: Response) -> str:
+async def card_of(answer):
     """Returns the body of an answer."""
     if isinstance(answer, StreamingResponse):
         return b"".join([piece async for piece in answer.body_iterator]).decode()
@@ -278,7 +276,7 @@ def test_stream_that_is_not_read_sends_no_more_than_the_buffers_hold(start, tmp_
     fill(url, many, created_at=1000.0, delay=2.0)
     api = start(database_url=url, request_log=10_000)
 
-    def number_sent() -> int:
+    def number_sent():
         for _ in range(50):
             assert api.get("/livez").status_code == 200
         page = {"next": 0}

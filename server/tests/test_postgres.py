@@ -6,12 +6,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -41,7 +39,7 @@ accept = accepting()
 
 
 @pytest.fixture
-def url(postgres) -> str:
+def url(postgres):
     return postgres.new()
 
 
@@ -52,7 +50,7 @@ async def store(url):
     await store.close()
 
 
-def kill_connections(postgres) -> None:
+def kill_connections(postgres):
     """Ends all connections of servers."""
     postgres.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'translation-server'"
@@ -67,15 +65,15 @@ class Proxy:
         mute: Whether to drop notifications, as a connection pooler in transaction mode does.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self._database = urlsplit(url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = url.replace(f":{self._database.port}/", f":{self._listener.getsockname()[1]}/")
-        self.cut: str | None = None
+        self.cut = None
         self.mute = False
-        self._connections: list[socket.socket] = []
+        self._connections = []
 
-    def serve(self) -> None:
+    def serve(self):
         with suppress(OSError), ThreadPoolExecutor() as pool:
             while True:
                 client, _ = self._listener.accept()
@@ -84,7 +82,7 @@ class Proxy:
                 pool.submit(self._forward, client, database)
                 pool.submit(self._return, database, client)
 
-    def _forward(self, client: socket.socket, database: socket.socket) -> None:
+    def _forward(self, client, database):
         with suppress(OSError):
             while data := client.recv(65536):
                 if self.cut and b"COMMIT" in data:
@@ -96,19 +94,19 @@ class Proxy:
                 database.sendall(data)
             database.shutdown(socket.SHUT_RDWR)
 
-    def _return(self, database: socket.socket, client: socket.socket) -> None:
+    def _return(self, database, client):
         with suppress(OSError):
             while data := database.recv(65536):
                 if not (self.mute and data.startswith(NOTIFICATION)):
                     client.sendall(data)
             client.shutdown(socket.SHUT_RDWR)
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         self._thread = threading.Thread(target=self.serve)
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         for connection in (*self._connections, self._listener):
@@ -127,7 +125,7 @@ def test_parameters_are_bound_by_their_whole_names():
 
 
 async def test_commits_wait_for_the_disk(store):
-    async def setting(connection) -> str:
+    async def setting(connection):
         return await connection.fetchval("SHOW synchronous_commit")
 
     database = store._database  # noqa: SLF001 - only a power cut would show it from outside
@@ -271,7 +269,7 @@ def test_processes_share_a_new_database(postgres, url):
     assert postgres.execute("SELECT count(*), min(ordinal), max(ordinal) FROM jobs", url=url) == [[(101, 1, 101)]]
 
 
-async def next_changes(store) -> list[StoreChange]:
+async def next_changes(store):
     while not (changes := await store.wait_for_changes(0.05)):
         pass
     return list(changes)
@@ -358,7 +356,7 @@ async def test_check_fails_where_additions_fail(postgres, store):
 
 
 @pytest.fixture
-def small_disk(postgres, url) -> Iterator[Path]:
+def small_disk(postgres, url):
     """Mounts a disk of four megabytes, and makes PostgreSQL create new tables on it."""
     with tempfile.TemporaryDirectory() as folder:
         mount = ["mount", "-t", "tmpfs", "-o", "size=4m,uid=nobody,mode=0700", "tmpfs", folder]

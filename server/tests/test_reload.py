@@ -8,26 +8,26 @@ import bcrypt
 import httpx
 import pytest
 
-from tests.processes import MODULE, PATIENCE, WAYS, Server, begin, wait_until
+from tests.processes import MODULE, PATIENCE, WAYS, begin, wait_until
 
 
-def htpasswd(**passwords: str) -> str:
+def htpasswd(**passwords):
     hashed = {name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode() for name, word in passwords.items()}
     return "".join(f"{name}:{line}\n" for name, line in hashed.items())
 
 
-def asked(server: Server, *credentials: str) -> set[int]:
+def asked(server, *credentials):
     """Returns the status codes of requests on several connections, so that each process answers one."""
     with httpx.Client(base_url=server.client.base_url, auth=credentials, timeout=PATIENCE) as client:
         return {client.get("/jobs", headers={"Connection": "close"}).status_code for _ in range(4)}
 
 
-def reload(server: Server, times: int) -> None:
+def reload(server, times):
     """Makes all processes reload their files this many times; a process that is starting reads them at its start."""
     server.process.send_signal(signal.SIGHUP)
     processes = 2 if "--workers" in server.process.args else 1
 
-    def done() -> bool:
+    def done():
         log = server.log()
         started = log.count("jobs are stored in") - processes
         return log.count("reload: faults reloaded") + started * times >= processes * times
@@ -61,7 +61,7 @@ def test_a_sighup_during_the_start_does_not_stop_the_server(tmp_path):
     server = begin(tmp_path, [*MODULE, "--port", "0"])
     status = Path(f"/proc/{server.pid}/status")
 
-    def ignores_sighup() -> bool:
+    def ignores_sighup():
         return bool(int(re.search(r"SigIgn:\t(\w+)", status.read_text())[1], 16) & 1)
 
     with server:

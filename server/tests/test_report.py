@@ -28,10 +28,7 @@ def submit(at, job_id="a", **facts):
     """A submission. Its answer names a job unless it was lost or refused."""
     lost = facts.get("faults") or facts.get("status", 202) >= 300
     facts = {"method": "POST", "status": 202, "digest": "same", "key": f"key of {job_id}", **facts}
-    return replace(
-        record(at, "submit", "/jobs", () if lost else (ReportedJob(job_id, PENDING),)),
-        **facts,
-    )
+    return replace(record(at, "submit", "/jobs", () if lost else (ReportedJob(job_id, PENDING),)), **facts)
 
 
 def pending(at, job_id="a", **facts):
@@ -91,9 +88,7 @@ EXAMPLES = {
             {},
         ),
     ],
-    "hasty-retries": [
-        ([submit(0, status=503, faults=("status",), hint=2), submit(1)], {}),
-    ],
+    "hasty-retries": [([submit(0, status=503, faults=("status",), hint=2), submit(1)], {})],
     "polls-after-end": [
         ([submit(0), done(5), done(6)], {}),
         ([submit(0), batch(5, ReportedJob("a", COMPLETED, 5)), batch(6, ReportedJob("a", COMPLETED, 5))], {}),
@@ -124,12 +119,8 @@ EXAMPLES = {
         ([submit(-1), *(refused(at) for at in (0, 0.012, 2.022, 6.032)), pending(14.042)], {}),  # urllib3's Retry
         ([submit(-1), *(spoiled(at, hint=3) for at in RUN), pending(4.04)], {}),  # no hint arrived
     ],
-    "crowding": [
-        (each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * poll, f"{n}") for poll in (1, 2, 3))]), {}),
-    ],
-    "busy-polling": [
-        ([submit(0, hint=2), *(pending(0.05 * n, hint=2) for n in range(1, 9))], {}),
-    ],
+    "crowding": [(each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * poll, f"{n}") for poll in (1, 2, 3))]), {})],
+    "busy-polling": [([submit(0, hint=2), *(pending(0.05 * n, hint=2) for n in range(1, 9))], {})],
     "duplicate-submits": [
         ([submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None)], {}),
         ([submit(0, key="one", status=0, faults=("empty",)), submit(1, key="another")], {}),
@@ -166,9 +157,7 @@ EXAMPLES = {
         ([submit(0, key=None), submit(9, "b", key=None)], {}),
         ([submit(0, key=None, status=429, hint=1), submit(1.1, key=None)], {}),
     ],
-    "no-long-poll": [
-        ([submit(0), pending(1), pending(2), done(3, ended=2.9)], {}),
-    ],
+    "no-long-poll": [([submit(0), pending(1), pending(2), done(3, ended=2.9)], {})],
 }
 
 EARLY_BATCH = batch(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
@@ -367,7 +356,7 @@ def test_a_card_has_the_numbers_of_all_requests():
             "long_polls": 1,
             "event_streams": 1,
             "batch_polls": 1,
-        },
+        }
     )
     a, b, c = card.jobs
     assert a == JobCard("a", 3, (3.0, 1.0), pytest.approx(1), early=1, after_end=1, collected=True)

@@ -16,12 +16,10 @@ HOUR = 3600.0
 NOW = 1_000_000.0
 
 
-async def add(
-    store, owner: str, *, changed_at: float, created_at: float | None = None, delay: float = 0.0, paused: bool = False
-) -> None:
+async def add(store, owner, *, changed_at, created_at=None, delay=0.0, paused=False):
     created_at = changed_at if created_at is None else created_at
 
-    def accept(ordinal: int) -> Job:
+    def accept(ordinal):
         paused_at = created_at if paused else None
         fate = Fate(delay, State.COMPLETED)
         return Job(f"{owner}-{ordinal}", owner, ordinal, created_at, fate, paused_at=paused_at, changed_at=changed_at)
@@ -29,11 +27,11 @@ async def add(
     await store.add(owner, accept)
 
 
-async def ordinals(store, owner: str) -> list[int]:
+async def ordinals(store, owner):
     return sorted(job.ordinal for job in await store.page(owner, limit=999, before=None, state=None, now=0))
 
 
-def sandboxes(store) -> SandboxCache:
+def sandboxes(store):
     options = {"changeable": True, "on_change": lambda *_: None, "freshness": Freshness(store)}
     return SandboxCache(store, SandboxSettings, started=0.0, **options)
 

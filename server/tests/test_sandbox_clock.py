@@ -84,16 +84,7 @@ def test_advancing_the_clock_ends_long_polls_of_other_processes(start):
 
 @pytest.mark.parametrize(
     "body",
-    [
-        {},
-        {"speed": 0},
-        {"speed": 1e-9},
-        {"speed": -1},
-        {"advance": -1},
-        {"advance": 1e10},
-        {"frozen": 1},
-        {"back": 1},
-    ],
+    [{}, {"speed": 0}, {"speed": 1e-9}, {"speed": -1}, {"advance": -1}, {"advance": 1e10}, {"frozen": 1}, {"back": 1}],
     ids=str,
 )
 def test_invalid_changes_of_the_clock_are_refused(start, body):

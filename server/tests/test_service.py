@@ -2,12 +2,11 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from translation_server.core.delays import Fixed, Uniform
-from translation_server.core.job import Job, State, Submission
+from translation_server.core.job import State, Submission
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.freshness import Freshness
 from translation_server.service.jobs import JobNotFound, Service
@@ -21,7 +20,7 @@ def service(store):
     """Makes the service of a process whose clock is so many seconds ahead."""
     sandbox = SandboxSettings(delay=Uniform(1000, 1000))
 
-    def service(ahead: list[float]) -> Service:
+    def service(ahead):
         return Service(store, lambda: sandbox, clock=lambda: 5000.0 + sum(ahead), entropy=lambda: bytes(64))
 
     return service
@@ -100,7 +99,7 @@ class CountingFinds(MemoryStore):
 
     finds = 0
 
-    async def find(self, owner: str, job_id: str, **of: Any) -> Job | None:
+    async def find(self, owner, job_id, **of):
         self.finds += 1
         return await super().find(owner, job_id, **of)
 
@@ -126,7 +125,7 @@ class CountingReads(SqliteStore):
 
     reads = 0
 
-    async def changed_after(self, owner: str, *position: Any) -> list[Job]:
+    async def changed_after(self, owner, *position):
         self.reads += 1
         return await super().changed_after(owner, *position)
 
@@ -143,7 +142,7 @@ async def test_changes_are_read_only_after_another_process_has_written(tmp_path)
     )
     jobs = [(await service.submit(f"u{number}", Submission())).snapshot.job for number in range(20)]
 
-    async def states() -> set[State]:
+    async def states():
         await asyncio.sleep(0.06)  # until the cached jobs are stale
         return {(await service.snapshot(job.owner, job.id)).state for job in jobs}
 

@@ -19,14 +19,14 @@ def environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
-    def set_all(**settings: str) -> None:
+    def set_all(**settings):
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
 
     return set_all
 
 
-def refusal() -> str:
+def refusal():
     with pytest.raises(SettingsError) as refused:
         load_settings()
     return str(refused.value)
@@ -37,7 +37,7 @@ def test_env_file_of_the_seeds_is_read_with_its_comments():
     Path(".env").write_text(
         "# Basic Authentication Credentials\nAPI_USERNAME=admin\nAPI_PASSWORD=secretpassword\n\n"
         "MIN_DELAY=3               # Minimum delay (in seconds)\nMAX_DELAY=7               # Maximum delay\n"
-        "ERROR_PROBABILITY=0.3     # Probability (between 0 and 1)\nSOMETHING_ELSE=1\n",
+        "ERROR_PROBABILITY=0.3     # Probability (between 0 and 1)\nSOMETHING_ELSE=1\n"
     )
     settings = load_settings()
     assert settings.credentials == ("admin", "secretpassword")

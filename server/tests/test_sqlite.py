@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 
 from tests.stores import SUBMITTER, accepting
 from translation_server.core.change_feed import FeedPosition
-from translation_server.core.job import Job
 from translation_server.storage import StoreError
 from translation_server.storage.batching import MAX_BATCH
 from translation_server.storage.sqlite.database import APPLICATION_ID
@@ -27,12 +25,12 @@ accept = accepting()
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(tmp_path):
     return tmp_path / "jobs.db"
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path):
     """Holds the file's write lock with another connection."""
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -41,7 +39,7 @@ def locked(path: Path) -> Iterator[None]:
     other.close()
 
 
-def execute(path: Path, *statements: str) -> list:
+def execute(path, *statements):
     connection = sqlite3.connect(path)
     rows = [connection.execute(statement).fetchall() for statement in statements]
     connection.commit()
@@ -189,7 +187,7 @@ async def test_queued_work_fails_together_with_the_work_before_it(path):
 async def test_work_that_has_timed_out_is_not_done_later(path):
     store = SqliteStore(path, lock_timeout=0.1)
 
-    def accept_slowly(ordinal: int) -> Job:
+    def accept_slowly(ordinal):
         time.sleep(0.2)
         return accept(ordinal)
 

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
@@ -21,7 +20,6 @@ from tests.processes import (
     PATIENCE,
     UVICORN,
     WAYS,
-    Server,
     begin,
     refusal,
     refused,
@@ -135,7 +133,7 @@ def test_idle_connections_are_closed_when_no_descriptors_are_left(run):
     wait_until(lambda: reachable(server), "it is reachable again")
 
 
-def reachable(server: Server) -> bool:
+def reachable(server):
     with suppress(httpx.TransportError):
         return server.client.get("/livez").status_code == 200
     return False
@@ -188,7 +186,7 @@ UNUSABLE = [
 
 
 @pytest.fixture(scope="module")
-def refusing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[list[subprocess.Popen[str]]]]:
+def refusing(tmp_path_factory):
     """Starts a server for each kind of unusable setting, all at once; each must refuse to start."""
     folder = tmp_path_factory.mktemp("refusing")
     commands = [MODULE, UVICORN]
@@ -223,7 +221,7 @@ def test_a_foreign_host_is_one_line_and_exit_status_2(tmp_path):
 
 @pytest.mark.parametrize("program", [MODULE, [str(Path(sys.executable).parent / "translation-server")]])
 def test_help_and_version(program):
-    def said(flag: str) -> str:
+    def said(flag):
         return subprocess.run([*program, flag], capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
     expected = said("--help")

@@ -58,7 +58,7 @@ async def test_ordinals_of_each_owner_have_no_gaps(store):
 
 
 async def test_failed_creation_of_a_job_uses_no_ordinal(store):
-    def accept(_: int) -> Job:
+    def accept(_):
         raise RuntimeError("no entropy")
 
     with pytest.raises(RuntimeError, match="no entropy"):
@@ -89,7 +89,7 @@ async def test_idempotency_key_with_another_fingerprint_is_refused(store):
 
 
 async def test_taken_id_is_refused(store):
-    def accept(ordinal: int) -> Job:
+    def accept(ordinal):
         return Job("mine", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED))
 
     first = (await store.add("ann", accept, Idempotency("key", b""))).job
@@ -179,7 +179,7 @@ async def test_pages_are_newest_first(store):
 async def test_failed_submission_leaves_concurrent_ones_alone(store):
     first = await add(store)
 
-    def failing(_: int) -> Job:
+    def failing(_):
         raise ArithmeticError
 
     outcomes = await asyncio.gather(
@@ -196,13 +196,7 @@ async def test_failed_submission_leaves_concurrent_ones_alone(store):
 
 @pytest.mark.parametrize(
     ("state", "ordinals"),
-    [
-        (State.PENDING, [1]),
-        (State.COMPLETED, [2]),
-        (State.ERROR, [3]),
-        (State.CANCELLED, [4]),
-        (None, [5, 4, 3, 2, 1]),
-    ],
+    [(State.PENDING, [1]), (State.COMPLETED, [2]), (State.ERROR, [3]), (State.CANCELLED, [4]), (None, [5, 4, 3, 2, 1])],
 )
 async def test_pages_by_state(store, state, ordinals):
     await add(store, delay=100.0)
@@ -264,11 +258,11 @@ async def test_pages_by_state_among_many_jobs(store, pending):
         assert in_state == [job for job in newest_first if JobSnapshot(job, 1020.0).state is state]
 
 
-async def ending_after(store, at: float, ordinal: int = LAST, limit: int = 9) -> list[int]:
+async def ending_after(store, at, ordinal=LAST, limit=9):
     return [job.ordinal for job in await store.ending_after("ann", FeedPosition(at, ordinal), limit)]
 
 
-async def changed_after(store, at: float, ordinal: int = 0, limit: int = 9) -> list[int]:
+async def changed_after(store, at, ordinal=0, limit=9):
     return [job.ordinal for job in await store.changed_after("ann", FeedPosition(at, ordinal), limit)]
 
 
@@ -321,7 +315,7 @@ async def test_changes_of_a_job_are_stored(store):
 async def test_failed_change_leaves_a_job_as_it_was(store):
     job = await add(store)
 
-    def fail(_: Job) -> Job:
+    def fail(_):
         raise RuntimeError("not this one")
 
     with pytest.raises(RuntimeError, match="not this one"):

@@ -23,7 +23,7 @@ async def test_sandbox_changes_are_serialised(store):
 async def test_fault_counts(store):
     seen = []
 
-    def draw(count: int, fired) -> list[str]:
+    def draw(count, fired):
         seen.append((count, tuple(fired)))
         return ["rule 1"] if count > 2 and fired[1] < 2 else []
 

@@ -17,7 +17,7 @@ from translation_server.service.job_cache import MIN_CAPACITY, CachedOwner, JobC
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.single_flight import SingleFlight
 from translation_server.service.synchroniser import Synchroniser
-from translation_server.storage import Store, StoreChange, StoreError
+from translation_server.storage import StoreChange, StoreError
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.sqlite.store import SqliteStore
 
@@ -25,11 +25,11 @@ from translation_server.storage.sqlite.store import SqliteStore
 class Unversioned(MemoryStore):
     """A store that cannot tell whether other processes have written."""
 
-    async def version(self) -> None:
+    async def version(self):
         pass
 
 
-def synchronise(store: Store, max_age: float) -> Synchroniser:
+def synchronise(store, max_age):
     sandboxes = SandboxCache(
         store,
         SandboxSettings,
@@ -41,11 +41,11 @@ def synchronise(store: Store, max_age: float) -> Synchroniser:
     return Synchroniser(store, sandboxes, lambda: 1000.0)
 
 
-def pending(ordinal: int) -> Job:
+def pending(ordinal):
     return Job(f"job-{ordinal}", "ann", ordinal, 1000.0, Fate(10.0, State.COMPLETED), changed_at=1000.0)
 
 
-def cancelled(job: Job) -> Job:
+def cancelled(job):
     return replace(job.cancel(1001.0), changed_at=1001.0)
 
 
@@ -69,14 +69,14 @@ async def test_unreadable_data_is_logged_and_later_changes_are_published(caplog)
 class Announcing(MemoryStore):
     """A store that announces the changes that the test puts into a queue."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.announced = asyncio.Queue()
 
-    async def version(self) -> None:
+    async def version(self):
         pass
 
-    async def changes(self, _seconds: float) -> list[StoreChange]:
+    async def changes(self, _seconds):
         return [await self.announced.get()]
 
 
@@ -114,11 +114,11 @@ class Counting(SqliteStore):
 
     reads = 0
 
-    async def amended(self, *arguments) -> list[Job]:
+    async def amended(self, *arguments):
         self.reads += 1
         return await super().changed_after(*arguments)
 
-    async def sandbox(self, owner: str) -> str | None:
+    async def sandbox(self, owner):
         self.reads += 1
         return await super().read_sandbox(owner)
 
@@ -155,7 +155,7 @@ class Failing(MemoryStore):
 
     fails = False
 
-    async def version(self) -> int:
+    async def version(self):
         if self.fails:
             raise StoreError
         return await super().version()
@@ -201,7 +201,7 @@ def test_lru_evicts_the_items_that_were_set_longest_ago():
 async def test_single_flight_runs_one_task_for_concurrent_callers():
     flights, runs, release = SingleFlight[int](), [], asyncio.Event()
 
-    async def run() -> int:
+    async def run():
         runs.append(None)
         await release.wait()
         return len(runs)

@@ -10,12 +10,7 @@ from contextlib import closing
 
 import httpx
 
-from tests.processes import (
-    MODULE,
-    PATIENCE,
-    Server,
-    wait_until,
-)
+from tests.processes import MODULE, PATIENCE, wait_until
 
 FAULTS = """
 [[faults]]
@@ -31,12 +26,12 @@ probability = 0.1
 """
 
 
-async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
+async def drive(server, jobs):
     """Submits jobs over 64 connections, polls each twice, and returns the results of the polls by job."""
-    seen: dict[str, list[object]] = {}
+    seen = {}
     left, url, tls = iter(range(jobs)), server.client.base_url, ssl.create_default_context()  # slow to create
 
-    async def one() -> None:
+    async def one():
         async with httpx.AsyncClient(base_url=url, auth=server.client.auth, timeout=PATIENCE, verify=tls) as http:
             for _ in left:
                 job_id = (await http.post("/start")).json()["job_id"]
@@ -51,7 +46,7 @@ async def drive(server: Server, jobs: int) -> dict[str, list[object]]:
     return seen
 
 
-def expected(server: Server, seen: dict[str, list[object]]) -> bytes:
+def expected(server, seen):
     """Returns the fates of all jobs, by ordinal, and the results of their polls."""
     server.client.post("/sandbox/clock", json={"advance": 2000})
     fates, after = [], {}
@@ -67,7 +62,7 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
     """Submits a thousand jobs over 64 connections, with a restart in between."""
     (tmp_path / "faults.toml").write_text(FAULTS)
 
-    def trace(workers: str) -> bytes:
+    def trace(workers):
         settings = {
             "SEED": "s",
             "MAX_DELAY": "1000",
@@ -96,7 +91,7 @@ def test_the_same_seed_gives_the_same_fates_and_faults_to_any_number_of_workers(
 
 
 def test_a_reset_survives_a_kill_and_the_next_process_purges(run, tmp_path):
-    def stored(*statements: str) -> list[int]:
+    def stored(*statements):
         with closing(sqlite3.connect(tmp_path / "data" / "jobs.db")) as connection, connection:
             return [(connection.execute(statement).fetchone() or (0,))[0] for statement in statements]
 
