@@ -35,6 +35,16 @@ class Api(httpx.Client):
         assert answer.status_code == 200, answer.text
         return answer.json()["requests"]
 
+    def pages(self, path, **query):
+        """Yields all pages of a list."""
+        while True:
+            answer = self.get(path, params=query)
+            assert answer.status_code == 200, answer.text
+            yield (page := answer.json())
+            if page["next"] is None:
+                break
+            query["after"] = page["next"]
+
     def set_faults(self, *faults):
         """Sets the fault rules of the sandbox."""
         self.change_sandbox(faults=faults)

@@ -1,5 +1,6 @@
 """Jobs for the tests of stores."""
 
+import resource
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -25,6 +26,17 @@ def locked(path):
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
+
+
+@contextmanager
+def full_disk(path):
+    """Lets this process write no more to the log of a SQLite file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_suffix(".db-wal").stat().st_size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def add(store, owner="ann", **fields):

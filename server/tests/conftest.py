@@ -17,12 +17,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import asyncpg
-import bcrypt
 import pytest
 import uvicorn
 from passlib.context import CryptContext
 
 from tests.api import Api
+from tests.examples import OWN_DIALECT, cheap_hash
 from tests.processes import ENVIRONMENT
 from tests.processes import Server as ServerProcess
 from translation_server import TranslationServer
@@ -37,20 +37,12 @@ from translation_server.serving import http_with_limits
 from translation_server.storage import open_store
 
 CREDENTIALS = ("admin", "secretpassword")
-HASHED = bcrypt.hashpw(CREDENTIALS[1].encode(), bcrypt.gensalt(4)).decode()
-"""A cheap hash of the password: the server's own hashes take longer than most tests."""
+HASHED = cheap_hash(CREDENTIALS[1])
 
 TLS = ssl.create_default_context()
 """Shared, because httpx makes one for each client, although nothing here is encrypted."""
 
 Start = Callable[..., Api]
-
-OWN_DIALECT = """
-[own]
-poll = ["/latest", "/{job_id}"]
-job = {id = "{job_id}", state = "{status}"}
-words = {pending = "busy", completed = "done", error = "failed"}
-"""
 
 
 class Server(uvicorn.Server):

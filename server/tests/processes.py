@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.api import Api
+
 FOLDER = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "translation_server"]
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
@@ -49,7 +51,7 @@ class Server:
         self.process = process
         self._log = log
         found = self.wait_for(r"(?:listening|running) on (http://[\d.]+:\d+)")
-        self.client = httpx.Client(base_url=found[1], auth=("admin", "secretpassword"), timeout=PATIENCE)
+        self.client = Api(base_url=found[1], auth=("admin", "secretpassword"), timeout=PATIENCE)
 
     def log(self):
         return self._log.read_text()

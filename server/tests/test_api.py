@@ -2,31 +2,21 @@
 
 import json
 import re
-import resource
 import socket
-import sqlite3
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import datetime
 
-import bcrypt
 import pytest
 
 from tests.api import is_problem
-from tests.stores import add
+from tests.examples import cheap_hash
+from tests.stores import add, full_disk, locked
 from translation_server.storage import open_store
 from translation_server.storage.memory import MemoryStore
 
-PENDING = {
-    "status": "pending",
-    "result": "pending",
-    "completed_at": None,
-    "error_message": None,
-    "source_language": None,
-    "target_language": None,
-    "video_length": None,
-}
+UNSET = dict.fromkeys(["completed_at", "error_message", "source_language", "target_language", "video_length"])
+PENDING = {"status": "pending", "result": "pending"} | UNSET
 
 
 @pytest.mark.parametrize("path", ["/start", "/jobs"])
@@ -93,7 +83,7 @@ def test_the_same_seed_gives_the_same_fates(start, tmp_path):
 
 
 def test_unknown_jobs_and_jobs_of_other_users_get_the_same_404(start, tmp_path):
-    hashed = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
+    hashed = cheap_hash("pw")
     (tmp_path / "users").write_text(f"ann:{hashed}\nbob:{hashed}")
     api = start(auth=("ann", "pw"), users_file=tmp_path / "users")
     job_id = api.submit()
@@ -150,13 +140,7 @@ def test_cancelling_an_ended_job_changes_nothing(start):
 
 def test_jobs_are_listed_newest_first_page_by_page(api):
     ids = [api.submit() for _ in range(5)]
-    listed, after = [], None
-    while True:
-        page = api.get("/jobs", params={"limit": 2} | ({"after": after} if after else {})).json()
-        listed.append([job["job_id"] for job in page["jobs"]])
-        after = page["next"]
-        if after is None:
-            break
+    listed = [[job["job_id"] for job in page["jobs"]] for page in api.pages("/jobs", limit=2)]
     newest = ids[::-1]
     assert listed == [newest[:2], newest[2:4], newest[4:]]
 
@@ -253,13 +237,9 @@ def test_head_is_get_without_a_body(api):
 def test_a_full_disk_is_a_503_until_there_is_room(start, tmp_path):
     api = start()
     job_id = api.submit()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "jobs.db-wal").stat().st_size, hard))
-    try:
+    with full_disk(tmp_path / "jobs.db"):
         refused = api.post("/start", headers={"Idempotency-Key": "one"})
         polled = api.get(f"/status/{job_id}")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert is_problem(refused, 503)
     assert refused.headers["Retry-After"] == "1"
     assert str(tmp_path) not in refused.text
@@ -271,17 +251,11 @@ def test_a_full_disk_is_a_503_until_there_is_room(start, tmp_path):
 def test_a_store_that_takes_no_job_is_not_ready(start, tmp_path):
     api = start()
     assert (api.post("/start").status_code, api.get("/readyz").status_code) == (202, 200)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "jobs.db-wal").stat().st_size, hard))
-    try:
+    with full_disk(tmp_path / "jobs.db"):
         assert [is_problem(api.get("/readyz"), 503), is_problem(api.post("/start"), 503)] == [True, True]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert api.get("/readyz").status_code == 200
-    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(tmp_path / "jobs.db"):
         assert is_problem(api.get("/readyz"), 503)
-        other.execute("ROLLBACK")
     assert [api.get("/readyz").status_code for _ in range(3)] == [200, 200, 200]
     assert len(api.get("/jobs").json()["jobs"]) == 1
 
@@ -362,9 +336,8 @@ def test_the_documentation_is_complete(api):
 
 
 def test_the_documented_job_is_the_job_on_the_wire(api):
-    documented = api.get("/openapi.json").json()["paths"]["/start"]["post"]["responses"]["202"]["content"][
-        "application/json"
-    ]
+    accepted = api.get("/openapi.json").json()["paths"]["/start"]["post"]["responses"]["202"]
+    documented = accepted["content"]["application/json"]
     assert set(documented["schema"]["properties"]) == set(documented["example"]) == set(api.job(api.submit()))
 
 

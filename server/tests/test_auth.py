@@ -8,14 +8,11 @@ import bcrypt
 import httpx
 import pytest
 
+from tests.examples import basic, cheap_hash
 from translation_server.api.auth.authenticator import CACHED_PER_USER, OpenAuthenticator
 from translation_server.api.auth.credentials import read_basic, read_bearer, read_token
 from translation_server.api.problems import Problem
 from translation_server.config.users import UsersError, one_user, read_users
-
-
-def basic(user, password):
-    return b"Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
 @pytest.mark.parametrize(
@@ -68,13 +65,13 @@ async def test_verified_headers_are_cached_without_expiry(sandbox, hashes):
 
 
 async def test_replaced_users_are_checked_again_and_others_are_not(make_authenticating, hashes):
-    users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob", "cy")}
+    users = {name: cheap_hash("right") for name in ("ann", "bob", "cy")}
     sandbox = make_authenticating(users)
     assert [await sandbox.status(basic(name, "right")) for name in users] == [200] * 3
     hashes.clear()
     under_way = asyncio.create_task(sandbox.status(b"BASIC" + basic("ann", "right")[5:]))
     await asyncio.sleep(0)
-    changed = bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()
+    changed = cheap_hash("new")
     sandbox.authenticator.replace_users({"ann": changed, "bob": users["bob"]})
     assert await under_way == 401
     assert await sandbox.status(basic("bob", "right")) == 200
@@ -102,7 +99,7 @@ async def test_a_cancelled_request_does_not_cancel_the_shared_hash(sandbox, hash
 
 
 async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_authenticating):
-    users = {name: bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for name in ("ann", "bob")}
+    users = {name: cheap_hash("right") for name in ("ann", "bob")}
     sandbox = make_authenticating(users)
     assert await sandbox.status(basic("ann", "wrong")) == 401
     assert hashes == {users["ann"]: 1}
@@ -120,7 +117,7 @@ async def test_missing_credentials_cost_no_hash_and_are_no_failure(sandbox, hash
 
 
 async def test_the_cache_of_each_user_is_bounded(hashes, make_authenticating):
-    sandbox = make_authenticating({f"u{n}": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode() for n in range(2)})
+    sandbox = make_authenticating({f"u{n}": cheap_hash("right") for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
     padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(CACHED_PER_USER + 1)]
     await sandbox.status(passwords[1])
@@ -132,7 +129,7 @@ async def test_the_cache_of_each_user_is_bounded(hashes, make_authenticating):
 
 
 async def test_the_cache_has_room_for_all_users(hashes, make_authenticating):
-    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    hashed = cheap_hash("right")
     sandbox = make_authenticating({f"u{n}": hashed for n in range(3000)})
     for times in (3000, 0):
         hashes.clear()
@@ -142,9 +139,7 @@ async def test_the_cache_has_room_for_all_users(hashes, make_authenticating):
 
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
 async def test_a_password_too_long_for_its_hash_is_wrong(password, make_authenticating):
-    sandbox = make_authenticating(
-        {"ann": bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode(), **one_user("bob", "right")}
-    )
+    sandbox = make_authenticating({"ann": cheap_hash("right"), **one_user("bob", "right")})
     assert [await sandbox.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
 
 
@@ -231,7 +226,7 @@ def test_guessing_ends_in_429_over_http(start):
 
 
 def test_users_are_read_from_an_htpasswd_file(start, tmp_path):
-    hashed = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
+    hashed = cheap_hash("pw")
     lines = [
         "# a comment",
         "",

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import socket
 import struct
-import time
 from functools import partial
 
 import pytest
 
+from tests.processes import wait_until
 from tests.raw_http import JSON, LAST, PATIENCE, connect, exchange, head, problem, rest, statuses
 from translation_server.api.connections import Guard, Limits
 from translation_server.api.protocol import MAX_HEAD, HttpProtocol
@@ -76,9 +76,7 @@ class TestLimits:
             assert (refused := api.get("/jobs")).status_code == 503
             assert refused.headers["Retry-After"] == "1"
             assert api.post("/livez").status_code == 405
-        assert [record.message for record in caplog.records].count(
-            "connections: MAX_CONNECTIONS=20 are open, closing idle ones"
-        ) == 1
+        assert caplog.messages.count("connections: MAX_CONNECTIONS=20 are open, closing idle ones") == 1
 
     def test_connections_per_address_are_limited_except_from_loopback(self):
         guard, loop = Guard(Limits(per_address=2, trusted="192.0.2.7, 10.0.0.0/8")), asyncio.new_event_loop()
@@ -105,9 +103,7 @@ class TestLimits:
         api = start(host=own, max_connections_per_address=2)
         with connect(api), connect(api):
             assert problem(exchange(api))["status"] == 429
-        until = time.monotonic() + PATIENCE
-        while statuses(exchange(api, LAST)) != [200]:
-            assert time.monotonic() < until
+        wait_until(lambda: statuses(exchange(api, LAST)) == [200])
 
     def test_a_reset_connection_no_longer_counts(self, start):
         api = start(max_connections=5)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.faults import rule
+from tests.examples import rule
 from tests.processes import wait_until
 from tests.raw_http import connect, head, rest
 from translation_server.api.protocol import HttpProtocol

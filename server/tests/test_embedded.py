@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from math import inf, nan
 from pathlib import Path
 
 import httpx
@@ -69,34 +70,25 @@ def test_hints_are_sent_unless_turned_off(hints):
 
 def test_credentials_are_needed_where_a_user_is_given():
     with TranslationServer(username="ann", password="pw") as server:
-        statuses = [
-            httpx.get(f"{server.url}/status", auth=auth).status_code for auth in (None, ("ann", "no"), ("ann", "pw"))
-        ]
-    assert statuses == [401, 401, 200]
+        answers = [httpx.get(f"{server.url}/status", auth=auth) for auth in (None, ("ann", "no"), ("ann", "pw"))]
+    assert [answer.status_code for answer in answers] == [401, 401, 200]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"completion_time": -1},
-        {"completion_time": float("nan")},
-        {"completion_time": float("inf")},
-        {"error_rate": 1.1},
-        {"error_rate": -0.1},
-        {"error_rate": float("nan")},
-        {"hints": "honestly"},
-        {"poll_cost": 0},
-        {"poll_cost": float("nan")},
-        {"seed": "x" * 1001},
-        {"seed": True},
-        {"seed": 0.5},
-        {"username": "ann"},
-        {"password": "pw"},
-    ],
-)
-def test_unusable_argument_is_named(arguments):
-    with pytest.raises(ValueError, match=next(iter(arguments))):
-        TranslationServer(**arguments)
+UNUSABLE = {
+    "completion_time": [-1, nan, inf],
+    "error_rate": [1.1, -0.1, nan],
+    "hints": ["honestly"],
+    "poll_cost": [0, nan],
+    "seed": ["x" * 1001, True, 0.5],
+    "username": ["ann"],
+    "password": ["pw"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in UNUSABLE for value in UNUSABLE[name]])
+def test_unusable_argument_is_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        TranslationServer(**{name: value})
 
 
 async def test_dozens_of_servers_leave_nothing_behind():

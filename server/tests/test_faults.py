@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.faults import rule
+from tests.examples import rule
 from tests.processes import wait_until
 from tests.raw_http import connect, head
 from translation_server import TranslationServer

@@ -8,6 +8,7 @@ from unicodedata import normalize
 import bcrypt
 import pytest
 
+from tests.examples import basic, cheap_hash
 from translation_server.api.auth.authenticator import MAX_FAILURES, MAX_FAILURES_PER_USER
 from translation_server.api.auth.guessing import (
     MAX_CALLERS,
@@ -20,11 +21,7 @@ from translation_server.api.auth.guessing import (
 from translation_server.api.problems import Problem
 from translation_server.config.users import HASHES, UsersError, one_user, read_users
 
-CHEAP = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
-
-
-def basic(user, password, encoding="utf-8"):
-    return b"Basic " + base64.b64encode(f"{user}:{password}".encode(encoding))
+CHEAP = cheap_hash("right")
 
 
 def addresses(many):
@@ -199,7 +196,7 @@ def hashed(password, **made):
 @pytest.mark.parametrize("password", ["wrong", "x" * 73, "é" * 40, "right" + "x" * 100])
 async def test_a_wrong_password_costs_the_same_for_every_user(make_authenticating, hashes, password):
     """The calls of passlib take the time, so they must be the same for every user."""
-    bcrypts = {f"b{rounds}": bcrypt.hashpw(b"right", bcrypt.gensalt(rounds)).decode() for rounds in (4, 5)}
+    bcrypts = {f"b{rounds}": cheap_hash("right", rounds) for rounds in (4, 5)}
     others = {"eve": CHEAP, "ann": hashed("right", rounds=1, memory_cost=64), **one_user("bob", "right")}
     sandbox = make_authenticating(bcrypts | others)
     spent = {}
@@ -216,7 +213,7 @@ async def test_a_wrong_password_costs_the_same_for_every_user(make_authenticatin
 
 async def test_a_longer_password_with_the_right_beginning_is_wrong(make_authenticating):
     password = "x" * 72
-    sandbox = make_authenticating({"ann": bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()})
+    sandbox = make_authenticating({"ann": cheap_hash(password)})
     assert [await sandbox.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
 
 
@@ -244,7 +241,7 @@ ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD
 )
 async def test_names_and_passwords_match_in_any_encoding(make_authenticating, hashes, stored, sent, encoding, times):
     name, _, password = ACCENTED[stored].partition(":")
-    sandbox = make_authenticating({name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode(), "ann": CHEAP})
+    sandbox = make_authenticating({name: cheap_hash(password), "ann": CHEAP})
     encoded = ACCENTED[sent].encode(encoding)
     assert await sandbox.user(b"Basic " + base64.b64encode(encoded)) == name
     assert hashes.total() == times[stored]

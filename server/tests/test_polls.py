@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.api import Api
-from tests.conftest import OWN_DIALECT
+from tests.examples import OWN_DIALECT
 from tests.processes import wait_until
 from tests.raw_http import LAST, LOGIN, connect, exchange, head, statuses
 from translation_server import TranslationServer

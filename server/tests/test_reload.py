@@ -4,15 +4,15 @@ import re
 import signal
 from pathlib import Path
 
-import bcrypt
 import httpx
 import pytest
 
+from tests.examples import cheap_hash
 from tests.processes import MODULE, PATIENCE, WAYS, begin, wait_until
 
 
 def htpasswd(**passwords):
-    hashed = {name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(4)).decode() for name, word in passwords.items()}
+    hashed = {name: cheap_hash(word) for name, word in passwords.items()}
     return "".join(f"{name}:{line}\n" for name, line in hashed.items())
 
 
@@ -41,9 +41,8 @@ def test_sighup_reloads_users_and_faults(run, tmp_path, command):
     users.write_text(htpasswd(ann="first", bob="right"))
     faults.write_text("faults = []")
     server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
-    wait_until(
-        lambda: server.log().count("jobs are stored in") == (2 if "--workers" in command else 1), "the processes"
-    )
+    processes = 2 if "--workers" in command else 1
+    wait_until(lambda: server.log().count("jobs are stored in") == processes, "the processes")
     assert (asked(server, "ann", "first"), asked(server, "bob", "right")) == ({200}, {200})
     users.write_text(htpasswd(ann="second", cy="right"))
     faults.write_text('[[faults]]\nkind = "status"\ncode = 418\nroute = ["list"]\n')
@@ -80,11 +79,8 @@ def test_a_failed_reload_changes_nothing(run, tmp_path, command):
     faults.write_text("faults = []")
     server = run(command, USERS_FILE=str(users), FAULTS=str(faults))
     assert asked(server, "ann", "right") == {200}
-    for content, complaint in (
-        ("ann:plain\n", "must be a bcrypt or argon2 hash"),
-        ("", "holds no user"),
-        (None, "read"),
-    ):
+    complaints = {"ann:plain\n": "must be a bcrypt or argon2 hash", "": "holds no user", None: "read"}
+    for content, complaint in complaints.items():
         users.unlink() if content is None else users.write_text(content)
         faults.write_text("[[")
         server.process.send_signal(signal.SIGHUP)

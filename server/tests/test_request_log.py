@@ -1,9 +1,8 @@
 """The request log of a sandbox and its report card."""
 
-import time
-
 import pytest
 
+from tests.processes import wait_until
 from tests.stores import locked
 from translation_server.api.request_record import RecordBuilder
 from translation_server.core.sandbox import SandboxSettings
@@ -28,13 +27,10 @@ def test_records_have_requests_and_answers(start):
 
 def test_refused_submissions_have_their_key_and_digest(start):
     api = start()
-    for key, body in (
-        ("one", {"target_language": "es"}),
-        (None, {"target_language": "es"}),
-        (None, {"x": "y" * 70000}),
-    ):
-        headers = {"Simulate-Fault": '{"kind": "status", "code": 503}'} | ({"Idempotency-Key": key} if key else {})
-        assert api.post("/start", json=body, headers=headers).status_code == 503
+    fault, body = {"Simulate-Fault": '{"kind": "status", "code": 503}'}, {"target_language": "es"}
+    assert api.post("/start", json=body, headers=fault | {"Idempotency-Key": "one"}).status_code == 503
+    for sent in (body, {"x": "y" * 70000}):
+        assert api.post("/start", json=sent, headers=fault).status_code == 503
     first, second, third = api.requests()
     assert [record["key"] for record in (first, second, third)] == ["one", None, None]
     assert first["digest"] == second["digest"] is not None
@@ -45,9 +41,7 @@ def test_dripping_answers_are_recorded_as_answers(start):
     api = start()
     drip = {"Simulate-Fault": '{"kind": "drip", "rate": 5000}'}
     assert [api.post("/start", headers=drip).status_code for _ in range(3)] == [202] * 3
-    give_up_at = time.monotonic() + 60
-    while len(api.requests()) < 3:  # a record follows the end of its answer
-        assert time.monotonic() < give_up_at
+    wait_until(lambda: len(api.requests()) == 3)  # a record follows the end of its answer
     assert [(record["status"], record["faults"]) for record in api.requests()] == [(202, ["drip"])] * 3
     card = api.get("/sandbox/report").json()
     assert card["overall"]["retries"] == 0
@@ -78,7 +72,6 @@ def test_records_are_written_once_the_store_is_available_again(start, tmp_path):
     assert log["requests"] == sorted(log["requests"], key=lambda record: record["at"])
 
 
-@pytest.mark.anyio
 async def test_oldest_records_are_dropped_while_the_store_is_not_available(tmp_path):
     store = SqliteStore(tmp_path / "jobs.db", lock_timeout=0.1)
     service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(64))
@@ -120,12 +113,8 @@ def test_events_of_a_stream_are_recorded_as_they_are_sent(start):
         job_id = api.submit()
         next(line for line in lines if line.startswith("event: completed"))
         records = api.requests()
-    log = [
-        (record["action"], [job["state"] for job in record["jobs"]])
-        for record in records
-        if record["action"] == "event"
-    ]
-    assert log[-1] == ("event", ["completed"])
+    last = [record for record in records if record["action"] == "event"][-1]
+    assert [job["state"] for job in last["jobs"]] == ["completed"]
     assert records[-1]["jobs"][0]["job_id"] == job_id
 
 

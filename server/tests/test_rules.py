@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults import rule
+from tests.examples import rule
 from tests.processes import wait_until
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults.rules import (

@@ -69,86 +69,52 @@ def test_durations_have_units(environment, text, seconds):
     assert load_settings().retention == seconds
 
 
+DELAY_TIME = "a number of seconds from 0 to 1000000000"
 NAMES = "* or names without a port, such as api.example or *.api.example, separated by commas"
 ORIGINS = "origins such as https://app.example or http://localhost:3000, separated by commas"
-END = "exponential(mean), in seconds, or empirical(file)"
+DELAYS = "fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds, or empirical(file)"
+PASSWORD = "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most"
+LOCAL = "only 127.0.0.1 and ::1 may do without"
+
+MUST_BE = [
+    ("MIN_DELAY", ["soon", "-1"], DELAY_TIME),
+    ("MAX_DELAY", ["nan", "inf"], DELAY_TIME),
+    ("PER_VIDEO_SECOND", ["-1"], "a number of seconds from 0 to 1000000"),
+    ("DELAY", ["5", "fixed(-1)", "fixed(1, 2)", "fixed", "uniform(2, 1)", "normal(1, 2)", "lognormal(1, nan)"], DELAYS),
+    ("DELAY", ["empirical()", "empirical(1, "], DELAYS),
+    ("ERROR_PROBABILITY", ["2", "nan"], "a number from 0 to 1"),
+    ("POLL_COST", ["0", "inf"], "a number of seconds from 0.000001 to 1000000"),
+    ("RETENTION", ["7", "0s", "-1d", "1w", "9999999d", "never"], "a time like 7d, 12h, 30m or 90s, or forever"),
+    ("ALLOWED_HOSTS", ["a.example:80", "a.example,"], NAMES),
+    ("TRUSTED_ORIGINS", ["*", "http://a.example/"], ORIGINS),
+    ("FORWARDED_ALLOW_IPS", ["*"], "addresses and networks, separated by commas, not *"),
+    ("PORT", ["70000", "8000.5"], "a whole number from 0 to 65535"),
+    ("WORKERS", ["0"], "a whole number from 1 to 256"),
+    ("MAX_CONNECTIONS_PER_ADDRESS", ["0"], "a whole number from 1 to 1000000"),
+    ("REQUEST_LOG", ["-1"], "a whole number from 0 to 1000000"),
+    ("HINTS", ["honestly"], "honest, exact or none"),
+    ("SANDBOX", ["maybe"], "on or off"),
+    ("AUTH", ["perhaps"], "on or off"),
+    ("SCENARIO", ["monday"], f"{', '.join(list(SCENARIOS)[:-1])} or stuck"),
+    ("SEED", ["x" * 1001], "text of 1000 characters at most"),
+    ("LOG_LEVEL", ["loud"], "debug, info, warning or error"),
+    ("LOG_FORMAT", ["xml"], "text or json"),
+    ("API_USERNAME", ["a:b"], "a name without colon or control characters"),
+]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"MIN_DELAY": "soon"}, "MIN_DELAY=soon: must be a number of seconds from 0 to 1000000000"),
-        ({"ALLOWED_HOSTS": "a.example:80"}, f"ALLOWED_HOSTS=a.example:80: must be {NAMES}"),
-        ({"ALLOWED_HOSTS": "a.example,"}, f"ALLOWED_HOSTS=a.example,: must be {NAMES}"),
-        ({"TRUSTED_ORIGINS": "*"}, f"TRUSTED_ORIGINS=*: must be {ORIGINS}"),
-        ({"TRUSTED_ORIGINS": "http://a.example/"}, f"TRUSTED_ORIGINS=http://a.example/: must be {ORIGINS}"),
-        ({"MIN_DELAY": "-1"}, "MIN_DELAY=-1: must be a number of seconds from 0 to 1000000000"),
-        ({"MAX_DELAY": "nan"}, "MAX_DELAY=nan: must be a number of seconds from 0 to 1000000000"),
-        ({"MAX_DELAY": "inf"}, "MAX_DELAY=inf: must be a number of seconds from 0 to 1000000000"),
+        *[({name: text}, f"{name}={text}: must be {form}") for name, texts, form in MUST_BE for text in texts],
         ({"MIN_DELAY": "9"}, "MIN_DELAY=9: must not be more than MAX_DELAY, which is 7"),
-        ({"ERROR_PROBABILITY": "2"}, "ERROR_PROBABILITY=2: must be a number from 0 to 1"),
-        ({"PORT": "70000"}, "PORT=70000: must be a whole number from 0 to 65535"),
-        ({"PORT": "8000.5"}, "PORT=8000.5: must be a whole number from 0 to 65535"),
-        ({"WORKERS": "0"}, "WORKERS=0: must be a whole number from 1 to 256"),
+        ({"AUTH": "off", "HOST": "192.0.2.1"}, f"AUTH=off: must be on while HOST=192.0.2.1: {LOCAL}"),
+        ({"AUTH": "off", "HOST": "example.com"}, f"AUTH=off: must be on while HOST=example.com: {LOCAL}"),
         (
-            {"FORWARDED_ALLOW_IPS": "*"},
-            "FORWARDED_ALLOW_IPS=*: must be addresses and networks, separated by commas, not *",
+            {"DATABASE_URL": "memory:", "WORKERS": "2"},
+            "WORKERS=2: must be 1 with DATABASE_URL=memory:, which only one process can use",
         ),
-        ({"HINTS": "honestly"}, "HINTS=honestly: must be honest, exact or none"),
-        ({"POLL_COST": "0"}, "POLL_COST=0: must be a number of seconds from 0.000001 to 1000000"),
-        ({"POLL_COST": "inf"}, "POLL_COST=inf: must be a number of seconds from 0.000001 to 1000000"),
-        *(
-            ({"DELAY": delay}, f"DELAY={delay}: must be fixed(s), uniform(min, max), lognormal(median, sigma) or {END}")
-            for delay in (
-                "5",
-                "fixed(-1)",
-                "fixed(1, 2)",
-                "fixed",
-                "uniform(2, 1)",
-                "normal(1, 2)",
-                "lognormal(1, nan)",
-                "empirical()",
-                "empirical(1, ",
-            )
-        ),
-        ({"PER_VIDEO_SECOND": "-1"}, "PER_VIDEO_SECOND=-1: must be a number of seconds from 0 to 1000000"),
-        ({"SANDBOX": "maybe"}, "SANDBOX=maybe: must be on or off"),
-        ({"SCENARIO": "monday"}, f"SCENARIO=monday: must be {', '.join(list(SCENARIOS)[:-1])} or stuck"),
-        ({"SEED": "x" * 1001}, f"SEED={'x' * 1001}: must be text of 1000 characters at most"),
-        (
-            {"MAX_CONNECTIONS_PER_ADDRESS": "0"},
-            "MAX_CONNECTIONS_PER_ADDRESS=0: must be a whole number from 1 to 1000000",
-        ),
-        ({"ERROR_PROBABILITY": "nan"}, "ERROR_PROBABILITY=nan: must be a number from 0 to 1"),
-        ({"REQUEST_LOG": "-1"}, "REQUEST_LOG=-1: must be a whole number from 0 to 1000000"),
-        *(
-            ({"RETENTION": time}, f"RETENTION={time}: must be a time like 7d, 12h, 30m or 90s, or forever")
-            for time in ("7", "0s", "-1d", "1w", "9999999d", "never")
-        ),
-        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL=loud: must be debug, info, warning or error"),
-        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT=xml: must be text or json"),
-        ({"AUTH": "perhaps"}, "AUTH=perhaps: must be on or off"),
-        (
-            {"AUTH": "off", "HOST": "192.0.2.1"},
-            "AUTH=off: must be on while HOST=192.0.2.1: only 127.0.0.1 and ::1 may do without",
-        ),
-        (
-            {"AUTH": "off", "HOST": "example.com"},
-            "AUTH=off: must be on while HOST=example.com: only 127.0.0.1 and ::1 may do without",
-        ),
-        ({"API_USERNAME": "a:b"}, "API_USERNAME=a:b: must be a name without colon or control characters"),
-        (
-            {"API_PASSWORD": "a\nb"},
-            "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most",
-        ),
-        (
-            {"API_PASSWORD": "\udcff"},
-            "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most",
-        ),
-        (
-            {"API_PASSWORD": "x" * 1025},
-            "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most",
-        ),
+        *[({"API_PASSWORD": password}, PASSWORD) for password in ("a\nb", "\udcff", "x" * 1025)],
         ({"API_PASSWORD": ""}, "API_PASSWORD is missing: set it in .env or in the environment"),
         ({"API_USERNAME": ""}, "API_USERNAME is missing: set it in .env or in the environment"),
     ],

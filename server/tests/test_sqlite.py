@@ -1,18 +1,17 @@
 """SQLite files: other programs, versions and processes, and failing disks."""
 
 import asyncio
-import resource
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from tests.stores import SUBMITTER, accepting
+from tests.stores import SUBMITTER, accepting, full_disk, locked
 from translation_server.core.change_feed import FeedPosition
 from translation_server.storage import StoreError
 from translation_server.storage.batching import MAX_BATCH
@@ -29,22 +28,9 @@ def path(tmp_path):
     return tmp_path / "jobs.db"
 
 
-@contextmanager
-def locked(path):
-    """Holds the file's write lock with another connection."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    yield
-    other.execute("ROLLBACK")
-    other.close()
-
-
 def execute(path, *statements):
-    connection = sqlite3.connect(path)
-    rows = [connection.execute(statement).fetchall() for statement in statements]
-    connection.commit()
-    connection.close()
-    return rows
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return [connection.execute(statement).fetchall() for statement in statements]
 
 
 async def test_file_and_folder_are_created(tmp_path):
@@ -71,16 +57,10 @@ def test_file_of_another_program_is_refused_and_unchanged(path):
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 async def test_file_of_an_older_version_is_migrated(path, version):
-    connection = sqlite3.connect(path)
     marks = f"PRAGMA application_id = {APPLICATION_ID}", f"PRAGMA user_version = {version}"
-    for statement in (*chain.from_iterable(MIGRATIONS[:version]), *marks):
-        connection.execute(statement)
-    connection.execute("INSERT INTO owners (name, jobs) VALUES ('ann', 1)")
-    connection.execute(
-        "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome) VALUES ('ann', 1, 'a', 1000, 5, 'error')"
-    )
-    connection.commit()
-    connection.close()
+    job = "INSERT INTO jobs (owner, ordinal, id, created_at, delay, outcome) VALUES ('ann', 1, 'a', 1000, 5, 'error')"
+    owner = "INSERT INTO owners (name, jobs) VALUES ('ann', 1)"
+    execute(path, *chain.from_iterable(MIGRATIONS[:version]), *marks, owner, job)
     store = SqliteStore(path)
     assert [job.id for job in await store.ending_after("ann", FeedPosition(1001), 9)] == ["a"]
     assert (await store.find("ann", "a", api="native", kind="translation")).due_at == 1005.0
@@ -138,14 +118,10 @@ def test_path_without_write_access_is_refused(folder):
 async def test_full_disk_refuses_a_job_and_leaves_the_others_alone(path):
     store = SqliteStore(path)
     job = (await store.add("ann", accept)).job
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_suffix(".db-wal").stat().st_size, hard))
-    try:
+    with full_disk(path):
         with pytest.raises(StoreError, match="disk"):
             await store.add("ann", accept)
         assert await store.find("ann", job.id) == job
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (await store.add("ann", accept)).job.ordinal == job.ordinal + 1
     await store.close()
     assert execute(path, "PRAGMA integrity_check", "SELECT count(*) FROM jobs") == [[("ok",)], [(2,)]]

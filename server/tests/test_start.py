@@ -27,6 +27,7 @@ from tests.processes import (
     unfinished_request,
     wait_until,
 )
+from tests.raw_http import connect, exchange, head
 from translation_server import __version__
 
 
@@ -99,19 +100,14 @@ def test_shutdown_does_not_wait_for_half_a_body(run, command, status):
 
 def test_uvicorn_as_the_host_keeps_the_limits(run):
     server = run([*UVICORN, "--port", "0", "--http", "main:http"], HEAD_TIMEOUT="1")
-    with socket.create_connection((server.client.base_url.host, server.client.base_url.port), PATIENCE) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 408 Request Timeout")
+    assert exchange(server.client, b"GET /livez HTTP/1.1\r\n").startswith(b"HTTP/1.1 408 Request Timeout")
 
 
 def test_more_connections_than_descriptors_leave_the_server_reachable(run):
-    limited = ["sh", "-c", 'ulimit -n 120; exec "$0" "$@"', *MODULE, "--port", "0"]
-    server = run(limited)
-    where = server.client.base_url.host, server.client.base_url.port
+    server = run(["sh", "-c", 'ulimit -n 120; exec "$0" "$@"', *MODULE, "--port", "0"])
     with ExitStack() as open_:
         for _ in range(200):
-            connection = open_.enter_context(socket.create_connection(where, PATIENCE))
-            connection.sendall(b"GET / HTTP/1.1\r\nHost")
+            open_.enter_context(connect(server.client)).sendall(b"GET / HTTP/1.1\r\nHost")
         assert server.client.get("/livez").status_code == 200
         assert server.client.post("/start").status_code == 202
     assert "MAX_CONNECTIONS=16384: only 56 fit" in server.log()
@@ -121,8 +117,8 @@ def test_more_connections_than_descriptors_leave_the_server_reachable(run):
 def test_idle_connections_are_closed_when_no_descriptors_are_left(run):
     server = run([*MODULE, "--port", "0"])
     assert server.client.get("/livez").status_code == 200
-    with socket.create_connection((server.client.base_url.host, server.client.base_url.port), PATIENCE) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    with connect(server.client) as connection:
+        connection.sendall(head("/livez"))
         assert b"200 OK" in connection.recv(65536)
         before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
@@ -214,9 +210,8 @@ def test_a_port_in_use_is_one_line_and_exit_status_2(tmp_path, workers):
 
 
 def test_a_foreign_host_is_one_line_and_exit_status_2(tmp_path):
-    assert refused(tmp_path, [*MODULE, "--host", "192.0.2.1", "--port", "0"]).startswith(
-        "HOST=192.0.2.1 PORT=0: cannot listen there"
-    )
+    line = refused(tmp_path, [*MODULE, "--host", "192.0.2.1", "--port", "0"])
+    assert line.startswith("HOST=192.0.2.1 PORT=0: cannot listen there")
 
 
 @pytest.mark.parametrize("program", [MODULE, [str(Path(sys.executable).parent / "translation-server")]])
