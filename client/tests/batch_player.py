@@ -1,7 +1,5 @@
 """Runs the flow for several jobs by hand against a scripted server."""
 
-from __future__ import annotations
-
 import json
 
 from translation_client import Fixed, Status

@@ -1,7 +1,5 @@
 """Runs the command for tests: in this process, as a process of its own, and on a pseudo-terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pty
@@ -10,18 +8,10 @@ import select
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from translation_client.cli import main
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.conftest import Job, Request, Server
-
-    Run: TypeAlias = Callable[..., tuple[int, list[str], list[str]]]
 
 LOGIN = ("--username", "admin", "--password", "secretpassword")
 QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
@@ -30,11 +20,11 @@ PROGRAM = [sys.executable, "-W", "default", "-m", "translation_client"]
 
 
 @pytest.fixture(name="run")
-def run_fixture(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_fixture(server, capsys, monkeypatch):
     """Runs the command against the scripted server; returns its exit status and the lines of its two outputs."""
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/translation-client"])
 
-    def run(*arguments: str) -> tuple[int, list[str], list[str]]:
+    def run(*arguments):
         status = main(["--url", server.url, *LOGIN, *arguments])
         out, err = capsys.readouterr()
         return status, out.splitlines(), err.splitlines()
@@ -42,13 +32,11 @@ def run_fixture(server: Server, capsys: pytest.CaptureFixture[str], monkeypatch:
     return run
 
 
-def scripted_jobs(
-    job: Job, *, polls: int = 1, end: str = "completed", age: float = 2.0
-) -> Callable[[Request], tuple[int, object]]:
+def scripted_jobs(job, *, polls=1, end="completed", age=2.0):
     """Returns a script that makes a job for each start, `age` seconds old, and ends it after so many polls."""
-    seen: dict[str, int] = {}
+    seen = {}
 
-    def script(request: Request) -> tuple[int, object]:
+    def script(request):
         if request.method == "POST":
             job_id = f"j{len(seen) + 1}"
             seen[job_id] = 0
@@ -62,10 +50,10 @@ def scripted_jobs(
     return script
 
 
-def completed_jobs(job: Job) -> Callable[[Request], tuple[int, object]]:
+def completed_jobs(job):
     """Returns a script in which every job has completed."""
 
-    def script(request: Request) -> tuple[int, object]:
+    def script(request):
         job_id = request.path.rpartition("/")[2]
         return (404, {"title": "Not Found"}) if job_id == "jobs" else (200, job("completed", job_id))
 
@@ -75,27 +63,27 @@ def completed_jobs(job: Job) -> Callable[[Request], tuple[int, object]]:
 class Terminal:
     """The command on a pseudo-terminal."""
 
-    def __init__(self, command: list[str], **environment: str) -> None:
+    def __init__(self, command, **environment):
         self.seen = ""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             os.execvpe(command[0], command, os.environ | {"TERM": "xterm"} | environment)  # noqa: S606 - the program under test
 
-    def until(self, pattern: str) -> str:
+    def until(self, pattern):
         while not re.search(pattern, self.seen):
             self.seen += self._read()
         return self.seen
 
-    def _read(self) -> str:
+    def _read(self):
         if not select.select([self.terminal], [], [], 60)[0]:
             os.kill(self.pid, signal.SIGKILL)
             pytest.fail(f"nothing more came after {self.seen!r}")
         return os.read(self.terminal, 65_536).decode(errors="replace")
 
-    def type(self, text: str) -> None:
+    def type(self, text):
         os.write(self.terminal, text.encode())
 
-    def end(self) -> int:
+    def end(self):
         with contextlib.suppress(OSError):  # a terminal whose program has ended
             while chunk := self._read():
                 self.seen += chunk

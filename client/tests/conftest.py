@@ -1,7 +1,5 @@
 """The servers of the tests: one with scripted answers, bare sockets, and the real one."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -13,21 +11,12 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import uvicorn
 from hypothesis import settings
 
 from translation_client.testing import sandbox, translation_server  # noqa: F401 - fixtures
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
-
-    Answer = tuple[int, object] | tuple[int, object, Mapping[str, str]]
-    Handler = Callable[[socket.socket, threading.Event], None]
-    Spawn = Callable[[list[str]], AbstractContextManager[subprocess.Popen[str]]]
 
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
@@ -53,50 +42,32 @@ if inspect.iscoroutine(result):
 JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
 
 
-class Job(Protocol):
-    """Makes a job document."""
-
-    def __call__(self, status: str = "pending", job_id: str = JOB_ID, **fields: object) -> dict[str, object]: ...
-
-
-class Listen(Protocol):
-    """Makes a bare server; the handler gets each connection, and an event that is set at the end."""
-
-    def __call__(self, handler: Handler) -> AbstractContextManager[str]: ...
-
-
-class Play(Protocol):
-    """Starts a program of some examples of the documents, with other imports and another port."""
-
-    def __call__(self, examples: str, imports: str, port: int) -> subprocess.Popen[str]: ...
-
-
 @dataclass(frozen=True)
 class Request:
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
+    headers: dict
     body: bytes
 
 
 class Server:
     """A real HTTP server: `script` answers each request; `says` sets the answers in turn, of which the last repeats."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self.url = url
-        self.requests: list[Request] = []
-        self.script: Callable[[Request], Answer] = lambda _: (500, None)
+        self.requests = []
+        self.script = lambda _: (500, None)
 
-    def says(self, *answers: Answer) -> None:
+    def says(self, *answers):
         left = list(answers)
         self.script = lambda _: left.pop(0) if len(left) > 1 else left[0]
 
     @property
-    def asked(self) -> list[str]:
+    def asked(self):
         return [f"{request.method} {request.path}" for request in self.requests]
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope, receive, send):
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         body = (await receive())["body"]
         request = Request(scope["method"], scope["raw_path"].decode(), scope["query_string"].decode(), headers, body)
@@ -109,7 +80,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def running_server() -> Iterator[Server]:
+def running_server():
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
     uvicorn_server = uvicorn.Server(uvicorn.Config(server, log_level="critical", lifespan="off", ws="none"))
@@ -122,7 +93,7 @@ def running_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(running_server: Server) -> Server:
+def server(running_server):
     """The server, without requests and scripted answers."""
     running_server.requests.clear()
     running_server.says((500, None))
@@ -130,8 +101,8 @@ def server(running_server: Server) -> Server:
 
 
 @pytest.fixture
-def job() -> Job:
-    def make(status: str = "pending", job_id: str = JOB_ID, **fields: object) -> dict[str, object]:
+def job():
+    def make(status="pending", job_id=JOB_ID, **fields):
         ended = status != "pending"
         return {
             "job_id": job_id,
@@ -152,18 +123,18 @@ def job() -> Job:
 
 
 @pytest.fixture
-def listen() -> Listen:
+def listen():
     @contextmanager
-    def listening(handler: Handler) -> Iterator[str]:
+    def listening(handler):
         over = threading.Event()
         listener = socket.create_server(("127.0.0.1", 0))
-        threads: list[threading.Thread] = []
+        threads = []
 
-        def serve(connection: socket.socket) -> None:
+        def serve(connection):
             with connection, suppress(OSError):
                 handler(connection, over)
 
-        def accept() -> None:
+        def accept():
             with suppress(OSError):
                 while True:
                     threads.append(threading.Thread(target=serve, args=(listener.accept()[0],)))
@@ -185,7 +156,7 @@ def listen() -> Listen:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[str]:
+def serving(folder, **settings):
     """Runs the project's server in a process of its own."""
     quick = {"MIN_DELAY": "0.2", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0", "DATABASE_URL": "memory:"}
     command = [sys.executable, "-m", "translation_server", "--port", "0"]
@@ -205,14 +176,14 @@ def serving(folder: Path, **settings: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def open_server(tmp_path_factory):
     """The address of a real server without authentication."""
     with serving(tmp_path_factory.mktemp("open"), AUTH="off") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def admins_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def admins_server(tmp_path_factory):
     """The address of a real server with authentication, and with the example dialect."""
     dialects = str(ROOT / "examples" / "dialects" / "heygen.toml")
     with serving(tmp_path_factory.mktemp("admins"), **LOGIN, DIALECTS=dialects, MIN_DELAY="0", MAX_DELAY="0") as url:
@@ -220,8 +191,8 @@ def admins_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
-    def begin(examples: str, imports: str, port: int) -> subprocess.Popen[str]:
+def play(tmp_path_factory):
+    def begin(examples, imports, port):
         folder = tmp_path_factory.mktemp("documents")
         source = "".join(
             (ROOT / "tests" / "contract" / "examples" / f"{name}.py").read_text() for name in examples.split()
@@ -234,7 +205,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 
 @pytest.fixture(scope="session")
-def quick_start(play: Play) -> Iterator[subprocess.Popen[str]]:
+def quick_start(play):
     """The example with its own server, whose jobs take 20 seconds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -245,26 +216,26 @@ def quick_start(play: Play) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _start_long_processes(request: pytest.FixtureRequest) -> None:
+def _start_long_processes(request):
     if any(map(_waits_for_a_long_process, request.session.items)):
         request.getfixturevalue("quick_start")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Runs the tests that wait for a long process last."""
     items.sort(key=_waits_for_a_long_process)
 
 
-def _waits_for_a_long_process(item: pytest.Item) -> bool:
+def _waits_for_a_long_process(item):
     return "quick_start" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture
-def spawn() -> Spawn:
+def spawn():
     """Starts a program, and kills it at the end of the test."""
 
     @contextmanager
-    def spawn(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    def spawn(command):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
@@ -275,13 +246,13 @@ def spawn() -> Spawn:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _interruptible() -> None:
+def _interruptible():
     """Processes in the background of a shell ignore SIGINT, and so would the programs that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _isolated(tmp_path, monkeypatch):
     """Gives each test its own working directory, and removes the user's settings."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:

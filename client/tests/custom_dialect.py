@@ -1,7 +1,5 @@
 """A dialect that no table of the project has."""
 
-from __future__ import annotations
-
 from translation_client import Dialect
 
 WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}

@@ -1,11 +1,8 @@
 """Runs a flow by hand against a scripted transcript: no network, no clock, no sleeping."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
 
 from translation_client.core import wait_one
 from translation_client.core.deadline import FlowTime
@@ -14,24 +11,18 @@ from translation_client.core.errors import TranslationError
 from translation_client.core.requests import FlowOptions
 from translation_client.core.status import Status
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from translation_client.core.effects import Effect, Flow, Input
-    from translation_client.core.schedule import Schedule
-
 START = 1000.0  # when every flow begins
 SOONEST = 0.05  # seconds: the least delay
 TRIP = 0.01  # seconds: the default round trip
 
 
-def flow_options(**options: object) -> FlowOptions:
+def flow_options(**options):
     """Returns the client's defaults, without chance: every pause after a failure is half of the longest."""
     defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 7}
     return FlowOptions(**defaults | {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": doubling} | options)
 
 
-def doubling() -> Schedule:
+def doubling():
     """Polls after 0.5, 1, 2, 4, 8, 8, ... seconds, unless the server asks for another delay."""
     delay, observation = 0.5, (yield 0.0)
     while True:
@@ -45,10 +36,10 @@ class Answer:
 
     code: int | None = 200
     body: object = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict = field(default_factory=dict)
     takes: float = TRIP
 
-    def result(self, now: float, send: Send) -> Input:
+    def result(self, now, send):
         if self.takes > send.timeout:
             return Failure("timed out", now + send.timeout)
         if self.code is None:
@@ -57,12 +48,12 @@ class Answer:
         return Reply(self.code, self.headers, body, now + self.takes, self.takes)
 
 
-def job(status: str = "pending", *, takes: float = TRIP, retry_after: str | None = None, **fields: object) -> Answer:
+def job(status="pending", *, takes=TRIP, retry_after=None, **fields):
     headers = {} if retry_after is None else {"retry-after": retry_after}
     return Answer(200, {"job_id": "j1", "status": status, **fields}, headers, takes)
 
 
-def failing(code: int | None = None, *, takes: float = TRIP, **headers: str) -> Answer:
+def failing(code=None, *, takes=TRIP, **headers):
     """Returns a refusal, or no answer at all."""
     return Answer(code, None, {name.replace("_", "-"): value for name, value in headers.items()}, takes)
 
@@ -71,19 +62,25 @@ def failing(code: int | None = None, *, takes: float = TRIP, **headers: str) -> 
 class FlowPlayer:
     """Runs a flow against the answers of a transcript, whose last one repeats, and records its effects."""
 
-    effects: list[Effect] = field(default_factory=list)
+    effects: list = field(default_factory=list)
     now: float = START
     error: TranslationError | None = None
 
-    def run(self, flow: Flow, answers: Iterable[Answer]) -> FlowPlayer:
-        left = list(answers)
+    def run(self, flow, answers):
+        self.answers = list(answers)
+        return self.play(flow)
+
+    def answer(self, send):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return answer.result(self.now, send)
+
+    def play(self, flow):
         effect = next(flow)
         try:
             while True:
                 self.effects.append(effect)
                 if isinstance(effect, Send):
-                    answer = left.pop(0) if len(left) > 1 else left[0]
-                    result = answer.result(self.now, effect)
+                    result = self.answer(effect)
                     self.now = result.at
                 else:
                     self.now += effect.seconds if isinstance(effect, Sleep) else 0
@@ -96,29 +93,34 @@ class FlowPlayer:
         return self
 
     @property
-    def sends(self) -> list[Send]:
+    def sends(self):
         return [effect for effect in self.effects if isinstance(effect, Send)]
 
     @property
-    def sleeps(self) -> list[float]:
+    def sleeps(self):
         return [round(effect.seconds, 6) for effect in self.effects if isinstance(effect, Sleep)]
 
     @property
-    def statuses(self) -> list[Status]:
+    def statuses(self):
         return [effect for effect in self.effects if isinstance(effect, Status)]
 
     @property
-    def states(self) -> list[str]:
+    def states(self):
         return [status.state for status in self.statuses]
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self):
         return [effect.text for effect in self.effects if isinstance(effect, Warn)]
 
 
-def watch(*answers: Answer, timeout: float = inf, **options: object) -> FlowPlayer:
+def ask(flow, *arguments, answers, **options):
+    """Runs one of the flows for one job."""
+    return FlowPlayer().run(flow(flow_options(**options), FlowTime(START), *arguments), answers)
+
+
+def watch(*answers, timeout=inf, **options):
     return FlowPlayer().run(wait_one.watch(flow_options(**options), FlowTime(START, START + timeout), "j1"), answers)
 
 
-def run(*answers: Answer, timeout: float = inf, **options: object) -> FlowPlayer:
+def run(*answers, timeout=inf, **options):
     return FlowPlayer().run(wait_one.run(flow_options(**options), FlowTime(START, START + timeout), "key", {}), answers)

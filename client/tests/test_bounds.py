@@ -4,10 +4,12 @@ import asyncio
 import gzip
 import json
 import tracemalloc
+from functools import partial
 
 import pytest
 
-from translation_client import AsyncClient, Client, NotFound, ProtocolError, Sandbox, TransportError
+from tests.blocking import open_client
+from translation_client import Client, NotFound, ProtocolError, Sandbox, TransportError
 from translation_client.cli import main
 from translation_client.compat.start import TranslationStatusClient
 from translation_client.compat.translate import TranslationError, VideoTranslationClient
@@ -18,17 +20,12 @@ MIB = 1 << 20
 SOCKETS = 32 * MIB  # unread bytes in the buffers of both sockets
 
 
-def by_client(url, method, *arguments, **options):
-    with Client(url, **LOGIN, **ONCE, **options) as client:
+def by_client(url, method, *arguments, kind="sync", **options):
+    with open_client(kind, url, **LOGIN, **ONCE, **options) as client:
         getattr(client, method)(*arguments)
 
 
-def by_async_client(url, method, *arguments, **options):
-    async def main():
-        async with AsyncClient(url, **LOGIN, **ONCE, **options) as client:
-            await getattr(client, method)(*arguments)
-
-    asyncio.run(main())
+by_async_client = partial(by_client, kind="async")
 
 
 def in_sandbox(url, method, *arguments):
@@ -153,16 +150,9 @@ def test_encoded_event_stream_is_not_used(server, job, asynchronous):
             return 200, gzip.compress(b"data: \n\n"), {"content-type": "text/event-stream", "content-encoding": "gzip"}
         return 200, {"jobs": [job("completed", "a"), job("completed", "b")], "unknown": []}, {}
 
-    async def main():
-        async with AsyncClient(server.url, **LOGIN) as client:
-            return await client.wait_all(["a", "b"])
-
     server.script = script
-    if asynchronous:
-        ended = asyncio.run(main())
-    else:
-        with Client(server.url, **LOGIN) as client:
-            ended = client.wait_all(["a", "b"])
+    with open_client("async" if asynchronous else "sync", server.url, **LOGIN) as client:
+        ended = client.wait_all(["a", "b"])
     assert [status.state for status in ended.values()] == ["completed", "completed"]
 
 
@@ -178,15 +168,10 @@ def test_command_refuses_endless_answers(listen, capsys):
 @pytest.mark.parametrize(
     "answer",
     [
-        b"",
-        b"[]",
-        b"\xff",
-        b"[" * 100_000,
-        b"{}",
-        b'{"scenarios": 1}',
+        *(b"", b"[]", b"\xff", b"[" * 100_000, b"{}", b'{"scenarios": 1}'),
         b'{"findings": [{}], "scenarios": [[]], "requests": 7}',
-    ]
-    + [b'{"requests": [], "next": %s}' % after for after in (b"0", b"-1", b'"a"', b"{}")],
+        *[b'{"requests": [], "next": %s}' % after for after in (b"0", b"-1", b'"a"', b"{}")],
+    ],
 )
 def test_answer_of_another_server_is_no_sandbox(server, capsys, answer):
     server.says((200, answer))
@@ -199,9 +184,8 @@ def test_answer_of_another_server_is_no_sandbox(server, capsys, answer):
 
 
 def test_long_request_log_is_printed_page_by_page(server, capsys):
-    pages = [{"requests": [{"at": number}], "next": number + 1} for number in range(3)] + [
-        {"requests": [], "next": None}
-    ]
+    pages = [{"requests": [{"at": number}], "next": number + 1} for number in range(3)]
+    pages.append({"requests": [], "next": None})
     server.says(*((200, page) for page in pages))
     words = ["sandbox", "requests", "--url", server.url, "--username", "admin", "--password", "x"]
     assert main(words) == 0

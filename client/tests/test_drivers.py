@@ -1,23 +1,15 @@
 """The sync and the async driver do the same with the same flow."""
 
-import asyncio
 from dataclasses import dataclass, field
 from random import Random
 
 import httpx
 
+from tests.flow_player import flow_options
 from translation_client import Status, TranslationError
 from translation_client.core import wait_one
-from translation_client.core.requests import FlowOptions
 from translation_client.drivers.async_driver import AsyncDriver
 from translation_client.drivers.sync_driver import Driver
-
-
-def doubling():
-    delay, observation = 0.5, (yield 0.0)
-    while True:
-        observation = yield delay if observation.hint is None else max(observation.hint, 0.05)
-        delay = min(delay * 2, 8.0)
 
 
 @dataclass
@@ -56,17 +48,8 @@ class Network:
         self.sleep(seconds)
 
     def flow(self, timeout, driver):
-        rules = FlowOptions(
-            schedule=doubling,
-            long_poll=self.long_poll,
-            initial_delay=0.5,
-            max_delay=8,
-            backoff_factor=2,
-            max_retries=2,
-            request_timeout=10,
-            random=lambda: (self.now * 7) % 1,
-        )
-        return wait_one.run(rules, driver.time(timeout), "key", {"video_length": 3})
+        options = flow_options(long_poll=self.long_poll, max_retries=2, random=lambda: (self.now * 7) % 1)
+        return wait_one.run(options, driver.time(timeout), "key", {"video_length": 3})
 
     def run(self, seconds, http):
         driver = Driver(http=http, base_url="http://jobs", trace=self.trace.append, clock=self.clock, sleep=self.sleep)
@@ -88,22 +71,7 @@ class Network:
         return self
 
 
-WORDS = [
-    "pending",
-    "pending",
-    "pending",
-    "queued",
-    "completed",
-    "error",
-    "reset",
-    "timeout",
-    429,
-    502,
-    503,
-    401,
-    404,
-    307,
-]
+WORDS = [*["pending"] * 3, "queued", "completed", "error", "reset", "timeout", 429, 502, 503, 401, 404, 307]
 HEADERS = [{}, {}, {"Retry-After": "3"}, *[{"Preference-Applied": f"wait={seconds}"} for seconds in ("0", "5", "25")]]
 
 
@@ -115,12 +83,8 @@ def transcript(rng):
     ]
 
 
-def test_both_drivers_do_the_same():
+async def test_both_drivers_do_the_same():
     """Ten thousand transcripts, half of them with long polls."""
-    asyncio.run(compare_drivers())
-
-
-async def compare_drivers():
     network = None
 
     def handle(request):

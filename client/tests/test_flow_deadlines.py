@@ -73,12 +73,10 @@ class TestDeadline:
     def test_queueing_is_bounded_and_does_not_count_as_round_trip(self):
         flow = wait_one.watch(flow_options(request_timeout=2), FlowTime(START, START + 5), "j1")
         first = next(flow)
-        assert isinstance(first, Send)
         assert (first.timeout, first.left) == (2, 5)
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 4, took=0.02))
         flow.send(Done(START + 4))
         second = flow.send(Done(START + 4.5))
-        assert isinstance(second, Send)
         assert second.left == pytest.approx(0.5)
         last = flow.send(Failure("no connection was free", START + 5))
         while not isinstance(last, Send):
@@ -103,7 +101,6 @@ class TestDeadline:
         flow.send(Reply(200, {}, json.dumps(job().body).encode(), START + 0.9, took=0.002))
         flow.send(Done(START + 0.9))
         last = flow.send(Done(START + 1 + late))
-        assert isinstance(last, Send)
         assert last.timeout == pytest.approx(left)
 
     def test_run_has_one_deadline_for_start_and_wait(self):

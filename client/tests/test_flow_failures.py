@@ -1,11 +1,10 @@
 """Flows and answers that fail: retries, refusals, unreadable answers."""
 
-import json
 from math import inf
 
 import pytest
 
-from tests.flow_player import START, TRIP, Answer, FlowPlayer, failing, flow_options, job, run, watch
+from tests.flow_player import START, TRIP, Answer, FlowPlayer, ask, failing, flow_options, job, run, watch
 from translation_client.core import wait_one
 from translation_client.core.deadline import FlowTime
 from translation_client.core.effects import Reply
@@ -25,9 +24,8 @@ class TestFailures:
         assert "retry 2 of 7" in player.warnings[1]
 
     def test_retry_limit_counts_failures_in_a_row(self):
-        player = watch(
-            *[failing(503), failing(503), job(), failing(), failing(), job()] * 3, job("completed"), max_retries=2
-        )
+        answers = [failing(503), failing(503), job(), failing(), failing(), job()] * 3
+        player = watch(*answers, job("completed"), max_retries=2)
         assert player.states == ["pending", "completed"]
 
     def test_transport_error_after_the_last_retry(self):
@@ -47,21 +45,17 @@ class TestFailures:
     @pytest.mark.parametrize("code", [200, 204, 404, 429, 503])
     @pytest.mark.parametrize("header", ["3600", "3600.5", "9" * 400, "Sun, 06 Nov 2094 08:49:37 GMT"])
     def test_retry_after_does_not_pass_the_deadline(self, code, header):
-        player = watch(
-            job(), failing(code, retry_after=header, date="Sun, 06 Nov 1994 08:49:37 GMT"), job("completed"), timeout=5
-        )
+        refusal = failing(code, retry_after=header, date="Sun, 06 Nov 1994 08:49:37 GMT")
+        player = watch(job(), refusal, job("completed"), timeout=5)
         assert player.states == ["pending", "completed"]
         assert player.now == pytest.approx(START + 5 + TRIP)
 
     def test_retried_start_is_the_same_request(self):
-        player = FlowPlayer().run(
-            wait_one.submit(flow_options(), FlowTime(START), "key", {"video_length": 3}),
-            [failing(), failing(503), job()],
-        )
+        player = ask(wait_one.submit, "key", {"video_length": 3}, answers=[failing(), failing(503), job()])
         assert len(player.sends) == 3
-        assert {json.dumps([send.method, send.path, dict(send.headers), send.json]) for send in player.sends} == {
-            json.dumps(["POST", "/start", {"Idempotency-Key": "key"}, {"video_length": 3}])
-        }
+        for send in player.sends:
+            assert (send.method, send.path, send.headers) == ("POST", "/start", {"Idempotency-Key": "key"})
+            assert send.json == {"video_length": 3}
         assert player.states == ["pending"]
 
     def test_start_without_fields_has_no_body(self):
@@ -121,10 +115,9 @@ class TestUnreadableAnswers:
     @pytest.mark.parametrize("long_poll", [0, 25])
     def test_unreadable_answers_are_retried(self, code, body, shown, long_poll):
         bad = Answer(code, body)
-        for player in (
-            watch(job(), bad, bad, job(), *[bad] * 7, job("completed"), long_poll=long_poll),
-            run(job(), *[bad] * 7, job("completed"), long_poll=long_poll),
-        ):
+        answers = [*[bad] * 7, job("completed")]
+        watched = watch(job(), bad, bad, job(), *answers, long_poll=long_poll)
+        for player in (watched, run(job(), *answers, long_poll=long_poll)):
             assert player.states == ["pending", "completed"]
             assert shown in player.warnings[-1]
             assert "retry 7 of 7" in player.warnings[-1]
@@ -178,9 +171,7 @@ class TestUnreadableAnswers:
 
     @unreadable
     def test_unreadable_answer_to_a_submission_is_not_retried(self, code, body, shown):
-        player = FlowPlayer().run(
-            wait_one.submit(flow_options(), FlowTime(START), "key", {"job_id": "j1"}), [Answer(code, body)]
-        )
+        player = ask(wait_one.submit, "key", {"job_id": "j1"}, answers=[Answer(code, body)])
         assert isinstance(player.error, ProtocolError)
         assert len(player.sends) == 1
         assert shown in str(player.error)
@@ -194,30 +185,23 @@ class TestUnreadableAnswers:
     @unreadable
     def test_unreadable_answers_to_cancel_and_list_are_retried(self, code, body, shown):
         bad = Answer(code, body)
-        player = FlowPlayer().run(wait_one.cancel(flow_options(), FlowTime(START), "j1"), [bad, bad, job("cancelled")])
+        player = ask(wait_one.cancel, "j1", answers=[bad, bad, job("cancelled")])
         assert player.states == ["cancelled"]
         assert shown in player.warnings[0]
         pages = [Answer(200, {"jobs": [], "next": str(number)}) for number in range(2)]
         bad = Answer(code, body) if code != 200 or isinstance(body, bytes) else Answer(200, b"{")
         last = Answer(200, {"jobs": [{"job_id": 5, "status": "pending"}], "next": None})
-        player = FlowPlayer().run(
-            wait_one.listing(flow_options(), FlowTime(START)), [bad, pages[0], *[bad] * 7, pages[1], bad, last]
-        )
+        player = ask(wait_one.listing, answers=[bad, pages[0], *[bad] * 7, pages[1], bad, last])
         assert [status.id for status in player.statuses] == ["5"]
 
 
 def test_refusal_reports_the_problem_document():
-    problem = {
-        "type": "about:blank",
-        "title": "Unprocessable Content",
-        "status": 422,
-        "detail": "One field is wrong.",
-        "errors": [{"field": "video_length", "message": "must be\npositive"}, "and more"],
-    }
+    errors = [{"field": "video_length", "message": "must be\npositive"}, "and more"]
+    problem = {"title": "Unprocessable Content", "status": 422, "detail": "One field is wrong.", "errors": errors}
     error = run(Answer(422, problem)).error
     assert isinstance(error, InvalidRequest)
     assert error.status_code == 422
-    assert error.errors == (problem["errors"][0],)
+    assert error.errors == (errors[0],)
     assert str(error).startswith(
         "422 Unprocessable Content. One field is wrong. video_length: must be positive. Correct the request"
     )

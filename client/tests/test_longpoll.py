@@ -1,19 +1,16 @@
 """Long polls: when flows use them, when they stop, and what a wait costs. No network, no clock."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 import pytest
 
+from tests.flow_player import TRIP, FlowPlayer, flow_options
 from translation_client.core import deadline, wait_one
 from translation_client.core.deadline import FlowTime
-from translation_client.core.effects import Done, Failure, Reply, Send, Sleep
-from translation_client.core.errors import TranslationError
-from translation_client.core.requests import FlowOptions
-from translation_client.core.status import JobTimeout, Status
-
-TRIP = 0.01
+from translation_client.core.effects import Done, Failure, Reply
+from translation_client.core.status import JobTimeout
 
 
 def every(seconds):
@@ -24,87 +21,53 @@ def every(seconds):
     return schedule
 
 
-def flow_options(**options):
-    defaults = {"initial_delay": 0.5, "max_delay": 8.0, "backoff_factor": 2.0, "max_retries": 2}
-    more = {"request_timeout": 10.0, "random": lambda: 0.5, "schedule": every(3), "long_poll": 25.0, "kind": "films"}
-    return FlowOptions(**defaults | more | options)
+def options(**more):
+    return flow_options(**{"max_retries": 2, "schedule": every(3), "long_poll": 25.0, "kind": "films"} | more)
 
 
 @dataclass
-class Host:
-    """A server with one job, behind a proxy.
+class Host(FlowPlayer):
+    """A server with one job, behind a proxy, and the flow that it answers."""
 
-    Attributes:
-        ends: When the job ends, in seconds after the first request.
-        applies: Whether the server holds polls, and says so in `Preference-Applied`.
-        says: A false `Preference-Applied`.
-        cut: Seconds after which the proxy cuts a request off.
-        elapsed: Whether the server reports the job's age.
-        longest: For how many seconds at most the server holds a poll.
-        sent_bytes: The size of the answers to polls.
-    """
-
-    ends: float
-    applies: bool = True
-    says: str = ""
-    cut: float = inf
-    elapsed: bool = True
-    longest: int = 60
     now: float = 0.0
-    sends: list[tuple[str, float]] = field(default_factory=list)
-    sleeps: list[float] = field(default_factory=list)
-    sent_bytes: int = 0
-    final: Status | None = None
-    error: TranslationError | None = None
+    ends: float = 0.0  # when the job ends, in seconds after the first request
+    applies: bool = True  # whether the server holds polls, and says so in `Preference-Applied`
+    says: str = ""  # a false `Preference-Applied`
+    cut: float = inf  # seconds after which the proxy cuts a request off
+    elapsed: bool = True  # whether the server reports the job's age
+    longest: int = 60  # for how many seconds at most the server holds a poll
+    sent_bytes: int = 0  # the size of the answers to polls
 
     def answer(self, send):
         prefer = send.headers.get("Prefer")
-        self.sends.append((prefer or "", round(self.now, 2)))
         wait = min(int(prefer.removeprefix("wait=")), self.longest) if prefer else 0
         hold = min(max(0.0, self.ends - self.now), wait) if self.applies and send.method == "GET" else 0.0
         takes = hold + TRIP
         if takes > min(send.timeout, self.cut):
-            self.now += min(send.timeout, self.cut)
-            return Failure("cut off", self.now)
-        self.now += takes
-        ended = self.now - TRIP / 2 >= self.ends
-        job = {"job_id": "j1", "status": "completed" if ended else "pending"}
+            return Failure("cut off", self.now + min(send.timeout, self.cut))
+        answered_at = self.now + hold + TRIP / 2
+        job = {"job_id": "j1", "status": "completed" if answered_at >= self.ends else "pending"}
         if self.elapsed:
-            job["elapsed_time"] = min(self.ends, self.now - TRIP / 2)
+            job["elapsed_time"] = min(self.ends, answered_at)
         body = json.dumps(job).encode()
         self.sent_bytes += len(body) if send.method == "GET" else 0
         says = self.says or (f"wait={wait}" if prefer and self.applies else "")
         headers = {"preference-applied": says} if says else {}
-        return Reply(200, headers, body, self.now, takes)
+        return Reply(200, headers, body, self.now + takes, takes)
 
-    def play(self, flow):
-        try:
-            effect = next(flow)
-            while True:
-                if isinstance(effect, Send):
-                    effect = flow.send(self.answer(effect))
-                    continue
-                if isinstance(effect, Sleep):
-                    self.sleeps.append(round(effect.seconds, 2))
-                    self.now += effect.seconds
-                if isinstance(effect, Status):
-                    self.final = effect
-                effect = flow.send(Done(self.now))
-        except StopIteration:
-            pass
-        except TranslationError as error:
-            self.error = error
-        return self
+    def watch(self, timeout=inf, **more):
+        return self.play(wait_one.watch(options(**more), FlowTime(self.now, self.now + timeout), "j1"))
 
-    def watch(self, timeout=inf, **options):
-        return self.play(wait_one.watch(flow_options(**options), FlowTime(self.now, self.now + timeout), "j1"))
-
-    def run(self, timeout=inf, **options):
-        return self.play(wait_one.run(flow_options(**options), FlowTime(self.now, self.now + timeout), "key", {}))
+    def run(self, timeout=inf, **more):
+        return self.play(wait_one.run(options(**more), FlowTime(self.now, self.now + timeout), "key", {}))
 
     @property
     def preferences(self):
-        return [prefer for prefer, _ in self.sends]
+        return [send.headers.get("Prefer", "") for send in self.sends]
+
+    @property
+    def final(self):
+        return self.statuses[-1]
 
 
 def test_server_with_long_polls_gets_one_request_per_long_poll():
@@ -121,12 +84,11 @@ def test_run_asks_for_long_polls_with_its_start():
 
 
 def test_request_timeout_includes_the_long_poll():
-    flow = wait_one.watch(flow_options(request_timeout=4), FlowTime(0.0), "j1")
-    assert isinstance(next(flow), Send)
+    flow = wait_one.watch(options(request_timeout=4), FlowTime(0.0), "j1")
+    next(flow)
     body = json.dumps({"job_id": "j1", "status": "pending"}).encode()
     flow.send(Reply(200, {"preference-applied": "wait=0"}, body, 0.1, 0.1))
     long_poll = flow.send(Done(0.1))
-    assert isinstance(long_poll, Send)
     assert (long_poll.headers["Prefer"], long_poll.timeout) == ("wait=25", 29)
 
 
@@ -162,22 +124,21 @@ def test_odd_preference_applied_makes_no_busy_loop(says):
 @pytest.mark.parametrize(("cut", "most"), [(15, 12), (2, 1), (0.5, 0)])
 def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut, most):
     host = Host(ends=200, cut=cut).watch()
-    assert host.final is not None
     assert host.preferences[-1] in {f"wait={most}", ""}
     assert len(host.sends) <= 15 + 200 / (most or 3)
     assert (3 in host.sleeps) == (most == 0)
 
 
 def test_failed_long_polls_do_not_count_as_retries():
-    assert Host(ends=500, cut=0.5).watch(max_retries=0).final is not None
+    assert Host(ends=500, cut=0.5).watch(max_retries=0).final.state.ended
 
 
 def test_long_poll_ends_before_the_deadline_and_a_last_poll_follows():
     host = Host(ends=100).watch(timeout=40.5)
     assert isinstance(host.error, JobTimeout)
-    assert [prefer for prefer, _ in host.sends] == ["wait=0", "wait=25", "wait=14", "wait=0"]
+    assert host.preferences == ["wait=0", "wait=25", "wait=14", "wait=0"]
     assert host.now == pytest.approx(40.5 + TRIP)
-    assert Host(ends=40.2).watch(timeout=40.5).final is not None
+    assert Host(ends=40.2).watch(timeout=40.5).final.state.ended
 
 
 @pytest.mark.parametrize("timeout", [0, 0.5, 1.01, 1.045, 1.5, 2.04, 7.999])
@@ -189,7 +150,7 @@ def test_short_timeout_makes_no_busy_loop(timeout):
 
 
 def test_long_poll_does_not_count_as_slow_round_trip():
-    flow = wait_one.watch(flow_options(), time := FlowTime(0.0, 1000.0), "j1")
+    flow = wait_one.watch(options(), time := FlowTime(0.0, 1000.0), "j1")
     Host(ends=305).play(flow)
     assert (time.slowest, time.trip) == pytest.approx((TRIP, TRIP))
 
@@ -197,24 +158,18 @@ def test_long_poll_does_not_count_as_slow_round_trip():
 class TestCost:
     def test_final_status_has_the_cost(self):
         host = Host(ends=8, applies=False).run()
-        assert host.final is not None
         cost = host.final.cost
-        assert cost is not None
         assert (cost.polls, cost.asleep) == (3, 9)
         assert cost.lateness == pytest.approx(host.now - TRIP / 2 - 8, abs=TRIP)
         assert cost.bytes == host.sent_bytes
 
     def test_cost_of_a_long_poll(self):
         final = Host(ends=8).run().final
-        assert final is not None
-        assert final.cost is not None
         assert (final.cost.polls, final.cost.asleep) == (1, 0)
         assert final.cost.lateness == pytest.approx(0, abs=TRIP)
 
     def test_lateness_is_none_without_an_age(self):
         for final in (Host(ends=8, elapsed=False).run().final, Host(ends=0).watch().final):
-            assert final is not None
-            assert final.cost is not None
             assert final.cost.lateness is None
 
 

@@ -3,13 +3,13 @@
 All cases start with the first test and run at the same time, each in its own sandbox; each test waits for its case.
 """
 
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
+from tests.blocking import blocking
 from translation_client import AuthenticationError, NotFound, Report, State, TranslationError
 from translation_client.testing import sandbox_on
 from translation_server.core.faults.rules import KINDS
@@ -45,24 +45,15 @@ def case(url, fault, route, client_kind):
         options["long_poll"] = 0
     many = route in {"events", "batch_poll"}
     with sandbox_on(url) as sandbox:
-        sandbox.set(
-            delay={"kind": "fixed", "seconds": 0.3}, faults=[FAULTS[fault] | {"route": [ROUTES[route]], "times": 2}]
-        )
+        rule = FAULTS[fault] | {"route": [ROUTES[route]], "times": 2}
+        sandbox.set(delay={"kind": "fixed", "seconds": 0.3}, faults=[rule])
 
-        async def asynchronously():
-            async with sandbox.async_client(**options) as client:
-                if not many:
-                    return [await client.run()]
-                return list((await client.wait_all([(await client.start()).id])).values())
-
-        def synchronously():
-            with sandbox.client(**options) as client:
-                return [client.run()] if not many else list(client.wait_all([client.start().id]).values())
-
-        try:
-            ends = asyncio.run(asynchronously()) if client_kind == "async" else synchronously()
-        except TranslationError as error:
-            ends = [error]
+        is_async = client_kind == "async"
+        with blocking(sandbox.async_client(**options)) if is_async else sandbox.client(**options) as client:
+            try:
+                ends = list(client.wait_all([client.start().id]).values()) if many else [client.run()]
+            except TranslationError as error:
+                ends = [error]
         sandbox.faults()
         with sandbox.client() as client:
             report, jobs = sandbox.report(), [job.id for job in client.list()]

@@ -1,6 +1,5 @@
 """Waits that are resumed, in this process or another."""
 
-import asyncio
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.blocking import blocking, open_client
 from translation_client import AsyncClient, Client, JobTimeout
 from translation_client.core.resume_token import read_token, token_of
 
@@ -51,16 +51,12 @@ def test_timeout_is_resumed_in_another_process(server, job):
 def test_any_status_can_be_resumed(server, job):
     server.says((202, job()), (200, job()), (200, job("error")))
     ends = []
-
-    async def main(token):
-        async with AsyncClient(server.url, **QUICK) as client:
-            assert (await client.resume(token, on_completion=ends.append)).state == "error"
-
     with Client(server.url, **QUICK) as client:
         token = client.start().token
         final = client.resume(token, on_completion=ends.append)
         assert final.token == token
-    asyncio.run(main(token))
+    with blocking(AsyncClient(server.url, **QUICK)) as client:
+        assert client.resume(token, on_completion=ends.append).state == "error"
     assert ends == [final, final]
 
 
@@ -78,17 +74,10 @@ def test_job_without_any_status_can_be_resumed(server, job):
     + [(code, None) for code in (204, 404, 425, 501, 520, 522, 524, 529, 530)],
 )
 def test_first_poll_after_a_resume_retries_transient_failures(server, job, answer):
-    token = token_of("start", str(job()["job_id"]))
-
-    async def main():
-        async with AsyncClient(server.url, **QUICK) as client:
-            assert (await client.resume(token)).state == "completed"
-
-    server.says(*[answer] * 3, (200, job("completed")))
-    with Client(server.url, **QUICK) as client:
-        assert client.resume(token).state == "completed"
-    server.says(*[answer] * 3, (200, job("completed")))
-    asyncio.run(main())
+    for kind in ("sync", "async"):
+        server.says(*[answer] * 3, (200, job("completed")))
+        with open_client(kind, server.url, **QUICK) as client:
+            assert client.resume(token_of("start", str(job()["job_id"]))).state == "completed"
     assert len(server.requests) == 8
 
 

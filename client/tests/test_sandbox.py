@@ -1,6 +1,5 @@
 """The sandbox from the client's side: its methods, its subcommands, and the fixtures for users' own tests."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 
+from tests.blocking import blocking
 from translation_client import AuthenticationError, Fixed, InvalidRequest, NotFound, Sandbox, State, TransportError
 from translation_client.cli import main
 from translation_client.core.dialects import START
@@ -117,17 +117,9 @@ class TestLateness:
         if way == "wait_all without a list":
             options["dialect"] = replace(START, list=None)
 
-        async def asynchronously():
-            async with sandbox.async_client(**options) as client:
-                job = await client.start()
-                return await client.wait(job.id) if way == "wait" else (await client.wait_all([job.id]))[job.id]
-
-        if asynchronous:
-            final = asyncio.run(asynchronously())
-        else:
-            with sandbox.client(**options) as client:
-                job = client.start()
-                final = client.wait(job.id) if way == "wait" else client.wait_all([job.id])[job.id]
+        with blocking(sandbox.async_client(**options)) if asynchronous else sandbox.client(**options) as client:
+            job = client.start()
+            final = client.wait(job.id) if way == "wait" else client.wait_all([job.id])[job.id]
         reported = sandbox.report().raw["overall"]["lateness_max"]
         assert final.cost.lateness > 0.5, "polls are a second apart, and the job takes a quarter of a second at most"
         assert abs(final.cost.lateness - reported) < 0.5
@@ -154,23 +146,12 @@ class TestHalfAnHour:
             if status.state is State.PENDING:
                 sandbox.advance(1800)
 
-        async def asynchronously():
-            async with sandbox.async_client(**options) as client:
-                job = await client.start()
-                if way == "events":
-                    [final] = (await client.wait_all([job.id], timeout=60, on_update=advance)).values()
-                    return final
-                return await client.wait(job.id, timeout=60, on_update=advance)
-
-        if asynchronous:
-            final = asyncio.run(asynchronously())
-        else:
-            with sandbox.client(**options) as client:
-                job = client.start()
-                if way == "events":
-                    [final] = client.wait_all([job.id], timeout=60, on_update=advance).values()
-                else:
-                    final = client.wait(job.id, timeout=60, on_update=advance)
+        with blocking(sandbox.async_client(**options)) if asynchronous else sandbox.client(**options) as client:
+            job = client.start()
+            if way == "events":
+                [final] = client.wait_all([job.id], timeout=60, on_update=advance).values()
+            else:
+                final = client.wait(job.id, timeout=60, on_update=advance)
         assert (final.state, final.elapsed) == (State.COMPLETED, 1800)
         actions = [record["action"] for record in sandbox.requests()]
         assert ("events" in actions or "event" in actions) is (way == "events")

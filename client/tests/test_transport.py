@@ -1,7 +1,5 @@
 """Both drivers on real sockets, against servers that behave badly."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import json
@@ -12,24 +10,18 @@ import threading
 import time
 from contextlib import closing
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Protocol
 
 import httpcore
 import httpx
 import pytest
 import uvicorn
 
-from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, Status, TransportError
+from tests.blocking import open_client
+from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, TransportError
 from translation_client.client import shared_http
 from translation_client.core.effects import Reply, Send
 from translation_client.drivers.async_driver import AsyncDriver
 from translation_client.drivers.transport import KEEP_ALIVE, AsyncTransport, EndTime, Transport, _Backend
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.conftest import Job, Listen, Server
-    from translation_client.core.effects import Flow, Input
 
 LOGIN = {"username": "admin", "password": "secretpassword"}
 BODY = b'{"job_id": "j1", "status": "completed"}'
@@ -38,31 +30,18 @@ WHOLE = HEAD + b"\r\n" + BODY
 SLOW, NEVER = 20, 600  # seconds: more than any machine needs, and longer than any test lasts
 
 
-class Call(Protocol):
-    """Calls a method of a client and returns its result."""
-
-    def __call__(self, url: str, method: str, *args: str, **options: Any) -> Status: ...
-
-
 @pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Call:
-    def call_sync(url: str, method: str, *args: str, **options: Any) -> Status:
-        with Client(url, **LOGIN | options) as client:
-            status: Status = getattr(client, method)(*args)
-            return status
+def call(request):
+    """Calls a method of a client of either kind and returns its result."""
 
-    def call_async(url: str, method: str, *args: str, **options: Any) -> Status:
-        async def main() -> Status:
-            async with AsyncClient(url, **LOGIN | options) as client:
-                status: Status = await getattr(client, method)(*args)
-                return status
+    def call(url, method, *args, **options):
+        with open_client(request.param, url, **LOGIN | options) as client:
+            return getattr(client, method)(*args)
 
-        return asyncio.run(main())
-
-    return call_sync if request.param == "sync" else call_async
+    return call
 
 
-def read_request(connection: socket.socket) -> None:
+def read_request(connection):
     """Reads a request to its end."""
     received = b""
     while b"\r\n\r\n" not in received:
@@ -71,7 +50,7 @@ def read_request(connection: socket.socket) -> None:
         received += chunk
 
 
-def drip(connection: socket.socket, over: threading.Event, sent: bytes) -> None:
+def drip(connection, over, sent):
     """Sends a byte every 100 ms."""
     for index in range(len(sent)):
         if over.wait(0.1):
@@ -79,31 +58,29 @@ def drip(connection: socket.socket, over: threading.Event, sent: bytes) -> None:
         connection.sendall(sent[index : index + 1])
 
 
-def hang(_: socket.socket, over: threading.Event) -> None:
+def hang(_, over):
     over.wait()
 
 
-def hang_in_the_body(connection: socket.socket, over: threading.Event) -> None:
+def hang_in_the_body(connection, over):
     read_request(connection)
     connection.sendall(WHOLE[:-5])
     over.wait()
 
 
-def drip_in_the_headers(connection: socket.socket, over: threading.Event) -> None:
+def drip_in_the_headers(connection, over):
     read_request(connection)
     drip(connection, over, b"HTTP/1.1 200 OK\r\nServer: " + b"x" * 1000)
 
 
-def drip_in_the_body(connection: socket.socket, over: threading.Event) -> None:
+def drip_in_the_body(connection, over):
     read_request(connection)
     connection.sendall(HEAD + b"\r\n")
     drip(connection, over, BODY * 9)
 
 
 @pytest.mark.parametrize("handler", [hang, hang_in_the_body, drip_in_the_headers, drip_in_the_body])
-def test_request_ends_in_time_with_a_slow_server(
-    call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
-) -> None:
+def test_request_ends_in_time_with_a_slow_server(call, listen, handler):
     with listen(handler) as url:
         began = time.monotonic()
         with pytest.raises(TransportError, match=r"did not answer in full within 0\.25 s"):
@@ -111,22 +88,22 @@ def test_request_ends_in_time_with_a_slow_server(
         assert 0.24 < time.monotonic() - began < SLOW
 
 
-def test_timeout_of_nearly_zero_sends_nothing(server: Server) -> None:
+def test_timeout_of_nearly_zero_sends_nothing(server):
     with httpx.Client(transport=Transport(httpx.URL(server.url))) as http, pytest.raises(httpx.TimeoutException):
         http.get(server.url, timeout=1e-9)
     assert server.requests == []
 
 
-def test_tls_handshake_ends_in_time(call: Call, listen: Listen) -> None:
+def test_tls_handshake_ends_in_time(call, listen):
     with listen(hang) as url, pytest.raises(TransportError, match=r"did not answer in full within 0\.1 s"):
         call(url.replace("http:", "https:"), "status", "j1", request_timeout=0.1, max_retries=0)
     gc.collect()  # a socket left open would be a ResourceWarning, and so an error
 
 
-def test_tls_handshake_without_time_left_closes_the_connection(listen: Listen) -> None:
+def test_tls_handshake_without_time_left_closes_the_connection(listen):
     closed = threading.Event()
 
-    def read(connection: socket.socket, _: threading.Event) -> None:
+    def read(connection, _):
         if connection.recv(1) == b"":
             closed.set()
 
@@ -137,8 +114,8 @@ def test_tls_handshake_without_time_left_closes_the_connection(listen: Listen) -
         assert closed.wait(10)
 
 
-def test_wait_ends_in_time_with_a_hanging_server(call: Call, listen: Listen) -> None:
-    def hang_at_the_second(connection: socket.socket, over: threading.Event) -> None:
+def test_wait_ends_in_time_with_a_hanging_server(call, listen):
+    def hang_at_the_second(connection, over):
         read_request(connection)
         connection.sendall(WHOLE.replace(b"completed", b"pending  "))
         hang_in_the_body(connection, over)
@@ -150,50 +127,33 @@ def test_wait_ends_in_time_with_a_hanging_server(call: Call, listen: Listen) -> 
         assert 0.24 < time.monotonic() - began < SLOW
 
 
-def test_sync_client_with_a_given_transport_ends_between_reads(listen: Listen) -> None:
+def test_sync_client_with_a_given_transport_ends_between_reads(listen):
     with listen(drip_in_the_body) as url, httpx.Client() as http:
         client = Client(url, http_client=http, request_timeout=0.25, max_retries=0)
         with pytest.raises(TransportError, match="did not answer in full"):
             client.status("j1")
 
 
-def reset(connection: socket.socket, _: threading.Event) -> None:
-    read_request(connection)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+BROKEN = {"reset": None, "no answer": b"", "half an answer": WHOLE[:-5], "no HTTP": b"220 mail.example ESMTP\r\n"}
 
 
-def close_early(connection: socket.socket, _: threading.Event) -> None:
-    read_request(connection)
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_broken_answer_is_retried(call, listen, broken):
+    answers = iter([broken, broken, WHOLE])
 
-
-def truncate(connection: socket.socket, _: threading.Event) -> None:
-    read_request(connection)
-    connection.sendall(WHOLE[:-5])
-
-
-def send_no_http(connection: socket.socket, _: threading.Event) -> None:
-    read_request(connection)
-    connection.sendall(b"220 mail.example ESMTP\r\n")
-
-
-@pytest.mark.parametrize("handler", [reset, close_early, truncate, send_no_http])
-def test_broken_answer_is_retried(
-    call: Call, listen: Listen, handler: Callable[[socket.socket, threading.Event], None]
-) -> None:
-    faults = iter([handler, handler])
-
-    def serve(connection: socket.socket, over: threading.Event) -> None:
-        if fault := next(faults, None):
-            fault(connection, over)
+    def serve(connection, _):
+        read_request(connection)
+        answer = next(answers)
+        if answer is None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # resets it
         else:
-            read_request(connection)
-            connection.sendall(WHOLE)
+            connection.sendall(answer)
 
     with listen(serve) as url:
         assert call(url, "status", "j1", initial_delay=0.01).state is State.COMPLETED
 
 
-def test_refused_connection_is_a_transport_error(call: Call) -> None:
+def test_refused_connection_is_a_transport_error(call):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(TransportError, match=f"http://127.0.0.1:{port} could not be reached") as raised:
@@ -202,10 +162,10 @@ def test_refused_connection_is_a_transport_error(call: Call) -> None:
     assert "secretpassword" not in str(raised.value)
 
 
-def test_connection_closed_by_the_server_is_replaced(call: Call, listen: Listen) -> None:
+def test_connection_closed_by_the_server_is_replaced(call, listen):
     connections = []
 
-    def once(connection: socket.socket, _: threading.Event) -> None:
+    def once(connection, _):
         connections.append(connection)
         read_request(connection)
         connection.sendall(WHOLE if len(connections) > 2 else WHOLE.replace(b"completed", b"pending  "[:9]))
@@ -215,9 +175,7 @@ def test_connection_closed_by_the_server_is_replaced(call: Call, listen: Listen)
     assert len(connections) == 3
 
 
-def test_proxy_in_the_environment_is_used(
-    call: Call, server: Server, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_in_the_environment_is_used(call, server, job, monkeypatch):
     server.says((200, job("completed", "j1")))
     monkeypatch.setenv("http_proxy", server.url.replace("//", "//proxyuser:proxypass@"))
     assert call("http://jobs.example/api", "status", "j1").state is State.COMPLETED
@@ -234,9 +192,7 @@ def test_proxy_in_the_environment_is_used(
     ("name", "value"),
     [("all_proxy", "socks5://u:secret@127.0.0.1:9"), ("http_proxy", "ftp://u:secret@x"), ("http_proxy", "http://x:y")],
 )
-def test_unusable_proxy_is_refused_at_once(
-    monkeypatch: pytest.MonkeyPatch, kind: Callable[..., object], name: str, value: str
-) -> None:
+def test_unusable_proxy_is_refused_at_once(monkeypatch, kind, name, value):
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="HTTP_PROXY or ALL_PROXY must be an address") as raised:
@@ -244,41 +200,28 @@ def test_unusable_proxy_is_refused_at_once(
     assert "secret" not in str(raised.value)
 
 
-def test_unresolvable_host_name_is_a_transport_error(call: Call) -> None:
+def test_unresolvable_host_name_is_a_transport_error(call):
     with pytest.raises(TransportError, match="could not be reached"):
         call(f"http://{'x' * 80}.example", "status", "j1", max_retries=0)
 
 
-def wait_sync(url: str) -> Status:
+def wait_sync(url):
     """Waits for a job with a client that keeps no idle connection."""
-    transport = Transport(httpx.URL(url), keep_alive=0)
-    with (
-        httpx.Client(transport=transport) as http,
-        Client(url, **LOGIN, http_client=http, initial_delay=0.01) as client,
-    ):
-        return client.wait("j1")
+    with httpx.Client(transport=Transport(httpx.URL(url), keep_alive=0)) as http:
+        return Client(url, **LOGIN, http_client=http, initial_delay=0.01).wait("j1")
 
 
-def wait_async(url: str) -> Status:
-    """Does the same with an async client."""
-
-    async def main() -> Status:
-        transport = AsyncTransport(httpx.URL(url), keep_alive=0)
-        async with (
-            httpx.AsyncClient(transport=transport) as http,
-            AsyncClient(url, **LOGIN, http_client=http, initial_delay=0.01) as client,
-        ):
-            return await client.wait("j1")
-
-    return asyncio.run(main())
+async def wait_async(url):
+    async with httpx.AsyncClient(transport=AsyncTransport(httpx.URL(url), keep_alive=0)) as http:
+        return await AsyncClient(url, **LOGIN, http_client=http, initial_delay=0.01).wait("j1")
 
 
-@pytest.mark.parametrize("wait", [wait_sync, wait_async])
-def test_idle_connection_is_closed_before_the_server_closes_it(wait: Callable[[str], Status], listen: Listen) -> None:
+@pytest.mark.parametrize("wait", [wait_sync, lambda url: asyncio.run(wait_async(url))], ids=["sync", "async"])
+def test_idle_connection_is_closed_before_the_server_closes_it(wait, listen):
     assert uvicorn.Config("main:app").timeout_keep_alive > KEEP_ALIVE
     connections = []
 
-    def serve(connection: socket.socket, _: threading.Event) -> None:
+    def serve(connection, _):
         connections.append(connection)
         while True:
             read_request(connection)
@@ -292,21 +235,21 @@ def test_idle_connection_is_closed_before_the_server_closes_it(wait: Callable[[s
 class TestQueueing:
     """More requests than connections."""
 
-    def test_queueing_for_a_connection_does_not_count_as_request_time(self, listen: Listen) -> None:
+    def test_queueing_for_a_connection_does_not_count_as_request_time(self, listen):
         connections = []
 
-        def slow(connection: socket.socket, over: threading.Event) -> None:
+        def slow(connection, over):
             connections.append(connection)
             while True:
                 read_request(connection)
                 over.wait(0.15)
                 connection.sendall(WHOLE)
 
-        def poll(inputs: list[Input]) -> Flow:
+        def poll(inputs):
             inputs.append((yield Send("GET", "/status/j1", timeout=2)))
 
-        async def main(url: str) -> list[Input]:
-            inputs: list[Input] = []
+        async def main(url):
+            inputs = []
             async with shared_http(url) as http, asyncio.TaskGroup() as tasks:
                 for _ in range(60):
                     driver = AsyncDriver(http=http, base_url=url, connections=4)
@@ -317,8 +260,8 @@ class TestQueueing:
             assert [type(result) for result in asyncio.run(main(url))] == [Reply] * 60
         assert len(connections) <= 4
 
-    def test_wait_ends_in_time_without_a_free_connection(self, listen: Listen) -> None:
-        async def main(url: str) -> float:
+    def test_wait_ends_in_time_without_a_free_connection(self, listen):
+        async def main(url):
             async with AsyncClient(url, **LOGIN, request_timeout=NEVER) as client:
                 others = [asyncio.create_task(client.status("j1")) for _ in range(100)]
                 await asyncio.sleep(0)
@@ -335,7 +278,7 @@ class TestQueueing:
             assert asyncio.run(main(url)) < SLOW
 
 
-def answer(code: str, body: bytes = b"", *lines: str) -> bytes:
+def answer(code, body=b"", *lines):
     head = "\r\n".join([f"HTTP/1.1 {code}", *lines, f"Content-Length: {len(body)}"])
     return head.encode("latin-1") + b"\r\n\r\n" + body
 
@@ -365,12 +308,12 @@ INVALID = {
 
 
 @pytest.mark.parametrize("invalid", INVALID.values(), ids=INVALID)
-def test_wait_survives_any_invalid_answer(call: Call, listen: Listen, job: Job, invalid: bytes) -> None:
+def test_wait_survives_any_invalid_answer(call, listen, job, invalid):
     """The peer closes the connection after each answer."""
     answers = [invalid, invalid, answer("200 OK", json.dumps(job("completed", "j1")).encode())]
     answers.insert(0, answer("200 OK", json.dumps(job("pending", "j1")).encode()))
 
-    def handler(connection: socket.socket, _: threading.Event) -> None:
+    def handler(connection, _):
         read_request(connection)
         connection.sendall(answers.pop(0))
         connection.shutdown(socket.SHUT_WR)
@@ -380,14 +323,14 @@ def test_wait_survives_any_invalid_answer(call: Call, listen: Listen, job: Job, 
     assert answers == []
 
 
-def test_redirect_is_not_followed(call: Call, server: Server) -> None:
+def test_redirect_is_not_followed(call, server):
     server.says((307, None, {"location": "http://elsewhere.example/status/j1"}))
     with pytest.raises(ProtocolError, match=r"elsewhere\.example"):
         call(server.url, "status", "j1", max_retries=0)
     assert len(server.requests) == 1
 
 
-def test_closed_client_has_no_connections(server: Server, job: Job) -> None:
+def test_closed_client_has_no_connections(server, job):
     server.says((200, job("completed", "j1")))
     with Client(server.url, **LOGIN) as client:
         client.status("j1")
@@ -397,11 +340,11 @@ def test_closed_client_has_no_connections(server: Server, job: Job) -> None:
         client.status("j1")
 
 
-def test_retry_after_date_of_a_server_without_a_date(listen: Listen, call: Call) -> None:
+def test_retry_after_date_of_a_server_without_a_date(listen, call):
     """RFC 9110, section 6.6.1: the time of receipt takes the place of a missing `Date`."""
-    polled = list[float]()
+    polled = []
 
-    def handle(connection: socket.socket, _: threading.Event) -> None:
+    def handle(connection, _):
         connection.recv(65536)
         polled.append(time.monotonic())
         pause = f"Retry-After: {formatdate(time.time() + 3, usegmt=True)}\r\n".encode()  # the next whole second or more
