@@ -65,9 +65,10 @@ def test_every_operation_has_the_common_errors(api):
     for (method, path), documented in operations(api).items():
         always = {"400", "408", "413", "414", "421", "422", "429", "431", "500", "503"}
         assert always <= set(documented["responses"]), (method, path)
-        health = path in {"/livez", "/readyz"}
-        assert ("401" in documented["responses"]) == (not health)
-        assert ("403" in documented["responses"]) == (method != "GET" or path == "/status")  # which may start a job
+        public, signed = path in {"/livez", "/readyz"}, path.startswith("/files/")
+        assert ("401" in documented["responses"]) == (not public and not signed)
+        starts_a_job = path == "/status"
+        assert ("403" in documented["responses"]) == (method != "GET" or starts_a_job or signed)
 
 
 def test_no_credentials_are_documented_with_auth_off(open_api):
@@ -114,9 +115,9 @@ def test_simulate_fault_is_documented_where_it_is_accepted(start):
     api = start(max_delay=0)
     job_id = api.submit()
     documented = {key: operation for key, operation in operations(api).items() if FAULT in operation["parameters"]}
-    assert len(documented) == 11
+    assert len(documented) == 12
     for method, path in operations(api):
-        if not path.endswith("events"):
+        if not path.endswith("events") and not path.startswith("/files/"):
             target = path.replace("{job_id}", job_id)
             refused = api.request(method, target, headers={FAULT: "nothing"}).status_code == 422
             usable = api.request(method, target).status_code != 422

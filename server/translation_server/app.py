@@ -18,6 +18,7 @@ from translation_server.api.auth.authenticator import Authenticator, OpenAuthent
 from translation_server.api.auth.credentials import scheme
 from translation_server.api.docs import Docs
 from translation_server.api.faults.simulator import Simulator
+from translation_server.api.files import FileApi
 from translation_server.api.health import HealthChecks
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.origins import OriginPolicy, own_names
@@ -31,6 +32,7 @@ from translation_server.config import logs
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.fault_files import FaultsError, read_faults
 from translation_server.config.history_files import HistoryError, HistoryFile
+from translation_server.config.output_files import OutputFilesError, read_output_files
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.clock import WallTime
@@ -39,6 +41,7 @@ from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, DialectError, routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
+from translation_server.service.files import TTL, Files, Library
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
 from translation_server.service.retention import purge_forever, purge_queued_forever
@@ -47,13 +50,14 @@ from translation_server.storage import Store, StoreError, is_shared, open_store,
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OWN_ROUTES = own_routes(Api, SandboxApi, HealthChecks, Docs)
+OWN_ROUTES = own_routes(Api, FileApi, SandboxApi, HealthChecks, Docs)
 OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
 MAX_BODY = 256 * 1024  # how many bytes the body of a request may have
 
-SETUP_ERRORS = (SettingsError, logs.LogError, UsersError, DialectError, FaultsError, HistoryError, StoreError)
+FILE_ERRORS = (UsersError, DialectError, FaultsError, HistoryError, OutputFilesError)
+SETUP_ERRORS = (SettingsError, logs.LogError, *FILE_ERRORS, StoreError)
 """What a person has to correct before the server can start; each message is one line."""
 
 
@@ -99,6 +103,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         DialectError: the file of dialects is unusable.
         FaultsError: the file of fault rules is unusable.
         HistoryError: the file of durations is unusable.
+        OutputFilesError: the folder of output files is unusable.
         SettingsError: the settings do not go together.
         StoreError: the database cannot be opened.
     """
@@ -106,6 +111,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     users = _users(settings)
     dialects = _dialects(settings)
     sandbox_defaults = _sandbox_defaults(settings)
+    library = _library(settings)
 
     def replace_sandbox_defaults(defaults: SandboxSettings) -> None:
         nonlocal sandbox_defaults
@@ -125,6 +131,8 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         request_log=settings.request_log,
         max_body=settings.max_body,
         retention=settings.retention,
+        library=library,
+        file_ttl=settings.file_ttl,
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
@@ -145,6 +153,8 @@ def assemble(
     request_log: int = REQUEST_LOG,
     max_body: int = MAX_BODY,
     retention: float | None = None,
+    library: Library | None = None,
+    file_ttl: float = TTL,
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
     proxies: Proxies | None = None,
@@ -161,6 +171,8 @@ def assemble(
         request_log: how many requests each user's request log keeps.
         max_body: how many bytes the body of a request may have.
         retention: how long jobs are kept after their end, in seconds; None keeps them for ever.
+        library: the output files; the server's own if it is missing.
+        file_ttl: how long the URL of an output file is valid, in seconds.
         hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         proxies: the proxies that are trusted to say where requests come from.
@@ -172,6 +184,7 @@ def assemble(
         clock=_wall_time,
         entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
         changeable=simulating,
+        files=Files(store.file_key, library or Library(), file_ttl),
     )
     service.set_users(len(users or ()))
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
@@ -202,7 +215,13 @@ def assemble(
 
     simulator = Simulator(service)
     middleware = RequestMiddleware(
-        OWN_ROUTES, origin_policy, authenticator, requests.add, requests.count_refused, max_body=max_body
+        OWN_ROUTES,
+        origin_policy,
+        authenticator,
+        requests.add,
+        requests.count_refused,
+        files=service.files,
+        max_body=max_body,
     )
     polls = PollEndpoint(
         all_routes,
@@ -222,10 +241,11 @@ def assemble(
         lifespan=lifespan,
     )
     Api(service, simulator, all_routes, add_record=requests.add).add_to(app)
+    FileApi(service, simulator, DIALECTS[0]).add_to(app)
     add_own_routes(app, HealthChecks(service, lambda: drain.draining))
     if simulating:
         add_own_routes(app, SandboxApi(service, requests, DIALECTS[0]))
-    own = OWN_ROUTES if simulating else own_routes(Api, HealthChecks, Docs)
+    own = OWN_ROUTES if simulating else own_routes(Api, FileApi, HealthChecks, Docs)
     document = documentation.document(all_routes, own, simulating=simulating, secured=users is not None)
     add_own_routes(app, Docs(document))
     app.add_middleware(middleware.around)
@@ -248,6 +268,7 @@ def check(settings: Settings) -> None:
     _users(settings)
     _dialects(settings)
     _sandbox_defaults(settings)
+    _library(settings)
 
 
 def _check_workers(settings: Settings) -> None:
@@ -308,6 +329,10 @@ def _sandbox_defaults(settings: Settings) -> SandboxSettings:
 
 def _dialects(settings: Settings) -> Sequence[Dialect]:
     return read_dialects(settings.dialects, OWN_NAMES) if settings.dialects else ()
+
+
+def _library(settings: Settings) -> Library:
+    return Library(read_output_files(settings.output_files) if settings.output_files else {})
 
 
 def _listed(text: str | None) -> list[str]:

@@ -1,11 +1,13 @@
 """The address of a request's client, behind trusted proxies too, and the key under which it is counted."""
 
+import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.types import Scope
 
 Address = IPv4Address | IPv6Address
+AUTHORITY = re.compile(rb"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
 NETWORK_BITS = 64  # the length of an IPv6 network prefix. Whoever has one address of such a network has all of them
 MAX_ADDRESS = 64  # how many characters an address may have, with its port, its brackets and its zone
 MAX_FORWARDED = 2048  # how many bytes of X-Forwarded-For are read: the last ones, which the nearest proxies wrote
@@ -30,6 +32,16 @@ def parse_address(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def base_url(scope: Scope) -> str:
+    """Returns the scheme, the host and the mount under which the caller of a request reached the server."""
+    headers = dict(scope["headers"])
+    host: str = scope.get("forwarded_host") or headers.get(b"host", b"").decode("latin-1")
+    if not host:  # HTTP/1.0
+        name, port = scope["server"] or ("", None)
+        host = "localhost" if port is None else f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return f"{scope['scheme']}://{host}{scope['root_path']}"
 
 
 def client_key(scope: Scope) -> str:
@@ -58,7 +70,7 @@ class Proxies:
         self.trusts = lru_cache(maxsize=10_000)(lambda address: any(address in network for network in networks))
 
     def apply_forwarded(self, scope: Scope) -> None:
-        """Sets the client and the scheme of a request to those that a trusted proxy forwards.
+        """Sets the client, the scheme and the host of a request to those that a trusted proxy forwards.
 
         The client is the last address in X-Forwarded-For that is no trusted proxy; a client can make up all addresses
         before it. Where something else than an address comes first, the client is the proxy that forwarded it.
@@ -76,6 +88,9 @@ class Proxies:
             scope["client"] = (str(before), 0)
             if not self.trusts(before):
                 break
+        hosts = [value.strip() for name, value in scope["headers"] if name == b"x-forwarded-host"]
+        if hosts and AUTHORITY.fullmatch(host := hosts[-1].rpartition(b",")[2].strip()):
+            scope["forwarded_host"] = host.decode()
         schemes = [value.strip() for name, value in scope["headers"] if name == b"x-forwarded-proto"]
         if schemes and schemes[-1] in {b"http", b"https"}:
             scope["scheme"] = schemes[-1].decode()

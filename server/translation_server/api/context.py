@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from translation_server.api.problems import Problem
     from translation_server.api.schemas import Query
     from translation_server.core.faults.rules import FaultRule
+    from translation_server.service.files import Grant
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class RequestContext:
         transport: Its connection, if the host of the application reveals it.
         max_body: How many bytes its body may have.
         user: The caller's name; empty until the credentials are verified.
+        grant: What its signed URL allows, if it has one.
         query: The parameters of its target, as the route's model.
         body: Its body once it was read, or why the server refuses to read it.
         fault: The fault rule that changes the answer, if one fired.
@@ -35,6 +37,7 @@ class RequestContext:
     transport: asyncio.Transport | None
     max_body: int
     user: str = ""
+    grant: "Grant | None" = None
     query: "Query | None" = None
     body: "bytes | Problem | None" = None
     fault: "FaultRule | None" = None

@@ -137,6 +137,14 @@ def transport_of(receive: "Receive") -> asyncio.Transport | None:
     return transport
 
 
+async def written(receive: "Receive") -> None:
+    """Sends what was collected, and waits until the connection has room for more."""
+    cycle: Any = getattr(receive, "__self__", None)
+    if isinstance(transport_of(receive), CollectingTransport):
+        cycle.transport.flush()
+        await cycle.flow.drain()
+
+
 def abandon_if_closing(receive: "Receive") -> None:
     """Ends a request whose connection is closing: its client counts as disconnected, and uvicorn expects no response.
 

@@ -28,6 +28,7 @@ from translation_server.api.openapi import (
     error_response,
     json_content,
     operation,
+    path_parameter,
     query_parameters,
     request_schema,
     security_scheme,
@@ -36,7 +37,7 @@ from translation_server.api.openapi import (
 from translation_server.api.own_routes import OwnRoute
 from translation_server.core.dialects.dialect import Route
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.template import fill
+from translation_server.core.dialects.template import PLACEHOLDER, fill
 from translation_server.version import __version__
 
 TITLE = "Video translation"
@@ -91,15 +92,18 @@ def document(
 def _own_route(route: OwnRoute, answer: Part, *, simulating: bool) -> Part:
     """Returns the operation of a route that every server has."""
     query = route.query.model_json_schema(ref_template=REFERENCE)["properties"]
-    parameters = [*([JOB_ID] if "{job_id}" in route.path else []), *query_parameters(query), *route.headers]
+    path = [path_parameter(name) for name in PLACEHOLDER.findall(route.path)]
+    parameters = [*path, *query_parameters(query), *route.headers]
     if simulating and route.action:
         parameters.append(SIMULATE_FAULT)
     members: Part = {"tags": [_tag(route)]}
-    if route.is_public:
+    if route.is_public or route.is_signed:
         members["security"] = []
     if route.body:
         members["requestBody"] = route.body
-    return operation(route.description, answer, parameters=parameters, **members)
+    described = operation(route.description, answer, parameters=parameters, **members)
+    described["responses"] |= route.responses
+    return described
 
 
 def _tag(route: OwnRoute) -> str:

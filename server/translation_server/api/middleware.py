@@ -16,8 +16,9 @@ from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.origins import OriginPolicy
 from translation_server.api.own_routes import OwnRoute
-from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, response_to
-from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
+from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, invalid_url, response_to
+from translation_server.api.request_record import MAX_TEXT, AddRecord, RecordBuilder, begin_record, log_request
+from translation_server.service.files import FILES, Files
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class RequestMiddleware:
         authenticator: knows the callers.
         add_record: adds a record to a user's request log.
         count_refused: counts a request that named a user and was refused for its credentials, by its wall time.
+        files: knows the users of signed URLs.
         max_body: how many bytes a body may have.
     """
 
@@ -44,6 +46,7 @@ class RequestMiddleware:
         add_record: AddRecord,
         count_refused: Callable[[str, float], None],
         *,
+        files: Files,
         max_body: int,
     ) -> None:
         self._public = frozenset(route.path for route in own_routes if route.is_public)
@@ -53,6 +56,7 @@ class RequestMiddleware:
         self._authenticator = authenticator
         self._add_record = add_record
         self._count_refused = count_refused
+        self._files = files
         self._routes = re.compile("")
 
     def know_routes(self, templates: Iterable[str]) -> None:
@@ -88,7 +92,10 @@ class RequestMiddleware:
 
         try:
             self._origin_policy.check(scope)
-            if scope["path"] not in self._public:
+            path = scope["path"].removeprefix(scope["root_path"])
+            if path.startswith(FILES):
+                context.user = user = self._user_of_url(path, context)
+            elif path not in self._public:
                 context.user = user = await self._authenticator.user(scope)
             await app(inner, receive, send_recorded)
         except EXPECTED as error:
@@ -110,6 +117,18 @@ class RequestMiddleware:
             record.took = record.took or took
             self._record(scope, user, record)
             log_request(scope, user or "", record.status, took)
+
+    def _user_of_url(self, path: str, context: RequestContext) -> str:
+        """Returns the user of a signed URL. Its signature is a secret, so the record has the job's id instead.
+
+        Raises:
+            Problem: 403 for any other URL.
+        """
+        context.grant = grant = self._files.grant(path)
+        if grant is None:
+            raise invalid_url()
+        context.record.path = f"{FILES}{grant.job_id}/{grant.name}"[:MAX_TEXT]
+        return grant.owner
 
     def _record(self, scope: Scope, user: str | None, record: RecordBuilder) -> None:
         """Adds a record to the caller's request log, or counts a request that was refused for its credentials.

@@ -62,7 +62,13 @@ def _header(name: str, description: str, **members: object) -> Part:
 
 # Parameters
 
-JOB_ID = {"name": "job_id", "in": "path", "required": True, "schema": TEXT}
+
+def path_parameter(name: str) -> Part:
+    """Returns a parameter of a path."""
+    return {"name": name, "in": "path", "required": True, "schema": TEXT}
+
+
+JOB_ID = path_parameter("job_id")
 IDEMPOTENCY_KEY = _header(
     "Idempotency-Key",
     "requests with the same key and body get the same job, however often they are sent",
@@ -76,6 +82,8 @@ PREFER = _header(
 IF_NONE_MATCH = _header(
     "If-None-Match", "the ETag of an earlier answer: the answer is 304 if the job has not changed since"
 )
+RANGE = _header("Range", "some of the file's bytes, one range", example="bytes=1000-")
+IF_RANGE = _header("If-Range", "an ETag: if the file has another one by now, the answer is the whole file")
 LAST_EVENT_ID = _header(
     "Last-Event-ID", "the id of the last event that was received: the stream begins with the changes after it"
 )
@@ -128,6 +136,7 @@ ERRORS = (
     HTTPStatus.FORBIDDEN,
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
 

@@ -4,8 +4,8 @@ Whether a request needs credentials, whether it is recorded, the OpenAPI documen
 follow from these descriptions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from fastapi import FastAPI
@@ -28,10 +28,12 @@ class OwnRoute:
     path: str
     answer: Part | None = None  # in the OpenAPI document; None leaves the route out of it
     action: Action | None = None  # what requests ask for; only those with an action meet faults and are recorded
+    is_signed: bool = False  # needs a signed URL and no credentials
     is_public: bool = False  # needs no credentials, and is served even if there are too many connections
     query: type[Query] = Query  # the model of the parameters
     headers: Sequence[Part] = ()  # of requests, in the OpenAPI document
     body: Part | None = None  # of requests, in the OpenAPI document; None if they may not have one
+    responses: Mapping[str, Part] = field(default_factory=dict)  # besides the answer and the usual errors
     description: str = ""  # the docstring of the endpoint
 
     def __call__(self, endpoint: EndpointType) -> EndpointType:

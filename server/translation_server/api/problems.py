@@ -50,6 +50,16 @@ def invalid(errors: Sequence[FieldError]) -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=listed)
 
 
+def invalid_url() -> Problem:
+    """Returns the problem of a URL that this server has not signed, whatever is wrong with it."""
+    return Problem(HTTPStatus.FORBIDDEN, "This URL is not valid: poll the job for another one.")
+
+
+def expired_url() -> Problem:
+    """Returns the problem of a signed URL whose time is over."""
+    return Problem(HTTPStatus.FORBIDDEN, "This URL has expired: poll the job for a new one.")
+
+
 def describe(scope: Scope) -> str:
     """Returns a request and its user for the log, quoted, since both come from outside."""
     user = scope["context"].user if "context" in scope else ""

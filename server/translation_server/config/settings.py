@@ -139,6 +139,7 @@ Switch = Annotated[Literal["on", "off"], AnyCase]
 RETENTION = Must(f"a time like 7d, 12h, 30m or 90s, or {FOREVER}")
 Retention = Annotated[float | None, BeforeValidator(_read_duration), RETENTION]
 PROXIES = Must("addresses and networks, separated by commas, not *")
+TimeToLive = Annotated[float, BeforeValidator(_read_duration), Must("a time like 1h, 30m or 90s")]
 Proxies = Annotated[str | None, AfterValidator(_check_networks), PROXIES]
 HOST_NAMES = Must("* or names without a port, such as api.example or *.api.example, separated by commas")
 HostNames = Annotated[str | None, _list_of(HOST_NAME), HOST_NAMES]
@@ -193,6 +194,12 @@ class Settings(BaseSettings):
     database_url: str = Field("sqlite:///data/jobs.db", repr=False, description="where jobs are stored")
     retention: Retention = Field(  # type: ignore[assignment]  # the default is read like any other value
         default="7d", description="how long jobs are stored after their end: `7d`, `12h`, `30m`, `90s`, or `forever`"
+    )
+    output_files: File = Field(
+        default=None, description="a folder of files that jobs have as output, instead of the server's own"
+    )
+    file_ttl: TimeToLive = Field(  # type: ignore[assignment]  # the default is read like any other value
+        default="1h", description="how long the URL of an output file is valid: `1h`, `90s` and so on"
     )
     dialects: File = Field(None, description="a TOML file of dialects to serve besides the built-in ones")
     host: str = Field("127.0.0.1", description="the address to listen on")

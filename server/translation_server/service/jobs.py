@@ -17,6 +17,7 @@ from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
 from translation_server.service.faults import Faults
+from translation_server.service.files import Files, Library
 from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
@@ -82,11 +83,13 @@ class Service:
         entropy: returns random bytes for one fate or fault, where the sandbox has no seed.
         changeable: whether callers may change their sandboxes.
         freshness: tells which cached data is out of date; made for the store if it is missing.
+        files: the output files; the server's own if they are missing.
 
     Attributes:
         sandboxes: The cache of sandboxes.
         faults: Draws and counts faults.
         change_stream: Streams changes of jobs.
+        files: Signs the URLs of output files.
     """
 
     def __init__(  # noqa: PLR0913 - the options are keywords
@@ -98,6 +101,7 @@ class Service:
         entropy: Callable[[], bytes],
         changeable: bool = True,
         freshness: Freshness | None = None,
+        files: Files | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -116,6 +120,7 @@ class Service:
         self.change_stream = ChangeStream(store, self.sandboxes, self._bus, clock, self._snapshot)
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
         self._check = StoreCheck(store)
+        self.files = files or Files(store.file_key, Library())
         self._logged_ends = LRU[int, None](MAX_LOGGED_ENDS)
 
     def set_users(self, users: int) -> None:
@@ -333,6 +338,19 @@ class Service:
                 if snapshot.state in {State.COMPLETED, State.ERROR}
             }
         return ends
+
+    def file_url(self, base_url: str, snapshot: JobSnapshot, kind: str) -> str:
+        """Returns the signed URL of an output file of an ended job.
+
+        Args:
+            base_url: the scheme, the host and the mount under which the caller reached the server.
+            snapshot: the job.
+            kind: an ending such as ``mp4``, or the name of a file.
+
+        Raises:
+            LookupError: there is no file of this kind.
+        """
+        return base_url + self.files.path(snapshot, kind).path
 
     def wall_time(self) -> WallTime:
         """Returns the wall time, in seconds since the epoch."""

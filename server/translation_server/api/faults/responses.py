@@ -8,16 +8,17 @@ import asyncio
 import hashlib
 import socket
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from translation_server.api.context import context_of
-from translation_server.api.cycle import abandon_if_closing
-from translation_server.api.problems import Problem
+from translation_server.api.cycle import abandon_if_closing, written
+from translation_server.api.file_response import PIECE, FileResponse
+from translation_server.api.problems import Problem, expired_url
 from translation_server.core.faults.rules import (
     APPLICABILITY,
     BODILESS,
@@ -40,6 +41,14 @@ PIECES = 10  # how many pieces of a dripping response are sent per second at mos
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: closing the connection resets it
 BAD_CHUNK = b"not-a-size\r\n"
 MAX_HINT = 1e9  # the largest hint that is recorded, in seconds
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="translation", charset="UTF-8"'}
+REFUSALS = {
+    "forgotten": Problem(HTTPStatus.NOT_FOUND, "You have no job of this id."),
+    "unauthorized": Problem(HTTPStatus.UNAUTHORIZED, "The credentials are wrong or malformed.", CHALLENGE),
+    "expired": expired_url(),
+}
+"""What false answers refuse requests with, by their kind."""
+
 Rest = Callable[[float], Awaitable[None]]  # waits for this many seconds, or until the server stops
 
 
@@ -55,11 +64,8 @@ def instead(rule: FaultRule) -> Response | None:
             if rule.body is not None or rule.code not in set(HTTPStatus):
                 return Response(rule.body, rule.code, headers, "text/plain")
             return Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers).response()
-        case FalseAnswer(kind="forgotten"):
-            return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
-        case FalseAnswer(kind="unauthorized"):
-            challenge = {"WWW-Authenticate": 'Basic realm="translation", charset="UTF-8"'}
-            return Problem(HTTPStatus.UNAUTHORIZED, "The credentials are wrong or malformed.", challenge).response()
+        case FalseAnswer(kind=kind) if kind in REFUSALS:
+            return REFUSALS[kind].response()
     return None
 
 
@@ -95,6 +101,18 @@ def hides(rule: FaultRule) -> bool:
     return isinstance(rule, Break | Truncate | Garbage | Hang)
 
 
+class _Body(NamedTuple):
+    """A body of so many bytes, which is read piece by piece."""
+
+    size: int
+    read: Callable[[int, int], Awaitable[bytes]]
+
+    async def pieces(self, stop: int, size: int = PIECE) -> AsyncIterator[bytes]:
+        """Yields the body up to ``stop`` in pieces of ``size`` bytes."""
+        for start in range(0, stop, size):
+            yield await self.read(start, min(start + size, stop))
+
+
 class Broken(Response):
     """A response that breaks as its rule says, and closes the connection."""
 
@@ -119,12 +137,13 @@ class Broken(Response):
             gone = asyncio.create_task(_disconnected(receive))
         body = await self._body()
         try:
-            for piece, pause in self._script(body):
+            async for piece, pause in self._script(body):
                 if gone.done() or transport.is_closing():
                     context_of(scope).record.snapshots = ()
                     break
                 if piece:
                     transport.write(piece)
+                    await written(receive)
                 if pause:
                     resting = asyncio.ensure_future(rest(pause))
                     await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
@@ -141,33 +160,49 @@ class Broken(Response):
             abandon_if_closing(receive)  # uvicorn waits for a response otherwise
         finally:
             gone.cancel()
+            if isinstance(self._answer, FileResponse):
+                self._answer.close()
 
-    async def _body(self) -> bytes:
+    async def _body(self) -> "_Body":
         """Returns the body, or the first piece of a stream."""
-        if not isinstance(self._answer, StreamingResponse):
-            return bytes(self._answer.body)
-        pieces = self._answer.body_iterator
-        first = await anext(aiter(pieces), "")
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
-        return first.encode() if isinstance(first, str) else bytes(first)
+        if isinstance(self._answer, FileResponse):
+            return _Body(len(self._answer.part), self._answer.read)
+        if isinstance(self._answer, StreamingResponse):
+            pieces = self._answer.body_iterator
+            first = await anext(aiter(pieces), "")
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
+            content = first.encode() if isinstance(first, str) else bytes(first)
+        else:
+            content = bytes(self._answer.body)
 
-    def _script(self, body: bytes) -> Iterator[tuple[bytes, float]]:
+        async def read(start: int, stop: int) -> bytes:
+            return content[start:stop]
+
+        return _Body(len(content), read)
+
+    async def _script(self, body: "_Body") -> AsyncIterator[tuple[bytes, float]]:
         """Yields what to write, and the seconds to wait after each piece."""
         match self._firing.rule:
             case Truncate(keep=keep):
-                yield self._head(f"Content-Length: {len(body)}") + body[: int(len(body) * keep)], 0
+                yield self._head(f"Content-Length: {body.size}"), 0
+                async for piece in body.pieces(int(body.size * keep)):
+                    yield piece, 0
             case Break(kind="malformed"):
-                half = body[: len(body) // 2]
-                chunk = f"{len(half):x}\r\n".encode() + half + b"\r\n" if half else b""
-                yield self._head("Transfer-Encoding: chunked") + chunk + BAD_CHUNK, 0
+                yield self._head("Transfer-Encoding: chunked"), 0
+                if half := body.size // 2:
+                    yield f"{half:x}\r\n".encode(), 0
+                    async for piece in body.pieces(half):
+                        yield piece, 0
+                    yield b"\r\n", 0
+                yield BAD_CHUNK, 0
             case Garbage(size=size):
                 yield hashlib.shake_128(self._firing.entropy).digest(size), 0
             case Drip(rate=rate):
-                yield self._head(f"Content-Length: {len(body)}"), 0
+                yield self._head(f"Content-Length: {body.size}"), 0
                 size = max(1, int(rate / PIECES))
-                for start in range(0, len(body), size):
-                    yield body[start : start + size], size / rate
+                async for piece in body.pieces(body.size, size):
+                    yield piece, size / rate
             case Hang(seconds=seconds):
                 yield b"", seconds
 

@@ -1,6 +1,6 @@
 """Endpoints in the sandboxes of their callers, where fault rules apply."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import Any
@@ -54,7 +54,7 @@ class Simulator:
             record.dialect = dialects[0].name
             record.wait = preferred_wait(values_of(request, "prefer"))
             fault = None
-            for firing in await self._firings(request, record.action, dialects, arguments.get("job_id")):
+            for firing in await self._firings(request, record.action, dialects, _job_of(request, arguments)):
                 if isinstance(firing.rule, Latency):
                     record.faults += (firing.rule.kind,)
                     await self._delay(request, firing.rule.seconds(firing.entropy))
@@ -115,6 +115,12 @@ class Simulator:
         method = "HEAD" if context.is_head else request.method
         facts = FaultContext(action, names, method, long_poll=bool(context.record.wait))
         return await self._service.faults.draw_faults(context.user, facts, job_id, own=own)
+
+
+def _job_of(request: Request, arguments: Mapping[str, str]) -> str | None:
+    """Returns the id of the job that a request is about, from its path or its signed URL."""
+    grant = context_of(request).grant
+    return grant.job_id if grant else arguments.get("job_id")
 
 
 def _rule_of(text: str) -> FaultRule:

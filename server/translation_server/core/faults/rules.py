@@ -18,7 +18,7 @@ from translation_server.core.delays import Delays, Exponential
 from translation_server.core.entropy import uniform
 from translation_server.core.job import State
 
-Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events"]
+Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events", "download"]
 """What a request asks for; ``batch_poll`` is a poll of many jobs."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -149,10 +149,11 @@ class FalseAnswer(Matcher):
     """The answer is not true.
 
     ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has only its id and its status.
-    ``forgotten``: there is no such job. ``unauthorized``: the credentials are wrong.
+    ``forgotten``: there is no such job. ``unauthorized``: the credentials are wrong. ``expired``: the file's URL has
+    expired.
     """
 
-    kind: Literal["back-to-pending", "bare", "forgotten", "unauthorized"]
+    kind: Literal["back-to-pending", "bare", "forgotten", "unauthorized", "expired"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +216,7 @@ APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
         **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Applicability(body=True)),
         "unknown-status": Applicability(SNAPSHOT_ROUTES, EVERY, body=True),
         **dict.fromkeys(("back-to-pending", "bare"), Applicability(SNAPSHOT_ROUTES, EVERY - PENDING, body=True)),
+        "expired": Applicability(("download",)),
         "huge-retry-after": Applicability(("submit", "poll", "batch_poll"), PENDING),
     }
 )

@@ -246,7 +246,7 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
     ``ended`` says when jobs ended, by their ids, and overrides the records; ``refused`` is the number of requests with
     wrong credentials that the records do not include.
     """
-    records = sorted(request_log, key=AT)
+    records = sorted((record for record in request_log if record.action != "download"), key=AT)  # no part of a wait
     jobs = [job for record in records for job in record.jobs]
     ends = {job.job_id: job.ended_at for job in jobs if job.ended_at is not None and job.state is not State.CANCELLED}
     ends |= ended

@@ -1,0 +1,80 @@
+"""The route of files: downloads by signed URLs, which need no credentials."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from translation_server.api.context import context_of
+from translation_server.api.faults.simulator import Simulator
+from translation_server.api.file_response import FileResponse, requested_part
+from translation_server.api.openapi import IF_NONE_MATCH, IF_RANGE, RANGE, TEXT, Part, error_references
+from translation_server.api.own_routes import OwnRoute, add_own_routes
+from translation_server.api.preferences import matches, values_of
+from translation_server.api.problems import Problem, expired_url
+from translation_server.core.dialects.dialect import Dialect
+from translation_server.service.files import FILES
+from translation_server.service.jobs import Service
+
+BYTES: Part = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+FILE_HEADERS: Part = {
+    name: {"description": description, "schema": TEXT}
+    for name, description in (
+        ("Accept-Ranges", "`bytes`"),
+        ("Cache-Control", "`private`"),
+        ("Content-Disposition", "the file's name"),
+        ("ETag", "changes with the file's content"),
+        ("X-Content-Type-Options", "`nosniff`"),
+    )
+}
+PART_HEADERS: Part = {"Content-Range": {"description": "which bytes, and how many the file has", "schema": TEXT}}
+
+
+class FileApi:
+    """The route of files; ``native`` is the wire format that its requests count as."""
+
+    def __init__(self, service: Service, simulator: Simulator, native: Dialect) -> None:
+        self._service = service
+        self._simulator = simulator
+        self._native = native
+
+    def add_to(self, app: FastAPI) -> None:
+        """Adds the route to an application."""
+        native = (self._native,)
+        add_own_routes(app, self, lambda action, endpoint: self._simulator.endpoint(action, native, endpoint))
+
+    @OwnRoute(
+        "GET",
+        f"{FILES}{{token}}/{{name}}",
+        {"description": "The file.", "headers": FILE_HEADERS, "content": BYTES},
+        action="download",
+        is_signed=True,
+        headers=(RANGE, IF_RANGE, IF_NONE_MATCH),
+        responses={
+            "206": {"description": "A part of it.", "headers": FILE_HEADERS | PART_HEADERS, "content": BYTES},
+            "304": {"description": "The file has not changed.", "headers": FILE_HEADERS},
+            **error_references(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+        },
+    )
+    async def download(self, request: Request, token: str, name: str) -> Response:  # noqa: ARG002 - both are in the grant
+        """Sends an output file of a job. The URL is signed and expires."""
+        context = context_of(request)
+        grant, owner = context.grant, context.user
+        if grant is None or grant.expires <= await self._service.virtual_time(owner):
+            raise expired_url()
+        await self._service.snapshot(owner, grant.job_id)
+        tags, ranges, if_range = (values_of(request, name) for name in ("if-none-match", "range", "if-range"))
+        file = await self._service.files.library.open(grant.name)
+        if file is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "The server no longer has this file.")
+        if tags and matches(tags, file.tag):
+            return FileResponse(file, range(0), HTTPStatus.NOT_MODIFIED)
+        part = None if context.is_head else requested_part(ranges, if_range, file)
+        if part is None:
+            return FileResponse(file, range(file.size), HTTPStatus.OK, is_head=context.is_head)
+        if part:
+            return FileResponse(file, part, HTTPStatus.PARTIAL_CONTENT)
+        file.close()
+        headers = {"Content-Range": f"bytes */{file.size}"}
+        detail = f"The file has {file.size} bytes, and none of those."
+        raise Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail, headers)
