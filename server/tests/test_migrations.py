@@ -21,6 +21,7 @@ DIGESTS = {
         "ea395508c4688a01",
         "a5dfe7a1cc9a1eee",
         "1390e139ab3bd0b6",
+        "9bd906d08e1ebeb6",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -30,6 +31,7 @@ DIGESTS = {
         "d43037296b610df4",
         "83a0d2116e634293",
         "46d2e57bfd8a9d4b",
+        "278fafd4da70c997",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

@@ -125,12 +125,15 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("body", "detail"),
         [
-            ({"delay": {"kind": "never"}}, "delay: kind must be one of fixed, uniform, exponential, lognormal"),
+            (
+                {"delay": {"kind": "never"}},
+                "delay: kind must be one of fixed, uniform, exponential, lognormal, empirical",
+            ),
             ({"delay": {"seconds": 5}}, "delay: kind is missing"),
             ({"faults": [{"kind": "never"}]}, f"faults[0]: kind must be one of {', '.join(KINDS)}"),
             (
                 {"faults": [{"kind": "latency", "delay": {"kind": "never"}}]},
-                "faults[0].delay: kind must be one of fixed, uniform, exponential, lognormal",
+                "faults[0].delay: kind must be one of fixed, uniform, exponential, lognormal, empirical",
             ),
         ],
         ids=str,

@@ -20,7 +20,7 @@ from translation_server.api.auth.authenticator import Authenticator, OpenAuthent
 from translation_server.api.bodies import Endpoint, strict
 from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
-from translation_server.api.faults.simulator import Simulator, falsify
+from translation_server.api.faults.simulator import Simulator, count_polls, falsify
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.origins import OriginPolicy
 from translation_server.api.preferences import (
@@ -142,6 +142,7 @@ class PollEndpoint:
             snapshot = await service.current(context.user)
         else:
             snapshot = await service.snapshot(context.user, job_id)
+        [snapshot] = await count_polls(request, service, dialect, [snapshot])
         if seconds := conditions.seconds_to_hold(dialect.partial_body(snapshot).tag):
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)

@@ -69,4 +69,5 @@ def log_request(scope: Scope, user: str, status: int, took: float) -> None:
 def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
     """Returns what a record says of a job; its end is in wall time."""
     reported: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
-    return reported if snapshot.completed_at is None else reported | {"ended_at": clock.wall(snapshot.completed_at)}
+    ended_at = snapshot.wall_end(clock)
+    return reported if ended_at is None else reported | {"ended_at": ended_at}

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from translation_server.api.bodies import Endpoint, body_of, strict
 from translation_server.api.context import context_of
 from translation_server.api.events import resume_time, stream
-from translation_server.api.faults.simulator import NOTHING_SIMULATED, Simulator, falsify, is_hidden
+from translation_server.api.faults.simulator import NOTHING_SIMULATED, Simulator, count_polls, falsify, is_hidden
 from translation_server.api.openapi import EXAMPLE, HINTS, JOB_SCHEMA, LAST_EVENT_ID, answer
 from translation_server.api.own_routes import OwnRoute, add_own_routes
 from translation_server.api.preferences import retry_after, wall_elapsed
@@ -135,6 +135,7 @@ class Api:
             if query.model_fields_set != {"job_id"}:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "job_id cannot be combined with other parameters.")
             snapshots, unknown = await self._service.snapshots(owner, query.job_id)
+            snapshots = await count_polls(request, self._service, self._native, snapshots)
             body = f'{{"jobs":{self._bodies(request, snapshots)},"unknown":{to_json(unknown)}}}'
             return Json(body, headers=await self._hint_headers(request, *snapshots))
         page = await self._service.page(owner, limit=query.limit, after=query.after, state=query.status)

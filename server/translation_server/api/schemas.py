@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
 
-from translation_server.core.job import State, Submission
-from translation_server.service.jobs import FateOverride
+from translation_server.core.job import FateOverride, State, Submission
+from translation_server.core.sandbox import Polls
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"  # ids that need no escaping in a path and have no other meaning there
@@ -40,10 +40,21 @@ class Simulate(BaseModel):
     outcome: Literal["completed", "error"] | None = Field(None, description="how the job ends")
     message: Message | None = Field(None, description="the error message if the job ends with `error`")
     paused: bool | None = Field(None, description="whether the job stays pending until it is unpaused or finished")
+    after_polls: Polls | None = Field(
+        None, description="the poll that ends the job, whatever the clock says, from 1 on; not together with `delay`"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> Self:
+        if self.delay is not None and self.after_polls is not None:
+            raise ValueError("must not hold both delay and after_polls: a job ends after a time or after some polls")
+        return self
 
     def fate_override(self) -> FateOverride:
         """Returns the fate as the service takes it."""
-        return FateOverride(self.delay, self.outcome and State(self.outcome), self.message, self.paused)
+        return FateOverride(
+            self.delay, self.outcome and State(self.outcome), self.message, self.paused, self.after_polls
+        )
 
 
 class SubmissionBody(BaseModel):

@@ -107,7 +107,7 @@ class ChangeFeed:
     def _emit_new(self, job: Job) -> list[JobSnapshot]:
         """Returns the beginning of a job, and its end where that is past. A job without a duration has only an end."""
         self.last_ordinal = job.ordinal
-        began = [JobSnapshot(job, job.created_at)] if self._since < job.created_at < job.ends_at else []
+        began = [job.beginning] if self._since < job.created_at < job.ends_at else []
         return began + self._emit_or_add_end(job)
 
     def _emit_or_add_end(self, job: Job) -> list[JobSnapshot]:

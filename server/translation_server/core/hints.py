@@ -49,6 +49,8 @@ def next_poll(snapshot: JobSnapshot, settings: SandboxSettings, rate: float) -> 
     if snapshot.state is not State.PENDING or settings.hints == "none":
         return None
     job = snapshot.job
+    if job.counts_polls:  # only polls bring its end closer
+        return NextPoll(snapshot.now, snapshot.now)
     if settings.hints == "exact" and job.paused_at is None:
         return NextPoll(job.due_at, job.due_at)
     begins = job.created_at + settings.extra_delay(job.submission.video_length)

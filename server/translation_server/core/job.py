@@ -3,7 +3,8 @@
 The law of this file: a job's status is never written, it is derived. A job is accepted with its whole fate: when it
 ends, and how. From then on everything that a caller can see is a pure function of the job and of time, and
 :class:`JobSnapshot` is that function. A pending job can still be cancelled by its owner and, because it is only
-simulated, paused, unpaused or finished. Each of these changes is stored with its own time.
+simulated, paused, unpaused or finished. Each of these changes is stored with its own time. If the job is to end after
+some polls, whatever the clock says, each of these polls is such a change, and the last one finishes the job.
 
 Times are virtual times of the owner's sandbox, in seconds since the epoch. Durations are in seconds.
 """
@@ -42,12 +43,32 @@ class Submission:
 class Fate:
     """How a job will end: ``delay`` seconds after it was accepted, as ``completed`` or as ``error``.
 
-    ``message`` is the error message of a job that fails, instead of `ERROR_MESSAGE`.
+    ``message`` is the error message of a job that fails, instead of `ERROR_MESSAGE`. A job that ends ``after_polls``
+    has an infinite delay until then.
     """
 
     delay: float
     outcome: State
     message: str | None = None
+    after_polls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FateOverride:
+    """The parts of a job's fate that the caller has chosen; parts that are None are drawn."""
+
+    delay: float | None = None
+    outcome: State | None = None
+    message: str | None = None
+    paused: bool | None = None
+    after_polls: int | None = None
+
+    def apply(self, drawn: Fate) -> Fate:
+        """Returns a drawn fate with these parts."""
+        fate = Fate(drawn.delay, self.outcome or drawn.outcome, self.message, drawn.after_polls)
+        if self.after_polls is not None:
+            return replace(fate, delay=math.inf, after_polls=self.after_polls)
+        return fate if self.delay is None else replace(fate, delay=self.delay, after_polls=None)
 
 
 class JobKey(NamedTuple):
@@ -78,6 +99,7 @@ class Job:
     changed_at: WallTime = EPOCH  # the wall time of the last change
     api: str = NATIVE  # the API that it was submitted to
     kind: str = TRANSLATION  # which of the API's kinds of job it is
+    polls: int = 0  # how many polls have counted towards its end
 
     @property
     def key(self) -> "JobKey":
@@ -94,6 +116,21 @@ class Job:
     def ends_at(self) -> VirtualTime:
         """When the job ends or was cancelled; infinity while it is paused."""
         return self.due_at if self.cancelled_at is None else self.cancelled_at
+
+    @property
+    def ends_after_polls(self) -> bool:
+        """Whether it is pending until some polls have come."""
+        return self.fate.after_polls is not None and self.cancelled_at is None
+
+    @property
+    def counts_polls(self) -> bool:
+        """Whether its next poll counts: no poll counts while it is paused."""
+        return self.ends_after_polls and self.paused_at is None
+
+    @property
+    def beginning(self) -> "JobSnapshot":
+        """The job as it was accepted, before any poll."""
+        return JobSnapshot(replace(self, polls=0) if self.polls else self, self.created_at)
 
     @property
     def may_have_changed(self) -> bool:
@@ -113,6 +150,14 @@ class Job:
         if not self._is_pending(now) or self.paused_at is None:
             return self
         return replace(self, paused_at=None, paused_for=self.paused_for + max(0.0, now - self.paused_at))
+
+    def poll(self, now: VirtualTime) -> "Job":
+        """Returns the job after one more poll, which ends it if it is the last one; other jobs stay as they are."""
+        if not self.counts_polls:
+            return self
+        polled, fate = replace(self, polls=self.polls + 1), self.fate
+        is_last = fate.after_polls is not None and polled.polls >= fate.after_polls
+        return polled.finish(now, fate.outcome, fate.message) if is_last else polled
 
     def finish(self, now: VirtualTime, outcome: State, message: str | None = None) -> "Job":
         """Returns the job with an end now; one that has ended stays as it is."""
@@ -161,6 +206,14 @@ class JobSnapshot:
         """Seconds from acceptance to now or to the end; never negative, even when the clock was set back."""
         return max(0.0, self._until - self.job.created_at)
 
+    def wall_end(self, clock: Clock) -> WallTime | None:
+        """Returns the wall time at which the job ended or was cancelled; None while it is pending.
+
+        If a change ended it while the clock was frozen, that is later than when the clock first showed this time.
+        """
+        end = self.completed_at
+        return None if end is None else max(clock.wall(end), self.job.changed_at)
+
     def wall_elapsed(self, clock: Clock, wall: WallTime) -> float:
         """Returns `elapsed` in seconds of wall time; ``wall`` is the wall time of the snapshot."""
         until = wall if self.completed_at is None else clock.wall(self.completed_at)
@@ -168,7 +221,10 @@ class JobSnapshot:
 
     @property
     def progress(self) -> float:
-        """The part of the job's delay that has passed, rounded down to four digits; 1.0 only when it is due."""
+        """The part of the job's delay that has passed, rounded down to four digits; 1.0 only when it is due.
+
+        If it ends after polls, the part of these polls, rounded up, so that n polls show n equal steps.
+        """
         job = self.job
         if self.state is State.PENDING:
             until: float = self.now if job.paused_at is None else min(self.now, job.paused_at)
@@ -178,8 +234,14 @@ class JobSnapshot:
             return 1.0
         worked = until - job.created_at - job.paused_for
         if worked <= 0.0 or not job.fate.delay:
-            return 0.0
-        return min(int(worked / job.fate.delay * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+            return self._progress_by_polls
+        passed = min(int(worked / job.fate.delay * PROGRESS_STEPS), PROGRESS_STEPS - 1) / PROGRESS_STEPS
+        return passed or self._progress_by_polls  # of an infinite delay, no part ever passes
+
+    @property
+    def _progress_by_polls(self) -> float:
+        after_polls = self.job.fate.after_polls
+        return -(-PROGRESS_STEPS * self.job.polls // after_polls) / PROGRESS_STEPS if after_polls else 0.0
 
     @property
     def _until(self) -> VirtualTime:
@@ -190,8 +252,9 @@ class JobSnapshot:
     @property
     def changes(self) -> list["JobSnapshot"]:
         """Snapshots at the times, up to now, at which the state changed."""
-        times = dict.fromkeys((self.job.created_at, self.completed_at))
-        return [JobSnapshot(self.job, time) for time in times if time is not None and time <= self.now]
+        began = [self.job.beginning] if self.job.created_at < self.job.ends_at else []
+        ended = [] if self.completed_at is None else [JobSnapshot(self.job, self.completed_at)]
+        return [snapshot for snapshot in began + ended if snapshot.now <= self.now]
 
     @property
     def error_message(self) -> str | None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF009 - `_setting` is `dataclasses.field`
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -16,10 +17,12 @@ from translation_server.core.job import Fate, State
 from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
 MAX_SEED_LENGTH = 1000
+MAX_POLLS = 1000  # after how many polls a job may end at most
 
 SecondsPerSecond = Annotated[float, Interval(ge=0, le=1e6)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 Seed = Annotated[str, Len(1, MAX_SEED_LENGTH)]
+Polls = Annotated[int, Interval(ge=1, le=MAX_POLLS)]
 Hints = Literal["honest", "exact", "none"]
 PollCost = Annotated[float, Interval(ge=1e-6, le=1e6)]
 
@@ -39,6 +42,9 @@ class SandboxSettings:
     delay: Delays = _setting(Uniform(3, 7), "how long jobs take, in seconds")
     per_video_second: SecondsPerSecond = _setting(0, "extra seconds that a job takes for each second of its video")
     error_probability: Probability = _setting(0.3, "the probability that a job ends with `error`")
+    after_polls: Polls | None = _setting(
+        None, "new jobs end at this poll, whatever the clock says; 1 ends them at the first one"
+    )
     paused: bool = _setting(False, "whether new jobs stay pending until they are unpaused or finished")
     seed: Seed | None = _setting(
         None,
@@ -66,9 +72,11 @@ class SandboxSettings:
     def fate(self, entropy: bytes, video_length: float | None = None) -> Fate:
         """Draws a job's fate from 16 random bytes. The same bytes give the same fate."""
         delay, outcome = uniform(entropy[:8]), uniform(entropy[8:])
+        seconds = self.delay.quantile(delay) + self.extra_delay(video_length)
         return Fate(
-            delay=self.delay.quantile(delay) + self.extra_delay(video_length),
+            delay=seconds if self.after_polls is None else math.inf,
             outcome=State.ERROR if outcome < self.error_probability else State.COMPLETED,
+            after_polls=self.after_polls,
         )
 
 

@@ -75,7 +75,7 @@ class CachedOwner:
 
     def add_id(self, job: Job, *, unique: bool) -> None:
         """Notes that there is a job with an id, which no other job of the owner has if it is ``unique``."""
-        if unique:
+        if unique and job.key in self.jobs:
             self.sole[job.id] = job.key
         elif self.sole.get(job.id) != job.key:
             self.sole.pop(job.id, None)
@@ -109,6 +109,8 @@ class JobCache:
         before = cached.jobs.get(key := job.key)
         if before and (before.job == job or before.job.changed_at > job.changed_at):
             return before.job
+        if job.ends_after_polls:  # no poll of it can be answered from memory
+            return job
         cached.jobs[key] = CachedJob(job, {})
         self._count += before is None and self.owners.get(job.owner) is cached
         while self._count > max(MIN_CAPACITY, JOBS_PER_OWNER * len(self.owners)):

@@ -12,7 +12,7 @@ from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.job import NATIVE, TRANSLATION, Fate, Job, JobSnapshot, State, Submission
+from translation_server.core.job import NATIVE, TRANSLATION, FateOverride, Job, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
@@ -42,16 +42,6 @@ LATEST_JOB = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 
 class JobNotFound(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
     """The caller has no such job. Another user may have one."""
-
-
-@dataclass(frozen=True, slots=True)
-class FateOverride:
-    """The parts of a job's fate that the caller has chosen; parts that are None are drawn."""
-
-    delay: float | None = None
-    outcome: State | None = None
-    message: str | None = None
-    paused: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +152,12 @@ class Service:
         def accept(ordinal: int) -> Job:
             wall = self._clock()
             entropy = self._entropy() if settings.seed is None else seeded_entropy(settings.seed, ordinal)
-            drawn = settings.fate(entropy, submission.video_length)
-            delay = drawn.delay if override.delay is None else override.delay
             job = Job(
                 job_id or str(uuid.uuid4()),
                 owner,
                 ordinal,
                 sandbox.clock.virtual(wall),
-                Fate(delay, override.outcome or drawn.outcome, override.message),
+                override.apply(settings.fate(entropy, submission.video_length)),
                 submission,
                 changed_at=wall,
                 api=api,
@@ -182,7 +170,7 @@ class Service:
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
             self._synchroniser.add(stored.job, unique=job_id is None)
-        return Accepted(JobSnapshot(stored.job, stored.job.created_at), stored.replayed)
+        return Accepted(stored.job.beginning, stored.replayed)
 
     async def current(self, owner: str) -> JobSnapshot:
         """Returns a snapshot of the caller's latest job; a caller without jobs gets a new one."""
@@ -261,6 +249,15 @@ class Service:
         """
         return await self.amend(owner, job_id, Job.cancel, api=api, kind=kind)
 
+    async def count_poll(self, snapshot: JobSnapshot) -> JobSnapshot:
+        """Counts a poll of a job that ends after polls; returns the job as it stands then.
+
+        Raises:
+            JobNotFound: the job is gone because the sandbox was reset.
+        """
+        job = snapshot.job
+        return await self.amend(job.owner, job.id, Job.poll, api=job.api, kind=job.kind)
+
     async def amend(
         self,
         owner: str,
@@ -302,6 +299,8 @@ class Service:
     ) -> JobSnapshot:
         """Waits until a pending job changes, or its time is up; returns a new snapshot.
 
+        If only polls can change the job, it does not wait.
+
         Args:
             snapshot: the job as it stands.
             seconds: how long to wait at most, in wall time; it ends earlier if the server shuts down.
@@ -319,7 +318,8 @@ class Service:
                 clock, wall = (await self.sandboxes.of(job.owner)).clock, self._clock()
                 snapshot = JobSnapshot(job, clock.virtual(wall))
                 left = min(deadline - loop.time(), clock.seconds_to(changes_at, wall))
-                if left <= 0 or snapshot.state is not State.PENDING or subscription.closed:
+                ended = snapshot.state is not State.PENDING
+                if left <= 0 or ended or subscription.closed or job.counts_polls:
                     return self._snapshot(job, snapshot.now)
                 changed = await subscription.wait(left)
                 job = next(iter(changed)) if changed else await self._find(job.owner, *job.key)
@@ -333,9 +333,9 @@ class Service:
             await asyncio.sleep(0)
             snapshots, _ = await self.snapshots(owner, job_ids[start : start + BATCH_SIZE])
             ends |= {
-                snapshot.job.id: clock.wall(snapshot.job.due_at)
+                snapshot.job.id: end
                 for snapshot in snapshots
-                if snapshot.state in {State.COMPLETED, State.ERROR}
+                if snapshot.state is not State.CANCELLED and (end := snapshot.wall_end(clock)) is not None
             }
         return ends
 
@@ -390,10 +390,9 @@ class Service:
     def _snapshot(self, job: Job, now: VirtualTime) -> JobSnapshot:
         """Returns a snapshot of a job; logs an end since this process started, when it is shown for the first time."""
         snapshot = JobSnapshot(job, now)
-        if snapshot.completed_at is not None and (key := hash((job.owner, job.ordinal))) not in self._logged_ends:
+        if snapshot.state is not State.PENDING and (key := hash((job.owner, job.ordinal))) not in self._logged_ends:
             self._logged_ends[key] = None
-            ended = self.sandboxes.known_clock(job.owner).wall(snapshot.completed_at)
-            # A job may be changed while the clock is frozen, long after the clock first showed that time.
-            if max(ended, job.changed_at) >= self._started:
+            ended = snapshot.wall_end(self.sandboxes.known_clock(job.owner))
+            if ended is not None and ended >= self._started:
                 logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, snapshot.state, snapshot.elapsed)
         return snapshot

@@ -13,6 +13,7 @@ TYPES = {
     "delay": "float8",
     "outcome": "text",
     "message": "text",
+    "after_polls": "bigint",
     "source_language": "text",
     "target_language": "text",
     "video_length": "float8",
@@ -22,6 +23,7 @@ TYPES = {
     "changed_at": "float8",
     "api": "text",
     "kind": "text",
+    "polls": "bigint",
 }
 """The columns of a job, and the types of their values in PostgreSQL's words."""
 
@@ -37,8 +39,8 @@ def owner_of(key: str) -> str:
 
 def job_of(row: Sequence[Any]) -> Job:
     """Returns the job of a row with the values of COLUMNS."""
-    job_id, key, ordinal, created_at, delay, outcome, message, source, target, length, *rest = row
-    fate, submission = Fate(delay, State(outcome), message), Submission(source, target, length)
+    job_id, key, ordinal, created_at, delay, outcome, message, after_polls, source, target, length, *rest = row
+    fate, submission = Fate(delay, State(outcome), message, after_polls), Submission(source, target, length)
     return Job(job_id, owner_of(key), ordinal, created_at, fate, submission, *rest)
 
 
@@ -46,7 +48,7 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
     """Returns the values of COLUMNS for a job; the key stands for its owner."""
     fate, submission = job.fate, job.submission
     return (
-        *(job.id, key, job.ordinal, job.created_at, fate.delay, fate.outcome, fate.message),
+        *(job.id, key, job.ordinal, job.created_at, fate.delay, fate.outcome, fate.message, fate.after_polls),
         *(submission.source_language, submission.target_language, submission.video_length),
-        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind),
+        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind, job.polls),
     )

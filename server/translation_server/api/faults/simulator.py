@@ -1,5 +1,6 @@
 """Endpoints in the sandboxes of their callers, where fault rules apply."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
@@ -19,7 +20,7 @@ from translation_server.api.problems import EXPECTED, Problem, invalid, response
 from translation_server.api.submissions import record_submission
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
-from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency
+from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency, WrongType
 from translation_server.core.job import JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
@@ -147,6 +148,32 @@ def falsify(request: Request, dialect: Dialect, *snapshots: JobSnapshot) -> list
     if len(record.snapshots) < len(snapshots):
         record.faults += (rule.kind,)
     return shown
+
+
+async def count_polls(
+    request: Request, service: Service, dialect: Dialect, snapshots: list[JobSnapshot]
+) -> list[JobSnapshot]:
+    """Counts a poll for each of the jobs that end after polls; returns all of them as they stand then.
+
+    A HEAD does not count, and a poll does not count for a job that a fault hides or falsifies. The fault is judged by
+    the job before this poll, so rules for ended jobs do not keep a job from its end.
+    """
+    context = context_of(request)
+    counting = [
+        snapshot
+        for snapshot in snapshots
+        if snapshot.job.ends_after_polls and not (context.is_head or _spoils(context.fault, dialect, snapshot))
+    ]
+    counted = {job.job.key: job for job in await asyncio.gather(*map(service.count_poll, counting))} if counting else {}
+    return [counted.get(snapshot.job.key, snapshot) for snapshot in snapshots]
+
+
+def _spoils(rule: FaultRule | None, dialect: Dialect, snapshot: JobSnapshot) -> bool:
+    """Whether an answer with this fault does not show the job, or not as it is."""
+    if rule is None:
+        return False
+    hidden = responses.hides(rule) or isinstance(rule, WrongType)
+    return hidden or false_answer(rule, dialect, snapshot) != (dialect, snapshot)
 
 
 def is_hidden(request: Request) -> bool:

@@ -138,4 +138,8 @@ MIGRATIONS = (
         "ALTER TABLE jobs DROP CONSTRAINT jobs_owner_id_key",
         "CREATE UNIQUE INDEX jobs_by_id ON jobs (owner, id, api, kind)",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN after_polls BIGINT",
+        "ALTER TABLE jobs ADD COLUMN polls BIGINT NOT NULL DEFAULT 0",
+    ),
 )

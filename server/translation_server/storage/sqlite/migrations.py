@@ -180,4 +180,8 @@ MIGRATIONS = (
         "CREATE INDEX jobs_by_outcome ON jobs (owner, outcome, ordinal)",
         "CREATE INDEX jobs_cancelled ON jobs (owner, ordinal) WHERE cancelled_at IS NOT NULL",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN after_polls INTEGER",
+        "ALTER TABLE jobs ADD COLUMN polls INTEGER NOT NULL DEFAULT 0",
+    ),
 )
