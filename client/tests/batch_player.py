@@ -2,10 +2,10 @@
 
 import json
 
-from translation_client import Fixed, Status
+from translation_client import Fixed, State, Status
 from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import DIALECTS
-from translation_client.core.effects import Done, Listen, Reply, Send, Sleep, WaitFailed, Warn
+from translation_client.core.effects import Chunk, Done, Failure, Listen, Reply, Send, Sleep, WaitFailed, Warn
 from translation_client.core.requests import FlowOptions
 from translation_client.core.wait_many import as_completed
 
@@ -43,6 +43,19 @@ class BatchPlayer:
                     self.warnings.append(effect.text)
                     result = Done(self.now)
 
+    def reply(self, document, code=200, *, takes=0.0, **headers):
+        lines = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Reply(code, lines, json.dumps(document).encode(), self.now + takes, takes)
+
+    def batch_answer(self, effect, statuses, unknown=(), **more):
+        ids = effect.query["job_id"]
+        jobs = [job(job_id, statuses.get(job_id, "pending")) for job_id in ids if job_id not in unknown]
+        return self.reply({"jobs": jobs, "unknown": [job_id for job_id in ids if job_id in unknown]}, **more)
+
+    def job_answer(self, effect, statuses):
+        job_id = effect.path.rpartition("/")[2]
+        return self.reply(job(job_id, statuses.get(job_id, "pending")))
+
     @property
     def streams(self):
         return [effect.send.headers for effect in self.requests if isinstance(effect, Listen)]
@@ -59,53 +72,65 @@ class BatchPlayer:
             if isinstance(result, WaitFailed) or result.state.ended
         }
 
+    def cost(self, job_id):
+        [end] = [result for result in self.results if result.id == job_id and result.state.ended]
+        return end.cost
+
 
 def job(job_id, status="pending", **fields):
     return {"job_id": job_id, "status": status} | fields
-
-
-def reply(player, document, code=200, *, takes=0.0, **headers):
-    lines = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(code, lines, json.dumps(document).encode(), player.now + takes, takes)
-
-
-def batch_answer(player, effect, statuses, unknown=(), **more):
-    ids = effect.query["job_id"]
-    jobs = [job(job_id, statuses.get(job_id, "pending")) for job_id in ids if job_id not in unknown]
-    return reply(player, {"jobs": jobs, "unknown": [job_id for job_id in ids if job_id in unknown]}, **more)
 
 
 def is_job_poll(effect):
     return isinstance(effect, Send) and effect.path.startswith("/status/")
 
 
-def job_answer(player, effect, statuses):
-    job_id = effect.path.rpartition("/")[2]
-    return reply(player, job(job_id, statuses.get(job_id, "pending")))
-
-
 def events(*documents):
     return "".join(f"id: 7\nevent: x\ndata: {json.dumps(document)}\n\n" for document in documents).encode()
 
 
+def no_stream(polls, code=404):
+    """Returns a server without a stream; `polls` answers the other requests."""
+    return lambda player, effect: player.reply({}, code) if isinstance(effect, Listen) else polls(player, effect)
+
+
 def without_stream(statuses=lambda _: {}, **more):
     """Returns a server with batch polls but no stream; `statuses` gives the states of the jobs at a time."""
+    return no_stream(lambda player, effect: player.batch_answer(effect, statuses(player.now), **more))
+
+
+def streaming(reads, statuses=lambda _: {}):
+    """Returns a server with batch polls and a stream; `statuses` gives the states of the jobs for a poll.
+
+    Each read of the stream brings the next of `reads`; at None it breaks off. Or `reads` is a function that answers.
+    """
+    left = None if callable(reads) else iter(reads)
 
     def script(player, effect):
-        if isinstance(effect, Listen):
-            return reply(player, {}, 404)
-        return batch_answer(player, effect, statuses(player.now), **more)
+        if not isinstance(effect, Listen):
+            return player.batch_answer(effect, statuses(player))
+        if effect.send:
+            return Chunk(b"", player.now)
+        if left is None:
+            return reads(player, effect)
+        data = next(left)
+        return Failure("it ended", player.now) if data is None else Chunk(data, player.now)
 
     return script
 
 
-UNREADABLE = [
-    (200, {}),
-    (200, []),
-    (200, None),
-    (204, None),
-    (302, None),
-    (520, None),
-    (530, None),
-    (200, {"jobs": 7, "unknown": []}),
-]
+COMPLETED = dict.fromkeys("abc", "completed")
+ALL_COMPLETED = dict.fromkeys("abc", State.COMPLETED)
+
+
+def completed_at(seconds):
+    """Returns a function that gives the states of three jobs that complete at a time."""
+    return lambda player: COMPLETED if player.now >= seconds else {}
+
+
+def silent(player, effect):
+    return Failure("nothing came", player.now + effect.timeout)
+
+
+UNREADABLE = [(200, {}), (200, []), (200, None), (204, None), (302, None), (520, None), (530, None)]
+UNREADABLE.append((200, {"jobs": 7, "unknown": []}))

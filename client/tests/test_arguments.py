@@ -7,20 +7,14 @@ from translation_client import AsyncClient, Client
 LOGIN = {"username": "admin", "password": "secretpassword"}
 
 BAD_ARGUMENTS = [
-    *(
-        ("base_url", {"base_url": url})
-        for url in ("", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", "http://a:b", 7)
-    ),
-    ("base_url", {"base_url": "http://a/#b"}),
+    *[("base_url", {"base_url": url}) for url in ("", "127.0.0.1:8000", "ftp://a", "http://", "http://a?b", 7)],
+    *[("base_url", {"base_url": url}) for url in ("http://a:b", "http://a/#b")],
     ("username", {"username": "a"}),
     ("username", {"password": "b"}),
     ("username", {"username": "a:b", "password": "c"}),
     ("username", {"username": "\udcff", "password": "b"}),
     ("password", {"username": "a", "password": "\udcff"}),
-    ("timeout", {"timeout": -1}),
-    ("timeout", {"timeout": float("nan")}),
-    ("timeout", {"timeout": float("inf")}),
-    ("timeout", {"timeout": "5"}),
+    *[("timeout", {"timeout": seconds}) for seconds in (-1, float("nan"), float("inf"), "5")],
     ("initial_delay", {"initial_delay": 0}),
     ("max_delay", {"initial_delay": 2, "max_delay": 1}),
     ("backoff_factor", {"backoff_factor": 0.5}),
@@ -45,12 +39,8 @@ def test_bad_arguments_of_methods_are_named_at_once():
             for method in (client.status, client.wait, client.cancel, client.watch):
                 with pytest.raises(ValueError, match=r"^job_id "):
                     method(job_id)
-        for name, value in {
-            "source_language": 7,
-            "target_language": "\ud800",
-            "video_length": float("nan"),
-            "idempotency_key": "a b",
-        }.items() | {("idempotency_key", 'a"b'), ("idempotency_key", "")}:
+        fields = [("source_language", 7), ("target_language", "\ud800"), ("video_length", float("nan"))]
+        for name, value in fields + [("idempotency_key", key) for key in ("a b", 'a"b', "")]:
             for submit in (client.start, client.run):
                 with pytest.raises(ValueError, match=rf"^{name} "):
                     submit(**{name: value})

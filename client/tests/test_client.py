@@ -78,17 +78,13 @@ class TestMethods:
     def test_watch_yields_each_change(self, server, job):
         server.says((200, job()), (200, job()), (200, job("error")))
         with Client(server.url, **QUICK) as client:
-            assert [status.state for status in client.watch("4f69cc76-5b9f-4b46-a514-bdd2c0e3314a")] == [
-                "pending",
-                "error",
-            ]
+            assert [status.state for status in client.watch(job()["job_id"])] == ["pending", "error"]
 
     def test_wait_continues_after_a_timeout(self, server, job):
         server.says((200, job()))
         with Client(server.url, **QUICK, timeout=1) as client:
             with pytest.raises(JobTimeout) as raised:
-                client.wait(str(job()["job_id"]))
-            assert raised.value.status is not None
+                client.wait(job()["job_id"])
             server.says((200, job()), (200, job("completed")))
             assert client.wait(raised.value.job_id, timeout=None).state is State.COMPLETED
 
@@ -99,7 +95,7 @@ class TestMethods:
             raise ZeroDivisionError
 
         with Client(server.url, **QUICK) as client, pytest.raises(ZeroDivisionError):
-            client.wait(str(job()["job_id"]), on_update=fail)
+            client.wait(job()["job_id"], on_update=fail)
         assert len(server.requests) == 1
 
     def test_threads_may_share_a_client(self, server, job):
@@ -119,10 +115,9 @@ class TestMethods:
         server.says((200, job()), (200, job("completed")))
         seen = []
         with Client(server.url, **QUICK, trace=seen.append) as client:
-            client.wait(str(job()["job_id"]))
-        assert [type(item).__name__ for item in seen] == [
-            *("Send", "Reply", "Status", "Done", "Sleep", "Done", "Send", "Reply", "Status", "Done")
-        ]
+            client.wait(job()["job_id"])
+        poll = ["Send", "Reply", "Status", "Done"]
+        assert [type(item).__name__ for item in seen] == [*poll, "Sleep", "Done", *poll]
         assert "secretpassword" not in repr(seen)
         assert Sleep(0.01) in seen
         assert isinstance(seen[0], Send)
@@ -176,7 +171,7 @@ class TestAsync:
 
         async def main():
             async with AsyncClient(server.url, **QUICK) as client:
-                await client.wait(str(job()["job_id"]), on_update=fail)
+                await client.wait(job()["job_id"], on_update=fail)
 
         with pytest.raises(ZeroDivisionError):
             asyncio.run(main())
@@ -206,7 +201,6 @@ class TestLongPolls:
         with Client(server.url, **LOGIN) as client:
             final = client.run()
         assert [request.headers.get("prefer") for request in server.requests] == ["wait=0", "wait=25"]
-        assert final.cost is not None
         assert (final.cost.polls, final.cost.asleep) == (1, 0)
 
     @pytest.mark.parametrize(
@@ -217,7 +211,7 @@ class TestLongPolls:
         server.says((202, job("completed"), APPLIED))
         with Client(server.url, **LOGIN, **options) as client:
             client.start()
-            client.wait(str(job()["job_id"]))
+            client.wait(job()["job_id"])
         assert [request.headers.get("prefer") for request in server.requests] == [None, None]
 
     def test_pending_status_has_the_servers_hint(self, server, job):
@@ -254,7 +248,7 @@ class TestLeaving:
     def test_watch_that_is_left_early_sends_nothing_more(self, server, job):
         server.says((200, job()))
         with Client(server.url, **QUICK) as client:
-            for _ in client.watch(str(job()["job_id"])):
+            for _ in client.watch(job()["job_id"]):
                 break
         assert len(server.requests) == 1
 
@@ -263,13 +257,13 @@ class TestLeaving:
         auth = httpx.BasicAuth("someone", "else")
         with httpx.Client(auth=auth, headers={"X-Team": "video"}, follow_redirects=True) as http:
             with Client(server.url, http_client=http) as client:
-                client.status(str(job()["job_id"]))
+                client.status(job()["job_id"])
             assert not http.is_closed
         assert server.requests[0].headers["x-team"] == "video"
         assert server.requests[0].headers["authorization"].startswith("Basic c29tZW9uZTpl")
         async with httpx.AsyncClient(auth=auth) as http:
             async with AsyncClient(server.url, http_client=http) as client:
-                await client.status(str(job()["job_id"]))
+                await client.status(job()["job_id"])
             assert not http.is_closed
         assert server.requests[1].headers["authorization"].startswith("Basic c29tZW9uZTpl")
 
@@ -280,9 +274,8 @@ def test_refusal_says_what_to_do_and_not_the_password(server):
     with Client(server.url, **LOGIN) as client:
         with pytest.raises(AuthenticationError) as raised:
             client.wait("j1")
-        assert str(raised.value) == (
-            "401 Unauthorized. The user name or password is wrong. Check the user name and the password."
-        )
+        explained = "401 Unauthorized. The user name or password is wrong. Check the user name and the password."
+        assert str(raised.value) == explained
         server.says((404, {"title": "Not Found"}))
         with pytest.raises(NotFound, match=r"404 Not Found\. Check the job's id"):
             client.cancel("j1")

@@ -3,14 +3,16 @@
 import pytest
 
 from tests.batch_player import (
+    ALL_COMPLETED,
+    COMPLETED,
     UNREADABLE,
     BatchPlayer,
-    batch_answer,
     events,
     is_job_poll,
     job,
-    job_answer,
-    reply,
+    no_stream,
+    silent,
+    streaming,
     without_stream,
 )
 from translation_client import (
@@ -30,28 +32,22 @@ from translation_client.core.estimator import History
 from translation_client.core.status import State
 from translation_client.core.wait_many import MAX_BATCH_IDS
 
+MANY = [str(n) for n in range(250)]
+
 
 @pytest.mark.parametrize("code", [404, 405, 406, 422])
 def test_batch_polls_have_a_hundred_jobs(code):
-    def script(player, effect):
-        if isinstance(effect, Listen):
-            return reply(player, {}, code)
-        return batch_answer(player, effect, {} if player.now < 30 else {str(n): "completed" for n in range(250)})
+    def polls(player, effect):
+        return player.batch_answer(effect, {} if player.now < 30 else dict.fromkeys(MANY, "completed"))
 
-    player = BatchPlayer(script, ids=[str(n) for n in range(250)])
+    player = BatchPlayer(no_stream(polls, code), ids=MANY)
     assert set(player.ends.values()) == {State.COMPLETED}
     assert len(player.requests) == 1 + 4 * 3
 
 
 def test_long_ids_make_smaller_batches():
-    def script(player, effect):
-        return (
-            reply(player, {}, 404)
-            if isinstance(effect, Listen)
-            else batch_answer(player, effect, {}, effect.query["job_id"])
-        )
-
     ids = [f"{n:0>900}" for n in range(20)]
+    script = no_stream(lambda player, effect: player.batch_answer(effect, {}, unknown=effect.query["job_id"]))
     player = BatchPlayer(script, ids=ids)
     assert set(player.ends.values()) == {NotFound}
     assert max(len("".join(poll.query["job_id"])) for poll in player.polls) <= MAX_BATCH_IDS
@@ -62,8 +58,8 @@ def test_server_without_batch_polls_is_polled_one_by_one():
         path = effect.send.path if isinstance(effect, Listen) else effect.path
         if path.startswith("/status/"):
             job_id = path.rpartition("/")[2]
-            return reply(player, {}, 404) if job_id == "b" else reply(player, job(job_id, "completed"))
-        return reply(player, {"title": "Not Found"}, 404)
+            return player.reply({}, 404) if job_id == "b" else player.reply(job(job_id, "completed"))
+        return player.reply({"title": "Not Found"}, 404)
 
     player = BatchPlayer(script)
     assert player.ends == {"a": State.COMPLETED, "b": NotFound, "c": State.COMPLETED}
@@ -71,27 +67,23 @@ def test_server_without_batch_polls_is_polled_one_by_one():
 
 
 def test_dialect_without_ids_is_polled_by_its_schedule():
-    player = BatchPlayer(
-        lambda player, _: reply(player, {"status": "completed" if player.now >= 20 else "pending"}),
-        ids=["current"],
-        dialect="status",
-    )
+    def script(player, _):
+        return player.reply({"status": "completed" if player.now >= 20 else "pending"})
+
+    player = BatchPlayer(script, ids=["current"], dialect="status")
     assert (player.ends, player.now) == ({"current": State.COMPLETED}, 20)
 
 
 def test_missing_or_unreadable_job_in_a_batch_fails_alone():
-    def script(player, effect):
-        if isinstance(effect, Listen):
-            return reply(player, {}, 404)
-        return reply(player, {"jobs": [job("a", "completed"), job("b", "pending", progress="much")], "unknown": []})
-
-    assert BatchPlayer(script).ends == {"a": State.COMPLETED, "b": ProtocolError, "c": ProtocolError}
+    page = {"jobs": [job("a", "completed"), job("b", "pending", progress="much")], "unknown": []}
+    player = BatchPlayer(no_stream(lambda player, _: player.reply(page)))
+    assert player.ends == {"a": State.COMPLETED, "b": ProtocolError, "c": ProtocolError}
 
 
 @pytest.mark.parametrize("where", [Listen, Send])
 def test_refused_credentials_end_the_wait_for_all(where):
     def script(player, effect):
-        return reply(player, {}, 401) if isinstance(effect, where) else reply(player, {}, 404)
+        return player.reply({}, 401) if isinstance(effect, where) else player.reply({}, 404)
 
     with pytest.raises(AuthenticationError):
         BatchPlayer(script)
@@ -103,20 +95,11 @@ def test_persistent_failures_end_the_wait_for_all():
 
 
 def test_last_batch_poll_is_at_the_deadline():
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, {"b": "completed"} if player.now >= 30 else {})
-        if effect.send:
-            return Chunk(b"", player.now)
-        return Failure("nothing came", player.now + effect.timeout)
-
+    script = streaming(silent, lambda player: {"b": "completed"} if player.now >= 30 else {})
     player = BatchPlayer(script, timeout=30.0)
     assert player.ends == {"a": JobTimeout, "b": State.COMPLETED, "c": JobTimeout}
     assert player.now == 30
     assert next(result for result in player.results if result.id == "a" and isinstance(result, WaitFailed)).error.token
-
-
-MANY = [str(n) for n in range(250)]
 
 
 def test_last_poll_covers_all_batches():
@@ -128,10 +111,10 @@ def test_last_poll_covers_all_batches():
 def test_last_poll_covers_all_jobs_without_batch_polls():
     def script(player, effect):
         if is_job_poll(effect):
-            return job_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 2 else {})
-        return reply(player, {}, 404)
+            return player.job_answer(effect, COMPLETED if player.now >= 2 else {})
+        return player.reply({}, 404)
 
-    assert BatchPlayer(script, timeout=4.0, schedule=Fixed(60)).ends == dict.fromkeys("abc", State.COMPLETED)
+    assert BatchPlayer(script, timeout=4.0, schedule=Fixed(60)).ends == ALL_COMPLETED
 
 
 def test_last_polls_share_one_allowance_and_begin_with_the_stalest_job():
@@ -144,12 +127,11 @@ def test_last_polls_share_one_allowance_and_begin_with_the_stalest_job():
 
 
 def test_failed_last_poll_does_not_stop_the_other_batches():
+    @no_stream
     def script(player, effect):
-        if isinstance(effect, Listen):
-            return reply(player, {}, 404)
         if player.now >= 4 and "0" in effect.query["job_id"]:
             return Failure("it broke off", player.now)
-        return batch_answer(player, effect, dict.fromkeys(MANY, "completed") if player.now >= 2 else {})
+        return player.batch_answer(effect, dict.fromkeys(MANY, "completed") if player.now >= 2 else {})
 
     ends = BatchPlayer(script, ids=MANY, timeout=4.0, schedule=Fixed(60)).ends
     assert [*ends.values()].count(State.COMPLETED) == 150
@@ -159,24 +141,18 @@ def test_failed_last_poll_does_not_stop_the_other_batches():
 @pytest.mark.parametrize(("code", "document"), UNREADABLE)
 @pytest.mark.parametrize("proven", [False, True])
 def test_unreadable_batch_poll_is_retried(code, document, proven):
+    @no_stream
     def script(player, effect):
-        if isinstance(effect, Listen):
-            return reply(player, {}, 404)
         assert not is_job_poll(effect)
         if len(player.polls) in ({2, 3} if proven else {1, 2}):
-            return reply(player, document, code)
-        return batch_answer(player, effect, dict.fromkeys("abc", "completed") if len(player.polls) > 3 else {})
+            return player.reply(document, code)
+        return player.batch_answer(effect, COMPLETED if len(player.polls) > 3 else {})
 
-    assert BatchPlayer(script).ends == dict.fromkeys("abc", State.COMPLETED)
+    assert BatchPlayer(script).ends == ALL_COMPLETED
 
 
-SINGLE = [
-    (200, {"job_id": "b", "status": 7}),
-    (200, {"job_id": "x", "status": "pending"}),
-    (204, None),
-    (404, None),
-    (529, None),
-]
+WRONG = [{"job_id": "b", "status": 7}, {"job_id": "x", "status": "pending"}]
+SINGLE = [(200, WRONG[0]), (200, WRONG[1]), (204, None), (404, None), (529, None)]
 
 
 @pytest.mark.parametrize(("code", "document"), SINGLE)
@@ -187,12 +163,12 @@ def test_unreadable_poll_of_a_known_job_is_retried(code, document, lasts):
 
     def script(player, effect):
         if not is_job_poll(effect):
-            return reply(player, {}, 404)
+            return player.reply({}, 404)
         job_id = effect.path[-1]
         seen[job_id] += 1
         if job_id == "b" and seen["b"] > 1 and (lasts or seen["b"] < 4):
-            return reply(player, document, code)
-        return job_answer(player, effect, {job_id: "completed"} if seen[job_id] > 1 else {})
+            return player.reply(document, code)
+        return player.job_answer(effect, {job_id: "completed"} if seen[job_id] > 1 else {})
 
     player = BatchPlayer(script, max_retries=4, schedule=Fixed(1))
     if code == 529 and lasts:
@@ -211,9 +187,9 @@ def test_job_missing_from_a_batch_is_retried(answer, lasts):
         if isinstance(effect, Listen):
             return Chunk(b"" if effect.send else next(reads), player.now)
         if len(player.polls) == 1 or (len(player.polls) > 3 and not lasts):
-            return batch_answer(player, effect, {} if len(player.polls) == 1 else {"b": "completed"})
+            return player.batch_answer(effect, {} if len(player.polls) == 1 else {"b": "completed"})
         left = [job(job_id) for job_id in effect.query["job_id"] if job_id != "b"]
-        return reply(player, answer | {"jobs": left})
+        return player.reply(answer | {"jobs": left})
 
     def broken(player, effect):
         if isinstance(effect, Listen) and effect.send and len(player.streams) == 1:
@@ -226,10 +202,9 @@ def test_job_missing_from_a_batch_is_retried(answer, lasts):
 
 
 def test_job_timeout_reports_the_jobs_last_failure():
+    @no_stream
     def script(player, effect):
-        if isinstance(effect, Listen):
-            return reply(player, {}, 404)
-        return reply(player, {"jobs": [], "unknown": []}) if player.now >= 1 else batch_answer(player, effect, {})
+        return player.reply({"jobs": [], "unknown": []}) if player.now >= 1 else player.batch_answer(effect, {})
 
     player = BatchPlayer(script, ids=["a"], schedule=Fixed(1), timeout=1.5)
     assert player.ends == {"a": JobTimeout}
@@ -243,21 +218,17 @@ def test_numeric_ids_in_a_batch_become_their_text(number):
     def script(player, effect):
         if isinstance(effect, Listen):
             return Chunk(b"" if effect.send else next(reads), player.now)
-        return reply(player, {"jobs": [job(number), job(1.5)], "unknown": [3]})
+        return player.reply({"jobs": [job(number), job(1.5)], "unknown": [3]})
 
-    assert BatchPlayer(script, ids=[str(number), "1.5", "3"]).ends == {
-        str(number): State.COMPLETED,
-        "1.5": State.ERROR,
-        "3": NotFound,
-    }
+    ends = BatchPlayer(script, ids=[str(number), "1.5", "3"]).ends
+    assert ends == {str(number): State.COMPLETED, "1.5": State.ERROR, "3": NotFound}
 
 
 def test_first_status_of_a_started_job_is_reported():
     known = ParsedStatus(Status("a", State.PENDING), None, None)
     remembered = {"a": (Reply(202, {}, b"", 0.0), known)}
-    player = BatchPlayer(
-        without_stream(lambda now: {"a": "completed"} if now >= 30 else {}), ids=["a"], remembered=remembered
-    )
+    script = without_stream(lambda now: {"a": "completed"} if now >= 30 else {})
+    player = BatchPlayer(script, ids=["a"], remembered=remembered)
     assert [result.state for result in player.results] == ["pending", "completed"]
 
 
@@ -285,9 +256,8 @@ def test_schedule_that_yields_no_number_is_refused_for_several_jobs():
 
 def test_each_failed_wait_is_reported_once_to_a_slow_caller():
     player = BatchPlayer(lambda player, _: Failure("no route", player.now), max_retries=0, timeout=0.5, caller=0.6)
-    assert [(result.id, type(result.error)) for result in player.results] == [
-        (job_id, TransportError) for job_id in "abc"
-    ]
+    assert [result.id for result in player.results] == ["a", "b", "c"]
+    assert {type(result.error) for result in player.results} == {TransportError}
 
 
 def test_durations_are_learned_only_from_observed_ends():
@@ -301,8 +271,7 @@ def test_durations_are_learned_only_from_observed_ends():
 
 
 def test_hint_of_a_batch_poll_is_followed():
-    script = without_stream(
-        lambda now: dict.fromkeys("abc", "completed") if now >= 40 else {}, retry_after="20", retry_after_ms="19500"
-    )
+    hint = {"retry_after": "20", "retry_after_ms": "19500"}
+    script = without_stream(lambda now: COMPLETED if now >= 40 else {}, **hint)
     player = BatchPlayer(script, schedule=Hinted(jitter=0))
     assert (len(player.polls), player.now) == (4, 58.5)

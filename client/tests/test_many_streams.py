@@ -2,9 +2,21 @@
 
 import pytest
 
-from tests.batch_player import UNREADABLE, BatchPlayer, batch_answer, events, is_job_poll, job, job_answer, reply
+from tests.batch_player import (
+    ALL_COMPLETED,
+    COMPLETED,
+    UNREADABLE,
+    BatchPlayer,
+    completed_at,
+    events,
+    is_job_poll,
+    job,
+    no_stream,
+    silent,
+    streaming,
+)
 from translation_client import Fixed, NotFound
-from translation_client.core.effects import Chunk, Failure, Listen, Send, WaitFailed
+from translation_client.core.effects import Chunk, Failure, Listen
 from translation_client.core.sse import LARGEST
 from translation_client.core.status import State
 from translation_client.core.wait_many import SILENCE
@@ -16,44 +28,24 @@ def test_one_batch_poll_and_one_stream_are_enough():
     def script(player, effect):
         if isinstance(effect, Listen):
             return Chunk(next(reads) if effect.send is None else b"", player.now)
-        return batch_answer(player, effect, {}, unknown=("c",))
+        return player.batch_answer(effect, {}, unknown=("c",))
 
     player = BatchPlayer(script)
-    assert [effect.send.path if isinstance(effect, Listen) else effect.path for effect in player.requests] == [
-        "/events",
-        "/jobs",
-    ]
+    assert [getattr(effect, "send", effect).path for effect in player.requests] == ["/events", "/jobs"]
     assert player.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": NotFound}
-    assert next(result for result in player.results if result.id == "a" and result.state.ended).cost.polls == 1
+    assert player.cost("a").polls == 1
 
 
 def test_broken_stream_is_resumed():
-    reads = iter([events(job("a", "completed")), None, events(job("b", "completed"), job("c", "completed"))])
-
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, {})
-        if effect.send:
-            return Chunk(b"", player.now)
-        data = next(reads)
-        return Failure("it ended", player.now) if data is None else Chunk(data, player.now)
-
-    player = BatchPlayer(script)
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
-    opened = [effect.send.headers.get("Last-Event-ID") for effect in player.requests if isinstance(effect, Listen)]
-    assert opened == [None, "7"]
-    assert sum(isinstance(effect, Send) for effect in player.requests) == 1
+    reads = [events(job("a", "completed")), None, events(job("b", "completed"), job("c", "completed"))]
+    player = BatchPlayer(streaming(reads))
+    assert player.ends == ALL_COMPLETED
+    assert [headers.get("Last-Event-ID") for headers in player.streams] == [None, "7"]
+    assert len(player.polls) == 1
 
 
 def test_silent_stream_is_given_up():
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= SILENCE else {})
-        if effect.send:
-            return Chunk(b"", player.now)
-        return Failure("nothing came", player.now + effect.timeout)
-
-    assert BatchPlayer(script).ends == dict.fromkeys("abc", State.COMPLETED)
+    assert BatchPlayer(streaming(silent, completed_at(SILENCE))).ends == ALL_COMPLETED
 
 
 @pytest.mark.parametrize("code", [404, 414, 422, 200])
@@ -63,24 +55,17 @@ def test_stream_works_without_batch_polls(code):
     def script(player, effect):
         if isinstance(effect, Listen):
             return Chunk(b"" if effect.send else next(reads), player.now)
-        return job_answer(player, effect, {}) if is_job_poll(effect) else reply(player, {"title": "No"}, code)
+        return player.job_answer(effect, {}) if is_job_poll(effect) else player.reply({"title": "No"}, code)
 
     player = BatchPlayer(script, max_retries=0)
     assert player.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": State.COMPLETED}
     assert (len(player.streams), len(player.polls)) == (1, 4)
 
 
-@pytest.mark.parametrize("content", [b"x" * (LARGEST + 1), None])
-def test_invalid_or_silent_stream_is_given_up_at_once(content):
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 50 else {})
-        if effect.send:
-            return Chunk(b"", player.now)
-        return Chunk(content, player.now) if content else Failure("nothing came", player.now + effect.timeout)
-
-    player = BatchPlayer(script)
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+@pytest.mark.parametrize("reads", [[b"x" * (LARGEST + 1)], silent], ids=["invalid", "silent"])
+def test_invalid_or_silent_stream_is_given_up_at_once(reads):
+    player = BatchPlayer(streaming(reads, completed_at(50)))
+    assert player.ends == ALL_COMPLETED
     assert len(player.streams) == 1
     assert any("the event stream is given up" in text for text in player.warnings)
     assert player.now <= 50 + 10
@@ -88,42 +73,24 @@ def test_invalid_or_silent_stream_is_given_up_at_once(content):
 
 @pytest.mark.parametrize("brings", [b"", b"id: 7\n\n", events(job("x", "completed")), events(job("a", "pending"))])
 def test_useless_stream_is_given_up_after_the_retries(brings):
-    reads = iter([brings, b""] * 100)
-
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 100 else {})
-        if effect.send:
-            return Chunk(b"", player.now)
-        data = next(reads)
-        return Chunk(data, player.now) if data else Failure("it ended", player.now)
-
-    player = BatchPlayer(script)
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+    reads = [brings, None] * 100 if brings else [None] * 200
+    player = BatchPlayer(streaming(reads, completed_at(100)))
+    assert player.ends == ALL_COMPLETED
     assert len(player.streams) <= 2 * (player.options.max_retries + 1)
     assert len(player.polls) <= len(player.streams) + 11
 
 
 def test_jobs_are_polled_after_a_useless_stream():
-    reads = iter([b"id: 7\n\n", b""] * 2)
-
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, dict.fromkeys("abc", "completed") if len(player.streams) > 1 else {})
-        if effect.send:
-            return Chunk(b"", player.now)
-        data = next(reads)
-        return Chunk(data, player.now) if data else Failure("it ended", player.now)
-
+    script = streaming([b"id: 7\n\n", None] * 2, lambda player: COMPLETED if len(player.streams) > 1 else {})
     player = BatchPlayer(script, max_retries=99)
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert player.ends == ALL_COMPLETED
     assert [headers.get("Last-Event-ID") for headers in player.streams] == [None, "7"]
 
 
 def test_lasting_stream_is_always_opened_again():
     def script(player, effect):
         if not isinstance(effect, Listen):
-            return batch_answer(player, effect, {})
+            return player.batch_answer(effect, {})
         if effect.send:
             player.opened = player.now
             return Chunk(b"", player.now)
@@ -134,7 +101,7 @@ def test_lasting_stream_is_always_opened_again():
         return Chunk(b"id: 7\n\n: still here\n\n", player.now + 15)
 
     player = BatchPlayer(script)
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert player.ends == ALL_COMPLETED
     assert len(player.streams) > 30
     assert len(player.polls) == 1
 
@@ -144,10 +111,10 @@ def test_stream_is_opened_again_after_retry_after():
 
     def script(player, effect):
         if not isinstance(effect, Listen):
-            return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 60 else {})
+            return player.batch_answer(effect, COMPLETED if player.now >= 60 else {})
         assert effect.send, "all jobs have ended"
         opened_at.append(player.now)
-        return reply(player, {}, 429, retry_after="30") if len(opened_at) < 3 else Chunk(b"", player.now)
+        return player.reply({}, 429, retry_after="30") if len(opened_at) < 3 else Chunk(b"", player.now)
 
     player = BatchPlayer(script, schedule=Fixed(50))
     assert opened_at == [0, 30, 60]
@@ -161,7 +128,7 @@ def test_pauses_between_streams_grow():
         if isinstance(effect, Listen):
             opened_at.append(player.now)
             return Failure("no route", player.now)
-        return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= 12 else {})
+        return player.batch_answer(effect, COMPLETED if player.now >= 12 else {})
 
     BatchPlayer(script, backoff_factor=3.0, max_retries=4, schedule=Fixed(100))
     assert opened_at == [0, 0.5, 2, 6, 10]
@@ -172,7 +139,7 @@ def reopening_stream(end, brings, *reads):
 
     def script(player, effect):
         if not isinstance(effect, Listen):
-            return batch_answer(player, effect, dict.fromkeys("abc", "completed") if player.now >= end else {})
+            return player.batch_answer(effect, COMPLETED if player.now >= end else {})
         if effect.send:
             player.opened = [*getattr(player, "opened", []), player.now]
             player.left = [*reads] if len(player.opened) > 1 else [brings]
@@ -187,7 +154,7 @@ def reopening_stream(end, brings, *reads):
 )
 def test_stream_is_opened_again_after_its_retry_field(retry, pause):
     player = BatchPlayer(reopening_stream(50, f"retry: {retry}\n\n".encode()), schedule=Fixed(50), max_retries=1)
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert player.ends == ALL_COMPLETED
     assert [*player.opened[1:], player.now][0] == pause
 
 
@@ -195,7 +162,7 @@ def test_stream_is_opened_again_after_its_retry_field(retry, pause):
 def test_stream_with_an_unusable_event_id_is_opened_again_without_it(last):
     end = events(*(job(job_id, "completed") for job_id in "abc"))
     player = BatchPlayer(reopening_stream(1000, f"id: {last}\n\n".encode(), end))
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert player.ends == ALL_COMPLETED
     assert [headers.get("Last-Event-ID") for headers in player.streams] == [None, None]
     assert len(player.polls) == 2, "changes may be lost"
 
@@ -204,52 +171,36 @@ def test_stream_with_an_unusable_event_id_is_opened_again_without_it(last):
     "unreadable", [b'data: {"job_id": "a", "sta\n\n', b"data: <html>\n\n", b'data: {"job_id": []}\n\n']
 )
 def test_unreadable_event_is_a_failure_of_the_stream(unreadable):
-    ends = iter([{}, {"a": "completed"}])
-
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, next(ends))
-        if effect.send:
-            return Chunk(b"", player.now)
-        return Chunk(
-            unreadable if len(player.streams) == 1 else events(job("b", "completed"), job("c", "error")), player.now
-        )
-
+    polls = iter([{}, {"a": "completed"}])
+    script = streaming([unreadable, events(job("b", "completed"), job("c", "error"))], lambda _: next(polls))
     player = BatchPlayer(script)
     assert player.ends == {"a": State.COMPLETED, "b": State.COMPLETED, "c": State.ERROR}
     assert any("cannot be read" in text for text in player.warnings)
 
 
 def test_event_without_a_job_is_ignored():
-    reads = iter([b'event: ping\ndata: {"at": 5}\n\n', events(*(job(job_id, "completed") for job_id in "abc"))])
-
-    def script(player, effect):
-        if not isinstance(effect, Listen):
-            return batch_answer(player, effect, {})
-        return Chunk(b"" if effect.send else next(reads), player.now)
-
-    assert len(BatchPlayer(script).streams) == 1
+    reads = [b'event: ping\ndata: {"at": 5}\n\n', events(*(job(job_id, "completed") for job_id in "abc"))]
+    assert len(BatchPlayer(streaming(reads)).streams) == 1
 
 
 @pytest.mark.parametrize(("code", "document"), [*UNREADABLE[:-1], (503, None)])
 def test_unreadable_stream_is_retried_while_polling_goes_on(code, document):
     def script(player, effect):
         if not isinstance(effect, Listen):
-            return batch_answer(player, effect, {"a": "completed"} if player.now >= 0.5 else {})
+            return player.batch_answer(effect, {"a": "completed"} if player.now >= 0.5 else {})
         if effect.send:
-            return reply(player, document, code) if len(player.streams) < 3 else Chunk(b"", player.now)
+            return player.reply(document, code) if len(player.streams) < 3 else Chunk(b"", player.now)
         return Chunk(events(job("b", "completed"), job("c", "completed")), player.now)
 
     player = BatchPlayer(script, schedule=Fixed(0.6))
-    assert player.ends == dict.fromkeys("abc", State.COMPLETED)
+    assert player.ends == ALL_COMPLETED
     assert (len(player.streams), len(player.polls)) == (3, 4)
 
 
 def test_lateness_of_several_jobs_is_in_wall_time():
     """The sandbox's clock runs sixty times as fast, and jumps at the end."""
-    reads = iter(
-        [b"Wall-Elapsed-Time: 9\nwall-elapsed-time: 7.5\n" + events(job("c", "completed", elapsed_time=9000.0))]
-    )
+    ended = events(job("c", "completed", elapsed_time=9000.0))
+    reads = iter([b"Wall-Elapsed-Time: 9\nwall-elapsed-time: 7.5\n" + ended])
 
     def script(player, effect):
         if isinstance(effect, Listen):
@@ -257,42 +208,23 @@ def test_lateness_of_several_jobs_is_in_wall_time():
         jobs = [job("a", "completed", elapsed_time=99.0), job("b", elapsed_time=240.0), job("c", elapsed_time=60.0)]
         if effect.query["job_id"] == ["a", "b", "c"] and player.now == 0:
             ended = [result | {"status": "pending", "elapsed_time": 60.0} for result in jobs]
-            return reply(player, {"jobs": ended, "unknown": []}, wall_elapsed_time="1, 1.5,2.000")
-        return reply(player, {"jobs": jobs, "unknown": []}, wall_elapsed_time="2.5, 4, 5")
+            return player.reply({"jobs": ended, "unknown": []}, wall_elapsed_time="1, 1.5,2.000")
+        return player.reply({"jobs": jobs, "unknown": []}, wall_elapsed_time="2.5, 4, 5")
 
     player = BatchPlayer(script, ids=["a", "b", "c"], timeout=10.0)
-    [end] = [
-        result
-        for result in player.results
-        if result.id == "c" and not isinstance(result, WaitFailed) and result.state.ended
-    ]
-    assert end.cost.lateness == 10 - (7.5 - 2)
-    player = BatchPlayer(
-        lambda player, effect: reply(player, {}, 404) if isinstance(effect, Listen) else script(player, effect),
-        timeout=4,
-    )
-    [end] = [
-        result
-        for result in player.results
-        if result.id == "a" and not isinstance(result, WaitFailed) and result.state.ended
-    ]
-    assert end.cost.lateness == 4 - (2.5 - 1)
+    assert player.cost("c").lateness == 10 - (7.5 - 2)
+    player = BatchPlayer(no_stream(script), timeout=4)
+    assert player.cost("a").lateness == 4 - (2.5 - 1)
 
 
 def test_outdated_event_is_ignored():
     """A resumed stream repeats events that are older than the last poll."""
-    reads = iter(
-        [
-            Chunk(b"id: 1\n\n", 0.0),
-            Failure("it ended", 0.0),
-            Chunk(events(job("a", elapsed_time=0.0)), 8.0),
-            Chunk(events(job("a", "completed", elapsed_time=5.0)), 8.0),
-        ]
-    )
+    old, new = events(job("a", elapsed_time=0.0)), events(job("a", "completed", elapsed_time=5.0))
+    reads = iter([Chunk(b"id: 1\n\n", 0.0), Failure("it ended", 0.0), Chunk(old, 8.0), Chunk(new, 8.0)])
 
     def script(player, effect):
         if not isinstance(effect, Listen):
-            return reply(player, {"jobs": [job("a", elapsed_time=1.0 + player.now)], "unknown": []})
+            return player.reply({"jobs": [job("a", elapsed_time=1.0 + player.now)], "unknown": []})
         return Chunk(b"", player.now) if effect.send else next(reads)
 
     player = BatchPlayer(script, ids=["a"])

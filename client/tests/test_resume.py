@@ -38,7 +38,7 @@ def test_token_that_is_cut_or_of_another_version_is_refused():
 def test_timeout_is_resumed_in_another_process(server, job):
     server.says((200, job()))
     with Client(server.url, **QUICK) as client, pytest.raises(JobTimeout) as raised:
-        client.wait(str(job()["job_id"]), timeout=0.05)
+        client.wait(job()["job_id"], timeout=0.05)
     server.says((200, job("completed")))
     program = (
         "import sys; from translation_client import Client\n"
@@ -63,7 +63,7 @@ def test_any_status_can_be_resumed(server, job):
 def test_job_without_any_status_can_be_resumed(server, job):
     with Client(server.url, **QUICK, max_retries=1000) as client:
         with pytest.raises(JobTimeout) as raised:
-            client.wait(str(job()["job_id"]), timeout=0.05)
+            client.wait(job()["job_id"], timeout=0.05)
         server.says((200, job("completed")))
         assert client.resume(raised.value.token).state == "completed"
 
@@ -77,7 +77,7 @@ def test_first_poll_after_a_resume_retries_transient_failures(server, job, answe
     for kind in ("sync", "async"):
         server.says(*[answer] * 3, (200, job("completed")))
         with open_client(kind, server.url, **QUICK) as client:
-            assert client.resume(token_of("start", str(job()["job_id"]))).state == "completed"
+            assert client.resume(token_of("start", job()["job_id"])).state == "completed"
     assert len(server.requests) == 8
 
 
