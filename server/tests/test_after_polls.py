@@ -140,7 +140,7 @@ def test_poll_that_a_fault_spoils_does_not_count(api: Api, fault, counts, batch)
 
 
 def test_hint_is_to_poll_at_once(api: Api):
-    submitted = api.post("/start", json={"simulate": {"after_polls": 2}})
+    submitted = api.post("/start", json={"simulate": {"after_polls": 2, "outcome": "completed"}})
     job_id = submitted.json()["job_id"]
     for hints in ("honest", "exact"):
         api.change_sandbox(hints=hints)
