@@ -174,12 +174,14 @@ def test_the_example_on_the_simulators_page_runs():
     assert "no speech found" in ran.stdout
 
 
-def test_the_commands_on_the_simulators_page_run(capsys):
+def test_the_commands_on_the_simulators_page_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "simulator.md").read_text()
     lines = re.findall(r"^translation-client (.*)$", page, re.MULTILINE)
     with server() as running, sandbox_on(running.url) as sandbox, sandbox.client() as client:
         login = ["--url", sandbox.url, "--username", sandbox.username, "--password", sandbox.password]
         job_id = client.start().id
+        sandbox.set(error_probability=0, delay={"kind": "fixed", "seconds": 0.1})
         for line in lines:
             words = shlex.split(line.partition(" > ")[0].replace("JOB_ID", job_id))
             assert main([*words, *login, "--log-file", "none"]) == 0, capsys.readouterr()
