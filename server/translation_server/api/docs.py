@@ -1,15 +1,50 @@
-"""The API's own documentation: the OpenAPI document, and a page that shows it."""
+"""The API's own documentation: the OpenAPI document, and a page on which Swagger UI shows it.
 
+The page needs no other host: Swagger UI comes from an installed package. It works behind any prefix, since all its
+references are relative, and it has nothing from the request in it.
+"""
+
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
+from importlib.metadata import distribution
 from typing import Any
 
 from fastapi import Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 
 from translation_server.api.documentation import TITLE
 from translation_server.api.own_routes import OwnRoute
+
+PACKAGE = distribution("fastapi-offline")  # only its files are used
+FOLDER = f"/docs/{PACKAGE.version}"  # a new version has new paths, so its files can be cached for ever
+SCRIPT, STYLE = "swagger-ui-bundle.js", "swagger-ui.css"
+
+START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#page", deepLinking: true, validatorUrl: null})'
+PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{TITLE}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{FOLDER[1:]}/{STYLE}">
+</head>
+<body>
+<div id="page"></div>
+<script src="{FOLDER[1:]}/{SCRIPT}"></script>
+<script>{START}</script>
+</body>
+</html>
+"""
+
+POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
+    "img-src 'self' data:; style-src 'self'; "
+    f"script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(START.encode()).digest()).decode()}'"
+)
+"""What the page may load and run: what this server sends, and its own inline script."""
 
 
 class Docs:
@@ -24,6 +59,22 @@ class Docs:
         return Response(self._document, media_type="application/json")
 
     @OwnRoute("GET", "/docs")
-    async def page(self, request: Request) -> Response:
+    async def page(self, request: Request) -> Response:  # noqa: ARG002 - as above
         """Returns the page."""
-        return get_swagger_ui_html(openapi_url=f"{request.scope['root_path']}/openapi.json", title=TITLE)
+        return HTMLResponse(PAGE, headers={"Cache-Control": "no-cache", "Content-Security-Policy": POLICY})
+
+    @OwnRoute("GET", f"{FOLDER}/{SCRIPT}")
+    async def script(self, request: Request) -> Response:  # noqa: ARG002 - as above
+        """Returns the program of Swagger UI."""
+        return _file(SCRIPT, "text/javascript")
+
+    @OwnRoute("GET", f"{FOLDER}/{STYLE}")
+    async def style(self, request: Request) -> Response:  # noqa: ARG002 - as above
+        """Returns the style sheet of Swagger UI."""
+        return _file(STYLE, "text/css")
+
+
+def _file(name: str, media_type: str) -> Response:
+    headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+    path = PACKAGE.locate_file(f"fastapi_offline/static/{name}")
+    return FileResponse(str(path), headers=headers, media_type=media_type)

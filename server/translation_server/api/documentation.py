@@ -74,6 +74,7 @@ def document(
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
+        "servers": [{"url": ".", "description": "this server"}],  # relative to the document, which may have a prefix
         "paths": paths,
         "components": {
             "schemas": {
