@@ -12,5 +12,7 @@ __all__ = ["TranslationStatusClient"]
 
 if __name__ == "__main__":
     from translation_client.cli import main
+    from translation_client.cli.options import Options
 
+    Options.log_file = "client.log"  # this program has always kept a log; the installed command does not
     sys.exit(main())

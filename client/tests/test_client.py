@@ -133,7 +133,7 @@ class TestMethods:
             ("INFO", "POST /start: 202"),
             ("INFO", f"job {job()['job_id']} pending  50% after 2.0 s"),
             ("DEBUG", f"GET {path}: 503"),
-            ("WARNING", f"GET {path}: the server answered 503; retry 1 of 7"),
+            ("WARNING", f"GET {path}: the server answered 503; retry 1 of 7 in 0.0 s"),
             ("DEBUG", f"GET {path}: 200"),
             ("WARNING", f"job {job()['job_id']} has the unknown status 'queued', which counts as pending"),
             ("INFO", f"job {job()['job_id']} pending 100% after 4.0 s"),

@@ -61,17 +61,17 @@ class TestRun:
         assert out[-1] == "4 jobs: 1 completed, 1 error, 2 failed"
         assert err == [
             "translation-client: job b ended with an error: the video has no sound. Start a new job to try again.",
-            "translation-client: 422 No. Correct the request: unchanged, it will be refused again.",
+            "translation-client: 2 jobs failed: 422 No. Correct the request: unchanged, it will be refused again.",
         ]
 
     def test_json_is_one_object_per_change_and_nothing_else(self, run: Run, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job, end="error")
         status, out, err = run("run", *QUICK, "--jobs", "2", "--json")
-        assert (status, len(err)) == (1, 2)
+        assert (status, len(err)) == (1, 1)
         changes = [json.loads(line) for line in out]
         assert [change["state"] for change in changes if change["id"] == "j2"] == ["pending", "error"]
-        assert changes[-1].keys() == {"id", "state", "progress", "elapsed", "error"}
-        assert changes[-1]["error"] == "the video has no sound"
+        assert changes[-1].keys() == {"id", "state", "progress", "elapsed", "error", "raw"}
+        assert changes[-1]["error"] == changes[-1]["raw"]["error_message"] == "the video has no sound"
 
     def test_quiet_shows_only_failures(self, run: Run, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job)
@@ -103,7 +103,11 @@ class TestSubcommands:
         server.script = scripted_jobs(job)
         status, out, err = run("status", "unknown", "unknown too")
         assert (status, out[-1]) == (2, "2 jobs: 2 failed")
-        assert err == ["translation-client: 404 Not Found. Check the job's id and owner, and the server's address."]
+        (line,) = err
+        assert line == (
+            "translation-client: 2 jobs failed: 404 Not Found. Check the job's id and owner, and the server's address"
+            " (unknown, unknown too)."
+        )
 
     def test_wait_waits_for_the_end(self, run: Run, server: Server, job: Job) -> None:
         server.says((200, job(job_id="a")), (200, job("completed", "a")))
@@ -186,7 +190,7 @@ class TestWaiting:
             began = time.monotonic()
             assert main(["--url", url, *LOGIN, "--jobs", "2", "--timeout", "0.1"]) == 5
             assert time.monotonic() - began < 8  # a request that hangs gives up after 10 s
-        assert "start again" in capsys.readouterr().err
+        assert "try again when the server is well" in capsys.readouterr().err
 
     def test_started_job_is_shown_as_pending_once(self, run: Run, server: Server, job: Job) -> None:
         polls = Counter[str]()

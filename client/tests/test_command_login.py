@@ -119,7 +119,7 @@ class TestMixedSources:
         server.says((200, job("completed", "a")))
 
         def warnings(*flags: str) -> list[str]:
-            assert main(["status", "a", *flags]) == 0
+            assert main(["status", "a", "--log-file", "client.log", *flags]) == 0
             return capsys.readouterr().err.splitlines()
 
         return warnings

@@ -107,7 +107,7 @@ class TestProcess:
             process.send_signal(number)
             out, err = process.communicate(timeout=60)
         assert process.returncode == 128 + number
-        assert out == ""
+        assert out == "2 jobs: 2 pending\n"
         assert re.fullmatch(
             rf"python3 -m translation_client: interrupted\. "
             rf"Resume with: python3 -m translation_client --url={server.url} --username=admin "

@@ -72,7 +72,7 @@ class Host(FlowPlayer):
 
 def test_server_with_long_polls_gets_one_request_per_long_poll():
     host = Host(ends=60).watch()
-    assert host.preferences == ["wait=0", "wait=25", "wait=25", "wait=25"]
+    assert host.preferences == ["wait=1", "wait=25", "wait=25", "wait=25"]
     assert host.sleeps == []
     assert host.now == pytest.approx(60 + TRIP)
 
@@ -94,7 +94,7 @@ def test_request_timeout_includes_the_long_poll():
 
 def test_server_without_long_polls_is_polled_by_the_schedule():
     host = Host(ends=8, applies=False).watch()
-    assert host.preferences == ["wait=0", "wait=5", "wait=5", "wait=5"]
+    assert host.preferences == ["wait=1", "wait=5", "wait=5", "wait=5"]
     assert host.sleeps == [3, 3, 3]
 
 
@@ -130,13 +130,13 @@ def test_long_polls_cut_off_by_a_proxy_are_halved_and_given_up(cut, most):
 
 
 def test_failed_long_polls_do_not_count_as_retries():
-    assert Host(ends=500, cut=0.5).watch(max_retries=0).final.state.ended
+    assert Host(ends=500, cut=1.5).watch(max_retries=0).final.state.ended
 
 
 def test_long_poll_ends_before_the_deadline_and_a_last_poll_follows():
     host = Host(ends=100).watch(timeout=40.5)
     assert isinstance(host.error, JobTimeout)
-    assert host.preferences == ["wait=0", "wait=25", "wait=14", "wait=0"]
+    assert host.preferences == ["wait=1", "wait=25", "wait=13", "wait=0"]
     assert host.now == pytest.approx(40.5 + TRIP)
     assert Host(ends=40.2).watch(timeout=40.5).final.state.ended
 

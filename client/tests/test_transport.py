@@ -156,7 +156,7 @@ def test_broken_answer_is_retried(call, listen, broken):
 def test_refused_connection_is_a_transport_error(call):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(TransportError, match=f"http://127.0.0.1:{port} could not be reached") as raised:
+    with pytest.raises(TransportError, match=f"http://127.0.0.1:{port} refused the connection") as raised:
         call(f"http://127.0.0.1:{port}", "start", max_retries=1, initial_delay=0.01)
     assert raised.value.attempts == 2
     assert "secretpassword" not in str(raised.value)

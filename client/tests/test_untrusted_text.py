@@ -86,7 +86,7 @@ class TestEscaping:
     )
     @pytest.mark.parametrize("as_json", [False, True])
     def test_server_texts_are_escaped_in_all_output(self, evil, capsys, words, as_json):
-        main(["--url", evil.url, *LOGIN, *words.split(), *(["--json"] if as_json else [])])
+        main(["--url", evil.url, *LOGIN, *words.split(), "--log-file=client.log", *(["--json"] if as_json else [])])
         out, err = capsys.readouterr()
         assert out or err
         lines = [*out.split("\n"), *err.split("\n"), *Path("client.log").read_text().split("\n")]
@@ -126,7 +126,7 @@ class TestResume:
         st.fixed_dictionaries({}, optional=dict.fromkeys(("url", "username", "kind", "log_file"), st.text(min_size=1))),
     )
     def test_resume_line_parses_to_the_same_options(self, ids, flags):
-        words = shlex.split(resume(Options(**flags), ids).removeprefix("Resume with: "))
+        words = shlex.split(resume(Options(**flags), ids, listed=False).removeprefix("Resume with: "))
         parsed = parse(words[words.index("wait", -len(ids) - 2) - len(flags) :])
         assert parsed.handler is jobs.WAIT
         assert [*parsed.ids] == ids
@@ -154,7 +154,9 @@ class TestFiles:
     def test_files_are_readable_by_their_owner_alone(self, server, job, umask):
         server.says((200, job("completed", "a")))
         for _ in range(2):
-            assert main(["--url", server.url, *LOGIN, "wait", "a", "--history", "waits"]) == 0
+            assert (
+                main(["--url", server.url, *LOGIN, "wait", "a", "--history", "waits", "--log-file", "client.log"]) == 0
+            )
         HistoryFile("waits").add("k", 3)
         assert {path.name: oct(path.stat().st_mode & 0o777) for path in Path().iterdir()} == {
             "client.log": "0o600",
@@ -165,7 +167,7 @@ class TestFiles:
         server.says((200, job("completed", "a")))
         Path("client.log").write_text("before\n")
         Path("client.log").chmod(0o644)
-        assert main(["--url", server.url, *LOGIN, "status", "a"]) == 0
+        assert main(["--url", server.url, *LOGIN, "status", "a", "--log-file", "client.log"]) == 0
         assert Path("client.log").stat().st_mode & 0o777 == 0o600
         assert Path("client.log").read_text().startswith("before\n")
 

@@ -11,7 +11,7 @@ import httpx
 
 from translation_client import validation
 from translation_client.core.deadline import FlowTime
-from translation_client.core.dialects import REQUEST_FIELDS
+from translation_client.core.dialects import REQUEST_FIELDS, Dialect
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
 from translation_client.core.requests import FlowOptions
@@ -132,7 +132,7 @@ class BaseClient(Generic[Http, DriverType]):
             random=random.random,
             dialect=dialect,
             long_poll=long_poll if schedule is None and not own_delays else 0.0,
-            kind=f"{dialect.name} {url.host}" if kind is None else validation.text("kind", kind),
+            kind=default_kind(dialect, url) if kind is None else validation.text("kind", kind),
         )
         self._last_time: FlowTime | None = None
         self._timeout = validation.optional("timeout", timeout)
@@ -147,6 +147,7 @@ class BaseClient(Generic[Http, DriverType]):
         time = self._driver.time(validation.optional("timeout", chosen(timeout, self._timeout)))
         if self._last_time:
             time.slowest = time.trip = self._last_time.trip
+            time.answered = self._last_time.answered
         self._last_time = time
         return time
 
@@ -160,6 +161,11 @@ class BaseClient(Generic[Http, DriverType]):
     def _options_for(self, kind: str | None) -> FlowOptions:
         """Returns the options for a job of this kind."""
         return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
+
+
+def default_kind(dialect: Dialect, url: httpx.URL) -> str:
+    """Returns the kind of the jobs of a server, for which durations are learned."""
+    return f"{dialect.name} {url.host}"
 
 
 def chosen(given: T | EllipsisType, default: T) -> T:

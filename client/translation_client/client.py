@@ -67,14 +67,20 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         key = validation.key(idempotency_key)
         return await self._only(wait_one.submit(self._options, self._time(timeout), key, fields))
 
-    async def status(self, job_id: str) -> Status:
+    async def status(self, job_id: str, *, long_poll: float = 0.0) -> Status:
         """Polls a job once.
+
+        Args:
+            job_id: The job.
+            long_poll: For how many whole seconds the server may hold the poll until the job ends, if it supports that
+                and the client's own `long_poll` allows it. Such a poll never comes too early.
 
         Raises:
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        return await self._only(wait_one.poll(self._options, self._time(), self._job(job_id)))
+        hold = int(min(validation.number("long_poll", long_poll), self._options.long_poll))
+        return await self._only(wait_one.poll(self._options, self._time(), self._job(job_id), hold))
 
     async def cancel(self, job_id: str) -> Status:
         """Cancels a job and returns its status. A job that has ended does not change.

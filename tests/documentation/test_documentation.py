@@ -95,8 +95,8 @@ def test_the_readme_has_every_exception():
 
 
 def test_every_documented_flag_exists():
-    clock = help_of("translation_client", "sandbox", "clock")
-    there = help_of("translation_client") + clock + help_of("translation_server")
+    subcommands = (help_of("translation_client", *words) for words in (["wait"], ["sandbox", "clock"]))
+    there = help_of("translation_client") + "".join(subcommands) + help_of("translation_server")
     others = {
         "--no-proxy-headers",
         "--timeout-graceful-shutdown",

@@ -57,7 +57,7 @@ COMMAND = Command(
         Command("run", "start a job and wait for its end (the default)", jobs.RUN, RUN_ARGUMENTS),
         Command("start", "start a job and do not wait for it", jobs.START, (jobs.add_job,)),
         Command("status", "show the status of jobs; exit with 1 if one has failed", jobs.STATUS, (add_ids,)),
-        Command("wait", "wait for the end of jobs", jobs.WAIT, (jobs.add_waiting, add_ids)),
+        Command("wait", "wait for the end of jobs", jobs.WAIT, (jobs.add_waiting, jobs.add_waited)),
         Command("list", "list your jobs, newest first", jobs.list_jobs),
         Command("cancel", "cancel jobs", jobs.CANCEL, (add_ids,)),
         Command(
@@ -107,6 +107,8 @@ def parse(argv: Sequence[str] | None) -> Options:
     options = parser.parse_args(argv, Options())
     if options.idempotency_key is not None and options.jobs > 1:
         raise UsageError("with one --idempotency-key, all --jobs would be the same job; give only one of the two")
+    if options.handler is jobs.WAIT and bool(options.ids) == options.pending:
+        raise UsageError("wait takes either the ids of jobs or --pending")
     return options
 
 

@@ -5,32 +5,28 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
-from functools import cache, partial
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from statistics import median
 from typing import Any, TypeAlias
 
-from translation_client.cli.display import (
-    MANY,
-    Show,
-    TrackedJob,
-    Tracker,
-    live,
-    summary,
-    write,
-    write_json,
-    write_line,
-    write_nothing,
-    write_stats,
-)
+import httpx
+
+from translation_client.base_client import default_kind
+from translation_client.cli.display import MANY, write, write_json, write_line, write_nothing, write_stats
 from translation_client.cli.errors import DONE, TIMED_OUT, UNREACHABLE, UsageError, exit_status
+from translation_client.cli.failures import failure_lines
 from translation_client.cli.log import log_and_show, show_message
 from translation_client.cli.login import Login, login
-from translation_client.cli.options import SECONDS, Handler, Options, Parser, naming_flags, resume
+from translation_client.cli.options import SECONDS, Handler, Options, Parser, list_in_full, naming_flags, resume
+from translation_client.cli.table import live, refreshing
+from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
 from translation_client.client import LONG_POLL, AsyncClient
 from translation_client.core.errors import TranslationError
-from translation_client.core.estimator import DurationEstimator, History
+from translation_client.core.estimator import ENOUGH, DurationEstimator, History
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
 from translation_client.core.status import State, Status
+from translation_client.core.wait_one import GLANCE
 from translation_client.history import HistoryFile
 
 MOST_JOBS = 10_000
@@ -75,6 +71,12 @@ def add_waiting(parser: Parser) -> None:
     waiting.add_argument("--stats", action="store_true", help="print at the end what the wait cost")
 
 
+def add_waited(parser: Parser) -> None:
+    """Adds the jobs to wait for: ids, or all pending ones."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a job's id; put -- before an id that starts with a dash")
+    parser.add_argument("--pending", action="store_true", help="wait for all your pending jobs instead")
+
+
 def list_jobs(options: Options) -> int:
     """Prints the status of every job of this user.
 
@@ -85,7 +87,7 @@ def list_jobs(options: Options) -> int:
     server, show = login(options), _show(options)
 
     async def list_all() -> None:
-        async with _client(options, server, Tracker((), _warn(options))) as client:
+        async with _client(options, server, Tracker([], _warn(options))) as client:
             async for status in client.list():
                 show(status)
 
@@ -105,14 +107,22 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
 
     def handler(options: Options) -> int:
         server = login(options)
-        table = waits and _plain(options) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        show = write_nothing if table or (options.quiet and waits) else _show(options)
+        has_table = waits and _plain(options) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        show = write_nothing if has_table or (options.quiet and waits) else _show(options)
         jobs = [TrackedJob(show, job_id) for job_id in dict.fromkeys(options.ids) or [""] * options.jobs]
         tracker = Tracker(jobs, _warn(options))
+        listed = server.dialect.list is not None
+        to_resume = partial(resume, options, listed=listed) if waits else None
 
         async def act() -> None:
             async with _client(options, server, tracker) as client:
-                with live(tracker) if table else nullcontext():
+                if options.pending:
+                    jobs[:] = [TrackedJob(show, job.id) async for job in client.list() if not job.state.ended]
+                async with AsyncExitStack() as table:
+                    if has_table:
+                        tracker.typical = _typical_duration(options, server)
+                        table.enter_context(live(tracker))
+                        await table.enter_async_context(refreshing(client, tracker))
                     if waits and len(jobs) > 1:
                         await _wait_for_all(client, options, jobs)
                     else:
@@ -122,18 +132,18 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
             with naming_flags():
                 asyncio.run(act())
         except KeyboardInterrupt:
+            _write_ends(jobs, has_table=has_table)
+            _write_summary(options, jobs)
             unfinished = [job.id for job in jobs if job.id and not job.over]
-            raise KeyboardInterrupt(*([resume(options, unfinished)] if waits and unfinished else [])) from None
-        if table:
-            for job in jobs:
-                if job.status and (len(jobs) <= MANY or job.outcome != State.COMPLETED):
-                    write_line(job.status)
-        _show_failures(options, jobs, waits=waits)
+            raise KeyboardInterrupt(*([to_resume(unfinished)] if to_resume and unfinished else [])) from None
+        _write_ends(jobs, has_table=has_table)
+        _show_failures(jobs, to_resume)
         if waits and options.stats and not options.json:
             write_stats(tracker)
-        if _plain(options) and len(jobs) > 1:
-            write(summary(jobs))
-        return max(DONE if job.failure is None else exit_status(job.failure) for job in jobs)
+        _write_summary(options, jobs)
+        if has_table:
+            _write_next_step(options, jobs, listed=listed)
+        return max((DONE if job.failure is None else exit_status(job.failure) for job in jobs), default=DONE)
 
     return handler
 
@@ -179,7 +189,7 @@ async def _start(client: AsyncClient, options: Options, job: TrackedJob) -> None
 
 
 async def _status(client: AsyncClient, _: Options, job: TrackedJob) -> None:
-    status = await client.status(job.id)
+    status = await client.status(job.id, long_poll=GLANCE)
     job.update(status)
     status.raise_for_error()
 
@@ -232,15 +242,41 @@ async def _wait_for_all(client: AsyncClient, options: Options, jobs: Sequence[Tr
             end.raise_for_error()
 
 
-def _show_failures(options: Options, jobs: Sequence[TrackedJob], *, waits: bool) -> None:
-    """Shows each different failure once, and how to resume the wait for jobs that may still be running."""
-    messages = [*dict.fromkeys(str(job.failure) for job in jobs if job.failure)]
-    if len(messages) > MANY:
-        messages[MANY:] = [f"{len(messages) - MANY} more jobs did not complete; the log has their names."]
-    resumable = {TIMED_OUT, UNREACHABLE}
+def _typical_duration(options: Options, server: Login) -> float | None:
+    """Returns how many seconds a job takes by the history file, if it has enough of them."""
+    if options.history is None:
+        return None
+    kind = options.kind or default_kind(server.dialect, httpx.URL(server.url))
+    durations = HistoryFile(options.history).durations(kind)
+    return median(durations) if len(durations) >= ENOUGH else None
+
+
+def _write_ends(jobs: Sequence[TrackedJob], *, has_table: bool) -> None:
+    """Writes the final statuses that only the table has shown; very many are only counted by the summary."""
+    if has_table and len(jobs) <= MANY:
+        for job in jobs:
+            if job.status and job.over:
+                write_line(job.status)
+
+
+def _write_summary(options: Options, jobs: Sequence[TrackedJob]) -> None:
+    if _plain(options) and (options.pending or len(jobs) > 1):
+        write(summary(jobs))
+
+
+def _write_next_step(options: Options, jobs: Sequence[TrackedJob], *, listed: bool) -> None:
+    """Tells a person how to read what a completed job has brought."""
+    if any(job.outcome == State.COMPLETED for job in jobs):
+        how = list_in_full(options) if listed else "give --json to this command"
+        write(f"To read all that the server says about your jobs: {how}")
+
+
+def _show_failures(jobs: Sequence[TrackedJob], to_resume: Callable[[Sequence[str]], str] | None) -> None:
+    """Shows each kind of failure once, and how to resume the wait for jobs that may still be running."""
+    messages, resumable = failure_lines(jobs), {TIMED_OUT, UNREACHABLE}
     unfinished = [job.id for job in jobs if job.id and job.failure and exit_status(job.failure) in resumable]
-    if waits and unfinished:
-        messages[-1] += f" {resume(options, unfinished)}"
+    if to_resume and unfinished:
+        messages[-1] += f" {to_resume(unfinished)}"
     for message in messages:
         log_and_show(message)
 
@@ -281,7 +317,7 @@ def _show(options: Options) -> Show:
 
 
 def _warn(options: Options) -> Callable[[str], object]:
-    return write_nothing if options.quiet or options.verbose else cache(show_message)  # each text only once
+    return write_nothing if options.quiet or options.verbose else show_message
 
 
 def _count(text: str) -> int:

@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -15,11 +15,17 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 SECONDS: Mapping[str, Any] = {"type": float, "metavar": "SECONDS"}
 
-RESUMED = frozenset(
-    {"url", "dialect", "username", "password_file", "token_file", "initial_interval", "max_interval", "timeout"}
-    | {"schedule", "no_wait", "kind", "history", "stats", "log_file", "json", "quiet", "verbose"}
-)
-"""The options that the command line for a resumed wait repeats. A password or token is not repeated."""
+LOGIN = frozenset({"url", "dialect", "username", "password_file", "token_file"})
+"""The options that every suggested command line repeats. A password or token is not repeated."""
+
+WAITING = LOGIN | {
+    *("initial_interval", "max_interval", "timeout", "schedule", "no_wait", "kind", "history", "stats"),
+    *("log_file", "json", "quiet", "verbose"),
+}
+"""The options that the command line for a resumed wait repeats."""
+
+MOST_IDS = 20
+"""With more jobs than this, the command line for a resumed wait does not list them."""
 
 RENAMED = {"job_id": "ID", "base_url": "--url", "initial_delay": "--initial-interval", "max_delay": "--max-interval"}
 """The flags for arguments of the library that have another name there."""
@@ -51,6 +57,7 @@ class Options(argparse.Namespace):
     kind: str | None = None
     history: str | None = None
     stats: bool = False
+    pending: bool = False
 
     jobs: int = 1
     source_language: str | None = None
@@ -68,7 +75,7 @@ class Options(argparse.Namespace):
     format: str | None = None
     fail_on: str = "never"
 
-    log_file: str = "client.log"
+    log_file: str = "none"
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -96,11 +103,29 @@ def program() -> str:
     )
 
 
-def resume(options: Options, ids: Iterable[str]) -> str:
-    """Returns the command line that continues a wait. No id or value in it can be mistaken for a flag."""
-    values = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in RESUMED]
+def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
+    """Returns the command line that continues a wait.
+
+    Args:
+        options: The options of the wait.
+        ids: The jobs.
+        listed: Whether the server lists jobs. Then the command line for very many is that for all pending ones.
+    """
+    if listed and len(ids) > MOST_IDS:
+        return f"Resume with: {_command_line(options, WAITING, 'wait', '--pending')} (for all your pending jobs)"
+    return f"Resume with: {_command_line(options, WAITING, 'wait', '--', *ids)}"
+
+
+def list_in_full(options: Options) -> str:
+    """Returns the command line that shows all that the server says about the user's jobs; it polls none of them."""
+    return _command_line(options, LOGIN, "list", "--json")
+
+
+def _command_line(options: Options, repeated: Container[str], *words: str) -> str:
+    """Returns a command line with some of the options. No id or value in it can be mistaken for a flag."""
+    values = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in repeated]
     flags = [flag if value is True else f"{flag}={value}" for flag, value in values if value]
-    return f"Resume with: {program()} {shlex.join([*flags, 'wait', '--', *ids])}"
+    return f"{program()} {shlex.join([*flags, *words])}"
 
 
 @contextmanager
@@ -129,11 +154,13 @@ def add_common(parser: Parser) -> None:
     server.add_argument("--token", help="for a dialect that takes a token; as visible as a password")
     server.add_argument("--token-file", metavar="FILE", help="a file with the token")
     output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="one JSON object per change, nothing else")
+    output.add_argument(
+        "--json", action="store_true", help="one JSON object per change, with all that the server said as raw"
+    )
     output.add_argument("--quiet", action="store_true", help="run and wait print only failures")
     output.add_argument("--verbose", action="store_true", help="print the log on stderr")
     output.add_argument(
-        "--log-file", metavar="FILE", help=f"append the log to this file (default {Options.log_file}); none: no log"
+        "--log-file", metavar="FILE", help=f"append the log to this file; none: no log (default {Options.log_file})"
     )
 
 

@@ -34,6 +34,7 @@ class FlowTime:
     slowest: float | None = None  # the slowest round trip so far, or of a flow before; None before the first
     began: float = field(init=False)
     trip: float | None = field(init=False)  # the latest round trip
+    answered: bool = False  # whether the server has answered, this flow or one before
     last: bool = False  # whether the last request was sent at the deadline
     polls: int = 0
     bytes: int = 0  # the size of the answers to the polls

@@ -123,7 +123,8 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
     """Returns the exception for an answer that is no success."""
-    code, (problem, errors) = reply.code, _problem(reply)
+    code, (text, errors) = reply.code, _problem(reply)
+    problem = f"{code} {text or 'without a reason'}"
     match code:
         case 401:
             credentials = "user name and the password" if dialect.scheme == "basic" else "token"
@@ -139,6 +140,11 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
             return ProtocolError(f"the server redirects ({code}) to {target}. Use that as the server's address.")
         case _:
             return _unexpected("an event stream" if code // 100 == SUCCESS else "a success", reply)
+
+
+def problem_text(reply: Reply) -> str:
+    """Returns what the problem document (RFC 9457) of an answer says, in one line; "" if there is none."""
+    return _problem(reply)[0]
 
 
 def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
@@ -209,7 +215,7 @@ def _number(document: object, path: Sequence[str], reply: Reply) -> float | None
 
 
 def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """Returns a problem document (RFC 9457) in one line, and its errors; for any other body, the status code."""
+    """Returns a problem document (RFC 9457) in one line, and its errors; for any other body, nothing."""
     problem = _json(reply.body)
     if not isinstance(problem, dict):
         problem = {}
@@ -219,7 +225,7 @@ def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
     messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
     parts = (title, detail, *(text for text in messages if text not in str(detail)))
     texts = [one_line(text).rstrip(".") for text in parts if isinstance(text, str)]
-    return f"{reply.code} {'. '.join(texts) or 'without a reason'}", errors
+    return ". ".join(texts), errors
 
 
 def _unexpected(expected: str, reply: Reply) -> ProtocolError:

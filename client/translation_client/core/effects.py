@@ -69,10 +69,14 @@ class WaitFailed:
 
 @dataclass(frozen=True)
 class Warn:
-    """Log a warning; `failure` is whether a request failed."""
+    """Log a warning.
+
+    Attributes:
+        retry: Which retry follows, if a request has failed; else 0.
+    """
 
     text: str
-    failure: bool = False
+    retry: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Failure:
-    """No response, or an incomplete one, and why."""
+    """No response, or an incomplete one, and why.
+
+    Attributes:
+        absent: Whether this machine itself refused the connection: no program listens on the port.
+    """
 
     why: str
     at: float
+    absent: bool = False
 
     def __str__(self) -> str:
         return self.why

@@ -12,10 +12,10 @@ poll; each poll asks again. Long polls are given up step by step:
 [1] RFC 7240, section 4.3.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from translation_client.core.decode import wait_applied
-from translation_client.core.effects import Reply, Send
+from translation_client.core.effects import Reply
 
 UNPROVEN = 5  # seconds for which a server may hold a poll before it has shown whether it does
 MOST_DOUBLINGS = 20
@@ -45,8 +45,3 @@ class LongPoll:
     def seconds(self, left: float) -> int:
         """Returns how many seconds the next poll may be held."""
         return max(0, int(min(self.longest if self.proven else UNPROVEN, self.longest, left)))
-
-
-def prefer(send: Send, seconds: int) -> Send:
-    """Returns the request with a `Prefer: wait` of so many seconds."""
-    return replace(send, headers={**send.headers, "Prefer": f"wait={seconds}"})

@@ -8,6 +8,8 @@
 - An unreadable answer is retried at most three times if the server has not sent a valid one before: most likely it is
   another kind of server. It is not retried after a submission: a job may exist, and not every server honours the
   idempotency key.
+- A connection that this machine itself refuses is retried at most three times if the server has never answered: most
+  likely it does not run. A wait for a known job goes on as after any other failure, since the server may be restarting.
 - A 404 for a job that the server has confirmed before, if only by accepting it, may come from a replica that does not
   have the job yet. It is retried three times.
 
@@ -19,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import ParsedStatus
+from translation_client.core.decode import ParsedStatus, problem_text, wait_applied
 from translation_client.core.dialects import START, Dialect
-from translation_client.core.effects import Effect, Input, Reply, Send, Sleep, Warn
+from translation_client.core.effects import Effect, Failure, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
 from translation_client.core.schedule import Schedule, retry_after
 
@@ -76,12 +78,13 @@ class Failures:
     def __post_init__(self) -> None:
         self.limit, self._ceiling = self.options.max_retries, self.options.initial_delay
 
-    def record(self, error: TranslationError | None = None, *, confirmed: bool = False) -> bool:
+    def record(self, error: TranslationError | None = None, *, confirmed: bool = False, absent: bool = False) -> bool:
         """Counts a failure; returns whether to retry. `error` is what is wrong with an unreadable answer.
 
-        `confirmed` is whether the server has confirmed before that the requested resource exists.
+        `confirmed` is whether the server has confirmed before that the requested resource exists; `absent`, whether
+        there is most likely no server.
         """
-        is_doubtful = error is not None and (not confirmed or isinstance(error, NotFound))
+        is_doubtful = absent or (error is not None and (not confirmed or isinstance(error, NotFound)))
         self.count += 1
         self.doubtful += is_doubtful
         self.limit = min(MAX_DOUBTFUL, self.options.max_retries) if is_doubtful else self.options.max_retries
@@ -93,6 +96,10 @@ class Failures:
         self._ceiling = min(ceiling * self.options.backoff_factor, self.options.max_delay)
         return pause(self.options, failure, ceiling)
 
+    def warning(self, text: str, delay: float) -> Warn:
+        """Returns the warning of a failure that is retried after a delay in seconds."""
+        return Warn(f"{text}; retry {self.count} of {self.limit} in {delay:.1f} s", self.count)
+
 
 def request(  # noqa: PLR0913 - all that a request depends on
     options: FlowOptions,
@@ -102,6 +109,8 @@ def request(  # noqa: PLR0913 - all that a request depends on
     read: Callable[[Reply], T],
     *,
     confirmed: bool = False,
+    waiting: bool = False,
+    hold: int = 0,
     first: Reply | None = None,
 ) -> Step[tuple[Reply, T]]:
     """Sends a request, with retries, until there is a valid answer; returns the answer and what was read from it.
@@ -113,6 +122,8 @@ def request(  # noqa: PLR0913 - all that a request depends on
         next_step: What the error tells the user to do next.
         read: Reads an answer, or raises what is wrong with it.
         confirmed: See `Failures.record`.
+        waiting: Whether the request is part of a wait for a job that is said to exist.
+        hold: How many seconds the first try lets the server hold it.
         first: An answer that has arrived already.
 
     Raises:
@@ -122,7 +133,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
     """
     failures, reply = Failures(options), first
     while True:
-        result: Input = reply or (yield from send_once(options, time, send))
+        result: Input = reply or (yield from send_once(options, time, send, hold))
         error, reply = None, None
         if isinstance(result, Reply) and result.code not in TRANSIENT:
             try:
@@ -131,15 +142,21 @@ def request(  # noqa: PLR0913 - all that a request depends on
                 if isinstance(caught, NotFound) and not confirmed:
                     raise
                 error = caught
-        may_retry = failures.record(error, confirmed=confirmed) and not (error and send.method == "POST")
-        why = error.message.rstrip(".") if error else str(result)
+        absent = isinstance(result, Failure) and result.absent and not waiting and not time.answered
+        may_retry = failures.record(error, confirmed=confirmed, absent=absent)
+        may_retry = may_retry and not (error and send.method == "POST")
+        why = error.message.rstrip(".") if error else reason(result)
         if not may_retry if time.left else time.last or not is_poll(send):
             if isinstance(error, NotFound):
                 raise error
-            message = f"{send.method} {send.path} failed ({failures.count} in a row): {why}. {next_step}"
+            what_next = "Start the server, or correct its address." if absent else next_step
+            message = f"{send.method} {send.path} failed ({failures.count} in a row): {why}. {what_next}"
             raise ProtocolError(message) if error else TransportError(message, why, failures.count)
-        yield Warn(f"{send.method} {send.path}: {why}; retry {failures.count} of {failures.limit}", failure=True)
-        yield from sleep(time, failures.pause(result))
+        delay = min(failures.pause(result), time.left)
+        yield failures.warning(f"{send.method} {send.path}: {why}", delay)
+        yield from sleep(time, delay)
+        if hold:  # what cut the held request off may do so again
+            send, hold = prefer(send, 0), 0
 
 
 def sleep(time: FlowTime, seconds: float) -> Step[None]:
@@ -164,8 +181,10 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
     if is_poll(send):
         time.polls += 1
         time.bytes += len(result.body) if isinstance(result, Reply) else 0
-    if isinstance(result, Reply) and result.took >= hold:  # else the waiting time in `took` is unknown
-        time.trip = result.took - hold
+    time.answered = time.answered or isinstance(result, Reply)
+    waited = hold if isinstance(result, Reply) and wait_applied(result) else 0
+    if isinstance(result, Reply) and result.took >= waited:  # else the waiting time in `took` is unknown
+        time.trip = result.took - waited
         time.slowest = max(time.slowest or 0.0, time.trip)
     return result
 
@@ -174,6 +193,18 @@ def pause(options: FlowOptions, failure: Input, ceiling: float) -> float:
     """Returns seconds until the next try: a random part of the ceiling, but no less than the server asks for."""
     hint = retry_after(failure.headers) if isinstance(failure, Reply) else None
     return max(hint or 0.0, options.random() * ceiling)
+
+
+def prefer(send: Send, seconds: int) -> Send:
+    """Returns the request with a `Prefer: wait` of so many seconds."""
+    return replace(send, headers={**send.headers, "Prefer": f"wait={seconds}"})
+
+
+def reason(failure: Input) -> str:
+    """Returns why a request failed; for a refusal with a problem document, what it says."""
+    if isinstance(failure, Reply) and (problem := problem_text(failure)):
+        return f"{failure}: {problem}"
+    return str(failure)
 
 
 def is_poll(send: Send) -> bool:

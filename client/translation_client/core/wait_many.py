@@ -39,7 +39,7 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
-from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, request, sleep
+from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, reason, request, sleep
 from translation_client.core.sse import EventStream
 from translation_client.core.status import Cost, Status
 from translation_client.core.wait_one import SCHEDULE_ENDED, Job, timeout_error
@@ -162,8 +162,9 @@ def _by_stream(wait: BatchWait, path: str) -> Flow:
         error = _stream_error(wait, result)
         if isinstance(error, NotFound | InvalidRequest) or not failures.record(error, confirmed=opened):
             return
-        yield Warn(f"GET {path}: {error or result}; retry {failures.count} of {failures.limit}", failure=True)
-        yield from _by_polls(wait, time.now + max(failures.pause(result), stream.retry))
+        delay = max(failures.pause(result), stream.retry)
+        yield failures.warning(f"GET {path}: {error or reason(result)}", delay)
+        yield from _by_polls(wait, time.now + delay)
 
 
 def _stream_error(wait: BatchWait, result: Input) -> TranslationError | None:
@@ -286,11 +287,13 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
     answers: dict[str, ParsedStatus | TranslationError] = {}
     if wait.batch_route:
         send, read = wait.batch_route.poll(ids), partial(read_batch, options.dialect, wait.batch_route, ids=ids)
-        reply, answers = yield from request(options, wait.time, send, NEXT_STEP, read, confirmed=wait.confirmed)
+        reply, answers = yield from request(
+            options, wait.time, send, NEXT_STEP, read, confirmed=wait.confirmed, waiting=True
+        )
         wait.confirmed = True
     else:
         send = polling(options.dialect, ids[0])
-        reply, _ = yield from request(options, wait.time, send, NEXT_STEP, lambda reply: reply)
+        reply, _ = yield from request(options, wait.time, send, NEXT_STEP, lambda reply: reply, waiting=True)
         try:
             answers[ids[0]] = read_job(options.dialect, reply, ids[0])
         except AuthenticationError:
@@ -329,8 +332,9 @@ def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, rep
     if wait.time.left and not may_retry:
         yield from _give_up(wait, job, error)
         return
-    yield Warn(f"job {job.id}: {job.last_failure}; retry {job.failures.count} of {job.failures.limit}", failure=True)
-    job.plan(wait.time.now + job.failures.pause(reply))
+    delay = job.failures.pause(reply)
+    yield job.failures.warning(f"job {job.id}: {job.last_failure}", delay)
+    job.plan(wait.time.now + delay)
 
 
 def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError) -> Flow:

@@ -15,14 +15,25 @@ from translation_client.core.decode import ParsedStatus, read_accepted, read_job
 from translation_client.core.dialects import CURRENT, Listing, cancelling, list_route, polling, submitting
 from translation_client.core.effects import Flow, Reply, Send, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
-from translation_client.core.long_poll import LongPoll, prefer
-from translation_client.core.requests import TRANSIENT, FlowOptions, Step, pause, request, send_once, sleep
+from translation_client.core.long_poll import LongPoll
+from translation_client.core.requests import (
+    TRANSIENT,
+    FlowOptions,
+    Step,
+    pause,
+    prefer,
+    reason,
+    request,
+    send_once,
+    sleep,
+)
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, next_delay, start_schedule
 from translation_client.core.status import Cost, JobTimeout, Observation, Status
 from translation_client.core.text import one_line
 
 RESERVE = 1.0  # seconds before the deadline in which no long poll ends: time for other polls, if it hangs
+GLANCE = 1  # seconds for which the first poll of an unknown job may be held: held polls are never too early
 SCHEDULE_ENDED = "after the last poll of the schedule"
 
 
@@ -86,13 +97,15 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
     """
     first = options.remembered.pop(job_id, None)
     if first is None or not first[0].at + (first[1].status.hint or 0.0) > time.now:
-        first = yield from _poll(options, time, job_id, first and first[1].status, confirmed=confirmed)
+        first = yield from _poll(
+            options, time, job_id, first and first[1].status, confirmed=confirmed, waiting=True, hold=GLANCE
+        )
     yield from _follow(options, time, *first)
 
 
-def poll(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
-    """Yields the status of a job."""
-    _, parsed = yield from _poll(options, time, job_id)
+def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Flow:
+    """Yields the status of a job; the server may hold the poll for `hold` seconds."""
+    _, parsed = yield from _poll(options, time, job_id, hold=hold)
     yield parsed.status
 
 
@@ -166,7 +179,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
         if (delay := job.delay()) is None:
             raise timeout_error(options, status.id, status, SCHEDULE_ENDED)
         yield from sleep(time, long_poll.pause(reply, max(0.0, delay - since), time.left - RESERVE))
-        reply, parsed = yield from _poll(options, time, status.id, status, long_poll)
+        reply, parsed = yield from _poll(options, time, status.id, status, long_poll, waiting=True)
 
 
 def _poll(  # noqa: PLR0913 - all that a poll depends on
@@ -177,17 +190,34 @@ def _poll(  # noqa: PLR0913 - all that a poll depends on
     long_poll: LongPoll | None = None,
     *,
     confirmed: bool = False,
+    waiting: bool = False,
+    hold: int = 0,
 ) -> Step[tuple[Reply, ParsedStatus]]:
-    """Polls a job; `status` is its last known one, `long_poll` that of the wait, if there is one."""
+    """Polls a job.
+
+    Args:
+        options: The caller's options.
+        time: The flow's time.
+        job_id: The job.
+        status: Its last known status.
+        long_poll: The long polls of the wait, if it has begun.
+        confirmed: Whether the server has confirmed before that the job exists.
+        waiting: Whether this is part of a wait.
+        hold: Seconds for which the server may hold the poll of a job whose status is unknown.
+    """
     send, confirmed = polling(options.dialect, job_id), confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:
         first = yield from _long_poll(options, time, send, long_poll)
+    if status is not None or options.long_poll < 1 or time.left < hold + RESERVE:
+        hold = 0
     if long_poll.longest if long_poll else options.long_poll >= 1:
-        send = prefer(send, 0)
+        send = prefer(send, hold)
     next_step = f"The job goes on: when the server is well, wait again for {job_id}."
     try:
-        reply, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed, first=first)
+        reply, parsed = yield from request(
+            options, time, send, next_step, read, confirmed=confirmed, waiting=waiting, hold=hold, first=first
+        )
     except (TransportError, ProtocolError, NotFound) as error:
         if time.left or (isinstance(error, NotFound) and not confirmed):
             raise
@@ -206,9 +236,11 @@ def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: Long
     result = yield from send_once(options, time, prefer(send, long_poll.requested), long_poll.requested)
     if isinstance(result, Reply) and result.code not in TRANSIENT:
         return result
-    yield Warn(f"{send.method} {send.path}, a long poll of {long_poll.requested} s: {result}", failure=True)
+    delay = min(pause(options, result, options.initial_delay), time.left)
+    text = f"{send.method} {send.path}, a long poll of {long_poll.requested} s: {reason(result)}"
+    yield Warn(f"{text}; a shorter one in {delay:.1f} s", retry=1)
     long_poll.longest, long_poll.requested = long_poll.requested // 2, 0
-    yield from sleep(time, pause(options, result, options.initial_delay))
+    yield from sleep(time, delay)
     return None
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from ipaddress import ip_address
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpx
@@ -110,7 +111,26 @@ class BaseDriver(Generic[Http]):
         else:
             problem = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
             why = f"{self.base_url} {problem} ({one_line(str(error)) or type(error).__name__})"
+        if isinstance(error, httpx.ConnectError) and _is_refused(error):
+            why = f"{self.base_url} refused the connection"
+            return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(self.base_url).host))
         return Failure(why, self.clock())
+
+
+def _is_loopback(host: str) -> bool:
+    """Returns whether a host is this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Returns whether every address of the host refused the connection."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_refused, error.exceptions))
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, ConnectionRefusedError) or (cause is not None and _is_refused(cause))
 
 
 def is_stream(response: httpx.Response) -> bool:

@@ -1,0 +1,151 @@
+"""The live table of jobs on a terminal."""
+
+import asyncio
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from itertools import count
+from typing import NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from translation_client.cli.tracking import TrackedJob, Tracker, summary
+from translation_client.client import AsyncClient
+from translation_client.core.errors import TranslationError
+from translation_client.core.status import State
+from translation_client.core.text import visible
+from translation_client.core.wait_one import GLANCE
+
+STYLES = {
+    "pending": "cyan",
+    "completed": "green",
+    "error": "red",
+    "cancelled": "yellow",
+    "failed": "red",
+    "timed out": "yellow",
+}
+
+REFRESH, REFRESH_FACTOR = 1.0, 4  # seconds until the table polls its jobs, and how much that grows
+ECHO = 3  # columns that stay free: a terminal echoes ^C, which would wrap the last line
+SHORT_ID, LEAST_BAR, LONGEST_BAR = 8, 10, 60  # columns
+STATE, PROGRESS, ELAPSED, NEXT = 9, 4, 8, 17  # columns: the longest text of each
+
+
+class Layout(NamedTuple):
+    """The columns of the table."""
+
+    id: int  # the width of the ids
+    bar: int  # the width of the bars
+    has_state: bool  # whether the states have a column; else the state of a job without a bar takes the bar's place
+    has_next: bool  # whether the next polls have a column
+
+
+def live(tracker: Tracker) -> AbstractContextManager[object]:
+    """Returns a context that shows a live table of the jobs on the terminal, and removes it at the end."""
+    console = Console(file=sys.stdout)
+    on_terminal = sys.stderr.isatty()  # then lines on stderr go above the table
+    return Live(
+        get_renderable=lambda: screen(tracker, *console.size),
+        console=console,
+        transient=True,
+        redirect_stderr=on_terminal,
+    )
+
+
+@asynccontextmanager
+async def refreshing(client: AsyncClient, tracker: Tracker) -> AsyncIterator[None]:
+    """Polls the jobs of the table ever less often, so that it can estimate their progress.
+
+    A wait by long polls or by a stream hears nothing of a job until its end. These polls let the server hold them, so
+    they never come too early. A server that does not hold polls is polled by the wait, and a summary shows no jobs.
+    """
+
+    async def refresh(job: TrackedJob) -> None:
+        with suppress(TranslationError):  # the wait shows and retries failures
+            job.refresh(await client.status(job.id, long_poll=GLANCE))
+
+    async def refresh_all() -> None:
+        for number in count():
+            await asyncio.sleep(REFRESH * REFRESH_FACTOR**number)
+            if tracker.holds_polls and not tracker.retry and len(tracker.jobs) < Console(file=sys.stdout).height:
+                await asyncio.gather(*(refresh(job) for job in tracker.jobs if job.id and not job.over))
+
+    task = asyncio.create_task(refresh_all())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def screen(tracker: Tracker, width: int, height: int) -> RenderableType:
+    """Returns a line per job. If they do not fit on the screen: the first unfinished ones, and a summary."""
+    width, height = width - ECHO, max(1, height - 1)
+    jobs = tracker.jobs
+    if len(jobs) <= height:
+        return _table(tracker, jobs, width)
+    unfinished = [job for job in jobs if not job.over]
+    lines = textwrap.wrap(summary(jobs), width)[: max(1, height - 1)]
+    return Group(
+        _table(tracker, unfinished[: max(0, height - 1 - len(lines))], width),
+        *map(Text, lines),
+        ProgressBar(total=len(jobs), completed=len(jobs) - len(unfinished), width=width),  # ends no line
+    )
+
+
+def layout(ids: Sequence[str], width: int) -> Layout:
+    """Returns the columns for a table of this width. An id that leaves no room for a bar is cut to a few characters."""
+
+    def left(*columns: int) -> int:
+        return width - sum(columns) - len(columns)  # one space between two columns
+
+    has_state = left(SHORT_ID, STATE, PROGRESS, ELAPSED) >= LEAST_BAR
+    has_next = left(SHORT_ID, STATE, PROGRESS, ELAPSED, NEXT) >= LEAST_BAR
+    others = [PROGRESS, ELAPSED, *[STATE] * has_state, *[NEXT] * has_next]
+    longest = max(map(len, ids), default=0) or SHORT_ID
+    id_width = longest if left(longest, *others) >= LEAST_BAR else SHORT_ID
+    return Layout(id_width, max(1, min(left(id_width, *others), LONGEST_BAR)), has_state, has_next)
+
+
+def _table(tracker: Tracker, jobs: Sequence[TrackedJob], width: int) -> Table:
+    columns = layout([visible(job.id) for job in jobs], width)
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column("id", width=columns.id, no_wrap=True, overflow="ellipsis")
+    if columns.has_state:
+        table.add_column("state", width=STATE, no_wrap=True)
+    table.add_column("bar", width=columns.bar, no_wrap=True)
+    table.add_column("progress", width=PROGRESS, justify="right", no_wrap=True)
+    table.add_column("elapsed", width=ELAPSED, justify="right", no_wrap=True)
+    if columns.has_next:
+        table.add_column("next", width=NEXT, justify="right", no_wrap=True)
+    for job in jobs:
+        table.add_row(*_cells(tracker, job, columns))
+    return table
+
+
+def _cells(tracker: Tracker, job: TrackedJob, columns: Layout) -> Iterator[RenderableType]:
+    now, outcome = tracker.clock(), Text(job.outcome, STYLES.get(job.outcome, ""))
+    yield Text(visible(job.id))
+    if columns.has_state:
+        yield outcome
+    progress, has_bar = job.progress(tracker.typical), job.outcome in {State.PENDING, State.COMPLETED}
+    if has_bar and (columns.has_state or not job.over):
+        # Where nothing is known, the bar pulses.
+        yield ProgressBar(
+            total=1.0 if progress else None,
+            completed=progress.part if progress else 0.0,
+            width=columns.bar,
+            animation_time=now,
+        )
+    else:
+        yield "" if columns.has_state else outcome
+    yield f"{'~' if progress.is_estimate else ''}{progress.part:.0%}" if progress else ""
+    yield "" if job.elapsed is None else f"{job.elapsed:.1f} s"
+    if columns.has_next and not job.over and tracker.next_poll is not None:
+        what = f"retry {tracker.retry}" if tracker.retry else "poll"
+        yield f"{what} in {max(0.0, tracker.next_poll - now):.1f} s"
