@@ -159,7 +159,6 @@ class BaseClient(Generic[Http, DriverType]):
         return validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))
 
     def _options_for(self, kind: str | None) -> FlowOptions:
-        """Returns the options for a job of this kind."""
         return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
 
 

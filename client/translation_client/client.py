@@ -103,7 +103,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         """Yields the status of a job, then each change of it, up to the final status.
 
         Args:
-            job_id: The job.
+            job_id: The job's id.
             timeout: Seconds from now; None for no limit, `...` for the client's own.
             kind: The kind of job, instead of the client's own.
 
@@ -126,17 +126,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
     ) -> Status:
         """Waits for a job's end and returns its final status, whichever it is.
 
-        Args:
-            job_id: The job.
-            timeout: Seconds from now; None for no limit, `...` for the client's own.
-            kind: The kind of job, instead of the client's own.
-            on_update: Called with the first status and each changed one; `...` for the client's own.
-            on_completion: Called with the final status; `...` for the client's own.
-
-        Raises:
-            JobTimeout: The time is up; the job goes on.
-            NotFound: The user has no such job.
-            TranslationError: The status could not be read.
+        `on_update` is called with the first status and each changed one, `on_completion` with the final one; `...`
+        stands for the client's own. The other arguments and the errors are those of `watch`.
         """
         return await self._finish(self.watch(job_id, timeout=timeout, kind=kind), on_update, on_completion)
 

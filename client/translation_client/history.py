@@ -9,13 +9,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from math import isfinite
 from os import PathLike
 from pathlib import Path
 from threading import Lock
 
-from translation_client.core.estimator import MAX_DURATIONS, SHORTEST, History
+from translation_client.core.estimator import SHORTEST, History
 from translation_client.private_files import open_private
 
 logger = logging.getLogger("translation_client")
@@ -23,7 +22,7 @@ logger = logging.getLogger("translation_client")
 LARGEST = 1 << 18  # bytes: about 5,000 lines
 
 
-class HistoryFile:
+class HistoryFile(History):
     """The durations for `Learned` in a file. Threads and programs may share it."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -32,25 +31,22 @@ class HistoryFile:
         Raises:
             ValueError: The file cannot be read and written.
         """
+        super().__init__()
         self._locks, self._largest = dict[int, Lock](), LARGEST
         try:
             self._path = Path(path)
             size = self._append(b"")
-            self._history = self._read()
+            self.kinds = self._read().kinds
             if size > self._largest:
                 self._rewrite()
         except (OSError, TypeError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise ValueError(f"history must be a file that can be read and written, not {str(path)!r}: {why}") from None
 
-    def durations(self, kind: str) -> Sequence[float]:
-        """Returns the durations of the latest jobs of a kind in seconds, the oldest first."""
-        return self._history.durations(kind)
-
     def add(self, kind: str, seconds: float) -> None:
         """Adds a job's duration; if the file cannot be written, logs a warning and keeps it in memory."""
         with self._locks.setdefault(os.getpid(), Lock()):  # a forked child may inherit a lock that stays locked
-            self._history.add(kind, seconds)
+            super().add(kind, seconds)
             try:
                 if self._append(_line(kind, max(seconds, SHORTEST))) > self._largest:
                     self._rewrite()
@@ -77,9 +73,8 @@ class HistoryFile:
         return history
 
     def _rewrite(self) -> None:
-        self._history = self._read()
-        kinds = self._history.kinds
-        content = b"".join(_line(kind, seconds) for kind in kinds for seconds in kinds[kind][-MAX_DURATIONS:])
+        self.kinds = self._read().kinds
+        content = b"".join(_line(kind, seconds) for kind, durations in self.kinds.items() for seconds in durations)
         replacement = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         replacement.unlink(missing_ok=True)
         with open(replacement, "xb", opener=open_private) as file:

@@ -27,8 +27,11 @@ REQUEST_TIMEOUT = 30.0  # seconds: a report on ten thousand requests takes sever
 LARGEST_BODY = 1 << 24  # bytes: a report on ten thousand jobs has about 1.5 million
 PAGE = "500"  # requests: one batch poll has about ten thousand bytes
 SUCCESS, REDIRECTION = 200, 300
-NOTHING: Mapping[str, str] = {}
 JobLike: TypeAlias = str | Status  # a job, or its id
+Body: TypeAlias = Mapping[str, object] | None
+Query: TypeAlias = Mapping[str, str]
+NOTHING: Query = {}
+JSON = "application/json"
 
 Document: TypeAlias = Mapping[str, Any]
 """The whole sandbox: its settings, its faults and how often each fired, and its clock."""
@@ -217,21 +220,12 @@ class Sandbox:
         job_id = validation.job_of(START, job.id if isinstance(job, Status) else job)
         return self._request("POST", f"/jobs/{quote(job_id, safe='')}", action)
 
-    def _request(
-        self, method: str, path: str, body: Mapping[str, object] | None = None, query: Mapping[str, str] = NOTHING
-    ) -> dict[str, Any]:
+    def _request(self, method: str, path: str, body: Body = None, query: Query = NOTHING) -> dict[str, Any]:
         reply = self._send(method, path, body, query)
         with _reading_sandbox():
             return dict(json.loads(reply.body).items())
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, object] | None = None,
-        query: Mapping[str, str] = NOTHING,
-        accept: str = "application/json",
-    ) -> Reply:
+    def _send(self, method: str, path: str, body: Body = None, query: Query = NOTHING, accept: str = JSON) -> Reply:
         try:
             json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         except ValueError as error:

@@ -68,7 +68,6 @@ class _Header(httpx.Auth):
         self._name, self._value = name.encode(), value.encode()
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sets the header."""
         others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
         request.headers = httpx.Headers([*others, (self._name, self._value)])
         yield request

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from translation_client.client import AsyncClient
@@ -17,6 +18,7 @@ class TranslationError(errors.TranslationError):
     """
 
 
+@dataclass(eq=False)
 class TranslationConfig:
     """How to wait.
 
@@ -27,17 +29,10 @@ class TranslationConfig:
         progressive_delay: Whether each delay is twice the one before; if not, every delay is `min_delay`.
     """
 
-    def __init__(
-        self,
-        base_timeout: float | None = 30,
-        min_delay: float = 0.5,
-        max_delay: float = 3.0,
-        progressive_delay: bool = True,
-    ) -> None:
-        self.base_timeout = base_timeout
-        self.min_delay = min_delay
-        self.max_delay = max_delay
-        self.progressive_delay = progressive_delay
+    base_timeout: float | None = 30
+    min_delay: float = 0.5
+    max_delay: float = 3.0
+    progressive_delay: bool = True
 
     @property
     def backoff_factor(self) -> float:

@@ -25,7 +25,6 @@ ANSWER_FIELDS = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
     *REQUEST_FIELDS[1:],
 )
-"""The fields of an answer."""
 
 CURRENT = "current"  # the id of every job in a dialect without ids
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -60,7 +59,6 @@ class Listing:
 
 
 def _body(*names: str) -> dict[str, str]:
-    """Returns a template of fields with their own names."""
     return {name: f"{{{name}}}" for name in names}
 
 
@@ -222,7 +220,6 @@ def _fill(template: Template, fields: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _placeholder(value: object) -> str | None:
-    """Returns the name of the field, if this is a placeholder."""
     match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
     return match and match[1]
 

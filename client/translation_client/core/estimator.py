@@ -46,11 +46,9 @@ class History:
     kinds: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def durations(self, kind: str) -> Sequence[float]:
-        """Returns the durations of the latest jobs of a kind in seconds, the oldest first."""
         return self.kinds.get(kind, ())
 
     def add(self, kind: str, seconds: float) -> None:
-        """Adds a job's duration."""
         self.kinds[kind] = (*self.durations(kind), max(seconds, SHORTEST))[-MAX_DURATIONS:]
 
 
@@ -66,13 +64,11 @@ class Table:
     poll_cost: float
 
     def polls_until(self, age: float) -> float:
-        """Returns how many polls are due until this age."""
         if age >= self.ages[-1]:
             return self.due[-1] + (sqrt(age) - sqrt(self.ages[-1])) / sqrt(self.poll_cost)
         return _interpolate(self.ages, self.due, max(age, 0.0))
 
     def age_at(self, polls: float) -> float:
-        """Returns the age at which this many polls are due."""
         if polls >= self.due[-1]:
             return (sqrt(self.ages[-1]) + (polls - self.due[-1]) * sqrt(self.poll_cost)) ** 2
         return _interpolate(self.due, self.ages, max(polls, 0.0))

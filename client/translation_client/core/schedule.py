@@ -47,7 +47,6 @@ class Fixed:
         _check("interval", self.interval)
 
     def __call__(self) -> Schedule:
-        """Makes the schedule of one wait."""
         yield 0.0
         while True:
             yield self.interval
@@ -72,7 +71,6 @@ class Exponential:
         _check("jitter", self.jitter, most=1)
 
     def __call__(self) -> Schedule:
-        """Makes the schedule of one wait."""
         observation, delay = (yield 0.0), self.initial
         for poll in count():
             observation = yield delay * (1 - self.jitter * chance(observation.status.id, poll))
@@ -94,17 +92,14 @@ class Progressive:
         _check("poll_cost", self.poll_cost, LEAST_COST)
 
     def __call__(self) -> Schedule:
-        """Makes the schedule of one wait."""
         observation = yield 0.0
         while True:
             observation = yield next_poll(self, observation)
 
     def polls_until(self, age: float) -> float:
-        """Returns how many polls are due until this age."""
         return (sqrt(age + SHORT) - sqrt(SHORT)) / sqrt(self.poll_cost)
 
     def age_at(self, polls: float) -> float:
-        """Returns the age at which this many polls are due."""
         return (sqrt(SHORT) + polls * sqrt(self.poll_cost)) ** 2 - SHORT
 
 
@@ -122,7 +117,6 @@ class Learned:
         _check("poll_cost", self.poll_cost, LEAST_COST)
 
     def __call__(self) -> Schedule:
-        """Makes the schedule of one wait."""
         unlearned = Progressive(self.poll_cost)
         curve: PollCurve = unlearned
         observation = yield 0.0
@@ -148,7 +142,6 @@ class Hinted:
         _check("jitter", self.jitter, most=1)
 
     def __call__(self) -> Schedule:
-        """Makes the schedule of one wait."""
         fallback = self.fallback()
         delay = next(fallback)
         for poll in count():

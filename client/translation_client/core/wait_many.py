@@ -272,7 +272,6 @@ def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:
 
 
 def _batch(jobs: Sequence[BatchJob]) -> Sequence[BatchJob]:
-    """Returns the first jobs that fit into one batch poll."""
     room = MAX_BATCH_IDS
     for number, job in enumerate(jobs[:MAX_BATCH]):
         room -= len(job.id)
@@ -338,6 +337,5 @@ def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, rep
 
 
 def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError) -> Flow:
-    """Ends the wait for one job."""
     del wait.jobs[job.id]
     wait.time.now = (yield WaitFailed(job.id, error)).at

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_accepted, read_job, read_page
@@ -31,6 +31,8 @@ from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, next_delay, start_schedule
 from translation_client.core.status import Cost, JobTimeout, Observation, Status
 from translation_client.core.text import one_line
+
+Answer: TypeAlias = tuple[Reply, ParsedStatus]
 
 RESERVE = 1.0  # seconds before the deadline in which no long poll ends: time for other polls, if it hangs
 GLANCE = 1  # seconds for which the first poll of an unknown job may be held: held polls are never too early
@@ -143,9 +145,7 @@ def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
         cursor = following
 
 
-def _start(
-    options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]
-) -> Step[tuple[Reply, ParsedStatus]]:
+def _start(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Step[Answer]:
     """Starts a job. All tries carry the same idempotency key, so they make one job."""
     if options.dialect.starts_by_poll:
         return (yield from _poll(options, time, CURRENT))
@@ -189,22 +189,11 @@ def _poll(  # noqa: PLR0913 - all that a poll depends on
     status: Status | None = None,
     long_poll: LongPoll | None = None,
     *,
-    confirmed: bool = False,
-    waiting: bool = False,
-    hold: int = 0,
-) -> Step[tuple[Reply, ParsedStatus]]:
-    """Polls a job.
-
-    Args:
-        options: The caller's options.
-        time: The flow's time.
-        job_id: The job.
-        status: Its last known status.
-        long_poll: The long polls of the wait, if it has begun.
-        confirmed: Whether the server has confirmed before that the job exists.
-        waiting: Whether this is part of a wait.
-        hold: Seconds for which the server may hold the poll of a job whose status is unknown.
-    """
+    confirmed: bool = False,  # whether the server has confirmed before that the job exists
+    waiting: bool = False,  # whether this is part of a wait
+    hold: int = 0,  # seconds for which the server may hold the poll of a job whose status is unknown
+) -> Step[Answer]:
+    """Polls a job; `status` is its last known one, `long_poll` that of the wait, if it has begun."""
     send, confirmed = polling(options.dialect, job_id), confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:

@@ -27,15 +27,10 @@ _turns: RunVar[WeakKeyDictionary[httpx.AsyncClient, anyio.Semaphore]] = RunVar("
 
 @dataclass(frozen=True, kw_only=True)
 class AsyncDriver(BaseDriver[httpx.AsyncClient]):
-    """Runs flows as part of the caller's task.
-
-    Attributes:
-        sleep: Sleeps for so many seconds.
-        connections: How many requests `http` carries at once.
-    """
+    """Runs flows as part of the caller's task."""
 
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
-    connections: int = CONNECTIONS
+    connections: int = CONNECTIONS  # how many requests `http` carries at once
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
         """Yields each Status and each WaitFailed of the flow."""
@@ -101,7 +96,6 @@ class _AsyncStream:
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def listen(self, listen: Listen) -> Reply | Chunk | Failure:
-        """Opens the stream, or read from it."""
         driver, sent = self._driver, self._driver.clock()
         try:
             with anyio.fail_after(listen.timeout):
@@ -125,7 +119,6 @@ class _AsyncStream:
         return result
 
     async def aclose(self) -> None:
-        """Closes the stream, if it is open."""
         self._chunks = None
         with anyio.CancelScope(shield=True):
             await self._open.aclose()

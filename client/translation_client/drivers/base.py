@@ -22,15 +22,11 @@ from translation_client.core.text import one_line, visible
 logger = logging.getLogger("translation_client")
 
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
-
 Trace: TypeAlias = Callable[[Effect | Input], object]
 
 OK = 200
-
 ENDED = "it ended"
-
 NOTHING = Send("GET", "/")
-
 FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # UnicodeError: a host name that IDNA refuses
 
 

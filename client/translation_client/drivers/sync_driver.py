@@ -80,7 +80,6 @@ class _Stream:
         self._chunks: Iterator[bytes] = iter(())
 
     def listen(self, listen: Listen) -> Reply | Chunk | Failure:
-        """Opens the stream, or read from it."""
         driver, sent = self._driver, self._driver.clock()
         self._end_time.at = time.monotonic() + listen.timeout
         try:
@@ -103,6 +102,5 @@ class _Stream:
         return result
 
     def close(self) -> None:
-        """Closes the stream, if it is open."""
         self._chunks = iter(())
         self._open.close()
