@@ -315,6 +315,7 @@ def test_the_documentation_is_complete(api):
         "PATCH /sandbox": ["sandbox"],
         "POST /sandbox/clock": ["sandbox"],
         "POST /sandbox/reset": ["sandbox"],
+        "GET /sandbox/jobs/{job_id}": ["sandbox"],
         "POST /sandbox/jobs/{job_id}": ["sandbox"],
         "GET /sandbox/scenarios": ["sandbox"],
         "GET /sandbox/requests": ["sandbox"],

@@ -14,9 +14,9 @@ from starlette.responses import StreamingResponse
 from tests.raw_http import connect, head
 from translation_server.api.report_grading import SHORT, Grading
 from translation_server.api.request_record import RecordBuilder
-from translation_server.core.change_feed import PAGE
+from translation_server.core.change_feed import MAX_PAGE_SIZE, PAGE, size_of
 from translation_server.core.delays import Uniform
-from translation_server.core.job import Fate, Job, JobSnapshot, State
+from translation_server.core.job import Fate, Job, JobSnapshot, State, json_text
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import MAX_WAITING_JOBS, RequestLog
@@ -156,6 +156,23 @@ async def test_change_stream_of_many_jobs_takes_memory_for_a_few_pages(store, se
     finally:
         tracemalloc.stop()
     assert most < 4 * 2**20
+
+
+async def test_change_stream_of_large_jobs_takes_memory_for_a_few_pages(store, service):
+    large = json_text("x" * (MAX_PAGE_SIZE // 8))
+    for ordinal in range(1, 81):
+        fate = Fate(5.0, State.COMPLETED, output=large)
+        at = 1000.0 + ordinal
+        await store.add("ann", lambda n, at=at, fate=fate: Job(f"job-{n}", "ann", n, at, fate, changed_at=at + n % 2))
+    sizes, changed = [], 0
+    async with aclosing(service.change_stream.all("ann", 0.0)) as changes:
+        async for page in changes:
+            sizes.append(size_of({snapshot.job.ordinal: snapshot.job for snapshot in page.snapshots}.values()))
+            changed += len(page.snapshots)
+            if not page.more:
+                break
+    assert changed == 160
+    assert max(sizes) <= 3 * MAX_PAGE_SIZE
 
 
 def records(count):

@@ -22,6 +22,7 @@ DIGESTS = {
         "a5dfe7a1cc9a1eee",
         "1390e139ab3bd0b6",
         "9bd906d08e1ebeb6",
+        "0518a55f36a831e9",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -32,6 +33,7 @@ DIGESTS = {
         "83a0d2116e634293",
         "46d2e57bfd8a9d4b",
         "278fafd4da70c997",
+        "2c90fadde8a6b730",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

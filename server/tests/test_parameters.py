@@ -124,7 +124,7 @@ def test_bodies_are_refused_by_routes_that_take_none(all_routes):
     api, routes = all_routes
     takes = {"/start", "/jobs", "/translate", "/own/jobs", "/sandbox", "/sandbox/clock"}
     for method, path in routes:
-        if (path in takes and method != "GET") or "/sandbox/jobs/" in path:
+        if (path in takes or "/sandbox/jobs/" in path) and method != "GET":
             continue
         for sent in (b'{"limit": 1}', iter([b'{"limit"', b": 1}"]), b"limit=1", b"[]"):
             answer = api.request(method, path, content=sent, headers={"Content-Type": "application/json"})

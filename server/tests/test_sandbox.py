@@ -281,5 +281,16 @@ class TestJobs:
         api = start()
         assert api.post(f"/sandbox/jobs/{api.submit()}", json=body).status_code == 422
 
+    def test_a_job_is_shown_with_everything_that_its_caller_sent(self, start):
+        api = start()
+        body = {"source_language": "en", "simulate": {"message": "é"}}
+        job_id = api.post("/jobs?video_length=7", json=body).json()["job_id"]
+        shown = api.get(f"/sandbox/jobs/{job_id}").json()
+        assert shown["input"] == body | {"video_length": 7.0}
+        assert shown.items() >= {"job_id": job_id, "api": "native", "kind": "translation", "status": "pending"}.items()
+        assert api.get(f"/sandbox/jobs/{api.submit()}").json()["input"] == {}
+        api.post("/sandbox/reset")
+        assert api.get(f"/sandbox/jobs/{job_id}").status_code == 404
+
     def test_an_unknown_job_is_not_found(self, start):
         assert start().post("/sandbox/jobs/unknown", json={"do": "pause"}).status_code == 404

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from tests.stores import accepting, add, cancel
-from translation_server.core.change_feed import LAST, FeedPosition
-from translation_server.core.job import Fate, Job, JobSnapshot, State
+from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE, FeedPosition, is_full
+from translation_server.core.job import Fate, Job, JobSnapshot, State, json_text
 from translation_server.storage import AmbiguousId, Idempotency, IdTaken, KeyReused, Stored, StoreError, open_store
+from translation_server.storage.batching import MAX_BATCH_SIZE
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.protocol import KEY_BYTES
 from translation_server.storage.statements import MAX_SORTED
@@ -124,6 +125,68 @@ async def test_id_of_several_jobs_is_ambiguous(store):
     changed = await store.change("ann", "mine", lambda job: job.cancel(1001.0), api="aws", kind="translation")
     assert (changed.api, changed.cancelled_at) == ("aws", 1001.0)
     assert await store.find("ann", "mine", api="native") == jobs[0]
+
+
+async def test_input_is_stored_apart_from_the_job(store):
+    texts = [None, '{"prompt":"a \\u0000 and a \\ud83d\\ude00"}', '"x"' * 100_000]
+    for text in texts:
+        await store.add("ann", accepting(), job_input=text)
+    assert [await store.read_input("ann", ordinal) for ordinal in (1, 2, 3, 4)] == [*texts, None]
+    assert await store.read_input("bob", 2) is None
+
+
+async def test_input_of_a_repeated_or_failed_submission_is_not_stored(store):
+    def fail(_: int) -> Job:
+        raise ArithmeticError
+
+    key = Idempotency("key", b"body")
+    outcomes = await asyncio.gather(
+        store.add("ann", accepting(), key, "1"),
+        store.add("ann", accepting(), key, "2"),
+        store.add("ann", fail, None, "3"),
+        store.add("ann", accepting(), None, "4"),
+        return_exceptions=True,
+    )
+    assert [getattr(outcome, "replayed", None) for outcome in outcomes] == [False, True, None, False]
+    assert [await store.read_input("ann", ordinal) for ordinal in (1, 2, 3)] == ["1", "4", None]
+
+
+async def test_inputs_that_are_large_together_are_all_stored(store):
+    text = "x" * (MAX_BATCH_SIZE // 3)
+    added = await asyncio.gather(*(store.add("ann", accepting(), None, text) for _ in range(10)))
+    assert [await store.read_input("ann", one.job.ordinal) == text for one in added] == [True] * 10
+
+
+async def test_output_code_and_echo_are_stored(store):
+    fate = Fate(10.0, State.ERROR, "no speech", 3, "E1", json_text({"a": [1, "\0\ud83d\ude00", None]}))
+    job = await add(store, fate=fate, echo_text=json_text({"input.prompt": "é"}))
+    assert await store.find("ann", job.id) == job
+    assert job.echo == {"input.prompt": "é"}
+    changed = await store.change("ann", job.id, lambda job: replace(job, fate=replace(fate, output="7", code=None)))
+    assert await store.find("ann", job.id) == changed != job
+
+
+async def test_pages_of_large_jobs_are_shorter_than_their_limit(store):
+    store.window = 7
+    fate = Fate(10.0, State.COMPLETED, output=json_text("x" * (MAX_PAGE_SIZE // 4)))
+    for ordinal in range(1, 11):
+        await add(store, fate=fate, changed_at=2000.0 + ordinal)
+
+    def ordinals(jobs: list[Job]) -> list[int]:
+        return [job.ordinal for job in jobs]
+
+    for state in (None, State.COMPLETED, State.PENDING):
+        page = {"limit": 9, "state": state, "now": 1005.0 if state is State.PENDING else 2000.0}
+        assert ordinals(await store.page("ann", **page, before=None))[:4] == [10, 9, 8, 7]
+        assert ordinals(await store.page("ann", **page, before=3)) == [2, 1]
+        for before in (5, 7, None):
+            assert is_full(await store.page("ann", **page, before=before), 9)
+    assert ordinals(await store.accepted_after("ann", 2, 9)) == [3, 4, 5, 6]
+    assert ordinals(await store.ending_after("ann", FeedPosition(1010.0, 5), 9)) == [6, 7, 8, 9]
+    assert ordinals(await store.changed_after("ann", FeedPosition(2003.0, 3), 9)) == [4, 5, 6, 7]
+    ids = [f"ann-{ordinal}" for ordinal in range(1, 11)]
+    assert len(await store.find_many("ann", ids)) == 4
+    assert ordinals(await store.find_many("ann", ids[:3])) == [1, 2, 3]
 
 
 async def test_pages_of_an_api_and_a_kind(store):

@@ -69,7 +69,7 @@ async def test_request_logs_are_trimmed_in_steps_after_a_lower_limit(store):
 async def test_reset_deletes_everything_of_one_owner(store):
     for owner in ("ann", "bob"):
         for number in range(3):
-            await store.add(owner, accepting(owner), Idempotency(f"key {number}", b"body"))
+            await store.add(owner, accepting(owner), Idempotency(f"key {number}", b"body"), "{}")
         await cancel(store, owner, f"{owner}-1", 1005.0)
         await store.change_sandbox(owner, lambda _: "settings")
         await store.count_faults(owner, "poll 1", [], lambda *_: [])
@@ -85,7 +85,7 @@ async def test_reset_deletes_everything_of_one_owner(store):
         assert await store.changed_after("ann", FeedPosition(0.0), 9) == []
         assert await store.change("ann", "ann-2", lambda job: job) is None
         assert (await store.read_sandbox("ann"), await store.fault_counts("ann", ["poll 1"])) == (text, [0])
-        assert await store.read_requests("ann") == []
+        assert (await store.read_requests("ann"), await store.read_input("ann", 1)) == ([], None)
         assert await store.purge("ann", Cutoff(9e9, 9e9, 9), 9) == 0
         added = await store.add("ann", accepting(), Idempotency("key 0", b"another"))
         assert (added.replayed, added.job.ordinal, added.job.owner) == (False, 1, "ann")
@@ -101,20 +101,21 @@ async def test_reset_deletes_everything_of_one_owner(store):
 
 async def test_purge_after_a_reset_deletes_only_old_rows(store):
     for _ in range(5):
-        await add(store)
+        await store.add("ann", accepting(), job_input="old")
         await store.count_faults("ann", "poll 1", [], lambda *_: [])
         await store.add_requests([("ann", "record")], 9)
     await store.change_sandbox("ann", lambda _: "", reset_counts=True)
     await store.reset_sandbox("ann", "new")
-    job = await add(store)
+    job = (await store.add("ann", accepting(), job_input="new")).job
     await store.count_faults("ann", "poll 1", [], lambda *_: [])
     await store.add_requests([("ann", "record")], 9)
     steps = 0
     while await store.purge_queued(2):
         steps += 1
-    assert steps >= 6
+    assert steps >= 9
     assert await store.page("ann", limit=9, before=None, state=None, now=0) == [job]
     assert (await store.fault_counts("ann", ["poll 1"]), await store.read_requests("ann")) == ([1], [(1, "record")])
+    assert await store.read_input("ann", 1) == "new"
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
@@ -143,7 +144,8 @@ async def test_purge_deletes_only_old_data(store):
         await add(store, created_at=1000, delay=delay)
     await add(store, "bob", created_at=1000, delay=1)
     idempotency = Idempotency("key", b"body")
-    await store.add("ann", accepting(created_at=1000, delay=0.5), idempotency)
+    await store.add("ann", accepting(created_at=1000, delay=0.5), idempotency, "old")
+    assert await store.read_input("ann", 7) == "old"
     for ordinal in (1, 7):
         await store.count_faults("ann", f"poll {ordinal}", [], lambda *_: [])
     await store.add_requests([("ann", record) for record in "abc"], 9)
@@ -155,6 +157,7 @@ async def test_purge_deletes_only_old_data(store):
     assert [job.ordinal for job in await store.page("ann", limit=9, before=None, state=None, now=0)] == [6, 2, 1]
     assert await store.find("bob", "bob-1")
     assert await store.fault_counts("ann", ["poll 1", "poll 7"]) == [1, 0]
+    assert await store.read_input("ann", 7) is None
     assert await store.read_requests("ann") == [(3, "c")]
     assert (await store.add("ann", accepting(), idempotency)).job.ordinal == 8
 

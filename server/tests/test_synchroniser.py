@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.documents import reset_document
+from translation_server.service import sandbox_cache
 from translation_server.service.freshness import Freshness
-from translation_server.service.job_cache import MIN_CAPACITY, CachedOwner, JobCache, Position
+from translation_server.service.job_cache import MAX_SIZE, MIN_CAPACITY, CachedOwner, JobCache, Position
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.single_flight import SingleFlight
 from translation_server.service.synchroniser import Synchroniser
@@ -184,6 +186,56 @@ def test_job_cache_evicts_the_oldest_jobs_of_the_least_recent_owner():
     assert not cache.owners["ann"].jobs
     cache.put(cache.owners["bob"], replace(pending(MIN_CAPACITY), owner="bob"))
     assert (list(cache.owners), len(cache.owners["bob"].jobs)) == (["bob"], MIN_CAPACITY)
+
+
+def test_job_cache_evicts_by_size_too():
+    cache, cached = JobCache(), CachedOwner(Position(0.0, 0.0), 0.0)
+    cache.owners["ann"] = cached
+    large = [replace(pending(ordinal), echo_text="x" * (MAX_SIZE // 4)) for ordinal in range(9)]
+    for job in large:
+        cache.put(cached, job)
+        cached.add_id(job, unique=True)
+    assert [key.job_id for key in cached.jobs] == list(cached.sole) == ["job-5", "job-6", "job-7", "job-8"]
+    cache.put(cached, replace(large[5], changed_at=2000.0))
+    assert len(cached.jobs) == 4
+    cache.drop("ann")
+    cache.owners["bob"] = cached = CachedOwner(Position(0.0, 0.0), 0.0)
+    for job in large[:4]:
+        cache.put(cached, replace(job, owner="bob"))
+    assert len(cached.jobs) == 4
+
+
+async def test_sandbox_cache_evicts_by_size_too():
+    store, evicted = MemoryStore(), []
+    sandboxes = SandboxCache(
+        store,
+        SandboxSettings,
+        started=0.0,
+        changeable=True,
+        on_change=lambda owner, _: evicted.append(owner),
+        freshness=Freshness(store),
+    )
+    padding = " " * (sandbox_cache.MAX_SIZE // 3 - 99)
+    for owner in ("ann", "bob", "cid", "dora"):
+        await sandboxes.change(owner, lambda _: f"{{}}{padding}")
+    assert (evicted, [*sandboxes.states]) == (["ann"], ["bob", "cid", "dora"])
+    await sandboxes.clear("bob", 1000.0)
+    await sandboxes.change("ann", lambda _: f"{{}}{padding}")
+    assert [*sandboxes.states] == ["cid", "dora", "bob", "ann"]
+
+
+async def test_subscription_keeps_changes_up_to_a_size():
+    store = MemoryStore()
+    bus = synchronise(store, 60).bus
+    large = [replace(pending(ordinal), echo_text="x" * (MAX_PAGE_SIZE - 1)) for ordinal in range(3)]
+    with bus.subscribe("ann") as subscription:
+        for _ in range(3):
+            bus.publish(large[0])
+        assert list(await subscription.wait(0)) == [large[0]]
+        for job in large:
+            bus.publish(job)
+        assert await subscription.wait(0) is None
+        assert not await subscription.wait(0)
 
 
 def test_lru_evicts_the_items_that_were_set_longest_ago():

@@ -19,7 +19,8 @@ from tests.processes import wait_until
 from tests.raw_http import connect, head
 from translation_server import TranslationServer
 from translation_server.api.preferences import matches, preferred_wait
-from translation_server.core.change_feed import ChangeFeed, end_of
+from translation_server.core import change_feed
+from translation_server.core.change_feed import ChangeFeed, end_of, is_full
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 
@@ -269,28 +270,34 @@ def job(created_at, delay, cancelled):
 jobs = st.lists(st.builds(job, times, st.floats(0, 50), st.none() | st.floats(0.0, 1.0)), max_size=20)
 
 
+def page_of(jobs, limit):
+    """Returns the first jobs, up to a full page."""
+    return next((jobs[:count] for count in range(1, len(jobs)) if is_full(jobs[:count], limit)), jobs)
+
+
 def follow(feed, jobs, now):
     """Yields all changes up to now; the feed reads what it needs from these jobs."""
     while True:
         if feed.needs_new:
-            feed.add_new([job for job in jobs if job.ordinal > feed.last_ordinal][: feed.page_size])
+            feed.add_new(page_of([job for job in jobs if job.ordinal > feed.last_ordinal], feed.page_size))
         if feed.needs_ends:
             ends = sorted(place for job in jobs if (place := end_of(job)) > feed.horizon and place.at < inf)
-            feed.add_ends([jobs[place.ordinal - 1] for place in ends[: feed.page_size]])
+            feed.add_ends(page_of([jobs[place.ordinal - 1] for place in ends], feed.page_size))
         yield from (changes := feed.emit(now))
         if not changes and not feed.needs_new and not feed.needs_ends:
             return
 
 
-@given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]))
-def test_feed_has_each_change_once_and_in_order_for_any_page_size(jobs, checks, since, page):
-    jobs = [
-        replace(job, id=f"j{n}", ordinal=n) for n, job in enumerate(sorted(jobs, key=lambda job: job.created_at), 1)
-    ]
+@given(jobs, st.lists(times, min_size=1, max_size=10).map(sorted), times, st.sampled_from([1, 2, 200]), st.booleans())
+def test_feed_has_each_change_once_and_in_order_for_any_page_size(jobs, checks, since, page, large):
+    jobs = sorted((replace(job, echo_text="x" * large) for job in jobs), key=lambda job: job.created_at)
+    jobs = [replace(job, id=f"j{n}", ordinal=n) for n, job in enumerate(jobs, 1)]
     feed, changes = ChangeFeed(since, sum(job.created_at <= since for job in jobs), page), []
-    for now in [*(check for check in checks if check >= since), 1000.0]:
-        feed.may_have_new = True
-        changes += follow(feed, [job for job in jobs if job.created_at <= now], now)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(change_feed, "MAX_PAGE_SIZE", 3)
+        for now in [*(check for check in checks if check >= since), 1000.0]:
+            feed.may_have_new = True
+            changes += follow(feed, [job for job in jobs if job.created_at <= now], now)
     expected = [change for job in jobs for change in JobSnapshot(job, 1000.0).changes if change.now > since]
     assert sorted(changes, key=str) == sorted(expected, key=str)
     assert changes == sorted(changes, key=lambda snapshot: snapshot.now)

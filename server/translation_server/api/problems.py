@@ -12,7 +12,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from translation_server.service.jobs import JobNotFound
-from translation_server.storage import AmbiguousId, IdTaken, KeyReused, StoreError
+from translation_server.storage import AmbiguousId, IdTaken, KeyReused, StoreError, TooLarge
 from translation_server.validation import FieldError, summary
 
 logger = logging.getLogger(__name__)
@@ -70,29 +70,33 @@ def response_to(error: Exception, scope: Scope) -> Response:
     """Returns the response to a request that ended in one of the `EXPECTED` errors."""
     match error:
         case Problem():
-            return error.response()
+            problem = error
         case JobNotFound():
-            return Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.").response()
+            problem = Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.")
         case AmbiguousId(jobs=jobs):
             kinds = " and ".join(f"the {job.kind} of {job.api}" for job in jobs)
             detail = f"You have several jobs {error}: {kinds}. Use the routes of their APIs."
-            return Problem(HTTPStatus.CONFLICT, detail).response()
+            problem = Problem(HTTPStatus.CONFLICT, detail)
+        case TooLarge():
+            detail = "These jobs are too large to be polled together: poll fewer at once."
+            problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
         case KeyReused():
             detail = "This Idempotency-Key was used for another request: use a new key for a new job."
-            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail).response()
+            problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
         case IdTaken():
-            detail = f"You already have a job {error}: choose another id, or none."
-            return Problem(HTTPStatus.CONFLICT, detail).response()
+            problem = Problem(HTTPStatus.CONFLICT, f"You already have a job {error}: choose another id, or none.")
         case _:
             logger.error("%s failed: %s", describe(scope), error)
             detail = "The server cannot reach its jobs at the moment: try again."
-            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}).response()
+            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)})
+    return problem.response()
 
 
 EXPECTED = (
     Problem,
     JobNotFound,
     AmbiguousId,
+    TooLarge,
     KeyReused,
     IdTaken,
     StoreError,

@@ -18,6 +18,7 @@ from translation_server.api.problems import Problem
 from translation_server.api.report_render import pieces
 from translation_server.core.report.report import report
 from translation_server.documents import RECORD
+from translation_server.service.ends import ends_of
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import PAGE, RequestLog
 
@@ -59,7 +60,7 @@ class Grading:
         numbers = await self._numbers(owner, read)
         records = await asyncio.to_thread(lambda: [RECORD.validate_json(record) for _, record in read])
         submitted = {job.job_id for record in records if record.action == "submit" for job in record.jobs}
-        ends = await self._service.ends(owner, list(submitted))
+        ends = await ends_of(self._service, owner, list(submitted))
         card = await asyncio.to_thread(lambda: "".join(pieces(report(records, ends, *numbers), media_type)))
         return Response(card, headers=VARY, media_type=media_type)
 
@@ -79,7 +80,7 @@ class Grading:
                     await grader.send(*(record for _, record in page))
                 await grader.send("")
                 while ids := json.loads(await grader.out.readline()):
-                    await grader.send(json.dumps(await self._service.ends(owner, ids)))
+                    await grader.send(json.dumps(await ends_of(self._service, owner, ids)))
                 first = await grader.out.read(PIECE)
             except (OSError, ValueError):
                 first = b""

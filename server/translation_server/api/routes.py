@@ -100,6 +100,7 @@ class Api:
                 fields.submission(),
                 idempotency=received.idempotency(context.record.key),
                 job_id=fields.job_id,
+                job_input=received.document,
                 fate_override=fields.simulate.fate_override() if fields.simulate else None,
             )
             snapshot = accepted.snapshot

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from translation_server.api.bodies import read_body
 from translation_server.api.context import context_of
-from translation_server.api.openapi import answer, model_body
+from translation_server.api.openapi import EXAMPLE, JOB, JOB_SCHEMA, answer, model_body
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
@@ -39,6 +39,12 @@ from translation_server.service.request_log import RequestLog
 
 SANDBOX = answer("The whole sandbox.", {"type": "object"}, settings_document(SandboxSettings()))
 EXAMPLES = [{"scenario": name, "meaning": scenario.meaning} for name, scenario in SCENARIOS.items()]
+OF_JOB = {"api": {"type": "string"}, "kind": {"type": "string"}, "input": {"type": "object"}}
+JOB_AND_INPUT = answer(
+    "The job.",
+    {"type": "object", "properties": JOB_SCHEMA["properties"] | OF_JOB},
+    EXAMPLE | {"api": JOB.api, "kind": JOB.kind, "input": {"source_language": "en", "target_language": "es"}},
+)
 CARD = answer("The report card.", {"type": "object"}, asdict(report((), {})))
 CARD["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES[1:]}
 JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
@@ -72,6 +78,13 @@ class SandboxApi:
         owner, change = context_of(request).user, await read_body(ClockChange, request)
         await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.wall_time()))
         return await self._sandbox(owner)
+
+    @OwnRoute("GET", "/sandbox/jobs/{job_id}", JOB_AND_INPUT)
+    async def job(self, request: Request, job_id: str) -> Response:
+        """Shows a job, the API and kind that it was submitted to, and everything that its caller sent."""
+        snapshot = await self._service.snapshot(context_of(request).user, job_id)
+        job, shown = snapshot.job, json.loads(self._native.body(snapshot))
+        return JSONResponse({**shown, "api": job.api, "kind": job.kind, "input": await self._service.read_input(job)})
 
     @OwnRoute("POST", "/sandbox/reset", SANDBOX)
     async def reset(self, request: Request) -> Response:

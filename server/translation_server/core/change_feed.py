@@ -10,7 +10,8 @@ emitted lately.
 import heapq
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from translation_server.core.clock import VirtualTime
@@ -18,6 +19,7 @@ from translation_server.core.job import Job, JobSnapshot
 from translation_server.core.lru import LRU
 
 PAGE = 200  # how many jobs are read, and how many changes are emitted, at a time
+MAX_PAGE_SIZE = 4 * 2**20  # how large the jobs of a page are together (`Job.size`), before the last one
 MAX_EMITTED_ENDS = 50_000  # how many emitted ends of changed jobs a feed remembers
 LAST = 2**63 - 1  # an ordinal above all others
 
@@ -32,6 +34,16 @@ class FeedPosition(NamedTuple):
 def end_of(job: Job) -> FeedPosition:
     """Returns the position of a job in the order of ends."""
     return FeedPosition(job.ends_at, job.ordinal)
+
+
+def is_full(page: Sequence[Job], limit: int) -> bool:
+    """Whether a page is as long or as large as it may be, so there may be more."""
+    return len(page) >= limit or size_of(page) >= MAX_PAGE_SIZE
+
+
+def size_of(jobs: Iterable[Job]) -> int:
+    """Returns how large jobs are together."""
+    return sum(job.size for job in jobs)
 
 
 class ChangeFeed:
@@ -68,13 +80,13 @@ class ChangeFeed:
         return VirtualTime(self._ends[0].at if self._ends else math.inf)
 
     def add_new(self, page: Sequence[Job]) -> None:
-        """Adds the next jobs in the order of their ordinals: a page of them, or all."""
+        """Adds the next jobs in the order of their ordinals: a full page of them, or all."""
         self._new += page
-        self.may_have_new = len(page) == self.page_size
+        self.may_have_new = is_full(page, self.page_size)
 
     def add_ends(self, page: Sequence[Job]) -> None:
-        """Adds the next jobs in the order of their ends: a page of them, or all that have an end."""
-        self.horizon = end_of(page[-1]) if len(page) == self.page_size else FeedPosition(math.inf)
+        """Adds the next jobs in the order of their ends: a full page of them, or all that have an end."""
+        self.horizon = end_of(page[-1]) if is_full(page, self.page_size) else FeedPosition(math.inf)
         for job in page:
             self._add_end(job)
 
@@ -85,6 +97,11 @@ class ChangeFeed:
         if not is_new and (known is None or known.changed_at < job.changed_at):
             self._upcoming.pop(job.ordinal, None)
             self._late += self._emit_or_add_end(job)
+
+    @property
+    def has_late_page(self) -> bool:
+        """Whether changed jobs have brought a page of changes to emit."""
+        return is_full([late.job for late in self._late], self.page_size)
 
     def emit(self, now: VirtualTime) -> list[JobSnapshot]:
         """Returns the next changes up to now, in the order of their times: a page of them, or slightly more.
@@ -132,10 +149,18 @@ class ChangeFeed:
         heapq.heappush(self._ends, end)
         if len(self._ends) > 2 * self.page_size:
             self._ends = sorted({end for end in self._ends if self._is_upcoming(end)})
-        if len(self._ends) > 2 * self.page_size:
-            self._ends = self._ends[: self.page_size]
-            self.horizon = self._ends[-1]
-            self._upcoming = {end.ordinal: self._upcoming[end.ordinal] for end in self._ends}
+        is_large = job.size and len(self._upcoming) > 1 and size_of(self._upcoming.values()) > 2 * MAX_PAGE_SIZE
+        if len(self._ends) > 2 * self.page_size or is_large:
+            self._keep_earliest_ends()
+
+    def _keep_earliest_ends(self) -> None:
+        """Drops all upcoming ends but a page of the earliest ones; the others are read again later."""
+        ends = sorted({end for end in self._ends if self._is_upcoming(end)})
+        sizes = accumulate(self._upcoming[end.ordinal].size for end in ends)
+        fitting = sum(size <= MAX_PAGE_SIZE for size in sizes)
+        self._ends = ends[: max(1, min(fitting, self.page_size))]
+        self.horizon = self._ends[-1]
+        self._upcoming = {end.ordinal: self._upcoming[end.ordinal] for end in self._ends}
 
     def _is_upcoming(self, end: FeedPosition) -> bool:
         job = self._upcoming.get(end.ordinal)

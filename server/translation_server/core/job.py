@@ -9,7 +9,9 @@ some polls, whatever the clock says, each of these polls is such a change, and t
 Times are virtual times of the owner's sandbox, in seconds since the epoch. Durations are in seconds.
 """
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,6 +21,11 @@ from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
 NATIVE, TRANSLATION = "native", "translation"  # the API of this server's own, and its kind of job
+
+
+def json_text(value: object) -> str:
+    """Returns a value as JSON text in ASCII, so it has as many bytes as characters, and every database can store it."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 class State(StrEnum):
@@ -43,14 +50,17 @@ class Submission:
 class Fate:
     """How a job will end: ``delay`` seconds after it was accepted, as ``completed`` or as ``error``.
 
-    ``message`` is the error message of a job that fails, instead of `ERROR_MESSAGE`. A job that ends ``after_polls``
-    has an infinite delay until then.
+    ``message`` is the error message of a job that fails, instead of `ERROR_MESSAGE`, and ``code`` its error code.
+    ``output`` is the output of a job that completes, as JSON text, instead of that of its dialect. A job that ends
+    ``after_polls`` has an infinite delay until then.
     """
 
     delay: float
     outcome: State
     message: str | None = None
     after_polls: int | None = None
+    code: str | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +110,23 @@ class Job:
     api: str = NATIVE  # the API that it was submitted to
     kind: str = TRANSLATION  # which of the API's kinds of job it is
     polls: int = 0  # how many polls have counted towards its end
+    echo_text: str = ""  # what answers repeat of the submission, as JSON text; empty for nothing
 
     @property
     def key(self) -> "JobKey":
         """What distinguishes the job from the owner's other jobs."""
         return JobKey(self.id, self.api, self.kind)
+
+    @property
+    def echo(self) -> Mapping[str, object]:
+        """What answers repeat of the submission: values by the names of their placeholders."""
+        echo: Mapping[str, object] = json.loads(self.echo_text) if self.echo_text else {}
+        return echo
+
+    @property
+    def size(self) -> int:
+        """How many bytes of what its caller sent are part of the job, wherever it is."""
+        return len(self.echo_text) + len(self.fate.output or "")
 
     @property
     def due_at(self) -> VirtualTime:
@@ -189,6 +211,16 @@ class JobSnapshot:
         elif self.now >= job.due_at:
             state = job.fate.outcome
         object.__setattr__(self, "state", state)
+
+    @property
+    def lean(self) -> "JobSnapshot":
+        """The same without what the caller sent, for those who keep it."""
+        job = self.job
+        return (
+            self
+            if not job.size
+            else JobSnapshot(replace(job, echo_text="", fate=replace(job.fate, output=None)), self.now)
+        )
 
     @property
     def completed_at(self) -> VirtualTime | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.job import Job, JobKey
 from translation_server.service.job_cache import JobCache
 
@@ -27,6 +28,7 @@ class Subscription:
         self.closed = False  # whether the server is shutting down: nobody may wait any longer
         self.newest: float = math.inf  # the last ordinal that is known; of a later job only its ordinal is kept
         self._changed: dict[int, Job] | None = {}
+        self._size = 0
         self._wakeup = asyncio.get_running_loop().create_future()
 
     def notify(self, job: Job | None) -> None:
@@ -34,8 +36,10 @@ class Subscription:
         if job is not None and job.ordinal > self.newest:
             self.newest = job.ordinal
         elif job is not None and self._changed is not None:
+            before = self._changed.pop(job.ordinal, None)
+            self._size += job.size - (before.size if before else 0)
             self._changed[job.ordinal] = job
-            if len(self._changed) > MAX_PENDING:
+            if len(self._changed) > MAX_PENDING or (len(self._changed) > 1 and self._size > MAX_PAGE_SIZE):
                 self._changed = None
         if not self._wakeup.done():
             self._wakeup.set_result(None)
@@ -46,7 +50,7 @@ class Subscription:
         Returns the jobs that have changed since the last call; None where there were too many to keep.
         """
         await asyncio.wait([self._wakeup], timeout=seconds)
-        changed, self._changed = self._changed, {}
+        changed, self._changed, self._size = self._changed, {}, 0
         if self._wakeup.done():
             self._wakeup = asyncio.get_running_loop().create_future()
         return None if changed is None else changed.values()

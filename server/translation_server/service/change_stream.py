@@ -85,6 +85,8 @@ class ChangeStream:
                 if changed is None:
                     async for job in changed_since(self._store, owner, read_at - MARGIN):
                         feed.add_changed(job)
+                        if feed.has_late_page:
+                            yield ChangePage(feed.emit(sandbox.clock.virtual(self._clock())), True, sandbox.clock)
                 read_at = self._clock()
 
     async def one(self, snapshot: JobSnapshot, after: VirtualTime | None) -> Changes:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from translation_server.core.change_feed import size_of
 from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.hints import NextPoll, next_poll
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
@@ -18,6 +19,9 @@ from translation_server.service.sandbox_cache import MAX_OWNERS
 
 LIFETIME = 60.0  # how long an owner's jobs may be cached before all are read again, in seconds
 MIN_CAPACITY = 10_000  # how many jobs may be cached, however few owners have them
+
+MAX_SIZE = 32 * 2**20
+"""How large all cached jobs are at most, without what takes 1 to 2 KiB each. Their renderings take as much again."""
 
 JOBS_PER_OWNER = 8
 """How many jobs may be cached for each cached owner, on average; each takes 1 to 2 KiB. Beyond that, the owner who was
@@ -80,12 +84,12 @@ class CachedOwner:
         elif self.sole.get(job.id) != job.key:
             self.sole.pop(job.id, None)
 
-    def evict_oldest(self) -> None:
-        """Evicts the job that was cached first."""
+    def evict_oldest(self) -> Job:
+        """Evicts the job that was cached first, and returns it."""
         key = next(iter(self.jobs))
-        del self.jobs[key]
         if self.sole.get(key.job_id) == key:
             del self.sole[key.job_id]
+        return self.jobs.pop(key).job
 
 
 def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -> RenderedJob:
@@ -94,7 +98,7 @@ def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -
     if snapshot.state is State.PENDING:
         ends = dialect.changes_at(snapshot), snapshot.job.cancelled_at or math.inf
         until = min(*ends, hint.until if hint else math.inf)
-    return RenderedJob(sandbox, until, (snapshot,), dialect.partial_body(snapshot), hint)
+    return RenderedJob(sandbox, until, (snapshot.lean,), dialect.partial_body(snapshot), hint)
 
 
 class JobCache:
@@ -102,7 +106,7 @@ class JobCache:
 
     def __init__(self) -> None:
         self.owners = LRU[str, CachedOwner](MAX_OWNERS, lambda _, cached: self._uncount(cached))
-        self._count = 0
+        self._count = self._size = 0
 
     def put(self, cached: CachedOwner, job: Job) -> Job:
         """Caches a job of an owner and returns it; or returns the cached one, where that is a later version."""
@@ -112,11 +116,13 @@ class JobCache:
         if job.ends_after_polls:  # no poll of it can be answered from memory
             return job
         cached.jobs[key] = CachedJob(job, {})
-        self._count += before is None and self.owners.get(job.owner) is cached
-        while self._count > max(MIN_CAPACITY, JOBS_PER_OWNER * len(self.owners)):
+        if self.owners.get(job.owner) is cached:
+            self._count += before is None
+            self._size += job.size - (before.job.size if before else 0)
+        while self._count > max(MIN_CAPACITY, JOBS_PER_OWNER * len(self.owners)) or self._size > MAX_SIZE:
             oldest = next(iter(self.owners.values()))
             if oldest.jobs:
-                oldest.evict_oldest()
+                self._size -= oldest.evict_oldest().size
                 self._count -= 1
             else:
                 self.owners.popitem(last=False)
@@ -135,3 +141,4 @@ class JobCache:
 
     def _uncount(self, cached: CachedOwner) -> None:
         self._count -= len(cached.jobs)
+        self._size -= size_of(cached_job.job for cached_job in cached.jobs.values())

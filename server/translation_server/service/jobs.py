@@ -1,18 +1,18 @@
 """The use cases: submit, poll, list, change and cancel jobs."""
 
 import asyncio
+import json
 import logging
 import math
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from translation_server.core import hints
+from translation_server.core.change_feed import MAX_PAGE_SIZE, is_full, size_of
 from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.entropy import seeded_entropy
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.job import NATIVE, TRANSLATION, FateOverride, Job, JobSnapshot, State, Submission
+from translation_server.core.job import Job, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
@@ -22,16 +22,14 @@ from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
 from translation_server.service.store_check import StoreCheck
+from translation_server.service.submitter import Submitter
 from translation_server.service.synchroniser import Synchroniser
-from translation_server.storage import AmbiguousId, Idempotency, Store
+from translation_server.storage import AmbiguousId, Idempotency, Store, TooLarge
 
 logger = logging.getLogger(__name__)
 
 MAX_LOGGED_ENDS = 100_000
 """How many ended jobs a process remembers to have logged; 140 bytes each."""
-
-BATCH_SIZE = 500
-"""How many jobs are read at a time."""
 
 HOLD_SPREAD = 0.2
 """By which part at most the first hold of a job's long polls is shortened."""
@@ -42,17 +40,6 @@ LATEST_JOB = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 
 class JobNotFound(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
     """The caller has no such job. Another user may have one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The first snapshot of a submitted job.
-
-    ``replayed`` is set where an earlier submission with the same idempotency key had created the job.
-    """
-
-    snapshot: JobSnapshot
-    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +64,7 @@ class Service:
 
     Attributes:
         sandboxes: The cache of sandboxes.
+        submit: Accepts a job, as `Submitter.submit` does.
         faults: Draws and counts faults.
         change_stream: Streams changes of jobs.
         files: Signs the URLs of output files.
@@ -95,7 +83,6 @@ class Service:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._entropy = entropy
         self._started = clock()
         self.sandboxes = SandboxCache(
             store,
@@ -107,6 +94,7 @@ class Service:
         )
         self._synchroniser = Synchroniser(store, self.sandboxes, clock)
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus
+        self.submit = Submitter(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy).submit
         self.change_stream = ChangeStream(store, self.sandboxes, self._bus, clock, self._snapshot)
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
         self._check = StoreCheck(store)
@@ -116,61 +104,6 @@ class Service:
     def set_users(self, users: int) -> None:
         """Makes the caches large enough for the polls of so many users."""
         self.sandboxes.states.capacity = self._jobs.owners.capacity = max(MAX_OWNERS, users)
-
-    async def submit(  # noqa: PLR0913 - the options are keywords
-        self,
-        owner: str,
-        submission: Submission,
-        *,
-        api: str = NATIVE,
-        kind: str = TRANSLATION,
-        idempotency: Idempotency | None = None,
-        job_id: str | None = None,
-        fate_override: FateOverride | None = None,
-    ) -> Accepted:
-        """Accepts a job; it is on disk when this returns.
-
-        Args:
-            owner: whose job it is.
-            submission: what the job is to do.
-            api: the API that it is submitted to. Each API has idempotency keys of its own.
-            kind: which of the API's kinds of job it is.
-            idempotency: an idempotency key, and the fingerprint of the request.
-            job_id: the id that the caller has chosen; without one, the job gets a new UUID.
-            fate_override: the fate that the caller has chosen.
-
-        Raises:
-            KeyReused: the idempotency key came before, with another request.
-            IdTaken: the caller has a job of that id, of this API and kind.
-            StoreError: the job was not accepted.
-        """
-        sandbox = await self.sandboxes.of(owner)
-        settings, override = sandbox.settings, fate_override or FateOverride()
-        if idempotency and api != NATIVE:
-            idempotency = replace(idempotency, key=f"{api}\0{idempotency.key}")
-
-        def accept(ordinal: int) -> Job:
-            wall = self._clock()
-            entropy = self._entropy() if settings.seed is None else seeded_entropy(settings.seed, ordinal)
-            job = Job(
-                job_id or str(uuid.uuid4()),
-                owner,
-                ordinal,
-                sandbox.clock.virtual(wall),
-                override.apply(settings.fate(entropy, submission.video_length)),
-                submission,
-                changed_at=wall,
-                api=api,
-                kind=kind,
-            )
-            paused = settings.paused if override.paused is None else override.paused
-            return replace(job, paused_at=job.created_at) if paused else job
-
-        stored = await self._store.add(owner, accept, idempotency)
-        if not stored.replayed:
-            logger.info("job %s accepted for %s", stored.job.id, owner)
-            self._synchroniser.add(stored.job, unique=job_id is None)
-        return Accepted(stored.job.beginning, stored.replayed)
 
     async def current(self, owner: str) -> JobSnapshot:
         """Returns a snapshot of the caller's latest job; a caller without jobs gets a new one."""
@@ -215,9 +148,12 @@ class Service:
 
         Raises:
             AmbiguousId: the caller has several jobs with one of these ids.
+            TooLarge: the jobs are too large to be read together.
         """
-        found: dict[str, Job] = {}
-        for job in await self._store.find_many(owner, job_ids, api=api, kind=kind):
+        jobs, found = await self._store.find_many(owner, job_ids, api=api, kind=kind), dict[str, Job]()
+        if size_of(jobs) >= MAX_PAGE_SIZE and len(job_ids) > 1:
+            raise TooLarge
+        for job in jobs:
             if found.setdefault(job.id, job) is not job:
                 raise AmbiguousId([found[job.id], job])
         now, unique = await self.virtual_time(owner), dict.fromkeys(job_ids)
@@ -237,7 +173,7 @@ class Service:
         """Returns the caller's jobs, newest first, from behind the cursor ``after``."""
         now = await self.virtual_time(owner)
         jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now, api=api, kind=kind)
-        more, jobs = len(jobs) > limit, jobs[:limit]
+        more, jobs = is_full(jobs, limit + 1), jobs[:limit]
         return Page([self._snapshot(job, now) for job in jobs], jobs[-1].ordinal if more else None)
 
     async def cancel(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> JobSnapshot:
@@ -257,6 +193,12 @@ class Service:
         """
         job = snapshot.job
         return await self.amend(job.owner, job.id, Job.poll, api=job.api, kind=job.kind)
+
+    async def read_input(self, job: Job) -> dict[str, object]:
+        """Returns everything that a job's caller has sent."""
+        text = await self._store.read_input(job.owner, job.ordinal)
+        document: dict[str, object] = json.loads(text) if text else {}
+        return document
 
     async def amend(
         self,
@@ -324,20 +266,6 @@ class Service:
                 changed = await subscription.wait(left)
                 job = next(iter(changed)) if changed else await self._find(job.owner, *job.key)
                 changes_at = until(JobSnapshot(job, clock.virtual(wall)))
-
-    async def ends(self, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
-        """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs."""
-        clock = (await self.sandboxes.of(owner)).clock
-        ends: dict[str, float] = {}
-        for start in range(0, len(job_ids), BATCH_SIZE):
-            await asyncio.sleep(0)
-            snapshots, _ = await self.snapshots(owner, job_ids[start : start + BATCH_SIZE])
-            ends |= {
-                snapshot.job.id: end
-                for snapshot in snapshots
-                if snapshot.state is not State.CANCELLED and (end := snapshot.wall_end(clock)) is not None
-            }
-        return ends
 
     def file_url(self, base_url: str, snapshot: JobSnapshot, kind: str) -> str:
         """Returns the signed URL of an output file of an ended job.

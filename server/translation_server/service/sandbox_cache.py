@@ -18,6 +18,7 @@ from translation_server.service.single_flight import SingleFlight
 from translation_server.storage import SandboxStore
 
 MAX_OWNERS = 20_000  # how many owners a process caches, unless it has more users; each takes about 2 KiB
+MAX_SIZE = 32 * 2**20  # how many characters of their sandboxes it caches
 
 
 class _CachedState(NamedTuple):
@@ -55,8 +56,8 @@ class SandboxCache:
         self._defaults = defaults
         self._started = VirtualTime(started)
         self._on_change = on_change
-        # An evicted sandbox may be reset without this process noticing, so its jobs have to go too.
-        self.states = LRU[str, _CachedState](MAX_OWNERS, lambda owner, _: on_change(owner, True))
+        self.states = LRU[str, _CachedState](MAX_OWNERS, self._evicted)
+        self._size = 0
         self._reads = SingleFlight[SandboxState]()
         self._state_of_all = SandboxState(defaults())
 
@@ -107,7 +108,7 @@ class SandboxCache:
         try:
             return self._put(owner, await self._store.change_sandbox(owner, change, reset_counts=reset_counts))
         except BaseException:  # it may have been changed
-            self.states.pop(owner, None)
+            self._drop(owner)
             raise
 
     async def clear(self, owner: str, wall: WallTime) -> None:
@@ -117,7 +118,7 @@ class SandboxCache:
         try:
             await self._store.reset_sandbox(owner, text)
         except BaseException:
-            self.states.pop(owner, None)
+            self._drop(owner)
             raise
         self._put(owner, text)
         self._on_change(owner, True)
@@ -133,7 +134,19 @@ class SandboxCache:
             sandbox = before.sandbox
         else:
             sandbox = read_sandbox(text, defaults, self._started)
+        self._size += len(text or "") - len(before.text or "" if before else "")
         self.states[owner] = _CachedState(text, defaults, sandbox, time.monotonic() if read_at is None else read_at)
+        while self._size > MAX_SIZE and len(self.states) > 1:
+            self._evicted(*self.states.popitem(last=False))
         if before and before.text != text:
             self._on_change(owner, before.sandbox.reset_at != sandbox.reset_at)
         return sandbox
+
+    def _drop(self, owner: str) -> None:
+        if cached := self.states.pop(owner, None):
+            self._size -= len(cached.text or "")
+
+    def _evicted(self, owner: str, cached: _CachedState) -> None:
+        """Drops the jobs too: the sandbox may be reset without this process noticing."""
+        self._size -= len(cached.text or "")
+        self._on_change(owner, True)

@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from translation_server.core.change_feed import PAGE, FeedPosition
+from translation_server.core.change_feed import PAGE, FeedPosition, is_full
 from translation_server.core.clock import WallTime
 from translation_server.core.job import Job
 from translation_server.service.change_bus import ChangeBus
@@ -173,6 +173,6 @@ async def changed_since(store: JobStore, owner: str, wall: float) -> AsyncIterat
         page = await store.changed_after(owner, position, PAGE)
         for job in page:
             yield job
-        if more := len(page) == PAGE:
+        if more := is_full(page, PAGE):
             position = FeedPosition(page[-1].changed_at, page[-1].ordinal)
             await asyncio.sleep(0)

@@ -23,6 +23,7 @@ from translation_server.storage.protocol import (
     StoreChange,
     Stored,
     StoreError,
+    TooLarge,
 )
 from translation_server.storage.sqlite.store import SqliteStore
 
@@ -43,6 +44,7 @@ __all__ = [
     "StoreChange",
     "StoreError",
     "Stored",
+    "TooLarge",
     "is_shared",
     "open_store",
     "redact",

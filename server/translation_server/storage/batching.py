@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from translation_server.core.job import Job
 from translation_server.storage.protocol import Idempotency, Stored
 
 MAX_BATCH = 500  # how many jobs one commit writes at most
+MAX_BATCH_SIZE = 4 * 2**20  # how many characters of inputs one commit writes at most, besides those of its last job
 Written = Stored | Exception  # the result of one addition
 
 
@@ -19,6 +21,7 @@ class Addition:
     owner: str
     accept: Callable[[int], Job]
     idempotency: Idempotency | None
+    job_input: str | None = None
     called_at: float = field(default_factory=time.monotonic)
 
 
@@ -43,7 +46,7 @@ class GroupCommit:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            batch = self._take()
             written = await self._write_batch([addition for addition, _ in batch])
             for (_, result), outcome in zip(batch, written, strict=True):
                 if result.done():  # the caller was cancelled
@@ -53,6 +56,13 @@ class GroupCommit:
                 else:
                     result.set_result(outcome)
         self._writing = None
+
+    def _take(self) -> list[tuple[Addition, asyncio.Future[Stored]]]:
+        """Removes and returns the next additions to write."""
+        sizes = accumulate(len(addition.job_input or "") for addition, _ in self._waiting[:MAX_BATCH])
+        count = 1 + sum(size < MAX_BATCH_SIZE for size in sizes)
+        batch, self._waiting = self._waiting[: min(count, MAX_BATCH)], self._waiting[min(count, MAX_BATCH) :]
+        return batch
 
     async def _write_batch(self, batch: Sequence[Addition]) -> Sequence[Written]:
         try:

@@ -7,10 +7,10 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
-from translation_server.core.change_feed import FeedPosition, end_of
+from translation_server.core.change_feed import MAX_PAGE_SIZE, FeedPosition, end_of, is_full
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
@@ -28,6 +28,7 @@ class _Owner:
     last: int = 0
     keys: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     keys_by_ordinal: dict[int, str] = field(default_factory=dict)
+    inputs: dict[int, str] = field(default_factory=dict)
     ends: list[FeedPosition] = field(default_factory=list)
     changes: list[FeedPosition] = field(default_factory=list)
     sandbox: str | None = None
@@ -52,6 +53,7 @@ class _Owner:
                 del self.ordinals[job.id]
             self.remove_positions(job)
         self.keys.pop(self.keys_by_ordinal.pop(job.ordinal, ""), None)
+        self.inputs.pop(job.ordinal, None)
         for action in ACTIONS:
             self.fault_counts.pop(counted_as(action, job.ordinal), None)
 
@@ -68,6 +70,12 @@ class _Owner:
                 await asyncio.sleep(0)
 
 
+def _page(jobs: list[Job]) -> list[Job]:
+    """Returns the first of the jobs, until their size is `MAX_PAGE_SIZE`."""
+    sizes = accumulate(job.size for job in jobs)
+    return jobs[: 1 + sum(size < MAX_PAGE_SIZE for size in sizes)]
+
+
 class MemoryStore:
     """A Store whose data is gone once it is closed."""
 
@@ -76,7 +84,13 @@ class MemoryStore:
         self.file_key = secrets.token_bytes(KEY_BYTES)
         self._purge_queue: list[dict[Any, Any] | list[Any] | deque[Any]] = []
 
-    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
+    async def add(
+        self,
+        owner: str,
+        accept: Callable[[int], Job],
+        idempotency: Idempotency | None = None,
+        job_input: str | None = None,
+    ) -> Stored:
         data = self._owners[owner]
         if idempotency is not None and idempotency.key in data.keys:
             fingerprint, ordinal = data.keys[idempotency.key]
@@ -93,6 +107,8 @@ class MemoryStore:
         if idempotency is not None:
             data.keys[idempotency.key] = idempotency.fingerprint, job.ordinal
             data.keys_by_ordinal[job.ordinal] = idempotency.key
+        if job_input is not None:
+            data.inputs[job.ordinal] = job_input
         return Stored(job, replayed=False)
 
     async def find(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> Job | None:
@@ -102,7 +118,7 @@ class MemoryStore:
         self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
     ) -> list[Job]:
         data = self._owners[owner]
-        return [job for job_id in dict.fromkeys(job_ids) for job in data.find(JobKey(job_id, api, kind))]
+        return _page([job for job_id in dict.fromkeys(job_ids) for job in data.find(JobKey(job_id, api, kind))])
 
     async def page(  # noqa: PLR0913 - the options are keywords
         self,
@@ -118,7 +134,7 @@ class MemoryStore:
         data, page = self._owners[owner], list[Job]()
         newest = data.last if before is None else min(before - 1, data.last)
         async for job in data.existing(range(newest, 0, -1)):
-            if len(page) == limit:
+            if is_full(page, limit):
                 break
             if JobKey(job.id, api, kind).means(job) and state in {None, JobSnapshot(job, VirtualTime(now)).state}:
                 page.append(job)
@@ -147,19 +163,22 @@ class MemoryStore:
         data, page = self._owners[owner], list[Job]()
         async for job in data.existing(range(ordinal + 1, data.last + 1)):
             page.append(job)
-            if len(page) == limit:
+            if is_full(page, limit):
                 break
         return page
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         data = self._owners[owner]
         start = bisect_right(data.ends, position)
-        return [data.jobs[end.ordinal] for end in data.ends[start : start + limit] if end.at < math.inf]
+        return _page([data.jobs[end.ordinal] for end in data.ends[start : start + limit] if end.at < math.inf])
 
     async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         data = self._owners[owner]
         start = bisect_right(data.changes, position)
-        return [data.jobs[change.ordinal] for change in data.changes[start : start + limit]]
+        return _page([data.jobs[change.ordinal] for change in data.changes[start : start + limit]])
+
+    async def read_input(self, owner: str, ordinal: int) -> str | None:
+        return self._owners[owner].inputs.get(ordinal)
 
     async def wait_for_changes(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -183,7 +202,7 @@ class MemoryStore:
     async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
         old = self._owners.pop(owner, _Owner())
         self._purge_queue += old.jobs, old.ordinals, old.keys, old.keys_by_ordinal, old.ends, old.changes
-        self._purge_queue += old.fault_counts, old.requests
+        self._purge_queue += old.inputs, old.fault_counts, old.requests
         self._owners[owner] = _Owner(sandbox=text)
 
     async def count_faults(

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from translation_server.core.change_feed import LAST, FeedPosition, end_of
+from translation_server.core.change_feed import LAST, FeedPosition, end_of, is_full
 from translation_server.core.job import Job, State
 from translation_server.storage import statements as sql
 from translation_server.storage.protocol import sole
@@ -16,7 +16,8 @@ from translation_server.storage.rows import COLUMNS, job_of
 
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
 JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND"
-NEWEST_FIRST = "ORDER BY ordinal DESC LIMIT :limit"
+DESCENDING = "ordinal DESC"
+NEWEST_FIRST = f"ORDER BY {DESCENDING} LIMIT :limit"
 
 
 class PageReader(ABC):
@@ -33,8 +34,14 @@ class PageReader(ABC):
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """Runs a statement with named parameters and returns its rows."""
 
-    async def _jobs(self, statement: str, parameters: Mapping[str, object]) -> list[Job]:
-        return [job_of(row) for row in await self._fetch(statement, parameters)]
+    @abstractmethod
+    async def _fetch_page(
+        self, statement: str, order: str, parameters: Mapping[str, object]
+    ) -> Sequence[Sequence[Any]]:
+        """Runs a statement that finds jobs in this order; returns the rows until their size is `MAX_PAGE_SIZE`."""
+
+    async def _jobs(self, statement: str, order: str, parameters: Mapping[str, object]) -> list[Job]:
+        return [job_of(row) for row in await self._fetch_page(statement, order, parameters)]
 
     async def find(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> Job | None:
         return sole(await self.find_many(owner, [job_id], api=api, kind=kind))
@@ -58,30 +65,37 @@ class PageReader(ABC):
         before, of_kind = LAST if before is None else before, sql.of_kind(api, kind)
         parameters = {"owner": owner, "before": before, "now": now, "limit": limit, "api": api, "kind": kind}
         if state is None and not of_kind:
-            return await self._jobs(f"{JOBS} ordinal < :before {NEWEST_FIRST}", parameters)
+            return await self._jobs(f"{JOBS} ordinal < :before {NEWEST_FIRST}", DESCENDING, parameters)
         if state is State.PENDING and not await self._fetch(sql.HAS_MANY_PENDING, parameters):
             pending = self._in_ordinals.format(sql.PENDING_ORDINALS.format(of_kind=of_kind))
-            return await self._jobs(f"{JOBS} {pending} {NEWEST_FIRST}", parameters)
+            return await self._jobs(f"{JOBS} {pending} {NEWEST_FIRST}", DESCENDING, parameters)
         wanted = sql.IN_STATE[state] if state else "TRUE"
         statement = f"{JOBS} ordinal < :before AND ordinal >= :floor AND {wanted}{of_kind} {NEWEST_FIRST}"
         jobs, last = list[Job](), await self._fetch(LAST_ORDINAL, parameters)
         top = min(last[0][0] + 1 if last else 0, before)
-        while top > 0 and len(jobs) < limit:
+        while top > 0 and not is_full(jobs, limit):
             part = {"before": top, "floor": top - self.window, "limit": limit - len(jobs)}
-            jobs += await self._jobs(statement, {**parameters, **part})
+            jobs += await self._jobs(statement, DESCENDING, {**parameters, **part})
             top -= self.window
         return jobs
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        return await self._jobs(sql.ACCEPTED_AFTER, {"owner": owner, "ordinal": ordinal, "limit": limit})
+        parameters = {"owner": owner, "ordinal": ordinal, "limit": limit}
+        return await self._jobs(sql.ACCEPTED_AFTER, "ordinal", parameters)
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        jobs = await self._jobs(sql.ENDING_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
+        parameters = {"owner": owner, "limit": limit, **position._asdict()}
+        jobs = await self._jobs(sql.ENDING_AFTER, sql.BY_END, parameters)
         return sorted(jobs, key=end_of)[:limit]
 
     async def changed_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
-        jobs = await self._jobs(sql.CHANGED_AFTER, {"owner": owner, "limit": limit, **position._asdict()})
+        parameters = {"owner": owner, "limit": limit, **position._asdict()}
+        jobs = await self._jobs(sql.CHANGED_AFTER, sql.BY_CHANGE, parameters)
         return sorted(jobs, key=lambda job: (job.changed_at, job.ordinal))[:limit]
+
+    async def read_input(self, owner: str, ordinal: int) -> str | None:
+        rows = await self._fetch(sql.READ_INPUT, {"owner": owner, "ordinal": ordinal})
+        return rows[0][0] if rows else None
 
     async def read_sandbox(self, owner: str) -> str | None:
         rows = await self._fetch(sql.READ_SANDBOX, {"owner": owner})

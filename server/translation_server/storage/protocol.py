@@ -75,6 +75,10 @@ class Cutoff:
     request: int = 0  # request records up to this number
 
 
+class TooLarge(Exception):  # noqa: N818 - as above
+    """The jobs are too large to be read together: larger than `MAX_PAGE_SIZE`."""
+
+
 def sole(jobs: Sequence[Job]) -> Job | None:
     """Returns the one of the jobs that an id means, or None where there is none.
 
@@ -100,10 +104,19 @@ class ChangeSource(Protocol):
 
 
 class JobStore(ChangeSource, Protocol):
-    """Stores the jobs of all owners. ``api`` and ``kind`` restrict a method to jobs of these."""
+    """Stores the jobs of all owners. ``api`` and ``kind`` restrict a method to jobs of these.
 
-    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        """Adds the job that ``accept`` creates for the owner's next ordinal.
+    A method with a ``limit`` returns fewer jobs where these are larger than `MAX_PAGE_SIZE`; see `is_full`.
+    """
+
+    async def add(
+        self,
+        owner: str,
+        accept: Callable[[int], Job],
+        idempotency: Idempotency | None = None,
+        job_input: str | None = None,
+    ) -> Stored:
+        """Adds the job that ``accept`` creates for the owner's next ordinal, and its input as JSON text.
 
         Ordinals have no gaps and do not repeat, even across processes. If the owner has used the idempotency key
         before, ``accept`` is not called and the first job is returned.
@@ -155,6 +168,9 @@ class JobStore(ChangeSource, Protocol):
         Raises:
             AmbiguousId: several jobs have this id.
         """
+
+    async def read_input(self, owner: str, ordinal: int) -> str | None:
+        """Returns the input that was added with a job, or None."""
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
         """Returns the owner's next jobs after an ordinal, in the order of their ordinals."""
@@ -228,7 +244,7 @@ class RetentionStore(RequestLogStore, Protocol):
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
         """Deletes old data of an owner, at most ``limit`` jobs, starting with the earliest end; returns how many jobs.
 
-        The fault counts of a job go with it. Ordinals and numbers of request records do not start again.
+        The input and the fault counts of a job go with it. Ordinals and numbers of request records do not start again.
         """
 
     async def purge_queued(self, limit: int) -> bool:

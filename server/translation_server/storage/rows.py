@@ -14,6 +14,8 @@ TYPES = {
     "outcome": "text",
     "message": "text",
     "after_polls": "bigint",
+    "code": "text",
+    "output": "text",
     "source_language": "text",
     "target_language": "text",
     "video_length": "float8",
@@ -24,11 +26,13 @@ TYPES = {
     "api": "text",
     "kind": "text",
     "polls": "bigint",
+    "echo": "text",
 }
 """The columns of a job, and the types of their values in PostgreSQL's words."""
 
 NAMES = tuple(TYPES)
 COLUMNS = ", ".join(NAMES)  # the columns of a job, in the order of `row_of`
+OUTPUT, ECHO = NAMES.index("output"), NAMES.index("echo")
 GENERATION_MARK = "\x1e"  # separates the owner's name, which cannot contain it, from the generation in a key
 
 
@@ -37,10 +41,33 @@ def owner_of(key: str) -> str:
     return key.partition(GENERATION_MARK)[0]
 
 
+def size_of(row: Sequence[Any]) -> int:
+    """Returns the size of the job of a row."""
+    return len(row[ECHO]) + len(row[OUTPUT] or "")
+
+
 def job_of(row: Sequence[Any]) -> Job:
     """Returns the job of a row with the values of COLUMNS."""
-    job_id, key, ordinal, created_at, delay, outcome, message, after_polls, source, target, length, *rest = row
-    fate, submission = Fate(delay, State(outcome), message, after_polls), Submission(source, target, length)
+    (
+        job_id,
+        key,
+        ordinal,
+        created_at,
+        delay,
+        outcome,
+        message,
+        after_polls,
+        code,
+        output,
+        source,
+        target,
+        length,
+        *rest,
+    ) = row
+    fate, submission = (
+        Fate(delay, State(outcome), message, after_polls, code, output),
+        Submission(source, target, length),
+    )
     return Job(job_id, owner_of(key), ordinal, created_at, fate, submission, *rest)
 
 
@@ -48,7 +75,8 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
     """Returns the values of COLUMNS for a job; the key stands for its owner."""
     fate, submission = job.fate, job.submission
     return (
-        *(job.id, key, job.ordinal, job.created_at, fate.delay, fate.outcome, fate.message, fate.after_polls),
+        *(job.id, key, job.ordinal, job.created_at),
+        *(fate.delay, fate.outcome, fate.message, fate.after_polls, fate.code, fate.output),
         *(submission.source_language, submission.target_language, submission.video_length),
-        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind, job.polls),
+        *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind, job.polls, job.echo_text),
     )

@@ -18,6 +18,7 @@ def of_kind(api: str | None, kind: str | None) -> str:
 
 TABLES = {
     "jobs": ("data_key", "ordinal"),
+    "inputs": ("data_key", "ordinal"),
     "requests": ("data_key", "number"),
     "fault_counts": ("count_key", "subject"),
 }
@@ -100,6 +101,9 @@ def _after(expression: str, condition: str, until: str = "TRUE") -> str:
     return f"SELECT * FROM ({same}) AS same UNION ALL SELECT * FROM ({later}) AS later"
 
 
+BY_END = f"{END}, ordinal"
+BY_CHANGE = "changed_at, ordinal"
+
 ENDING_AFTER = _after(END, "TRUE", until=f"{END} < {NEVER}")
 
 CHANGED_AFTER = _after("changed_at", "changed_at <> created_at")
@@ -110,6 +114,8 @@ READ_SANDBOX = "SELECT sandbox FROM owners WHERE name = :owner"
 ACCEPTED_AFTER = f"""
     SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit
 """
+
+READ_INPUT = f"SELECT input FROM inputs WHERE owner = {DATA_KEY} AND ordinal = :ordinal"
 
 REQUESTS_AFTER = f"""
     SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after ORDER BY number LIMIT :limit

@@ -59,6 +59,12 @@ async def add_all(connection: Connection, sender: str, batch: Sequence[Addition]
         if not clashes:
             break
         taken |= {(owner_of(key), JobKey(*job_key)) for key, *job_key in clashes}
+    inputs = [
+        (keys[addition.owner], result.job.ordinal, addition.job_input)
+        for addition, result in zip(batch, written, strict=True)
+        if addition.job_input is not None and isinstance(result, Stored) and not result.replayed
+    ]
+    await connection.executemany("INSERT INTO inputs VALUES ($1, $2, $3)", inputs)
     added = Counter(job.owner for job in new_jobs(written))
     if unused := counts - added:
         statement = "UPDATE owners SET jobs = jobs - $2 WHERE name = $1"

@@ -142,4 +142,17 @@ MIGRATIONS = (
         "ALTER TABLE jobs ADD COLUMN after_polls BIGINT",
         "ALTER TABLE jobs ADD COLUMN polls BIGINT NOT NULL DEFAULT 0",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN code TEXT",
+        "ALTER TABLE jobs ADD COLUMN output TEXT",
+        "ALTER TABLE jobs ADD COLUMN echo TEXT NOT NULL DEFAULT ''",
+        """
+        CREATE TABLE inputs (
+            owner   TEXT NOT NULL,
+            ordinal BIGINT NOT NULL,
+            input   TEXT NOT NULL,
+            PRIMARY KEY (owner, ordinal)
+        )
+        """,
+    ),
 )

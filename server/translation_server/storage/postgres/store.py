@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job
 from translation_server.storage import statements as sql
@@ -34,6 +35,16 @@ from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
 PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
 
 FIND = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = ANY(:ids)"
+
+SIZE = "(octet_length(echo) + coalesce(octet_length(output), 0))"
+
+FETCH_PAGE = f"""
+    SELECT {COLUMNS} FROM (
+        SELECT *, sum({SIZE}) OVER (ORDER BY {{order}} ROWS UNBOUNDED PRECEDING) - {SIZE} AS size_before
+        FROM ({{statement}}) AS found
+    ) AS found
+    WHERE size_before < {MAX_PAGE_SIZE} ORDER BY {{order}}
+"""
 
 CHANGE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = $2 AND ordinal = $3"
 
@@ -95,8 +106,14 @@ class PostgresStore(PageReader):
         self._listener = Listener(self._database, self._sender, retry_pause)
         self._additions = GroupCommit(self._add_all)
 
-    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        return await self._additions.add(Addition(owner, accept, idempotency))
+    async def add(
+        self,
+        owner: str,
+        accept: Callable[[int], Job],
+        idempotency: Idempotency | None = None,
+        job_input: str | None = None,
+    ) -> Stored:
+        return await self._additions.add(Addition(owner, accept, idempotency, job_input))
 
     async def find_many(
         self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
@@ -104,7 +121,7 @@ class PostgresStore(PageReader):
         if not (storable := [job_id for job_id in job_ids if _is_storable(job_id)]):
             return []
         statement = FIND + sql.of_kind(api, kind)
-        return await self._jobs(statement, {"owner": owner, "ids": storable, "api": api, "kind": kind})
+        return await self._jobs(statement, "ordinal", {"owner": owner, "ids": storable, "api": api, "kind": kind})
 
     async def change(
         self,
@@ -211,7 +228,9 @@ class PostgresStore(PageReader):
         async def purge(connection: Connection) -> int:
             [(data_key, count_key)] = await _fetch(connection, f"SELECT {sql.DATA_KEY}, {sql.COUNT_KEY}", owner=owner)
             rows = await connection.fetch(PURGE_JOBS, data_key, cutoff.ended_by, cutoff.changed_by, limit)
-            subjects = [counted_as(action, ordinal) for (ordinal,) in rows for action in ACTIONS]
+            ordinals = [ordinal for (ordinal,) in rows]
+            await connection.execute("DELETE FROM inputs WHERE owner = $1 AND ordinal = ANY($2)", data_key, ordinals)
+            subjects = [counted_as(action, ordinal) for ordinal in ordinals for action in ACTIONS]
             await connection.execute(
                 "DELETE FROM fault_counts WHERE owner = $1 AND subject = ANY($2)", count_key, subjects
             )
@@ -241,6 +260,11 @@ class PostgresStore(PageReader):
     async def close(self) -> None:
         await self._listener.close()
         await self._database.close()
+
+    async def _fetch_page(
+        self, statement: str, order: str, parameters: Mapping[str, object]
+    ) -> Sequence[Sequence[Any]]:
+        return await self._fetch(FETCH_PAGE.format(statement=statement, order=order), parameters)
 
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         return await self._database.run(lambda connection: _fetch(connection, statement, **parameters))

@@ -184,4 +184,17 @@ MIGRATIONS = (
         "ALTER TABLE jobs ADD COLUMN after_polls INTEGER",
         "ALTER TABLE jobs ADD COLUMN polls INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        "ALTER TABLE jobs ADD COLUMN code TEXT",
+        "ALTER TABLE jobs ADD COLUMN output TEXT",
+        "ALTER TABLE jobs ADD COLUMN echo TEXT NOT NULL DEFAULT ''",
+        """
+        CREATE TABLE inputs (
+            owner   TEXT NOT NULL,
+            ordinal INTEGER NOT NULL,
+            input   TEXT NOT NULL,
+            PRIMARY KEY (owner, ordinal)
+        ) STRICT
+        """,
+    ),
 )

@@ -10,10 +10,12 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey
 from translation_server.private_files import create_file, create_folder
@@ -21,7 +23,7 @@ from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
 from translation_server.storage.pages import PageReader
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
-from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
+from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of, size_of
 from translation_server.storage.sqlite.database import (
     LOCK_TIMEOUT,
     Worker,
@@ -63,15 +65,29 @@ class SqliteStore(PageReader):
     def _migrate(self, path: Path, connection: Connection) -> None:
         self.file_key = migrate(path, connection)
 
-    async def add(self, owner: str, accept: Callable[[int], Job], idempotency: Idempotency | None = None) -> Stored:
-        return await self._additions.add(Addition(owner, accept, idempotency))
+    async def add(
+        self,
+        owner: str,
+        accept: Callable[[int], Job],
+        idempotency: Idempotency | None = None,
+        job_input: str | None = None,
+    ) -> Stored:
+        return await self._additions.add(Addition(owner, accept, idempotency, job_input))
 
     async def find_many(
         self, owner: str, job_ids: Sequence[str], *, api: str | None = None, kind: str | None = None
     ) -> list[Job]:
-        # One statement per id: with many ids in one statement, SQLite would read all jobs of the owner.
-        keys = [JobKey(job_id, api, kind) for job_id in dict.fromkeys(job_ids)]
-        return await self._reader.run(lambda connection: [job for key in keys for job in _find(connection, owner, key)])
+        def find(connection: Connection) -> list[Job]:
+            jobs, size = list[Job](), 0
+            # One statement per id: with many ids in one statement, SQLite would read all jobs of the owner.
+            for job_id in dict.fromkeys(job_ids):
+                jobs += (found := _find(connection, owner, JobKey(job_id, api, kind)))
+                size += sum(job.size for job in found)
+                if size >= MAX_PAGE_SIZE:
+                    break
+            return jobs
+
+        return await self._reader.run(find)
 
     async def change(
         self,
@@ -130,6 +146,24 @@ class SqliteStore(PageReader):
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         return await self._reader.run(lambda connection: connection.execute(statement, parameters).fetchall())
 
+    async def _fetch_page(
+        self,
+        statement: str,
+        order: str,  # noqa: ARG002 - SQLite finds the rows in the order that the statement describes
+        parameters: Mapping[str, object],
+    ) -> list[tuple[Any, ...]]:
+        def fetch(connection: Connection) -> list[tuple[Any, ...]]:
+            rows, size = [], 0
+            with closing(connection.execute(statement, parameters)) as found:
+                for row in found:
+                    rows.append(row)
+                    size += size_of(row)
+                    if size >= MAX_PAGE_SIZE:
+                        break
+            return rows
+
+        return await self._reader.run(fetch)
+
 
 def _add_all(connection: Connection, batch: Sequence[Addition]) -> list[Written]:
     """Adds the jobs of a batch; an addition that fails changes nothing and does not affect the others."""
@@ -167,6 +201,8 @@ def _add(connection: Connection, addition: Addition) -> Stored:
         f"INSERT INTO jobs ({COLUMNS}, idempotency_key, fingerprint) VALUES ({PLACEHOLDERS}, ?, ?)",
         (*row_of(job, key), idempotency and idempotency.key, idempotency and idempotency.fingerprint),
     )
+    if addition.job_input is not None:
+        connection.execute("INSERT INTO inputs VALUES (?, ?, ?)", (key, job.ordinal, addition.job_input))
     return Stored(job, replayed=False)
 
 
@@ -263,7 +299,8 @@ def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> in
         rows = connection.execute(statement, (data_key, cutoff.ended_by, cutoff.changed_by, limit)).fetchall()
         subjects = [(count_key, counted_as(action, ordinal)) for (ordinal,) in rows for action in ACTIONS]
         jobs = [(data_key, ordinal) for (ordinal,) in rows]
-        connection.executemany("DELETE FROM jobs WHERE owner = ? AND ordinal = ?", jobs)
+        for table in ("jobs", "inputs"):
+            connection.executemany(f"DELETE FROM {table} WHERE owner = ? AND ordinal = ?", jobs)
         connection.executemany("DELETE FROM fault_counts WHERE owner = ? AND subject = ?", subjects)
         connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (data_key, cutoff.request))
         return len(jobs)

@@ -1,0 +1,39 @@
+"""When jobs ended, for the report card: of any number of jobs, however large they are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from translation_server.core.job import JobSnapshot, State
+from translation_server.service.jobs import Service
+from translation_server.storage import TooLarge
+
+BATCH_SIZE = 500  # how many jobs are read at a time
+
+
+async def ends_of(service: Service, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
+    """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs.
+
+    Raises:
+        AmbiguousId: the owner has several jobs with one of these ids.
+    """
+    clock = (await service.sandboxes.of(owner)).clock
+    ends: dict[str, float] = {}
+    for start in range(0, len(job_ids), BATCH_SIZE):
+        await asyncio.sleep(0)
+        async for snapshot in _snapshots(service, owner, job_ids[start : start + BATCH_SIZE]):
+            if snapshot.state is not State.CANCELLED and (end := snapshot.wall_end(clock)) is not None:
+                ends[snapshot.job.id] = end
+    return ends
+
+
+async def _snapshots(service: Service, owner: str, job_ids: Sequence[str]) -> AsyncIterator[JobSnapshot]:
+    try:
+        snapshots, _ = await service.snapshots(owner, job_ids)
+    except TooLarge:
+        middle = len(job_ids) // 2
+        for half in (job_ids[:middle], job_ids[middle:]):
+            async for snapshot in _snapshots(service, owner, half):
+                yield snapshot
+    else:
+        for snapshot in snapshots:
+            yield snapshot
