@@ -36,8 +36,10 @@ def field_errors(error: ValidationError, whole: str, fields: Mapping[str, str] |
 
 def unknown_field(fields: Iterable[str]) -> str:
     """Returns the message on an unknown field, with the known ones."""
-    listed = ", ".join(fields)
-    return f"there is no such field; {f'the fields are {listed}' if listed else 'there are none'}"
+    known = ", ".join(fields)
+    if not known:
+        return "there is no such field; there are none"
+    return f"there is no such field; the fields are {known}"
 
 
 def summary(errors: Sequence[FieldError]) -> str:

@@ -130,38 +130,49 @@ class Broken(Response):
             raise RuntimeError(
                 "this fault needs uvicorn as the host of the application: no other gives access to its connections"
             )
-        rest, rule = self._rest, self._firing.rule
+        record = context_of(scope).record
         # A half-closed client gets its response, however slowly. During a hang, a half-close counts as a disconnect.
         gone: asyncio.Future[None] = asyncio.Future()
-        if isinstance(rule, Hang):
+        if isinstance(self._firing.rule, Hang):
             gone = asyncio.create_task(_disconnected(receive))
-        body = await self._body()
         try:
-            async for piece, pause in self._script(body):
-                if gone.done() or transport.is_closing():
-                    context_of(scope).record.snapshots = ()
-                    break
-                if piece:
-                    transport.write(piece)
-                    await written(receive)
-                if pause:
-                    resting = asyncio.ensure_future(rest(pause))
-                    await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
-                    resting.cancel()
-            else:
-                if isinstance(rule, Drip) and not isinstance(self._answer, StreamingResponse):  # slow, but whole
-                    context_of(scope).record.status = self._answer.status_code
-            if isinstance(rule, Break) and rule.kind == "reset" and not transport.is_closing():
-                connection: socket.socket = transport.get_extra_info("socket")
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                transport.abort()
-            else:
-                transport.close()
+            if not await self._write(transport, receive, gone):
+                record.snapshots = ()
+            elif self._is_whole():
+                record.status = self._answer.status_code
+            self._close(transport)
             abandon_if_closing(receive)  # uvicorn waits for a response otherwise
         finally:
             gone.cancel()
             if isinstance(self._answer, FileResponse):
                 self._answer.close()
+
+    async def _write(self, transport: asyncio.Transport, receive: Receive, gone: asyncio.Future[None]) -> bool:
+        """Writes the response piece by piece; returns False if the client disconnects before the last one."""
+        async for piece, pause in self._script(await self._body()):
+            if gone.done() or transport.is_closing():
+                return False
+            if piece:
+                transport.write(piece)
+                await written(receive)
+            if pause:
+                resting = asyncio.ensure_future(self._rest(pause))
+                await asyncio.wait([gone, resting], return_when=asyncio.FIRST_COMPLETED)
+                resting.cancel()
+        return True
+
+    def _is_whole(self) -> bool:
+        """Whether the rule delays the response and leaves nothing out."""
+        return isinstance(self._firing.rule, Drip) and not isinstance(self._answer, StreamingResponse)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        rule = self._firing.rule
+        if isinstance(rule, Break) and rule.kind == "reset" and not transport.is_closing():
+            connection: socket.socket = transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            transport.abort()
+        else:
+            transport.close()
 
     async def _body(self) -> "_Body":
         """Returns the body, or the first piece of a stream."""
