@@ -97,17 +97,12 @@ class Sandbox:
         InvalidRequest: The server refused the request.
         NotFound: There is no such job, or no sandbox (``SANDBOX=off``).
         TransportError: The server did not answer.
-        ValueError: JSON cannot represent an argument.
+        ValueError: An argument is unusable, and the message says which, or JSON cannot represent it.
     """
 
     def __init__(
         self, base_url: str = "http://127.0.0.1:8000", *, username: str | None = None, password: str | None = None
     ) -> None:
-        """Makes a client for one user's sandbox.
-
-        Raises:
-            ValueError: An argument is unusable; the message says which.
-        """
         url = validation.address(base_url)
         self.url, self.username, self.password = base_url, username, password
         self._login: dict[str, Any] = {"base_url": base_url, "username": username, "password": password}

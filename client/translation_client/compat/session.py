@@ -11,11 +11,7 @@ from translation_client.core.status import State, Status
 
 
 class Session(ABC):
-    """Uses one `AsyncClient` within `async with`, else a new one for each call, so that no connection stays open.
-
-    Raises:
-        ValueError: An argument is unusable; the message says which.
-    """
+    """Uses one `AsyncClient` within `async with`, else a new one for each call, so that no connection stays open."""
 
     def __init__(self, username: str | None, password: str | None) -> None:
         self._login: dict[str, Any] = {"username": username, "password": password}

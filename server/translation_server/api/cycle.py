@@ -48,7 +48,6 @@ class CollectingTransport:
         self._writes: list[Piece] = []
 
     def write(self, piece: Piece) -> None:
-        """See asyncio.WriteTransport."""
         if not self._writes:
             self._loop.call_soon(self.flush)
         self._writes.append(piece)
@@ -56,7 +55,6 @@ class CollectingTransport:
             self.flush()
 
     def close(self) -> None:
-        """See asyncio.BaseTransport."""
         self.flush()
         self.closed = True
         self._on_close()

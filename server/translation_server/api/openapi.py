@@ -24,8 +24,7 @@ JOBS_QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
 REQUESTS_QUERY = RequestsQuery.model_json_schema(ref_template=REFERENCE)
 SUBMISSION = SubmissionBody.model_json_schema(ref_template=REFERENCE)
 _, SANDBOX_MODELS = models_json_schema(
-    [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)],
-    ref_template=REFERENCE,
+    [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)], ref_template=REFERENCE
 )
 for _model in SANDBOX_MODELS["$defs"].values():
     if "kind" in _model["properties"]:  # it has a default in Python, but requests must send it
@@ -43,10 +42,7 @@ PROBLEM: Part = {
         "errors": {
             "type": "array",
             "description": "what is wrong with each invalid field, and what is allowed",
-            "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
+            "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
         },
         "error_id": {"type": "string", "description": "of a 500: the id of its entry in the server's log"},
     },
@@ -75,9 +71,7 @@ IDEMPOTENCY_KEY = _header(
     schema={**TEXT, "pattern": "^[!#-~]{1,255}$"},
 )
 PREFER = _header(
-    "Prefer",
-    "`wait=N` holds the answer until the job changes, for at most N seconds and at most 60",
-    example="wait=25",
+    "Prefer", "`wait=N` holds the answer until the job changes, for at most N seconds and at most 60", example="wait=25"
 )
 IF_NONE_MATCH = _header(
     "If-None-Match", "the ETag of an earlier answer: the answer is 304 if the job has not changed since"

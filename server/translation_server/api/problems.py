@@ -24,11 +24,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
     """An error as it is answered; ``members`` are additional fields of the body."""
 
     def __init__(
-        self,
-        status: HTTPStatus,
-        detail: str,
-        headers: Mapping[str, str] | None = None,
-        **members: object,
+        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **members: object
     ) -> None:
         super().__init__(detail)
         self.status = status

@@ -69,7 +69,6 @@ class HttpProtocol(HttpToolsProtocol):
     # Called by the event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
-        """See asyncio.Protocol."""
         super().connection_made(
             cast("asyncio.Transport", CollectingTransport(transport, self.loop, self._go_on, self._watch))
         )
@@ -77,7 +76,6 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(problem)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
         self._guard.lost(self)
         self._unparsed.clear()
         if self._running is not None and not self._running.response_complete:
@@ -86,7 +84,6 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
         cycle = self.cycle
         if len(data) > SLICE or self._unparsed or (cycle and not cycle.response_complete and self._is_full()):
             self._unparsed += data
@@ -148,12 +145,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._guard.watch(self)
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
         self._watch()
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
         self._take_by = 0.0
         super().resume_writing()
 
@@ -286,7 +281,6 @@ class HttpProtocol(HttpToolsProtocol):
         raise problem
 
     def on_body(self, body: bytes) -> None:
-        """See httptools."""
         self._body += len(body)
         super().on_body(body)
 

@@ -6,12 +6,7 @@ from pathlib import Path
 
 from passlib.context import CryptContext
 
-HASHES = CryptContext(
-    schemes=["argon2", "bcrypt"],
-    argon2__rounds=5,
-    argon2__memory_cost=7_168,
-    argon2__parallelism=1,
-)
+HASHES = CryptContext(schemes=["argon2", "bcrypt"], argon2__rounds=5, argon2__memory_cost=7_168, argon2__parallelism=1)
 """Hashes that are slow enough to be stored in a file. Argon2's parameters are those of OWASP's Password Storage Cheat
 Sheet with the least memory, because a process never gives back the memory of a check."""
 

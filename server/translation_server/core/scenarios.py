@@ -75,6 +75,6 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
             Hang(route=("poll", "batch_poll"), probability=0.2),
             paused=True,
         ),
-    },
+    }
 )
 """All scenarios, by name."""

@@ -152,13 +152,7 @@ class JobStore(ChangeSource, Protocol):
         """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``."""
 
     async def change(
-        self,
-        owner: str,
-        job_id: str,
-        change: Callable[[Job], Job],
-        *,
-        api: str | None = None,
-        kind: str | None = None,
+        self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None
     ) -> Job | None:
         """Replaces the owner's job by what ``change`` makes of it; returns the new version, None for an unknown job.
 

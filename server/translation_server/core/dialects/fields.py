@@ -53,6 +53,6 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             {"type": ["number", "null"], "description": "seconds"},
             lambda snapshot: snapshot.job.submission.video_length,
         ),
-    },
+    }
 )
 """All fields by name."""

@@ -27,11 +27,7 @@ def video(
 
 
 def _index(
-    size: tuple[int, int],
-    per_second: int,
-    parameter_sets: tuple[bytes, bytes],
-    samples: Sequence[bytes],
-    offset: int,
+    size: tuple[int, int], per_second: int, parameter_sets: tuple[bytes, bytes], samples: Sequence[bytes], offset: int
 ) -> bytes:
     """Returns the index of a file whose first sample is at an offset."""
     count, step = len(samples), TIMESCALE // per_second

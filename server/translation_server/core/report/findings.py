@@ -240,6 +240,6 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "credentials": Rule("warning", _credentials),
         "no-idempotency-key": Rule("note", _no_key),
         "no-long-poll": Rule("note", _no_long_poll),
-    },
+    }
 )
 """All rules, by name."""

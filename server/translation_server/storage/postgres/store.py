@@ -124,13 +124,7 @@ class PostgresStore(PageReader):
         return await self._jobs(statement, "ordinal", {"owner": owner, "ids": storable, "api": api, "kind": kind})
 
     async def change(
-        self,
-        owner: str,
-        job_id: str,
-        change: Callable[[Job], Job],
-        *,
-        api: str | None = None,
-        kind: str | None = None,
+        self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None
     ) -> Job | None:
         statement = f"{FIND}{sql.of_kind(api, kind)} FOR UPDATE"
 

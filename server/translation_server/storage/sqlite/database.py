@@ -227,7 +227,7 @@ def _version(connection: sqlite3.Connection) -> int:
     """
     [(application, version, tables)] = connection.execute(
         "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)"
-        " FROM pragma_application_id, pragma_user_version",
+        " FROM pragma_application_id, pragma_user_version"
     ).fetchall()
     if application != APPLICATION_ID and (application, version, tables) != (0, 0, 0):
         raise StoreError("it belongs to another program: name another file in DATABASE_URL")

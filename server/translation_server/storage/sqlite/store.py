@@ -90,13 +90,7 @@ class SqliteStore(PageReader):
         return await self._reader.run(find)
 
     async def change(
-        self,
-        owner: str,
-        job_id: str,
-        change: Callable[[Job], Job],
-        *,
-        api: str | None = None,
-        kind: str | None = None,
+        self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None
     ) -> Job | None:
         return await self._writer.run(_change, owner, JobKey(job_id, api, kind), change)
 
