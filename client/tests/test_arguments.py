@@ -40,6 +40,9 @@ def test_bad_arguments_of_methods_are_named_at_once():
                 with pytest.raises(ValueError, match=r"^job_id "):
                     method(job_id)
         fields = [("source_language", 7), ("target_language", "\ud800"), ("video_length", float("nan"))]
+        fields += [
+            ("simulate", value) for value in ("x", [1], {"delay": float("nan")}, {"message": "\ud800"}, {"a": {1}})
+        ]
         for name, value in fields + [("idempotency_key", key) for key in ("a b", 'a"b', "")]:
             for submit in (client.start, client.run):
                 with pytest.raises(ValueError, match=rf"^{name} "):

@@ -92,7 +92,7 @@ class TestDialectFiles:
         Path("mine.toml").write_text(TOML.replace(*change))
         dialect = find_dialect(Path("mine.toml"))
         assert dialect.name == "mine"
-        assert dialect.request_fields == {"source_language", "target_language", "video_length"}
+        assert dialect.request_fields == {"source_language", "target_language", "video_length", "simulate"}
 
     def test_file_of_several_dialects_needs_a_choice(self):
         Path("two#1.toml").write_text(TOML + TOML.replace("mine", "other").replace("/tasks/{", "/others/{"))

@@ -1,5 +1,6 @@
 """The client against the real server in a process of its own: every dialect, and the example application."""
 
+import asyncio
 import json
 import os
 import re
@@ -120,3 +121,23 @@ def test_server_replays_the_durations_in_a_history_file(tmp_path):
     with TranslationServer(completion_time=0.2, error_rate=0) as server, Client(server.url, history=waits) as client:
         seen = [client.run().elapsed for _ in range(2)]
     assert HistoryFile(waits).delays().durations == pytest.approx(sorted(seen), abs=0.1)
+
+
+def test_job_ends_after_polls(admins_server):
+    with Client(admins_server, **LOGIN) as client:
+        job = client.start(simulate={"after_polls": 3, "outcome": "completed"})
+        states = [client.status(job.id).state for _ in range(3)]
+        assert states == [State.PENDING, State.PENDING, State.COMPLETED]
+        final = client.run(simulate={"after_polls": 3, "outcome": "error", "message": "no speech found"})
+        assert (final.state, final.error, final.cost.polls) == (State.ERROR, "no speech found", 3)
+        with pytest.raises(InvalidRequest, match="must not hold both delay and after_polls"):
+            client.start(simulate={"after_polls": 3, "delay": 1})
+        with pytest.raises(ValueError, match="simulate is not a field of the dialect translate"):
+            Client(admins_server, dialect="translate", **LOGIN).start(job_id="mine", simulate={"after_polls": 3})
+
+
+async def test_jobs_of_an_async_client_end_after_polls(admins_server):
+    async with AsyncClient(admins_server, **LOGIN) as client:
+        jobs = [await client.start(simulate={"after_polls": 4, "outcome": "completed"}) for _ in range(3)]
+        finals = await asyncio.gather(*(client.wait(job.id, timeout=60) for job in jobs))
+    assert [(final.state, final.cost.polls) for final in finals] == [(State.COMPLETED, 4)] * 3

@@ -38,6 +38,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         target_language: str | None = None,
         video_length: float | None = None,
         job_id: str | None = None,
+        simulate: dict[str, object] | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Status:
@@ -48,6 +49,8 @@ class Client(BaseClient[httpx.Client, Driver]):
             target_language: The language to translate it to.
             video_length: Seconds of video.
             job_id: An id of your own, if the dialect accepts one, as `translate` does.
+            simulate: What shall become of the job, if the server is this project's: `{"after_polls": 3}`, or some of
+                `delay`, `outcome`, `message` and `paused`.
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
             timeout: Seconds, retries included; None for no limit.
@@ -59,7 +62,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
             TranslationError: The server refused, or its answer could not be read.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length)
+        fields = self._fields(job_id, source_language, target_language, video_length, simulate)
         key = validation.key(idempotency_key)
         return self._only(wait_one.submit(self._options, self._time(timeout), key, fields))
 
@@ -134,6 +137,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         target_language: str | None = None,
         video_length: float | None = None,
         job_id: str | None = None,
+        simulate: dict[str, object] | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         kind: str | None = None,
@@ -144,7 +148,7 @@ class Client(BaseClient[httpx.Client, Driver]):
 
         The arguments and errors are those of `start` and `wait`.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length)
+        fields = self._fields(job_id, source_language, target_language, video_length, simulate)
         key = validation.key(idempotency_key)
         changes = self._driver.run(wait_one.run(self._options_for(kind), self._time(timeout), key, fields))
         return self._finish(changes, on_update, on_completion)

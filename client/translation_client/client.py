@@ -42,6 +42,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         target_language: str | None = None,
         video_length: float | None = None,
         job_id: str | None = None,
+        simulate: dict[str, object] | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Status:
@@ -52,6 +53,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             target_language: The language to translate it to.
             video_length: Seconds of video.
             job_id: An id of your own, if the dialect accepts one, as `translate` does.
+            simulate: What shall become of the job, if the server is this project's: `{"after_polls": 3}`, or some of
+                `delay`, `outcome`, `message` and `paused`.
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
             timeout: Seconds, retries included; None for no limit.
@@ -63,7 +66,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
             TranslationError: The server refused, or its answer could not be read.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length)
+        fields = self._fields(job_id, source_language, target_language, video_length, simulate)
         key = validation.key(idempotency_key)
         return await self._only(wait_one.submit(self._options, self._time(timeout), key, fields))
 
@@ -138,6 +141,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         target_language: str | None = None,
         video_length: float | None = None,
         job_id: str | None = None,
+        simulate: dict[str, object] | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         kind: str | None = None,
@@ -148,7 +152,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
 
         The arguments and errors are those of `start` and `wait`.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length)
+        fields = self._fields(job_id, source_language, target_language, video_length, simulate)
         key = validation.key(idempotency_key)
         changes = self._driver.run(wait_one.run(self._options_for(kind), self._time(timeout), key, fields))
         return await self._finish(changes, on_update, on_completion)

@@ -4,6 +4,7 @@ Each function returns the usable value, or raises a ValueError whose message is 
 it must be.
 """
 
+import json
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
 from threading import TIMEOUT_MAX
@@ -92,6 +93,17 @@ def text(name: str, value: str) -> str:
     raise ValueError(f"{name} must be text, not {value!r}")
 
 
+def json_object(name: str, value: object) -> object:
+    """Returns a dict that JSON can represent."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"{name} must be a dict that JSON can represent")
+
+
 def schedule(given: Callable[[], Schedule]) -> Callable[[], Schedule]:
     """Returns a plan: a callable that makes the schedule of a wait."""
     if callable(given):
@@ -155,4 +167,5 @@ CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "source_language": text,
     "target_language": text,
     "video_length": number,
+    "simulate": json_object,
 }

@@ -19,11 +19,12 @@ from translation_client.core.status import State
 T = TypeVar("T")
 Template: TypeAlias = Mapping[str, Any]  # a JSON object; a value `"{name}"` stands for the field of that name
 OneOrMore: TypeAlias = str | Sequence[str]
-REQUEST_FIELDS = ("job_id", "source_language", "target_language", "video_length")  # the fields of a submission
+ECHOED_FIELDS = ("source_language", "target_language", "video_length")  # the fields of a submission that answers repeat
+REQUEST_FIELDS = ("job_id", *ECHOED_FIELDS, "simulate")  # the fields of a submission
 
 ANSWER_FIELDS = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
-    *REQUEST_FIELDS[1:],
+    *ECHOED_FIELDS,
 )
 
 CURRENT = "current"  # the id of every job in a dialect without ids
