@@ -32,18 +32,19 @@ def doubling():
 
 @dataclass
 class Answer:
-    """An answer of a transcript, and its round trip; without a code there is no answer."""
+    """An answer of a transcript, and its round trip; without a code there is no answer, or not even a server."""
 
     code: int | None = 200
     body: object = None
     headers: dict = field(default_factory=dict)
     takes: float = TRIP
+    absent: bool = False
 
     def result(self, now, send):
         if self.takes > send.timeout:
             return Failure("timed out", now + send.timeout)
         if self.code is None:
-            return Failure("connection refused", now + self.takes)
+            return Failure("connection refused", now + self.takes, self.absent)
         body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         return Reply(self.code, self.headers, body, now + self.takes, self.takes)
 

@@ -68,12 +68,15 @@ class TestTerminal:
         assert "says about your jobs: give --json to this command" in terminal.seen
 
     def test_progress_is_estimated_during_a_long_poll(self, tmp_path: Path) -> None:
-        with serving(tmp_path, AUTH="off", MIN_DELAY="4", MAX_DELAY="4") as url:
+        with (
+            serving(tmp_path, AUTH="off", MIN_DELAY="60", MAX_DELAY="60") as url,
+            Sandbox(url, username="admin", password="-") as sandbox,
+        ):
             terminal = Terminal([*PROGRAM, "--url", url, *LOGIN])
-            terminal.until(r"~[3-9]\d%")
+            terminal.until(r"~\d+%")
+            sandbox.advance(60)
             assert terminal.end() == 0
-            with Sandbox(url, username="admin", password="-") as sandbox:
-                assert sandbox.report().findings == ()
+            assert sandbox.report().findings == ()
 
     def test_unused_history_file_gives_no_estimate_and_a_full_one_does(self, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job, polls=1000)
@@ -172,7 +175,7 @@ class TestNoServer:
 class TestReportCard:
     @pytest.mark.parametrize("dialect", ["start", "jobs", "translate"])
     def test_start_status_and_wait_in_turn_are_not_too_early(self, tmp_path: Path, dialect: str) -> None:
-        with serving(tmp_path, AUTH="off", MIN_DELAY="6", MAX_DELAY="6") as url, sandbox_on(url) as sandbox:
+        with serving(tmp_path, AUTH="off", MIN_DELAY="3600", MAX_DELAY="3600") as url, sandbox_on(url) as sandbox:
             options = ["--url", url, "--username", sandbox.username, "--password", sandbox.password, "--json"]
             command = [sys.executable, "-m", "translation_client", *options, "--dialect", dialect]
 
@@ -185,6 +188,7 @@ class TestReportCard:
             job_id = run("start").split('"')[3]
             for _ in range(2):
                 assert '"pending"' in run("status", job_id)
+            sandbox.speed(600)  # the job ends in about six seconds
             assert '"completed"' in run("wait", job_id)
             assert sandbox.report().warnings == ()
 

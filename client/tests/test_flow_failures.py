@@ -50,6 +50,33 @@ class TestFailures:
         assert player.states == ["pending", "completed"]
         assert player.now == pytest.approx(START + 5 + TRIP)
 
+    @pytest.mark.parametrize("flow", [(wait_one.submit, "key", {}), (wait_one.poll, "j1"), (wait_one.listing,)])
+    def test_server_that_is_absent_and_never_answered_is_soon_given_up(self, flow):
+        player = ask(*flow, answers=[Answer(None, absent=True)])
+        assert player.sleeps == [0.25, 0.5, 1]
+        assert "retry 3 of 3 in 1.0 s" in player.warnings[-1]
+        assert str(player.error).endswith("connection refused. Start the server, or correct its address.")
+
+    def test_server_that_is_absent_after_an_answer_may_be_restarting(self):
+        start = ask(wait_one.submit, "key", {}, answers=[failing(503), Answer(None, absent=True)])
+        assert len(start.sleeps) == 7
+        assert "start again with the idempotency key 'key'" in str(start.error)
+        assert len(watch(Answer(None, absent=True)).sleeps) == 7  # the job is said to exist
+
+    @pytest.mark.parametrize(
+        ("body", "why"),
+        [
+            (
+                {"title": "Busy", "detail": "Too many jobs."},
+                "the server answered 429: Busy. Too many jobs; retry 1 of 7",
+            ),
+            (b"<html>", "the server answered 429; retry 1 of 7"),
+        ],
+    )
+    def test_warning_says_what_a_refusal_says(self, body, why):
+        (warning,) = watch(Answer(429, body), job("completed")).warnings
+        assert warning.startswith(f"GET /status/j1: {why} in ")
+
     def test_retried_start_is_the_same_request(self):
         player = ask(wait_one.submit, "key", {"video_length": 3}, answers=[failing(), failing(503), job()])
         assert len(player.sends) == 3
