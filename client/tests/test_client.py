@@ -214,6 +214,16 @@ class TestLongPolls:
             client.wait(job()["job_id"])
         assert [request.headers.get("prefer") for request in server.requests] == [None, None]
 
+    def test_status_can_be_a_long_poll(self, server, job):
+        server.says((200, job(job_id="j1"), APPLIED))
+        with Client(server.url, **LOGIN) as client, Client(server.url, **LOGIN, long_poll=0) as other:
+            for poll in (client.status, other.status):
+                poll("j1")
+                poll("j1", long_poll=2.5)
+            with pytest.raises(ValueError, match="long_poll must be a finite number of at least 0, not -1"):
+                client.status("j1", long_poll=-1)
+        assert [request.headers.get("prefer") for request in server.requests] == ["wait=0", "wait=2", None, None]
+
     def test_pending_status_has_the_servers_hint(self, server, job):
         server.says((202, job(), APPLIED), (200, job("completed"), APPLIED))
         with Client(server.url, **LOGIN) as client:

@@ -109,6 +109,15 @@ def test_progress_is_estimated_from_past_jobs_if_the_server_reports_none() -> No
     assert TrackedJob(write_nothing).progress(typical=12.0) is None
 
 
+def test_extra_polls_change_pending_jobs_only() -> None:
+    pending, ended = job(1, progress=0.2), job(2, "completed")
+    pending.refresh(Status(pending.id, State.PENDING, 0.6, 12.0))
+    assert pending.progress(typical=None) == (pytest.approx(0.6), True)
+    pending.refresh(Status(pending.id, State.COMPLETED, 1.0, 20.0))  # the wait shows the end
+    ended.refresh(Status(ended.id, State.PENDING, 0.5, 1.0))
+    assert (pending.outcome, ended.outcome) == ("pending", "completed")
+
+
 def test_summary_has_a_fixed_order() -> None:
     jobs = [job(1, "error"), job(2), job(3, "completed"), job(4, "starting"), job(5), job(6, "cancelled")]
     assert summary(jobs) == "6 jobs: 1 starting, 2 pending, 1 completed, 1 error, 1 cancelled"
@@ -169,6 +178,12 @@ class TestTracker:
         for clock.now in (NOW, NOW + 9, NOW + 18, NOW + 29):
             tracker.trace(Warn(f"at {clock.now}", 1))
         assert shown == ["at 100.0", "at 129.0"]
+
+    def test_server_holds_polls_if_it_has_applied_the_preference(self) -> None:
+        tracker, _, _ = self.tracker()
+        for headers, expected in [({}, False), ({"preference-applied": "wait=0"}, True), ({}, True)]:
+            tracker.trace(Reply(200, headers, b"", NOW))
+            assert tracker.holds_polls == expected
 
     def test_pause_before_a_retry_is_known_until_the_next_answer(self) -> None:
         tracker, _, _ = self.tracker()
