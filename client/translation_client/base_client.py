@@ -22,6 +22,7 @@ from translation_client.drivers.base import BaseDriver, Http, Trace
 from translation_client.history import HistoryFile
 
 Callback: TypeAlias = Callable[[Status], object]
+OnProgress: TypeAlias = Callable[[int, int | None], object]
 Outcome: TypeAlias = Status | TranslationError
 DriverType = TypeVar("DriverType", bound=BaseDriver[Any])
 T = TypeVar("T")
@@ -139,8 +140,13 @@ class BaseClient(Generic[Http, DriverType]):
         self._on_update = on_update
         self._on_completion = on_completion
         self._owns_http = http_client is None
-        http = self._open(url) if http_client is None else http_client
-        self._driver: DriverType = self._driver_type(http=http, base_url=str(url).rstrip("/"), auth=auth, trace=trace)
+        self._driver: DriverType = self._driver_type(
+            http=self._open(url) if http_client is None else http_client,
+            open=self._open if http_client is None else None,
+            base_url=str(url).rstrip("/"),
+            auth=auth,
+            trace=trace,
+        )
 
     def _time(self, timeout: OwnTimeout = None) -> FlowTime:
         """Starts the time of a flow; the round trip of the flow before is its first estimate."""

@@ -5,17 +5,29 @@ The class `Client` is generated from this file by `make generate`.
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from os import PathLike
+from pathlib import Path
 from typing import Self
 
 import httpx
 
 from translation_client import validation
 from translation_client._sync_client import Client
-from translation_client.base_client import LONG_POLL, BaseClient, Callback, Outcome, OwnCallback, OwnTimeout, chosen
-from translation_client.core import wait_many, wait_one
+from translation_client.base_client import (
+    LONG_POLL,
+    BaseClient,
+    Callback,
+    OnProgress,
+    Outcome,
+    OwnCallback,
+    OwnTimeout,
+    chosen,
+)
+from translation_client.core import download, wait_many, wait_one
 from translation_client.core.effects import Flow, WaitFailed
 from translation_client.core.status import Status
 from translation_client.drivers.async_driver import AsyncDriver
+from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import AsyncTransport
 
 
@@ -209,6 +221,49 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         results = self.as_completed(ids, timeout=timeout, on_update=on_update)
         outcomes = {job_id: outcome async for job_id, outcome in results}
         return {job_id: outcomes[job_id] for job_id in ids}
+
+    async def download(
+        self,
+        final: Status,
+        path: str | PathLike[str],
+        *,
+        url: str | None = None,
+        overwrite: bool = True,
+        timeout: OwnTimeout = ...,
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Downloads the file that a job has made, and returns its path.
+
+        The file gets its name only when it is complete. A download that breaks off is resumed where it stopped. The
+        credentials go to no other server.
+
+        Args:
+            final: The final status of the job.
+            path: Where to write the file. Its folder must exist.
+            url: The address of the file, if the job's output has several.
+            overwrite: Whether a file that exists is replaced.
+            timeout: Seconds from now; None for no limit, `...` for the client's own.
+            on_progress: Called with the number of bytes that have arrived, and with that of the whole file, or None if
+                it is unknown.
+
+        Raises:
+            JobFailed: The job has failed.
+            ValueError: The job is pending, or its output does not have exactly one URL.
+            OSError: The file cannot be written, or exists and must not be overwritten (FileExistsError).
+            AuthenticationError: The server refused the file: its URL may have expired.
+            NotFound: The server has no such file.
+            TransportError: The retries or the time ran out.
+            TranslationError: The server refused, or its answer could not be used.
+        """
+        source = validation.file_url(final, url)
+        with TargetFile(path, overwrite=overwrite) as target:
+            flow = download.download(self._options, self._time(timeout), source, final.id if url is None else None)
+            async with aclosing(self._driver.run(flow)) as pieces:
+                async for piece in pieces:
+                    await self._driver.write(target, piece)
+                    await self._driver.call(on_progress, piece.offset + len(piece.data), piece.size)
+            target.commit()
+        return target.path
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop; those of another loop close when that loop ends.

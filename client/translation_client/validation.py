@@ -13,8 +13,10 @@ from typing import Any
 import httpx
 
 from translation_client.core.dialects import CURRENT, Dialect, field_paths, id_of, is_id, is_text
+from translation_client.core.download import URL, urls_in
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
+from translation_client.core.status import Status
 
 LEAST = 0.001  # seconds: the least value of durations that must not be 0
 LONGEST_KEY = 255  # characters
@@ -142,6 +144,21 @@ def job_in(dialect: Dialect, token: str) -> str:
     if name != dialect.name:
         raise ValueError(f"token must be one of the dialect {dialect.name}, but is one of {name}")
     return job_of(dialect, job_id)
+
+
+def file_url(status: Status, given: str | None) -> str:
+    """Returns the address of the file that a job has made."""
+    if given is not None:
+        if not URL.fullmatch(given):
+            raise ValueError("url must be the http or https address of a file")
+        return given
+    status.raise_for_error()
+    if not status.state.ended:
+        raise ValueError(f"job {status.id} is pending: wait for its end before you download its file")
+    urls = urls_in(status.output)
+    if len(urls) != 1:
+        raise ValueError(f"the output of job {status.id} has {len(urls) or 'no'} URLs; give the one of the file as url")
+    return urls[0]
 
 
 def job_fields(dialect: Dialect, **values: object) -> dict[str, object]:

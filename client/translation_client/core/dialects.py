@@ -23,7 +23,7 @@ ECHOED_FIELDS = ("source_language", "target_language", "video_length")  # the fi
 REQUEST_FIELDS = ("job_id", *ECHOED_FIELDS, "simulate")  # the fields of a submission
 
 ANSWER_FIELDS = (
-    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
+    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message", "output"),
     *ECHOED_FIELDS,
 )
 
@@ -309,7 +309,7 @@ def _is_json(value: object) -> bool:
 
 
 WORDS = {state.value: state.value for state in State}
-JOB = _body(*ANSWER_FIELDS) | {"result": "{status}"}
+JOB = _body(*(name for name in ANSWER_FIELDS if name != "output")) | {"result": "{status}"}
 CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs", ids="job_id", events="/events")
 
 START = Dialect(name="start", submit="/start", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)

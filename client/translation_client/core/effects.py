@@ -10,6 +10,7 @@ and sends its input back:
     Listen      | Reply, Chunk or Failure
     Status      | Done, once the caller asks for the next one
     WaitFailed  | Done, likewise
+    Piece       | Done, likewise
     Warn        | Done
 
 Every input carries the monotonic time at which it happened, in seconds, so a flow needs no clock.
@@ -26,7 +27,7 @@ from translation_client.core.status import Status
 
 @dataclass(frozen=True)
 class Send:
-    """Make one HTTP request.
+    """Make one HTTP request, to a path of the server or to an address of any server. Only the first has credentials.
 
     A dialect leaves both times open; a flow sets them for each try.
     """
@@ -38,6 +39,15 @@ class Send:
     json: Mapping[str, Any] | None = None
     timeout: float = inf  # seconds for the whole request, from connecting to the last byte of the body
     left: float = inf  # seconds for the request and for waiting until a connection is free
+
+    @property
+    def is_address(self) -> bool:
+        """Whether this goes to an address, which may be that of another server."""
+        return not self.path.startswith("/")
+
+    def __str__(self) -> str:
+        """Returns the request for messages: of an address only the server, because the rest may be a secret."""
+        return f"{self.method} {'/'.join(self.path.split('/', 3)[:3]) if self.is_address else self.path}"
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,14 @@ class Listen:
 
     An answer that is no event stream (anything but a 200 with `text/event-stream`) becomes a Reply. A stream that
     breaks off, ends, or stays silent for `timeout` seconds becomes a Failure.
+
+    With `file`, the stream is a file: a 200 or a 206 without an encoding opens it, and becomes a Reply without a body.
+    Its end becomes an empty Chunk.
     """
 
     send: Send | None  # the request that opens the stream, closing an open one; None reads on
     timeout: float  # seconds until the next bytes
+    file: bool = False  # whether the stream is a file instead of events
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,18 @@ class WaitFailed:
 
     id: str
     error: TranslationError
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a file that is downloaded: its place, and the size of the whole file, if it is known.
+
+    A piece that does not continue the one before replaces everything from its place on.
+    """
+
+    offset: int
+    data: bytes
+    size: int | None
 
 
 @dataclass(frozen=True)
@@ -125,6 +151,6 @@ class Done:
     at: float
 
 
-Effect: TypeAlias = Send | Sleep | Listen | Status | WaitFailed | Warn
+Effect: TypeAlias = Send | Sleep | Listen | Status | WaitFailed | Piece | Warn
 Input: TypeAlias = Reply | Chunk | Failure | Done
 Flow: TypeAlias = Generator[Effect, Input, None]

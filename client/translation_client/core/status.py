@@ -51,6 +51,7 @@ class Status:
         progress: From 0 to 1, if the server reports it; larger values count as 1.
         elapsed: Seconds from the job's acceptance until now, or until its end, if the server reports them.
         error: Why the job failed, if it did and the server gives a reason.
+        output: What a completed job has made, if the server says so. Not compared.
         raw: The whole document as the server sent it. Not compared.
         hint: How many seconds the server asks to wait before the next poll, if it does. Not compared.
         token: A short text that `resume` accepts, in another process too. Not compared.
@@ -62,6 +63,7 @@ class Status:
     progress: float | None = None
     elapsed: float | None = None
     error: str | None = None
+    output: Any = field(default=None, repr=False, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     hint: float | None = field(default=None, repr=False, compare=False)
     token: str = field(default="", repr=False, compare=False)

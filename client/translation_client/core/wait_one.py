@@ -99,7 +99,7 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
     """
     first = options.remembered.pop(job_id, None)
     if first is None or not first[0].at + (first[1].status.hint or 0.0) > time.now:
-        first = yield from _poll(
+        first = yield from poll_job(
             options, time, job_id, first and first[1].status, confirmed=confirmed, waiting=True, hold=GLANCE
         )
     yield from _follow(options, time, *first)
@@ -107,7 +107,7 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
 
 def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Flow:
     """Yields the status of a job; the server may hold the poll for `hold` seconds."""
-    _, parsed = yield from _poll(options, time, job_id, hold=hold)
+    _, parsed = yield from poll_job(options, time, job_id, hold=hold)
     yield parsed.status
 
 
@@ -148,7 +148,7 @@ def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
 def _start(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Step[Answer]:
     """Starts a job. All tries carry the same idempotency key, so they make one job."""
     if options.dialect.starts_by_poll:
-        return (yield from _poll(options, time, CURRENT))
+        return (yield from poll_job(options, time, CURRENT))
     next_step = f"When the server is well, start again with the idempotency key {key!r}: it stays one job."
     send = submitting(options.dialect, key, fields)
     if options.long_poll >= 1:
@@ -179,10 +179,10 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
         if (delay := job.delay()) is None:
             raise timeout_error(options, status.id, status, SCHEDULE_ENDED)
         yield from sleep(time, long_poll.pause(reply, max(0.0, delay - since), time.left - RESERVE))
-        reply, parsed = yield from _poll(options, time, status.id, status, long_poll, waiting=True)
+        reply, parsed = yield from poll_job(options, time, status.id, status, long_poll, waiting=True)
 
 
-def _poll(  # noqa: PLR0913 - all that a poll depends on
+def poll_job(  # noqa: PLR0913 - all that a poll depends on
     options: FlowOptions,
     time: FlowTime,
     job_id: str,

@@ -16,9 +16,22 @@ import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
-from translation_client.core.effects import Chunk, Done, Failure, Flow, Input, Listen, Reply, Send, Sleep, WaitFailed
+from translation_client.core.effects import (
+    Chunk,
+    Done,
+    Failure,
+    Flow,
+    Input,
+    Listen,
+    Piece,
+    Reply,
+    Send,
+    Sleep,
+    WaitFailed,
+)
 from translation_client.core.status import Status
 from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream
+from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import CONNECTIONS
 
 # The requests at once in each event loop, per http client: several clients may share one.
@@ -33,7 +46,7 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
     connections: int = CONNECTIONS  # how many requests `http` carries at once
 
     async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
-        """Yields each Status and each WaitFailed of the flow."""
+        """Yields each Status, WaitFailed and Piece of the flow."""
         result: Input | None = None
         with closing(flow):
             async with aclosing(_AsyncStream(self)) as stream:
@@ -47,15 +60,19 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                             continue
                         case Sleep():
                             await self.sleep(effect.seconds)
-                        case Status() | WaitFailed():
+                        case Status() | WaitFailed() | Piece():
                             yield effect
                     result = Done(self.clock())
 
-    async def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
+    async def call(self, callback: Callable[..., object] | None, *arguments: object) -> None:
         """Calls a callback, if there is one, and awaits its result if it is awaitable."""
-        result = callback(status) if callback else None
+        result = callback(*arguments) if callback else None
         if isawaitable(result):
             await result
+
+    async def write(self, target: TargetFile, piece: Piece) -> None:
+        """Writes a piece of a file, in a thread because the disk may be slow."""
+        await anyio.to_thread.run_sync(target.write, piece)
 
     async def _exchange(self, send: Send) -> Reply | Failure:
         try:
@@ -100,23 +117,34 @@ class _AsyncStream:
         try:
             with anyio.fail_after(listen.timeout):
                 if listen.send is None:
-                    data = await anext(self._chunks, None) if self._chunks else None
+                    end = b"" if listen.file else None
+                    data = await anext(self._chunks, end) if self._chunks else None
                     if data is None:
                         raise httpx.ReadError(ENDED)
                     return Chunk(data, driver.clock())
                 await self.aclose()
                 self._send = replace(listen.send, timeout=listen.timeout)
-                request = driver.request(self._send) | {"timeout": None}
-                opening = driver.http.stream(**request, extensions={"trace": _handshake()})
-                response = await self._open.enter_async_context(opening)
-                if is_stream(response):
+                response = await self._request()
+                if is_stream(response, file=listen.file):
                     self._chunks = response.aiter_bytes()
-                    return Chunk(b"", driver.clock())
+                    opened = driver.reply(self._send, sent, response, b"", "")
+                    return opened if listen.file else Chunk(b"", driver.clock())
                 result: Reply | Failure = await driver.read(self._send, sent, response)
         except FAILURES as error:
             result = driver.failure(self._send, error)
         await self.aclose()
         return result
+
+    async def _request(self) -> httpx.Response:
+        driver, extensions = self._driver, {"trace": _handshake()}
+        if not driver.is_foreign(self._send):
+            arguments = driver.request(self._send) | {"timeout": None, "extensions": extensions}
+            return await self._open.enter_async_context(driver.http.stream(**arguments))
+        request = driver.foreign_request(self._send, extensions)
+        http = await self._open.enter_async_context(driver.open(request.url)) if driver.open else driver.http
+        response = await http.send(request, stream=True, auth=None, follow_redirects=False)
+        self._open.push_async_callback(response.aclose)
+        return response
 
     async def aclose(self) -> None:
         self._chunks = None

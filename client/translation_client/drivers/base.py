@@ -6,7 +6,7 @@ of a `Send` covers the whole request.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_address
@@ -24,10 +24,10 @@ logger = logging.getLogger("translation_client")
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 Trace: TypeAlias = Callable[[Effect | Input], object]
 
-OK = 200
+OK, PARTIAL = 200, 206
 ENDED = "it ended"
 NOTHING = Send("GET", "/")
-FAILURES = (TimeoutError, UnicodeError, httpx.RequestError)  # UnicodeError: a host name that IDNA refuses
+FAILURES = (TimeoutError, UnicodeError, httpx.RequestError, httpx.InvalidURL)  # UnicodeError: a name that IDNA refuses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class BaseDriver(Generic[Http]):
     """The part of both drivers that translates between flows and httpx."""
 
     http: Http  # carries the requests
+    open: Callable[[httpx.URL], Http] | None = None  # makes what carries requests to another server; None for `http`
     base_url: str  # the server's address; the paths of the flows are appended
     auth: httpx.Auth | None = None  # the credentials; None leaves them to `http`
     trace: Trace | None = None  # called with each effect before it is carried out, and with each input
@@ -67,13 +68,24 @@ class BaseDriver(Generic[Http]):
         """Returns the arguments for httpx."""
         return {
             "method": send.method,
-            "url": self.base_url + send.path,
+            "url": send.path if send.is_address else self.base_url + send.path,
             "params": send.query,
             "headers": {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers},
             "json": send.json,
             "timeout": send.timeout,
             "follow_redirects": False,
         } | ({"auth": self.auth} if self.auth else {})
+
+    def is_foreign(self, send: Send) -> bool:
+        """Returns whether a request goes to another server, which gets no credentials."""
+        return send.is_address and _origin(httpx.URL(send.path)) != _origin(httpx.URL(self.base_url))
+
+    def foreign_request(self, send: Send, extensions: Mapping[str, Any]) -> httpx.Request:
+        """Returns a request to another server. It has nothing of `http`: neither its headers nor its cookies."""
+        arguments = self.request(send)
+        timeout = httpx.Timeout(send.timeout).as_dict()
+        headers = {"User-Agent": f"python-httpx/{httpx.__version__}", **arguments["headers"]}
+        return httpx.Request("GET", send.path, headers=headers, extensions={**extensions, "timeout": timeout})
 
     def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
         """Returns why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.
@@ -83,7 +95,7 @@ class BaseDriver(Generic[Http]):
         """
         if self.clock() - sent > send.timeout:
             raise TimeoutError
-        answer = f"the answer to {send.method} {send.path}"
+        answer = f"the answer to {send}"
         if encoding := _encoding(response):
             problem = f"is encoded ({one_line(encoding)}), which was not requested"
             return f"{answer} {problem}. Check the server's address, and that no proxy compresses answers."
@@ -95,21 +107,24 @@ class BaseDriver(Generic[Http]):
     def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
         """Returns the input for an answer; its body is empty if it was not read."""
         level = logging.DEBUG if send.method == "GET" else logging.INFO
-        logger.log(level, "%s %s: %d", send.method, send.path, response.status_code)
+        logger.log(level, "%s: %d", send, response.status_code)
         now = self.clock()
         headers = {"date": formatdate(usegmt=True)} | dict(response.headers)  # RFC 9110, section 6.6.1
+        if location := headers.get("location"):
+            headers["location"] = _address(response.url, location)
         return Reply(response.status_code, headers, b"" if unread else body, now, now - sent, unread=unread)
 
     def failure(self, send: Send, error: Exception) -> Failure:
         """Returns the input for a missing or incomplete answer."""
+        server = str(send).partition(" ")[2] if send.is_address else self.base_url
         if isinstance(error, TimeoutError | httpx.TimeoutException):
-            why = f"{self.base_url} did not answer in full within {send.timeout:.3g} s"
+            why = f"{server} did not answer in full within {send.timeout:.3g} s"
         else:
             problem = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
-            why = f"{self.base_url} {problem} ({one_line(str(error)) or type(error).__name__})"
+            why = f"{server} {problem} ({one_line(str(error)) or type(error).__name__})"
         if isinstance(error, httpx.ConnectError) and _is_refused(error):
-            why = f"{self.base_url} refused the connection"
-            return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(self.base_url).host))
+            why = f"{server} refused the connection"
+            return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(server).host))
         return Failure(why, self.clock())
 
 
@@ -129,10 +144,24 @@ def _is_refused(error: BaseException) -> bool:
     return isinstance(error, ConnectionRefusedError) or (cause is not None and _is_refused(cause))
 
 
-def is_stream(response: httpx.Response) -> bool:
-    """Returns whether the answer is an event stream."""
+def is_stream(response: httpx.Response, *, file: bool = False) -> bool:
+    """Returns whether the answer is an event stream, or a file if that is expected."""
+    if file:
+        return response.status_code in {OK, PARTIAL} and not _encoding(response)
     media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return response.status_code == OK and media == "text/event-stream" and not _encoding(response)
+
+
+def _address(base: httpx.URL, location: str) -> str:
+    """Returns the address to which an answer redirects; "" if it is unusable."""
+    try:
+        return str(base.join(location))
+    except (httpx.InvalidURL, ValueError):
+        return ""
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _encoding(response: httpx.Response) -> str:

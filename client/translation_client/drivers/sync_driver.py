@@ -12,9 +12,22 @@ from typing import Any
 
 import httpx
 
-from translation_client.core.effects import Chunk, Done, Failure, Flow, Input, Listen, Reply, Send, Sleep, WaitFailed
+from translation_client.core.effects import (
+    Chunk,
+    Done,
+    Failure,
+    Flow,
+    Input,
+    Listen,
+    Piece,
+    Reply,
+    Send,
+    Sleep,
+    WaitFailed,
+)
 from translation_client.core.status import Status
 from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream
+from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import EndTime
 
 
@@ -25,7 +38,7 @@ class Driver(BaseDriver[httpx.Client]):
     sleep: Callable[[float], object] = time.sleep
 
     def run(self, flow: Flow) -> Generator[Any, None, None]:
-        """Yields each Status and each WaitFailed of the flow."""
+        """Yields each Status, WaitFailed and Piece of the flow."""
         result: Input | None = None
         with closing(flow), closing(_Stream(self)) as stream:
             while effect := self._next(flow, result):
@@ -38,14 +51,18 @@ class Driver(BaseDriver[httpx.Client]):
                         continue
                     case Sleep():
                         self.sleep(effect.seconds)
-                    case Status() | WaitFailed():
+                    case Status() | WaitFailed() | Piece():
                         yield effect
                 result = Done(self.clock())
 
-    def call(self, callback: Callable[[Status], object] | None, status: Status) -> None:
+    def call(self, callback: Callable[..., object] | None, *arguments: object) -> None:
         """Calls a callback, if there is one."""
         if callback:
-            callback(status)
+            callback(*arguments)
+
+    def write(self, target: TargetFile, piece: Piece) -> None:
+        """Writes a piece of a file."""
+        target.write(piece)
 
     def exchange(self, send: Send) -> Reply | Failure:
         """Makes one request."""
@@ -85,21 +102,31 @@ class _Stream:
         try:
             if listen.send is None:
                 self._timeout["read"] = listen.timeout
-                if (data := next(self._chunks, None)) is None:
+                data = next(self._chunks, b"" if listen.file else None)
+                if data is None:
                     raise httpx.ReadError(ENDED)
                 return Chunk(data, driver.clock())
             self.close()
             self._send = replace(listen.send, timeout=listen.timeout)
-            request = driver.request(self._send)
-            response = self._open.enter_context(driver.http.stream(**request, extensions={"end_time": self._end_time}))
-            if is_stream(response):
+            response = self._request()
+            if is_stream(response, file=listen.file):
                 self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
-                return Chunk(b"", driver.clock())
+                return driver.reply(self._send, sent, response, b"", "") if listen.file else Chunk(b"", driver.clock())
             result: Reply | Failure = driver.read(self._send, sent, response)
         except FAILURES as error:
             result = driver.failure(self._send, error)
         self.close()
         return result
+
+    def _request(self) -> httpx.Response:
+        driver, extensions = self._driver, {"end_time": self._end_time}
+        if not driver.is_foreign(self._send):
+            return self._open.enter_context(driver.http.stream(**driver.request(self._send), extensions=extensions))
+        request = driver.foreign_request(self._send, extensions)
+        http = self._open.enter_context(driver.open(request.url)) if driver.open else driver.http
+        response = http.send(request, stream=True, auth=None, follow_redirects=False)
+        self._open.callback(response.close)
+        return response
 
     def close(self) -> None:
         self._chunks = iter(())
