@@ -18,6 +18,7 @@ import tempfile
 import time
 import unittest
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -44,14 +45,9 @@ SETTINGS = {
 }
 """The settings in a server's `.env`, unless a test sets others."""
 
-TIMEOUT = 60.0
-"""How long a test waits for any condition, in seconds."""
-
-JOBS, CONNECTIONS = 200, 16
-"""The jobs and the connections of a test that kills the server during submissions."""
-
-SHOWN_LINES = 20
-"""How many lines of each log are printed after a test."""
+TIMEOUT = 60.0  # seconds: how long a test waits for any condition
+JOBS, CONNECTIONS = 200, 16  # of a test that kills the server during submissions
+SHOWN_LINES = 20  # of each log, printed after a test
 
 logger = logging.getLogger("test")
 
@@ -59,18 +55,18 @@ logger = logging.getLogger("test")
 class Pair(ABC):
     """A server with its own folder, `.env` and port, and the client's command."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
         limits = httpx.Limits(max_connections=CONNECTIONS)
         self.http = httpx.Client(auth=(USERNAME, PASSWORD), limits=limits, timeout=TIMEOUT, trust_env=False)
 
     @property
-    def url(self):
+    def url(self) -> str:
         """The server's address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def serve(self, **settings):
+    def serve(self, **settings: object) -> None:
         """Starts the server with these settings in its `.env`; restarts it if it runs with others."""
         text = "".join(f"{name}={value}\n" for name, value in {**SETTINGS, "PORT": self.port, **settings}.items())
         env_file = self.folder / ".env"
@@ -80,14 +76,14 @@ class Pair(ABC):
             env_file.write_text(text)
         self.start()
 
-    def is_ready(self):
+    def is_ready(self) -> bool:
         """Whether the server is ready."""
         try:
             return self.http.get(f"{self.url}/readyz").is_success
         except httpx.TransportError:
             return False
 
-    def command(self, *arguments, password=PASSWORD):
+    def command(self, *arguments: str, password: str = PASSWORD) -> "subprocess.CompletedProcess[str]":
         """Runs the client's command and waits for its end."""
         arguments = ("--username", USERNAME, "--password", password, *arguments)
         result = self.run_command(*arguments)
@@ -95,32 +91,32 @@ class Pair(ABC):
         append(CLIENT_LOG, result.stdout + result.stderr)
         return result
 
-    def start(self):
+    def start(self) -> None:
         """Starts the server, unless it runs, and waits until it is ready."""
         self.launch()
         wait_until(self.is_ready, f"the server is ready; see {SERVER_LOG}")
 
     @abstractmethod
-    def launch(self):
+    def launch(self) -> None:
         """Starts the server, unless it runs."""
 
     @abstractmethod
-    def kill(self):
+    def kill(self) -> None:
         """Kills the server, as `kill -9` does."""
 
     @abstractmethod
-    def stop(self):
+    def stop(self) -> int:
         """Stops the server gracefully and returns its exit status."""
 
     @abstractmethod
-    def run_command(self, *arguments):
+    def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs the client's command and waits for its end."""
 
     @abstractmethod
-    def save_logs(self):
+    def save_logs(self) -> None:
         """Appends new output to the log files."""
 
-    def close(self):
+    def close(self) -> None:
         """Releases all resources."""
         self.http.close()
 
@@ -131,23 +127,23 @@ class Containers(Pair):
     flags: ClassVar[tuple[str, ...]] = ()
     """The global flags of `docker compose`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.engine = find_engine()
         pull_images(self.engine, *self.images())
         super().__init__(folder)
         self.project = f"translation-test-{secrets.token_hex(4)}"
-        self.saved = {}
+        self.saved: dict[str, int] = {}
         shutil.copy(COMPOSE_FILE, folder)
         for side in ("server", "client"):
             ignored = shutil.ignore_patterns("__pycache__", "tests", "data", ".env")
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
 
-    def images(self):
+    def images(self) -> set[str]:
         """Returns the base images, which are pulled and not built."""
         built = (ROOT / side / "Dockerfile" for side in ("server", "client"))
         return {name for path in built for name in re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)}
 
-    def compose(self, *arguments, check=True):
+    def compose(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs `docker compose` for this project."""
         arguments = (*self.flags, *arguments)
         logger.info("docker compose %s", " ".join(arguments))
@@ -155,38 +151,39 @@ class Containers(Pair):
         assert not check or result.returncode == 0, result.stderr
         return result
 
-    def container(self, service):
+    def container(self, service: str) -> Any:
         """Returns the service's container, running or not."""
         (container,) = self.containers(f"com.docker.compose.service={service}")
         return container
 
-    def containers(self, *labels):
+    def containers(self, *labels: str) -> list[Any]:
         """Returns this project's containers, running or not."""
         labels = (f"com.docker.compose.project={self.project}", "com.docker.compose.oneoff=False", *labels)
-        return self.engine.containers.list(all=True, filters={"label": list(labels)})
+        found: list[Any] = self.engine.containers.list(all=True, filters={"label": list(labels)})
+        return found
 
-    def launch(self):
+    def launch(self) -> None:
         self.compose("up", "--detach", "server")
 
-    def kill(self):
+    def kill(self) -> None:
         self.save_logs()
         self.compose("kill", "server", check=False)
 
-    def stop(self):
+    def stop(self) -> int:
         self.compose("stop", "server")
         return exit_status(self.container("server"))
 
-    def run_command(self, *arguments):
+    def run_command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return self.compose("run", "--rm", "--no-deps", "client", *arguments, check=False)
 
-    def save_logs(self):
+    def save_logs(self) -> None:
         for container in self.containers():
             log = container.logs()
             service = container.labels["com.docker.compose.service"]
             append(CLIENT_LOG if service == "client" else SERVER_LOG, log[self.saved.get(container.id, 0) :].decode())
             self.saved[container.id] = len(log)
 
-    def close(self):
+    def close(self) -> None:
         self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "1")
         self.engine.close()
         super().close()
@@ -195,12 +192,12 @@ class Containers(Pair):
 class StdoutHandler(logging.Handler):
     """Prints to the current `sys.stdout`, which pytest replaces for each test."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), flush=True)
 
 
 @cache
-def truncate_logs():
+def truncate_logs() -> None:
     """Empties the log files, once for all tests."""
     LOGS.mkdir(exist_ok=True)
     for path in (SERVER_LOG, CLIENT_LOG, TEST_LOG):
@@ -208,7 +205,7 @@ def truncate_logs():
 
 
 @contextmanager
-def logging_to_files():
+def logging_to_files() -> Iterator[None]:
     """Writes the logs of the client library and of the tests to files, inside a with block."""
     truncate_logs()
     library = logging.getLogger("translation_client")
@@ -227,7 +224,7 @@ def logging_to_files():
         yield
 
 
-def print_logs(sizes):
+def print_logs(sizes: Mapping[Path, int]) -> None:
     """Prints the last lines that were added to each log since it had this size."""
     for path, size in sizes.items():
         with path.open("rb") as log:
@@ -236,13 +233,13 @@ def print_logs(sizes):
         print(f"{path.relative_to(ROOT)}, {len(lines)} new lines", *lines[-SHOWN_LINES:], sep="\n    ", flush=True)
 
 
-def append(path, text):
+def append(path: Path, text: str) -> None:
     """Appends text to a log."""
     with path.open("a", encoding="utf-8") as log:
         log.write(text)
 
 
-def wait_until(condition, what):
+def wait_until(condition: Callable[[], object], what: str) -> None:
     """Waits until the condition is true; fails after `TIMEOUT`."""
     deadline = time.monotonic() + TIMEOUT
     while not condition():
@@ -250,7 +247,7 @@ def wait_until(condition, what):
         time.sleep(0.02)
 
 
-def run(*command, folder):
+def run(*command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Runs a program and waits for its end; the timeout leaves time to build images."""
     return subprocess.run(
         command,
@@ -264,7 +261,7 @@ def run(*command, folder):
     )
 
 
-def clean_environment():
+def clean_environment() -> dict[str, str]:
     """Returns the environment without variables that would override the `.env`."""
     settings = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     return {
@@ -272,7 +269,7 @@ def clean_environment():
     }
 
 
-def free_port():
+def free_port() -> int:
     """Returns a free port outside the ephemeral range, so that it stays free during a restart of the server."""
     for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
         with socket.socket() as probe:
@@ -281,14 +278,15 @@ def free_port():
     raise AssertionError("no free port was found")
 
 
-def exit_status(container):
+def exit_status(container: Any) -> int:
     """Returns the exit status of a container."""
     state = container.attrs["State"]
     assert state["Status"] == "exited", state
-    return state["ExitCode"]
+    status: int = state["ExitCode"]
+    return status
 
 
-def find_engine():
+def find_engine() -> Any:
     """Returns a client of the Docker engine from the `docker` package.
 
     Raises:
@@ -308,7 +306,7 @@ def find_engine():
     raise missing_error(missing)
 
 
-def pull_images(engine, *names):
+def pull_images(engine: Any, *names: str) -> None:
     """Pulls the images that the engine does not have.
 
     Raises:
@@ -326,7 +324,7 @@ def pull_images(engine, *names):
                 raise missing_error(f"the image {name}, which is not here and cannot be pulled: {error}") from None
 
 
-def missing_error(what):
+def missing_error(what: str) -> Exception:
     """Returns the exception for a missing requirement of the container tests."""
     kind = RuntimeError if os.environ.get("REQUIRE_DOCKER") == "1" else unittest.SkipTest
     return kind(f"the container tests need {what}")
@@ -339,18 +337,18 @@ class PairTests(unittest.TestCase):
     pair: ClassVar[Any]
 
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls) -> None:
         cls.enterClassContext(logging_to_files())
         cls.pair = cls.kind(Path(cls.enterClassContext(tempfile.TemporaryDirectory())))
         cls.addClassCleanup(cls.pair.close)
 
-    def setUp(self):
+    def setUp(self) -> None:
         logger.info("--- %s", self.id())
         self.addCleanup(print_logs, {path: path.stat().st_size for path in (SERVER_LOG, CLIENT_LOG)})
         self.addCleanup(self.pair.save_logs)
 
 
-def main():
+def main() -> None:
     """Runs the tests of the calling script; takes `--containers` and the flags of unittest."""
     parser = argparse.ArgumentParser(description="Run the tests of this file.", epilog="More flags: those of unittest.")
     parser.add_argument("--containers", action="store_true", help="fail instead of skip where Docker does not answer")

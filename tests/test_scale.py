@@ -11,9 +11,11 @@ import asyncio
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tests.pair import (
     COMPOSE_FILE,
@@ -38,7 +40,7 @@ SERVERS = 3
 LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
 """The settings of a sandbox whose jobs end when its clock is advanced."""
 
-PATIENT = {"username": USERNAME, "password": PASSWORD, "timeout": TIMEOUT, "max_retries": 1000}
+PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout": TIMEOUT, "max_retries": 1000}
 """Arguments with which the library does not give up."""
 
 
@@ -47,33 +49,33 @@ class Scaled(Containers):
 
     flags = ("--profile", "scale")
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.network = f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}"
         shutil.copytree(ROOT / "deploy" / "nginx", folder / "deploy" / "nginx")
 
-    def images(self):
+    def images(self) -> set[str]:
         """Returns the images of the pair, PostgreSQL and nginx."""
         return super().images() | set(re.findall(r"^ +image: (\S+)", COMPOSE_FILE.read_text(), re.MULTILINE))
 
-    def up(self, *services):
+    def up(self, *services: str) -> None:
         """Starts all containers, or those of these services and their dependencies."""
         self.compose("up", "--detach", "--scale", f"server={SERVERS}", *services)
 
-    def launch(self):
+    def launch(self) -> None:
         self.up("nginx")
 
-    def servers(self):
+    def servers(self) -> list[Any]:
         """Returns the running containers of the servers."""
         found = self.containers("com.docker.compose.service=server")
         return [container for container in found if container.status == "running"]
 
-    def server_urls(self):
+    def server_urls(self) -> list[str]:
         """Returns the address of each server, past nginx."""
         ports = [container.ports[f"{self.port}/tcp"][0]["HostPort"] for container in self.servers()]
         return [f"http://127.0.0.1:{port}" for port in ports]
 
-    def kill_one(self):
+    def kill_one(self) -> None:
         """Kills a server with SIGKILL."""
         container = secrets.choice(self.servers())
         logger.info("%s is killed", container.name)
@@ -86,20 +88,20 @@ class ScaleTests(PairTests):
     kind = Scaled
     pair: ClassVar[Scaled]
 
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'", SCALE_NETWORK=self.pair.network)
 
-    def client(self):
+    def client(self) -> Client:
         """Returns a client that does not give up."""
         return Client(self.pair.url, **PATIENT)
 
-    def submit(self, count, key=None):
+    def submit(self, count: int, key: str | None = None) -> set[str]:
         """Submits jobs over several connections and returns their ids."""
         with self.client() as client, ThreadPoolExecutor(CONNECTIONS) as pool:
             return set(pool.map(lambda _: client.start(idempotency_key=key).id, range(count)))
 
-    def begin_anew(self, **settings):
+    def begin_anew(self, **settings: object) -> None:
         """Resets the sandbox and sets it up."""
         wanted = LONG | settings
         self.ask_one("POST", "/sandbox/reset")
@@ -108,29 +110,29 @@ class ScaleTests(PairTests):
             lambda reported: reported.items() >= wanted.items() and reported["clock"]["ahead"] == 0
         )
 
-    def end_all(self):
+    def end_all(self) -> None:
         """Advances the sandbox's clock, so that all jobs end."""
         self.ask_one("POST", "/sandbox/clock", {"advance": 3600})
         self.wait_until_all_report(lambda reported: reported["clock"]["ahead"] >= 3600)
 
-    def ask_one(self, method, path, body=None):
+    def ask_one(self, method: str, path: str, body: object = None) -> None:
         """Sends a request to one of the servers, past nginx."""
         url, *_ = self.pair.server_urls()
         self.pair.http.request(method, f"{url}{path}", json=body).raise_for_status()
 
-    def wait_until_all_report(self, what):
+    def wait_until_all_report(self, what: Callable[[dict[str, Any]], bool]) -> None:
         """Waits until the sandbox fulfils a condition on every server; changes show within a second."""
         urls = self.pair.server_urls()
         wait_until(lambda: all(what(self.pair.http.get(f"{url}/sandbox").json()) for url in urls), "all servers know")
 
-    def fates(self):
+    def fates(self) -> dict[str, tuple[State, float | None]]:
         """Returns the outcome and the duration of all jobs, in the order of acceptance."""
         with self.client() as client:
             found = list(client.list())
         self.assertEqual(len({job.id for job in found}), len(found))
         return {job.id: (job.state, job.elapsed) for job in reversed(found)}
 
-    def test_up_runs_the_client_against_all_servers_and_they_stop_on_request(self):
+    def test_up_runs_the_client_against_all_servers_and_they_stop_on_request(self) -> None:
         self.ask_one("POST", "/sandbox/reset")
         self.pair.up()
         wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
@@ -145,7 +147,7 @@ class ScaleTests(PairTests):
         ended = {container.name: exit_status(container) for container in self.pair.containers()}
         self.assertEqual(set(ended.values()), {0}, ended)
 
-    def test_wrong_passwords_count_by_the_address_that_nginx_saw(self):
+    def test_wrong_passwords_count_by_the_address_that_nginx_saw(self) -> None:
         self.addCleanup(self.pair.start)
         self.addCleanup(self.pair.compose, "restart", "server")  # resets their counts
         own, *_ = self.pair.server_urls()
@@ -159,19 +161,19 @@ class ScaleTests(PairTests):
             self.assertEqual({answer.status_code for answer in answers}, {401, 429})
             self.assertEqual(answers[-1].status_code, 429)
 
-    def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self):
+    def test_no_job_is_lost_or_doubled_and_every_wait_ends_when_one_of_the_servers_is_killed(self) -> None:
         self.begin_anew()
         killed = Event()
-        started = []
+        started: list[str] = []
 
-        def keep_submitting():
+        def keep_submitting() -> None:
             with self.client() as client:
                 after = 0
                 while after < JOBS // CONNECTIONS:  # on each connection, after the kill
                     after += killed.is_set()
                     started.append(client.start().id)
 
-        async def wait_for(job_ids, seen):
+        async def wait_for(job_ids: list[str], seen: set[str]) -> list[Any]:
             """Waits for these jobs together, and for each alone."""
             async with AsyncClient(self.pair.url, **PATIENT) as client:
                 single = (client.wait(job_id, on_update=lambda status: seen.add(status.id)) for job_id in job_ids)
@@ -198,14 +200,14 @@ class ScaleTests(PairTests):
         self.assertEqual({fate for fate, _ in fates.values()}, {State.COMPLETED, State.ERROR})
         self.assertEqual([(final.state, final.elapsed) for final in finals], [fates[one] for one in awaited * 2])
 
-    def test_one_key_makes_one_job_whichever_servers_are_asked(self):
+    def test_one_key_makes_one_job_whichever_servers_are_asked(self) -> None:
         self.begin_anew()
         answered = self.submit(JOBS, key="once")
         self.assertEqual(len(answered), 1)
         self.assertEqual(set(self.fates()), answered)
 
-    def test_the_same_seed_gives_the_same_fates_whichever_servers_are_asked(self):
-        def fates():
+    def test_the_same_seed_gives_the_same_fates_whichever_servers_are_asked(self) -> None:
+        def fates() -> list[tuple[State, float | None]]:
             self.begin_anew(seed="again", delay={"kind": "uniform", "min": 10, "max": 3000})
             self.submit(JOBS)
             self.end_all()
@@ -215,7 +217,7 @@ class ScaleTests(PairTests):
         self.assertEqual(len(set(first)), JOBS)
         self.assertEqual(fates(), first)
 
-    def test_restarted_servers_are_used_again(self):
+    def test_restarted_servers_are_used_again(self) -> None:
         before = {container.id for container in self.pair.servers()}
         self.pair.kill_one()
         left = {container.id for container in self.pair.servers()}
