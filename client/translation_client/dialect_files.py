@@ -18,7 +18,7 @@ ONE_OF_SEVERAL = re.compile(rf"(.+)#({NAME.pattern})", re.DOTALL)
 
 RESERVED = {
     path.split("/")[1] for dialect in DIALECTS.values() for path in (dialect.submit or dialect.path, dialect.path)
-} | {*("docs", "events", "livez", "readyz", "sandbox"), *DIALECTS}
+} | {*("docs", "events", "files", "livez", "readyz", "sandbox"), *DIALECTS}
 """Names that collide with the server's routes and built-in dialects."""
 
 
