@@ -8,7 +8,7 @@ one, up to three times in a row.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import problem_text
@@ -26,11 +26,9 @@ from translation_client.core.text import one_line
 from translation_client.core.wait_one import poll_job
 
 URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
-SUCCESS, REDIRECTS, REFUSED = (
-    frozenset({200, 206}),
-    frozenset({301, 302, 303, 307, 308}),
-    frozenset({401, 403, 404, 410}),
-)
+SUCCESS = frozenset({200, 206})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REFUSED = frozenset({401, 403, 404, 410})
 PARTIAL, NOT_SATISFIABLE = 206, 416
 MOST_REDIRECTS = 5
 PART = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
@@ -45,7 +43,7 @@ class Part:
 
     received: int = 0  # how many bytes
     size: int | None = None  # how many bytes the whole file has, if the server says so
-    validator: str = field(default="")  # what is the same as long as the file is: its strong ETag, or its date
+    validator: str = ""  # the file's strong ETag or date, which changes with the file; empty if there is neither
 
     def request(self, url: str) -> Send:
         """Returns the request for the rest of the file; for all of it, if nothing shows whether it is the same."""

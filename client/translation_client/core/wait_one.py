@@ -34,7 +34,7 @@ from translation_client.core.text import one_line
 
 Answer: TypeAlias = tuple[Reply, ParsedStatus]
 
-RESERVE = 1.0  # seconds before the deadline in which no long poll ends: time for other polls, if it hangs
+RESERVE = 1.0  # no long poll may last until this many seconds before the deadline: if it hangs, another poll is sent
 GLANCE = 1  # seconds for which the first poll of an unknown job may be held: held polls are never too early
 SCHEDULE_ENDED = "after the last poll of the schedule"
 
@@ -97,12 +97,15 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
     If the server's last hint for this job has not passed yet, the first poll waits for it. `confirmed` is whether the
     server has confirmed before that the job exists.
     """
-    first = options.remembered.pop(job_id, None)
-    if first is None or not first[0].at + (first[1].status.hint or 0.0) > time.now:
-        first = yield from poll_job(
-            options, time, job_id, first and first[1].status, confirmed=confirmed, waiting=True, hold=GLANCE
+    status = None
+    if remembered := options.remembered.pop(job_id, None):
+        reply, parsed = remembered
+        status = parsed.status
+    if status is None or reply.at + (status.hint or 0.0) <= time.now:
+        reply, parsed = yield from poll_job(
+            options, time, job_id, status, confirmed=confirmed, waiting=True, hold=GLANCE
         )
-    yield from _follow(options, time, *first)
+    yield from _follow(options, time, reply, parsed)
 
 
 def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Flow:

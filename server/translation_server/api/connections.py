@@ -23,8 +23,7 @@ logger = logging.getLogger(__name__)
 TICK = 1.0  # the time between two sweeps, in seconds
 MAX_CONNECTIONS = 16_384
 
-RESERVE, RESERVE_DIVISOR = 64, 8
-"""The file descriptors that connections leave free: this many, and one in this many of all."""
+RESERVE, RESERVE_DIVISOR = 64, 8  # connections leave free 64 file descriptors, or an eighth of all if that is more
 
 SHARE = 3, 4  # the default share of all connections that one address may have, as a fraction
 LOG_INTERVAL = 60  # after how many ticks a limit that is still reached is logged again
@@ -60,7 +59,7 @@ class Guard:
     """All connections of one process.
 
     ``watched`` are those that are receiving a body or sending an answer. ``waiting`` are those that are idle or have an
-    incomplete head, the longest first. At the limit, they are closed in this order.
+    incomplete head, the longest first. At the limit, the waiting ones are closed in this order.
     """
 
     limits: Limits = field(default_factory=Limits)

@@ -1,4 +1,4 @@
-"""Checks whether the store would accept a job. A check writes and anybody may ask for one, so a pause follows it."""
+"""Checks whether the store would accept a job. A check writes, and needs no credentials, so a pause follows each."""
 
 import asyncio
 import time
