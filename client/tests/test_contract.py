@@ -17,6 +17,7 @@ TIME, TEXT = "2026-01-02T03:04:05.678Z", "the video has no sound"
 SAMPLES = {"<job_id>": JOB_ID, "<time>": TIME, "<number>": 0.25, "<text>": TEXT}
 CONTRACT = Path(__file__).parents[2] / "tests" / "contract"
 TRANSCRIPTS = [json.loads(path.read_text()) for path in sorted(CONTRACT.glob("*.json"))]
+SUBMISSIONS = ("submit", "simulate")
 EXCHANGES = [
     pytest.param(transcript["dialect"], exchange, id=f"{transcript['dialect']}-{exchange['when']}")
     for transcript in TRANSCRIPTS
@@ -56,7 +57,7 @@ def feed(flow, *exchanges):
 def begin(dialect, exchange):
     """Returns the flow for one exchange: a submission, or a poll of the job in the path."""
     request = filled(exchange["request"])
-    if exchange["when"] == "submit":
+    if exchange["when"] in SUBMISSIONS:
         return wait_one.submit(options(dialect), FlowTime(START), "key", request.get("json", {}))
     job_id = request["path"].rsplit("/", 1)[1] if DIALECTS[dialect].by_id else CURRENT
     return wait_one.poll(options(dialect), FlowTime(START), job_id)
@@ -86,7 +87,7 @@ def test_dialect_has_the_fields_of_the_transcript(dialect, exchange):
     if "raises" in exchange["means"]:
         return
     definition, document = DIALECTS[dialect], exchange["reply"]["json"]
-    template = definition.answer if exchange["when"] == "submit" else definition.job
+    template = definition.answer if exchange["when"] in SUBMISSIONS else definition.job
     assert template.keys() <= document.keys()
     assert not definition.by_id or template.keys() == document.keys()
 

@@ -83,6 +83,13 @@ class User:
         return body
 
 
+FATES = st.one_of(
+    st.none(),
+    st.fixed_dictionaries({"delay": st.integers(0, 50)}),
+    st.fixed_dictionaries({"after_polls": st.integers(1, 3)}),
+)
+
+
 class TwoSandboxes(RuleBasedStateMachine):
     """Both users send requests; at the end each sends the same requests again, alone on a server."""
 
@@ -96,7 +103,7 @@ class TwoSandboxes(RuleBasedStateMachine):
         self.requests[user].append(request)
         self.users[user].do(*request)
 
-    @rule(user=st.sampled_from(USERS), simulate=st.none() | st.fixed_dictionaries({"delay": st.integers(0, 50)}))
+    @rule(user=st.sampled_from(USERS), simulate=FATES)
     def submit(self, user, simulate):
         self.do(user, "POST", "/start", {"simulate": simulate})
 

@@ -239,6 +239,7 @@ COUNTEREXAMPLES = {
     "no-long-poll": [
         [submit(0), done(3, ended=2.9)],
         [submit(0), pending(1), pending(2), pending(3, wait=30)],
+        [submit(0, hint=0.001), *(pending(at, hint=0.001) for at in (0.1, 0.2, 0.3)), done(0.4, ended=0.4)],
         [submit(0), pending(1), pending(2), pending(3), record(4, "events", "/events")],
     ],
 }  # fmt: skip

@@ -12,7 +12,16 @@ from statistics import fmean, median, pstdev
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from translation_server.core.report.timelines import MIN_RUN, TOLERANCE, Analysis, Step, answered_at, due, is_too_early
+from translation_server.core.report.timelines import (
+    MIN_RUN,
+    TOLERANCE,
+    Analysis,
+    Step,
+    Timeline,
+    answered_at,
+    due,
+    is_too_early,
+)
 from translation_server.core.request_log import RequestRecord
 
 Severity = Literal["warning", "note"]
@@ -33,6 +42,7 @@ CROWD, CROWD_FACTOR, NEIGHBOURS = 20, 4.0, 5
 BUSY, MIN_HINT = 0.1, 0.2
 """Polls are busy if the median pause before them is shorter than this, where the hint was at least this long; in s."""
 
+AT_ONCE = 0.01  # a hint of at most this many seconds asks for the next poll at once, as for a job that ends after polls
 MANY_POLLS = 3  # from this many polls of a job on, a long poll would have saved some
 MAX_JOBS = 5  # how many jobs a finding names
 TOO_MANY_REQUESTS = 429
@@ -204,9 +214,14 @@ def _no_key(analysis: Analysis) -> Result:
 def _no_long_poll(analysis: Analysis) -> Result:
     if any(record.wait or record.action in {"event", "events"} for record in analysis.records):
         return NOTHING
-    jobs = [job_id for job_id, timeline in analysis.timelines.items() if len(timeline.polls) >= MANY_POLLS]
+    jobs = [job_id for job_id, timeline in analysis.timelines.items() if _avoidable(timeline) >= MANY_POLLS]
     seen = f"{counted(len(jobs), 'job')} took {MANY_POLLS} polls or more"
     return len(jobs), jobs, f"{seen}: with Prefer: wait=30, one or two would do."
+
+
+def _avoidable(timeline: Timeline) -> int:
+    """Returns how many polls a long poll would have replaced: not those that the server asked for at once."""
+    return sum(before is None or before.hint is None or before.hint > AT_ONCE for before, _ in timeline.polls)
 
 
 def _jobs_of(records: Sequence[RequestRecord]) -> list[str]:
