@@ -28,7 +28,12 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "job_id": Field({"type": "string"}, lambda snapshot: snapshot.job.id),
         "status": Field({"type": "string"}, lambda snapshot: snapshot.state.value),
         "progress": Field(
-            {"type": "number", "minimum": 0, "maximum": 1, "description": "the part of the job's time that has passed"},
+            {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "description": "the part of the job's time, or of its polls, that has passed",
+            },
             lambda snapshot: snapshot.progress,
             changes_while_pending=True,
         ),
