@@ -32,8 +32,8 @@ from translation_client.sandbox import Sandbox
 from translation_client.testing import PASSWORD, server
 
 SCENARIOS = ["perfect", "flaky", "overloaded", "outage"]
-SEED = "2"
-"""The smallest number with which exactly one of ten submissions loses its response in `flaky`."""
+SEED = 5
+"""The smallest number with which one of ten submissions in `flaky` loses its answer, to a closed connection."""
 JOBS = 10
 DELAY = {"kind": "uniform", "min": 3, "max": 7}  # seconds, as .env.example has it
 TIMEOUT = 10.0  # seconds for one request

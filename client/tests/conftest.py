@@ -16,8 +16,6 @@ import pytest
 import uvicorn
 from hypothesis import settings
 
-from translation_client.testing import sandbox, translation_server  # noqa: F401 - fixtures
-
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
 

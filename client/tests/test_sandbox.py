@@ -1,8 +1,6 @@
-"""The sandbox from the client's side: its methods, its subcommands, and the fixtures for users' own tests."""
+"""The sandbox from the client's side: its methods and its subcommands."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -13,7 +11,6 @@ from tests.blocking import blocking
 from translation_client import AuthenticationError, Fixed, InvalidRequest, NotFound, Sandbox, State, TransportError
 from translation_client.cli import main
 from translation_client.core.dialects import START
-from translation_client.testing import sandbox_on, server
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 
@@ -248,40 +245,3 @@ class TestCommand:
         code, output = run(*words)
         assert (code, output.out, output.err.count("\n")) == (2, "", 1)
         assert expected in output.err
-
-
-class TestTesting:
-    def test_sandboxes_are_independent(self, translation_server):
-        with sandbox_on(translation_server.url) as first, sandbox_on(translation_server.url) as second:
-            first.freeze()
-            assert first.username != second.username
-            assert not second.show()["clock"]["frozen"]
-
-    def test_server_and_sandbox_work_without_pytest(self):
-        with (
-            server(completion_time=0, error_rate=1) as running,
-            sandbox_on(running.url) as sandbox,
-            sandbox.client() as client,
-        ):
-            assert client.run().state is State.ERROR
-
-    def test_fixtures_work_as_a_pytest_plugin(self, tmp_path):
-        (tmp_path / "conftest.py").write_text('pytest_plugins = ["translation_client.testing"]\n')
-        (tmp_path / "test_mine.py").write_text(
-            "import pytest\n"
-            "seen = []\n"
-            "@pytest.mark.parametrize('turn', range(2))\n"
-            "def test_mine(sandbox, translation_server, turn):\n"
-            "    with sandbox.client() as client:\n"
-            "        job = client.start()\n"
-            "        sandbox.finish(job, 'error')\n"
-            "        assert client.wait(job.id, timeout=60).state == 'error'\n"
-            "    seen.append((translation_server, sandbox.username))\n"
-            "    assert len({name for _, name in seen}) == len(seen)\n"
-            "    assert len({id(server) for server, _ in seen}) == 1\n"
-        )
-        result = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert "2 passed" in result.stdout, result.stdout + result.stderr

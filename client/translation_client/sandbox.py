@@ -4,6 +4,7 @@ For tests and scripts; requests are not retried.
 """
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from translation_client.drivers.transport import Transport
 
 REQUEST_TIMEOUT = 30.0  # seconds: a report on ten thousand requests takes several
 LARGEST_BODY = 1 << 24  # bytes: a report on ten thousand jobs has about 1.5 million
+WIDTH = 100  # characters in a line of the message of `assert_good`
 PAGE = "500"  # requests: one batch poll has about ten thousand bytes
 SUCCESS, REDIRECTION = 200, 300
 JobLike: TypeAlias = str | Status  # a job, or its id
@@ -73,6 +75,16 @@ class Report:
     def warnings(self) -> tuple[Finding, ...]:
         """The findings of severity ``warning``."""
         return tuple(finding for finding in self.findings if finding.severity == "warning")
+
+    @property
+    def verdict(self) -> str:
+        """``good``, ``no requests``, or how many warnings there are, and the names of their rules."""
+        if not self.raw["overall"]["requests"]:
+            return "no requests"
+        if not (count := len(self.warnings)):
+            return "good"
+        rules = ", ".join(visible(finding.rule) for finding in self.warnings)
+        return f"{count} warning{'s' * (count > 1)}: {rules}"
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.findings)) or "no findings"
@@ -201,6 +213,20 @@ class Sandbox:
                 for each in raw["findings"]
             ]
         return Report(tuple(findings), raw)
+
+    def assert_good(self) -> None:
+        """Checks that the client's report card has no warnings; notes are allowed.
+
+        Raises:
+            AssertionError: It has warnings, or no request has come; the message says what to change in the client.
+        """
+        __tracebackhide__ = True  # pytest shows the caller's line
+        report = self.report()
+        if report.verdict == "good":
+            return
+        findings = report.findings or ["Give your client the `url`, `username` and `password` of this sandbox."]
+        lines = [textwrap.fill(str(line), WIDTH, initial_indent="  ", subsequent_indent="    ") for line in findings]
+        raise AssertionError("\n".join([f"the report card has {report.verdict}", *lines]))
 
     def report_as(self, media_type: str) -> str:
         """Returns the report card as ``text/plain``, or as JUnit: ``application/xml``."""

@@ -30,6 +30,8 @@ SCENARIOS = {
 CLIENTS = {"naive": naive, "hardened": hardened}
 
 JOBS = 5
+SEED = 69
+"""With this seed, a submission of the first five hangs in `slow-network` and fails in `flaky` and `overloaded`."""
 SPEED = 8
 """How fast the sandbox's time runs: an outage of eight seconds takes one."""
 PROMPTLY = 60
@@ -41,7 +43,7 @@ def sandbox_in(url, scenario, client):
     """Yields a sandbox in a scenario, with short jobs and with a seed, so every run has the same faults."""
     with Sandbox(url, username=f"{client} in {scenario}", password=PASSWORD) as sandbox:
         sandbox.speed(SPEED)
-        sandbox.set(scenario=scenario, delay={"kind": "fixed", "seconds": 1.5 * SPEED}, seed="a client")
+        sandbox.set(scenario=scenario, delay={"kind": "fixed", "seconds": 1.5 * SPEED}, seed=SEED)
         yield sandbox
 
 

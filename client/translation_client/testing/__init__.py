@@ -1,25 +1,11 @@
-"""Pytest fixtures for tests of your own: a server, and a sandbox for each test.
+"""A server and sandboxes for tests: `with server() as running, sandbox_on(running.url) as sandbox: …`.
 
-In a `conftest.py`:
-
-    pytest_plugins = ["translation_client.testing"]
-
-and in a test:
-
-    def test_my_client_waits_well(sandbox):
-        sandbox.scenario("flaky")
-        my_client = MyClient(sandbox.url, sandbox.username, sandbox.password)
-        ...
-        assert not sandbox.report().warnings
-
-Without pytest, use `with server() as running, sandbox_on(running.url) as sandbox: …`.
+In pytest, the fixtures `translation_server` and `sandbox` need no line in `conftest.py`: see docs/testing.md.
 """
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import pytest
 
 from translation_client.sandbox import Sandbox
 
@@ -28,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "translation_client.testing starts a server, but translation-server is not installed: "
-        "pip install 'translation-client[testing]', or ./server from the project's folder"
+        "run pip install ./server './client[testing]' in the project's folder"
     ) from error
 
 PASSWORD = "not checked"  # noqa: S105 - the server accepts every local user, each with their own sandbox
@@ -57,17 +43,3 @@ def sandbox_on(url: str) -> Iterator[Sandbox]:
             yield sandbox
         finally:
             sandbox.reset()
-
-
-@pytest.fixture(scope="session")
-def translation_server() -> Iterator[TranslationServer]:
-    """One server for all tests; its jobs take 5 seconds and complete."""
-    with server() as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(translation_server: TranslationServer) -> Iterator[Sandbox]:
-    """A sandbox for one test."""
-    with sandbox_on(translation_server.url) as sandbox:
-        yield sandbox
