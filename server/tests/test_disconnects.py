@@ -72,7 +72,7 @@ class TestLatency:
         assert api.get("/jobs").json()["jobs"] == []
 
     def test_a_delayed_submission_keeps_its_body(self, start):
-        api = start()
+        api = start(max_body=65_536)
         fault = {"Simulate-Fault": '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}}'}
         accepted = api.post("/start", json={"source_language": "en"}, headers=fault)
         assert (accepted.status_code, accepted.json()["source_language"]) == (202, "en")

@@ -16,6 +16,7 @@ def all_routes(start, own_dialect):
     api = start(dialects=own_dialect('submit = "/jobs"'))
     job_id, paths = api.submit(), api.get("/openapi.json").json()["paths"]
     routes = [(method.upper(), path.replace("{job_id}", job_id)) for path in paths for method in paths[path]]
+    routes = [route for route in routes if "{token}" not in route[1]]  # a URL that is not signed is refused first
     assert len(routes) > 20
     return api, [*routes, ("GET", "/docs"), ("GET", "/openapi.json")]
 

@@ -26,7 +26,7 @@ def test_records_have_requests_and_answers(start):
 
 
 def test_refused_submissions_have_their_key_and_digest(start):
-    api = start()
+    api = start(max_body=65_536)
     fault, body = {"Simulate-Fault": '{"kind": "status", "code": 503}'}, {"target_language": "es"}
     assert api.post("/start", json=body, headers=fault | {"Idempotency-Key": "one"}).status_code == 503
     for sent in (body, {"x": "y" * 70000}):
