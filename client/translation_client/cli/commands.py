@@ -8,6 +8,7 @@ from translation_client import __version__
 from translation_client.cli import jobs, report, sandbox
 from translation_client.cli.errors import UsageError
 from translation_client.cli.options import Handler, Options, Parser, add_common, add_ids, program
+from translation_client.cli.saving import check_output
 
 EPILOG = """
 Credentials and address come from the flags, else from API_USERNAME, API_PASSWORD (or API_PASSWORD_FILE) and SERVER_URL
@@ -109,6 +110,7 @@ def parse(argv: Sequence[str] | None) -> Options:
         raise UsageError("with one --idempotency-key, all --jobs would be the same job; give only one of the two")
     if options.handler is jobs.WAIT and bool(options.ids) == options.pending:
         raise UsageError("wait takes either the ids of jobs or --pending")
+    check_output(options)
     return options
 
 

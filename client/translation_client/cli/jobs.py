@@ -19,6 +19,7 @@ from translation_client.cli.failures import failure_lines
 from translation_client.cli.log import log_and_show, show_message
 from translation_client.cli.login import Login, login
 from translation_client.cli.options import SECONDS, Handler, Options, Parser, list_in_full, naming_flags, resume
+from translation_client.cli.saving import save
 from translation_client.cli.table import live, refreshing
 from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
 from translation_client.client import LONG_POLL, AsyncClient
@@ -68,6 +69,11 @@ def add_waiting(parser: Parser) -> None:
     waiting.add_argument("--max-interval", **SECONDS, help="the longest interval of the backoff")
     waiting.add_argument("--kind", metavar="NAME", help="the kind of job; how long jobs take is learned per kind")
     waiting.add_argument("--history", metavar="FILE", help="a file for the learned durations (default: none)")
+    waiting.add_argument(
+        "--output",
+        metavar="PATH",
+        help="write the file that a completed job has made; for several jobs, a folder or a name with {id}",
+    )
     waiting.add_argument("--stats", action="store_true", help="print at the end what the wait cost")
 
 
@@ -127,6 +133,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
                         await _wait_for_all(client, options, jobs)
                     else:
                         await asyncio.gather(*(_try(action, client, options, job) for job in jobs))
+                await save(client, options, jobs)
 
         try:
             with naming_flags():

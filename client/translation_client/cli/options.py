@@ -19,7 +19,7 @@ LOGIN = frozenset({"url", "dialect", "username", "password_file", "token_file"})
 """The options that every suggested command line repeats. A password or token is not repeated."""
 
 WAITING = LOGIN | {
-    *("initial_interval", "max_interval", "timeout", "schedule", "no_wait", "kind", "history", "stats"),
+    *("initial_interval", "max_interval", "timeout", "schedule", "no_wait", "kind", "history", "stats", "output"),
     *("log_file", "json", "quiet", "verbose"),
 }
 """The options that the command line for a resumed wait repeats."""
@@ -57,6 +57,7 @@ class Options(argparse.Namespace):
     kind: str | None = None
     history: str | None = None
     stats: bool = False
+    output: str | None = None
     pending: bool = False
 
     jobs: int = 1
