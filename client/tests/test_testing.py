@@ -284,13 +284,12 @@ class TestReportCards:
         assert "<b>" not in html
         assert "<i>" not in html
 
-    def test_a_long_request_log_is_shown_in_part(self, translation_server, tmp_path, monkeypatch):
-        monkeypatch.setattr("translation_client.testing.cards.MOST_REQUESTS", 2)
+    def test_a_long_request_log_is_shown_in_part(self, translation_server, tmp_path):
         with sandbox_on(translation_server.url) as sandbox:
             with sandbox.client() as client:
                 for _ in range(3):
                     client.start()
-            write_card(sandbox, sandbox.report(), tmp_path, "mine")
+            write_card(sandbox, sandbox.report(), tmp_path, "mine", most_requests=2)
         [page] = tmp_path.glob("mine-*.html")
         assert "The first 2 of 3 requests" in page.read_text()
         assert page.read_text().count("<tr><td>") == 2

@@ -37,12 +37,15 @@ th, td {{ padding: 0.1rem 1rem 0.1rem 0; text-align: left; vertical-align: top; 
 """
 
 
-def write_card(sandbox: Sandbox, report: Report, folder: Path, test: str) -> None:
-    """Writes a sandbox's report card into a folder, as JUnit and as HTML; the files are named after the test."""
+def write_card(sandbox: Sandbox, report: Report, folder: Path, test: str, most_requests: int = MOST_REQUESTS) -> None:
+    """Writes a sandbox's report card into a folder, as JUnit and as HTML; the files are named after the test.
+
+    The page has the first `most_requests` of the request log.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / _file_name(test)
     path.with_name(f"{path.name}.xml").write_text(_junit(sandbox, test), encoding="utf-8")
-    path.with_name(f"{path.name}.html").write_text(_html(sandbox, report, test), encoding="utf-8")
+    path.with_name(f"{path.name}.html").write_text(_html(sandbox, report, test, most_requests), encoding="utf-8")
 
 
 def _file_name(test: str) -> str:
@@ -61,16 +64,16 @@ def _junit(sandbox: Sandbox, test: str) -> str:
     return ET.tostring(suites, encoding="unicode", xml_declaration=True)
 
 
-def _html(sandbox: Sandbox, report: Report, test: str) -> str:
+def _html(sandbox: Sandbox, report: Report, test: str, most_requests: int) -> str:
     settings, total = sandbox.show(), report.raw["overall"]["requests"]
-    shown = list(islice(sandbox.requests(), MOST_REQUESTS))
+    shown = list(islice(sandbox.requests(), most_requests))
     return PAGE.format(
         title=escape(test),
         scenario=escape(str(settings["scenario"] or "none")),
         seed=escape(str(settings["seed"] or "none")),
         verdict=escape(report.verdict),
         card=escape(sandbox.report_as("text/plain")),
-        requests=f"{total} requests" if total <= MOST_REQUESTS else f"The first {MOST_REQUESTS} of {total} requests",
+        requests=f"{total} requests" if total <= most_requests else f"The first {most_requests} of {total} requests",
         rows="\n".join(_rows(shown)),
     )
 
