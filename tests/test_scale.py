@@ -34,8 +34,7 @@ from tests.pair import (
 )
 from translation_client import AsyncClient, Client, State
 
-SERVERS = 3
-"""The number of servers."""
+SERVERS = 3  # the number of servers
 
 LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
 """The settings of a sandbox whose jobs end when its clock is advanced."""

@@ -16,8 +16,7 @@ from translation_client import JobTimeout, Sandbox, State, TranslationError
 SCENARIOS = ["perfect", "flaky", "overloaded", "outage", "slow-network", "liar", "stuck"]
 CLIENTS = ["sync", "async"]
 JOBS = 6
-SEED = 69
-"""With this seed, a fault hits one of the naive poller's first three jobs in each scenario with random faults."""
+SEED = 69  # with this seed, a fault hits one of the naive poller's first three jobs in each scenario with random faults
 PATIENCE = 5.0  # seconds; without this limit, the naive poller would wait for ever
 OPTIONS = {"timeout": 240, "request_timeout": 20, "max_retries": 20}
 """The client's options: enough time for a busy machine, and more retries than an outage lasts."""

@@ -63,9 +63,7 @@ class Finding:
 class Report:
     """A client's report card; as text, its findings line by line.
 
-    Attributes:
-        findings: The findings.
-        raw: The whole card as the server sent it, with the numbers in ``overall``, ``faults`` and ``jobs``.
+    `raw` is the whole card as the server sent it, with the numbers in ``overall``, ``faults`` and ``jobs``.
     """
 
     findings: tuple[Finding, ...]
@@ -99,10 +97,7 @@ class Sandbox:
         ...     sandbox.advance(1800)
         ...     print(sandbox.report())
 
-    Attributes:
-        url: The server's address.
-        username: The user whose sandbox it is.
-        password: The user's password.
+    The attributes `url`, `username` and `password` are those that it was made with.
 
     Raises:
         AuthenticationError: From every method: the credentials are wrong.

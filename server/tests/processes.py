@@ -18,8 +18,7 @@ from tests.api import Api
 FOLDER = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "translation_server"]
 UVICORN = [sys.executable, "-m", "uvicorn", "--app-dir", str(FOLDER), "main:app"]
-PATIENCE = 60
-"""How long to wait for a process, in seconds; it needs a fraction of one."""
+PATIENCE = 60  # how long to wait for a process, in seconds; it needs a fraction of one
 
 ENVIRONMENT = {
     "API_USERNAME": "admin",

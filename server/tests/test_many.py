@@ -23,8 +23,7 @@ from translation_server.service.request_log import MAX_WAITING_JOBS, RequestLog
 from translation_server.storage import open_store
 
 LONG = 1e6
-PIECE = 256 * 1024
-"""How many bytes of an answer may be sent before other requests are served."""
+PIECE = 256 * 1024  # how many bytes of an answer may be sent before other requests are served
 
 
 def fill(url, many, *, created_at, delay):

@@ -20,8 +20,7 @@ from translation_server.core.sandbox import SandboxSettings
 from translation_server.storage.memory import MemoryStore
 
 PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
-UNCACHED = [("simulate-fault", "")]
-"""A header without effect; a poll with it is not answered from the cache."""
+UNCACHED = [("simulate-fault", "")]  # a header without effect; a poll with it is not answered from the cache
 
 
 def client_of(app):

@@ -22,8 +22,7 @@ from translation_server.storage.postgres.migrations import MIGRATIONS
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.postgres.store import PostgresStore
 
-NOTIFICATION = b"A"
-"""The first byte of a notification in PostgreSQL's protocol."""
+NOTIFICATION = b"A"  # the first byte of a notification in PostgreSQL's protocol
 
 
 RENAMING = 5  # the version of the schema from which on some names are different

@@ -105,26 +105,15 @@ def request(  # noqa: PLR0913 - all that a request depends on
     options: FlowOptions,
     time: FlowTime,
     send: Send,
-    next_step: str,
-    read: Callable[[Reply], T],
+    next_step: str,  # what the error tells the user to do next
+    read: Callable[[Reply], T],  # reads an answer, or raises what is wrong with it
     *,
-    confirmed: bool = False,
-    waiting: bool = False,
-    hold: int = 0,
-    first: Reply | None = None,
+    confirmed: bool = False,  # see `Failures.record`
+    waiting: bool = False,  # whether the request is part of a wait for a job that is said to exist
+    hold: int = 0,  # how many seconds the first try lets the server hold it
+    first: Reply | None = None,  # an answer that has arrived already
 ) -> Step[tuple[Reply, T]]:
     """Sends a request, with retries, until there is a valid answer; returns the answer and what was read from it.
-
-    Args:
-        options: The caller's options.
-        time: The flow's time.
-        send: The request.
-        next_step: What the error tells the user to do next.
-        read: Reads an answer, or raises what is wrong with it.
-        confirmed: See `Failures.record`.
-        waiting: Whether the request is part of a wait for a job that is said to exist.
-        hold: How many seconds the first try lets the server hold it.
-        first: An answer that has arrived already.
 
     Raises:
         TransportError: The retries or the time ran out.
