@@ -1,8 +1,10 @@
 """Output files and their signed URLs, over HTTP against a real server."""
 
+import asyncio
 import json
 import struct
 import zlib
+from dataclasses import replace
 from datetime import datetime
 
 import httpx
@@ -181,6 +183,24 @@ def test_files_of_unknown_jobs_are_not_found(signed):
     assert api.get(path).status_code == 404
 
 
+def test_url_leads_to_the_job_of_its_api_and_kind(signed, tmp_path):
+    api, path = signed
+    url = path(job_id=api.submit({"simulate": {"delay": 0}}))
+    job_id = api.get("/jobs").json()["jobs"][0]["job_id"]
+
+    async def add_another() -> None:
+        store = open_store(f"sqlite:///{tmp_path}/jobs.db")
+        stored = await store.add("admin", lambda ordinal: replace(another, ordinal=ordinal))
+        assert stored.job.ordinal == 2
+        await store.close()
+
+    another = replace(completed("admin", job_id, now(api)).job, api="other", kind="clip")
+    asyncio.run(add_another())
+    api.set_faults({"kind": "latency", "route": ["download"], "delay": {"kind": "fixed", "seconds": 0.01}})
+    assert api.get(url).status_code == 200
+    assert api.get("/sandbox").json()["faults"][0]["fired"] == 1
+
+
 def test_urls_survive_a_restart_and_hold_on_every_server(start, tmp_path):
     url = f"sqlite:///{tmp_path}/both.db"
     first, second = start(max_delay=0, database_url=url), start(max_delay=0, database_url=url)
@@ -197,7 +217,7 @@ def test_polls_within_half_a_lifetime_give_the_same_url():
     assert [path.until for path in paths] == [1050.0, 1050.0, 1100.0, 1100.0, 5050.0]
     grants = [files.grant(path.path) for path in paths]
     assert [grant.expires for grant in grants] == [1100.0, 1100.0, 1150.0, 1150.0, 5100.0]
-    assert (grants[0].owner, grants[0].job_id, grants[0].name) == ("ann", "a", "output.mp4")
+    assert (grants[0].owner, grants[0].job.job_id, grants[0].name) == ("ann", "a", "output.mp4")
 
 
 @pytest.mark.parametrize("owner", ["ann", "Änne ☃", "a/b?c#d", "../..", "\x00", "x" * 500])
@@ -206,7 +226,8 @@ def test_any_owner_and_job_can_be_signed(owner):
     path = files.path(completed(owner, "…/j 1", 1e9), "png").path
     assert path.isascii()
     assert path.count("/") == 3
-    assert files.grant(path)[:2] == (owner, "…/j 1")
+    grant = files.grant(path)
+    assert (grant.owner, grant.job.job_id) == (owner, "…/j 1")
 
 
 @pytest.mark.parametrize(

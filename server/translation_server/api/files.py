@@ -62,7 +62,8 @@ class FileApi:
         grant, owner = context.grant, context.user
         if grant is None or grant.expires <= await self._service.virtual_time(owner):
             raise expired_url()
-        await self._service.snapshot(owner, grant.job_id)
+        job_id, api, kind = grant.job
+        await self._service.snapshot(owner, job_id, api=api, kind=kind)
         tags, ranges, if_range = (values_of(request, name) for name in ("if-none-match", "range", "if-range"))
         file = await self._service.files.library.open(grant.name)
         if file is None:

@@ -127,7 +127,7 @@ class RequestMiddleware:
         context.grant = grant = self._files.grant(path)
         if grant is None:
             raise invalid_url()
-        context.record.path = f"{FILES}{grant.job_id}/{grant.name}"[:MAX_TEXT]
+        context.record.path = f"{FILES}{grant.job.job_id}/{grant.name}"[:MAX_TEXT]
         return grant.owner
 
     def _record(self, scope: Scope, user: str | None, record: RecordBuilder) -> None:

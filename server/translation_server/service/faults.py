@@ -6,7 +6,7 @@ from functools import partial
 from translation_server.core.clock import WallTime
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults.rules import FaultContext, FaultRule, Firing, counted_as, decide
-from translation_server.core.job import JobSnapshot
+from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.core.sandbox import SandboxState
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import Synchroniser
@@ -32,7 +32,7 @@ class Faults:
         self._entropy = entropy
 
     async def draw_faults(
-        self, owner: str, context: FaultContext, job_id: str | None = None, *, own: Sequence[FaultRule] = ()
+        self, owner: str, context: FaultContext, key: JobKey | None = None, *, own: Sequence[FaultRule] = ()
     ) -> list[Firing]:
         """Returns the rules that fire for a request, and counts them.
 
@@ -43,10 +43,10 @@ class Faults:
         rules = own or sandbox.settings.faults
         if not rules:
             return []
-        job = None if job_id is None else await self._jobs.find(owner, job_id)
+        job = None if key is None else await self._jobs.find(owner, *key)
         now = sandbox.clock.virtual(self._clock())
         context = context._replace(seconds=max(0.0, now - sandbox.faults_since))
-        if job_id is not None and job is None:
+        if key is not None and job is None:
             context = context._replace(states=frozenset())
         elif job is not None and context.action == "poll" and not context.long_poll:
             context = context._replace(states={JobSnapshot(job, now).state})

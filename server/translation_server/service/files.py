@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
 from translation_server.core.clock import VirtualTime
-from translation_server.core.job import JobSnapshot
+from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.core.media.samples import SAMPLES
 
 FILES = "/files/"  # where the paths of all files begin
@@ -55,7 +55,7 @@ class Grant(NamedTuple):
     """What a signed URL allows: to download a file as the output of a job, before a virtual time."""
 
     owner: str
-    job_id: str
+    job: JobKey
     name: str
     expires: float
 
@@ -143,7 +143,7 @@ class Files:
             raise LookupError(f"there is no file of the kind {kind}")
         job, half = snapshot.job, self._ttl / 2
         until = job.ends_at + half * (math.floor((snapshot.now - job.ends_at) / half) + 1)
-        payload = _encoded(json.dumps([job.owner, job.id, until + half]).encode())
+        payload = _encoded(json.dumps([job.owner, job.key, until + half]).encode())
         return FilePath(f"{FILES}{payload}.{self._signature(payload, name)}/{quote(name)}", VirtualTime(until))
 
     def grant(self, path: str) -> Grant | None:
@@ -152,8 +152,8 @@ class Files:
         payload, _, signature = token.partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(payload, name).encode()):
             return None
-        owner, job_id, expires = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return Grant(owner, job_id, name, expires)
+        owner, key, expires = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return Grant(owner, JobKey(*key), name, expires)
 
     def _signature(self, payload: str, name: str) -> str:
         return _encoded(hmac.digest(self._key, f"{payload}/{name}".encode(), "sha256"))

@@ -21,7 +21,7 @@ from translation_server.api.submissions import record_submission
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
 from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency, WrongType
-from translation_server.core.job import JobSnapshot
+from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
 from translation_server.validation import field_errors
@@ -103,7 +103,7 @@ class Simulator:
             await self._service.sleep(seconds)
 
     async def _firings(
-        self, request: Request, action: Action, dialects: Sequence[Dialect], job_id: str | None
+        self, request: Request, action: Action, dialects: Sequence[Dialect], job: JobKey | None
     ) -> Sequence[Firing]:
         """Returns the rules that fire: those of the Simulate-Fault headers, or else those of the caller's sandbox."""
         own = [_rule_of(text) for text in values_of(request, "simulate-fault") if text]
@@ -115,13 +115,14 @@ class Simulator:
         names = frozenset(dialect.name for dialect in dialects)
         method = "HEAD" if context.is_head else request.method
         facts = FaultContext(action, names, method, long_poll=bool(context.record.wait))
-        return await self._service.faults.draw_faults(context.user, facts, job_id, own=own)
+        return await self._service.faults.draw_faults(context.user, facts, job, own=own)
 
 
-def _job_of(request: Request, arguments: Mapping[str, str]) -> str | None:
-    """Returns the id of the job that a request is about, from its path or its signed URL."""
-    grant = context_of(request).grant
-    return grant.job_id if grant else arguments.get("job_id")
+def _job_of(request: Request, arguments: Mapping[str, str]) -> JobKey | None:
+    """Returns the job that a request is about, from its path or its signed URL."""
+    if grant := context_of(request).grant:
+        return grant.job
+    return JobKey(arguments["job_id"]) if "job_id" in arguments else None
 
 
 def _rule_of(text: str) -> FaultRule:
