@@ -84,6 +84,7 @@ MUST_BE = [
     ("DELAY", ["empirical()", "empirical(1, "], DELAYS),
     ("ERROR_PROBABILITY", ["2", "nan"], "a number from 0 to 1"),
     ("POLL_COST", ["0", "inf"], "a number of seconds from 0.000001 to 1000000"),
+    ("FILE_TTL", ["7", "0s", "forever"], "a time like 1h, 30m or 90s"),
     ("RETENTION", ["7", "0s", "-1d", "1w", "9999999d", "never"], "a time like 7d, 12h, 30m or 90s, or forever"),
     ("ALLOWED_HOSTS", ["a.example:80", "a.example,"], NAMES),
     ("TRUSTED_ORIGINS", ["*", "http://a.example/"], ORIGINS),

@@ -178,9 +178,9 @@ def _refusal(reply: Reply | Failure, origin: str) -> TranslationError | None:
     problem = f"{origin} refused the file ({reply.code}): {problem_text(reply) or 'without a reason'}"
     match reply.code:
         case 401 | 403:
-            return AuthenticationError(f"{problem}. If its URL has expired, poll the job for a new one.", reply.code)
+            return AuthenticationError(f"{problem}. The next poll of the job may give another URL.", reply.code)
         case 404 | 410:
-            return NotFound(f"{problem}. If its URL has expired, poll the job for a new one.")
+            return NotFound(f"{problem}. The next poll of the job may give another URL.")
         case code if code // 100 == 4:  # noqa: PLR2004 - the class of a status code
             return InvalidRequest(f"{problem}. Check the URL of the file.", code)
         case code:

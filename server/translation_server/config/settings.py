@@ -118,6 +118,14 @@ def _read_duration(value: object) -> object:
     return seconds
 
 
+def _read_finite_duration(value: object) -> object:
+    """Reads a duration with its unit, in seconds."""
+    seconds = _read_duration(value)
+    if seconds is None:
+        raise ValueError
+    return seconds
+
+
 AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 NAME = Must("a name without colon or control characters")
@@ -139,7 +147,7 @@ Switch = Annotated[Literal["on", "off"], AnyCase]
 RETENTION = Must(f"a time like 7d, 12h, 30m or 90s, or {FOREVER}")
 Retention = Annotated[float | None, BeforeValidator(_read_duration), RETENTION]
 PROXIES = Must("addresses and networks, separated by commas, not *")
-TimeToLive = Annotated[float, BeforeValidator(_read_duration), Must("a time like 1h, 30m or 90s")]
+TimeToLive = Annotated[float, BeforeValidator(_read_finite_duration), Must("a time like 1h, 30m or 90s")]
 Proxies = Annotated[str | None, AfterValidator(_check_networks), PROXIES]
 HOST_NAMES = Must("* or names without a port, such as api.example or *.api.example, separated by commas")
 HostNames = Annotated[str | None, _list_of(HOST_NAME), HOST_NAMES]
