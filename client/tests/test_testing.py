@@ -335,7 +335,6 @@ def test_a_seeded_test_has_the_same_verdict_ten_times_out_of_ten(run):
         @pytest.mark.scenario("flaky", seed=7, delay={"kind": "uniform", "min": 1, "max": 9}, error_probability=0.5)
         def test_mine(sandbox, turn):
             seen.append(naive(sandbox))
-            print(seen[0])
             assert seen[0] == seen[-1]
             sandbox.assert_good()
     """
