@@ -124,12 +124,9 @@ class Pair(ABC):
 class Containers(Pair):
     """The pair in containers: a Compose project of its own, in a copy of the files that it needs."""
 
-    flags: ClassVar[tuple[str, ...]] = ()
-    """The global flags of `docker compose`."""
-
     def __init__(self, folder: Path) -> None:
         self.engine = find_engine()
-        pull_images(self.engine, *self.images())
+        pull_images(self.engine, *base_images())
         super().__init__(folder)
         self.project = f"translation-test-{secrets.token_hex(4)}"
         self.saved: dict[str, int] = {}
@@ -138,14 +135,8 @@ class Containers(Pair):
             ignored = shutil.ignore_patterns("__pycache__", "tests", "data", ".env")
             shutil.copytree(ROOT / side, folder / side, ignore=ignored)
 
-    def images(self) -> set[str]:
-        """Returns the base images, which are pulled and not built."""
-        built = (ROOT / side / "Dockerfile" for side in ("server", "client"))
-        return {name for path in built for name in re.findall(r"^FROM (\S+)", path.read_text(), re.MULTILINE)}
-
     def compose(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs `docker compose` for this project."""
-        arguments = (*self.flags, *arguments)
         logger.info("docker compose %s", " ".join(arguments))
         result = run("docker", "compose", "--project-name", self.project, *arguments, folder=self.folder)
         assert not check or result.returncode == 0, result.stderr
@@ -322,6 +313,12 @@ def pull_images(engine: Any, *names: str) -> None:
                 engine.images.pull(name)
             except (errors.DockerException, OSError) as error:
                 raise missing_error(f"the image {name}, which is not here and cannot be pulled: {error}") from None
+
+
+def base_images() -> set[str]:
+    """Returns the images that are pulled and not built."""
+    files = (ROOT / "server" / "Dockerfile", ROOT / "client" / "Dockerfile", COMPOSE_FILE)
+    return {name for path in files for name in re.findall(r"^(?:FROM| +image:) (\S+)", path.read_text(), re.MULTILINE)}
 
 
 def missing_error(what: str) -> Exception:

@@ -8,7 +8,6 @@ Where Docker is missing, what is skipped, what is logged and what is left behind
 """
 
 import asyncio
-import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from threading import Event
 from typing import Any, ClassVar
 
 from tests.pair import (
-    COMPOSE_FILE,
     CONNECTIONS,
     JOBS,
     PASSWORD,
@@ -36,6 +34,9 @@ from translation_client import AsyncClient, Client, State
 
 SERVERS = 3  # the number of servers
 
+SCALE = {"COMPOSE_PROFILES": "scale", "SCALE_PORTS": 0, "SERVERS": SERVERS}
+"""The settings that start several servers."""
+
 LONG = {"delay": {"kind": "fixed", "seconds": 3600.0}, "error_probability": 0.5}
 """The settings of a sandbox whose jobs end when its clock is advanced."""
 
@@ -46,23 +47,13 @@ PATIENT: dict[str, Any] = {"username": USERNAME, "password": PASSWORD, "timeout"
 class Scaled(Containers):
     """Several servers in containers, over PostgreSQL and behind nginx."""
 
-    flags = ("--profile", "scale")
-
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.network = f"10.{secrets.choice(range(64, 128))}.{secrets.choice(range(256))}"
         shutil.copytree(ROOT / "deploy" / "nginx", folder / "deploy" / "nginx")
 
-    def images(self) -> set[str]:
-        """Returns the images of the pair, PostgreSQL and nginx."""
-        return super().images() | set(re.findall(r"^ +image: (\S+)", COMPOSE_FILE.read_text(), re.MULTILINE))
-
-    def up(self, *services: str) -> None:
-        """Starts all containers, or those of these services and their dependencies."""
-        self.compose("up", "--detach", "--scale", f"server={SERVERS}", *services)
-
     def launch(self) -> None:
-        self.up("nginx")
+        self.compose("up", "--detach", "nginx")
 
     def servers(self) -> list[Any]:
         """Returns the running containers of the servers."""
@@ -89,7 +80,7 @@ class ScaleTests(PairTests):
 
     def setUp(self) -> None:
         super().setUp()
-        self.pair.serve(SCALE_PORTS=0, POSTGRES_PASSWORD="'p@ss w/rd'", SCALE_NETWORK=self.pair.network)
+        self.pair.serve(**SCALE, POSTGRES_PASSWORD="'p@ss w/rd'", SCALE_NETWORK=self.pair.network)
 
     def client(self) -> Client:
         """Returns a client that does not give up."""
@@ -133,7 +124,7 @@ class ScaleTests(PairTests):
 
     def test_up_runs_the_client_against_all_servers_and_they_stop_on_request(self) -> None:
         self.ask_one("POST", "/sandbox/reset")
-        self.pair.up()
+        self.pair.compose("up", "--detach")
         wait_until(lambda: self.pair.container("client").status == "exited", "the client has come to its end")
         self.assertEqual(exit_status(self.pair.container("client")), 0)
         self.assertEqual(len(self.pair.servers()), SERVERS)
@@ -145,6 +136,22 @@ class ScaleTests(PairTests):
         self.pair.compose("stop")
         ended = {container.name: exit_status(container) for container in self.pair.containers()}
         self.assertEqual(set(ended.values()), {0}, ended)
+
+    def test_run_of_the_client_leaves_all_servers_as_they_are(self) -> None:
+        self.ask_one("POST", "/sandbox/reset")
+        before = {container.id for container in self.pair.containers()}
+        result = self.pair.compose("run", "--rm", "client", "--username", USERNAME, "--password", PASSWORD)
+        self.assertIn("completed", result.stdout)
+        self.assertEqual({container.id for container in self.pair.containers()}, before)
+        self.assertEqual(len(self.pair.servers()), SERVERS)
+
+    def test_up_without_the_ports_of_the_servers_says_what_to_do(self) -> None:
+        self.pair.compose("down")
+        env_file = self.pair.folder / ".env"
+        env_file.write_text(env_file.read_text().replace("SCALE_PORTS=0\n", ""))
+        result = self.pair.compose("up", check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("SCALE_PORTS: is not set, so all servers would take the same port: remove", result.stderr)
 
     def test_wrong_passwords_count_by_the_address_that_nginx_saw(self) -> None:
         self.addCleanup(self.pair.start)
