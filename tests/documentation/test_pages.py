@@ -1,0 +1,56 @@
+"""Every block of README and of the pages in docs/ does what the page says, in the order of the page."""
+
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+import pytest
+
+from tests.documentation.pages import read
+from tests.documentation.reader import Machine, Reader
+from tests.pair import base_images, find_engine, pull_images
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+UNFINISHED = {"downloads.md": "no built-in API has a file as output"}
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory):
+    """A machine on which the packages are installed as the README says."""
+    folder = tmp_path_factory.mktemp("machine")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), "hatchling"]
+    asked = subprocess.run(download, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        pytest.skip(f"pip reaches no package index: {asked.stderr.strip()[-300:]}")
+    machine = Machine(ROOT, folder)
+    machine.install()
+    return machine
+
+
+@pytest.fixture(scope="session")
+def without_docker():
+    """Why the blocks that need Docker are left out; None where it answers and has the images."""
+    try:
+        engine = find_engine()
+        pull_images(engine, *base_images())
+        engine.close()
+    except unittest.SkipTest as reason:
+        return str(reason)
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_a_page_works_in_the_order_of_the_page(page, machine, without_docker, request):
+    if reason := UNFINISHED.get(page.name):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    blocks = read(page, ROOT)
+    with Reader(machine, machine.clone(page.stem), without_docker) as reader:
+        reader.prepare(page.read_text())
+        for block in blocks:
+            reader.follow(block)
+        if blocks:
+            reader.finish(blocks[-1])
+    if reader.left_out:
+        pytest.skip("; ".join(f"{place} was left out: {reason}" for place, reason in reader.left_out.items()))
