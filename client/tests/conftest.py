@@ -111,6 +111,8 @@ def job():
             "completed_at": "2026-01-02T03:04:09.678Z" if ended else None,
             "elapsed_time": 4.0 if ended else 2.0,
             "error_message": "the video has no sound" if status == "error" else None,
+            "error_code": None,
+            "output": None,
             "source_language": None,
             "target_language": None,
             "video_length": None,

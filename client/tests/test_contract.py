@@ -78,6 +78,7 @@ def test_client_follows_the_transcript(dialect, exchange):
         progress=document.get("progress"),
         elapsed=document.get("elapsed_time") if dialect != "result" else None,
         error=document.get("error_message") if failed else None,
+        error_code=document.get("error_code") if failed else None,
     )
     assert status.raw == document
 

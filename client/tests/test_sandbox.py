@@ -8,7 +8,16 @@ import httpx
 import pytest
 
 from tests.blocking import blocking
-from translation_client import AuthenticationError, Fixed, InvalidRequest, NotFound, Sandbox, State, TransportError
+from translation_client import (
+    AuthenticationError,
+    Fixed,
+    InvalidRequest,
+    JobFailed,
+    NotFound,
+    Sandbox,
+    State,
+    TransportError,
+)
 from translation_client.cli import main
 from translation_client.core.dialects import START
 
@@ -41,6 +50,19 @@ class TestMethods:
             assert sandbox.unpause(job.id)["job"]["status"] == "pending"
             assert sandbox.finish(job, "error", "no speech found")["job"]["error_message"] == "no speech found"
             assert client.status(job.id).error == "no speech found"
+
+    def test_job_is_finished_with_an_output_or_an_error_code(self, sandbox):
+        with sandbox.client() as client:
+            one, other = client.start(), client.start()
+            assert (one.output, one.error_code) == (None, None)
+            sandbox.finish(one, output={"video_url": "http://127.0.0.1/a.mp4"})
+            assert client.wait(one.id).output == {"video_url": "http://127.0.0.1/a.mp4"}
+            sandbox.finish(other, "error", "no speech found", code="E42")
+            failed = client.wait(other.id)
+            assert (failed.error_code, failed.output) == ("E42", None)
+            with pytest.raises(JobFailed) as error:
+                failed.raise_for_error()
+            assert error.value.code == "E42"
 
     def test_request_log_and_report_show_the_client(self, sandbox):
         sandbox.set(delay={"kind": "fixed", "seconds": 0.1})

@@ -180,9 +180,17 @@ class Sandbox:
         """Continues a paused job."""
         return self._act(job, do="unpause")
 
-    def finish(self, job: JobLike, outcome: str = "completed", message: str | None = None) -> Document:
-        """Ends a pending job now, as ``completed``, or as ``error`` with an error message."""
-        return self._act(job, do="finish", outcome=outcome, message=message)
+    def finish(
+        self,
+        job: JobLike,
+        outcome: str = "completed",
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        output: object = None,
+    ) -> Document:
+        """Ends a pending job now: as ``completed`` with an output, or as ``error`` with a message and a code."""
+        return self._act(job, do="finish", outcome=outcome, message=message, code=code, output=output)
 
     def reset(self) -> Document:
         """Deletes all of the sandbox: jobs, request log, faults, clock, settings."""

@@ -15,7 +15,9 @@ from tests.stores import add, full_disk, locked
 from translation_server.storage import open_store
 from translation_server.storage.memory import MemoryStore
 
-UNSET = dict.fromkeys(["completed_at", "error_message", "source_language", "target_language", "video_length"])
+UNSET = dict.fromkeys(
+    ["completed_at", "error_message", "error_code", "output", "source_language", "target_language", "video_length"]
+)
 PENDING = {"status": "pending", "result": "pending"} | UNSET
 
 

@@ -43,6 +43,8 @@ COMPARED = {
     "progress",
     "elapsed_time",
     "error_message",
+    "error_code",
+    "output",
     "fired",
     "scenario",
     "seed",

@@ -134,7 +134,7 @@ def test_bodies_are_refused_by_routes_that_take_none(all_routes):
             assert api.request(method, path, content=b" {}\n").status_code == 200, (method, path)
 
 
-@pytest.mark.parametrize("more", [{"outcome": "error"}, {"message": "no speech"}])
+@pytest.mark.parametrize("more", [{"outcome": "error"}, {"message": "no speech"}, {"code": "E1"}, {"output": 1}])
 def test_outcome_and_message_are_only_for_finish(api, more):
     path = f"/sandbox/jobs/{api.submit()}"
     for do, status in (("pause", 422), ("unpause", 422), ("finish", 200)):

@@ -281,6 +281,63 @@ class TestJobs:
         api = start()
         assert api.post(f"/sandbox/jobs/{api.submit()}", json=body).status_code == 422
 
+    @pytest.mark.parametrize("output", [{"a": [1, 2.5, None, "é\\0%s\U0001f600"]}, [], "", 0, False, [None]], ids=repr)
+    def test_a_completed_job_has_the_output_that_was_chosen(self, start, output):
+        api = start()
+        job_id = api.submit({"simulate": {"output": output}})
+        assert api.job(job_id)["output"] is None
+        api.finish(job_id)
+        assert api.job(job_id)["output"] == output
+        assert start().get(f"/jobs/{job_id}").json()["output"] == output
+        assert api.get("/jobs").json()["jobs"][0]["output"] == output
+
+    def test_output_comes_from_the_submission_then_from_the_sandbox(self, start):
+        api = start(max_delay=0)
+        assert api.job(api.submit())["output"] is None
+        assert api.change_sandbox(output={"of": ["the sandbox", None]})["output"] == {"of": ["the sandbox", None]}
+        assert start().get("/sandbox").json()["output"] == {"of": ["the sandbox", None]}
+        accepted = api.submit()
+        assert api.job(api.submit({"simulate": {"output": 1}}))["output"] == 1
+        api.change_sandbox(output="later")
+        assert api.job(accepted)["output"] == {"of": ["the sandbox", None]}
+        assert api.change_sandbox(output=None)["output"] is None
+        assert api.job(api.submit())["output"] is None
+
+    def test_finishing_chooses_an_output_or_an_error_code(self, start):
+        api = start()
+        jobs = [api.submit({"simulate": {"output": 1, "message": "no speech", "code": "E1"}}) for _ in range(4)]
+        api.finish(jobs[0], output=2)
+        api.finish(jobs[1])
+        api.finish(jobs[2], "error", code="E2")
+        api.finish(jobs[3], "error", message="no sound")
+        ends = [(job["output"], job["error_message"], job["error_code"]) for job in map(api.job, jobs)]
+        assert ends == [(2, None, None), (1, None, None), (None, "no speech", "E2"), (None, "no sound", "E1")]
+
+    def test_cancelled_job_has_no_output_and_no_code(self, start):
+        api = start()
+        job_id = api.submit({"simulate": {"output": 1, "code": "E1"}})
+        job = api.delete(f"/jobs/{job_id}").json()
+        assert (job["status"], job["output"], job["error_code"]) == ("cancelled", None, None)
+
+    @pytest.mark.parametrize("simulate", [b'{"output": NaN}', b'{"code": ""}', b'{"code": 5}', b'{"code": "a\\u0007"}'])
+    def test_unusable_outputs_and_codes_are_refused(self, start, simulate):
+        api, headers = start(), {"Content-Type": "application/json"}
+        assert api.post("/start", content=b'{"simulate": %s}' % simulate, headers=headers).status_code in {400, 422}
+        assert api.patch("/sandbox", content=b'{"output": [Infinity]}', headers=headers).status_code == 400
+        assert api.get("/jobs").json()["jobs"] == []
+
+    def test_large_outputs_make_pages_shorter_and_batches_smaller(self, start):
+        api = start(max_delay=0)
+        jobs = [api.submit({"simulate": {"output": "x" * 250_000}}) for _ in range(20)]
+        first = api.get("/jobs?limit=100").json()
+        second = api.get("/jobs", params={"limit": 100, "after": first["next"]}).json()
+        assert [job["job_id"] for job in first["jobs"] + second["jobs"]] == jobs[::-1]
+        assert (len(first["jobs"]), second["next"]) == (17, None)
+        assert len(api.get("/jobs", params={"job_id": jobs[:15]}).json()["jobs"]) == 15
+        refused = api.get("/jobs", params={"job_id": jobs})
+        assert (refused.status_code, "poll fewer at once" in refused.json()["detail"]) == (422, True)
+        assert api.get("/sandbox/report", headers={"Accept": "application/json"}).json()["jobs"]
+
     def test_a_job_is_shown_with_everything_that_its_caller_sent(self, start):
         api = start()
         body = {"source_language": "en", "simulate": {"message": "é"}}

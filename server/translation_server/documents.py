@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     TypeAdapter,
     ValidationError,
     create_model,
@@ -44,6 +45,7 @@ TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
     "delay": Annotated[Delays, Discriminator("kind")],
     "seed": Annotated[sandbox.Seed, BeforeValidator(_seed_text, json_schema_input_type=int | sandbox.Seed)],
     "faults": Faults,
+    "output": JsonValue,
 }
 """The types of the settings in JSON: as in the core, but seeds may be numbers, and `kind` discriminates unions."""
 

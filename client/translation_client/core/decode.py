@@ -182,6 +182,7 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
         progress=None if progress is None else min(progress, 1.0),
         elapsed=_number(job, paths.get("elapsed_time", ()), reply),
         error=_text(job, paths.get("error_message", ()), reply) if state in FAILED else None,
+        error_code=_text(job, paths.get("error_code", ()), reply) if state in FAILED else None,
         output=_value_at(job, paths.get("output", ())) if state is State.COMPLETED else None,
         raw=job,
         hint=None if state.ended else retry_after(reply.headers),

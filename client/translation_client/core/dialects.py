@@ -23,7 +23,8 @@ ECHOED_FIELDS = ("source_language", "target_language", "video_length")  # the fi
 REQUEST_FIELDS = ("job_id", *ECHOED_FIELDS, "simulate")  # the fields of a submission
 
 ANSWER_FIELDS = (
-    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message", "output"),
+    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
+    *("error_code", "output"),
     *ECHOED_FIELDS,
 )
 
@@ -309,7 +310,7 @@ def _is_json(value: object) -> bool:
 
 
 WORDS = {state.value: state.value for state in State}
-JOB = _body(*(name for name in ANSWER_FIELDS if name != "output")) | {"result": "{status}"}
+JOB = _body(*ANSWER_FIELDS) | {"result": "{status}"}
 CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs", ids="job_id", events="/events")
 
 START = Dialect(name="start", submit="/start", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)

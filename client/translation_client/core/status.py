@@ -51,7 +51,8 @@ class Status:
         progress: From 0 to 1, if the server reports it; larger values count as 1.
         elapsed: Seconds from the job's acceptance until now, or until its end, if the server reports them.
         error: Why the job failed, if it did and the server gives a reason.
-        output: What a completed job has made, if the server says so. Not compared.
+        error_code: The code of this error, if the server gives one.
+        output: What the job has made, if it is completed and the server says so: any JSON. Not compared.
         raw: The whole document as the server sent it. Not compared.
         hint: How many seconds the server asks to wait before the next poll, if it does. Not compared.
         token: A short text that `resume` accepts, in another process too. Not compared.
@@ -63,6 +64,7 @@ class Status:
     progress: float | None = None
     elapsed: float | None = None
     error: str | None = None
+    error_code: str | None = None
     output: Any = field(default=None, repr=False, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     hint: float | None = field(default=None, repr=False, compare=False)
@@ -94,6 +96,11 @@ class JobFailed(TranslationError):
     """The job ended with an error or was cancelled; `status` is its final status."""
 
     status: Status
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error, if the server gives one."""
+        return self.status.error_code
 
 
 @dataclass(eq=False)

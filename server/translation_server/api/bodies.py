@@ -117,7 +117,7 @@ def parse_object(request: Request, body: bytes) -> dict[str, Any]:
         detail = f"The body must be plain application/json; this one is {content_type}, encoding {encoding}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
     try:
-        document = from_json(body)
+        document = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from None
     if not isinstance(document, dict):

@@ -27,7 +27,7 @@ _, SANDBOX_MODELS = models_json_schema(
     [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)], ref_template=REFERENCE
 )
 for _model in SANDBOX_MODELS["$defs"].values():
-    if "kind" in _model["properties"]:  # it has a default in Python, but requests must send it
+    if "kind" in _model.get("properties", {}):  # it has a default in Python, but requests must send it
         _model["required"] = sorted({"kind", *_model.get("required", ())})
 
 PROBLEM: Part = {

@@ -20,7 +20,6 @@ from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction, RequestsQuery
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.fields import timestamp
-from translation_server.core.job import Job, State
 from translation_server.core.report.report import report
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.sandbox import SandboxSettings
@@ -47,7 +46,6 @@ JOB_AND_INPUT = answer(
 )
 CARD = answer("The report card.", {"type": "object"}, asdict(report((), {})))
 CARD["content"] |= {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES[1:]}
-JOB_ACTIONS = {"pause": Job.pause, "unpause": Job.unpause}
 
 
 class SandboxApi:
@@ -100,8 +98,7 @@ class SandboxApi:
     async def act(self, request: Request, job_id: str) -> Response:
         """Pauses, unpauses or finishes a pending job."""
         owner, action = context_of(request).user, await read_body(JobAction, request)
-        finish = partial(Job.finish, outcome=State(action.outcome), message=action.message)
-        snapshot = await self._service.amend(owner, job_id, JOB_ACTIONS.get(action.do, finish))
+        snapshot = await self._service.amend(owner, job_id, action.change())
         return await self._sandbox(owner, job=json.loads(self._native.body(snapshot)))
 
     @OwnRoute("GET", "/sandbox/scenarios", answer("The scenarios.", {"type": "object"}, {"scenarios": EXAMPLES}))

@@ -1,12 +1,14 @@
 """The models of parameters and bodies."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
 
-from translation_server.core.job import FateOverride, State, Submission
+from translation_server.core.clock import VirtualTime
+from translation_server.core.job import FateOverride, Job, State, Submission, json_text
 from translation_server.core.sandbox import Polls
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
@@ -31,6 +33,15 @@ Message = Annotated[
 ]
 
 
+Code = Annotated[
+    str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": PRINTABLE}), AfterValidator(_printable)
+]
+
+
+def _text_of(output: object) -> str | None:
+    return None if output is None else json_text(output)
+
+
 class Simulate(BaseModel):
     """The fate that a caller sets for a job."""
 
@@ -39,6 +50,8 @@ class Simulate(BaseModel):
     delay: float | None = Field(None, ge=0, le=1e9, description="seconds until the job ends")
     outcome: Literal["completed", "error"] | None = Field(None, description="how the job ends")
     message: Message | None = Field(None, description="the error message if the job ends with `error`")
+    code: Code | None = Field(None, description="the error code if the job ends with `error`")
+    output: JsonValue | None = Field(None, description="the output if the job ends with `completed`")
     paused: bool | None = Field(None, description="whether the job stays pending until it is unpaused or finished")
     after_polls: Polls | None = Field(
         None, description="the poll that ends the job, whatever the clock says, from 1 on; not together with `delay`"
@@ -53,7 +66,13 @@ class Simulate(BaseModel):
     def fate_override(self) -> FateOverride:
         """Returns the fate as the service takes it."""
         return FateOverride(
-            self.delay, self.outcome and State(self.outcome), self.message, self.paused, self.after_polls
+            self.delay,
+            self.outcome and State(self.outcome),
+            self.message,
+            self.paused,
+            self.after_polls,
+            self.code,
+            _text_of(self.output),
         )
 
 
@@ -75,6 +94,9 @@ class SubmissionBody(BaseModel):
         return Submission(self.source_language, self.target_language, self.video_length)
 
 
+OF_FINISH = ("outcome", "message", "code", "output")
+
+
 class JobAction(BaseModel):
     """What to do with a job in a sandbox."""
 
@@ -84,7 +106,7 @@ class JobAction(BaseModel):
         json_schema_extra={
             "anyOf": [
                 {"properties": {"do": {"const": "finish"}}},
-                {"not": {"anyOf": [{"required": ["outcome"]}, {"required": ["message"]}]}},
+                {"not": {"anyOf": [{"required": [name]} for name in OF_FINISH]}},
             ]
         },
     )
@@ -92,12 +114,21 @@ class JobAction(BaseModel):
     do: Literal["pause", "unpause", "finish"] = Field(description="what to do; an ended job stays as it is")
     outcome: Literal["completed", "error"] = Field("completed", description="how the job ends if it is finished")
     message: Message | None = Field(None, description="the error message if the job is finished with `error`")
+    code: Code | None = Field(None, description="the error code if the job is finished with `error`")
+    output: JsonValue | None = Field(None, description="the output if the job is finished with `completed`")
 
     @model_validator(mode="after")
     def _has_an_outcome_only_to_finish(self) -> Self:
-        if self.do != "finish" and self.model_fields_set & {"outcome", "message"}:
-            raise ValueError("outcome and message are only for finish")
+        if self.do != "finish" and not self.model_fields_set.isdisjoint(OF_FINISH):
+            raise ValueError("outcome, message, code and output are only for finish")
         return self
+
+    def change(self) -> Callable[[Job, VirtualTime], Job]:
+        """Returns what to do as the service takes it."""
+        if self.do != "finish":
+            return {"pause": Job.pause, "unpause": Job.unpause}[self.do]
+        outcome, output = State(self.outcome), _text_of(self.output)
+        return partial(Job.finish, outcome=outcome, message=self.message, code=self.code, output=output)
 
 
 class Query(BaseModel):

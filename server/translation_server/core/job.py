@@ -72,10 +72,13 @@ class FateOverride:
     message: str | None = None
     paused: bool | None = None
     after_polls: int | None = None
+    code: str | None = None
+    output: str | None = None  # as JSON text
 
     def apply(self, drawn: Fate) -> Fate:
         """Returns a drawn fate with these parts."""
-        fate = Fate(drawn.delay, self.outcome or drawn.outcome, self.message, drawn.after_polls)
+        outcome, output = self.outcome or drawn.outcome, self.output or drawn.output
+        fate = Fate(drawn.delay, outcome, self.message, drawn.after_polls, self.code, output)
         if self.after_polls is not None:
             return replace(fate, delay=math.inf, after_polls=self.after_polls)
         return fate if self.delay is None else replace(fate, delay=self.delay, after_polls=None)
@@ -179,17 +182,25 @@ class Job:
             return self
         polled, fate = replace(self, polls=self.polls + 1), self.fate
         is_last = fate.after_polls is not None and polled.polls >= fate.after_polls
-        return polled.finish(now, fate.outcome, fate.message) if is_last else polled
+        return polled.finish(now, fate.outcome) if is_last else polled
 
-    def finish(self, now: VirtualTime, outcome: State, message: str | None = None) -> "Job":
-        """Returns the job with an end now; one that has ended stays as it is."""
+    def finish(
+        self,
+        now: VirtualTime,
+        outcome: State,
+        message: str | None = None,
+        code: str | None = None,
+        output: str | None = None,
+    ) -> "Job":
+        """Returns the job with an end now; one that has ended stays as it is. Parts that are None stay as they were."""
         if not self._is_pending(now):
             return self
         unpaused = self.unpause(now)
         delay = now - self.created_at - unpaused.paused_for
         if self.created_at + delay + unpaused.paused_for > now:  # by rounding
             delay -= 2 * math.ulp(now)
-        return replace(unpaused, fate=Fate(delay, outcome, message))
+        message, code, output = message or self.fate.message, code or self.fate.code, output or self.fate.output
+        return replace(unpaused, fate=Fate(delay, outcome, message, code=code, output=output))
 
     def _is_pending(self, now: VirtualTime) -> bool:
         return JobSnapshot(self, now).state is State.PENDING
@@ -215,12 +226,10 @@ class JobSnapshot:
     @property
     def lean(self) -> "JobSnapshot":
         """The same without what the caller sent, for those who keep it."""
-        job = self.job
-        return (
-            self
-            if not job.size
-            else JobSnapshot(replace(job, echo_text="", fate=replace(job.fate, output=None)), self.now)
-        )
+        if not self.job.size:
+            return self
+        fate = replace(self.job.fate, output=None)
+        return JobSnapshot(replace(self.job, echo_text="", fate=fate), self.now)
 
     @property
     def completed_at(self) -> VirtualTime | None:
@@ -292,3 +301,14 @@ class JobSnapshot:
     def error_message(self) -> str | None:
         """Why the job failed; None for one that did not."""
         return (self.job.fate.message or ERROR_MESSAGE) if self.state is State.ERROR else None
+
+    @property
+    def error_code(self) -> str | None:
+        """The error code that was chosen for a job that failed; None for one that did not."""
+        return self.job.fate.code if self.state is State.ERROR else None
+
+    @property
+    def output(self) -> object:
+        """The output that was chosen for a job that completed; None for one that did not."""
+        output = self.job.fate.output if self.state is State.COMPLETED else None
+        return None if output is None else json.loads(output)

@@ -13,7 +13,7 @@ from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
 from translation_server.core.delays import Delays, Uniform
 from translation_server.core.entropy import uniform
 from translation_server.core.faults.rules import FaultRule
-from translation_server.core.job import Fate, State
+from translation_server.core.job import Fate, State, json_text
 from translation_server.core.scenarios import SCENARIOS, ScenarioName
 
 MAX_SEED_LENGTH = 1000
@@ -60,6 +60,7 @@ class SandboxSettings:
         "the cost of one poll, in seconds of lateness (the time from a job's end until the client knows it); "
         "a higher cost means fewer polls",
     )
+    output: object = _setting(None, "the output of jobs that complete, any JSON; if not set, that of their dialect")
     scenario: ScenarioName | None = _setting(
         None, f"a named set of faults and settings: {', '.join(f'`{name}`' for name in SCENARIOS)}"
     )
@@ -77,6 +78,7 @@ class SandboxSettings:
             delay=seconds if self.after_polls is None else math.inf,
             outcome=State.ERROR if outcome < self.error_probability else State.COMPLETED,
             after_polls=self.after_polls,
+            output=None if self.output is None else json_text(self.output),
         )
 
 

@@ -18,7 +18,8 @@ REQUEST = _body(*LANGUAGES, "video_length", "simulate")
 JOB = MappingProxyType(
     {
         **_body("job_id", "status", result="{status}"),
-        **_body("progress", "created_at", "completed_at", "elapsed_time", "error_message", *LANGUAGES, "video_length"),
+        **_body("progress", "created_at", "completed_at", "elapsed_time", "error_message", "error_code", "output"),
+        **_body(*LANGUAGES, "video_length"),
     }
 )
 CURRENT_JOB = MappingProxyType({**_body("status", result="{status}"), **_body("elapsed_time")})

@@ -52,6 +52,13 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         "error_message": Field(
             {"type": ["string", "null"], "description": "why the job failed"}, lambda snapshot: snapshot.error_message
         ),
+        "error_code": Field(
+            {"type": ["string", "null"], "description": "the code of the error, if one was chosen"},
+            lambda snapshot: snapshot.error_code,
+        ),
+        "output": Field(
+            {"description": "what a completed job has made; null for all others"}, lambda snapshot: snapshot.output
+        ),
         "source_language": Field(TEXT, lambda snapshot: snapshot.job.submission.source_language),
         "target_language": Field(TEXT, lambda snapshot: snapshot.job.submission.target_language),
         "video_length": Field(
