@@ -23,6 +23,7 @@ DIGESTS = {
         "1390e139ab3bd0b6",
         "9bd906d08e1ebeb6",
         "0518a55f36a831e9",
+        "87e347affacc1550",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -34,6 +35,7 @@ DIGESTS = {
         "46d2e57bfd8a9d4b",
         "278fafd4da70c997",
         "2c90fadde8a6b730",
+        "6f7c2966fa462e92",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from translation_server.core.delays import Fixed, Uniform
+from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.job import State, Submission
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.freshness import Freshness
@@ -83,6 +84,24 @@ async def test_long_poll_ignores_a_job_of_the_same_id(service):
     await one.cancel("ann", "mine", api="aws")
     await one.cancel("ann", "mine", api="native")
     assert ((await hold).job.api, (await hold).state) == ("native", State.CANCELLED)
+
+
+async def test_deleted_job_is_unknown_to_its_api_only(service):
+    one, aws = service([]), {"api": "aws", "kind": "translation"}
+    job_id = (await one.submit("ann", Submission(), **aws)).snapshot.job.id
+    dialect = DIALECTS[0]
+    await one.snapshot("ann", job_id)
+    assert one.render_cached("ann", job_id, dialect, **aws)
+    assert (await one.delete("ann", job_id, **aws)).state is State.PENDING
+    assert one.render_cached("ann", job_id, dialect, **aws) is None
+    for use in (one.snapshot, one.cancel, one.delete):
+        with pytest.raises(JobNotFound):
+            await use("ann", job_id, **aws)
+    assert await one.snapshots("ann", [job_id], api="aws") == ([], [job_id])
+    assert (await one.page("ann", limit=9, api="aws")).snapshots == []
+    assert (await one.snapshot("ann", job_id)).job.deleted_at == 5000.0
+    assert [found.job.id for found in (await one.page("ann", limit=9)).snapshots] == [job_id]
+    assert (await one.cancel("ann", job_id)).state is State.CANCELLED
 
 
 async def test_each_api_has_idempotency_keys_of_its_own(service):

@@ -166,6 +166,17 @@ async def test_output_code_and_echo_are_stored(store):
     assert await store.find("ann", job.id) == changed != job
 
 
+async def test_pages_of_an_api_are_without_deleted_jobs(store):
+    for _ in range(3):
+        job = await add(store, api="aws", delay=1000.0)
+    deleted = await store.change("ann", job.id, lambda job: job.delete(1005.0))
+    assert (deleted.deleted_at, await store.find("ann", job.id, api="aws")) == (1005.0, deleted)
+    for state in (None, State.PENDING):
+        page = {"limit": 9, "before": None, "state": state, "now": 1010.0}
+        assert [job.ordinal for job in await store.page("ann", **page, api="aws")] == [2, 1]
+        assert [job.ordinal for job in await store.page("ann", **page)] == [3, 2, 1]
+
+
 async def test_pages_of_large_jobs_are_shorter_than_their_limit(store):
     store.window = 7
     fate = Fate(10.0, State.COMPLETED, output=json_text("x" * (MAX_PAGE_SIZE // 4)))

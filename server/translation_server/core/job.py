@@ -114,6 +114,7 @@ class Job:
     kind: str = TRANSLATION  # which of the API's kinds of job it is
     polls: int = 0  # how many polls have counted towards its end
     echo_text: str = ""  # what answers repeat of the submission, as JSON text; empty for nothing
+    deleted_at: VirtualTime | None = None  # when its owner deleted it: from then on its API does not know it
 
     @property
     def key(self) -> "JobKey":
@@ -165,6 +166,10 @@ class Job:
     def cancel(self, now: VirtualTime) -> "Job":
         """Returns the job cancelled; one that has ended stays as it is."""
         return replace(self, cancelled_at=now) if self._is_pending(now) else self
+
+    def delete(self, now: VirtualTime) -> "Job":
+        """Returns the job deleted, whether it has ended or not."""
+        return self if self.deleted_at is not None else replace(self, deleted_at=now)
 
     def pause(self, now: VirtualTime) -> "Job":
         """Returns the job paused: its time stands still. One that has ended stays as it is."""

@@ -12,7 +12,7 @@ from translation_server.core.change_feed import MAX_PAGE_SIZE, is_full, size_of
 from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.job import Job, JobSnapshot, State, Submission
+from translation_server.core.job import Job, JobKey, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
@@ -121,6 +121,8 @@ class Service:
             AmbiguousId: the caller has several such jobs.
         """
         job = await self._find(owner, job_id, api, kind)
+        if _is_hidden(job, api, kind):
+            raise JobNotFound
         return self._snapshot(job, await self.virtual_time(owner))
 
     def render_cached(
@@ -137,6 +139,8 @@ class Service:
         snapshot = JobSnapshot(cached.job, sandbox.clock.virtual(self._clock()))
         rendered = cached.renderings.get(dialect.name)
         if rendered is None or rendered.sandbox is not sandbox or snapshot.now >= rendered.until:
+            if cached.job.deleted_at is not None:  # some of those who ask may not see it
+                return None
             rendered = render_job(dialect, self._snapshot(cached.job, snapshot.now), sandbox)
             cached.renderings[dialect.name] = rendered
         return rendered, snapshot
@@ -154,7 +158,7 @@ class Service:
         if size_of(jobs) >= MAX_PAGE_SIZE and len(job_ids) > 1:
             raise TooLarge
         for job in jobs:
-            if found.setdefault(job.id, job) is not job:
+            if not _is_hidden(job, api, kind) and found.setdefault(job.id, job) is not job:
                 raise AmbiguousId([found[job.id], job])
         now, unique = await self.virtual_time(owner), dict.fromkeys(job_ids)
         snapshots = [self._snapshot(found[job_id], now) for job_id in unique if job_id in found]
@@ -185,6 +189,15 @@ class Service:
         """
         return await self.amend(owner, job_id, Job.cancel, api=api, kind=kind)
 
+    async def delete(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> JobSnapshot:
+        """Hides a job from its API; the native API, the sandbox and the report card know it as before.
+
+        Raises:
+            JobNotFound: the caller has no such job.
+            AmbiguousId: the caller has several such jobs.
+        """
+        return await self.amend(owner, job_id, Job.delete, api=api, kind=kind)
+
     async def count_poll(self, snapshot: JobSnapshot) -> JobSnapshot:
         """Counts a poll of a job that ends after polls; returns the job as it stands then.
 
@@ -192,7 +205,7 @@ class Service:
             JobNotFound: the job is gone because the sandbox was reset.
         """
         job = snapshot.job
-        return await self.amend(job.owner, job.id, Job.poll, api=job.api, kind=job.kind)
+        return await self._change(job.owner, job.key, Job.poll)
 
     async def read_input(self, job: Job) -> dict[str, object]:
         """Returns everything that a job's caller has sent."""
@@ -215,6 +228,15 @@ class Service:
             JobNotFound: the caller has no such job.
             AmbiguousId: the caller has several such jobs.
         """
+
+        def change_visible(job: Job, now: VirtualTime) -> Job:
+            if _is_hidden(job, api, kind):
+                raise JobNotFound
+            return change(job, now)
+
+        return await self._change(owner, JobKey(job_id, api, kind), change_visible)
+
+    async def _change(self, owner: str, key: JobKey, change: Callable[[Job, VirtualTime], Job]) -> JobSnapshot:
         clock = (await self.sandboxes.of(owner)).clock
         before = None
 
@@ -226,7 +248,7 @@ class Service:
             return after if after == job else replace(after, changed_at=WallTime(max(wall, later)))
 
         try:
-            job = await self._store.change(owner, job_id, amend, api=api, kind=kind)
+            job = await self._store.change(owner, key.job_id, amend, api=key.api, kind=key.kind)
         except BaseException:  # it may have been changed
             self._jobs.drop(owner)
             raise
@@ -324,3 +346,8 @@ class Service:
             if ended is not None and ended >= self._started:
                 logger.info("job %s of %s ended: %s after %.3f s", job.id, job.owner, snapshot.state, snapshot.elapsed)
         return snapshot
+
+
+def _is_hidden(job: Job, api: str | None, kind: str | None) -> bool:
+    """Whether a job was deleted, and is asked for in its API."""
+    return job.deleted_at is not None and (api is not None or kind is not None)

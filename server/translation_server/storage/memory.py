@@ -136,6 +136,8 @@ class MemoryStore:
         async for job in data.existing(range(newest, 0, -1)):
             if is_full(page, limit):
                 break
+            if job.deleted_at is not None and (api or kind):
+                continue
             if JobKey(job.id, api, kind).means(job) and state in {None, JobSnapshot(job, VirtualTime(now)).state}:
                 page.append(job)
         return page

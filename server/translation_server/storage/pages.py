@@ -63,6 +63,7 @@ class PageReader(ABC):
         kind: str | None = None,
     ) -> list[Job]:
         before, of_kind = LAST if before is None else before, sql.of_kind(api, kind)
+        of_kind += " AND deleted_at IS NULL" if of_kind else ""
         parameters = {"owner": owner, "before": before, "now": now, "limit": limit, "api": api, "kind": kind}
         if state is None and not of_kind:
             return await self._jobs(f"{JOBS} ordinal < :before {NEWEST_FIRST}", DESCENDING, parameters)

@@ -149,7 +149,10 @@ class JobStore(ChangeSource, Protocol):
         api: str | None = None,
         kind: str | None = None,
     ) -> list[Job]:
-        """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``."""
+        """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``.
+
+        Those of an API or a kind are without deleted ones.
+        """
 
     async def change(
         self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None

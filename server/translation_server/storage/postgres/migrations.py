@@ -155,4 +155,5 @@ MIGRATIONS = (
         )
         """,
     ),
+    ("ALTER TABLE jobs ADD COLUMN deleted_at DOUBLE PRECISION",),
 )

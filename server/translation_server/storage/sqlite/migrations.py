@@ -197,4 +197,5 @@ MIGRATIONS = (
         ) STRICT
         """,
     ),
+    ("ALTER TABLE jobs ADD COLUMN deleted_at REAL",),
 )
