@@ -3,8 +3,8 @@
 import json
 
 from translation_client import Fixed, State, Status
+from translation_client.core.builtin_dialects import DIALECTS
 from translation_client.core.deadline import FlowTime
-from translation_client.core.dialects import DIALECTS
 from translation_client.core.effects import Chunk, Done, Failure, Listen, Reply, Send, Sleep, WaitFailed, Warn
 from translation_client.core.requests import FlowOptions
 from translation_client.core.wait_many import as_completed

@@ -1,14 +1,20 @@
-"""A dialect that no table of the project has."""
+"""A dialect that the project does not ship."""
 
-from translation_client import Dialect
+from translation_client.dialect_files import read_api
 
-WORDS = {"pending": ["queued", "busy"], "completed": "done", "error": "failed"}
-MINE = Dialect(
-    name="mine",
-    submit="/tasks",
-    poll="/tasks/{job_id}/state",
-    request={"input": {"to": "{target_language}", "url": "any", "tags": ["{x}"]}, "seconds": "{video_length}"},
-    accepted={"task": {"id": "{job_id}"}},
-    job={"task": {"id": "{job_id}", "state": "{status}", "done": "{progress}", "why": "{error_message}"}},
-    words=WORDS,
-)
+TASK = {
+    "words": {"pending": ["queued", "busy"], "completed": "done", "error": "failed"},
+    "send": {"input": {"to": "{target_language}", "url": "any", "tags": ["x"]}, "seconds": "{video_length}"},
+    "body": {"task": {"id": "{job_id}", "state": "{status}", "done": "{progress}", "why": "{error_message}"}},
+    "submit": {"request": "POST /tasks", "body": {"task": {"id": "{job_id}"}}},
+    "poll": {"request": "GET /tasks/{job_id}/state"},
+}
+
+
+def custom_dialect(auth="basic", **changes):
+    """Returns the dialect with other keys of its kind of job, or of its authentication."""
+    task = {key: value for key, value in (TASK | changes).items() if value is not None}
+    return read_api("mine", {"auth": auth, "job": {"task": task}})["task"]
+
+
+MINE = custom_dialect()

@@ -8,8 +8,9 @@ import pytest
 import translation_client
 from tests.flow_player import START, Answer, FlowPlayer, flow_options
 from translation_client.core import wait_one
+from translation_client.core.builtin_dialects import DIALECTS
 from translation_client.core.deadline import FlowTime
-from translation_client.core.dialects import CURRENT, DIALECTS
+from translation_client.core.dialects import CURRENT
 from translation_client.core.status import Status
 
 JOB_ID = "4f69cc76-5b9f-4b46-a514-bdd2c0e3314a"
@@ -88,7 +89,9 @@ def test_dialect_has_the_fields_of_the_transcript(dialect, exchange):
     if "raises" in exchange["means"]:
         return
     definition, document = DIALECTS[dialect], exchange["reply"]["json"]
-    template = definition.answer if exchange["when"] in SUBMISSIONS else definition.job
+    submits = exchange["when"] in SUBMISSIONS
+    operation = definition.operation("submit") if submits and definition.operation("submit") else definition.poll
+    template = operation.answers["pending"].body
     assert template.keys() <= document.keys()
     assert not definition.by_id or template.keys() == document.keys()
 

@@ -3,16 +3,16 @@
 import copy
 import json
 import pickle
-from dataclasses import replace
 
 import pytest
 
-from tests.custom_dialect import MINE, WORDS
+from tests.custom_dialect import MINE, TASK, custom_dialect
 from tests.flow_player import Answer, FlowPlayer
 from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, ProtocolError, State, Status
 from translation_client.core import wait_one
+from translation_client.core.builtin_dialects import DIALECTS, START
 from translation_client.core.deadline import FlowTime
-from translation_client.core.dialects import CURRENT, DIALECTS, START, Listing
+from translation_client.core.dialects import CURRENT, states_of
 from translation_client.core.effects import Sleep, Warn
 from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import SOONEST, Exponential
@@ -39,7 +39,7 @@ class TestTemplates:
     def test_submission_fills_the_template(self):
         flow = wait_one.submit(flow_options(MINE), FlowTime(0.0), "key", {"target_language": "es"})
         send, status = play(flow, task())
-        assert send.json == {"input": {"to": "es", "url": "any", "tags": ["{x}"]}}
+        assert send.json == {"input": {"to": "es", "url": "any", "tags": ["x"]}}
         assert (send.method, send.path, send.headers) == ("POST", "/tasks", {"Idempotency-Key": "key"})
         assert status == Status("t1", State.PENDING)
 
@@ -86,15 +86,17 @@ class TestTemplates:
         assert play(flow, {"job_id": "j1", "status": "error", "result": 7})[1] == Status("j1", State.ERROR)
 
     def test_answer_without_id_is_that_of_the_polled_job(self):
-        options = flow_options(replace(MINE, job={"state": "{status}"}))
+        options = flow_options(custom_dialect(body={"state": "{status}"}))
         _, status = play(wait_one.poll(options, FlowTime(0.0), "t1"), {"state": "done"})
         assert status == Status("t1", State.COMPLETED)
 
     @pytest.mark.parametrize("state", State)
     def test_words_mean_states(self, state):
-        assert START.meanings[state] is state
-        assert MINE.meanings == {"queued": "pending", "busy": "pending", "done": "completed", "failed": "error"}
-        assert replace(MINE, words=WORDS | {"cancelled": "gone"}).meanings["gone"] is State.CANCELLED
+        assert states_of(START, state.value) == (state,)
+        assert states_of(MINE, "busy") == states_of(MINE, "queued") == (State.PENDING,)
+        assert states_of(MINE, "failed") == (State.ERROR, State.CANCELLED)
+        assert states_of(custom_dialect(words=TASK["words"] | {"cancelled": "gone"}), "gone") == (State.CANCELLED,)
+        assert states_of(MINE, "unknown") == states_of(MINE, None) == ()
 
     def test_dialect_can_be_copied_and_pickled(self):
         assert pickle.loads(pickle.dumps(MINE)) == copy.deepcopy(MINE) == MINE  # noqa: S301 - bytes of this test
@@ -119,14 +121,6 @@ class TestCurrent:
                 with pytest.raises(ValueError, match=r"^job_id must be 'current': the dialect status has no job ids"):
                     method("j1")
 
-    def test_submitted_job_is_polled_without_its_id(self, server):
-        dialect = replace(MINE, poll="/state", job={"state": "{status}"}, request={"id": "{job_id}"})
-        server.says((200, {"state": "queued"}), (200, {"state": "done"}))
-        with Client(server.url, dialect=dialect, initial_delay=0.01) as client:
-            assert client.run(job_id="mine") == Status(CURRENT, State.COMPLETED)
-        assert server.asked == ["POST /tasks", "GET /state"]
-        assert json.loads(server.requests[0].body) == {"id": "mine"}
-
 
 class TestRoutes:
     @pytest.mark.parametrize(
@@ -138,8 +132,6 @@ class TestRoutes:
                 client.list()
             with pytest.raises(ValueError, match=rf"^cancel: the dialect {dialect.name} has no route for this$"):
                 client.cancel("t1" if dialect.by_id else CURRENT)
-        with Client(dialect=replace(MINE, submit=None)) as client, pytest.raises(ValueError, match=r"^start: the dial"):
-            client.start()
 
     @pytest.mark.parametrize("name", ["start", "jobs", "translate"])
     def test_dialects_with_ids_have_the_native_routes(self, server, job, name):
@@ -151,7 +143,8 @@ class TestRoutes:
         assert server.asked == [f"DELETE /jobs/{job()['job_id']}", "GET /jobs"]
 
     def test_own_dialect_may_have_cancel_and_list(self, server):
-        dialect = replace(MINE, cancel="/tasks/{job_id}", list=Listing("/all", "tasks", "more", "from"))
+        listed = {"request": "GET /all", "page": {"cursor": "from"}, "body": {"tasks": "{jobs}", "more": "{next}"}}
+        dialect = custom_dialect(cancel={"request": "DELETE /tasks/{job_id}"}, list=listed)
         with Client(server.url, dialect=dialect) as client:
             server.says((200, {"tasks": [task(state="done")], "more": "c"}), (200, {"tasks": []}))
             assert [status.id for status in client.list()] == ["t1"]
@@ -159,6 +152,13 @@ class TestRoutes:
             assert client.cancel("t1").state is State.ERROR
         asked = [f"{request.path}?{request.query}" for request in server.requests]
         assert asked == ["/all?", "/all?from=c", "/tasks/t1?"]
+
+    def test_a_cancellation_that_shows_no_job_is_followed_by_a_poll(self, server):
+        dialect = custom_dialect(cancel={"request": "POST /tasks/{job_id}/cancel", "body": {"ok": True}})
+        server.says((200, {"ok": True}), (200, task(state="failed")))
+        with Client(server.url, dialect=dialect) as client:
+            assert client.cancel("t1").state is State.ERROR
+        assert server.asked == ["POST /tasks/t1/cancel", "GET /tasks/t1/state"]
 
 
 class TestFields:
@@ -189,7 +189,8 @@ class TestFields:
             getattr(client, method)(**field)
 
     def test_job_whose_id_is_not_returned_needs_an_own_id(self, server):
-        dialect = replace(MINE, accepted={"ok": True}, request={"id": "{job_id}"})
+        submit = {"request": "POST /tasks", "body": {"ok": True}}
+        dialect = custom_dialect(submit=submit, send={"id": "{job_id}"})
         server.says((200, {"ok": True}))
         with Client(server.url, dialect=dialect) as client:
             with pytest.raises(ValueError, match=r"^job_id must be given: the dialect mine does not return"):
@@ -202,24 +203,24 @@ class TestCredentials:
     @pytest.mark.parametrize(
         ("auth", "header", "value"),
         [
-            ("bearer", "authorization", "Bearer pässword"),
-            ("Bearer", "authorization", "Bearer pässword"),
-            ("X-Api-Key", "x-api-key", "pässword"),
+            ("Authorization: Bearer {token}", "authorization", "Bearer pässword"),
+            ("Authorization: Key {token}", "authorization", "Key pässword"),
+            ("X-Api-Key: {token}", "x-api-key", "pässword"),
         ],
     )
     def test_token_is_sent_as_the_dialect_says(self, server, auth, header, value):
         server.says((401, None))
-        with Client(server.url, dialect=replace(MINE, auth=auth), token="pässword") as client:
+        with Client(server.url, dialect=custom_dialect(auth), token="pässword") as client:
             with pytest.raises(AuthenticationError, match=r"^401 without a reason\. Check the token\.$") as raised:
                 client.start()
             assert "pässword" not in repr(vars(client)) + repr(raised.value)
         assert server.requests[0].headers[header] == value
         assert ("authorization" in server.requests[0].headers) == (header == "authorization")
 
-    @pytest.mark.parametrize("auth", ["bearer", "X-Api-Key"])
+    @pytest.mark.parametrize("auth", ["Authorization: Bearer {token}", "X-Api-Key: {token}", "?key={token}"])
     def test_client_without_token_sends_none(self, server, auth):
         server.says((200, task()))
-        with Client(server.url, dialect=replace(MINE, auth=auth)) as client:
+        with Client(server.url, dialect=custom_dialect(auth)) as client:
             client.start()
         assert not {"authorization", "x-api-key"} & server.requests[0].headers.keys()
 
@@ -227,10 +228,14 @@ class TestCredentials:
         ("dialect", "options", "message"),
         [
             ("start", {"token": "t"}, "token does not fit the dialect start: give username and password"),
-            (replace(MINE, auth="bearer"), {"username": "u"}, "username does not fit the dialect mine: give token"),
-            (replace(MINE, auth="X-Key"), {"password": "p"}, "password does not fit the dialect mine: give token"),
+            (
+                custom_dialect("Authorization: Bearer {token}"),
+                {"username": "u"},
+                "username does not fit the dialect mine: give token",
+            ),
+            (custom_dialect("X-Key: {token}"), {"password": "p"}, "password does not fit the dialect mine: give token"),
             *(
-                (replace(MINE, auth="X-Key"), {"token": token}, "token must be printable text")
+                (custom_dialect("X-Key: {token}"), {"token": token}, "token must be printable text")
                 for token in ("", " t", "t\n", "a\nb", "\ud800", 7)
             ),
         ],

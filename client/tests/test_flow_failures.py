@@ -50,7 +50,7 @@ class TestFailures:
         assert player.states == ["pending", "completed"]
         assert player.now == pytest.approx(START + 5 + TRIP)
 
-    @pytest.mark.parametrize("flow", [(wait_one.submit, "key", {}), (wait_one.poll, "j1"), (wait_one.listing,)])
+    @pytest.mark.parametrize("flow", [(wait_one.submit, "key", {}), (wait_one.poll, "j1"), (wait_one.list_jobs,)])
     def test_server_that_is_absent_and_never_answered_is_soon_given_up(self, flow):
         player = ask(*flow, answers=[Answer(None, absent=True)])
         assert player.sleeps == [0.25, 0.5, 1]
@@ -218,7 +218,7 @@ class TestUnreadableAnswers:
         pages = [Answer(200, {"jobs": [], "next": str(number)}) for number in range(2)]
         bad = Answer(code, body) if code != 200 or isinstance(body, bytes) else Answer(200, b"{")
         last = Answer(200, {"jobs": [{"job_id": 5, "status": "pending"}], "next": None})
-        player = ask(wait_one.listing, answers=[bad, pages[0], *[bad] * 7, pages[1], bad, last])
+        player = ask(wait_one.list_jobs, answers=[bad, pages[0], *[bad] * 7, pages[1], bad, last])
         assert [status.id for status in player.statuses] == ["5"]
 
 

@@ -174,7 +174,7 @@ class TestOtherFlows:
             return Answer(200, {"jobs": [{"job_id": i, "status": "pending"} for i in ids], "next": after})
 
         pages = [page("3", "2", after="c2"), failing(), page("1", after=None)]
-        player = ask(wait_one.listing, answers=pages)
+        player = ask(wait_one.list_jobs, answers=pages)
         assert [status.id for status in player.statuses] == ["3", "2", "1"]
         assert [dict(send.query) for send in player.sends] == [{}, {"after": "c2"}, {"after": "c2"}]
 
@@ -188,7 +188,7 @@ class TestOtherFlows:
         ],
     )
     def test_unexpected_list_is_a_protocol_error(self, page, expected):
-        player = ask(wait_one.listing, answers=[Answer(200, page)])
+        player = ask(wait_one.list_jobs, answers=[Answer(200, page)])
         assert isinstance(player.error, ProtocolError)
         assert expected in str(player.error)
 

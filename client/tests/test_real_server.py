@@ -13,7 +13,8 @@ import pytest
 
 from translation_client import AsyncClient, AuthenticationError, Client, InvalidRequest, State
 from translation_client.cli import main
-from translation_client.core.dialects import CURRENT, DIALECTS
+from translation_client.core.builtin_dialects import DIALECTS
+from translation_client.core.dialects import CURRENT
 from translation_server import TranslationServer
 from translation_server.config.history_files import HistoryFile
 

@@ -19,7 +19,7 @@ from translation_client import (
     TransportError,
 )
 from translation_client.cli import main
-from translation_client.core.dialects import START
+from translation_client.core.builtin_dialects import START
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
 

@@ -1,7 +1,7 @@
 """The constructor of `AsyncClient` and `Client`: it checks the arguments and builds the options of all flows."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import EllipsisType
@@ -46,6 +46,7 @@ class BaseClient(Generic[Http, DriverType]):
         base_url: str = "http://127.0.0.1:8000",
         *,
         dialect: DialectLike = "start",
+        parameters: Mapping[str, str] | None = None,
         username: str | None = None,
         password: str | None = None,
         token: str | None = None,
@@ -70,9 +71,11 @@ class BaseClient(Generic[Http, DriverType]):
         Args:
             base_url: The server's address: http or https, optionally with a path, without credentials.
             dialect: The server's wire format: the name of one of the five built-in dialects (`start`, `jobs`,
-                `status`, `translate`, `result`), the path of a TOML file that defines one (`path#name` if it defines
-                several), or a `Dialect`. This project's server has your own dialects below `/{name}`; append that to
-                `base_url`.
+                `status`, `translate`, `result`), of an API that is shipped (such as `replicate`, or `openai#video` for
+                one of its kinds of jobs), the path of a TOML file that describes an API, or a `Dialect`. `base_url`
+                then includes the path below which the API is.
+            parameters: Values for the parameters in the paths of the API, such as the `model` of an Azure analysis. A
+                name such as `query.api-version` stands for a parameter of the query, which all requests have.
             username: The user, together with `password`, if the dialect uses Basic authentication. Omit both, and the
                 token, if `http_client` authenticates by itself or the server asks for no credentials.
             password: The user's password.
@@ -132,6 +135,7 @@ class BaseClient(Generic[Http, DriverType]):
             request_timeout=validation.number("request_timeout", request_timeout, validation.LEAST),
             random=random.random,
             dialect=dialect,
+            parameters=validation.parameters(parameters or {}),
             long_poll=long_poll if schedule is None and not own_delays else 0.0,
             kind=default_kind(dialect, url) if kind is None else validation.text("kind", kind),
         )
@@ -160,9 +164,10 @@ class BaseClient(Generic[Http, DriverType]):
     def _job(self, job_id: str) -> str:
         return validation.job_of(self._options.dialect, job_id)
 
-    def _fields(self, *values: object) -> dict[str, object]:
-        """Returns the fields of a submission, given in the order of `REQUEST_FIELDS`."""
-        return validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))
+    def _fields(self, *values: object, own: Mapping[str, Any] | None) -> dict[str, object]:
+        """Returns the fields of a submission: the native ones in the order of `REQUEST_FIELDS`, and the API's own."""
+        fields = validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))
+        return fields if own is None else fields | {"input": validation.own_input(own)}
 
     def _options_for(self, kind: str | None) -> FlowOptions:
         return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))

@@ -3,11 +3,11 @@
 The class `Client` is generated from this file by `make generate`.
 """
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -55,6 +55,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         video_length: float | None = None,
         job_id: str | None = None,
         simulate: dict[str, object] | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - the field's usual name
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Status:
@@ -67,6 +68,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             job_id: An id of your own, if the dialect accepts one, as `translate` does.
             simulate: What shall become of the job, if the server is this project's: `{"after_polls": 3}`, or some of
                 `delay`, `outcome`, `message` and `paused`.
+            input: Fields that only this API knows, such as `{"prompt": "a cat"}`.
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
             timeout: Seconds, retries included; None for no limit.
@@ -78,7 +80,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
             TranslationError: The server refused, or its answer could not be read.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length, simulate)
+        fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
         key = validation.key(idempotency_key)
         return await self._only(wait_one.submit(self._options, self._time(timeout), key, fields))
 
@@ -112,7 +114,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         Raises:
             TranslationError: A page could not be read.
         """
-        return self._driver.run(wait_one.listing(self._options, self._time()))
+        return self._driver.run(wait_one.list_jobs(self._options, self._time()))
 
     def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> AsyncGenerator[Status]:
         """Yields the status of a job, then each change of it, up to the final status.
@@ -154,6 +156,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         video_length: float | None = None,
         job_id: str | None = None,
         simulate: dict[str, object] | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - the field's usual name
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         kind: str | None = None,
@@ -164,7 +167,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
 
         The arguments and errors are those of `start` and `wait`.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length, simulate)
+        fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
         key = validation.key(idempotency_key)
         changes = self._driver.run(wait_one.run(self._options_for(kind), self._time(timeout), key, fields))
         return await self._finish(changes, on_update, on_completion)

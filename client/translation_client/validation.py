@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from translation_client.core.dialects import CURRENT, Dialect, field_paths, id_of, is_id, is_text
+from translation_client.core.dialects import CURRENT, FORM, Dialect, id_of, is_id, is_text
 from translation_client.core.download import URL, urls_in
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
@@ -37,7 +37,7 @@ def address(base_url: str) -> httpx.URL:
 
 def auth(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
     """Returns the credentials in the way of the dialect; None if there are none."""
-    if dialect.scheme != "basic":
+    if dialect.auth != "basic":
         return _token(dialect, username, password, token)
     if token is not None:
         raise ValueError(f"token does not fit the dialect {dialect.name}: give username and password")
@@ -61,7 +61,12 @@ def _token(dialect: Dialect, username: str | None, password: str | None, token: 
         return None
     if not (is_text(token) and token.isprintable() and token and token == token.strip()):
         raise ValueError("token must be printable text, without spaces around it")
-    return _Header("Authorization", f"Bearer {token}") if dialect.scheme == "bearer" else _Header(dialect.auth, token)
+    form = FORM.fullmatch(dialect.auth)
+    if form is None:
+        raise ValueError(f"the dialect {dialect.name} has the unusable authentication {dialect.auth!r}")
+    if form["parameter"]:
+        return _Parameter(form["parameter"], token)
+    return _Header(form["header"], f"{form['word']} {token}" if form["word"] else token)
 
 
 class _Header(httpx.Auth):
@@ -73,6 +78,18 @@ class _Header(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         others = [(name, value) for name, value in request.headers.raw if name.lower() != self._name.lower()]
         request.headers = httpx.Headers([*others, (self._name, self._value)])
+        yield request
+
+
+class _Parameter(httpx.Auth):
+    """Sends a token as a parameter of the query, and does not show it in its `repr`."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._name, self._value = name, value
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sets the parameter."""
+        request.url = request.url.copy_set_param(self._name, self._value)
         yield request
 
 
@@ -168,9 +185,28 @@ def job_fields(dialect: Dialect, **values: object) -> dict[str, object]:
         CHECKS[name](name, value)
         if name not in dialect.request_fields:
             raise ValueError(f"{name} is not a field of the dialect {dialect.name}; leave it out")
-    if dialect.submit and dialect.by_id and "job_id" not in fields.keys() | field_paths(dialect.answer).keys():
+    if dialect.operation("submit") and dialect.by_id and not dialect.returns_ids and "job_id" not in fields:
         raise ValueError(f"job_id must be given: the dialect {dialect.name} does not return the id of an accepted job")
     return fields
+
+
+def parameters(given: Mapping[str, str]) -> Mapping[str, str]:
+    """Returns the values of parameters in paths."""
+    for name, value in given.items():
+        if not is_text(value) or not value:
+            raise ValueError(f"parameters must have texts as values, not {value!r} as {name}")
+    return dict(given)
+
+
+def own_input(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the fields of a submission that only its API knows."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"input must be a mapping of fields, not {given!r}")  # noqa: TRY004 - as all
+    try:
+        json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"input must hold only what JSON can: {error}") from None
+    return given
 
 
 def _id(name: str, value: str) -> str:

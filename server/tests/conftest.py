@@ -28,6 +28,7 @@ from tests.processes import Server as ServerProcess
 from translation_server import TranslationServer
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
+from translation_server.api.mounts import Mounts
 from translation_server.api.problems import Problem
 from translation_server.api.protocol import HttpProtocol
 from translation_server.app import create_app
@@ -97,7 +98,8 @@ def users_file(tmp_path_factory):
 def start(tmp_path, users_file):
     """Starts a server with the test's settings and returns a client with the user's credentials.
 
-    Without further settings its jobs stay pending; with ``max_delay=0`` they end at once.
+    Without further settings it speaks the native API alone, and its jobs stay pending; with ``max_delay=0`` they end
+    at once.
     """
     with ExitStack() as running:
 
@@ -107,6 +109,7 @@ def start(tmp_path, users_file):
                 "database_url": f"sqlite:///{tmp_path}/jobs.db",
                 "max_delay": 1000,
                 "error_probability": 0,
+                "dialects": "",
             } | settings
             given.setdefault("min_delay", given["max_delay"])
             url = running.enter_context(serving(Settings(_env_file=None, **given), http, store))
@@ -117,11 +120,12 @@ def start(tmp_path, users_file):
 
 @pytest.fixture
 def own_dialect(tmp_path):
-    """Writes a file with a dialect named own, with these lines about its routes and requests."""
+    """Writes the file of an API of the name ``own``, with further lines at its top and at its end."""
 
-    def write(lines=""):
-        (tmp_path / "own.toml").write_text(OWN_DIALECT + lines)
-        return tmp_path / "own.toml"
+    def write(top="", end=""):
+        path = tmp_path / "own.toml"
+        path.write_text(f"{top}\n{OWN_DIALECT}\n{end}")
+        return str(path)
 
     return write
 
@@ -132,7 +136,7 @@ def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     users = [f"user-{number}" for number in range(1000)]
     (folder / "users").write_text("".join(f"{user}:{HASHED}\n" for user in users))
-    settings = {"min_delay": 1000, "max_delay": 1000, "database_url": f"sqlite:///{folder}/jobs.db"}
+    settings = {"min_delay": 1000, "max_delay": 1000, "database_url": f"sqlite:///{folder}/jobs.db", "dialects": ""}
     with serving(Settings(_env_file=None, users_file=folder / "users", **settings)) as url:
         yield url, iter(users)
 
@@ -163,7 +167,7 @@ class Authenticating:
 
     def __init__(self, users=None):
         self.now = 0.0
-        schemes = {"own": scheme("x-api-key"), "token": scheme("bearer")}
+        schemes = Mounts({"/own": [scheme("X-Api-Key: {token}")], "/token": [scheme("Authorization: Bearer {token}")]})
         self.authenticator = Authenticator(users or one_user("ann", "right"), schemes, clock=lambda: self.now)
 
     def user(self, credentials, address="192.0.2.1", path="/jobs", header=b"authorization"):

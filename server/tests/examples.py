@@ -5,10 +5,11 @@ import base64
 import bcrypt
 
 OWN_DIALECT = """
-[own]
-poll = ["/latest", "/{job_id}"]
-job = {id = "{job_id}", state = "{status}"}
+[job.task]
 words = {pending = "busy", completed = "done", error = "failed"}
+body = {id = "{job_id}", state = "{status}"}
+submit = {request = "POST /tasks", code = 202}
+poll.request = ["GET /tasks/{job_id}", "GET /tasks/{job_id}/state"]
 """
 
 DETAILS = {

@@ -10,7 +10,8 @@ import pytest
 
 from tests.examples import basic, cheap_hash
 from translation_server.api.auth.authenticator import CACHED_PER_USER, OpenAuthenticator
-from translation_server.api.auth.credentials import read_basic, read_bearer, read_token
+from translation_server.api.auth.credentials import read_basic, read_token, scheme
+from translation_server.api.mounts import Mounts
 from translation_server.api.problems import Problem
 from translation_server.config.users import UsersError, one_user, read_users
 
@@ -38,6 +39,9 @@ from translation_server.config.users import UsersError, one_user, read_users
 )
 def test_basic_headers_are_read_as_rfc_7617_says(header, credentials):
     assert read_basic(header) == credentials
+
+
+read_bearer = scheme("Authorization: Bearer {token}").read
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ async def test_the_token_of_a_dialect_is_checked_like_a_password(sandbox, hashes
     assert await sandbox.status(basic("ann", "right"), path="/own/jobs") == 401
     with pytest.raises(Problem) as refused:
         await sandbox.user(None, path="/own/jobs")
-    assert refused.value.headers == {"WWW-Authenticate": 'ApiKey realm="translation", header="x-api-key"'}
+    assert refused.value.headers == {"WWW-Authenticate": 'ApiKey realm="translation", header="X-Api-Key"'}
 
 
 async def test_a_token_must_name_one_of_several_users(make_authenticating):
@@ -179,16 +183,16 @@ async def test_a_token_must_name_one_of_several_users(make_authenticating):
 )
 async def test_auth_off_serves_local_callers_only(server, accepted):
     if accepted:
-        assert await OpenAuthenticator().user({"server": server, "headers": []}) == "anyone"
+        assert await OpenAuthenticator(Mounts({})).user({"server": server, "path": "/", "headers": []}) == "anyone"
         named = [(b"authorization", basic("ann", "whatever"))]
-        assert await OpenAuthenticator().user({"server": server, "headers": named}) == "ann"
+        assert await OpenAuthenticator(Mounts({})).user({"server": server, "path": "/", "headers": named}) == "ann"
         with pytest.raises(Problem, match="255 characters"):
-            await OpenAuthenticator().user(
-                {"server": server, "headers": [(b"authorization", basic("a" * 256, "whatever"))]}
+            await OpenAuthenticator(Mounts({})).user(
+                {"server": server, "path": "/", "headers": [(b"authorization", basic("a" * 256, "whatever"))]}
             )
     else:
         with pytest.raises(Problem, match="loopback"):
-            await OpenAuthenticator().user({"server": server})
+            await OpenAuthenticator(Mounts({})).user({"server": server, "path": "/", "headers": []})
 
 
 def test_hundreds_of_requests_cost_one_hash(start, hashes):

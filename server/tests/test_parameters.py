@@ -11,9 +11,9 @@ def errors(answer):
 
 
 @pytest.fixture
-def all_routes(start, own_dialect):
-    """A server with a dialect of its own, and the methods and paths of all its routes, for a job that exists."""
-    api = start(dialects=own_dialect('submit = "/jobs"'))
+def all_routes(start):
+    """A server, and the methods and paths of all its native routes, for a job that exists."""
+    api = start()
     job_id, paths = api.submit(), api.get("/openapi.json").json()["paths"]
     routes = [(method.upper(), path.replace("{job_id}", job_id)) for path in paths for method in paths[path]]
     routes = [route for route in routes if "{token}" not in route[1]]  # a URL that is not signed is refused first
@@ -100,7 +100,7 @@ def test_fields_in_both_the_query_and_the_body_are_refused(api):
     assert found == [("video_length", "comes in the query and in the body")]
 
 
-@pytest.mark.parametrize("path", ["/start", "/translate", "/own/jobs"])
+@pytest.mark.parametrize("path", ["/start", "/translate"])
 def test_other_submissions_take_no_query(all_routes, path):
     api, _ = all_routes
     assert errors(api.post(f"{path}?video_length=5")) == [("video_length", "there is no such field; there are none")]
@@ -123,7 +123,7 @@ def test_repeated_fields_are_refused(api, method, path, body, fields):
 
 def test_bodies_are_refused_by_routes_that_take_none(all_routes):
     api, routes = all_routes
-    takes = {"/start", "/jobs", "/translate", "/own/jobs", "/sandbox", "/sandbox/clock"}
+    takes = {"/start", "/jobs", "/translate", "/sandbox", "/sandbox/clock"}
     for method, path in routes:
         if (path in takes or "/sandbox/jobs/" in path) and method != "GET":
             continue

@@ -3,23 +3,24 @@
 import json
 import logging
 import re
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from tests.api import Api
-from tests.examples import OWN_DIALECT
 from tests.processes import wait_until
 from tests.raw_http import LAST, LOGIN, connect, exchange, head, statuses
 from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 from translation_server.app import assemble
 from translation_server.core.dialects.builtin import DIALECTS
-from translation_server.core.dialects.dialect import Dialect, routes
+from translation_server.core.dialects.dialect import routes
+from translation_server.core.dialects.operations import RequestPattern
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.storage.memory import MemoryStore
 
-PATHS = [route.path for route in routes(DIALECTS) if route.action == "poll"]
+PATHS = [route.pattern.path for route in routes(DIALECTS) if route.action == "poll"]
 UNCACHED = [("simulate-fault", "")]  # a header without effect; a poll with it is not answered from the cache
 
 
@@ -218,7 +219,8 @@ def test_a_connection_is_not_idle_when_a_request_follows_a_poll(start):
 
 async def test_poll_that_fails_is_logged_and_recorded_once(caplog):
     words = dict(DIALECTS[0].words)
-    dialect = Dialect(name="own", poll=("/own/{job_id}",), job={"status": "{status}"}, words=words)
+    poll = replace(DIALECTS[0].poll, requests=[RequestPattern("GET", "/own/{job_id}")])
+    dialect = replace(DIALECTS[0], name="own", words=words, operations=[poll])
     async with client_of(assemble(MemoryStore(), SandboxSettings, None, [dialect])) as client:
         path = f"/own/{(await client.post('/start')).json()['job_id']}"
         words.clear()  # without words, no answer can be rendered
@@ -228,7 +230,7 @@ async def test_poll_that_fails_is_logged_and_recorded_once(caplog):
         assert all(answer.json()["error_id"] in caplog.text for answer in answers)
         assert "KeyError" in caplog.text
         words.update(DIALECTS[0].words)
-        assert (await client.get(path)).json() == {"status": "pending"}
+        assert (await client.get(path)).json()["status"] == "pending"
         assert await recorded(client, path) == [500] * 20 + [200]
 
 
@@ -276,21 +278,22 @@ def test_polls_without_valid_credentials_or_of_other_paths_are_refused(start):
 
 
 def test_dialects_from_a_file_are_polled_from_the_cache(start, own_dialect):
-    more = OWN_DIALECT.replace("[own]", "[docs-own]").replace('["/latest", "/{job_id}"]', '"/jobs/{job_id}/state"')
-    api = start(dialects=own_dialect(more), max_delay=1000)
-    api.post("/translate", json={"job_id": "latest"})
-    newest = submit(api)
-    for path, seen in (
-        (f"/docs-own/jobs/{newest}/state", {"id": newest, "state": "busy"}),
-        ("/own/latest", {"id": newest, "state": "busy"}),
-        ("/own/unknown", None),
-        (f"/own/{newest}", {"id": newest, "state": "busy"}),
-        ("/status/latest", None),
-    ):
+    api = start(dialects=own_dialect(), max_delay=1000)
+    accepted = api.post("/own/tasks")
+    assert accepted.status_code == 202
+    job_id = accepted.json()["id"]
+    for path in (f"/own/tasks/{job_id}", f"/own/tasks/{job_id}/state", f"/own/tasks/{job_id}?view=full"):
         shown = [answer(api, path, *headers) for headers in (UNCACHED, [], [])]
-        assert seen in (None, json.loads(shown[0][2]))
-        assert [code for code, _, _ in shown] == [shown[0][0]] * 3
-    assert [record["path"] for record in api.requests()].count(f"/docs-own/jobs/{newest}/state") == 3
+        assert [code for code, _, _ in shown] == [200] * 3
+        assert [json.loads(body) for _, _, body in shown] == [{"id": job_id, "state": "busy"}] * 3
+    assert len(api.get("/sandbox/requests").json()["requests"]) == 10
+
+
+def test_apis_see_only_jobs_of_their_own(start, own_dialect):
+    api = start(dialects=own_dialect(), max_delay=1000)
+    native, own = api.submit(), api.post("/own/tasks").json()["id"]
+    assert [api.get(f"/own/tasks/{job_id}").status_code for job_id in (native, own)] == [404, 200]
+    assert [api.get(f"/status/{job_id}").status_code for job_id in (native, own)] == [200, 200]
 
 
 def test_polls_are_cached_without_credentials_too():

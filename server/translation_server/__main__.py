@@ -1,4 +1,7 @@
-"""`python -m translation_server`: flags for the most used settings; all others come from the environment and `.env`."""
+"""`python -m translation_server`: serves, or shows and checks the files of dialects.
+
+There are flags for the most used settings; all others come from the environment and `.env`.
+"""
 
 import argparse
 import os
@@ -18,7 +21,8 @@ def main() -> None:
     """Serves until a signal stops it. Flags override the environment, which overrides `.env`."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server reloads its files on it
-    from translation_server.serving import serve  # noqa: PLC0415 - a SIGHUP may arrive during this slow import
+    from translation_server import dialect_command  # noqa: PLC0415 - a SIGHUP may arrive during these slow imports
+    from translation_server.serving import serve  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         prog="translation-server",
@@ -29,7 +33,11 @@ def main() -> None:
     parser.add_argument("--version", action="version", version=__version__)
     for flag, meaning in FLAGS.items():
         parser.add_argument(flag, help=meaning)
-    for setting, value in vars(parser.parse_args()).items():
+    dialect_command.add_to(parser)
+    options = vars(parser.parse_args())
+    if run := options.pop("run", None):
+        raise SystemExit(run(options.pop("names")))
+    for setting, value in options.items():
         if value is not None:
             os.environ[setting.upper()] = value
     serve()

@@ -15,17 +15,20 @@ from starlette.types import Receive, Scope, Send
 from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
-from translation_server.api.auth.credentials import scheme
+from translation_server.api.auth.credentials import Scheme, scheme
+from translation_server.api.dialect_endpoint import DialectEndpoint
+from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.docs import Docs
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.files import FileApi
 from translation_server.api.health import HealthChecks
 from translation_server.api.middleware import RequestMiddleware
+from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy, own_names
 from translation_server.api.own_routes import add_own_routes, own_routes
 from translation_server.api.polls import PollEndpoint, send_answer
 from translation_server.api.reload import on_hangup
-from translation_server.api.routes import Api
+from translation_server.api.routes import NativeRoutes
 from translation_server.api.sandbox import SandboxApi
 from translation_server.api.shutdown import Drain
 from translation_server.config import logs
@@ -39,6 +42,7 @@ from translation_server.core.clock import WallTime
 from translation_server.core.delays import Uniform
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, DialectError, routes
+from translation_server.core.dialects.operations import RequestPattern
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.files import TTL, Files, Library
@@ -50,11 +54,12 @@ from translation_server.storage import Store, StoreError, is_shared, open_store,
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OWN_ROUTES = own_routes(Api, FileApi, SandboxApi, HealthChecks, Docs)
+OWN_ROUTES = own_routes(NativeRoutes, FileApi, SandboxApi, HealthChecks, Docs)
 OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
 MAX_BODY = 256 * 1024  # how many bytes the body of a request may have
+MAX_UPLOAD = 100 * 1024 * 1024  # how many bytes a form with files, or an upload, may have
 
 FILE_ERRORS = (UsersError, DialectError, FaultsError, HistoryError, OutputFilesError)
 SETUP_ERRORS = (SettingsError, logs.LogError, *FILE_ERRORS, StoreError)
@@ -62,18 +67,18 @@ SETUP_ERRORS = (SettingsError, logs.LogError, *FILE_ERRORS, StoreError)
 
 
 class Application(FastAPI):
-    """The server as an ASGI application: the poll endpoint, and the framework for everything else.
+    """The server as an ASGI application: the endpoint of the dialects, and the framework for everything else.
 
-    Two attributes are for `HttpProtocol`. ``polls`` is the poll endpoint for it to use directly; behind proxies, which
-    may change the caller's address, it is None. ``public_targets`` are served even when there are too many connections.
+    Two attributes are for `HttpProtocol`. ``polls`` answers cached polls for it; behind proxies, which may change the
+    caller's address, it is None. ``public_targets`` are served even when there are too many connections.
     """
 
     public_targets = frozenset(route.path.encode() for route in OWN_ROUTES if route.is_public)
 
-    def __init__(self, polls: PollEndpoint, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
+    def __init__(self, dialects: DialectEndpoint, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
         super().__init__(**options)
-        self.polls = None if proxies else polls
-        self._polls = polls
+        self.polls = None if proxies else dialects
+        self._dialects = dialects
         self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,10 +88,10 @@ class Application(FastAPI):
             return
         if self._proxies:
             self._proxies.apply_forwarded(scope)
-        if answer := self._polls.answer_from_cache(scope):
+        if answer := self._dialects.answer_from_cache(scope):
             await send_answer(answer, send)
-        elif self._polls.serves(scope):
-            await self._polls(scope, receive, send)
+        elif self._dialects.serves(scope):
+            await self._dialects(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -130,6 +135,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         simulating=settings.sandbox == "on",
         request_log=settings.request_log,
         max_body=settings.max_body,
+        max_upload=settings.max_upload,
         retention=settings.retention,
         library=library,
         file_ttl=settings.file_ttl,
@@ -152,6 +158,7 @@ def assemble(
     simulating: bool = True,
     request_log: int = REQUEST_LOG,
     max_body: int = MAX_BODY,
+    max_upload: int = MAX_UPLOAD,
     retention: float | None = None,
     library: Library | None = None,
     file_ttl: float = TTL,
@@ -170,6 +177,7 @@ def assemble(
         simulating: whether users may change their sandboxes.
         request_log: how many requests each user's request log keeps.
         max_body: how many bytes the body of a request may have.
+        max_upload: how many bytes a form with files, or an upload, may have.
         retention: how long jobs are kept after their end, in seconds; None keeps them for ever.
         library: the output files; the server's own if it is missing.
         file_ttl: how long the URL of an output file is valid, in seconds.
@@ -188,14 +196,18 @@ def assemble(
     )
     service.set_users(len(users or ()))
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
-    schemes = {dialect.name: scheme(dialect.auth) for dialect in dialects}
-    authenticator = OpenAuthenticator() if users is None else Authenticator(users, schemes, clock=time.monotonic)
+    apis = {dialect.api.mount: dialect.api for dialect in dialects}
+    schemes = {mount: [scheme(auth) for auth in api.auth] for mount, api in apis.items()}
+    by_mount = Mounts[Sequence[Scheme]](schemes)
+    authenticator = (
+        OpenAuthenticator(by_mount) if users is None else Authenticator(users, by_mount, clock=time.monotonic)
+    )
     all_routes = routes([*DIALECTS, *dialects])
     origin_policy = OriginPolicy(
         hosts or own_names(),
         origins,
-        tokens=[scheme.header for scheme in schemes.values()],
-        starting=[route.path for route in all_routes if route.action == "current"],
+        tokens=[one.header for listed in schemes.values() for one in listed],
+        starting=[route.pattern.path for route in all_routes if route.action == "current"],
     )
     drain = Drain(service.end_waits)
 
@@ -221,36 +233,41 @@ def assemble(
         requests.add,
         requests.count_refused,
         files=service.files,
+        apis=Mounts(apis),
         max_body=max_body,
+        max_upload=max_upload,
     )
+    router = DialectRouter(all_routes)
     polls = PollEndpoint(
-        all_routes,
+        router,
         service=service,
-        simulator=simulator,
         origin_policy=origin_policy,
         authenticator=authenticator,
-        middleware=middleware,
         add_record=requests.add,
     )
+    endpoint = DialectEndpoint(
+        all_routes, router, service=service, simulator=simulator, polls=polls, middleware=middleware
+    )
     app = Application(
-        polls,
+        endpoint,
         proxies,
         title=documentation.TITLE,
         openapi_url=None,  # the framework's own route ignores parameters that it does not know
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    Api(service, simulator, all_routes, add_record=requests.add).add_to(app)
-    FileApi(service, simulator, DIALECTS[0]).add_to(app)
+    NativeRoutes(service, simulator, add_record=requests.add).add_to(app)
+    FileApi(service, simulator, DIALECTS[0].name).add_to(app)
     add_own_routes(app, HealthChecks(service, lambda: drain.draining))
     if simulating:
         add_own_routes(app, SandboxApi(service, requests, DIALECTS[0]))
-    own = OWN_ROUTES if simulating else own_routes(Api, FileApi, HealthChecks, Docs)
+    own = OWN_ROUTES if simulating else own_routes(NativeRoutes, FileApi, HealthChecks, Docs)
     document = documentation.document(all_routes, own, simulating=simulating, secured=users is not None)
     add_own_routes(app, Docs(document))
     app.add_middleware(middleware.around)
-    middleware.know_routes([*polls.paths, *(route.path for route in app.routes if isinstance(route, Route))])
-    problems.install(app, polls.serves)
+    own_patterns = (RequestPattern("", route.path) for route in app.routes if isinstance(route, Route))
+    middleware.know_routes([*(route.pattern for route in all_routes), *own_patterns])
+    problems.install(app, router.methods)
 
     def replace_users(users: Mapping[str, str]) -> None:
         if isinstance(authenticator, Authenticator):
@@ -328,7 +345,7 @@ def _sandbox_defaults(settings: Settings) -> SandboxSettings:
 
 
 def _dialects(settings: Settings) -> Sequence[Dialect]:
-    return read_dialects(settings.dialects, OWN_NAMES) if settings.dialects else ()
+    return read_dialects(settings.dialects, OWN_NAMES)
 
 
 def _library(settings: Settings) -> Library:

@@ -53,7 +53,7 @@ class TranslationServer:
         password: str | None = None,
         seed: int | str | None = None,
         database_url: str = "memory:",
-        dialects: Path | None = None,
+        dialects: str | Path = "",
         hints: Hints = "honest",
         poll_cost: float = 0.25,
     ) -> None:
@@ -66,7 +66,8 @@ class TranslationServer:
             password: The user's password.
             seed: A whole number or a string; the same seed gives the same fates. ``42`` and ``"42"`` are the same seed.
             database_url: Where jobs are stored; by default in memory.
-            dialects: A TOML file of further dialects.
+            dialects: The APIs to serve besides the native one: names of shipped APIs, ``all`` for all of them, and TOML
+                files, separated by commas.
             hints: What hints are made from: ``honest`` uses the delays that jobs take, ``exact`` the fate of the job
                 itself, and ``none`` sends no hints.
             poll_cost: How many seconds of lateness one poll is worth to a client that follows the hints.
@@ -84,7 +85,7 @@ class TranslationServer:
         self._set("poll_cost", poll_cost=poll_cost)
         self._users = None if username is None or password is None else one_user(username, password)
         self._database_url = database_url
-        self._dialects = read_dialects(dialects, OWN_NAMES) if dialects else ()
+        self._dialects = read_dialects(str(dialects), OWN_NAMES)
         self._running: _Running | None = None
         self.app = Application(self._assemble_for_host, self.stop)
 

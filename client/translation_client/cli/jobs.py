@@ -117,7 +117,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
         show = write_nothing if has_table or (options.quiet and waits) else _show(options)
         jobs = [TrackedJob(show, job_id) for job_id in dict.fromkeys(options.ids) or [""] * options.jobs]
         tracker = Tracker(jobs, _warn(options))
-        listed = server.dialect.list is not None
+        listed = server.dialect.listing is not None
         to_resume = partial(resume, options, listed=listed) if waits else None
 
         async def act() -> None:

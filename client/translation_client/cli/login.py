@@ -64,7 +64,7 @@ def login(options: Options) -> Login:
         dialect = find_dialect(options.dialect)
     except ValueError as error:
         raise UsageError(f"--{error}") from None
-    if dialect.scheme == "basic":
+    if dialect.auth == "basic":
         name = _from_command_line(options.username) or _first("API_USERNAME", sources)
         password = _secret("password", options.password, options.password_file, sources)
         _warn_of_mixed_sources(address, server_url, name, password)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from translation_client.cli.errors import UsageError
-from translation_client.core.dialects import DIALECTS
+from translation_client.core.builtin_dialects import DIALECTS
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

@@ -13,7 +13,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from translation_client.core.dialects import CURRENT, Dialect, Listing, Number, Template, field_paths, id_of, is_text
+from translation_client.core.dialects import (
+    CURRENT,
+    Dialect,
+    Listing,
+    Number,
+    Operation,
+    id_of,
+    is_text,
+    is_word,
+    states_of,
+)
 from translation_client.core.effects import Reply
 from translation_client.core.errors import (
     AuthenticationError,
@@ -26,9 +36,11 @@ from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import retry_after
 from translation_client.core.sse import ServerEvent
 from translation_client.core.status import State, Status
+from translation_client.core.templates import Node, paths, read
 from translation_client.core.text import one_line
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
+DECISIVE = (State.ERROR, State.COMPLETED, State.CANCELLED, State.PENDING)  # the first of several fitting states counts
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 SUCCESS = 2  # the class of a status code
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
@@ -44,13 +56,14 @@ class ParsedStatus(NamedTuple):
     age: float | None  # seconds of wall time from its acceptance to the answer, or to its end, if they are reported
 
 
-def read_job(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus:
-    """Reads the answer to a poll.
+def read_job(dialect: Dialect, reply: Reply, job_id: str, operation: Operation | None = None) -> ParsedStatus:
+    """Reads the answer to a poll, or to another operation on a job.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
     """
-    return _parsed(dialect, dialect.job, _document(dialect, reply), reply, job_id)
+    operation = operation or dialect.poll
+    return _parsed(dialect, operation, _document(dialect, reply, operation), reply, job_id)
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
@@ -59,20 +72,40 @@ def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
     """
-    return _parsed(dialect, dialect.answer, _document(dialect, reply), reply, job_id)
+    submit = dialect.operation("submit") or dialect.poll
+    return _parsed(dialect, submit, _document(dialect, reply, submit), reply, job_id)
 
 
-def read_page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[list[Status], str | None]:
+def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus | None:
+    """Reads the answer to a cancellation; None if it does not show the job.
+
+    Raises:
+        TranslationError: The answer refuses, or does not match the dialect.
+    """
+    cancel = dialect.required("cancel", "cancel")
+    document = _document(dialect, reply, cancel)
+    if "status" not in paths(cancel.answers[State.PENDING].body):
+        return None
+    return _parsed(dialect, cancel, document, reply, job_id)
+
+
+def read_page(dialect: Dialect, reply: Reply) -> tuple[list[Status], str | None]:
     """Reads a page of a list: its jobs, and the cursor of the next page, if there is one.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
     """
-    page = _document(dialect, reply)
-    jobs = page.get(listing.jobs)
+    page, listing = _document(dialect, reply), dialect.listing
+    if listing is None:
+        raise ValueError(f"the dialect {dialect.name} has no list")
+    jobs = _value_at(page, listing.jobs) if listing.jobs else page
     if not isinstance(jobs, list):
-        raise _unexpected(f"an array as {listing.jobs!r}", reply)
-    return [_parsed(dialect, dialect.job, job, reply).status for job in jobs], _text(page, (listing.next,), reply)
+        raise _unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
+    statuses = [_parsed(dialect, dialect.poll, job, reply).status for job in jobs]
+    if not listing.last_id:
+        return statuses, _text(page, listing.next or (), reply)
+    has_more = bool(jobs) and (listing.has_more is None or _value_at(page, listing.has_more) is True)
+    return statuses, statuses[-1].id if has_more else None
 
 
 def wait_applied(reply: Reply) -> int | None:
@@ -90,19 +123,21 @@ def read_batch(
         TranslationError: The answer refuses, or does not match the dialect.
     """
     page = _document(dialect, reply)
-    jobs, unknown = page.get(listing.jobs), page.get(listing.unknown)
+    jobs = _value_at(page, listing.jobs) if listing.jobs else page
+    unknown = [] if listing.unknown is None else page.get(listing.unknown)
     if not isinstance(jobs, list) or not isinstance(unknown, list):
-        raise _unexpected(f"arrays as {listing.jobs!r} and {listing.unknown!r}", reply)
-    id_path, unknown_ids = field_paths(dialect.job)["job_id"], set(map(id_of, unknown))
-    numbered = {id_of(_value_at(job, id_path)): (number, job) for number, job in enumerate(jobs)}
+        names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
+        raise _unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
+    unknown_ids = set(map(id_of, unknown))
+    numbered = {_id_in(dialect, job): (number, job) for number, job in enumerate(jobs)}
     answers: dict[str, ParsedStatus | TranslationError] = {}
     for job_id in ids:
         try:
-            if job_id in unknown_ids:
+            if job_id in unknown_ids or (listing.unknown is None and job_id not in numbered):
                 answers[job_id] = NotFound(f"the server has no job {job_id}. Check the job's id and owner.")
             else:
                 number, job = numbered.get(job_id, (0, None))
-                answers[job_id] = _parsed(dialect, dialect.job, job, reply, job_id, number)
+                answers[job_id] = _parsed(dialect, dialect.poll, job, reply, job_id, number)
         except ProtocolError as error:
             answers[job_id] = error
     return answers
@@ -115,19 +150,20 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
         ProtocolError: The event does not match the dialect.
     """
     document = _json(event.data)
-    if isinstance(document, dict) and _value_at(document, field_paths(dialect.job)["job_id"]) is None:
+    if isinstance(document, dict) and _raw_id(dialect, document) is None:
         return None
     headers = {WALL_ELAPSED: event.wall_elapsed}
-    return _parsed(dialect, dialect.job, document, Reply(200, headers, event.data.encode(errors="replace"), 0.0))
+    reply = Reply(200, headers, event.data.encode(errors="replace"), 0.0)
+    return _parsed(dialect, dialect.poll, document, reply)
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
     """Returns the exception for an answer that is no success."""
-    code, (text, errors) = reply.code, _problem(reply)
+    code, (text, errors) = reply.code, _problem(reply, dialect.error)
     problem = f"{code} {text or 'without a reason'}"
     match code:
         case 401:
-            credentials = "user name and the password" if dialect.scheme == "basic" else "token"
+            credentials = "user name and the password" if dialect.auth == "basic" else "token"
             return AuthenticationError(f"{problem}. Check the {credentials}.", code)
         case 403:
             return AuthenticationError(f"{problem}. Log in as a user who may do this.", code)
@@ -147,11 +183,15 @@ def problem_text(reply: Reply) -> str:
     return _problem(reply)[0]
 
 
-def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
-    if reply.code // 100 != SUCCESS:
+def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
+    """Returns the document of an answer with a status code of a success, or with one that the operation has."""
+    answers = operation.answers.values() if operation else ()
+    if reply.code // 100 != SUCCESS and not any(reply.code == answer.code for answer in answers):
         raise refusal(dialect, reply)
     if reply.unread:
         raise ProtocolError(reply.unread)
+    if not reply.body and any(answer.body in {"", None} for answer in answers if not isinstance(answer.body, Mapping)):
+        return {}
     document = _json(reply.body)
     if not isinstance(document, dict):
         raise _unexpected("a JSON object", reply)
@@ -159,31 +199,33 @@ def _document(dialect: Dialect, reply: Reply) -> dict[str, Any]:
 
 
 def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
-    dialect: Dialect, template: Template, job: object, reply: Reply, expected_id: str | None = None, number: int = 0
+    dialect: Dialect,
+    operation: Operation,
+    job: object,
+    reply: Reply,
+    expected_id: str | None = None,
+    number: int = 0,
 ) -> ParsedStatus:
-    """Reads the job with this number in the answer by its template; checks its id, if one is expected."""
+    """Reads the job with this number in the answer to an operation; checks its id, if one is expected."""
     if not isinstance(job, dict):
         raise _unexpected("a job as a JSON object", reply)
-    paths = field_paths(template)
-    expected_id = expected_id if dialect.by_id else CURRENT
-    job_id = id_of(_value_at(job, paths["job_id"])) if dialect.by_id and "job_id" in paths else expected_id
-    word = _value_at(job, paths.get("status", ()))
-    if job_id is None or ("status" in paths and not is_text(word)):
-        needed = " and ".join(repr(".".join(paths[name])) for name in ("job_id", "status") if name in paths)
-        raise _unexpected(f"a job with {needed}", reply)
-    if expected_id not in {None, job_id}:
-        raise _unexpected(f"job {expected_id}", reply)
-    unknown = word if is_text(word) and word not in dialect.meanings else None
-    state = dialect.meanings.get(str(word), State.PENDING)
-    progress = _number(job, paths.get("progress", ()), reply)
+    job_id = _job_id(dialect, operation, job, reply, expected_id)
+    state, unknown = _state(dialect, operation, job, reply)
+    template = operation.answers[state].body
+    values, where = read(template, job), paths(template)
+
+    def value(name: str) -> tuple[object, str]:
+        return values.get(name), ".".join(where.get(name, ()))
+
+    progress = _number(*value("progress"), reply)
     status = Status(
         id=job_id,
         state=state,
         progress=None if progress is None else min(progress, 1.0),
-        elapsed=_number(job, paths.get("elapsed_time", ()), reply),
-        error=_text(job, paths.get("error_message", ()), reply) if state in FAILED else None,
-        error_code=_text(job, paths.get("error_code", ()), reply) if state in FAILED else None,
-        output=_value_at(job, paths.get("output", ())) if state is State.COMPLETED else None,
+        elapsed=_number(*value("elapsed_time"), reply),
+        error=_text_value(*value("error_message"), reply) if state in FAILED else None,
+        error_code=_text_value(*value("error_code"), reply) if state in FAILED else None,
+        output=values.get("output") if state is State.COMPLETED else None,
         raw=job,
         hint=None if state.ended else retry_after(reply.headers),
         token=token_of(dialect.name, job_id),
@@ -193,34 +235,95 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed)
 
 
+def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) -> tuple[State, str | None]:
+    """Returns the state of a job, by its word or by the template that fits, and the word if it is unknown."""
+    where = paths(operation.answers[State.PENDING].body).get("status")
+    if where is None and operation.action == "submit":
+        return State.PENDING, None
+    states: Sequence[State] = tuple(State)
+    if where is not None:
+        word = _value_at(job, where)
+        if not (is_word(word) and type(word) in {type(known) for words in dialect.words.values() for known in words}):
+            raise _unexpected(_needed(operation), reply)
+        states = states_of(dialect, word)
+        if not states:
+            return State.PENDING, str(word)
+    if len(states) > 1:
+        states = dialect.fitting(operation, reply.code, job, states) or states
+    decided = [state for state in DECISIVE if state in states]
+    return decided[0], None
+
+
+def _job_id(dialect: Dialect, operation: Operation, job: object, reply: Reply, expected_id: str | None) -> str:
+    """Returns the id of a job, which an answer shows in its body or in a header; or else the expected one."""
+    if not dialect.by_id:
+        return CURRENT
+    answer = operation.answers[State.PENDING]
+    headers = {name: reply.headers.get(name.lower()) for name in answer.headers}
+    values = read(answer.headers, headers) | read(answer.body, job)
+    shown = "job_id" in paths([answer.body, answer.headers])
+    job_id = id_of(values.get("job_id")) if shown else expected_id
+    if job_id is None:
+        raise _unexpected(_needed(operation), reply)
+    if expected_id not in {None, job_id}:
+        raise _unexpected(f"job {expected_id}", reply)
+    return job_id
+
+
+def _needed(operation: Operation) -> str:
+    """Returns what an answer about a job must have, for messages."""
+    found = paths(operation.answers[State.PENDING].body)
+    needed = " and ".join(repr(".".join(found[name])) for name in ("job_id", "status") if name in found)
+    return f"a job with {needed or 'an id'}"
+
+
+def _raw_id(dialect: Dialect, job: object) -> object:
+    """Returns the value at the place of the id in the answer to a poll."""
+    return read(dialect.poll.answers[State.PENDING].body, job).get("job_id")
+
+
+def _id_in(dialect: Dialect, job: object) -> str | None:
+    return id_of(_raw_id(dialect, job))
+
+
 def _value_at(document: object, path: Sequence[str]) -> object:
-    """Returns the value at the end of a path of fields; None if there is none, and for an empty path."""
-    for field in path:
-        document = document.get(field) if isinstance(document, dict) else None
+    """Returns the value at the end of a path of keys; None if there is none, and for an empty path."""
+    for key in path:
+        match document:
+            case Mapping():
+                document = document.get(key)
+            case list() if key.isdecimal() and int(key) < len(document):
+                document = document[int(key)]
+            case _:
+                return None
     return document if path else None
 
 
 def _text(document: object, path: Sequence[str], reply: Reply) -> str | None:
-    value = _value_at(document, path)
+    return _text_value(_value_at(document, path), ".".join(path), reply)
+
+
+def _text_value(value: object, where: str, reply: Reply) -> str | None:
     if value is None or is_text(value):
         return value
-    raise _unexpected(f"a text as {'.'.join(path)!r}", reply)
+    raise _unexpected(f"a text as {where!r}", reply)
 
 
-def _number(document: object, path: Sequence[str], reply: Reply) -> float | None:
-    value = _value_at(document, path)
+def _number(value: object, where: str, reply: Reply) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < TOO_LARGE:
         return float(value)
-    raise _unexpected(f"a number as {'.'.join(path)!r}", reply)
+    raise _unexpected(f"a number as {where!r}", reply)
 
 
-def _problem(reply: Reply) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """Returns a problem document (RFC 9457) in one line, and its errors; for any other body, nothing."""
+def _problem(reply: Reply, error: Node = None) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+    """Returns an error in one line, with the errors of a problem document (RFC 9457); for any other body, nothing."""
     problem = _json(reply.body)
     if not isinstance(problem, dict):
         problem = {}
+    elif error is not None:
+        problem = read(error, problem)
     listed = problem.get("errors")
     errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
     title, detail = problem.get("title"), problem.get("detail")

@@ -1,188 +1,289 @@
 """Wire formats as data.
 
-A `Dialect` defines the routes, the bodies, and the words for each state. Bodies are templates: a placeholder such as
-`"{job_id}"` stands for a field, everything else for itself. Requests fill the template (here); answers are read where
-the template has its placeholders (`decode`). The same code serves every dialect.
+A `Dialect` says which requests there are for one kind of job, and how each is answered in each state. Requests are made
+here; answers are read where their templates have placeholders (`decode`). The same code serves every dialect.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from math import isfinite
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from translation_client.core.effects import Send
 from translation_client.core.status import State
+from translation_client.core.templates import Node, Placeholder, Text, fill, fits, paths
 
-T = TypeVar("T")
-Template: TypeAlias = Mapping[str, Any]  # a JSON object; a value `"{name}"` stands for the field of that name
-OneOrMore: TypeAlias = str | Sequence[str]
+Action: TypeAlias = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download"]
+Word: TypeAlias = str | bool | int
+
 ECHOED_FIELDS = ("source_language", "target_language", "video_length")  # the fields of a submission that answers repeat
-REQUEST_FIELDS = ("job_id", *ECHOED_FIELDS, "simulate")  # the fields of a submission
-
-ANSWER_FIELDS = (
-    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "error_message"),
-    *("error_code", "output"),
-    *ECHOED_FIELDS,
+REQUEST_FIELDS = ("job_id", *ECHOED_FIELDS, "simulate")  # the native fields of a submission
+NATIVE_NAMES = (
+    *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "queue_position", "logs"),
+    *("error_message", "error_code", "output", *ECHOED_FIELDS),
 )
+ANSWER_NAMES = (*NATIVE_NAMES, "base_url", "input.", "query.", "file_url:")  # the names that answers may use
+LIST_NAMES = ("jobs", "first_id", "last_id", "next", "has_more")  # the names that lists may use as well
+KNOWN_IN = {
+    "output": {State.COMPLETED},
+    "error_message": {State.ERROR},
+    "error_code": {State.ERROR},
+    "queue_position": {State.PENDING},
+    "completed_at": {State.COMPLETED, State.ERROR, State.CANCELLED},
+}
+"""The states in which a value may be known; all others may be known in any state."""
 
 CURRENT = "current"  # the id of every job in a dialect without ids
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
-PATH = re.compile(r"(/[\w.~-]+)+")
-JOB_PATH = re.compile(r"(/[\w.~-]+)*(/\{job_id\})?(/[\w.~-]+)*")
-AUTH = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
-
-CODES = range(200, 300)
+PARAMETER = re.compile(r"\{(\w+)(:path|=[^{}]+)?\}")
+FORM = re.compile(
+    r"(?P<header>[A-Za-z][A-Za-z0-9-]*): (?:(?P<word>[A-Za-z][\w-]*) )?\{token\}|\?(?P<parameter>[\w.-]+)=\{token\}"
+)
 LONGEST_ID = 1000  # characters
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+SUCCESS = 2  # the class of a status code
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How an operation answers in one state."""
+
+    code: int = 200
+    headers: Mapping[str, Node] = field(default_factory=dict)
+    body: Node = None
+
+
+class IdPlace(NamedTuple):
+    """Where a request has the job's id: its source, its name there, and the text around it."""
+
+    source: str = "path"
+    name: str = "job_id"
+    text: str = "{job_id}"
+
+
+IN_PATH, IDEMPOTENCY_KEY = IdPlace(), IdPlace("header", "Idempotency-Key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One thing that a client can ask for."""
+
+    action: Action
+    requests: Sequence[tuple[str, str]]  # methods and paths, which mean the same
+    answers: Mapping[State, Answer]  # by the job's state; those without a job use `pending`
+    headers: Mapping[str, str] = field(default_factory=dict)  # what else the request must have
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    job_id: IdPlace = IN_PATH
+    cursor: str | None = None  # the query parameter for the cursor of a list
+    ids: str | None = None  # the query parameter for the ids of a batch poll
+    separator: str | None = None  # what separates them; None repeats the parameter
+
+    def send(self, parameters: Mapping[str, str], job_id: str | None = None, **more: Any) -> Send:  # noqa: ANN401
+        """Returns the request, in the form for which there are most parameters.
+
+        Raises:
+            ValueError: A parameter of the path is missing.
+        """
+        values = parameters if job_id is None else {**parameters, "job_id": job_id}
+        names = [(PARAMETER.findall(path), method, path) for method, path in self.requests]
+        possible = [one for one in names if all(name in values for name, _ in one[0])]
+        if not possible:
+            missing = next(name for name, _ in names[0][0] if name not in values)
+            raise ValueError(f"parameters must have {missing}: it is a part of the path {names[0][2]}")
+        _, method, path = max(possible, key=lambda one: len(one[0]))
+        own = {name.removeprefix("query."): value for name, value in parameters.items() if name.startswith("query.")}
+        body, query = dict(self.body) | more.pop("json", {}), own | dict(self.query) | more.pop("query", {})
+        headers = dict(self.headers) | more.pop("headers", {})
+        place = self.job_id
+        if job_id is not None and place.source != "path":
+            text = place.text.replace("{job_id}", job_id)
+            match place.source:
+                case "query":
+                    query[place.name] = text
+                case "header":
+                    headers[place.name] = text
+                case _:
+                    _put(body, place.name.split("."), text)
+        quoted = PARAMETER.sub(lambda found: _quoted(values[found[1]], keep_slashes=bool(found[2])), path)
+        return Send(method, quoted, query=query, headers=headers, json=body or None)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The routes for several jobs."""
+    """The routes for several jobs: a list, or batch polls, or both, and the event stream of all jobs."""
 
-    path: str  # the route of the list
-    jobs: str = "jobs"  # the field of a page with its jobs, in the format of the answer to a poll
-    next: str = "next"  # the field of a page with the cursor of the next one
-    after: str = "after"  # the query parameter for the cursor
-    ids: str | None = None  # the query parameter, repeated for each job, that makes the list a batch poll
-    unknown: str = "unknown"  # the field of the answer to a batch poll with the unknown ids
-    events: str | None = None  # the route of the event stream with the changes of all jobs
-
-    def send(self, cursor: str | None = None) -> Send:
-        """Returns the request for the page at a cursor; for the first page without one."""
-        return Send("GET", self.path, query={} if cursor is None else {self.after: cursor})
-
-    def poll(self, ids: Sequence[str]) -> Send:
-        """Returns the batch poll."""
-        return Send("GET", self.path, query={self.ids or "": ids})
-
-
-def _body(*names: str) -> dict[str, str]:
-    return {name: f"{{{name}}}" for name in names}
-
-
-REQUEST = _body(*REQUEST_FIELDS[1:])  # without job_id
+    jobs: tuple[str, ...]  # the path of the jobs in an answer
+    next: tuple[str, ...] | None = None  # the path of the next page's cursor
+    last_id: bool = False  # whether the last job's id is the cursor, while `has_more` says that there are more
+    has_more: tuple[str, ...] | None = None
+    unknown: str | None = None  # the field of the answer to a batch poll with the unknown ids; None leaves them out
+    events: str | None = None  # the path of the event stream
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One wire format.
+    """The wire format of one kind of job.
 
     Attributes:
-        name: Its name in messages.
-        poll: The path of polls; the first one, if there are several. A path without `{job_id}` polls the user's current
-            job, and starts one if there is none.
-        job: The template of the answer to a poll, with `{status}`.
-        words: The word, or words, for each state. Those for `error` mean `cancelled` too, unless it has its own.
-        submit: The path of submissions, if there are any.
-        request: The template of a submission. Placeholders without a value are left out.
-        accepted: The template of the answer to a submission, if it is not `job`.
-        accepted_code: The status code of that answer from our server. The client accepts any 2xx.
-        auth: `basic`, `bearer`, or the name of the header with the user's token.
-        cancel: The path to delete a job, if there is one; its answer is that of a poll.
-        list: The routes for several jobs, if there are any.
-
-    Raises:
-        ValueError: The dialect is unusable; the message is one line with its name and what is wrong.
+        name: Its name in messages and resume tokens.
+        words: The words for each state.
+        operations: What clients can ask for.
+        send: The template of a submission's body. Placeholders without a value are left out.
+        auth: `basic`, or a form such as `Authorization: Bearer {token}`; the first of several.
+        idempotency: Where a submission has its idempotency key; None where it has none.
+        error: The template of an error's body; None for problem details.
+        events: The path of the event stream with the changes of all jobs, if there is one.
+        unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
     """
 
     name: str
-    poll: OneOrMore
-    job: Template
-    words: Mapping[str, OneOrMore]
-    submit: str | None = None
-    request: Template = field(default_factory=lambda: REQUEST)
-    accepted: Template | None = None
-    accepted_code: int = 202
+    words: Mapping[State, tuple[Word, ...]]
+    operations: Sequence[Operation]
+    send: Node = field(default_factory=dict)
     auth: str = "basic"
-    cancel: str | None = None
-    list: Listing | None = None
+    idempotency: IdPlace | None = IDEMPOTENCY_KEY
+    error: Node = None
+    events: str | None = None
+    unknown: str | None = None
 
-    def __post_init__(self) -> None:
-        for error in _errors(self):
-            raise ValueError(f"dialect [{self.name}] {error}")
+    def operation(self, action: Action) -> Operation | None:
+        """Returns the operation of an action, if there is one."""
+        return next((one for one in self.operations if one.action == action), None)
+
+    def required(self, action: Action, purpose: str) -> Operation:
+        """Returns the operation of an action.
+
+        Raises:
+            ValueError: The dialect has none.
+        """
+        if operation := self.operation(action):
+            return operation
+        raise ValueError(f"{purpose}: the dialect {self.name} has no route for this")
 
     @cached_property
-    def path(self) -> str:
-        """The path of polls."""
-        return str(_as_list(self.poll)[0])
+    def poll(self) -> Operation:
+        """The operation that tells a job's state."""
+        return next(one for one in self.operations if one.action in {"poll", "current"})
 
-    @property
+    @cached_property
     def by_id(self) -> bool:
         """Whether polls carry the job's id."""
-        return "{job_id}" in self.path
+        return self.poll.action == "poll"
 
-    @property
+    @cached_property
     def starts_by_poll(self) -> bool:
         """Whether a poll starts the job."""
-        return self.submit is None and not self.by_id
-
-    @property
-    def answer(self) -> Template:
-        """The template of the answer to a submission."""
-        return self.job if self.accepted is None else self.accepted
-
-    @property
-    def scheme(self) -> str:
-        """The authentication, in lower case."""
-        return self.auth.lower()
+        return self.operation("submit") is None and not self.by_id
 
     @cached_property
     def request_fields(self) -> frozenset[str]:
-        """The fields that a submission can carry."""
-        return frozenset(field_paths(self.request) if self.submit else ())
+        """The native fields that a submission can carry."""
+        return frozenset(paths(self.send) if self.operation("submit") else ())
 
     @cached_property
-    def meanings(self) -> Mapping[str, State]:
-        """The state for each word."""
-        words = {State.CANCELLED: self.words[State.ERROR], **self.words}
-        return {word: state for state in reversed(State) for word in _as_list(words[state])}
+    def returns_ids(self) -> bool:
+        """Whether the answer to a submission has the job's id."""
+        submit = self.operation("submit")
+        answer = submit.answers[State.PENDING] if submit else Answer()
+        return "job_id" in paths([answer.body, [*answer.headers.values()]])
+
+    @cached_property
+    def meanings(self) -> Mapping[Word, tuple[State, ...]]:
+        """The states that each word may stand for."""
+        pairs = [(_word(word), state) for state in State for word in self.words[state]]
+        return {word: tuple(state for other, state in pairs if other == word) for word, _ in pairs}
+
+    @cached_property
+    def listing(self) -> Listing | None:
+        """The routes for several jobs, if there are any."""
+        operation = self.operation("list") or self.operation("batch_poll")
+        if operation is None:
+            return None
+        found = paths(operation.answers[State.PENDING].body)
+        return Listing(
+            found["jobs"],
+            found.get("next"),
+            operation.cursor is not None and "next" not in found,
+            found.get("has_more"),
+            self.unknown,
+            self.events,
+        )
+
+    def fitting(self, operation: Operation, code: int, document: object, states: Sequence[State]) -> list[State]:
+        """Returns the states, of these, whose answers an answer fits."""
+        answers = {state: operation.answers[state] for state in states}
+        if any(answer.code == code for answer in answers.values()):
+            answers = {state: answer for state, answer in answers.items() if answer.code == code}
+        bodies = {state: answer.body for state, answer in answers.items()}
+        return [
+            state
+            for state, body in bodies.items()
+            if fits(
+                body,
+                [other for one, other in bodies.items() if one is not state],
+                document,
+                lambda name, state=state: state in KNOWN_IN.get(name, State),  # type: ignore[misc]
+            )
+        ]
 
 
-def submitting(dialect: Dialect, key: str, fields: Mapping[str, object]) -> Send:
-    """Returns the request that submits a job.
+def submitting(
+    dialect: Dialect, key: str, fields: Mapping[str, object], parameters: Mapping[str, str] | None = None
+) -> Send:
+    """Returns the request that submits a job; ``fields`` may hold any ``input`` besides the native fields.
 
     Raises:
-        ValueError: The dialect has no submissions.
+        ValueError: The dialect has no submissions, or a parameter of the path is missing.
     """
-    body = _fill(dialect.request, fields)
-    return Send("POST", _route(dialect, "start", dialect.submit), headers={"Idempotency-Key": key}, json=body or None)
+    submit = dialect.required("submit", "start")
+    given = fields.get("input") or {}
+    body = {**fill(dialect.send, fields), **(given if isinstance(given, Mapping) else {})}
+    headers: dict[str, str] = {}
+    if dialect.idempotency and dialect.idempotency.source == "header":
+        headers[dialect.idempotency.name] = key
+    elif dialect.idempotency:
+        _put(body, dialect.idempotency.name.split("."), key)
+    return submit.send(parameters or {}, json=body, headers=headers)
 
 
-def polling(dialect: Dialect, job_id: str) -> Send:
+def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send:
     """Returns the poll of a job."""
-    return Send("GET", _at(dialect.path, job_id))
+    return dialect.poll.send(parameters or {}, job_id if dialect.by_id else None)
 
 
-def cancelling(dialect: Dialect, job_id: str) -> Send:
+def fetching_result(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send | None:
+    """Returns the request for what an ended job has brought; None where the poll shows it."""
+    result = dialect.operation("result")
+    return None if result is None else result.send(parameters or {}, job_id)
+
+
+def cancelling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send:
     """Returns the request that cancels a job.
 
     Raises:
         ValueError: The dialect has no cancellation.
     """
-    return Send("DELETE", _at(_route(dialect, "cancel", dialect.cancel), job_id))
+    return dialect.required("cancel", "cancel").send(parameters or {}, job_id)
 
 
-def list_route(dialect: Dialect) -> Listing:
-    """Returns the routes for several jobs.
+def listing(dialect: Dialect, cursor: str | None = None, parameters: Mapping[str, str] | None = None) -> Send:
+    """Returns the request for the page of a list at a cursor; for the first page without one.
 
     Raises:
         ValueError: The dialect has no list.
     """
-    return _route(dialect, "list", dialect.list)
+    operation = dialect.required("list", "list")
+    query = {} if cursor is None or operation.cursor is None else {operation.cursor: cursor}
+    return operation.send(parameters or {}, query=query)
 
 
-def field_paths(template: Template) -> dict[str, tuple[str, ...]]:
-    """Returns the path of keys to the placeholder of each field; to the first, if a field has several."""
-    paths: dict[str, tuple[str, ...]] = {}
-    for name, value in template.items():
-        field_name = _placeholder(value)
-        below = field_paths(value) if isinstance(value, Mapping) else {field_name: ()} if field_name else {}
-        paths = {field_name: (name, *path) for field_name, path in below.items()} | paths
-    return paths
+def batch_polling(dialect: Dialect, ids: Sequence[str], parameters: Mapping[str, str] | None = None) -> Send:
+    """Returns the batch poll of several jobs."""
+    operation = dialect.required("batch_poll", "poll several jobs")
+    listed: str | Sequence[str] = ids if operation.separator is None else operation.separator.join(ids)
+    return operation.send(parameters or {}, query={operation.ids or "": listed})
 
 
 def is_text(value: object) -> TypeGuard[str]:
@@ -208,126 +309,63 @@ def is_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value.isprintable() and 0 < len(value) <= LONGEST_ID and value not in {".", ".."}
 
 
-def _fill(template: Template, fields: Mapping[str, object]) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
-    for name, value in template.items():
-        field_name = _placeholder(value)
-        if isinstance(value, Mapping):
-            filled[name] = _fill(value, fields)
-        elif field_name is None:
-            filled[name] = value
-        elif fields.get(field_name) is not None:
-            filled[name] = fields[field_name]
-    return filled
+def is_word(value: object) -> TypeGuard[Word]:
+    """Returns whether this can be a word for a state."""
+    return is_text(value) or type(value) in {bool, int}
 
 
-def _placeholder(value: object) -> str | None:
-    match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
-    return match and match[1]
+def states_of(dialect: Dialect, word: object) -> Sequence[State]:
+    """Returns the states that a word may stand for; none for an unknown one."""
+    return dialect.meanings.get(_word(word), ()) if is_word(word) else ()
 
 
-def _route(dialect: Dialect, name: str, route: T | None) -> T:
-    if route is None:
-        raise ValueError(f"{name}: the dialect {dialect.name} has no route for this")
-    return route
+def _word(word: object) -> Any:  # noqa: ANN401 - a hashable word
+    """Returns a word in a form in which `True` and `1` differ."""
+    return (type(word).__name__, word)
 
 
-def _at(path: str, job_id: str) -> str:
-    """Returns the path to a job, the id percent-encoded (RFC 3986, section 2.1)."""
-    quoted = "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in job_id.encode())
-    return path.replace("{job_id}", quoted)
+def _put(body: dict[str, Any], path: Sequence[str], value: object) -> None:
+    for key in path[:-1]:
+        body = body.setdefault(key, {})
+    body[path[-1]] = value
 
 
-def _as_list(value: object) -> Sequence[Any]:
-    """Returns a string as a list of one, a list as it is, anything else as an empty one."""
-    return (value,) if isinstance(value, str) else value if isinstance(value, list | tuple) else ()
+def _quoted(text: str, *, keep_slashes: bool) -> str:
+    """Returns a part of a path, percent-encoded (RFC 3986, section 2.1)."""
+    kept = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
+    return "".join(chr(byte) if byte in kept else f"%{byte:02X}" for byte in text.encode())
 
 
-def _errors(dialect: Dialect) -> Iterator[str]:
-    """Returns what is wrong with a dialect. Only the first error is certain: later checks rely on the earlier ones."""
-    polls = _as_list(dialect.poll)
-    if not polls or not all(_is(JOB_PATH, path) for path in polls):
-        yield 'poll: must be a path such as "/tasks/{job_id}", or several'
-    if dialect.submit is not None and not _is(PATH, dialect.submit):
-        yield 'submit: must be a path such as "/tasks"'
-    for name, template, allowed in (
-        ("job", dialect.job, ANSWER_FIELDS),
-        ("request", dialect.request, REQUEST_FIELDS),
-        ("accepted", dialect.answer, ANSWER_FIELDS),
-    ):
-        yield from _template_errors(name, template, allowed)
-    if "status" not in field_paths(dialect.job):
-        yield 'job: must contain "{status}"'
-    yield from _word_errors(dialect.words)
-    if type(dialect.accepted_code) is not int or dialect.accepted_code not in CODES:
-        yield "accepted_code: must be a whole number from 200 to 299"
-    if not _is(AUTH, dialect.auth):
-        yield "auth: must be basic, bearer or the name of a header"
-    if dialect.cancel is not None and not _is(JOB_PATH, dialect.cancel):
-        yield 'cancel: must be a path such as "/tasks/{job_id}"'
-    if dialect.list is not None and not (dialect.by_id and "job_id" in field_paths(dialect.job)):
-        yield 'list: needs "{job_id}" in poll and in job'
+def indistinct(dialect: Dialect) -> tuple[State, State] | None:
+    """Returns two states that neither the poll nor the result tells apart; None if there are none."""
+    operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
+    for one, other in combinations((State.PENDING, State.COMPLETED, State.ERROR), 2):
+        asked = operations if State.PENDING not in {one, other} else operations[:1]
+        if all(_shown(dialect, operation, one) & _shown(dialect, operation, other) for operation in asked):
+            return one, other
+    return None
 
 
-def _template_errors(name: str, template: object, allowed: Sequence[str]) -> Iterator[str]:
-    if not isinstance(template, Mapping):
-        yield f"{name}: must be a table"
-    elif unknown := sorted(field_paths(template).keys() - set(allowed)):
-        yield f"{name}: there is no field {unknown[0]}; the fields are {', '.join(allowed)}"
-    elif not _is_json(template):
-        yield f"{name}: must be valid JSON: no dates and times, no nan, no inf"
+def _shown(dialect: Dialect, operation: Operation, state: State) -> set[tuple[int, str]]:
+    """Returns what the answers in a state look like: one for each of the state's words."""
+    answer = operation.answers[state]
+    return {(answer.code, repr(_symbolic(answer.body, state, word))) for word in dialect.words[state]}
 
 
-def _word_errors(words: Mapping[str, OneOrMore]) -> Iterator[str]:
-    if not isinstance(words, Mapping):
-        yield "words: must be a table"
-    if unknown := sorted(words.keys() - set(State)):
-        yield f"words.{unknown[0]}: there is no such state; the states are {', '.join(State)}"
-    for state in State:
-        listed = _as_list(words.get(state, "as error" if state is State.CANCELLED else None))
-        if not listed or not all(is_text(word) and word for word in listed):
-            yield f"words.{state}: must be a word, or several"
-    for one, other in combinations(State, 2):
-        shared = set(_as_list(words.get(one))) & set(_as_list(words.get(other)))
-        if shared and (one, other) != (State.ERROR, State.CANCELLED):
-            yield f"words: {min(shared)!r} cannot mean both {one} and {other}"
-
-
-def _is(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and value != "" and pattern.fullmatch(value) is not None
-
-
-def _is_json(value: object) -> bool:
-    match value:
+def _symbolic(node: Node, state: State, word: Word) -> Any:  # noqa: ANN401 - a JSON value
+    """Returns the body with the word, and a mark for each other value that is known in the state."""
+    match node:
+        case Placeholder(name="status"):
+            return _word(word)
+        case Placeholder(name=name):
+            is_file = name.startswith("file_url:")
+            known = state is State.COMPLETED if is_file else state in KNOWN_IN.get(name, State)
+            return "known" if known and name != "null" else None
+        case Text(parts=parts):
+            found = [part if isinstance(part, str) else _symbolic(part, state, word) for part in parts]
+            return None if None in found else found
         case Mapping():
-            return all(map(_is_json, value.values()))
+            return {key: _symbolic(value, state, word) for key, value in node.items()}
         case list():
-            return all(map(_is_json, value))
-        case float():
-            return isfinite(value)
-        case _:
-            return value is None or isinstance(value, int) or is_text(value)
-
-
-WORDS = {state.value: state.value for state in State}
-JOB = _body(*ANSWER_FIELDS) | {"result": "{status}"}
-CANCEL, LIST = "/jobs/{job_id}", Listing("/jobs", ids="job_id", events="/events")
-
-START = Dialect(name="start", submit="/start", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
-JOBS = Dialect(name="jobs", submit="/jobs", poll="/status/{job_id}", job=JOB, words=WORDS, cancel=CANCEL, list=LIST)
-STATUS = Dialect(name="status", poll="/status", job=_body("status", "elapsed_time"), words=WORDS)
-TRANSLATE = Dialect(
-    name="translate",
-    submit="/translate",
-    poll="/job/{job_id}",
-    request=_body("job_id", "source_language", "target_language"),
-    accepted={"message": "Translation started", "job_id": "{job_id}"},
-    job=_body("job_id", "status", "source_language", "target_language", "created_at", "error_message"),
-    words=WORDS,
-    cancel=CANCEL,
-    list=LIST,
-)
-RESULT = Dialect(name="result", poll="/status", job={"result": "{status}"}, words=WORDS)
-
-DIALECTS = {dialect.name: dialect for dialect in (START, JOBS, STATUS, TRANSLATE, RESULT)}
-"""The dialects of the five earlier systems; the first is the native one."""
+            return [_symbolic(value, state, word) for value in node]
+    return node

@@ -16,13 +16,14 @@
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
+from translation_client.core.builtin_dialects import START
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, problem_text, wait_applied
-from translation_client.core.dialects import START, Dialect
+from translation_client.core.dialects import Dialect
 from translation_client.core.effects import Effect, Failure, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
 from translation_client.core.schedule import Schedule, retry_after
@@ -49,6 +50,7 @@ class FlowOptions:
     request_timeout: float  # the timeout of a request; a long poll's waiting time is added
     random: Callable[[], float]  # returns a new random number from [0, 1) at each call, for the jitter
     dialect: Dialect = START
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the dialect's paths
     long_poll: float = 0.0  # how long the server may hold a poll; below 1 there are no long polls
     kind: str = ""  # the kind of job; schedules learn durations per kind
     remembered: dict[str, tuple[Reply, ParsedStatus]] = field(default_factory=dict, compare=False)

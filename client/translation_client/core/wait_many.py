@@ -29,7 +29,7 @@ from math import inf
 
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_batch, read_event, read_job, refusal
-from translation_client.core.dialects import Listing, polling
+from translation_client.core.dialects import Listing, batch_polling, polling
 from translation_client.core.effects import Chunk, Failure, Flow, Input, Listen, Reply, Send, WaitFailed, Warn
 from translation_client.core.errors import (
     AuthenticationError,
@@ -42,7 +42,7 @@ from translation_client.core.errors import (
 from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, reason, request, sleep
 from translation_client.core.sse import EventStream
 from translation_client.core.status import Cost, Status
-from translation_client.core.wait_one import SCHEDULE_ENDED, Job, timeout_error
+from translation_client.core.wait_one import SCHEDULE_ENDED, Job, result_of, timeout_error
 
 MAX_BATCH = 100  # jobs per batch poll
 MAX_BATCH_IDS = 6_000  # characters of ids per batch poll; every server accepts a URL of this length
@@ -106,9 +106,9 @@ class BatchWait:
 
 def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Flow:
     """Yields each job's first status, then each change up to its final status or its WaitFailed."""
-    listing = options.dialect.list
+    listing = options.dialect.listing
     jobs = {job_id: _batch_job(options, time, job_id) for job_id in ids}
-    wait = BatchWait(options, time, jobs, listing if listing and listing.ids else None)
+    wait = BatchWait(options, time, jobs, listing if options.dialect.operation("batch_poll") else None)
     failure: TransportError | None = None
     try:
         if listing and listing.events and options.events:
@@ -285,13 +285,14 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
     options, ids = wait.options, [job.id for job in batch]
     answers: dict[str, ParsedStatus | TranslationError] = {}
     if wait.batch_route:
-        send, read = wait.batch_route.poll(ids), partial(read_batch, options.dialect, wait.batch_route, ids=ids)
+        send = batch_polling(options.dialect, ids, options.parameters)
+        read = partial(read_batch, options.dialect, wait.batch_route, ids=ids)
         reply, answers = yield from request(
             options, wait.time, send, NEXT_STEP, read, confirmed=wait.confirmed, waiting=True
         )
         wait.confirmed = True
     else:
-        send = polling(options.dialect, ids[0])
+        send = polling(options.dialect, ids[0], options.parameters)
         reply, _ = yield from request(options, wait.time, send, NEXT_STEP, lambda reply: reply, waiting=True)
         try:
             answers[ids[0]] = read_job(options.dialect, reply, ids[0])
@@ -314,6 +315,7 @@ def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
     status, previous, time = parsed.status, job.status, wait.time
     if status.state.ended:
         del wait.jobs[job.id]
+        status = yield from result_of(wait.options, time, status)
         status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.finish(parsed, time.now)))
     job.update(parsed, time.now)
     if status != previous or not job.is_reported:

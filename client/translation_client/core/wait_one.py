@@ -11,8 +11,8 @@ from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import ParsedStatus, read_accepted, read_job, read_page
-from translation_client.core.dialects import CURRENT, Listing, cancelling, list_route, polling, submitting
+from translation_client.core.decode import ParsedStatus, read_accepted, read_cancelled, read_job, read_page
+from translation_client.core.dialects import CURRENT, cancelling, fetching_result, listing, polling, submitting
 from translation_client.core.effects import Flow, Reply, Send, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.long_poll import LongPoll
@@ -29,7 +29,7 @@ from translation_client.core.requests import (
 )
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, next_delay, start_schedule
-from translation_client.core.status import Cost, JobTimeout, Observation, Status
+from translation_client.core.status import Cost, JobTimeout, Observation, State, Status
 from translation_client.core.text import one_line
 
 Answer: TypeAlias = tuple[Reply, ParsedStatus]
@@ -117,26 +117,29 @@ def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Fl
 def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     """Cancels a job and yields its status."""
     next_step = f"When the server is well, cancel job {job_id} again; a second cancellation changes nothing."
-    read = partial(read_job, options.dialect, job_id=job_id)
-    send, confirmed = cancelling(options.dialect, job_id), job_id in options.remembered
+    read = partial(read_cancelled, options.dialect, job_id=job_id)
+    send, confirmed = cancelling(options.dialect, job_id, options.parameters), job_id in options.remembered
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
+    if parsed is None:
+        _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
     yield parsed.status
 
 
-def listing(options: FlowOptions, time: FlowTime) -> Flow:
+def list_jobs(options: FlowOptions, time: FlowTime) -> Flow:
     """Yields the status of every job of this user, newest first; fetches pages as the caller iterates.
 
     Raises:
         ValueError: The dialect has no list.
     """
-    return _pages(options, time, list_route(options.dialect))
+    first = listing(options.dialect, None, options.parameters)
+    return _pages(options, time, first)
 
 
-def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
+def _pages(options: FlowOptions, time: FlowTime, send: Send) -> Flow:
     cursor, next_step = None, "When the server is well, list the jobs again."
-    read = partial(read_page, options.dialect, route)
+    read = partial(read_page, options.dialect)
     while True:
-        send, confirmed = route.send(cursor), cursor is not None
+        confirmed = cursor is not None
         _, (jobs, following) = yield from request(options, time, send, next_step, read, confirmed=confirmed)
         for status in jobs:
             time.now = (yield status).at
@@ -146,6 +149,7 @@ def _pages(options: FlowOptions, time: FlowTime, route: Listing) -> Flow:
             problem = f"the list of jobs repeats the page at {cursor!r} without end"
             raise ProtocolError(f"{problem}. Report this to the server's operator.")
         cursor = following
+        send = listing(options.dialect, cursor, options.parameters)
 
 
 def _start(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Step[Answer]:
@@ -153,7 +157,7 @@ def _start(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, 
     if options.dialect.starts_by_poll:
         return (yield from poll_job(options, time, CURRENT))
     next_step = f"When the server is well, start again with the idempotency key {key!r}: it stays one job."
-    send = submitting(options.dialect, key, fields)
+    send = submitting(options.dialect, key, fields, options.parameters)
     if options.long_poll >= 1:
         send = prefer(send, 0)
     read = partial(read_accepted, options.dialect, job_id=fields.get("job_id"))
@@ -170,6 +174,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
             yield Warn(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
         if status.state.ended:
             lateness = job.finish(parsed, reply.at)
+            status = yield from result_of(options, time, status)
             yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness))
             return
         changed = status != job.status
@@ -185,6 +190,18 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
         reply, parsed = yield from poll_job(options, time, status.id, status, long_poll, waiting=True)
 
 
+def result_of(options: FlowOptions, time: FlowTime, status: Status) -> Step[Status]:
+    """Returns the status of an ended job by its result, where the dialect tells that by a request of its own."""
+    send = None if status.state is State.CANCELLED else fetching_result(options.dialect, status.id, options.parameters)
+    if send is None:
+        return status
+    operation = options.dialect.operation("result")
+    read = partial(read_job, options.dialect, job_id=status.id, operation=operation)
+    next_step = f"The job has ended: when the server is well, wait again for {status.id}."
+    _, parsed = yield from request(options, time, send, next_step, read, confirmed=True)
+    return replace(parsed.status, elapsed=status.elapsed) if parsed.status.state.ended else status
+
+
 def poll_job(  # noqa: PLR0913 - all that a poll depends on
     options: FlowOptions,
     time: FlowTime,
@@ -197,7 +214,7 @@ def poll_job(  # noqa: PLR0913 - all that a poll depends on
     hold: int = 0,  # seconds for which the server may hold the poll of a job whose status is unknown
 ) -> Step[Answer]:
     """Polls a job; `status` is its last known one, `long_poll` that of the wait, if it has begun."""
-    send, confirmed = polling(options.dialect, job_id), confirmed or status is not None
+    send, confirmed = polling(options.dialect, job_id, options.parameters), confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:
         first = yield from _long_poll(options, time, send, long_poll)

@@ -1,12 +1,14 @@
 """Reading the parameters and the body of a request. Whatever an endpoint does not use is refused."""
 
+import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_origin
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -14,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from translation_server.api.context import context_of
+from translation_server.api.multipart import MAX_FIELDS, MultipartForm, file_description
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import Query
+from translation_server.core.dialects.operations import MediaKind
 from translation_server.validation import FieldError, field_errors
 
 JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
@@ -136,6 +140,55 @@ def _repeated_names(body: bytes) -> list[str]:
 
     json.loads(body, object_pairs_hook=count)
     return repeated
+
+
+async def read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:
+    """Returns the fields in the body of a request, of whichever of the accepted kinds it is. It may be called again.
+
+    Raises:
+        Problem: 400, 413, 415 or 422 for any other body.
+    """
+    context = context_of(request)
+    if context.document is None:
+        context.document = await _read_document(request, accepts)
+    return context.document
+
+
+async def _read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if "multipart" in accepts and media_type == "multipart/form-data":
+        limits = context_of(request)
+        form = MultipartForm(content_type, max_text=limits.max_body, max_size=limits.max_upload)
+        return await form.read(request.stream())
+    if "any" in accepts and not JSON.fullmatch(content_type):
+        return await _read_file(request, content_type)
+    body = await body_of(request)
+    if not body.strip():
+        return {}
+    if "form" in accepts and media_type == "application/x-www-form-urlencoded":
+        return _read_form(body)
+    return parse_object(request, body)
+
+
+async def _read_file(request: Request, content_type: str) -> dict[str, Any]:
+    """Returns a description of a body of any type, which is read and dropped."""
+    size, digest, most = 0, hashlib.sha256(), context_of(request).max_upload
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            detail = f"An upload may have {most} bytes (MAX_UPLOAD)."
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
+        digest.update(chunk)
+    return {"body": file_description(None, content_type, size, digest.hexdigest())} if size else {}
+
+
+def _read_form(body: bytes) -> dict[str, Any]:
+    """Returns the fields of an HTML form; a list where a name is repeated."""
+    fields = defaultdict[str, list[str]](list)
+    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS):
+        fields[name].append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
 
 
 async def read_body(model: type[Model], request: Request) -> Model:

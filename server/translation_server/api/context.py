@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
@@ -12,6 +12,7 @@ from translation_server.api.request_record import RecordBuilder
 if TYPE_CHECKING:
     from translation_server.api.problems import Problem
     from translation_server.api.schemas import Query
+    from translation_server.core.dialects.dialect import Api, Route
     from translation_server.core.faults.rules import FaultRule
     from translation_server.service.files import Grant
 
@@ -25,10 +26,14 @@ class RequestContext:
         is_head: Whether it is a HEAD request. The routes see it as a GET.
         transport: Its connection, if the host of the application reveals it.
         max_body: How many bytes its body may have.
+        max_upload: How many bytes its body may have if it is a form with files, or a file.
         user: The caller's name; empty until the credentials are verified.
         grant: What its signed URL allows, if it has one.
         query: The parameters of its target, as the route's model.
         body: Its body once it was read, or why the server refuses to read it.
+        document: The fields in its body once they were read.
+        route: The dialect's route that serves it; None for the framework's routes.
+        api: The API below whose mount its path is; None for the native one.
         fault: The fault rule that changes the answer, if one fired.
     """
 
@@ -36,10 +41,14 @@ class RequestContext:
     is_head: bool
     transport: asyncio.Transport | None
     max_body: int
+    max_upload: int
     user: str = ""
     grant: "Grant | None" = None
     query: "Query | None" = None
     body: "bytes | Problem | None" = None
+    document: "dict[str, Any] | None" = None
+    route: "Route | None" = None
+    api: "Api | None" = None
     fault: "FaultRule | None" = None
 
 

@@ -2,15 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from translation_server.api.openapi import (
     ERRORS,
     HINTS,
     IDEMPOTENCY_KEY,
-    JOB,
-    JOB_ID,
     JOBS_QUERY,
     LOCATION,
     NATIVE,
@@ -26,18 +24,20 @@ from translation_server.api.openapi import (
     answer,
     error_references,
     error_response,
-    json_content,
     operation,
     path_parameter,
     query_parameters,
+    request_content,
     request_schema,
     security_scheme,
     template_schema,
 )
 from translation_server.api.own_routes import OwnRoute
+from translation_server.core.dialects.authentication import BASIC
 from translation_server.core.dialects.dialect import Route
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.template import PLACEHOLDER, fill
+from translation_server.core.dialects.operations import PARAMETER, Action, RequestPattern
+from translation_server.core.dialects.template import fill, paths
 from translation_server.version import __version__
 
 TITLE = "Video translation"
@@ -60,17 +60,21 @@ def document(
     """
     paths: defaultdict[str, Part] = defaultdict(dict)
     for route in routes:
-        paths[route.path][route.method.lower()] = _dialect_route(route, simulating=simulating)
+        described = _dialect_route(route, simulating=simulating)
+        paths[_template(route.pattern)].setdefault(route.pattern.method.lower(), described)
     for own in own_routes:
         if own.answer:
             paths[own.path][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
-    starting = {route.path for route in routes if route.action == "current"}
+    starting = {route.pattern.path for route in routes if route.action == "current"}
     for path, operations in paths.items():
         for method, described in operations.items():
             _add_refusals(described, secured=secured, safe=method == "get" and path not in starting)
     tags = [_tag(own) for own in own_routes if own.answer]
-    dialects = {dialect.name: dialect for route in routes for dialect in route.dialects}
-    schemes = {dialect.auth: security_scheme(dialect.auth) for dialect in (NATIVE, *dialects.values())}
+    dialects = [name for route in routes for name in route.names]
+    schemes = {
+        auth: security_scheme(auth)
+        for auth in dict.fromkeys([BASIC, *(auth for route in routes for auth in route.api.auth)])
+    }
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
@@ -85,15 +89,20 @@ def document(
             "responses": {error.name: error_response(error) for error in ERRORS},
             **({"securitySchemes": schemes} if secured else {}),
         },
-        "security": [{NATIVE.auth: []}] if secured else [],
+        "security": [{BASIC: []}] if secured else [],
         "tags": [{"name": name} for name in dict.fromkeys([*dialects, *tags])],
     }
+
+
+def _template(pattern: RequestPattern) -> str:
+    """Returns the path of a pattern with the plain parameters that OpenAPI has."""
+    return PARAMETER.sub(r"{\1}", pattern.path)
 
 
 def _own_route(route: OwnRoute, answer: Part, *, simulating: bool) -> Part:
     """Returns the operation of a route that every server has."""
     query = route.query.model_json_schema(ref_template=REFERENCE)["properties"]
-    path = [path_parameter(name) for name in PLACEHOLDER.findall(route.path)]
+    path = [path_parameter(name) for name in RequestPattern(route.method, route.path).parameters]
     parameters = [*path, *query_parameters(query), *route.headers]
     if simulating and route.action:
         parameters.append(SIMULATE_FAULT)
@@ -124,32 +133,71 @@ def _add_refusals(described: Part, *, secured: bool, safe: bool) -> None:
 
 
 def _dialect_route(route: Route, *, simulating: bool) -> Part:
-    """Returns the operation of a route, tagged with all dialects that share it."""
-    dialect, faults = route.dialects[0], [SIMULATE_FAULT] if simulating else []
-    common: Part = {"tags": [dialect.name for dialect in route.dialects], "security": [{dialect.auth: []}]}
+    """Returns the operation of a dialect's route, tagged with all dialects that share it."""
+    faults = [SIMULATE_FAULT] if simulating else []
+    parameters = [*map(path_parameter, route.pattern.parameters), *faults]
+    common: Part = {"tags": list(route.names), "security": [{auth: []} for auth in route.api.auth]}
+    described = route.operation.answers[SNAPSHOT.state]
+    example = _example(route)
+    schema = template_schema(described.body)
     if route.action == "submit":
-        accepted = dialect.job if dialect.accepted is None else dialect.accepted
+        [dialect, *_] = route.dialects
         fields = SUBMISSION["properties"]
-        request = {name: value for name, value in dialect.request.items() if simulating or value != "{simulate}"}
-        example = fill(request, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
-        headers = HINTS | LOCATION | REPLAYED
-        body = json.loads(dialect.accepted_body(JOB))
+        sent = dialect.send
+        if isinstance(sent, Mapping) and not simulating:
+            sent = {name: node for name, node in sent.items() if paths(node).keys() != {"simulate"}}
+        sample = fill(sent, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
+        content = request_content(
+            route.operation.accepts, request_schema(sent, fields, closed=dialect.refuses_unknown), sample
+        )
         submit = operation(
-            "Accepts a job. It is on disk before the answer is sent.",
-            answer("The job is on disk.", template_schema(accepted), body, headers),
-            code=dialect.accepted_code,
-            parameters=[IDEMPOTENCY_KEY, *query_parameters({name: fields[name] for name in dialect.query}), *faults],
-            requestBody={"required": False, "content": json_content(request_schema(request, fields), example)},
+            DESCRIPTIONS["submit"],
+            answer("The job is on disk.", schema, example, HINTS | LOCATION | REPLAYED),
+            code=described.code,
+            parameters=[
+                IDEMPOTENCY_KEY,
+                *query_parameters({name: fields[name] for name in dialect.query}),
+                *parameters,
+            ],
+            requestBody={"required": False, "content": content},
             **common,
         )
         submit["responses"] |= error_references(HTTPStatus.CONFLICT)
         return submit
-    snapshot = answer("The job.", template_schema(dialect.job), json.loads(dialect.body(SNAPSHOT)), HINTS)
-    if route.action == "poll":
-        description = "Polls one of the caller's jobs. A failed job is not an HTTP error."
-        poll = operation(description, snapshot, parameters=[JOB_ID, *POLLING, *faults], **common)
-    else:
-        description = "Polls the caller's latest job, and starts one if there is none."
-        poll = operation(description, snapshot, parameters=[*POLLING, *faults], **common)
-    poll["responses"]["304"] = {"description": "The job has not changed.", "headers": HINTS}
-    return poll
+    polling = POLLING if route.action in {"poll", "current"} else []
+    described_answer = answer(ANSWERS.get(route.action, "The job."), schema, example, HINTS)
+    operation_ = operation(
+        DESCRIPTIONS[route.action], described_answer, code=described.code, parameters=[*parameters, *polling], **common
+    )
+    if polling:
+        operation_["responses"]["304"] = {"description": "The job has not changed.", "headers": HINTS}
+    return operation_
+
+
+DESCRIPTIONS: Mapping[Action, str] = {
+    "submit": "Accepts a job. It is on disk before the answer is sent.",
+    "poll": "Polls one of the caller's jobs. A failed job is not an HTTP error.",
+    "current": "Polls the caller's latest job, and starts one if there is none.",
+    "result": "Returns what a job has brought.",
+    "cancel": "Cancels a pending job. A job that has ended stays as it is.",
+    "delete": "Hides a job from its API.",
+    "list": "Lists the caller's jobs, newest first.",
+    "batch_poll": "Polls several jobs at once.",
+    "download": "Returns a file of a job.",
+    "fixed": "Returns the same to every caller.",
+}
+ANSWERS: Mapping[Action, str] = {
+    "list": "The jobs.",
+    "batch_poll": "The jobs.",
+    "download": "The file.",
+    "fixed": "The answer.",
+}
+
+
+def _example(route: Route) -> object:
+    """Returns an example of an answer."""
+    if not route.dialects or route.action in {"list", "batch_poll"}:
+        body = route.operation.answer.body
+        return None if body == "" else fill(body, {"jobs": [], "has_more": False}.get)
+    body = route.dialects[0].partial_body(SNAPSHOT, operation=route.operation)
+    return json.loads(body.complete(SNAPSHOT) or "null")

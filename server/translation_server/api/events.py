@@ -11,7 +11,7 @@ from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of, wall_elapsed
 from translation_server.api.problems import invalid
 from translation_server.core.clock import VirtualTime
-from translation_server.core.dialects.dialect import Dialect
+from translation_server.core.dialects.dialect import Dialect, View
 from translation_server.core.job import JobSnapshot
 from translation_server.service.change_stream import ChangePage, Changes
 from translation_server.storage import StoreError
@@ -43,9 +43,10 @@ def resume_time(request: Request) -> VirtualTime | None:
     return VirtualTime(int(last) / MICROSECONDS - OVERLAP)
 
 
-async def stream(
+async def stream(  # noqa: PLR0913, PLR0917 - all that a stream depends on
     request: Request,
     dialect: Dialect,
+    view: View,
     changes: Changes,
     now: float,
     record: Callable[[Request, Sequence[JobSnapshot]], None],
@@ -65,7 +66,7 @@ async def stream(
         try:
             while page:
                 record(request, page.snapshots)
-                text = _events(dialect, page)
+                text = _events(dialect, view, page)
                 if not page.more:
                     text, start = text + start, ""
                 yield text or HEARTBEAT
@@ -78,13 +79,14 @@ async def stream(
     return StreamingResponse(parts(), headers=HEADERS, media_type="text/event-stream")
 
 
-def _events(dialect: Dialect, page: ChangePage) -> str:
+def _events(dialect: Dialect, view: View, page: ChangePage) -> str:
     """Returns the events of a page. Headers of polls become fields, which clients ignore if they do not know them."""
     events = list[str]()
     for snapshot in page.snapshots:
         headers = wall_elapsed(page.clock, partial(page.clock.wall, snapshot.now), snapshot)
         fields = "".join(f"{name.decode()}: {value.decode()}\n" for name, value in headers)
-        events.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {dialect.body(snapshot)}\n\n")
+        body = dialect.body(snapshot, view)
+        events.append(f"id: {_id(snapshot.now)}\nevent: {snapshot.state}\n{fields}data: {body}\n\n")
     return "".join(events)
 
 

@@ -4,10 +4,14 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from translation_server.service.files import OpenFile
+from translation_server.api.context import context_of
+from translation_server.api.preferences import matches, values_of
+from translation_server.api.problems import Problem
+from translation_server.service.files import Files, OpenFile
 
 PIECE = 64 * 1024  # how many bytes of a file are in memory at a time
 RANGE = re.compile(r"bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII | re.IGNORECASE)
@@ -81,3 +85,27 @@ def requested_part(ranges: Sequence[str], if_range: Sequence[str], file: OpenFil
     if last and int(last) < int(first):
         return None
     return range(min(int(first), file.size), min(int(last) + 1, file.size) if last else file.size)
+
+
+async def send_file(request: Request, files: Files, name: str) -> Response:
+    """Returns the response with a file, or with the part of it that a request asks for.
+
+    Raises:
+        Problem: 404 if there is no file of this name any more; 416 if it has no such part.
+    """
+    tags, ranges, if_range = (values_of(request, header) for header in ("if-none-match", "range", "if-range"))
+    file = await files.library.open(name)
+    if file is None:
+        raise Problem(HTTPStatus.NOT_FOUND, "The server no longer has this file.")
+    if tags and matches(tags, file.tag):
+        return FileResponse(file, range(0), HTTPStatus.NOT_MODIFIED)
+    is_head = context_of(request).is_head
+    part = None if is_head else requested_part(ranges, if_range, file)
+    if part is None:
+        return FileResponse(file, range(file.size), HTTPStatus.OK, is_head=is_head)
+    if part:
+        return FileResponse(file, part, HTTPStatus.PARTIAL_CONTENT)
+    file.close()
+    headers = {"Content-Range": f"bytes */{file.size}"}
+    detail = f"The file has {file.size} bytes, and none of those."
+    raise Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail, headers)

@@ -7,12 +7,10 @@ from starlette.responses import Response
 
 from translation_server.api.context import context_of
 from translation_server.api.faults.simulator import Simulator
-from translation_server.api.file_response import FileResponse, requested_part
+from translation_server.api.file_response import send_file
 from translation_server.api.openapi import IF_NONE_MATCH, IF_RANGE, RANGE, TEXT, Part, error_references
 from translation_server.api.own_routes import OwnRoute, add_own_routes
-from translation_server.api.preferences import matches, values_of
-from translation_server.api.problems import Problem, expired_url
-from translation_server.core.dialects.dialect import Dialect
+from translation_server.api.problems import expired_url
 from translation_server.service.files import FILES
 from translation_server.service.jobs import Service
 
@@ -31,17 +29,17 @@ PART_HEADERS: Part = {"Content-Range": {"description": "which bytes, and how man
 
 
 class FileApi:
-    """The route of files; ``native`` is the wire format that its requests count as."""
+    """The route of files; ``dialect`` is the name of the wire format that its requests count as."""
 
-    def __init__(self, service: Service, simulator: Simulator, native: Dialect) -> None:
+    def __init__(self, service: Service, simulator: Simulator, dialect: str) -> None:
         self._service = service
         self._simulator = simulator
-        self._native = native
+        self._dialect = dialect
 
     def add_to(self, app: FastAPI) -> None:
         """Adds the route to an application."""
-        native = (self._native,)
-        add_own_routes(app, self, lambda action, endpoint: self._simulator.endpoint(action, native, endpoint))
+        names = (self._dialect,)
+        add_own_routes(app, self, lambda action, endpoint: self._simulator.endpoint(action, names, endpoint))
 
     @OwnRoute(
         "GET",
@@ -64,18 +62,4 @@ class FileApi:
             raise expired_url()
         job_id, api, kind = grant.job
         await self._service.snapshot(owner, job_id, api=api, kind=kind)
-        tags, ranges, if_range = (values_of(request, name) for name in ("if-none-match", "range", "if-range"))
-        file = await self._service.files.library.open(grant.name)
-        if file is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "The server no longer has this file.")
-        if tags and matches(tags, file.tag):
-            return FileResponse(file, range(0), HTTPStatus.NOT_MODIFIED)
-        part = None if context.is_head else requested_part(ranges, if_range, file)
-        if part is None:
-            return FileResponse(file, range(file.size), HTTPStatus.OK, is_head=context.is_head)
-        if part:
-            return FileResponse(file, part, HTTPStatus.PARTIAL_CONTENT)
-        file.close()
-        headers = {"Content-Range": f"bytes */{file.size}"}
-        detail = f"The file has {file.size} bytes, and none of those."
-        raise Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail, headers)
+        return await send_file(request, self._service.files, grant.name)

@@ -14,10 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
+from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, invalid_url, response_to
 from translation_server.api.request_record import MAX_TEXT, AddRecord, RecordBuilder, begin_record, log_request
+from translation_server.core.dialects.dialect import Api
+from translation_server.core.dialects.operations import RequestPattern
 from translation_server.service.files import FILES, Files
 
 logger = logging.getLogger(__name__)
@@ -35,7 +38,9 @@ class RequestMiddleware:
         add_record: adds a record to a user's request log.
         count_refused: counts a request that named a user and was refused for its credentials, by its wall time.
         files: knows the users of signed URLs.
+        apis: the APIs by their mounts.
         max_body: how many bytes a body may have.
+        max_upload: how many bytes a form with files, or an upload, may have.
     """
 
     def __init__(  # noqa: PLR0913 - these are keyword arguments
@@ -47,22 +52,24 @@ class RequestMiddleware:
         count_refused: Callable[[str, float], None],
         *,
         files: Files,
+        apis: Mounts[Api],
         max_body: int,
+        max_upload: int,
     ) -> None:
         self._public = frozenset(route.path for route in own_routes if route.is_public)
         self._unrecorded = {route.name for route in own_routes} - {route.name for route in own_routes if route.action}
-        self._max_body = max_body
+        self._max_body, self._max_upload = max_body, max_upload
         self._origin_policy = origin_policy
         self._authenticator = authenticator
         self._add_record = add_record
         self._count_refused = count_refused
         self._files = files
+        self._apis = apis
         self._routes = re.compile("")
 
-    def know_routes(self, templates: Iterable[str]) -> None:
-        """Sets the paths of all routes: requests for other paths are not recorded."""
-        patterns = (re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)) for template in templates)
-        self._routes = re.compile("|".join(patterns))
+    def know_routes(self, patterns: Iterable[RequestPattern]) -> None:
+        """Sets the patterns of all routes: requests for other paths are not recorded."""
+        self._routes = re.compile("|".join(pattern.expression for pattern in patterns))
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Returns an application that serves its HTTP requests by ``app``."""
@@ -80,7 +87,8 @@ class RequestMiddleware:
         began, user = time.perf_counter(), None
         record = begin_record(scope, dict(scope["headers"]), time.time())
         is_head = scope["method"] == "HEAD"
-        context = RequestContext(record, is_head, transport_of(receive), self._max_body)
+        api = self._apis.get(scope["path"])
+        context = RequestContext(record, is_head, transport_of(receive), self._max_body, self._max_upload, api=api)
         inner = dict(scope) | {"context": context, "method": "GET" if is_head else scope["method"]}
 
         async def send_recorded(message: Message) -> None:
@@ -111,7 +119,7 @@ class RequestMiddleware:
                 raise
             detail = f"The server failed. Its log has more under the id {error_id}."
             failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, error_id=error_id)
-            await failure.response()(scope, receive, send_recorded)
+            await failure.response(context.api)(scope, receive, send_recorded)
         finally:
             took = time.perf_counter() - began
             record.took = record.took or took
@@ -155,7 +163,7 @@ async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
     if not context.record.status:
         headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
         stopped = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server stopped: send the request again.", headers)
-        await stopped.response()(scope, receive, send)
+        await stopped.response(context.api)(scope, receive, send)
     elif context.transport is not None:
         context.transport.close()
         abandon_if_closing(receive)

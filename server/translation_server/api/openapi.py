@@ -10,9 +10,11 @@ from pydantic.json_schema import models_json_schema
 
 from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
 from translation_server.core.clock import VirtualTime
+from translation_server.core.dialects.authentication import token_form
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.template import placeholder
+from translation_server.core.dialects.operations import MediaKind
+from translation_server.core.dialects.template import Node, Placeholder
 from translation_server.core.faults.rules import KINDS
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.documents import ClockChange, SandboxPatch
@@ -186,27 +188,51 @@ def _not_null(schema: Part) -> Part:
     return {word: value for word, value in (schema | first).items() if word != "anyOf" and value is not None}
 
 
-def template_schema(template: object, fields: Mapping[str, Any] = FIELD_SCHEMAS) -> Part:
+def template_schema(node: Node, fields: Mapping[str, Any] = FIELD_SCHEMAS) -> Part:
     """Returns the JSON schema of a body template. Constants have none: the example shows them."""
-    if isinstance(template, Mapping):
-        properties = {name: template_schema(value, fields) for name, value in template.items()}
-        return {"type": "object", "properties": properties}
-    name = placeholder(template)
-    return fields[name] if name else {}
+    match node:
+        case Mapping():
+            return {"type": "object", "properties": {name: template_schema(one, fields) for name, one in node.items()}}
+        case list():
+            return {"type": "array"}
+        case Placeholder() if node.convert is (FIELDS[node.name].convert if node.name in FIELDS else None):
+            schema: Part = fields.get(node.name, {})
+            return schema
+    return {}
 
 
-def request_schema(template: Mapping[str, object], fields: Mapping[str, Any]) -> Part:
-    """Returns the JSON schema of a request's body template, which allows no other fields."""
-    schema = template_schema(template, fields)
-    nested = {name: request_schema(value, fields) for name, value in template.items() if isinstance(value, Mapping)}
-    return schema | {"properties": schema["properties"] | nested, "additionalProperties": False}
+def request_schema(node: Node, fields: Mapping[str, Any], *, closed: bool) -> Part:
+    """Returns the JSON schema of a request's body template; if it is ``closed``, no other fields are allowed."""
+    schema = template_schema(node, fields)
+    if not isinstance(node, Mapping):
+        return schema
+    nested = {
+        name: request_schema(one, fields, closed=closed) for name, one in node.items() if isinstance(one, Mapping)
+    }
+    return schema | {"properties": schema["properties"] | nested, "additionalProperties": not closed}
+
+
+MEDIA_TYPES: Mapping[MediaKind, str] = {
+    "json": "application/json",
+    "form": "application/x-www-form-urlencoded",
+    "multipart": "multipart/form-data",
+    "any": "*/*",
+}
+
+
+def request_content(accepts: Sequence[MediaKind], schema: Part, example: object) -> Part:
+    """Returns the content of a body that may be of several kinds."""
+    return {MEDIA_TYPES[kind]: {"schema": {} if kind == "any" else schema, "example": example} for kind in accepts}
 
 
 def security_scheme(auth: str) -> Part:
-    """Returns the security scheme of a dialect's authentication."""
-    if auth in {"basic", "bearer"}:
-        return {"type": "http", "scheme": auth}
-    return {"type": "apiKey", "in": "header", "name": auth}
+    """Returns the security scheme of an API's authentication."""
+    form = token_form(auth)
+    if form is None or (form.header == "Authorization" and form.word == "Bearer"):
+        return {"type": "http", "scheme": "bearer" if form else "basic"}
+    if form.parameter:
+        return {"type": "apiKey", "in": "query", "name": form.parameter}
+    return {"type": "apiKey", "in": "header", "name": form.header, "description": auth}
 
 
 POLLING: Sequence[Part] = [PREFER, IF_NONE_MATCH]  # the parameters of every poll
@@ -224,4 +250,4 @@ JOB = Job(
 )
 SNAPSHOT = JobSnapshot(JOB, now=VirtualTime(1767323047.778))
 EXAMPLE = json.loads(NATIVE.body(SNAPSHOT))
-JOB_SCHEMA = template_schema(NATIVE.job)
+JOB_SCHEMA = template_schema(NATIVE.poll.answer.body)

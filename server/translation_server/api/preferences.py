@@ -4,7 +4,7 @@ Headers come from strangers, so every parser here takes linear time, and `values
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from starlette.requests import Request
 
 from translation_server.api.problems import Problem
 from translation_server.core.clock import Clock, WallTime
+from translation_server.core.dialects.dialect import header_lines
+from translation_server.core.dialects.template import Node
 from translation_server.core.job import JobSnapshot
 
 MAX_WAIT = 60  # how long the server may hold a poll, in seconds
@@ -108,6 +110,13 @@ def retry_after(hint: float | None) -> list[tuple[bytes, bytes]]:
     if hint is None:
         return []
     return [(b"retry-after", b"%d" % max(1, ceil(hint))), (b"retry-after-ms", b"%d" % ceil(1000 * hint))]
+
+
+def hint_headers(hint: float | None, templates: Mapping[str, Node] | None) -> list[tuple[bytes, bytes]]:
+    """Returns the headers that say when to poll next, by an API's own templates, if it has any."""
+    if templates is None or hint is None:
+        return retry_after(hint)
+    return header_lines(templates, {"retry_after": hint}.get)
 
 
 def wall_elapsed(clock: Clock, now: Callable[[], WallTime], *snapshots: JobSnapshot) -> list[tuple[bytes, bytes]]:

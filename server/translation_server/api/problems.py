@@ -11,11 +11,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from translation_server.core.dialects.dialect import Api, ErrorFormat, header_lines
+from translation_server.core.dialects.template import fill
 from translation_server.service.jobs import JobNotFound
 from translation_server.storage import AmbiguousId, IdTaken, KeyReused, StoreError, TooLarge
 from translation_server.validation import FieldError, summary
 
 logger = logging.getLogger(__name__)
+
+NOTHING_SIMULATED = "this server simulates nothing (SANDBOX=off)"
+
 RETRY_AFTER = 1  # when to send a request again that the server could not serve, in seconds
 MAX_ERRORS = 20  # how many invalid fields an answer lists
 
@@ -32,10 +37,26 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         self.headers = headers
         self.members = members
 
-    def response(self) -> Response:
-        """Returns the problem as a response."""
+    def response(self, api: Api | None = None) -> Response:
+        """Returns the problem as a response, in the form of an API if it has one of its own."""
+        if api is not None and api.error is not None:
+            return self._in_form(api.error)
         body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
+
+    def _in_form(self, form: ErrorFormat) -> Response:
+        code, errors = form.codes.get(self.status.value, self.status.value), self.members.get("errors")
+        values = {
+            "detail": self.detail,
+            "title": HTTPStatus(code).phrase if code in set(HTTPStatus) else self.status.phrase,
+            "status_code": code,
+            "error_type": form.types.get(code, form.default_type),
+            "error_id": self.members.get("error_id"),
+            "field": errors[0]["field"] if isinstance(errors, list) else None,
+        }
+        response = JSONResponse(fill(form.body, values.get), code, self.headers)
+        response.raw_headers += header_lines(form.headers, values.get)
+        return response
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
@@ -62,30 +83,40 @@ def describe(scope: Scope) -> str:
     return f"{scope['method']} {scope['path']!r} for {user or '-'!r}"
 
 
+def api_of(scope: Scope) -> Api | None:
+    """Returns the API below whose mount a request is."""
+    return scope["context"].api if "context" in scope else None
+
+
 def response_to(error: Exception, scope: Scope) -> Response:
     """Returns the response to a request that ended in one of the `EXPECTED` errors."""
+    return _problem(error, scope).response(api_of(scope))
+
+
+def _problem(error: Exception, scope: Scope) -> Problem:
+    """Returns the problem of an error that the caller is told."""
     match error:
         case Problem():
-            problem = error
+            return error
         case JobNotFound():
-            problem = Problem(HTTPStatus.NOT_FOUND, "You have no job of this id.")
+            status, detail = HTTPStatus.NOT_FOUND, "You have no job of this id."
         case AmbiguousId(jobs=jobs):
             kinds = " and ".join(f"the {job.kind} of {job.api}" for job in jobs)
+            status = HTTPStatus.CONFLICT
             detail = f"You have several jobs {error}: {kinds}. Use the routes of their APIs."
-            problem = Problem(HTTPStatus.CONFLICT, detail)
         case TooLarge():
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
             detail = "These jobs are too large to be polled together: poll fewer at once."
-            problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
         case KeyReused():
+            status = HTTPStatus.UNPROCESSABLE_ENTITY
             detail = "This Idempotency-Key was used for another request: use a new key for a new job."
-            problem = Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
         case IdTaken():
-            problem = Problem(HTTPStatus.CONFLICT, f"You already have a job {error}: choose another id, or none.")
+            status, detail = HTTPStatus.CONFLICT, f"You already have a job {error}: choose another id, or none."
         case _:
             logger.error("%s failed: %s", describe(scope), error)
             detail = "The server cannot reach its jobs at the moment: try again."
-            problem = Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)})
-    return problem.response()
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)})
+    return Problem(status, detail)
 
 
 EXPECTED = (
@@ -99,19 +130,18 @@ EXPECTED = (
 )  # the errors whose cause the caller is told
 
 
-def _allowed_methods(app: FastAPI, request: Request, is_poll: Callable[[Scope], bool]) -> set[str]:
+def _allowed_methods(app: FastAPI, request: Request, methods_of: Callable[[str], set[str]]) -> set[str]:
     """Returns the methods of all routes of the request's path; the framework knows only those of the first route."""
     routes = [
         route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
     methods = {method for route in routes for method in route.methods or ()}
-    if is_poll({**request.scope, "method": "GET"}):
-        methods.add("GET")
+    methods |= methods_of(request.scope["path"].removeprefix(request.scope["root_path"]))
     return methods | {"HEAD"} if "GET" in methods else methods
 
 
-def install(app: FastAPI, is_poll: Callable[[Scope], bool]) -> None:
-    """Makes an application answer every error as a problem; ``is_poll`` says whether a request is a poll."""
+def install(app: FastAPI, methods_of: Callable[[str], set[str]]) -> None:
+    """Makes an application answer every error as a problem; ``methods_of`` returns the dialects' methods of a path."""
 
     async def expected(request: Request, error: Exception) -> Response:
         return response_to(error, request.scope)
@@ -122,12 +152,13 @@ def install(app: FastAPI, is_poll: Callable[[Scope], bool]) -> None:
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
         status, path = HTTPStatus(error.status_code), request.scope["path"]
-        allowed = ", ".join(sorted(_allowed_methods(app, request, is_poll)))
+        allowed = ", ".join(sorted(_allowed_methods(app, request, methods_of)))
         match status:
             case HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.NOT_FOUND if allowed:
                 detail = f"{path} takes {allowed}, not {request.method}."
-                return Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed}).response()
+                problem = Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": allowed})
             case HTTPStatus.NOT_FOUND:
-                return Problem(status, f"There is no {path} here: /docs lists all routes.").response()
+                problem = Problem(status, f"There is no {path} here: /docs lists all routes.")
             case _:
-                return Problem(status, error.detail, error.headers).response()
+                problem = Problem(status, error.detail, error.headers)
+        return problem.response(api_of(request.scope))

@@ -1,4 +1,4 @@
-"""The routes of the wire formats and of every server, except polls, which `polls` answers."""
+"""The native routes besides submissions and polls, which `dialect_endpoint` serves: lists, events and cancellation."""
 
 import time
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from typing import cast
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from translation_server.api.bodies import Endpoint, body_of, strict
 from translation_server.api.context import context_of
 from translation_server.api.events import resume_time, stream
-from translation_server.api.faults.simulator import NOTHING_SIMULATED, Simulator, count_polls, falsify, is_hidden
+from translation_server.api.faults.simulator import Simulator, count_polls, falsify, is_hidden
 from translation_server.api.openapi import EXAMPLE, HINTS, JOB_SCHEMA, LAST_EVENT_ID, answer
 from translation_server.api.own_routes import OwnRoute, add_own_routes
 from translation_server.api.preferences import retry_after, wall_elapsed
-from translation_server.api.problems import Problem, invalid
+from translation_server.api.problems import Problem
 from translation_server.api.request_record import AddRecord
-from translation_server.api.schemas import JobsQuery, submission_query
-from translation_server.api.submissions import read_submission, record_submission
-from translation_server.core.dialects.dialect import Dialect, Route
+from translation_server.api.schemas import JobsQuery
+from translation_server.api.views import view_of
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import View
 from translation_server.core.dialects.template import to_json
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
@@ -51,13 +51,12 @@ class Json(Response):
     media_type = "application/json"
 
 
-class Api:
+class NativeRoutes:
     """The framework's routes over a service.
 
     Args:
         service: what the routes call.
         simulator: makes things go wrong.
-        routes: those of the wire formats. The first is the native one, in which jobs are listed and cancelled.
         add_record: adds a record to a user's request log.
     """
 
@@ -65,62 +64,26 @@ class Api:
         self,
         service: Service,
         simulator: Simulator,
-        routes: Sequence[Route],
         *,
         add_record: AddRecord,
     ) -> None:
         self._service = service
         self._simulator = simulator
-        self._routes = routes
-        self._native = routes[0].dialects[0]
+        self._native = DIALECTS[0]
         self._add_record = add_record
 
     def add_to(self, app: FastAPI) -> None:
         """Adds the routes and their documentation to an application."""
-        for route in self._routes:
-            if route.action == "submit":
-                dialect = route.dialects[0]
-                endpoint = strict(self._submit(dialect), submission_query(dialect.query), body=True)
-                submit = self._simulator.endpoint("submit", route.dialects, endpoint)
-                app.add_api_route(route.path, submit, methods=[route.method])
-        native = (self._native,)
+        native = (self._native.name,)
         add_own_routes(app, self, lambda action, endpoint: self._simulator.endpoint(action, native, endpoint))
-
-    def _submit(self, dialect: Dialect) -> Endpoint:
-        async def submit(request: Request) -> Response:
-            context = context_of(request)
-            body = await body_of(request)
-            received = read_submission(request, dialect, body)
-            fields = received.body
-            if fields.simulate and not self._service.sandboxes.changeable:
-                raise invalid([{"field": "simulate", "message": NOTHING_SIMULATED}])
-            record_submission(request, body)
-            accepted = await self._service.submit(
-                context.user,
-                fields.submission(),
-                idempotency=received.idempotency(context.record.key),
-                job_id=fields.job_id,
-                job_input=received.document,
-                fate_override=fields.simulate.fate_override() if fields.simulate else None,
-            )
-            snapshot = accepted.snapshot
-            context.record.snapshots, context.record.replayed = [snapshot], accepted.replayed
-            headers = {"Location": dialect.location(snapshot.job.id)}
-            if accepted.replayed:
-                headers["Idempotency-Replayed"] = "true"
-            if context.record.wait == 0:
-                headers["Preference-Applied"] = "wait=0"
-            content = dialect.accepted_body(snapshot.job)
-            return Json(content, dialect.accepted_code, headers | await self._hint_headers(request, snapshot))
-
-        return submit
 
     @OwnRoute("DELETE", "/jobs/{job_id}", answer("The job.", JOB_SCHEMA, EXAMPLE, HINTS), action="cancel")
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. A job that has ended stays as it is."""
         snapshot = await self._service.cancel(context_of(request).user, job_id)
         [(dialect, shown)] = falsify(request, self._native, snapshot)
-        return Json(dialect.body(shown), HTTPStatus.OK, await self._hint_headers(request, snapshot))
+        body = dialect.body(shown, self._view(request))
+        return Json(body, HTTPStatus.OK, await self._hint_headers(request, snapshot))
 
     @OwnRoute(
         "GET",
@@ -144,8 +107,11 @@ class Api:
         return Json(f'{{"jobs":{self._bodies(request, page.snapshots)},"next":{to_json(cursor)}}}')
 
     def _bodies(self, request: Request, snapshots: Sequence[JobSnapshot]) -> str:
-        shown = falsify(request, self._native, *snapshots)
-        return f"[{','.join(dialect.body(snapshot) for dialect, snapshot in shown)}]"
+        shown, view = falsify(request, self._native, *snapshots), self._view(request)
+        return f"[{','.join(dialect.body(snapshot, view) for dialect, snapshot in shown)}]"
+
+    def _view(self, request: Request) -> View:
+        return view_of(request.scope, self._native, self._service.files)
 
     @OwnRoute("GET", "/jobs/{job_id}/events", EVENTS, action="events", headers=[LAST_EVENT_ID])
     async def events_of_job(self, request: Request, job_id: str) -> Response:
@@ -165,7 +131,7 @@ class Api:
             changes = service.change_stream.all(owner, now if after is None else after)
         else:
             changes = service.change_stream.one(await service.snapshot(owner, job_id), after)
-        return await stream(request, self._native, changes, now, self._record_events)
+        return await stream(request, self._native, self._view(request), changes, now, self._record_events)
 
     def _record_events(self, request: Request, snapshots: Sequence[JobSnapshot]) -> None:
         """Records the events that a stream sends."""

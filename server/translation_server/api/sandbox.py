@@ -18,8 +18,9 @@ from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
 from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction, RequestsQuery
-from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.dialects.fields import timestamp
+from translation_server.api.views import view_of
+from translation_server.core.dialects.dialect import Dialect, View
+from translation_server.core.dialects.filters import timestamp
 from translation_server.core.report.report import report
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.sandbox import SandboxSettings
@@ -81,7 +82,7 @@ class SandboxApi:
     async def job(self, request: Request, job_id: str) -> Response:
         """Shows a job, the API and kind that it was submitted to, and everything that its caller sent."""
         snapshot = await self._service.snapshot(context_of(request).user, job_id)
-        job, shown = snapshot.job, json.loads(self._native.body(snapshot))
+        job, shown = snapshot.job, json.loads(self._native.body(snapshot, self._view(request)))
         return JSONResponse({**shown, "api": job.api, "kind": job.kind, "input": await self._service.read_input(job)})
 
     @OwnRoute("POST", "/sandbox/reset", SANDBOX)
@@ -99,7 +100,7 @@ class SandboxApi:
         """Pauses, unpauses or finishes a pending job."""
         owner, action = context_of(request).user, await read_body(JobAction, request)
         snapshot = await self._service.amend(owner, job_id, action.change())
-        return await self._sandbox(owner, job=json.loads(self._native.body(snapshot)))
+        return await self._sandbox(owner, job=json.loads(self._native.body(snapshot, self._view(request))))
 
     @OwnRoute("GET", "/sandbox/scenarios", answer("The scenarios.", {"type": "object"}, {"scenarios": EXAMPLES}))
     async def scenarios(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
@@ -129,6 +130,9 @@ class SandboxApi:
         """Grades the client that sent the requests of the request log."""
         media_type = accepted(values_of(request, "accept"), MEDIA_TYPES)
         return await self._grading.answer(context_of(request).user, media_type)
+
+    def _view(self, request: Request) -> View:
+        return view_of(request.scope, self._native, self._service.files)
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """Returns the whole sandbox."""

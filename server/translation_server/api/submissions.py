@@ -1,87 +1,149 @@
-"""Reading submissions: the fields of a job, and what distinguishes one submission from another."""
+"""Submissions: the input of a job, and what distinguishes one submission from another."""
 
-import hashlib
-import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from pydantic import ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 
-from translation_server.api.bodies import parse_object
+from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
-from translation_server.api.preferences import values_of
-from translation_server.api.problems import Problem, invalid
+from translation_server.api.preferences import hint_headers, wall_elapsed
+from translation_server.api.problems import NOTHING_SIMULATED, invalid
+from translation_server.api.request_identity import record_submission
 from translation_server.api.schemas import SubmissionBody
-from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.dialects.template import placeholders, read_fields
+from translation_server.api.views import view_of
+from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
+from translation_server.core.dialects.dialect import Dialect, Route
+from translation_server.core.dialects.ids import new_id
+from translation_server.core.dialects.template import paths, read, value_at
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
+from translation_server.core.hints import hint
+from translation_server.service.jobs import Service
 from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
 
-IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
-"""A structured-field string, as the draft says, or the bare token that most clients send."""
+SIMULATE = "simulate"
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedSubmission:
-    """A submission as it was received.
+    """A submission as it was received."""
 
-    Attributes:
-        document: The body in the wire format, with the parameters of the query.
-        values: The values of its fields.
-        body: The same in the native format.
-    """
-
-    document: Mapping[str, object]
-    values: Mapping[str, object]
-    body: SubmissionBody
+    input: Mapping[str, Any]  # the body in the wire format, with the parameters of the query
+    values: Mapping[str, object]  # the values of the native fields
+    body: SubmissionBody  # the same as a model
+    echo: Mapping[str, object]  # what the answers of its API repeat
 
     def idempotency(self, key: str | None) -> Idempotency | None:
         """Returns the key, if there is one, with the fingerprints that distinguish the submission from others."""
-        return Idempotency(key, fingerprint(self.document), former_fingerprint(self.values)) if key else None
+        return Idempotency(key, fingerprint(self.input), former_fingerprint(self.values)) if key else None
 
 
-def read_submission(request: Request, dialect: Dialect, body: bytes) -> ReceivedSubmission:
-    """Returns the submission in a request of a dialect.
+class SubmitEndpoint:
+    """Accepts jobs, in every dialect."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def answer(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
+        """Accepts a job."""
+        context, dialect, service = context_of(request), route.dialects[0], self._service
+        document = await read_document(request, route.operation.accepts)
+        received = _received(request, dialect, document, parameters)
+        fields = received.body
+        if fields.simulate and not service.sandboxes.changeable:
+            raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
+        await record_submission(request)
+        accepted = await service.submit(
+            context.user,
+            fields.submission(),
+            api=dialect.api.name,
+            kind=dialect.kind,
+            idempotency=received.idempotency(context.record.key),
+            job_id=fields.job_id or (None if dialect.api is NATIVE_API else new_id(dialect.id, secrets.token_bytes)),
+            fate_override=fields.simulate.fate_override() if fields.simulate else None,
+            job_input=received.input,
+            echo=received.echo,
+        )
+        snapshot = accepted.snapshot
+        context.record.snapshots, context.record.replayed = [snapshot], accepted.replayed
+        view = view_of(request.scope, dialect, self._service.files)
+        partial = dialect.partial_body(snapshot, view, route.operation)
+        sandbox = await service.sandboxes.of(context.user)
+        context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        headers = [*partial.headers, *hint_headers(context.record.hint, partial.hints)]
+        headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
+        if (location := dialect.location(snapshot.job.id)) and not any(name == b"location" for name, _ in headers):
+            headers.append((b"location", location.encode()))
+        if accepted.replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        if context.record.wait == 0:
+            headers.append((b"preference-applied", b"wait=0"))
+        return json_response(partial.complete(snapshot), partial.code, headers)
+
+
+def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
+    """Returns a response with JSON text as its body, or without one."""
+    response = Response(text or None, code, media_type="application/json" if text else None)
+    response.raw_headers += headers or []
+    return response
+
+
+def _received(
+    request: Request, dialect: Dialect, document: Mapping[str, Any], parameters: Mapping[str, str]
+) -> ReceivedSubmission:
+    """Returns a submission.
 
     Raises:
-        Problem: 415, 400 or 422 if the body is not valid in the dialect, or repeats what the query has.
+        Problem: 422 if it is not valid in the dialect, or repeats in the body what the query has.
     """
-    query = context_of(request).query
-    parameters = query.model_dump(exclude_unset=True) if query else {}
-    if not body.strip():
-        return ReceivedSubmission(parameters, {}, SubmissionBody(**parameters))
-    document = parse_object(request, body)
-    values, unknown = read_fields(dialect.request, document)
-    fields = placeholders(dialect.request)
+    query: Mapping[str, Any] = _query(request)
+    values, unknown = read(dialect.send, document)
+    fields = {name: path for name, path in paths(dialect.send).items() if name in INPUT_NAMES}
+    if SIMULATE in unknown and not dialect.refuses_unknown:  # the simulator's own field, in any API
+        values[SIMULATE], fields[SIMULATE] = document[SIMULATE], SIMULATE
+    errors = [
+        {"field": path, "message": "is required"} for path in dialect.required if value_at(document, path) is None
+    ]
     try:
         validated = SubmissionBody.model_validate(values)
     except ValidationError as error:
-        raise invalid(field_errors(error, "body", fields)) from None
-    if unknown:
-        raise invalid([{"field": field, "message": unknown_field(fields.values())} for field in unknown])
-    if repeated := parameters.keys() & validated.model_fields_set:
-        raise invalid([{"field": fields[name], "message": "comes in the query and in the body"} for name in repeated])
-    return ReceivedSubmission({**document, **parameters}, values, validated.model_copy(update=parameters))
+        raise invalid(errors + field_errors(error, "body", fields)) from None
+    if unknown and dialect.refuses_unknown:
+        errors += [{"field": field, "message": unknown_field(fields.values())} for field in unknown]
+    if dialect.api is NATIVE_API:
+        repeated = query.keys() & validated.model_fields_set
+        errors += [{"field": fields[name], "message": "comes in the query and in the body"} for name in repeated]
+        validated = validated.model_copy(update=query)
+    if errors:
+        raise invalid(errors)
+    sent = {name: value for name, value in document.items() if name != SIMULATE or dialect.api is NATIVE_API}
+    echo = {name: _echoed(name, sent, query, parameters) for name in dialect.echoed}
+    return ReceivedSubmission(
+        {**document, **query},
+        values,
+        validated,
+        {name: value for name, value in echo.items() if value is not None},
+    )
 
 
-def record_submission(request: Request, body: bytes) -> None:
-    """Records the idempotency key and the digest of a submission, by which the report card recognizes retries."""
-    record = context_of(request).record
-    record.key = _idempotency_key(request)
-    record.digest = hashlib.blake2b(request.scope["query_string"] + b"?" + body, digest_size=8).hexdigest()
+def _query(request: Request) -> dict[str, Any]:
+    """Returns the parameters of the query: as the model of a native route has them, or all as they came."""
+    model = context_of(request).query
+    return dict(request.query_params) if model is None else model.model_dump(exclude_unset=True)
 
 
-def _idempotency_key(request: Request) -> str | None:
-    headers = values_of(request, "idempotency-key")
-    if not headers:
-        return None
-    match = IDEMPOTENCY_KEY.fullmatch(headers[0])
-    if match is None or len(headers) > 1:
-        detail = (
-            'Idempotency-Key must be one key of 1 to 255 visible ASCII characters but ", in double quotes or without.'
-        )
-        raise Problem(HTTPStatus.BAD_REQUEST, detail)
-    return match[1] or match[2]
+def _echoed(name: str, document: Mapping[str, Any], query: Mapping[str, Any], parameters: Mapping[str, str]) -> object:
+    source, _, path = name.partition(".")
+    match source:
+        case "input":
+            return value_at(document, path)
+        case "query":
+            return query.get(path)
+        case _:
+            return parameters.get(name)

@@ -209,7 +209,11 @@ class Settings(BaseSettings):
     file_ttl: TimeToLive = Field(  # type: ignore[assignment]  # the default is read like any other value
         default="1h", description="how long the URL of an output file is valid: `1h`, `90s` and so on"
     )
-    dialects: File = Field(None, description="a TOML file of dialects to serve besides the built-in ones")
+    dialects: str = Field(
+        "all",
+        description="the APIs to serve besides the native one: names of shipped APIs, `all` for all of them, and TOML "
+        "files, separated by commas",
+    )
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: Annotated[int, Interval(ge=0, le=65_535), WHOLE] = Field(
         8000, description="the port to listen on; 0 takes a free one"
@@ -229,6 +233,10 @@ class Settings(BaseSettings):
         "If not set: three quarters of `MAX_CONNECTIONS`",
     )
     head_timeout: Timeout = Field(10, description="seconds within which a request's head must arrive")
+    max_upload: Annotated[int, Interval(ge=1024, le=2**40), WHOLE] = Field(
+        104_857_600,
+        description="the most bytes of a form with files, or of an upload; the files are not stored",
+    )
     max_body: Annotated[int, Interval(ge=1024, le=2**24), WHOLE] = Field(
         262_144, description="the most bytes of a request's body"
     )

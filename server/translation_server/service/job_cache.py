@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from translation_server.core.change_feed import size_of
-from translation_server.core.dialects.dialect import Dialect, PartialBody
+from translation_server.core.dialects.dialect import Dialect, PartialBody, View
 from translation_server.core.hints import NextPoll, next_poll
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
 from translation_server.core.lru import LRU
@@ -29,8 +29,9 @@ inactive for longest loses jobs first, the oldest first."""
 
 
 class RenderedJob(NamedTuple):
-    """A job's body in one dialect; valid in this state of the sandbox, before the virtual time ``until``.
+    """A job's body in one dialect.
 
+    It is valid in this state of the sandbox, before the virtual time ``until``, for requests with this base URL.
     ``snapshots`` holds the first snapshot that it was rendered from.
     """
 
@@ -39,6 +40,7 @@ class RenderedJob(NamedTuple):
     snapshots: tuple[JobSnapshot]
     body: PartialBody
     next_poll: NextPoll | None
+    base_url: str
 
     def hint(self, now: float) -> float | None:
         """Returns the seconds until the caller should poll again, if there are hints."""
@@ -92,13 +94,16 @@ class CachedOwner:
         return self.jobs.pop(key).job
 
 
-def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState) -> RenderedJob:
+def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState, view: View) -> RenderedJob:
     """Renders a job in a dialect, from this snapshot on."""
     hint, until = next_poll(snapshot, sandbox.settings, sandbox.clock.current.rate), math.inf
     if snapshot.state is State.PENDING:
         ends = dialect.changes_at(snapshot), snapshot.job.cancelled_at or math.inf
         until = min(*ends, hint.until if hint else math.inf)
-    return RenderedJob(sandbox, until, (snapshot.lean,), dialect.partial_body(snapshot), hint)
+    if snapshot.state is State.COMPLETED:  # the URLs of its files change from time to time
+        until = min((view.file_path(snapshot, kind)[1] for kind in dialect.file_types), default=until)
+    body = dialect.partial_body(snapshot, view)
+    return RenderedJob(sandbox, until, (snapshot.lean,), body, hint, view.base_url)
 
 
 class JobCache:

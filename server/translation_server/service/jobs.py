@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from translation_server.core import hints
 from translation_server.core.change_feed import MAX_PAGE_SIZE, is_full, size_of
 from translation_server.core.clock import VirtualTime, WallTime
-from translation_server.core.dialects.dialect import Dialect
+from translation_server.core.dialects.dialect import PLAIN, Dialect, View
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Job, JobKey, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
@@ -126,22 +126,28 @@ class Service:
         return self._snapshot(job, await self.virtual_time(owner))
 
     def render_cached(
-        self, owner: str, job_id: str, dialect: Dialect, api: str | None = None, kind: str | None = None
+        self, owner: str, job_id: str, dialect: Dialect, view_of: Callable[[], View] = lambda: PLAIN
     ) -> tuple[RenderedJob, JobSnapshot] | None:
         """Returns a job as rendered in a dialect, and its snapshot, from memory alone.
 
         Returns:
             None where the store has to be read, or the sandbox has fault rules.
         """
-        sandbox, cached = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id, api, kind)
+        sandbox, cached = self.sandboxes.get(owner), self._synchroniser.get(owner, job_id, **dialect.owned)
         if sandbox is None or cached is None or sandbox.settings.faults:
             return None
         snapshot = JobSnapshot(cached.job, sandbox.clock.virtual(self._clock()))
+        view = view_of() if snapshot.state in dialect.absolute_states else PLAIN
         rendered = cached.renderings.get(dialect.name)
-        if rendered is None or rendered.sandbox is not sandbox or snapshot.now >= rendered.until:
+        if (
+            rendered is None
+            or rendered.sandbox is not sandbox
+            or snapshot.now >= rendered.until
+            or rendered.base_url != view.base_url
+        ):
             if cached.job.deleted_at is not None:  # some of those who ask may not see it
                 return None
-            rendered = render_job(dialect, self._snapshot(cached.job, snapshot.now), sandbox)
+            rendered = render_job(dialect, self._snapshot(cached.job, snapshot.now), sandbox, view)
             cached.renderings[dialect.name] = rendered
         return rendered, snapshot
 

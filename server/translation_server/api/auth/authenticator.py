@@ -18,7 +18,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -29,6 +29,7 @@ from starlette.types import Scope
 from translation_server.api.addresses import client_key
 from translation_server.api.auth.credentials import Credentials, Scheme, decodings, scheme
 from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore
+from translation_server.api.mounts import Mounts
 from translation_server.api.problems import Problem
 from translation_server.config.users import MAX_PASSWORD, decoys, matches
 from translation_server.core.lru import LRU
@@ -54,11 +55,11 @@ class Authenticator:
 
     Args:
         users: the hash of each user's password by the user's name; not empty.
-        schemes: the scheme of paths by their first segment; all other paths use Basic.
+        schemes: the schemes that requests below a mount may use; all other requests use Basic.
         clock: monotonic seconds.
     """
 
-    def __init__(self, users: Mapping[str, str], schemes: Mapping[str, Scheme], clock: Callable[[], float]) -> None:
+    def __init__(self, users: Mapping[str, str], schemes: Mounts[Sequence[Scheme]], clock: Callable[[], float]) -> None:
         self._users = users
         self._decoys = decoys(users.values())
         self._schemes = schemes
@@ -81,9 +82,9 @@ class Authenticator:
             Problem: 401 if the credentials are missing, malformed or wrong; 429 if the address or the user name had too
                 many failures; 503 if too many requests wait for their check.
         """
-        scheme, address = self._scheme(scope), client_key(scope)
+        scheme, address = _scheme(self._schemes, scope), client_key(scope)
         self._refuse_locked_address(address)
-        values = [value for name, value in scope["headers"] if name == scheme.header]
+        values = scheme.values(scope)
         if not values:
             raise _unauthorized(scheme, f"Send {scheme.expected}.")
         header = values[0] if len(values) == 1 else b""
@@ -99,15 +100,15 @@ class Authenticator:
 
     def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
         """Returns the user of a request with these headers, if the cache has the credentials."""
-        scheme = self._scheme(scope)
-        header = headers.get(scheme.header)
+        scheme = _scheme(self._schemes, scope)
+        header = headers.get(scheme.header) if scheme.header else next(iter(scheme.values(scope)), None)
         user = None if header is None else self._verified.get(self._fingerprint(scheme, header))
         return user if user is not None and self._may_use_cache(user, client_key(scope)) else None
 
     def claimed_user(self, scope: Scope) -> str | None:
         """Returns the user whom a request with wrong credentials names; the only user, if it names none."""
-        scheme = self._scheme(scope)
-        credentials = next((scheme.read(value) for name, value in scope["headers"] if name == scheme.header), None)
+        scheme = _scheme(self._schemes, scope)
+        credentials = next(map(scheme.read, scheme.values(scope)), None)
         user = self._only_user() if credentials is None else self._name_and_password(credentials)[0]
         return user if user in self._users else None
 
@@ -123,11 +124,6 @@ class Authenticator:
     def close(self) -> None:
         """Ends the threads."""
         self._pool.shutdown()
-
-    def _scheme(self, scope: Scope) -> Scheme:
-        if not self._schemes:
-            return BASIC
-        return self._schemes.get(scope["path"].lstrip("/").partition("/")[0], BASIC)
 
     def _fingerprint(self, scheme: Scheme, header: bytes) -> bytes:
         return hashlib.blake2b(b"%b %b" % (scheme.name, header), key=self._key, digest_size=32).digest()
@@ -206,10 +202,17 @@ def _too_many(detail: str, left: float) -> Problem:
 
 
 class OpenAuthenticator:
-    """Takes the place of an Authenticator without credentials: local callers use the API under any name."""
+    """Takes the place of an Authenticator without credentials: local callers use the API under any name.
+
+    Args:
+        schemes: the schemes that requests below a mount may use; all other requests use Basic.
+    """
+
+    def __init__(self, schemes: Mounts[Sequence[Scheme]]) -> None:
+        self._schemes = schemes
 
     async def user(self, scope: Scope) -> str:
-        """Returns the name in a request's Basic credentials, whatever the password, or else the default name.
+        """Returns the user whom a request names, whatever the password; a token stands for a user of its own.
 
         Raises:
             Problem: 403 if the request did not come in on the loopback interface; 400 if the name is too long.
@@ -217,14 +220,14 @@ class OpenAuthenticator:
         if not _came_in_on_loopback(scope):
             detail = "Without credentials (AUTH=off), this server answers on its loopback interface only."
             raise Problem(HTTPStatus.FORBIDDEN, detail)
-        name = _name(next((value for name, value in scope["headers"] if name == BASIC.header), None))
+        name = self._name(scope)
         if len(name) > MAX_NAME:
             raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may have {MAX_NAME} characters.")
         return name
 
-    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
-        """Returns the user of a request with these headers; None if `user` refuses it."""
-        name = _name(headers.get(BASIC.header))
+    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:  # noqa: ARG002 - as the other
+        """Returns the user of a request; None if `user` refuses it."""
+        name = self._name(scope)
         return name if len(name) <= MAX_NAME and _came_in_on_loopback(scope) else None
 
     def claimed_user(self, scope: Scope) -> None:
@@ -233,15 +236,33 @@ class OpenAuthenticator:
     def close(self) -> None:
         """Does nothing."""
 
+    def _name(self, scope: Scope) -> str:
+        scheme = _scheme(self._schemes, scope)
+        credentials = next(map(scheme.read, scheme.values(scope)), None)
+        if credentials is None:
+            return ANYONE
+        user, colon, _ = (
+            (credentials.user, b":", b"") if credentials.user is not None else credentials.password.partition(b":")
+        )
+        if not colon:
+            return f"token-{hashlib.sha256(credentials.password).hexdigest()[:12]}"
+        return decodings(user)[0] if user else ANYONE
+
+
+def _scheme(schemes: Mounts[Sequence[Scheme]], scope: Scope) -> Scheme:
+    """Returns the scheme of a request: of those that it may use, the first whose credentials it has."""
+    allowed = schemes.get(scope["path"])
+    if allowed is None:
+        return BASIC
+    if len(allowed) == 1:
+        return allowed[0]
+    readable = (one for one in allowed if any(map(one.read, one.values(scope))))
+    return next(readable, allowed[0])
+
 
 def _came_in_on_loopback(scope: Scope) -> bool:
     host, port = scope["server"] or ("", None)
     return port is None or ip_address(host).is_loopback
-
-
-def _name(header: bytes | None) -> str:
-    credentials = None if header is None else BASIC.read(header)
-    return decodings(credentials.user)[0] if credentials and credentials.user else ANYONE
 
 
 def _unauthorized(scheme: Scheme, detail: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Reading credentials: Basic (RFC 7617), a Bearer token (RFC 6750), or a token in a header of its own.
+"""Reading credentials: Basic (RFC 7617), or a token such as a Bearer token (RFC 6750) or an API key.
 
 A token is a password. It names its user as ``name:password``; where there is only one user, the password is enough.
 Names and passwords are bytes until they are compared, since clients encode characters beyond ASCII in different ways.
@@ -9,8 +9,14 @@ import binascii
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 from unicodedata import normalize
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from translation_server.core.dialects.authentication import token_form
 
 REALM = 'realm="translation"'
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")  # the bytes that no name and no password may have, in any encoding
@@ -26,25 +32,39 @@ class Credentials(NamedTuple):
 class Scheme(NamedTuple):
     """A way to send credentials."""
 
-    name: bytes
-    header: bytes  # the header that has the credentials, in lower case
+    name: bytes  # its name
+    header: bytes  # the header that has the credentials, in lower case; empty if they are in the query
+    parameter: bytes  # the parameter of the query that has them; empty if they are in a header
     challenge: str  # the value of WWW-Authenticate
     expected: str  # what a client has to send, for error messages
-    read: Callable[[bytes], Credentials | None]  # reads the value of the header; None if it is malformed
+    read: Callable[[bytes], Credentials | None]  # reads the value; None if it is malformed
+
+    def values(self, scope: Scope) -> list[bytes]:
+        """Returns the credentials of a request, as they were sent."""
+        if self.header:
+            return [value for name, value in scope["headers"] if name == self.header]
+        return [value for name, value in parse_qsl(scope["query_string"]) if name == self.parameter]
 
 
 def scheme(auth: str) -> Scheme:
-    """Returns the scheme that a dialect calls ``basic`` or ``bearer``, or by the name of a header."""
-    match auth:
-        case "basic":
-            expected = "the API's username and password with Basic authentication"
-            return Scheme(b"basic", b"authorization", f'Basic {REALM}, charset="UTF-8"', expected, read_basic)
-        case "bearer":
-            expected = "a token as `Authorization: Bearer`"
-            return Scheme(b"bearer", b"authorization", f"Bearer {REALM}", expected, read_bearer)
-        case _:
-            challenge = f'ApiKey {REALM}, header="{auth}"'
-            return Scheme(auth.encode(), auth.encode(), challenge, f"a token in the header {auth}", read_token)
+    """Returns the scheme of ``basic``, or of a form of `token_form`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    form = token_form(auth)
+    if form is None:
+        expected = "the API's username and password with Basic authentication"
+        return Scheme(b"basic", b"authorization", b"", f'Basic {REALM}, charset="UTF-8"', expected, read_basic)
+    place = f'in="query", name="{form.parameter}"' if form.parameter else f'header="{form.header}"'
+    return Scheme(
+        auth.encode(),
+        (form.header or "").lower().encode(),
+        (form.parameter or "").encode(),
+        f"{form.word} {REALM}" if form.word else f"ApiKey {REALM}, {place}",
+        f"a token as `{auth}`",
+        partial(read_prefixed, form.word.lower().encode()) if form.word else read_token,
+    )
 
 
 def read_basic(header: bytes) -> Credentials | None:
@@ -59,10 +79,10 @@ def read_basic(header: bytes) -> Credentials | None:
     return Credentials(user, password) if is_well_formed else None
 
 
-def read_bearer(header: bytes) -> Credentials | None:
-    """Returns the token of a Bearer Authorization header."""
-    kind, _, token = header.partition(b" ")
-    return read_token(token.strip(b" ")) if kind.lower() == b"bearer" else None
+def read_prefixed(kind: bytes, header: bytes) -> Credentials | None:
+    """Returns the token behind a word such as ``Bearer``, which is given in lower case."""
+    word, _, token = header.partition(b" ")
+    return read_token(token.strip(b" ")) if word.lower() == kind else None
 
 
 def read_token(header: bytes) -> Credentials | None:

@@ -19,6 +19,7 @@ from translation_server.api.context import context_of
 from translation_server.api.cycle import abandon_if_closing, written
 from translation_server.api.file_response import PIECE, FileResponse
 from translation_server.api.problems import Problem, expired_url
+from translation_server.core.dialects.dialect import Api
 from translation_server.core.faults.rules import (
     APPLICABILITY,
     BODILESS,
@@ -52,8 +53,8 @@ REFUSALS = {
 Rest = Callable[[float], Awaitable[None]]  # waits for this many seconds, or until the server stops
 
 
-def instead(rule: FaultRule) -> Response | None:
-    """Returns the response that replaces serving the request, if the rule has one."""
+def instead(rule: FaultRule, api: Api | None) -> Response | None:
+    """Returns the response that replaces serving the request, if the rule has one, in the form of the API's errors."""
     match rule:
         case Status():
             headers = {name.lower(): value for name, value in rule.headers.items()}
@@ -63,9 +64,10 @@ def instead(rule: FaultRule) -> Response | None:
                 return Response(None, rule.code, headers)
             if rule.body is not None or rule.code not in set(HTTPStatus):
                 return Response(rule.body, rule.code, headers, "text/plain")
-            return Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers).response()
+            problem = Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers)
+            return problem.response(api)
         case FalseAnswer(kind=kind) if kind in REFUSALS:
-            return REFUSALS[kind].response()
+            return REFUSALS[kind].response(api)
     return None
 
 

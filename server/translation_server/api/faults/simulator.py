@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from translation_server.api.bodies import Endpoint, body_of
+from translation_server.api.bodies import Endpoint, read_document
 from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults import responses
 from translation_server.api.preferences import preferred_wait, values_of
-from translation_server.api.problems import EXPECTED, Problem, invalid, response_to
-from translation_server.api.submissions import record_submission
+from translation_server.api.problems import EXPECTED, NOTHING_SIMULATED, Problem, invalid, response_to
+from translation_server.api.request_identity import accepted_kinds, record_submission
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
 from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency, WrongType
@@ -25,8 +25,6 @@ from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
 from translation_server.validation import field_errors
-
-NOTHING_SIMULATED = "this server simulates nothing (SANDBOX=off)"
 
 
 class Simulator:
@@ -39,12 +37,12 @@ class Simulator:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def endpoint(self, action: Action, dialects: Sequence[Dialect], endpoint: Endpoint) -> Endpoint:
+    def endpoint(self, action: Action, dialects: Sequence[str], endpoint: Endpoint) -> Endpoint:
         """Returns the endpoint with the fault rules of its caller applied.
 
         Args:
             action: what requests of this endpoint ask for.
-            dialects: the wire formats that they may be in.
+            dialects: the names of the wire formats that they may be in.
             endpoint: answers them.
         """
 
@@ -52,7 +50,7 @@ class Simulator:
         async def simulated(request: Request, **arguments: Any) -> Response:  # noqa: ANN401 - the endpoint's own
             record = context_of(request).record
             record.action = "batch_poll" if action == "list" and "job_id" in request.query_params else action
-            record.dialect = dialects[0].name
+            record.dialect = dialects[0]
             record.wait = preferred_wait(values_of(request, "prefer"))
             fault = None
             for firing in await self._firings(request, record.action, dialects, _job_of(request, arguments)):
@@ -71,12 +69,12 @@ class Simulator:
         """Returns the response to a request for which a fault rule fired."""
         context, rule = context_of(request), fault.rule
         record = context.record
-        if refusal := responses.instead(rule):
+        if refusal := responses.instead(rule, context.api):
             record.faults += (rule.kind,)
             record.hint = responses.hint_of(refusal)
             if record.action == "submit":
                 with suppress(Problem):  # the fault hides what is wrong with the submission
-                    record_submission(request, await body_of(request))
+                    await record_submission(request)
             return refusal
         context.fault = rule
         faulty = None
@@ -98,12 +96,12 @@ class Simulator:
         """Delays an answer, unless the client disconnects meanwhile."""
         if context_of(request).record.action == "submit":
             with suppress(Problem):  # the body is read now, while the client sends it; its errors are reported later
-                await body_of(request)
+                await read_document(request, accepted_kinds(request))
         async with cancelled_on_disconnect(request.receive):
             await self._service.sleep(seconds)
 
     async def _firings(
-        self, request: Request, action: Action, dialects: Sequence[Dialect], job: JobKey | None
+        self, request: Request, action: Action, dialects: Sequence[str], job: JobKey | None
     ) -> Sequence[Firing]:
         """Returns the rules that fire: those of the Simulate-Fault headers, or else those of the caller's sandbox."""
         own = [_rule_of(text) for text in values_of(request, "simulate-fault") if text]
@@ -112,17 +110,18 @@ class Simulator:
                 raise invalid([{"field": "Simulate-Fault", "message": NOTHING_SIMULATED}])
             return ()
         context = context_of(request)
-        names = frozenset(dialect.name for dialect in dialects)
         method = "HEAD" if context.is_head else request.method
-        facts = FaultContext(action, names, method, long_poll=bool(context.record.wait))
+        facts = FaultContext(action, frozenset(dialects), method, long_poll=bool(context.record.wait))
         return await self._service.faults.draw_faults(context.user, facts, job, own=own)
 
 
 def _job_of(request: Request, arguments: Mapping[str, str]) -> JobKey | None:
     """Returns the job that a request is about, from its path or its signed URL."""
-    if grant := context_of(request).grant:
-        return grant.job
-    return JobKey(arguments["job_id"]) if "job_id" in arguments else None
+    context = context_of(request)
+    if context.grant:
+        return context.grant.job
+    owned = context.route.dialects[0].owned if context.route and context.route.dialects else {}
+    return JobKey(arguments["job_id"], **owned) if "job_id" in arguments else None
 
 
 def _rule_of(text: str) -> FaultRule:

@@ -1,48 +1,95 @@
 """The built-in dialects: the native one, and those of the five systems from which this one descends."""
 
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.dialects.template import BodyTemplate
-from translation_server.core.job import State
+from translation_server.core.dialects.dialect import JOB_NAMES, Api, Dialect
+from translation_server.core.dialects.operations import Action, Answer, Operation, RequestPattern
+from translation_server.core.dialects.template import Node, parse
+from translation_server.core.job import NATIVE, State
+
+NATIVE_API = Api(name=NATIVE)
+WORDS = {state: (state.value,) for state in State}
+INPUT_NAMES = dict.fromkeys(("job_id", "source_language", "target_language", "video_length", "simulate"))
+"""The names that the template of a submission's body may use."""
 
 
-def _body(*names: str, **others: str) -> BodyTemplate:
-    """Returns a body of fields with their own names; ``others`` are constants and fields with another name."""
-    return MappingProxyType({name: f"{{{name}}}" for name in names} | others)
+def _operation(action: Action, requests: Sequence[str], body: Mapping[str, Any], code: int = 200) -> Operation:
+    answer = Answer(code, body=parse(body, JOB_NAMES))
+    patterns = [RequestPattern(*request.split()) for request in requests]
+    return Operation(action=action, requests=patterns, answers=dict.fromkeys(State, answer))
 
 
-WORDS = MappingProxyType({state: (state.value,) for state in State})
-LANGUAGES = ("source_language", "target_language")
-REQUEST = _body(*LANGUAGES, "video_length", "simulate")
-JOB = MappingProxyType(
-    {
-        **_body("job_id", "status", result="{status}"),
-        **_body("progress", "created_at", "completed_at", "elapsed_time", "error_message", "error_code", "output"),
-        **_body(*LANGUAGES, "video_length"),
-    }
+def _send(*names: str) -> Node:
+    return parse({name: f"{{{name}}}" for name in names}, INPUT_NAMES)
+
+
+JOB = {
+    "job_id": "{job_id}",
+    "status": "{status}",
+    "result": "{status}",
+    "progress": "{progress}",
+    "created_at": "{created_at}",
+    "completed_at": "{completed_at}",
+    "elapsed_time": "{elapsed_time}",
+    "error_message": "{error_message}",
+    "error_code": "{error_code}",
+    "output": "{output}",
+    "source_language": "{source_language}",
+    "target_language": "{target_language}",
+    "video_length": "{video_length}",
+}
+TRANSLATED = {
+    "job_id": "{job_id}",
+    "status": "{status}",
+    "source_language": "{source_language}",
+    "target_language": "{target_language}",
+    "created_at": "{created_at}",
+    "error_message": "{error_message}",
+}
+CURRENT_JOB = {"status": "{status}", "result": "{status}", "elapsed_time": "{elapsed_time}"}
+OUTPUT = parse({"video_url": "{file_url:mp4}"}, JOB_NAMES)
+NATIVE_INPUT = ("source_language", "target_language", "video_length", "simulate")
+
+START = Dialect(
+    name="start",
+    api=NATIVE_API,
+    words=WORDS,
+    send=_send(*NATIVE_INPUT),
+    output=OUTPUT,
+    operations=(
+        _operation("submit", ["POST /start"], JOB, 202),
+        _operation("poll", ["GET /status/{job_id}"], JOB),
+    ),
 )
-CURRENT_JOB = MappingProxyType({**_body("status", result="{status}"), **_body("elapsed_time")})
-
-START = Dialect(name="start", submit="/start", poll=("/status/{job_id}",), request=REQUEST, job=JOB, words=WORDS)
 JOBS = Dialect(
     name="jobs",
-    submit="/jobs",
-    poll=("/status/{job_id}", "/jobs/{job_id}"),
-    request=REQUEST,
-    query=("video_length",),
-    job=JOB,
+    api=NATIVE_API,
     words=WORDS,
+    send=_send(*NATIVE_INPUT),
+    output=OUTPUT,
+    query=("video_length",),
+    operations=(
+        _operation("submit", ["POST /jobs"], JOB, 202),
+        _operation("poll", ["GET /status/{job_id}", "GET /jobs/{job_id}"], JOB),
+    ),
 )
-STATUS = Dialect(name="status", poll=("/status",), job=CURRENT_JOB, words=WORDS)
+STATUS = Dialect(
+    name="status", api=NATIVE_API, words=WORDS, operations=(_operation("current", ["GET /status"], CURRENT_JOB),)
+)
 TRANSLATE = Dialect(
     name="translate",
-    submit="/translate",
-    poll=("/job/{job_id}",),
-    request=_body("job_id", *LANGUAGES),
-    accepted=MappingProxyType({"message": "Translation started", "job_id": "{job_id}"}),
-    job=_body("job_id", "status", *LANGUAGES, "created_at", "error_message"),
+    api=NATIVE_API,
     words=WORDS,
+    send=_send("job_id", "source_language", "target_language"),
+    operations=(
+        _operation("submit", ["POST /translate"], {"message": "Translation started", "job_id": "{job_id}"}, 202),
+        _operation("poll", ["GET /job/{job_id}"], TRANSLATED),
+    ),
 )
-RESULT = Dialect(name="result", poll=("/status",), job=CURRENT_JOB, words=WORDS)
-DIALECTS = (START, JOBS, STATUS, TRANSLATE, RESULT)  # all of them; the first is the native one
+RESULT = Dialect(
+    name="result", api=NATIVE_API, words=WORDS, operations=(_operation("current", ["GET /status"], CURRENT_JOB),)
+)
+
+DIALECTS = (START, JOBS, STATUS, TRANSLATE, RESULT)
+"""All of them; the first is the native one."""

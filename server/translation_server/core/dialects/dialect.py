@@ -1,77 +1,286 @@
-"""Dialects: wire formats as data. A dialect says where jobs are submitted and polled, and what the bodies hold.
+"""Dialects: wire formats as data. A dialect says which requests there are for a kind of job, and how to answer them.
 
 One renderer and one reader serve all dialects, so no code asks which dialect it has.
 
-Theory of operation: rendering is the hot path, so it is done in three steps, each as seldom as possible. A template is
-compiled to JSON text with a `%s` for each placeholder, once per dialect. The fields that stay while the job's word
-stays are filled in once per job and word, which gives a `PartialBody`. A poll fills in what is left: the fields that
-change while the job is pending.
+Theory of operation: rendering is the hot path, so it is done in steps, each as seldom as possible. A template is parsed
+once per dialect. The values that stay while the job's word stays are filled in once per job and word, which gives a
+`PartialBody`. A poll fills in what is left: the values that change while the job is pending.
 """
 
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.template import PLACEHOLDER, PLACEHOLDER_IN_JSON, BodyTemplate, to_json
-from translation_server.core.job import PROGRESS_STEPS, Job, JobSnapshot, State
+from translation_server.core.dialects.filters import FILTERS
+from translation_server.core.dialects.operations import Action, Answer, IdPlace, Operation, RequestPattern, overlaps
+from translation_server.core.dialects.template import (
+    SPECIAL,
+    Names,
+    Node,
+    Placeholder,
+    Text,
+    ValueOf,
+    fill,
+    names,
+    render,
+    to_json,
+)
+from translation_server.core.job import NATIVE, PROGRESS_STEPS, TRANSLATION, JobSnapshot, State
+
+Word = str | bool | int
+
+CHANGING = frozenset(name for name, one in FIELDS.items() if one.changes_while_pending)
+
+FILE_URL = "file_url:"
+
+REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input.", "query.", FILE_URL))
+"""The names that every answer may use."""
+
+JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQUEST_NAMES}
+"""The names that answers about a job may use, besides the parameters of the submission's path."""
+
+LIST_NAMES: Names = dict.fromkeys(("jobs", "first_id", "last_id", "next", "has_more"))
+"""The names that lists may use as well."""
+
+HINT_NAMES: Names = {"retry_after": FILTERS["seconds"]}
+"""The names that the headers of hints may use."""
+
+ERROR_NAMES: Names = dict.fromkeys(("detail", "title", "status_code", "error_type", "field", "error_id"))
+"""The names that the answers to errors may use."""
 
 
 class DialectError(Exception):
     """A dialect cannot be served; the message is one line for a person."""
 
 
-class PartialBody(NamedTuple):
-    """The body for a job while its word stays the same, without the fields that change while it is pending."""
+class View(NamedTuple):
+    """What an answer depends on besides the job.
 
-    text: str  # JSON with a `%r` for each missing field
-    missing: Sequence[Callable[[JobSnapshot], object]]  # compute the missing fields
-    tag: str  # a weak entity tag of the body, which stays while only progress and elapsed time change
+    Attributes:
+        origin: The scheme, the host and the prefix as the caller reached the server.
+        mount: The path below which the API is.
+        file_path: Returns the path of the URL of a completed job's file, by the file's type, and until when it holds.
+    """
+
+    origin: str = ""
+    mount: str = ""
+    file_path: Callable[[JobSnapshot, str], tuple[str, VirtualTime]] = lambda _, kind: (kind, VirtualTime(math.inf))
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is, for absolute URLs."""
+        return self.origin + self.mount
+
+
+PLAIN = View()
+
+
+class PartialBody(NamedTuple):
+    """An answer about a job while its word stays the same, without the values that change while it is pending.
+
+    Attributes:
+        text: The body: JSON with a `%s` for each missing value.
+        missing: Compute the missing values.
+        tag: A weak entity tag of the body, which stays while only the missing values change.
+        code: The status code.
+        headers: The answer's own headers.
+        hints: The templates of the headers that say when to poll next; None for those of the native API.
+    """
+
+    text: str
+    missing: Sequence[Callable[[JobSnapshot], object]]
+    tag: str
+    code: int = 200
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    hints: Mapping[str, Node] | None = None
 
     def complete(self, snapshot: JobSnapshot) -> str:
         """Returns the whole body."""
-        return self.text % tuple([value(snapshot) for value in self.missing])
+        return self.text % tuple([to_json(value(snapshot)) for value in self.missing])
+
+
+class ErrorFormat(NamedTuple):
+    """How an API answers errors.
+
+    Attributes:
+        body: The template of the body.
+        headers: Those of further headers.
+        types: The API's words for status codes.
+        default_type: The word for all other status codes.
+        codes: The status codes that the API has instead of others.
+    """
+
+    body: Node
+    headers: Mapping[str, Node] = {}
+    types: Mapping[int, str] = {}
+    default_type: str | None = None
+    codes: Mapping[int, int] = {}
+
+
+IDEMPOTENCY_KEY = IdPlace("header", "Idempotency-Key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """What all kinds of jobs of an API share.
+
+    Attributes:
+        name: The API's name, which its jobs carry.
+        mount: The path below which it is.
+        auth: How callers authenticate, see `credentials`; any of these.
+        idempotency: Where a submission has its idempotency key; None where it has none.
+        hints: The headers that say when to poll next; None for those of the native API.
+        error: How it answers errors; None for problem details.
+        fixed: Operations without a job.
+    """
+
+    name: str
+    mount: str = ""
+    auth: tuple[str, ...] = ("basic",)
+    idempotency: IdPlace | None = IDEMPOTENCY_KEY
+    hints: Mapping[str, Node] | None = None
+    error: ErrorFormat | None = None
+    fixed: Sequence[Operation] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """One wire format.
+    """The wire format of one kind of job.
 
-    A path to poll without ``{job_id}`` returns the caller's latest job, and starts one where there is none. With
-    several words for ``pending``, a job goes through them in equal parts of its time. Values of ``request`` that are
-    not placeholders may be sent and are not stored.
+    Attributes:
+        name: Its name in the request log and in fault rules.
+        api: The API whose jobs these are.
+        kind: Which kind of its jobs.
+        words: The words for each state. With several words for ``pending``, a job goes through them in equal parts of
+            its time.
+        operations: What clients can ask for.
+        send: The template of a submission's body, with placeholders for the native fields.
+        query: The native fields that a submission may have in the query of its target.
+        refuses_unknown: Whether fields of a submission that ``send`` does not have are refused.
+        required: The fields that a submission must have.
+        id: The template of new ids, see `ids`; by default a UUID.
+        output: The template of the output of a completed job.
     """
 
     name: str
-    poll: tuple[str, ...]  # the paths to poll, which mean the same
-    job: BodyTemplate  # the body of the answer to a poll
-    words: Mapping[State, tuple[str, ...]]  # the words for each state
-    submit: str | None = None  # the path for submissions, if there is one
-    request: BodyTemplate = field(default_factory=dict)  # the body of a submission
-    query: tuple[str, ...] = ()  # the fields that a submission may have in the query of its target
-    accepted: BodyTemplate | None = None  # the body of the answer to a submission; by default that of a poll
-    accepted_code: int = 202  # the status code of that answer
-    auth: str = "basic"  # how callers authenticate: ``basic``, ``bearer``, or the name of a header that holds a token
+    words: Mapping[State, tuple[Word, ...]]
+    operations: Sequence[Operation]
+    api: Api
+    kind: str = TRANSLATION
+    send: Node = field(default_factory=dict)
+    query: Sequence[str] = ()
+    refuses_unknown: bool = True
+    required: Sequence[str] = ()
+    id: str = "{uuid}"
+    output: Node = None
 
-    def partial_body(self, snapshot: JobSnapshot) -> PartialBody:
-        """Returns the body of a poll, from this snapshot on until the word changes."""
-        return self._fill(self._job_template, snapshot)
+    def operation(self, action: Action) -> Operation | None:
+        """Returns the operation of an action, if there is one."""
+        return next((one for one in self.operations if one.action == action), None)
 
-    def body(self, snapshot: JobSnapshot) -> str:
+    @property
+    def owned(self) -> Mapping[str, str]:
+        """The API and the kind of the jobs that its routes see; the native routes see all jobs of the owner."""
+        return {} if self.api.name == NATIVE else {"api": self.api.name, "kind": self.kind}
+
+    @cached_property
+    def absolute_states(self) -> frozenset[State]:
+        """The states in which an answer about a job depends on how the caller reached the server."""
+        return frozenset(
+            state
+            for state in State
+            if any(
+                name == "base_url" or (name.startswith(FILE_URL) and state is State.COMPLETED)
+                for one in self.operations
+                for name in self._names_in(one.answers[state])
+            )
+        )
+
+    @cached_property
+    def file_types(self) -> frozenset[str]:
+        """The types of the files whose URLs its answers show."""
+        return frozenset(name.removeprefix(FILE_URL) for name in self._names if name.startswith(FILE_URL))
+
+    @cached_property
+    def echoed(self) -> frozenset[str]:
+        """The names of the values of a submission that its answers repeat."""
+        own = JOB_NAMES.keys() | LIST_NAMES.keys() | SPECIAL.keys()
+        return frozenset(name for name in self._names if name not in own and not name.startswith(FILE_URL))
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """The names of all placeholders in its answers."""
+        answers = [answer for one in self.operations for answer in one.answers.values()]
+        return frozenset().union(*map(self._names_in, answers))
+
+    def _names_in(self, answer: Answer) -> set[str]:
+        """Returns the names of the placeholders in an answer, and in the output if the answer shows it."""
+        found = names(answer.body) | names(answer.headers)
+        return found | names(self.output) if "output" in found else found
+
+    @cached_property
+    def poll(self) -> Operation:
+        """The operation that tells a job's state."""
+        return next(one for one in self.operations if one.action in {"poll", "current"})
+
+    def body(self, snapshot: JobSnapshot, view: View = PLAIN) -> str:
         """Returns the body of a poll."""
-        return self.partial_body(snapshot).complete(snapshot)
+        return self.partial_body(snapshot, view).complete(snapshot)
 
-    def accepted_body(self, job: Job) -> str:
-        """Returns the body of the answer to a submission, which is the same whenever the submission is repeated."""
-        snapshot = JobSnapshot(job, job.created_at)
-        return self._fill(self._accepted_template, snapshot).complete(snapshot)
+    def partial_body(
+        self, snapshot: JobSnapshot, view: View = PLAIN, operation: Operation | None = None
+    ) -> PartialBody:
+        """Returns the body of a poll, or of another operation, from this snapshot on until the word changes."""
+        operation, word = operation or self.poll, self.word(snapshot)
 
-    def word(self, snapshot: JobSnapshot) -> str:
+        echo = snapshot.job.echo if self.echoed else {}
+
+        def value_of(snapshot: JobSnapshot) -> ValueOf:
+            return lambda name: word if name == "status" else self._value(name, snapshot, view, echo)
+
+        def computing(node: Placeholder | Text) -> Callable[[JobSnapshot], object]:
+            if isinstance(node, Placeholder) and node.convert is None:
+                return FIELDS[node.name].value
+            return lambda snapshot: node.value(value_of(snapshot))
+
+        changing = CHANGING if snapshot.state is State.PENDING else ()
+        answer, job = operation.answers[snapshot.state], snapshot.job
+        rendering = render(answer.body, value_of(snapshot), changing)
+        files = [self._value(FILE_URL + one, snapshot, view, echo) for one in sorted(self.file_types)]
+        tagged = json.dumps(
+            [self.name, self.kind, operation.action, view.base_url, job.owner, job.id, str(word), files]
+        )
+        return PartialBody(
+            "" if answer.body == "" else rendering.text,
+            [computing(node) for node in rendering.missing],
+            f'W/"{hashlib.blake2b(tagged.encode(), digest_size=8).hexdigest()}"',
+            answer.code,
+            header_lines(answer.headers, value_of(snapshot)) if answer.headers else (),
+            self.api.hints,
+        )
+
+    def _value(self, name: str, snapshot: JobSnapshot, view: View, echo: Mapping[str, object]) -> object:
+        """Returns the value of a name in the templates of answers; None where it is unknown."""
+        if found := FIELDS.get(name):
+            value = found.value(snapshot)
+            if value is None and name == "output" and snapshot.state is State.COMPLETED:
+                return fill(self.output, lambda name: self._value(name, snapshot, view, echo))
+            return value
+        if name == "base_url":
+            return view.base_url
+        if name.startswith(FILE_URL):
+            completed = snapshot.state is State.COMPLETED
+            return view.origin + view.file_path(snapshot, name.removeprefix(FILE_URL))[0] if completed else None
+        return echo.get(name)
+
+    def word(self, snapshot: JobSnapshot) -> Word:
         """Returns the dialect's word for the job's state."""
         words = self.words[snapshot.state]
         return words[int(snapshot.progress * len(words)) if snapshot.state is State.PENDING and len(words) > 1 else 0]
@@ -85,85 +294,80 @@ class Dialect:
         worked = job.fate.delay * math.ceil(step / steps * PROGRESS_STEPS) / PROGRESS_STEPS
         return VirtualTime(job.created_at + job.paused_for + worked)
 
-    def location(self, job_id: str) -> str:
-        """Returns the path at which to poll a job."""
-        return self.poll[0].replace("{job_id}", job_id)
-
-    @cached_property
-    def _job_template(self) -> "_CompiledTemplate":
-        return _compile(self.job)
-
-    @cached_property
-    def _accepted_template(self) -> "_CompiledTemplate":
-        return self._job_template if self.accepted is None else _compile(self.accepted)
-
-    def _fill(self, template: "_CompiledTemplate", snapshot: JobSnapshot) -> PartialBody:
-        word = self.word(snapshot)
-        pending = snapshot.state is State.PENDING
-        missing = [name for name in template.names if FIELDS[name].changes_while_pending and pending]
-
-        def value(name: str) -> str:
-            if name in missing:
-                return "%r"
-            return to_json(word if name == "status" else FIELDS[name].value(snapshot)).replace("%", "%%")
-
-        tagged = json.dumps([self.name, snapshot.job.owner, snapshot.job.id, word])
-        return PartialBody(
-            template.text % tuple(value(name) for name in template.names),
-            [FIELDS[name].value for name in missing],
-            f'W/"{hashlib.blake2b(tagged.encode(), digest_size=8).hexdigest()}"',
-        )
+    def location(self, job_id: str) -> str | None:
+        """Returns the path at which to poll a job, if it has no other parameters than the id."""
+        [pattern, *_] = self.poll.requests
+        path = pattern.path.replace("{job_id}", job_id)
+        return None if "{" in path or pattern.method != "GET" else self.api.mount + path
 
 
-class _CompiledTemplate(NamedTuple):
-    """A template as JSON with a `%s` for each placeholder, and the names of their fields."""
+def header_lines(headers: Mapping[str, Node], value_of: ValueOf) -> list[tuple[bytes, bytes]]:
+    """Returns the headers whose values are known, as they are sent. Characters that no header may have are dropped."""
+    filled = {name: value for name, value in fill(headers, value_of).items() if value is not None}
+    texts = ((name, value if isinstance(value, str) else to_json(value)) for name, value in filled.items())
+    return [(name.lower().encode(), UNSENDABLE.sub("", text).encode("latin-1", "replace")) for name, text in texts]
 
-    text: str
-    names: Sequence[str]
 
-
-def _compile(template: BodyTemplate) -> _CompiledTemplate:
-    text = to_json(template).replace("%", "%%%%")  # because the text is formatted twice
-    return _CompiledTemplate(PLACEHOLDER_IN_JSON.sub("%s", text), PLACEHOLDER_IN_JSON.findall(text))
+UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Route(NamedTuple):
-    """One method and path, its action (``submit``, ``poll`` or ``current``), and the dialects that share it."""
+    """A request pattern, its operation, and the dialects that share it; none where no job is concerned."""
 
-    method: str
-    path: str
-    action: str
-    dialects: tuple[Dialect, ...]
+    pattern: RequestPattern
+    operation: Operation
+    api: Api
+    dialects: tuple[Dialect, ...] = ()
+
+    @property
+    def action(self) -> Action:
+        """The action of the operation."""
+        return self.operation.action
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the dialects that share it."""
+        return [dialect.name for dialect in self.dialects] or [self.api.name]
 
 
 def routes(dialects: Iterable[Dialect]) -> list[Route]:
-    """Returns the routes of all dialects.
+    """Returns the routes of all dialects, those first whose requests others would match too.
 
     Raises:
         DialectError: two dialects would answer the same request differently.
     """
-    by_path: dict[tuple[str, str], Route] = {}
+    found: list[Route] = []
+    for route in _routes(dialects):
+        clash = next((other for other in found if _clash(route, other)), None)
+        if clash is None:
+            found.append(route)
+        elif route.dialects and clash.dialects and _behaviour(route) == _behaviour(clash):
+            found[found.index(clash)] = clash._replace(dialects=clash.dialects + route.dialects)
+        else:
+            other = clash.dialects[0].name if clash.dialects else clash.api.name
+            raise DialectError(f"{route.pattern} is taken by the dialect {other}: choose another path")
+    return sorted(found, key=lambda route: route.pattern.specificity)
+
+
+def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
+    seen = set[str]()
     for dialect in dialects:
-        for method, path, action in _routes(dialect):
-            key = method, PLACEHOLDER.sub("{}", path)
-            route = by_path.setdefault(key, Route(method, path, action, ()))
-            for other in route.dialects:
-                if _behaviour(other, route.action) != _behaviour(dialect, action):
-                    raise DialectError(f"{method} {path} is taken by the dialect {other.name}: choose another path")
-            by_path[key] = route._replace(dialects=(*route.dialects, dialect))
-    return list(by_path.values())
+        operations: list[tuple[Operation, tuple[Dialect, ...]]] = [(one, (dialect,)) for one in dialect.operations]
+        if dialect.api.name not in seen:
+            operations += [(one, ()) for one in dialect.api.fixed]
+        seen.add(dialect.api.name)
+        for operation, sharing in operations:
+            for pattern in operation.requests:
+                mounted = replace(pattern, path=dialect.api.mount + pattern.path)
+                yield Route(mounted, operation, dialect.api, sharing)
 
 
-def _routes(dialect: Dialect) -> Iterator[tuple[str, str, str]]:
-    if dialect.submit is not None:
-        yield "POST", dialect.submit, "submit"
-    for path in dialect.poll:
-        yield "GET", path, "poll" if "{job_id}" in path else "current"
+def _clash(one: Route, other: Route) -> bool:
+    return overlaps(one.pattern, other.pattern) and not one.operation.where.excludes(other.operation.where)
 
 
-def _behaviour(dialect: Dialect, action: str) -> tuple[object, ...]:
+def _behaviour(route: Route) -> tuple[object, ...]:
     """Returns everything in a dialect that decides how a route answers."""
-    common = action, dialect.auth, dialect.words, dialect.job
-    if action != "submit":
-        return common
-    return *common, dialect.request, dialect.query, dialect.accepted, dialect.accepted_code, dialect.location("")
+    [dialect, *_] = route.dialects
+    submit = (dialect.send, dialect.query, dialect.location("")) if route.action == "submit" else ()
+    return route.action, dialect.api, dialect.words, route.operation.answers, *submit

@@ -1,24 +1,40 @@
-"""The fields of a job that a body can show."""
+"""The values that the templates of a dialect can show."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
-from translation_server.core.job import JobSnapshot
+from translation_server.core.dialects.filters import Filter, timestamp
+from translation_server.core.job import JobSnapshot, State
+
+ENDED = frozenset({State.COMPLETED, State.ERROR, State.CANCELLED})
+ALWAYS = frozenset(State)
+
+LOG_LINES = 10
+"""How many lines the log of a job has when it has ended."""
 
 
 class Field(NamedTuple):
-    """A field of a job."""
+    """A field of a job.
 
-    schema: Mapping[str, object]  # its JSON schema
-    value: Callable[[JobSnapshot], object]  # computes its value
-    changes_while_pending: bool = False  # whether its value changes while the job is pending
+    Attributes:
+        schema: Its JSON schema.
+        value: Computes its value; None where it is unknown.
+        known: The states in which it may be known.
+        changes_while_pending: Whether its value changes while the job is pending.
+        convert: The filter that applies where a placeholder has none.
+    """
+
+    schema: Mapping[str, object]
+    value: Callable[[JobSnapshot], object]
+    known: frozenset[State] = ALWAYS
+    changes_while_pending: bool = False
+    convert: Filter | None = None
 
 
-def timestamp(seconds: float) -> str:
-    """Returns seconds since the epoch as RFC 3339 text in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+def _logs(snapshot: JobSnapshot) -> list[str]:
+    """Returns a line for each tenth of the job's progress."""
+    return [f"{100 * line // LOG_LINES} %" for line in range(1, int(snapshot.progress * LOG_LINES) + 1)]
 
 
 TEXT = MappingProxyType({"type": ["string", "null"]})
@@ -38,26 +54,48 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             changes_while_pending=True,
         ),
         "created_at": Field(
-            {"type": "string", "format": "date-time"}, lambda snapshot: timestamp(snapshot.job.created_at)
+            {"type": "string", "format": "date-time"}, lambda snapshot: snapshot.job.created_at, convert=timestamp
         ),
         "completed_at": Field(
             {"type": ["string", "null"], "format": "date-time", "description": "when the job ended"},
-            lambda snapshot: None if snapshot.completed_at is None else timestamp(snapshot.completed_at),
+            lambda snapshot: snapshot.completed_at,
+            known=ENDED,
+            convert=timestamp,
         ),
         "elapsed_time": Field(
             {"type": "number", "minimum": 0, "description": "seconds from acceptance to now, or to the end"},
             lambda snapshot: round(snapshot.elapsed, 3),
             changes_while_pending=True,
         ),
+        "queue_position": Field(
+            {"type": ["integer", "null"], "description": "how many jobs are before this one"},
+            lambda snapshot: int(10 * (1 - snapshot.progress)) if snapshot.state is State.PENDING else None,
+            known=frozenset({State.PENDING}),
+            changes_while_pending=True,
+        ),
+        "logs": Field(
+            {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "a line for each tenth of the job's progress",
+            },
+            _logs,
+            changes_while_pending=True,
+        ),
         "error_message": Field(
-            {"type": ["string", "null"], "description": "why the job failed"}, lambda snapshot: snapshot.error_message
+            {"type": ["string", "null"], "description": "why the job failed"},
+            lambda snapshot: snapshot.error_message,
+            known=frozenset({State.ERROR}),
         ),
         "error_code": Field(
             {"type": ["string", "null"], "description": "the code of the error, if one was chosen"},
             lambda snapshot: snapshot.error_code,
+            known=frozenset({State.ERROR}),
         ),
         "output": Field(
-            {"description": "what a completed job has made; null for all others"}, lambda snapshot: snapshot.output
+            {"description": "what a completed job has made; null for all others"},
+            lambda snapshot: snapshot.output,
+            known=frozenset({State.COMPLETED}),
         ),
         "source_language": Field(TEXT, lambda snapshot: snapshot.job.submission.source_language),
         "target_language": Field(TEXT, lambda snapshot: snapshot.job.submission.target_language),

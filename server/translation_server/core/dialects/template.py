@@ -1,18 +1,62 @@
-"""Body templates: JSON objects in which ``"{name}"`` is a placeholder for the field of that name."""
+"""Templates of bodies, headers and texts: JSON values in which ``"{name}"`` is a placeholder for a value.
+
+A placeholder alone has the type of its value, and is null where the value is unknown. Within a text it is text; where
+it is unknown, the text is left out: its key of an object, or its item of an array. ``{name | filter}`` converts the
+value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand for braces.
+"""
 
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
 
-BodyTemplate = Mapping[str, object]
+from translation_server.core.dialects.filters import FILTERS, Filter
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
-
-PLACEHOLDER_IN_JSON = re.compile(r'"\{(\w+)\}"(?!:)')
-"""A placeholder in a template that was written as JSON. A key is followed by a colon, so it never matches."""
+TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
+
+ValueOf = Callable[[str], object]
+"""Returns the value of a name; None where it is unknown."""
+
+
+class TemplateError(ValueError):
+    """A template cannot be used; the message says which part, and what is allowed."""
+
+
+class Placeholder(NamedTuple):
+    """A value that takes the place of a placeholder."""
+
+    name: str
+    convert: Filter | None
+
+    def value(self, value_of: ValueOf) -> object:
+        """Returns the value; None where it is unknown."""
+        found = value_of(self.name)
+        return found if found is None or self.convert is None else self.convert(found)
+
+
+class Text(NamedTuple):
+    """A text with placeholders."""
+
+    parts: Sequence[str | Placeholder]
+
+    def value(self, value_of: ValueOf) -> str | None:
+        """Returns the text; None where one of its values is unknown."""
+        texts = []
+        for part in self.parts:
+            value = part if isinstance(part, str) else part.value(value_of)
+            if value is None:
+                return None
+            texts.append(value if isinstance(value, str) else to_json(value))
+        return "".join(texts)
+
+
+Node = Mapping[str, Any] | Sequence[Any] | Placeholder | Text | str | float | bool | None
+"""A parsed template: objects and arrays of nodes, placeholders, texts and constants."""
 
 
 def to_json(value: object) -> str:
@@ -24,47 +68,206 @@ def to_json(value: object) -> str:
     return ENCODER.encode(value)
 
 
-def placeholder(value: object) -> str | None:
-    """Returns the field's name if a value of a template is a placeholder."""
-    match = PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
-    return match and match[1]
+Names = Mapping[str, Filter | None]
+"""The names that placeholders may have, each with the filter that applies where a placeholder has none. A name that
+ends with ``.`` or ``:`` stands for all that begin so."""
+
+SPECIAL: Names = {"omit": None, "null": None}
+"""Names that every template may use: `omit` leaves its field out, `null` is never known."""
 
 
-def placeholders(template: BodyTemplate, parent: str = "") -> dict[str, str]:
-    """Returns the dotted path of each field in a template, by the field's name."""
-    paths: dict[str, str] = {}
-    for key, value in template.items():
-        if isinstance(value, Mapping):
-            paths |= placeholders(value, f"{parent}{key}.")
-        elif name := placeholder(value):
-            paths[name] = parent + key
-    return paths
+def parse(template: object, known: Names) -> Node:
+    """Returns a template in its parsed form.
+
+    Args:
+        template: a JSON value.
+        known: the names that placeholders may have, besides `SPECIAL`.
+
+    Raises:
+        TemplateError: a placeholder has another name or an unknown filter, or the value is none of JSON's.
+    """
+    match template:
+        case Mapping():
+            return {key: parse(value, known) for key, value in template.items()}
+        case list() | tuple():
+            return [parse(value, known) for value in template]
+        case str():
+            return _parse_text(template, known)
+        case None | bool() | int():
+            return template
+        case float() if math.isfinite(template):
+            return template
+    raise TemplateError("must hold only what JSON can: no dates, nan or inf")
 
 
-def fill(template: object, value_of: Callable[[str], object]) -> object:
-    """Returns the template with a value for each placeholder."""
-    if isinstance(template, Mapping):
-        return {key: fill(value, value_of) for key, value in template.items()}
-    name = placeholder(template)
-    return value_of(name) if name else template
+def _parse_text(text: str, known: Names) -> Node:
+    parts: list[str | Placeholder] = []
+    end = 0
+    for found in TOKEN.finditer(text):
+        parts.append(text[end : found.start()])
+        parts.append(found[0][0] if found[1] is None else _placeholder(found[1], known))
+        end = found.end()
+    parts.append(text[end:])
+    if any("{" in part or "}" in part for part in parts[::2] if isinstance(part, str)):
+        raise TemplateError(f"{text!r} has a single brace: write {{{{ or }}}} for one")
+    parts = [part for part in parts if part != ""]
+    if len(parts) == 1 and isinstance(parts[0], Placeholder):
+        return parts[0]
+    if all(isinstance(part, str) for part in parts):
+        return "".join(map(str, parts))
+    return Text(tuple(parts))
 
 
-def read_fields(template: BodyTemplate, document: Mapping[str, object]) -> tuple[dict[str, object], list[str]]:
+def _placeholder(text: str, known: Names) -> Placeholder:
+    name, *filters = (part.strip() for part in text.split("|"))
+    prefix = re.match(r"[^.:]*[.:]", name)
+    known = {**SPECIAL, **known}
+    key = name if name in known else prefix[0] if prefix else ""
+    if key not in known or not NAME.fullmatch(name):
+        listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in known)
+        raise TemplateError(f"there is no field {name or '{}'}; the fields are {listed}")
+    if unknown := [one for one in filters if one not in FILTERS]:
+        raise TemplateError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
+    steps = [FILTERS[one] for one in filters]
+    return Placeholder(name, reduce(_then, steps) if steps else known[key])
+
+
+def _then(first: Filter, second: Filter) -> Filter:
+    return lambda value: second(first(value))
+
+
+def fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
+    """Returns a node with values for its placeholders, as a JSON value; None where the whole node is left out."""
+    return json.loads(render(node, value_of).complete(value_of))
+
+
+def read(node: Node, document: object, path: str = "") -> tuple[dict[str, object], list[str]]:
     """Reads a document by its template.
 
     Returns:
-        The values at the template's placeholders by field, and the dotted paths that the template does not have.
+        The values at the placeholders by their names, and the paths in the document that the template does not have.
     """
-    fields: dict[str, object] = {}
-    unknown = []
-    for key, value in document.items():
-        expected = template.get(key)
-        if isinstance(expected, Mapping) and isinstance(value, Mapping):
-            nested, unknown_within = read_fields(expected, value)
-            fields |= nested
-            unknown += [f"{key}.{path}" for path in unknown_within]
-        elif key not in template or isinstance(expected, Mapping):
-            unknown.append(key)
-        elif name := placeholder(expected):
-            fields[name] = value
-    return fields, unknown
+    match node, document:
+        case Placeholder(name=name), _:
+            return {name: document}, []
+        case Mapping(), Mapping():
+            below = [(f"{path}.{key}".lstrip("."), node.get(key, _ABSENT), value) for key, value in document.items()]
+        case list(), list():
+            below = [(f"{path}[{i}]", node[i] if i < len(node) else _ABSENT, value) for i, value in enumerate(document)]
+        case ((Mapping() | list()), _):
+            return {}, [path]
+        case _:
+            return {}, []
+    values: dict[str, object] = {}
+    unknown: list[str] = []
+    for place, inner, value in below:
+        found, unknown_within = ({}, [place]) if inner is _ABSENT else read(inner, value, place)
+        values |= found
+        unknown += unknown_within
+    return values, unknown
+
+
+_ABSENT = object()
+
+
+def paths(node: Node, path: str = "") -> dict[str, str]:
+    """Returns the path of each placeholder that stands alone, by its name."""
+    match node:
+        case Placeholder():
+            return {node.name: path}
+        case Mapping():
+            below = [(f"{path}.{key}".lstrip("."), value) for key, value in node.items()]
+        case list():
+            below = [(f"{path}[{i}]", value) for i, value in enumerate(node)]
+        case _:
+            return {}
+    return {name: place for where, value in below for name, place in paths(value, where).items()}
+
+
+def overlaid(node: Node, other: Node) -> Node:
+    """Returns a node with another one laid over it: objects are merged, everything else is replaced."""
+    if isinstance(node, Mapping) and isinstance(other, Mapping):
+        return {**node, **{key: overlaid(node.get(key), value) for key, value in other.items()}}
+    return other
+
+
+def placeholders(node: Node) -> Iterator[Placeholder]:
+    """Yields all placeholders of a node."""
+    match node:
+        case Placeholder():
+            yield node
+        case Text():
+            yield from (part for part in node.parts if isinstance(part, Placeholder))
+        case Mapping():
+            for value in node.values():
+                yield from placeholders(value)
+        case list():
+            for value in node:
+                yield from placeholders(value)
+
+
+def names(node: Node) -> set[str]:
+    """Returns the names of all placeholders of a node."""
+    return {placeholder.name for placeholder in placeholders(node)}
+
+
+class Rendering(NamedTuple):
+    """JSON with a `%s` for each value that is still missing.
+
+    Attributes:
+        text: The JSON. Other percent signs are doubled.
+        missing: The placeholders and texts for the missing values.
+    """
+
+    text: str
+    missing: Sequence[Placeholder | Text]
+
+    def complete(self, value_of: ValueOf) -> str:
+        """Returns the JSON with the missing values."""
+        if not self.missing:
+            return self.text % ()
+        return self.text % tuple([to_json(node.value(value_of)) for node in self.missing])
+
+
+def render(node: Node, value_of: ValueOf, changing: Collection[str] = ()) -> Rendering:
+    """Returns a node as JSON; ``changing`` are the names whose values are to be filled in later."""
+    missing: list[Placeholder | Text] = []
+
+    def write(node: Node) -> str | None:
+        """Returns the JSON of a node; None where it is left out."""
+        match node:
+            case Placeholder(name="omit"):
+                return None
+            case Placeholder() | Text() if not names(node).isdisjoint(changing):
+                missing.append(node)
+                return "%s"
+            case Placeholder() | Text():
+                value = node.value(value_of)
+                return None if value is None and isinstance(node, Text) else escaped(value)
+            case Mapping():
+                written = [(key, write(value)) for key, value in node.items()]
+                return f"{{{','.join(f'{escaped(key)}:{text}' for key, text in written if text is not None)}}}"
+            case list():
+                return f"[{','.join(text for one in node if (text := write(one)) is not None)}]"
+        return escaped(node)
+
+    return Rendering(write(node) or "null", missing)
+
+
+def escaped(value: object) -> str:
+    """Returns a value as JSON with doubled percent signs."""
+    return to_json(value).replace("%", "%%")
+
+
+def value_at(document: object, path: str) -> object:
+    """Returns the value at a dotted path of a JSON value; None where there is none. A number is an item of an array."""
+    value = document
+    for key in path.split("."):
+        match value:
+            case Mapping():
+                value = value.get(key)
+            case list() if key.isdecimal() and int(key) < len(value):
+                value = value[int(key)]
+            case _:
+                return None
+    return value

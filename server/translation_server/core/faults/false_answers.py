@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.dialect import Dialect
-from translation_server.core.dialects.template import BodyTemplate
+from translation_server.core.dialects.operations import Answer
+from translation_server.core.dialects.template import Node, Placeholder
 from translation_server.core.faults.rules import FalseAnswer, FaultRule, UnknownStatus
 from translation_server.core.job import JobSnapshot, State
 
@@ -21,16 +22,25 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
             before = JobSnapshot(replace(job, paused_at=None), halfway)
             return dialect, before if before.state is State.PENDING else snapshot
         case FalseAnswer(kind="bare") if snapshot.state is not State.PENDING:
-            name = f"bare {dialect.name}"  # another body, another tag
-            return replace(dialect, name=name, job=_id_and_status(dialect.job)), snapshot
+            operations = [replace(one, answers=_bare(one.answers)) for one in dialect.operations]
+            bare = replace(dialect, name=f"bare {dialect.name}", operations=operations)  # another body, another tag
+            return bare, snapshot
     return dialect, snapshot
 
 
-def _id_and_status(template: BodyTemplate) -> BodyTemplate:
-    """Returns a body template with the fields of the id and the status only."""
-    reduced = {name: _id_and_status(value) if isinstance(value, Mapping) else value for name, value in template.items()}
-    return {
-        name: value
-        for name, value in reduced.items()
-        if value in {"{job_id}", "{status}"} or (value and isinstance(value, Mapping))
-    }
+def _bare(answers: Mapping[State, Answer]) -> Mapping[State, Answer]:
+    return {state: replace(answer, body=_id_and_status(answer.body)) for state, answer in answers.items()}
+
+
+def _id_and_status(node: Node) -> Node:
+    """Returns the template of a body with the fields of the id and the status only."""
+    if not isinstance(node, Mapping):
+        return node
+    reduced = {name: _id_and_status(value) for name, value in node.items()}
+    return {name: value for name, value in reduced.items() if _is_kept(value)}
+
+
+def _is_kept(node: Node) -> bool:
+    return (
+        node.name in {"job_id", "status"} if isinstance(node, Placeholder) else bool(node) and isinstance(node, Mapping)
+    )

@@ -18,7 +18,7 @@ from translation_server.core.delays import Delays, Exponential
 from translation_server.core.entropy import uniform
 from translation_server.core.job import State
 
-Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events", "download"]
+Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events", "result", "download"]
 """What a request asks for; ``batch_poll`` is a poll of many jobs."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -205,7 +205,13 @@ class Applicability(NamedTuple):
     body: bool = False  # whether the answer must have a body. The answer to a HEAD request has none
 
 
-SNAPSHOT_ROUTES: tuple[Action, ...] = ("poll", "batch_poll", "list", "cancel")  # the routes whose answers show jobs
+SNAPSHOT_ROUTES: tuple[Action, ...] = (
+    "poll",
+    "batch_poll",
+    "list",
+    "cancel",
+    "result",
+)  # the routes whose answers show jobs
 PENDING = frozenset({State.PENDING})
 EVERY = frozenset(State)
 

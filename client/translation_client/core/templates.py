@@ -1,0 +1,204 @@
+"""Templates of bodies, as dialect files have them: JSON values in which `"{name}"` is a placeholder for a value.
+
+A placeholder alone stands for a value of any type; within a text, for text. `{name | filter}` converts the value.
+Requests fill templates; answers are read where their templates have placeholders.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from typing import Any, TypeAlias
+
+TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
+FILTERS = ("rfc3339", "unix", "unix_seconds", "unix_ms", "percent", "ms", "seconds", "lines", "text", "number")
+SPECIAL = ("omit", "null")  # names that every template may use
+
+
+@dataclass(frozen=True)
+class Placeholder:
+    """A value that takes the place of a placeholder."""
+
+    name: str
+    filters: tuple[str, ...] = ()
+
+    def read(self, value: object) -> object:
+        """Returns the value that the server has filtered: a progress in percent becomes a fraction."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return value / 100 if is_number and "percent" in self.filters else value  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text with placeholders."""
+
+    parts: tuple[str | Placeholder, ...]
+
+    def read(self, text: object) -> dict[str, object]:
+        """Returns the texts at the placeholders by their names; none for a text of another form."""
+        found = self._pattern.fullmatch(text) if isinstance(text, str) else None
+        names = [part.name for part in self.parts if isinstance(part, Placeholder)]
+        return dict(zip(names, found.groups(), strict=True)) if found else {}
+
+    def fill(self, values: Mapping[str, object]) -> str | None:
+        """Returns the text with these values; None if one is missing."""
+        texts = [part if isinstance(part, str) else values.get(part.name) for part in self.parts]
+        return None if None in texts else "".join(map(str, texts))
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(
+            "".join(re.escape(part) if isinstance(part, str) else "(.*)" for part in self.parts), re.DOTALL
+        )
+
+
+Node: TypeAlias = Mapping[str, Any] | Sequence[Any] | Placeholder | Text | str | float | bool | None
+
+
+def parse(template: object, known: Collection[str]) -> Node:
+    """Returns a template in its parsed form.
+
+    Args:
+        template: A JSON value.
+        known: The names that placeholders may have; one that ends with `.` or `:` stands for all that begin so.
+
+    Raises:
+        ValueError: A placeholder has another name or an unknown filter, or the value is none of JSON's.
+    """
+    match template:
+        case Mapping():
+            return {key: parse(value, known) for key, value in template.items()}
+        case list() | tuple():
+            return [parse(value, known) for value in template]
+        case str() if template.encode(errors="ignore").decode() == template:
+            return _text(template, known)
+        case None | bool() | int():
+            return template
+        case float() if isfinite(template):
+            return template
+    raise ValueError("must hold only what JSON can: no dates, nan or inf")
+
+
+def _text(text: str, known: Collection[str]) -> Node:
+    parts: list[str | Placeholder] = []
+    end = 0
+    for found in TOKEN.finditer(text):
+        between = text[end : found.start()]
+        parts += [between, found[0][0] if found[1] is None else _placeholder(found[1], known)]
+        end = found.end()
+        _check_braces(text, between)
+    _check_braces(text, text[end:])
+    parts = [part for part in (*parts, text[end:]) if part != ""]
+    if len(parts) == 1 and isinstance(parts[0], Placeholder):
+        return parts[0]
+    if all(isinstance(part, str) for part in parts):
+        return "".join(map(str, parts))
+    return Text(tuple(parts))
+
+
+def _check_braces(text: str, part: str) -> None:
+    if "{" in part or "}" in part:
+        raise ValueError(f"{text!r} has a single brace: write {{{{ or }}}} for one")
+
+
+def _placeholder(text: str, known: Collection[str]) -> Placeholder:
+    name, *filters = (part.strip() for part in text.split("|"))
+    prefix = re.match(r"[^.:]*[.:]", name)
+    names = (*known, *SPECIAL)
+    if not NAME.fullmatch(name) or not (name in names or (prefix and prefix[0] in names)):
+        listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in known)
+        raise ValueError(f"there is no field {name or '{}'}; the fields are {listed}")
+    if unknown := [one for one in filters if one not in FILTERS]:
+        raise ValueError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
+    return Placeholder(name, tuple(filters))
+
+
+def fill(node: Node, values: Mapping[str, object]) -> Any:  # noqa: ANN401 - a JSON value
+    """Returns a template with values; what has no value is left out. A template that is left out is None."""
+    match node:
+        case Placeholder(name=name):
+            return values.get(name)
+        case Text():
+            return node.fill(values)
+        case Mapping():
+            filled = {key: (value, fill(value, values)) for key, value in node.items()}
+            return {key: value for key, (inner, value) in filled.items() if value is not None or inner is None}
+        case list():
+            return [value for one in node if (value := fill(one, values)) is not None or one is None]
+    return node
+
+
+def read(node: Node, document: object) -> dict[str, object]:
+    """Returns the values that a document has at a template's placeholders, by their names; the first of each."""
+    values: dict[str, object] = {}
+    for name, value in _read(node, document):
+        values.setdefault(name, value)
+    return values
+
+
+def _read(node: Node, document: object) -> Iterator[tuple[str, object]]:
+    match node:
+        case Placeholder(name=name):
+            yield name, node.read(document)
+        case Text():
+            yield from node.read(document).items()
+        case Mapping() if isinstance(document, Mapping):
+            for key, value in node.items():
+                yield from _read(value, document.get(key))
+        case list() if isinstance(document, list):
+            for value, item in zip(node, document, strict=False):
+                yield from _read(value, item)
+
+
+def paths(node: Node, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
+    """Returns the path of keys to the placeholder of each name; to the first, if a name has several."""
+    match node:
+        case Placeholder(name=name):
+            return {name: path}
+        case Text():
+            return {part.name: path for part in node.parts if isinstance(part, Placeholder)}
+        case Mapping():
+            below = [paths(value, (*path, key)) for key, value in node.items()]
+        case list():
+            below = [paths(value, (*path, str(index))) for index, value in enumerate(node)]
+        case _:
+            return {}
+    return {name: where for found in reversed(below) for name, where in found.items()}
+
+
+def overlaid(node: Node, other: Node) -> Node:
+    """Returns a template with another one laid over it: objects are merged, everything else is replaced."""
+    if isinstance(node, Mapping) and isinstance(other, Mapping):
+        return {**node, **{key: overlaid(node.get(key), value) for key, value in other.items()}}
+    return other
+
+
+def fits(node: Node, others: Sequence[Node], document: object, has: Callable[[str], bool]) -> bool:
+    """Returns whether a document fits a template where it differs from other templates.
+
+    Args:
+        node: The template of the answer in one state.
+        others: Those in the other states.
+        document: The answer.
+        has: Whether the value of a placeholder is known in this state.
+    """
+    if all(other == node for other in others):
+        return True
+    match node:
+        case Placeholder(name=name):
+            return (document is not None) == (has(name) and name != "null")
+        case Text():
+            return document is None or bool(node.read(document))
+        case Mapping():
+            found = document if isinstance(document, Mapping) else {}
+            keys = {*node, *(key for other in others if isinstance(other, Mapping) for key in other)}
+            return all(fits(node.get(key), [_of(other, key) for other in others], found.get(key), has) for key in keys)
+        case list():
+            return isinstance(document, list) and bool(document) == bool(node)
+    return document == node
+
+
+def _of(node: Node, key: str) -> Node:
+    return node.get(key) if isinstance(node, Mapping) else None

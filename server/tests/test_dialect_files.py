@@ -1,0 +1,88 @@
+"""Dialect files: good ones are read, bad ones refused in one line. The client refuses the same bad ones."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from translation_server.app import OWN_NAMES
+from translation_server.config.dialect_files import read_dialects, shipped
+from translation_server.core.dialects.dialect import DialectError
+from translation_server.core.job import Fate, Job, JobSnapshot, State
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "dialects"
+CORPUS = tomllib.loads((ROOT / "tests" / "contract" / "bad-dialects.toml").read_text())
+
+
+def read(path: Path):
+    return read_dialects(str(path), OWN_NAMES)
+
+
+def test_the_good_file_is_read(tmp_path):
+    (tmp_path / "mine.toml").write_text(CORPUS["good"])
+    [dialect] = read(tmp_path / "mine.toml")
+    assert (dialect.name, dialect.kind, dialect.api.mount) == ("mine", "task", "/mine")
+
+
+@pytest.mark.parametrize("bad", CORPUS["bad"], ids=lambda bad: bad["name"])
+def test_bad_files_are_refused_in_one_line(tmp_path, bad):
+    path, (old, new) = tmp_path / "mine.toml", bad["replace"]
+    assert old in CORPUS["good"]
+    path.write_text(CORPUS["good"].replace(old, new))
+    with pytest.raises(DialectError) as refused:
+        read(path)
+    assert str(refused.value).startswith("DIALECTS=")
+    assert bad["says"] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["Mine", "status", "docs", "sandbox", "native", "two words"])
+def test_names_and_mounts_of_the_server_are_refused(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(CORPUS["good"])
+    with pytest.raises(DialectError, match="must have a name of its own"):
+        read(path)
+    other = tmp_path / "mine.toml"
+    other.write_text(f'mount = "/{name.replace(" ", "-")}/v1"\n{CORPUS["good"]}')
+    if name not in {"Mine", "two words"}:
+        with pytest.raises(DialectError, match=f"mount: /{name}/v1 is a path of every server"):
+            read(other)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(DialectError, match="No such file"):
+        read(tmp_path / "none.toml")
+
+
+def test_names_that_are_not_shipped_are_refused_with_those_that_are():
+    with pytest.raises(DialectError, match="DIALECTS=nothing: no such API is shipped: there are azure, fal, "):
+        read_dialects("nothing", OWN_NAMES)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    (tmp_path / "openai.toml").write_text(CORPUS["good"])
+    with pytest.raises(DialectError, match="there are two APIs of the name openai"):
+        read_dialects(f"openai,{tmp_path}/openai.toml", OWN_NAMES)
+
+
+@pytest.mark.parametrize("mount", ["/openai", "/openai/v1", "/mine"])
+def test_apis_may_share_a_mount_unless_their_requests_clash(tmp_path, mount):
+    (tmp_path / "mine.toml").write_text(f'mount = "{mount}"\n{CORPUS["good"]}')
+    assert {dialect.name for dialect in read_dialects(f"openai,{tmp_path}/mine.toml", OWN_NAMES)} == {"openai", "mine"}
+    (tmp_path / "mine.toml").write_text(f'mount = "/openai/v1"\n{CORPUS["good"].replace("/tasks", "/videos")}')
+    with pytest.raises(DialectError, match="POST /openai/v1/videos is taken by the dialect openai"):
+        read_dialects(f"openai,{tmp_path}/mine.toml", OWN_NAMES)
+
+
+def test_all_stands_for_the_shipped_ones():
+    names = {dialect.name for dialect in read_dialects("all", OWN_NAMES)}
+    assert names == set(shipped()) >= {"openai", "replicate", "fal", "azure"}
+
+
+def test_a_pending_job_goes_through_several_words():
+    [dialect] = read(EXAMPLES / "heygen.toml")
+    job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
+    words = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
+    assert words == ["pending", "pending", "running", "running", "failed"]

@@ -1,0 +1,180 @@
+"""The endpoint of all dialects: one ASGI application before the framework's router.
+
+It finds the route of a request, applies the fault rules of its caller, and lets the operation answer. Polls that can be
+answered from memory take a shorter way, see `polls`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from translation_server.api.bodies import Endpoint, read_document, strict
+from translation_server.api.context import context_of
+from translation_server.api.dialect_router import DialectRouter, Match
+from translation_server.api.faults.simulator import Simulator
+from translation_server.api.middleware import RequestMiddleware
+from translation_server.api.operations import Operations
+from translation_server.api.polls import Answer, PollEndpoint
+from translation_server.api.preferences import values_of
+from translation_server.api.problems import Problem
+from translation_server.api.schemas import Query, submission_query
+from translation_server.api.submissions import SubmitEndpoint
+from translation_server.core.dialects.builtin import NATIVE_API
+from translation_server.core.dialects.dialect import Route
+from translation_server.core.dialects.operations import Action, IdPlace
+from translation_server.core.dialects.template import value_at
+from translation_server.core.faults.rules import Action as FaultAction
+from translation_server.service.jobs import JobNotFound, Service
+
+FAULT_ACTIONS: Mapping[Action, FaultAction] = {
+    "submit": "submit",
+    "poll": "poll",
+    "current": "poll",
+    "result": "result",
+    "cancel": "cancel",
+    "delete": "cancel",
+    "list": "list",
+    "batch_poll": "batch_poll",
+    "download": "download",
+    "fixed": "result",
+}
+"""What fault rules call the actions of dialects."""
+
+WITH_ID = frozenset[Action]({"poll", "result", "cancel", "delete", "download"})
+WITH_PARAMETERS = frozenset[Action]({"submit", "fixed"})
+
+
+class DialectEndpoint:
+    """An ASGI application that serves the requests of all dialects.
+
+    Args:
+        routes: the routes of all dialects.
+        router: finds them.
+        service: the use cases.
+        simulator: applies fault rules.
+        polls: answers polls.
+        middleware: wraps every request.
+    """
+
+    def __init__(  # noqa: PLR0913 - these are keyword arguments
+        self,
+        routes: Sequence[Route],
+        router: DialectRouter,
+        *,
+        service: Service,
+        simulator: Simulator,
+        polls: PollEndpoint,
+        middleware: RequestMiddleware,
+    ) -> None:
+        self._router = router
+        self._middleware = middleware
+        self._polls = polls
+        self._submissions = SubmitEndpoint(service)
+        self._operations = Operations(service)
+        self._endpoints = {id(route): self._endpoint(route, simulator) for route in routes}
+        self._routes = routes  # the keys of the endpoints are their identities
+
+    def serves(self, scope: Scope) -> bool:
+        """Whether a request is one of a dialect."""
+        return self._match(scope) is not None
+
+    def answer_from_cache(self, scope: Scope) -> Answer | None:
+        """Answers a poll from memory; returns None if it needs anything else."""
+        return self._polls.answer_from_cache(scope)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        await self._middleware.serve(self._dispatch, scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match = self._match(scope)
+        if match is None:
+            raise RuntimeError("this is not a request of a dialect")
+        request = Request(scope, receive)
+        route = await _selected(request, match.routes)
+        context_of(scope).route = route
+        arguments: dict[str, object] = {}
+        if route.action in WITH_ID:
+            arguments["job_id"] = await _job_id(request, route, match.parameters)
+        elif route.action in WITH_PARAMETERS:
+            arguments["parameters"] = match.parameters
+        response = await self._endpoints[id(route)](request, **arguments)
+        await response(scope, receive, send)
+
+    def _match(self, scope: Scope) -> Match | None:
+        method: str = "GET" if scope["method"] == "HEAD" else scope["method"]
+        path: str = scope["path"]
+        return self._router.match(method, path.removeprefix(scope["root_path"]))
+
+    def _endpoint(self, route: Route, simulator: Simulator) -> Endpoint:
+        """Returns what answers the requests of a route."""
+        answers: Mapping[Action, Callable[..., Awaitable[Response]]] = {
+            "submit": self._submissions.answer,
+            "poll": self._polls.answer,
+            "current": self._polls.answer,
+            "result": self._polls.answer,
+            "cancel": self._operations.cancel,
+            "delete": self._operations.delete,
+            "list": self._operations.list,
+            "batch_poll": self._operations.batch_poll,
+            "download": self._operations.download,
+            "fixed": self._operations.fixed,
+        }
+        answer = answers[route.action]
+
+        async def endpoint(request: Request, **arguments: object) -> Response:
+            return await answer(request, route, **arguments)
+
+        checked: Endpoint = endpoint
+        if route.api is NATIVE_API:
+            submits = route.action == "submit"
+            query = submission_query(route.dialects[0].query) if submits else Query
+            checked = strict(endpoint, query, body=submits)
+        return simulator.endpoint(FAULT_ACTIONS[route.action], route.names, checked)
+
+
+async def _selected(request: Request, routes: Sequence[Route]) -> Route:
+    """Returns the route that a request means, of those that share its method and path.
+
+    Raises:
+        Problem: 404 if it means none of them.
+    """
+    for route in routes:
+        where = route.operation.where
+        if not (
+            all(request.headers.get(name) == value for name, value in where.header.items())
+            and all(request.query_params.get(name) == value for name, value in where.query.items())
+        ):
+            continue
+        if where.body:
+            document = await read_document(request, route.operation.accepts)
+            if any(value_at(document, path) != value for path, value in where.body.items()):
+                continue
+        return route
+    raise Problem(HTTPStatus.NOT_FOUND, "This API has no such operation at this path.")
+
+
+async def _job_id(request: Request, route: Route, parameters: Mapping[str, str]) -> str:
+    """Returns the job's id in a request.
+
+    Raises:
+        JobNotFound: there is none of the right form.
+    """
+    place: IdPlace = route.operation.job_id
+    value: object = None
+    match place.source:
+        case "path":
+            value = parameters.get(place.name)
+        case "query":
+            value = request.query_params.get(place.name)
+        case "header":
+            value = next(iter(values_of(request, place.name)), None)
+        case "body":
+            value = value_at(await read_document(request, route.operation.accepts), place.name)
+    job_id = place.read(value)
+    if not job_id:
+        raise JobNotFound
+    return job_id

@@ -1,0 +1,50 @@
+"""Finds the route of a request among those of all dialects."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from translation_server.core.dialects.dialect import Route
+
+
+class Match(NamedTuple):
+    """The routes of a method and path, which their requests tell apart, and the values of the path's parameters."""
+
+    routes: Sequence[Route]
+    parameters: Mapping[str, str]
+
+
+class DialectRouter:
+    """Matches requests; where several patterns match, the most specific one counts.
+
+    Args:
+        routes: the routes of all dialects, the most specific ones first.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        groups = defaultdict[tuple[str, str], list[Route]](list)
+        for route in routes:
+            groups[route.pattern.method, route.pattern.expression].append(route)
+        self._groups = defaultdict[str, list[list[Route]]](list)
+        for (method, _), group in groups.items():
+            self._groups[method].append(group)
+        self._expressions = {
+            method: re.compile("|".join(f"(?P<_{n}>{group[0].pattern.expression})" for n, group in enumerate(groups)))
+            for method, groups in self._groups.items()
+        }
+
+    def match(self, method: str, path: str) -> Match | None:
+        """Returns the routes of a method and path; None if there are none."""
+        expression = self._expressions.get(method)
+        found = expression and expression.fullmatch(path)
+        if not found or found.lastgroup is None:
+            return None
+        routes = self._groups[method][int(found.lastgroup[1:])]
+        names = routes[0].pattern.parameters
+        first = found.re.groupindex[found.lastgroup]
+        return Match(routes, dict(zip(names, found.groups()[first : first + len(names)], strict=True)))
+
+    def methods(self, path: str) -> set[str]:
+        """Returns the methods of all routes of a path."""
+        return {method for method in self._expressions if self.match(method, path)}

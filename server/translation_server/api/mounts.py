@@ -1,0 +1,31 @@
+"""What holds for all paths below a mount, such as the API and its authentication."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Mounts(Generic[T]):
+    """Finds what belongs to a path: the value of its longest mount.
+
+    Args:
+        values: the values by mount.
+    """
+
+    def __init__(self, values: Mapping[str, T]) -> None:
+        self._by_segment = defaultdict[str, list[tuple[str, T]]](list)
+        for mount in sorted(values, key=len, reverse=True):
+            self._by_segment[_first_segment(mount)].append((mount, values[mount]))
+
+    def get(self, path: str) -> T | None:
+        """Returns the value of the mount of a path; None if it is below none."""
+        for mount, value in self._by_segment.get(_first_segment(path), ()):
+            if path.startswith(mount) and path[len(mount) :][:1] in {"", "/"}:
+                return value
+        return None
+
+
+def _first_segment(path: str) -> str:
+    return path[1:].partition("/")[0]

@@ -1,0 +1,70 @@
+"""What tells a submission from others: its idempotency key, and the digest of what was sent."""
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+
+from translation_server.api.bodies import read_document
+from translation_server.api.context import context_of
+from translation_server.api.preferences import values_of
+from translation_server.api.problems import Problem
+from translation_server.core.dialects.dialect import Api, Route
+from translation_server.core.dialects.operations import MediaKind
+from translation_server.core.dialects.template import value_at
+from translation_server.core.fingerprint import fingerprint
+
+IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
+"""A structured-field string, as the draft says, or the bare token that most clients send."""
+
+
+def route_of(request: Request) -> Route:
+    """Returns the dialect's route of a request.
+
+    Raises:
+        RuntimeError: the framework serves the request.
+    """
+    route = context_of(request).route
+    if route is None:
+        raise RuntimeError("only requests of dialects have a route")
+    return route
+
+
+def accepted_kinds(request: Request) -> Collection[MediaKind]:
+    """Returns the kinds of bodies that the operation of a request accepts."""
+    return route_of(request).operation.accepts
+
+
+async def record_submission(request: Request) -> None:
+    """Records the idempotency key and the digest of a submission, by which the report card recognizes retries.
+
+    Raises:
+        Problem: the body or the key cannot be read.
+    """
+    route, record = route_of(request), context_of(request).record
+    document = await read_document(request, route.operation.accepts)
+    record.key = _idempotency_key(request, route.api, document)
+    digest = hashlib.blake2b(request.scope["query_string"] + b"?" + fingerprint(document), digest_size=8)
+    record.digest = digest.hexdigest()
+
+
+def _idempotency_key(request: Request, api: Api, document: Mapping[str, Any]) -> str | None:
+    place = api.idempotency
+    if place is None:
+        return None
+    if place.source == "body":
+        key = value_at(document, place.name)
+        return key if isinstance(key, str) and key else None
+    headers = values_of(request, place.name)
+    if not headers:
+        return None
+    match = IDEMPOTENCY_KEY.fullmatch(headers[0])
+    if match is None or len(headers) > 1:
+        detail = (
+            f'{place.name} must be one key of 1 to 255 visible ASCII characters but ", in double quotes or without.'
+        )
+        raise Problem(HTTPStatus.BAD_REQUEST, detail)
+    return match[1] or match[2]

@@ -1,0 +1,1 @@
+"""The dialects that are shipped: one TOML file for each API."""

@@ -1,0 +1,45 @@
+"""Filters: what ``{name | filter}`` in a template makes of a value."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import ceil
+from types import MappingProxyType
+from typing import Any
+
+Filter = Callable[[Any], object]
+
+
+def timestamp(seconds: float) -> str:
+    """Returns seconds since the epoch as RFC 3339 text in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: object) -> object:
+    """Returns the number that a text spells; anything else as it is."""
+    try:
+        return int(value) if isinstance(value, str) else value
+    except ValueError:
+        return float(str(value))
+
+
+FILTERS: Mapping[str, Filter] = MappingProxyType(
+    {
+        "rfc3339": timestamp,
+        "unix": int,
+        "unix_seconds": float,
+        "unix_ms": lambda seconds: int(1000 * seconds),
+        "percent": lambda fraction: int(100 * fraction),
+        "ms": lambda seconds: ceil(1000 * seconds),
+        "seconds": lambda seconds: max(1, ceil(seconds)),
+        "text": _text,
+        "lines": "\n".join,
+        "number": _number,
+    }
+)
+"""All filters by name. Times are seconds since the epoch, a progress is a fraction, durations are seconds,
+logs are lists of lines."""

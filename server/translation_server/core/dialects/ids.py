@@ -1,0 +1,58 @@
+"""The ids of jobs: texts with random parts, such as ``video_{hex:32}``."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+PART = re.compile(r"\{(uuid|hex|digits|base62)(?::(\d{1,3}))?\}")
+
+ALPHABETS = {
+    "hex": "0123456789abcdef",
+    "digits": "0123456789",
+    "base62": "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+}
+"""The characters of each kind of random part; ``{hex:32}`` has 32 of them."""
+
+MIN_CHOICES = 10**12
+"""How many different ids a template must have at least, so that no two jobs get the same one."""
+
+MAX_ID = 1000
+"""How many characters an id may have."""
+
+
+def check_id(template: str) -> None:
+    """Checks the template of an id.
+
+    Raises:
+        ValueError: it has no random part, too few of them, or something else in braces.
+    """
+    choices = 1
+    for kind, length in PART.findall(template):
+        if (kind == "uuid") != (not length):
+            raise ValueError(
+                f"{template!r}: write {{uuid}}, or {{hex:32}}, {{digits:19}} or {{base62:24}} with a length"
+            )
+        choices *= 2**122 if kind == "uuid" else len(ALPHABETS[kind]) ** int(length)
+    if re.search(r"[{}]", PART.sub("", template)):
+        raise ValueError(
+            f"{template!r}: the random parts of an id are {{uuid}}, {{hex:32}}, {{digits:19}} and {{base62:24}}"
+        )
+    if choices < MIN_CHOICES or len(new_id(template, bytes)) > MAX_ID:
+        raise ValueError(f"{template!r}: needs a random part of at least 12 digits, and {MAX_ID} characters at most")
+
+
+def new_id(template: str, random: Callable[[int], bytes]) -> str:
+    """Returns a new id; ``random`` returns so many random bytes."""
+
+    def fill(part: re.Match[str]) -> str:
+        if part[1] == "uuid":
+            return str(uuid.UUID(bytes=random(16), version=4))
+        alphabet, length = ALPHABETS[part[1]], int(part[2])
+        number = int.from_bytes(random(length))  # 8 bits for each character: the bias is below 2 ** -length
+        digits = []
+        for _ in range(length):
+            number, digit = divmod(number, len(alphabet))
+            digits.append(alphabet[digit])
+        return "".join(digits)
+
+    return PART.sub(fill, template)

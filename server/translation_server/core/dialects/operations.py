@@ -1,0 +1,160 @@
+"""Operations: which requests an API knows, and how it answers each."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from translation_server.core.dialects.template import Node
+from translation_server.core.job import State
+
+Action = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download", "fixed"]
+MediaKind = Literal["json", "form", "multipart", "any"]
+
+PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
+"""A parameter of a path: one segment, several (``{name:path}``), or those of a pattern (``{name=operations/*}``)."""
+
+WILDCARDS = {"*": "[^/]+", "**": ".+"}
+
+
+@dataclass(frozen=True)
+class RequestPattern:
+    """A method, and a path with parameters."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @cached_property
+    def parameters(self) -> list[str]:
+        """The names of the path's parameters."""
+        return [found[1] for found in PARAMETER.finditer(self.path)]
+
+    @property
+    def expression(self) -> str:
+        """A regular expression for the path, with an unnamed group for each parameter."""
+        text, end = "", 0
+        for found in PARAMETER.finditer(self.path):
+            text += re.escape(self.path[end : found.start()]) + f"({_of_parameter(found)})"
+            end = found.end()
+        return text + re.escape(self.path[end:])
+
+    @property
+    def specificity(self) -> tuple[int, int]:
+        """Orders patterns: those with more literal text come first, then those with fewer open-ended parameters."""
+        literal = PARAMETER.sub("", self.path)
+        return -len(literal), len(re.findall(r":path\}|\*\*", self.path))
+
+
+def _of_parameter(found: re.Match[str]) -> str:
+    if found[2]:
+        return "".join(WILDCARDS.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*)", found[2]))
+    return ".+" if found[0].endswith(":path}") else "[^/]+"
+
+
+class Where(NamedTuple):
+    """What else a request must have, by which operations of one path are told apart.
+
+    Attributes:
+        header: Headers, by their lower-case names.
+        query: Query parameters.
+        body: Fields of the body, by their dotted paths.
+    """
+
+    header: Mapping[str, str] = {}
+    query: Mapping[str, str] = {}
+    body: Mapping[str, object] = {}
+
+    def excludes(self, other: "Where") -> bool:
+        """Whether no request meets both."""
+        return any(
+            one[name] != two[name] for one, two in zip(self, other, strict=True) for name in one.keys() & two.keys()
+        )
+
+
+class IdPlace(NamedTuple):
+    """Where a request has the job's id.
+
+    Attributes:
+        source: ``path``, ``query``, ``header`` or ``body``.
+        name: The name there; the dotted path in a body.
+        text: The text around the id.
+    """
+
+    source: str = "path"
+    name: str = "job_id"
+    text: str = "{job_id}"
+
+    def read(self, value: object) -> str | None:
+        """Returns the id in a value; None if it has another form."""
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            return None
+        before, after = self.text.split("{job_id}")
+        text = str(value)
+        if len(text) <= len(before) + len(after) or not (text.startswith(before) and text.endswith(after)):
+            return None
+        return text[len(before) : len(text) - len(after)]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an operation answers: a status code, headers, and the template of the body; an empty text is no body."""
+
+    code: int = 200
+    headers: Mapping[str, Node] = field(default_factory=dict)
+    body: Node = ""
+
+
+class Paging(NamedTuple):
+    """The query parameters of a list: how many jobs, and the cursor; and the default number."""
+
+    size: str | None = None
+    cursor: str | None = None
+    default: int = 20
+
+
+ANYWHERE, IN_PATH, UNPAGED = Where(), IdPlace(), Paging()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One thing that an API's clients can ask for.
+
+    Attributes:
+        action: What it does.
+        requests: The requests that ask for it, which mean the same.
+        where: What else they must have.
+        job_id: Where they have the job's id.
+        accepts: The kinds of bodies that they may have.
+        answers: The answer for each state of the job; those without a job use `State.PENDING`.
+        paging: The parameters of a list.
+        ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
+        file: The type of a downloaded file.
+    """
+
+    action: Action
+    requests: Sequence[RequestPattern]
+    answers: Mapping[State, Answer]
+    where: Where = ANYWHERE
+    job_id: IdPlace = IN_PATH
+    accepts: Sequence[MediaKind] = ("json",)
+    paging: Paging = UNPAGED
+    ids: str | None = None
+    file: str | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """The answer of an operation without a job."""
+        return self.answers[State.PENDING]
+
+
+def overlaps(one: RequestPattern, other: RequestPattern) -> bool:
+    """Whether two patterns have the same form, so that no rule could tell their requests apart."""
+    return one.method == other.method and _form(one) == _form(other)
+
+
+def _form(pattern: RequestPattern) -> str:
+    return pattern.expression
