@@ -332,8 +332,8 @@ def _put(body: dict[str, Any], path: Sequence[str], value: object) -> None:
 
 def _quoted(text: str, *, keep_slashes: bool) -> str:
     """Returns a part of a path, percent-encoded (RFC 3986, section 2.1)."""
-    kept = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
-    return "".join(chr(byte) if byte in kept else f"%{byte:02X}" for byte in text.encode())
+    unquoted = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
+    return "".join(chr(byte) if byte in unquoted else f"%{byte:02X}" for byte in text.encode())
 
 
 def indistinct(dialect: Dialect) -> tuple[State, State] | None:

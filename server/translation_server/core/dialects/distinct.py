@@ -9,14 +9,14 @@ from translation_server.core.dialects.operations import Answer, Operation
 from translation_server.core.dialects.template import Node, Placeholder, Text, fill
 from translation_server.core.job import State
 
-TOLD_APART = tuple(combinations((State.PENDING, State.COMPLETED, State.ERROR), 2))
+DISTINCT_STATES = tuple(combinations((State.PENDING, State.COMPLETED, State.ERROR), 2))
 """The states that a client has to tell apart; a cancelled job may look like one that failed."""
 
 
 def indistinct(dialect: Dialect) -> tuple[State, State] | None:
     """Returns two states that neither the poll nor the result tells apart; None if there are none."""
     operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
-    for one, other in TOLD_APART:
+    for one, other in DISTINCT_STATES:
         asked = operations if State.PENDING not in {one, other} else operations[:1]
         if all(_shown(dialect, operation, one) & _shown(dialect, operation, other) for operation in asked):
             return one, other

@@ -1,7 +1,6 @@
 """The ids of jobs: texts with random parts, such as ``video_{hex:32}``."""
 
 import re
-import uuid
 from collections.abc import Callable
 
 PART = re.compile(r"\{(uuid|hex|digits|base62)(?::(\d{1,3}))?\}")
@@ -46,7 +45,7 @@ def new_id(template: str, random: Callable[[int], bytes]) -> str:
 
     def fill(part: re.Match[str]) -> str:
         if part[1] == "uuid":
-            return str(uuid.UUID(bytes=random(16), version=4))
+            return _uuid(int.from_bytes(random(16)))
         alphabet, length = ALPHABETS[part[1]], int(part[2])
         number = int.from_bytes(random(length))  # 8 bits for each character: the bias is below 2 ** -length
         digits = []
@@ -56,3 +55,9 @@ def new_id(template: str, random: Callable[[int], bytes]) -> str:
         return "".join(digits)
 
     return PART.sub(fill, template)
+
+
+def _uuid(number: int) -> str:
+    """Returns a UUID of version 4 (RFC 9562, section 5.4) with the other bits of a number."""
+    text = f"{number & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

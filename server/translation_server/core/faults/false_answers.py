@@ -37,10 +37,10 @@ def _id_and_status(node: Node) -> Node:
     if not isinstance(node, Mapping):
         return node
     reduced = {name: _id_and_status(value) for name, value in node.items()}
-    return {name: value for name, value in reduced.items() if _is_kept(value)}
+    return {name: value for name, value in reduced.items() if _stays(value)}
 
 
-def _is_kept(node: Node) -> bool:
+def _stays(node: Node) -> bool:
     return (
         node.name in {"job_id", "status"} if isinstance(node, Placeholder) else bool(node) and isinstance(node, Mapping)
     )
