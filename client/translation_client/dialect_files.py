@@ -55,6 +55,7 @@ ONE_OF_SEVERAL = re.compile(rf"(.+)#({KIND.pattern})", re.DOTALL)
 ID_PART = re.compile(r"\{(?:uuid|(hex|digits|base62):(\d{1,3}))\}")
 CHOICES = {"hex": 16, "digits": 10, "base62": 62}  # how many characters each random part of an id is chosen from
 MIN_CHOICES = 10**12
+MAX_ID = 1000
 PATH = re.compile(r"(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+")
 
 CATALOGUE = resources.files("translation_client.catalogue")
@@ -300,8 +301,9 @@ def _words(table: Mapping[str, Any], place: str) -> dict[State, tuple[Any, ...]]
 def _check_id(template: object, place: str) -> None:
     if not isinstance(template, str) or re.search(r"[{}]", ID_PART.sub("", template)):
         parts = "{uuid}, {hex:32}, {digits:19} and {base62:24}"
-        parts = "{uuid}, {hex:32}, {digits:19} and {base62:24}"
         raise _FileError(place, f"{template!r}: the random parts of an id are {parts}")
+    if len(template) > MAX_ID:
+        raise _FileError(place, f"must have {MAX_ID} characters at most")
     choices = 1
     for kind, length in ID_PART.findall(template):
         choices *= CHOICES[kind] ** int(length) if kind else 2**122

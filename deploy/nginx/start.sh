@@ -2,7 +2,7 @@
 # Runs nginx, and reloads it when a server has started or stopped: nginx resolves names only when it reads its configuration.
 
 folder=$(dirname "$0")
-sed "s/8000/$PORT/; s/262144/$MAX_BODY/" "$folder/nginx.conf" >/tmp/nginx.conf
+sed "s/8000/$PORT/; s/104857600/$MAX_UPLOAD/" "$folder/nginx.conf" >/tmp/nginx.conf
 
 servers() { getent ahostsv4 server | cut -d ' ' -f 1 | sort -u; }
 

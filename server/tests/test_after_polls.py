@@ -19,11 +19,10 @@ from translation_server.storage import open_store
 YEARS = 1e9
 
 PHASES = """
-[phases]
-submit = "/jobs"
-poll = "/jobs/{job_id}"
-request = {simulate = "{simulate}"}
-job = {id = "{job_id}", state = "{status}"}
+[job.task]
+submit.request = "POST /jobs"
+poll.request = "GET /jobs/{job_id}"
+body = {id = "{job_id}", state = "{status}"}
 words = {pending = ["queued", "starting", "running"], completed = "done", error = "failed"}
 """
 
@@ -65,7 +64,7 @@ def test_clock_does_not_end_it(api: Api):
 
 def test_progress_and_phases_follow_the_polls(start, tmp_path):
     (tmp_path / "phases.toml").write_text(PHASES)
-    api = start(dialects=tmp_path / "phases.toml")
+    api = start(dialects=str(tmp_path / "phases.toml"))
     job = api.post("/phases/jobs", json={"simulate": {"after_polls": 3}}).json()
     states = [api.get(f"/phases/jobs/{job['id']}").json()["state"] for _ in range(3)]
     assert [job["state"], *states] == ["queued", "starting", "running", "done"]

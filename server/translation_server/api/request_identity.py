@@ -58,7 +58,7 @@ def _idempotency_key(request: Request, api: Api, document: Mapping[str, Any]) ->
     if place.source == "body":
         key = value_at(document, place.name)
         return key if isinstance(key, str) and key else None
-    headers = values_of(request, place.name)
+    headers = values_of(request, place.name.lower())
     if not headers:
         return None
     match = IDEMPOTENCY_KEY.fullmatch(headers[0])

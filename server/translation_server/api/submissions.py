@@ -76,10 +76,11 @@ class SubmitEndpoint:
         partial = dialect.partial_body(snapshot, view, route.operation)
         sandbox = await service.sandboxes.of(context.user)
         context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
-        headers = [*partial.headers, *hint_headers(context.record.hint, partial.hints)]
-        headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
+        headers = list(partial.headers)
         if (location := dialect.location(snapshot.job.id)) and not any(name == b"location" for name, _ in headers):
             headers.append((b"location", location.encode()))
+        headers += hint_headers(context.record.hint, partial.hints)
+        headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
         if accepted.replayed:
             headers.append((b"idempotency-replayed", b"true"))
         if context.record.wait == 0:
@@ -90,7 +91,7 @@ class SubmitEndpoint:
 def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
     """Returns a response with JSON text as its body, or without one."""
     response = Response(text or None, code, media_type="application/json" if text else None)
-    response.raw_headers += headers or []
+    response.raw_headers[:0] = headers or []
     return response
 
 

@@ -25,6 +25,8 @@ def check_id(template: str) -> None:
     Raises:
         ValueError: it has no random part, too few of them, or something else in braces.
     """
+    if len(template) > MAX_ID:
+        raise ValueError(f"must have {MAX_ID} characters at most")
     choices = 1
     for kind, length in PART.findall(template):
         if (kind == "uuid") != (not length):
