@@ -102,13 +102,15 @@ def _read(path: str) -> dict[str, Dialect]:
     except FileNotFoundError:
         names = ", ".join((*DIALECTS, *shipped()))
         raise ValueError(f"dialect {path}: is neither one of {names} nor a file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"dialect {path}: cannot be read as TOML: {error}") from None
     name = file.name.rpartition(".")[0]
     try:
         return read_api(name, table)
     except ValueError as error:
         raise ValueError(f"dialect {path}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"dialect {path}: is nested too deeply") from None
 
 
 def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
@@ -268,6 +270,9 @@ def _request(request: object, place: str) -> tuple[str, str]:
         raise _FileError(place, f"{request!r} has a parameter twice")
     if len(re.findall(r":path\}|\*\*", path)) > 1:
         raise _FileError(place, f"{request!r} may have one parameter of several segments")
+    wildcards = re.sub(r"\{\w+(?::path|=([^{}]+))?\}", lambda found: found[1] or "*", path)
+    if any(len(re.findall(r"\*\*?", segment)) > 1 for segment in wildcards.split("/")):
+        raise _FileError(place, f"{request!r} may have one parameter in each segment")
     return method, path
 
 

@@ -74,11 +74,13 @@ def parse(template: object, known: Collection[str]) -> Node:
             return [parse(value, known) for value in template]
         case str() if template.encode(errors="ignore").decode() == template:
             return _text(template, known)
-        case None | bool() | int():
+        case None | bool():
+            return template
+        case int() if abs(template) < 2**63:
             return template
         case float() if isfinite(template):
             return template
-    raise ValueError("must hold only what JSON can: no dates, nan or inf")
+    raise ValueError("must hold only what JSON can: no dates, nan, inf or integers beyond 64 bits")
 
 
 def _text(text: str, known: Collection[str]) -> Node:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from translation_server.api.context import context_of
-from translation_server.api.multipart import MAX_FIELDS, MultipartForm, file_description
+from translation_server.api.multipart import MAX_FIELDS, MultipartForm, file_description, too_large
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import Query
@@ -105,8 +105,7 @@ async def _receive(request: Request) -> bytes | Problem:
                 break
         else:
             return bytes(body)
-    detail = f"A body may have {most} bytes (MAX_BODY)."
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
+    return too_large(f"A body may have {most} bytes (MAX_BODY).")
 
 
 def parse_object(request: Request, body: bytes) -> dict[str, Any]:
@@ -122,11 +121,12 @@ def parse_object(request: Request, body: bytes) -> dict[str, Any]:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
     try:
         document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
+        repeated = _repeated_names(body)
+    except ValueError as error:  # a number may have too many digits, too
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from None
     if not isinstance(document, dict):
         raise invalid([{"field": "body", "message": "must be an object"}])
-    if repeated := _repeated_names(body):
+    if repeated:
         raise invalid([{"field": name, "message": REPEATED} for name in repeated])
     return document
 
@@ -150,7 +150,12 @@ async def read_document(request: Request, accepts: Collection[MediaKind]) -> dic
     """
     context = context_of(request)
     if context.document is None:
-        context.document = await _read_document(request, accepts)
+        try:
+            context.document = await _read_document(request, accepts)
+        except Problem as problem:  # a form cannot be read twice
+            context.document = problem
+    if isinstance(context.document, Problem):
+        raise context.document
     return context.document
 
 
@@ -177,8 +182,7 @@ async def _read_file(request: Request, content_type: str) -> dict[str, Any]:
     async for chunk in request.stream():
         size += len(chunk)
         if size > most:
-            detail = f"An upload may have {most} bytes (MAX_UPLOAD)."
-            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})
+            raise too_large(f"An upload may have {most} bytes (MAX_UPLOAD).")
         digest.update(chunk)
     return {"body": file_description(None, content_type, size, digest.hexdigest())} if size else {}
 
@@ -186,7 +190,9 @@ async def _read_file(request: Request, content_type: str) -> dict[str, Any]:
 def _read_form(body: bytes) -> dict[str, Any]:
     """Returns the fields of an HTML form; a list where a name is repeated."""
     fields = defaultdict[str, list[str]](list)
-    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS):
+    if body.count(b"&") >= MAX_FIELDS:
+        raise too_large(f"A form may have {MAX_FIELDS} fields.")
+    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
         fields[name].append(value)
     return {name: values if len(values) > 1 else values[0] for name, values in fields.items()}
 

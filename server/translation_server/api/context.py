@@ -31,7 +31,7 @@ class RequestContext:
         grant: What its signed URL allows, if it has one.
         query: The parameters of its target, as the route's model.
         body: Its body once it was read, or why the server refuses to read it.
-        document: The fields in its body once they were read.
+        document: The fields in its body once they were read, or why the server refuses to read them.
         route: The dialect's route that serves it; None for the framework's routes.
         api: The API below whose mount its path is; None for the native one.
         fault: The fault rule that changes the answer, if one fired.
@@ -46,7 +46,7 @@ class RequestContext:
     grant: "Grant | None" = None
     query: "Query | None" = None
     body: "bytes | Problem | None" = None
-    document: "dict[str, Any] | None" = None
+    document: "dict[str, Any] | Problem | None" = None
     route: "Route | None" = None
     api: "Api | None" = None
     fault: "FaultRule | None" = None

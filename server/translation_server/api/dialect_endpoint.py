@@ -142,6 +142,7 @@ async def _selected(request: Request, routes: Sequence[Route]) -> Route:
     Raises:
         Problem: 404 if it means none of them.
     """
+    accepted = {kind for route in routes for kind in route.operation.accepts}
     for route in routes:
         where = route.operation.where
         if not (
@@ -150,7 +151,7 @@ async def _selected(request: Request, routes: Sequence[Route]) -> Route:
         ):
             continue
         if where.body:
-            document = await read_document(request, route.operation.accepts)
+            document = await read_document(request, accepted)
             if any(value_at(document, path) != value for path, value in where.body.items()):
                 continue
         return route

@@ -87,7 +87,8 @@ class RequestMiddleware:
         began, user = time.perf_counter(), None
         record = begin_record(scope, dict(scope["headers"]), time.time())
         is_head = scope["method"] == "HEAD"
-        api = self._apis.get(scope["path"])
+        path = scope["path"].removeprefix(scope["root_path"])
+        api = self._apis.get(path)
         context = RequestContext(record, is_head, transport_of(receive), self._max_body, self._max_upload, api=api)
         inner = dict(scope) | {"context": context, "method": "GET" if is_head else scope["method"]}
 
@@ -100,7 +101,6 @@ class RequestMiddleware:
 
         try:
             self._origin_policy.check(scope)
-            path = scope["path"].removeprefix(scope["root_path"])
             if path.startswith(FILES):
                 context.user = user = self._user_of_url(path, context)
             elif path not in self._public:

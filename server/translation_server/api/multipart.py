@@ -19,7 +19,7 @@ class MultipartForm:
 
     Args:
         content_type: the value of the request's Content-Type.
-        max_text: how many bytes the texts of all fields may have together.
+        max_text: how many bytes the texts of all fields and the headers of all parts may have together.
         max_size: how many bytes the whole form may have.
 
     Raises:
@@ -35,8 +35,8 @@ class MultipartForm:
             boundary,
             {
                 "on_part_begin": self._begin,
-                "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
-                "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+                "on_header_field": lambda data, start, end: self._add(self._name, data[start:end]),
+                "on_header_value": lambda data, start, end: self._add(self._value, data[start:end]),
                 "on_header_end": self._end_header,
                 "on_headers_finished": self._describe,
                 "on_part_data": self._take,
@@ -45,6 +45,7 @@ class MultipartForm:
             },
         )
         self._fields: dict[str, list[object]] = {}
+        self._lists = set[str]()  # the names that are sent as `name[]`
         self._max_text, self._max_size = max_text, max_size
         self._count = 0
         self._is_complete = False
@@ -60,7 +61,7 @@ class MultipartForm:
             async for chunk in chunks:
                 size += len(chunk)
                 if size > self._max_size:
-                    raise _too_large(f"A form may have {self._max_size} bytes (MAX_UPLOAD).")
+                    raise too_large(f"A form may have {self._max_size} bytes (MAX_UPLOAD).")
                 self._parser.write(chunk)
             self._parser.finalize()
         except MultipartParseError as error:
@@ -68,14 +69,14 @@ class MultipartForm:
         if not self._is_complete:
             raise Problem(HTTPStatus.BAD_REQUEST, "The form is malformed: its end is missing.")
         return {
-            name.removesuffix("[]"): values if name.endswith("[]") or len(values) > 1 else values[0]
+            name: values if name in self._lists or len(values) > 1 else values[0]
             for name, values in self._fields.items()
         }
 
     def _begin(self) -> None:
         self._count += 1
         if self._count > MAX_FIELDS:
-            raise _too_large(f"A form may have {MAX_FIELDS} fields.")
+            raise too_large(f"A form may have {MAX_FIELDS} fields.")
         self._headers: dict[bytes, bytes] = {}
         self._name, self._value = bytearray(), bytearray()
         self._text, self._digest, self._size = bytearray(), hashlib.sha256(), 0
@@ -97,17 +98,23 @@ class MultipartForm:
         if self._filename is not None:
             self._digest.update(memoryview(data)[start:end])
             return
-        self._text += data[start:end]
-        self._max_text -= end - start
+        self._add(self._text, data[start:end])
+
+    def _add(self, text: bytearray, more: bytes) -> None:
+        self._max_text -= len(more)
         if self._max_text < 0:
-            raise _too_large("The texts of the form are too long (MAX_BODY).")
+            raise too_large("The texts of the form are too long (MAX_BODY).")
+        text += more
 
     def _end(self) -> None:
         value: object = self._text.decode(errors="replace")
         if self._filename is not None:
             content_type = self._headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
             value = file_description(self._filename, content_type, self._size, self._digest.hexdigest())
-        self._fields.setdefault(self._field, []).append(value)
+        name = self._field.removesuffix("[]")
+        if name != self._field:
+            self._lists.add(name)
+        self._fields.setdefault(name, []).append(value)
 
     def _finish(self) -> None:
         self._is_complete = True
@@ -118,5 +125,6 @@ def file_description(name: str | None, content_type: str, size: int, sha256: str
     return {"filename": name, "content_type": content_type, "size": size, "sha256": sha256}
 
 
-def _too_large(detail: str) -> Problem:
+def too_large(detail: str) -> Problem:
+    """Returns the problem of a body that is not read to its end."""
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})

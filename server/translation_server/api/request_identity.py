@@ -11,7 +11,7 @@ from starlette.requests import Request
 from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
-from translation_server.api.problems import Problem
+from translation_server.api.problems import Problem, invalid
 from translation_server.core.dialects.dialect import Api, Route
 from translation_server.core.dialects.operations import MediaKind
 from translation_server.core.dialects.template import value_at
@@ -19,6 +19,9 @@ from translation_server.core.fingerprint import fingerprint
 
 IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]{1,255})"|([\x21\x23-\x7e]{1,255})')
 """A structured-field string, as the draft says, or the bare token that most clients send."""
+
+
+BODY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 def route_of(request: Request) -> Route:
@@ -57,7 +60,9 @@ def _idempotency_key(request: Request, api: Api, document: Mapping[str, Any]) ->
         return None
     if place.source == "body":
         key = value_at(document, place.name)
-        return key if isinstance(key, str) and key else None
+        if key is None or (isinstance(key, str) and BODY_KEY.fullmatch(key)):
+            return key
+        raise invalid([{"field": place.name, "message": "must be a key of 1 to 255 visible ASCII characters"}])
     headers = values_of(request, place.name.lower())
     if not headers:
         return None

@@ -14,7 +14,7 @@ from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
 from translation_server.api.preferences import hint_headers, wall_elapsed
 from translation_server.api.problems import NOTHING_SIMULATED, invalid
-from translation_server.api.request_identity import record_submission
+from translation_server.api.request_identity import record_submission, route_of
 from translation_server.api.schemas import SubmissionBody
 from translation_server.api.views import view_of
 from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
@@ -118,9 +118,8 @@ def _received(
     if unknown and dialect.refuses_unknown:
         errors += [{"field": field, "message": unknown_field(fields.values())} for field in unknown]
     if dialect.api is NATIVE_API:
-        repeated = query.keys() & validated.model_fields_set
-        errors += [{"field": fields[name], "message": "comes in the query and in the body"} for name in repeated]
         validated = validated.model_copy(update=query)
+    errors += [{"field": name, "message": "comes in the query and in the body"} for name in query.keys() & document]
     if errors:
         raise invalid(errors)
     sent = {name: value for name, value in document.items() if name != SIMULATE or dialect.api is NATIVE_API}
@@ -134,9 +133,12 @@ def _received(
 
 
 def _query(request: Request) -> dict[str, Any]:
-    """Returns the parameters of the query: as the model of a native route has them, or all as they came."""
-    model = context_of(request).query
-    return dict(request.query_params) if model is None else model.model_dump(exclude_unset=True)
+    """Returns the parameters of the query but tokens: as the model of a native route has them, or all as they came."""
+    if (model := context_of(request).query) is not None:
+        return model.model_dump(exclude_unset=True)
+    query = {name: request.query_params.getlist(name) for name in request.query_params}
+    tokens = route_of(request).api.token_parameters
+    return {name: values if len(values) > 1 else values[0] for name, values in query.items() if name not in tokens}
 
 
 def _echoed(name: str, document: Mapping[str, Any], query: Mapping[str, Any], parameters: Mapping[str, str]) -> object:

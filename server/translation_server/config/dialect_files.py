@@ -117,7 +117,7 @@ def read_api(path: Traversable, taken: Collection[str]) -> tuple[Dialect, ...]:
     where, name = f"DIALECTS={path}", path.name.rpartition(".")[0]
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DialectError(f"{where}: cannot be read as TOML: {error}") from None
     if not NAME.fullmatch(name) or name in BUILTIN or name in taken:
         raise DialectError(f"{where}: must have a name of its own, in lower case: it is the name of the API")
@@ -128,6 +128,8 @@ def read_api(path: Traversable, taken: Collection[str]) -> tuple[Dialect, ...]:
         raise DialectError(f"{where}: {summary(field_errors(error, 'the file'))}") from None
     except DialectError as error:
         raise DialectError(f"{where}: {error}") from None
+    except RecursionError:
+        raise DialectError(f"{where}: is nested too deeply") from None
     return dialects
 
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from translation_server.core.dialects.authentication import token_form
 from translation_server.core.dialects.ids import check_id
+from translation_server.core.dialects.operations import PARAMETER as PARAMETER_OF_PATH
 from translation_server.core.dialects.operations import MediaKind, RequestPattern
 
 HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -31,6 +32,9 @@ def _check_request(request: str) -> str:
         raise ValueError(f"{request!r} has a parameter twice")
     if len(re.findall(r":path\}|\*\*", path)) > 1:
         raise ValueError(f"{request!r} may have one parameter of several segments")
+    wildcards = PARAMETER_OF_PATH.sub(lambda found: found[2] or "*", path)
+    if any(len(re.findall(r"\*\*?", segment)) > 1 for segment in wildcards.split("/")):
+        raise ValueError(f"{request!r} may have one parameter in each segment")
     return request
 
 

@@ -251,7 +251,7 @@ class OpenAuthenticator:
 
 def _scheme(schemes: Mounts[Sequence[Scheme]], scope: Scope) -> Scheme:
     """Returns the scheme of a request: of those that it may use, the first whose credentials it has."""
-    allowed = schemes.get(scope["path"])
+    allowed = schemes.get(scope["path"].removeprefix(scope.get("root_path", "")))
     if allowed is None:
         return BASIC
     if len(allowed) == 1:

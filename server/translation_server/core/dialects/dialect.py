@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from translation_server.core.clock import VirtualTime
+from translation_server.core.dialects.authentication import token_form
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.filters import FILTERS
 from translation_server.core.dialects.operations import Action, Answer, IdPlace, Operation, RequestPattern, overlaps
@@ -148,6 +149,11 @@ class Api:
     hints: Mapping[str, Node] | None = None
     error: ErrorFormat | None = None
     fixed: Sequence[Operation] = ()
+
+    @cached_property
+    def token_parameters(self) -> frozenset[str | None]:
+        """The parameters of a query that have a token."""
+        return frozenset(form.parameter for form in map(token_form, self.auth) if form)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,15 @@ NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
 
+MAX_NUMBER = 1e300
+"""Numbers from here on are unknown: JSON has no infinity, and Python limits the digits of integers."""
+
 ValueOf = Callable[[str], object]
 """Returns the value of a name; None where it is unknown."""
+
+
+MAX_INTEGER = 2**63
+"""Integers from here on are none of TOML's."""
 
 
 class TemplateError(ValueError):
@@ -34,9 +41,15 @@ class Placeholder(NamedTuple):
     convert: Filter | None
 
     def value(self, value_of: ValueOf) -> object:
-        """Returns the value; None where it is unknown."""
+        """Returns the value; None where it is unknown, or none that the filter takes."""
         found = value_of(self.name)
-        return found if found is None or self.convert is None else self.convert(found)
+        if found is None or self.convert is None:
+            return found
+        try:
+            value = self.convert(found)
+        except (TypeError, ValueError, OverflowError, OSError):
+            return None  # a caller has sent something else than the filter takes
+        return None if isinstance(value, int | float) and not abs(value) < MAX_NUMBER else value
 
 
 class Text(NamedTuple):
@@ -93,11 +106,13 @@ def parse(template: object, known: Names) -> Node:
             return [parse(value, known) for value in template]
         case str():
             return _parse_text(template, known)
-        case None | bool() | int():
+        case None | bool():
+            return template
+        case int() if abs(template) < MAX_INTEGER:
             return template
         case float() if math.isfinite(template):
             return template
-    raise TemplateError("must hold only what JSON can: no dates, nan or inf")
+    raise TemplateError("must hold only what JSON can: no dates, nan, inf or integers beyond 64 bits")
 
 
 def _parse_text(text: str, known: Names) -> Node:
