@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     Warnings: TypeAlias = Callable[..., list[str]]
 
 MINE = """
-[mine]
-poll = "/tasks/{job_id}"
-job = {state = "{status}"}
+auth = "X-Key: {token}"
+
+[job.task]
 words = {pending = "busy", completed = "done", error = "failed"}
-auth = "X-Key"
+body = {state = "{status}"}
+submit.request = "POST /tasks"
+poll.request = "GET /tasks/{job_id}"
 """
 
 
@@ -260,10 +262,7 @@ class TestMixedSources:
         """Sets names in `.env` and in the environment; every credential has the same value."""
         settings = {"SERVER_URL": server.url, "API_PASSWORD_FILE": "secret", "API_TOKEN_FILE": "secret"}
         Path("secret").write_text("secret")
-        Path("mine.toml").write_text(
-            '[mine]\npoll = "/tasks/{job_id}"\njob = {status = "{status}"}\nauth = "X-Key"\n'
-            'words = {pending = "pending", completed = "completed", error = "error"}\n'
-        )
+        Path("mine.toml").write_text(MINE)
         Path(".env").write_text("".join(f"{name}={settings.get(name, 'secret')}\n" for name in dotenv.split()))
         for name in environment.split():
             monkeypatch.setenv(name, settings.get(name, "secret"))

@@ -8,11 +8,10 @@ from tests.command_line import QUICK, run_fixture, scripted_jobs  # noqa: F401 -
 from translation_client.cli.saving import _path, _Progress
 
 DIALECT = """
-[mine]
-submit = "/start"
-poll = "/status/{job_id}"
-job = {job_id = "{job_id}", status = "{status}", output = "{output}"}
-words = {pending = "pending", completed = "completed", error = "error"}
+[job.task]
+body = {job_id = "{job_id}", status = "{status}", output = "{output}"}
+submit = {request = "POST /start", code = 202}
+poll.request = "GET /status/{job_id}"
 """
 CONTENT = b"a video"
 

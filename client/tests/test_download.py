@@ -5,7 +5,7 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 import httpx
@@ -23,8 +23,8 @@ from translation_client import (
     Status,
     TransportError,
 )
+from translation_client.core.builtin_dialects import START as NATIVE
 from translation_client.core.deadline import FlowTime
-from translation_client.core.dialects import START as NATIVE
 from translation_client.core.download import download, urls_in
 from translation_client.core.effects import Chunk, Done, Failure, Listen, Piece, Reply, Send, Sleep
 
@@ -32,7 +32,6 @@ CONTENT = b"0123456789"
 URL = "http://files.example/signed/output.mp4"
 TAGGED = {"etag": '"a"'}
 WHOLE = {"content-length": "10", **TAGGED}
-WITH_OUTPUT = replace(NATIVE, job={**NATIVE.job, "output": "{output}"})
 CUT = Failure("broke off", 0.0)
 
 
@@ -85,7 +84,7 @@ class DownloadPlayer(FlowPlayer):
 def fetch(*files, answers=(), job_id=None, timeout=inf, **options):
     player = DownloadPlayer()
     player.files, player.answers = list(files), list(answers)
-    options = flow_options(**options, dialect=WITH_OUTPUT)
+    options = flow_options(**options, dialect=NATIVE)
     return player.play(download(options, FlowTime(START, START + timeout), URL, job_id))
 
 

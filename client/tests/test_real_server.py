@@ -36,7 +36,7 @@ def test_job_submitted_in_any_dialect_can_be_polled_in_any_other(admins_server, 
     with client_for(admins_server, "start") as client:
         newest = next(client.list()).id
     assert started.id in {newest, CURRENT}
-    for polls in [*DIALECTS, "heygen"]:
+    for polls in [*DIALECTS, *(["heygen"] if submits == "heygen" else [])]:  # an API sees only jobs of its own
         with client_for(admins_server, polls) as client:
             assert client.wait(CURRENT if polls in {"status", "result"} else newest).state is State.COMPLETED
 

@@ -134,7 +134,7 @@ class TestLateness:
 
         options = {"schedule": Fixed(1), "on_update": update}
         if way == "wait_all without a list":
-            options["dialect"] = replace(START, list=None)
+            options["dialect"] = replace(START, operations=START.operations[:2])
 
         with blocking(sandbox.async_client(**options)) if asynchronous else sandbox.client(**options) as client:
             job = client.start()
