@@ -262,7 +262,9 @@ class TestMixedSources:
         """Sets names in `.env` and in the environment; every credential has the same value."""
         settings = {"SERVER_URL": server.url, "API_PASSWORD_FILE": "secret", "API_TOKEN_FILE": "secret"}
         Path("secret").write_text("secret")
-        Path("mine.toml").write_text(MINE)
+        Path("mine.toml").write_text(
+            MINE.replace("busy", "pending").replace("done", "completed").replace("state =", "status =")
+        )
         Path(".env").write_text("".join(f"{name}={settings.get(name, 'secret')}\n" for name in dotenv.split()))
         for name in environment.split():
             monkeypatch.setenv(name, settings.get(name, "secret"))
