@@ -128,7 +128,7 @@ class TestFailures:
             (["wait", ".."], "ID must be the id of a job"),
             (
                 ["--dialect", "nowhere"],
-                "--dialect nowhere: is neither one of start, jobs, status, translate, result, azure, fal, openai, replicate nor a",
+                "--dialect nowhere: is neither one of start, jobs, status, translate, result, azure, fal, openai, replicate nor a",  # noqa: E501 - one message
             ),
             (["--dialect", "status", "wait", "j1"], "ID must be 'current': the dialect status has no job ids"),
             (["--dialect", "status", "list"], "list: the dialect status has no route for this"),

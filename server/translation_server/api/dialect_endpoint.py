@@ -17,7 +17,7 @@ from translation_server.api.dialect_router import DialectRouter, Match
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.operations import Operations
-from translation_server.api.polls import Answer, PollEndpoint
+from translation_server.api.polls import PollEndpoint
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem
 from translation_server.api.schemas import Query, submission_query
@@ -57,6 +57,9 @@ class DialectEndpoint:
         simulator: applies fault rules.
         polls: answers polls.
         middleware: wraps every request.
+
+    Attributes:
+        answer_from_cache: Answers a poll from memory; returns None if it needs anything else.
     """
 
     def __init__(  # noqa: PLR0913 - these are keyword arguments
@@ -72,6 +75,7 @@ class DialectEndpoint:
         self._router = router
         self._middleware = middleware
         self._polls = polls
+        self.answer_from_cache = polls.answer_from_cache
         self._submissions = SubmitEndpoint(service)
         self._operations = Operations(service)
         self._endpoints = {id(route): self._endpoint(route, simulator) for route in routes}
@@ -80,10 +84,6 @@ class DialectEndpoint:
     def serves(self, scope: Scope) -> bool:
         """Whether a request is one of a dialect."""
         return self._match(scope) is not None
-
-    def answer_from_cache(self, scope: Scope) -> Answer | None:
-        """Answers a poll from memory; returns None if it needs anything else."""
-        return self._polls.answer_from_cache(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""

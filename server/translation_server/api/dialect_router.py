@@ -48,3 +48,28 @@ class DialectRouter:
     def methods(self, path: str) -> set[str]:
         """Returns the methods of all routes of a path."""
         return {method for method in self._expressions if self.match(method, path)}
+
+    def polls_by_prefix(self) -> dict[str, Route]:
+        """Returns the routes of polls whose paths are a prefix and the job's id, by prefix, for a quick search.
+
+        A route is left out if a request for another one could have the same prefix.
+        """
+        groups = self._groups.get("GET", [])
+        found = {
+            route.pattern.path.removesuffix("/{job_id}"): route
+            for route, *others in groups
+            if route.action == "poll"
+            and not others
+            and route.pattern.parameters == ["job_id"]
+            and route.pattern.path.endswith("/{job_id}")
+        }
+        rivals = [re.compile(group[0].pattern.expression) for group in groups]
+        return {
+            prefix: route
+            for prefix, route in found.items()
+            if not any(
+                rival.fullmatch(f"{prefix}/x") or group[0].pattern.path.startswith(f"{prefix}/")
+                for rival, group in zip(rivals, groups, strict=True)
+                if group[0] is not route and group[0].pattern.path.count("/") <= route.pattern.path.count("/")
+            )
+        }

@@ -17,15 +17,12 @@ class Mounts(Generic[T]):
     def __init__(self, values: Mapping[str, T]) -> None:
         self._by_segment = defaultdict[str, list[tuple[str, T]]](list)
         for mount in sorted(values, key=len, reverse=True):
-            self._by_segment[_first_segment(mount)].append((mount, values[mount]))
+            self._by_segment["/" + mount.split("/")[1]].append((mount, values[mount]))
 
     def get(self, path: str) -> T | None:
         """Returns the value of the mount of a path; None if it is below none."""
-        for mount, value in self._by_segment.get(_first_segment(path), ()):
+        end = path.find("/", 1)
+        for mount, value in self._by_segment.get(path[:end] if end > 0 else path, ()):
             if path.startswith(mount) and path[len(mount) :][:1] in {"", "/"}:
                 return value
         return None
-
-
-def _first_segment(path: str) -> str:
-    return path[1:].partition("/")[0]

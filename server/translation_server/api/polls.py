@@ -79,6 +79,7 @@ class PollEndpoint:
         add_record: AddRecord,
     ) -> None:
         self._router = router
+        self._by_prefix = router.polls_by_prefix()
         self._service = service
         self._origin_policy = origin_policy
         self._authenticator = authenticator
@@ -142,16 +143,19 @@ class PollEndpoint:
 
     def _cacheable(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str] | None:
         """Returns the dialect and the id of a poll that may be answered from the cache; None for any other request."""
-        has_repeated = len(headers) < len(scope["headers"])
-        if scope["method"] != "GET" or scope["root_path"] or has_repeated or not UNCACHED.isdisjoint(headers):
+        if scope["method"] != "GET" or scope["root_path"] or len(headers) < len(scope["headers"]):
             return None
-        match = self._router.match("GET", scope["path"])
-        route = match.routes[0] if match and len(match.routes) == 1 else None
-        if match is None or route is None or route.action != "poll" or not (job_id := match.parameters.get("job_id")):
+        path: str = scope["path"]
+        prefix, _, job_id = path.rpartition("/")
+        route = self._by_prefix.get(prefix)
+        if route is None:
+            match = self._router.match("GET", path)
+            if match is None or len(match.routes) > 1 or match.routes[0].action != "poll":
+                return None
+            route, job_id = match.routes[0], match.parameters.get("job_id", "")
+        if not job_id or (scope["query_string"] and route.api is NATIVE_API):
             return None
-        if (scope["query_string"] and route.api is NATIVE_API) or not self._origin_policy.accepts_host(
-            headers.get(b"host")
-        ):
+        if not UNCACHED.isdisjoint(headers) or not self._origin_policy.accepts_host(headers.get(b"host")):
             return None
         return route.dialects[0], job_id
 

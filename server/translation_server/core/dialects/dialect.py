@@ -191,7 +191,7 @@ class Dialect:
         """Returns the operation of an action, if there is one."""
         return next((one for one in self.operations if one.action == action), None)
 
-    @property
+    @cached_property
     def owned(self) -> Mapping[str, str]:
         """The API and the kind of the jobs that its routes see; the native routes see all jobs of the owner."""
         return {} if self.api.name == NATIVE else {"api": self.api.name, "kind": self.kind}
