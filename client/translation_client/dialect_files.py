@@ -45,7 +45,10 @@ API_KEYS = ("mount", "auth", "idempotency", "hints", "error", "job", "fixed")
 ANSWER_KEYS = ("code", "headers", "body")
 OPERATION_KEYS = (*ANSWER_KEYS, "when", "request", "where", "job_id", "accepts")
 MORE_KEYS = {"list": ("page", "ids"), "batch_poll": ("page", "ids"), "download": ("file",)}
-KIND_KEYS = ("id", "words", "send", "unknown_fields", "required", "output", "body", "when", *ACTIONS)
+KIND_KEYS = (
+    *("id", "words", "send", "unknown_fields", "required", "defaults", "output", "body", "when"),
+    *ACTIONS,
+)
 ERROR_KEYS = ("body", "headers", "types", "codes")
 ERROR_NAMES = ("detail", "title", "status_code", "error_type", "field", "error_id")
 
@@ -171,6 +174,9 @@ class _Api:
             for name, _ in PARAMETER.findall(str(request))
         }
         known = (*ANSWER_NAMES, *sorted(parameters - {"job_id"}))
+        _check_keys(
+            _table(table, "defaults", place), ("input", "query", *sorted(parameters - {"job_id"})), f"{place}.defaults"
+        )
         _check_id(table.get("id", "{uuid}"), f"{place}.id")
         _parsed(table.get("output"), known, f"{place}.output")
         own = {name: f"{{{name}}}" for name in ECHOED_FIELDS}

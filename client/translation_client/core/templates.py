@@ -13,7 +13,10 @@ from typing import Any, TypeAlias
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
-FILTERS = ("rfc3339", "unix", "unix_seconds", "unix_ms", "percent", "ms", "seconds", "lines", "text", "number")
+FILTERS = (
+    *("rfc3339", "unix", "unix_seconds", "unix_ms"),
+    *("percent", "ms", "seconds", "lines", "messages", "text", "number"),
+)
 SPECIAL = ("omit", "null")  # names that every template may use
 
 

@@ -109,7 +109,9 @@ def _received(
     if SIMULATE in unknown and not dialect.refuses_unknown:  # the simulator's own field, in any API
         values[SIMULATE], fields[SIMULATE] = document[SIMULATE], SIMULATE
     errors = [
-        {"field": path, "message": "is required"} for path in dialect.required if value_at(document, path) is None
+        {"field": first, "message": " or ".join(["is required", *others])}
+        for first, *others in dialect.required
+        if all(value_at(document, path) is None for path in (first, *others))
     ]
     try:
         validated = SubmissionBody.model_validate(values)
@@ -124,6 +126,7 @@ def _received(
         raise invalid(errors)
     sent = {name: value for name, value in document.items() if name != SIMULATE or dialect.api is NATIVE_API}
     echo = {name: _echoed(name, sent, query, parameters) for name in dialect.echoed}
+    echo = {name: value_at(dialect.defaults, name) if value is None else value for name, value in echo.items()}
     return ReceivedSubmission(
         {**document, **query},
         values,

@@ -161,6 +161,11 @@ def _dialect(api: Api, kind: str, table: KindTable) -> Dialect:
         "job_id"
     }
     known: Names = {**JOB_NAMES, **dict.fromkeys(sorted(parameters))}
+    sources = ("input", "query", *sorted(parameters))
+    if unknown := [name for name in table.defaults if name not in sources]:
+        raise DialectError(
+            f"{place}.defaults.{unknown[0]}: there is no such field; the fields are {', '.join(sources)}"
+        )
     dialect = Dialect(
         name=api.name,
         api=api,
@@ -173,7 +178,8 @@ def _dialect(api: Api, kind: str, table: KindTable) -> Dialect:
         ),
         send=_parsed(table.send, INPUT_NAMES, f"{place}.send"),
         refuses_unknown=table.unknown_fields == "refuse",
-        required=tuple(table.required),
+        required=tuple(map(tuple, table.required)),
+        defaults=table.defaults,
         id=table.id,
         output=_parsed(table.output, known, f"{place}.output"),
     )

@@ -53,6 +53,7 @@ Request = Annotated[str, AfterValidator(_check_request)]
 Requests = Annotated[list[Request], BeforeValidator(_one_or_more), Field(min_length=1)]
 Word = Annotated[str, Field(min_length=1)] | bool | int
 Words = Annotated[list[Word], BeforeValidator(_one_or_more), Field(min_length=1)]
+Alternatives = Annotated[list[str], BeforeValidator(_one_or_more), Field(min_length=1)]
 Code = Annotated[int, Field(ge=200, le=599)]
 Headers = dict[Annotated[str, Field(pattern=rf"^{HEADER_NAME}$")], str]
 Accepts = Annotated[list[MediaKind], BeforeValidator(_one_or_more), Field(min_length=1)]
@@ -157,7 +158,8 @@ class KindTable(Table):
         name: f"{{{name}}}" for name in ("source_language", "target_language", "video_length", "simulate")
     }
     unknown_fields: Literal["accept", "refuse"] = "accept"
-    required: list[str] = []
+    required: list[Alternatives] = []
+    defaults: dict[str, Any] = {}
     output: Any = None
     body: Any = None
     when: dict[StateName, AnswerTable] = {}

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.authentication import token_form
@@ -170,7 +170,8 @@ class Dialect:
         send: The template of a submission's body, with placeholders for the native fields.
         query: The native fields that a submission may have in the query of its target.
         refuses_unknown: Whether fields of a submission that ``send`` does not have are refused.
-        required: The fields that a submission must have.
+        required: The fields that a submission must have; of those in one group, any.
+        defaults: What answers show for what a submission did not have, by the paths in the names of placeholders.
         id: The template of new ids, see `ids`; by default a UUID.
         output: The template of the output of a completed job.
     """
@@ -183,7 +184,8 @@ class Dialect:
     send: Node = field(default_factory=dict)
     query: Sequence[str] = ()
     refuses_unknown: bool = True
-    required: Sequence[str] = ()
+    required: Sequence[Sequence[str]] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     id: str = "{uuid}"
     output: Node = None
 

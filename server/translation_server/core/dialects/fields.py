@@ -33,8 +33,9 @@ class Field(NamedTuple):
 
 
 def _logs(snapshot: JobSnapshot) -> list[str]:
-    """Returns a line for each tenth of the job's progress."""
-    return [f"{100 * line // LOG_LINES} %" for line in range(1, int(snapshot.progress * LOG_LINES) + 1)]
+    """Returns a line for each tenth of the job's progress: a progress bar, as clients read it from logs."""
+    done = range(1, int(snapshot.progress * LOG_LINES) + 1)
+    return [f"{100 * line // LOG_LINES}%|{'=' * line:{LOG_LINES}}| {line}/{LOG_LINES}" for line in done]
 
 
 TEXT = MappingProxyType({"type": ["string", "null"]})

@@ -38,6 +38,7 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
         "seconds": lambda seconds: max(1, ceil(seconds)),
         "text": _text,
         "lines": "\n".join,
+        "messages": lambda lines: [{"message": line} for line in lines],
         "number": _number,
     }
 )
