@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 VENV := .venv
+SDKS := .venv-sdks
 RUN := $(VENV)/bin/python -m
 
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
-.PHONY: help demo test check generate bench up lock
+.PHONY: help demo test check generate bench sdks up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ bench: $(VENV)/bench ## measure how well everybody waits and how fast the server
 	$(VENV)/bin/python benchmarks/databases.py
 	$(VENV)/bin/python benchmarks/server.py --write
 
+sdks: $(SDKS)/installed ## drive the official clients of other APIs against the server, each with the API that it is for
+	$(SDKS)/bin/python -m pytest -W ignore::ResourceWarning tests/sdks  # some clients cannot be closed
+
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build
 
@@ -53,6 +57,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
+	$(LOCK) $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
@@ -73,6 +78,14 @@ $(VENV)/development: $(VENV)/runtime requirements/development.txt server/pyproje
 
 $(VENV)/bench: $(VENV)/development requirements/benchmarks.txt
 	$(RUN) pip install --quiet --require-hashes -r requirements/benchmarks.txt
+	@touch $@
+
+# The official clients of other APIs have a virtual environment of their own: nothing else may come to need them.
+
+$(SDKS)/installed: $(RUNTIME) requirements/sdks.txt server/pyproject.toml client/pyproject.toml
+	$(PYTHON) -m venv --clear $(SDKS)
+	$(SDKS)/bin/python -m pip install --quiet --require-hashes $(RUNTIME:%=-r %) -r requirements/sdks.txt
+	$(SDKS)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client
 	@touch $@
 
 .env:

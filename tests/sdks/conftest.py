@@ -53,7 +53,7 @@ def url(plain_url):
     return plain_url
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def sandbox(url):
     """The sandbox on that server, which is empty again after the test."""
     verify = ssl.create_default_context() if url.startswith("https:") else False

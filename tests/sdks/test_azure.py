@@ -1,6 +1,6 @@
-"""DocumentIntelligenceClient("http://127.0.0.1:8000", AzureKeyCredential("secretpassword"))
+"""Point it at the server: `DocumentIntelligenceClient("http://127.0.0.1:8000", AzureKeyCredential("secretpassword"))`.
 
-Covers begin_analyze_document (from a URL, from bytes, from a continuation token) and delete_analyze_result, sync and async.
+Covered: begin_analyze_document with its poller, of a URL and of bytes, and delete_analyze_result; sync and async.
 Version: azure-ai-documentintelligence 1.0.2 with azure-core 1.41.0.
 """
 
@@ -103,7 +103,7 @@ def test_deleted_result_is_gone(client):
         client.delete_analyze_result(MODEL, poller.details["operation_id"])
 
 
-def test_wrong_key_is_an_authentication_error(url, sandbox):
+def test_wrong_key_is_an_authentication_error(url):
     client = DocumentIntelligenceClient(url, AzureKeyCredential("wrong"))
     with client, pytest.raises(ClientAuthenticationError) as caught:
         client.begin_analyze_document(MODEL, DOCUMENT)
@@ -111,7 +111,7 @@ def test_wrong_key_is_an_authentication_error(url, sandbox):
     assert caught.value.error.message
 
 
-async def test_wrong_key_is_an_authentication_error_async(url, sandbox):
+async def test_wrong_key_is_an_authentication_error_async(url):
     async with AsyncDocumentIntelligenceClient(url, AzureKeyCredential("wrong")) as client:
         with pytest.raises(ClientAuthenticationError):
             await client.begin_analyze_document(MODEL, DOCUMENT)

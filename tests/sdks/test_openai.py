@@ -1,7 +1,6 @@
-"""openai.OpenAI(base_url="http://127.0.0.1:8000/openai/v1", api_key="secretpassword")
+"""Point it at the server: `openai.OpenAI(base_url="http://127.0.0.1:8000/openai/v1", api_key="secretpassword")`.
 
-Covers videos (create, create_and_poll, poll, retrieve, list, delete, download_content) and background responses (create,
-retrieve, cancel, delete), sync and async.
+Covered: videos and background responses, models, errors, and repeated requests; sync and async.
 Version: openai 3.57.0.
 """
 
@@ -18,13 +17,13 @@ UNKNOWN = {"video": "video_" + "0" * 32, "response": "resp_" + "0" * 48}
 
 
 @pytest.fixture
-def client(url, sandbox):
+def client(url):
     with openai.OpenAI(base_url=f"{url}/openai/v1", api_key=KEY, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def async_client(url, sandbox):
+async def async_client(url):
     async with openai.AsyncOpenAI(base_url=f"{url}/openai/v1", api_key=KEY, max_retries=0) as client:
         yield client
 

@@ -1,7 +1,7 @@
-"""replicate.Client(api_token="secretpassword", base_url="http://127.0.0.1:8000/replicate")
+"""Point it at the server: `replicate.Client(api_token="secretpassword", base_url="http://127.0.0.1:8000/replicate")`.
 
-Covers run, predictions (create, get, wait, reload, cancel, list), and those of models and deployments, sync and async. Over
-plain HTTP, run returns URLs; over HTTPS, as here, it returns FileOutput. Version: replicate 1.0.7.
+Covered: run with FileOutput (which needs HTTPS), predictions of versions, models and deployments; sync and async.
+Version: replicate 1.0.7.
 """
 
 import httpx
@@ -21,7 +21,7 @@ def url(secure_url):
 
 
 @pytest.fixture
-def client(url, sandbox, monkeypatch):
+def client(url, monkeypatch):
     monkeypatch.setenv("REPLICATE_POLL_INTERVAL", "0.02")
     return replicate.Client(api_token=KEY, base_url=f"{url}/replicate")
 
@@ -106,7 +106,7 @@ def test_predictions_are_listed_page_by_page(client):
     assert len(pages) == 2
 
 
-def test_wrong_token_is_refused(url, sandbox):
+def test_wrong_token_is_refused(url):
     with pytest.raises(ReplicateError) as caught:
         replicate.Client(api_token="wrong", base_url=f"{url}/replicate").run(MODEL, input={})
     assert (caught.value.status, caught.value.title) == (401, "Unauthorized")
