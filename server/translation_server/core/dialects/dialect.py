@@ -262,9 +262,8 @@ class Dialect:
         answer, job = operation.answers[snapshot.state], snapshot.job
         rendering = render(answer.body, value_of(snapshot), changing)
         files = [self._value(FILE_URL + one, snapshot, view, echo) for one in sorted(self.file_types)]
-        tagged = json.dumps(
-            [self.name, self.kind, operation.action, view.base_url, job.owner, job.id, str(word), files]
-        )
+        place = [view.base_url, *files] if snapshot.state in self.absolute_states else []
+        tagged = json.dumps([self.name, self.kind, operation.action, job.owner, job.id, str(word), *place])
         return PartialBody(
             "" if answer.body == "" else rendering.text,
             [computing(node) for node in rendering.missing],
