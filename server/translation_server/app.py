@@ -196,7 +196,7 @@ def assemble(
     )
     service.set_users(len(users or ()))
     requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
-    apis = {dialect.api.mount: dialect.api for dialect in dialects}
+    apis = {dialect.api.mount: dialect.api for dialect in dialects if dialect.api.mount}
     schemes = {mount: [scheme(auth) for auth in api.auth] for mount, api in apis.items()}
     by_mount = Mounts[Sequence[Scheme]](schemes)
     authenticator = (
