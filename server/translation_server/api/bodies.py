@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
@@ -132,14 +133,25 @@ def parse_object(request: Request, body: bytes) -> dict[str, Any]:
 
 
 def _repeated_names(body: bytes) -> list[str]:
-    """Returns the names that come twice in one object of a body. A JSON parser would use the last one of each."""
+    """Returns the names that come twice in one object of a body. A JSON parser would use the last one of each.
+
+    Raises:
+        ValueError: a number is too large.
+    """
     repeated: list[str] = []
 
     def count(pairs: list[tuple[str, object]]) -> None:
         repeated.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
-    json.loads(body, object_pairs_hook=count)
+    json.loads(body, object_pairs_hook=count, parse_float=_finite)
     return repeated
+
+
+def _finite(text: str) -> float:
+    """Returns a number; JSON has none for what is too large for a float."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
 
 
 async def read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from translation_server.config.dialect_tables import (
     ApiTable,
     DownloadTable,
+    FixedTable,
     KindTable,
     ListTable,
     OperationTable,
@@ -241,7 +242,7 @@ def _where(table: WhereTable) -> Where:
     return Where(headers, table.query, table.body)
 
 
-def _fixed(table: OperationTable, where: str) -> Operation:
+def _fixed(table: FixedTable, where: str) -> Operation:
     patterns = tuple(RequestPattern(*request.split()) for request in table.request)
     known: Names = {**REQUEST_NAMES, **dict.fromkeys(name for one in patterns for name in one.parameters)}
     answer = Answer(
@@ -250,7 +251,11 @@ def _fixed(table: OperationTable, where: str) -> Operation:
         "" if table.body is None else _parsed(table.body, known, f"{where}.body"),
     )
     return Operation(
-        action="fixed", requests=patterns, answers=dict.fromkeys(State, answer), accepts=tuple(table.accepts)
+        action="fixed",
+        requests=patterns,
+        answers=dict.fromkeys(State, answer),
+        where=_where(table.where),
+        accepts=tuple(table.accepts),
     )
 
 

@@ -125,6 +125,14 @@ class OperationTable(StatesTable):
     accepts: Accepts = ["json"]
 
 
+class FixedTable(AnswerTable):
+    """A request that concerns no job."""
+
+    request: Requests
+    where: WhereTable = WhereTable()
+    accepts: Accepts = ["json"]
+
+
 class ListTable(OperationTable):
     """A list of jobs, or several by their ids."""
 
@@ -198,4 +206,4 @@ class ApiTable(Table):
     hints: Headers | None = None
     error: ErrorTable | None = None
     job: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], KindTable], Field(min_length=1)]
-    fixed: dict[str, OperationTable] = {}
+    fixed: dict[str, FixedTable] = {}
