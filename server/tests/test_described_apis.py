@@ -297,7 +297,7 @@ def test_data_uris_up_to_max_body_are_stored(api, native):
     "body",
     [
         '{"to": "es", "more": {"deep": NaN}}',
-        '{"to": "es", "more": {"deep": 1e999}}',
+        '{"to": "es", "more": {"deep": [2, [-1e999]]}}',
         '{"to": "es", "more": {"deep": 1' + "0" * 5000 + "}}",
         '{"to": "es", "more": {"deep": ' + "[" * 50_000 + "]" * 50_000 + "}}",
         '{"to": "es", "more": {"deep": "\\ud800"}}',

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
@@ -28,6 +27,8 @@ JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 
 EMPTY_BODIES = frozenset({b"", b"{}"})
 """The bodies that some clients send where no body is needed."""
+
+INFINITE = (float("inf"), float("-inf"))
 
 REPEATED = "comes more than once; send it once"
 
@@ -122,36 +123,37 @@ def parse_object(request: Request, body: bytes) -> dict[str, Any]:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
     try:
         document = from_json(body, allow_inf_nan=False)
-        repeated = _repeated_names(body)
+        errors = _errors(body)
     except ValueError as error:  # a number may have too many digits, too
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}.") from None
     if not isinstance(document, dict):
         raise invalid([{"field": "body", "message": "must be an object"}])
-    if repeated:
-        raise invalid([{"field": name, "message": REPEATED} for name in repeated])
+    if errors:
+        raise invalid(errors)
     return document
 
 
-def _repeated_names(body: bytes) -> list[str]:
-    """Returns the names that come twice in one object of a body. A JSON parser would use the last one of each.
+def _errors(body: bytes) -> list[FieldError]:
+    """Returns what is wrong in the objects of a body that is JSON, but that a parser would not notice.
+
+    Of a name that comes twice, it would use the last one; a number that is too large would be infinite.
 
     Raises:
-        ValueError: a number is too large.
+        ValueError: a number has too many digits.
     """
-    repeated: list[str] = []
+    errors: list[FieldError] = []
 
-    def count(pairs: list[tuple[str, object]]) -> None:
-        repeated.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    def check(pairs: list[tuple[str, object]]) -> None:
+        repeated = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+        errors.extend({"field": name, "message": REPEATED} for name in repeated)
+        errors.extend({"field": name, "message": "must be a finite number"} for name, one in pairs if _is_infinite(one))
 
-    json.loads(body, object_pairs_hook=count, parse_float=_finite)
-    return repeated
+    json.loads(body, object_pairs_hook=check)
+    return errors
 
 
-def _finite(text: str) -> float:
-    """Returns a number; JSON has none for what is too large for a float."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"the number {text[:20]} is too large")
-    return number
+def _is_infinite(value: object) -> bool:
+    return any(map(_is_infinite, value)) if isinstance(value, list) else value in INFINITE
 
 
 async def read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:
