@@ -213,7 +213,7 @@ def test_jobs_are_found_by_query_header_and_body(api):
     fault(api.delete("/task"), 404)
 
 
-def test_one_path_has_several_operations_told_apart_by_a_header(api):
+def test_a_header_selects_one_of_several_operations_of_a_path(api):
     assert api.post("/call", json={"word": "%s {x}"}, headers={"X-Target": "Echo"}).json() == {"said": "%s {x}"}
 
 

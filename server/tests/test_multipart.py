@@ -1,4 +1,4 @@
-"""Forms with files, over HTTP against a real server: what is kept of them, and what is refused."""
+"""Forms with files, over HTTP against a real server: what is stored of them, and what is refused."""
 
 import hashlib
 import threading
@@ -143,7 +143,7 @@ def test_thousands_of_fields_are_refused(start, tmp_path):
         assert post(api, body).status_code == code
 
 
-def test_the_bytes_of_files_are_not_kept_in_memory(start, tmp_path):
+def test_the_bytes_of_files_are_not_in_memory(start, tmp_path):
     (tmp_path / "forms.toml").write_text(FORMS)
     api = start(dialects=str(tmp_path / "forms.toml"))
     start_of_file = b'--x\r\nContent-Disposition: form-data; name="f"; filename="n"\r\n\r\n'
