@@ -98,9 +98,9 @@ class DialectEndpoint:
         context_of(scope).route = route
         arguments: dict[str, object] = {}
         if route.action in WITH_ID:
-            arguments["job_id"] = await _job_id(request, route, match.parameters)
+            arguments["job_id"] = await _job_id(request, route, match.parameters(route))
         elif route.action in WITH_PARAMETERS:
-            arguments["parameters"] = match.parameters
+            arguments["parameters"] = match.parameters(route)
         response = await self._endpoints[id(route)](request, **arguments)
         await response(scope, receive, send)
 

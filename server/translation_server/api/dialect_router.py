@@ -12,7 +12,11 @@ class Match(NamedTuple):
     """The routes of a method and path, which their requests tell apart, and the values of the path's parameters."""
 
     routes: Sequence[Route]
-    parameters: Mapping[str, str]
+    values: Sequence[str]
+
+    def parameters(self, route: Route) -> Mapping[str, str]:
+        """Returns the parameters of the path by the names that one of the routes gives them."""
+        return dict(zip(route.pattern.parameters, self.values, strict=True))
 
 
 class DialectRouter:
@@ -41,9 +45,8 @@ class DialectRouter:
         if not found or found.lastgroup is None:
             return None
         routes = self._groups[method][int(found.lastgroup[1:])]
-        names = routes[0].pattern.parameters
         first = found.re.groupindex[found.lastgroup]
-        return Match(routes, dict(zip(names, found.groups()[first : first + len(names)], strict=True)))
+        return Match(routes, found.groups()[first : first + len(routes[0].pattern.parameters)])
 
     def methods(self, path: str) -> set[str]:
         """Returns the methods of all routes of a path."""

@@ -152,7 +152,8 @@ class PollEndpoint:
             match = self._router.match("GET", path)
             if match is None or len(match.routes) > 1 or match.routes[0].action != "poll":
                 return None
-            route, job_id = match.routes[0], match.parameters.get("job_id", "")
+            route = match.routes[0]
+            job_id = match.parameters(route).get("job_id", "")
         if not job_id or (scope["query_string"] and route.api is NATIVE_API):
             return None
         if not UNCACHED.isdisjoint(headers) or not self._origin_policy.accepts_host(headers.get(b"host")):
