@@ -99,6 +99,14 @@ def test_background_response_is_completed(client):
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
 
 
+def test_response_has_the_output_that_the_sandbox_chose(client, sandbox):
+    text = {"type": "output_text", "text": "Hello!", "annotations": []}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": [text]}
+    sandbox.change_sandbox(output=[message])
+    response = wait(client, client.responses.create(model="gpt-5", input="Say hello", background=True))
+    assert response.output_text == "Hello!"
+
+
 async def test_background_response_is_completed_async(async_client, client):
     response = await async_client.responses.create(model="gpt-5", input="Say hello", background=True)
     wait(client, response)
