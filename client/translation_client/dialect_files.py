@@ -37,6 +37,7 @@ DialectLike: TypeAlias = Dialect | str | PathLike[str]
 
 ACTIONS: tuple[Action, ...] = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
 WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # whose answers do not show the job unless told
+FRAMING = ("connection", "content-length", "transfer-encoding")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_KINDS = ("json", "form", "multipart", "any")
 WITHOUT_BODY = (204, 205, 304)
@@ -257,6 +258,8 @@ def _answer(state: State, tables: Sequence[tuple[Mapping[str, Any], str]], known
             if type(code) is not int or not 200 <= code <= 599:  # noqa: PLR2004 - the range of status codes
                 raise _FileError(f"{where}.code", "must be a status code from 200 to 599")
             for name, value in _table(layer, "headers", where).items():
+                if name.lower() in FRAMING:
+                    raise _FileError(f"{where}.headers", f"the server sets {name}")
                 headers[name] = _parsed(value, known, f"{where}.headers.{name}")
             if "body" in layer:
                 parsed = _parsed(layer["body"], known, f"{where}.body")

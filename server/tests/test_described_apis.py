@@ -161,6 +161,29 @@ def test_values_that_a_filter_does_not_take_are_unknown(api, value):
     assert json.loads(job.text)["half"] in (None, 100)
 
 
+def test_answers_may_have_another_media_type(start, write):
+    text = TASKS.replace("code = 201\n", 'headers = { Content-Type = "application/x+json" }\n')
+    text = text.replace(
+        "[job.task.result]", '[job.task.poll.headers]\nContent-Type = "application/x+json"\n\n[job.task.result]'
+    )
+    native = start(dialects=write(text))
+    answer = native.post("/tasks/tasks", json=TASK, headers=KEY)
+    polled = native.get(f"/tasks/tasks/{answer.json()['id']}", headers=KEY)
+    listed = [one.headers.get_list("content-type") for one in (answer, polled)]
+    assert ([one.status_code for one in (answer, polled)], listed) == ([200, 200], [["application/x+json"]] * 2)
+
+
+@pytest.mark.parametrize("character", ["%00", "%0A", "%2F", "%FF", "%ED%A0%80"])
+def test_postgresql_has_no_jobs_with_odd_ids(start, write, postgres, character):
+    native = start(dialects=write(), database_url=postgres.new())
+    path = f"/tasks/tasks/a{character}b"
+    assert native.get(path, headers=KEY).status_code == 404
+    assert native.get(f"/tasks/result?id=a{character}b", headers=KEY).status_code == 404
+    assert native.get(f"/tasks/some?ids=a{character}b", headers=KEY).json() == []
+    answer = native.post("/tasks/tasks", json=TASK | {"x\x00": "\x00"}, headers=KEY)
+    assert (answer.status_code, answer.json()["state"]) == (201, "busy")
+
+
 def test_states_have_their_own_codes_headers_and_fields(api, native):
     failed, done = submit(api, note="a\r\nx-evil: 1\x00\u20ac"), submit(api)
     native.finish(failed, "error", message="no space")

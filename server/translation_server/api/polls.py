@@ -172,7 +172,9 @@ class PollEndpoint:
         if conditions.knows(answer.tag):
             return Answer(NOT_MODIFIED, headers, b"")
         body = answer.complete(snapshot).encode()
-        headers += (b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")
+        headers.append((b"content-length", b"%d" % len(body)))
+        if not any(name == b"content-type" for name, _ in answer.headers):
+            headers.append((b"content-type", b"application/json"))
         return Answer(answer.code, headers, body)
 
 

@@ -90,7 +90,8 @@ class SubmitEndpoint:
 
 def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
     """Returns a response with JSON text as its body, or without one."""
-    response = Response(text or None, code, media_type="application/json" if text else None)
+    has_type = any(name == b"content-type" for name, _ in headers or ())
+    response = Response(text or None, code, media_type="application/json" if text and not has_type else None)
     response.raw_headers[:0] = headers or []
     return response
 

@@ -14,6 +14,7 @@ HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 LITERAL = r"[A-Za-z0-9_.~!$&'()*+,;=:@-]"
 PARAMETER = r"\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\}"
 PATH = re.compile(rf"(/({LITERAL}|{PARAMETER})+)+")
+FRAMING = ("connection", "content-length", "transfer-encoding")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -43,6 +44,12 @@ def _check_id(template: str) -> str:
     return template
 
 
+def _check_header(name: str) -> str:
+    if name.lower() in FRAMING:
+        raise ValueError(f"the server sets {name}")
+    return name
+
+
 def _check_scheme(auth: str) -> str:
     token_form(auth)
     return auth
@@ -55,7 +62,7 @@ Word = Annotated[str, Field(min_length=1)] | bool | int
 Words = Annotated[list[Word], BeforeValidator(_one_or_more), Field(min_length=1)]
 Alternatives = Annotated[list[str], BeforeValidator(_one_or_more), Field(min_length=1)]
 Code = Annotated[int, Field(ge=200, le=599)]
-Headers = dict[Annotated[str, Field(pattern=rf"^{HEADER_NAME}$")], str]
+Headers = dict[Annotated[str, Field(pattern=rf"^{HEADER_NAME}$"), AfterValidator(_check_header)], str]
 Accepts = Annotated[list[MediaKind], BeforeValidator(_one_or_more), Field(min_length=1)]
 Mount = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~-]+)+$")]
 Schemes = Annotated[list[Scheme], BeforeValidator(_one_or_more), Field(min_length=1)]
