@@ -1,6 +1,7 @@
-"""The names that no dialect can have are the same for the server and the client."""
+"""The names that no API can have are the same for the server and the client."""
 
-import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -9,19 +10,24 @@ from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import BUILTIN, NAME, read_dialects
 from translation_server.core.dialects.dialect import DialectError
 
-TABLE = """
-[{name}]
-poll = "/{{job_id}}"
-job = {{state = "{{status}}"}}
-words = {{pending = "busy", completed = "done", error = "failed"}}
-"""
+GOOD = tomllib.loads((Path(__file__).parent / "contract" / "bad-dialects.toml").read_text())["good"]
 
 
 @pytest.mark.parametrize("name", sorted(filter(NAME.fullmatch, OWN_NAMES | BUILTIN | RESERVED)))
 def test_names_of_routes_are_refused_by_the_server_and_the_client(tmp_path, name):
+    path = tmp_path / f"{name}.toml"
+    path.write_text(GOOD)
+    with pytest.raises(DialectError, match="must have a name of its own"):
+        read_dialects(str(path), OWN_NAMES)
+    with pytest.raises(ValueError, match="must have a name of its own"):
+        find_dialect(path)
+
+
+@pytest.mark.parametrize("name", sorted(OWN_NAMES | BUILTIN | RESERVED))
+def test_mounts_of_routes_are_refused_by_the_server_and_the_client(tmp_path, name):
     path = tmp_path / "own.toml"
-    path.write_text(TABLE.format(name=name))
-    with pytest.raises(DialectError, match=re.escape(f"[{name}] must have a name of its own")):
-        read_dialects(path, OWN_NAMES)
-    with pytest.raises(ValueError, match=re.escape(f"[{name}] must have an unused name")):
+    path.write_text(f'mount = "/{name}/v1"\n{GOOD}')
+    with pytest.raises(DialectError, match="mount"):
+        read_dialects(str(path), OWN_NAMES)
+    with pytest.raises(ValueError, match="mount"):
         find_dialect(path)

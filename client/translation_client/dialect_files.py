@@ -60,9 +60,24 @@ ID_PART = re.compile(r"\{(?:uuid|(hex|digits|base62):(\d{1,3}))\}")
 CHOICES = {"hex": 16, "digits": 10, "base62": 62}  # how many characters each random part of an id is chosen from
 MIN_CHOICES = 10**12
 MAX_ID = 1000
+MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
 PATH = re.compile(r"(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+")
 
 CATALOGUE = resources.files("translation_client.catalogue")
+
+RESERVED = frozenset(
+    {
+        *(
+            path.split("/")[1]
+            for dialect in DIALECTS.values()
+            for one in dialect.operations
+            for _, path in one.requests
+        ),
+        *("docs", "events", "files", "livez", "native", "openapi.json", "readyz", "sandbox"),
+        *DIALECTS,
+    }
+)
+"""The names and the first segments of paths that this project's server has itself."""
 
 
 class _FileError(ValueError):
@@ -134,9 +149,12 @@ class _Api:
 
     def dialects(self) -> dict[str, Dialect]:
         """Returns the dialects by the kinds of their jobs."""
-        if not NAME.fullmatch(self._name) or self._name in DIALECTS:
+        if not NAME.fullmatch(self._name) or self._name in RESERVED:
             raise _FileError("", "must have a name of its own, in lower case: it is the name of the API")
         _check_keys(self._table, API_KEYS, "")
+        mount = self._table.get("mount", f"/{self._name}")
+        if not isinstance(mount, str) or not MOUNT.fullmatch(mount) or mount.split("/")[1] in RESERVED:
+            raise _FileError("mount", f"must be a path that the server does not have itself, not {mount!r}")
         kinds = _table(self._table, "job", "")
         if not kinds:
             raise _FileError("job", "is required: a table for each kind of job, such as [job.task]")
@@ -144,7 +162,7 @@ class _Api:
             _check_keys(_table(self._table["fixed"], name, "fixed"), OPERATION_KEYS, f"fixed.{name}")
         auth, error = self._auth(), self._error()
         dialects = {kind: self._dialect(kind, auth, error) for kind in kinds}
-        _check_clashes(self._table.get("mount", f"/{self._name}"), dialects.values())
+        _check_clashes(mount, dialects.values())
         return dialects
 
     def _auth(self) -> str:

@@ -5,7 +5,6 @@ import itertools
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import tempfile
 import threading
@@ -22,7 +21,7 @@ import uvicorn
 from passlib.context import CryptContext
 
 from tests.api import Api
-from tests.examples import OWN_DIALECT, cheap_hash
+from tests.examples import CREDENTIALS, OWN_DIALECT, TLS, cheap_hash
 from tests.processes import ENVIRONMENT
 from tests.processes import Server as ServerProcess
 from translation_server import TranslationServer
@@ -37,11 +36,7 @@ from translation_server.config.users import one_user
 from translation_server.serving import http_with_limits
 from translation_server.storage import open_store
 
-CREDENTIALS = ("admin", "secretpassword")
 HASHED = cheap_hash(CREDENTIALS[1])
-
-TLS = ssl.create_default_context()
-"""Shared, because httpx makes one for each client, although nothing here is encrypted."""
 
 Start = Callable[..., Api]
 

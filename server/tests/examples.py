@@ -1,8 +1,12 @@
 """Examples that several tests of the server use: credentials, a dialect and fault rules."""
 
 import base64
+import ssl
 
 import bcrypt
+
+CREDENTIALS = ("admin", "secretpassword")
+TLS = ssl.create_default_context()  # shared, because httpx makes one for each client, although nothing is encrypted
 
 OWN_DIALECT = """
 [job.task]

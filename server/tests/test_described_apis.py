@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.api import is_problem
-from tests.conftest import CREDENTIALS, TLS
+from tests.examples import CREDENTIALS, TLS
 from tests.raw_http import exchange
 from translation_server import TranslationServer
 

@@ -7,7 +7,7 @@ import tracemalloc
 import httpx
 import pytest
 
-from tests.conftest import TLS
+from tests.examples import TLS
 
 FORMS = """
 [job.form]
