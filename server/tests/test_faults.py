@@ -24,7 +24,8 @@ BREAKING = ["reset", "empty", "truncate", "malformed", "garbage", "drip", "hang"
 def receive(api, path, fault="", method="GET"):
     """Sends a request and returns all that is received until the connection ends."""
     with connect(api) as connection:
-        connection.sendall(head(path, f"Simulate-Fault: {fault}".encode(), b"Content-Length: 0", method=method))
+        fields = f"Simulate-Fault: {fault}".encode(), b"Content-Length: 0"
+        connection.sendall(head(path, *fields, method=method, host=api.base_url.netloc))
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 

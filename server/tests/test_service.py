@@ -7,6 +7,7 @@ import pytest
 
 from translation_server.core.delays import Fixed, Uniform
 from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import Api
 from translation_server.core.job import State, Submission
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.freshness import Freshness
@@ -89,11 +90,11 @@ async def test_long_poll_ignores_a_job_of_the_same_id(service):
 async def test_deleted_job_is_unknown_to_its_api_only(service):
     one, aws = service([]), {"api": "aws", "kind": "translation"}
     job_id = (await one.submit("ann", Submission(), **aws)).snapshot.job.id
-    dialect = DIALECTS[0]
+    dialect = replace(DIALECTS[0], api=Api(name="aws"))
     await one.snapshot("ann", job_id)
-    assert one.render_cached("ann", job_id, dialect, **aws)
+    assert one.render_cached("ann", job_id, dialect)
     assert (await one.delete("ann", job_id, **aws)).state is State.PENDING
-    assert one.render_cached("ann", job_id, dialect, **aws) is None
+    assert one.render_cached("ann", job_id, dialect) is None
     for use in (one.snapshot, one.cancel, one.delete):
         with pytest.raises(JobNotFound):
             await use("ann", job_id, **aws)
