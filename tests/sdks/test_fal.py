@@ -135,6 +135,13 @@ def test_unknown_id_is_not_found(fal, client):
         assert caught.value.message
 
 
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+def test_refused_requests_are_repeated(client, sandbox, code):
+    sandbox.set_faults({"kind": "status", "code": code, "nth": [1], "route": ["submit", "poll", "result"]})
+    assert client.subscribe(APP, ARGUMENTS, interval=0.02)["video"]
+    assert {record["status"] for record in sandbox.requests()} >= {code, 200}
+
+
 def test_client_gets_there_when_the_server_is_flaky(client, sandbox):
     sandbox.change_sandbox(scenario="flaky", seed=1)
     assert all(client.subscribe(APP, ARGUMENTS, interval=0.02)["video"] for _ in range(3))
