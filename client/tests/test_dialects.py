@@ -16,6 +16,7 @@ from translation_client.core.dialects import CURRENT, states_of
 from translation_client.core.effects import Sleep, Warn
 from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import SOONEST, Exponential
+from translation_client.core.templates import parse
 
 
 def flow_options(dialect, **options):
@@ -272,3 +273,25 @@ class TestSchedules:
                 client.wait("t1")
             assert raised.value.status == Status("t1", State.PENDING)
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "values"),
+    [
+        ("operations/{job_id}", "operations/7", {"job_id": "7"}),
+        ("operations/{job_id}", "jobs/7", {}),
+        ("a{job_id}z", "abcz", {"job_id": "bc"}),
+        ("a{job_id}z", "a", {}),
+        ("{base_url}/tasks/{job_id}?v=1", "http://h/tasks/7?v=1", {"base_url": "http://h", "job_id": "7"}),
+        ("{base_url}/tasks/{job_id}?v=1", "http://h/tasks/7?v=1&more", {}),
+        ("operations/{job_id}", 7, {}),
+    ],
+)
+def test_values_within_a_text_are_read(template, text, values):
+    assert parse(template, ("job_id", "base_url")).read(text) == values
+
+
+def test_texts_are_read_in_linear_time():
+    """With backtracking, this would take hours."""
+    template = parse("{base_url}/a/{job_id}/b/{input.x}/c", ("job_id", "base_url", "input."))
+    assert template.read("/a//b/" * 200_000) == {}
