@@ -192,6 +192,9 @@ class _Api:
             for request in _one_or_more(_table(table, "submit", place).get("request", ()))
             for name, _ in PARAMETER.findall(str(request))
         }
+        if taken := sorted(parameters.intersection(ANSWER_NAMES) - {"job_id"}):
+            problem = f"the parameter {taken[0]} needs another name: a field is called so"
+            raise _FileError(f"{place}.submit.request", problem)
         known = (*ANSWER_NAMES, *sorted(parameters - {"job_id"}))
         _check_keys(
             _table(table, "defaults", place), ("input", "query", *sorted(parameters - {"job_id"})), f"{place}.defaults"

@@ -161,6 +161,8 @@ def _dialect(api: Api, kind: str, table: KindTable) -> Dialect:
     parameters = {name for request in table.submit.request for name in RequestPattern(*request.split()).parameters} - {
         "job_id"
     }
+    if taken := sorted(parameters & JOB_NAMES.keys()):
+        raise DialectError(f"{place}.submit.request: the parameter {taken[0]} needs another name: a field is called so")
     known: Names = {**JOB_NAMES, **dict.fromkeys(sorted(parameters))}
     sources = ("input", "query", *sorted(parameters))
     if unknown := [name for name in table.defaults if name not in sources]:
