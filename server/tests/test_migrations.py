@@ -24,6 +24,7 @@ DIGESTS = {
         "9bd906d08e1ebeb6",
         "0518a55f36a831e9",
         "87e347affacc1550",
+        "ebf2e49666fe7689",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -36,6 +37,7 @@ DIGESTS = {
         "278fafd4da70c997",
         "2c90fadde8a6b730",
         "6f7c2966fa462e92",
+        "0be4c8ecd61fb401",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

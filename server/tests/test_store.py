@@ -171,10 +171,22 @@ async def test_pages_of_an_api_are_without_deleted_jobs(store):
         job = await add(store, api="aws", delay=1000.0)
     deleted = await store.change("ann", job.id, lambda job: job.delete(1005.0))
     assert (deleted.deleted_at, await store.find("ann", job.id, api="aws")) == (1005.0, deleted)
-    for state in (None, State.PENDING):
+    for state, native in ((None, [3, 2, 1]), (State.PENDING, [2, 1]), (State.CANCELLED, [3])):
         page = {"limit": 9, "before": None, "state": state, "now": 1010.0}
-        assert [job.ordinal for job in await store.page("ann", **page, api="aws")] == [2, 1]
-        assert [job.ordinal for job in await store.page("ann", **page)] == [3, 2, 1]
+        own = [2, 1] if state is not State.CANCELLED else []
+        assert [job.ordinal for job in await store.page("ann", **page, api="aws")] == own
+        assert [job.ordinal for job in await store.page("ann", **page)] == native
+
+
+async def test_deletion_of_an_ended_job_is_stored_and_keeps_its_id_taken(store):
+    job = await add(store, api="aws", delay=1.0)
+    changed_at = job.changed_at + 7
+    deleted = await store.change("ann", job.id, lambda job: replace(job.delete(1005.0), changed_at=changed_at))
+    assert (deleted.cancelled_at, deleted.deleted_at, deleted.changed_before) == (None, 1005.0, job.changed_at)
+    assert await store.find("ann", job.id) == deleted
+    assert await store.changed_after("ann", FeedPosition(job.changed_at), 9) == [deleted]
+    with pytest.raises(IdTaken):
+        await add(store, api="aws", job_id=job.id)
 
 
 async def test_pages_of_large_jobs_are_shorter_than_their_limit(store):

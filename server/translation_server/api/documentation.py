@@ -180,7 +180,7 @@ DESCRIPTIONS: Mapping[Action, str] = {
     "current": "Polls the caller's latest job, and starts one if there is none.",
     "result": "Returns what a job has brought.",
     "cancel": "Cancels a pending job. A job that has ended stays as it is.",
-    "delete": "Hides a job from its API.",
+    "delete": "Hides a job from its API, and cancels it if it is pending.",
     "list": "Lists the caller's jobs, newest first.",
     "batch_poll": "Polls several jobs at once.",
     "download": "Returns a file of a job.",

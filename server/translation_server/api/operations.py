@@ -39,7 +39,7 @@ class Operations:
         return await self._answer(request, shown_in, shown, route)
 
     async def delete(self, request: Request, route: Route, job_id: str) -> Response:
-        """Hides a job from its API."""
+        """Hides a job from its API, and cancels it if it is pending."""
         [dialect] = route.dialects
         snapshot = await self._service.delete(context_of(request).user, job_id, **dialect.owned)
         context_of(request).record.snapshots = [snapshot]
@@ -119,7 +119,7 @@ class Operations:
         job_id = request.query_params.get(name) if name else None
         if not job_id:
             return None
-        return (await self._service.snapshot(context_of(request).user, job_id, **dialect.owned)).job.ordinal
+        return await self._service.ordinal(context_of(request).user, job_id, **dialect.owned)
 
 
 def _filled(route: Route, value_of: ValueOf) -> Response:

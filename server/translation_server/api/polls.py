@@ -37,7 +37,7 @@ from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect, PartialBody, Route
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
-from translation_server.service.jobs import Service
+from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,8 @@ class PollEndpoint:
         if seconds := conditions.seconds_to_hold(body.tag):
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
+        if is_hidden(snapshot.job, **dialect.owned):  # it was deleted meanwhile
+            raise JobNotFound
         [(shown_in, shown)] = falsify(request, dialect, snapshot)
         sandbox = await service.sandboxes.of(context.user)
         context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)

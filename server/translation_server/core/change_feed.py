@@ -93,7 +93,7 @@ class ChangeFeed:
     def add_changed(self, job: Job) -> None:
         """Adds a job that its owner may have changed."""
         known = self._upcoming.get(job.ordinal)
-        is_new = job.ordinal > self.last_ordinal or not job.may_have_changed
+        is_new = job.ordinal > self.last_ordinal or not job.course_may_have_changed
         if not is_new and (known is None or known.changed_at < job.changed_at):
             self._upcoming.pop(job.ordinal, None)
             self._late += self._emit_or_add_end(job)
@@ -137,7 +137,7 @@ class ChangeFeed:
     def _emit_end(self, job: Job) -> list[JobSnapshot]:
         if job.ends_at <= self._since or job.ordinal in self._emitted:
             return []
-        if job.may_have_changed:  # other jobs are not added again
+        if job.course_may_have_changed:  # other jobs are not added again
             self._emitted[job.ordinal] = None
         return [JobSnapshot(job, job.ends_at)]
 

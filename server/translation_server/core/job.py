@@ -115,6 +115,7 @@ class Job:
     polls: int = 0  # how many polls have counted towards its end
     echo_text: str = ""  # what answers repeat of the submission, as JSON text; empty for nothing
     deleted_at: VirtualTime | None = None  # when its owner deleted it: from then on its API does not know it
+    changed_before: WallTime | None = None  # if it had ended before its deletion: the wall time of the change before
 
     @property
     def key(self) -> "JobKey":
@@ -163,13 +164,27 @@ class Job:
         """Whether the job was changed since it was accepted. Always true where its clock was not at wall time then."""
         return float(self.changed_at) != self.created_at
 
+    @property
+    def course_changed_at(self) -> WallTime:
+        """The wall time of the last change that concerns its states. The deletion of an ended job does not."""
+        return self.changed_at if self.changed_before is None else self.changed_before
+
+    @property
+    def course_may_have_changed(self) -> bool:
+        """The same as `may_have_changed`, for changes that concern its states."""
+        return float(self.course_changed_at) != self.created_at
+
     def cancel(self, now: VirtualTime) -> "Job":
         """Returns the job cancelled; one that has ended stays as it is."""
         return replace(self, cancelled_at=now) if self._is_pending(now) else self
 
     def delete(self, now: VirtualTime) -> "Job":
-        """Returns the job deleted, whether it has ended or not."""
-        return self if self.deleted_at is not None else replace(self, deleted_at=now)
+        """Returns the job deleted. A pending one is cancelled too: its API does not work on what it does not know."""
+        if self.deleted_at is not None:
+            return self
+        if self._is_pending(now):
+            return replace(self.cancel(now), deleted_at=now)
+        return replace(self, deleted_at=now, changed_before=self.changed_at)
 
     def pause(self, now: VirtualTime) -> "Job":
         """Returns the job paused: its time stands still. One that has ended stays as it is."""
@@ -258,7 +273,7 @@ class JobSnapshot:
         If a change ended it while the clock was frozen, that is later than when the clock first showed this time.
         """
         end = self.completed_at
-        return None if end is None else max(clock.wall(end), self.job.changed_at)
+        return None if end is None else max(clock.wall(end), self.job.course_changed_at)
 
     def wall_elapsed(self, clock: Clock, wall: WallTime) -> float:
         """Returns `elapsed` in seconds of wall time; ``wall`` is the wall time of the snapshot."""

@@ -121,7 +121,7 @@ class Service:
             AmbiguousId: the caller has several such jobs.
         """
         job = await self._find(owner, job_id, api, kind)
-        if _is_hidden(job, api, kind):
+        if is_hidden(job, api, kind):
             raise JobNotFound
         return self._snapshot(job, await self.virtual_time(owner))
 
@@ -164,7 +164,7 @@ class Service:
         if size_of(jobs) >= MAX_PAGE_SIZE and len(job_ids) > 1:
             raise TooLarge
         for job in jobs:
-            if not _is_hidden(job, api, kind) and found.setdefault(job.id, job) is not job:
+            if not is_hidden(job, api, kind) and found.setdefault(job.id, job) is not job:
                 raise AmbiguousId([found[job.id], job])
         now, unique = await self.virtual_time(owner), dict.fromkeys(job_ids)
         snapshots = [self._snapshot(found[job_id], now) for job_id in unique if job_id in found]
@@ -186,6 +186,15 @@ class Service:
         more, jobs = is_full(jobs, limit + 1), jobs[:limit]
         return Page([self._snapshot(job, now) for job in jobs], jobs[-1].ordinal if more else None)
 
+    async def ordinal(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> int:
+        """Returns the ordinal of one of the caller's jobs, of a deleted one too: a list goes on behind it.
+
+        Raises:
+            JobNotFound: the caller never had such a job.
+            AmbiguousId: the caller has several such jobs.
+        """
+        return (await self._find(owner, job_id, api, kind)).ordinal
+
     async def cancel(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> JobSnapshot:
         """Cancels a pending job; an ended one stays as it is.
 
@@ -196,7 +205,7 @@ class Service:
         return await self.amend(owner, job_id, Job.cancel, api=api, kind=kind)
 
     async def delete(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> JobSnapshot:
-        """Hides a job from its API; the native API, the sandbox and the report card know it as before.
+        """Hides a job from its API, and cancels it if it is pending. The native API, sandbox and report card know it.
 
         Raises:
             JobNotFound: the caller has no such job.
@@ -236,7 +245,7 @@ class Service:
         """
 
         def change_visible(job: Job, now: VirtualTime) -> Job:
-            if _is_hidden(job, api, kind):
+            if is_hidden(job, api, kind):
                 raise JobNotFound
             return change(job, now)
 
@@ -354,6 +363,6 @@ class Service:
         return snapshot
 
 
-def _is_hidden(job: Job, api: str | None, kind: str | None) -> bool:
+def is_hidden(job: Job, api: str | None = None, kind: str | None = None) -> bool:
     """Whether a job was deleted, and is asked for in its API."""
     return job.deleted_at is not None and (api is not None or kind is not None)

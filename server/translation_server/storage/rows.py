@@ -28,6 +28,7 @@ TYPES = {
     "polls": "bigint",
     "echo": "text",
     "deleted_at": "float8",
+    "changed_before": "float8",
 }
 """The columns of a job, and the types of their values in PostgreSQL's words."""
 
@@ -80,5 +81,5 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
         *(fate.delay, fate.outcome, fate.message, fate.after_polls, fate.code, fate.output),
         *(submission.source_language, submission.target_language, submission.video_length),
         *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind, job.polls),
-        *(job.echo_text, job.deleted_at),
+        *(job.echo_text, job.deleted_at, job.changed_before),
     )

@@ -156,4 +156,5 @@ MIGRATIONS = (
         """,
     ),
     ("ALTER TABLE jobs ADD COLUMN deleted_at DOUBLE PRECISION",),
+    ("ALTER TABLE jobs ADD COLUMN changed_before DOUBLE PRECISION",),
 )

@@ -198,4 +198,5 @@ MIGRATIONS = (
         """,
     ),
     ("ALTER TABLE jobs ADD COLUMN deleted_at REAL",),
+    ("ALTER TABLE jobs ADD COLUMN changed_before REAL",),
 )
