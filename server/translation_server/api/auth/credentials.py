@@ -62,7 +62,7 @@ def scheme(auth: str) -> Scheme:
         (form.header or "").lower().encode(),
         (form.parameter or "").encode(),
         f"{form.word} {REALM}" if form.word else f"ApiKey {REALM}, {place}",
-        f"a token as `{auth}`",
+        f"the user's password as the token: `{auth.replace('{token}', '<password>')}`",
         partial(read_prefixed, form.word.lower().encode()) if form.word else read_token,
     )
 
