@@ -157,7 +157,7 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_file(run,
 
 @pytest.mark.parametrize(("believed", "status"), [("", 429), ("10.0.0.0/8, 127.0.0.1", 200)])
 def test_clients_behind_a_trusted_proxy_are_distinguished(run, believed, status):
-    client = run(MODULE, FORWARDED_ALLOW_IPS=believed).client
+    client = run([*MODULE, "--port", "0"], FORWARDED_ALLOW_IPS=believed).client
     for _ in range(10):
         assert client.get("/jobs", auth=("admin", "guess"), headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 401
     assert client.get("/jobs", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 429
