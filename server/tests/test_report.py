@@ -67,6 +67,8 @@ EXAMPLES = {
     "early-polls": [
         [submit(0, hint=5), pending(1, hint=5), pending(2, hint=5)],
         [submit(0, hint=5), pending(1, hint=5, wait=9), pending(2, hint=5), pending(3, hint=5), done(9)],
+        [submit(0, hint=5), record(0.1, "events", "/events"), pending(0.2, hint=5), pending(1, hint=5), pending(2)],
+        [submit(0, hint=5), record(0.1, "events", "/events", agent="other"), pending(0.2, hint=5), done(9)],
         [submit(0), refused(1, hint=3), refused(2, hint=3), pending(3), pending(4)],
         [submit(0), refused(1, hint=3, status=429), refused(2, hint=3, status=429), pending(3, wait=9), pending(14)],
         [submit(0, "a", hint=5), submit(0, "b", hint=5), batch(1, ReportedJob("a", PENDING), ReportedJob("b", PENDING)),
@@ -132,6 +134,7 @@ COUNTEREXAMPLES = {
     "early-polls": [
         [submit(0, hint=5), pending(4.5, hint=5), done(9.5, ended=9)],
         [submit(0, hint=5), pending(0.02, wait=2, took=2, hint=5), pending(2.03, wait=2, took=2), done(5)],
+        [submit(0, hint=5), record(0.1, "events", "/events"), pending(0.2, hint=5), pending(0.3, wait=9), done(9)],
         [submit(0, hint=5), spoiled(5), pending(5.2, hint=2), done(7.3, ended=7)],
         [submit(0, hint=5), refused(5), refused(5.2), done(5.7, ended=5)],
         [submit(0, hint=5), refused(5, hint=1), done(6.02, ended=5)],

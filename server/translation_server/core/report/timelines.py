@@ -122,7 +122,8 @@ class Analysis:
         """The polls of each job that came earlier than the hint before them.
 
         One per job is tolerated, since a client polls a last time at its deadline. It is not tolerated if it is the
-        first of several polls: then it was not the last one.
+        first of several polls: then it was not the last one. Nor does the first poll after the opening of an event
+        stream count: it asks for what happened before the stream.
         """
         polls = {job_id: [step for _, step in timeline.polls] for job_id, timeline in self.timelines.items()}
         return {
@@ -224,8 +225,24 @@ class Analysis:
                 continue
             if step.record.wait and before.status not in REFUSED:
                 continue
+            if self._has_opened_stream(before, step.record):
+                continue
             if bisect_left(self.spoiled, before.at, key=AT) == bisect_right(self.spoiled, step.record.at, key=AT):
                 yield step
+
+    def _has_opened_stream(self, before: RequestRecord, record: RequestRecord) -> bool:
+        """Whether the program opened an event stream in between: then the poll asks what the stream could not tell."""
+        opened = self._streams[record.agent]
+        return bisect_left(opened, before.at) < bisect_right(opened, record.at)
+
+    @cached_property
+    def _streams(self) -> defaultdict[str | None, list[float]]:
+        """The times at which each program opened event streams."""
+        opened = defaultdict(list)
+        for record in self.records:
+            if record.action == "events" and not has_failed(record):
+                opened[record.agent].append(record.at)
+        return opened
 
     def _of_all_jobs(self, find: Callable[[Timeline], Iterator[Step]]) -> dict[str, list[Step]]:
         """Returns the found steps of each job. A batch poll counts only if it is found for all of its jobs."""
