@@ -13,7 +13,6 @@ from tests.pair import base_images, find_engine, pull_images
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-UNFINISHED = {"downloads.md": "no built-in API has a file as output"}
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +41,7 @@ def without_docker():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_of_a_page_works_in_the_order_of_the_page(page, machine, without_docker, request):
-    if reason := UNFINISHED.get(page.name):
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_every_block_of_a_page_works_in_the_order_of_the_page(page, machine, without_docker):
     blocks = read(page, ROOT)
     with Reader(machine, machine.clone(page.stem), without_docker) as reader:
         reader.prepare(page.read_text())
