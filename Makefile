@@ -62,12 +62,13 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
 
-# The virtual environment, made anew when what it holds changes. The stamps say what was installed.
+# The virtual environment, made anew when what it holds changes; one that you made yourself is kept. The stamps say what
+# was installed.
 
 $(VENV)/runtime: $(RUNTIME)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 		"Python 3.11 or newer is needed: make PYTHON=python3.13 ...")'
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(if $(wildcard $@),--clear) $(VENV)
 	$(RUN) pip install --quiet --require-hashes $(RUNTIME:%=-r %)
 	@touch $@
 
