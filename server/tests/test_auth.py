@@ -89,6 +89,13 @@ async def test_wrong_passwords_are_not_cached(sandbox, hashes):
     assert hashes.total() == 3
 
 
+async def test_lockouts_are_logged_once(sandbox, caplog):
+    assert [await sandbox.status(basic("ann", f"wrong {n}")) for n in range(12)] == [401] * 10 + [429] * 2
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("translation_server")] == [
+        "192.0.2.1 sent wrong credentials 10 times and gets 429 for a minute"
+    ]
+
+
 async def test_concurrent_first_requests_share_one_hash(sandbox, hashes):
     assert set(await asyncio.gather(*(sandbox.status(basic("ann", "right")) for _ in range(50)))) == {200}
     assert hashes.total() == 1

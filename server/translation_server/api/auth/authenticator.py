@@ -16,6 +16,7 @@ logged in from it.
 
 import asyncio
 import hashlib
+import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ from translation_server.api.problems import Problem
 from translation_server.config.users import MAX_PASSWORD, decoys, matches
 from translation_server.core.lru import LRU
 from translation_server.service.single_flight import SingleFlight
+
+logger = logging.getLogger(__name__)
 
 CACHED_PER_USER = 16
 """How many verified headers of each user are cached, and how many addresses; the oldest is dropped first."""
@@ -150,9 +153,12 @@ class Authenticator:
                 headers = {"Retry-After": str(RETRY_AFTER_BUSY)}
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers) from None
         if user is None:
-            self._failures.add(address)
-            if credentials is not None and not is_known:
-                self._failures_by_user.add(name)
+            if self._failures.add(address):
+                logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
+            if credentials is not None and not is_known and self._failures_by_user.add(name) and name in self._users:
+                logger.warning(
+                    "wrong passwords came %d times for user %r: new addresses get 429", MAX_FAILURES_PER_USER, name
+                )
             raise _unauthorized(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.")
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None

@@ -24,11 +24,13 @@ class FailureWindow:
         self._clock = clock
         self._times = LRU[str, deque[float]](MAX_KEYS)
 
-    def add(self, key: str) -> None:
-        """Counts a failure."""
+    def add(self, key: str) -> bool:
+        """Counts a failure; returns whether it brought the key to its limit."""
+        below = not self.seconds_left(key)
         times = self._times.get(key) or deque(maxlen=self._limit)
         times.append(self._clock())
         self._times[key] = times
+        return below and self.seconds_left(key) > 0
 
     def seconds_left(self, key: str) -> float:
         """Returns how long a key stays at its limit; 0 if it is below."""
