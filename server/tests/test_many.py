@@ -9,10 +9,11 @@ from contextlib import aclosing, closing
 from itertools import count
 
 import pytest
+import uvloop
 from starlette.responses import StreamingResponse
 
 from tests.raw_http import connect, head
-from translation_server.api.report_grading import SHORT, Grading
+from translation_server.api.report_grading import SHORT, Grading, grading_process
 from translation_server.api.request_record import RecordBuilder
 from translation_server.core.change_feed import MAX_PAGE_SIZE, PAGE, size_of
 from translation_server.core.delays import Uniform
@@ -248,6 +249,18 @@ def test_failed_report_is_refused_and_the_next_one_is_made(logged, start, monkey
         refused = api.get("/sandbox/report")
     assert (refused.status_code, "too long" in refused.json()["detail"]) == (503, True)
     assert api.get("/sandbox/report").json()["overall"]["requests"] == 20_000
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_grading_process_that_has_ended_reads_no_more_lines(loop):
+    async def send_until_it_fails() -> None:
+        async with grading_process() as grader:
+            grader.process.kill()
+            while True:
+                await grader.send("a line")
+
+    with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(OSError, match=r"ended|lost|closed|pipe"):
+        runner.run(send_until_it_fails())
 
 
 async def test_page_of_records_that_show_very_many_jobs_is_shorter_than_its_limit(start, tmp_path):

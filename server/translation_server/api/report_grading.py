@@ -72,7 +72,7 @@ class Grading:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turn)
             try:
-                grader = await stack.enter_async_context(_grader())
+                grader = await stack.enter_async_context(grading_process())
                 await grader.send(json.dumps([media_type, *await self._numbers(owner, read)]))
                 for number in range(0, len(read), PAGE):
                     await grader.send(*(record for _, record in read[number : number + PAGE]))
@@ -91,7 +91,7 @@ class Grading:
             return StreamingResponse(_pieces(grader, first, stack.pop_all()), headers=VARY, media_type=media_type)
 
 
-class _Grader(NamedTuple):
+class GradingProcess(NamedTuple):
     """A process that grades a request log."""
 
     process: Process
@@ -99,27 +99,33 @@ class _Grader(NamedTuple):
     out: asyncio.StreamReader
 
     async def send(self, *lines: str) -> None:
-        """Sends lines, as fast as the process reads them."""
+        """Sends lines, as fast as the process reads them.
+
+        Raises:
+            OSError: The process has ended.
+        """
+        if self.into.is_closing():  # uvloop raises RuntimeError for a write to it
+            raise BrokenPipeError("the grading process has ended")
         self.into.write("".join(f"{line}\n" for line in lines).encode())
         await self.into.drain()
 
 
 @asynccontextmanager
-async def _grader() -> AsyncIterator[_Grader]:
+async def grading_process() -> AsyncIterator[GradingProcess]:
     """Starts a grading process and ends it afterwards."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = sys.executable, "-m", report_process.__name__
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment, limit=LINE)
     try:
         into, out = cast("asyncio.StreamWriter", process.stdin), cast("asyncio.StreamReader", process.stdout)
-        yield _Grader(process, into, out)
+        yield GradingProcess(process, into, out)
     finally:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
 
 
-async def _pieces(grader: _Grader, piece: bytes, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+async def _pieces(grader: GradingProcess, piece: bytes, stack: AsyncExitStack) -> AsyncIterator[bytes]:
     """Yields the card. A client that reads too slowly gets an incomplete answer."""
     async with stack:
         ending = asyncio.get_running_loop().call_later(SENDING, grader.process.kill)
