@@ -154,6 +154,31 @@ class TestRoutes:
         asked = [f"{request.path}?{request.query}" for request in server.requests]
         assert asked == ["/all?", "/all?from=c", "/tasks/t1?"]
 
+    @pytest.mark.parametrize(
+        ("page", "more", "pages", "asked"),
+        [
+            ({"offset": "skip"}, {}, [{}, {}], ["", "skip=2", "skip=3"]),
+            ({"offset": "skip"}, {"total": "{count}"}, [{"total": 3}, {"total": 3}], ["", "skip=2"]),
+            ({"offset": "skip"}, {"more": "{has_more}"}, [{"more": True}, {"more": False}], ["", "skip=2"]),
+            ({"offset": "skip"}, {"next": "{next}"}, [{"next": 2}, {"next": None}], ["", "skip=2"]),
+            ({"number": "page"}, {"pages": "{pages}"}, [{"pages": 2}, {"pages": 2}], ["", "page=2"]),
+            ({"number": "page"}, {}, [{}, {}], ["", "page=2", "page=3"]),
+            (
+                {"cursor": "from"},
+                {"next": "{base_url}/all?from={next}"},
+                [{"next": "https://x/y?size=2&from=c%2F1&z=1"}, {"next": None}],
+                ["", "from=c%2F1"],
+            ),
+        ],
+    )
+    def test_lists_are_read_to_their_end(self, server, page, more, pages, asked):
+        jobs = [[task(id=job_id, state="busy") for job_id in ids] for ids in ("32", "1", "")]
+        listed = {"request": "GET /all", "page": page, "body": {"tasks": "{jobs}"} | more}
+        with Client(server.url, dialect=custom_dialect(list=listed)) as client:
+            server.says(*[(200, {"tasks": found} | also) for found, also in zip(jobs, [*pages, {}], strict=True)])
+            assert [status.id for status in client.list()] == ["3", "2", "1"]
+        assert [request.query for request in server.requests] == asked
+
     def test_a_cancellation_that_shows_no_job_is_followed_by_a_poll(self, server):
         dialect = custom_dialect(cancel={"request": "POST /tasks/{job_id}/cancel", "body": {"ok": True}})
         server.says((200, {"ok": True}), (200, task(state="failed")))

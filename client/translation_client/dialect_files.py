@@ -19,6 +19,7 @@ from translation_client.core.dialects import (
     IDEMPOTENCY_KEY,
     IN_PATH,
     LIST_NAMES,
+    PAGINGS,
     PARAMETER,
     REQUEST_FIELDS,
     Action,
@@ -45,6 +46,7 @@ WITHOUT_BODY = (204, 205, 304)
 API_KEYS = ("mount", "auth", "idempotency", "hints", "error", "job", "fixed")
 ANSWER_KEYS = ("code", "headers", "body")
 OPERATION_KEYS = (*ANSWER_KEYS, "when", "request", "where", "job_id", "accepts")
+PAGE_KEYS = ("size", *PAGINGS, "order", "default", "ignore")
 MORE_KEYS = {"list": ("page", "ids"), "batch_poll": ("page", "ids"), "download": ("file",)}
 KIND_KEYS = (
     *("id", "words", "send", "unknown_fields", "required", "defaults", "output", "body", "when"),
@@ -252,6 +254,10 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
     names = (*known, *LIST_NAMES) if action in {"list", "batch_poll"} else known
     others = _table(table, "where", where)
     page = _table(table, "page", where)
+    _check_keys(page, PAGE_KEYS, f"{where}.page")
+    if len(pagings := [one for one in PAGINGS if one in page]) > 1:
+        raise _FileError(f"{where}.page", "must have one of cursor, offset and number")
+    [paging] = pagings or ["cursor"]
     return Operation(
         action=action,
         requests=requests,
@@ -260,7 +266,8 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
         query=_table(others, "query", f"{where}.where"),
         body=_table(others, "body", f"{where}.where"),
         job_id=id_place,
-        cursor=page.get("cursor"),
+        cursor=page.get(paging),
+        paging=paging,
         ids=table.get("ids"),
     )
 

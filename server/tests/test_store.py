@@ -178,6 +178,17 @@ async def test_pages_of_an_api_are_without_deleted_jobs(store):
         assert [job.ordinal for job in await store.page("ann", **page)] == native
 
 
+async def test_ordinals_of_a_kind_are_in_rising_order_and_without_deleted_jobs(store):
+    store.window = 2
+    assert await store.ordinals("ann", api="aws", kind="translation") == []
+    for kind in ("translation", "translation", "other", "translation", "translation"):
+        job = await add(store, api="aws", kind=kind)
+    await store.change("ann", job.id, lambda job: job.delete(1005.0))
+    await add(store)
+    assert await store.ordinals("ann", api="aws", kind="translation") == [1, 2, 4]
+    assert await store.ordinals("bob", api="aws", kind="translation") == []
+
+
 async def test_deletion_of_an_ended_job_is_stored_and_keeps_its_id_taken(store):
     job = await add(store, api="aws", delay=1.0)
     changed_at = job.changed_at + 7

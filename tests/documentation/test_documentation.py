@@ -14,7 +14,14 @@ import pytest
 import translation_client
 from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects
-from translation_server.config.dialect_tables import ApiTable, DownloadTable, KindTable, ListTable, OperationTable
+from translation_server.config.dialect_tables import (
+    ApiTable,
+    DownloadTable,
+    KindTable,
+    ListTable,
+    OperationTable,
+    PageTable,
+)
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import ERROR_NAMES, HINT_NAMES, JOB_NAMES, LIST_NAMES, routes
@@ -133,6 +140,7 @@ def test_the_page_on_dialects_has_every_key_name_and_filter():
     assert documented("### A kind of job", keys) == set(KindTable.model_fields)
     operations = OperationTable.model_fields | ListTable.model_fields | DownloadTable.model_fields
     assert documented("### An operation", keys) == set(operations)
+    assert documented("### Lists", "| key of `page` | by default | what it holds |") == set(PageTable.model_fields)
     names = {re.split("[.:]", name)[0] for name in (*JOB_NAMES, *LIST_NAMES, *HINT_NAMES, *ERROR_NAMES)}
     assert documented("## Templates", "| name | what it is |") == names
     filters = page.split("The filters are ", 1)[1].split("\n\n")[0]

@@ -23,6 +23,7 @@ from translation_client.core.dialects import (
     is_text,
     is_word,
     states_of,
+    unquoted,
 )
 from translation_client.core.effects import Reply
 from translation_client.core.errors import (
@@ -89,8 +90,8 @@ def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus 
     return _parsed(dialect, cancel, document, reply, job_id)
 
 
-def read_page(dialect: Dialect, reply: Reply) -> tuple[list[Status], str | None]:
-    """Reads a page of a list: its jobs, and the cursor of the next page, if there is one.
+def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tuple[list[Status], str | None]:
+    """Reads the page of a list at a cursor: its jobs, and the cursor of the next page, if there is one.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
@@ -102,10 +103,39 @@ def read_page(dialect: Dialect, reply: Reply) -> tuple[list[Status], str | None]
     if not isinstance(jobs, list):
         raise _unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
     statuses = [_parsed(dialect, dialect.poll, job, reply).status for job in jobs]
-    if not listing.last_id:
-        return statuses, _text(page, listing.next or (), reply)
-    has_more = bool(jobs) and (listing.has_more is None or _value_at(page, listing.has_more) is True)
-    return statuses, statuses[-1].id if has_more else None
+    return statuses, _next_cursor(listing.operation, page, statuses, cursor, reply)
+
+
+def _next_cursor(
+    operation: Operation, page: object, jobs: Sequence[Status], cursor: str | None, reply: Reply
+) -> str | None:
+    """Returns the cursor of the page after the one at a cursor; None where there is none.
+
+    Where the answer names none, it follows from the jobs, while the answer does not say that they are the last ones.
+    """
+    found = paths(operation.answers[State.PENDING].body)
+    if "next" in found:
+        following = _value_at(page, found["next"])
+        is_number = type(following) is int and operation.paging != "cursor"
+        text = str(following) if is_number else _text_value(following, ".".join(found["next"]), reply)
+        if text is None or operation.cursor is None or "://" not in text:
+            return text
+        parameter = re.search(rf"[?&]{re.escape(operation.cursor)}=([^&#]*)", text)
+        return unquoted(parameter[1]) if parameter else None
+    if operation.cursor is None or not jobs:
+        return None
+    if "has_more" in found and _value_at(page, found["has_more"]) is not True:
+        return None
+    match operation.paging:
+        case "cursor":
+            return jobs[-1].id
+        case "offset":
+            following, last = int(cursor or 0) + len(jobs), "count"
+        case _:
+            following, last = int(cursor or 1) + 1, "pages"
+    end = _value_at(page, found.get(last, ()))
+    is_last = type(end) is int and following >= end + (last == "pages")
+    return None if is_last else str(following)
 
 
 def wait_applied(reply: Reply) -> int | None:
@@ -297,10 +327,6 @@ def _value_at(document: object, path: Sequence[str]) -> object:
             case _:
                 return None
     return document if path else None
-
-
-def _text(document: object, path: Sequence[str], reply: Reply) -> str | None:
-    return _text_value(_value_at(document, path), ".".join(path), reply)
 
 
 def _text_value(value: object, where: str, reply: Reply) -> str | None:

@@ -25,7 +25,11 @@ NATIVE_NAMES = (
     *("error_message", "error_code", "output", *ECHOED_FIELDS),
 )
 ANSWER_NAMES = (*NATIVE_NAMES, "base_url", "input.", "query.", "file_url:")  # the names that answers may use
-LIST_NAMES = ("jobs", "first_id", "last_id", "next", "has_more")  # the names that lists may use as well
+LIST_NAMES = (
+    *("jobs", "first_id", "last_id", "next", "has_more"),
+    *("count", "limit", "offset", "page", "pages"),
+)  # the names that lists may use as well
+PAGINGS = ("cursor", "offset", "number")  # what the query parameter for a page of a list may mean
 KNOWN_IN = {
     "output": {State.COMPLETED},
     "error_message": {State.ERROR},
@@ -76,7 +80,8 @@ class Operation:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
     job_id: IdPlace = IN_PATH
-    cursor: str | None = None  # the query parameter for the cursor of a list
+    cursor: str | None = None  # the query parameter for a page of a list
+    paging: str = "cursor"  # which one of `PAGINGS` it is
     ids: str | None = None  # the query parameter for the ids of a batch poll
     separator: str | None = None  # what separates them; None repeats the parameter
 
@@ -115,9 +120,7 @@ class Listing:
     """The routes for several jobs: a list, or batch polls, or both, and the event stream of all jobs."""
 
     jobs: tuple[str, ...]  # the path of the jobs in an answer
-    next: tuple[str, ...] | None = None  # the path of the next page's cursor
-    last_id: bool = False  # whether the last job's id is the cursor, while `has_more` says that there are more
-    has_more: tuple[str, ...] | None = None
+    operation: Operation
     unknown: str | None = None  # the field of the answer to a batch poll with the unknown ids; None leaves them out
     events: str | None = None  # the path of the event stream
 
@@ -202,14 +205,7 @@ class Dialect:
         if operation is None:
             return None
         found = paths(operation.answers[State.PENDING].body)
-        return Listing(
-            found["jobs"],
-            found.get("next"),
-            operation.cursor is not None and "next" not in found,
-            found.get("has_more"),
-            self.unknown,
-            self.events,
-        )
+        return Listing(found["jobs"], operation, self.unknown, self.events)
 
     def fitting(self, operation: Operation, code: int, document: object, states: Sequence[State]) -> list[State]:
         """Returns the states, of these, whose answers an answer fits."""
@@ -334,6 +330,12 @@ def _quoted(text: str, *, keep_slashes: bool) -> str:
     """Returns a part of a path, percent-encoded (RFC 3986, section 2.1)."""
     unquoted = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
     return "".join(chr(byte) if byte in unquoted else f"%{byte:02X}" for byte in text.encode())
+
+
+def unquoted(text: str) -> str:
+    """Returns a part of a URL without its percent-encoding."""
+    found = re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes.fromhex(code[1].decode()), text.encode())
+    return found.decode(errors="replace")
 
 
 def indistinct(dialect: Dialect) -> tuple[State, State] | None:

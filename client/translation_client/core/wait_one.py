@@ -137,9 +137,8 @@ def list_jobs(options: FlowOptions, time: FlowTime) -> Flow:
 
 def _pages(options: FlowOptions, time: FlowTime, send: Send) -> Flow:
     cursor, next_step = None, "When the server is well, list the jobs again."
-    read = partial(read_page, options.dialect)
     while True:
-        confirmed = cursor is not None
+        read, confirmed = partial(read_page, options.dialect, cursor=cursor), cursor is not None
         _, (jobs, following) = yield from request(options, time, send, next_step, read, confirmed=confirmed)
         for status in jobs:
             time.now = (yield status).at

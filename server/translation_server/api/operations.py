@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from starlette.requests import Request
@@ -19,10 +20,16 @@ from translation_server.api.schemas import MAX_BATCH
 from translation_server.api.submissions import json_response
 from translation_server.api.views import view_of
 from translation_server.core.dialects.dialect import Dialect, Route, header_lines
-from translation_server.core.dialects.template import ValueOf, render, value_at
+from translation_server.core.dialects.operations import Paging
+from translation_server.core.dialects.template import ValueOf, names, render, value_at
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
+
+COUNTED = frozenset({"count", "offset", "page", "pages"})
+"""The names in the template of a list whose values take a count of the caller's jobs."""
+
+MAX_DIGITS = 10
 
 
 class Operations:
@@ -56,13 +63,28 @@ class Operations:
         return await send_file(request, self._service.files, name)
 
     async def list(self, request: Request, route: Route) -> Response:
-        """Lists the caller's jobs of the kind, newest first."""
-        [dialect], paging = route.dialects, route.operation.paging
-        limit, after = _limit(request, paging.size, paging.default), await self._cursor(request, dialect, paging.cursor)
-        page = await self._service.page(
-            context_of(request).user, limit=limit, after=after, api=dialect.api.name, kind=dialect.kind
+        """Lists the caller's jobs of the kind, newest first unless the caller asks for another order."""
+        [dialect], paging, owner = route.dialects, route.operation.paging, context_of(request).user
+        _refuse_unknown(request, route)
+        limit, oldest_first = _whole(request, paging.size, paging.default, 1, MAX_BATCH), _oldest_first(request, paging)
+        after = await self._cursor(request, dialect, paging.cursor)
+        if not (oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
+            page = await self._service.page(owner, limit=limit, after=after, api=dialect.api.name, kind=dialect.kind)
+            return self._listed(request, route, page.snapshots, has_more=page.next is not None, limit=limit)
+        start = _whole(request, paging.offset, 0) + limit * (_whole(request, paging.number, 1, 1) - 1)
+        found = await self._service.lists.page(
+            owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **dialect.owned
         )
-        return self._listed(request, route, page.snapshots, has_more=page.next is not None)
+        end = found.start + len(found.snapshots)
+        numbers = {
+            "count": found.count,
+            "offset": found.start,
+            "page": found.start // limit + 1,
+            "pages": ceil(found.count / limit),
+        }
+        if (has_more := end < found.count and bool(found.snapshots)) and not paging.cursor:
+            numbers["next"] = numbers["page"] + 1 if paging.number else end
+        return self._listed(request, route, found.snapshots, has_more=has_more, limit=limit, **numbers)
 
     async def batch_poll(self, request: Request, route: Route) -> Response:
         """Polls several jobs at once; ids without a job are left out."""
@@ -100,7 +122,9 @@ class Operations:
         headers = [*partial.headers, *hint_headers(context.record.hint, partial.hints)]
         return json_response(partial.complete(snapshot), partial.code, headers)
 
-    def _listed(self, request: Request, route: Route, snapshots: Sequence[JobSnapshot], *, has_more: bool) -> Response:
+    def _listed(
+        self, request: Request, route: Route, snapshots: Sequence[JobSnapshot], *, has_more: bool, **more: int
+    ) -> Response:
         [dialect] = route.dialects
         view = view_of(request.scope, dialect, self._service.files)
         jobs = [json.loads(shown_in.body(shown, view)) for shown_in, shown in falsify(request, dialect, *snapshots)]
@@ -111,6 +135,7 @@ class Operations:
             "next": snapshots[-1].job.id if has_more else None,
             "has_more": has_more,
             "base_url": base_url(request.scope) + dialect.api.mount,
+            **more,
         }
         return _filled(route, lambda name: values.get(name, request.query_params.get(name.partition(".")[2])))
 
@@ -128,10 +153,35 @@ def _filled(route: Route, value_of: ValueOf) -> Response:
     return json_response(text, answer.code, header_lines(answer.headers, value_of))
 
 
-def _limit(request: Request, name: str | None, default: int) -> int:
+def _refuse_unknown(request: Request, route: Route) -> None:
+    """Refuses parameters without an effect on a list: a caller who sends one expects another page.
+
+    Raises:
+        Problem: 422 if there are any.
+    """
+    [dialect], operation = route.dialects, route.operation
+    *own, _, ignored = operation.paging
+    allowed = [name for name in (*own, *ignored, *operation.where.query) if isinstance(name, str)]
+    shown = dialect.echoed | names(operation.answer.body) | names(operation.answer.headers)
+    repeated = {name.removeprefix("query.") for name in shown if name.startswith("query.")}
+    known = {*allowed, *dialect.api.token_parameters, *repeated}
+    message = f"is no parameter of this list; those are {', '.join(allowed) or 'none'}"
+    if unknown := [name for name in request.query_params if name not in known]:
+        raise invalid([{"field": name, "message": message} for name in unknown])
+
+
+def _oldest_first(request: Request, paging: Paging) -> bool:
+    order = request.query_params.get(paging.order, "desc") if paging.order else "desc"
+    if order not in {"asc", "desc"}:
+        raise invalid([{"field": paging.order or "", "message": "must be asc or desc"}])
+    return order == "asc"
+
+
+def _whole(request: Request, name: str | None, default: int, least: int = 0, most: int = 10**9) -> int:
+    """Returns a whole number from a parameter of the query."""
     text = request.query_params.get(name) if name else None
     if text is None:
         return default
-    if not text.isdecimal() or not int(text[:9]) > 0:
-        raise invalid([{"field": name or "", "message": "must be a whole number, at least 1"}])
-    return min(int(text[:9]), MAX_BATCH)
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and least <= int(text) <= most):
+        raise invalid([{"field": name or "", "message": f"must be a whole number from {least} to {most}"}])
+    return int(text)

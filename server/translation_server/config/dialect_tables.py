@@ -114,7 +114,17 @@ class PageTable(Table):
 
     size: str | None = None
     cursor: str | None = None
+    offset: str | None = None
+    number: str | None = None
+    order: str | None = None
     default: Annotated[int, Field(ge=1, le=100)] = 20
+    ignore: Annotated[list[str], BeforeValidator(_one_or_more)] = []
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if sum(place is not None for place in (self.cursor, self.offset, self.number)) > 1:
+            raise ValueError("must have one of cursor, offset and number")
+        return self
 
 
 class StatesTable(AnswerTable):

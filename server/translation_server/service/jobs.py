@@ -20,6 +20,7 @@ from translation_server.service.faults import Faults
 from translation_server.service.files import Files, Library
 from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import RenderedJob, render_job
+from translation_server.service.positioned_lists import PositionedLists
 from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
 from translation_server.service.store_check import StoreCheck
 from translation_server.service.submitter import Submitter
@@ -67,6 +68,7 @@ class Service:
         submit: Accepts a job, as `Submitter.submit` does.
         faults: Draws and counts faults.
         change_stream: Streams changes of jobs.
+        lists: Lists jobs by their positions.
         files: Signs the URLs of output files.
     """
 
@@ -96,6 +98,7 @@ class Service:
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus
         self.submit = Submitter(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy).submit
         self.change_stream = ChangeStream(store, self.sandboxes, self._bus, clock, self._snapshot)
+        self.lists = PositionedLists(store, self.virtual_time, self._snapshot)
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
         self._check = StoreCheck(store)
         self.files = files or Files(store.file_key, Library())

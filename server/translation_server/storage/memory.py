@@ -142,6 +142,11 @@ class MemoryStore:
                 page.append(job)
         return page
 
+    async def ordinals(self, owner: str, *, api: str, kind: str) -> list[int]:
+        data = self._owners[owner]
+        jobs = data.existing(range(1, data.last + 1))
+        return [job.ordinal async for job in jobs if (job.api, job.kind, job.deleted_at) == (api, kind, None)]
+
     async def change(
         self,
         owner: str,

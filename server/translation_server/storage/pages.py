@@ -19,6 +19,11 @@ JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND"
 DESCENDING = "ordinal DESC"
 NEWEST_FIRST = f"ORDER BY {DESCENDING} LIMIT :limit"
 
+ORDINALS = f"""
+    SELECT ordinal FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal >= :floor AND ordinal < :before
+    AND api = :api AND kind = :kind AND deleted_at IS NULL ORDER BY ordinal
+"""
+
 
 class PageReader(ABC):
     """The reading part of a Store in a SQL database.
@@ -79,6 +84,14 @@ class PageReader(ABC):
             jobs += await self._jobs(statement, DESCENDING, {**parameters, **part})
             top -= self.window
         return jobs
+
+    async def ordinals(self, owner: str, *, api: str, kind: str) -> list[int]:
+        parameters, found = {"owner": owner, "api": api, "kind": kind}, list[int]()
+        last = await self._fetch(LAST_ORDINAL, parameters)
+        for floor in range(1, last[0][0] + 1 if last else 1, self.window):
+            part = {"floor": floor, "before": floor + self.window}
+            found += [row[0] for row in await self._fetch(ORDINALS, {**parameters, **part})]
+        return found
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
         parameters = {"owner": owner, "ordinal": ordinal, "limit": limit}

@@ -154,6 +154,9 @@ class JobStore(ChangeSource, Protocol):
         Those of an API or a kind are without deleted ones.
         """
 
+    async def ordinals(self, owner: str, *, api: str, kind: str) -> list[int]:
+        """Returns the ordinals of the owner's jobs of an API and kind in rising order, without deleted jobs."""
+
     async def change(
         self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None
     ) -> Job | None:

@@ -47,7 +47,9 @@ REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input.", "query.", FILE_URL))
 JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQUEST_NAMES}
 """The names that answers about a job may use, besides the parameters of the submission's path."""
 
-LIST_NAMES: Names = dict.fromkeys(("jobs", "first_id", "last_id", "next", "has_more"))
+LIST_NAMES: Names = dict.fromkeys(
+    ("jobs", "first_id", "last_id", "next", "has_more", "count", "limit", "offset", "page", "pages")
+)
 """The names that lists may use as well."""
 
 HINT_NAMES: Names = {"retry_after": FILTERS["seconds"]}

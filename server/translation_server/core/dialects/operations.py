@@ -109,11 +109,25 @@ class Answer:
 
 
 class Paging(NamedTuple):
-    """The query parameters of a list: how many jobs, and the cursor; and the default number."""
+    """The query parameters of a list.
+
+    Attributes:
+        size: How many jobs.
+        cursor: The id of the job before the first one.
+        offset: How many jobs to leave out.
+        number: Which page, from 1 on.
+        order: ``asc`` for the oldest job first, or ``desc``.
+        default: How many jobs without a size.
+        ignore: Those that may come and have no effect; a list refuses all others.
+    """
 
     size: str | None = None
     cursor: str | None = None
+    offset: str | None = None
+    number: str | None = None
+    order: str | None = None
     default: int = 20
+    ignore: Sequence[str] = ()
 
 
 ANYWHERE, IN_PATH, UNPAGED = Where(), IdPlace(), Paging()

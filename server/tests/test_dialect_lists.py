@@ -1,0 +1,157 @@
+"""Lists of APIs that files describe: pages by offset and by number, totals, and the order."""
+
+import httpx
+import pytest
+
+from tests.examples import CREDENTIALS, TLS
+
+FILE = """
+auth = "X-Api-Key: {token}"
+
+[job.task]
+words = { pending = "busy", completed = "done", error = "failed" }
+body = { id = "{job_id}", state = "{status}", output = "{output}", zone = "{query.zone}" }
+
+[job.task.submit]
+request = "POST /tasks"
+
+[job.task.poll]
+request = "GET /tasks/{job_id}"
+
+[job.task.delete]
+request = "DELETE /tasks/{job_id}"
+
+[job.task.list]
+request = "GET /tasks"
+page = PAGE
+headers = { link = '<{base_url}/tasks?at={next}&limit={limit}>; rel="next"' }
+
+[job.task.list.body]
+tasks = "{jobs}"
+total = "{count}"
+limit = "{limit}"
+offset = "{offset}"
+page = "{page}"
+pages = "{pages}"
+more = "{has_more}"
+next = "{base_url}/tasks?at={next}&limit={limit}"
+"""
+
+KEY = {"X-Api-Key": CREDENTIALS[1]}
+
+
+@pytest.fixture
+def api(start, tmp_path):
+    """Starts a server whose lists have these parameters; returns a client of its API."""
+    clients = []
+
+    def api(page, text=FILE):
+        (tmp_path / "tasks.toml").write_text(text.replace("PAGE", page))
+        native = start(dialects=str(tmp_path / "tasks.toml"))
+        clients.append(httpx.Client(base_url=native.base_url.join("/tasks"), headers=KEY, timeout=60, verify=TLS))
+        return clients[-1]
+
+    yield api
+    for client in clients:
+        client.close()
+
+
+def submit(api, number, **more):
+    return [api.post("/tasks", json=more).json()["id"] for _ in range(number)][::-1]
+
+
+def ids(answer):
+    assert answer.status_code == 200, answer.text
+    return [task["id"] for task in answer.json()["tasks"]]
+
+
+def detail(answer):
+    assert answer.status_code == 422, answer.text
+    return answer.json()["detail"]
+
+
+def test_pages_by_offset_have_totals_and_the_next_url(api):
+    tasks = api('{ size = "limit", offset = "at", default = 2 }')
+    newest_first = submit(tasks, 5)
+    first = tasks.get("/tasks")
+    assert ids(first) == newest_first[:2]
+    page = first.json()
+    assert [page[name] for name in ("total", "limit", "offset", "page", "pages", "more")] == [5, 2, 0, 1, 3, True]
+    assert page["next"] == f"{tasks.base_url}tasks?at=2&limit=2"
+    assert first.headers["link"] == f'<{page["next"]}>; rel="next"'
+    last = tasks.get("/tasks", params={"limit": 100, "at": 3})
+    assert ids(last) == newest_first[3:]
+    assert (last.json()["more"], "next" in last.json(), "link" in last.headers) == (False, False, False)
+    beyond = tasks.get("/tasks?at=99")
+    assert (ids(beyond), beyond.json()["total"], beyond.json()["more"]) == ([], 5, False)
+
+
+def test_following_next_urls_finds_every_job_once(api):
+    tasks = api('{ size = "limit", offset = "at" }')
+    newest_first, url, found = submit(tasks, 7), "/tasks?limit=3", []
+    while url:
+        answer = tasks.get(url)
+        found += ids(answer)
+        url = answer.json().get("next")
+    assert found == newest_first
+
+
+def test_pages_by_number_begin_with_one(api):
+    tasks = api('{ size = "limit", number = "at", default = 2 }')
+    newest_first = submit(tasks, 5)
+    second = tasks.get("/tasks?at=2")
+    assert ids(second) == newest_first[2:4]
+    page = second.json()
+    assert [page[name] for name in ("total", "offset", "page", "pages")] == [5, 2, 2, 3]
+    assert page["next"] == f"{tasks.base_url}tasks?at=3&limit=2"
+    assert ids(tasks.get("/tasks?at=1")) == newest_first[:2]
+    assert detail(tasks.get("/tasks?at=0")) == "at: must be a whole number from 1 to 1000000000"
+
+
+def test_totals_are_without_deleted_jobs(api):
+    tasks = api('{ cursor = "at" }')
+    first, second = submit(tasks, 2)
+    tasks.delete(f"/tasks/{first}")
+    listed = tasks.get("/tasks")
+    assert (ids(listed), listed.json()["total"]) == ([second], 1)
+
+
+def test_lists_may_begin_with_the_oldest_job(api):
+    tasks = api('{ size = "limit", cursor = "at", order = "order" }')
+    newest_first = submit(tasks, 5)
+    assert ids(tasks.get("/tasks?order=desc&limit=2")) == newest_first[:2]
+    first = tasks.get("/tasks?order=asc&limit=2")
+    assert (ids(first), first.json()["next"]) == (
+        newest_first[:2:-1],
+        f"{tasks.base_url}tasks?at={newest_first[3]}&limit=2",
+    )
+    last = tasks.get(f"/tasks?order=asc&at={newest_first[2]}")
+    assert (ids(last), last.json()["more"]) == (newest_first[1::-1], False)
+    assert ids(tasks.get(f"/tasks?order=desc&at={newest_first[2]}")) == newest_first[3:]
+    assert detail(tasks.get("/tasks?order=up")) == "order: must be asc or desc"
+
+
+@pytest.mark.parametrize("value", ["", "-1", "x", "1.5", "1" * 5000, "\u0661"])
+@pytest.mark.parametrize("name", ["limit", "at"])
+def test_a_number_that_is_none_is_refused(api, name, value):
+    answer = api('{ size = "limit", offset = "at" }').get("/tasks", params={name: value})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, name)
+
+
+def test_a_page_that_is_too_long_is_refused(api):
+    answer = api('{ size = "limit" }').get("/tasks?limit=101")
+    assert detail(answer) == "limit: must be a whole number from 1 to 100"
+
+
+def test_parameters_without_an_effect_are_refused_unless_the_file_ignores_them(api):
+    tasks = api('{ size = "limit", cursor = "at", ignore = ["sort"] }')
+    assert detail(tasks.get("/tasks?offset=5")) == "offset: is no parameter of this list; those are limit, at, sort"
+    assert tasks.get("/tasks?sort=name&zone=eu&limit=3").status_code == 200  # answers repeat zone
+    assert detail(api("{}").get("/tasks?limit=1")) == "limit: is no parameter of this list; those are none"
+
+
+def test_pages_by_offset_of_large_jobs_are_refused_not_cut(api):
+    tasks = api('{ size = "limit", offset = "at" }')
+    submit(tasks, 20, simulate={"delay": 0, "output": "x" * 250_000})
+    assert "too large" in detail(tasks.get("/tasks?limit=20"))
+    assert len(ids(tasks.get("/tasks?limit=10"))) == 10
