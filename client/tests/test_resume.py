@@ -19,7 +19,8 @@ def test_token_round_trip(dialect, job_id):
     token = token_of(dialect, job_id)
     assert token.isascii()
     assert token.startswith("tc1.")
-    assert read_token(token) == (dialect, job_id)
+    assert read_token(token) == (dialect, job_id, None)
+    assert read_token(token_of(dialect, job_id, dialect)) == (dialect, job_id, dialect)
 
 
 @given(st.text() | st.text().map("tc1.".__add__) | st.integers() | st.none())
@@ -93,4 +94,4 @@ def test_token_of_another_dialect_is_refused_at_once(server):
 def test_token_contains_no_secret(server, job):
     server.says((202, job()))
     with Client(server.url, **QUICK) as client:
-        assert read_token(client.start().token) == ("start", job()["job_id"])
+        assert read_token(client.start().token) == ("start", job()["job_id"], None)

@@ -164,6 +164,13 @@ class BaseClient(Generic[Http, DriverType]):
     def _job(self, job_id: str) -> str:
         return validation.job_of(self._options.dialect, job_id)
 
+    def _job_in(self, token: str) -> str:
+        """Returns the job's id in a resume token, and keeps the address of its polls."""
+        job_id, url = validation.job_in(self._options.dialect, token)
+        if url is not None:
+            self._options.urls.setdefault(job_id, {"poll": url})
+        return job_id
+
     def _fields(self, *values: object, own: Mapping[str, Any] | None) -> dict[str, object]:
         """Returns the fields of a submission: the native ones in the order of `REQUEST_FIELDS`, and the API's own."""
         fields = validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))

@@ -188,7 +188,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         Raises:
             ValueError: The token is incomplete, or belongs to another dialect or a later version.
         """
-        job_id = validation.job_in(self._options.dialect, token)
+        job_id = self._job_in(token)
         changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, confirmed=True))
         return await self._finish(changes, on_update, on_completion)
 

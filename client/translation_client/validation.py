@@ -14,6 +14,7 @@ import httpx
 
 from translation_client.core.dialects import CURRENT, FORM, Dialect, id_of, is_id, is_text
 from translation_client.core.download import URL, urls_in
+from translation_client.core.links import is_address
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
 from translation_client.core.status import Status
@@ -155,12 +156,14 @@ def jobs_of(dialect: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(job_of(dialect, job_id) for job_id in ids))
 
 
-def job_in(dialect: Dialect, token: str) -> str:
-    """Returns the job's id in a resume token of this dialect."""
-    name, job_id = read_token(token)
+def job_in(dialect: Dialect, token: str) -> tuple[str, str | None]:
+    """Returns the job's id in a resume token of this dialect, and the address of its polls, if there is one."""
+    name, job_id, url = read_token(token)
     if name != dialect.name:
         raise ValueError(f"token must be one of the dialect {dialect.name}, but is one of {name}")
-    return job_of(dialect, job_id)
+    if url is not None and not is_address(url):
+        raise ValueError("token must have an http or https address, if it has one")
+    return job_of(dialect, job_id), url
 
 
 def file_url(status: Status, given: str | None) -> str:

@@ -11,10 +11,12 @@ server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and i
 import json
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from translation_client.core.dialects import (
     CURRENT,
+    Action,
     Dialect,
     Listing,
     Number,
@@ -33,6 +35,7 @@ from translation_client.core.errors import (
     ProtocolError,
     TranslationError,
 )
+from translation_client.core.links import links
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import retry_after
 from translation_client.core.sse import ServerEvent
@@ -55,6 +58,7 @@ class ParsedStatus(NamedTuple):
     status: Status
     unknown: str | None  # the word for its state, if the dialect does not know it
     age: float | None  # seconds of wall time from its acceptance to the answer, or to its end, if they are reported
+    urls: Mapping[Action, str] = MappingProxyType({})  # the addresses that the answer names for further requests
 
 
 def read_job(dialect: Dialect, reply: Reply, job_id: str, operation: Operation | None = None) -> ParsedStatus:
@@ -90,7 +94,7 @@ def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus 
     return _parsed(dialect, cancel, document, reply, job_id)
 
 
-def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tuple[list[Status], str | None]:
+def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tuple[list[ParsedStatus], str | None]:
     """Reads the page of a list at a cursor: its jobs, and the cursor of the next page, if there is one.
 
     Raises:
@@ -102,12 +106,12 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tupl
     jobs = _value_at(page, listing.jobs) if listing.jobs else page
     if not isinstance(jobs, list):
         raise _unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
-    statuses = [_parsed(dialect, dialect.poll, job, reply).status for job in jobs]
-    return statuses, _next_cursor(listing.operation, page, statuses, cursor, reply)
+    parsed = [_parsed(dialect, dialect.poll, job, reply) for job in jobs]
+    return parsed, _next_cursor(listing.operation, page, parsed, cursor, reply)
 
 
 def _next_cursor(
-    operation: Operation, page: object, jobs: Sequence[Status], cursor: str | None, reply: Reply
+    operation: Operation, page: object, jobs: Sequence[ParsedStatus], cursor: str | None, reply: Reply
 ) -> str | None:
     """Returns the cursor of the page after the one at a cursor; None where there is none.
 
@@ -128,7 +132,7 @@ def _next_cursor(
         return None
     match operation.paging:
         case "cursor":
-            return jobs[-1].id
+            return jobs[-1].status.id
         case "offset":
             following, last = int(cursor or 0) + len(jobs), "count"
         case _:
@@ -243,6 +247,10 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     state, unknown = _state(dialect, operation, job, reply)
     template = operation.answers[state].body
     values, where = read(template, job), paths(template)
+    try:
+        urls = links(dialect, operation.answers[state], reply.headers, job)
+    except ValueError as error:
+        raise _unexpected(str(error), reply) from None
 
     def value(name: str) -> tuple[object, str]:
         return values.get(name), ".".join(where.get(name, ()))
@@ -258,11 +266,11 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
         output=values.get("output") if state is State.COMPLETED else None,
         raw=job,
         hint=None if state.ended else retry_after(reply.headers),
-        token=token_of(dialect.name, job_id),
+        token=token_of(dialect.name, job_id, urls.get("poll")),
     )
     ages = reply.headers.get(WALL_ELAPSED, "").split(",")
     wall = AGE.fullmatch(ages[number].strip()) if number < len(ages) else None
-    return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed)
+    return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed, urls)
 
 
 def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) -> tuple[State, str | None]:

@@ -85,12 +85,20 @@ class Operation:
     ids: str | None = None  # the query parameter for the ids of a batch poll
     separator: str | None = None  # what separates them; None repeats the parameter
 
-    def send(self, parameters: Mapping[str, str], job_id: str | None = None, **more: Any) -> Send:  # noqa: ANN401
-        """Returns the request, in the form for which there are most parameters.
+    def send(
+        self,
+        parameters: Mapping[str, str],
+        job_id: str | None = None,
+        url: str | None = None,
+        **more: Any,  # noqa: ANN401 - the fields of a request
+    ) -> Send:
+        """Returns the request: to `url` if there is one, else in the form for which there are most parameters.
 
         Raises:
             ValueError: A parameter of the path is missing.
         """
+        if url is not None:
+            return Send(self.requests[0][0], url, headers=dict(self.headers), json=dict(self.body) or None)
         values = parameters if job_id is None else {**parameters, "job_id": job_id}
         names = [(PARAMETER.findall(path), method, path) for method, path in self.requests]
         possible = [one for one in names if all(name in values for name, _ in one[0])]
@@ -244,24 +252,28 @@ def submitting(
     return submit.send(parameters or {}, json=body, headers=headers)
 
 
-def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send:
-    """Returns the poll of a job."""
-    return dialect.poll.send(parameters or {}, job_id if dialect.by_id else None)
+def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None) -> Send:
+    """Returns the poll of a job, at the address that an answer has named for it, if there is one."""
+    return dialect.poll.send(parameters or {}, job_id if dialect.by_id else None, url)
 
 
-def fetching_result(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send | None:
+def fetching_result(
+    dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None
+) -> Send | None:
     """Returns the request for what an ended job has brought; None where the poll shows it."""
     result = dialect.operation("result")
-    return None if result is None else result.send(parameters or {}, job_id)
+    return None if result is None else result.send(parameters or {}, job_id, url)
 
 
-def cancelling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send:
+def cancelling(
+    dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None
+) -> Send:
     """Returns the request that cancels a job.
 
     Raises:
         ValueError: The dialect has no cancellation.
     """
-    return dialect.required("cancel", "cancel").send(parameters or {}, job_id)
+    return dialect.required("cancel", "cancel").send(parameters or {}, job_id, url)
 
 
 def listing(dialect: Dialect, cursor: str | None = None, parameters: Mapping[str, str] | None = None) -> Send:

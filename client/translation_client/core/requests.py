@@ -23,9 +23,10 @@ from typing import TypeAlias, TypeVar
 from translation_client.core.builtin_dialects import START
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, problem_text, wait_applied
-from translation_client.core.dialects import Dialect
+from translation_client.core.dialects import Action, Dialect
 from translation_client.core.effects import Effect, Failure, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
+from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, retry_after
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class FlowOptions:
     """The caller's options for every flow. Durations are in seconds.
 
     ``remembered`` has the last status of jobs that were started, or whose wait timed out, until the next wait for them.
+    ``urls`` has the addresses that answers have named for further requests on a job.
     """
 
     schedule: Callable[[], Schedule]  # makes the schedule of each wait, which ends with it
@@ -54,17 +56,39 @@ class FlowOptions:
     long_poll: float = 0.0  # how long the server may hold a poll; below 1 there are no long polls
     kind: str = ""  # the kind of job; schedules learn durations per kind
     remembered: dict[str, tuple[Reply, ParsedStatus]] = field(default_factory=dict, compare=False)
+    urls: dict[str, Mapping[Action, str]] = field(default_factory=dict, compare=False)
 
     def remember(self, reply: Reply, parsed: ParsedStatus) -> None:
         """Keeps the status of a job for its next wait."""
-        self.remembered[parsed.status.id] = reply, parsed
-        if len(self.remembered) > MAX_REMEMBERED:
-            self.remembered.pop(next(iter(self.remembered)), None)
+        _keep(self.remembered, parsed.status.id, (reply, parsed))
+
+    def follow(self, parsed: ParsedStatus) -> ParsedStatus:
+        """Keeps the addresses that an answer names for a job; returns it with that of the polls in its token."""
+        job_id, known = parsed.status.id, self.urls.get(parsed.status.id, {})
+        if not known and not parsed.urls:
+            return parsed
+        _keep(self.urls, job_id, {**known, **parsed.urls})
+        return parsed._replace(status=replace(parsed.status, token=self.token(job_id)))
+
+    def url(self, action: Action, job_id: str) -> str | None:
+        """Returns the address that an answer has named for an action on a job, if there is one."""
+        return self.urls.get(job_id, {}).get(action)
+
+    def token(self, job_id: str) -> str:
+        """Returns the resume token of a job."""
+        return token_of(self.dialect.name, job_id, self.url("poll", job_id))
 
     @property
     def events(self) -> bool:
         """Whether to use event streams: they are the long poll of several jobs."""
         return self.long_poll >= 1
+
+
+def _keep(kept: dict[str, T], job_id: str, value: T) -> None:
+    """Keeps a value for a job, and drops the oldest of too many."""
+    kept[job_id] = value
+    if len(kept) > MAX_REMEMBERED:
+        kept.pop(next(iter(kept)), None)
 
 
 @dataclass
@@ -141,10 +165,10 @@ def request(  # noqa: PLR0913 - all that a request depends on
             if isinstance(error, NotFound):
                 raise error
             what_next = "Start the server, or correct its address." if absent else next_step
-            message = f"{send.method} {send.path} failed ({failures.count} in a row): {why}. {what_next}"
+            message = f"{send} failed ({failures.count} in a row): {why}. {what_next}"
             raise ProtocolError(message) if error else TransportError(message, why, failures.count)
         delay = min(failures.pause(result), time.left)
-        yield failures.warning(f"{send.method} {send.path}: {why}", delay)
+        yield failures.warning(f"{send}: {why}", delay)
         yield from sleep(time, delay)
         if hold:  # what cut the held request off may do so again
             send, hold = prefer(send, 0), 0

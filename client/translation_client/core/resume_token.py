@@ -1,7 +1,8 @@
 """A resume token: a job as a short text, so that another process can continue the wait.
 
-It is `tc1.` and, in base64, the dialect's name and the job's id; it contains no secret. The number is the version of
-the format. Tokens of another version are refused.
+It is `tc1.` and, in base64, the dialect's name, the job's id, and the address of its polls if the API has named one. It
+contains no secret, unless that address does. The number is the version of the format. Tokens of another version are
+refused.
 """
 
 import json
@@ -10,14 +11,15 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 PREFIX = "tc1."
 
 
-def token_of(dialect: str, job_id: str) -> str:
-    """Returns the token of a job."""
-    encoded = urlsafe_b64encode(json.dumps([dialect, job_id], separators=(",", ":")).encode())
+def token_of(dialect: str, job_id: str, url: str | None = None) -> str:
+    """Returns the token of a job; `url` is the address of its polls, if the API has named one."""
+    content = [dialect, job_id, *([] if url is None else [url])]
+    encoded = urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode())
     return PREFIX + encoded.decode().rstrip("=")
 
 
-def read_token(token: str) -> tuple[str, str]:
-    """Returns the dialect's name and the job's id.
+def read_token(token: str) -> tuple[str, str, str | None]:
+    """Returns the dialect's name, the job's id, and the address of its polls, if the token has one.
 
     Raises:
         ValueError: The text is not a token of this version.
@@ -33,5 +35,7 @@ def read_token(token: str) -> tuple[str, str]:
         content = None
     match content:
         case [str(dialect), str(job_id)] if token_of(dialect, job_id) == token:
-            return dialect, job_id
+            return dialect, job_id, None
+        case [str(dialect), str(job_id), str(url)] if token_of(dialect, job_id, url) == token:
+            return dialect, job_id, url
     raise ValueError("token must be complete, as in Status.token or JobTimeout.token; wait with the job's id instead")

@@ -292,7 +292,7 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
         )
         wait.confirmed = True
     else:
-        send = polling(options.dialect, ids[0], options.parameters)
+        send = polling(options.dialect, ids[0], options.parameters, options.url("poll", ids[0]))
         reply, _ = yield from request(options, wait.time, send, NEXT_STEP, lambda reply: reply, waiting=True)
         try:
             answers[ids[0]] = read_job(options.dialect, reply, ids[0])
@@ -312,6 +312,7 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
 
 def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
     """Stores a new status, and yields it if it is the first or has changed."""
+    parsed = wait.options.follow(parsed)
     status, previous, time = parsed.status, job.status, wait.time
     if status.state.ended:
         del wait.jobs[job.id]

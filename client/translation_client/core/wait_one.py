@@ -27,7 +27,6 @@ from translation_client.core.requests import (
     send_once,
     sleep,
 )
-from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, next_delay, start_schedule
 from translation_client.core.status import Cost, JobTimeout, Observation, State, Status
 from translation_client.core.text import one_line
@@ -118,7 +117,8 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     """Cancels a job and yields its status."""
     next_step = f"When the server is well, cancel job {job_id} again; a second cancellation changes nothing."
     read = partial(read_cancelled, options.dialect, job_id=job_id)
-    send, confirmed = cancelling(options.dialect, job_id, options.parameters), job_id in options.remembered
+    send = cancelling(options.dialect, job_id, options.parameters, options.url("cancel", job_id))
+    confirmed = job_id in options.remembered
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
     if parsed is None:
         _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
@@ -140,8 +140,8 @@ def _pages(options: FlowOptions, time: FlowTime, send: Send) -> Flow:
     while True:
         read, confirmed = partial(read_page, options.dialect, cursor=cursor), cursor is not None
         _, (jobs, following) = yield from request(options, time, send, next_step, read, confirmed=confirmed)
-        for status in jobs:
-            time.now = (yield status).at
+        for parsed in jobs:
+            time.now = (yield options.follow(parsed).status).at
         if not following:
             return
         if following == cursor:
@@ -160,14 +160,15 @@ def _start(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, 
     if options.long_poll >= 1:
         send = prefer(send, 0)
     read = partial(read_accepted, options.dialect, job_id=fields.get("job_id"))
-    return (yield from request(options, time, send, next_step, read))
+    reply, parsed = yield from request(options, time, send, next_step, read)
+    return reply, options.follow(parsed)
 
 
 def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedStatus) -> Flow:
     """Yields the first status, then polls until the job has ended and yields each change."""
     job, long_poll, warned = Job(parsed.status.id, options, reply.at), LongPoll(int(options.long_poll)), False
     while True:
-        (status, word, _), since = parsed, time.now - reply.at
+        status, word, since = parsed.status, parsed.unknown, time.now - reply.at
         if word is not None and not warned:
             warned = True
             yield Warn(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
@@ -191,7 +192,9 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
 
 def result_of(options: FlowOptions, time: FlowTime, status: Status) -> Step[Status]:
     """Returns the status of an ended job by its result, where the dialect tells that by a request of its own."""
-    send = None if status.state is State.CANCELLED else fetching_result(options.dialect, status.id, options.parameters)
+    if status.state is State.CANCELLED:
+        return status
+    send = fetching_result(options.dialect, status.id, options.parameters, options.url("result", status.id))
     if send is None:
         return status
     operation = options.dialect.operation("result")
@@ -213,7 +216,8 @@ def poll_job(  # noqa: PLR0913 - all that a poll depends on
     hold: int = 0,  # seconds for which the server may hold the poll of a job whose status is unknown
 ) -> Step[Answer]:
     """Polls a job; `status` is its last known one, `long_poll` that of the wait, if it has begun."""
-    send, confirmed = polling(options.dialect, job_id, options.parameters), confirmed or status is not None
+    send = polling(options.dialect, job_id, options.parameters, options.url("poll", job_id))
+    confirmed = confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None
     if long_poll:
         first = yield from _long_poll(options, time, send, long_poll)
@@ -233,7 +237,7 @@ def poll_job(  # noqa: PLR0913 - all that a poll depends on
         raise timeout_error(options, job_id, status, f"when the time was up; the last failure: {last}") from error
     if long_poll and reply is not first:
         long_poll.requested = 0
-    return reply, parsed
+    return reply, options.follow(parsed)
 
 
 def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: LongPoll) -> Step[Reply | None]:
@@ -245,7 +249,7 @@ def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: Long
     if isinstance(result, Reply) and result.code not in TRANSIENT:
         return result
     delay = min(pause(options, result, options.initial_delay), time.left)
-    text = f"{send.method} {send.path}, a long poll of {long_poll.requested} s: {reason(result)}"
+    text = f"{send}, a long poll of {long_poll.requested} s: {reason(result)}"
     yield Warn(f"{text}; a shorter one in {delay:.1f} s", retry=1)
     long_poll.longest, long_poll.requested = long_poll.requested // 2, 0
     yield from sleep(time, delay)
@@ -258,4 +262,4 @@ def timeout_error(
     """Returns the error that ends the wait for a pending job."""
     state = f"was still {status.state}" if status else "had not been seen"
     message = f"job {job_id} {state} {when}. It goes on: wait again with its id."
-    return JobTimeout(message, job_id, status, token_of(options.dialect.name, job_id))
+    return JobTimeout(message, job_id, status, options.token(job_id))

@@ -6,7 +6,7 @@ queue takes quadratic time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, aclosing, closing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any
@@ -80,11 +80,24 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                 async with self._turn():
                     sent = self.clock()
                     with anyio.fail_after(send.timeout):
-                        extensions = {"trace": _handshake()}
-                        async with self.http.stream(**self.request(send), extensions=extensions) as response:
+                        async with self.response(send) as response:
                             return await self.read(send, sent, response)
         except FAILURES as error:
             return self.failure(send, error)
+
+    @asynccontextmanager
+    async def response(self, send: Send, **more: object) -> AsyncGenerator[httpx.Response]:
+        """Sends a request, and yields the response with an unread body; `more` are arguments for httpx."""
+        extensions = {"trace": _handshake()}
+        if not self.is_foreign(send):
+            async with self.http.stream(**self.request(send) | more, extensions=extensions) as response:
+                yield response
+            return
+        request = self.foreign_request(send, extensions)
+        async with self.open(request.url) if self.open else nullcontext(self.http) as http:
+            response = await http.send(request, stream=True, auth=None, follow_redirects=False)
+            async with aclosing(response):
+                yield response
 
     def _turn(self) -> anyio.Semaphore:
         try:
@@ -124,7 +137,7 @@ class _AsyncStream:
                     return Chunk(data, driver.clock())
                 await self.aclose()
                 self._send = replace(listen.send, timeout=listen.timeout)
-                response = await self._request()
+                response = await self._open.enter_async_context(driver.response(self._send, timeout=None))
                 if is_stream(response, file=listen.file):
                     self._chunks = response.aiter_bytes()
                     opened = driver.reply(self._send, sent, response, b"", "")
@@ -134,17 +147,6 @@ class _AsyncStream:
             result = driver.failure(self._send, error)
         await self.aclose()
         return result
-
-    async def _request(self) -> httpx.Response:
-        driver, extensions = self._driver, {"trace": _handshake()}
-        if not driver.is_foreign(self._send):
-            arguments = driver.request(self._send) | {"timeout": None, "extensions": extensions}
-            return await self._open.enter_async_context(driver.http.stream(**arguments))
-        request = driver.foreign_request(self._send, extensions)
-        http = await self._open.enter_async_context(driver.open(request.url)) if driver.open else driver.http
-        response = await http.send(request, stream=True, auth=None, follow_redirects=False)
-        self._open.push_async_callback(response.aclose)
-        return response
 
     async def aclose(self) -> None:
         self._chunks = None

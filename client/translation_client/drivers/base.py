@@ -69,7 +69,7 @@ class BaseDriver(Generic[Http]):
         return {
             "method": send.method,
             "url": send.path if send.is_address else self.base_url + send.path,
-            "params": send.query,
+            "params": send.query or None,  # httpx would remove the query of an address for empty ones
             "headers": {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers},
             "json": send.json,
             "timeout": send.timeout,
@@ -85,7 +85,8 @@ class BaseDriver(Generic[Http]):
         arguments = self.request(send)
         timeout = httpx.Timeout(send.timeout).as_dict()
         headers = {"User-Agent": f"python-httpx/{httpx.__version__}", **arguments["headers"]}
-        return httpx.Request("GET", send.path, headers=headers, extensions={**extensions, "timeout": timeout})
+        more = {**extensions, "timeout": timeout}
+        return httpx.Request(send.method, send.path, headers=headers, json=send.json, extensions=more)
 
     def unread(self, send: Send, sent: float, response: httpx.Response, size: int = 0) -> str:
         """Returns why not to read the body any further: it has an unrequested encoding, or is too large; "" to read on.

@@ -5,8 +5,8 @@ and write; the driver then also checks the clock between reads, which is the bes
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,10 +68,24 @@ class Driver(BaseDriver[httpx.Client]):
         """Makes one request."""
         sent = self.clock()
         try:
-            with self.http.stream(**self.request(send)) as response:
+            with self.response(send, {}) as response:
                 return self.read(send, sent, response)
         except FAILURES as error:
             return self.failure(send, error)
+
+    @contextmanager
+    def response(self, send: Send, extensions: Mapping[str, Any]) -> Iterator[httpx.Response]:
+        """Sends a request, and yields the response with an unread body."""
+        if not self.is_foreign(send):
+            with self.http.stream(**self.request(send), extensions=extensions) as response:
+                yield response
+            return
+        request = self.foreign_request(send, extensions)
+        with (
+            self.open(request.url) if self.open else nullcontext(self.http) as http,
+            closing(http.send(request, stream=True, auth=None, follow_redirects=False)) as response,
+        ):
+            yield response
 
     def read(self, send: Send, sent: float, response: httpx.Response) -> Reply:
         """Reads an answer, unless its body is not to be read."""
@@ -108,7 +122,7 @@ class _Stream:
                 return Chunk(data, driver.clock())
             self.close()
             self._send = replace(listen.send, timeout=listen.timeout)
-            response = self._request()
+            response = self._open.enter_context(driver.response(self._send, {"end_time": self._end_time}))
             if is_stream(response, file=listen.file):
                 self._chunks, self._timeout = response.iter_bytes(), response.request.extensions["timeout"]
                 return driver.reply(self._send, sent, response, b"", "") if listen.file else Chunk(b"", driver.clock())
@@ -117,16 +131,6 @@ class _Stream:
             result = driver.failure(self._send, error)
         self.close()
         return result
-
-    def _request(self) -> httpx.Response:
-        driver, extensions = self._driver, {"end_time": self._end_time}
-        if not driver.is_foreign(self._send):
-            return self._open.enter_context(driver.http.stream(**driver.request(self._send), extensions=extensions))
-        request = driver.foreign_request(self._send, extensions)
-        http = self._open.enter_context(driver.open(request.url)) if driver.open else driver.http
-        response = http.send(request, stream=True, auth=None, follow_redirects=False)
-        self._open.callback(response.close)
-        return response
 
     def close(self) -> None:
         self._chunks = iter(())

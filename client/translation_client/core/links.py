@@ -1,0 +1,71 @@
+"""The addresses that answers name for further requests.
+
+A dialect says where they are by templates such as `"{base_url}/tasks/{job_id}/cancel"`: the base URL, then the path of
+an operation. The address that an answer has there is used for that operation, even if its path is another one.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeGuard
+
+from translation_client.core.dialects import PARAMETER, Action, Answer, Dialect, is_text
+from translation_client.core.templates import Node, Placeholder, Text
+
+FOLLOWED: tuple[Action, ...] = ("poll", "result", "cancel")
+BASE_URL = Placeholder("base_url")
+ADDRESS = re.compile(
+    r"https?://(?:\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\]+)(?::(?P<port>\d{1,5}))?(?:[/?#]\S*)?", re.ASCII | re.IGNORECASE
+)
+LAST_PORT = 65_535
+
+
+def links(dialect: Dialect, answer: Answer, headers: Mapping[str, str], document: object) -> dict[Action, str]:
+    """Returns the addresses that an answer names, by the actions they are for; `headers` has names in lower case.
+
+    Raises:
+        ValueError: One of them is no http or https address; the message says where it is.
+    """
+    names = {name: headers.get(name.lower()) for name in answer.headers}
+    found: dict[Action, str] = {}
+    for text, where, value in (*_texts(answer.headers, names), *_texts(answer.body, document)):
+        actions = _actions(dialect, text)
+        if not actions or value is None:
+            continue
+        if not is_address(value):
+            raise ValueError(f"an http or https address as {'.'.join(where)!r}")
+        found |= dict.fromkeys(actions, value)
+    return found
+
+
+def is_address(value: object) -> TypeGuard[str]:
+    """Returns whether this is an absolute http or https address, without credentials."""
+    if not is_text(value) or not value.isprintable():
+        return False
+    match = ADDRESS.fullmatch(value)
+    return match is not None and int(match["port"] or 1) <= LAST_PORT
+
+
+def _actions(dialect: Dialect, text: Text) -> list[Action]:
+    """Returns the actions whose path follows the base URL in a template."""
+    form = "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in text.parts).partition("?")[0]
+    return [
+        one.action
+        for one in dialect.operations
+        if one.action in FOLLOWED
+        if any(form == "{base_url}" + PARAMETER.sub(r"{\1}", path) for _, path in one.requests)
+    ]
+
+
+def _texts(node: Node, document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[Text, tuple[str, ...], object]]:
+    """Yields each text of a template that begins with the base URL, its path, and what a document has there."""
+    match node:
+        case Text(parts=(first, *_)) if first == BASE_URL:
+            yield node, path, document
+        case Mapping():
+            for key, value in node.items():
+                below = document.get(key) if isinstance(document, Mapping) else None
+                yield from _texts(value, below, (*path, key))
+        case list():
+            items = document if isinstance(document, list) else []
+            for index, (value, item) in enumerate(zip(node, items, strict=False)):
+                yield from _texts(value, item, (*path, str(index)))
