@@ -60,14 +60,14 @@ class FlowOptions:
 
     def remember(self, reply: Reply, parsed: ParsedStatus) -> None:
         """Keeps the status of a job for its next wait."""
-        _keep(self.remembered, parsed.status.id, (reply, parsed))
+        _store(self.remembered, parsed.status.id, (reply, parsed))
 
     def follow(self, parsed: ParsedStatus) -> ParsedStatus:
         """Keeps the addresses that an answer names for a job; returns it with that of the polls in its token."""
         job_id, known = parsed.status.id, self.urls.get(parsed.status.id, {})
         if not known and not parsed.urls:
             return parsed
-        _keep(self.urls, job_id, {**known, **parsed.urls})
+        _store(self.urls, job_id, {**known, **parsed.urls})
         return parsed._replace(status=replace(parsed.status, token=self.token(job_id)))
 
     def url(self, action: Action, job_id: str) -> str | None:
@@ -84,11 +84,11 @@ class FlowOptions:
         return self.long_poll >= 1
 
 
-def _keep(kept: dict[str, T], job_id: str, value: T) -> None:
-    """Keeps a value for a job, and drops the oldest of too many."""
-    kept[job_id] = value
-    if len(kept) > MAX_REMEMBERED:
-        kept.pop(next(iter(kept)), None)
+def _store(stored: dict[str, T], job_id: str, value: T) -> None:
+    """Stores a value for a job, and drops the oldest of too many."""
+    stored[job_id] = value
+    if len(stored) > MAX_REMEMBERED:
+        stored.pop(next(iter(stored)), None)
 
 
 @dataclass
