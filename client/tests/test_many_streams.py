@@ -15,7 +15,7 @@ from tests.batch_player import (
     silent,
     streaming,
 )
-from translation_client import Fixed, NotFound
+from translation_client import Fixed, Hinted, NotFound
 from translation_client.core.effects import Chunk, Failure, Listen
 from translation_client.core.sse import LARGEST
 from translation_client.core.status import State
@@ -34,6 +34,24 @@ def test_one_batch_poll_and_one_stream_are_enough():
     assert [getattr(effect, "send", effect).path for effect in player.requests] == ["/events", "/jobs"]
     assert player.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": NotFound}
     assert player.cost("a").polls == 1
+
+
+def test_jobs_that_the_server_wants_polled_at_once_are_polled_until_they_end():
+    """So does a job that ends at its third poll: the stream has nothing to report before."""
+    count = 0
+
+    def script(player, effect):
+        nonlocal count
+        if isinstance(effect, Listen):
+            return Chunk(b"" if effect.send else events(job("c", "completed")), player.now)
+        count += 1
+        if count == 3:
+            return player.batch_answer(effect, {"a": "completed", "b": "error"}, retry_after="20")
+        return player.batch_answer(effect, {}, retry_after="1", retry_after_ms="1")
+
+    player = BatchPlayer(script, schedule=Hinted(), timeout=60.0)
+    assert player.ends == {"a": State.COMPLETED, "b": State.ERROR, "c": State.COMPLETED}
+    assert (player.cost("a").polls, player.now < 1) == (3, True)
 
 
 def test_broken_stream_is_resumed():

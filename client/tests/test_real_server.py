@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.blocking import open_client
 from translation_client import AsyncClient, AuthenticationError, Client, InvalidRequest, State
 from translation_client.cli import main
 from translation_client.core.builtin_dialects import DIALECTS
@@ -142,3 +143,13 @@ async def test_jobs_of_an_async_client_end_after_polls(admins_server):
         jobs = [await client.start(simulate={"after_polls": 4, "outcome": "completed"}) for _ in range(3)]
         finals = await asyncio.gather(*(client.wait(job.id, timeout=60) for job in jobs))
     assert [(final.state, final.cost.polls) for final in finals] == [(State.COMPLETED, 4)] * 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_wait_for_several_jobs_sees_those_that_end_after_polls(admins_server, kind):
+    with open_client(kind, admins_server, **LOGIN) as client:
+        jobs = [client.start(simulate={"after_polls": polls, "outcome": "completed"}) for polls in (1, 3, 4)]
+        jobs.append(client.start(simulate={"delay": 0.5, "outcome": "completed"}))
+        ends = client.wait_all([job.id for job in jobs], timeout=60)
+    assert [end.state for end in ends.values()] == [State.COMPLETED] * 4
+    assert [end.cost.polls for end in ends.values()][:3] == [1, 3, 4]

@@ -3,7 +3,8 @@
 It uses the best way that the server supports:
 
 1. Event stream: the flow opens the stream, reads the status of all jobs with batch polls of a hundred jobs, and then
-   receives each change from the stream. The stream is opened first, so no change is missed.
+   receives each change from the stream. The stream is opened first, so no change is missed. Jobs for which the server
+   asks for a poll at once are polled until it does not.
 2. Batch polls: jobs that are due at about the same time share a poll.
 3. Polls: each job is polled by its own schedule.
 
@@ -40,6 +41,7 @@ from translation_client.core.errors import (
     TransportError,
 )
 from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, reason, request, sleep
+from translation_client.core.schedule import SOONEST
 from translation_client.core.sse import EventStream
 from translation_client.core.status import Cost, Status
 from translation_client.core.wait_one import SCHEDULE_ENDED, Job, result_of, timeout_error
@@ -77,6 +79,11 @@ class BatchJob(Job):
         if not self._is_planned:
             self.plan_from(self.updated_at)
         return self._due
+
+    @property
+    def asks_for_poll(self) -> bool:
+        """Whether the server has asked to poll the job at once."""
+        return self.status is not None and self.status.hint is not None and self.status.hint <= SOONEST
 
     def plan_from(self, at: float) -> None:
         """Plans the next poll by the schedule, counted from this time."""
@@ -150,7 +157,7 @@ def _by_stream(wait: BatchWait, path: str) -> Flow:
             opened = True
             if not (stream.resume_headers and useful):
                 yield from _poll(wait, wait.jobs.values())
-                yield from _poll_failed(wait)
+                yield from _poll_unsettled(wait)
             if wait.jobs and time.left:
                 useful, result = yield from _read_stream(wait, stream)
             if useful:
@@ -222,9 +229,13 @@ def _is_outdated(last: Status | None, status: Status) -> bool:
     return status.elapsed < last.elapsed
 
 
-def _poll_failed(wait: BatchWait) -> Flow:
-    """Polls by the schedules until the last answer for every job could be read."""
-    while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count]:
+def _poll_unsettled(wait: BatchWait) -> Flow:
+    """Polls by the schedules until no job needs it: its last answer could be read, and did not ask for a poll at once.
+
+    A server that asks for a poll at once may be waiting for it: a job of this project's simulator can end at its nth
+    poll, and until then the stream has nothing to report.
+    """
+    while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count or job.asks_for_poll]:
         if not wait.time.left:
             return
         yield from _by_polls(wait, max(due))
