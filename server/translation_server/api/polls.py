@@ -103,8 +103,8 @@ class PollEndpoint:
         else:
             snapshot = await service.snapshot(context.user, job_id, **dialect.owned)
         [snapshot] = await count_polls(request, service, dialect, [snapshot])
-        body = dialect.partial_body(snapshot, view, dialect.operation(route.action))
-        if seconds := conditions.seconds_to_hold(body.tag):
+        tag = dialect.tag(snapshot, view, dialect.operation(route.action)) if conditions.wait else ""
+        if seconds := conditions.seconds_to_hold(tag):
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
         if is_hidden(snapshot.job, **dialect.owned):  # it was deleted meanwhile
@@ -175,8 +175,8 @@ class PollEndpoint:
             return Answer(NOT_MODIFIED, headers, b"")
         body = answer.complete(snapshot).encode()
         headers.append((b"content-length", b"%d" % len(body)))
-        if not any(name == b"content-type" for name, _ in answer.headers):
-            headers.append((b"content-type", b"application/json"))
+        if answer.media_type:
+            headers.append((b"content-type", answer.media_type))
         return Answer(answer.code, headers, body)
 
 

@@ -8,12 +8,11 @@ once per dialect. The values that stay while the job's word stays are filled in 
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from translation_server.core.clock import VirtualTime
@@ -94,6 +93,7 @@ class PartialBody(NamedTuple):
         tag: A weak entity tag of the body, which stays while only the missing values change.
         code: The status code.
         headers: The answer's own headers.
+        media_type: Its content type, unless that is one of these headers.
         hints: The templates of the headers that say when to poll next; None for those of the native API.
     """
 
@@ -102,6 +102,7 @@ class PartialBody(NamedTuple):
     tag: str
     code: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ()
+    media_type: bytes | None = b"application/json"
     hints: Mapping[str, Node] | None = None
 
     def complete(self, snapshot: JobSnapshot) -> str:
@@ -214,9 +215,9 @@ class Dialect:
         )
 
     @cached_property
-    def file_types(self) -> frozenset[str]:
+    def file_types(self) -> Sequence[str]:
         """The types of the files whose URLs its answers show."""
-        return frozenset(name.removeprefix(FILE_URL) for name in self._names if name.startswith(FILE_URL))
+        return sorted(name.removeprefix(FILE_URL) for name in self._names if name.startswith(FILE_URL))
 
     @cached_property
     def echoed(self) -> frozenset[str]:
@@ -249,45 +250,52 @@ class Dialect:
     ) -> PartialBody:
         """Returns the body of a poll, or of another operation, from this snapshot on until the word changes."""
         operation, word = operation or self.poll, self.word(snapshot)
-
+        answer, urls = operation.answers[snapshot.state], self._file_urls(snapshot, view)
         echo = snapshot.job.echo if self.echoed else {}
 
-        def value_of(snapshot: JobSnapshot) -> ValueOf:
-            return lambda name: word if name == "status" else self._value(name, snapshot, view, echo)
+        def value_of(name: str, snapshot: JobSnapshot = snapshot) -> object:
+            if name == "status":
+                return word
+            if found := FIELDS.get(name):
+                value = found.value(snapshot)
+                if value is None and name == "output" and snapshot.state is State.COMPLETED:
+                    return fill(self.output, value_of)
+                return value
+            if name == "base_url":
+                return view.base_url
+            return urls.get(name) if name.startswith(FILE_URL) else echo.get(name)
 
         def computing(node: Placeholder | Text) -> Callable[[JobSnapshot], object]:
             if isinstance(node, Placeholder) and node.convert is None:
                 return FIELDS[node.name].value
-            return lambda snapshot: node.value(value_of(snapshot))
+            return lambda snapshot: node.value(partial(value_of, snapshot=snapshot))
 
-        changing = CHANGING if snapshot.state is State.PENDING else ()
-        answer, job = operation.answers[snapshot.state], snapshot.job
-        rendering = render(answer.body, value_of(snapshot), changing)
-        files = [self._value(FILE_URL + one, snapshot, view, echo) for one in sorted(self.file_types)]
-        place = [view.base_url, *files] if snapshot.state in self.absolute_states else []
-        tagged = json.dumps([self.name, self.kind, operation.action, job.owner, job.id, str(word), *place])
+        rendering = render(answer.body, value_of, CHANGING if snapshot.state is State.PENDING else ())
+        headers = header_lines(answer.headers, value_of) if answer.headers else []
         return PartialBody(
             "" if answer.body == "" else rendering.text,
             [computing(node) for node in rendering.missing],
-            f'W/"{hashlib.blake2b(tagged.encode(), digest_size=8).hexdigest()}"',
+            self._tag(snapshot, view, operation, urls),
             answer.code,
-            header_lines(answer.headers, value_of(snapshot)) if answer.headers else (),
+            headers,
+            None if any(name == b"content-type" for name, _ in headers) else b"application/json",
             self.api.hints,
         )
 
-    def _value(self, name: str, snapshot: JobSnapshot, view: View, echo: Mapping[str, object]) -> object:
-        """Returns the value of a name in the templates of answers; None where it is unknown."""
-        if found := FIELDS.get(name):
-            value = found.value(snapshot)
-            if value is None and name == "output" and snapshot.state is State.COMPLETED:
-                return fill(self.output, lambda name: self._value(name, snapshot, view, echo))
-            return value
-        if name == "base_url":
-            return view.base_url
-        if name.startswith(FILE_URL):
-            completed = snapshot.state is State.COMPLETED
-            return view.origin + view.file_path(snapshot, name.removeprefix(FILE_URL))[0] if completed else None
-        return echo.get(name)
+    def tag(self, snapshot: JobSnapshot, view: View = PLAIN, operation: Operation | None = None) -> str:
+        """Returns the entity tag that `partial_body` gives to the same answer."""
+        return self._tag(snapshot, view, operation or self.poll, self._file_urls(snapshot, view))
+
+    def _tag(self, snapshot: JobSnapshot, view: View, operation: Operation, urls: Mapping[str, str]) -> str:
+        job, place = snapshot.job, [view.base_url, *urls.values()] if snapshot.state in self.absolute_states else []
+        tagged = repr((self.name, self.kind, operation.action, job.owner, job.id, self.word(snapshot), *place))
+        return f'W/"{hashlib.blake2b(tagged.encode(), digest_size=8).hexdigest()}"'
+
+    def _file_urls(self, snapshot: JobSnapshot, view: View) -> Mapping[str, str]:
+        """Returns the URLs of a completed job's files by the names of their placeholders."""
+        if snapshot.state is not State.COMPLETED:
+            return {}
+        return {FILE_URL + kind: view.origin + view.file_path(snapshot, kind)[0] for kind in self.file_types}
 
     def word(self, snapshot: JobSnapshot) -> Word:
         """Returns the dialect's word for the job's state."""

@@ -8,6 +8,7 @@ value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand for braces.
 import json
 import math
 import re
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
+
+MISSING = secrets.token_hex()
+"""What takes the place of a missing value. Nobody can guess it, so it is no value of a caller."""
 
 MAX_NUMBER = 1e300
 """Numbers from here on are unknown: JSON has no infinity, and Python limits the digits of integers."""
@@ -152,8 +156,28 @@ def _then(first: Filter, second: Filter) -> Filter:
 
 
 def fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
-    """Returns a node with values for its placeholders, as a JSON value; None where the whole node is left out."""
-    return json.loads(render(node, value_of).complete(value_of))
+    """Returns a node with values for its placeholders; None where the whole node is left out."""
+    return _filled(node, lambda node: node.value(value_of))
+
+
+def _filled(node: Node, value: Callable[[Placeholder | Text], object]) -> Any:  # noqa: ANN401 - a JSON value
+    filled = _with_absences(node, value)
+    return None if filled is _ABSENT else filled
+
+
+def _with_absences(node: Node, value: Callable[[Placeholder | Text], object]) -> Any:  # noqa: ANN401 - a JSON value
+    """Returns a node with values for its placeholders and texts; `_ABSENT` where the whole node is left out."""
+    if isinstance(node, Placeholder):
+        return _ABSENT if node.name == "omit" else value(node)
+    if isinstance(node, Text):
+        text = value(node)
+        return _ABSENT if text is None else text
+    if isinstance(node, dict):
+        written = [(key, _with_absences(inner, value)) for key, inner in node.items()]
+        return {key: inner for key, inner in written if inner is not _ABSENT}
+    if isinstance(node, list):
+        return [inner for one in node if (inner := _with_absences(one, value)) is not _ABSENT]
+    return node
 
 
 def read(node: Node, document: object, path: str = "") -> tuple[dict[str, object], list[str]]:
@@ -248,30 +272,14 @@ def render(node: Node, value_of: ValueOf, changing: Collection[str] = ()) -> Ren
     """Returns a node as JSON; ``changing`` are the names whose values are to be filled in later."""
     missing: list[Placeholder | Text] = []
 
-    def write(node: Node) -> str | None:
-        """Returns the JSON of a node; None where it is left out."""
-        match node:
-            case Placeholder(name="omit"):
-                return None
-            case Placeholder() | Text() if not names(node).isdisjoint(changing):
-                missing.append(node)
-                return "%s"
-            case Placeholder() | Text():
-                value = node.value(value_of)
-                return None if value is None and isinstance(node, Text) else escaped(value)
-            case Mapping():
-                written = [(key, write(value)) for key, value in node.items()]
-                return f"{{{','.join(f'{escaped(key)}:{text}' for key, text in written if text is not None)}}}"
-            case list():
-                return f"[{','.join(text for one in node if (text := write(one)) is not None)}]"
-        return escaped(node)
+    def value(node: Placeholder | Text) -> object:
+        if node.name in changing if isinstance(node, Placeholder) else not names(node).isdisjoint(changing):
+            missing.append(node)
+            return MISSING
+        return node.value(value_of)
 
-    return Rendering(write(node) or "null", missing)
-
-
-def escaped(value: object) -> str:
-    """Returns a value as JSON with doubled percent signs."""
-    return to_json(value).replace("%", "%%")
+    text = to_json(_filled(node, value)).replace("%", "%%")
+    return Rendering(text.replace(f'"{MISSING}"', "%s") if missing else text, missing)
 
 
 def value_at(document: object, path: str) -> object:
