@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -265,3 +266,19 @@ async def test_single_flight_runs_one_task_for_concurrent_callers():
     assert await asyncio.gather(*callers[1:]) == [1, 1]
     assert "key" not in flights
     assert await flights.run("key", run) == 2
+
+
+async def test_other_requests_are_served_while_many_subscriptions_are_woken():
+    bus = synchronise(MemoryStore(), 60).bus
+    with ExitStack() as stack:
+        waits = [
+            asyncio.create_task(stack.enter_context(bus.subscribe("ann", pending(number))).wait(60))
+            for number in range(1000)
+        ]
+        await asyncio.sleep(0)
+        bus.wake("ann")
+        for _ in range(3):  # as many turns as the first of them need
+            await asyncio.sleep(0)
+        assert 0 < sum(wait.done() for wait in waits) < len(waits)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*waits)

@@ -11,11 +11,15 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
 
 from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.job import Job, JobKey
 from translation_server.service.job_cache import JobCache
+
+WOKEN_AT_ONCE = 100
+"""How many subscriptions of an owner are woken before other requests are served."""
 
 MAX_PENDING = 1000
 """How many changed jobs a subscription keeps until it is read. If there are more, the reader has to ask the store."""
@@ -106,9 +110,16 @@ class ChangeBus:
                 subscription.notify(job)
 
     def wake(self, owner: str) -> None:
-        """Wakes all subscriptions of an owner whose sandbox has changed."""
-        for subscription in self._of(owner):
+        """Wakes all subscriptions of an owner whose sandbox has changed; many of them one batch after the other."""
+        if owner in self._subscriptions:
+            self._wake_next(iter(list(self._of(owner))))
+
+    def _wake_next(self, waiting: Iterator[Subscription]) -> None:
+        batch = list(islice(waiting, WOKEN_AT_ONCE))
+        for subscription in batch:
             subscription.notify(None)
+        if batch:
+            asyncio.get_running_loop().call_soon(self._wake_next, waiting)
 
     def followers(self, owner: str) -> Collection[Subscription]:
         """Returns the subscriptions to all of an owner's jobs."""
