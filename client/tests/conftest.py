@@ -67,12 +67,15 @@ class Server:
 
     async def __call__(self, scope, receive, send):
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        body = (await receive())["body"]
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
         request = Request(scope["method"], scope["raw_path"].decode(), scope["query_string"].decode(), headers, body)
         self.requests.append(request)
-        code, document, *more = self.script(request)
+        code, document, *extra = self.script(request)
         content = document if isinstance(document, bytes) else json.dumps(document).encode()
-        lines = [(name.lower().encode(), value.encode()) for name, value in (more[0] if more else {}).items()]
+        lines = [(name.lower().encode(), value.encode()) for name, value in (extra[0] if extra else {}).items()]
         await send({"type": "http.response.start", "status": code, "headers": lines})
         await send({"type": "http.response.body", "body": content})
 

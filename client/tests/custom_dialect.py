@@ -11,10 +11,10 @@ TASK = {
 }
 
 
-def custom_dialect(auth="basic", **changes):
-    """Returns the dialect with other keys of its kind of job, or of its authentication."""
+def custom_dialect(auth="basic", *, api=None, **changes):
+    """Returns the dialect with other keys of its kind of job, of its authentication, or of its `api`."""
     task = {key: value for key, value in (TASK | changes).items() if value is not None}
-    return read_api("mine", {"auth": auth, "job": {"task": task}})["task"]
+    return read_api("mine", {"auth": auth, "job": {"task": task}} | (api or {}))["task"]
 
 
 MINE = custom_dialect()

@@ -24,6 +24,7 @@ from translation_client.core.status import Status
 from translation_client.drivers.sync_driver import Driver
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import Transport
+from translation_client.validation import FileLike
 
 
 class Client(BaseClient[httpx.Client, Driver]):
@@ -51,6 +52,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         job_id: str | None = None,
         simulate: dict[str, object] | None = None,
         input: Mapping[str, Any] | None = None,  # noqa: A002 - the field's usual name
+        files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
     ) -> Status:
@@ -64,12 +66,15 @@ class Client(BaseClient[httpx.Client, Driver]):
             simulate: What shall become of the job, if the server is this project's: `{"after_polls": 3}`, or some of
                 `delay`, `outcome`, `message` and `paused`.
             input: Fields that only this API knows, such as `{"prompt": "a cat"}`.
+            files: Files for an API that takes a multipart form, such as `{"video": "video.mp4"}`: paths, or files that
+                are open in binary mode and seekable. They are sent in pieces, and from their beginning at each retry.
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
             timeout: Seconds, retries included; None for no limit.
 
         Raises:
             ValueError: An argument is unusable, or the dialect does not have it.
+            OSError: A file cannot be read.
             AuthenticationError: The server refused the credentials.
             InvalidRequest: The server refused the job.
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
@@ -77,7 +82,8 @@ class Client(BaseClient[httpx.Client, Driver]):
         """
         fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
         key = validation.key(idempotency_key)
-        return self._only(wait_one.submit(self._options, self._time(timeout), key, fields))
+        flow = wait_one.submit(self._options, self._time(timeout), key, fields, self._uploads(files))
+        return self._only(flow)
 
     def status(self, job_id: str, *, long_poll: float = 0.0) -> Status:
         """Polls a job once.
@@ -152,6 +158,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         job_id: str | None = None,
         simulate: dict[str, object] | None = None,
         input: Mapping[str, Any] | None = None,  # noqa: A002 - the field's usual name
+        files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         kind: str | None = None,
@@ -164,8 +171,8 @@ class Client(BaseClient[httpx.Client, Driver]):
         """
         fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
         key = validation.key(idempotency_key)
-        changes = self._driver.run(wait_one.run(self._options_for(kind), self._time(timeout), key, fields))
-        return self._finish(changes, on_update, on_completion)
+        flow = wait_one.run(self._options_for(kind), self._time(timeout), key, fields, self._uploads(files))
+        return self._finish(self._driver.run(flow), on_update, on_completion)
 
     def resume(
         self,

@@ -12,6 +12,7 @@ import httpx
 from translation_client import validation
 from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import REQUEST_FIELDS, Dialect
+from translation_client.core.effects import Upload
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
 from translation_client.core.requests import FlowOptions
@@ -20,6 +21,7 @@ from translation_client.core.status import Status
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers.base import BaseDriver, Http, Trace
 from translation_client.history import HistoryFile
+from translation_client.validation import FileLike
 
 Callback: TypeAlias = Callable[[Status], object]
 OnProgress: TypeAlias = Callable[[int, int | None], object]
@@ -174,7 +176,10 @@ class BaseClient(Generic[Http, DriverType]):
     def _fields(self, *values: object, own: Mapping[str, Any] | None) -> dict[str, object]:
         """Returns the fields of a submission: the native ones in the order of `REQUEST_FIELDS`, and the API's own."""
         fields = validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))
-        return fields if own is None else fields | {"input": validation.own_input(own)}
+        return fields if own is None else fields | {"input": validation.own_input(self._options.dialect, own)}
+
+    def _uploads(self, files: Mapping[str, FileLike] | None) -> Mapping[str, Upload]:
+        return validation.uploads(self._options.dialect, files)
 
     def _options_for(self, kind: str | None) -> FlowOptions:
         return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))

@@ -246,7 +246,8 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
         raise _FileError(f"{where}.request", "must hold {job_id}, or job_id must say where the id is")
     if action == "batch_poll" and "ids" not in table:
         raise _FileError(where, "needs ids, the query parameter with the ids")
-    if unknown := [one for one in _one_or_more(table.get("accepts", "json")) if one not in MEDIA_KINDS]:
+    accepts = _one_or_more(table.get("accepts", "json"))
+    if unknown := [one for one in accepts if one not in MEDIA_KINDS]:
         raise _FileError(f"{where}.accepts", f"must be {', '.join(MEDIA_KINDS)}, not {unknown[0]!r}")
     tables = [(table, where)]
     if action not in WITHOUT_JOB_BODY and "body" not in table:
@@ -265,6 +266,7 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
         headers=_table(others, "header", f"{where}.where"),
         query=_table(others, "query", f"{where}.where"),
         body=_table(others, "body", f"{where}.where"),
+        accepts=accepts,
         job_id=id_place,
         cursor=page.get(paging),
         paging=paging,

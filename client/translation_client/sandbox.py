@@ -254,7 +254,7 @@ class Sandbox:
             json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         except ValueError as error:
             raise ValueError(f"not representable as JSON: {error}") from None
-        send = Send(method, f"/sandbox{path}", query, {"Accept": accept}, body, REQUEST_TIMEOUT)
+        send = Send(method, f"/sandbox{path}", query, {"Accept": accept}, body, timeout=REQUEST_TIMEOUT)
         reply = self._driver.exchange(send)
         if isinstance(reply, Failure):
             raise TransportError(f"the sandbox cannot be reached: {reply}. Check the server's address.", str(reply), 1)

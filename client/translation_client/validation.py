@@ -7,13 +7,16 @@ it must be.
 import json
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
+from os import SEEK_END, PathLike
+from pathlib import Path
 from threading import TIMEOUT_MAX
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 import httpx
 
 from translation_client.core.dialects import CURRENT, FORM, Dialect, id_of, is_id, is_text
 from translation_client.core.download import URL, urls_in
+from translation_client.core.effects import Upload
 from translation_client.core.links import is_address
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
@@ -21,6 +24,9 @@ from translation_client.core.status import Status
 
 LEAST = 0.001  # seconds: the least value of durations that must not be 0
 LONGEST_KEY = 255  # characters
+
+FileLike: TypeAlias = str | PathLike[str] | BinaryIO
+"""A file that a submission carries: a path, or a file that is open in binary mode."""
 
 
 def address(base_url: str) -> httpx.URL:
@@ -201,8 +207,10 @@ def parameters(given: Mapping[str, str]) -> Mapping[str, str]:
     return dict(given)
 
 
-def own_input(given: Mapping[str, Any]) -> Mapping[str, Any]:
+def own_input(dialect: Dialect, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the fields of a submission that only its API knows."""
+    if dialect.operation("submit") is None:
+        raise ValueError(f"input does not fit the dialect {dialect.name}: it has no submissions")
     if not isinstance(given, Mapping):
         raise ValueError(f"input must be a mapping of fields, not {given!r}")  # noqa: TRY004 - as all
     try:
@@ -210,6 +218,35 @@ def own_input(given: Mapping[str, Any]) -> Mapping[str, Any]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"input must hold only what JSON can: {error}") from None
     return given
+
+
+def uploads(dialect: Dialect, files: Mapping[str, FileLike] | None) -> Mapping[str, Upload]:
+    """Returns the files of a submission. They must be seekable, so that a retry can send them again."""
+    if not files:
+        return {}
+    submit = dialect.operation("submit")
+    if submit is None or "multipart" not in submit.accepts:
+        raise ValueError(f"files do not fit the dialect {dialect.name}: its submissions are no multipart forms")
+    if not isinstance(files, Mapping):
+        raise ValueError(f"files must be a mapping of fields to files, not {files!r}")  # noqa: TRY004 - as all
+    return {text("files", name): _upload(name, given) for name, given in files.items()}
+
+
+def _upload(field: str, given: FileLike) -> Upload:
+    if isinstance(given, str | PathLike):
+        path = Path(given)
+        if path.exists() and not path.is_file():
+            raise ValueError(f"files must be regular files, which can be sent again: {field} is none")
+        return Upload(path.name, str(path), path.stat().st_size)
+    try:
+        is_usable = given.seekable() and isinstance(given.read(0), bytes)
+    except (AttributeError, OSError, ValueError):  # no file, or a closed one
+        is_usable = False
+    if not is_usable:
+        problem = "paths, or files open in binary mode that are seekable, so that they can be sent again"
+        raise ValueError(f"files must be {problem}: {field} is none")
+    name = getattr(given, "name", None)
+    return Upload(Path(name).name if isinstance(name, str) else field, given, given.seek(0, SEEK_END))
 
 
 def _id(name: str, value: str) -> str:

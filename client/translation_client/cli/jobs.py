@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
@@ -18,7 +19,17 @@ from translation_client.cli.errors import DONE, TIMED_OUT, UNREACHABLE, UsageErr
 from translation_client.cli.failures import failure_lines
 from translation_client.cli.log import log_and_show, show_message
 from translation_client.cli.login import Login, login
-from translation_client.cli.options import SECONDS, Handler, Options, Parser, list_in_full, naming_flags, resume
+from translation_client.cli.options import (
+    SECONDS,
+    Handler,
+    Options,
+    Parser,
+    assignment,
+    json_or_text,
+    list_in_full,
+    naming_flags,
+    resume,
+)
 from translation_client.cli.saving import save
 from translation_client.cli.table import live, refreshing
 from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
@@ -44,6 +55,20 @@ def add_job(parser: Parser) -> None:
     job.add_argument("--source-language", metavar="LANGUAGE", help="the video's language")
     job.add_argument("--target-language", metavar="LANGUAGE", help="the language to translate it to")
     job.add_argument("--video-length", **SECONDS, help="the video's length")
+    job.add_argument(
+        "--input",
+        action="append",
+        type=assignment,
+        metavar="NAME=VALUE",
+        help="a field that only this API knows, JSON or text; several times for several fields",
+    )
+    job.add_argument(
+        "--file",
+        action="append",
+        type=_file,
+        metavar="NAME=PATH",
+        help="a file for an API that takes a multipart form; several times for several files",
+    )
     job.add_argument("--idempotency-key", metavar="KEY", help="start no second job with the same key")
 
 
@@ -312,7 +337,21 @@ def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
 
 def _fields(options: Options) -> dict[str, Any]:
     names = ("source_language", "target_language", "video_length", "idempotency_key")
-    return {name: getattr(options, name) for name in names}
+    fields = {name: getattr(options, name) for name in names}
+    if options.input:
+        fields["input"] = {name: json_or_text(value) for name, value in options.input}
+    if options.file:
+        fields["files"] = dict(options.file)
+    return fields
+
+
+def _file(text: str) -> tuple[str, str]:
+    name, path = assignment(text)
+    try:
+        with Path(path).open("rb"):
+            return name, path
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path!r} cannot be read: {error}") from None
 
 
 def _plain(options: Options) -> bool:

@@ -1,6 +1,7 @@
 """The options of the command: their defaults, and the command line that continues a wait."""
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -27,7 +28,13 @@ WAITING = LOGIN | {
 MOST_IDS = 20
 """With more jobs than this, the command line for a resumed wait does not list them."""
 
-RENAMED = {"job_id": "ID", "base_url": "--url", "initial_delay": "--initial-interval", "max_delay": "--max-interval"}
+RENAMED = {
+    "files": "--file",
+    "job_id": "ID",
+    "base_url": "--url",
+    "initial_delay": "--initial-interval",
+    "max_delay": "--max-interval",
+}
 """The flags for arguments of the library that have another name there."""
 
 
@@ -64,6 +71,8 @@ class Options(argparse.Namespace):
     source_language: str | None = None
     target_language: str | None = None
     video_length: float | None = None
+    input: list[tuple[str, str]] | None = None
+    file: list[tuple[str, str]] | None = None
     idempotency_key: str | None = None
 
     settings: tuple[str, ...] = ()
@@ -94,6 +103,23 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
         raise UsageError(f"{message}; see {program()} --help")
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Returns the two sides of NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def json_or_text(value: str) -> object:
+    """Returns a value that is JSON if it can be read as JSON, else text."""
+    try:
+        document: object = json.loads(value)
+    except ValueError:
+        return value
+    return document
 
 
 def program() -> str:

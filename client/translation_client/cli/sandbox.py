@@ -9,7 +9,7 @@ from typing import Any
 from translation_client.cli.display import write_document
 from translation_client.cli.errors import DONE, UsageError
 from translation_client.cli.login import login
-from translation_client.cli.options import SECONDS, Handler, Options, Parser, naming_flags
+from translation_client.cli.options import SECONDS, Handler, Options, Parser, json_or_text, naming_flags
 from translation_client.sandbox import Sandbox
 
 
@@ -85,10 +85,7 @@ def _settings(assignments: tuple[str, ...]) -> dict[str, object]:
         name, equals, value = assignment.partition("=")
         if not equals or not name:
             raise UsageError(f"sandbox set takes NAME=VALUE, not {assignment!r}")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
+        settings[name] = json_or_text(value)
         if name == "seed" and isinstance(settings[name], int | float):
             settings[name] = value
     return settings

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from translation_client.core.effects import Send
 from translation_client.core.status import State
-from translation_client.core.templates import Node, Placeholder, Text, fill, fits, paths
+from translation_client.core.templates import Node, Placeholder, Text, fits, paths
 
 Action: TypeAlias = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download"]
 Word: TypeAlias = str | bool | int
@@ -79,6 +79,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)  # what else the request must have
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    accepts: Sequence[str] = ("json",)  # of `MEDIA_KINDS`: what the body may be
     job_id: IdPlace = IN_PATH
     cursor: str | None = None  # the query parameter for a page of a list
     paging: str = "cursor"  # which one of `PAGINGS` it is
@@ -118,7 +119,7 @@ class Operation:
                 case "header":
                     headers[place.name] = text
                 case _:
-                    _put(body, place.name.split("."), text)
+                    put_at(body, place.name.split("."), text)
         quoted = PARAMETER.sub(lambda found: _quoted(values[found[1]], keep_slashes=bool(found[2])), path)
         return Send(method, quoted, query=query, headers=headers, json=body or None)
 
@@ -233,25 +234,6 @@ class Dialect:
         ]
 
 
-def submitting(
-    dialect: Dialect, key: str, fields: Mapping[str, object], parameters: Mapping[str, str] | None = None
-) -> Send:
-    """Returns the request that submits a job; ``fields`` may hold any ``input`` besides the native fields.
-
-    Raises:
-        ValueError: The dialect has no submissions, or a parameter of the path is missing.
-    """
-    submit = dialect.required("submit", "start")
-    given = fields.get("input") or {}
-    body = {**fill(dialect.send, fields), **(given if isinstance(given, Mapping) else {})}
-    headers: dict[str, str] = {}
-    if dialect.idempotency and dialect.idempotency.source == "header":
-        headers[dialect.idempotency.name] = key
-    elif dialect.idempotency:
-        _put(body, dialect.idempotency.name.split("."), key)
-    return submit.send(parameters or {}, json=body, headers=headers)
-
-
 def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None) -> Send:
     """Returns the poll of a job, at the address that an answer has named for it, if there is one."""
     return dialect.poll.send(parameters or {}, job_id if dialect.by_id else None, url)
@@ -332,7 +314,8 @@ def _word(word: object) -> Any:  # noqa: ANN401 - a hashable word
     return (type(word).__name__, word)
 
 
-def _put(body: dict[str, Any], path: Sequence[str], value: object) -> None:
+def put_at(body: dict[str, Any], path: Sequence[str], value: object) -> None:
+    """Puts a value into a body at a path of keys."""
     for key in path[:-1]:
         body = body.setdefault(key, {})
     body[path[-1]] = value

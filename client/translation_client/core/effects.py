@@ -19,10 +19,19 @@ Every input carries the monotonic time at which it happened, in seconds, so a fl
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from translation_client.core.errors import TranslationError
 from translation_client.core.status import Status
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a request carries. It can be read again: each try sends it from its beginning."""
+
+    name: str
+    source: str | BinaryIO  # a path, or an open file
+    size: int  # bytes
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,8 @@ class Send:
     query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
+    form: Sequence[tuple[str, str]] | None = None  # the fields of an HTML form, instead of JSON
+    files: Mapping[str, Upload] | None = None  # makes it a multipart form, even without any file
     timeout: float = inf  # seconds for the whole request, from connecting to the last byte of the body
     left: float = inf  # seconds for the request and for waiting until a connection is free
 

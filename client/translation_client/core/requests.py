@@ -33,6 +33,7 @@ T = TypeVar("T")
 Step: TypeAlias = Generator[Effect, Input, T]  # a part of a flow that returns a result
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 MAX_REMEMBERED = 10_000  # jobs
+LEAST_RATE = 100_000  # bytes per second: files of a request add so much to its timeout that slower uploads end
 MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent
 
 
@@ -49,7 +50,7 @@ class FlowOptions:
     max_delay: float  # the longest pause after any failure
     backoff_factor: float  # how much the longest pause grows with each further failure
     max_retries: int  # how many failures in a row are retried
-    request_timeout: float  # the timeout of a request; a long poll's waiting time is added
+    request_timeout: float  # the timeout of a request; the waiting time of long polls and the time for files are added
     random: Callable[[], float]  # returns a new random number from [0, 1) at each call, for the jitter
     dialect: Dialect = START
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the dialect's paths
@@ -188,7 +189,7 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
     time.last = not time.left
     cut_off = is_poll(send) and not time.last
     left = time.left if cut_off else max(time.deadline + time.allowance - time.now, least)
-    timeout = options.request_timeout + hold
+    timeout = options.request_timeout + hold + sum(file.size for file in (send.files or {}).values()) / LEAST_RATE
     if cut_off and time.slowest is not None:
         timeout = min(timeout, hold + max(time.allowance, (left - hold) / 2))
     result = yield replace(send, timeout=min(timeout, left), left=left)

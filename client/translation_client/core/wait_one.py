@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_accepted, read_cancelled, read_job, read_page
-from translation_client.core.dialects import CURRENT, cancelling, fetching_result, listing, polling, submitting
-from translation_client.core.effects import Flow, Reply, Send, Warn
+from translation_client.core.dialects import CURRENT, cancelling, fetching_result, listing, polling
+from translation_client.core.effects import Flow, Reply, Send, Upload, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.long_poll import LongPoll
 from translation_client.core.requests import (
@@ -29,6 +29,7 @@ from translation_client.core.requests import (
 )
 from translation_client.core.schedule import Schedule, next_delay, start_schedule
 from translation_client.core.status import Cost, JobTimeout, Observation, State, Status
+from translation_client.core.submissions import submitting
 from translation_client.core.text import one_line
 
 Answer: TypeAlias = tuple[Reply, ParsedStatus]
@@ -77,16 +78,28 @@ class Job:
         return Observation(status, at - self.began if age is None else age, status.hint, self.options.kind)
 
 
-def submit(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Flow:
+def submit(
+    options: FlowOptions,
+    time: FlowTime,
+    key: str,
+    fields: Mapping[str, Any],
+    files: Mapping[str, Upload] | None = None,
+) -> Flow:
     """Starts a job and yields its first status."""
-    reply, parsed = yield from _start(options, time, key, fields)
+    reply, parsed = yield from _start(options, time, key, fields, files)
     options.remember(reply, parsed)
     yield parsed.status
 
 
-def run(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Flow:
+def run(
+    options: FlowOptions,
+    time: FlowTime,
+    key: str,
+    fields: Mapping[str, Any],
+    files: Mapping[str, Upload] | None = None,
+) -> Flow:
     """Starts a job and yields its first status, then each change, up to the final status."""
-    reply, parsed = yield from _start(options, time, key, fields)
+    reply, parsed = yield from _start(options, time, key, fields, files)
     yield from _follow(options, time, reply, parsed)
 
 
@@ -151,12 +164,14 @@ def _pages(options: FlowOptions, time: FlowTime, send: Send) -> Flow:
         send = listing(options.dialect, cursor, options.parameters)
 
 
-def _start(options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any]) -> Step[Answer]:
+def _start(
+    options: FlowOptions, time: FlowTime, key: str, fields: Mapping[str, Any], files: Mapping[str, Upload] | None
+) -> Step[Answer]:
     """Starts a job. All tries carry the same idempotency key, so they make one job."""
     if options.dialect.starts_by_poll:
         return (yield from poll_job(options, time, CURRENT))
     next_step = f"When the server is well, start again with the idempotency key {key!r}: it stays one job."
-    send = submitting(options.dialect, key, fields, options.parameters)
+    send = submitting(options.dialect, key, fields, options.parameters, files)
     if options.long_poll >= 1:
         send = prefer(send, 0)
     read = partial(read_accepted, options.dialect, job_id=fields.get("job_id"))

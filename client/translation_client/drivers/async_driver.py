@@ -30,7 +30,7 @@ from translation_client.core.effects import (
     WaitFailed,
 )
 from translation_client.core.status import Status
-from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream
+from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream, opened
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import CONNECTIONS
 
@@ -90,8 +90,9 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
         """Sends a request, and yields the response with an unread body; `more` are arguments for httpx."""
         extensions = {"trace": _handshake()}
         if not self.is_foreign(send):
-            async with self.http.stream(**self.request(send) | more, extensions=extensions) as response:
-                yield response
+            with opened(send.files) as files:
+                async with self.http.stream(**self.request(send, files) | more, extensions=extensions) as response:
+                    yield response
             return
         request = self.foreign_request(send, extensions)
         async with self.open(request.url) if self.open else nullcontext(self.http) as http:

@@ -6,16 +6,19 @@ of a `Send` covers the whole request.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_address
-from typing import Any, Generic, TypeAlias, TypeVar
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
 
 import httpx
 
 from translation_client.core.deadline import FlowTime
-from translation_client.core.effects import Effect, Failure, Flow, Input, Reply, Send, Warn
+from translation_client.core.effects import Effect, Failure, Flow, Input, Reply, Send, Upload, Warn
 from translation_client.core.status import Status
 from translation_client.core.text import one_line, visible
 
@@ -64,14 +67,15 @@ class BaseDriver(Generic[Http]):
             self.trace(effect)
         return effect
 
-    def request(self, send: Send) -> dict[str, Any]:
-        """Returns the arguments for httpx."""
+    def request(self, send: Send, files: Mapping[str, BinaryIO] = MappingProxyType({})) -> dict[str, Any]:
+        """Returns the arguments for httpx, with these open files."""
         return {
             "method": send.method,
             "url": send.path if send.is_address else self.base_url + send.path,
             "params": send.query or None,  # httpx would remove the query of an address for empty ones
             "headers": {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers},
             "json": send.json,
+            **_form(send, files),
             "timeout": send.timeout,
             "follow_redirects": False,
         } | ({"auth": self.auth} if self.auth else {})
@@ -127,6 +131,28 @@ class BaseDriver(Generic[Http]):
             why = f"{server} refused the connection"
             return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(server).host))
         return Failure(why, self.clock())
+
+
+@contextmanager
+def opened(files: Mapping[str, Upload] | None) -> Iterator[Mapping[str, BinaryIO]]:
+    """Yields the files of a request, open; those that the caller has opened stay open."""
+    with ExitStack() as stack:
+        sources = {name: file.source for name, file in (files or {}).items()}
+        yield {
+            name: stack.enter_context(Path(source).open("rb")) if isinstance(source, str) else source
+            for name, source in sources.items()
+        }
+
+
+def _form(send: Send, files: Mapping[str, BinaryIO]) -> dict[str, Any]:
+    """Returns the arguments for a form. httpx reads the files in pieces, each from its beginning."""
+    if send.form is None:
+        return {}
+    if send.files is None:
+        names = dict.fromkeys(name for name, _ in send.form)
+        return {"data": {name: [text for other, text in send.form if other == name] for name in names}}
+    fields = [(name, (None, text)) for name, text in send.form]
+    return {"files": [*fields, *((name, (send.files[name].name, file)) for name, file in files.items())]}
 
 
 def _is_loopback(host: str) -> bool:

@@ -26,7 +26,7 @@ from translation_client.core.effects import (
     WaitFailed,
 )
 from translation_client.core.status import Status
-from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream
+from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream, opened
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import EndTime
 
@@ -77,7 +77,10 @@ class Driver(BaseDriver[httpx.Client]):
     def response(self, send: Send, extensions: Mapping[str, Any]) -> Iterator[httpx.Response]:
         """Sends a request, and yields the response with an unread body."""
         if not self.is_foreign(send):
-            with self.http.stream(**self.request(send), extensions=extensions) as response:
+            with (
+                opened(send.files) as files,
+                self.http.stream(**self.request(send, files), extensions=extensions) as response,
+            ):
                 yield response
             return
         request = self.foreign_request(send, extensions)

@@ -1,0 +1,55 @@
+"""The request that submits a job: as JSON, as an HTML form, or with files as a multipart form."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from translation_client.core.dialects import Dialect, put_at
+from translation_client.core.effects import Send, Upload
+from translation_client.core.templates import fill
+
+
+def submitting(
+    dialect: Dialect,
+    key: str,
+    fields: Mapping[str, object],
+    parameters: Mapping[str, str] | None = None,
+    files: Mapping[str, Upload] | None = None,
+) -> Send:
+    """Returns the request that submits a job; ``fields`` may hold any ``input`` besides the native fields.
+
+    Raises:
+        ValueError: The dialect has no submissions, or none with such fields; or a parameter of the path is missing.
+    """
+    submit = dialect.required("submit", "start")
+    given = fields.get("input") or {}
+    body = {**fill(dialect.send, fields), **(given if isinstance(given, Mapping) else {})}
+    headers: dict[str, str] = {}
+    if dialect.idempotency and dialect.idempotency.source == "header":
+        headers[dialect.idempotency.name] = key
+    elif dialect.idempotency:
+        put_at(body, dialect.idempotency.name.split("."), key)
+    send = submit.send(parameters or {}, json=body, headers=headers)
+    if not files and "json" in submit.accepts:
+        return send
+    if not files and "form" in submit.accepts:
+        return replace(send, json=None, form=_form(send.json or {}))
+    if "multipart" in submit.accepts:
+        return replace(send, json=None, form=_form(send.json or {}), files=files or {})
+    return send
+
+
+def _form(body: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Returns the fields of a form; a list becomes a field that is repeated.
+
+    Raises:
+        ValueError: A form cannot carry a value.
+    """
+    fields = [(name, one) for name, value in body.items() for one in (value if isinstance(value, list) else [value])]
+    for name, value in fields:
+        if not isinstance(value, str | int | float):
+            allowed = (
+                f"texts, numbers, booleans, or lists of them, because the API takes a form: {name} is none of these"
+            )
+            raise ValueError(f"input must hold {allowed}")  # noqa: TRY004 - as for every unusable argument
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in fields]
