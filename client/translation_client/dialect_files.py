@@ -19,6 +19,7 @@ from translation_client.core.dialects import (
     IDEMPOTENCY_KEY,
     IN_PATH,
     LIST_NAMES,
+    NAMED,
     PAGINGS,
     PARAMETER,
     REQUEST_FIELDS,
@@ -63,7 +64,7 @@ CHOICES = {"hex": 16, "digits": 10, "base62": 62}  # how many characters each ra
 MIN_CHOICES = 10**12
 MAX_ID = 1000
 MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
-PATH = re.compile(r"(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+")
+PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
 
 CATALOGUE = resources.files("translation_client.catalogue")
 
@@ -170,8 +171,9 @@ class _Api:
     def _auth(self) -> str:
         forms = _one_or_more(self._table.get("auth", "basic"))
         for form in forms:
-            if form != "basic" and not (isinstance(form, str) and FORM.fullmatch(form)):
-                problem = 'must be "basic", or a form such as "Authorization: Bearer {token}", "X-Api-Key: {token}"'
+            if form not in NAMED and not (isinstance(form, str) and FORM.fullmatch(form)):
+                forms = 'a form such as "Authorization: Bearer {token}", "X-Api-Key: {token}"'
+                problem = f'must be "basic", "sigv4", or {forms}'
                 raise _FileError("auth", f'{form!r} {problem} or "?key={{token}}"')
         return str(forms[0])
 

@@ -14,13 +14,14 @@ from typing import Any, BinaryIO, TypeAlias
 
 import httpx
 
-from translation_client.core.dialects import CURRENT, FORM, Dialect, id_of, is_id, is_text
+from translation_client.core.dialects import CURRENT, FORM, NAMED, Dialect, id_of, is_id, is_text
 from translation_client.core.download import URL, urls_in
 from translation_client.core.effects import Upload
 from translation_client.core.links import is_address
 from translation_client.core.resume_token import read_token
 from translation_client.core.schedule import Schedule
 from translation_client.core.status import Status
+from translation_client.sigv4 import SigV4Auth
 
 LEAST = 0.001  # seconds: the least value of durations that must not be 0
 LONGEST_KEY = 255  # characters
@@ -44,7 +45,7 @@ def address(base_url: str) -> httpx.URL:
 
 def auth(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
     """Returns the credentials in the way of the dialect; None if there are none."""
-    if dialect.auth != "basic":
+    if dialect.auth not in NAMED:
         return _token(dialect, username, password, token)
     if token is not None:
         raise ValueError(f"token does not fit the dialect {dialect.name}: give username and password")
@@ -57,7 +58,11 @@ def auth(dialect: Dialect, username: str | None, password: str | None, token: st
             raise ValueError(f"{name} must be text that UTF-8 can encode")
     if ":" in username:
         raise ValueError("username must not contain a colon: Basic authentication cannot transmit it")
-    return httpx.BasicAuth(username, password)
+    if dialect.auth == "basic":
+        return httpx.BasicAuth(username, password)
+    if not (username.isascii() and username.isprintable() and username and "," not in username):
+        raise ValueError("username must be ASCII text without commas: it is the access key of a signature")
+    return SigV4Auth(username, password)
 
 
 def _token(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:

@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
-from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
+from translation_server.api.auth.authenticator import NO_PASSWORDS, Authenticator, OpenAuthenticator
 from translation_server.api.auth.credentials import Scheme, scheme
 from translation_server.api.dialect_endpoint import DialectEndpoint
 from translation_server.api.dialect_router import DialectRouter
@@ -40,6 +41,7 @@ from translation_server.config.settings import Settings, SettingsError, load_set
 from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.clock import WallTime
 from translation_server.core.delays import Uniform
+from translation_server.core.dialects.authentication import SIGV4
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, DialectError, routes
 from translation_server.core.dialects.operations import RequestPattern
@@ -113,7 +115,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         StoreError: the database cannot be opened.
     """
     _check_workers(settings)
-    users = _users(settings)
+    users, passwords = _known_users(settings) or (None, {})
     dialects = _dialects(settings)
     sandbox_defaults = _sandbox_defaults(settings)
     library = _library(settings)
@@ -124,7 +126,9 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
 
     async def reload() -> None:
         if users is not None:
-            await _reload("users", lambda: _users(_with_password(settings)), app.state.replace_users)
+            await _reload(
+                "users", lambda: _known_users(_with_password(settings)), lambda known: app.state.replace_users(*known)
+            )
         await _reload("faults", lambda: _sandbox_defaults(settings), replace_sandbox_defaults)
 
     app = assemble(
@@ -132,6 +136,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         lambda: sandbox_defaults,
         users,
         dialects,
+        passwords=passwords,
         simulating=settings.sandbox == "on",
         request_log=settings.request_log,
         max_body=settings.max_body,
@@ -155,6 +160,7 @@ def assemble(
     users: Mapping[str, str] | None,
     dialects: Sequence[Dialect] = (),
     *,
+    passwords: Mapping[str, str] = MappingProxyType({}),
     simulating: bool = True,
     request_log: int = REQUEST_LOG,
     max_body: int = MAX_BODY,
@@ -174,6 +180,7 @@ def assemble(
         sandbox_defaults: returns the settings of users who have set nothing.
         users: the hash of each user's password by name; None lets anyone in on the loopback interface.
         dialects: wire formats besides the built-in ones, each served under its name.
+        passwords: the users' passwords, for APIs whose callers sign with theirs; none where only the hashes are known.
         simulating: whether users may change their sandboxes.
         request_log: how many requests each user's request log keeps.
         max_body: how many bytes the body of a request may have.
@@ -199,8 +206,13 @@ def assemble(
     apis = {dialect.api.mount: dialect.api for dialect in dialects if dialect.api.mount}
     schemes = {mount: [scheme(auth) for auth in api.auth] for mount, api in apis.items()}
     by_mount = Mounts[Sequence[Scheme]](schemes)
+    signed = [api.name for api in apis.values() if SIGV4 in api.auth]
+    if signed and users is not None and not passwords:
+        logger.warning("the callers of %s get 403: %s", ", ".join(signed), NO_PASSWORDS)
     authenticator = (
-        OpenAuthenticator(by_mount) if users is None else Authenticator(users, by_mount, clock=time.monotonic)
+        OpenAuthenticator(by_mount)
+        if users is None
+        else Authenticator(users, by_mount, time.monotonic, passwords if signed else {})
     )
     all_routes = routes([*DIALECTS, *dialects])
     origin_policy = OriginPolicy(
@@ -269,9 +281,9 @@ def assemble(
     middleware.know_routes([*(route.pattern for route in all_routes), *own_patterns])
     problems.install(app, router.methods)
 
-    def replace_users(users: Mapping[str, str]) -> None:
+    def replace_users(users: Mapping[str, str], passwords: Mapping[str, str]) -> None:
         if isinstance(authenticator, Authenticator):
-            authenticator.replace_users(users)
+            authenticator.replace_users(users, passwords if signed else {})
             service.set_users(len(users))
 
     app.state.release = service.end_waits
@@ -282,7 +294,7 @@ def assemble(
 def check(settings: Settings) -> None:
     """Checks the settings and reads the files that they name; raises as `create_app` does."""
     _check_workers(settings)
-    _users(settings)
+    _known_users(settings)
     _dialects(settings)
     _sandbox_defaults(settings)
     _library(settings)
@@ -296,10 +308,13 @@ def _check_workers(settings: Settings) -> None:
         )
 
 
-def _users(settings: Settings) -> Mapping[str, str] | None:
+def _known_users(settings: Settings) -> tuple[Mapping[str, str], Mapping[str, str]] | None:
+    """Returns the hashes of the users' passwords, and those passwords that are known; None if nobody needs any."""
     if settings.auth == "off":
         return None
-    return read_users(settings.users_file) if settings.users_file else one_user(*settings.credentials)
+    if settings.users_file:
+        return read_users(settings.users_file), {}
+    return one_user(*settings.credentials), dict([settings.credentials])
 
 
 def _with_password(settings: Settings) -> Settings:

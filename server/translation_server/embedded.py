@@ -83,7 +83,8 @@ class TranslationServer:
         self._set("seed", seed=seed)
         self._set("hints", hints=hints)
         self._set("poll_cost", poll_cost=poll_cost)
-        self._users = None if username is None or password is None else one_user(username, password)
+        self._passwords = {} if username is None or password is None else {username: password}
+        self._users = one_user(username, password) if username is not None and password is not None else None
         self._database_url = database_url
         self._dialects = read_dialects(str(dialects), OWN_NAMES)
         self._running: _Running | None = None
@@ -171,7 +172,9 @@ class TranslationServer:
 
     def _assemble(self) -> ASGIApp:
         store, hosts = open_store(self._database_url), own_names(TEST_HOST)
-        return assemble(store, lambda: self._settings, self._users, self._dialects, hosts=hosts)
+        return assemble(
+            store, lambda: self._settings, self._users, self._dialects, passwords=self._passwords, hosts=hosts
+        )
 
     def _assemble_for_host(self) -> ASGIApp:
         if self._running is not None:

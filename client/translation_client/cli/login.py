@@ -19,7 +19,7 @@ from translation_client import validation
 from translation_client.cli.errors import UsageError
 from translation_client.cli.log import log_and_show
 from translation_client.cli.options import DEFAULT_URL, Options
-from translation_client.core.dialects import Dialect
+from translation_client.core.dialects import NAMED, Dialect
 from translation_client.dialect_files import find_dialect
 
 # The sources of a setting. The user controls the first three; the working directory may be somebody else's.
@@ -64,7 +64,7 @@ def login(options: Options) -> Login:
         dialect = find_dialect(options.dialect)
     except ValueError as error:
         raise UsageError(f"--{error}") from None
-    if dialect.auth == "basic":
+    if dialect.auth in NAMED:
         name = _from_command_line(options.username) or _first("API_USERNAME", sources)
         password = _secret("password", options.password, options.password_file, sources)
         _warn_of_mixed_sources(address, server_url, name, password)

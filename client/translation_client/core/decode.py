@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from translation_client.core.dialects import (
     CURRENT,
+    NAMED,
     Action,
     Dialect,
     Listing,
@@ -197,10 +198,14 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
     problem = f"{code} {text or 'without a reason'}"
     match code:
         case 401:
-            credentials = "user name and the password" if dialect.auth == "basic" else "token"
+            credentials = "user name and the password" if dialect.auth in NAMED else "token"
             return AuthenticationError(f"{problem}. Check the {credentials}.", code)
         case 403:
-            return AuthenticationError(f"{problem}. Log in as a user who may do this.", code)
+            is_signed = dialect.auth == "sigv4"
+            remedy = (
+                "Check the user name, the password and the clock" if is_signed else "Log in as a user who may do this"
+            )
+            return AuthenticationError(f"{problem}. {remedy}.", code)
         case 404:
             return NotFound(f"{problem}. Check the job's id and owner, and the server's address.")
         case 400 | 405 | 406 | 409 | 410 | 413 | 414 | 415 | 422 | 431:

@@ -44,6 +44,7 @@ PARAMETER = re.compile(r"\{(\w+)(:path|=[^{}]+)?\}")
 FORM = re.compile(
     r"(?P<header>[A-Za-z][A-Za-z0-9-]*): (?:(?P<word>[A-Za-z][\w-]*) )?\{token\}|\?(?P<parameter>[\w.-]+)=\{token\}"
 )
+NAMED = ("basic", "sigv4")  # the ways to authenticate by a user name and a password
 LONGEST_ID = 1000  # characters
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 SUCCESS = 2  # the class of a status code
@@ -143,7 +144,7 @@ class Dialect:
         words: The words for each state.
         operations: What clients can ask for.
         send: The template of a submission's body. Placeholders without a value are left out.
-        auth: `basic`, or a form such as `Authorization: Bearer {token}`; the first of several.
+        auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
         error: The template of an error's body; None for problem details.
         events: The path of the event stream with the changes of all jobs, if there is one.

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, TypeVar, get_origin
@@ -23,7 +23,7 @@ from translation_server.api.schemas import Query
 from translation_server.core.dialects.operations import MediaKind
 from translation_server.validation import FieldError, field_errors
 
-JSON = re.compile(r"application/(json|[\w.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
+JSON = re.compile(r"application/(json|[\w.+-]+\+json|x-amz-json-1\.\d)\s*(;.*)?", re.IGNORECASE)
 
 EMPTY_BODIES = frozenset({b"", b"{}"})
 """The bodies that some clients send where no body is needed."""
@@ -95,6 +95,15 @@ async def body_of(request: Request) -> bytes:
     if isinstance(context.body, Problem):
         raise context.body
     return context.body
+
+
+async def _stream(request: Request) -> AsyncIterator[bytes]:
+    """Yields the chunks of a body; a signed one has been read as a whole, see `Authenticator.user`."""
+    if context_of(request).body is not None:
+        yield await body_of(request)
+        return
+    async for chunk in request.stream():
+        yield chunk
 
 
 async def _receive(request: Request) -> bytes | Problem:
@@ -179,7 +188,7 @@ async def _read_document(request: Request, accepts: Collection[MediaKind]) -> di
     if "multipart" in accepts and media_type == "multipart/form-data":
         limits = context_of(request)
         form = MultipartForm(content_type, max_text=limits.max_body, max_size=limits.max_upload)
-        return await form.read(request.stream())
+        return await form.read(_stream(request))
     if "any" in accepts and not JSON.fullmatch(content_type):
         return await _read_file(request, content_type)
     body = await body_of(request)
@@ -193,7 +202,7 @@ async def _read_document(request: Request, accepts: Collection[MediaKind]) -> di
 async def _read_file(request: Request, content_type: str) -> dict[str, Any]:
     """Returns a description of a body of any type, which is read and dropped."""
     size, digest, most = 0, hashlib.sha256(), context_of(request).max_upload
-    async for chunk in request.stream():
+    async for chunk in _stream(request):
         size += len(chunk)
         if size > most:
             raise too_large(f"An upload may have {most} bytes (MAX_UPLOAD).")

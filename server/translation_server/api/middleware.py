@@ -8,16 +8,25 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
+from translation_server.api.bodies import body_of
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy
 from translation_server.api.own_routes import OwnRoute
-from translation_server.api.problems import EXPECTED, RETRY_AFTER, Problem, describe, invalid_url, response_to
+from translation_server.api.problems import (
+    EXPECTED,
+    RETRY_AFTER,
+    CredentialsRefused,
+    Problem,
+    describe,
+    invalid_url,
+    response_to,
+)
 from translation_server.api.request_record import MAX_TEXT, AddRecord, RecordBuilder, begin_record, log_request
 from translation_server.core.dialects.dialect import Api
 from translation_server.core.dialects.operations import RequestPattern
@@ -84,7 +93,7 @@ class RequestMiddleware:
 
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        began, user = time.perf_counter(), None
+        began, user, refused = time.perf_counter(), None, False
         record = begin_record(scope, dict(scope["headers"]), time.time())
         is_head = scope["method"] == "HEAD"
         path = scope["path"].removeprefix(scope["root_path"])
@@ -104,9 +113,10 @@ class RequestMiddleware:
             if path.startswith(FILES):
                 context.user = user = self._user_of_url(path, context)
             elif path not in self._public:
-                context.user = user = await self._authenticator.user(scope)
+                context.user = user = await self._authenticator.user(scope, lambda: body_of(Request(inner, receive)))
             await app(inner, receive, send_recorded)
         except EXPECTED as error:
+            refused = isinstance(error, CredentialsRefused)
             await response_to(error, inner)(scope, receive, send_recorded)
         except ClientDisconnect:
             logger.debug("%s %s: the client disconnected before it was answered", scope["method"], scope["path"])
@@ -123,7 +133,7 @@ class RequestMiddleware:
         finally:
             took = time.perf_counter() - began
             record.took = record.took or took
-            self._record(scope, user, record)
+            self._record(scope, user, record, refused=refused)
             log_request(scope, user or "", record.status, took)
 
     def _user_of_url(self, path: str, context: RequestContext) -> str:
@@ -138,7 +148,7 @@ class RequestMiddleware:
         context.record.path = f"{FILES}{grant.job.job_id}/{grant.name}"[:MAX_TEXT]
         return grant.owner
 
-    def _record(self, scope: Scope, user: str | None, record: RecordBuilder) -> None:
+    def _record(self, scope: Scope, user: str | None, record: RecordBuilder, *, refused: bool) -> None:
         """Adds a record to the caller's request log, or counts a request that was refused for its credentials.
 
         Where credentials are needed, the requests of a user are recorded whatever their path. A request without valid
@@ -150,9 +160,7 @@ class RequestMiddleware:
         if user is not None:
             if is_route or isinstance(self._authenticator, Authenticator):
                 self._add_record(user, record)
-        elif (
-            is_route and record.status == HTTPStatus.UNAUTHORIZED and (name := self._authenticator.claimed_user(scope))
-        ):
+        elif is_route and refused and (name := self._authenticator.claimed_user(scope)):
             self._count_refused(name, record.at)
 
 

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
 from translation_server.core.clock import VirtualTime
-from translation_server.core.dialects.authentication import token_form
+from translation_server.core.dialects.authentication import SIGV4, token_form
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import MediaKind
@@ -228,6 +228,8 @@ def request_content(accepts: Sequence[MediaKind], schema: Part, example: object)
 def security_scheme(auth: str) -> Part:
     """Returns the security scheme of an API's authentication."""
     form = token_form(auth)
+    if auth == SIGV4:
+        return {"type": "apiKey", "in": "header", "name": "Authorization", "description": "AWS Signature Version 4"}
     if form is None or (form.header == "Authorization" and form.word == "Bearer"):
         return {"type": "http", "scheme": "bearer" if form else "basic"}
     if form.parameter:

@@ -59,6 +59,10 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         return response
 
 
+class CredentialsRefused(Problem):
+    """The credentials of a request are missing, malformed or wrong."""
+
+
 def invalid(errors: Sequence[FieldError]) -> Problem:
     """Returns the problem of a request with invalid fields: what is wrong with each, and what is allowed."""
     listed = errors[:MAX_ERRORS]

@@ -13,7 +13,7 @@ from translation_server.core.dialects.operations import MediaKind, RequestPatter
 HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 LITERAL = r"[A-Za-z0-9_.~!$&'()*+,;=:@-]"
 PARAMETER = r"\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\}"
-PATH = re.compile(rf"(/({LITERAL}|{PARAMETER})+)+")
+PATH = re.compile(rf"/|(/({LITERAL}|{PARAMETER})+)+/?")
 FRAMING = ("connection", "content-length", "transfer-encoding")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

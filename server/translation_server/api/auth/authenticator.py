@@ -12,26 +12,32 @@ too, so that the answer does not reveal which users exist. Callers wait for hash
 addresses that have logged in to the account have a queue of their own. And an address that tries many unknown headers
 cannot use the speed of the cache to learn whether a header is verified: there, the cache counts only for users who have
 logged in from it.
+
+AWS signatures are checked with the password itself, so the passwords that are known are in memory where an API demands
+signatures. Their check is quick and nothing of it is cached; the first two rules hold for it, too.
 """
 
 import asyncio
 import hashlib
 import logging
 import secrets
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from ipaddress import ip_address
 from math import ceil
+from types import MappingProxyType
 
 from starlette.types import Scope
 
 from translation_server.api.addresses import client_key
 from translation_server.api.auth.credentials import Credentials, Scheme, decodings, scheme
 from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore
+from translation_server.api.auth.sigv4 import Signature, SignatureError, check_signature, needs_body, read_signature
 from translation_server.api.mounts import Mounts
-from translation_server.api.problems import Problem
+from translation_server.api.problems import CredentialsRefused, Problem
 from translation_server.config.users import MAX_PASSWORD, decoys, matches
 from translation_server.core.lru import LRU
 from translation_server.service.single_flight import SingleFlight
@@ -52,6 +58,11 @@ MAX_NAME = 255  # how many characters a user name may have if no credentials are
 BASIC = scheme("basic")
 ANYONE = "anyone"  # the user name of requests without one, if no credentials are needed
 
+NO_PASSWORDS = (
+    "This server knows only the hashes of its users' passwords (USERS_FILE), so it cannot check an AWS signature: "
+    "run it with API_USERNAME and API_PASSWORD, or with AUTH=off."
+)
+
 
 class Authenticator:
     """Knows the user of a request by its credentials.
@@ -60,10 +71,19 @@ class Authenticator:
         users: the hash of each user's password by the user's name; not empty.
         schemes: the schemes that requests below a mount may use; all other requests use Basic.
         clock: monotonic seconds.
+        passwords: the passwords by the names of their users, for signatures; none where only the hashes are known.
+        wall_time: seconds since the epoch, for signatures.
     """
 
-    def __init__(self, users: Mapping[str, str], schemes: Mounts[Sequence[Scheme]], clock: Callable[[], float]) -> None:
-        self._users = users
+    def __init__(
+        self,
+        users: Mapping[str, str],
+        schemes: Mounts[Sequence[Scheme]],
+        clock: Callable[[], float],
+        passwords: Mapping[str, str] = MappingProxyType({}),
+        wall_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._users, self._passwords, self._wall_time = users, passwords, wall_time
         self._decoys = decoys(users.values())
         self._schemes = schemes
         self._key = secrets.token_bytes(32)
@@ -78,18 +98,22 @@ class Authenticator:
         self._pool = ThreadPoolExecutor(2 * HASH_THREADS, thread_name_prefix="hash")
         self._turns, self._turns_of_others = FairSemaphore(HASH_THREADS), FairSemaphore(HASH_THREADS)
 
-    async def user(self, scope: Scope) -> str:
-        """Returns the user of a request.
+    async def user(self, scope: Scope, read_body: Callable[[], Awaitable[bytes]] | None = None) -> str:
+        """Returns the user of a request; ``read_body`` returns its body, which may be signed.
 
         Raises:
-            Problem: 401 if the credentials are missing, malformed or wrong; 429 if the address or the user name had too
-                many failures; 503 if too many requests wait for their check.
+            Problem: 401 if the credentials are missing, malformed or wrong, 403 if they are a signature; 429 if the
+                address or the user name had too many failures; 503 if too many requests wait for their check.
         """
         scheme, address = _scheme(self._schemes, scope), client_key(scope)
         self._refuse_locked_address(address)
         values = scheme.values(scope)
         if not values:
-            raise _unauthorized(scheme, f"Send {scheme.expected}.")
+            raise _refused(scheme, f"Send {scheme.expected}.")
+        if scheme.is_signature:
+            signature = read_signature(values[0]) if len(values) == 1 else None
+            body = await read_body() if read_body and signature and needs_body(scope) else b""
+            return self._signer(scope, signature, scheme, body)
         header = values[0] if len(values) == 1 else b""
         fingerprint = self._fingerprint(scheme, header)
         user = self._verified.get(fingerprint)
@@ -104,6 +128,8 @@ class Authenticator:
     def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
         """Returns the user of a request with these headers, if the cache has the credentials."""
         scheme = _scheme(self._schemes, scope)
+        if scheme.is_signature:
+            return self._cached_signer(scope, headers, scheme)
         header = headers.get(scheme.header) if scheme.header else next(iter(scheme.values(scope)), None)
         user = None if header is None else self._verified.get(self._fingerprint(scheme, header))
         return user if user is not None and self._may_use_cache(user, client_key(scope)) else None
@@ -115,8 +141,9 @@ class Authenticator:
         user = self._only_user() if credentials is None else self._name_and_password(credentials)[0]
         return user if user in self._users else None
 
-    def replace_users(self, users: Mapping[str, str]) -> None:
+    def replace_users(self, users: Mapping[str, str], passwords: Mapping[str, str] = MappingProxyType({})) -> None:
         """Replaces the users. Credentials of users whose hash has changed are checked again."""
+        self._passwords = passwords
         for user, hashed in self._users.items():
             if users.get(user) != hashed:
                 for fingerprint in self._headers.pop(user, ()):
@@ -153,17 +180,57 @@ class Authenticator:
                 headers = {"Retry-After": str(RETRY_AFTER_BUSY)}
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers) from None
         if user is None:
-            if self._failures.add(address):
-                logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
-            if credentials is not None and not is_known and self._failures_by_user.add(name) and name in self._users:
-                logger.warning(
-                    "wrong passwords came %d times for user %r: new addresses get 429", MAX_FAILURES_PER_USER, name
-                )
-            raise _unauthorized(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.")
+            self._count_failure(address, None if credentials is None or is_known else name)
+            raise _refused(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.")
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None
         self._addresses[user][address] = None
         return user
+
+    def _signer(self, scope: Scope, signature: Signature | None, scheme: Scheme, body: bytes) -> str:
+        """Returns the user who has signed a request."""
+        if not self._passwords:
+            raise CredentialsRefused(HTTPStatus.FORBIDDEN, NO_PASSWORDS)
+        address = client_key(scope)
+        if signature is None:
+            self._count_failure(address, None)
+            raise _refused(scheme, f"The signature is malformed. Send {scheme.expected}.")
+        name = self._name(signature.access_key)
+        is_known = address in self._addresses.get(name, ())
+        self._refuse_locked(name, address, is_known)
+        password = self._passwords.get(name, secrets.token_hex())  # an unknown name takes as long, and is as wrong
+        try:
+            check_signature(scope, signature, password, body, self._wall_time())
+        except SignatureError as error:
+            self._count_failure(address, None if is_known else name)
+            raise _refused(scheme, str(error)) from None
+        self._addresses[name][address] = None
+        return name
+
+    def _cached_signer(self, scope: Scope, headers: Mapping[bytes, bytes], scheme: Scheme) -> str | None:
+        """Returns the user who has signed a request without a body; None if `user` has to say why not."""
+        signature = read_signature(headers.get(scheme.header, b""))
+        name = "" if signature is None else self._name(signature.access_key)
+        if (
+            signature is None
+            or name not in self._passwords
+            or self._failures.seconds_left(address := client_key(scope))
+        ):
+            return None
+        try:
+            check_signature(scope, signature, self._passwords[name], b"", self._wall_time())
+        except SignatureError:
+            return None
+        return name if address in self._addresses.get(name, ()) else None
+
+    def _count_failure(self, address: str, name: str | None) -> None:
+        """Counts wrong credentials, also for the user whom they name, if any."""
+        if self._failures.add(address):
+            logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
+        if name is not None and self._failures_by_user.add(name) and name in self._users:
+            logger.warning(
+                "wrong passwords came %d times for user %r: new addresses get 429", MAX_FAILURES_PER_USER, name
+            )
 
     def _refuse_locked(self, name: str, address: str, is_known: bool) -> None:
         """Refuses an address with too many failures, and one that never logged in to an account that is locked."""
@@ -217,7 +284,7 @@ class OpenAuthenticator:
     def __init__(self, schemes: Mounts[Sequence[Scheme]]) -> None:
         self._schemes = schemes
 
-    async def user(self, scope: Scope) -> str:
+    async def user(self, scope: Scope, read_body: object = None) -> str:  # noqa: ARG002 - as the other
         """Returns the user whom a request names, whatever the password; a token stands for a user of its own.
 
         Raises:
@@ -271,5 +338,7 @@ def _came_in_on_loopback(scope: Scope) -> bool:
     return port is None or ip_address(host).is_loopback
 
 
-def _unauthorized(scheme: Scheme, detail: str) -> Problem:
-    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": scheme.challenge})
+def _refused(scheme: Scheme, detail: str) -> Problem:
+    if scheme.is_signature:  # as AWS answers
+        return CredentialsRefused(HTTPStatus.FORBIDDEN, detail)
+    return CredentialsRefused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": scheme.challenge})

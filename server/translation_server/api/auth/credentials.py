@@ -1,4 +1,4 @@
-"""Reading credentials: Basic (RFC 7617), or a token such as a Bearer token (RFC 6750) or an API key.
+"""Reading credentials: Basic (RFC 7617), a token such as a Bearer token (RFC 6750) or an API key, or a signature.
 
 A token is a password. It names its user as ``name:password``; where there is only one user, the password is enough.
 Names and passwords are bytes until they are compared, since clients encode characters beyond ASCII in different ways.
@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from translation_server.core.dialects.authentication import token_form
+from translation_server.api.auth.sigv4 import read_signature
+from translation_server.core.dialects.authentication import SIGV4, token_form
 
 REALM = 'realm="translation"'
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")  # the bytes that no name and no password may have, in any encoding
@@ -38,6 +39,7 @@ class Scheme(NamedTuple):
     challenge: str  # the value of WWW-Authenticate
     expected: str  # what a client has to send, for error messages
     read: Callable[[bytes], Credentials | None]  # reads the value; None if it is malformed
+    is_signature: bool = False  # whether the value proves the password without having it, see `sigv4`
 
     def values(self, scope: Scope) -> list[bytes]:
         """Returns the credentials of a request, as they were sent."""
@@ -47,11 +49,22 @@ class Scheme(NamedTuple):
 
 
 def scheme(auth: str) -> Scheme:
-    """Returns the scheme of ``basic``, or of a form of `token_form`.
+    """Returns the scheme of ``basic``, of ``sigv4``, or of a form of `token_form`.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is none of them.
     """
+    if auth == SIGV4:
+        expected = "an Authorization header with an AWS signature (AWS4-HMAC-SHA256): the access key is the user's name"
+        return Scheme(
+            b"sigv4",
+            b"authorization",
+            b"",
+            "",
+            f"{expected}, the secret key the password",
+            read_signed,
+            is_signature=True,
+        )
     form = token_form(auth)
     if form is None:
         expected = "the API's username and password with Basic authentication"
@@ -83,6 +96,12 @@ def read_prefixed(kind: bytes, header: bytes) -> Credentials | None:
     """Returns the token behind a word such as ``Bearer``, which is given in lower case."""
     word, _, token = header.partition(b" ")
     return read_token(token.strip(b" ")) if word.lower() == kind else None
+
+
+def read_signed(header: bytes) -> Credentials | None:
+    """Returns the user whom an AWS signature names; it has no password."""
+    signature = read_signature(header)
+    return None if signature is None else Credentials(signature.access_key, b"")
 
 
 def read_token(header: bytes) -> Credentials | None:

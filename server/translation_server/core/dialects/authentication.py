@@ -4,6 +4,8 @@ import re
 from typing import NamedTuple
 
 BASIC = "basic"
+SIGV4 = "sigv4"
+"""AWS Signature Version 4: callers sign with their password instead of sending it."""
 
 FORM = re.compile(
     r"(?P<header>[A-Za-z][A-Za-z0-9-]*): (?:(?P<word>[A-Za-z][\w-]*) )?\{token\}|\?(?P<parameter>[\w.-]+)=\{token\}"
@@ -19,17 +21,17 @@ class TokenForm(NamedTuple):
 
 
 def token_form(auth: str) -> TokenForm | None:
-    """Returns where requests have their token; None for Basic.
+    """Returns where requests have their token; None for `BASIC` and `SIGV4`.
 
     Raises:
-        ValueError: it is neither ``basic`` nor a form.
+        ValueError: it is neither one of these nor a form.
     """
-    if auth == BASIC:
+    if auth in {BASIC, SIGV4}:
         return None
     form = FORM.fullmatch(auth)
     if form is None:
         raise ValueError(
-            f'{auth!r} must be "basic", or a form such as "Authorization: Bearer {{token}}", "X-Api-Key: {{token}}" '
-            'or "?key={token}"'
+            f'{auth!r} must be "basic", "sigv4", or a form such as "Authorization: Bearer {{token}}", '
+            '"X-Api-Key: {token}" or "?key={token}"'
         )
     return TokenForm(form["header"], form["word"], form["parameter"])

@@ -375,8 +375,9 @@ def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
         seen.add(dialect.api.name)
         for operation, sharing in operations:
             for pattern in operation.requests:
-                mounted = replace(pattern, path=dialect.api.mount + pattern.path)
-                yield Route(mounted, operation, dialect.api, sharing)
+                for path in (pattern.path, "") if pattern.path == "/" else (pattern.path,):  # of /, both forms
+                    mounted = replace(pattern, path=dialect.api.mount + path)
+                    yield Route(mounted, operation, dialect.api, sharing)
 
 
 def _clash(one: Route, other: Route) -> bool:

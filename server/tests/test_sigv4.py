@@ -1,0 +1,300 @@
+"""AWS signatures: with test vectors of AWS, and over HTTP with a signer that this file has itself."""
+
+import hashlib
+import hmac
+import logging
+import time
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from tests.api import Api, is_problem
+from tests.examples import CREDENTIALS, TLS
+from translation_server import TranslationServer
+from translation_server.api.auth.sigv4 import SignatureError, check_signature, read_signature
+
+KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+SIGNED_AT = datetime(2015, 8, 30, 12, 36, tzinfo=UTC).timestamp()
+
+FILE = """
+auth = "sigv4"
+idempotency = "none"
+
+[error]
+body = { __type = "{error_type}", Message = "{detail}" }
+types = { 403 = "AccessDenied", default = "BadRequest" }
+
+[job.transcription]
+words = { pending = "BUSY", completed = "DONE", error = "FAILED" }
+send = { Name = "{job_id}" }
+body = { Name = "{job_id}", Status = "{status}" }
+
+[job.transcription.submit]
+request = "POST /"
+where = { header = { X-Amz-Target = "Transcribe.Start" } }
+
+[job.transcription.poll]
+request = "POST /"
+where = { header = { X-Amz-Target = "Transcribe.Get" } }
+job_id = { body = "Name" }
+
+[job.render]
+words = { pending = "BUSY", completed = "DONE", error = "FAILED" }
+body = { id = "{job_id}", status = "{status}" }
+
+[job.render.submit]
+request = "POST /jobs"
+accepts = ["json", "any"]
+
+[job.render.poll]
+request = "GET /jobs/{job_id}"
+"""
+
+FORM = ("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+
+
+def scope(method, path, query="", *headers):
+    named = [("host", "example.amazonaws.com"), ("x-amz-date", "20150830T123600Z"), *headers]
+    encoded = [(name.encode(), value.encode()) for name, value in named]
+    return {
+        "method": method,
+        "raw_path": path.encode(),
+        "path": path,
+        "query_string": query.encode(),
+        "headers": encoded,
+    }
+
+
+def authorization(signature, headers="host;x-amz-date", service="service"):
+    where = f"{KEY}/20150830/us-east-1/{service}/aws4_request"
+    return f"AWS4-HMAC-SHA256 Credential={where}, SignedHeaders={headers}, Signature={signature}".encode()
+
+
+@pytest.mark.parametrize(
+    ("request_scope", "header"),
+    [
+        (scope("GET", "/"), authorization("5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31")),
+        (scope("POST", "/"), authorization("5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b")),
+        (
+            scope("GET", "/", "Param2=value2&Param1=value1"),
+            authorization("b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500"),
+        ),
+        (
+            scope("GET", "/example/.."),
+            authorization("5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+        ),
+        (scope("GET", "//./"), authorization("5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31")),
+        (
+            {
+                **scope("GET", "/", "Action=ListUsers&Version=2010-05-08", FORM),
+                "headers": [
+                    (b"host", b"iam.amazonaws.com"),
+                    (b"x-amz-date", b"20150830T123600Z"),
+                    (FORM[0].encode(), FORM[1].encode()),
+                ],
+            },
+            authorization(
+                "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7",
+                "content-type;host;x-amz-date",
+                "iam",
+            ),
+        ),
+    ],
+)
+def test_the_signatures_of_aws_are_right(request_scope, header):
+    signature = read_signature(header)
+    check_signature(request_scope, signature, SECRET, b"", SIGNED_AT)
+    for wrong in (SECRET.lower(), "", "é"):
+        with pytest.raises(SignatureError, match="not that of this request"):
+            check_signature(request_scope, signature, wrong, b"", SIGNED_AT)
+    with pytest.raises(SignatureError, match="not that of this request"):
+        check_signature(request_scope, signature, SECRET, b"{}", SIGNED_AT)
+
+
+@pytest.mark.parametrize(("late", "is_right"), [(900, True), (901, False), (-900, True), (-901, False), (1e9, False)])
+def test_a_signature_holds_for_a_quarter_of_an_hour(late, is_right):
+    signature = read_signature(authorization("5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"))
+    if is_right:
+        check_signature(scope("GET", "/"), signature, SECRET, b"", SIGNED_AT + late)
+    else:
+        with pytest.raises(SignatureError, match=r"of 20150830T123600Z, but it is \d{8}T\d{6}Z: set the clock"):
+            check_signature(scope("GET", "/"), signature, SECRET, b"", SIGNED_AT + late)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"AWS4-HMAC-SHA256",
+        b"AWS4-HMAC-SHA256 Credential=a/b",
+        b"Basic YTpi",
+        authorization("x" * 64),
+        authorization("0" * 64, "Host"),
+        authorization("0" * 64, service="a/b/c") + b", more",
+        b"AWS4-HMAC-SHA256 Credential=" + b"/" * 50_000,
+    ],
+)
+def test_a_malformed_header_is_no_signature(header):
+    assert read_signature(header) is None
+
+
+class Signer(httpx.Auth):
+    """Signs requests as AWS's documentation says; ``headers`` are the names of the headers that it signs."""
+
+    requires_request_body = True
+
+    def __init__(self, key=CREDENTIALS[0], secret=CREDENTIALS[1], skew=0, digest=None, date=None):
+        self.key, self.secret, self.skew, self.digest, self.date = key, secret, skew, digest, date
+
+    def auth_flow(self, request):
+        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + self.skew))
+        request.headers["x-amz-date"] = at
+        if self.digest:
+            request.headers["x-amz-content-sha256"] = self.digest
+        names = sorted({"host", *(name for name in request.headers if name.startswith("x-amz-"))})
+        digest = self.digest or hashlib.sha256(request.content).hexdigest()
+        path, _, query = request.url.raw_path.decode().partition("?")
+        lines = [request.method, path, query, *(f"{name}:{request.headers[name]}" for name in names)]
+        canonical = "\n".join([*lines, "", ";".join(names), digest])
+        scope = f"{self.date or at[:8]}/eu-west-1/transcribe/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        key = f"AWS4{self.secret}".encode()
+        for part in [*scope.split("/"), text]:
+            key = hmac.new(key, part.encode(), "sha256").digest()
+        request.headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self.key}/{scope}, SignedHeaders={';'.join(names)}, Signature={key.hex()}"
+        )
+        yield request
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "aws.toml").write_text(FILE)
+    return str(tmp_path / "aws.toml")
+
+
+@pytest.fixture
+def native(start, path):
+    """Starts a server that knows its user's password."""
+    return start(dialects=path, users_file=None, api_username=CREDENTIALS[0], api_password=CREDENTIALS[1])
+
+
+@pytest.fixture
+def aws(native):
+    with Api(base_url=native.base_url.join("/aws"), auth=Signer(), timeout=60, verify=TLS) as client:
+        yield client
+
+
+def call(client, target, auth=None, **document):
+    headers = {"X-Amz-Target": f"Transcribe.{target}", "Content-Type": "application/x-amz-json-1.1"}
+    return client.post("", json=document, headers=headers, **({"auth": auth} if auth else {}))
+
+
+def test_a_header_selects_the_operation_of_a_signed_request(aws):
+    assert call(aws, "Start", Name="mine").json() == {"Name": "mine", "Status": "BUSY"}
+    assert call(aws, "Get", Name="mine").json() == {"Name": "mine", "Status": "BUSY"}
+    assert call(aws, "Get", Name="other").status_code == 404
+
+
+def test_polls_without_a_body_are_signed_too(aws, native):
+    job_id = aws.post("/jobs", json={"x": 1}).json()["id"]
+    for _ in range(2):
+        assert aws.get(f"/jobs/{job_id}").json() == {"id": job_id, "status": "BUSY"}
+    native.finish(job_id)
+    assert aws.get(f"/jobs/{job_id}").json()["status"] == "DONE"
+    assert aws.head(f"/jobs/{job_id}").status_code == 200
+    assert aws.get(f"/jobs/{job_id}", auth=Signer(secret="wrong")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("signer", "says"),
+    [
+        (Signer(secret="wrong"), "The signature is not that of this request"),
+        (Signer(key="nobody"), "The signature is not that of this request"),
+        (Signer(skew=-1000), "set the clock and sign again"),
+        (Signer(skew=1000), "set the clock and sign again"),
+        (Signer(date="20150830"), "must have the same date"),
+        (Signer(digest="0" * 64), "X-Amz-Content-SHA256 must be"),
+        (Signer(digest="STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), "X-Amz-Content-SHA256 must be"),
+        (httpx.BasicAuth(*CREDENTIALS), "The signature is malformed"),
+    ],
+)
+def test_a_wrong_signature_is_403_in_the_apis_form(aws, signer, says):
+    refused = call(aws, "Start", auth=signer, Name="mine")
+    assert (refused.status_code, refused.json()["__type"]) == (403, "AccessDenied")
+    assert says in refused.json()["Message"]
+    assert call(aws, "Start", Name="mine").status_code == 200
+
+
+def test_the_digest_of_the_body_may_be_a_header(aws):
+    signed = Signer(digest="UNSIGNED-PAYLOAD")
+    assert call(aws, "Start", auth=signed, Name="mine").json()["Name"] == "mine"
+    content = b'{"Name": "third"}'
+    exact = Signer(digest=hashlib.sha256(content).hexdigest())
+    headers = {"X-Amz-Target": "Transcribe.Start", "Content-Type": "application/json"}
+    assert aws.post("", content=content, headers=headers, auth=exact).status_code == 200
+
+
+def test_all_amz_headers_must_be_signed(aws):
+    class Forgetful(Signer):
+        def auth_flow(self, request):
+            target = request.headers.pop("X-Amz-Target")
+            next(flow := super().auth_flow(request))
+            request.headers["X-Amz-Target"] = target
+            flow.close()
+            yield request
+
+    refused = call(aws, "Start", auth=Forgetful(), Name="mine")
+    assert (refused.status_code, refused.json()["Message"]) == (
+        403,
+        "The signature must cover the header x-amz-target.",
+    )
+
+
+def test_a_request_without_a_signature_says_what_to_send(aws):
+    refused = httpx.post(f"{aws.base_url}jobs", json={}, verify=TLS)
+    assert (refused.status_code, "AWS4-HMAC-SHA256" in refused.json()["Message"]) == (403, True)
+
+
+def test_a_signed_upload_is_read_once(aws, native):
+    answer = aws.post("/jobs", content=b"\x00" * 1000, headers={"Content-Type": "video/mp4"})
+    assert answer.status_code == 200, answer.text
+    described = native.get(f"/sandbox/jobs/{answer.json()['id']}").json()["input"]["body"]
+    assert (described["size"], described["sha256"]) == (1000, hashlib.sha256(b"\x00" * 1000).hexdigest())
+
+
+def test_wrong_signatures_are_counted_and_lock_the_address(aws):
+    for _ in range(10):
+        assert call(aws, "Get", auth=Signer(secret="wrong"), Name="x").status_code == 403
+    assert call(aws, "Get", Name="x").status_code == 429
+
+
+def test_the_report_card_counts_refused_signatures(aws, native):
+    assert call(aws, "Get", auth=Signer(secret="wrong"), Name="x").status_code == 403
+    assert "1 request got 401 or 403" in native.get("/sandbox/report").text
+
+
+def test_a_server_with_hashes_alone_says_so_at_start_and_to_every_caller(start, path, caplog):
+    with caplog.at_level(logging.WARNING):
+        native = start(dialects=path)
+    assert "the callers of aws get 403: This server knows only the hashes" in caplog.text
+    with Api(base_url=native.base_url.join("/aws"), auth=Signer(), timeout=60, verify=TLS) as client:
+        refused = call(client, "Start", Name="mine")
+    assert (refused.status_code, "knows only the hashes" in refused.json()["Message"]) == (403, True)
+    assert is_problem(native.get("/jobs", auth=None), 401)
+
+
+def test_without_credentials_the_access_key_names_the_sandbox(path):
+    with TranslationServer(dialects=path) as server, Api(base_url=f"{server.url}/aws", timeout=60) as client:
+        assert call(client, "Start", auth=Signer("ann", "any", skew=10**7), Name="mine").status_code == 200
+        assert call(client, "Get", auth=Signer("ann", "other"), Name="mine").status_code == 200
+        assert call(client, "Get", auth=Signer("bob"), Name="mine").status_code == 404
+        assert httpx.get(f"{server.url}/jobs/mine", auth=("ann", "")).status_code == 200
+
+
+def test_an_embedded_server_checks_signatures(path):
+    server = TranslationServer(username="ann", password="pässword", dialects=path)
+    with server, Api(base_url=f"{server.url}/aws", timeout=60) as client:
+        assert call(client, "Start", auth=Signer("ann", "pässword"), Name="mine").status_code == 200
+        assert call(client, "Start", auth=Signer("ann", "password"), Name="mine").status_code == 403
