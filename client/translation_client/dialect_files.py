@@ -48,7 +48,7 @@ API_KEYS = ("mount", "auth", "idempotency", "hints", "error", "job", "fixed")
 ANSWER_KEYS = ("code", "headers", "body")
 OPERATION_KEYS = (*ANSWER_KEYS, "when", "request", "where", "job_id", "accepts")
 PAGE_KEYS = ("size", *PAGINGS, "order", "default", "ignore")
-MORE_KEYS = {"list": ("page", "ids"), "batch_poll": ("page", "ids"), "download": ("file",)}
+MORE_KEYS = {"submit": ("wait",), "list": ("page", "ids"), "batch_poll": ("page", "ids"), "download": ("file",)}
 KIND_KEYS = (
     *("id", "words", "send", "unknown_fields", "required", "defaults", "output", "body", "when"),
     *ACTIONS,

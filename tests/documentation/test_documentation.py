@@ -21,6 +21,7 @@ from translation_server.config.dialect_tables import (
     ListTable,
     OperationTable,
     PageTable,
+    SubmitTable,
 )
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
@@ -138,7 +139,9 @@ def test_the_page_on_dialects_has_every_key_name_and_filter():
     keys = "| key | by default | what it holds |"
     assert documented("### The API", keys) == set(ApiTable.model_fields)
     assert documented("### A kind of job", keys) == set(KindTable.model_fields)
-    operations = OperationTable.model_fields | ListTable.model_fields | DownloadTable.model_fields
+    operations = (
+        OperationTable.model_fields | ListTable.model_fields | DownloadTable.model_fields | SubmitTable.model_fields
+    )
     assert documented("### An operation", keys) == set(operations)
     assert documented("### Lists", "| key of `page` | by default | what it holds |") == set(PageTable.model_fields)
     names = {re.split("[.:]", name)[0] for name in (*JOB_NAMES, *LIST_NAMES, *HINT_NAMES, *ERROR_NAMES)}

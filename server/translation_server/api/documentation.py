@@ -13,6 +13,7 @@ from translation_server.api.openapi import (
     LOCATION,
     NATIVE,
     POLLING,
+    PREFER,
     PROBLEM,
     REFERENCE,
     REPLAYED,
@@ -157,6 +158,7 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
             parameters=[
                 IDEMPOTENCY_KEY,
                 *query_parameters({name: fields[name] for name in dialect.query}),
+                *([PREFER] if route.operation.wait else []),
                 *parameters,
             ],
             requestBody={"required": False, "content": content},

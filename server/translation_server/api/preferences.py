@@ -20,7 +20,7 @@ from translation_server.core.job import JobSnapshot
 
 MAX_WAIT = 60  # how long the server may hold a poll, in seconds
 MAX_HEADER = 8192  # how many characters all values of one header may have together
-WAIT = re.compile(r"""wait\s*=\s*(?:(\d{1,99})|"(\d{1,99})")\s*(?:;.*)?""", re.ASCII | re.IGNORECASE)
+WAIT = re.compile(r"""wait(?:\s*=\s*(?:(\d{1,99})|"(\d{1,99})"))?\s*(?:;.*)?""", re.ASCII | re.IGNORECASE)
 
 WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
@@ -46,11 +46,15 @@ def is_bounded(values: Sequence[str | bytes]) -> bool:
     return sum(map(len, values)) <= MAX_HEADER
 
 
-def preferred_wait(prefer: Sequence[str]) -> int | None:
-    """Returns the seconds of the first `wait` preference, at most `MAX_WAIT`; None without one."""
+def preferred_wait(prefer: Sequence[str], unsaid: int | None = None) -> int | None:
+    """Returns the seconds of the first `wait` preference, at most `MAX_WAIT`; None without one.
+
+    ``unsaid`` takes the place of a number that is missing; without it, such a preference has no meaning.
+    """
     for preference in parse_http_list(",".join(prefer)):
-        if found := WAIT.fullmatch(preference):
-            return min(int(found[1] or found[2]), MAX_WAIT)
+        found = WAIT.fullmatch(preference)
+        if found and (text := found[1] or found[2] or unsaid) is not None:
+            return min(int(text), MAX_WAIT)
     return None
 
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
+from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.preferences import hint_headers, wall_elapsed
 from translation_server.api.problems import NOTHING_SIMULATED, invalid
 from translation_server.api.request_identity import record_submission, route_of
@@ -51,7 +52,7 @@ class SubmitEndpoint:
         self._service = service
 
     async def answer(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
-        """Accepts a job."""
+        """Accepts a job; where the API has that, holds the answer until the job ends or the wait is over."""
         context, dialect, service = context_of(request), route.dialects[0], self._service
         document = await read_document(request, route.operation.accepts)
         received = _received(request, dialect, document, parameters)
@@ -72,6 +73,11 @@ class SubmitEndpoint:
         )
         snapshot = accepted.snapshot
         context.record.snapshots, context.record.replayed = [snapshot], accepted.replayed
+        wait = context.record.wait if context.record.wait == 0 or route.operation.wait else None
+        if wait:
+            async with cancelled_on_disconnect(request.receive):
+                snapshot = await service.hold(snapshot, wait, lambda snapshot: snapshot.job.due_at)
+            context.record.snapshots = [snapshot]
         view = view_of(request.scope, dialect, self._service.files)
         partial = dialect.partial_body(snapshot, view, route.operation)
         sandbox = await service.sandboxes.of(context.user)
@@ -83,8 +89,8 @@ class SubmitEndpoint:
         headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
         if accepted.replayed:
             headers.append((b"idempotency-replayed", b"true"))
-        if context.record.wait == 0:
-            headers.append((b"preference-applied", b"wait=0"))
+        if wait is not None:
+            headers.append((b"preference-applied", b"wait=%d" % wait))
         return json_response(partial.complete(snapshot), partial.code, headers)
 
 

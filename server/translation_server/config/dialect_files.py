@@ -18,6 +18,7 @@ from translation_server.config.dialect_tables import (
     ListTable,
     OperationTable,
     StatesTable,
+    SubmitTable,
     WhereTable,
 )
 from translation_server.core.dialects.builtin import DIALECTS, INPUT_NAMES
@@ -218,6 +219,7 @@ def _operation(action: Action, table: OperationTable, kind: KindTable, known: Na
         paging=Paging(**table.page.model_dump()) if isinstance(table, ListTable) else UNPAGED,
         ids=table.ids if isinstance(table, ListTable) else None,
         file=table.file if isinstance(table, DownloadTable) else None,
+        wait=table.wait if isinstance(table, SubmitTable) else None,
     )
 
 

@@ -163,6 +163,12 @@ class DownloadTable(OperationTable):
     file: str
 
 
+class SubmitTable(OperationTable):
+    """A submission."""
+
+    wait: Annotated[int, Field(ge=1, le=60)] | None = None
+
+
 class WordsTable(Table):
     """The words for each state; ``cancelled`` is as ``error`` by default."""
 
@@ -188,7 +194,7 @@ class KindTable(Table):
     output: Any = None
     body: Any = None
     when: dict[StateName, AnswerTable] = {}
-    submit: OperationTable
+    submit: SubmitTable
     poll: OperationTable
     result: OperationTable | None = None
     cancel: OperationTable | None = None

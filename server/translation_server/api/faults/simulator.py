@@ -51,7 +51,8 @@ class Simulator:
             record = context_of(request).record
             record.action = "batch_poll" if action == "list" and "job_id" in request.query_params else action
             record.dialect = dialects[0]
-            record.wait = preferred_wait(values_of(request, "prefer"))
+            route = context_of(request).route
+            record.wait = preferred_wait(values_of(request, "prefer"), route.operation.wait if route else None)
             fault = None
             for firing in await self._firings(request, record.action, dialects, _job_of(request, arguments)):
                 if isinstance(firing.rule, Latency):

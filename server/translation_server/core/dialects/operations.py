@@ -147,6 +147,7 @@ class Operation:
         paging: The parameters of a list.
         ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
         file: The type of a downloaded file.
+        wait: How long ``Prefer: wait`` holds the answer to a submission, in seconds; None answers at once.
     """
 
     action: Action
@@ -158,6 +159,7 @@ class Operation:
     paging: Paging = UNPAGED
     ids: str | None = None
     file: str | None = None
+    wait: int | None = None
 
     @property
     def answer(self) -> Answer:

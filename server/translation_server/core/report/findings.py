@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from translation_server.core.report.timelines import (
     MIN_RUN,
+    POLLS,
     TOLERANCE,
     Analysis,
     Step,
@@ -212,7 +213,9 @@ def _no_key(analysis: Analysis) -> Result:
 
 
 def _no_long_poll(analysis: Analysis) -> Result:
-    if any(record.wait or record.action in {"event", "events"} for record in analysis.records):
+    if any(
+        (record.wait and record.action in POLLS) or record.action in {"event", "events"} for record in analysis.records
+    ):
         return NOTHING
     jobs = [job_id for job_id, timeline in analysis.timelines.items() if _avoidable(timeline) >= MANY_POLLS]
     seen = f"{counted(len(jobs), 'job')} took {MANY_POLLS} polls or more"
