@@ -249,26 +249,18 @@ class Dialect:
         self, snapshot: JobSnapshot, view: View = PLAIN, operation: Operation | None = None
     ) -> PartialBody:
         """Returns the body of a poll, or of another operation, from this snapshot on until the word changes."""
-        operation, word = operation or self.poll, self.word(snapshot)
-        answer, urls = operation.answers[snapshot.state], self._file_urls(snapshot, view)
+        operation, urls = operation or self.poll, self._file_urls(snapshot, view)
         echo = snapshot.job.echo if self.echoed else {}
-
-        def value_of(name: str, snapshot: JobSnapshot = snapshot) -> object:
-            if name == "status":
-                return word
-            if found := FIELDS.get(name):
-                value = found.value(snapshot)
-                if value is None and name == "output" and snapshot.state is State.COMPLETED:
-                    return fill(self.output, value_of)
-                return value
-            if name == "base_url":
-                return view.base_url
-            return urls.get(name) if name.startswith(FILE_URL) else echo.get(name)
+        values, answer = (
+            _Values(self, self.word(snapshot), view.base_url, urls, echo),
+            operation.answers[snapshot.state],
+        )
+        value_of = partial(values.value, snapshot)
 
         def computing(node: Placeholder | Text) -> Callable[[JobSnapshot], object]:
             if isinstance(node, Placeholder) and node.convert is None:
                 return FIELDS[node.name].value
-            return lambda snapshot: node.value(partial(value_of, snapshot=snapshot))
+            return lambda snapshot: node.value(partial(values.value, snapshot))
 
         rendering = render(answer.body, value_of, CHANGING if snapshot.state is State.PENDING else ())
         headers = header_lines(answer.headers, value_of) if answer.headers else []
@@ -316,6 +308,29 @@ class Dialect:
         [pattern, *_] = self.poll.requests
         path = pattern.path.replace("{job_id}", job_id)
         return None if "{" in path or pattern.method != "GET" else self.api.mount + path
+
+
+class _Values(NamedTuple):
+    """The values of the names in the templates of answers about a job."""
+
+    dialect: Dialect
+    word: Word
+    base_url: str
+    file_urls: Mapping[str, str]
+    echo: Mapping[str, object]
+
+    def value(self, snapshot: JobSnapshot, name: str) -> object:
+        """Returns the value of a name; None where it is unknown."""
+        if name == "status":
+            return self.word
+        if found := FIELDS.get(name):
+            value = found.value(snapshot)
+            if value is None and name == "output" and snapshot.state is State.COMPLETED:
+                return fill(self.dialect.output, partial(self.value, snapshot))
+            return value
+        if name == "base_url":
+            return self.base_url
+        return self.file_urls.get(name) if name.startswith(FILE_URL) else self.echo.get(name)
 
 
 def header_lines(headers: Mapping[str, Node], value_of: ValueOf) -> list[tuple[bytes, bytes]]:
