@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import struct
 from functools import partial
@@ -128,3 +129,23 @@ def test_a_head_is_parsed_in_any_pieces(start):
     api = start()
     for size in (1000, 5000):
         assert statuses(exchange(api, *[sent[at : at + size] for at in range(0, len(sent), size)])) == [200]
+
+
+@pytest.mark.parametrize("prefer", [b"Prefer: wait=60", b"Prefer: wait=0"])
+def test_closed_connections_are_freed_without_the_garbage_collector(start, prefer):
+    api = start(min_delay=0.2, max_delay=0.2)
+    ids = [api.submit() for _ in range(5)]
+    gc.collect()
+    gc.disable()
+    before = protocols()
+    try:
+        for job_id in ids * 2:  # pending and ended
+            assert statuses(exchange(api, head(f"/status/{job_id}", prefer, b"Connection: close"))) == [200]
+        wait_until(lambda: protocols() == before)
+    finally:
+        gc.enable()
+
+
+def protocols():
+    """Returns how many connections exist in this process, with those that are closed and were not freed."""
+    return sum(type(one) is HttpProtocol for one in gc.get_objects())

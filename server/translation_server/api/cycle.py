@@ -66,6 +66,10 @@ class CollectingTransport:
             self.transport.write(b"".join(self._writes))
             self._writes.clear()
 
+    def lost(self) -> None:
+        """Forgets the protocol, whose connection is lost, so that both are freed without the garbage collector."""
+        self._on_resume = self._on_close = _do_nothing
+
     def pause_reading(self) -> None:
         """Does nothing: the protocol keeps reading a little, to notice when a client disconnects."""
 
@@ -120,6 +124,11 @@ def respond(cycle: RequestResponseCycle, answer: "Answer") -> None:
     cycle.response_started = cycle.response_complete = True
     cycle.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
     cycle.on_response()
+    cycle.on_response = _do_nothing  # like uvicorn: it refers to the protocol, which refers to the cycle
+
+
+def _do_nothing() -> None:
+    """Does nothing."""
 
 
 def last_response(response: Response, default_headers: Headers) -> bytes:

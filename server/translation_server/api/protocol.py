@@ -82,6 +82,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+        cast("CollectingTransport", self.transport).lost()
 
     def data_received(self, data: bytes) -> None:
         cycle = self.cycle
