@@ -45,6 +45,9 @@ class Subscription:
             self._changed[job.ordinal] = job
             if len(self._changed) > MAX_PENDING or (len(self._changed) > 1 and self._size > MAX_PAGE_SIZE):
                 self._changed = None
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._wakeup.done():
             self._wakeup.set_result(None)
 
@@ -53,10 +56,14 @@ class Subscription:
 
         Returns the jobs that have changed since the last call; None where there were too many to keep.
         """
-        await asyncio.wait([self._wakeup], timeout=seconds)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._wake)
+        try:
+            await self._wakeup
+        finally:
+            timer.cancel()
         changed, self._changed, self._size = self._changed, {}, 0
-        if self._wakeup.done():
-            self._wakeup = asyncio.get_running_loop().create_future()
+        self._wakeup = loop.create_future()
         return None if changed is None else changed.values()
 
 
