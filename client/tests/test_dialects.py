@@ -8,7 +8,16 @@ import pytest
 
 from tests.custom_dialect import MINE, TASK, custom_dialect
 from tests.flow_player import Answer, FlowPlayer
-from translation_client import AsyncClient, AuthenticationError, Client, JobTimeout, ProtocolError, State, Status
+from translation_client import (
+    AsyncClient,
+    AuthenticationError,
+    Client,
+    JobTimeout,
+    NotFound,
+    ProtocolError,
+    State,
+    Status,
+)
 from translation_client.core import wait_one
 from translation_client.core.builtin_dialects import DIALECTS, START
 from translation_client.core.deadline import FlowTime
@@ -98,6 +107,23 @@ class TestTemplates:
         assert states_of(MINE, "failed") == (State.ERROR, State.CANCELLED)
         assert states_of(custom_dialect(words=TASK["words"] | {"cancelled": "gone"}), "gone") == (State.CANCELLED,)
         assert states_of(MINE, "unknown") == states_of(MINE, None) == ()
+
+    @pytest.mark.parametrize(
+        ("body", "text"),
+        [
+            ({"error": {"message": "No such task."}}, "404 No such task"),
+            ({"reason": "Gone."}, "404 Gone"),
+            ({"other": 1}, "404 without a reason"),
+        ],
+    )
+    def test_an_error_is_read_where_any_of_its_templates_has_the_detail(self, server, body, text):
+        error = {"body": {"error": {"message": "{detail}"}}, "when": {"404": {"body": {"reason": "{detail}"}}}}
+        server.says((404, body))
+        with (
+            Client(server.url, dialect=custom_dialect(api={"error": error})) as client,
+            pytest.raises(NotFound, match=f"^{text}"),
+        ):
+            client.status("t1")
 
     def test_dialect_can_be_copied_and_pickled(self):
         assert pickle.loads(pickle.dumps(MINE)) == copy.deepcopy(MINE) == MINE  # noqa: S301 - bytes of this test

@@ -53,9 +53,10 @@ KIND_KEYS = (
     *("id", "words", "send", "unknown_fields", "required", "defaults", "output", "body", "when"),
     *ACTIONS,
 )
-ERROR_KEYS = ("body", "headers", "types", "codes")
+ERROR_KEYS = ("body", "headers", "types", "when")
 ERROR_NAMES = ("detail", "title", "status_code", "error_type", "field", "error_id")
 
+ERROR_CODE = re.compile(r"[45]\d\d")
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 KIND = re.compile(r"[a-z][a-z0-9_-]*")
 ONE_OF_SEVERAL = re.compile(rf"(.+)#({KIND.pattern})", re.DOTALL)
@@ -177,12 +178,21 @@ class _Api:
                 raise _FileError("auth", f'{form!r} {problem} or "?key={{token}}"')
         return str(forms[0])
 
-    def _error(self) -> Node:
+    def _error(self) -> tuple[Node, ...]:
         table = _table(self._table, "error", "")
         _check_keys(table, ERROR_KEYS, "error")
-        return _parsed(table.get("body"), ERROR_NAMES, "error.body")
+        if not table:
+            return ()
+        bodies = [_parsed(table.get("body"), ERROR_NAMES, "error.body")]
+        for code, own in _table(table, "when", "error").items():
+            where = f"error.when.{code}"
+            if not ERROR_CODE.fullmatch(code):
+                raise _FileError(where, "must be a status code from 400 to 599")
+            _check_keys(_table(table["when"], code, "error.when"), ANSWER_KEYS, where)
+            bodies.append(overlaid(bodies[0], _parsed(own.get("body", {}), ERROR_NAMES, f"{where}.body")))
+        return tuple(bodies)
 
-    def _dialect(self, kind: str, auth: str, error: Node) -> Dialect:
+    def _dialect(self, kind: str, auth: str, error: tuple[Node, ...]) -> Dialect:
         place = f"job.{kind}"
         table = _table(self._table["job"], kind, "job")
         if not KIND.fullmatch(kind):

@@ -356,13 +356,14 @@ def _number(value: object, where: str, reply: Reply) -> float | None:
     raise _unexpected(f"a number as {where!r}", reply)
 
 
-def _problem(reply: Reply, error: Node = None) -> tuple[str, tuple[Mapping[str, Any], ...]]:
+def _problem(reply: Reply, templates: Sequence[Node] = ()) -> tuple[str, tuple[Mapping[str, Any], ...]]:
     """Returns an error in one line, with the errors of a problem document (RFC 9457); for any other body, nothing."""
     problem = _json(reply.body)
     if not isinstance(problem, dict):
         problem = {}
-    elif error is not None:
-        problem = read(error, problem)
+    elif templates:
+        found = [read(template, problem) for template in templates]
+        problem = next((values for values in found if values.get("detail") is not None), found[0])
     listed = problem.get("errors")
     errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
     title, detail = problem.get("title"), problem.get("detail")

@@ -146,7 +146,7 @@ class Dialect:
         send: The template of a submission's body. Placeholders without a value are left out.
         auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
-        error: The template of an error's body; None for problem details.
+        error: The templates of errors' bodies; none for problem details.
         events: The path of the event stream with the changes of all jobs, if there is one.
         unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
     """
@@ -157,7 +157,7 @@ class Dialect:
     send: Node = field(default_factory=dict)
     auth: str = "basic"
     idempotency: IdPlace | None = IDEMPOTENCY_KEY
-    error: Node = None
+    error: Sequence[Node] = ()
     events: str | None = None
     unknown: str | None = None
 

@@ -45,7 +45,9 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
 
     def _in_form(self, form: ErrorFormat) -> Response:
-        code, errors = form.codes.get(self.status.value, self.status.value), self.members.get("errors")
+        own = form.when.get(self.status.value)
+        answer, code = (own, own.code) if own else (form.answer, self.status.value)
+        errors = self.members.get("errors")
         values = {
             "detail": self.detail,
             "title": HTTPStatus(code).phrase if code in set(HTTPStatus) else self.status.phrase,
@@ -54,8 +56,8 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
             "error_id": self.members.get("error_id"),
             "field": errors[0]["field"] if isinstance(errors, list) else None,
         }
-        response = JSONResponse(fill(form.body, values.get), code, self.headers)
-        response.raw_headers += header_lines(form.headers, values.get)
+        response = JSONResponse(fill(answer.body, values.get), code, self.headers)
+        response.raw_headers += header_lines(answer.headers, values.get)
         return response
 
 

@@ -283,13 +283,18 @@ def _error(table: ApiTable) -> ErrorFormat | None:
     if table.error is None:
         return None
     types = {int(code): word for code, word in table.error.types.items() if code != "default"}
-    return ErrorFormat(
-        _parsed(table.error.body, ERROR_NAMES, "error.body"),
-        _headers(table.error.headers, ERROR_NAMES, "error.headers"),
-        types,
-        table.error.types.get("default"),
-        {int(code): other for code, other in table.error.codes.items()},
-    )
+    body = _parsed(table.error.body, ERROR_NAMES, "error.body")
+    headers = _headers(table.error.headers, ERROR_NAMES, "error.headers")
+    when: dict[int, Answer] = {}
+    for text, one in table.error.when.items():
+        where = f"error.when.{text}"
+        own = {} if one.body is None else _parsed(one.body, ERROR_NAMES, f"{where}.body")
+        when[int(text)] = Answer(
+            one.code or int(text),
+            headers | _headers(one.headers, ERROR_NAMES, f"{where}.headers"),
+            overlaid(body, own),
+        )
+    return ErrorFormat(Answer(headers=headers, body=body), when, types, table.error.types.get("default"))
 
 
 def _headers(headers: Mapping[str, str], known: Names, where: str) -> dict[str, Node]:

@@ -211,13 +211,19 @@ class IdempotencyTable(Table):
     body: str | None = None
 
 
+class ErrorAnswerTable(AnswerTable):
+    """What is different in errors with one of our status codes."""
+
+    code: Annotated[int, Field(ge=400, le=599)] | None = None
+
+
 class ErrorTable(Table):
     """How errors are answered."""
 
     body: Any
     headers: Headers = {}
     types: dict[Annotated[str, Field(pattern=r"^([45]\d\d|default)$")], str] = {}
-    codes: dict[Annotated[str, Field(pattern=r"^[45]\d\d$")], Annotated[int, Field(ge=400, le=599)]] = {}
+    when: dict[Annotated[str, Field(pattern=r"^[45]\d\d$")], ErrorAnswerTable] = {}
 
 
 class ApiTable(Table):

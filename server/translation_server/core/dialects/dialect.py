@@ -114,18 +114,16 @@ class ErrorFormat(NamedTuple):
     """How an API answers errors.
 
     Attributes:
-        body: The template of the body.
-        headers: Those of further headers.
-        types: The API's words for status codes.
+        answer: The answer to every error; its status code is ours.
+        when: The answers to errors with some of our status codes.
+        types: The API's words for its status codes.
         default_type: The word for all other status codes.
-        codes: The status codes that the API has instead of others.
     """
 
-    body: Node
-    headers: Mapping[str, Node] = {}
+    answer: Answer
+    when: Mapping[int, Answer] = {}
     types: Mapping[int, str] = {}
     default_type: str | None = None
-    codes: Mapping[int, int] = {}
 
 
 IDEMPOTENCY_KEY = IdPlace("header", "Idempotency-Key")
