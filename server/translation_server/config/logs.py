@@ -29,7 +29,9 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
         """Returns the line, with unprintable characters escaped."""
-        record.message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.message)
+        text = record.message
+        if not text.isprintable():
+            record.message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
         return super().formatMessage(record)
 
 
