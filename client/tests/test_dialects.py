@@ -95,6 +95,39 @@ class TestTemplates:
         flow = wait_one.poll(flow_options(START), FlowTime(0.0), "j1")
         assert play(flow, {"job_id": "j1", "status": "error", "result": 7})[1] == Status("j1", State.ERROR)
 
+    @pytest.mark.parametrize(
+        ("body", "state", "progress"),
+        [
+            ({"state": "queued", "place": 3}, State.PENDING, None),
+            ({"state": "busy", "percent": 50}, State.PENDING, 0.5),
+            ({"state": "done", "percent": 50}, State.COMPLETED, None),
+        ],
+    )
+    def test_a_pending_job_is_read_by_the_template_of_its_word(self, body, state, progress):
+        when = {"busy": {"body": {"percent": "{progress | percent}"}}, "queued": {"body": {"place": 1}}}
+        options = flow_options(custom_dialect(body={"state": "{status}", "sent": "{input}"}, when=when))
+        _, status = play(wait_one.poll(options, FlowTime(0.0), "t1"), body)
+        assert (status.state, status.progress) == (state, progress)
+
+    @pytest.mark.parametrize(
+        ("body", "state"),
+        [
+            ({}, State.PENDING),
+            ({"eta": 3}, State.PENDING),
+            ({"video": "x"}, State.COMPLETED),
+            ({"why": "x"}, State.ERROR),
+        ],
+    )
+    def test_without_words_any_template_of_a_pending_job_may_fit(self, body, state):
+        when = {
+            "busy": {"body": {"eta": "{queue_position}"}},
+            "completed": {"body": {"video": "{output}"}},
+            "error": {"body": {"why": "{error_message}"}},
+        }
+        options = flow_options(custom_dialect(body={}, when=when))
+        _, status = play(wait_one.poll(options, FlowTime(0.0), "t1"), body)
+        assert status.state is state
+
     def test_answer_without_id_is_that_of_the_polled_job(self):
         options = flow_options(custom_dialect(body={"state": "{status}"}))
         _, status = play(wait_one.poll(options, FlowTime(0.0), "t1"), {"state": "done"})

@@ -198,6 +198,8 @@ class _Api:
         if not KIND.fullmatch(kind):
             raise _FileError(place, "must have a name in lower case")
         _check_keys(table, KIND_KEYS, place)
+        words = _words(_table(table, "words", place), f"{place}.words")
+        _check_keys(_table(table, "when", place), (*State, *_phases(table)), f"{place}.when")
         for action in ("submit", "poll"):
             if action not in table:
                 raise _FileError(f"{place}.{action}", "is required")
@@ -218,7 +220,7 @@ class _Api:
         own = {name: f"{{{name}}}" for name in ECHOED_FIELDS}
         dialect = Dialect(
             name=f"{self._name}#{kind}" if len(self._table["job"]) > 1 else self._name,
-            words=_words(_table(table, "words", place), f"{place}.words"),
+            words=words,
             operations=[_operation(action, table, known, place) for action in ACTIONS if action in table],
             send=_parsed(table.get("send", own), REQUEST_FIELDS, f"{place}.send"),
             auth=auth,
@@ -261,6 +263,7 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
     accepts = _one_or_more(table.get("accepts", "json"))
     if unknown := [one for one in accepts if one not in MEDIA_KINDS]:
         raise _FileError(f"{where}.accepts", f"must be {', '.join(MEDIA_KINDS)}, not {unknown[0]!r}")
+    _check_keys(_table(table, "when", where), (*State, *_phases(kind)), f"{where}.when")
     tables = [(table, where)]
     if action not in WITHOUT_JOB_BODY and "body" not in table:
         tables.insert(0, ({key: kind[key] for key in ("body", "when") if key in kind}, place))
@@ -274,7 +277,12 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
     return Operation(
         action=action,
         requests=requests,
-        answers={state: _answer(state, tables, names) for state in State},
+        answers={state: _answer(tables, names, state) for state in State},
+        phases={
+            word: _answer(tables, names, State.PENDING, word)
+            for word in _phases(kind)
+            if any(word in one.get("when", ()) for one, _ in tables)
+        },
         headers=_table(others, "header", f"{where}.where"),
         query=_table(others, "query", f"{where}.where"),
         body=_table(others, "body", f"{where}.where"),
@@ -286,14 +294,23 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
     )
 
 
-def _answer(state: State, tables: Sequence[tuple[Mapping[str, Any], str]], known: Sequence[str]) -> Answer:
-    """Returns the answer in a state: each table, and what it says of the state, is laid over the ones before it."""
+def _phases(kind: Mapping[str, Any]) -> list[str]:
+    """Returns the words for pending by which a file can tell what is different."""
+    words = kind.get("words", {}).get(State.PENDING, ())
+    return [word for word in _one_or_more(words) if isinstance(word, str) and word not in set(State)]
+
+
+def _answer(tables: Sequence[tuple[Mapping[str, Any], str]], known: Sequence[str], *names: str) -> Answer:
+    """Returns the answer in a state, or in one and with a word in it.
+
+    Each table, and what it says of the state and of the word, is laid over the ones before it.
+    """
     code, body = 200, None
     headers: dict[str, Node] = {}
     for table, place in tables:
         states = _table(table, "when", place)
-        _check_keys(states, tuple(State), f"{place}.when")
-        for layer, where in ((table, place), (_table(states, state, f"{place}.when"), f"{place}.when.{state}")):
+        of_states = [(_table(states, name, f"{place}.when"), f"{place}.when.{name}") for name in names]
+        for layer, where in ((table, place), *of_states):
             if layer is not table:
                 _check_keys(layer, ANSWER_KEYS, where)
             code = layer.get("code", code)

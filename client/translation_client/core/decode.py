@@ -45,7 +45,7 @@ from translation_client.core.templates import Node, paths, read
 from translation_client.core.text import one_line
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
-DECISIVE = (State.ERROR, State.COMPLETED, State.CANCELLED, State.PENDING)  # the first of several fitting states counts
+DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 SUCCESS = 2  # the class of a status code
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
@@ -224,7 +224,7 @@ def problem_text(reply: Reply) -> str:
 
 def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
     """Returns the document of an answer with a status code of a success, or with one that the operation has."""
-    answers = operation.answers.values() if operation else ()
+    answers = [answer for state in State for answer in operation.answers_for(state)] if operation else []
     if reply.code // 100 != SUCCESS and not any(reply.code == answer.code for answer in answers):
         raise refusal(dialect, reply)
     if reply.unread:
@@ -250,10 +250,10 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
         raise _unexpected("a job as a JSON object", reply)
     job_id = _job_id(dialect, operation, job, reply, expected_id)
     state, unknown = _state(dialect, operation, job, reply)
-    template = operation.answers[state].body
-    values, where = read(template, job), paths(template)
+    answer = operation.answer_for(state, _value_at(job, paths(operation.answers[State.PENDING].body).get("status", ())))
+    values, where = read(answer.body, job), paths(answer.body)
     try:
-        urls = links(dialect, operation.answers[state], reply.headers, job)
+        urls = links(dialect, answer, reply.headers, job)
     except ValueError as error:
         raise _unexpected(str(error), reply) from None
 

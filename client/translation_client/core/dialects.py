@@ -24,7 +24,7 @@ NATIVE_NAMES = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "queue_position", "logs"),
     *("error_message", "error_code", "output", *ECHOED_FIELDS),
 )
-ANSWER_NAMES = (*NATIVE_NAMES, "base_url", "input.", "query.", "file_url:")  # the names that answers may use
+ANSWER_NAMES = (*NATIVE_NAMES, "base_url", "input", "input.", "query.", "file_url:")  # the names that answers may use
 LIST_NAMES = (
     *("jobs", "first_id", "last_id", "next", "has_more"),
     *("count", "limit", "offset", "page", "pages"),
@@ -77,6 +77,7 @@ class Operation:
     action: Action
     requests: Sequence[tuple[str, str]]  # methods and paths, which mean the same
     answers: Mapping[State, Answer]  # by the job's state; those without a job use `pending`
+    phases: Mapping[str, Answer] = field(default_factory=dict)  # of pending jobs with some of their words
     headers: Mapping[str, str] = field(default_factory=dict)  # what else the request must have
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
@@ -123,6 +124,15 @@ class Operation:
                     put_at(body, place.name.split("."), text)
         quoted = PARAMETER.sub(lambda found: _quoted(values[found[1]], keep_slashes=bool(found[2])), path)
         return Send(method, quoted, query=query, headers=headers, json=body or None)
+
+    def answer_for(self, state: State, word: object) -> Answer:
+        """Returns the answer about a job in a state, for which the dialect has this word."""
+        answer = self.answers[state]
+        return self.phases.get(word, answer) if state is State.PENDING and isinstance(word, str) else answer
+
+    def answers_for(self, state: State) -> Sequence[Answer]:
+        """Returns all answers about jobs in a state."""
+        return [self.answers[state], *(self.phases.values() if state is State.PENDING else ())]
 
 
 @dataclass(frozen=True)
@@ -219,20 +229,20 @@ class Dialect:
 
     def fitting(self, operation: Operation, code: int, document: object, states: Sequence[State]) -> list[State]:
         """Returns the states, of these, whose answers an answer fits."""
-        answers = {state: operation.answers[state] for state in states}
-        if any(answer.code == code for answer in answers.values()):
-            answers = {state: answer for state, answer in answers.items() if answer.code == code}
-        bodies = {state: answer.body for state, answer in answers.items()}
-        return [
+        answers = [(state, answer) for state in states for answer in operation.answers_for(state)]
+        if any(answer.code == code for _, answer in answers):
+            answers = [(state, answer) for state, answer in answers if answer.code == code]
+        fitting = [
             state
-            for state, body in bodies.items()
+            for state, answer in answers
             if fits(
-                body,
-                [other for one, other in bodies.items() if one is not state],
+                answer.body,
+                [other.body for one, other in answers if one is not state],
                 document,
                 lambda name, state=state: state in KNOWN_IN.get(name, State),  # type: ignore[misc]
             )
         ]
+        return list(dict.fromkeys(fitting))
 
 
 def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None) -> Send:
@@ -346,8 +356,8 @@ def indistinct(dialect: Dialect) -> tuple[State, State] | None:
 
 def _shown(dialect: Dialect, operation: Operation, state: State) -> set[tuple[int, str]]:
     """Returns what the answers in a state look like: one for each of the state's words."""
-    answer = operation.answers[state]
-    return {(answer.code, repr(_symbolic(answer.body, state, word))) for word in dialect.words[state]}
+    answers = [(word, operation.answer_for(state, word)) for word in dialect.words[state]]
+    return {(answer.code, repr(_symbolic(answer.body, state, word))) for word, answer in answers}
 
 
 def _symbolic(node: Node, state: State, word: Word) -> Any:  # noqa: ANN401 - a JSON value

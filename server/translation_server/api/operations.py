@@ -105,7 +105,7 @@ class Operations:
                 case "base_url":
                     return base_url(request.scope) + route.api.mount
                 case "input":
-                    return value_at(document, path)
+                    return value_at(document, path) if path else document
                 case "query":
                     return request.query_params.get(path)
             return parameters.get(name)

@@ -155,7 +155,7 @@ def _echoed(name: str, document: Mapping[str, Any], query: Mapping[str, Any], pa
     source, _, path = name.partition(".")
     match source:
         case "input":
-            return value_at(document, path)
+            return value_at(document, path) if path else document
         case "query":
             return query.get(path)
         case _:

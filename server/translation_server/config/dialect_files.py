@@ -47,7 +47,7 @@ from translation_server.core.dialects.operations import (
 )
 from translation_server.core.dialects.template import Names, Node, TemplateError, overlaid, parse
 from translation_server.core.job import NATIVE, State
-from translation_server.validation import field_errors, summary
+from translation_server.validation import field_errors, summary, unknown_field
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -159,6 +159,7 @@ def _dialect(api: Api, kind: str, table: KindTable) -> Dialect:
         State.ERROR: table.words.error,
         State.CANCELLED: table.words.cancelled or table.words.error,
     }
+    _check_states(table, table, place)
     parameters = {name for request in table.submit.request for name in RequestPattern(*request.split()).parameters} - {
         "job_id"
     }
@@ -206,13 +207,19 @@ def _operation(action: Action, table: OperationTable, kind: KindTable, known: Na
         raise DialectError(f"{where}.request: must hold {{job_id}}, or job_id must say where the id is")
     if action == "batch_poll" and isinstance(table, ListTable) and table.ids is None:
         raise DialectError(f"{where}: needs ids, the query parameter with the ids")
+    _check_states(table, kind, where)
     tables: list[tuple[StatesTable, str]] = [(table, where)]
     if action not in WITHOUT_JOB_BODY and table.body is None:
         tables.insert(0, (StatesTable(body=kind.body, when=kind.when), place))
     return Operation(
         action=action,
         requests=patterns,
-        answers={state: _answer(state, tables, allowed) for state in State},
+        answers={state: _answer(tables, allowed, state) for state in State},
+        phases={
+            word: _answer(tables, allowed, State.PENDING, word)
+            for word in _phases(kind)
+            if any(word in table.when for table, _ in tables)
+        },
         where=_where(table.where),
         job_id=_id_place(table),
         accepts=tuple(table.accepts),
@@ -223,12 +230,27 @@ def _operation(action: Action, table: OperationTable, kind: KindTable, known: Na
     )
 
 
-def _answer(state: State, tables: Sequence[tuple[StatesTable, str]], known: Names) -> Answer:
-    """Returns the answer for a state: each table, and what it says of the state, is laid over the ones before it."""
+def _phases(kind: KindTable) -> list[str]:
+    """Returns the words for pending by which a file can tell what is different."""
+    return [word for word in kind.words.pending if isinstance(word, str) and word not in set(State)]
+
+
+def _check_states(table: StatesTable | KindTable, kind: KindTable, place: str) -> None:
+    allowed = [*map(str, State), *_phases(kind)]
+    if unknown := [one for one in table.when if one not in allowed]:
+        raise DialectError(f"{place}.when.{unknown[0]}: {unknown_field(allowed)}")
+
+
+def _answer(tables: Sequence[tuple[StatesTable, str]], known: Names, *states: str) -> Answer:
+    """Returns the answer for a state, or for one and a word in it.
+
+    Each table, and what it says of the state and of the word, is laid over the ones before it.
+    """
     code, body = 200, None
     headers: dict[str, Node] = {}
     for table, place in tables:
-        for layer, where in ((table, place), (table.when.get(state.value), f"{place}.when.{state}")):
+        of_states = [(table.when.get(state), f"{place}.when.{state}") for state in states]
+        for layer, where in ((table, place), *of_states):
             if layer is None:
                 continue
             code = layer.code or code

@@ -67,8 +67,6 @@ Accepts = Annotated[list[MediaKind], BeforeValidator(_one_or_more), Field(min_le
 Mount = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~-]+)+$")]
 Schemes = Annotated[list[Scheme], BeforeValidator(_one_or_more), Field(min_length=1)]
 
-StateName = Literal["pending", "completed", "error", "cancelled"]
-
 
 class Table(BaseModel):
     """A table without other keys than those that are listed."""
@@ -128,9 +126,9 @@ class PageTable(Table):
 
 
 class StatesTable(AnswerTable):
-    """How an operation answers, and what is different in some states."""
+    """How an operation answers, and what is different in some states, or with some words for pending."""
 
-    when: dict[StateName, AnswerTable] = {}
+    when: dict[str, AnswerTable] = {}
 
 
 class OperationTable(StatesTable):
@@ -193,7 +191,7 @@ class KindTable(Table):
     defaults: dict[str, Any] = {}
     output: Any = None
     body: Any = None
-    when: dict[StateName, AnswerTable] = {}
+    when: dict[str, AnswerTable] = {}
     submit: SubmitTable
     poll: OperationTable
     result: OperationTable | None = None

@@ -40,7 +40,7 @@ CHANGING = frozenset(name for name, one in FIELDS.items() if one.changes_while_p
 
 FILE_URL = "file_url:"
 
-REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input.", "query.", FILE_URL))
+REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input", "input.", "query.", FILE_URL))
 """The names that every answer may use."""
 
 JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQUEST_NAMES}
@@ -208,7 +208,8 @@ class Dialect:
             if any(
                 name == "base_url" or (name.startswith(FILE_URL) and state is State.COMPLETED)
                 for one in self.operations
-                for name in self._names_in(one.answers[state])
+                for answer in one.answers_for(state)
+                for name in self._names_in(answer)
             )
         )
 
@@ -220,13 +221,13 @@ class Dialect:
     @cached_property
     def echoed(self) -> frozenset[str]:
         """The names of the values of a submission that its answers repeat."""
-        own = JOB_NAMES.keys() | LIST_NAMES.keys() | SPECIAL.keys()
+        own = (JOB_NAMES.keys() | LIST_NAMES.keys() | SPECIAL.keys()) - {"input"}
         return frozenset(name for name in self._names if name not in own and not name.startswith(FILE_URL))
 
     @cached_property
     def _names(self) -> frozenset[str]:
         """The names of all placeholders in its answers."""
-        answers = [answer for one in self.operations for answer in one.answers.values()]
+        answers = [answer for one in self.operations for state in State for answer in one.answers_for(state)]
         return frozenset().union(*map(self._names_in, answers))
 
     def _names_in(self, answer: Answer) -> set[str]:
@@ -249,10 +250,8 @@ class Dialect:
         """Returns the body of a poll, or of another operation, from this snapshot on until the word changes."""
         operation, urls = operation or self.poll, self._file_urls(snapshot, view)
         echo = snapshot.job.echo if self.echoed else {}
-        values, answer = (
-            _Values(self, self.word(snapshot), view.base_url, urls, echo),
-            operation.answers[snapshot.state],
-        )
+        word = self.word(snapshot)
+        values, answer = _Values(self, word, view.base_url, urls, echo), operation.answer_for(snapshot.state, word)
         value_of = partial(values.value, snapshot)
 
         def computing(node: Placeholder | Text) -> Callable[[JobSnapshot], object]:
@@ -401,4 +400,4 @@ def _behaviour(route: Route) -> tuple[object, ...]:
     """Returns everything in a dialect that decides how a route answers."""
     [dialect, *_] = route.dialects
     submit = (dialect.send, dialect.query, dialect.location("")) if route.action == "submit" else ()
-    return route.action, dialect.api, dialect.words, route.operation.answers, *submit
+    return route.action, dialect.api, dialect.words, route.operation.answers, route.operation.phases, *submit

@@ -25,8 +25,8 @@ def indistinct(dialect: Dialect) -> tuple[State, State] | None:
 
 def _shown(dialect: Dialect, operation: Operation, state: State) -> set[tuple[int, str]]:
     """Returns what the answers in a state look like: one for each of the state's words."""
-    answer = operation.answers[state]
-    return {(answer.code, _symbolic(answer, state, word)) for word in dialect.words[state]}
+    answers = [(word, operation.answer_for(state, word)) for word in dialect.words[state]]
+    return {(answer.code, _symbolic(answer, state, word)) for word, answer in answers}
 
 
 def _symbolic(answer: Answer, state: State, word: object) -> str:

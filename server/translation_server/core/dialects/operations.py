@@ -144,6 +144,7 @@ class Operation:
         job_id: Where they have the job's id.
         accepts: The kinds of bodies that they may have.
         answers: The answer for each state of the job; those without a job use `State.PENDING`.
+        phases: The answers for pending jobs with some of their words.
         paging: The parameters of a list.
         ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
         file: The type of a downloaded file.
@@ -153,6 +154,7 @@ class Operation:
     action: Action
     requests: Sequence[RequestPattern]
     answers: Mapping[State, Answer]
+    phases: Mapping[object, Answer] = field(default_factory=dict)
     where: Where = ANYWHERE
     job_id: IdPlace = IN_PATH
     accepts: Sequence[MediaKind] = ("json",)
@@ -165,6 +167,15 @@ class Operation:
     def answer(self) -> Answer:
         """The answer of an operation without a job."""
         return self.answers[State.PENDING]
+
+    def answer_for(self, state: State, word: object) -> Answer:
+        """Returns the answer about a job in a state, for which the dialect has this word."""
+        answer = self.answers[state]
+        return self.phases.get(word, answer) if self.phases and state is State.PENDING else answer
+
+    def answers_for(self, state: State) -> Sequence[Answer]:
+        """Returns all answers about jobs in a state."""
+        return [self.answers[state], *(self.phases.values() if state is State.PENDING else ())]
 
 
 def overlaps(one: RequestPattern, other: RequestPattern) -> bool:

@@ -22,7 +22,7 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
             before = JobSnapshot(replace(job, paused_at=None), halfway)
             return dialect, before if before.state is State.PENDING else snapshot
         case FalseAnswer(kind="bare") if snapshot.state is not State.PENDING:
-            operations = [replace(one, answers=_bare(one.answers)) for one in dialect.operations]
+            operations = [replace(one, answers=_bare(one.answers), phases={}) for one in dialect.operations]
             bare = replace(dialect, name=f"bare {dialect.name}", operations=operations)  # another body, another tag
             return bare, snapshot
     return dialect, snapshot
