@@ -57,7 +57,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
-	$(LOCK) $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
+	$(LOCK) --no-strip-extras $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
