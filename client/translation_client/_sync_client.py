@@ -260,7 +260,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             TransportError: The retries or the time ran out.
             TranslationError: The server refused, or its answer could not be used.
         """
-        source = validation.file_url(final, url)
+        source = validation.file_url(final, self.file_urls(final), url)
         with TargetFile(path, overwrite=overwrite) as target:
             flow = download.download(self._options, self._time(timeout), source, final.id if url is None else None)
             with closing(self._driver.run(flow)) as pieces:

@@ -12,12 +12,13 @@ import httpx
 from translation_client import validation
 from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import REQUEST_FIELDS, Dialect
+from translation_client.core.download import urls_in
 from translation_client.core.effects import Upload
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
 from translation_client.core.requests import FlowOptions
 from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
-from translation_client.core.status import Status
+from translation_client.core.status import State, Status
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers.base import BaseDriver, Http, Trace
 from translation_client.history import HistoryFile
@@ -153,6 +154,14 @@ class BaseClient(Generic[Http, DriverType]):
             auth=auth,
             trace=trace,
         )
+
+    def file_urls(self, final: Status) -> list[str]:
+        """Returns the addresses of the files that a job has made: those in its output, or the API's route."""
+        urls, download = urls_in(final.output), self._options.dialect.operation("download")
+        if urls or download is None or final.state is not State.COMPLETED:
+            return urls
+        send = download.send(self._options.parameters, final.id)
+        return [str(httpx.URL(self._driver.base_url + send.path, params=send.query or None))]
 
     def _time(self, timeout: OwnTimeout = None) -> FlowTime:
         """Starts the time of a flow; the round trip of the flow before is its first estimate."""

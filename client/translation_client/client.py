@@ -265,7 +265,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TransportError: The retries or the time ran out.
             TranslationError: The server refused, or its answer could not be used.
         """
-        source = validation.file_url(final, url)
+        source = validation.file_url(final, self.file_urls(final), url)
         with TargetFile(path, overwrite=overwrite) as target:
             flow = download.download(self._options, self._time(timeout), source, final.id if url is None else None)
             async with aclosing(self._driver.run(flow)) as pieces:

@@ -16,9 +16,9 @@ import httpx
 from translation_client import validation
 from translation_client.client import AsyncClient, Client
 from translation_client.core.builtin_dialects import START
-from translation_client.core.decode import refusal
 from translation_client.core.effects import Failure, Reply, Send
 from translation_client.core.errors import ProtocolError, TransportError
+from translation_client.core.refusals import refusal
 from translation_client.core.status import Status
 from translation_client.core.text import visible
 from translation_client.drivers.sync_driver import Driver

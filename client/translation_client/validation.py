@@ -6,7 +6,7 @@ it must be.
 
 import json
 import uuid
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from os import SEEK_END, PathLike
 from pathlib import Path
 from threading import TIMEOUT_MAX
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeAlias
 import httpx
 
 from translation_client.core.dialects import CURRENT, FORM, NAMED, Dialect, id_of, is_id, is_text
-from translation_client.core.download import URL, urls_in
+from translation_client.core.download import URL
 from translation_client.core.effects import Upload
 from translation_client.core.links import is_address
 from translation_client.core.resume_token import read_token
@@ -177,8 +177,8 @@ def job_in(dialect: Dialect, token: str) -> tuple[str, str | None]:
     return job_of(dialect, job_id), url
 
 
-def file_url(status: Status, given: str | None) -> str:
-    """Returns the address of the file that a job has made."""
+def file_url(status: Status, urls: Sequence[str], given: str | None) -> str:
+    """Returns the address of the file that a job has made: the given one, or the only one of `urls`."""
     if given is not None:
         if not URL.fullmatch(given):
             raise ValueError("url must be the http or https address of a file")
@@ -186,7 +186,6 @@ def file_url(status: Status, given: str | None) -> str:
     status.raise_for_error()
     if not status.state.ended:
         raise ValueError(f"job {status.id} is pending: wait for its end before you download its file")
-    urls = urls_in(status.output)
     if len(urls) != 1:
         raise ValueError(f"the output of job {status.id} has {len(urls) or 'no'} URLs; give the one of the file as url")
     return urls[0]

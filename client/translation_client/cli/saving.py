@@ -11,7 +11,6 @@ from translation_client.cli.errors import UsageError
 from translation_client.cli.options import Options
 from translation_client.cli.tracking import TrackedJob
 from translation_client.client import AsyncClient
-from translation_client.core.download import urls_in
 from translation_client.core.errors import ProtocolError
 from translation_client.core.status import State, Status
 from translation_client.core.text import visible
@@ -50,7 +49,7 @@ async def save(client: AsyncClient, options: Options, jobs: Sequence[TrackedJob]
 
 
 async def _save(client: AsyncClient, options: Options, output: str, final: Status) -> None:
-    urls = urls_in(final.output)
+    urls = client.file_urls(final)
     if len(urls) != 1:
         found = f"{len(urls)} URLs" if urls else "no URL"
         raise ProtocolError(f"the output of job {final.id} has {found}: nothing was saved. --json shows all of it.")

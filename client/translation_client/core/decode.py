@@ -2,25 +2,22 @@
 
 A field is read where the dialect's template has its placeholder; all else in an answer is ignored. An answer that does
 not match the template is a `ProtocolError`, whatever its bytes. An answer that refuses is the exception for its status
-code (`refusal`).
+code (`refusals`).
 
 The clock of a sandbox may run faster than ours, stand still or jump, and documents report its time. This project's
 server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and in the event field of that name.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from translation_client.core.dialects import (
     CURRENT,
-    NAMED,
     Action,
     Dialect,
     Listing,
-    Number,
     Operation,
     id_of,
     is_text,
@@ -29,27 +26,19 @@ from translation_client.core.dialects import (
     unquoted,
 )
 from translation_client.core.effects import Reply
-from translation_client.core.errors import (
-    AuthenticationError,
-    InvalidRequest,
-    NotFound,
-    ProtocolError,
-    TranslationError,
-)
+from translation_client.core.errors import NotFound, ProtocolError, TranslationError
 from translation_client.core.links import links
+from translation_client.core.refusals import SUCCESS, json_of, refusal, unexpected
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import retry_after
 from translation_client.core.sse import ServerEvent
 from translation_client.core.status import State, Status
-from translation_client.core.templates import Node, paths, read
-from translation_client.core.text import one_line
+from translation_client.core.templates import paths, read
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
 DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
-SUCCESS = 2  # the class of a status code
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
-MOST_ERRORS = 20  # of a problem document, in a message
 TOO_LARGE = 1e300  # any number below is a finite float
 
 
@@ -106,7 +95,7 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tupl
         raise ValueError(f"the dialect {dialect.name} has no list")
     jobs = _value_at(page, listing.jobs) if listing.jobs else page
     if not isinstance(jobs, list):
-        raise _unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
+        raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
     parsed = [_parsed(dialect, dialect.poll, job, reply) for job in jobs]
     return parsed, _next_cursor(listing.operation, page, parsed, cursor, reply)
 
@@ -162,7 +151,7 @@ def read_batch(
     unknown = [] if listing.unknown is None else page.get(listing.unknown)
     if not isinstance(jobs, list) or not isinstance(unknown, list):
         names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
-        raise _unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
+        raise unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
     unknown_ids = set(map(id_of, unknown))
     numbered = {_id_in(dialect, job): (number, job) for number, job in enumerate(jobs)}
     answers: dict[str, ParsedStatus | TranslationError] = {}
@@ -184,42 +173,12 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
     Raises:
         ProtocolError: The event does not match the dialect.
     """
-    document = _json(event.data)
+    document = json_of(event.data)
     if isinstance(document, dict) and _raw_id(dialect, document) is None:
         return None
     headers = {WALL_ELAPSED: event.wall_elapsed}
     reply = Reply(200, headers, event.data.encode(errors="replace"), 0.0)
     return _parsed(dialect, dialect.poll, document, reply)
-
-
-def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
-    """Returns the exception for an answer that is no success."""
-    code, (text, errors) = reply.code, _problem(reply, dialect.error)
-    problem = f"{code} {text or 'without a reason'}"
-    match code:
-        case 401:
-            credentials = "user name and the password" if dialect.auth in NAMED else "token"
-            return AuthenticationError(f"{problem}. Check the {credentials}.", code)
-        case 403:
-            is_signed = dialect.auth == "sigv4"
-            remedy = (
-                "Check the user name, the password and the clock" if is_signed else "Log in as a user who may do this"
-            )
-            return AuthenticationError(f"{problem}. {remedy}.", code)
-        case 404:
-            return NotFound(f"{problem}. Check the job's id and owner, and the server's address.")
-        case 400 | 405 | 406 | 409 | 410 | 413 | 414 | 415 | 422 | 431:
-            return InvalidRequest(f"{problem}. Correct the request: unchanged, it will be refused again.", code, errors)
-        case 301 | 302 | 303 | 307 | 308:
-            target = one_line(reply.headers.get("location", "nowhere"))
-            return ProtocolError(f"the server redirects ({code}) to {target}. Use that as the server's address.")
-        case _:
-            return _unexpected("an event stream" if code // 100 == SUCCESS else "a success", reply)
-
-
-def problem_text(reply: Reply) -> str:
-    """Returns what the problem document (RFC 9457) of an answer says, in one line; "" if there is none."""
-    return _problem(reply)[0]
 
 
 def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
@@ -231,9 +190,9 @@ def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None
         raise ProtocolError(reply.unread)
     if not reply.body and any(answer.body in {"", None} for answer in answers if not isinstance(answer.body, Mapping)):
         return {}
-    document = _json(reply.body)
+    document = json_of(reply.body)
     if not isinstance(document, dict):
-        raise _unexpected("a JSON object", reply)
+        raise unexpected("a JSON object", reply)
     return document
 
 
@@ -247,7 +206,7 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
 ) -> ParsedStatus:
     """Reads the job with this number in the answer to an operation; checks its id, if one is expected."""
     if not isinstance(job, dict):
-        raise _unexpected("a job as a JSON object", reply)
+        raise unexpected("a job as a JSON object", reply)
     job_id = _job_id(dialect, operation, job, reply, expected_id)
     state, unknown = _state(dialect, operation, job, reply)
     answer = operation.answer_for(state, _value_at(job, paths(operation.answers[State.PENDING].body).get("status", ())))
@@ -255,7 +214,7 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     try:
         urls = links(dialect, answer, reply.headers, job)
     except ValueError as error:
-        raise _unexpected(str(error), reply) from None
+        raise unexpected(str(error), reply) from None
 
     def value(name: str) -> tuple[object, str]:
         return values.get(name), ".".join(where.get(name, ()))
@@ -287,12 +246,14 @@ def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) ->
     if where is not None:
         word = _value_at(job, where)
         if not (is_word(word) and type(word) in {type(known) for words in dialect.words.values() for known in words}):
-            raise _unexpected(_needed(operation), reply)
+            raise unexpected(_needed(operation), reply)
         states = states_of(dialect, word)
         if not states:
             return State.PENDING, str(word)
     if len(states) > 1:
         states = dialect.fitting(operation, reply.code, job, states) or states
+    if len(states) > 1 and operation.action == "submit":  # the first poll tells which it is
+        return State.PENDING, None
     decided = [state for state in DECISIVE if state in states]
     return decided[0], None
 
@@ -307,9 +268,9 @@ def _job_id(dialect: Dialect, operation: Operation, job: object, reply: Reply, e
     shown = "job_id" in paths([answer.body, answer.headers])
     job_id = id_of(values.get("job_id")) if shown else expected_id
     if job_id is None:
-        raise _unexpected(_needed(operation), reply)
+        raise unexpected(_needed(operation), reply)
     if expected_id not in {None, job_id}:
-        raise _unexpected(f"job {expected_id}", reply)
+        raise unexpected(f"job {expected_id}", reply)
     return job_id
 
 
@@ -345,7 +306,7 @@ def _value_at(document: object, path: Sequence[str]) -> object:
 def _text_value(value: object, where: str, reply: Reply) -> str | None:
     if value is None or is_text(value):
         return value
-    raise _unexpected(f"a text as {where!r}", reply)
+    raise unexpected(f"a text as {where!r}", reply)
 
 
 def _number(value: object, where: str, reply: Reply) -> float | None:
@@ -353,40 +314,4 @@ def _number(value: object, where: str, reply: Reply) -> float | None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < TOO_LARGE:
         return float(value)
-    raise _unexpected(f"a number as {where!r}", reply)
-
-
-def _problem(reply: Reply, templates: Sequence[Node] = ()) -> tuple[str, tuple[Mapping[str, Any], ...]]:
-    """Returns an error in one line, with the errors of a problem document (RFC 9457); for any other body, nothing."""
-    problem = _json(reply.body)
-    if not isinstance(problem, dict):
-        problem = {}
-    elif templates:
-        found = [read(template, problem) for template in templates]
-        problem = next((values for values in found if values.get("detail") is not None), found[0])
-    listed = problem.get("errors")
-    errors = tuple(error for error in listed if isinstance(error, dict)) if isinstance(listed, list) else ()
-    title, detail = problem.get("title"), problem.get("detail")
-    messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
-    parts = (title, detail, *(text for text in messages if text not in str(detail)))
-    texts = [one_line(text).rstrip(".") for text in parts if isinstance(text, str)]
-    return ". ".join(texts), errors
-
-
-def _unexpected(expected: str, reply: Reply) -> ProtocolError:
-    excerpt = one_line(reply.body[:1000].decode(errors="replace"))
-    found = f"expected {expected}, but the answer was {reply.code} with {excerpt!r}"
-    return ProtocolError(f"{found}. Check that the server's address is that of a job API of this kind.")
-
-
-def _json(body: bytes | str) -> object:
-    """Returns the document; None for invalid JSON, including NaN and Infinity."""
-    try:
-        document: object = json.loads(body, parse_float=Number, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
-    return document
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+    raise unexpected(f"a number as {where!r}", reply)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import problem_text
 from translation_client.core.effects import Chunk, Failure, Flow, Input, Listen, Piece, Reply, Send
 from translation_client.core.errors import (
     AuthenticationError,
@@ -21,6 +20,7 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
+from translation_client.core.refusals import problem_of
 from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, sleep
 from translation_client.core.text import one_line
 from translation_client.core.wait_one import poll_job
@@ -101,7 +101,7 @@ def download(options: FlowOptions, time: FlowTime, url: str, job_id: str | None 
             return
         if part.received > before:
             failures = Failures(options)
-        error = _refusal(result, _origin(url))
+        error = _refusal(options, result, _origin(url))
         if error and (job_id is None or not isinstance(result, Reply) or result.code not in REFUSED):
             raise error
         if not failures.record(error) or not time.left:
@@ -171,18 +171,21 @@ def _failure(result: Input) -> Failure:
     return result if isinstance(result, Failure) else Failure(str(result), result.at)
 
 
-def _refusal(reply: Reply | Failure, origin: str) -> TranslationError | None:
+def _refusal(options: FlowOptions, reply: Reply | Failure, origin: str) -> TranslationError | None:
     """Returns the exception for an answer that is no file; None if it is worth a retry."""
     if isinstance(reply, Failure) or reply.code in TRANSIENT:
         return None
-    problem = f"{origin} refused the file ({reply.code}): {problem_text(reply) or 'without a reason'}"
+    text, own_code, _ = problem_of(options.dialect, reply)
+    problem = f"{origin} refused the file ({reply.code}): {text or 'without a reason'}"
     match reply.code:
         case 401 | 403:
-            return AuthenticationError(f"{problem}. The next poll of the job may give another URL.", reply.code)
+            return AuthenticationError(
+                f"{problem}. The next poll of the job may give another URL.", reply.code, own_code
+            )
         case 404 | 410:
-            return NotFound(f"{problem}. The next poll of the job may give another URL.")
+            return NotFound(f"{problem}. The next poll of the job may give another URL.", own_code)
         case code if code // 100 == 4:  # noqa: PLR2004 - the class of a status code
-            return InvalidRequest(f"{problem}. Check the URL of the file.", code)
+            return InvalidRequest(f"{problem}. Check the URL of the file.", code, code=own_code)
         case code:
             return ProtocolError(
                 reply.unread or f"{origin} answered {code} instead of a file. Check the URL of the file."

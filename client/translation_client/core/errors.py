@@ -26,25 +26,32 @@ class TranslationError(Exception):
 
 @dataclass(eq=False)
 class AuthenticationError(TranslationError):
-    """The server refused the credentials (401), or the user may not do this (403)."""
+    """The server refused the credentials (401), or the user may not do this (403).
+
+    `code` is the API's own code for this, here and in the exceptions below; None if it gives none.
+    """
 
     status_code: int
+    code: str | None = None
 
 
 @dataclass(eq=False)
 class NotFound(TranslationError):
     """This user has no such job, or the server has no such route (404)."""
 
+    code: str | None = None
+
 
 @dataclass(eq=False)
 class InvalidRequest(TranslationError):
     """The server refused the request itself (422 and similar); sending it again unchanged does not help.
 
-    `errors` has the fields and what was wrong with each, as the server's problem document lists them.
+    `errors` has the fields and what was wrong with each, as the server's answer lists them.
     """
 
     status_code: int
     errors: tuple[Mapping[str, Any], ...] = ()
+    code: str | None = None
 
 
 @dataclass(eq=False)

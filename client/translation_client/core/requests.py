@@ -22,10 +22,11 @@ from typing import TypeAlias, TypeVar
 
 from translation_client.core.builtin_dialects import START
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import ParsedStatus, problem_text, wait_applied
+from translation_client.core.decode import ParsedStatus, wait_applied
 from translation_client.core.dialects import Action, Dialect
 from translation_client.core.effects import Effect, Failure, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
+from translation_client.core.refusals import problem_of
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, retry_after
 
@@ -161,7 +162,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
         absent = isinstance(result, Failure) and result.absent and not waiting and not time.answered
         may_retry = failures.record(error, confirmed=confirmed, absent=absent)
         may_retry = may_retry and not (error and send.method == "POST")
-        why = error.message.rstrip(".") if error else reason(result)
+        why = error.message.rstrip(".") if error else reason(options, result)
         if not may_retry if time.left else time.last or not is_poll(send):
             if isinstance(error, NotFound):
                 raise error
@@ -216,10 +217,10 @@ def prefer(send: Send, seconds: int) -> Send:
     return replace(send, headers={**send.headers, "Prefer": f"wait={seconds}"})
 
 
-def reason(failure: Input) -> str:
-    """Returns why a request failed; for a refusal with a problem document, what it says."""
-    if isinstance(failure, Reply) and (problem := problem_text(failure)):
-        return f"{failure}: {problem}"
+def reason(options: FlowOptions, failure: Input) -> str:
+    """Returns why a request failed; for a refusal, what it says."""
+    if isinstance(failure, Reply) and (text := problem_of(options.dialect, failure).text):
+        return f"{failure}: {text}"
     return str(failure)
 
 

@@ -123,7 +123,7 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
 def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Flow:
     """Yields the status of a job; the server may hold the poll for `hold` seconds."""
     _, parsed = yield from poll_job(options, time, job_id, hold=hold)
-    yield parsed.status
+    yield (yield from result_of(options, time, parsed.status))
 
 
 def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
@@ -132,10 +132,11 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     read = partial(read_cancelled, options.dialect, job_id=job_id)
     send = cancelling(options.dialect, job_id, options.parameters, options.url("cancel", job_id))
     confirmed = job_id in options.remembered
-    _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
+    reply, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
     if parsed is None:
-        _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
-    yield parsed.status
+        reply, parsed = yield from poll_job(options, time, job_id, confirmed=True)
+    options.remember(reply, parsed)  # else a wait would first sleep until the hint of an earlier answer has passed
+    yield (yield from result_of(options, time, parsed.status))
 
 
 def list_jobs(options: FlowOptions, time: FlowTime) -> Flow:
@@ -207,7 +208,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
 
 def result_of(options: FlowOptions, time: FlowTime, status: Status) -> Step[Status]:
     """Returns the status of an ended job by its result, where the dialect tells that by a request of its own."""
-    if status.state is State.CANCELLED:
+    if status.state in {State.PENDING, State.CANCELLED}:
         return status
     send = fetching_result(options.dialect, status.id, options.parameters, options.url("result", status.id))
     if send is None:
@@ -264,7 +265,7 @@ def _long_poll(options: FlowOptions, time: FlowTime, send: Send, long_poll: Long
     if isinstance(result, Reply) and result.code not in TRANSIENT:
         return result
     delay = min(pause(options, result, options.initial_delay), time.left)
-    text = f"{send}, a long poll of {long_poll.requested} s: {reason(result)}"
+    text = f"{send}, a long poll of {long_poll.requested} s: {reason(options, result)}"
     yield Warn(f"{text}; a shorter one in {delay:.1f} s", retry=1)
     long_poll.longest, long_poll.requested = long_poll.requested // 2, 0
     yield from sleep(time, delay)

@@ -1,0 +1,179 @@
+"""Our client against the shipped APIs, as their own clients use them: outputs, failures, cancellations and refusals."""
+
+import json
+from typing import NamedTuple
+
+import pytest
+
+from tests.blocking import open_client
+from translation_client import (
+    AuthenticationError,
+    Client,
+    InvalidRequest,
+    JobFailed,
+    NotFound,
+    Sandbox,
+    State,
+    TransportError,
+)
+from translation_server import TranslationServer
+
+KEY = "secretpassword"
+WRONG_KEY = "The credentials are wrong or malformed"
+UNKNOWN = "You have no job of this id"
+
+
+class Api(NamedTuple):
+    """How a caller uses an API."""
+
+    dialect: str
+    mount: str
+    input: dict
+    codes: dict = {}  # noqa: RUF012 - never changed: its own codes by the status codes of refusals
+    parameters: dict = {}  # noqa: RUF012 - never changed
+    required: str | None = None  # a field that every submission must have
+    cancels: bool = True  # whether it has a cancellation
+    makes_file: bool = True  # whether its jobs make a video, and not text
+
+
+OPENAI = {401: "authentication_error", 404: "not_found_error", 422: "invalid_request_error"}
+AZURE = {401: "401", 404: "NotFound", 422: "InvalidRequest"}
+APIS = [
+    Api("openai#video", "/openai/v1", {"prompt": "a cat"}, OPENAI, required="prompt", cancels=False),
+    Api("openai#response", "/openai/v1", {"model": "gpt-5"}, OPENAI, required="model", makes_file=False),
+    Api("replicate", "/replicate", {"version": "1", "input": {"prompt": "a cat"}}, required="input"),
+    Api("fal", "/fal", {"prompt": "a cat"}, parameters={"app": "fal-ai/wan/v2"}),
+    Api(
+        "azure",
+        "/documentintelligence",
+        {"urlSource": "https://example.com/a.pdf"},
+        AZURE,
+        {"model": "prebuilt-read"},
+        required="urlSource",
+        cancels=False,
+        makes_file=False,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """A server with the shipped APIs, whose jobs end at once."""
+    with TranslationServer(0, 0, dialects="all", username="admin", password=KEY) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def sandbox(shipped):
+    """The sandbox of the user, empty again after the test."""
+    with Sandbox(shipped.url, username="admin", password=KEY) as sandbox:
+        yield sandbox
+        sandbox.reset()
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=APIS, ids=lambda api: api.dialect)
+def api(request):
+    return request.param
+
+
+@pytest.fixture
+def opened(shipped, kind, api):
+    """Opens a client of the API."""
+
+    def opened(**options):
+        options = {"initial_delay": 0.01, "max_delay": 0.05, "parameters": api.parameters} | options
+        return open_client(kind, shipped.url + api.mount, dialect=api.dialect, token=KEY, **options)
+
+    return opened
+
+
+def test_completed_job_has_its_output(opened, api, tmp_path):
+    with opened() as client:
+        final = client.run(input=api.input, timeout=60)
+        assert (final.state, client.wait(final.id)) == (State.COMPLETED, final)
+        if api.makes_file:
+            assert client.download(final, tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+        else:
+            assert "simulated" in json.dumps(final.output)
+
+
+def test_failed_job_says_why(opened, api, sandbox):
+    sandbox.set(error_probability=1)
+    with opened() as client:
+        final = client.run(input=api.input, timeout=60)
+    assert (final.state, final.output) == (State.ERROR, None)
+    assert final.error.startswith("simulated failure")
+    with pytest.raises(JobFailed, match="ended with an error: simulated failure"):
+        final.raise_for_error()
+
+
+def test_cancelled_job_is_cancelled(opened, api, sandbox, shipped):
+    sandbox.set(delay={"kind": "fixed", "seconds": 600}, hints="none")
+    with opened() as client:
+        job = client.start(input=api.input)
+        if api.cancels:
+            assert client.cancel(job.id).state in {State.CANCELLED, State.PENDING}
+        else:
+            with Client(shipped.url, username="admin", password=KEY) as native:
+                native.cancel(job.id)
+        assert client.status(job.id).state is State.CANCELLED
+        assert client.wait(job.id, timeout=60).state is State.CANCELLED
+
+
+def test_wrong_key_is_refused_in_the_words_of_the_api(kind, api):
+    """The server is one of its own: a shared one would lock the other tests out."""
+    options = {"dialect": api.dialect, "parameters": api.parameters, "token": "wrong"}
+    refused = pytest.raises(AuthenticationError, match=f"^401 .*{WRONG_KEY}")
+    with (
+        TranslationServer(0, 0, dialects="all", username="admin", password=KEY) as server,
+        open_client(kind, server.url + api.mount, **options) as client,
+        refused as raised,
+    ):
+        client.start(input=api.input)
+    assert (raised.value.status_code, raised.value.code) == (401, api.codes.get(401))
+
+
+def test_unknown_id_is_not_found(opened, api):
+    with opened() as client, pytest.raises(NotFound, match=f"^404 .*{UNKNOWN}") as raised:
+        client.wait("unknown", timeout=60)
+    assert raised.value.code == api.codes.get(404)
+
+
+def test_missing_field_is_named(opened, api):
+    with opened() as client:
+        if api.required is None:
+            assert client.status(client.start().id).state is State.COMPLETED
+            return
+        with pytest.raises(InvalidRequest, match=f"{api.required}: is required") as raised:
+            client.start()
+    assert raised.value.code == api.codes.get(422)
+
+
+def test_flaky_api_loses_no_job(opened, api, sandbox):
+    sandbox.set(seed=1)
+    sandbox.scenario("flaky")
+    with opened() as client:
+        finals = [client.run(input=api.input, timeout=60) for _ in range(3)]
+    assert [final.state for final in finals] == [State.COMPLETED] * 3
+    assert len({final.id for final in finals}) == 3
+
+
+def test_refusals_that_are_retried_say_why(opened, api, sandbox):
+    sandbox.set(delay={"kind": "fixed", "seconds": 600}, hints="none")
+    sandbox.faults({"kind": "status", "code": 503, "route": ["poll"]})
+    with opened(max_retries=1) as client, pytest.raises(TransportError) as raised:
+        client.run(input=api.input, timeout=60)
+    assert raised.value.last.startswith("the server answered 503: ")
+
+
+def test_polls_go_where_the_answers_say(opened, api):
+    """So a resumed wait needs no parameters of the path."""
+    with opened() as client:
+        job = client.start(input=api.input)
+    with opened(parameters={}) as client:
+        assert client.resume(job.token, timeout=60).state is State.COMPLETED

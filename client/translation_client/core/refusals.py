@@ -1,0 +1,108 @@
+"""Answers that refuse: the exception for each, with the text and the code that the API gives in its own shape.
+
+A body is read by the dialect's `error`. One of another shape is read as a problem document (RFC 9457): proxies and
+frameworks may answer instead of the API.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from translation_client.core.dialects import NAMED, Dialect, Number
+from translation_client.core.effects import Reply
+from translation_client.core.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    NotFound,
+    ProtocolError,
+    TranslationError,
+)
+from translation_client.core.templates import read
+from translation_client.core.text import one_line
+
+SUCCESS, REFUSED = 2, 4  # classes of status codes
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MOST_ERRORS = 20  # of a problem document, in a message
+
+
+class Problem(NamedTuple):
+    """What the body of a refusal says."""
+
+    text: str  # in one line; empty if it says nothing
+    code: str | None  # the API's own code
+    errors: tuple[Mapping[str, Any], ...]  # the fields that are wrong
+
+
+def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
+    """Returns the exception for an answer that is no success."""
+    status, (text, code, errors) = reply.code, problem_of(dialect, reply)
+    problem = f"{status} {text or 'without a reason'}"
+    match status:
+        case 401:
+            credentials = "user name and the password" if dialect.auth in NAMED else "token"
+            return AuthenticationError(f"{problem}. Check the {credentials}.", status, code)
+        case 403:
+            signed = "Check the user name, the password and the clock"
+            remedy = signed if dialect.auth == "sigv4" else "Log in as a user who may do this"
+            return AuthenticationError(f"{problem}. {remedy}.", status, code)
+        case 404:
+            return NotFound(f"{problem}. Check the job's id and owner, and the server's address.", code)
+        case 400 | 405 | 406 | 409 | 410 | 413 | 414 | 415 | 422 | 431:
+            is_clear = True
+        case _:
+            is_clear = bool(text) and status // 100 == REFUSED
+    if is_clear:
+        next_step = "Correct the request: unchanged, it will be refused again."
+        return InvalidRequest(f"{problem}. {next_step}", status, errors, code)
+    if status in REDIRECTS:
+        target = one_line(reply.headers.get("location", "nowhere"))
+        return ProtocolError(f"the server redirects ({status}) to {target}. Use that as the server's address.")
+    return unexpected("an event stream" if status // 100 == SUCCESS else "a success", reply)
+
+
+def problem_of(dialect: Dialect, reply: Reply) -> Problem:
+    """Returns what the body of a refusal says."""
+    document = json_of(reply.body)
+    if not isinstance(document, dict):
+        return Problem("", None, ())
+    found: list[Mapping[str, Any]] = [read(template, document) for template in dialect.error]
+    values = next((one for one in found if any(one.get(name) is not None for name in ("detail", "title"))), document)
+    title, detail, code = values.get("title"), values.get("detail"), values.get("error_type")
+    errors = _errors(values.get("errors")) or _errors(detail)
+    messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
+    parts = (title, detail, *(message for message in messages if message not in str(detail)))
+    texts = [one_line(part).rstrip(".") for part in parts if isinstance(part, str)]
+    if not errors and isinstance(field := values.get("field"), str):
+        errors = ({"field": field, "message": detail},)
+    return Problem(". ".join(texts), str(code) if isinstance(code, str | int) else None, errors)
+
+
+def _errors(listed: object) -> tuple[Mapping[str, Any], ...]:
+    """Returns the errors in a list, each with a `field` and a `message`; also those in pydantic's form."""
+    errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
+    return tuple(
+        {**error, "field": ".".join(map(str, error["loc"][1:])), "message": error["msg"]}
+        if isinstance(error.get("loc"), list) and "msg" in error
+        else error
+        for error in errors
+    )
+
+
+def unexpected(expected: str, reply: Reply) -> ProtocolError:
+    """Returns the exception for an answer that is not what was expected."""
+    excerpt = one_line(reply.body[:1000].decode(errors="replace"))
+    found = f"expected {expected}, but the answer was {reply.code} with {excerpt!r}"
+    return ProtocolError(f"{found}. Check that the server's address is that of a job API of this kind.")
+
+
+def json_of(body: bytes | str) -> object:
+    """Returns the document; None for invalid JSON, including NaN and Infinity."""
+    try:
+        document: object = json.loads(body, parse_float=Number, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return document
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
