@@ -132,7 +132,7 @@ def test_client_gets_there_when_the_server_is_overloaded(client, sandbox):
     rules = [{"kind": "status", "code": code, "probability": 0.2, "route": ["poll"]} for code in (429, 503)]
     sandbox.change_sandbox(seed=1, faults=rules)
     for _ in range(5):
-        client.run(MODEL, input={"prompt": "A cat"})
+        client.run(MODEL, input={"prompt": "A cat"}, wait=False)
     sandbox.set_faults()
     assert any(record["faults"] for record in sandbox.requests())
 
