@@ -54,6 +54,20 @@ def test_a_file_of_several_kinds_needs_a_choice():
             find_dialect(reference)
 
 
+def test_kinds_of_jobs_may_share_requests_about_a_job():
+    other = CORPUS["good"].split("[job.task]")[1]
+    Path("two.toml").write_text(f"{CORPUS['good']}\n[job.other]{other.replace('POST /tasks', 'POST /others')}")
+    assert find_dialect("two.toml#other").poll.requests == find_dialect("two.toml#task").poll.requests
+    Path("two.toml").write_text(f"{CORPUS['good']}\n[job.other]{other}")
+    with pytest.raises(ValueError, match="POST /two/tasks is taken by another operation"):
+        find_dialect("two.toml#task")
+    moved = other.replace("POST /tasks", "POST /others").replace("GET /tasks/{job_id}", "GET /{job_id}/tasks")
+    clashing = CORPUS["good"].replace("GET /tasks/{job_id}", "GET /{x}/{job_id}")
+    Path("two.toml").write_text(f"{clashing}\n[job.other]{moved.replace('/{job_id}/tasks', '/{job_id}/{x}')}")
+    with pytest.raises(ValueError, match="is taken by another operation"):
+        find_dialect("two.toml#task")
+
+
 def test_unknown_names_and_unreadable_files_are_refused():
     with pytest.raises(ValueError, match=r"^dialect translat: is neither one of start, jobs, .* nor a file$"):
         Client(dialect="translat")

@@ -39,6 +39,7 @@ DialectLike: TypeAlias = Dialect | str | PathLike[str]
 
 ACTIONS: tuple[Action, ...] = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
 WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # whose answers do not show the job unless told
+WITH_ID = ("poll", "result", "cancel", "delete", "download")  # whose requests have the id of a job
 FRAMING = ("connection", "content-length", "transfer-encoding")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_KINDS = ("json", "form", "multipart", "any")
@@ -385,15 +386,17 @@ def _check_id(template: object, place: str) -> None:
 
 
 def _check_clashes(mount: str, dialects: Iterator[Dialect] | Any) -> None:  # noqa: ANN401 - a view of a dictionary
-    seen = set[tuple[str, str, str]]()
+    """Checks that no two operations have the same requests; kinds of jobs may share those that have a job's id."""
+    seen: dict[tuple[str, str, str], tuple[Dialect, object]] = {}
     for dialect in dialects:
         for operation in dialect.operations:
             for method, path in operation.requests:
                 others = repr(sorted({**operation.headers, **operation.query, **operation.body}.items()))
                 key = method, PARAMETER.sub("{}", path), others
-                if key in seen:
+                shared = (operation.action, path, operation.job_id) if operation.action in WITH_ID else None
+                other = seen.setdefault(key, mine := (dialect, shared))
+                if other is not mine and (shared is None or other[1] != shared or other[0] is dialect):
                     raise _FileError("", f"{method} {mount}{path} is taken by another operation: choose another path")
-                seen.add(key)
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:

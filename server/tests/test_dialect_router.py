@@ -3,8 +3,9 @@
 import pytest
 
 from translation_server.api.dialect_router import DialectRouter
-from translation_server.core.dialects.dialect import Api, Dialect, DialectError, routes
+from translation_server.core.dialects.dialect import Api, Dialect, DialectError
 from translation_server.core.dialects.operations import Answer, Operation, RequestPattern, Where
+from translation_server.core.dialects.routes import routes
 from translation_server.core.job import State
 
 WORDS = {state: (state.value,) for state in State}

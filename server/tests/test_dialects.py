@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from translation_server.core.dialects.builtin import DIALECTS, STATUS
-from translation_server.core.dialects.dialect import DialectError, routes
+from translation_server.core.dialects.dialect import DialectError
+from translation_server.core.dialects.routes import routes
 from translation_server.core.job import State
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "dialects"

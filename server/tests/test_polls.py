@@ -15,8 +15,8 @@ from translation_server import TranslationServer
 from translation_server.api.protocol import HttpProtocol
 from translation_server.app import assemble
 from translation_server.core.dialects.builtin import DIALECTS
-from translation_server.core.dialects.dialect import routes
 from translation_server.core.dialects.operations import RequestPattern
+from translation_server.core.dialects.routes import routes
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.storage.memory import MemoryStore
 

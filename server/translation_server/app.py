@@ -43,8 +43,9 @@ from translation_server.core.clock import WallTime
 from translation_server.core.delays import Uniform
 from translation_server.core.dialects.authentication import SIGV4
 from translation_server.core.dialects.builtin import DIALECTS
-from translation_server.core.dialects.dialect import Dialect, DialectError, routes
+from translation_server.core.dialects.dialect import Dialect, DialectError
 from translation_server.core.dialects.operations import RequestPattern
+from translation_server.core.dialects.routes import routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.files import TTL, Files, Library

@@ -25,8 +25,9 @@ from translation_server.config.dialect_tables import (
 )
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
-from translation_server.core.dialects.dialect import ERROR_NAMES, HINT_NAMES, JOB_NAMES, LIST_NAMES, routes
+from translation_server.core.dialects.dialect import ERROR_NAMES, HINT_NAMES, JOB_NAMES, LIST_NAMES
 from translation_server.core.dialects.filters import FILTERS
+from translation_server.core.dialects.routes import routes
 from translation_server.core.faults.rules import ACTIONS, APPLICABILITY, KINDS, Matcher
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES

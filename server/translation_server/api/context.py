@@ -12,7 +12,8 @@ from translation_server.api.request_record import RecordBuilder
 if TYPE_CHECKING:
     from translation_server.api.problems import Problem
     from translation_server.api.schemas import Query
-    from translation_server.core.dialects.dialect import Api, Route
+    from translation_server.core.dialects.dialect import Api
+    from translation_server.core.dialects.routes import Route
     from translation_server.core.faults.rules import FaultRule
     from translation_server.service.files import Grant
 

@@ -23,8 +23,8 @@ from translation_server.api.problems import Problem
 from translation_server.api.schemas import Query, submission_query
 from translation_server.api.submissions import SubmitEndpoint
 from translation_server.core.dialects.builtin import NATIVE_API
-from translation_server.core.dialects.dialect import Route
-from translation_server.core.dialects.operations import Action, IdPlace
+from translation_server.core.dialects.operations import WITH_ID, Action, IdPlace
+from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import value_at
 from translation_server.core.faults.rules import Action as FaultAction
 from translation_server.service.jobs import JobNotFound, Service
@@ -43,7 +43,6 @@ FAULT_ACTIONS: Mapping[Action, FaultAction] = {
 }
 """What fault rules call the actions of dialects."""
 
-WITH_ID = frozenset[Action]({"poll", "result", "cancel", "delete", "download"})
 WITH_PARAMETERS = frozenset[Action]({"submit", "fixed"})
 
 
@@ -74,7 +73,7 @@ class DialectEndpoint:
     ) -> None:
         self._router = router
         self._middleware = middleware
-        self._polls = polls
+        self._polls, self._service = polls, service
         self.answer_from_cache = polls.answer_from_cache
         self._submissions = SubmitEndpoint(service)
         self._operations = Operations(service)
@@ -94,7 +93,7 @@ class DialectEndpoint:
         if match is None:
             raise RuntimeError("this is not a request of a dialect")
         request = Request(scope, receive)
-        route = await _selected(request, match.routes)
+        route = await self._selected(request, match)
         context_of(scope).route = route
         arguments: dict[str, object] = {}
         if route.action in WITH_ID:
@@ -103,6 +102,26 @@ class DialectEndpoint:
             arguments["parameters"] = match.parameters(route)
         response = await self._endpoints[id(route)](request, **arguments)
         await response(scope, receive, send)
+
+    async def _selected(self, request: Request, match: Match) -> Route:
+        """Returns the route that a request means: of several kinds of jobs, that of the job with its id.
+
+        Raises:
+            Problem: 404 if it means none of them.
+            AmbiguousId: it means jobs of several kinds.
+        """
+        meant = await _meant(request, match.routes)
+        if not meant:
+            raise Problem(HTTPStatus.NOT_FOUND, "This API has no such operation at this path.")
+        first, *others = meant
+        if not others:
+            return first
+        try:
+            job_id = await _job_id(request, first, match.parameters(first))
+            job = await self._service.find_in_api(context_of(request).user, job_id, first.api.name)
+        except JobNotFound:  # each of them would answer so
+            return first
+        return next((route for route in others if route.dialects[0].kind == job.kind), first)
 
     def _match(self, scope: Scope) -> Match | None:
         method: str = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -136,12 +155,9 @@ class DialectEndpoint:
         return simulator.endpoint(FAULT_ACTIONS[route.action], route.names, checked)
 
 
-async def _selected(request: Request, routes: Sequence[Route]) -> Route:
-    """Returns the route that a request means, of those that share its method and path.
-
-    Raises:
-        Problem: 404 if it means none of them.
-    """
+async def _meant(request: Request, routes: Sequence[Route]) -> list[Route]:
+    """Returns the routes that a request may mean, of those that share its method and path."""
+    found = []
     accepted = {kind for route in routes for kind in route.operation.accepts}
     for route in routes:
         where = route.operation.where
@@ -154,8 +170,8 @@ async def _selected(request: Request, routes: Sequence[Route]) -> Route:
             document = await read_document(request, accepted)
             if any(value_at(document, path) != value for path, value in where.body.items()):
                 continue
-        return route
-    raise Problem(HTTPStatus.NOT_FOUND, "This API has no such operation at this path.")
+        found.append(route)
+    return found
 
 
 async def _job_id(request: Request, route: Route, parameters: Mapping[str, str]) -> str:

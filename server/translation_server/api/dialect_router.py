@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from translation_server.core.dialects.dialect import Route
+from translation_server.core.dialects.operations import ANYWHERE
+from translation_server.core.dialects.routes import Route
 
 
 class Match(NamedTuple):
@@ -13,6 +14,7 @@ class Match(NamedTuple):
 
     routes: Sequence[Route]
     values: Sequence[str]
+    are_polls: bool  # whether all of them are polls, told apart by the ids of the jobs alone
 
     def parameters(self, route: Route) -> Mapping[str, str]:
         """Returns the parameters of the path by the names that one of the routes gives them."""
@@ -33,6 +35,7 @@ class DialectRouter:
         self._groups = defaultdict[str, list[list[Route]]](list)
         for (method, _), group in groups.items():
             self._groups[method].append(group)
+        self._polls = {id(group) for group in groups.values() if all(map(_is_poll, group))}
         self._expressions = {
             method: re.compile("|".join(f"(?P<_{n}>{group[0].pattern.expression})" for n, group in enumerate(groups)))
             for method, groups in self._groups.items()
@@ -46,7 +49,8 @@ class DialectRouter:
             return None
         routes = self._groups[method][int(found.lastgroup[1:])]
         first = found.re.groupindex[found.lastgroup]
-        return Match(routes, found.groups()[first : first + len(routes[0].pattern.parameters)])
+        values = found.groups()[first : first + len(routes[0].pattern.parameters)]
+        return Match(routes, values, id(routes) in self._polls)
 
     def methods(self, path: str) -> set[str]:
         """Returns the methods of all routes of a path."""
@@ -61,8 +65,8 @@ class DialectRouter:
         found = {
             route.pattern.path.removesuffix("/{job_id}"): route
             for route, *others in groups
-            if route.action == "poll"
-            and not others
+            if not others
+            and _is_poll(route)
             and route.pattern.parameters == ["job_id"]
             and route.pattern.path.endswith("/{job_id}")
         }
@@ -76,3 +80,7 @@ class DialectRouter:
                 if group[0] is not route and group[0].pattern.path.count("/") <= route.pattern.path.count("/")
             )
         }
+
+
+def _is_poll(route: Route) -> bool:
+    return route.action == "poll" and route.operation.where == ANYWHERE

@@ -35,9 +35,9 @@ from translation_server.api.openapi import (
 )
 from translation_server.api.own_routes import OwnRoute
 from translation_server.core.dialects.authentication import BASIC
-from translation_server.core.dialects.dialect import Route
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import PARAMETER, Action, RequestPattern
+from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import fill, paths
 from translation_server.version import __version__
 

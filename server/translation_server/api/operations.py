@@ -19,8 +19,9 @@ from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import MAX_BATCH
 from translation_server.api.submissions import json_response
 from translation_server.api.views import view_of
-from translation_server.core.dialects.dialect import Dialect, Route, header_lines
+from translation_server.core.dialects.dialect import Dialect, header_lines
 from translation_server.core.dialects.operations import Paging
+from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import ValueOf, names, render, value_at
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot, State

@@ -7,7 +7,7 @@ rules, the store and, for a long poll, a wait. Both paths render with the same f
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -34,7 +34,8 @@ from translation_server.api.request_record import AddRecord, RecordBuilder, begi
 from translation_server.api.views import view_of
 from translation_server.core.clock import Clock
 from translation_server.core.dialects.builtin import NATIVE_API
-from translation_server.core.dialects.dialect import Dialect, PartialBody, Route
+from translation_server.core.dialects.dialect import Dialect, PartialBody
+from translation_server.core.dialects.routes import Route
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import JobNotFound, Service, is_hidden
@@ -79,7 +80,7 @@ class PollEndpoint:
         add_record: AddRecord,
     ) -> None:
         self._router = router
-        self._by_prefix = router.polls_by_prefix()
+        self._by_prefix = {prefix: [route] for prefix, route in router.polls_by_prefix().items()}
         self._service = service
         self._origin_policy = origin_policy
         self._authenticator = authenticator
@@ -125,7 +126,10 @@ class PollEndpoint:
         conditions = UNCONDITIONAL if POLL_HEADERS.isdisjoint(headers) else _read_conditions(headers)
         if found is None or user is None or conditions is None:
             return None
-        dialect, job_id = found
+        routes, job_id = found
+        dialect = routes[0].dialects[0] if len(routes) == 1 else self._dialect_of(user, job_id, routes)
+        if dialect is None:
+            return None
         view = partial(view_of, scope, dialect, self._service.files)
         if not (cached := self._service.render_cached(user, job_id, dialect, view)):
             return None
@@ -143,24 +147,30 @@ class PollEndpoint:
         self._add_record(user, record)
         return answer
 
-    def _cacheable(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Dialect, str] | None:
-        """Returns the dialect and the id of a poll that may be answered from the cache; None for any other request."""
+    def _dialect_of(self, user: str, job_id: str, routes: Sequence[Route]) -> Dialect | None:
+        """Returns the dialect of a cached job, where an API polls jobs of several kinds by the same path."""
+        job = self._service.cached_job(user, job_id)
+        dialects = (route.dialects[0] for route in routes)
+        return next((one for one in dialects if job and (job.api, job.kind) == (one.api.name, one.kind)), None)
+
+    def _cacheable(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[Sequence[Route], str] | None:
+        """Returns the routes and the id of a poll that may be answered from the cache; None for any other request."""
         if scope["method"] != "GET" or scope["root_path"] or len(headers) < len(scope["headers"]):
             return None
         path: str = scope["path"]
         prefix, _, job_id = path.rpartition("/")
-        route = self._by_prefix.get(prefix)
-        if route is None:
+        routes: Sequence[Route] = self._by_prefix.get(prefix, ())
+        if not routes:
             match = self._router.match("GET", path)
-            if match is None or len(match.routes) > 1 or match.routes[0].action != "poll":
+            if match is None or not match.are_polls:
                 return None
-            route = match.routes[0]
-            job_id = match.parameters(route).get("job_id", "")
-        if not job_id or (scope["query_string"] and route.api is NATIVE_API):
+            routes = match.routes
+            job_id = match.parameters(routes[0]).get("job_id", "")
+        if not job_id or (scope["query_string"] and routes[0].api is NATIVE_API):
             return None
         if not UNCACHED.isdisjoint(headers) or not self._origin_policy.accepts_host(headers.get(b"host")):
             return None
-        return route.dialects[0], job_id
+        return routes, job_id
 
     def _render(
         self, answer: PartialBody, snapshot: JobSnapshot, clock: Clock, record: RecordBuilder, conditions: Conditions

@@ -12,8 +12,9 @@ from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
-from translation_server.core.dialects.dialect import Api, Route
+from translation_server.core.dialects.dialect import Api
 from translation_server.core.dialects.operations import MediaKind
+from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import value_at
 from translation_server.core.fingerprint import fingerprint
 

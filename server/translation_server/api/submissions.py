@@ -19,8 +19,9 @@ from translation_server.api.request_identity import record_submission, route_of
 from translation_server.api.schemas import SubmissionBody
 from translation_server.api.views import view_of
 from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
-from translation_server.core.dialects.dialect import Dialect, Route
+from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.ids import new_id
+from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import paths, read, value_at
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.hints import hint

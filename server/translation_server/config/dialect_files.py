@@ -32,7 +32,6 @@ from translation_server.core.dialects.dialect import (
     Dialect,
     DialectError,
     ErrorFormat,
-    routes,
 )
 from translation_server.core.dialects.distinct import indistinct
 from translation_server.core.dialects.operations import (
@@ -45,6 +44,7 @@ from translation_server.core.dialects.operations import (
     RequestPattern,
     Where,
 )
+from translation_server.core.dialects.routes import routes
 from translation_server.core.dialects.template import Names, Node, TemplateError, overlaid, parse
 from translation_server.core.job import NATIVE, State
 from translation_server.validation import field_errors, summary, unknown_field

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
-from translation_server.storage import TooLarge
+from translation_server.storage import AmbiguousId, TooLarge
 
 BATCH_SIZE = 500  # how many jobs are read at a time
 
@@ -13,8 +13,7 @@ BATCH_SIZE = 500  # how many jobs are read at a time
 async def ends_of(service: Service, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
     """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs.
 
-    Raises:
-        AmbiguousId: the owner has several jobs with one of these ids.
+    Where an id means several jobs, only the records of the requests say which one it was: it is left out, too.
     """
     clock = (await service.sandboxes.of(owner)).clock
     ends: dict[str, float] = {}
@@ -29,9 +28,9 @@ async def ends_of(service: Service, owner: str, job_ids: Sequence[str]) -> dict[
 async def _snapshots(service: Service, owner: str, job_ids: Sequence[str]) -> AsyncIterator[JobSnapshot]:
     try:
         snapshots, _ = await service.snapshots(owner, job_ids)
-    except TooLarge:
+    except (TooLarge, AmbiguousId):
         middle = len(job_ids) // 2
-        for half in (job_ids[:middle], job_ids[middle:]):
+        for half in (job_ids[:middle], job_ids[middle:]) if middle else ():
             async for snapshot in _snapshots(service, owner, half):
                 yield snapshot
     else:

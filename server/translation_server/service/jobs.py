@@ -128,6 +128,21 @@ class Service:
             raise JobNotFound
         return self._snapshot(job, await self.virtual_time(owner))
 
+    async def find_in_api(self, owner: str, job_id: str, api: str) -> Job:
+        """Returns one of the caller's jobs of an API, whatever its kind.
+
+        Raises:
+            JobNotFound: the caller has no such job.
+            AmbiguousId: the caller has several such jobs.
+        """
+        job = self.cached_job(owner, job_id)
+        return job if job and job.api == api else await self._find(owner, job_id, api, None)
+
+    def cached_job(self, owner: str, job_id: str) -> Job | None:
+        """Returns the caller's only job of an id, if it is in memory."""
+        cached = self._synchroniser.get(owner, job_id)
+        return cached and cached.job
+
     def render_cached(
         self, owner: str, job_id: str, dialect: Dialect, view_of: Callable[[], View] = lambda: PLAIN
     ) -> tuple[RenderedJob, JobSnapshot] | None:

@@ -10,8 +10,8 @@ once per dialect. The values that stay while the job's word stays are filled in 
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.authentication import token_form
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.filters import FILTERS
-from translation_server.core.dialects.operations import Action, Answer, IdPlace, Operation, RequestPattern, overlaps
+from translation_server.core.dialects.operations import Action, Answer, IdPlace, Operation
 from translation_server.core.dialects.template import (
     SPECIAL,
     Names,
@@ -338,66 +338,3 @@ def header_lines(headers: Mapping[str, Node], value_of: ValueOf) -> list[tuple[b
 
 
 UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-class Route(NamedTuple):
-    """A request pattern, its operation, and the dialects that share it; none where no job is concerned."""
-
-    pattern: RequestPattern
-    operation: Operation
-    api: Api
-    dialects: tuple[Dialect, ...] = ()
-
-    @property
-    def action(self) -> Action:
-        """The action of the operation."""
-        return self.operation.action
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the dialects that share it."""
-        return [dialect.name for dialect in self.dialects] or [self.api.name]
-
-
-def routes(dialects: Iterable[Dialect]) -> list[Route]:
-    """Returns the routes of all dialects, those first whose requests others would match too.
-
-    Raises:
-        DialectError: two dialects would answer the same request differently.
-    """
-    found: list[Route] = []
-    for route in _routes(dialects):
-        clash = next((other for other in found if _clash(route, other)), None)
-        if clash is None:
-            found.append(route)
-        elif route.dialects and clash.dialects and _behaviour(route) == _behaviour(clash):
-            found[found.index(clash)] = clash._replace(dialects=clash.dialects + route.dialects)
-        else:
-            other = clash.dialects[0].name if clash.dialects else clash.api.name
-            raise DialectError(f"{route.pattern} is taken by the dialect {other}: choose another path")
-    return sorted(found, key=lambda route: route.pattern.specificity)
-
-
-def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
-    seen = set[str]()
-    for dialect in dialects:
-        operations: list[tuple[Operation, tuple[Dialect, ...]]] = [(one, (dialect,)) for one in dialect.operations]
-        if dialect.api.name not in seen:
-            operations += [(one, ()) for one in dialect.api.fixed]
-        seen.add(dialect.api.name)
-        for operation, sharing in operations:
-            for pattern in operation.requests:
-                for path in (pattern.path, "") if pattern.path == "/" else (pattern.path,):  # of /, both forms
-                    mounted = replace(pattern, path=dialect.api.mount + path)
-                    yield Route(mounted, operation, dialect.api, sharing)
-
-
-def _clash(one: Route, other: Route) -> bool:
-    return overlaps(one.pattern, other.pattern) and not one.operation.where.excludes(other.operation.where)
-
-
-def _behaviour(route: Route) -> tuple[object, ...]:
-    """Returns everything in a dialect that decides how a route answers."""
-    [dialect, *_] = route.dialects
-    submit = (dialect.send, dialect.query, dialect.location("")) if route.action == "submit" else ()
-    return route.action, dialect.api, dialect.words, route.operation.answers, route.operation.phases, *submit

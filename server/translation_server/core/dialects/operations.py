@@ -10,6 +10,9 @@ from translation_server.core.dialects.template import Node
 from translation_server.core.job import State
 
 Action = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download", "fixed"]
+WITH_ID = frozenset[Action]({"poll", "result", "cancel", "delete", "download"})
+"""The actions of requests that have the id of a job."""
+
 MediaKind = Literal["json", "form", "multipart", "any"]
 
 PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")

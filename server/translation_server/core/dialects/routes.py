@@ -1,0 +1,85 @@
+"""Routes: the requests of all dialects, and which dialects share one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from translation_server.core.dialects.dialect import Api, Dialect, DialectError
+from translation_server.core.dialects.operations import WITH_ID, Action, Operation, RequestPattern, overlaps
+
+
+class Route(NamedTuple):
+    """A request pattern, its operation, and the dialects that share it; none where no job is concerned."""
+
+    pattern: RequestPattern
+    operation: Operation
+    api: Api
+    dialects: tuple[Dialect, ...] = ()
+
+    @property
+    def action(self) -> Action:
+        """The action of the operation."""
+        return self.operation.action
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the dialects that share it."""
+        return [dialect.name for dialect in self.dialects] or [self.api.name]
+
+
+def routes(dialects: Iterable[Dialect]) -> list[Route]:
+    """Returns the routes of all dialects, those first whose requests others would match too.
+
+    Kinds of jobs of one API may have the same requests about a job: its id tells which kind is meant.
+
+    Raises:
+        DialectError: two dialects would answer the same request differently.
+    """
+    found: list[Route] = []
+    for route in _routes(dialects):
+        clash = next((other for other in found if _clash(route, other)), None)
+        if clash is None:
+            found.append(route)
+        elif route.dialects and clash.dialects and _behaviour(route) == _behaviour(clash):
+            found[found.index(clash)] = clash._replace(dialects=clash.dialects + route.dialects)
+        elif _shares_jobs(route, clash):
+            found.append(route)
+        else:
+            other = clash.dialects[0].name if clash.dialects else clash.api.name
+            raise DialectError(f"{route.pattern} is taken by the dialect {other}: choose another path")
+    return sorted(found, key=lambda route: route.pattern.specificity)
+
+
+def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
+    seen = set[str]()
+    for dialect in dialects:
+        operations: list[tuple[Operation, tuple[Dialect, ...]]] = [(one, (dialect,)) for one in dialect.operations]
+        if dialect.api.name not in seen:
+            operations += [(one, ()) for one in dialect.api.fixed]
+        seen.add(dialect.api.name)
+        for operation, sharing in operations:
+            for pattern in operation.requests:
+                for path in (pattern.path, "") if pattern.path == "/" else (pattern.path,):  # of /, both forms
+                    mounted = replace(pattern, path=dialect.api.mount + path)
+                    yield Route(mounted, operation, dialect.api, sharing)
+
+
+def _clash(one: Route, other: Route) -> bool:
+    return overlaps(one.pattern, other.pattern) and not one.operation.where.excludes(other.operation.where)
+
+
+def _shares_jobs(one: Route, other: Route) -> bool:
+    """Whether two routes do the same with jobs of two kinds, whose ids they find at the same place."""
+    return (
+        one.action == other.action in WITH_ID
+        and (one.api, one.pattern, one.operation.job_id) == (other.api, other.pattern, other.operation.job_id)
+        and one.dialects != other.dialects
+    )
+
+
+def _behaviour(route: Route) -> tuple[object, ...]:
+    """Returns everything in a dialect that decides how a route answers."""
+    [dialect, *_] = route.dialects
+    submit = (dialect.send, dialect.query, dialect.location("")) if route.action == "submit" else ()
+    operation = route.operation
+    return route.action, dialect.api, dialect.kind, dialect.words, operation.answers, operation.phases, *submit
