@@ -8,9 +8,8 @@ value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand for braces.
 import json
 import math
 import re
-import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, NamedTuple
 
 from translation_server.core.dialects.filters import FILTERS, Filter
@@ -19,9 +18,6 @@ TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
-
-MISSING = secrets.token_hex()
-"""What takes the place of a missing value. Nobody can guess it, so it is no value of a caller."""
 
 MAX_NUMBER = 1e300
 """Numbers from here on are unknown: JSON has no infinity, and Python limits the digits of integers."""
@@ -46,7 +42,7 @@ class Placeholder(NamedTuple):
 
     def value(self, value_of: ValueOf) -> object:
         """Returns the value; None where it is unknown, or none that the filter takes."""
-        found = value_of(self.name)
+        found = None if self.name in SPECIAL else value_of(self.name)
         if found is None or self.convert is None:
             return found
         try:
@@ -157,27 +153,25 @@ def _then(first: Filter, second: Filter) -> Filter:
 
 def fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
     """Returns a node with values for its placeholders; None where the whole node is left out."""
-    return _filled(node, lambda node: node.value(value_of))
-
-
-def _filled(node: Node, value: Callable[[Placeholder | Text], object]) -> Any:  # noqa: ANN401 - a JSON value
-    filled = _with_absences(node, value)
+    filled = _fill(node, value_of)
     return None if filled is _ABSENT else filled
 
 
-def _with_absences(node: Node, value: Callable[[Placeholder | Text], object]) -> Any:  # noqa: ANN401 - a JSON value
-    """Returns a node with values for its placeholders and texts; `_ABSENT` where the whole node is left out."""
-    if isinstance(node, Placeholder):
-        return _ABSENT if node.name == "omit" else value(node)
-    if isinstance(node, Text):
-        text = value(node)
-        return _ABSENT if text is None else text
+def _fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
+    if isinstance(node, Placeholder | Text):
+        value = node.value(value_of)
+        return _ABSENT if value is None and _is_left_out(node) else value
     if isinstance(node, dict):
-        written = [(key, _with_absences(inner, value)) for key, inner in node.items()]
-        return {key: inner for key, inner in written if inner is not _ABSENT}
+        filled = {key: _fill(inner, value_of) for key, inner in node.items()}
+        return {key: inner for key, inner in filled.items() if inner is not _ABSENT}
     if isinstance(node, list):
-        return [inner for one in node if (inner := _with_absences(one, value)) is not _ABSENT]
+        return [filled for inner in node if (filled := _fill(inner, value_of)) is not _ABSENT]
     return node
+
+
+def _is_left_out(node: Placeholder | Text) -> bool:
+    """Whether a placeholder or text is left out where its value is unknown."""
+    return isinstance(node, Text) or node.name == "omit"
 
 
 def read(node: Node, document: object, path: str = "") -> tuple[dict[str, object], list[str]]:
@@ -272,14 +266,30 @@ def render(node: Node, value_of: ValueOf, changing: Collection[str] = ()) -> Ren
     """Returns a node as JSON; ``changing`` are the names whose values are to be filled in later."""
     missing: list[Placeholder | Text] = []
 
-    def value(node: Placeholder | Text) -> object:
-        if node.name in changing if isinstance(node, Placeholder) else not names(node).isdisjoint(changing):
-            missing.append(node)
-            return MISSING
-        return node.value(value_of)
+    def write(node: Node) -> str | None:
+        """Returns the JSON of a node; None where it is left out."""
+        if isinstance(node, Placeholder | Text):
+            if node.name in changing if isinstance(node, Placeholder) else not names(node).isdisjoint(changing):
+                missing.append(node)
+                return "%s"
+            value = node.value(value_of)
+            return None if value is None and _is_left_out(node) else escaped(value)
+        if isinstance(node, dict):
+            members = [(key, write(inner)) for key, inner in node.items()]
+            return f"{{{','.join([f'{_key(key)}:{text}' for key, text in members if text is not None])}}}"
+        if isinstance(node, list):
+            return f"[{','.join([text for inner in node if (text := write(inner)) is not None])}]"
+        return escaped(node)
 
-    text = to_json(_filled(node, value)).replace("%", "%%")
-    return Rendering(text.replace(f'"{MISSING}"', "%s") if missing else text, missing)
+    return Rendering(write(node) or "null", missing)
+
+
+def escaped(value: object) -> str:
+    """Returns a value as JSON with doubled percent signs."""
+    return to_json(value).replace("%", "%%")
+
+
+_key = cache(escaped)  # the keys of templates, which are few
 
 
 def value_at(document: object, path: str) -> object:
