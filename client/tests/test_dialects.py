@@ -247,6 +247,24 @@ class TestRoutes:
 
 
 class TestFields:
+    @pytest.mark.parametrize(
+        ("submit", "asked"),
+        [
+            ({"request": "PUT /tasks/{job_id}"}, "PUT /tasks/mine?"),
+            ({"request": "POST /tasks", "job_id": {"query": "id", "text": "t/{job_id}"}}, "POST /tasks?id=t%2Fmine"),
+        ],
+    )
+    def test_own_job_id_is_sent_where_the_api_has_it(self, server, submit, asked):
+        dialect = custom_dialect(submit=submit | {"body": {"id": "{job_id}"}})
+        server.says((200, {"id": "mine"}))
+        with Client(server.url, dialect=dialect) as client:
+            assert client.start(job_id="mine").id == "mine"
+            [request] = server.requests
+            assert f"{request.method} {request.path}?{request.query}" == asked
+            if submit["request"].startswith("PUT"):
+                with pytest.raises(ValueError, match=r"^job_id must be given: it is a part of the path /tasks/"):
+                    client.start()
+
     def test_own_job_id_is_sent_if_the_dialect_has_it(self, server):
         server.says((202, {"message": "Translation started", "job_id": "mine"}))
         with Client(server.url, dialect="translate") as client:

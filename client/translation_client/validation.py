@@ -198,8 +198,11 @@ def job_fields(dialect: Dialect, **values: object) -> dict[str, object]:
         CHECKS[name](name, value)
         if name not in dialect.request_fields:
             raise ValueError(f"{name} is not a field of the dialect {dialect.name}; leave it out")
-    if dialect.operation("submit") and dialect.by_id and not dialect.returns_ids and "job_id" not in fields:
+    submit = dialect.operation("submit")
+    if submit and dialect.by_id and not dialect.returns_ids and "job_id" not in fields:
         raise ValueError(f"job_id must be given: the dialect {dialect.name} does not return the id of an accepted job")
+    if submit and "job_id" not in fields and all("{job_id}" in path for _, path in submit.requests):
+        raise ValueError(f"job_id must be given: it is a part of the path {submit.requests[0][1]}")
     return fields
 
 

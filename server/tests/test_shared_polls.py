@@ -17,7 +17,7 @@ words = { pending = "PENDING", completed = "SUCCEEDED", error = "FAILED" }
 send = { name = "{job_id}" }
 body = { id = "{job_id}", status = "{status}", output = "{output}" }
 output = ["image"]
-submit = { request = "POST /images" }
+submit = { request = ["POST /images", "PUT /images/{job_id}"] }
 poll = { request = "GET /tasks/{job_id}" }
 cancel = { request = "POST /tasks/{job_id}/cancel" }
 result = { request = "POST /result", job_id = { body = "id" }, body.output = "{output}", when.error.code = 400 }
@@ -34,9 +34,9 @@ result = { request = "POST /result", job_id = { body = "id" }, body.output = "{o
 
 [job.twin]
 words = { pending = "PENDING", completed = "SUCCEEDED", error = "FAILED" }
-send = { name = "{job_id}" }
+send = {}
 body = { id = "{job_id}", status = "{status}", output = "{output}" }
-submit = { request = "POST /twins" }
+submit = { request = "POST /twins", job_id = { query = "jobId", text = "jobs/{job_id}" } }
 poll = { request = "GET /tasks/{job_id}" }
 """
 
@@ -103,6 +103,24 @@ def test_a_chosen_id_is_unique_among_jobs_of_its_kind(api, native):
         assert (both.status_code, both.json()["message"]) == (400, "The name exists.")
     assert native.get("/jobs/mine").status_code == 409
     assert native.get("/sandbox/report").is_success
+
+
+def test_an_id_may_be_chosen_in_the_path_or_in_the_query(api, native):
+    put = api.put("/images/first.1", json={"x": 1})
+    assert (put.status_code, put.json()["id"]) == (200, "first.1")
+    again = api.put("/images/first.1", json={"x": 1})
+    assert (again.status_code, again.json()["type"]) == (400, "Conflict")
+    assert api.get("/tasks/first.1").json()["status"] == "PENDING"
+    assert submit(api, "/twins?jobId=jobs/second") == "second"
+    assert native.get("/sandbox/jobs/second").json()["input"] == {"jobId": "jobs/second"}
+    assert len(submit(api, "/twins")) == 36
+    assert submit(api, f"/twins?jobId=jobs/{'x' * 200}") == "x" * 200
+
+
+@pytest.mark.parametrize("wrong", ["second", "jobs/", "jobs/a b", "jobs/.a", f"jobs/{'x' * 201}"])
+def test_a_chosen_id_of_another_form_is_refused(api, wrong):
+    refused = api.post("/twins", params={"jobId": wrong}, json={})
+    assert (refused.status_code, refused.json()["message"].partition(":")[0]) == (422, "jobId")
 
 
 def test_jobs_of_other_apis_are_unknown(api, native):

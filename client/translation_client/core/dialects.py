@@ -125,6 +125,12 @@ class Operation:
         quoted = PARAMETER.sub(lambda found: _quoted(values[found[1]], keep_slashes=bool(found[2])), path)
         return Send(method, quoted, query=query, headers=headers, json=body or None)
 
+    @property
+    def has_id(self) -> bool:
+        """Whether its requests may have a job's id."""
+        in_paths = any("job_id" in dict(PARAMETER.findall(path)) for _, path in self.requests)
+        return in_paths or self.job_id.source != "path"
+
     def answer_for(self, state: State, word: object) -> Answer:
         """Returns the answer about a job in a state, for which the dialect has this word."""
         answer = self.answers[state]
@@ -203,7 +209,8 @@ class Dialect:
     @cached_property
     def request_fields(self) -> frozenset[str]:
         """The native fields that a submission can carry."""
-        return frozenset(paths(self.send) if self.operation("submit") else ())
+        submit = self.operation("submit")
+        return frozenset({*paths(self.send), *(["job_id"] if submit.has_id else [])} if submit else ())
 
     @cached_property
     def returns_ids(self) -> bool:

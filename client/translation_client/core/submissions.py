@@ -29,7 +29,8 @@ def submitting(
         headers[dialect.idempotency.name] = key
     elif dialect.idempotency:
         put_at(body, dialect.idempotency.name.split("."), key)
-    send = submit.send(parameters or {}, json=body, headers=headers)
+    job_id = fields.get("job_id") if submit.has_id else None
+    send = submit.send(parameters or {}, job_id if isinstance(job_id, str) else None, json=body, headers=headers)
     if not files and "json" in submit.accepts:
         return send
     if not files and "form" in submit.accepts:

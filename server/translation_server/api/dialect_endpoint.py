@@ -18,12 +18,12 @@ from translation_server.api.faults.simulator import Simulator
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.operations import Operations
 from translation_server.api.polls import PollEndpoint
-from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem
+from translation_server.api.request_identity import id_value
 from translation_server.api.schemas import Query, submission_query
 from translation_server.api.submissions import SubmitEndpoint
 from translation_server.core.dialects.builtin import NATIVE_API
-from translation_server.core.dialects.operations import WITH_ID, Action, IdPlace
+from translation_server.core.dialects.operations import WITH_ID, Action
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import value_at
 from translation_server.core.faults.rules import Action as FaultAction
@@ -180,18 +180,7 @@ async def _job_id(request: Request, route: Route, parameters: Mapping[str, str])
     Raises:
         JobNotFound: there is none of the right form.
     """
-    place: IdPlace = route.operation.job_id
-    value: object = None
-    match place.source:
-        case "path":
-            value = parameters.get(place.name)
-        case "query":
-            value = request.query_params.get(place.name)
-        case "header":
-            value = next(iter(values_of(request, place.name)), None)
-        case "body":
-            value = value_at(await read_document(request, route.operation.accepts), place.name)
-    job_id = place.read(value)
+    job_id = route.operation.job_id.read(await id_value(request, route, parameters))
     if not job_id:
         raise JobNotFound
     return job_id

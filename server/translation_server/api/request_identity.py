@@ -42,6 +42,19 @@ def accepted_kinds(request: Request) -> Collection[MediaKind]:
     return route_of(request).operation.accepts
 
 
+async def id_value(request: Request, route: Route, parameters: Mapping[str, str]) -> object:
+    """Returns what a request has at the place of the job's id; None if it has nothing there."""
+    place = route.operation.job_id
+    match place.source:
+        case "query":
+            return request.query_params.get(place.name)
+        case "header":
+            return next(iter(values_of(request, place.name)), None)
+        case "body":
+            return value_at(await read_document(request, route.operation.accepts), place.name)
+    return parameters.get(place.name)
+
+
 async def record_submission(request: Request) -> None:
     """Records the idempotency key and the digest of a submission, by which the report card recognizes retries.
 

@@ -12,7 +12,7 @@ from translation_server.core.job import FateOverride, Job, State, Submission, js
 from translation_server.core.sandbox import Polls
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
-JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,99}$"  # ids that need no escaping in a path and have no other meaning there
+JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,199}$"  # ids that need no escaping in a path and mean nothing else there
 
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
 """Text without control characters and without characters that break, reverse or hide text, as a JSON schema pattern."""

@@ -15,11 +15,10 @@ from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.preferences import hint_headers, wall_elapsed
 from translation_server.api.problems import NOTHING_SIMULATED, invalid
-from translation_server.api.request_identity import record_submission, route_of
+from translation_server.api.request_identity import id_value, record_submission, route_of
 from translation_server.api.schemas import SubmissionBody
 from translation_server.api.views import view_of
 from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
-from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.ids import new_id
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import paths, read, value_at
@@ -56,7 +55,7 @@ class SubmitEndpoint:
         """Accepts a job; where the API has that, holds the answer until the job ends or the wait is over."""
         context, dialect, service = context_of(request), route.dialects[0], self._service
         document = await read_document(request, route.operation.accepts)
-        received = _received(request, dialect, document, parameters)
+        received = _received(request, route, document, parameters, await id_value(request, route, parameters))
         fields = received.body
         if fields.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
@@ -104,14 +103,15 @@ def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[byte
 
 
 def _received(
-    request: Request, dialect: Dialect, document: Mapping[str, Any], parameters: Mapping[str, str]
+    request: Request, route: Route, document: Mapping[str, Any], parameters: Mapping[str, str], chosen_id: object
 ) -> ReceivedSubmission:
-    """Returns a submission.
+    """Returns a submission; ``chosen_id`` is what it has at the place of the job's id.
 
     Raises:
         Problem: 422 if it is not valid in the dialect, or repeats in the body what the query has.
     """
     query: Mapping[str, Any] = _query(request)
+    dialect, place = route.dialects[0], route.operation.job_id
     values, unknown = read(dialect.send, document)
     fields = {name: path for name, path in paths(dialect.send).items() if name in INPUT_NAMES}
     if SIMULATE in unknown and not dialect.refuses_unknown:  # the simulator's own field, in any API
@@ -121,6 +121,8 @@ def _received(
         for first, *others in dialect.required
         if all(value_at(document, path) is None for path in (first, *others))
     ]
+    if chosen_id is not None:
+        values["job_id"], fields["job_id"] = place.read(chosen_id) or "", place.name
     try:
         validated = SubmissionBody.model_validate(values)
     except ValidationError as error:
