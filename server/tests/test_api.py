@@ -114,7 +114,6 @@ async def test_an_id_of_several_jobs_is_a_409_that_names_them(start, tmp_path):
         ("GET", "/jobs/mine/events", None),
         ("DELETE", "/jobs/mine", None),
         ("POST", "/sandbox/jobs/mine", {"do": "finish"}),
-        ("GET", "/sandbox/report", None),
     ):
         answer = api.request(method, path, json=body)
         assert is_problem(answer, 409), path

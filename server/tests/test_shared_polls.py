@@ -102,7 +102,8 @@ def test_a_chosen_id_is_unique_among_jobs_of_its_kind(api, native):
         both = api.get("/tasks/mine")
         assert (both.status_code, both.json()["message"]) == (400, "The name exists.")
     assert native.get("/jobs/mine").status_code == 409
-    assert native.get("/sandbox/report").is_success
+    report = native.get("/sandbox/report").json()
+    assert {card["job_id"] for card in report["jobs"]} == {"mine (shared/image)", "mine (shared/video)"}
 
 
 def test_an_id_may_be_chosen_in_the_path_or_in_the_query(api, native):

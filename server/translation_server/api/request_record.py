@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from starlette.types import Scope
 
 from translation_server.core.clock import Clock, WallTime
-from translation_server.core.job import JobSnapshot
+from translation_server.core.job import NATIVE, JobSnapshot
 from translation_server.service.request_log import Refusals
 
 logger = logging.getLogger(__name__)
@@ -70,4 +70,6 @@ def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
     """Returns what a record says of a job; its end is in wall time."""
     reported: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
     ended_at = snapshot.wall_end(clock)
+    if snapshot.job.api != NATIVE:
+        reported["kind"] = f"{snapshot.job.api}/{snapshot.job.kind}"
     return reported if ended_at is None else reported | {"ended_at": ended_at}

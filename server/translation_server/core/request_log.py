@@ -7,11 +7,15 @@ from translation_server.core.job import State
 
 @dataclass(frozen=True, slots=True)
 class ReportedJob:
-    """What an answer said of a job. ``ended_at`` is the wall time of its end, if it had ended."""
+    """What an answer said of a job.
+
+    ``ended_at`` is the wall time of its end, if it had ended; ``kind`` the API and the kind of a job of another API.
+    """
 
     job_id: str
     state: State
     ended_at: float | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,13 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
-from translation_server.core.job import State
+from translation_server.core.job import NATIVE, State
 from translation_server.core.request_log import ReportedJob, RequestRecord
 
 POLLS = frozenset({"poll", "batch_poll"})
@@ -264,6 +264,7 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
     wrong credentials that the records do not include.
     """
     records = sorted((record for record in request_log if record.action != "download"), key=AT)  # no part of a wait
+    records = _with_unique_ids(records)
     jobs = [job for record in records for job in record.jobs]
     ends = {job.job_id: job.ended_at for job in jobs if job.ended_at is not None and job.state is not State.CANCELLED}
     ends |= ended
@@ -282,6 +283,22 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
             tries[request].append(record)
     denied = refused + sum(record.refused + is_denied(record) for record in records)
     return Analysis(records, timelines, tries, spoiled, max(map(answered_at, records), default=0.0), denied)
+
+
+def _with_unique_ids(records: list[RequestRecord]) -> list[RequestRecord]:
+    """Returns the records with the kind behind the ids that jobs of several kinds have, so that each means one job."""
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for job in record.jobs:
+            kinds[job.job_id].add(job.kind or NATIVE)
+    shared = {job_id for job_id, found in kinds.items() if len(found) > 1}
+    if not shared:
+        return records
+
+    def unique(job: ReportedJob) -> ReportedJob:
+        return replace(job, job_id=f"{job.job_id} ({job.kind or NATIVE})") if job.job_id in shared else job
+
+    return [replace(record, jobs=tuple(map(unique, record.jobs))) for record in records]
 
 
 def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest | None:
