@@ -128,6 +128,13 @@ class TestSubcommands:
         assert status == 0
         assert [line.split()[:2] for line in out] == [["b", "pending"], ["a", "error"]]
 
+    def test_list_shows_only_the_jobs_that_are_named(self, run: Run, server: Server, job: Job) -> None:
+        server.says((200, {"jobs": [job(job_id="b"), job("error", "a")], "next": None}))
+        status, [line], _ = run("list", "a")
+        assert (status, line.split()[:2]) == (0, ["a", "error"])
+        status, _, [error] = run("list", "a", "x")
+        assert (status, "the server lists no job x." in error) == (2, True)
+
 
 class TestWaiting:
     def test_stats_show_the_cost_of_the_wait(self, run: Run, server: Server, job: Job) -> None:

@@ -27,6 +27,12 @@ class TestFailures:
             assert (status, out) == (3, [])
             assert err == ["translation-client: 401 Unauthorized. Check the user name and the password."]
 
+    def test_failed_start_names_the_flag_that_repeats_it(self, run: Run, server: Server) -> None:
+        server.says((503, None))
+        status, _, err = run("run", "--idempotency-key", "mine", "--timeout", "0.5", *QUICK)
+        assert status == 5
+        assert err[-1].endswith("start again with --idempotency-key='mine': it stays one job.")
+
     def test_timeout_prints_how_to_resume(self, run: Run, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job, polls=1000)
         status, out, err = run("--timeout", "0.5", *QUICK, "--jobs", "2")

@@ -59,13 +59,13 @@ class TestTerminal:
         *_, status, hint, _ = terminal.seen.split("\r\n")
         assert status.endswith("c completed 100% after 4.0 s")
         name = "python3 -m translation_client"
-        assert hint.endswith(f"says about your jobs: {name} --url={server.url} --username=admin list --json")
+        assert hint.endswith(f"says about this job: {name} --url={server.url} --username=admin list --json -- c")
 
     def test_dialect_without_a_list_is_read_with_json(self, server: Server) -> None:
         server.says((200, {"status": "completed"}))
         terminal = Terminal([*PROGRAM, "--url", server.url, *LOGIN, "--dialect", "status"])
         assert terminal.end() == 0
-        assert "says about your jobs: give --json to this command" in terminal.seen
+        assert "says about this job: give --json to this command" in terminal.seen
 
     def test_progress_is_estimated_during_a_long_poll(self, tmp_path: Path) -> None:
         with (

@@ -60,7 +60,7 @@ class TestFailures:
     def test_server_that_is_absent_after_an_answer_may_be_restarting(self):
         start = ask(wait_one.submit, "key", {}, answers=[failing(503), Answer(None, absent=True)])
         assert len(start.sleeps) == 7
-        assert "start again with the idempotency key 'key'" in str(start.error)
+        assert "start again with idempotency_key='key'" in str(start.error)
         assert len(watch(Answer(None, absent=True)).sleeps) == 7  # the job is said to exist
 
     @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ class TestUnreadableAnswers:
         assert isinstance(player.error, ProtocolError)
         assert len(player.sends) == 1
         assert shown in str(player.error)
-        assert "with the idempotency key 'key': it stays one job" in str(player.error)
+        assert "with idempotency_key='key': it stays one job" in str(player.error)
 
     @pytest.mark.parametrize("header", ["3", "3.0", "1, 3", "2.999"])
     def test_unreadable_answer_with_retry_after_lengthens_the_pause(self, header):

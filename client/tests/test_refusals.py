@@ -5,7 +5,15 @@ import json
 import pytest
 
 from tests.custom_dialect import custom_dialect
-from translation_client import AuthenticationError, Client, InvalidRequest, NotFound, ProtocolError, State
+from translation_client import (
+    AuthenticationError,
+    Client,
+    InvalidRequest,
+    NotFound,
+    ProtocolError,
+    State,
+    TransportError,
+)
 from translation_client.core.builtin_dialects import START
 from translation_client.core.effects import Reply
 from translation_client.core.refusals import refusal
@@ -49,6 +57,14 @@ def test_wrong_fields_are_listed():
     assert own.errors == ({"field": "text", "message": "Too long"},)
     form = refusal(FORM, Reply(422, {}, json.dumps({"detail": [LOC]}).encode(), 0.0))
     assert form.errors == (LOC | {"field": "input.prompt", "message": "field required"},)
+
+
+def test_failed_start_of_an_api_without_idempotency_keys_says_so(server):
+    server.says((503, None))
+    dialect = custom_dialect(api={"idempotency": "none"})
+    refused = pytest.raises(TransportError, match="A job may exist: this API has no idempotency keys")
+    with Client(server.url, dialect=dialect, max_retries=0) as client, refused:
+        client.start()
 
 
 def test_wait_after_a_cancellation_does_not_sleep_until_an_old_hint(server, job):

@@ -66,6 +66,7 @@ RUN = [0, 1.01, 2.02, 3.03]  # the times of failures of 10 ms with gaps of 1 s
 EXAMPLES = {
     "early-polls": [
         [submit(0, hint=5), pending(1, hint=5), pending(2, hint=5)],
+        [submit(0, hint=9), pending(1, hint=9), pending(2, hint=9), pending(3, hint=9, wait=1, took=1), pending(5)],
         [submit(0, hint=5), pending(1, hint=5, wait=9), pending(2, hint=5), pending(3, hint=5), done(9)],
         [submit(0, hint=5), record(0.1, "events", "/events"), pending(0.2, hint=5), pending(1, hint=5), pending(2)],
         [submit(0, hint=5), record(0.1, "events", "/events", agent="other"), pending(0.2, hint=5), done(9)],
@@ -141,6 +142,8 @@ COUNTEREXAMPLES = {
         [submit(0, hint=86400), pending(5, hint=7200), done(9, ended=8)],
         [submit(0, hint=1), pending(1, hint=900, faults=("huge-retry-after",)), pending(9), done(19, ended=18)],
         [submit(0, hint=5), pending(3)],  # the last one before a deadline
+        [submit(0, hint=9), pending(2, hint=9), pending(4, hint=9, wait=1, took=1), pending(7, hint=9)],  # resumed
+        [submit(0, hint=9), pending(2, hint=9), record(3, "events", "/events"), pending(3.1, hint=9), pending(5)],
         [submit(0, hint=5), pending(5, hint=5), pending(7, hint=5), done(12.1, ended=12)],  # then continued
         [submit(0, hint=5), batch(4.9, status=0, faults=("reset",)), pending(5, hint=3), record(6, "events", "/events",
          status=503, faults=("status",)), pending(6.1, hint=3), done(9.2, ended=9)],

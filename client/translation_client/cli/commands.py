@@ -59,7 +59,7 @@ COMMAND = Command(
         Command("start", "start a job and do not wait for it", jobs.START, (jobs.add_job,)),
         Command("status", "show the status of jobs; exit with 1 if one has failed", jobs.STATUS, (add_ids,)),
         Command("wait", "wait for the end of jobs", jobs.WAIT, (jobs.add_waiting, jobs.add_waited)),
-        Command("list", "list your jobs, newest first", jobs.list_jobs),
+        Command("list", "list your jobs, newest first", jobs.list_jobs, (jobs.add_listed,)),
         Command("cancel", "cancel jobs", jobs.CANCEL, (add_ids,)),
         Command(
             "report",

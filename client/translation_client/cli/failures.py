@@ -16,7 +16,8 @@ def failure_lines(jobs: Iterable[TrackedJob]) -> list[str]:
     for job in jobs:
         if job.failure:
             kinds.setdefault(_kind(job), []).append(job)
-    return [str(alike[0].failure) if len(alike) == 1 else _line(kind, alike) for kind, alike in kinds.items()]
+    lines = [str(alike[0].failure) if len(alike) == 1 else _line(kind, alike) for kind, alike in kinds.items()]
+    return [line.replace("idempotency_key=", "--idempotency-key=") for line in lines]
 
 
 def _line(kind: str, jobs: Sequence[TrackedJob]) -> str:

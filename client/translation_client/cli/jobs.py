@@ -34,7 +34,7 @@ from translation_client.cli.saving import save
 from translation_client.cli.table import live, refreshing
 from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
 from translation_client.client import LONG_POLL, AsyncClient
-from translation_client.core.errors import TranslationError
+from translation_client.core.errors import NotFound, TranslationError
 from translation_client.core.estimator import ENOUGH, DurationEstimator, History
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
 from translation_client.core.status import State, Status
@@ -108,19 +108,30 @@ def add_waited(parser: Parser) -> None:
     parser.add_argument("--pending", action="store_true", help="wait for all your pending jobs instead")
 
 
+def add_listed(parser: Parser) -> None:
+    """Adds the jobs to list."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="list these jobs only")
+
+
 def list_jobs(options: Options) -> int:
-    """Prints the status of every job of this user.
+    """Prints the status of every job of this user, or of the given ones.
 
     Raises:
         TranslationError: The jobs could not be read.
         UsageError: An option is unusable.
     """
-    server, show = login(options), _show(options)
+    server, show, missing = login(options), _show(options), set(options.ids)
 
     async def list_all() -> None:
         async with _client(options, server, Tracker([], _warn(options))) as client:
             async for status in client.list():
-                show(status)
+                if not options.ids or status.id in missing:
+                    show(status)
+                missing.discard(status.id)
+                if options.ids and not missing:
+                    break
+        if missing:
+            raise NotFound(f"the server lists no job {min(missing)}. Check the job's id and owner.")
 
     with naming_flags():
         asyncio.run(list_all())
@@ -299,8 +310,9 @@ def _write_summary(options: Options, jobs: Sequence[TrackedJob]) -> None:
 def _write_next_step(options: Options, jobs: Sequence[TrackedJob], *, listed: bool) -> None:
     """Tells a person how to read what a completed job has brought."""
     if any(job.outcome == State.COMPLETED for job in jobs):
-        how = list_in_full(options) if listed else "give --json to this command"
-        write(f"To read all that the server says about your jobs: {how}")
+        only = [job.id for job in jobs] if len(jobs) == 1 else []
+        how = list_in_full(options, only) if listed else "give --json to this command"
+        write(f"To read all that the server says about {'this job' if only else 'your jobs'}: {how}")
 
 
 def _show_failures(jobs: Sequence[TrackedJob], to_resume: Callable[[Sequence[str]], str] | None) -> None:

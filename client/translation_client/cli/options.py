@@ -143,9 +143,12 @@ def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
     return f"Resume with: {_command_line(options, WAITING, 'wait', '--', *ids)}"
 
 
-def list_in_full(options: Options) -> str:
-    """Returns the command line that shows all that the server says about the user's jobs; it polls none of them."""
-    return _command_line(options, LOGIN, "list", "--json")
+def list_in_full(options: Options, ids: Sequence[str] = ()) -> str:
+    """Returns the command line that shows all that the server says about these jobs or, without any, about all of them.
+
+    It polls none of them.
+    """
+    return _command_line(options, LOGIN, "list", "--json", *(["--", *ids] if ids else []))
 
 
 def _command_line(options: Options, repeated: Container[str], *words: str) -> str:

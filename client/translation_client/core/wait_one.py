@@ -171,7 +171,9 @@ def _start(
     """Starts a job. All tries carry the same idempotency key, so they make one job."""
     if options.dialect.starts_by_poll:
         return (yield from poll_job(options, time, CURRENT))
-    next_step = f"When the server is well, start again with the idempotency key {key!r}: it stays one job."
+    next_step = f"When the server is well, start again with idempotency_key={key!r}: it stays one job."
+    if options.dialect.idempotency is None:
+        next_step = "A job may exist: this API has no idempotency keys. Look for it before you start again."
     send = submitting(options.dialect, key, fields, options.parameters, files)
     if options.long_poll >= 1:
         send = prefer(send, 0)

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, zip_longest
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -122,8 +122,9 @@ class Analysis:
         """The polls of each job that came earlier than the hint before them.
 
         One per job is tolerated, since a client polls a last time at its deadline. It is not tolerated if it is the
-        first of several polls: then it was not the last one. Nor does the first poll after the opening of an event
-        stream count: it asks for what happened before the stream.
+        first of several polls: then it was not the last one. A wait that is resumed begins with a long poll or an event
+        stream; the poll before it was the last one of the wait before, and does not count. Nor does the first poll
+        after the opening of an event stream: it asks for what happened before the stream.
         """
         polls = {job_id: [step for _, step in timeline.polls] for job_id, timeline in self.timelines.items()}
         return {
@@ -220,8 +221,11 @@ class Analysis:
         return len(tries) < TRIES_BEFORE_GIVING_UP and failed
 
     def _early(self, timeline: Timeline) -> Iterator[Step]:
-        for before, step in timeline.polls:
+        following = [step for _, step in timeline.polls[1:]]
+        for (before, step), after in zip_longest(timeline.polls, following):
             if before is None or not is_too_early(before, step.record):
+                continue
+            if after and self._is_resumed(step.record, after.record):
                 continue
             if step.record.wait and before.status not in REFUSED:
                 continue
@@ -229,6 +233,12 @@ class Analysis:
                 continue
             if bisect_left(self.spoiled, before.at, key=AT) == bisect_right(self.spoiled, step.record.at, key=AT):
                 yield step
+
+    def _is_resumed(self, before: RequestRecord, record: RequestRecord) -> bool:
+        """Whether a poll may be the first of a wait that the same program has resumed."""
+        if before.agent != record.agent or before.status in REFUSED:
+            return False
+        return bool(record.wait) or self._has_opened_stream(before, record)
 
     def _has_opened_stream(self, before: RequestRecord, record: RequestRecord) -> bool:
         """Whether the program opened an event stream in between: then the poll asks what the stream could not tell."""
