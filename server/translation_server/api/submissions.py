@@ -83,7 +83,8 @@ class SubmitEndpoint:
         sandbox = await service.sandboxes.of(context.user)
         context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         headers = list(partial.headers)
-        if (location := dialect.location(snapshot.job.id)) and not any(name == b"location" for name, _ in headers):
+        own_location = any(name.lower() == "location" for name in route.operation.answer.headers)
+        if not own_location and (location := dialect.location(snapshot.job.id)):
             headers.append((b"location", location.encode()))
         headers += hint_headers(context.record.hint, partial.hints)
         headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
