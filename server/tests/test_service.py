@@ -66,6 +66,27 @@ async def test_each_api_sees_its_own_jobs(service):
     assert (await one.snapshot("ann", "mine", api="native")).state is State.PENDING
 
 
+async def test_a_job_is_found_in_its_api_and_stays_in_memory_while_its_id_is_unique(service):
+    one, other = service([]), service([])
+    await one.snapshot("ann", (await one.submit("ann", Submission())).snapshot.job.id)
+    made = (await one.submit("ann", Submission(), api="aws", job_id="made", chosen=False)).snapshot.job
+    mine = (await one.submit("ann", Submission(), api="aws", job_id="mine")).snapshot.job
+    assert (one.cached_job("ann", "made"), one.cached_job("ann", "mine")) == (made, None)
+    for process in (one, other):
+        assert await process.find_in_api("ann", "made", "aws") == made
+        assert await process.find_in_api("ann", "mine", "aws") == mine
+        assert process.cached_job("ann", "mine") == mine
+        for unknown in (("ann", "made", "fal"), ("bob", "made", "aws"), ("ann", "other", "aws")):
+            with pytest.raises(JobNotFound):
+                await process.find_in_api(*unknown)
+    await one.submit("ann", Submission(), api="fal", job_id="mine")
+    assert one.cached_job("ann", "mine") is None
+    assert await one.find_in_api("ann", "mine", "aws") == mine
+    await one.submit("ann", Submission(), api="aws", kind="other", job_id="mine")
+    with pytest.raises(AmbiguousId):
+        await one.find_in_api("ann", "mine", "aws")
+
+
 async def test_id_that_becomes_ambiguous_is_noticed(service):
     one = service([])
     first = (await one.submit("ann", Submission(), job_id="mine")).snapshot

@@ -60,13 +60,15 @@ class SubmitEndpoint:
         if fields.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
         await record_submission(request)
+        made_id = None if fields.job_id or dialect.api is NATIVE_API else new_id(dialect.id, secrets.token_bytes)
         accepted = await service.submit(
             context.user,
             fields.submission(),
             api=dialect.api.name,
             kind=dialect.kind,
             idempotency=received.idempotency(context.record.key),
-            job_id=fields.job_id or (None if dialect.api is NATIVE_API else new_id(dialect.id, secrets.token_bytes)),
+            job_id=fields.job_id or made_id,
+            chosen=made_id is None,
             fate_override=fields.simulate.fate_override() if fields.simulate else None,
             job_input=received.input,
             echo=received.echo,

@@ -135,8 +135,13 @@ class Service:
             JobNotFound: the caller has no such job.
             AmbiguousId: the caller has several such jobs.
         """
-        job = self.cached_job(owner, job_id)
-        return job if job and job.api == api else await self._find(owner, job_id, api, None)
+        try:
+            job = await self._find(owner, job_id, None, None)  # an id that means one job stays in memory
+        except AmbiguousId:
+            return await self._find(owner, job_id, api, None)
+        if job.api != api:
+            raise JobNotFound
+        return job
 
     def cached_job(self, owner: str, job_id: str) -> Job | None:
         """Returns the caller's only job of an id, if it is in memory."""

@@ -53,6 +53,7 @@ class Submitter:
         kind: str = TRANSLATION,
         idempotency: Idempotency | None = None,
         job_id: str | None = None,
+        chosen: bool = True,
         fate_override: FateOverride | None = None,
         job_input: Mapping[str, object] | None = None,
         echo: Mapping[str, object] | None = None,
@@ -65,7 +66,8 @@ class Submitter:
             api: the API that it is submitted to. Each API has idempotency keys of its own.
             kind: which of the API's kinds of job it is.
             idempotency: an idempotency key, and the fingerprint of the request.
-            job_id: the id that the caller has chosen; without one, the job gets a new UUID.
+            job_id: the job's id; without one, the job gets a new UUID.
+            chosen: whether the caller has chosen the id, so that another job may have it, too.
             fate_override: the fate that the caller has chosen.
             job_input: everything that the caller has sent.
             echo: what answers repeat of it, by the names of their placeholders.
@@ -101,5 +103,5 @@ class Submitter:
         stored = await self._store.add(owner, accept, idempotency, json_text(job_input) if job_input else None)
         if not stored.replayed:
             logger.info("job %s accepted for %s", stored.job.id, owner)
-            self._synchroniser.add(stored.job, unique=job_id is None)
+            self._synchroniser.add(stored.job, unique=job_id is None or not chosen)
         return Accepted(stored.job.beginning, stored.replayed)
