@@ -47,7 +47,7 @@ SAMPLE = 50_000  # jobs that are looked up
 PURGE_STEP = 100
 SUBMISSION = Submission("en", "es", 90.0)
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-INSERT = f"INSERT INTO jobs ({COLUMNS}) VALUES ({', '.join('?' * len(NAMES))})"  # noqa: S608 - both are our own
+INSERT = f"INSERT INTO jobs ({COLUMNS}) VALUES ({', '.join('?' * len(NAMES))})"  # noqa: S608 - all names are this file's
 
 Rows = Iterable[tuple[object, ...]]
 

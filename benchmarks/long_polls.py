@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import harness
 
@@ -53,13 +53,12 @@ def long_polls(server: harness.Server, paths: Sequence[str], seconds: int) -> It
     """Runs a process that polls every path, from when it has sent all polls."""
     command = harness.pin(harness.LOAD_CORES, [sys.executable, __file__, server.port, seconds])
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None  # noqa: S101 - it is a pipe
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        to_process, from_process = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)  # both are pipes
         try:
-            process.stdin.write("\n".join(paths))
-            process.stdin.close()
-            process.stdout.readline()
-            yield Poller(process, process.stdout)
+            to_process.write("\n".join(paths))
+            to_process.close()
+            from_process.readline()
+            yield Poller(process, from_process)
         finally:
             process.kill()
 
@@ -81,9 +80,8 @@ class LongPoll(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the first poll."""
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - TCP has this kind
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast("asyncio.WriteTransport", transport)  # TCP has this kind
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Polls again while the job is pending, and one second after a 503."""

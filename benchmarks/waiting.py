@@ -279,7 +279,7 @@ def plot(results: Sequence[Result], frontiers: dict[str, list[tuple[float, float
 
     mpl.use("Agg")
     mpl.rcParams["svg.hashsalt"] = "waiting"
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - likewise
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the choice of the backend
 
     figure, panels = plt.subplots(1, 3, figsize=(16, 6), layout="constrained")
     for panel, kind in zip(panels, KINDS, strict=True):

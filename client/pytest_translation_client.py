@@ -53,7 +53,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def translation_server() -> Iterator[TranslationServer]:
     """One server for all tests of the process; its jobs take 5 seconds and complete."""
     try:
-        from translation_client.testing import server  # noqa: PLC0415 - see the module's docstring
+        from translation_client.testing import server  # noqa: PLC0415 - not at pytest's start
     except ModuleNotFoundError as error:
         pytest.fail(str(error), pytrace=False)
     with server() as running:
@@ -63,8 +63,8 @@ def translation_server() -> Iterator[TranslationServer]:
 @pytest.fixture
 def sandbox(request: pytest.FixtureRequest, translation_server: TranslationServer) -> Iterator[Sandbox]:
     """A sandbox for one test, in the scenario and with the settings of its marker `scenario`."""
-    from translation_client.testing import sandbox_on  # noqa: PLC0415 - see the module's docstring
-    from translation_client.testing.cards import write_card  # noqa: PLC0415
+    from translation_client.testing import sandbox_on  # noqa: PLC0415 - not at pytest's start
+    from translation_client.testing.cards import write_card  # noqa: PLC0415 - not at pytest's start
 
     with sandbox_on(translation_server.url) as sandbox:
         if marker := request.node.get_closest_marker("scenario"):
@@ -78,7 +78,7 @@ def sandbox(request: pytest.FixtureRequest, translation_server: TranslationServe
 
 def _choose(sandbox: Sandbox, marker: pytest.Mark) -> None:
     """Sets what a marker `scenario` says; an unusable one fails the test with one line."""
-    from translation_client.core.errors import InvalidRequest  # noqa: PLC0415 - see the module's docstring
+    from translation_client.core.errors import InvalidRequest  # noqa: PLC0415 - not at pytest's start
 
     names, known = marker.args, list(sandbox.scenarios())
     if len(names) > 1 or (names and names[0] not in [None, *known]):

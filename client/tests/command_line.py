@@ -1,4 +1,4 @@
-"""Runs the command for tests: in this process, as a process of its own, and on a pseudo-terminal."""
+"""Helpers for tests of the command: scripted jobs, and the command on a pseudo-terminal."""
 
 import contextlib
 import os
@@ -11,25 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from translation_client.cli import main
-
 LOGIN = ("--username", "admin", "--password", "secretpassword")
 QUICK = ("--initial-interval", "0.01", "--max-interval", "0.02")
 CLIENT = Path(__file__).parents[1]
 PROGRAM = [sys.executable, "-W", "default", "-m", "translation_client"]
-
-
-@pytest.fixture(name="run")
-def run_fixture(server, capsys, monkeypatch):
-    """Runs the command against the scripted server; returns its exit status and the lines of its two outputs."""
-    monkeypatch.setattr(sys, "argv", ["/usr/local/bin/translation-client"])
-
-    def run(*arguments):
-        status = main(["--url", server.url, *LOGIN, *arguments])
-        out, err = capsys.readouterr()
-        return status, out.splitlines(), err.splitlines()
-
-    return run
 
 
 def scripted_jobs(job, *, polls=1, end="completed", age=2.0):

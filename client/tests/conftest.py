@@ -16,6 +16,9 @@ import pytest
 import uvicorn
 from hypothesis import settings
 
+from tests import command_line
+from translation_client.cli import main
+
 settings.register_profile("without a deadline", deadline=None)
 settings.load_profile("without a deadline")
 
@@ -99,6 +102,19 @@ def server(running_server):
     running_server.requests.clear()
     running_server.says((500, None))
     return running_server
+
+
+@pytest.fixture
+def run(server, capsys, monkeypatch):
+    """Runs the command against the scripted server; returns its exit status and the lines of its two outputs."""
+    monkeypatch.setattr(sys, "argv", ["/usr/local/bin/translation-client"])
+
+    def run(*arguments):
+        status = main(["--url", server.url, *command_line.LOGIN, *arguments])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
 
 
 @pytest.fixture

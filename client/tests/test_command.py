@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command_line import LOGIN, QUICK, run_fixture, scripted_jobs  # noqa: F401 - a fixture
+from tests.command_line import LOGIN, QUICK, scripted_jobs
 from translation_client.cli import main
 from translation_client.cli.commands import COMMAND, Command
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.command_line import QUICK, run_fixture, scripted_jobs  # noqa: F401 - a fixture
+from tests.command_line import QUICK, scripted_jobs
 from translation_client.cli.saving import _path, _Progress
 
 DIALECT = """

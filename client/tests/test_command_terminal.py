@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command_line import CLIENT, LOGIN, PROGRAM, QUICK, Terminal, run_fixture, scripted_jobs  # noqa: F401 - a fixture
+from tests.command_line import CLIENT, LOGIN, PROGRAM, QUICK, Terminal, scripted_jobs
 from tests.conftest import BOTH_SIDES, serving
 from translation_client.cli import main
 from translation_client.sandbox import Sandbox

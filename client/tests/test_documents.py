@@ -116,7 +116,7 @@ def signatures(kind):
 @pytest.mark.parametrize(("file", "name"), [("002_2", "TranslationConfig"), ("002_3", "VideoTranslationClient")])
 def test_class_has_the_methods_of_its_document(file, name):
     shown = {}
-    exec("from typing import Any, Dict\n" + (EXAMPLES / f"{file}.py").read_text(), shown)  # noqa: S102 - an example
+    exec("from typing import Any, Dict\n" + (EXAMPLES / f"{file}.py").read_text(), shown)  # noqa: S102 - an example of this repository
     assert signatures(shown[name]).items() <= signatures(getattr(translate, name)).items()
 
 

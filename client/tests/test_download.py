@@ -57,7 +57,7 @@ class DownloadPlayer(FlowPlayer):
                 result = self.input_for(effect)
         except StopIteration:
             pass
-        except Exception as error:  # noqa: BLE001 - the test says which
+        except Exception as error:  # noqa: BLE001 - the tests check which one it is
             self.error = error
         return self
 

@@ -151,7 +151,7 @@ def test_learned_plan_is_consistent_with_its_inverse(durations, poll_cost, age):
 )
 def test_twenty_durations_give_a_nearly_optimal_plan(draw, optimum):
     """The cost at 0.25 s per poll against the computed optimum; `benchmarks/waiting.py` measures it exactly."""
-    drawn, cost, waits = random.Random(1), 0.0, 0  # noqa: S311 - no secret
+    drawn, cost, waits = random.Random(1), 0.0, 0  # noqa: S311 - the same at each run
     for job_id in map(str, range(60)):
         plan = Learned(learned(draw(drawn) for _ in range(20)))
         durations = [draw(drawn) for _ in range(20)]

@@ -123,8 +123,12 @@ def program():
     def begin(source, *arguments):
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-c", source, *arguments],
-            env=os.environ | BOTH_SIDES, stdin=-1, stdout=-1, stderr=-1, text=True,
-        )  # fmt: skip
+            env=os.environ | BOTH_SIDES,
+            stdin=-1,
+            stdout=-1,
+            stderr=-1,
+            text=True,
+        )
 
     return begin
 

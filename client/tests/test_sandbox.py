@@ -234,7 +234,7 @@ class TestCommand:
         for report_format in ("text", "json", "junit"):
             code, output = run("report", "--fail-on", "warnings", "--format", report_format)
             assert (code, "early-polls" in output.out) == (1, True)
-        assert ET.fromstring(output.out).tag == "testsuites"  # noqa: S314 - from our own server
+        assert ET.fromstring(output.out).tag == "testsuites"  # noqa: S314 - the test's own server has written it
         assert json.loads(run("report", "--json")[1].out)["findings"]
 
     @pytest.mark.parametrize("report_format", ["text", "json", "junit"])

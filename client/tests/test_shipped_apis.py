@@ -29,8 +29,8 @@ class Api(NamedTuple):
     dialect: str
     mount: str
     input: dict
-    codes: dict = {}  # noqa: RUF012 - never changed: its own codes by the status codes of refusals
-    parameters: dict = {}  # noqa: RUF012 - never changed
+    codes: dict  # its own codes by the status codes of refusals
+    parameters: dict
     required: str | None = None  # a field that every submission must have
     cancels: bool = True  # whether it has a cancellation
     makes_file: bool = True  # whether its jobs make a video, and not text
@@ -39,10 +39,10 @@ class Api(NamedTuple):
 OPENAI = {401: "authentication_error", 404: "not_found_error", 422: "invalid_request_error"}
 AZURE = {401: "401", 404: "NotFound", 422: "InvalidRequest"}
 APIS = [
-    Api("openai#video", "/openai/v1", {"prompt": "a cat"}, OPENAI, required="prompt", cancels=False),
-    Api("openai#response", "/openai/v1", {"model": "gpt-5"}, OPENAI, required="model", makes_file=False),
-    Api("replicate", "/replicate", {"version": "1", "input": {"prompt": "a cat"}}, required="input"),
-    Api("fal", "/fal", {"prompt": "a cat"}, parameters={"app": "fal-ai/wan/v2"}),
+    Api("openai#video", "/openai/v1", {"prompt": "a cat"}, OPENAI, {}, required="prompt", cancels=False),
+    Api("openai#response", "/openai/v1", {"model": "gpt-5"}, OPENAI, {}, required="model", makes_file=False),
+    Api("replicate", "/replicate", {"version": "1", "input": {"prompt": "a cat"}}, {}, {}, required="input"),
+    Api("fal", "/fal", {"prompt": "a cat"}, {}, {"app": "fal-ai/wan/v2"}),
     Api(
         "azure",
         "/documentintelligence",

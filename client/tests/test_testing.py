@@ -255,7 +255,7 @@ class TestReportCards:
         names = sorted(path.name for path in folder.iterdir())
         assert len(names) == 10
         [junit] = folder.glob("test_mine.py-test_eager-*.xml")
-        [suite] = ET.fromstring(junit.read_text())  # noqa: S314 - our own
+        [suite] = ET.fromstring(junit.read_text())  # noqa: S314 - the plugin has written it
         assert (suite.get("name"), suite.get("failures")) == ("test_mine.py::test_eager", "1")
         [failed] = [case for case in suite if case.find("failure") is not None]
         assert (failed.get("classname"), failed.get("name")) == ("test_mine.py::test_eager", "early-polls")

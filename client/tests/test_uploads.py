@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from tests.blocking import open_client
-from tests.command_line import run_fixture  # noqa: F401 - a fixture
 from tests.custom_dialect import custom_dialect
 from translation_client import Client, State
 from translation_client.cli import main

@@ -51,7 +51,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         video_length: float | None = None,
         job_id: str | None = None,
         simulate: dict[str, object] | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002 - the field's usual name
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - APIs call it so
         files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
         timeout: float | None = None,
@@ -157,7 +157,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         video_length: float | None = None,
         job_id: str | None = None,
         simulate: dict[str, object] | None = None,
-        input: Mapping[str, Any] | None = None,  # noqa: A002 - the field's usual name
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - APIs call it so
         files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,

@@ -5,7 +5,7 @@ A file describes one API, with a dialect for each of its kinds of jobs; `docs/di
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from os import PathLike, fspath
 from pathlib import Path
@@ -315,7 +315,7 @@ def _answer(tables: Sequence[tuple[Mapping[str, Any], str]], known: Sequence[str
             if layer is not table:
                 _check_keys(layer, ANSWER_KEYS, where)
             code = layer.get("code", code)
-            if type(code) is not int or not 200 <= code <= 599:  # noqa: PLR2004 - the range of status codes
+            if type(code) is not int or not 200 <= code <= 599:  # noqa: PLR2004 - the range of all status codes
                 raise _FileError(f"{where}.code", "must be a status code from 200 to 599")
             for name, value in _table(layer, "headers", where).items():
                 if name.lower() in FRAMING:
@@ -385,7 +385,7 @@ def _check_id(template: object, place: str) -> None:
         raise _FileError(place, f"{template!r}: needs a random part of at least 12 digits")
 
 
-def _check_clashes(mount: str, dialects: Iterator[Dialect] | Any) -> None:  # noqa: ANN401 - a view of a dictionary
+def _check_clashes(mount: str, dialects: Iterable[Dialect]) -> None:
     """Checks that no two operations have the same requests; kinds of jobs may share those that have a job's id."""
     seen: dict[tuple[str, str, str], tuple[Dialect, object]] = {}
     for dialect in dialects:

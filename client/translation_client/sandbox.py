@@ -120,11 +120,11 @@ class Sandbox:
             largest_body=LARGEST_BODY,
         )
 
-    def client(self, **options: Any) -> Client:  # noqa: ANN401 - those of Client
+    def client(self, **options: Any) -> Client:  # noqa: ANN401 - the options of Client
         """Makes a client for the same server and user; the options are those of `Client`."""
         return Client(**self._login, **options)
 
-    def async_client(self, **options: Any) -> AsyncClient:  # noqa: ANN401 - those of AsyncClient
+    def async_client(self, **options: Any) -> AsyncClient:  # noqa: ANN401 - the options of AsyncClient
         """Makes an async client for the same server and user; the options are those of `AsyncClient`."""
         return AsyncClient(**self._login, **options)
 

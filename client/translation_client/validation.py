@@ -163,7 +163,7 @@ def job_of(dialect: Dialect, job_id: str) -> str:
 def jobs_of(dialect: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
     """Returns the ids in the order given, without repetitions."""
     if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise ValueError(f"ids must be an iterable of ids, a list for example, not {ids!r}")  # noqa: TRY004 - as all
+        raise ValueError(f"ids must be an iterable of ids, a list for example, not {ids!r}")  # noqa: TRY004 - a ValueError, as for every argument
     return tuple(dict.fromkeys(job_of(dialect, job_id) for job_id in ids))
 
 
@@ -219,7 +219,7 @@ def own_input(dialect: Dialect, given: Mapping[str, Any]) -> Mapping[str, Any]:
     if dialect.operation("submit") is None:
         raise ValueError(f"input does not fit the dialect {dialect.name}: it has no submissions")
     if not isinstance(given, Mapping):
-        raise ValueError(f"input must be a mapping of fields, not {given!r}")  # noqa: TRY004 - as all
+        raise ValueError(f"input must be a mapping of fields, not {given!r}")  # noqa: TRY004 - a ValueError, as for every argument
     try:
         json.dumps(given, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -235,7 +235,7 @@ def uploads(dialect: Dialect, files: Mapping[str, FileLike] | None) -> Mapping[s
     if submit is None or "multipart" not in submit.accepts:
         raise ValueError(f"files do not fit the dialect {dialect.name}: its submissions are no multipart forms")
     if not isinstance(files, Mapping):
-        raise ValueError(f"files must be a mapping of fields to files, not {files!r}")  # noqa: TRY004 - as all
+        raise ValueError(f"files must be a mapping of fields to files, not {files!r}")  # noqa: TRY004 - a ValueError, as for every argument
     return {text("files", name): _upload(name, given) for name, given in files.items()}
 
 

@@ -79,10 +79,10 @@ class _LogFile(logging.FileHandler):
     """A log file. If it can no longer be written, one line says so and the command goes on without it."""
 
     def _open(self) -> TextIOWrapper:
-        file = open(self.baseFilename, "a", encoding="utf-8", opener=open_private)  # noqa: SIM115 - the handler's
+        file = open(self.baseFilename, "a", encoding="utf-8", opener=open_private)  # noqa: SIM115 - the handler closes it
         tighten(file.fileno())
         return file
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
         logger.removeHandler(self)
         show_message(f"the log file can no longer be written: {sys.exception()}; not logged: {record.getMessage()}")

@@ -97,7 +97,7 @@ Handler: TypeAlias = Callable[[Options], int]
 class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError, accepts no abbreviated flags, and leaves the defaults to `Options`."""
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of ArgumentParser
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the options of ArgumentParser
         super().__init__(argument_default=argparse.SUPPRESS, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:

@@ -164,7 +164,7 @@ def start_schedule(plan: Plan) -> Schedule:
     schedule = plan()
     if not isinstance(schedule, Generator):
         expected = "a generator of delays, as Fixed(2) does, for example"
-        raise ValueError(f"schedule must make {expected}; it made {schedule!r}")  # noqa: TRY004 - as for every argument
+        raise ValueError(f"schedule must make {expected}; it made {schedule!r}")  # noqa: TRY004 - a ValueError, as for every argument
     next(schedule, None)
     return schedule
 

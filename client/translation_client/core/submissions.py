@@ -52,5 +52,5 @@ def _form(body: Mapping[str, object]) -> list[tuple[str, str]]:
             allowed = (
                 f"texts, numbers, booleans, or lists of them, because the API takes a form: {name} is none of these"
             )
-            raise ValueError(f"input must hold {allowed}")  # noqa: TRY004 - as for every unusable argument
+            raise ValueError(f"input must hold {allowed}")  # noqa: TRY004 - a ValueError, as for every argument
     return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in fields]

@@ -225,7 +225,7 @@ class _Backend(httpcore.SyncBackend):
         self,
         host: str,
         port: int,
-        timeout: EndTime | None = None,  # type: ignore[override]  # an end time
+        timeout: EndTime | None = None,  # type: ignore[override]  # an end time instead of seconds
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
@@ -239,16 +239,16 @@ class _Stream(httpcore.NetworkStream):
         self._stream, self._streams = stream, streams
         streams.add(self)
 
-    def read(self, max_bytes: int, timeout: EndTime | None = None) -> bytes:  # type: ignore[override]  # an end time
+    def read(self, max_bytes: int, timeout: EndTime | None = None) -> bytes:  # type: ignore[override]  # an end time instead of seconds
         return self._stream.read(max_bytes, _left(timeout))
 
-    def write(self, buffer: bytes, timeout: EndTime | None = None) -> None:  # type: ignore[override]  # an end time
+    def write(self, buffer: bytes, timeout: EndTime | None = None) -> None:  # type: ignore[override]  # an end time instead of seconds
         self._stream.write(buffer, _left(timeout))
 
     def close(self) -> None:
         self._stream.close()
 
-    def start_tls(  # type: ignore[override]  # an end time
+    def start_tls(  # type: ignore[override]  # an end time instead of seconds
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: EndTime | None = None
     ) -> httpcore.NetworkStream:
         try:
