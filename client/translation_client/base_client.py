@@ -73,20 +73,19 @@ class BaseClient(Generic[Http, DriverType]):
 
         Args:
             base_url: The server's address: http or https, optionally with a path, without credentials.
-            dialect: The server's wire format: the name of one of the five built-in dialects (`start`, `jobs`,
-                `status`, `translate`, `result`), of an API that is shipped (such as `replicate`, or `openai#video` for
-                one of its kinds of jobs), the path of a TOML file that describes an API, or a `Dialect`. `base_url`
-                then includes the path below which the API is.
+            dialect: The server's wire format. A built-in one: `start`, `jobs`, `status`, `translate` or `result`. A
+                shipped API, such as `replicate`, or `openai#video` for one of its kinds of jobs. The path of a TOML
+                file that describes an API. Or a `Dialect`. `base_url` includes the path below which the API is.
             parameters: Values for the parameters in the paths of the API, such as the `model` of an Azure analysis. A
-                name such as `query.api-version` stands for a parameter of the query, which all requests have.
+                name such as `query.api-version` stands for a parameter of the query. All requests have it.
             username: The user, together with `password`, if the dialect uses Basic authentication. Omit both, and the
                 token, if `http_client` authenticates by itself or the server asks for no credentials.
             password: The user's password.
             token: The user's token, if the dialect uses Bearer authentication or a header of its own.
             timeout: The default timeout of waits; None for none.
-            initial_delay: The longest pause after a first failed request; 0.5 by default. If this, `max_delay` or
-                `backoff_factor` is given, the three also set the delays between polls: the client then uses no long
-                polls, and changes a delay only if the server asks for another.
+            initial_delay: The longest pause after a first failed request; 0.5 by default. If you give this,
+                `max_delay` or `backoff_factor`, the three also set the delays between polls. The client then uses no
+                long polls, and changes a delay only if the server asks for another.
             max_delay: The longest pause after several failures in a row; 8 by default.
             backoff_factor: How much the longest pause grows with each failure; 2 by default.
             max_retries: How many failures in a row, of the network or the server, are retried.
@@ -104,10 +103,10 @@ class BaseClient(Generic[Http, DriverType]):
             on_update: Called with a job's first status and each changed one.
             on_completion: Called by `wait`, `run` and `resume` with the final status.
             http_client: Carries the requests; stays open when this client closes. With an `httpx.Client`,
-                `request_timeout` bounds each read instead of the request, so a server that sends its answer byte by
-                byte can exceed it, and an event stream is only left at its next heartbeat. An `httpx.AsyncClient`
-                carries up to 100 requests at once by default. Use a new one after a fork and in another event loop, or
-                the one that `translation_client.client.shared_http` makes, which handles both.
+                `request_timeout` bounds each read instead of the whole request. A server that sends its answer byte by
+                byte can exceed it. An event stream is left at its next heartbeat only. An `httpx.AsyncClient` carries
+                up to 100 requests at once by default. Use a new one after a fork and in another event loop. The one
+                that `translation_client.client.shared_http` makes handles both.
             trace: Called with each effect and input of the flows, for displays and debugging.
 
         Raises:

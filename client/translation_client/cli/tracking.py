@@ -85,8 +85,8 @@ class TrackedJob:
     def progress(self, typical: float | None) -> Progress | None:
         """Returns how far the job is; None if nothing is known.
 
-        Between polls, it is estimated: a job goes on as fast as until its last poll or, if that tells nothing, takes as
-        long as is `typical`, in seconds.
+        Between polls, it is estimated: a job goes on as fast as it did until its last poll. If that tells nothing, it
+        takes `typical` seconds.
         """
         status, elapsed = self.status, self.elapsed
         if status is None:

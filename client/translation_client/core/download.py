@@ -1,9 +1,9 @@
 """The flow that downloads a job's file.
 
 A download that breaks off is resumed where it stopped, if the server can say whether the file is still the same
-(`If-Range`, RFC 9110, section 13.1.5); else it begins again. A try that received something resets the count of
-failures. A refusal (401, 403, 404, 410) most likely means that the URL has expired: then the job is polled for a new
-one, up to three times in a row.
+(`If-Range`, RFC 9110, section 13.1.5). Else it begins again. A try that received something resets the count of
+failures. After a refusal (401, 403, 404, 410), the URL has most likely expired. The job is polled for a new one, up to
+three times in a row.
 """
 
 import re

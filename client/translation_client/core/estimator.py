@@ -1,13 +1,13 @@
 """How long jobs take, learned from those that have ended, and when to poll the next one.
 
 The estimate: each past duration is a normal kernel on the logarithm [1], because durations differ by factors. A heavy
-tail (log-logistic, shape 1, around the median) gets a small weight: a job may take longer than any before, and is then
-polled ever less often, like a job of unknown duration.
+tail (log-logistic, shape 1, around the median) gets a small weight, because a job may take longer than any before. Such
+a job is polled ever less often, like one of unknown duration.
 
 The plan: the polls of Keller's rule (see `schedule`), in a table over the age of a job.
 
-[1] B. W. Silverman, "Density Estimation for Statistics and Data Analysis", 1986, section 3.4; the factor of the
-bandwidth is smaller than for a normal density, because a uniform one has to be recognized too.
+[1] B. W. Silverman, "Density Estimation for Statistics and Data Analysis", 1986, section 3.4. The factor of the
+bandwidth is smaller here than for a normal density: it has to recognize a uniform density too.
 """
 
 from bisect import bisect_right

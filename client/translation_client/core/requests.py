@@ -1,17 +1,18 @@
 """Sending a request: its timeouts, retries and pauses.
 
 - A poll before the last one is cut off at the deadline. If the server has answered before, the poll gets half of the
-  time left (or the allowance of `deadline`, if that is longer), so a poll that hangs leaves time for others.
+  time left: a poll that hangs leaves time for others. It gets the allowance of `deadline` at least.
 - Temporary failures (the codes in `TRANSIENT`, no answer, an unreadable one) are retried after a pause with full jitter
   [1]. A flow fails after `max_retries` + 1 failures in a row; each valid answer resets the count. `Retry-After` is the
   least pause after a failure.
-- An unreadable answer is retried at most three times if the server has not sent a valid one before: most likely it is
-  another kind of server. It is not retried after a submission: a job may exist, and not every server honours the
+- An unreadable answer of a server that has sent no valid one before is retried at most three times. Most likely it is
+  another kind of server. After a submission it is not retried: a job may exist, and not every server honours the
   idempotency key.
-- A connection that this machine itself refuses is retried at most three times if the server has never answered: most
-  likely it does not run. A wait for a known job goes on as after any other failure, since the server may be restarting.
-- A 404 for a job that the server has confirmed before, if only by accepting it, may come from a replica that does not
-  have the job yet. It is retried three times.
+- A connection that this machine itself refuses is retried at most three times if the server has never answered. Most
+  likely it does not run. A wait for a known job goes on as after any other failure: the server may be restarting.
+- A 404 for a job that the server has accepted or shown before is retried three times. It may come from a replica that
+  does not have the job yet.
+- Files of a request add to its timeout, so that a slow upload ends.
 
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """

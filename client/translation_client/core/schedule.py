@@ -81,7 +81,7 @@ class Exponential:
 class Progressive:
     """Polls ever less often. For jobs of unknown duration: delays grow with the square root of the job's age.
 
-    If not even the order of magnitude of a duration is known, the rate at which the job ends falls as 1/age, so the
+    Not even the order of magnitude of the duration is known. The rate at which such a job ends falls as 1/age, so the
     best interval grows as the square root of the age. Polls are due at the ages (1 + k·√poll_cost)² - 1 for
     k = 1, 2, …, so there are few in the first second. One poll is worth `poll_cost` seconds of lateness.
     """

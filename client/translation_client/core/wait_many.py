@@ -13,12 +13,12 @@ opens it again after a pause (a backoff, and at least the server's ``retry``), a
 After the reconnect it polls all jobs if events may have been lost: the last stream was not useful, an event could not
 be read, or there is no event id to resume from.
 
-The flow gives up the stream and only polls if the stream is silent from the start (a proxy may buffer it), is not an
-event stream, or was not useful several times in a row.
+Some streams are given up; the flow then polls only. Such a stream is silent from the start (a proxy may buffer it), is
+no event stream, or was not useful several times in a row.
 
 A failure of one job does not end the wait for the others: each job has its own retry budget for answers that cannot be
-read. All jobs share one deadline. At the deadline they are polled a last time, beginning with the job whose status is
-the oldest, for as long as `FlowTime` allows.
+read. All jobs share one deadline. At the deadline they are polled a last time, for as long as `FlowTime` allows. The
+job with the oldest status comes first.
 """
 
 import heapq
@@ -233,8 +233,8 @@ def _is_outdated(last: Status | None, status: Status) -> bool:
 def _poll_unsettled(wait: BatchWait) -> Flow:
     """Polls by the schedules until no job needs it: its last answer could be read, and did not ask for a poll at once.
 
-    A server that asks for a poll at once may be waiting for it: a job of this project's simulator can end at its nth
-    poll, and until then the stream has nothing to report.
+    A server that asks for a poll at once may be waiting for it. A job of this project's simulator can end at its nth
+    poll: until then, the stream has nothing to report.
     """
     while due := [job.due() or 0.0 for job in wait.jobs.values() if job.failures.count or job.asks_for_poll]:
         if not wait.time.left:

@@ -1,7 +1,7 @@
 """The sync driver.
 
 `transport.Transport` enforces the timeout of a request. A transport of the caller's applies it to each connect, read
-and write; the driver then also checks the clock between reads, which is the best that can be done from outside.
+and write. The driver then also checks the clock between reads; more is not possible from outside.
 """
 
 import time

@@ -36,8 +36,9 @@ KEEP_ALIVE = 4.0
 class AsyncTransport(httpx.AsyncBaseTransport):
     """Carries the requests of async clients, through the same proxy as `Transport`.
 
-    There are several small pools, and a request goes to the first that is not full: httpcore's pool loops over all its
-    connections at every request, and over the idle ones for each idle one. The arguments are those of `Transport`.
+    There are several small pools, because httpcore's pool loops over all its connections at every request, and over the
+    idle ones for each idle one. A request goes to the first pool that is not full. The arguments are those of
+    `Transport`.
     """
 
     def __init__(self, base_url: httpx.URL, keep_alive: float = KEEP_ALIVE) -> None:
