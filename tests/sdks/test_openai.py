@@ -79,6 +79,7 @@ def test_failed_video_says_why(client, sandbox):
 def test_videos_are_listed_page_by_page(client):
     made = [client.videos.create(prompt=f"Cat {n}").id for n in range(5)]
     assert [video.id for video in client.videos.list(limit=2)] == made[::-1]
+    assert [video.id for video in client.videos.list(limit=2, order="asc")] == made
 
 
 def test_deleted_video_is_gone(client):

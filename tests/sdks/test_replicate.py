@@ -55,6 +55,14 @@ def test_prediction_of_a_version_succeeds(client):
     assert client.predictions.get(prediction.id).output == prediction.output
 
 
+@pytest.mark.parametrize(("wait", "applied"), [(True, 60), (30, 30)])
+def test_prediction_is_awaited_by_the_server(client, sandbox, wait, applied):
+    prediction = client.predictions.create(version=VERSION, input={"prompt": "A cat"}, wait=wait)
+    assert (prediction.status, prediction.error) == ("succeeded", None)
+    [record] = sandbox.requests()
+    assert (record["action"], record["wait"]) == ("submit", applied)
+
+
 def test_prediction_of_a_model_succeeds(client):
     prediction = client.models.predictions.create(MODEL, input={"prompt": "A cat"})
     prediction.wait()
