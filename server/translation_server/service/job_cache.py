@@ -31,7 +31,7 @@ inactive for longest loses jobs first, the oldest first."""
 class RenderedJob(NamedTuple):
     """A job's body in one dialect.
 
-    It is valid in this state of the sandbox, before the virtual time ``until``, for requests with this base URL.
+    It is valid in this state of the sandbox, before the virtual time ``until``, for requests to this origin.
     ``snapshots`` holds the first snapshot that it was rendered from.
     """
 
@@ -40,7 +40,7 @@ class RenderedJob(NamedTuple):
     snapshots: tuple[JobSnapshot]
     body: PartialBody
     next_poll: NextPoll | None
-    base_url: str
+    origin: str
 
     def hint(self, now: float) -> float | None:
         """Returns the seconds until the caller should poll again, if there are hints."""
@@ -103,7 +103,7 @@ def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState, v
     if snapshot.state is State.COMPLETED:  # the URLs of its files change from time to time
         until = min((view.file_path(snapshot, kind)[1] for kind in dialect.file_types), default=until)
     body = dialect.partial_body(snapshot, view)
-    return RenderedJob(sandbox, until, (snapshot.lean,), body, hint, view.base_url)
+    return RenderedJob(sandbox, until, (snapshot.lean,), body, hint, view.origin)
 
 
 class JobCache:

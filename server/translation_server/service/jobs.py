@@ -166,7 +166,7 @@ class Service:
             rendered is None
             or rendered.sandbox is not sandbox
             or snapshot.now >= rendered.until
-            or rendered.base_url != view.base_url
+            or rendered.origin != view.origin
         ):
             if cached.job.deleted_at is not None:  # some of those who ask may not see it
                 return None
@@ -326,19 +326,6 @@ class Service:
                 changed = await subscription.wait(left)
                 job = next(iter(changed)) if changed else await self._find(job.owner, *job.key)
                 changes_at = until(JobSnapshot(job, clock.virtual(wall)))
-
-    def file_url(self, base_url: str, snapshot: JobSnapshot, kind: str) -> str:
-        """Returns the signed URL of an output file of an ended job.
-
-        Args:
-            base_url: the scheme, the host and the mount under which the caller reached the server.
-            snapshot: the job.
-            kind: an ending such as ``mp4``, or the name of a file.
-
-        Raises:
-            LookupError: there is no file of this kind.
-        """
-        return base_url + self.files.path(snapshot, kind).path
 
     def wall_time(self) -> WallTime:
         """Returns the wall time, in seconds since the epoch."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from translation_server.core.clock import Clock
 from translation_server.core.job import JobSnapshot
 from translation_server.core.request_log import RequestRecord
+from translation_server.core.sandbox import SandboxState
 from translation_server.documents import RECORD
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.storage import RequestLogStore, StoreError
@@ -166,9 +167,9 @@ class RequestLog:
 
     async def _write(self, batch: Sequence[tuple[str, RecordBuilder]]) -> None:
         """Writes records, except those from before a reset of their sandbox."""
-        texts, serialised = [], 0
+        texts, serialised, sandboxes = [], 0, dict[str, SandboxState]()
         for owner, record in batch:
-            sandbox = await self._sandboxes.of(owner)
+            sandbox = sandboxes[owner] = sandboxes.get(owner) or await self._sandboxes.of(owner)
             if record.refusals and record.refusals.since < sandbox.reset_at:
                 record.refusals = None
             text = record.text(sandbox.clock)
@@ -176,6 +177,7 @@ class RequestLog:
             serialised += len(text)
             if serialised > MAX_SERIALISED:
                 serialised = 0
+                sandboxes.clear()
                 await asyncio.sleep(0)
         reset_at = {owner: (await self._sandboxes.of(owner)).reset_at for owner in {owner for owner, _ in batch}}
         if current := [(owner, text) for owner, at, text in texts if at >= reset_at[owner]]:
