@@ -132,10 +132,10 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     read = partial(read_cancelled, options.dialect, job_id=job_id)
     send = cancelling(options.dialect, job_id, options.parameters, options.url("cancel", job_id))
     confirmed = job_id in options.remembered
-    reply, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
+    _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
     if parsed is None:
-        reply, parsed = yield from poll_job(options, time, job_id, confirmed=True)
-    options.remember(reply, parsed)  # else a wait would first sleep until the hint of an earlier answer has passed
+        _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
+    options.remembered.pop(job_id, None)  # its hint holds no longer: a wait must not sleep until it has passed
     yield (yield from result_of(options, time, parsed.status))
 
 
