@@ -112,6 +112,14 @@ def test_the_signatures_of_aws_are_right(request_scope, header):
         check_signature(request_scope, signature, SECRET, b"{}", SIGNED_AT)
 
 
+def test_behind_a_proxy_the_signed_host_is_that_of_the_caller():
+    signature = read_signature(authorization("5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"))
+    proxied = scope("GET", "/") | {"headers": [(b"host", b"inner:80"), (b"x-amz-date", b"20150830T123600Z")]}
+    check_signature(proxied | {"forwarded_host": "example.amazonaws.com"}, signature, SECRET, b"", SIGNED_AT)
+    with pytest.raises(SignatureError, match="not that of this request"):
+        check_signature(proxied, signature, SECRET, b"", SIGNED_AT)
+
+
 @pytest.mark.parametrize(("late", "is_right"), [(900, True), (901, False), (-900, True), (-901, False), (1e9, False)])
 def test_a_signature_holds_for_a_quarter_of_an_hour(late, is_right):
     signature = read_signature(authorization("5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"))
