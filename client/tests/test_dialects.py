@@ -238,6 +238,18 @@ class TestRoutes:
             assert [status.id for status in client.list()] == ["3", "2", "1"]
         assert [request.query for request in server.requests] == asked
 
+    @pytest.mark.parametrize(("page", "following"), [("cursor", "c1"), ("offset", 1)])
+    def test_a_list_by_post_has_the_page_in_its_body(self, server, page, following):
+        where = {"body": {"Action": "List"}}
+        listed = {"request": "POST /all", "where": where, "page": {page: "at"}, "body": {"t": "{jobs}", "n": "{next}"}}
+        with Client(server.url, dialect=custom_dialect(list=listed)) as client:
+            server.says((200, {"t": [task(state="busy")], "n": following}), (200, {"t": [], "n": None}))
+            assert [status.id for status in client.list()] == ["t1"]
+        assert [json.loads(request.body) for request in server.requests] == [
+            {"Action": "List"},
+            {"Action": "List", "at": following},
+        ]
+
     def test_a_cancellation_that_shows_no_job_is_followed_by_a_poll(self, server):
         dialect = custom_dialect(cancel={"request": "POST /tasks/{job_id}/cancel", "body": {"ok": True}})
         server.says((200, {"ok": True}), (200, task(state="failed")))

@@ -128,7 +128,21 @@ def test_lists_may_begin_with_the_oldest_job(api):
     last = tasks.get(f"/tasks?order=asc&at={newest_first[2]}")
     assert (ids(last), last.json()["more"]) == (newest_first[1::-1], False)
     assert ids(tasks.get(f"/tasks?order=desc&at={newest_first[2]}")) == newest_first[3:]
-    assert detail(tasks.get("/tasks?order=up")) == "order: must be asc or desc"
+    assert ids(tasks.get("/tasks?order=ASCENDING&limit=1")) == newest_first[-1:]
+    assert detail(tasks.get("/tasks?order=up")) == "order: must be asc or desc, or ascending or descending"
+
+
+def test_a_post_has_the_parameters_in_its_body(api):
+    where = 'request = "POST /tasks"\nwhere = { body = { Action = "List" } }'
+    text = FILE.replace('request = "GET /tasks"', where).replace('"POST /tasks"\n\n', '"POST /tasks/new"\n\n')
+    tasks = api('{ size = "limit", offset = "at", ignore = "Status" }', text)
+    newest_first = [tasks.post("/tasks/new", json={}).json()["id"] for _ in range(3)][::-1]
+    listed = tasks.post("/tasks", json={"Action": "List", "limit": 2, "at": 1, "Status": None})
+    assert (ids(listed), listed.json()["total"]) == (newest_first[1:], 3)
+    assert ids(tasks.post("/tasks?at=2", json={"Action": "List", "Status": "x"})) == newest_first[2:]
+    for wrong in ({"limit": True}, {"limit": [1]}, {"other": 1}):
+        answer = tasks.post("/tasks", json={"Action": "List"} | wrong)
+        assert detail(answer).startswith(f"{next(iter(wrong))}: ")
 
 
 @pytest.mark.parametrize("value", ["", "-1", "x", "1.5", "1" * 5000, "\u0661"])

@@ -283,8 +283,12 @@ def listing(dialect: Dialect, cursor: str | None = None, parameters: Mapping[str
         ValueError: The dialect has no list.
     """
     operation = dialect.required("list", "list")
-    query = {} if cursor is None or operation.cursor is None else {operation.cursor: cursor}
-    return operation.send(parameters or {}, query=query)
+    if cursor is None or operation.cursor is None:
+        return operation.send(parameters or {})
+    if operation.requests[0][0] == "GET":
+        return operation.send(parameters or {}, query={operation.cursor: cursor})
+    value = cursor if operation.paging == "cursor" else int(cursor)
+    return operation.send(parameters or {}, json={operation.cursor: value})
 
 
 def batch_polling(dialect: Dialect, ids: Sequence[str], parameters: Mapping[str, str] | None = None) -> Send:

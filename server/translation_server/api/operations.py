@@ -22,13 +22,16 @@ from translation_server.api.views import view_of
 from translation_server.core.dialects.dialect import Dialect, header_lines
 from translation_server.core.dialects.operations import Paging
 from translation_server.core.dialects.routes import Route
-from translation_server.core.dialects.template import ValueOf, names, render, value_at
+from translation_server.core.dialects.template import ValueOf, names, render, to_json, value_at
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
 
 COUNTED = frozenset({"count", "offset", "page", "pages"})
 """The names in the template of a list whose values take a count of the caller's jobs."""
+
+ORDERS: Mapping[str, bool] = {"asc": True, "ascending": True, "desc": False, "descending": False}
+"""Whether the oldest job comes first, by the values of the parameter for the order."""
 
 MAX_DIGITS = 10
 
@@ -66,13 +69,16 @@ class Operations:
     async def list(self, request: Request, route: Route) -> Response:
         """Lists the caller's jobs of the kind, newest first unless the caller asks for another order."""
         [dialect], paging, owner = route.dialects, route.operation.paging, context_of(request).user
-        _refuse_unknown(request, route)
-        limit, oldest_first = _whole(request, paging.size, paging.default, 1, MAX_BATCH), _oldest_first(request, paging)
-        after = await self._cursor(request, dialect, paging.cursor)
+        asked = await _asked(request, route)
+        _refuse_unknown(asked, route)
+        limit, oldest_first = _whole(asked, paging.size, paging.default, 1, MAX_BATCH), _oldest_first(asked, paging)
+        after = None
+        if last_id := asked.get(paging.cursor or ""):
+            after = await self._service.ordinal(owner, last_id, **dialect.owned)
         if not (oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
             page = await self._service.page(owner, limit=limit, after=after, api=dialect.api.name, kind=dialect.kind)
             return self._listed(request, route, page.snapshots, has_more=page.next is not None, limit=limit)
-        start = _whole(request, paging.offset, 0) + limit * (_whole(request, paging.number, 1, 1) - 1)
+        start = _whole(asked, paging.offset, 0) + limit * (_whole(asked, paging.number, 1, 1) - 1)
         found = await self._service.lists.page(
             owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **dialect.owned
         )
@@ -140,13 +146,6 @@ class Operations:
         }
         return _filled(route, lambda name: values.get(name, request.query_params.get(name.partition(".")[2])))
 
-    async def _cursor(self, request: Request, dialect: Dialect, name: str | None) -> int | None:
-        """Returns the ordinal of the job whose id is the cursor."""
-        job_id = request.query_params.get(name) if name else None
-        if not job_id:
-            return None
-        return await self._service.ordinal(context_of(request).user, job_id, **dialect.owned)
-
 
 def _filled(route: Route, value_of: ValueOf) -> Response:
     answer = route.operation.answers[State.PENDING]
@@ -154,7 +153,17 @@ def _filled(route: Route, value_of: ValueOf) -> Response:
     return json_response(text, answer.code, header_lines(answer.headers, value_of))
 
 
-def _refuse_unknown(request: Request, route: Route) -> None:
+async def _asked(request: Request, route: Route) -> Mapping[str, str]:
+    """Returns the parameters of a list: those of the query, and the fields of the body where the method has one."""
+    if request.method == "GET":
+        return request.query_params
+    document = await read_document(request, route.operation.accepts)
+    fields = {name: value for name, value in document.items() if value is not None}
+    texts = {name: value if isinstance(value, str) else to_json(value) for name, value in fields.items()}
+    return {**texts, **request.query_params}
+
+
+def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
     """Refuses parameters without an effect on a list: a caller who sends one expects another page.
 
     Raises:
@@ -162,25 +171,26 @@ def _refuse_unknown(request: Request, route: Route) -> None:
     """
     [dialect], operation = route.dialects, route.operation
     *own, _, ignored = operation.paging
-    allowed = [name for name in (*own, *ignored, *operation.where.query) if isinstance(name, str)]
+    where = (*operation.where.query, *(path.partition(".")[0] for path in operation.where.body))
+    allowed = [name for name in (*own, *ignored, *where) if isinstance(name, str)]
     shown = dialect.echoed | names(operation.answer.body) | names(operation.answer.headers)
     repeated = {name.removeprefix("query.") for name in shown if name.startswith("query.")}
     known = {*allowed, *dialect.api.token_parameters, *repeated}
     message = f"is no parameter of this list; those are {', '.join(allowed) or 'none'}"
-    if unknown := [name for name in request.query_params if name not in known]:
+    if unknown := [name for name in asked if name not in known]:
         raise invalid([{"field": name, "message": message} for name in unknown])
 
 
-def _oldest_first(request: Request, paging: Paging) -> bool:
-    order = request.query_params.get(paging.order, "desc") if paging.order else "desc"
-    if order not in {"asc", "desc"}:
-        raise invalid([{"field": paging.order or "", "message": "must be asc or desc"}])
-    return order == "asc"
+def _oldest_first(asked: Mapping[str, str], paging: Paging) -> bool:
+    order = asked.get(paging.order or "", "desc").lower()
+    if order not in ORDERS:
+        raise invalid([{"field": paging.order or "", "message": "must be asc or desc, or ascending or descending"}])
+    return ORDERS[order]
 
 
-def _whole(request: Request, name: str | None, default: int, least: int = 0, most: int = 10**9) -> int:
-    """Returns a whole number from a parameter of the query."""
-    text = request.query_params.get(name) if name else None
+def _whole(asked: Mapping[str, str], name: str | None, default: int, least: int = 0, most: int = 10**9) -> int:
+    """Returns a whole number from a parameter."""
+    text = asked.get(name or "")
     if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS and least <= int(text) <= most):
