@@ -238,6 +238,15 @@ class TestRoutes:
             assert [status.id for status in client.list()] == ["3", "2", "1"]
         assert [request.query for request in server.requests] == asked
 
+    def test_an_item_may_be_a_part_of_the_answer_to_a_poll(self, server):
+        listed = {"request": "GET /all", "item": "task", "body": {"tasks": "{jobs}"}}
+        batch = {"request": "GET /some", "ids": "id", "item": "task", "body": {"tasks": "{jobs}"}}
+        item = task(state="done")["task"]
+        server.says((200, {"tasks": [item]}), (200, {"tasks": [item | {"id": "t2"}, item]}))
+        with Client(server.url, dialect=custom_dialect(list=listed, batch_poll=batch)) as client:
+            assert [(status.id, status.state) for status in client.list()] == [("t1", State.COMPLETED)]
+            assert {status.id for status in client.wait_all(["t1", "t2"]).values()} == {"t1", "t2"}
+
     @pytest.mark.parametrize(("page", "following"), [("cursor", "c1"), ("offset", 1)])
     def test_a_list_by_post_has_the_page_in_its_body(self, server, page, following):
         where = {"body": {"Action": "List"}}

@@ -49,7 +49,12 @@ API_KEYS = ("mount", "auth", "idempotency", "hints", "error", "job", "fixed")
 ANSWER_KEYS = ("code", "headers", "body")
 OPERATION_KEYS = (*ANSWER_KEYS, "when", "request", "where", "job_id", "accepts")
 PAGE_KEYS = ("size", *PAGINGS, "order", "default", "ignore")
-MORE_KEYS = {"submit": ("wait",), "list": ("page", "ids"), "batch_poll": ("page", "ids"), "download": ("file",)}
+MORE_KEYS = {
+    "submit": ("wait",),
+    "list": ("page", "ids", "item"),
+    "batch_poll": ("page", "ids", "item"),
+    "download": ("file",),
+}
 KIND_KEYS = (
     *("id", "words", "send", "unknown_fields", "required", "defaults", "output", "body", "when"),
     *ACTIONS,
@@ -228,6 +233,10 @@ class _Api:
             idempotency=self._idempotency(),
             error=error,
         )
+        for operation in dialect.operations:
+            if operation.item and not _is_object(dialect.poll.answers[State.PENDING].body, operation.item):
+                problem = "must be the path of an object in the body of the poll"
+                raise _FileError(f"{place}.{operation.action}.item", problem)
         if shared := indistinct(dialect):
             one, other = shared
             problem = f"{one} and {other} are answered alike, so no client could tell them apart"
@@ -292,6 +301,7 @@ def _operation(action: Action, kind: Mapping[str, Any], known: Sequence[str], pl
         cursor=page.get(paging),
         paging=paging,
         ids=table.get("ids"),
+        item=tuple(table["item"].split(".")) if isinstance(table.get("item"), str) else (),
     )
 
 
@@ -397,6 +407,13 @@ def _check_clashes(mount: str, dialects: Iterable[Dialect]) -> None:
                 other = seen.setdefault(key, mine := (dialect, shared))
                 if other is not mine and (shared is None or other[1] != shared or other[0] is dialect):
                     raise _FileError("", f"{method} {mount}{path} is taken by another operation: choose another path")
+
+
+def _is_object(node: Node, path: Sequence[str]) -> bool:
+    """Returns whether a template has an object at a path."""
+    for key in path:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return isinstance(node, Mapping)
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], place: str) -> None:

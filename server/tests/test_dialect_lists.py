@@ -164,6 +164,15 @@ def test_parameters_without_an_effect_are_refused_unless_the_file_ignores_them(a
     assert detail(api("{}").get("/tasks?limit=1")) == "limit: is no parameter of this list; those are none"
 
 
+def test_an_item_may_be_a_part_of_the_body_of_a_poll(api):
+    text = FILE.replace("body = { id", "body.job = { id").replace("page = PAGE", 'item = "job"')
+    tasks = api("", text)
+    job_id = tasks.post("/tasks", json={}).json()["job"]["id"]
+    [item] = tasks.get("/tasks").json()["tasks"]
+    assert item == tasks.get(f"/tasks/{job_id}").json()["job"]
+    assert item["id"] == job_id
+
+
 def test_pages_by_offset_of_large_jobs_are_refused_not_cut(api):
     tasks = api('{ size = "limit", offset = "at" }')
     submit(tasks, 20, simulate={"delay": 0, "output": "x" * 250_000})

@@ -22,6 +22,7 @@ from translation_client.core.dialects import (
     id_of,
     is_text,
     is_word,
+    put_at,
     states_of,
     unquoted,
 )
@@ -96,8 +97,17 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tupl
     jobs = _value_at(page, listing.jobs) if listing.jobs else page
     if not isinstance(jobs, list):
         raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
-    parsed = [_parsed(dialect, dialect.poll, job, reply) for job in jobs]
+    parsed = [_parsed(dialect, dialect.poll, _as_polled(listing, job), reply) for job in jobs]
     return parsed, _next_cursor(listing.operation, page, parsed, cursor, reply)
+
+
+def _as_polled(listing: Listing, item: object) -> object:
+    """Returns an item of a list in the form of the answer to a poll."""
+    if not listing.operation.item:
+        return item
+    body: dict[str, Any] = {}
+    put_at(body, listing.operation.item, item)
+    return body
 
 
 def _next_cursor(
@@ -153,7 +163,8 @@ def read_batch(
         names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
         raise unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
     unknown_ids = set(map(id_of, unknown))
-    numbered = {_id_in(dialect, job): (number, job) for number, job in enumerate(jobs)}
+    bodies = [_as_polled(listing, job) for job in jobs]
+    numbered = {_id_in(dialect, job): (number, job) for number, job in enumerate(bodies)}
     answers: dict[str, ParsedStatus | TranslationError] = {}
     for job_id in ids:
         try:

@@ -86,6 +86,7 @@ class Operation:
     cursor: str | None = None  # the query parameter for a page of a list
     paging: str = "cursor"  # which one of `PAGINGS` it is
     ids: str | None = None  # the query parameter for the ids of a batch poll
+    item: tuple[str, ...] = ()  # the path, in the body of a poll, of what a list shows of a job
     separator: str | None = None  # what separates them; None repeats the parameter
 
     def send(

@@ -134,7 +134,9 @@ class Operations:
     ) -> Response:
         [dialect] = route.dialects
         view = view_of(request.scope, dialect, self._service.files)
-        jobs = [json.loads(shown_in.body(shown, view)) for shown_in, shown in falsify(request, dialect, *snapshots)]
+        bodies = [json.loads(shown_in.body(shown, view)) for shown_in, shown in falsify(request, dialect, *snapshots)]
+        item = route.operation.item
+        jobs = [body if item is None else value_at(body, item) for body in bodies]
         values: dict[str, Any] = {
             "jobs": jobs,
             "first_id": snapshots[0].job.id if snapshots else None,

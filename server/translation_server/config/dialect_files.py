@@ -45,7 +45,7 @@ from translation_server.core.dialects.operations import (
     Where,
 )
 from translation_server.core.dialects.routes import routes
-from translation_server.core.dialects.template import Names, Node, TemplateError, overlaid, parse
+from translation_server.core.dialects.template import Names, Node, TemplateError, overlaid, parse, value_at
 from translation_server.core.job import NATIVE, State
 from translation_server.validation import field_errors, summary, unknown_field
 
@@ -188,6 +188,12 @@ def _dialect(api: Api, kind: str, table: KindTable) -> Dialect:
         id=table.id,
         output=_parsed(table.output, known, f"{place}.output"),
     )
+    for operation in dialect.operations:
+        item = operation.item
+        if item is not None and not isinstance(value_at(dialect.poll.answer.body, item), Mapping):
+            raise DialectError(
+                f"{place}.{operation.action}.item: must be the path of an object in the body of the poll"
+            )
     if shared := indistinct(dialect):
         one, other = shared
         raise DialectError(
@@ -225,6 +231,7 @@ def _operation(action: Action, table: OperationTable, kind: KindTable, known: Na
         accepts=tuple(table.accepts),
         paging=Paging(**table.page.model_dump()) if isinstance(table, ListTable) else UNPAGED,
         ids=table.ids if isinstance(table, ListTable) else None,
+        item=table.item if isinstance(table, ListTable) else None,
         file=table.file if isinstance(table, DownloadTable) else None,
         wait=table.wait if isinstance(table, SubmitTable) else None,
     )

@@ -153,6 +153,7 @@ class ListTable(OperationTable):
 
     page: PageTable = PageTable()
     ids: str | None = None
+    item: str | None = None
 
 
 class DownloadTable(OperationTable):

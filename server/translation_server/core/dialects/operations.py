@@ -150,6 +150,7 @@ class Operation:
         phases: The answers for pending jobs with some of their words.
         paging: The parameters of a list.
         ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
+        item: The dotted path of what a list shows of a job, in the body of a poll; None for the whole body.
         file: The type of a downloaded file.
         wait: How long ``Prefer: wait`` holds the answer to a submission, in seconds; None answers at once.
     """
@@ -163,6 +164,7 @@ class Operation:
     accepts: Sequence[MediaKind] = ("json",)
     paging: Paging = UNPAGED
     ids: str | None = None
+    item: str | None = None
     file: str | None = None
     wait: int | None = None
 
