@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -208,6 +209,15 @@ class TestCommand:
             ("text", b"8"),
             ("video", video.read_bytes()),
         ]
+
+    def test_parameters_are_parts_of_the_paths_and_repeated_to_resume(self, server, capsys):
+        server.says((200, {"request_id": "r1", "status": "IN_QUEUE"}))
+        login = ["--url", server.url, "--dialect", "fal", "--token", "secret", "--parameter", "app=fal-ai/x"]
+        assert main([*login, "run", "--parameter", "query.v=1 b", "--timeout", "0.2", "--input", "prompt=a"]) == 4
+        assert {request.path for request in server.requests} == {"/fal-ai/x", "/fal-ai/x/requests/r1/status"}
+        assert {request.query for request in server.requests} == {"v=1+b"}
+        resumed = shlex.split(capsys.readouterr().err.split("Resume with: ")[1])
+        assert {"--parameter=app=fal-ai/x", "--parameter=query.v=1 b"} < {*resumed}
 
     @pytest.mark.parametrize(
         ("flags", "message"),

@@ -331,6 +331,7 @@ def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
         return AsyncClient(
             server.url,
             dialect=server.dialect,
+            parameters=dict(options.parameter or ()),
             username=server.username,
             password=server.password,
             token=server.token,

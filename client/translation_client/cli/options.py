@@ -16,7 +16,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 SECONDS: Mapping[str, Any] = {"type": float, "metavar": "SECONDS"}
 
-LOGIN = frozenset({"url", "dialect", "username", "password_file", "token_file"})
+LOGIN = frozenset({"url", "dialect", "parameter", "username", "password_file", "token_file"})
 """The options that every suggested command line repeats. A password or token is not repeated."""
 
 WAITING = LOGIN | {
@@ -29,6 +29,7 @@ MOST_IDS = 20
 """With more jobs than this, the command line for a resumed wait does not list them."""
 
 RENAMED = {
+    "parameters": "--parameter",
     "files": "--file",
     "job_id": "ID",
     "base_url": "--url",
@@ -53,6 +54,7 @@ class Options(argparse.Namespace):
     password: str | None = None
     password_file: str | None = None
     dialect: str = "start"
+    parameter: list[tuple[str, str]] | None = None
     token: str | None = None
     token_file: str | None = None
 
@@ -89,6 +91,13 @@ class Options(argparse.Namespace):
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Joins the lists before and after the name of a subcommand; argparse would drop the first."""
+        before = getattr(self, name, None)
+        if isinstance(before, list) and isinstance(value, list) and value[: len(before)] != before:
+            value = [*before, *value]
+        super().__setattr__(name, value)
 
 
 Handler: TypeAlias = Callable[[Options], int]
@@ -153,7 +162,12 @@ def list_in_full(options: Options, ids: Sequence[str] = ()) -> str:
 
 def _command_line(options: Options, repeated: Container[str], *words: str) -> str:
     """Returns a command line with some of the options. No id or value in it can be mistaken for a flag."""
-    values = [(f"--{name.replace('_', '-')}", value) for name, value in vars(options).items() if name in repeated]
+    values = [
+        (f"--{name.replace('_', '-')}", "=".join(value) if isinstance(value, tuple) else value)
+        for name, given in vars(options).items()
+        if name in repeated
+        for value in (given if isinstance(given, list) else [given])
+    ]
     flags = [flag if value is True else f"{flag}={value}" for flag, value in values if value]
     return f"{program()} {shlex.join([*flags, *words])}"
 
@@ -180,6 +194,13 @@ def add_common(parser: Parser) -> None:
         "--dialect",
         metavar="NAME|FILE",
         help=f"the wire format: {', '.join(DIALECTS)}, or a TOML file that describes one (default {Options.dialect})",
+    )
+    server.add_argument(
+        "--parameter",
+        action="append",
+        type=assignment,
+        metavar="NAME=VALUE",
+        help="a part of the dialect's paths, such as model=m1, or of the query: query.v=1; several times for several",
     )
     server.add_argument("--token", help="for a dialect that takes a token; as visible as a password")
     server.add_argument("--token-file", metavar="FILE", help="a file with the token")
