@@ -124,7 +124,7 @@ class TestTemplates:
             "completed": {"body": {"video": "{output}"}},
             "error": {"body": {"why": "{error_message}"}},
         }
-        options = flow_options(custom_dialect(body={}, when=when))
+        options = flow_options(custom_dialect(body={}, when=when, output="x"))
         _, status = play(wait_one.poll(options, FlowTime(0.0), "t1"), body)
         assert status.state is state
 

@@ -42,7 +42,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, bad):
 def test_names_and_mounts_of_the_server_are_refused(tmp_path, name):
     path = tmp_path / f"{name}.toml"
     path.write_text(CORPUS["good"])
-    with pytest.raises(DialectError, match="must have a name of its own"):
+    with pytest.raises(DialectError, match="the name of the file is the name of the API: "):
         read(path)
     other = tmp_path / "mine.toml"
     other.write_text(f'mount = "/{name.replace(" ", "-")}/v1"\n{CORPUS["good"]}')

@@ -14,15 +14,7 @@ import pytest
 import translation_client
 from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects
-from translation_server.config.dialect_tables import (
-    ApiTable,
-    DownloadTable,
-    KindTable,
-    ListTable,
-    OperationTable,
-    PageTable,
-    SubmitTable,
-)
+from translation_server.config.dialect_format import FILE, JOB, OPERATIONS, PAGE
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import ERROR_NAMES, HINT_NAMES, JOB_NAMES, LIST_NAMES
@@ -138,13 +130,11 @@ def test_the_page_on_dialects_has_every_key_name_and_filter():
         return {name.split(".")[0] for name in re.findall(r"`([\w.]+)(?::TYPE)?`", first)}
 
     keys = "| key | by default | what it holds |"
-    assert documented("### The API", keys) == set(ApiTable.model_fields)
-    assert documented("### A kind of job", keys) == set(KindTable.model_fields)
-    operations = (
-        OperationTable.model_fields | ListTable.model_fields | DownloadTable.model_fields | SubmitTable.model_fields
-    )
-    assert documented("### An operation", keys) == set(operations)
-    assert documented("### Lists", "| key of `page` | by default | what it holds |") == set(PageTable.model_fields)
+    assert documented("### The API", keys) == set(FILE.keys)
+    assert documented("### A kind of job", keys) == set(JOB.keys)
+    operations = {key for operation in OPERATIONS.values() for key in operation.keys}
+    assert documented("### An operation", keys) == operations
+    assert documented("### Lists", "| key of `page` | by default | what it holds |") == set(PAGE.keys)
     names = {re.split("[.:]", name)[0] for name in (*JOB_NAMES, *LIST_NAMES, *HINT_NAMES, *ERROR_NAMES)}
     assert documented("## Templates", "| name | what it is |") == names
     filters = page.split("The filters are ", 1)[1].split("\n\n")[0]

@@ -26,6 +26,7 @@ from translation_client.core.dialects import (
     states_of,
     unquoted,
 )
+from translation_client.core.distinct import fitting
 from translation_client.core.effects import Reply
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError
 from translation_client.core.links import links
@@ -220,7 +221,7 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
         raise unexpected("a job as a JSON object", reply)
     job_id = _job_id(dialect, operation, job, reply, expected_id)
     state, unknown = _state(dialect, operation, job, reply)
-    answer = operation.answer_for(state, _value_at(job, paths(operation.answers[State.PENDING].body).get("status", ())))
+    answer = operation.answer_for(state, read(operation.answers[state].body, job).get("status"))
     values, where = read(answer.body, job), paths(answer.body)
     try:
         urls = links(dialect, answer, reply.headers, job)
@@ -250,23 +251,24 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
 
 def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) -> tuple[State, str | None]:
     """Returns the state of a job, by its word or by the template that fits, and the word if it is unknown."""
-    where = paths(operation.answers[State.PENDING].body).get("status")
-    if where is None and operation.action == "submit":
+    states: Sequence[State] = operation.wordless
+    if operation.action == "submit" and State.PENDING in states:
         return State.PENDING, None
-    states: Sequence[State] = tuple(State)
-    if where is not None:
-        word = _value_at(job, where)
-        if not (is_word(word) and type(word) in {type(known) for words in dialect.words.values() for known in words}):
-            raise unexpected(_needed(operation), reply)
-        states = states_of(dialect, word)
+    if len(states) < len(State):
+        words = [word for body in operation.bodies if (word := read(body, job).get("status")) is not None]
+        states = [state for word in words for state in states_of(dialect, word) if state not in states] or states
         if not states:
-            return State.PENDING, str(word)
+            kinds = {type(known) for words in dialect.words.values() for known in words}
+            if not words or not is_word(words[0]) or type(words[0]) not in kinds:
+                raise unexpected(_needed(operation), reply)
+            return State.PENDING, str(words[0])
+    if State.ERROR in states and operation.answers[State.CANCELLED] == operation.answers[State.ERROR]:
+        states = [state for state in states if state is not State.CANCELLED]  # it is answered as a failed one
     if len(states) > 1:
-        states = dialect.fitting(operation, reply.code, job, states) or states
+        states = fitting(dialect, operation, reply.code, job, states) or states
     if len(states) > 1 and operation.action == "submit":  # the first poll tells which it is
         return State.PENDING, None
-    decided = [state for state in DECISIVE if state in states]
-    return decided[0], None
+    return next(state for state in DECISIVE if state in states), None
 
 
 def _job_id(dialect: Dialect, operation: Operation, job: object, reply: Reply, expected_id: str | None) -> str:

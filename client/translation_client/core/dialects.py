@@ -8,12 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 from translation_client.core.effects import Send
 from translation_client.core.status import State
-from translation_client.core.templates import Node, Placeholder, Text, fits, paths
+from translation_client.core.templates import Node, paths
 
 Action: TypeAlias = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download"]
 Word: TypeAlias = str | bool | int
@@ -24,21 +23,13 @@ NATIVE_NAMES = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "queue_position", "logs"),
     *("error_message", "error_code", "output", *ECHOED_FIELDS),
 )
-ANSWER_NAMES = (*NATIVE_NAMES, "base_url", "input", "input.", "query.", "file_url:")  # the names that answers may use
+REQUEST_NAMES = ("base_url", "input", "input.", "query.", "file_url:")  # the names that every answer may use
+ANSWER_NAMES = (*NATIVE_NAMES, *REQUEST_NAMES)  # the names that answers about a job may use
 LIST_NAMES = (
     *("jobs", "first_id", "last_id", "next", "has_more"),
     *("count", "limit", "offset", "page", "pages"),
 )  # the names that lists may use as well
 PAGINGS = ("cursor", "offset", "number")  # what the query parameter for a page of a list may mean
-KNOWN_IN = {
-    "output": {State.COMPLETED},
-    "error_message": {State.ERROR},
-    "error_code": {State.ERROR},
-    "queue_position": {State.PENDING},
-    "completed_at": {State.COMPLETED, State.ERROR, State.CANCELLED},
-}
-"""The states in which a value may be known; all others may be known in any state."""
-
 CURRENT = "current"  # the id of every job in a dialect without ids
 PARAMETER = re.compile(r"\{(\w+)(:path|=[^{}]+)?\}")
 FORM = re.compile(
@@ -132,6 +123,20 @@ class Operation:
         in_paths = any("job_id" in dict(PARAMETER.findall(path)) for _, path in self.requests)
         return in_paths or self.job_id.source != "path"
 
+    @cached_property
+    def bodies(self) -> Sequence[Node]:
+        """The different templates of its answers' bodies."""
+        found: list[Node] = []
+        for answer in self.answers.values():
+            if answer.body not in found:
+                found.append(answer.body)
+        return found
+
+    @cached_property
+    def wordless(self) -> Sequence[State]:
+        """The states in which the answers do not show the word for the state."""
+        return [state for state in State if "status" not in paths(self.answers[state].body)]
+
     def answer_for(self, state: State, word: object) -> Answer:
         """Returns the answer about a job in a state, for which the dialect has this word."""
         answer = self.answers[state]
@@ -161,6 +166,7 @@ class Dialect:
         words: The words for each state.
         operations: What clients can ask for.
         send: The template of a submission's body. Placeholders without a value are left out.
+        has_output: Whether each completed job has an output.
         auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
         error: The templates of errors' bodies; none for problem details.
@@ -172,6 +178,7 @@ class Dialect:
     words: Mapping[State, tuple[Word, ...]]
     operations: Sequence[Operation]
     send: Node = field(default_factory=dict)
+    has_output: bool = False
     auth: str = "basic"
     idempotency: IdPlace | None = IDEMPOTENCY_KEY
     error: Sequence[Node] = ()
@@ -234,23 +241,6 @@ class Dialect:
             return None
         found = paths(operation.answers[State.PENDING].body)
         return Listing(found["jobs"], operation, self.unknown, self.events)
-
-    def fitting(self, operation: Operation, code: int, document: object, states: Sequence[State]) -> list[State]:
-        """Returns the states, of these, whose answers an answer fits."""
-        answers = [(state, answer) for state in states for answer in operation.answers_for(state)]
-        if any(answer.code == code for _, answer in answers):
-            answers = [(state, answer) for state, answer in answers if answer.code == code]
-        fitting = [
-            state
-            for state, answer in answers
-            if fits(
-                answer.body,
-                [other.body for one, other in answers if one is not state],
-                document,
-                lambda name, state=state: state in KNOWN_IN.get(name, State),  # type: ignore[misc]
-            )
-        ]
-        return list(dict.fromkeys(fitting))
 
 
 def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None) -> Send:
@@ -354,38 +344,3 @@ def unquoted(text: str) -> str:
     """Returns a part of a URL without its percent-encoding."""
     found = re.sub(rb"%([0-9A-Fa-f]{2})", lambda code: bytes.fromhex(code[1].decode()), text.encode())
     return found.decode(errors="replace")
-
-
-def indistinct(dialect: Dialect) -> tuple[State, State] | None:
-    """Returns two states that neither the poll nor the result tells apart; None if there are none."""
-    operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
-    for one, other in combinations((State.PENDING, State.COMPLETED, State.ERROR), 2):
-        asked = operations if State.PENDING not in {one, other} else operations[:1]
-        if all(_shown(dialect, operation, one) & _shown(dialect, operation, other) for operation in asked):
-            return one, other
-    return None
-
-
-def _shown(dialect: Dialect, operation: Operation, state: State) -> set[tuple[int, str]]:
-    """Returns what the answers in a state look like: one for each of the state's words."""
-    answers = [(word, operation.answer_for(state, word)) for word in dialect.words[state]]
-    return {(answer.code, repr(_symbolic(answer.body, state, word))) for word, answer in answers}
-
-
-def _symbolic(node: Node, state: State, word: Word) -> Any:  # noqa: ANN401 - a JSON value
-    """Returns the body with the word, and a mark for each other value that is known in the state."""
-    match node:
-        case Placeholder(name="status"):
-            return _word(word)
-        case Placeholder(name=name):
-            is_file = name.startswith("file_url:")
-            known = state is State.COMPLETED if is_file else state in KNOWN_IN.get(name, State)
-            return "known" if known and name != "null" else None
-        case Text(parts=parts):
-            found = [part if isinstance(part, str) else _symbolic(part, state, word) for part in parts]
-            return None if None in found else found
-        case Mapping():
-            return {key: _symbolic(value, state, word) for key, value in node.items()}
-        case list():
-            return [_symbolic(value, state, word) for value in node]
-    return node

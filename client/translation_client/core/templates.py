@@ -5,7 +5,7 @@ Requests fill templates; answers are read where their templates have placeholder
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, TypeAlias
@@ -187,32 +187,3 @@ def overlaid(node: Node, other: Node) -> Node:
     if isinstance(node, Mapping) and isinstance(other, Mapping):
         return {**node, **{key: overlaid(node.get(key), value) for key, value in other.items()}}
     return other
-
-
-def fits(node: Node, others: Sequence[Node], document: object, has: Callable[[str], bool]) -> bool:
-    """Returns whether a document fits a template where it differs from other templates.
-
-    Args:
-        node: The template of the answer in one state.
-        others: Those in the other states.
-        document: The answer.
-        has: Whether the value of a placeholder is known in this state.
-    """
-    if all(other == node for other in others):
-        return True
-    match node:
-        case Placeholder(name=name):
-            return (document is not None) == (has(name) and name != "null")
-        case Text():
-            return document is None or bool(node.read(document))
-        case Mapping():
-            found = document if isinstance(document, Mapping) else {}
-            keys = {*node, *(key for other in others if isinstance(other, Mapping) for key in other)}
-            return all(fits(node.get(key), [_of(other, key) for other in others], found.get(key), has) for key in keys)
-        case list():
-            return isinstance(document, list) and bool(document) == bool(node)
-    return document == node
-
-
-def _of(node: Node, key: str) -> Node:
-    return node.get(key) if isinstance(node, Mapping) else None

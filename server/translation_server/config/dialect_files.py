@@ -1,6 +1,5 @@
 """Dialects from TOML files: each file describes one API."""
 
-import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
@@ -8,19 +7,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from translation_server.config.dialect_tables import (
-    ApiTable,
-    DownloadTable,
-    FixedTable,
-    KindTable,
-    ListTable,
-    OperationTable,
-    StatesTable,
-    SubmitTable,
-    WhereTable,
-)
+from translation_server.config.dialect_format import parameter_names, parameters, phases, take_file
+from translation_server.config.dialect_shapes import FormatError, below
 from translation_server.core.dialects.builtin import DIALECTS, INPUT_NAMES
 from translation_server.core.dialects.dialect import (
     ERROR_NAMES,
@@ -35,6 +23,7 @@ from translation_server.core.dialects.dialect import (
 )
 from translation_server.core.dialects.distinct import indistinct
 from translation_server.core.dialects.operations import (
+    IN_PATH,
     UNPAGED,
     Action,
     Answer,
@@ -45,11 +34,11 @@ from translation_server.core.dialects.operations import (
     Where,
 )
 from translation_server.core.dialects.routes import routes
-from translation_server.core.dialects.template import Names, Node, TemplateError, overlaid, parse, value_at
+from translation_server.core.dialects.template import Names, Node, TemplateError, names, overlaid, parse, value_at
 from translation_server.core.job import NATIVE, State
-from translation_server.validation import field_errors, summary, unknown_field
 
-NAME = re.compile(r"[a-z][a-z0-9-]*")
+Table = Mapping[str, Any]
+"""A table of a file in its normal form, see `dialect_format`."""
 
 BUILTIN = frozenset(
     {
@@ -116,139 +105,117 @@ def read_dialects(listed: str, taken: Collection[str]) -> tuple[Dialect, ...]:
 
 def read_api(path: Traversable, taken: Collection[str]) -> tuple[Dialect, ...]:
     """Reads the file of one API."""
-    where, name = f"DIALECTS={path}", path.name.rpartition(".")[0]
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DialectError(f"{where}: cannot be read as TOML: {error}") from None
-    if not NAME.fullmatch(name) or name in BUILTIN or name in taken:
-        raise DialectError(f"{where}: must have a name of its own, in lower case: it is the name of the API")
+        raise DialectError(f"DIALECTS={path}: cannot be read as TOML: {error}") from None
     try:
-        dialects = _dialects(name, ApiTable.model_validate(table), taken)
-        routes(dialects)
-    except ValidationError as error:
-        raise DialectError(f"{where}: {summary(field_errors(error, 'the file'))}") from None
-    except DialectError as error:
-        raise DialectError(f"{where}: {error}") from None
+        return _dialects(path.name.rpartition(".")[0], table, BUILTIN.union(taken))
+    except (FormatError, DialectError) as error:
+        raise DialectError(f"DIALECTS={path}: {error}") from None
     except RecursionError:
-        raise DialectError(f"{where}: is nested too deeply") from None
-    return dialects
+        raise DialectError(f"DIALECTS={path}: is nested too deeply") from None
 
 
-def _dialects(name: str, table: ApiTable, taken: Collection[str]) -> tuple[Dialect, ...]:
-    mount = table.mount or f"/{name}"
-    if (first := mount.split("/")[1]) in BUILTIN or first in taken:
-        raise DialectError(f"mount: {mount} is a path of every server: choose another one")
+def _dialects(name: str, table: Mapping[str, Any], reserved: Collection[str]) -> tuple[Dialect, ...]:
+    file = take_file(name, table, reserved)
     api = Api(
         name=name,
-        mount=mount,
-        auth=tuple(table.auth),
-        idempotency=None if table.idempotency == "none" else _idempotency(table),
-        hints=None if table.hints is None else _headers(table.hints, HINT_NAMES, "hints"),
-        error=_error(table),
-        fixed=tuple(_fixed(one, f"fixed.{fixed}") for fixed, one in table.fixed.items()),
+        mount=file["mount"],
+        auth=tuple(file["auth"]),
+        idempotency=_place(file["idempotency"]),
+        hints=None if file["hints"] is None else _headers(file["hints"], HINT_NAMES, "hints"),
+        error=None if file["error"] is None else _error(file["error"]),
+        fixed=tuple(_fixed(one, f"fixed.{fixed}") for fixed, one in file["fixed"].items()),
     )
-    return tuple(_dialect(api, kind, one) for kind, one in table.job.items())
+    return tuple(_dialect(api, kind, job) for kind, job in file["job"].items())
 
 
-def _dialect(api: Api, kind: str, table: KindTable) -> Dialect:
+def _dialect(api: Api, kind: str, job: Table) -> Dialect:
     place = f"job.{kind}"
-    words = {
-        State.PENDING: table.words.pending,
-        State.COMPLETED: table.words.completed,
-        State.ERROR: table.words.error,
-        State.CANCELLED: table.words.cancelled or table.words.error,
-    }
-    _check_states(table, table, place)
-    parameters = {name for request in table.submit.request for name in RequestPattern(*request.split()).parameters} - {
-        "job_id"
-    }
-    if taken := sorted(parameters & JOB_NAMES.keys()):
-        raise DialectError(f"{place}.submit.request: the parameter {taken[0]} needs another name: a field is called so")
-    known: Names = {**JOB_NAMES, **dict.fromkeys(sorted(parameters))}
-    sources = ("input", "query", *sorted(parameters))
-    if unknown := [name for name in table.defaults if name not in sources]:
-        raise DialectError(
-            f"{place}.defaults.{unknown[0]}: there is no such field; the fields are {', '.join(sources)}"
+    own = parameters(job)
+    if taken := [name for name in own if name in JOB_NAMES]:
+        raise FormatError(
+            f"{place}.submit.request", f"the parameter {taken[0]} needs another name: a field is called so"
         )
+    known: Names = {**JOB_NAMES, **dict.fromkeys(own)}
+    words = {**job["words"], "cancelled": job["words"]["cancelled"] or job["words"]["error"]}
     dialect = Dialect(
         name=api.name,
         api=api,
         kind=kind,
-        words={state: tuple(listed) for state, listed in words.items()},
-        operations=tuple(
-            _operation(action, found, table, known, place)
-            for action in ACTIONS
-            if (found := getattr(table, action)) is not None
-        ),
-        send=_parsed(table.send, INPUT_NAMES, f"{place}.send"),
-        refuses_unknown=table.unknown_fields == "refuse",
-        required=tuple(map(tuple, table.required)),
-        defaults=table.defaults,
-        id=table.id,
-        output=_parsed(table.output, known, f"{place}.output"),
+        words={state: tuple(words[state]) for state in State},
+        operations=tuple(_operation(action, job, known, place) for action in ACTIONS if job[action] is not None),
+        send=_parsed(job["send"], INPUT_NAMES, f"{place}.send"),
+        refuses_unknown=job["unknown_fields"] == "refuse",
+        required=tuple(map(tuple, job["required"])),
+        defaults=job["defaults"],
+        id=job["id"],
+        output=_parsed(job["output"], known, f"{place}.output"),
     )
-    for operation in dialect.operations:
-        item = operation.item
-        if item is not None and not isinstance(value_at(dialect.poll.answer.body, item), Mapping):
-            raise DialectError(
-                f"{place}.{operation.action}.item: must be the path of an object in the body of the poll"
-            )
-    if shared := indistinct(dialect):
-        one, other = shared
-        raise DialectError(
-            f"{place}.poll: {one} and {other} are answered alike, so no client could tell them apart: "
-            "give them other words, fields or codes, here or in result"
-        )
+    _check_bodies(dialect, place)
     return dialect
 
 
-def _operation(action: Action, table: OperationTable, kind: KindTable, known: Names, place: str) -> Operation:
-    where = f"{place}.{action}"
-    listed = isinstance(table, ListTable)
-    allowed: Names = {**known, **LIST_NAMES} if listed else known
-    with_id = action not in {"submit", "list", "batch_poll"}
-    patterns = tuple(RequestPattern(*request.split()) for request in table.request)
-    if with_id and table.job_id is None and any("job_id" not in pattern.parameters for pattern in patterns):
-        raise DialectError(f"{where}.request: must hold {{job_id}}, or job_id must say where the id is")
-    if action == "batch_poll" and isinstance(table, ListTable) and table.ids is None:
-        raise DialectError(f"{where}: needs ids, the query parameter with the ids")
-    _check_states(table, kind, where)
-    tables: list[tuple[StatesTable, str]] = [(table, where)]
-    if action not in WITHOUT_JOB_BODY and table.body is None:
-        tables.insert(0, (StatesTable(body=kind.body, when=kind.when), place))
+def _check_bodies(dialect: Dialect, place: str) -> None:
+    """Checks that the answers show what clients need: the job's id, its state, and the jobs of a list."""
+    shown = {
+        one.action: [names(answer.body) | names(answer.headers) for state in State for answer in one.answers_for(state)]
+        for one in dialect.operations
+    }
+    submit = next(one for one in dialect.operations if one.action == "submit")
+    chosen = submit.job_id.source != "path" or any("job_id" in one.parameters for one in submit.requests)
+    if not chosen and "job_id" not in names(dialect.send) and not all("job_id" in one for one in shown["submit"]):
+        raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients poll by it")
+    for one in dialect.operations:
+        if one.action in {"list", "batch_poll"}:
+            _check_list(dialect, one, f"{place}.{one.action}")
+    if alike := indistinct(dialect):
+        problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
+        raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, here or in result")
+
+
+def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
+    for state in State:
+        if any("jobs" not in names(answer.body) for answer in operation.answers_for(state)):
+            raise FormatError(f"{place}.body", "must hold {jobs}")
+        for answer in dialect.poll.answers_for(state):
+            shown: Any = answer.body if operation.item is None else value_at(answer.body, operation.item)
+            if operation.item is not None and not isinstance(shown, Mapping):
+                raise FormatError(
+                    f"{place}.item", f"must be the path of an object in the body of the poll, {state} too"
+                )
+            if "job_id" not in names(shown):
+                raise FormatError(f"{place}.body", "{jobs} are bodies of polls, which must hold {job_id} then")
+
+
+def _operation(action: Action, job: Table, known: Names, place: str) -> Operation:
+    table, where = job[action], f"{place}.{action}"
+    tables = [(table, where)]
+    if action not in WITHOUT_JOB_BODY and table["body"] is None:
+        tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
+    allowed: Names = {**known, **LIST_NAMES} if action in {"list", "batch_poll"} else known
     return Operation(
         action=action,
-        requests=patterns,
+        requests=tuple(RequestPattern(*request) for request in table["request"]),
         answers={state: _answer(tables, allowed, state) for state in State},
         phases={
             word: _answer(tables, allowed, State.PENDING, word)
-            for word in _phases(kind)
-            if any(word in table.when for table, _ in tables)
+            for word in phases(job)
+            if any(word in one["when"] for one, _ in tables)
         },
-        where=_where(table.where),
-        job_id=_id_place(table),
-        accepts=tuple(table.accepts),
-        paging=Paging(**table.page.model_dump()) if isinstance(table, ListTable) else UNPAGED,
-        ids=table.ids if isinstance(table, ListTable) else None,
-        item=table.item if isinstance(table, ListTable) else None,
-        file=table.file if isinstance(table, DownloadTable) else None,
-        wait=table.wait if isinstance(table, SubmitTable) else None,
+        where=_where(table["where"]),
+        job_id=_place(table["job_id"]) or IN_PATH,
+        accepts=tuple(table["accepts"]),
+        paging=Paging(**table["page"]) if action == "list" else UNPAGED,
+        ids=table.get("ids"),
+        item=table.get("item"),
+        file=table.get("file"),
+        wait=table.get("wait"),
     )
 
 
-def _phases(kind: KindTable) -> list[str]:
-    """Returns the words for pending by which a file can tell what is different."""
-    return [word for word in kind.words.pending if isinstance(word, str) and word not in set(State)]
-
-
-def _check_states(table: StatesTable | KindTable, kind: KindTable, place: str) -> None:
-    allowed = [*map(str, State), *_phases(kind)]
-    if unknown := [one for one in table.when if one not in allowed]:
-        raise DialectError(f"{place}.when.{unknown[0]}: {unknown_field(allowed)}")
-
-
-def _answer(tables: Sequence[tuple[StatesTable, str]], known: Names, *states: str) -> Answer:
+def _answer(tables: Sequence[tuple[Table, str]], known: Names, *states: str) -> Answer:
     """Returns the answer for a state, or for one and a word in it.
 
     Each table, and what it says of the state and of the word, is laid over the ones before it.
@@ -256,82 +223,67 @@ def _answer(tables: Sequence[tuple[StatesTable, str]], known: Names, *states: st
     code, body = 200, None
     headers: dict[str, Node] = {}
     for table, place in tables:
-        of_states = [(table.when.get(state), f"{place}.when.{state}") for state in states]
+        of_states = [
+            (table["when"][state], below(f"{place}.when", state)) for state in states if state in table["when"]
+        ]
         for layer, where in ((table, place), *of_states):
-            if layer is None:
-                continue
-            code = layer.code or code
-            headers |= _headers(layer.headers, known, f"{where}.headers")
-            if layer.body is not None:
-                parsed = _parsed(layer.body, known, f"{where}.body")
+            code = layer["code"] or code
+            headers |= _headers(layer["headers"], known, f"{where}.headers")
+            if layer["body"] is not None:
+                parsed = _parsed(layer["body"], known, f"{where}.body")
                 body = parsed if body is None else overlaid(body, parsed)
     if code in WITHOUT_BODY and body is not None and body != "":
-        raise DialectError(f'{tables[-1][1]}: an answer with {code} has no body: write body = ""')
+        raise FormatError(tables[-1][1], f'an answer with {code} has no body: write body = ""')
     return Answer(code, headers, "" if body is None else body)
 
 
-def _where(table: WhereTable) -> Where:
-    headers = {name.lower(): value for name, value in table.header.items()}
-    return Where(headers, table.query, table.body)
+def _where(table: Table) -> Where:
+    headers = {name.lower(): value for name, value in table["header"].items()}
+    return Where(headers, table["query"], table["body"])
 
 
-def _fixed(table: FixedTable, where: str) -> Operation:
-    patterns = tuple(RequestPattern(*request.split()) for request in table.request)
-    known: Names = {**REQUEST_NAMES, **dict.fromkeys(name for one in patterns for name in one.parameters)}
-    answer = Answer(
-        table.code or 200,
-        _headers(table.headers, known, f"{where}.headers"),
-        "" if table.body is None else _parsed(table.body, known, f"{where}.body"),
-    )
+def _fixed(table: Table, where: str) -> Operation:
+    known: Names = {
+        **REQUEST_NAMES,
+        **dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path)),
+    }
+    answer = _answer([({**table, "when": {}}, where)], known)
     return Operation(
         action="fixed",
-        requests=patterns,
+        requests=tuple(RequestPattern(*request) for request in table["request"]),
         answers=dict.fromkeys(State, answer),
-        where=_where(table.where),
-        accepts=tuple(table.accepts),
+        where=_where(table["where"]),
+        accepts=tuple(table["accepts"]),
     )
 
 
-def _id_place(table: OperationTable) -> IdPlace:
-    if table.job_id is None:
-        return IdPlace()
-    [(source, name)] = [
-        (source, name) for source in ("query", "header", "body") if (name := getattr(table.job_id, source)) is not None
-    ]
-    return IdPlace(source, name.lower() if source == "header" else name, table.job_id.text)
-
-
-def _idempotency(table: ApiTable) -> IdPlace:
-    place = table.idempotency
-    if isinstance(place, str) or (place.header is None) == (place.body is None):
-        raise DialectError('idempotency: must be "none", or have one of header and body')
-    return IdPlace("header", place.header) if place.header else IdPlace("body", str(place.body))
-
-
-def _error(table: ApiTable) -> ErrorFormat | None:
-    if table.error is None:
+def _place(table: Table | None) -> IdPlace | None:
+    """Returns the place of an id, or of an idempotency key, in a request."""
+    if table is None:
         return None
-    types = {int(code): word for code, word in table.error.types.items() if code != "default"}
-    body = _parsed(table.error.body, ERROR_NAMES, "error.body")
-    headers = _headers(table.error.headers, ERROR_NAMES, "error.headers")
+    [(source, name)] = [(key, table[key]) for key in ("query", "header", "body") if table.get(key) is not None]
+    return IdPlace(source, name, table.get("text", "{job_id}"))
+
+
+def _error(table: Table) -> ErrorFormat:
+    types = {int(code): word for code, word in table["types"].items() if code != "default"}
+    body = _parsed(table["body"], ERROR_NAMES, "error.body")
+    headers = _headers(table["headers"], ERROR_NAMES, "error.headers")
     when: dict[int, Answer] = {}
-    for text, one in table.error.when.items():
-        where = f"error.when.{text}"
-        own = {} if one.body is None else _parsed(one.body, ERROR_NAMES, f"{where}.body")
-        when[int(text)] = Answer(
-            one.code or int(text),
-            headers | _headers(one.headers, ERROR_NAMES, f"{where}.headers"),
-            overlaid(body, own),
-        )
-    return ErrorFormat(Answer(headers=headers, body=body), when, types, table.error.types.get("default"))
+    for code, one in table["when"].items():
+        where = f"error.when.{code}"
+        own = {} if one["body"] is None else _parsed(one["body"], ERROR_NAMES, f"{where}.body")
+        own_headers = _headers(one["headers"], ERROR_NAMES, f"{where}.headers")
+        when[int(code)] = Answer(one["code"] or int(code), headers | own_headers, overlaid(body, own))
+    return ErrorFormat(Answer(headers=headers, body=body), when, types, table["types"].get("default"))
 
 
 def _headers(headers: Mapping[str, str], known: Names, where: str) -> dict[str, Node]:
     return {name: _parsed(value, known, f"{where}.{name}") for name, value in headers.items()}
 
 
-def _parsed(template: Any, known: Names, where: str) -> Node:  # noqa: ANN401 - a value of TOML
+def _parsed(template: object, known: Names, where: str) -> Node:
     try:
         return parse(template, known)
     except TemplateError as error:
-        raise DialectError(f"{where}: {error}") from None
+        raise FormatError(where, str(error)) from None

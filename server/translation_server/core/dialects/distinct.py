@@ -1,16 +1,32 @@
-"""Whether the answers of a dialect tell the states of a job apart."""
+"""Whether the answers of a dialect tell the states of a job apart.
 
-from collections.abc import Mapping
-from itertools import combinations
+Answers differ if their status codes do, or if the same field has different constants (a word for the state is one), or
+is there in one and not in the other. Null and a missing field are the same: APIs, and versions of one, differ in that.
+A field whose value a job may lack tells nothing.
+"""
 
-from translation_server.core.dialects.dialect import FILE_URL, Dialect
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from itertools import combinations, product
+
+from translation_server.core.dialects.dialect import FILE_URL, Dialect, Word
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.operations import Answer, Operation
-from translation_server.core.dialects.template import Node, Placeholder, Text, fill
+from translation_server.core.dialects.operations import Operation
+from translation_server.core.dialects.template import SPECIAL, Node, Placeholder, Text, to_json
 from translation_server.core.job import State
 
 DISTINCT_STATES = tuple(combinations((State.PENDING, State.COMPLETED, State.ERROR), 2))
 """The states that a client has to tell apart; a cancelled job may look like one that failed."""
+
+UNCERTAIN = frozenset({"error_code", "output", "source_language", "target_language", "video_length", "input"})
+"""The names whose values a job may lack."""
+
+
+class Mark(Enum):
+    """A value that is no constant."""
+
+    KNOWN = "known"
+    UNCERTAIN = "uncertain"
 
 
 def indistinct(dialect: Dialect) -> tuple[State, State] | None:
@@ -18,40 +34,70 @@ def indistinct(dialect: Dialect) -> tuple[State, State] | None:
     operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
     for one, other in DISTINCT_STATES:
         asked = operations if State.PENDING not in {one, other} else operations[:1]
-        if all(_shown(dialect, operation, one) & _shown(dialect, operation, other) for operation in asked):
+        if not any(_are_distinct(dialect, operation, one, other) for operation in asked):
             return one, other
     return None
 
 
-def _shown(dialect: Dialect, operation: Operation, state: State) -> set[tuple[int, str]]:
-    """Returns what the answers in a state look like: one for each of the state's words."""
+def _are_distinct(dialect: Dialect, operation: Operation, one: State, other: State) -> bool:
+    """Whether the answers in two states differ, whatever the words for them are."""
+    return all(
+        mine[0] != theirs[0] or _differ(mine[1], theirs[1])
+        for mine, theirs in product(_shown(dialect, operation, one), _shown(dialect, operation, other))
+    )
+
+
+def _shown(dialect: Dialect, operation: Operation, state: State) -> list[tuple[int, object]]:
+    """Returns the codes and bodies of the answers in a state: one for each of the state's words."""
     answers = [(word, operation.answer_for(state, word)) for word in dialect.words[state]]
-    return {(answer.code, _symbolic(answer, state, word)) for word, answer in answers}
+    return [(answer.code, _symbolic(answer.body, dialect, state, word)) for word, answer in answers]
 
 
-def _symbolic(answer: Answer, state: State, word: object) -> str:
-    """Returns the body with the word, and a mark for each other value that is known in the state."""
-
-    def value_of(name: str) -> object:
-        if name == "status":
-            return word
-        known = {State.COMPLETED} if name == "output" or name.startswith(FILE_URL) else None
-        if name in FIELDS:
-            known = set(FIELDS[name].known)
-        return None if name == "null" or (known is not None and state not in known) else 0
-
-    return repr(fill(_unfiltered(answer.body), value_of))
-
-
-def _unfiltered(node: Node) -> Node:
-    """Returns a template without its filters, which do not take marks."""
+def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
+    """Returns a body with the word, and with a mark for each other value that there may be in the state."""
     match node:
-        case Placeholder():
-            return node._replace(convert=None)
-        case Text():
-            return Text([part if isinstance(part, str) else part._replace(convert=None) for part in node.parts])
+        case Placeholder(name="status"):
+            return word
+        case Placeholder(name=name):
+            return _mark(name, dialect, state)
+        case Text(parts=parts):
+            return _joined([part if isinstance(part, str) else _symbolic(part, dialect, state, word) for part in parts])
         case Mapping():
-            return {key: _unfiltered(value) for key, value in node.items()}
+            return {key: _symbolic(value, dialect, state, word) for key, value in node.items()}
         case list():
-            return [_unfiltered(value) for value in node]
+            return [_symbolic(value, dialect, state, word) for value in node]
     return node
+
+
+def _joined(parts: Sequence[object]) -> str | Mark | None:
+    """Returns the text of these parts; a mark unless all are constants."""
+    if None in parts or Mark.UNCERTAIN in parts:
+        return None if None in parts else Mark.UNCERTAIN
+    texts = [part if isinstance(part, str) else to_json(part) for part in parts if part is not Mark.KNOWN]
+    return "".join(texts) if len(texts) == len(parts) else Mark.KNOWN
+
+
+def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
+    if name in SPECIAL or (name.startswith(FILE_URL) and state is not State.COMPLETED):
+        return None
+    if name in FIELDS and state not in FIELDS[name].known:
+        return None
+    if name == "output" and dialect.output is not None:
+        return Mark.KNOWN
+    return Mark.UNCERTAIN if name in UNCERTAIN or name.startswith(("input.", "query.")) else Mark.KNOWN
+
+
+def _differ(one: object, other: object) -> bool:
+    """Whether no value can be both."""
+    match one, other:
+        case (Mark.UNCERTAIN, _) | (_, Mark.UNCERTAIN):
+            return False
+        case Mapping(), Mapping():
+            return any(_differ(one.get(key), other.get(key)) for key in one.keys() | other.keys())
+        case list(), list():
+            return bool(one) != bool(other)
+        case (None, _) | (_, None):
+            return one is not other
+        case (Mark(), _) | (_, Mark()):
+            return False
+    return isinstance(one, bool) != isinstance(other, bool) or one != other

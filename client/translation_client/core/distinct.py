@@ -1,0 +1,132 @@
+"""How the answers of a dialect tell the states of a job apart.
+
+Answers differ if their status codes do, or if the same field has different constants (a word for the state is one), or
+is there in one and not in the other. Null and a missing field are the same: APIs, and versions of one, differ in that.
+A field whose value a job may lack tells nothing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from itertools import combinations, product
+
+from translation_client.core.dialects import Dialect, Operation, Word
+from translation_client.core.status import State
+from translation_client.core.templates import SPECIAL, Node, Placeholder, Text
+
+FILE_URL = "file_url:"
+KNOWN_IN = {
+    "output": {State.COMPLETED},
+    "error_message": {State.ERROR},
+    "error_code": {State.ERROR},
+    "queue_position": {State.PENDING},
+    "completed_at": {State.COMPLETED, State.ERROR, State.CANCELLED},
+}
+"""The states in which there may be a value; all others may be there in any state."""
+
+UNCERTAIN = {"error_code", "output", "source_language", "target_language", "video_length", "input"}
+"""The names whose values a job may lack."""
+
+
+class Mark(Enum):
+    """A value that is no constant."""
+
+    KNOWN = "known"
+    UNCERTAIN = "uncertain"
+
+
+def indistinct(dialect: Dialect) -> tuple[State, State] | None:
+    """Returns two states that neither the poll nor the result tells apart; None if there are none."""
+    operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
+    for one, other in combinations((State.PENDING, State.COMPLETED, State.ERROR), 2):
+        asked = operations if State.PENDING not in {one, other} else operations[:1]
+        if not any(_are_distinct(dialect, operation, one, other) for operation in asked):
+            return one, other
+    return None
+
+
+def fitting(
+    dialect: Dialect, operation: Operation, code: int, document: object, states: Sequence[State]
+) -> list[State]:
+    """Returns the states, of these, whose answers an answer fits where they differ from those of the others."""
+    shown = [(state, *one) for state in states for one in _shown(dialect, operation, state)]
+    if any(one[1] == code for one in shown):
+        shown = [one for one in shown if one[1] == code]
+    fits = [
+        state
+        for state, _, body in shown
+        if _fits(body, [other for one, _, other in shown if one is not state], document)
+    ]
+    return list(dict.fromkeys(fits))
+
+
+def _fits(body: object, others: Sequence[object], document: object) -> bool:
+    if isinstance(body, Mapping) and isinstance(document, Mapping):
+        objects = [other if isinstance(other, Mapping) else {} for other in others]
+        keys = {*body, *(key for other in objects for key in other)}
+        return all(_fits(body.get(key), [other.get(key) for other in objects], document.get(key)) for key in keys)
+    return not any(_differ(body, other) for other in others) or not _differ(body, document)
+
+
+def _are_distinct(dialect: Dialect, operation: Operation, one: State, other: State) -> bool:
+    """Returns whether the answers in two states differ, whatever the words for them are."""
+    return all(
+        mine[0] != theirs[0] or _differ(mine[1], theirs[1])
+        for mine, theirs in product(_shown(dialect, operation, one), _shown(dialect, operation, other))
+    )
+
+
+def _shown(dialect: Dialect, operation: Operation, state: State) -> list[tuple[int, object]]:
+    """Returns the codes and bodies of the answers in a state: one for each of the state's words."""
+    answers = [(word, operation.answer_for(state, word)) for word in dialect.words[state]]
+    return [(answer.code, _symbolic(answer.body, dialect, state, word)) for word, answer in answers]
+
+
+def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
+    """Returns a body with the word, and with a mark for each other value that there may be in the state."""
+    match node:
+        case Placeholder(name="status"):
+            return word
+        case Placeholder(name=name):
+            return _mark(name, dialect, state)
+        case Text(parts=parts):
+            return _joined([part if isinstance(part, str) else _symbolic(part, dialect, state, word) for part in parts])
+        case Mapping():
+            return {key: _symbolic(value, dialect, state, word) for key, value in node.items()}
+        case list():
+            return [_symbolic(value, dialect, state, word) for value in node]
+    return node
+
+
+def _joined(parts: Sequence[object]) -> str | Mark | None:
+    """Returns the text of these parts; a mark unless all are constants."""
+    if None in parts or Mark.UNCERTAIN in parts:
+        return None if None in parts else Mark.UNCERTAIN
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part is not Mark.KNOWN]
+    return "".join(texts) if len(texts) == len(parts) else Mark.KNOWN
+
+
+def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
+    if name in SPECIAL or (name.startswith(FILE_URL) and state is not State.COMPLETED):
+        return None
+    if state not in KNOWN_IN.get(name, State):
+        return None
+    if name == "output" and dialect.has_output:
+        return Mark.KNOWN
+    return Mark.UNCERTAIN if name in UNCERTAIN or name.startswith(("input.", "query.")) else Mark.KNOWN
+
+
+def _differ(one: object, other: object) -> bool:
+    """Returns whether no value can be both."""
+    match one, other:
+        case (Mark.UNCERTAIN, _) | (_, Mark.UNCERTAIN):
+            return False
+        case Mapping(), Mapping():
+            return any(_differ(one.get(key), other.get(key)) for key in one.keys() | other.keys())
+        case list(), list():
+            return bool(one) != bool(other)
+        case (None, _) | (_, None):
+            return one is not other
+        case (Mark(), _) | (_, Mark()):
+            return False
+    return isinstance(one, bool) != isinstance(other, bool) or one != other

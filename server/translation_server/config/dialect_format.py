@@ -1,0 +1,311 @@
+"""The format of dialect files: which keys a file has, and what each of them may hold.
+
+The client's `dialect_format.py` is a copy of the server's, by `make generate`: both take the same files, and refuse all
+others with the same words.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from translation_server.config.dialect_shapes import (
+    REQUIRED,
+    FormatError,
+    Shape,
+    below,
+    must,
+    number,
+    several,
+    table,
+    tables,
+    text,
+    unknown,
+    value_of,
+    word_of,
+)
+
+ACTIONS = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
+WITH_ID = ("poll", "result", "cancel", "delete", "download")  # whose requests have the id of a job
+STATES = ("pending", "completed", "error", "cancelled")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+FRAMING = ("connection", "content-length", "transfer-encoding")  # headers that the server sets
+NATIVE_FIELDS = ("source_language", "target_language", "video_length", "simulate")
+PAGINGS = ("cursor", "offset", "number")
+
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+KIND = re.compile(r"[a-z][a-z0-9_-]*")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
+PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
+PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
+FORM = re.compile(r"[A-Za-z][A-Za-z0-9-]*: ([A-Za-z][\w-]* )?\{token\}|\?[\w.-]+=\{token\}")
+ID_PART = re.compile(r"\{(?:uuid|(hex|digits|base62):(\d{1,3}))\}")
+CHOICES = {"hex": 16, "digits": 10, "base62": 62}  # how many characters each random part of an id is chosen from
+MIN_CHOICES = 10**12  # so that no two jobs get the same id
+MAX_ID = 1000
+
+
+def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) -> Mapping[str, Any]:
+    """Returns the tables of a file with all their keys; a value that may be one or several is a list.
+
+    Args:
+        name: The name of the file, without its ending.
+        table: What it holds.
+        reserved: The names, and first segments of paths, that the server has itself.
+
+    Raises:
+        FormatError: There is a mistake in it.
+    """
+    if not NAME.fullmatch(name):
+        needed = "lower-case letters, digits and hyphens, and begin with a letter, as dream-machine.toml does"
+        raise FormatError("", f"the name of the file is the name of the API: it must have {needed}")
+    if name in reserved:
+        raise FormatError("", f"the name of the file is the name of the API: {name} is one of the server's own")
+    taken: Mapping[str, Any] = FILE.take(table, "")
+    mount = taken["mount"] or f"/{name}"
+    if mount.split("/")[1] in reserved:
+        raise FormatError("mount", f"{mount} is a path of every server: choose another one")
+    for kind, job in taken["job"].items():
+        _check_kind(job, f"job.{kind}")
+    _check_requests(taken)
+    return {**taken, "mount": mount}
+
+
+def _take_request(value: object, place: str) -> tuple[str, str]:
+    method, _, path = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    if method not in METHODS or not PATH.fullmatch(path):
+        raise must(place, REQUEST.needed, value)
+    if len(parameter_names(path)) > len(set(parameter_names(path))):
+        raise FormatError(place, f"{value!r} has a parameter twice")
+    if len(re.findall(r":path\}|\*\*", path)) > 1:
+        raise FormatError(place, f"{value!r} may have one parameter of several segments")
+    wildcards = PARAMETER.sub(lambda found: found[2] or "*", path)
+    if any(len(re.findall(r"\*\*?", segment)) > 1 for segment in wildcards.split("/")):
+        raise FormatError(place, f"{value!r} may have one parameter in each segment")
+    return method, path
+
+
+def _take_id(value: object, place: str) -> str:
+    if not isinstance(value, str) or re.search(r"[{}]", ID_PART.sub("", value)):
+        raise must(place, ID.needed, value)
+    choices, length = 1, len(ID_PART.sub("", value))
+    for kind, count in ID_PART.findall(value):
+        choices *= CHOICES[kind] ** int(count) if kind else 2**122
+        length += int(count) if kind else 36
+    if choices < MIN_CHOICES or length > MAX_ID:
+        raise FormatError(place, f"needs a random part of at least 12 digits, and {MAX_ID} characters at most")
+    return value
+
+
+def _take_header(value: object, place: str) -> str:
+    if place.rpartition(".")[2].lower() in FRAMING:
+        raise FormatError(place, "the server sets this header itself")
+    if not isinstance(value, str):
+        raise must(place, "a template of text", value)
+    return value
+
+
+def _take_default(value: object, place: str) -> object:
+    """Returns a value that may be any, but for texts that look like templates."""
+    match value:
+        case Mapping():
+            return {key: _take_default(each, below(place, key)) for key, each in value.items()}
+        case list():
+            return [_take_default(each, place) for each in value]
+        case str() if BRACED.search(value):
+            raise must(place, "a value without {…}, because it is shown as it is", value)
+    return value
+
+
+def _take_key(value: object, place: str) -> object:
+    if value == "none":
+        return None
+    if not isinstance(value, Mapping):
+        raise must(place, KEY.needed, value)
+    return KEY_PLACE.take(value, place)
+
+
+def parameters(job: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the parameters in the paths of a kind's submission, besides the job's id."""
+    return sorted({name for _, path in job["submit"]["request"] for name in parameter_names(path)} - {"job_id"})
+
+
+def parameter_names(path: str) -> list[str]:
+    """Returns the names of the parameters in a path."""
+    return [found[1] for found in PARAMETER.finditer(path)]
+
+
+def phases(job: Mapping[str, Any]) -> list[str]:
+    """Returns the words for pending by which a file can tell what is different."""
+    return [word for word in job["words"]["pending"] if isinstance(word, str) and word not in STATES]
+
+
+def _check_kind(job: Mapping[str, Any], place: str) -> None:
+    fields, states = ["input", "query", *parameters(job)], [*STATES, *phases(job)]
+    for name in job["defaults"]:
+        if name not in fields:
+            raise FormatError(below(f"{place}.defaults", name), unknown("field", fields))
+    operations = {action: job[action] for action in ACTIONS if job[action] is not None}
+    for where, one in {place: job, **{f"{place}.{action}": one for action, one in operations.items()}}.items():
+        for state in one["when"]:
+            if state not in states:
+                raise FormatError(below(f"{where}.when", state), unknown("state", states))
+    for action in WITH_ID:
+        one = operations.get(action)
+        if one and not one["job_id"] and any("job_id" not in parameter_names(path) for _, path in one["request"]):
+            raise FormatError(f"{place}.{action}.request", "must hold {job_id}, or job_id must say where the id is")
+
+
+class _Request(NamedTuple):
+    """A request, and what decides whether it may be that of another operation too."""
+
+    place: str
+    form: tuple[str, str]
+    where: Mapping[str, Any]
+    shared: object = None
+
+    def clashes(self, other: "_Request") -> bool:
+        """Whether no rule tells the two requests apart."""
+        excluded = any(
+            one[name] != two[name]
+            for one, two in zip(self.where.values(), other.where.values(), strict=True)
+            for name in one.keys() & two.keys()
+        )
+        shared = self.shared is not None and self.shared == other.shared and self.place != other.place
+        return self.form == other.form and not excluded and not shared
+
+
+def _check_requests(file: Mapping[str, Any]) -> None:
+    """Checks that no two operations have the same request; kinds of jobs may share one that has a job's id."""
+    seen: list[_Request] = []
+    operations = [(f"fixed.{name}", "", one) for name, one in file["fixed"].items()] + [
+        (f"job.{kind}.{action}", action, job[action])
+        for kind, job in file["job"].items()
+        for action in ACTIONS
+        if job[action] is not None
+    ]
+    for place, action, operation in operations:
+        for method, path in operation["request"]:
+            form = PARAMETER.sub(lambda found: found[0].replace(found[1], "", 1), path)
+            shared = (action, path, operation["job_id"]) if action in WITH_ID else None
+            request = _Request(place, (method, form), operation["where"], shared)
+            for other in seen:
+                if request.clashes(other):
+                    problem = f"{method} {path} is a request of {other.place} too"
+                    raise FormatError(
+                        f"{place}.request", f"{problem}: choose another path, or tell them apart by where"
+                    )
+            seen.append(request)
+
+
+BRACED = re.compile(r"\{[^{}]*\}")
+PLAIN = re.compile(r"(?!.*\{[^{}]*\}).+", re.DOTALL)
+ANY = value_of("a template", lambda _: True)
+TEXT = text("a text without {…}", PLAIN)
+QUERY_NAME = text("the name of a query parameter", PLAIN)
+OBJECT = value_of("a table", lambda value: isinstance(value, Mapping))
+CODE = number("a status code from 200 to 599", 200, 599)
+ERROR_CODE = number("a status code from 400 to 599", 400, 599)
+WORD = value_of(
+    "a text without {…}, a whole number, true or false",
+    lambda value: PLAIN.fullmatch(value) if isinstance(value, str) else type(value) in {bool, int},
+)
+HEADERS = tables(Shape("a template of text", _take_header), HEADER_NAME, "headers by their names", {})
+REQUEST = Shape('a method and a path such as "POST /tasks", with {name} for a parameter', _take_request)
+ID = Shape("a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}", _take_id, "{uuid}")
+AUTH = value_of(
+    '"basic", "sigv4", or a form such as "Authorization: Bearer {token}", "X-Api-Key: {token}" or "?key={token}"',
+    lambda value: isinstance(value, str) and (value in {"basic", "sigv4"} or FORM.fullmatch(value)),
+)
+HEADER = text("the name of a header", HEADER_NAME)
+ID_PLACE = table(
+    {
+        "query": TEXT,
+        "header": HEADER,
+        "body": TEXT,
+        "text": text("a text with {job_id} once", re.compile(r"[^{}]*\{job_id\}[^{}]*"), "{job_id}"),
+    },
+    one_of=("query", "header", "body"),
+)
+WHERE = table(
+    {
+        "header": tables(TEXT, HEADER_NAME, "headers by their names", {}),
+        "query": tables(TEXT, PLAIN, "parameters by their names", {}),
+        "body": tables(WORD, PLAIN, "fields by their paths", {}),
+    }
+)
+ANSWER_KEYS = {"code": CODE, "headers": HEADERS, "body": ANY}
+WHEN = tables(table(ANSWER_KEYS), PLAIN, "states", {})
+REQUEST_KEYS = {
+    **ANSWER_KEYS,
+    "request": several(REQUEST),
+    "where": WHERE._replace(default=WHERE.take({}, "")),
+    "accepts": several(word_of("json", "form", "multipart", "any"), ["json"]),
+}
+OPERATION_KEYS = {**REQUEST_KEYS, "when": WHEN, "job_id": ID_PLACE}
+PAGE = table(
+    {
+        "size": QUERY_NAME,
+        **dict.fromkeys(PAGINGS, QUERY_NAME),
+        "order": QUERY_NAME,
+        "default": number("a whole number from 1 to 100", 1, 100, 20),
+        "ignore": several(QUERY_NAME, []),
+    },
+    at_most=PAGINGS,
+)
+OPERATION = table(OPERATION_KEYS)
+ITEM = text("the path of an object in the body of the poll", PLAIN)
+FILE_TYPE = text('the type of a file, such as "mp4", or its name', re.compile(r"[\w.-]+"), REQUIRED)
+OPERATIONS = {
+    "submit": table({**OPERATION_KEYS, "wait": number("a whole number of seconds from 1 to 60", 1, 60)}, REQUIRED),
+    "poll": OPERATION._replace(default=REQUIRED),
+    "result": OPERATION,
+    "cancel": OPERATION,
+    "delete": OPERATION,
+    "list": table({**OPERATION_KEYS, "page": PAGE._replace(default=PAGE.take({}, "")), "item": ITEM}),
+    "batch_poll": table({**OPERATION_KEYS, "ids": QUERY_NAME._replace(default=REQUIRED), "item": ITEM}),
+    "download": table({**OPERATION_KEYS, "file": FILE_TYPE}),
+}
+WORDS = several(WORD)
+JOB = table(
+    {
+        "id": ID,
+        "words": table(
+            {**dict.fromkeys(STATES[:3], WORDS), "cancelled": WORDS._replace(default=None)},
+            {state: [state] for state in STATES},
+        ),
+        "send": OBJECT._replace(default={name: f"{{{name}}}" for name in NATIVE_FIELDS}),
+        "unknown_fields": word_of("accept", "refuse", default="accept"),
+        "required": several(several(TEXT), []),
+        "defaults": tables(Shape("any value", _take_default), PLAIN, "values", {}),
+        "output": ANY,
+        "body": ANY,
+        "when": WHEN,
+        **OPERATIONS,
+    }
+)
+KEY_PLACE = table({"header": HEADER, "body": TEXT}, one_of=("header", "body"))
+KEY = Shape(
+    '"none", { header = "Idempotency-Key" } or { body = "key" }', _take_key, {"header": "Idempotency-Key", "body": None}
+)
+CODES = re.compile(r"[45]\d\d")
+FILE = table(
+    {
+        "mount": text('a path such as "/luma/v1", without a slash at its end', MOUNT),
+        "auth": several(AUTH, ["basic"]),
+        "idempotency": KEY,
+        "hints": HEADERS._replace(default=None),
+        "error": table(
+            {
+                "body": ANY._replace(default=REQUIRED),
+                "headers": HEADERS,
+                "types": tables(TEXT, re.compile(r"[45]\d\d|default"), 'words by status codes, or "default"', {}),
+                "when": tables(
+                    table({**ANSWER_KEYS, "code": ERROR_CODE}), CODES, "answers by status codes from 400 to 599", {}
+                ),
+            }
+        ),
+        "job": tables(JOB, KIND, "kinds of jobs by their names in lower case, such as [job.task]"),
+        "fixed": tables(table(REQUEST_KEYS), KIND, "requests by names in lower case", {}),
+    }
+)

@@ -1,0 +1,143 @@
+"""Shapes: what a value in a file may be, and the message on one that is something else.
+
+The client's `dialect_shapes.py` is a copy of the server's, by `make generate`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+Value: TypeAlias = Any  # what TOML can hold
+MAX_SHOWN = 60  # characters of a value in a message
+
+
+class FormatError(ValueError):
+    """What is wrong with a file, and where; one line."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(" ".join((f"{place}: {problem}" if place else problem).splitlines()))
+
+
+class Shape(NamedTuple):
+    """What the value of a key may be.
+
+    Attributes:
+        needed: What it must be, for messages.
+        take: Returns a value in its normal form. It raises `FormatError`, which names the place that it is given.
+        default: The value where the key is absent; `REQUIRED` for a key that must be there.
+        keys: The keys of a table, if only these are allowed.
+    """
+
+    needed: str
+    take: Callable[[Value, str], Value]
+    default: Value = None
+    keys: Sequence[str] = ()
+
+
+REQUIRED = object()
+
+
+def unknown(what: str, known: Sequence[str]) -> str:
+    """Returns the message on a name that is unknown."""
+    return f"there is no such {what}; the {what}s are {', '.join(known)}"
+
+
+def must(place: str, needed: str, value: object) -> FormatError:
+    """Returns the error for a value that is not what is needed."""
+    match value:
+        case Mapping() | list():
+            shown = "a table" if isinstance(value, Mapping) else "a list" if value else "an empty list"
+        case bool() | str():
+            shown = json.dumps(value, ensure_ascii=False)
+        case _:
+            shown = str(value)
+    return FormatError(place, f"must be {needed}, not {shown[:MAX_SHOWN]}")
+
+
+def below(place: str, key: str) -> str:
+    """Returns the place of a key in a table."""
+    shown = key if re.fullmatch(r"[\w-]+", key) else json.dumps(key)
+    return f"{place}.{shown}".removeprefix(".")
+
+
+def value_of(needed: str, is_valid: Callable[[Value], object], default: Value = None) -> Shape:
+    """A value for which a function says yes."""
+
+    def take(value: object, place: str) -> object:
+        if not is_valid(value):
+            raise must(place, needed, value)
+        return value
+
+    return Shape(needed, take, default)
+
+
+def text(needed: str, pattern: re.Pattern[str], default: Value = None) -> Shape:
+    """A text of a pattern."""
+    return value_of(needed, lambda value: isinstance(value, str) and pattern.fullmatch(value), default)
+
+
+def number(needed: str, least: int, most: int, default: Value = None) -> Shape:
+    """A whole number."""
+    return value_of(needed, lambda value: type(value) is int and least <= value <= most, default)
+
+
+def word_of(*words: str, default: Value = None) -> Shape:
+    """One of some words."""
+    needed = " or ".join(", ".join(f'"{word}"' for word in words).rsplit(", ", 1))
+    return value_of(needed, lambda value: isinstance(value, str) and value in words, default)
+
+
+def several(one: Shape, default: Value = REQUIRED) -> Shape:
+    """One or several; in its normal form a list that is not empty, or the default."""
+
+    def take(value: object, place: str) -> list[Value]:
+        if value == []:
+            raise must(place, one.needed, value)
+        return [one.take(each, place) for each in (value if isinstance(value, list) else [value])]
+
+    return Shape(f"{one.needed}, or several in a list", take, default)
+
+
+def table(
+    keys: Mapping[str, Shape],
+    default: Value = None,
+    one_of: Sequence[str] = (),
+    at_most: Sequence[str] = (),
+) -> Shape:
+    """A table with these keys; with exactly one of some of them, or with one at most."""
+    needed = f"a table with {', '.join(keys)}"
+
+    def take(value: object, place: str) -> Mapping[str, Value]:
+        if not isinstance(value, Mapping):
+            raise must(place or "the file", needed, value)
+        for key in value:
+            if key not in keys:
+                raise FormatError(below(place, key), unknown("key", list(keys)))
+        for key, shape in keys.items():
+            if key not in value and shape.default is REQUIRED:
+                raise FormatError(below(place, key), f"is required: {shape.needed}")
+        found = [key for key in (*one_of, *at_most) if key in value]
+        if len(found) > 1 or (one_of and not found):
+            raise FormatError(place, f"must have one of {' and '.join(', '.join((*one_of, *at_most)).rsplit(', ', 1))}")
+        return {
+            key: shape.take(value[key], below(place, key)) if key in value else shape.default
+            for key, shape in keys.items()
+        }
+
+    return Shape(needed, take, default, list(keys))
+
+
+def tables(of: Shape, pattern: re.Pattern[str], names: str, default: Value = REQUIRED) -> Shape:
+    """A table with any keys of a pattern; where it is required, it has one at least."""
+    needed = f"a table of {names}"
+
+    def take(value: object, place: str) -> Mapping[str, Value]:
+        if not isinstance(value, Mapping) or (default is REQUIRED and not value):
+            raise must(place, needed, value)
+        for key in value:
+            if not pattern.fullmatch(key):
+                raise FormatError(below(place, key), f"must be in {needed}")
+        return {key: of.take(each, below(place, key)) for key, each in value.items()}
+
+    return Shape(needed, take, default)
