@@ -187,6 +187,34 @@ def test_real_server_keeps_the_fields_and_the_digest_of_the_file(kind, video):
     assert stored.json()["input"]["input_reference"]["sha256"] == digest
 
 
+class TestWholeBody:
+    """Submissions whose whole body may be a file, as Azure's."""
+
+    def test_file_is_the_body_at_each_try(self, server, kind, video):
+        server.says((503, None), ACCEPTED)
+        with open_client(kind, server.url, dialect=accepting("json", "any"), **QUICK) as client:
+            assert client.start(files={"body": video}).id == "t1"
+        for request in server.requests:
+            assert (request.headers["content-type"], request.body) == ("video/mp4", video.read_bytes())
+            assert "transfer-encoding" not in request.headers
+
+    def test_nothing_else_goes_with_it(self, server, kind, video):
+        with open_client(kind, server.url, dialect=accepting("json", "any")) as client:
+            with pytest.raises(ValueError, match=r"^files must be one file named body: for the dialect mine"):
+                client.start(files={"video": video})
+            with pytest.raises(ValueError, match=r"^input does not fit .* whole body is a file; leave out to, x$"):
+                client.start(target_language="es", input={"x": 1}, files={"body": video})
+        assert server.requests == []
+
+    def test_azure_analyses_a_file(self, kind, video):
+        options = {"dialect": "azure", "token": "secretpassword", "parameters": {"model": "prebuilt-read"}}
+        with (
+            TranslationServer(0, 0, dialects="all", username="admin", password="secretpassword") as server,
+            open_client(kind, f"{server.url}/documentintelligence", **options) as client,
+        ):
+            assert client.run(files={"body": video}).state is State.COMPLETED
+
+
 class TestCommand:
     def test_flags_make_the_form(self, server, capsys, video):
         server.says(ACCEPTED)

@@ -232,8 +232,10 @@ def uploads(dialect: Dialect, files: Mapping[str, FileLike] | None) -> Mapping[s
     if not files:
         return {}
     submit = dialect.operation("submit")
-    if submit is None or "multipart" not in submit.accepts:
+    if submit is None or {"multipart", "any"}.isdisjoint(submit.accepts):
         raise ValueError(f"files do not fit the dialect {dialect.name}: its submissions are no multipart forms")
+    if "multipart" not in submit.accepts and [*files] != ["body"]:
+        raise ValueError(f"files must be one file named body: for the dialect {dialect.name} it is the whole body")
     if not isinstance(files, Mapping):
         raise ValueError(f"files must be a mapping of fields to files, not {files!r}")  # noqa: TRY004 - a ValueError, as for every argument
     return {text("files", name): _upload(name, given) for name, given in files.items()}

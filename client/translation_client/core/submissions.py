@@ -31,6 +31,11 @@ def submitting(
         put_at(body, dialect.idempotency.name.split("."), key)
     job_id = fields.get("job_id") if submit.has_id else None
     send = submit.send(parameters or {}, job_id if isinstance(job_id, str) else None, json=body, headers=headers)
+    if files and "multipart" not in submit.accepts:
+        if send.json:
+            names = ", ".join(send.json)
+            raise ValueError(f"input does not fit a submission whose whole body is a file; leave out {names}")
+        return replace(send, files=files)
     if not files and "json" in submit.accepts:
         return send
     if not files and "form" in submit.accepts:

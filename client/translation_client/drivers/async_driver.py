@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Any
+from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -30,7 +30,7 @@ from translation_client.core.effects import (
     WaitFailed,
 )
 from translation_client.core.status import Status
-from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream, opened
+from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream, opened, pieces_of
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import CONNECTIONS
 
@@ -73,6 +73,11 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
     async def write(self, target: TargetFile, piece: Piece) -> None:
         """Writes a piece of a file, in a thread because the disk may be slow."""
         await anyio.to_thread.run_sync(target.write, piece)
+
+    async def pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
+        """Yields the pieces of a file."""
+        for piece in pieces_of(file):
+            yield piece
 
     async def _exchange(self, send: Send) -> Reply | Failure:
         try:

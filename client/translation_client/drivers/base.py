@@ -6,11 +6,12 @@ of a `Send` covers the whole request.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import ip_address
+from mimetypes import guess_type
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
@@ -29,6 +30,7 @@ Trace: TypeAlias = Callable[[Effect | Input], object]
 
 OK, PARTIAL = 200, 206
 ENDED = "it ended"
+PIECE = 65_536  # bytes
 NOTHING = Send("GET", "/")
 FAILURES = (TimeoutError, UnicodeError, httpx.RequestError, httpx.InvalidURL)  # UnicodeError: a name that IDNA refuses
 
@@ -69,16 +71,27 @@ class BaseDriver(Generic[Http]):
 
     def request(self, send: Send, files: Mapping[str, BinaryIO] = MappingProxyType({})) -> dict[str, Any]:
         """Returns the arguments for httpx, with these open files."""
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers}
+        body = _form(send, files)
+        if send.files and send.form is None:
+            [(name, upload)] = send.files.items()
+            media_type = guess_type(upload.name)[0] or "application/octet-stream"
+            headers |= {"Content-Type": media_type, "Content-Length": str(upload.size)}
+            body = {"content": self.pieces(files[name])}
         return {
             "method": send.method,
             "url": send.path if send.is_address else self.base_url + send.path,
             "params": send.query or None,  # httpx would remove the query of an address for empty ones
-            "headers": {"Accept": "application/json", "Accept-Encoding": "identity", **send.headers},
+            "headers": headers,
             "json": send.json,
-            **_form(send, files),
+            **body,
             "timeout": send.timeout,
             "follow_redirects": False,
         } | ({"auth": self.auth} if self.auth else {})
+
+    def pieces(self, file: BinaryIO) -> Iterable[bytes] | AsyncIterable[bytes]:
+        """Returns the pieces of a file, in the form that `http` takes."""
+        return pieces_of(file)
 
     def is_foreign(self, send: Send) -> bool:
         """Returns whether a request goes to another server, which gets no credentials."""
@@ -142,6 +155,13 @@ def opened(files: Mapping[str, Upload] | None) -> Iterator[Mapping[str, BinaryIO
             name: stack.enter_context(Path(source).open("rb")) if isinstance(source, str) else source
             for name, source in sources.items()
         }
+
+
+def pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yields the pieces of a file, from its beginning."""
+    file.seek(0)
+    while piece := file.read(PIECE):
+        yield piece
 
 
 def _form(send: Send, files: Mapping[str, BinaryIO]) -> dict[str, Any]:
