@@ -116,10 +116,10 @@ def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
     for fixed, one in file["fixed"].items():
         known = (*REQUEST_NAMES, *(name for _, path in one["request"] for name in parameter_names(path)))
         _answer([({**one, "when": {}}, f"fixed.{fixed}")], known)
-    _headers(file["hints"] or {}, HINT_NAMES, "hints")
+    hints = _headers(file["hints"] or {}, HINT_NAMES, "hints")
     errors = [] if file["error"] is None else _errors(file["error"])
     return {
-        kind: _dialect(f"{name}#{kind}" if len(file["job"]) > 1 else name, job, file, errors, f"job.{kind}")
+        kind: _dialect(f"{name}#{kind}" if len(file["job"]) > 1 else name, job, file, hints, errors, f"job.{kind}")
         for kind, job in file["job"].items()
     }
 
@@ -136,7 +136,9 @@ def _errors(table: Table) -> list[Node]:
     return bodies
 
 
-def _dialect(name: str, job: Table, file: Table, errors: Sequence[Node], place: str) -> Dialect:
+def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
+    name: str, job: Table, file: Table, hints: Mapping[str, Node], errors: Sequence[Node], place: str
+) -> Dialect:
     own = parameters(job)
     if taken := [name for name in own if name in ANSWER_NAMES]:
         raise FormatError(
@@ -152,6 +154,7 @@ def _dialect(name: str, job: Table, file: Table, errors: Sequence[Node], place: 
         has_output=_parsed(job["output"], known, f"{place}.output") is not None,
         auth=file["auth"][0],
         idempotency=_place(file["idempotency"]),
+        hints=hints,
         error=errors,
     )
     _check_bodies(dialect, place)

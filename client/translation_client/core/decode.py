@@ -32,10 +32,10 @@ from translation_client.core.errors import NotFound, ProtocolError, TranslationE
 from translation_client.core.links import links
 from translation_client.core.refusals import SUCCESS, json_of, refusal, unexpected
 from translation_client.core.resume_token import token_of
-from translation_client.core.schedule import retry_after
+from translation_client.core.schedule import delay, retry_after
 from translation_client.core.sse import ServerEvent
 from translation_client.core.status import State, Status
-from translation_client.core.templates import paths, read
+from translation_client.core.templates import Placeholder, Text, paths, read
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
 DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
@@ -241,12 +241,23 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
         error_code=_text_value(*value("error_code"), reply) if state in FAILED else None,
         output=values.get("output") if state is State.COMPLETED else None,
         raw=job,
-        hint=None if state.ended else retry_after(reply.headers),
+        hint=None if state.ended else _hint(dialect, reply),
         token=token_of(dialect.name, job_id, urls.get("poll")),
     )
     ages = reply.headers.get(WALL_ELAPSED, "").split(",")
     wall = AGE.fullmatch(ages[number].strip()) if number < len(ages) else None
     return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed, urls)
+
+
+def _hint(dialect: Dialect, reply: Reply) -> float | None:
+    """Returns the seconds until the next poll, by the API's own headers, or else by `Retry-After`."""
+    for name, node in dialect.hints.items():
+        template = node if isinstance(node, Text) else Text((node,)) if isinstance(node, Placeholder) else Text(())
+        written = template.read(reply.headers.get(name.lower())).get("retry_after")
+        in_ms = any("ms" in part.filters for part in template.parts if isinstance(part, Placeholder))
+        if written is not None and (seconds := delay(str(written), per_second=1000.0 if in_ms else 1.0)) is not None:
+            return seconds
+    return retry_after(reply.headers)
 
 
 def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) -> tuple[State, str | None]:

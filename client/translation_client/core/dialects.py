@@ -169,6 +169,7 @@ class Dialect:
         has_output: Whether each completed job has an output.
         auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
+        hints: The headers that say when to poll next, by their names; without any, `Retry-After` does.
         error: The templates of errors' bodies; none for problem details.
         events: The path of the event stream with the changes of all jobs, if there is one.
         unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
@@ -181,6 +182,7 @@ class Dialect:
     has_output: bool = False
     auth: str = "basic"
     idempotency: IdPlace | None = IDEMPOTENCY_KEY
+    hints: Mapping[str, Node] = field(default_factory=dict)
     error: Sequence[Node] = ()
     events: str | None = None
     unknown: str | None = None

@@ -221,8 +221,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     counts if `Retry-After` is missing, smaller, or this value rounded to seconds.
     """
     now = _http_date(headers.get("date", ""))
-    seconds = _largest(_seconds(text, now) for text in LISTED.findall(headers.get("retry-after", "")))
-    finer = _largest(_seconds(text, None, 1000.0) for text in headers.get("retry-after-ms", "").split(","))
+    seconds = _largest(delay(text, now) for text in LISTED.findall(headers.get("retry-after", "")))
+    finer = _largest(delay(text, per_second=1000.0) for text in headers.get("retry-after-ms", "").split(","))
     if finer is None or (seconds is not None and finer <= seconds - 1):
         return seconds
     return finer
@@ -232,8 +232,8 @@ def _largest(delays: Iterable[float | None]) -> float | None:
     return max((seconds for seconds in delays if seconds is not None), default=None)
 
 
-def _seconds(text: str, now: datetime | None, per_second: float = 1.0) -> float | None:
-    """Reads a number of units, or a date if the server's time is known."""
+def delay(text: str, now: datetime | None = None, *, per_second: float = 1.0) -> float | None:
+    """Reads a number of units, or a date if the server's time is known; in seconds, at most a day."""
     text = text.strip()
     if NUMBER.fullmatch(text):
         return min(max(0.0, float(text) / per_second), A_DAY)

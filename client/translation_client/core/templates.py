@@ -4,10 +4,10 @@ A placeholder alone stands for a value of any type; within a text, for text. `{n
 Requests fill templates; answers are read where their templates have placeholders.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, TypeAlias
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
@@ -16,6 +16,7 @@ FILTERS = (
     *("rfc3339", "unix", "unix_seconds", "unix_ms"),
     *("percent", "ms", "seconds", "lines", "messages", "text", "number"),
 )
+PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
 SPECIAL = ("omit", "null")  # names that every template may use
 
 
@@ -27,9 +28,10 @@ class Placeholder:
     filters: tuple[str, ...] = ()
 
     def read(self, value: object) -> object:
-        """Returns the value that the server has filtered: a progress in percent becomes a fraction."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return value / 100 if is_number and "percent" in self.filters else value  # type: ignore[operator]
+        """Returns the value before its filters: a progress in percent becomes a fraction, milliseconds seconds."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        return value / math.prod(PER_UNIT.get(one, 1) for one in self.filters)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def parse(template: object, known: Collection[str]) -> Node:
             return template
         case int() if abs(template) < 2**63:
             return template
-        case float() if isfinite(template):
+        case float() if math.isfinite(template):
             return template
     raise ValueError("must hold only what JSON can: no dates, nan, inf or integers beyond 64 bits")
 
