@@ -16,6 +16,7 @@ FILTERS = (
     *("rfc3339", "unix", "unix_seconds", "unix_ms"),
     *("percent", "ms", "seconds", "lines", "messages", "text", "number"),
 )
+MAX_NUMBER = 1e300  # integers beyond are too large for a division
 PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
 SPECIAL = ("omit", "null")  # names that every template may use
 
@@ -29,9 +30,10 @@ class Placeholder:
 
     def read(self, value: object) -> object:
         """Returns the value before its filters: a progress in percent becomes a fraction, milliseconds seconds."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        units = math.prod(PER_UNIT.get(one, 1) for one in self.filters)
+        if units == 1 or isinstance(value, bool) or not isinstance(value, int | float):
             return value
-        return value / math.prod(PER_UNIT.get(one, 1) for one in self.filters)
+        return value / units if abs(value) < MAX_NUMBER else value
 
 
 @dataclass(frozen=True)
