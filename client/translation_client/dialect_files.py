@@ -200,7 +200,7 @@ def _operation(action: Action, job: Table, known: Sequence[str], place: str) -> 
     tables = [(table, where)]
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
-    names = (*known, *LIST_NAMES) if action in {"list", "batch_poll"} else known
+    names = LIST_NAMES if action in {"list", "batch_poll"} else known
     page = table.get("page", {})
     paging = next((one for one in PAGINGS if page.get(one)), "cursor")
     return Operation(

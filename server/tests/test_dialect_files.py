@@ -1,6 +1,7 @@
 """Dialect files: good ones are read, bad ones refused in one line. The client refuses the same bad ones."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects, shipped
 from translation_server.core.dialects.dialect import DialectError
 from translation_server.core.job import Fate, Job, JobSnapshot, State
+from translation_server.dialect_command import check
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "dialects"
@@ -86,3 +88,34 @@ def test_a_pending_job_goes_through_several_words():
     job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
     words = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
     assert words == ["pending", "pending", "running", "running", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("added", "place"),
+    [
+        ('when.completed.body.video = "{file_url:mpeg}"', "{file_url:mpeg}"),
+        ('output = "{file_url:mpeg}"\nwhen.completed.body.video = "{output}"', "{file_url:mpeg}"),
+        ('download = {request = "GET /tasks/{job_id}/file", file = "mpeg"}', "download.file"),
+    ],
+)
+def test_types_without_a_file_are_refused(tmp_path, added, place):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"{CORPUS['good']}\n{added}\n")
+    types = "there is no file of the type mpeg; the types are mp4, wav, png, json, txt, and those of your files"
+    with pytest.raises(DialectError, match=re.escape(f"mine.toml: job.task: {place}: {types}")):
+        read(path)
+    assert read_dialects(str(path), OWN_NAMES, ["mpeg"])
+
+
+def test_the_check_knows_the_users_own_files(tmp_path, monkeypatch, capsys):
+    path, folder = tmp_path / "mine.toml", tmp_path / "files"
+    path.write_text(f'{CORPUS["good"]}\nwhen.completed.body.sound = "{{file_url:mp3}}"\n')
+    assert check([str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"{path}: job.task: {{file_url:mp3}}: there is no file of the type mp3; ")
+    monkeypatch.setenv("OUTPUT_FILES", str(folder))
+    assert check([str(path)]) == 2
+    assert "must be a folder" in capsys.readouterr().err
+    folder.mkdir()
+    (folder / "talk.mp3").write_bytes(b"x")
+    assert check([str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: task: submit, poll\n"

@@ -19,7 +19,7 @@ from translation_server.core.dialects.template import (
     value_at,
 )
 
-KNOWN = dict.fromkeys(("a", "b", "c", "input.", "file_url:")) | {"at": FILTERS["rfc3339"]}
+KNOWN = dict.fromkeys(("a", "b", "c", "input.", "file_url:")) | dict.fromkeys(("at", "created_at"), FILTERS["rfc3339"])
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -35,7 +35,7 @@ PARTS = (
     "{c}",
     "{a | text}",
     "{b | number}",
-    "{c | percent}",
+    "{input.c | percent}",
     "{omit}",
     "{null}",
     "{{",
@@ -98,44 +98,47 @@ def test_values_within_a_text_are_text():
     ("template", "value", "expected"),
     [
         ("{at}", 1.5, "1970-01-01T00:00:01.500Z"),
-        ("{at | unix}", 1.9, 1),
-        ("{at | unix_seconds}", 1, 1.0),
-        ("{at | unix_ms}", 1.5, 1500),
-        ("{at | rfc3339}", 0, "1970-01-01T00:00:00.000Z"),
-        ("{a | percent}", 0.999, 99),
-        ("{a | ms}", 0.0011, 2),
-        ("{a | seconds}", 0.1, 1),
-        ("{a | lines}", ["x", "y"], "x\ny"),
-        ("{a | text}", 5, "5"),
-        ("{a | text}", "x", "x"),
-        ("{a | number}", "7", 7),
-        ("{a | number}", "7.5", 7.5),
-        ("{a | number}", 7, 7),
-        ("{a | unix | text}", 7.5, "7"),
-        ("at {a|unix}!", 7.5, "at 7!"),
+        ("{created_at | unix}", 1.9, 1),
+        ("{created_at | unix_seconds}", 1, 1.0),
+        ("{created_at | unix_ms}", 1.5, 1500),
+        ("{created_at | rfc3339}", 0, "1970-01-01T00:00:00.000Z"),
+        ("{input.a | percent}", 0.999, 99),
+        ("{input.a | ms}", 0.0011, 2),
+        ("{input.a | seconds}", 0.1, 1),
+        ("{input.a | lines}", ["x", "y"], "x\ny"),
+        ("{input.a | text}", 5, "5"),
+        ("{input.a | text}", "x", "x"),
+        ("{input.a | number}", "7", 7),
+        ("{input.a | number}", "7.5", 7.5),
+        ("{input.a | number}", 7, 7),
+        ("{input.a | unix | text}", 7.5, "7"),
+        ("at {input.a|unix}!", 7.5, "at 7!"),
     ],
 )
 def test_filters_convert_values(template, value, expected):
-    assert filled(template, at=value, a=value) == expected
+    assert filled(template, **dict.fromkeys(("at", "created_at", "input.a"), value)) == expected
 
 
 @pytest.mark.parametrize("name", FILTERS)
 @given(value=JSON)
 def test_no_value_breaks_a_filter(name, value):
-    json.loads(json.dumps(filled([f"{{a | {name}}}", f"x{{a | {name}}}"], a=value), allow_nan=False))
+    json.loads(
+        json.dumps(filled([f"{{input.a | {name}}}", f"x{{input.a | {name}}}"], **{"input.a": value}), allow_nan=False)
+    )
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "9" * 5000, "1e999", 10**4000, -(10**4000), 1e308])
 @pytest.mark.parametrize("name", FILTERS)
 def test_no_number_that_json_does_not_have_breaks_a_filter(name, value):
-    json.dumps(filled(f"{{a | {name}}}", a=value), allow_nan=False)
+    json.dumps(filled(f"{{input.a | {name}}}", **{"input.a": value}), allow_nan=False)
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{x}", "there is no field x; the fields are omit, null, a, b, c, input.…, file_url:…, at"),
+        ("{x}", "there is no field x; the fields are a, b, c, input.…, file_url:…, at, created_at, omit, null"),
         ({"k": [{"l": "t{x}"}]}, "there is no field x"),
+        ("{a | unix}", "a cannot have the filter unix, which is for created_at, completed_at"),
         ("{}", "there is no field {}"),
         ("{a.b}", "there is no field a.b"),
         ("{input.}", "there is no field input."),
@@ -159,7 +162,7 @@ def test_other_templates_are_refused(template, message):
     assert message in str(refused.value)
 
 
-@given(template=TEMPLATES, values=st.fixed_dictionaries({"a": JSON, "b": JSON, "c": JSON}))
+@given(template=TEMPLATES, values=st.fixed_dictionaries(dict.fromkeys(("a", "b", "c", "input.c"), JSON)))
 def test_a_rendering_is_always_json_whenever_its_values_are_filled_in(template, values):
     node = parse(template, KNOWN)
     once, later = render(node, values.get), render(node, values.get, {"a"})
@@ -167,7 +170,7 @@ def test_a_rendering_is_always_json_whenever_its_values_are_filled_in(template, 
     assert once.missing == []
     json.loads(later.complete(values.get))
     json.loads(later.complete({}.get))
-    assert names(node) <= {"a", "b", "c", "omit", "null"}
+    assert names(node) <= {"a", "b", "c", "input.c", "omit", "null"}
 
 
 @given(JSON)

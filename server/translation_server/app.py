@@ -117,9 +117,9 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     """
     _check_workers(settings)
     users, passwords = _known_users(settings) or (None, {})
-    dialects = _dialects(settings)
-    sandbox_defaults = _sandbox_defaults(settings)
     library = _library(settings)
+    dialects = _dialects(settings, library)
+    sandbox_defaults = _sandbox_defaults(settings)
 
     def replace_sandbox_defaults(defaults: SandboxSettings) -> None:
         nonlocal sandbox_defaults
@@ -296,9 +296,8 @@ def check(settings: Settings) -> None:
     """Checks the settings and reads the files that they name; raises as `create_app` does."""
     _check_workers(settings)
     _known_users(settings)
-    _dialects(settings)
+    _dialects(settings, _library(settings))
     _sandbox_defaults(settings)
-    _library(settings)
 
 
 def _check_workers(settings: Settings) -> None:
@@ -360,8 +359,8 @@ def _sandbox_defaults(settings: Settings) -> SandboxSettings:
     )
 
 
-def _dialects(settings: Settings) -> Sequence[Dialect]:
-    return read_dialects(settings.dialects, OWN_NAMES)
+def _dialects(settings: Settings, library: Library) -> Sequence[Dialect]:
+    return read_dialects(settings.dialects, OWN_NAMES, library.types)
 
 
 def _library(settings: Settings) -> Library:

@@ -1,12 +1,16 @@
 """`translation-server dialects`: lists, shows and checks the files of dialects."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects, shipped, source
+from translation_server.config.output_files import OutputFilesError, read_output_files
 from translation_server.core.dialects.dialect import Dialect, DialectError
+from translation_server.service.files import Library
 
 USAGE_ERROR = 2
 
@@ -29,8 +33,8 @@ def check(files: Sequence[str]) -> int:
     status = 0
     for file in files:
         try:
-            dialects = read_dialects(file, OWN_NAMES)
-        except DialectError as error:
+            dialects = read_dialects(file, OWN_NAMES, _library().types)
+        except (DialectError, OutputFilesError) as error:
             print(str(error).removeprefix("DIALECTS="), file=sys.stderr)
             status = USAGE_ERROR
         else:
@@ -55,6 +59,11 @@ def list_shipped(_: Sequence[str]) -> int:
         for dialect in read_dialects(name, OWN_NAMES):
             print(f"{name}: {dialect.api.mount}: {_summary(dialect)}")
     return 0
+
+
+def _library() -> Library:
+    folder = os.environ.get("OUTPUT_FILES")
+    return Library(read_output_files(Path(folder)) if folder else {})
 
 
 def _summary(dialect: Dialect) -> str:

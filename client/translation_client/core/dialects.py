@@ -23,12 +23,12 @@ NATIVE_NAMES = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "queue_position", "logs"),
     *("error_message", "error_code", "output", *ECHOED_FIELDS),
 )
-REQUEST_NAMES = ("base_url", "input", "input.", "query.", "file_url:")  # the names that every answer may use
-ANSWER_NAMES = (*NATIVE_NAMES, *REQUEST_NAMES)  # the names that answers about a job may use
+REQUEST_NAMES = ("base_url", "input", "input.", "query.")  # the names that answers which concern no job may use
+ANSWER_NAMES = (*NATIVE_NAMES, *REQUEST_NAMES, "file_url:")  # the names that answers about a job may use
 LIST_NAMES = (
-    *("jobs", "first_id", "last_id", "next", "has_more"),
-    *("count", "limit", "offset", "page", "pages"),
-)  # the names that lists may use as well
+    *("jobs", "first_id", "last_id", "next", "has_more", "count", "limit", "offset", "page", "pages"),
+    *("base_url", "query."),
+)  # the names that lists may use
 PAGINGS = ("cursor", "offset", "number")  # what the query parameter for a page of a list may mean
 CURRENT = "current"  # the id of every job in a dialect without ids
 PARAMETER = re.compile(r"\{(\w+)(:path|=[^{}]+)?\}")

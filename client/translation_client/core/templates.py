@@ -14,10 +14,18 @@ TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 FILTERS = (
     *("rfc3339", "unix", "unix_seconds", "unix_ms"),
-    *("percent", "ms", "seconds", "lines", "messages", "text", "number"),
+    *("percent", "ms", "seconds", "text", "lines", "messages", "number"),
 )
 MAX_NUMBER = 1e300  # integers beyond are too large for a division
 PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
+FILTERED = {
+    **dict.fromkeys(("rfc3339", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
+    "percent": ("progress",),
+    **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
+    **dict.fromkeys(("lines", "messages"), ("logs",)),
+}
+"""The fields that each filter takes, besides what a caller has sent; the others take any."""
+
 SPECIAL = ("omit", "null")  # names that every template may use
 
 
@@ -126,10 +134,13 @@ def _placeholder(text: str, known: Collection[str]) -> Placeholder:
     prefix = re.match(r"[^.:]*[.:]", name)
     names = (*known, *SPECIAL)
     if not NAME.fullmatch(name) or not (name in names or (prefix and prefix[0] in names)):
-        listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in known)
+        listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in names)
         raise ValueError(f"there is no field {name or '{}'}; the fields are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise ValueError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
+    first = filters[0] if filters else "text"
+    if name not in FILTERED.get(first, (name,)) and not name.startswith(("input.", "query.")):
+        raise ValueError(f"{name} cannot have the filter {first}, which is for {', '.join(FILTERED[first])}")
     return Placeholder(name, tuple(filters))
 
 

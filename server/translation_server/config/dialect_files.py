@@ -36,6 +36,7 @@ from translation_server.core.dialects.operations import (
 from translation_server.core.dialects.routes import routes
 from translation_server.core.dialects.template import Names, Node, TemplateError, names, overlaid, parse, value_at
 from translation_server.core.job import NATIVE, State
+from translation_server.core.media.samples import SAMPLES
 
 Table = Mapping[str, Any]
 """A table of a file in its normal form, see `dialect_format`."""
@@ -51,6 +52,9 @@ BUILTIN = frozenset(
 
 CATALOGUE = resources.files("translation_server.catalogue")
 """The folder of the dialects that are shipped."""
+
+SAMPLE_TYPES = tuple(name.rpartition(".")[2] for name in SAMPLES)
+"""The types of the server's own output files."""
 
 ACTIONS: tuple[Action, ...] = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
 
@@ -71,12 +75,15 @@ def source(name: str) -> str:
     return (CATALOGUE / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def read_dialects(listed: str, taken: Collection[str]) -> tuple[Dialect, ...]:
+def read_dialects(
+    listed: str, taken: Collection[str], file_types: Collection[str] = SAMPLE_TYPES
+) -> tuple[Dialect, ...]:
     """Reads the dialects of APIs: one for each kind of job.
 
     Args:
         listed: the names of shipped APIs, ``all`` for all of them, and the paths of TOML files, separated by commas.
         taken: the first segments of the paths of other routes.
+        file_types: the types, and names, of the output files that there are.
 
     Raises:
         DialectError: a file cannot be read, or an API cannot be served; one line with the file and the place.
@@ -95,7 +102,7 @@ def read_dialects(listed: str, taken: Collection[str]) -> tuple[Dialect, ...]:
         if name in files:
             raise DialectError(f"DIALECTS={one}: there are two APIs of the name {name}")
         files[name] = path
-    dialects = [dialect for path in files.values() for dialect in read_api(path, taken)]
+    dialects = [dialect for path in files.values() for dialect in read_api(path, taken, file_types)]
     try:
         routes([*DIALECTS, *dialects])
     except DialectError as error:
@@ -103,21 +110,51 @@ def read_dialects(listed: str, taken: Collection[str]) -> tuple[Dialect, ...]:
     return tuple(dialects)
 
 
-def read_api(path: Traversable, taken: Collection[str]) -> tuple[Dialect, ...]:
+def read_api(
+    path: Traversable, taken: Collection[str], file_types: Collection[str] = SAMPLE_TYPES
+) -> tuple[Dialect, ...]:
     """Reads the file of one API."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DialectError(f"DIALECTS={path}: cannot be read as TOML: {error}") from None
     try:
-        return _dialects(path.name.rpartition(".")[0], table, BUILTIN.union(taken))
-    except (FormatError, DialectError) as error:
+        dialects = dialects_of(path.name.rpartition(".")[0], table, taken)
+        for dialect in dialects:
+            _check_file_types(dialect, file_types)
+    except DialectError as error:
         raise DialectError(f"DIALECTS={path}: {error}") from None
+    return dialects
+
+
+def _check_file_types(dialect: Dialect, known: Collection[str]) -> None:
+    """Checks that there are the files that answers show; a client, which is given URLs, knows nothing of them."""
+    named = {f"{{file_url:{kind}}}": kind for kind in dialect.file_types}
+    named |= {f"{one.action}.file": one.file for one in dialect.operations if one.file}
+    for place, kind in named.items():
+        if kind not in known:
+            types = ", ".join(known)
+            raise DialectError(
+                f"job.{dialect.kind}: {place}: there is no file of the type {kind}; the types are {types}, "
+                "and those of your files in OUTPUT_FILES"
+            )
+
+
+def dialects_of(name: str, table: Table, taken: Collection[str]) -> tuple[Dialect, ...]:
+    """Returns the dialects of an API; ``table`` is what its file holds.
+
+    Raises:
+        DialectError: it cannot be served; one line with the place in the file.
+    """
+    try:
+        return _dialects(name, table, BUILTIN.union(taken))
+    except FormatError as error:
+        raise DialectError(str(error)) from None
     except RecursionError:
-        raise DialectError(f"DIALECTS={path}: is nested too deeply") from None
+        raise DialectError("is nested too deeply") from None
 
 
-def _dialects(name: str, table: Mapping[str, Any], reserved: Collection[str]) -> tuple[Dialect, ...]:
+def _dialects(name: str, table: Table, reserved: Collection[str]) -> tuple[Dialect, ...]:
     file = take_file(name, table, reserved)
     api = Api(
         name=name,
@@ -194,7 +231,7 @@ def _operation(action: Action, job: Table, known: Names, place: str) -> Operatio
     tables = [(table, where)]
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
-    allowed: Names = {**known, **LIST_NAMES} if action in {"list", "batch_poll"} else known
+    allowed = LIST_NAMES if action in {"list", "batch_poll"} else known
     return Operation(
         action=action,
         requests=tuple(RequestPattern(*request) for request in table["request"]),

@@ -14,7 +14,7 @@ import math
 import mimetypes
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -103,6 +103,11 @@ class Library:
         self._by_type: dict[str, str] = {}
         for name in (*own, *SAMPLES):
             self._by_type.setdefault(_ending(name), name)
+
+    @property
+    def types(self) -> Collection[str]:
+        """The endings and names of the files."""
+        return [*self._by_type, *self._folder, *SAMPLES]
 
     def name_of(self, kind: str) -> str | None:
         """Returns the name of the file of a kind, which is an ending such as ``mp4``, or a name; None without one."""

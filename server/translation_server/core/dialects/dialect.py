@@ -40,16 +40,19 @@ CHANGING = frozenset(name for name, one in FIELDS.items() if one.changes_while_p
 
 FILE_URL = "file_url:"
 
-REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input", "input.", "query.", FILE_URL))
-"""The names that every answer may use."""
+REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input", "input.", "query."))
+"""The names that answers which concern no job may use, besides the parameters of the path."""
 
-JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQUEST_NAMES}
+JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQUEST_NAMES, FILE_URL: None}
 """The names that answers about a job may use, besides the parameters of the submission's path."""
 
 LIST_NAMES: Names = dict.fromkeys(
-    ("jobs", "first_id", "last_id", "next", "has_more", "count", "limit", "offset", "page", "pages")
+    (
+        *("jobs", "first_id", "last_id", "next", "has_more", "count", "limit", "offset", "page", "pages"),
+        *("base_url", "query."),
+    )
 )
-"""The names that lists may use as well."""
+"""The names that lists may use."""
 
 HINT_NAMES: Names = {"retry_after": FILTERS["seconds"]}
 """The names that the headers of hints may use."""

@@ -1,7 +1,7 @@
 """Filters: what ``{name | filter}`` in a template makes of a value."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from types import MappingProxyType
@@ -44,3 +44,13 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
 )
 """All filters by name. Times are seconds since the epoch, a progress is a fraction, durations are seconds,
 logs are lists of lines."""
+
+FILTERED: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("rfc3339", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
+        "percent": ("progress",),
+        **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
+        **dict.fromkeys(("lines", "messages"), ("logs",)),
+    }
+)
+"""The fields that each filter takes, besides what a caller has sent; the others take any."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from typing import Any, NamedTuple
 
-from translation_server.core.dialects.filters import FILTERS, Filter
+from translation_server.core.dialects.filters import FILTERED, FILTERS, Filter
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
@@ -136,13 +136,16 @@ def _parse_text(text: str, known: Names) -> Node:
 def _placeholder(text: str, known: Names) -> Placeholder:
     name, *filters = (part.strip() for part in text.split("|"))
     prefix = re.match(r"[^.:]*[.:]", name)
-    known = {**SPECIAL, **known}
+    known = {**known, **SPECIAL}
     key = name if name in known else prefix[0] if prefix else ""
     if key not in known or not NAME.fullmatch(name):
         listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in known)
         raise TemplateError(f"there is no field {name or '{}'}; the fields are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise TemplateError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
+    first = filters[0] if filters else "text"
+    if name not in FILTERED.get(first, (name,)) and not name.startswith(("input.", "query.")):
+        raise TemplateError(f"{name} cannot have the filter {first}, which is for {', '.join(FILTERED[first])}")
     steps = [FILTERS[one] for one in filters]
     return Placeholder(name, reduce(_then, steps) if steps else known[key])
 

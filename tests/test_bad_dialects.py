@@ -1,0 +1,139 @@
+"""Every key of a dialect file with every kind of wrong value: server and client refuse it with the same words."""
+
+import copy
+import datetime as dt
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from translation_client.dialect_files import read_api
+from translation_server.app import OWN_NAMES
+from translation_server.config.dialect_files import dialects_of
+from translation_server.config.dialect_format import FILE, JOB, OPERATIONS, PAGE
+from translation_server.core.dialects.dialect import DialectError
+
+ANSWER = {"code": 202, "headers": {"X-Job": "{job_id}"}, "when": {"error": {"code": 203, "body": {"x": "{omit}"}}}}
+REQUEST = {"where": {"header": {"X-A": "a"}, "query": {"b": "b"}, "body": {"c.d": 1}}, "accepts": ["json", "form"]}
+ABOUT = {**ANSWER, **REQUEST, "job_id": {"body": "id", "text": "jobs/{job_id}"}}
+GOOD = {
+    "mount": "/luma/v1",
+    "auth": ["Authorization: Bearer {token}", "basic"],
+    "idempotency": {"header": "X-Key"},
+    "hints": {"X-Wait": "{retry_after | ms}"},
+    "error": {
+        "body": {"why": "{detail}"},
+        "headers": {"X-Id": "{error_id}"},
+        "types": {"404": "none", "default": "other"},
+        "when": {"422": {"code": 400, "body": {"field": "{field}"}, "headers": {"X-Why": "{title}"}}},
+    },
+    "fixed": {"models": {**REQUEST, "request": "GET /models/{name}", "code": 201, "headers": {}, "body": ["{name}"]}},
+    "job": {
+        "task": {
+            "id": "task_{hex:32}",
+            "words": {"pending": ["queued", "busy"], "completed": True, "error": 3, "cancelled": "gone"},
+            "send": {"to": "{target_language}"},
+            "unknown_fields": "refuse",
+            "required": ["to", ["a", "b"]],
+            "defaults": {"input": {"a": 1}, "owner": "me"},
+            "output": {"url": "{file_url:mp4}"},
+            "body": {"data": {"id": "{job_id}", "state": "{status}", "of": "{owner}", "done": "{progress | percent}"}},
+            "when": {"queued": {"headers": {}, "body": {"data": {"place": "{queue_position}"}}}},
+            "submit": {**ANSWER, **REQUEST, "request": ["POST /{owner}/tasks"], "job_id": {"query": "id"}, "wait": 5},
+            "poll": {**ANSWER, "request": "GET /{owner}/tasks/{job_id}"},
+            "result": {**ABOUT, "request": "POST /result", "body": "{output}"},
+            "cancel": {**ABOUT, "request": "POST /cancel", "body": ""},
+            "delete": {**ANSWER, "request": "DELETE /tasks/{job_id}", "body": {"gone": True}},
+            "list": {
+                "request": "GET /tasks",
+                "item": "data",
+                "page": {"size": "limit", "cursor": "after", "order": "order", "default": 10, "ignore": "x"},
+                "body": {"data": "{jobs}", "next": "{next}"},
+            },
+            "batch_poll": {"request": "GET /batch", "ids": "id", "item": "data", "body": ["{jobs}"]},
+            "download": {**ABOUT, "request": "GET /file", "file": "mp4"},
+        }
+    },
+}
+WRONG = (
+    *(
+        5,
+        1.5,
+        True,
+        dt.date(2026, 1, 1),
+        "",
+        "?",
+        "{nope}",
+        "{job_id | nope}",
+        "{job_id | unix}",
+        "{job_id",
+        [],
+        {},
+        [5],
+        [[]],
+    ),
+    *({"unknown": 1}, {"a b": "x"}, {"{x}": "x"}, {"body": "{nope}"}, ["{nope}"]),
+)
+
+
+def refusal_of_server(table):
+    try:
+        dialects_of("luma", table, OWN_NAMES)
+    except DialectError as error:
+        return str(error)
+    return None
+
+
+def refusal_of_client(table):
+    try:
+        read_api("luma", table)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def places(value, path=()):
+    yield path
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from places(each, (*path, key))
+
+
+def replaced(path, value):
+    table = copy.deepcopy(GOOD)
+    inner = table
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return table
+
+
+def test_the_good_file_has_every_key():
+    task = GOOD["job"]["task"]
+    assert (set(GOOD), set(task)) == (set(FILE.keys), set(JOB.keys))
+    assert {key for name in OPERATIONS for key in task[name]} == {
+        key for one in OPERATIONS.values() for key in one.keys
+    }
+    assert set(task["list"]["page"]) | {"offset", "number"} == set(PAGE.keys)
+    assert refusal_of_server(GOOD) is refusal_of_client(GOOD) is None
+
+
+@pytest.mark.parametrize("path", list(places(GOOD))[1:], ids=".".join)
+def test_server_and_client_refuse_the_same_values_with_the_same_words(path):
+    refusals = {}
+    for wrong in WRONG:
+        refusal = refusal_of_server(replaced(path, wrong))
+        assert refusal == refusal_of_client(replaced(path, wrong))
+        refusals[json.dumps(wrong, default=str)] = refusal
+    assert any(refusals.values())
+    assert not any("\n" in refusal for refusal in refusals.values() if refusal)
+
+
+@pytest.mark.parametrize("path", [path for path in places(GOOD) if path], ids=".".join)
+def test_server_and_client_need_the_same_keys(path):
+    table = copy.deepcopy(GOOD)
+    inner = table
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    assert refusal_of_server(table) == refusal_of_client(table)
