@@ -34,6 +34,9 @@ class Api(NamedTuple):
     required: str | None = None  # a field that every submission must have
     cancels: bool = True  # whether it has a cancellation
     makes_file: bool = True  # whether its jobs make a video, and not text
+    resumed_by_token: bool = (
+        True  # whether a resumed wait needs no parameters: a poll has none, or answers name its address
+    )
 
 
 OPENAI = {401: "authentication_error", 404: "not_found_error", 422: "invalid_request_error"}
@@ -52,6 +55,15 @@ APIS = [
         required="urlSource",
         cancels=False,
         makes_file=False,
+    ),
+    Api(
+        "runpod",
+        "/runpod/v2",
+        {"input": {"prompt": "a cat"}},
+        {},
+        {"endpoint": "4kxwl0b8h2zqxy"},
+        required="input",
+        resumed_by_token=False,
     ),
 ]
 
@@ -172,8 +184,8 @@ def test_refusals_that_are_retried_say_why(opened, api, sandbox):
 
 
 def test_polls_go_where_the_answers_say(opened, api):
-    """So a resumed wait needs no parameters of the path."""
+    """So a resumed wait needs no parameters of the path, unless no answer names an address."""
     with opened() as client:
         job = client.start(input=api.input)
-    with opened(parameters={}) as client:
+    with opened(parameters={} if api.resumed_by_token else api.parameters) as client:
         assert client.resume(job.token, timeout=60).state is State.COMPLETED
