@@ -200,7 +200,8 @@ def _operation(action: Action, job: Table, known: Sequence[str], place: str) -> 
     tables = [(table, where)]
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
-    names = LIST_NAMES if action in {"list", "batch_poll"} else known
+    own = [name for _, path in table["request"] for name in parameter_names(path)]
+    names = [*LIST_NAMES, *own] if action in {"list", "batch_poll"} else known
     page = table.get("page", {})
     paging = next((one for one in PAGINGS if page.get(one)), "cursor")
     return Operation(

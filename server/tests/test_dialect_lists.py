@@ -96,6 +96,13 @@ def test_following_next_urls_finds_every_job_once(api):
     assert found == newest_first
 
 
+def test_the_next_url_may_have_the_parameters_of_the_path(api):
+    text = FILE.replace('GET /tasks"\npage', 'GET /{zone}/tasks"\npage').replace("/tasks?at", "/{zone}/tasks?at")
+    tasks = api('{ size = "limit", offset = "at", default = 1 }', text)
+    submit(tasks, 2)
+    assert tasks.get("/north/tasks").json()["next"] == f"{tasks.base_url}north/tasks?at=1&limit=1"
+
+
 def test_pages_by_number_begin_with_one(api):
     tasks = api('{ size = "limit", number = "at", default = 2 }')
     newest_first = submit(tasks, 5)

@@ -43,7 +43,7 @@ FAULT_ACTIONS: Mapping[Action, FaultAction] = {
 }
 """What fault rules call the actions of dialects."""
 
-WITH_PARAMETERS = frozenset[Action]({"submit", "fixed"})
+WITH_PARAMETERS = frozenset[Action]({"submit", "list", "batch_poll", "fixed"})
 
 
 class DialectEndpoint:

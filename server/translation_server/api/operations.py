@@ -66,7 +66,7 @@ class Operations:
             raise Problem(HTTPStatus.NOT_FOUND, f"The job is {dialect.word(snapshot)}: it has no file.")
         return await send_file(request, self._service.files, name)
 
-    async def list(self, request: Request, route: Route) -> Response:
+    async def list(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
         """Lists the caller's jobs of the kind, newest first unless the caller asks for another order."""
         [dialect], paging, owner = route.dialects, route.operation.paging, context_of(request).user
         asked = await _asked(request, route)
@@ -77,7 +77,8 @@ class Operations:
             after = await self._service.ordinal(owner, last_id, **dialect.owned)
         if not (oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
             page = await self._service.page(owner, limit=limit, after=after, api=dialect.api.name, kind=dialect.kind)
-            return self._listed(request, route, page.snapshots, has_more=page.next is not None, limit=limit)
+            has_more = page.next is not None
+            return self._listed(request, route, page.snapshots, parameters, has_more=has_more, limit=limit)
         start = _whole(asked, paging.offset, 0) + limit * (_whole(asked, paging.number, 1, 1) - 1)
         found = await self._service.lists.page(
             owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **dialect.owned
@@ -89,18 +90,19 @@ class Operations:
             "page": found.start // limit + 1,
             "pages": ceil(found.count / limit),
         }
-        if (has_more := end < found.count and bool(found.snapshots)) and not paging.cursor:
+        has_more = end < found.count and bool(found.snapshots)
+        if has_more and not paging.cursor:
             numbers["next"] = numbers["page"] + 1 if paging.number else end
-        return self._listed(request, route, found.snapshots, has_more=has_more, limit=limit, **numbers)
+        return self._listed(request, route, found.snapshots, parameters, has_more=has_more, limit=limit, **numbers)
 
-    async def batch_poll(self, request: Request, route: Route) -> Response:
+    async def batch_poll(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
         """Polls several jobs at once; ids without a job are left out."""
         [dialect], name = route.dialects, route.operation.ids or ""
         ids = [one for text in request.query_params.getlist(name) for one in text.split(",") if one]
         if not 0 < len(ids) <= MAX_BATCH:
             raise invalid([{"field": name, "message": f"must have 1 to {MAX_BATCH} ids"}])
         snapshots, _ = await self._service.snapshots(context_of(request).user, ids, **dialect.owned)
-        return self._listed(request, route, snapshots, has_more=False)
+        return self._listed(request, route, snapshots, parameters, has_more=False)
 
     async def fixed(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
         """Answers a request that concerns no job."""
@@ -130,7 +132,14 @@ class Operations:
         return json_response(partial.complete(snapshot), partial.code, headers)
 
     def _listed(
-        self, request: Request, route: Route, snapshots: Sequence[JobSnapshot], *, has_more: bool, **more: int
+        self,
+        request: Request,
+        route: Route,
+        snapshots: Sequence[JobSnapshot],
+        parameters: Mapping[str, str],
+        *,
+        has_more: bool,
+        **more: int,
     ) -> Response:
         [dialect] = route.dialects
         view = view_of(request.scope, dialect, self._service.files)
@@ -138,6 +147,7 @@ class Operations:
         item = route.operation.item
         jobs = [body if item is None else value_at(body, item) for body in bodies]
         values: dict[str, Any] = {
+            **parameters,
             "jobs": jobs,
             "first_id": snapshots[0].job.id if snapshots else None,
             "last_id": snapshots[-1].job.id if snapshots else None,

@@ -231,7 +231,8 @@ def _operation(action: Action, job: Table, known: Names, place: str) -> Operatio
     tables = [(table, where)]
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
-    allowed = LIST_NAMES if action in {"list", "batch_poll"} else known
+    own = dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path))
+    allowed = {**LIST_NAMES, **own} if action in {"list", "batch_poll"} else known
     return Operation(
         action=action,
         requests=tuple(RequestPattern(*request) for request in table["request"]),
