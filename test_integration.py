@@ -41,13 +41,13 @@ from tests.pair import (
     clean_environment,
     exit_status,
     find_engine,
-    free_port,
     logger,
     main,
     pull_images,
     run,
     wait_until,
 )
+from tests.ports import free_port
 from translation_client import AsyncClient, AuthenticationError, Client, JobFailed, State, TransportError
 from translation_client.core.effects import Failure
 

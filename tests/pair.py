@@ -7,11 +7,9 @@ import argparse
 import importlib
 import logging
 import os
-import random
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "client"))
@@ -258,15 +258,6 @@ def clean_environment() -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if name not in settings and not name.startswith("COMPOSE_")
     }
-
-
-def free_port() -> int:
-    """Returns a free port outside the ephemeral range, so that it stays free during a restart of the server."""
-    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise AssertionError("no free port was found")
 
 
 def exit_status(container: Any) -> int:

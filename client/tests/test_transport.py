@@ -8,7 +8,6 @@ import ssl
 import sys
 import threading
 import time
-from contextlib import closing
 from email.utils import formatdate
 
 import httpcore
@@ -17,6 +16,7 @@ import pytest
 import uvicorn
 
 from tests.blocking import open_client
+from tests.ports import free_port
 from translation_client import AsyncClient, Client, JobTimeout, ProtocolError, State, TransportError
 from translation_client.client import shared_http
 from translation_client.core.effects import Reply, Send
@@ -154,8 +154,7 @@ def test_broken_answer_is_retried(call, listen, broken):
 
 
 def test_refused_connection_is_a_transport_error(call):
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with pytest.raises(TransportError, match=f"http://127.0.0.1:{port} refused the connection") as raised:
         call(f"http://127.0.0.1:{port}", "start", max_retries=1, initial_delay=0.01)
     assert raised.value.attempts == 2

@@ -22,6 +22,7 @@ from passlib.context import CryptContext
 
 from tests.api import Api
 from tests.examples import CREDENTIALS, OWN_DIALECT, TLS, cheap_hash
+from tests.ports import free_port
 from tests.processes import ENVIRONMENT
 from tests.processes import Server as ServerProcess
 from translation_server import TranslationServer
@@ -257,11 +258,6 @@ class Postgres:
 
         with ThreadPoolExecutor() as thread:  # the test's own loop may be running
             return thread.submit(asyncio.run, execute()).result()
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

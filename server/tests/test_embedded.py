@@ -10,6 +10,7 @@ import httpx
 import pytest
 import uvicorn
 
+from tests.ports import free_port
 from translation_server import TranslationServer
 
 
@@ -33,8 +34,7 @@ def test_new_fates_hold_for_later_jobs():
 
 async def test_server_starts_and_stops_twice_on_the_same_port():
     server = TranslationServer(completion_time=0, error_rate=0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     for _ in range(2):
         await server.start(port=port)
         assert server.port == port

@@ -12,7 +12,7 @@ import httpx
 
 from tests.documentation.pages import BASH, ids_in, matches, presses_ctrl_c, read, section, terminal_in
 from tests.documentation.terminal import Terminal
-from tests.pair import free_port
+from tests.ports import free_port
 
 CREDENTIALS = ("admin", "secretpassword")
 
