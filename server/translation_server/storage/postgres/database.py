@@ -188,6 +188,7 @@ class Database:
         self, attempt: Callable[[Connection], Awaitable[T]], seconds: float, repeatable: Callable[[], bool]
     ) -> T:
         deadline = time.monotonic() + seconds
+        last: Exception | None = None
         while True:
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
@@ -197,8 +198,10 @@ class Database:
                     raise UnknownCommit(
                         f"the database {self._name}: the connection was lost during a commit"
                     ) from error
+                if last is None or not isinstance(error, TimeoutError):  # which may only say that the time was up
+                    last = error
                 if time.monotonic() + RETRY_PAUSE > deadline:
-                    raise self.store_error(error) from error
+                    raise self.store_error(last) from last
             except asyncpg.PostgresError as error:
                 raise self.store_error(error) from error
             await asyncio.sleep(RETRY_PAUSE)
