@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 SDKS := .venv-sdks
 RUN := $(VENV)/bin/python -m
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loadscope-reorder
 
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
@@ -17,7 +18,7 @@ demo: $(VENV)/runtime ## watch three jobs go from pending to their end, without 
 	@$(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/development ## run every test that this machine can run
-	$(RUN) pytest
+	$(RUN) pytest $(SIDE_BY_SIDE)
 
 check: $(VENV)/development ## format, lint, types, architecture, then every test, with coverage
 	$(RUN) ruff format --check
@@ -28,7 +29,7 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) mypy examples benchmarks tools conftest.py tests/pair.py tests/test_scale.py test_integration.py
 	$(VENV)/bin/lint-imports
 	$(RUN) coverage erase
-	$(RUN) coverage run -m pytest
+	$(RUN) coverage run -m pytest $(SIDE_BY_SIDE)
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
 	$(RUN) coverage report --include '*/translation_client/*,*/pytest_translation_client.py' --fail-under=95

@@ -1,12 +1,15 @@
-"""Shared by all tests: a check that no error is ignored, and pytest's options for the tests of the pair."""
+"""Shared by all tests: a check that no error is ignored, and how they are divided among processes."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.pair import PairTests
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -52,9 +55,37 @@ def _check_that_errors_are_noticed(request: pytest.FixtureRequest, monkeypatch: 
 
 
 @pytest.fixture
+def untraced() -> Iterator[None]:
+    """Switches off the tracer of coverage, which would make a test of millions of lines take several times as long."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
+
+
+@pytest.fixture
 def anyio_backend() -> str:
     """Returns the event loop of asynchronous tests."""
     return "asyncio"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Returns how many processes run the tests for `-n auto`: two per core, as most tests wait for others."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, begins with those that take longest."""
+
+    def seconds(item: pytest.Item) -> float:
+        if issubclass(getattr(item, "cls", None) or object, PairTests):
+            return 100  # pytest's marks are not for these: they run without pytest, too
+        mark = item.get_closest_marker("takes")
+        return float(mark.args[0]) if mark else 0
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=seconds, reverse=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

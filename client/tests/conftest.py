@@ -223,32 +223,6 @@ def play(tmp_path_factory):
     return begin
 
 
-@pytest.fixture(scope="session")
-def quick_start(play):
-    """The example with its own server, whose jobs take 20 seconds."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    imports = "from translation_client.compat.status import StatusPollingConfig, VideoTranslationClient"
-    with play("001_1", imports, port) as process:
-        yield process
-        process.kill()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _start_long_processes(request):
-    if any(map(_waits_for_a_long_process, request.session.items)):
-        request.getfixturevalue("quick_start")
-
-
-def pytest_collection_modifyitems(items):
-    """Runs the tests that wait for a long process last."""
-    items.sort(key=_waits_for_a_long_process)
-
-
-def _waits_for_a_long_process(item):
-    return "quick_start" in getattr(item, "fixturenames", ())
-
-
 @pytest.fixture
 def spawn():
     """Starts a program, and kills it at the end of the test."""
@@ -272,8 +246,9 @@ def _interruptible():
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path, monkeypatch):
-    """Gives each test its own working directory, and removes the user's settings."""
+    """Gives each test its own working directory, removes the user's settings, and names the program in its messages."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "client" / "translation_client" / "__main__.py")])
     for name in [*os.environ]:
         if name.startswith("API_") or name in {"SERVER_URL", "HTTP_PROXY", "http_proxy"}:
             monkeypatch.delenv(name)

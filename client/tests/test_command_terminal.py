@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ import pytest
 
 from tests.command_line import CLIENT, LOGIN, PROGRAM, QUICK, Terminal, scripted_jobs
 from tests.conftest import BOTH_SIDES, serving
+from tests.ports import free_port
 from translation_client.cli import main
 from translation_client.sandbox import Sandbox
 from translation_client.testing import sandbox_on
@@ -141,8 +140,7 @@ class TestManyJobs:
 class TestNoServer:
     @pytest.fixture
     def nowhere(self) -> str:
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            return f"http://127.0.0.1:{listener.getsockname()[1]}"
+        return f"http://127.0.0.1:{free_port()}"
 
     @pytest.mark.parametrize("words", ["run", "start", "status a", "list", "cancel a", "run --jobs 3"])
     def test_server_that_never_answered_is_given_up_after_three_retries(
@@ -172,6 +170,7 @@ class TestNoServer:
         assert err == [f"translation-client: POST /start: the server answered 429: {why}; retry 1 of 7 in 0.0 s"]
 
 
+@pytest.mark.takes(30)
 class TestReportCard:
     @pytest.mark.parametrize("dialect", ["start", "jobs", "translate"])
     def test_start_status_and_wait_in_turn_are_not_too_early(self, tmp_path: Path, dialect: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import httpx
+import pytest
 
 from tests.flow_player import flow_options
 from translation_client import Status, TranslationError
@@ -83,6 +84,8 @@ def transcript(rng):
     ]
 
 
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.takes(50)
 async def test_both_drivers_do_the_same():
     """Ten thousand transcripts, half of them with long polls."""
     network = None

@@ -33,6 +33,7 @@ MALFORMED += [
 ]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("number", range(len(MALFORMED)))
 def test_malformed_values_are_read_in_linear_time(number):
     """In quadratic time, this would take minutes."""

@@ -23,6 +23,8 @@ from translation_server.service.jobs import Service
 from translation_server.service.request_log import MAX_WAITING_JOBS, RequestLog
 from translation_server.storage import open_store
 
+pytestmark = pytest.mark.takes(60)
+
 LONG = 1e6
 PIECE = 256 * 1024  # how many bytes of an answer may be sent before other requests are served
 
@@ -142,6 +144,7 @@ async def test_other_tasks_run_between_the_pages_of_a_change_stream(store, servi
     assert len(set(seen)) == len(seen) >= 2 * many / PAGE
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
 async def test_change_stream_of_many_jobs_takes_memory_for_a_few_pages(store, service):
     await add_many(store, 20_000)

@@ -145,6 +145,7 @@ class CountingFinds(MemoryStore):
         return await super().find(owner, job_id, **of)
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_capacity_of_the_caches_follows_the_number_of_users(caplog):
     caplog.set_level("INFO", "translation_server")
     store = CountingFinds()

@@ -30,6 +30,8 @@ from tests.processes import (
 from tests.raw_http import connect, exchange, head
 from translation_server import __version__
 
+pytestmark = pytest.mark.takes(80)
+
 
 @WAYS
 def test_every_way_to_start_serves_and_drains(run, command):

@@ -336,6 +336,7 @@ async def test_long_search_for_a_page_does_not_block_other_requests(store):
     assert await search == [first]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("pending", [10, MAX_SORTED + 10])
 async def test_pages_by_state_among_many_jobs(store, pending):
     store.window = MAX_SORTED // 4 - 1

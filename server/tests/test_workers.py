@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
+import pytest
 
 from tests.processes import MODULE, PATIENCE, wait_until
+
+pytestmark = pytest.mark.takes(50)
 
 FAULTS = """
 faults = [

@@ -26,6 +26,8 @@ from translation_server.core.report.findings import RULES
 from translation_server.core.scenarios import SCENARIOS
 from translation_server.documents import SandboxPatch
 
+pytestmark = pytest.mark.takes(60)
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PLACES = ("*.md", "docs/**/*.md", "tests/contract/*.md", "examples/**/*.md")

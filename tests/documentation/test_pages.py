@@ -14,6 +14,8 @@ from tests.pair import base_images, find_engine, pull_images
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
+pytestmark = pytest.mark.takes(300)
+
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory):

@@ -15,6 +15,7 @@ PAGE = (ROOT / "docs" / "testing.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 INSTALL, FROM_WHEELS = (block for block in BLOCKS if "[testing]" in block)
 
+pytestmark = pytest.mark.takes(60)
 
 TEST = """
 import httpx
