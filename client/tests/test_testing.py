@@ -12,6 +12,7 @@ from translation_client.testing import sandbox_on, server
 from translation_client.testing.cards import write_card
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.takes(40)
 
 EAGER = """
 import time
@@ -198,22 +199,24 @@ class TestMarker:
         """
         run(source, "--strict-markers").assert_outcomes(passed=6)
 
-    @pytest.mark.parametrize(
-        ("marker", "message"),
-        [
-            ('"flakey"', "takes one of perfect, flaky, overloaded, outage, slow-network, liar, stuck, not 'flakey'"),
-            ('"flaky", 7', "takes one of perfect, *, not 'flaky', 7"),
-            ('["flaky"]', "takes one of perfect, *, not [[]'flaky']"),
-            ('"flaky", seed=True', "has an unusable setting: *seed: must be a whole number or a string*"),
-            ('"flaky", seed=4.2', "has an unusable setting: *seed: must be a whole number or a string*"),
-            ('"flaky", delay=float("nan")', "has an unusable setting: not representable as JSON*"),
-            ('"flaky", sead=7', "has an unusable setting: *sead: there is no such field*"),
-        ],
-    )
-    def test_an_unusable_marker_is_reported_in_one_line(self, run, marker, message):
-        result = run(f"import pytest\n@pytest.mark.scenario({marker})\ndef test_mine(sandbox): pass")
-        result.assert_outcomes(errors=1)
-        result.stdout.fnmatch_lines([f"the marker `scenario` {message}"])
+    def test_an_unusable_marker_is_reported_in_one_line(self, run):
+        """One run for all markers: a process of pytest takes seconds."""
+        messages = {
+            '"flakey"': "takes one of perfect, flaky, overloaded, outage, slow-network, liar, stuck, not 'flakey'",
+            '"flaky", 7': "takes one of perfect, *, not 'flaky', 7",
+            '["flaky"]': "takes one of perfect, *, not [[]'flaky']",
+            '"flaky", seed=True': "has an unusable setting: *seed: must be a whole number or a string*",
+            '"flaky", seed=4.2': "has an unusable setting: *seed: must be a whole number or a string*",
+            '"flaky", delay=float("nan")': "has an unusable setting: not representable as JSON*",
+            '"flaky", sead=7': "has an unusable setting: *sead: there is no such field*",
+        }
+        tests = (f"@pytest.mark.scenario({marker})\ndef test_{n}(sandbox): pass" for n, marker in enumerate(messages))
+        result = run("\n".join(["import pytest", *tests]))
+        result.assert_outcomes(errors=len(messages))
+        reports = enumerate(f"the marker `scenario` {message}" for message in messages.values())
+        result.stdout.fnmatch_lines(
+            [line for n, message in reports for line in (f"*ERROR at setup of test_{n} *", message)]
+        )
         result.stdout.no_fnmatch_line("*Traceback*")
 
     def test_a_marker_without_effect_is_refused(self, run):
