@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "client"))
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
-LOGS = ROOT / "logs"
+LOGS = ROOT / "logs" / os.environ.get("PYTEST_XDIST_WORKER", "")  # one folder for each process that runs tests
 SERVER_LOG, CLIENT_LOG, TEST_LOG = (LOGS / f"{name}.log" for name in ("server", "client", "test"))
 
 USERNAME = "admin"
@@ -190,7 +190,7 @@ class StdoutHandler(logging.Handler):
 @cache
 def truncate_logs() -> None:
     """Empties the log files, once for all tests."""
-    LOGS.mkdir(exist_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
     for path in (SERVER_LOG, CLIENT_LOG, TEST_LOG):
         path.write_text("")
 

@@ -29,7 +29,7 @@ NEEDS_DOCKER = re.compile(r"docker|--containers|test_scale|5432")
 ONE_FILE = "tests/documentation/test_compose.py"
 
 SHORTENED = {
-    r"^make test$": f"PYTEST_ADDOPTS={ONE_FILE} make test",
+    r"^make test$": f"PYTEST_ADDOPTS={ONE_FILE} PYTEST_XDIST_AUTO_NUM_WORKERS=1 make test",
     r"^pytest$": f"pytest {ONE_FILE}",
     r"^(python3 test_integration.py)( +#.*)?$": r"\1 ProcessTests.test_wrong_password_is_refused",
     r"^(python3 test_integration.py --containers)": r"\1 ContainerTests.test_missing_env_file_is_reported",
