@@ -111,6 +111,7 @@ def test_largest_file_of_the_client_is_read(waits):
 def test_hangup_reads_the_file_again(run, tmp_path):
     (tmp_path / "waits.jsonl").write_text(LINE)
     server = run([*MODULE, "--port", "0"], DELAY="empirical(waits.jsonl)")
+    assert server.client.get("/sandbox").json()["delay"]["durations"] == [61.5]  # from now on, it reads the file again
     (tmp_path / "waits.jsonl").write_text(LINE.replace("61.5", "7"))
     server.process.send_signal(signal.SIGHUP)
     server.wait_for("reload: faults reloaded")
