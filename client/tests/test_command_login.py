@@ -27,7 +27,7 @@ auth = "X-Key: {token}"
 [job.task]
 words = {pending = "busy", completed = "done", error = "failed"}
 body = {state = "{status}"}
-submit.request = "POST /tasks"
+submit = {request = "POST /tasks", body = {id = "{job_id}"}}
 poll.request = "GET /tasks/{job_id}"
 """
 
