@@ -27,7 +27,7 @@ from translation_client.core.dialects import (
 )
 from translation_client.core.distinct import indistinct
 from translation_client.core.status import State
-from translation_client.core.templates import Node, overlaid, parse, paths
+from translation_client.core.templates import Node, Placeholder, overlaid, parse, paths
 from translation_client.dialect_format import KIND, parameter_names, parameters, phases, take_file
 from translation_client.dialect_shapes import FormatError, below
 
@@ -174,6 +174,9 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
     for one in dialect.operations:
         if one.action in {"list", "batch_poll"}:
             _check_list(dialect, one, f"{place}.{one.action}")
+    polled = [answer.body for state in State for answer in dialect.poll.answers_for(state)]
+    if not all(isinstance(body, Mapping | Placeholder) or body in ("", None) for body in polled):
+        raise FormatError(f"{place}.poll.body", "must be an object in every state")
     if alike := indistinct(dialect):
         problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
         raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, here or in result")

@@ -267,7 +267,8 @@ def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) ->
         return State.PENDING, None
     if len(states) < len(State):
         words = [word for body in operation.bodies if (word := read(body, job).get("status")) is not None]
-        states = [state for word in words for state in states_of(dialect, word) if state not in states] or states
+        meant = {state for word in words for state in states_of(dialect, word)}
+        states = [state for state in State if state in meant and state not in states] or states
         if not states:
             kinds = {type(known) for words in dialect.words.values() for known in words}
             if not words or not is_word(words[0]) or type(words[0]) not in kinds:
@@ -288,9 +289,9 @@ def _job_id(dialect: Dialect, operation: Operation, job: object, reply: Reply, e
         return CURRENT
     answer = operation.answers[State.PENDING]
     headers = {name: reply.headers.get(name.lower()) for name in answer.headers}
-    values = read(answer.headers, headers) | read(answer.body, job)
-    shown = "job_id" in paths([answer.body, answer.headers])
-    job_id = id_of(values.get("job_id")) if shown else expected_id
+    bodies = [read(answer.headers, headers), *(read(body, job) for body in operation.bodies)]
+    found = next((value for values in bodies if (value := values.get("job_id")) is not None), None)
+    job_id = expected_id if found is None and operation.shows_no_id else id_of(found)
     if job_id is None:
         raise unexpected(_needed(operation), reply)
     if expected_id not in {None, job_id}:

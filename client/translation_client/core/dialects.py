@@ -4,6 +4,7 @@ A `Dialect` says which requests there are for one kind of job, and how each is a
 here; answers are read where their templates have placeholders (`decode`). The same code serves every dialect.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,6 +138,11 @@ class Operation:
         """The states in which the answers do not show the word for the state."""
         return [state for state in State if "status" not in paths(self.answers[state].body)]
 
+    @cached_property
+    def shows_no_id(self) -> bool:
+        """Whether the answers in some state do not show the job's id."""
+        return any("job_id" not in paths([one.body, [*one.headers.values()]]) for one in self.answers.values())
+
     def answer_for(self, state: State, word: object) -> Answer:
         """Returns the answer about a job in a state, for which the dialect has this word."""
         answer = self.answers[state]
@@ -231,8 +237,10 @@ class Dialect:
 
     @cached_property
     def meanings(self) -> Mapping[Word, tuple[State, ...]]:
-        """The states that each word may stand for."""
-        pairs = [(_word(word), state) for state in State for word in self.words[state]]
+        """The states that each word may stand for; within a text, a number or a truth value is text too."""
+        words = [(word, state) for state in State for word in self.words[state]]
+        words += [(json.dumps(word), state) for word, state in words if not isinstance(word, str)]
+        pairs = [(_word(word), state) for word, state in words]
         return {word: tuple(state for other, state in pairs if other == word) for word, _ in pairs}
 
     @cached_property

@@ -5,7 +5,6 @@ is there in one and not in the other. Null and a missing field are the same: API
 A field whose value a job may lack tells nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import combinations, product
@@ -99,11 +98,13 @@ def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
 
 
 def _joined(parts: Sequence[object]) -> str | Mark | None:
-    """Returns the text of these parts; a mark unless all are constants."""
-    if None in parts or Mark.UNCERTAIN in parts:
-        return None if None in parts else Mark.UNCERTAIN
-    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part is not Mark.KNOWN]
-    return "".join(texts) if len(texts) == len(parts) else Mark.KNOWN
+    """Returns the text of these parts, or a mark. A word that is no text does not show in a text what it is."""
+    if None in parts:
+        return None
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        return "".join(texts)
+    return Mark.KNOWN if all(isinstance(part, str) or part is Mark.KNOWN for part in parts) else Mark.UNCERTAIN
 
 
 def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:

@@ -34,7 +34,16 @@ from translation_server.core.dialects.operations import (
     Where,
 )
 from translation_server.core.dialects.routes import routes
-from translation_server.core.dialects.template import Names, Node, TemplateError, names, overlaid, parse, value_at
+from translation_server.core.dialects.template import (
+    Names,
+    Node,
+    Placeholder,
+    TemplateError,
+    names,
+    overlaid,
+    parse,
+    value_at,
+)
 from translation_server.core.job import NATIVE, State
 from translation_server.core.media.samples import SAMPLES
 
@@ -207,6 +216,9 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
     for one in dialect.operations:
         if one.action in {"list", "batch_poll"}:
             _check_list(dialect, one, f"{place}.{one.action}")
+    polled = [answer.body for state in State for answer in dialect.poll.answers_for(state)]
+    if not all(isinstance(body, Mapping | Placeholder) or body in ("", None) for body in polled):
+        raise FormatError(f"{place}.poll.body", "must be an object in every state")
     if alike := indistinct(dialect):
         problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
         raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, here or in result")

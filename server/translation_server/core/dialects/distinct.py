@@ -12,7 +12,7 @@ from itertools import combinations, product
 from translation_server.core.dialects.dialect import FILE_URL, Dialect, Word
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import Operation
-from translation_server.core.dialects.template import SPECIAL, Node, Placeholder, Text, to_json
+from translation_server.core.dialects.template import SPECIAL, Node, Placeholder, Text
 from translation_server.core.job import State
 
 DISTINCT_STATES = tuple(combinations((State.PENDING, State.COMPLETED, State.ERROR), 2))
@@ -70,11 +70,13 @@ def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
 
 
 def _joined(parts: Sequence[object]) -> str | Mark | None:
-    """Returns the text of these parts; a mark unless all are constants."""
-    if None in parts or Mark.UNCERTAIN in parts:
-        return None if None in parts else Mark.UNCERTAIN
-    texts = [part if isinstance(part, str) else to_json(part) for part in parts if part is not Mark.KNOWN]
-    return "".join(texts) if len(texts) == len(parts) else Mark.KNOWN
+    """Returns the text of these parts, or a mark. A word that is no text does not show in a text what it is."""
+    if None in parts:
+        return None
+    texts = [part for part in parts if isinstance(part, str)]
+    if len(texts) == len(parts):
+        return "".join(texts)
+    return Mark.KNOWN if all(isinstance(part, str) or part is Mark.KNOWN for part in parts) else Mark.UNCERTAIN
 
 
 def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
