@@ -74,3 +74,10 @@ def test_wait_after_a_cancellation_does_not_sleep_until_an_old_hint(server, job)
         client.cancel(started.id)
         assert client.wait(started.id, timeout=60).state is State.CANCELLED
     assert server.asked[1:] == [f"DELETE /jobs/{started.id}", f"GET /status/{started.id}"]
+
+
+def test_a_token_where_the_server_takes_a_password_hints_at_the_mount():
+    dialect = custom_dialect("X-Api-Key: {token}", api={"mount": "/mine/v1"})
+    error = refusal(dialect, Reply(401, {"www-authenticate": 'Basic realm="translation"'}, b'{"title": "No"}', 0.0))
+    address = "the server's address: it is that of the API, which is below /mine/v1 on our server"
+    assert str(error) == f"401 No. Check {address}."

@@ -148,6 +148,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
     words = {**job["words"], "cancelled": job["words"]["cancelled"] or job["words"]["error"]}
     dialect = Dialect(
         name=name,
+        mount=file["mount"],
         words={state: tuple(words[state]) for state in State},
         operations=[_operation(action, job, known, place) for action in ACTIONS if job[action] is not None],
         send=_parsed(job["send"], REQUEST_FIELDS, f"{place}.send"),

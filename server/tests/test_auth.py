@@ -225,6 +225,13 @@ def test_two_authorization_headers_are_malformed(start):
     assert [api.get("/jobs", headers=[header] * times).status_code for times in (1, 2)] == [200, 401]
 
 
+def test_a_token_below_no_mount_is_refused_with_the_reason(start):
+    with httpx.Client(base_url=start().base_url) as client:
+        refused = client.post("/v1/videos", headers={"Authorization": "Bearer secretpassword"})
+    assert refused.status_code == HTTPStatus.UNAUTHORIZED
+    assert refused.json()["detail"].endswith("No API that takes others is mounted at this path.")
+
+
 def test_guessing_ends_in_429_over_http(start):
     api = start()
     wrong = [api.get("/jobs", auth=("admin", "guess")).status_code for _ in range(11)]

@@ -216,6 +216,7 @@ def test_unknown_fields_are_stored_unless_the_file_refuses_them(api, native, sta
     other = start(dialects=strict, database_url=f"sqlite:///{tmp_path}/other.db")
     refused = other.post("/tasks/tasks", json=TASK, headers=KEY)
     assert fault(refused, 400)["at"] == "more"
+    assert "more: there is no such field; the fields are to" in refused.text
 
 
 def test_errors_have_the_apis_form_wherever_they_come_from(api, native):

@@ -119,3 +119,10 @@ def test_the_check_knows_the_users_own_files(tmp_path, monkeypatch, capsys):
     (folder / "talk.mp3").write_bytes(b"x")
     assert check([str(path)]) == 0
     assert capsys.readouterr().out == f"{path}: task: submit, poll\n"
+
+
+def test_the_fields_of_a_submission_are_those_that_are_sent_and_those_that_are_required(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(CORPUS["good"].replace("send = {", 'required = ["a.b", ["to", "c"]]\nsend = {of = {x = 1}, '))
+    [dialect] = read(path)
+    assert dialect.fields == ["of.x", "to", "a.b", "c"]

@@ -169,6 +169,7 @@ class Dialect:
 
     Attributes:
         name: Its name in messages and resume tokens.
+        mount: The path below which this project's server has it; empty for its own routes.
         words: The words for each state.
         operations: What clients can ask for.
         send: The template of a submission's body. Placeholders without a value are left out.
@@ -182,6 +183,7 @@ class Dialect:
     """
 
     name: str
+    mount: str = ""
     words: Mapping[State, tuple[Word, ...]]
     operations: Sequence[Operation]
     send: Node = field(default_factory=dict)

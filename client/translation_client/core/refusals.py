@@ -40,6 +40,8 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
     match status:
         case 401:
             credentials = "user name and the password" if dialect.auth in NAMED else "token"
+            if dialect.auth not in NAMED and reply.headers.get("www-authenticate", "").lower().startswith("basic"):
+                credentials = f"server's address: it is that of the API, which is below {dialect.mount} on our server"
             return AuthenticationError(f"{problem}. Check the {credentials}.", status, code)
         case 403:
             signed = "Check the user name, the password and the clock"

@@ -130,8 +130,9 @@ def _received(
         validated = SubmissionBody.model_validate(values)
     except ValidationError as error:
         raise invalid(errors + field_errors(error, "body", fields)) from None
-    if unknown and dialect.refuses_unknown:
-        errors += [{"field": field, "message": unknown_field(fields.values())} for field in unknown]
+    if dialect.refuses_unknown:
+        refused = [field for field in unknown if field not in dialect.fields]
+        errors += [{"field": field, "message": unknown_field(dialect.fields)} for field in refused]
     if dialect.api is NATIVE_API:
         validated = validated.model_copy(update=query)
     errors += [{"field": name, "message": "comes in the query and in the body"} for name in query.keys() & document]

@@ -142,7 +142,7 @@ def _check_file_types(dialect: Dialect, known: Collection[str]) -> None:
     named |= {f"{one.action}.file": one.file for one in dialect.operations if one.file}
     for place, kind in named.items():
         if kind not in known:
-            types = ", ".join(known)
+            types = ", ".join(one for one in known if "." not in one)
             raise DialectError(
                 f"job.{dialect.kind}: {place}: there is no file of the type {kind}; the types are {types}, "
                 "and those of your files in OUTPUT_FILES"

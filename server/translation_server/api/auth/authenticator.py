@@ -181,7 +181,10 @@ class Authenticator:
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers) from None
         if user is None:
             self._count_failure(address, None if credentials is None or is_known else name)
-            raise _refused(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.")
+            mounted = (
+                " No API that takes others is mounted at this path." if scheme is BASIC and not credentials else ""
+            )
+            raise _refused(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.{mounted}")
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None
         self._addresses[user][address] = None

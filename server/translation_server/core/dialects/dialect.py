@@ -28,6 +28,7 @@ from translation_server.core.dialects.template import (
     Text,
     ValueOf,
     fill,
+    leaves,
     names,
     render,
     to_json,
@@ -173,7 +174,7 @@ class Dialect:
         operations: What clients can ask for.
         send: The template of a submission's body, with placeholders for the native fields.
         query: The native fields that a submission may have in the query of its target.
-        refuses_unknown: Whether fields of a submission that ``send`` does not have are refused.
+        refuses_unknown: Whether fields of a submission are refused that are none of `fields`.
         required: The fields that a submission must have; of those in one group, any.
         defaults: What answers show for what a submission did not have, by the paths in the names of placeholders.
         id: The template of new ids, see `ids`; by default a UUID.
@@ -201,6 +202,11 @@ class Dialect:
     def owned(self) -> Mapping[str, str]:
         """The API and the kind of the jobs that its routes see; the native routes see all jobs of the owner."""
         return {} if self.api.name == NATIVE else {"api": self.api.name, "kind": self.kind}
+
+    @cached_property
+    def fields(self) -> Sequence[str]:
+        """The fields of a submission that the template or the list of required ones has, by their dotted paths."""
+        return list(dict.fromkeys([*leaves(self.send), *(path for group in self.required for path in group)]))
 
     @cached_property
     def absolute_states(self) -> frozenset[State]:

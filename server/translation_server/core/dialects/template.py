@@ -220,6 +220,13 @@ def paths(node: Node, path: str = "") -> dict[str, str]:
     return {name: place for where, value in below for name, place in paths(value, where).items()}
 
 
+def leaves(node: Node, path: str = "") -> list[str]:
+    """Returns the paths of all values that are no objects."""
+    if not isinstance(node, Mapping):
+        return [path]
+    return [leaf for key, value in node.items() for leaf in leaves(value, f"{path}.{key}".lstrip("."))]
+
+
 def overlaid(node: Node, other: Node) -> Node:
     """Returns a node with another one laid over it: objects are merged, everything else is replaced."""
     if isinstance(node, Mapping) and isinstance(other, Mapping):
