@@ -16,6 +16,7 @@ from translation_server.core.dialects.dialect import DialectError
 ANSWER = {"code": 202, "headers": {"X-Job": "{job_id}"}, "when": {"error": {"code": 203, "body": {"x": "{omit}"}}}}
 REQUEST = {"where": {"header": {"X-A": "a"}, "query": {"b": "b"}, "body": {"c.d": 1}}, "accepts": ["json", "form"]}
 ABOUT = {**ANSWER, **REQUEST, "job_id": {"body": "id", "text": "jobs/{job_id}"}}
+ITEM = {"name": "{job_id}", "is": "{status}"}
 GOOD = {
     "mount": "/luma/v1",
     "auth": ["Authorization: Bearer {token}", "basic"],
@@ -50,8 +51,9 @@ GOOD = {
                 "page": {"size": "limit", "cursor": "after", "order": "order", "default": 10, "ignore": "x"},
                 "body": {"data": "{jobs}", "next": "{next}"},
             },
-            "batch_poll": {"request": "GET /batch", "ids": "id", "item": "data", "body": ["{jobs}"]},
+            "batch_poll": {"request": "GET /batch", "ids": "id", "item": ITEM, "body": ["{jobs}"]},
             "download": {**ABOUT, "request": "GET /file", "file": "mp4"},
+            "view": {"words": {**ABOUT, "request": "GET /words/{job_id}", "body": {"words": "{output}"}}},
         }
     },
 }

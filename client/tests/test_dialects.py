@@ -247,6 +247,17 @@ class TestRoutes:
             assert [(status.id, status.state) for status in client.list()] == [("t1", State.COMPLETED)]
             assert {status.id for status in client.wait_all(["t1", "t2"]).values()} == {"t1", "t2"}
 
+    def test_an_item_may_have_a_template_of_its_own(self, server):
+        item = {"task": "{job_id}", "is": "{status}", "why": "{error_message}"}
+        listed = {"request": "GET /all", "item": item, "body": {"tasks": "{jobs}"}}
+        batch = {"request": "GET /some", "ids": "id", "item": item, "body": {"tasks": "{jobs}"}}
+        done, failed = {"task": "t1", "is": "done"}, {"task": "t2", "is": "failed", "why": "no sound"}
+        server.says(*[(200, {"tasks": [done, failed]})] * 2)
+        with Client(server.url, dialect=custom_dialect(list=listed, batch_poll=batch)) as client:
+            found = [(status.id, status.state, status.error) for status in client.list()]
+            assert found == [("t1", State.COMPLETED, None), ("t2", State.ERROR, "no sound")]
+            assert client.wait_all(["t1", "t2"])["t2"].error == "no sound"
+
     @pytest.mark.parametrize(("page", "following"), [("cursor", "c1"), ("offset", 1)])
     def test_a_list_by_post_has_the_page_in_its_body(self, server, page, following):
         where = {"body": {"Action": "List"}}

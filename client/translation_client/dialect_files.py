@@ -28,13 +28,20 @@ from translation_client.core.dialects import (
 from translation_client.core.distinct import indistinct
 from translation_client.core.status import State
 from translation_client.core.templates import Node, Placeholder, overlaid, parse, paths
-from translation_client.dialect_format import KIND, parameter_names, parameters, phases, take_file
+from translation_client.dialect_format import (
+    KIND,
+    action_of,
+    operations_of,
+    parameter_names,
+    parameters,
+    phases,
+    take_file,
+)
 from translation_client.dialect_shapes import FormatError, below
 
 DialectLike: TypeAlias = Dialect | str | PathLike[str]
 """A dialect, the name of a built-in or shipped one, or the path of a file; `openai#video` for one of several kinds."""
 
-ACTIONS: tuple[Action, ...] = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
 WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # whose answers do not show the job unless told
 WITHOUT_BODY = (204, 205, 304)
 ERROR_NAMES = ("detail", "title", "status_code", "error_type", "field", "error_id")
@@ -150,7 +157,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
         name=name,
         mount=file["mount"],
         words={state: tuple(words[state]) for state in State},
-        operations=[_operation(action, job, known, place) for action in ACTIONS if job[action] is not None],
+        operations=[_operation(name, one, job, known, place) for name, one in operations_of(job).items()],
         send=_parsed(job["send"], REQUEST_FIELDS, f"{place}.send"),
         has_output=_parsed(job["output"], known, f"{place}.output") is not None,
         auth=file["auth"][0],
@@ -184,6 +191,8 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
 
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
+    if operation.each and not paths(operation.each.answers[State.PENDING].body).keys() >= {"job_id", "status"}:
+        raise FormatError(f"{place}.item", "must hold {job_id} and {status}")
     for state in State:
         if any("jobs" not in paths(answer.body) for answer in operation.answers_for(state)):
             raise FormatError(f"{place}.body", "must hold {jobs}")
@@ -195,15 +204,17 @@ def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
                 raise FormatError(
                     f"{place}.item", f"must be the path of an object in the body of the poll, {state} too"
                 )
-            if "job_id" not in paths(shown):
+            if operation.each is None and "job_id" not in paths(shown):
                 raise FormatError(f"{place}.body", "{jobs} are bodies of polls, which must hold {job_id} then")
 
 
-def _operation(action: Action, job: Table, known: Sequence[str], place: str) -> Operation:
-    table, where = job[action], f"{place}.{action}"
-    tables = [(table, where)]
+def _operation(name: str, table: Table, job: Table, known: Sequence[str], place: str) -> Operation:
+    action: Action = action_of(name)
+    tables = [(table, f"{place}.{name}")]
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
+    item = table.get("item")
+    each = _each(_parsed(item, known, f"{place}.{name}.item")) if isinstance(item, Mapping) else None
     own = [name for _, path in table["request"] for name in parameter_names(path)]
     names = [*LIST_NAMES, *own] if action in {"list", "batch_poll"} else known
     page = table.get("page", {})
@@ -225,8 +236,14 @@ def _operation(action: Action, job: Table, known: Sequence[str], place: str) -> 
         cursor=page.get(paging),
         paging=paging,
         ids=table.get("ids"),
-        item=tuple(table["item"].split(".")) if table.get("item") else (),
+        item=tuple(item.split(".")) if item and not each else (),
+        each=each,
     )
+
+
+def _each(item: Node) -> Operation:
+    """Returns what answers as the items of a list look."""
+    return Operation(action="view", requests=(), answers=dict.fromkeys(State, Answer(body=item)))
 
 
 def _answer(tables: Sequence[tuple[Table, str]], known: Sequence[str], *states: str) -> Answer:

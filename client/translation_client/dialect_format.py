@@ -25,7 +25,7 @@ from translation_client.dialect_shapes import (
 )
 
 ACTIONS = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
-WITH_ID = ("poll", "result", "cancel", "delete", "download")  # whose requests have the id of a job
+WITH_ID = ("poll", "result", "view", "cancel", "delete", "download")  # whose requests have the id of a job
 STATES = ("pending", "completed", "error", "cancelled")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 FRAMING = ("connection", "content-length", "transfer-encoding")  # headers that the server sets
@@ -39,8 +39,13 @@ MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
 PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
 PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
 FORM = re.compile(r"[A-Za-z][A-Za-z0-9-]*: ([A-Za-z][\w-]* )?\{token\}|\?[\w.-]+=\{token\}")
-ID_PART = re.compile(r"\{(?:uuid|(hex|digits|base62):(\d{1,3}))\}")
-CHOICES = {"hex": 16, "digits": 10, "base62": 62}  # how many characters each random part of an id is chosen from
+ID_PART = re.compile(r"\{(?:uuid|(hex|HEX|digits|base62):(\d{1,3}))\}")
+CHOICES = {
+    "hex": 16,
+    "HEX": 16,
+    "digits": 10,
+    "base62": 62,
+}  # how many characters each random part of an id is chosen from
 MIN_CHOICES = 10**12  # so that no two jobs get the same id
 MAX_ID = 1000
 
@@ -135,6 +140,17 @@ def parameter_names(path: str) -> list[str]:
     return [found[1] for found in PARAMETER.finditer(path)]
 
 
+def operations_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Returns the operations of a kind by their places in it, such as `poll` and `view.words`."""
+    found = {action: job[action] for action in ACTIONS if job[action] is not None}
+    return found | {f"view.{name}": one for name, one in job["view"].items()}
+
+
+def action_of(name: str) -> Any:  # noqa: ANN401 - one of the actions, which are literals
+    """Returns the action of an operation at a place."""
+    return name.partition(".")[0]
+
+
 def phases(job: Mapping[str, Any]) -> list[str]:
     """Returns the words for pending by which a file can tell what is different."""
     return [word for word in job["words"]["pending"] if isinstance(word, str) and word not in STATES]
@@ -142,18 +158,19 @@ def phases(job: Mapping[str, Any]) -> list[str]:
 
 def _check_kind(job: Mapping[str, Any], place: str) -> None:
     fields, states = ["input", "query", *parameters(job)], [*STATES, *phases(job)]
+    operations = operations_of(job)
     for name in job["defaults"]:
         if name not in fields:
             raise FormatError(below(f"{place}.defaults", name), unknown("field", fields))
-    operations = {action: job[action] for action in ACTIONS if job[action] is not None}
-    for where, one in {place: job, **{f"{place}.{action}": one for action, one in operations.items()}}.items():
+    for where, one in {place: job, **{f"{place}.{name}": one for name, one in operations.items()}}.items():
         for state in one["when"]:
             if state not in states:
                 raise FormatError(below(f"{where}.when", state), unknown("state", states))
-    for action in WITH_ID:
-        one = operations.get(action)
-        if one and not one["job_id"] and any("job_id" not in parameter_names(path) for _, path in one["request"]):
-            raise FormatError(f"{place}.{action}.request", "must hold {job_id}, or job_id must say where the id is")
+    for name, one in operations.items():
+        if action_of(name) not in WITH_ID or one["job_id"]:
+            continue
+        if any("job_id" not in parameter_names(path) for _, path in one["request"]):
+            raise FormatError(f"{place}.{name}.request", "must hold {job_id}, or job_id must say where the id is")
 
 
 class _Request(NamedTuple):
@@ -179,15 +196,14 @@ def _check_requests(file: Mapping[str, Any]) -> None:
     """Checks that no two operations have the same request; kinds of jobs may share one that has a job's id."""
     seen: list[_Request] = []
     operations = [(f"fixed.{name}", "", one) for name, one in file["fixed"].items()] + [
-        (f"job.{kind}.{action}", action, job[action])
+        (f"job.{kind}.{name}", name, operation)
         for kind, job in file["job"].items()
-        for action in ACTIONS
-        if job[action] is not None
+        for name, operation in operations_of(job).items()
     ]
-    for place, action, operation in operations:
+    for place, name, operation in operations:
         for method, path in operation["request"]:
             form = PARAMETER.sub(lambda found: found[0].replace(found[1], "", 1), path)
-            shared = (action, path, operation["job_id"]) if action in WITH_ID else None
+            shared = (name, path, operation["job_id"]) if action_of(name) in WITH_ID else None
             request = _Request(place, (method, form), operation["where"], shared)
             for other in seen:
                 if request.clashes(other):
@@ -254,7 +270,10 @@ PAGE = table(
     at_most=PAGINGS,
 )
 OPERATION = table(OPERATION_KEYS)
-ITEM = text("the path of an object in the body of the poll", PLAIN)
+ITEM = value_of(
+    "the path of an object in the body of the poll, or a template",
+    lambda value: isinstance(value, Mapping) or (isinstance(value, str) and PLAIN.fullmatch(value)),
+)
 FILE_TYPE = text('the type of a file, such as "mp4", or its name', re.compile(r"[\w.-]+"), REQUIRED)
 OPERATIONS = {
     "submit": table({**OPERATION_KEYS, "wait": number("a whole number of seconds from 1 to 60", 1, 60)}, REQUIRED),
@@ -282,6 +301,7 @@ JOB = table(
         "body": ANY,
         "when": WHEN,
         **OPERATIONS,
+        "view": tables(OPERATION, KIND, "requests about a job by names in lower case", {}),
     }
 )
 KEY_PLACE = table({"header": HEADER, "body": TEXT}, one_of=("header", "body"))

@@ -15,6 +15,7 @@ from translation_server.core.dialects.ids import MAX_ID, check_id, new_id
     [
         ("{uuid}", r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
         ("video_{hex:32}", r"video_[0-9a-f]{32}"),
+        ("{HEX:32}", r"[0-9A-F]{32}"),
         ("{digits:19}", r"[0-9]{19}"),
         ("{base62:26}", r"[0-9A-Za-z]{26}"),
         ("operations/{hex:8}.{digits:4}", r"operations/[0-9a-f]{8}\.[0-9]{4}"),

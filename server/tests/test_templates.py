@@ -102,6 +102,7 @@ def test_values_within_a_text_are_text():
         ("{created_at | unix_seconds}", 1, 1.0),
         ("{created_at | unix_ms}", 1.5, 1500),
         ("{created_at | rfc3339}", 0, "1970-01-01T00:00:00.000Z"),
+        ("{created_at | without_zone}", 1.5, "1970-01-01T00:00:01.500000"),
         ("{input.a | percent}", 0.999, 99),
         ("{input.a | ms}", 0.0011, 2),
         ("{input.a | seconds}", 0.1, 1),

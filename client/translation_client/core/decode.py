@@ -98,7 +98,8 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tupl
     jobs = _value_at(page, listing.jobs) if listing.jobs else page
     if not isinstance(jobs, list):
         raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
-    parsed = [_parsed(dialect, dialect.poll, _as_polled(listing, job), reply) for job in jobs]
+    each = listing.operation.each or dialect.poll
+    parsed = [_parsed(dialect, each, _as_polled(listing, job), reply) for job in jobs]
     return parsed, _next_cursor(listing.operation, page, parsed, cursor, reply)
 
 
@@ -164,8 +165,8 @@ def read_batch(
         names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
         raise unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
     unknown_ids = set(map(id_of, unknown))
-    bodies = [_as_polled(listing, job) for job in jobs]
-    numbered = {_id_in(dialect, job): (number, job) for number, job in enumerate(bodies)}
+    each, bodies = listing.operation.each or dialect.poll, [_as_polled(listing, job) for job in jobs]
+    numbered = {id_of(_raw_id(each, job)): (number, job) for number, job in enumerate(bodies)}
     answers: dict[str, ParsedStatus | TranslationError] = {}
     for job_id in ids:
         try:
@@ -173,7 +174,7 @@ def read_batch(
                 answers[job_id] = NotFound(f"the server has no job {job_id}. Check the job's id and owner.")
             else:
                 number, job = numbered.get(job_id, (0, None))
-                answers[job_id] = _parsed(dialect, dialect.poll, job, reply, job_id, number)
+                answers[job_id] = _parsed(dialect, each, job, reply, job_id, number)
         except ProtocolError as error:
             answers[job_id] = error
     return answers
@@ -186,7 +187,7 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
         ProtocolError: The event does not match the dialect.
     """
     document = json_of(event.data)
-    if isinstance(document, dict) and _raw_id(dialect, document) is None:
+    if isinstance(document, dict) and _raw_id(dialect.poll, document) is None:
         return None
     headers = {WALL_ELAPSED: event.wall_elapsed}
     reply = Reply(200, headers, event.data.encode(errors="replace"), 0.0)
@@ -306,13 +307,9 @@ def _needed(operation: Operation) -> str:
     return f"a job with {needed or 'an id'}"
 
 
-def _raw_id(dialect: Dialect, job: object) -> object:
-    """Returns the value at the place of the id in the answer to a poll."""
-    return read(dialect.poll.answers[State.PENDING].body, job).get("job_id")
-
-
-def _id_in(dialect: Dialect, job: object) -> str | None:
-    return id_of(_raw_id(dialect, job))
+def _raw_id(operation: Operation, job: object) -> object:
+    """Returns the value at the place of the id in the answer to an operation."""
+    return read(operation.answers[State.PENDING].body, job).get("job_id")
 
 
 def _value_at(document: object, path: Sequence[str]) -> object:

@@ -15,7 +15,9 @@ from translation_client.core.effects import Send
 from translation_client.core.status import State
 from translation_client.core.templates import Node, paths
 
-Action: TypeAlias = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download"]
+Action: TypeAlias = Literal[
+    "submit", "poll", "current", "result", "view", "cancel", "delete", "list", "batch_poll", "download"
+]
 Word: TypeAlias = str | bool | int
 
 ECHOED_FIELDS = ("source_language", "target_language", "video_length")  # the fields of a submission that answers repeat
@@ -79,6 +81,7 @@ class Operation:
     paging: str = "cursor"  # which one of `PAGINGS` it is
     ids: str | None = None  # the query parameter for the ids of a batch poll
     item: tuple[str, ...] = ()  # the path, in the body of a poll, of what a list shows of a job
+    each: "Operation | None" = None  # what answers as the items of a list look, if they have a template of their own
     separator: str | None = None  # what separates them; None repeats the parameter
 
     def send(

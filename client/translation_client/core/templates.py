@@ -13,13 +13,13 @@ from typing import Any, TypeAlias
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 FILTERS = (
-    *("rfc3339", "unix", "unix_seconds", "unix_ms"),
+    *("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"),
     *("percent", "ms", "seconds", "text", "lines", "messages", "number"),
 )
 MAX_NUMBER = 1e300  # integers beyond are too large for a division
 PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
 FILTERED = {
-    **dict.fromkeys(("rfc3339", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
+    **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
     "percent": ("progress",),
     **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
     **dict.fromkeys(("lines", "messages"), ("logs",)),

@@ -181,6 +181,7 @@ DESCRIPTIONS: Mapping[Action, str] = {
     "poll": "Polls one of the caller's jobs. A failed job is not an HTTP error.",
     "current": "Polls the caller's latest job, and starts one if there is none.",
     "result": "Returns what a job has brought.",
+    "view": "Shows a job in another form.",
     "cancel": "Cancels a pending job. A job that has ended stays as it is.",
     "delete": "Hides a job from its API, and cancels it if it is pending.",
     "list": "Lists the caller's jobs, newest first.",

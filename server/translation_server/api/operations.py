@@ -62,6 +62,8 @@ class Operations:
         snapshot = await self._service.snapshot(context_of(request).user, job_id, **dialect.owned)
         context_of(request).record.snapshots = [snapshot]
         name = self._service.files.library.name_of(route.operation.file or "")
+        if route.operation.answer_for(snapshot.state, dialect.word(snapshot)).code >= HTTPStatus.BAD_REQUEST:
+            return await self._answer(request, dialect, snapshot, route)
         if snapshot.state is not State.COMPLETED or name is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"The job is {dialect.word(snapshot)}: it has no file.")
         return await send_file(request, self._service.files, name)
@@ -143,8 +145,11 @@ class Operations:
     ) -> Response:
         [dialect] = route.dialects
         view = view_of(request.scope, dialect, self._service.files)
-        bodies = [json.loads(shown_in.body(shown, view)) for shown_in, shown in falsify(request, dialect, *snapshots)]
-        item = route.operation.item
+        item, each = route.operation.item, route.operation.each
+        bodies = [
+            json.loads(shown_in.partial_body(shown, view, each).complete(shown))
+            for shown_in, shown in falsify(request, dialect, *snapshots)
+        ]
         jobs = [body if item is None else value_at(body, item) for body in bodies]
         values: dict[str, Any] = {
             **parameters,

@@ -104,7 +104,7 @@ class PollEndpoint:
         else:
             snapshot = await service.snapshot(context.user, job_id, **dialect.owned)
         [snapshot] = await count_polls(request, service, dialect, [snapshot])
-        tag = dialect.tag(snapshot, view, dialect.operation(route.action)) if conditions.wait else ""
+        tag = dialect.tag(snapshot, view, route.operation) if conditions.wait else ""
         if seconds := conditions.seconds_to_hold(tag):
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
@@ -113,7 +113,8 @@ class PollEndpoint:
         [(shown_in, shown)] = falsify(request, dialect, snapshot)
         sandbox = await service.sandboxes.of(context.user)
         context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
-        body = shown_in.partial_body(shown, view, shown_in.operation(route.action))
+        operation = route.operation if shown_in is dialect else shown_in.operation(route.action)
+        body = shown_in.partial_body(shown, view, operation)
         answer = self._render(body, shown, sandbox.clock, context.record, conditions)
         response = Response(answer.body, answer.status)
         response.raw_headers = answer.headers

@@ -7,7 +7,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from translation_server.config.dialect_format import parameter_names, parameters, phases, take_file
+from translation_server.config.dialect_format import (
+    action_of,
+    operations_of,
+    parameter_names,
+    parameters,
+    phases,
+    take_file,
+)
 from translation_server.config.dialect_shapes import FormatError, below
 from translation_server.core.dialects.builtin import DIALECTS, INPUT_NAMES
 from translation_server.core.dialects.dialect import (
@@ -64,8 +71,6 @@ CATALOGUE = resources.files("translation_server.catalogue")
 
 SAMPLE_TYPES = tuple(name.rpartition(".")[2] for name in SAMPLES)
 """The types of the server's own output files."""
-
-ACTIONS: tuple[Action, ...] = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
 
 WITHOUT_BODY = frozenset({204, 205, 304})
 """The status codes of answers without a body."""
@@ -191,7 +196,7 @@ def _dialect(api: Api, kind: str, job: Table) -> Dialect:
         api=api,
         kind=kind,
         words={state: tuple(words[state]) for state in State},
-        operations=tuple(_operation(action, job, known, place) for action in ACTIONS if job[action] is not None),
+        operations=tuple(_operation(name, one, job, known, place) for name, one in operations_of(job).items()),
         send=_parsed(job["send"], INPUT_NAMES, f"{place}.send"),
         refuses_unknown=job["unknown_fields"] == "refuse",
         required=tuple(map(tuple, job["required"])),
@@ -225,6 +230,8 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
 
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
+    if operation.each and not names(operation.each.answer.body) >= {"job_id", "status"}:
+        raise FormatError(f"{place}.item", "must hold {job_id} and {status}")
     for state in State:
         if any("jobs" not in names(answer.body) for answer in operation.answers_for(state)):
             raise FormatError(f"{place}.body", "must hold {jobs}")
@@ -234,15 +241,17 @@ def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
                 raise FormatError(
                     f"{place}.item", f"must be the path of an object in the body of the poll, {state} too"
                 )
-            if "job_id" not in names(shown):
+            if operation.each is None and "job_id" not in names(shown):
                 raise FormatError(f"{place}.body", "{jobs} are bodies of polls, which must hold {job_id} then")
 
 
-def _operation(action: Action, job: Table, known: Names, place: str) -> Operation:
-    table, where = job[action], f"{place}.{action}"
-    tables = [(table, where)]
+def _operation(name: str, table: Table, job: Table, known: Names, place: str) -> Operation:
+    action: Action = action_of(name)
+    tables = [(table, f"{place}.{name}")]
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
+    item = table.get("item")
+    each = _each(_parsed(item, known, f"{place}.{name}.item")) if isinstance(item, Mapping) else None
     own = dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path))
     allowed = {**LIST_NAMES, **own} if action in {"list", "batch_poll"} else known
     return Operation(
@@ -259,10 +268,16 @@ def _operation(action: Action, job: Table, known: Names, place: str) -> Operatio
         accepts=tuple(table["accepts"]),
         paging=Paging(**table["page"]) if action == "list" else UNPAGED,
         ids=table.get("ids"),
-        item=table.get("item"),
+        item=None if each else item,
+        each=each,
         file=table.get("file"),
         wait=table.get("wait"),
     )
+
+
+def _each(item: Node) -> Operation:
+    """Returns what answers as the items of a list look."""
+    return Operation(action="view", requests=(), answers=dict.fromkeys(State, Answer(body=item)))
 
 
 def _answer(tables: Sequence[tuple[Table, str]], known: Names, *states: str) -> Answer:

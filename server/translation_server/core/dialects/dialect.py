@@ -216,7 +216,7 @@ class Dialect:
             for state in State
             if any(
                 name == "base_url" or (name.startswith(FILE_URL) and state is State.COMPLETED)
-                for one in self.operations
+                for one in self._shown
                 for answer in one.answers_for(state)
                 for name in self._names_in(answer)
             )
@@ -234,9 +234,14 @@ class Dialect:
         return frozenset(name for name in self._names if name not in own and not name.startswith(FILE_URL))
 
     @cached_property
+    def _shown(self) -> Sequence[Operation]:
+        """All that has answers: the operations, and the items of lists."""
+        return [*self.operations, *(one.each for one in self.operations if one.each)]
+
+    @cached_property
     def _names(self) -> frozenset[str]:
         """The names of all placeholders in its answers."""
-        answers = [answer for one in self.operations for state in State for answer in one.answers_for(state)]
+        answers = [answer for one in self._shown for state in State for answer in one.answers_for(state)]
         return frozenset().union(*map(self._names_in, answers))
 
     def _names_in(self, answer: Answer) -> set[str]:

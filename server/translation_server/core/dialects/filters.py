@@ -30,6 +30,7 @@ def _number(value: object) -> object:
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {
         "rfc3339": timestamp,
+        "without_zone": lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:26],
         "unix": int,
         "unix_seconds": float,
         "unix_ms": lambda seconds: int(1000 * seconds),
@@ -47,7 +48,7 @@ logs are lists of lines."""
 
 FILTERED: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        **dict.fromkeys(("rfc3339", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
+        **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
         "percent": ("progress",),
         **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
         **dict.fromkeys(("lines", "messages"), ("logs",)),

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 
-PART = re.compile(r"\{(uuid|hex|digits|base62)(?::(\d{1,3}))?\}")
+PART = re.compile(r"\{(uuid|hex|HEX|digits|base62)(?::(\d{1,3}))?\}")
 
 ALPHABETS = {
     "hex": "0123456789abcdef",
+    "HEX": "0123456789ABCDEF",
     "digits": "0123456789",
     "base62": "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
 }

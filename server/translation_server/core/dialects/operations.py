@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple
 from translation_server.core.dialects.template import Node
 from translation_server.core.job import State
 
-Action = Literal["submit", "poll", "current", "result", "cancel", "delete", "list", "batch_poll", "download", "fixed"]
-WITH_ID = frozenset[Action]({"poll", "result", "cancel", "delete", "download"})
+Action = Literal[
+    "submit", "poll", "current", "result", "view", "cancel", "delete", "list", "batch_poll", "download", "fixed"
+]
+WITH_ID = frozenset[Action]({"poll", "result", "view", "cancel", "delete", "download"})
 """The actions of requests that have the id of a job."""
 
 MediaKind = Literal["json", "form", "multipart", "any"]
@@ -151,6 +153,7 @@ class Operation:
         paging: The parameters of a list.
         ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
         item: The dotted path of what a list shows of a job, in the body of a poll; None for the whole body.
+        each: What answers as the items of a list look, where they have a template of their own.
         file: The type of a downloaded file.
         wait: How long ``Prefer: wait`` holds the answer to a submission, in seconds; None answers at once.
     """
@@ -165,6 +168,7 @@ class Operation:
     paging: Paging = UNPAGED
     ids: str | None = None
     item: str | None = None
+    each: "Operation | None" = None
     file: str | None = None
     wait: int | None = None
 
