@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from translation_client import AuthenticationError, Client, NotFound
+from tests.blocking import open_client
+from translation_client import AuthenticationError, Client, NotFound, State
 from translation_client.sigv4 import SigV4Auth
 from translation_server import TranslationServer
 
@@ -71,3 +72,24 @@ def test_names_that_no_signature_can_have_are_refused(name):
     Path("signed.toml").write_text(FILE)
     with pytest.raises(ValueError, match=r"^username must"):
         Client(dialect="signed.toml", username=name, password="secret")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("dialect", "submission"),
+    [
+        ("aws-transcribe", {"TranscriptionJobName": "mine", "Media": {"MediaFileUri": "s3://bucket/a.mp3"}}),
+        ("aws-mediaconvert", {"role": "arn:aws:iam::123456789012:role/any", "settings": {"inputs": []}}),
+    ],
+)
+def test_jobs_of_the_shipped_apis_of_aws_are_awaited(dialect, submission, kind):
+    options = {"dialect": dialect, "username": "ann"}
+    with TranslationServer(0, 0, dialects="all", username="ann", password="secret") as server:
+        url = f"{server.url}/{dialect}"
+        with open_client(kind, url, password="secret", **options) as client:
+            final = client.run(input=submission, timeout=60)
+            assert final.state is State.COMPLETED
+            with pytest.raises(NotFound):
+                client.wait("unknown", timeout=60)
+        with open_client(kind, url, password="wrong", **options) as client, pytest.raises(AuthenticationError):
+            client.wait(final.id, timeout=60)
