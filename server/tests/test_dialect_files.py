@@ -59,7 +59,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_names_that_are_not_shipped_are_refused_with_those_that_are():
-    with pytest.raises(DialectError, match="DIALECTS=nothing: no such API is shipped: there are azure, fal, "):
+    with pytest.raises(DialectError, match=r"DIALECTS=nothing: no such API is shipped: there are [a-z-]+, "):
         read_dialects("nothing", OWN_NAMES)
 
 

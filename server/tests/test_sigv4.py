@@ -284,7 +284,7 @@ def test_the_report_card_counts_refused_signatures(aws, native):
 
 
 def test_a_server_with_hashes_alone_says_so_at_start_and_to_every_caller(start, path, caplog):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         native = start(dialects=path)
     assert "the callers of aws get 403: This server knows only the hashes" in caplog.text
     with Api(base_url=native.base_url.join("/aws"), auth=Signer(), timeout=60, verify=TLS) as client:

@@ -209,7 +209,7 @@ def assemble(
     by_mount = Mounts[Sequence[Scheme]](schemes)
     signed = [api.name for api in apis.values() if SIGV4 in api.auth]
     if signed and users is not None and not passwords:
-        logger.warning("the callers of %s get 403: %s", ", ".join(signed), NO_PASSWORDS)
+        logger.info("the callers of %s get 403: %s", ", ".join(signed), NO_PASSWORDS)
     authenticator = (
         OpenAuthenticator(by_mount)
         if users is None

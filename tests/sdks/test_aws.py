@@ -1,6 +1,7 @@
 """Point it at the server: `boto3.client("transcribe", endpoint_url="http://127.0.0.1:8000/aws-transcribe")`.
 
-MediaConvert is at `/aws-mediaconvert`. The access key is the user's name, the secret key is the password; the region may be any.
+MediaConvert is at `/aws-mediaconvert`. The access key is the user's name, the secret key is the password; the region
+may be any.
 Covered: starting, getting, listing and deleting a transcription job; creating, getting, listing and cancelling a
 MediaConvert job. Not covered: the filters of lists.
 Version: boto3 1.44.8. It waits for transcription jobs itself; for MediaConvert, it has no waiter, so its callers loop.
