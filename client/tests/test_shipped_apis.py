@@ -57,6 +57,16 @@ APIS = [
         makes_file=False,
     ),
     Api(
+        "assemblyai",
+        "/assemblyai",
+        {"audio_url": "https://example.com/a.mp3"},
+        {},
+        {},
+        required="audio_url",
+        cancels=False,
+        makes_file=False,
+    ),
+    Api(
         "runpod",
         "/runpod/v2",
         {"input": {"prompt": "a cat"}},

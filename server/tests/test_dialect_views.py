@@ -22,7 +22,7 @@ request = "GET /tasks/{job_id}"
 [job.task.list]
 request = "GET /tasks"
 item = { id = "{job_id}", state = "{status}", self = "{base_url}/tasks/{job_id}", note = "{input.note}" }
-body.tasks = "{jobs}"
+body = { tasks = "{jobs}", number = "{listed}" }
 
 [job.task.view.words]
 request = "GET /tasks/{job_id}/words"
@@ -84,7 +84,8 @@ def test_faults_of_results_spoil_views(api, native):
 def test_the_items_of_a_list_may_have_a_template_of_their_own(api):
     job_id = api.post("/tasks", json={"note": "mine"}).json()["id"]
     url = f"{api.base_url}tasks/{job_id}"
-    assert api.get("/tasks").json() == {"tasks": [{"id": job_id, "state": "busy", "self": url, "note": "mine"}]}
+    item = {"id": job_id, "state": "busy", "self": url, "note": "mine"}
+    assert api.get("/tasks").json() == {"tasks": [item], "number": 1}
 
 
 def test_a_file_says_what_a_download_of_a_job_without_a_file_is(api, native):

@@ -67,7 +67,7 @@ def _library() -> Library:
 
 
 def _summary(dialect: Dialect) -> str:
-    return f"{dialect.kind}: {', '.join(operation.action for operation in dialect.operations)}"
+    return f"{dialect.kind}: {', '.join(dict.fromkeys(one.action for one in dialect.operations))}"
 
 
 COMMANDS: Sequence[tuple[str, Callable[[Sequence[str]], int], str | None, str]] = (

@@ -29,7 +29,7 @@ NATIVE_NAMES = (
 REQUEST_NAMES = ("base_url", "input", "input.", "query.")  # the names that answers which concern no job may use
 ANSWER_NAMES = (*NATIVE_NAMES, *REQUEST_NAMES, "file_url:")  # the names that answers about a job may use
 LIST_NAMES = (
-    *("jobs", "first_id", "last_id", "next", "has_more", "count", "limit", "offset", "page", "pages"),
+    *("jobs", "first_id", "last_id", "next", "has_more", "listed", "count", "limit", "offset", "page", "pages"),
     *("base_url", "query."),
 )  # the names that lists may use
 PAGINGS = ("cursor", "offset", "number")  # what the query parameter for a page of a list may mean

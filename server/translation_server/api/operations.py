@@ -158,6 +158,7 @@ class Operations:
             "last_id": snapshots[-1].job.id if snapshots else None,
             "next": snapshots[-1].job.id if has_more else None,
             "has_more": has_more,
+            "listed": len(jobs),
             "base_url": base_url(request.scope) + dialect.api.mount,
             **more,
         }

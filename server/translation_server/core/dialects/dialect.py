@@ -49,7 +49,7 @@ JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQ
 
 LIST_NAMES: Names = dict.fromkeys(
     (
-        *("jobs", "first_id", "last_id", "next", "has_more", "count", "limit", "offset", "page", "pages"),
+        *("jobs", "first_id", "last_id", "next", "has_more", "listed", "count", "limit", "offset", "page", "pages"),
         *("base_url", "query."),
     )
 )
