@@ -378,6 +378,12 @@ def test_hostile_paths_are_unknown_jobs(native):
 SLOW, BUSY = '{"kind": "latency", "delay": {"kind": "fixed", "seconds": 0}}', '{"kind": "status", "code": 503}'
 
 
+def test_fixed_answers_have_the_body_of_a_late_request(api):
+    assert api.get("/me/x", headers={"Simulate-Fault": SLOW}).json()["name"] == "x"
+    late = {"Simulate-Fault": SLOW, "X-Target": "Echo"}
+    assert api.post("/call", json={"word": "yes"}, headers=late).json() == {"said": "yes"}
+
+
 @pytest.mark.parametrize(("rule", "code"), [(SLOW, 400), (BUSY, 503)])
 def test_a_malformed_form_is_an_error_under_faults_too(api, rule, code):
     form = {"Content-Type": "multipart/form-data; boundary=x", "Simulate-Fault": rule}

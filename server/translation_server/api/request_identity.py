@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,6 @@ from translation_server.api.context import context_of
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
 from translation_server.core.dialects.dialect import Api
-from translation_server.core.dialects.operations import MediaKind
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import value_at
 from translation_server.core.fingerprint import fingerprint
@@ -35,11 +34,6 @@ def route_of(request: Request) -> Route:
     if route is None:
         raise RuntimeError("only requests of dialects have a route")
     return route
-
-
-def accepted_kinds(request: Request) -> Collection[MediaKind]:
-    """Returns the kinds of bodies that the operation of a request accepts."""
-    return route_of(request).operation.accepts
 
 
 async def id_value(request: Request, route: Route, parameters: Mapping[str, str]) -> object:

@@ -17,7 +17,7 @@ from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults import responses
 from translation_server.api.preferences import preferred_wait, values_of
 from translation_server.api.problems import EXPECTED, NOTHING_SIMULATED, Problem, invalid, response_to
-from translation_server.api.request_identity import accepted_kinds, record_submission
+from translation_server.api.request_identity import record_submission
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
 from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency, WrongType
@@ -95,9 +95,9 @@ class Simulator:
 
     async def _delay(self, request: Request, seconds: float) -> None:
         """Delays an answer, unless the client disconnects meanwhile."""
-        if context_of(request).record.action == "submit":
-            with suppress(Problem):  # the body is read now, while the client sends it; its errors are reported later
-                await read_document(request, accepted_kinds(request))
+        if route := context_of(request).route:
+            with suppress(Problem):  # the body is read now: afterwards it is gone; its errors are reported later
+                await read_document(request, route.operation.accepts)
         async with cancelled_on_disconnect(request.receive):
             await self._service.sleep(seconds)
 
