@@ -34,6 +34,7 @@ class Api(NamedTuple):
     required: str | None = None  # a field that every submission must have
     cancels: bool = True  # whether it has a cancellation
     makes_file: bool = True  # whether its jobs make a video, and not text
+    has_output: bool = True
     resumed_by_token: bool = (
         True  # whether a resumed wait needs no parameters: a poll has none, or answers name its address
     )
@@ -65,6 +66,16 @@ APIS = [
         required="audio_url",
         cancels=False,
         makes_file=False,
+    ),
+    Api(
+        "huggingface",
+        "/api",
+        {"dockerImage": "python:3.12", "command": ["true"]},
+        {},
+        {"namespace": "user"},
+        required="dockerImage",
+        has_output=False,
+        resumed_by_token=False,
     ),
     Api(
         "runpod",
@@ -118,7 +129,9 @@ def test_completed_job_has_its_output(opened, api, tmp_path):
     with opened() as client:
         final = client.run(input=api.input, timeout=60)
         assert (final.state, client.wait(final.id)) == (State.COMPLETED, final)
-        if api.makes_file:
+        if not api.has_output:
+            assert final.output is None
+        elif api.makes_file:
             assert client.download(final, tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
         else:
             assert "simulated" in json.dumps(final.output)
