@@ -32,7 +32,7 @@ def test_bad_files_are_refused_in_one_line(bad):
 def test_the_good_file_is_read():
     Path("mine.toml").write_text(CORPUS["good"], encoding="utf-8")
     dialect = find_dialect(Path("mine.toml"))
-    assert (dialect.name, dialect.request_fields) == ("mine", {"target_language"})
+    assert (dialect.name, dialect.request_fields) == ("mine", {"target_language", "simulate"})
 
 
 @pytest.mark.parametrize("name", ["Mine", "start", "two words"])
@@ -84,7 +84,7 @@ def test_the_example_is_read():
     dialect = find_dialect(HEYGEN)
     assert (dialect.name, dialect.auth) == ("heygen", "X-Api-Key: {token}")
     assert dialect.poll.requests == [("GET", "/v2/video_translate/{job_id}")]
-    assert dialect.request_fields == {"target_language"}
+    assert dialect.request_fields == {"target_language", "simulate"}
     assert [states_of(dialect, word)[0] for word in ("pending", "running", "success", "failed")] == [
         "pending",
         "pending",

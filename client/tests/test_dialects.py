@@ -53,6 +53,11 @@ class TestTemplates:
         assert (send.method, send.path, send.headers) == ("POST", "/tasks", {"Idempotency-Key": "key"})
         assert status == Status("t1", State.PENDING)
 
+    def test_fate_is_sent_to_any_api(self):
+        flow = wait_one.submit(flow_options(MINE), FlowTime(0.0), "key", {"simulate": {"delay": 0}})
+        send, _ = play(flow, task())
+        assert send.json == {"input": {"url": "any", "tags": ["x"]}, "simulate": {"delay": 0}}
+
     def test_answer_is_read_by_the_template(self):
         body = task(state="failed", done=1, why="no sound")
         send, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), body)

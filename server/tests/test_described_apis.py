@@ -18,7 +18,7 @@ idempotency = { body = "token" }
 [error]
 body = { fault = { code = "{status_code}", type = "{error_type}", message = "{detail}", at = "{field}" } }
 headers = { x-fault = "{error_type}: {detail}" }
-types = { 404 = "no_such_thing", default = "bad" }
+types = { 404 = "no_such_thing", 422 = "invalid", default = "bad" }
 
 [error.when]
 422.code = 400
@@ -206,7 +206,7 @@ def test_states_have_their_own_codes_headers_and_fields(api, native):
 )
 def test_missing_and_invalid_fields_are_refused_in_the_apis_form(api, body, fields):
     refused = fault(api.post("/tasks", json=body), 400)
-    assert (refused["type"], refused["at"]) == ("bad", fields)
+    assert (refused["type"], refused["at"]) == ("invalid", fields)
 
 
 def test_unknown_fields_are_stored_unless_the_file_refuses_them(api, native, start, write, tmp_path):

@@ -229,9 +229,10 @@ class Dialect:
 
     @cached_property
     def request_fields(self) -> frozenset[str]:
-        """The native fields that a submission can carry."""
+        """The native fields that a submission can carry; this project's server takes `simulate` in every API."""
         submit = self.operation("submit")
-        return frozenset({*paths(self.send), *(["job_id"] if submit.has_id else [])} if submit else ())
+        more = [*(["job_id"] if submit and submit.has_id else []), *(["simulate"] if self.mount else [])]
+        return frozenset({*paths(self.send), *more} if submit else ())
 
     @cached_property
     def returns_ids(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from translation_client.core.dialects import Dialect, put_at
 from translation_client.core.effects import Send, Upload
-from translation_client.core.templates import fill
+from translation_client.core.templates import fill, paths
 
 
 def submitting(
@@ -24,6 +24,8 @@ def submitting(
     submit = dialect.required("submit", "start")
     given = fields.get("input") or {}
     body = {**fill(dialect.send, fields), **(given if isinstance(given, Mapping) else {})}
+    if "simulate" in fields and "simulate" not in paths(dialect.send):
+        body["simulate"] = fields["simulate"]
     headers: dict[str, str] = {}
     if dialect.idempotency and dialect.idempotency.source == "header":
         headers[dialect.idempotency.name] = key

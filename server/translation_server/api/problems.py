@@ -52,7 +52,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
             "detail": self.detail,
             "title": HTTPStatus(code).phrase if code in set(HTTPStatus) else self.status.phrase,
             "status_code": code,
-            "error_type": form.types.get(code, form.default_type),
+            "error_type": form.types.get(self.status.value, form.types.get(code, form.default_type)),
             "error_id": self.members.get("error_id"),
             "field": errors[0]["field"] if isinstance(errors, list) else None,
         }
