@@ -16,10 +16,16 @@ from translation_client.core.status import State
 from translation_client.core.templates import Node, parse
 
 
-def _operation(action: Action, requests: Sequence[str], body: Mapping[str, Any], **more: Any) -> Operation:  # noqa: ANN401
+def _operation(
+    action: Action,
+    requests: Sequence[str],
+    body: Mapping[str, Any],
+    cursor: str | None = None,
+    ids: str | None = None,
+) -> Operation:
     answer = Answer(body=parse(body, (*ANSWER_NAMES, *LIST_NAMES)))
     patterns = [(method, path) for method, _, path in (request.partition(" ") for request in requests)]
-    return Operation(action=action, requests=patterns, answers=dict.fromkeys(State, answer), **more)
+    return Operation(action=action, requests=patterns, answers=dict.fromkeys(State, answer), cursor=cursor, ids=ids)
 
 
 WORDS = {state: (state.value,) for state in State}

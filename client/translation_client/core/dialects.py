@@ -242,7 +242,7 @@ class Dialect:
         return "job_id" in paths([answer.body, [*answer.headers.values()]])
 
     @cached_property
-    def meanings(self) -> Mapping[Word, tuple[State, ...]]:
+    def meanings(self) -> Mapping[tuple[str, object], tuple[State, ...]]:
         """The states that each word may stand for; within a text, a number or a truth value is text too."""
         words = [(word, state) for state in State for word in self.words[state]]
         words += [(json.dumps(word), state) for word, state in words if not isinstance(word, str)]
@@ -338,7 +338,7 @@ def states_of(dialect: Dialect, word: object) -> Sequence[State]:
     return dialect.meanings.get(_word(word), ()) if is_word(word) else ()
 
 
-def _word(word: object) -> Any:  # noqa: ANN401 - a hashable word
+def _word(word: object) -> tuple[str, object]:
     """Returns a word in a form in which `True` and `1` differ."""
     return (type(word).__name__, word)
 
