@@ -9,7 +9,7 @@ server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and i
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -220,10 +220,12 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     """Reads the job with this number in the answer to an operation; checks its id, if one is expected."""
     if not isinstance(job, dict):
         raise unexpected("a job as a JSON object", reply)
-    job_id = _job_id(dialect, operation, job, reply, expected_id)
-    state, unknown = _state(dialect, operation, job, reply)
-    answer = operation.answer_for(state, read(operation.answers[state].body, job).get("status"))
-    values, where = read(answer.body, job), paths(answer.body)
+    found = [read(body, job) for body in operation.bodies]
+    job_id = _job_id(dialect, operation, found, reply, expected_id)
+    state, unknown = _state(dialect, operation, job, found, reply)
+    answer = operation.answer_for(state, next(_all(found, "status"), None))
+    values = found[0] if answer.body is operation.bodies[0] else read(answer.body, job)
+    where = paths(answer.body)
     try:
         urls = links(dialect, answer, reply.headers, job)
     except ValueError as error:
@@ -261,13 +263,20 @@ def _hint(dialect: Dialect, reply: Reply) -> float | None:
     return retry_after(reply.headers)
 
 
-def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) -> tuple[State, str | None]:
+def _all(found: Sequence[Mapping[str, object]], name: str) -> Iterator[object]:
+    """Yields the values of a name in what the templates of an operation's bodies have found."""
+    return (value for values in found if (value := values.get(name)) is not None)
+
+
+def _state(
+    dialect: Dialect, operation: Operation, job: object, found: Sequence[Mapping[str, object]], reply: Reply
+) -> tuple[State, str | None]:
     """Returns the state of a job, by its word or by the template that fits, and the word if it is unknown."""
     states: Sequence[State] = operation.wordless
     if operation.action == "submit" and State.PENDING in states:
         return State.PENDING, None
     if len(states) < len(State):
-        words = [word for body in operation.bodies if (word := read(body, job).get("status")) is not None]
+        words = list(_all(found, "status"))
         meant = {state for word in words for state in states_of(dialect, word)}
         states = [state for state in State if state in meant and state not in states] or states
         if not states:
@@ -284,15 +293,20 @@ def _state(dialect: Dialect, operation: Operation, job: object, reply: Reply) ->
     return next(state for state in DECISIVE if state in states), None
 
 
-def _job_id(dialect: Dialect, operation: Operation, job: object, reply: Reply, expected_id: str | None) -> str:
+def _job_id(
+    dialect: Dialect,
+    operation: Operation,
+    found: Sequence[Mapping[str, object]],
+    reply: Reply,
+    expected_id: str | None,
+) -> str:
     """Returns the id of a job, which an answer shows in its body or in a header; or else the expected one."""
     if not dialect.by_id:
         return CURRENT
     answer = operation.answers[State.PENDING]
     headers = {name: reply.headers.get(name.lower()) for name in answer.headers}
-    bodies = [read(answer.headers, headers), *(read(body, job) for body in operation.bodies)]
-    found = next((value for values in bodies if (value := values.get("job_id")) is not None), None)
-    job_id = expected_id if found is None and operation.shows_no_id else id_of(found)
+    shown = next(_all([read(answer.headers, headers), *found], "job_id"), None)
+    job_id = expected_id if shown is None and operation.shows_no_id else id_of(shown)
     if job_id is None:
         raise unexpected(_needed(operation), reply)
     if expected_id not in {None, job_id}:
