@@ -36,6 +36,7 @@ class Api(NamedTuple):
     makes_file: bool = True  # whether its jobs make a video, and not text
     has_output: bool = True
     says_why: bool = True  # whether a failed job has a reason, which tells it from a cancelled one too
+    wrong_key: int = 401  # the status code of a refusal of it
     resumed_by_token: bool = (
         True  # whether a resumed wait needs no parameters: a poll has none, or answers name its address
     )
@@ -68,6 +69,17 @@ APIS = [
         required="audio_url",
         cancels=False,
         makes_file=False,
+    ),
+    Api(
+        "deepl",
+        "/deepl",
+        {"target_lang": "DE", "file": "Hello!"},
+        {},
+        {},
+        required="target_lang",
+        cancels=False,
+        has_output=False,
+        wrong_key=403,
     ),
     Api(
         "huggingface",
@@ -180,14 +192,14 @@ def test_cancelled_job_is_cancelled(opened, api, sandbox, shipped):
 def test_wrong_key_is_refused_in_the_words_of_the_api(kind, api):
     """The server is one of its own: a shared one would lock the other tests out."""
     options = {"dialect": api.dialect, "parameters": api.parameters, "token": "wrong"}
-    refused = pytest.raises(AuthenticationError, match=f"^401 .*{WRONG_KEY}")
+    refused = pytest.raises(AuthenticationError, match=f"^{api.wrong_key} .*{WRONG_KEY}")
     with (
         TranslationServer(0, 0, dialects="all", username="admin", password=KEY) as server,
         open_client(kind, server.url + api.mount, **options) as client,
         refused as raised,
     ):
         client.start(input=api.input)
-    assert (raised.value.status_code, raised.value.code) == (401, api.codes.get(401))
+    assert (raised.value.status_code, raised.value.code) == (api.wrong_key, api.codes.get(401))
 
 
 def test_unknown_id_is_not_found(opened, api):

@@ -157,7 +157,8 @@ class BaseClient(Generic[Http, DriverType]):
     def file_urls(self, final: Status) -> list[str]:
         """Returns the addresses of the files that a job has made: those in its output, or the API's route."""
         urls, download = urls_in(final.output), self._options.dialect.operation("download")
-        if urls or download is None or final.state is not State.COMPLETED:
+        by_get = download is not None and download.requests[0][0] == "GET"
+        if urls or download is None or not by_get or final.state is not State.COMPLETED:
             return urls
         send = download.send(self._options.parameters, final.id)
         return [str(httpx.URL(self._driver.base_url + send.path, params=send.query or None))]
