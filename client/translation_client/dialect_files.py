@@ -102,7 +102,9 @@ def _read(path: str) -> dict[str, Dialect]:
     except FileNotFoundError:
         names = ", ".join((*DIALECTS, *shipped()))
         raise ValueError(f"dialect {path}: is neither one of {names} nor a file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ValueError(f"dialect {path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"dialect {path}: cannot be read as TOML: {error}") from None
     name = file.name.rpartition(".")[0]
     try:

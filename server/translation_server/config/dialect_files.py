@@ -130,7 +130,9 @@ def read_api(
     """Reads the file of one API."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise DialectError(f"DIALECTS={path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise DialectError(f"DIALECTS={path}: cannot be read as TOML: {error}") from None
     try:
         dialects = dialects_of(path.name.rpartition(".")[0], table, taken)
