@@ -82,6 +82,15 @@ APIS = [
         wrong_key=403,
     ),
     Api(
+        "elevenlabs",
+        "/elevenlabs",
+        {"source_url": "https://example.com/a.mp4", "target_lang": "es"},
+        {401: "invalid_api_key", 404: "dubbing_not_found"},
+        {"language_code": "es"},
+        required="source_url",
+        cancels=False,
+    ),
+    Api(
         "huggingface",
         "/api",
         {"dockerImage": "python:3.12", "command": ["true"]},
