@@ -2,8 +2,8 @@
 
 Covered: tasks.create of a URL and of a file, create_bulk, wait_for_done, retrieve, list and delete; sync and async. Not
 covered: all that is no video indexing task, and the filters of lists, which are refused.
-Version: twelvelabs 1.2.9. It has no error for a failed task: its status is failed. Its own class for a 401 or a 404 of a
-task is ApiError.
+Version: twelvelabs 1.2.9. It has no error for a failed task: its status is failed. A 401 or a 404 of a task is its
+ApiError.
 """
 
 import io
