@@ -219,7 +219,10 @@ def result_of(options: FlowOptions, time: FlowTime, status: Status) -> Step[Stat
     read = partial(read_job, options.dialect, job_id=status.id, operation=operation)
     next_step = f"The job has ended: when the server is well, wait again for {status.id}."
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=True)
-    return replace(parsed.status, elapsed=status.elapsed) if parsed.status.state.ended else status
+    if not parsed.status.state.ended:
+        return status
+    error, code = parsed.status.error or status.error, parsed.status.error_code or status.error_code
+    return replace(parsed.status, elapsed=status.elapsed, error=error, error_code=code)
 
 
 def poll_job(  # noqa: PLR0913 - all that a poll depends on
