@@ -35,7 +35,8 @@ class Api(NamedTuple):
     cancels: bool = True  # whether it has a cancellation
     makes_file: bool = True  # whether its jobs make a video, and not text
     has_output: bool = True
-    says_why: bool = True  # whether a failed job has a reason, which tells it from a cancelled one too
+    says_why: bool = True  # whether a failed job has a reason
+    shows_cancelled: bool = True  # whether a cancelled job looks different from a failed one
     wrong_key: int = 401  # the status code of a refusal of it
     resumed_by_token: bool = (
         True  # whether a resumed wait needs no parameters: a poll has none, or answers name its address
@@ -43,11 +44,24 @@ class Api(NamedTuple):
 
 
 OPENAI = {401: "authentication_error", 404: "not_found_error", 422: "invalid_request_error"}
+BATCH = {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"}
 AZURE = {401: "401", 404: "NotFound", 422: "InvalidRequest"}
 TWELVELABS = {401: "api_key_invalid", 404: "resource_not_exist", 422: "parameter_invalid"}
 APIS = [
     Api("openai#video", "/openai/v1", {"prompt": "a cat"}, OPENAI, {}, required="prompt", cancels=False),
     Api("openai#response", "/openai/v1", {"model": "gpt-5"}, OPENAI, {}, required="model", makes_file=False),
+    Api("openai#batch", "/openai/v1", BATCH, OPENAI, {}, required="input_file_id", makes_file=False),
+    Api(
+        "openai#file",
+        "/openai/v1",
+        {"purpose": "batch", "file": "text"},
+        OPENAI,
+        {},
+        required="purpose",
+        cancels=False,
+        has_output=False,
+        shows_cancelled=False,
+    ),
     Api("replicate", "/replicate", {"version": "1", "input": {"prompt": "a cat"}}, {}, {}, required="input"),
     Api("fal", "/fal", {"prompt": "a cat"}, {}, {"app": "fal-ai/wan/v2"}),
     Api(
@@ -119,6 +133,7 @@ APIS = [
         cancels=False,
         has_output=False,
         says_why=False,
+        shows_cancelled=False,
     ),
 ]
 
@@ -186,7 +201,7 @@ def test_failed_job_says_why(opened, api, sandbox):
 
 def test_cancelled_job_is_cancelled(opened, api, sandbox, shipped):
     sandbox.set(delay={"kind": "fixed", "seconds": 600}, hints="none")
-    shown = State.CANCELLED if api.says_why else State.ERROR
+    shown = State.CANCELLED if api.shows_cancelled else State.ERROR
     with opened() as client:
         job = client.start(input=api.input)
         if api.cancels:
@@ -250,3 +265,10 @@ def test_polls_go_where_the_answers_say(opened, api):
         job = client.start(input=api.input)
     with opened(parameters={} if api.resumed_by_token else api.parameters) as client:
         assert client.resume(job.token, timeout=60).state is State.COMPLETED
+
+
+def test_job_whose_id_is_chosen_is_awaited(shipped, kind):
+    options = {"dialect": "openai#vector-store-file", "parameters": {"vector_store_id": "vs_1"}, "token": KEY}
+    with open_client(kind, f"{shipped.url}/openai/v1", **options) as client:
+        final = client.run(input={"file_id": "file-1"}, timeout=60)
+    assert (final.id, final.state) == ("file-1", State.COMPLETED)

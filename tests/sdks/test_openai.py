@@ -1,9 +1,11 @@
 """Point it at the server: `openai.OpenAI(base_url="http://127.0.0.1:8000/openai/v1", api_key="secretpassword")`.
 
-Covered: videos and background responses, models, errors, and repeated requests; sync and async.
+Covered: videos and remixes, background responses, batches, files, vector store files, models, errors, and repeated
+requests; sync and async. Batches have no waiting helper of the client's. Not covered: the list of a store's files.
 Version: openai 3.57.0.
 """
 
+import json
 import time
 
 import openai
@@ -13,7 +15,8 @@ from tests.sdks.conftest import KEY
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
-UNKNOWN = {"video": "video_" + "0" * 32, "response": "resp_" + "0" * 48}
+UNKNOWN = {"video": "video_" + "0" * 32, "response": "resp_" + "0" * 48, "batch": "batch_" + "0" * 32}
+BATCH = {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"}
 
 
 @pytest.fixture
@@ -141,6 +144,95 @@ def test_deleted_response_is_gone(client):
         client.responses.retrieve(response.id)
 
 
+def test_remix_is_made(client):
+    video = client.videos.create(prompt="A cat")
+    remix = client.videos.poll(client.videos.remix(video.id, prompt="A dog").id, poll_interval_ms=10)
+    assert (remix.status, remix.prompt, remix.remixed_from_video_id) == ("completed", "A dog", video.id)
+    assert video.remixed_from_video_id is None
+
+
+def ended(client, batch):
+    while batch.status in {"validating", "in_progress", "finalizing"}:
+        assert batch.output_file_id is None
+        time.sleep(0.02)
+        batch = client.batches.retrieve(batch.id)
+    return batch
+
+
+def test_batch_has_an_output_file(client):
+    uploaded = client.files.create(file=("in.jsonl", b"{}"), purpose="batch")
+    batch = client.batches.create(**BATCH | {"input_file_id": uploaded.id}, metadata={"a": "b"})
+    assert (batch.status, batch.object, batch.completed_at) == ("validating", "batch", None)
+    batch = ended(client, batch)
+    assert (batch.status, batch.input_file_id, batch.metadata) == ("completed", uploaded.id, {"a": "b"})
+    assert (batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed) == (1, 1, 0)
+    assert batch.completed_at >= batch.finalizing_at >= batch.in_progress_at >= batch.created_at
+    [line] = client.files.content(batch.output_file_id).text.splitlines()
+    assert json.loads(line)["response"]["status_code"] == 200
+
+
+async def test_batch_has_an_output_file_async(async_client, sandbox):
+    sandbox.change_sandbox(delay={"kind": "fixed", "seconds": 0})
+    batch = await async_client.batches.retrieve((await async_client.batches.create(**BATCH)).id)
+    assert (await async_client.files.content(batch.output_file_id)).text
+
+
+def test_failed_batch_says_why(client, sandbox):
+    sandbox.change_sandbox(error_probability=1)
+    batch = ended(client, client.batches.create(**BATCH))
+    assert (batch.status, batch.output_file_id) == ("failed", None)
+    assert batch.errors.data[0].message == sandbox.job(batch.id)["error_message"]
+    with pytest.raises(openai.NotFoundError):
+        client.files.content(f"file-{batch.id}")
+
+
+def test_batch_is_cancelled(client, sandbox):
+    sandbox.change_sandbox(paused=True)
+    batch = client.batches.cancel(client.batches.create(**BATCH).id)
+    assert (batch.status, batch.cancelled_at >= batch.created_at) == ("cancelled", True)
+
+
+def test_batches_and_files_are_listed_page_by_page(client):
+    made = [client.batches.create(**BATCH).id for _ in range(3)]
+    assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
+    files = [client.files.create(file=b"text", purpose="user_data").id for _ in range(3)]
+    assert [file.id for file in client.files.list(limit=2)] == files[::-1]
+    assert [file.id for file in client.files.list(limit=2, order="asc")] == files
+
+
+def test_file_is_processed_and_deleted(client):
+    file = client.files.create(file=("notes.txt", b"text"), purpose="assistants")
+    assert (file.status, file.filename, file.bytes, file.purpose) == ("uploaded", "notes.txt", 4, "assistants")
+    assert client.files.wait_for_processing(file.id, poll_interval=0.02).status == "processed"
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
+
+
+def test_file_of_a_store_is_processed_and_detached(client):
+    files = client.vector_stores.files
+    file = files.upload_and_poll(vector_store_id="vs_1", file=("notes.txt", b"text"), poll_interval_ms=10)
+    assert (file.status, file.last_error, file.vector_store_id) == ("completed", None, "vs_1")
+    assert (file.usage_bytes, file.chunking_strategy.type) == (1024, "static")
+    assert client.files.retrieve(file.id).filename == "notes.txt"
+    assert files.delete(file.id, vector_store_id="vs_1").deleted
+    with pytest.raises(openai.NotFoundError):
+        files.poll(file.id, vector_store_id="vs_1")
+
+
+async def test_file_of_a_store_is_processed_async(async_client):
+    options = {"vector_store_id": "vs_1", "attributes": {"a": 1.5}, "poll_interval_ms": 10}
+    file = await async_client.vector_stores.files.create_and_poll("file-1", **options)
+    assert (file.id, file.status, file.attributes) == ("file-1", "completed", {"a": 1.5})
+
+
+def test_failed_file_of_a_store_says_why(client, sandbox):
+    sandbox.change_sandbox(error_probability=1)
+    file = client.vector_stores.files.create_and_poll("file-1", vector_store_id="vs_1", poll_interval_ms=10)
+    assert (file.status, file.last_error.code) == ("failed", "server_error")
+    assert file.last_error.message.startswith("simulated failure")
+
+
 def test_wrong_key_is_an_authentication_error(client):
     with pytest.raises(openai.AuthenticationError) as caught:
         client.with_options(api_key="wrong").videos.create(prompt="A cat")
@@ -160,6 +252,9 @@ def test_unknown_ids_are_not_found(client):
     for call in (client.responses.retrieve, client.responses.cancel, client.responses.delete):
         with pytest.raises(openai.NotFoundError):
             call(UNKNOWN["response"])
+    for call in (client.batches.retrieve, client.batches.cancel, client.files.retrieve, client.files.content):
+        with pytest.raises(openai.NotFoundError):
+            call(UNKNOWN["batch"])
     with pytest.raises(openai.NotFoundError):
         client.videos.download_content(UNKNOWN["video"])
 
