@@ -18,14 +18,14 @@ class TestHeads:
         [
             (head("/livez", b"X: " + b"x" * 150_000), 431),
             (head("/livez", *[b"X-%d: x" % number for number in range(100)]), 431),
-            (head("/livez") [:-2] + b"a:\r\n" * 100_000, 431),
+            (head("/livez")[:-2] + b"a:\r\n" * 100_000, 431),
             (head("/" + "x" * 200_000), 414),
             (b"GET /" + b"x" * 200_000, 414),
             (head("/livez", b"X: " + b"x" * 60_000), 200),
             (head("/livez", *[b"X-%d: x" % number for number in range(97)]), 200),
             (b"\r\n" * 100_000 + head("/livez"), 200),
         ],
-    )  # fmt: skip
+    )
     def test_a_large_head_is_refused(self, start, sent, status):
         received = exchange(start(), sent + LAST)
         assert statuses(received)[0] == status
