@@ -21,8 +21,8 @@ def main() -> None:
     """Serves until a signal stops it. Flags override the environment, which overrides `.env`."""
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server reloads its files on it
-    from translation_server import dialect_command  # noqa: PLC0415 - a SIGHUP may arrive during these slow imports
-    from translation_server.serving import serve  # noqa: PLC0415
+    from translation_server import dialect_command  # only now: a SIGHUP may come during these slow imports
+    from translation_server.serving import serve
 
     parser = argparse.ArgumentParser(
         prog="translation-server",

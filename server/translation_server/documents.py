@@ -91,7 +91,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reset_at: WallTime = EPOCH
-    settings: SandboxPatch = SandboxPatch()  # type: ignore[valid-type]  # it is made above
+    settings: SandboxPatch = SandboxPatch()  # type: ignore[valid-type]  # mypy knows no model that `create_model` makes
     clock: Clock = Clock()
     faults_since: VirtualTime | None = None
 

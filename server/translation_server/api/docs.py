@@ -59,17 +59,17 @@ class Docs:
         return Response(self._document, media_type="application/json")
 
     @OwnRoute("GET", "/docs")
-    async def page(self, request: Request) -> Response:  # noqa: ARG002 - as above
+    async def page(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Returns the page."""
         return HTMLResponse(PAGE, headers={"Cache-Control": "no-cache", "Content-Security-Policy": POLICY})
 
     @OwnRoute("GET", f"{FOLDER}/{SCRIPT}")
-    async def script(self, request: Request) -> Response:  # noqa: ARG002 - as above
+    async def script(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Returns the program of Swagger UI."""
         return _file(SCRIPT, "text/javascript")
 
     @OwnRoute("GET", f"{FOLDER}/{STYLE}")
-    async def style(self, request: Request) -> Response:  # noqa: ARG002 - as above
+    async def style(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Returns the style sheet of Swagger UI."""
         return _file(STYLE, "text/css")
 

@@ -25,7 +25,7 @@ class HealthChecks:
         return JSONResponse({"status": "live"})
 
     @OwnRoute("GET", "/readyz", answer("It accepts jobs.", {"type": "object"}, {"status": "ready"}), is_public=True)
-    async def ready(self, request: Request) -> Response:  # noqa: ARG002 - as above
+    async def ready(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it
         """Answers while the server would accept a job and is not about to stop."""
         if self._draining():
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server is about to stop.", {"Connection": "close"})

@@ -311,7 +311,7 @@ def load_settings(**overrides: object) -> Settings:
         SettingsError: with a line for each setting that is unusable.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # they are checked there
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         raise SettingsError("\n".join(_line(details) for details in error.errors(include_url=False))) from None
     except UnicodeDecodeError as error:

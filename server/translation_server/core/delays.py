@@ -54,7 +54,7 @@ class Fixed:
     def poll_integral(self, time: float) -> float:  # noqa: ARG002 - a poll before the end gains nothing
         return 0.0
 
-    def inverse_poll_integral(self, integral: float) -> float:  # noqa: ARG002 - see above
+    def inverse_poll_integral(self, integral: float) -> float:  # noqa: ARG002 - no poll comes before the end
         return self.seconds
 
 

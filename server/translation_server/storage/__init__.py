@@ -59,7 +59,7 @@ def _open_sqlite(url: str) -> Store:
 
 def _open_postgres(url: str) -> Store:
     # Imported here because its driver takes time to load.
-    from translation_server.storage.postgres.store import PostgresStore  # noqa: PLC0415 - see above
+    from translation_server.storage.postgres.store import PostgresStore
 
     return PostgresStore(url, redact(url))
 

@@ -287,7 +287,7 @@ class OpenAuthenticator:
     def __init__(self, schemes: Mounts[Sequence[Scheme]]) -> None:
         self._schemes = schemes
 
-    async def user(self, scope: Scope, read_body: object = None) -> str:  # noqa: ARG002 - as the other
+    async def user(self, scope: Scope, read_body: object = None) -> str:  # noqa: ARG002 - `Authenticator` needs it
         """Returns the user whom a request names, whatever the password; a token stands for a user of its own.
 
         Raises:
@@ -301,7 +301,7 @@ class OpenAuthenticator:
             raise Problem(HTTPStatus.BAD_REQUEST, f"A user's name may have {MAX_NAME} characters.")
         return name
 
-    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:  # noqa: ARG002 - as the other
+    def cached_user(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:  # noqa: ARG002 - `Authenticator` needs it
         """Returns the user of a request; None if `user` refuses it."""
         name = self._name(scope)
         return name if len(name) <= MAX_NAME and _came_in_on_loopback(scope) else None

@@ -125,7 +125,7 @@ class Broken(Response):
         self._rest = rest
         super().__init__()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - past it
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - it writes to the connection itself
         """Writes the broken response."""
         transport = context_of(scope).transport
         if transport is None:
