@@ -287,7 +287,7 @@ def assemble(
             authenticator.replace_users(users, passwords if signed else {})
             service.set_users(len(users))
 
-    app.state.release = service.end_waits
+    app.state.end_waits = service.end_waits
     app.state.replace_users = replace_users
     return app
 

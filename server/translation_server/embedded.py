@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,7 +24,7 @@ from translation_server.config.dialect_files import read_dialects
 from translation_server.config.users import one_user
 from translation_server.core.sandbox import Hints, SandboxSettings
 from translation_server.documents import SandboxPatch
-from translation_server.serving import KEEP_ALIVE
+from translation_server.serving import uvicorn_options
 from translation_server.storage import open_store
 from translation_server.validation import field_errors
 
@@ -156,21 +157,12 @@ class TranslationServer:
             listener.close()
             raise
         limits = Limits(connections=connections_within_descriptors(MAX_CONNECTIONS))
-        config = uvicorn.Config(
-            app,
-            http=functools.partial(HttpProtocol, guard=Guard(limits)),  # type: ignore[arg-type]  # callable like the class
-            proxy_headers=False,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=GRACE,
-        )
-        server = _Server(config)
+        options = uvicorn_options(functools.partial(HttpProtocol, guard=Guard(limits)), GRACE)
+        server = _Server(uvicorn.Config(app, lifespan="on", **options), app.state.end_waits)
         self._running = _Running(server, listener)
         self._running.thread.start()
 
-    def _assemble(self) -> ASGIApp:
+    def _assemble(self) -> FastAPI:
         store, hosts = open_store(self._database_url), own_names(TEST_HOST)
         return assemble(
             store, lambda: self._settings, self._users, self._dialects, passwords=self._passwords, hosts=hosts
@@ -246,10 +238,14 @@ def _from_this_process(scope: Scope) -> Scope:
 
 
 class _Server(uvicorn.Server):
-    """A server that ends long polls and streams first when it stops, because uvicorn waits for them."""
+    """A server that first calls ``end_waits`` when it stops: uvicorn would wait for long polls and streams."""
+
+    def __init__(self, config: uvicorn.Config, end_waits: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_waits = end_waits
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.config.app.state.release()  # type: ignore[union-attr]  # `assemble` made it
+        self._end_waits()
         await super().shutdown(sockets)
 
 

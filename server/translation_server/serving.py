@@ -62,16 +62,7 @@ def serve() -> None:
         settings = _load()
         raise_descriptor_limit()
         listener = _listen(settings.host, settings.port)
-        options: dict[str, Any] = {
-            "log_config": None,
-            "log_level": "warning",
-            "access_log": False,
-            "proxy_headers": False,  # the application reads them itself, whichever host runs it
-            "http": http_with_limits(settings),
-            "ws": "none",
-            "timeout_keep_alive": KEEP_ALIVE,
-            "timeout_graceful_shutdown": GRACE,
-        }
+        options = {"log_level": "warning", **uvicorn_options(http_with_limits(settings), GRACE)}
         if settings.workers == 1:
             app = create_app(settings)
             _collect_garbage_seldom()
@@ -119,6 +110,19 @@ def http_with_limits(settings: Settings, kind: type[HttpProtocol] = HttpProtocol
     share, trusted = settings.max_connections_per_address, settings.forwarded_allow_ips or ""
     limits = Limits(settings.head_timeout, settings.min_rate, connections, share, trusted)
     return functools.partial(kind, guard=Guard(limits))
+
+
+def uvicorn_options(http: Callable[..., asyncio.Protocol], grace: int) -> dict[str, Any]:
+    """Returns uvicorn's options; running requests have ``grace`` seconds to end when the server stops."""
+    return {
+        "http": http,
+        "ws": "none",
+        "log_config": None,
+        "access_log": False,
+        "proxy_headers": False,  # the application reads them itself, whichever host runs it
+        "timeout_keep_alive": KEEP_ALIVE,
+        "timeout_graceful_shutdown": grace,
+    }
 
 
 def _load() -> Settings:
