@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from translation_server.core.delays import Empirical, Exponential, LogNormal, Uniform
-from translation_server.core.hints import hint, phase, seconds_to_next_poll
+from translation_server.core.hints import NextPoll, hint, phase, plan
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.core.sandbox import SandboxSettings
 
@@ -19,6 +19,10 @@ SANDBOX = SandboxSettings(Uniform(6, 22))
 
 KINDS = [Uniform(10, 60), Exponential(30), LogNormal(600, 0.5)]
 POLL_COST = 0.25
+
+
+def seconds_to_next_poll(delays, poll_cost, elapsed, phase):
+    return NextPoll(*plan(delays, poll_cost, elapsed, phase)).seconds(elapsed, rate=1)
 
 
 def poll_times(delays, poll_cost, ordinal, took, rounded=float):

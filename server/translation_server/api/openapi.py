@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from translation_server.api.schemas import JobAction, JobsQuery, RequestsQuery, SubmissionBody
+from translation_server.api.schemas import JobAction, JobsQuery, SubmissionBody
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.authentication import SIGV4, token_form
 from translation_server.core.dialects.builtin import DIALECTS
@@ -23,7 +23,6 @@ Part = dict[str, Any]  # a part of the document
 REFERENCE = "#/components/schemas/{model}"
 FIELD_SCHEMAS = {name: dict(field.schema) for name, field in FIELDS.items()}  # the schema of each field of a job
 JOBS_QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
-REQUESTS_QUERY = RequestsQuery.model_json_schema(ref_template=REFERENCE)
 SUBMISSION = SubmissionBody.model_json_schema(ref_template=REFERENCE)
 _, SANDBOX_MODELS = models_json_schema(
     [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)], ref_template=REFERENCE

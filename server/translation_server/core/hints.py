@@ -64,12 +64,6 @@ def phase(owner: str, ordinal: int) -> float:
     return (zlib.crc32(owner.encode()) / 2**32 + ordinal * GOLDEN) % 1
 
 
-def seconds_to_next_poll(delays: Delays, poll_cost: float, elapsed: float, phase: float) -> float:
-    """Returns the seconds until the next poll, at least `MIN_HINT`; for the arguments see `plan`."""
-    due, _ = plan(delays, poll_cost, elapsed, phase)
-    return max(MIN_HINT, due - elapsed)
-
-
 def plan(delays: Delays, poll_cost: float, elapsed: float, phase: float) -> tuple[float, float]:
     """Returns the job's age at the next poll, and the age until which this plan is valid, in seconds.
 
