@@ -158,8 +158,8 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: in
 IMAGE = "postgres:17"
 
 
-class Authenticating:
-    """An authenticator with a clock that the test sets."""
+class Caller:
+    """Sends requests to an authenticator, whose clock the test sets."""
 
     def __init__(self, users=None):
         self.now = 0.0
@@ -179,22 +179,22 @@ class Authenticating:
 
 
 @pytest.fixture
-def make_authenticating():
-    """Makes an authenticator for some users, by default for one, with the test's clock."""
+def make_caller():
+    """Makes callers of an authenticator with some users, by default with one."""
     with ExitStack() as closing:
 
         def make(users=None):
-            sandbox = Authenticating(users)
-            closing.callback(sandbox.authenticator.close)
-            return sandbox
+            caller = Caller(users)
+            closing.callback(caller.authenticator.close)
+            return caller
 
         yield make
 
 
 @pytest.fixture
-def sandbox(make_authenticating):
-    """Makes an authenticator for one user with the test's clock."""
-    return make_authenticating()
+def caller(make_caller):
+    """Makes a caller of an authenticator with one user."""
+    return make_caller()
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ class Postgres:
                         raise
                     await asyncio.sleep(0.05)
             try:
-                return [[tuple(dialect) for dialect in await connection.fetch(statement)] for statement in statements]
+                return [[tuple(row) for row in await connection.fetch(statement)] for statement in statements]
             finally:
                 await connection.close()
 

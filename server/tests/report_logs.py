@@ -36,8 +36,8 @@ def refused(at, job_id="a", status=503, **facts):
     return spoiled(at, job_id, "status", status=status, **facts)
 
 
-def batch(at, *reactions, **facts):
-    return record(at, "batch_poll", "/jobs", reactions, **facts)
+def batch(at, *jobs, **facts):
+    return record(at, "batch_poll", "/jobs", jobs, **facts)
 
 
 def each(make, jobs=range(30)):

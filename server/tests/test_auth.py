@@ -62,119 +62,119 @@ def test_tokens_are_read_unchanged(read, header, credentials):
     assert read(header) == credentials
 
 
-async def test_verified_headers_are_cached_without_expiry(sandbox, hashes):
-    for sandbox.now in (0, 60, 1e6):
-        assert await sandbox.status(basic("ann", "right")) == 200
+async def test_verified_headers_are_cached_without_expiry(caller, hashes):
+    for caller.now in (0, 60, 1e6):
+        assert await caller.status(basic("ann", "right")) == 200
     assert hashes.total() == 1
 
 
-async def test_replaced_users_are_checked_again_and_others_are_not(make_authenticating, hashes):
+async def test_replaced_users_are_checked_again_and_others_are_not(make_caller, hashes):
     users = {name: cheap_hash("right") for name in ("ann", "bob", "cy")}
-    sandbox = make_authenticating(users)
-    assert [await sandbox.status(basic(name, "right")) for name in users] == [200] * 3
+    caller = make_caller(users)
+    assert [await caller.status(basic(name, "right")) for name in users] == [200] * 3
     hashes.clear()
-    under_way = asyncio.create_task(sandbox.status(b"BASIC" + basic("ann", "right")[5:]))
+    under_way = asyncio.create_task(caller.status(b"BASIC" + basic("ann", "right")[5:]))
     await asyncio.sleep(0)
     changed = cheap_hash("new")
-    sandbox.authenticator.replace_users({"ann": changed, "bob": users["bob"]})
+    caller.authenticator.replace_users({"ann": changed, "bob": users["bob"]})
     assert await under_way == 401
-    assert await sandbox.status(basic("bob", "right")) == 200
+    assert await caller.status(basic("bob", "right")) == 200
     assert hashes.total() <= 1
-    statuses = [await sandbox.status(basic(*who)) for who in (("ann", "right"), ("cy", "right"), ("ann", "new"))]
+    statuses = [await caller.status(basic(*who)) for who in (("ann", "right"), ("cy", "right"), ("ann", "new"))]
     assert statuses == [401, 401, 200]
 
 
-async def test_wrong_passwords_are_not_cached(sandbox, hashes):
-    assert [await sandbox.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
+async def test_wrong_passwords_are_not_cached(caller, hashes):
+    assert [await caller.status(basic("ann", "wrong")) for _ in range(3)] == [401, 401, 401]
     assert hashes.total() == 3
 
 
-async def test_lockouts_are_logged_once(sandbox, caplog):
-    assert [await sandbox.status(basic("ann", f"wrong {n}")) for n in range(12)] == [401] * 10 + [429] * 2
+async def test_lockouts_are_logged_once(caller, caplog):
+    assert [await caller.status(basic("ann", f"wrong {n}")) for n in range(12)] == [401] * 10 + [429] * 2
     assert [record.getMessage() for record in caplog.records if record.name.startswith("translation_server")] == [
         "192.0.2.1 sent wrong credentials 10 times and gets 429 for a minute"
     ]
 
 
-async def test_concurrent_first_requests_share_one_hash(sandbox, hashes):
-    assert set(await asyncio.gather(*(sandbox.status(basic("ann", "right")) for _ in range(50)))) == {200}
+async def test_concurrent_first_requests_share_one_hash(caller, hashes):
+    assert set(await asyncio.gather(*(caller.status(basic("ann", "right")) for _ in range(50)))) == {200}
     assert hashes.total() == 1
 
 
-async def test_a_cancelled_request_does_not_cancel_the_shared_hash(sandbox, hashes):
-    requests = [asyncio.create_task(sandbox.status(basic("ann", "right"))) for _ in range(2)]
+async def test_a_cancelled_request_does_not_cancel_the_shared_hash(caller, hashes):
+    requests = [asyncio.create_task(caller.status(basic("ann", "right"))) for _ in range(2)]
     await asyncio.sleep(0)
     requests[0].cancel()
     assert await requests[1] == 200
     assert hashes.total() == 1
 
 
-async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_authenticating):
+async def test_an_unknown_user_costs_as_much_as_a_wrong_password(hashes, make_caller):
     users = {name: cheap_hash("right") for name in ("ann", "bob")}
-    sandbox = make_authenticating(users)
-    assert await sandbox.status(basic("ann", "wrong")) == 401
+    caller = make_caller(users)
+    assert await caller.status(basic("ann", "wrong")) == 401
     assert hashes == {users["ann"]: 1}
     hashes.clear()
-    assert await sandbox.status(basic("nobody", "right")) == 401
-    assert await sandbox.status(basic("nobody", "right"), "192.0.2.2") == 401
+    assert await caller.status(basic("nobody", "right")) == 401
+    assert await caller.status(basic("nobody", "right"), "192.0.2.2") == 401
     [(checked, times)] = hashes.items()
     assert (checked in users.values(), times) == (True, 2)
 
 
-async def test_missing_credentials_cost_no_hash_and_are_no_failure(sandbox, hashes):
-    assert {await sandbox.status(None) for _ in range(50)} == {401}
+async def test_missing_credentials_cost_no_hash_and_are_no_failure(caller, hashes):
+    assert {await caller.status(None) for _ in range(50)} == {401}
     assert hashes.total() == 0
-    assert await sandbox.status(basic("ann", "right")) == 200
+    assert await caller.status(basic("ann", "right")) == 200
 
 
-async def test_the_cache_of_each_user_is_bounded(hashes, make_authenticating):
-    sandbox = make_authenticating({f"u{n}": cheap_hash("right") for n in range(2)})
+async def test_the_cache_of_each_user_is_bounded(hashes, make_caller):
+    caller = make_caller({f"u{n}": cheap_hash("right") for n in range(2)})
     passwords = [basic("u0", "right"), basic("u1", "right")]
     padded = [b"Basic" + b" " * (n + 1) + passwords[0].removeprefix(b"Basic ") for n in range(CACHED_PER_USER + 1)]
-    await sandbox.status(passwords[1])
-    assert {await sandbox.status(header) for header in padded} == {200}
+    await caller.status(passwords[1])
+    assert {await caller.status(header) for header in padded} == {200}
     hashes.clear()
     for remembered in (padded[-1], passwords[1]):
-        assert (await sandbox.status(remembered), hashes.total()) == (200, 0)
-    assert (await sandbox.status(padded[0]), hashes.total()) == (200, 1)
+        assert (await caller.status(remembered), hashes.total()) == (200, 0)
+    assert (await caller.status(padded[0]), hashes.total()) == (200, 1)
 
 
-async def test_the_cache_has_room_for_all_users(hashes, make_authenticating):
+async def test_the_cache_has_room_for_all_users(hashes, make_caller):
     hashed = cheap_hash("right")
-    sandbox = make_authenticating({f"u{n}": hashed for n in range(3000)})
+    caller = make_caller({f"u{n}": hashed for n in range(3000)})
     for times in (3000, 0):
         hashes.clear()
-        assert {await sandbox.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
+        assert {await caller.status(basic(f"u{n}", "right")) for n in range(3000)} == {200}
         assert hashes.total() == times
 
 
 @pytest.mark.parametrize("password", ["x" * 73, "é" * 40, "x" * 5000])
-async def test_a_password_too_long_for_its_hash_is_wrong(password, make_authenticating):
-    sandbox = make_authenticating({"ann": cheap_hash("right"), **one_user("bob", "right")})
-    assert [await sandbox.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
+async def test_a_password_too_long_for_its_hash_is_wrong(password, make_caller):
+    caller = make_caller({"ann": cheap_hash("right"), **one_user("bob", "right")})
+    assert [await caller.status(basic(user, password)) for user in ("ann", "bob")] == [401, 401]
 
 
-async def test_the_token_of_a_dialect_is_checked_like_a_password(sandbox, hashes):
+async def test_the_token_of_a_dialect_is_checked_like_a_password(caller, hashes):
     def own(token):
-        return sandbox.status(token, path="/own/jobs", header=b"x-api-key")
+        return caller.status(token, path="/own/jobs", header=b"x-api-key")
 
     def bearer(token):
-        return sandbox.status(b"Bearer " + token, path="/token/jobs")
+        return caller.status(b"Bearer " + token, path="/token/jobs")
 
     tokens = [b"right", b"ann:right", b"wrong", b"ann:wrong", b"bob:right"]
     assert [await own(token) for token in tokens] == [200, 200, 401, 401, 401]
     assert [await bearer(token) for token in tokens] == [200, 200, 401, 401, 401]
     assert hashes.total() == 10
-    assert await sandbox.status(basic("ann", "right"), path="/own/jobs") == 401
+    assert await caller.status(basic("ann", "right"), path="/own/jobs") == 401
     with pytest.raises(Problem) as refused:
-        await sandbox.user(None, path="/own/jobs")
+        await caller.user(None, path="/own/jobs")
     assert refused.value.headers == {"WWW-Authenticate": 'ApiKey realm="translation", header="X-Api-Key"'}
 
 
-async def test_a_token_must_name_one_of_several_users(make_authenticating):
-    sandbox = make_authenticating({**one_user("ann", "right"), **one_user("bob", "other")})
+async def test_a_token_must_name_one_of_several_users(make_caller):
+    caller = make_caller({**one_user("ann", "right"), **one_user("bob", "other")})
     tokens = [b"ann:right", b"bob:other", b"right", b"ann:other"]
-    statuses = [await sandbox.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
+    statuses = [await caller.status(token, path="/own/jobs", header=b"x-api-key") for token in tokens]
     assert statuses == [200, 200, 401, 401]
 
 

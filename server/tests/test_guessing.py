@@ -29,102 +29,100 @@ def addresses(many):
 
 
 @pytest.mark.parametrize("header", [basic("ann", "wrong"), basic("nobody", "right"), b"Basic malformed"])
-async def test_ten_failures_lock_an_address_out_for_the_rest_of_the_minute(sandbox, header):
-    for sandbox.now in range(10):
-        assert await sandbox.status(header) == 401
-    assert await sandbox.status(basic("ann", "right")) == 429
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.2") == 200
-    sandbox.now = 59.9
+async def test_ten_failures_lock_an_address_out_for_the_rest_of_the_minute(caller, header):
+    for caller.now in range(10):
+        assert await caller.status(header) == 401
+    assert await caller.status(basic("ann", "right")) == 429
+    assert await caller.status(basic("ann", "right"), "192.0.2.2") == 200
+    caller.now = 59.9
     with pytest.raises(Problem) as refused:
-        await sandbox.user(basic("ann", "right"))
+        await caller.user(basic("ann", "right"))
     assert refused.value.headers == {"Retry-After": "1"}
-    sandbox.now = 60
-    assert await sandbox.status(basic("ann", "right")) == 200
+    caller.now = 60
+    assert await caller.status(basic("ann", "right")) == 200
 
 
-async def test_concurrent_guesses_are_limited_too(sandbox, hashes):
-    statuses = Counter(await asyncio.gather(*(sandbox.status(basic("ann", f"guess {n}")) for n in range(200))))
+async def test_concurrent_guesses_are_limited_too(caller, hashes):
+    statuses = Counter(await asyncio.gather(*(caller.status(basic("ann", f"guess {n}")) for n in range(200))))
     assert statuses[401] == hashes.total() <= 13
     assert statuses[429] == 200 - statuses[401]
 
 
-async def test_guesses_of_one_address_do_not_affect_another(sandbox):
-    guesses = [sandbox.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
-    right = [sandbox.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
+async def test_guesses_of_one_address_do_not_affect_another(caller):
+    guesses = [caller.status(basic("ann", f"guess {n}"), "192.0.2.6") for n in range(20)]
+    right = [caller.status(basic("ann", "right"), address) for address in ("192.0.2.6", "192.0.2.1")]
     assert (await asyncio.gather(*guesses, *right))[-1] == 200
 
 
-async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its_owner(make_authenticating, hashes):
-    sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
+async def test_an_account_under_attack_is_locked_to_new_addresses_but_not_to_its_owner(make_caller, hashes):
+    caller = make_caller({"ann": CHEAP, "bob": CHEAP})
+    assert await caller.status(basic("ann", "right"), "192.0.2.1") == 200
     hashes.clear()
-    guesses = [
-        await sandbox.status(basic("ann", "guess"), address) for address in addresses(MAX_FAILURES_PER_USER + 20)
-    ]
+    guesses = [await caller.status(basic("ann", "guess"), address) for address in addresses(MAX_FAILURES_PER_USER + 20)]
     assert guesses == [401] * MAX_FAILURES_PER_USER + [429] * 20
     assert hashes.total() == MAX_FAILURES_PER_USER
     with pytest.raises(Problem) as refused:
-        await sandbox.user(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2")  # the right password from a new address
+        await caller.user(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2")  # the right password from a new address
     assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "60"})
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.3") == 200  # a cached header
-    assert await sandbox.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200  # where she logged in before
-    assert await sandbox.status(basic("bob", "right"), "192.0.2.2") == 200
-    sandbox.now = 60
-    assert await sandbox.status(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2") == 200
+    assert await caller.status(basic("ann", "right"), "192.0.2.3") == 200  # a cached header
+    assert await caller.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200  # where she logged in before
+    assert await caller.status(basic("bob", "right"), "192.0.2.2") == 200
+    caller.now = 60
+    assert await caller.status(b"bAsIc" + basic("ann", "right")[5:], "192.0.2.2") == 200
 
 
-async def test_locks_do_not_reveal_which_accounts_exist(make_authenticating):
-    sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
+async def test_locks_do_not_reveal_which_accounts_exist(make_caller):
+    caller = make_caller({"ann": CHEAP, "bob": CHEAP})
     statuses = {
         name: [
-            await sandbox.status(basic(name, "guess"), f"192.0.{third}.{n}") for n in range(MAX_FAILURES_PER_USER + 1)
+            await caller.status(basic(name, "guess"), f"192.0.{third}.{n}") for n in range(MAX_FAILURES_PER_USER + 1)
         ]
         for third, name in enumerate(("ann", "nobody", ""))
     }
     assert statuses["ann"] == statuses["nobody"] == statuses[""] == [401] * MAX_FAILURES_PER_USER + [429]
 
 
-async def test_requests_for_a_locked_account_count_as_failures_of_their_address(make_authenticating):
-    sandbox = make_authenticating({"ann": CHEAP, "bob": CHEAP})
+async def test_requests_for_a_locked_account_count_as_failures_of_their_address(make_caller):
+    caller = make_caller({"ann": CHEAP, "bob": CHEAP})
     for address in addresses(MAX_FAILURES_PER_USER):
-        await sandbox.status(basic("ann", "guess"), address)
-    assert {await sandbox.status(basic("ann", "guess"), "192.0.2.1") for _ in range(MAX_FAILURES)} == {429}
-    assert await sandbox.status(basic("bob", "right"), "192.0.2.1") == 429
+        await caller.status(basic("ann", "guess"), address)
+    assert {await caller.status(basic("ann", "guess"), "192.0.2.1") for _ in range(MAX_FAILURES)} == {429}
+    assert await caller.status(basic("bob", "right"), "192.0.2.1") == 429
 
 
-async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_authenticating, hashes):
-    sandbox = make_authenticating({"ann": CHEAP})
+async def test_a_first_login_waits_for_at_most_one_guess_of_each_address(make_caller, hashes):
+    caller = make_caller({"ann": CHEAP})
     guesses = [
-        asyncio.create_task(sandbox.status(basic(f"user {n}", "guess"), address))
+        asyncio.create_task(caller.status(basic(f"user {n}", "guess"), address))
         for address in addresses(20)
         for n in range(50)
     ]
     await asyncio.sleep(0)
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
+    assert await caller.status(basic("ann", "right"), "192.0.2.1") == 200
     assert hashes.total() <= 2 * 20  # more than 20, since other threads hash until this task resumes
     assert set(Counter(await asyncio.gather(*guesses))) <= {401, 429}
 
 
-async def test_known_addresses_do_not_wait_for_new_ones(make_authenticating, hashes):
-    sandbox = make_authenticating({"ann": CHEAP})
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
+async def test_known_addresses_do_not_wait_for_new_ones(make_caller, hashes):
+    caller = make_caller({"ann": CHEAP})
+    assert await caller.status(basic("ann", "right"), "192.0.2.1") == 200
     hashes.clear()
-    guesses = [asyncio.create_task(sandbox.status(basic("x", "guess"), address)) for address in addresses(60)]
+    guesses = [asyncio.create_task(caller.status(basic("x", "guess"), address)) for address in addresses(60)]
     await asyncio.sleep(0)
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.9") == 200
+    assert await caller.status(basic("ann", "right"), "192.0.2.9") == 200
     assert hashes.total() <= 5
-    assert await sandbox.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200
+    assert await caller.status(b"BASIC" + basic("ann", "right")[5:], "192.0.2.1") == 200
     assert hashes.total() <= 10
     await asyncio.gather(*guesses)
 
 
-async def test_guesses_beyond_the_queue_are_refused_at_once(make_authenticating, hashes):
-    sandbox = make_authenticating({"ann": CHEAP})
+async def test_guesses_beyond_the_queue_are_refused_at_once(make_caller, hashes):
+    caller = make_caller({"ann": CHEAP})
     refused = []
 
     async def guess(number):
         try:
-            await sandbox.user(basic(f"user {number}", "guess"), f"10.0.{number // 250}.{number % 250}")
+            await caller.user(basic(f"user {number}", "guess"), f"10.0.{number // 250}.{number % 250}")
         except Problem as problem:
             refused.append((problem.status, problem.headers.get("Retry-After"), hashes.total()))
 
@@ -147,28 +145,28 @@ async def test_guesses_beyond_the_queue_are_refused_at_once(make_authenticating,
         (b"Basic " + b"A" * 60_000, "/jobs"),
     ],
 )
-async def test_overlong_credentials_are_counted_but_not_hashed(sandbox, hashes, header, path):
-    assert [await sandbox.status(header, path=path) for _ in range(MAX_FAILURES + 1)] == [401] * MAX_FAILURES + [429]
+async def test_overlong_credentials_are_counted_but_not_hashed(caller, hashes, header, path):
+    assert [await caller.status(header, path=path) for _ in range(MAX_FAILURES + 1)] == [401] * MAX_FAILURES + [429]
     assert hashes.total() == 0
 
 
-async def test_passwords_may_have_1024_bytes(make_authenticating):
-    sandbox = make_authenticating(one_user("ann", "é" * 512))
-    assert await sandbox.status(basic("ann", "é" * 512)) == 200
+async def test_passwords_may_have_1024_bytes(make_caller):
+    caller = make_caller(one_user("ann", "é" * 512))
+    assert await caller.status(basic("ann", "é" * 512)) == 200
     with pytest.raises(UsersError, match="the password of ann is too long: it must have 1024 bytes at most"):
         one_user("ann", "x" * 1025)
 
 
-async def test_concurrent_guesses_do_not_reveal_cached_headers(make_authenticating):
-    sandbox = make_authenticating({"ann": CHEAP})
-    assert await sandbox.status(basic("ann", "right"), "192.0.2.1") == 200
-    guesses = [asyncio.create_task(sandbox.status(basic("ann", f"guess {n}"), "192.0.2.66")) for n in range(100)]
+async def test_concurrent_guesses_do_not_reveal_cached_headers(make_caller):
+    caller = make_caller({"ann": CHEAP})
+    assert await caller.status(basic("ann", "right"), "192.0.2.1") == 200
+    guesses = [asyncio.create_task(caller.status(basic("ann", f"guess {n}"), "192.0.2.66")) for n in range(100)]
     await asyncio.sleep(0)
     right = basic("ann", "right")
     scope = {"path": "/jobs", "client": ("192.0.2.66", 1), "headers": [(b"authorization", right)]}
-    assert sandbox.authenticator.cached_user(scope, dict(scope["headers"])) is None
-    assert await sandbox.status(right, "192.0.2.66") == 429
-    assert await sandbox.status(right, "192.0.2.1") == 200
+    assert caller.authenticator.cached_user(scope, dict(scope["headers"])) is None
+    assert await caller.status(right, "192.0.2.66") == 429
+    assert await caller.status(right, "192.0.2.1") == 200
     await asyncio.gather(*guesses)
 
 
@@ -182,11 +180,11 @@ async def test_concurrent_guesses_do_not_reveal_cached_headers(make_authenticati
         ("unknown", {"garbage" * 100: 429, "192.0.2.2": 200}),
     ],
 )
-async def test_all_addresses_of_one_client_are_counted_together(make_authenticating, guesser, others):
-    sandbox = make_authenticating({"ann": CHEAP})
+async def test_all_addresses_of_one_client_are_counted_together(make_caller, guesser, others):
+    caller = make_caller({"ann": CHEAP})
     for _ in range(MAX_FAILURES):
-        assert await sandbox.status(basic("ann", "guess"), guesser) == 401
-    assert {address: await sandbox.status(basic("ann", "right"), address) for address in others} == others
+        assert await caller.status(basic("ann", "guess"), guesser) == 401
+    assert {address: await caller.status(basic("ann", "right"), address) for address in others} == others
 
 
 def hashed(password, **made):
@@ -194,27 +192,27 @@ def hashed(password, **made):
 
 
 @pytest.mark.parametrize("password", ["wrong", "x" * 73, "é" * 40, "right" + "x" * 100])
-async def test_a_wrong_password_costs_the_same_for_every_user(make_authenticating, hashes, password):
+async def test_a_wrong_password_costs_the_same_for_every_user(make_caller, hashes, password):
     """The calls of passlib take the time, so they must be the same for every user."""
     bcrypts = {f"b{rounds}": cheap_hash("right", rounds) for rounds in (4, 5)}
     others = {"eve": CHEAP, "ann": hashed("right", rounds=1, memory_cost=64), **one_user("bob", "right")}
-    sandbox = make_authenticating(bcrypts | others)
+    caller = make_caller(bcrypts | others)
     spent = {}
     for number, name in enumerate((*bcrypts, *others, "nobody", "")):
         hashes.clear()
-        assert await sandbox.status(basic(name, password), f"192.0.2.{number}") == 401
+        assert await caller.status(basic(name, password), f"192.0.2.{number}") == 401
         spent[name] = sorted(hashed.rpartition("$")[0][:28] for hashed in hashes.elements())
         spent[name] = Counter(made[4:6] if made.startswith("$2") else made for made in spent[name])
     assert len({frozenset(cost.items()) for cost in spent.values()}) == 1
     hashes.clear()
-    assert [await sandbox.status(basic(name, "right")) for name in (*bcrypts, *others)] == [200] * 5
+    assert [await caller.status(basic(name, "right")) for name in (*bcrypts, *others)] == [200] * 5
     assert hashes.total() == 5
 
 
-async def test_a_longer_password_with_the_right_beginning_is_wrong(make_authenticating):
+async def test_a_longer_password_with_the_right_beginning_is_wrong(make_caller):
     password = "x" * 72
-    sandbox = make_authenticating({"ann": cheap_hash(password)})
-    assert [await sandbox.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
+    caller = make_caller({"ann": cheap_hash(password)})
+    assert [await caller.status(basic("ann", password + more)) for more in ("", "y", "é" * 100)] == [200, 401, 401]
 
 
 def test_a_users_file_with_many_hash_costs_is_refused(tmp_path):
@@ -239,24 +237,24 @@ ACCENTED = {form: normalize(form, "jürgen:pässwörd") for form in ("NFC", "NFD
         ("NFC", "latin-1", {"NFC": 1, "NFD": 2}),
     ],
 )
-async def test_names_and_passwords_match_in_any_encoding(make_authenticating, hashes, stored, sent, encoding, times):
+async def test_names_and_passwords_match_in_any_encoding(make_caller, hashes, stored, sent, encoding, times):
     name, _, password = ACCENTED[stored].partition(":")
-    sandbox = make_authenticating({name: cheap_hash(password), "ann": CHEAP})
+    caller = make_caller({name: cheap_hash(password), "ann": CHEAP})
     encoded = ACCENTED[sent].encode(encoding)
-    assert await sandbox.user(b"Basic " + base64.b64encode(encoded)) == name
+    assert await caller.user(b"Basic " + base64.b64encode(encoded)) == name
     assert hashes.total() == times[stored]
-    assert await sandbox.user(b"Bearer " + encoded, path="/token/jobs") == name
-    assert await sandbox.user(encoded, path="/own/jobs", header=b"x-api-key") == name
+    assert await caller.user(b"Bearer " + encoded, path="/token/jobs") == name
+    assert await caller.user(encoded, path="/own/jobs", header=b"x-api-key") == name
 
 
-async def test_a_password_that_resembles_another_encoding_matches(make_authenticating):
-    sandbox = make_authenticating({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
-    assert [await sandbox.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
+async def test_a_password_that_resembles_another_encoding_matches(make_caller):
+    caller = make_caller({"ann": bcrypt.hashpw("Ã©".encode(), bcrypt.gensalt(4)).decode()})
+    assert [await caller.status(basic("ann", "Ã©", encoding)) for encoding in ("latin-1", "utf-8")] == [200, 200]
 
 
-async def test_a_password_tried_in_several_encodings_is_one_failure(sandbox, hashes):
+async def test_a_password_tried_in_several_encodings_is_one_failure(caller, hashes):
     header = basic("ann", "wröng", "latin-1")
-    assert [await sandbox.status(header) for _ in range(MAX_FAILURES + 1)] == [401] * MAX_FAILURES + [429]
+    assert [await caller.status(header) for _ in range(MAX_FAILURES + 1)] == [401] * MAX_FAILURES + [429]
     assert hashes.total() <= 2 * MAX_FAILURES
 
 
