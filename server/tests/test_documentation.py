@@ -13,7 +13,7 @@ STRICT = """
 [job.strict]
 send = {to = "{target_language}", more = {from = "{source_language}"}}
 unknown_fields = "refuse"
-body.state = "{status}"
+body = {id = "{job_id}", state = "{status}"}
 submit.request = "POST /strict"
 poll.request = "GET /strict/{job_id}"
 """
