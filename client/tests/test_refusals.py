@@ -20,6 +20,17 @@ from translation_client.core.refusals import refusal
 
 OWN = custom_dialect(api={"error": {"body": {"fault": {"why": "{detail}", "of": "{error_type}", "at": "{field}"}}}})
 FORM = custom_dialect(api={"error": {"body": {"detail": "{detail}"}}})
+MANY = custom_dialect(
+    api={
+        "error": {
+            "body": {"error": "{detail}", "code": "{error_type}"},
+            "when": {
+                "404": {"body": {"code": "gone"}},
+                "422": {"body": {"error": "Invalid", "issues": [{"path": ["{field}"], "message": "{detail}"}]}},
+            },
+        }
+    }
+)
 LOC = {"loc": ["body", "input", "prompt"], "msg": "field required", "type": "missing"}
 
 
@@ -35,6 +46,8 @@ LOC = {"loc": ["body", "input", "prompt"], "msg": "field required", "type": "mis
         (OWN, 404, {"title": "Not Found", "detail": "A proxy's"}, NotFound, "404 Not Found. A proxy's. Check", None),
         (OWN, 400, {"fault": "text"}, InvalidRequest, "400 without a reason. Correct", None),
         (FORM, 422, {"detail": [LOC]}, InvalidRequest, "422 input.prompt: field required. Correct", None),
+        (MANY, 400, {"error": "Invalid", "issues": [{"path": ["a"], "message": "b"}]}, InvalidRequest, "400 b.", None),
+        (MANY, 429, {"error": "Slow down", "code": "limit"}, InvalidRequest, "429 Slow down. Correct", "limit"),
         (
             START,
             422,
@@ -55,6 +68,8 @@ def test_exception_has_the_text_and_the_code_of_the_api(dialect, status, body, k
 def test_wrong_fields_are_listed():
     own = refusal(OWN, Reply(422, {}, b'{"fault": {"why": "Too long", "at": "text"}}', 0.0))
     assert own.errors == ({"field": "text", "message": "Too long"},)
+    many = refusal(MANY, Reply(400, {}, b'{"error": "Invalid", "issues": [{"path": ["a"], "message": "b"}]}', 0.0))
+    assert many.errors == ({"field": "a", "message": "b"},)
     form = refusal(FORM, Reply(422, {}, json.dumps({"detail": [LOC]}).encode(), 0.0))
     assert form.errors == (LOC | {"field": "input.prompt", "message": "field required"},)
 

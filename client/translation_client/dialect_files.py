@@ -134,15 +134,15 @@ def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
 
 
 def _errors(table: Table) -> list[Node]:
-    """Returns the templates of errors' bodies."""
+    """Returns the templates of errors' bodies; that of all errors comes last."""
     _headers(table["headers"], ERROR_NAMES, "error.headers")
-    bodies = [_parsed(table["body"], ERROR_NAMES, "error.body")]
+    general, particular = _parsed(table["body"], ERROR_NAMES, "error.body"), []
     for code, one in table["when"].items():
         where = f"error.when.{code}"
-        own = {} if one["body"] is None else _parsed(one["body"], ERROR_NAMES, f"{where}.body")
         _headers(one["headers"], ERROR_NAMES, f"{where}.headers")
-        bodies.append(overlaid(bodies[0], own))
-    return bodies
+        if one["body"] is not None:
+            particular.append(overlaid(general, _parsed(one["body"], ERROR_NAMES, f"{where}.body")))
+    return [*particular, general]
 
 
 def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job

@@ -180,7 +180,7 @@ class Dialect:
         auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
         hints: The headers that say when to poll next, by their names; without any, `Retry-After` does.
-        error: The templates of errors' bodies; none for problem details.
+        error: The templates of errors' bodies, that of all errors last; none for problem details.
         events: The path of the event stream with the changes of all jobs, if there is one.
         unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
     """

@@ -17,7 +17,7 @@ from translation_client.core.errors import (
     ProtocolError,
     TranslationError,
 )
-from translation_client.core.templates import read
+from translation_client.core.templates import fits, read
 from translation_client.core.text import one_line
 
 SUCCESS, REFUSED = 2, 4  # classes of status codes
@@ -67,8 +67,12 @@ def problem_of(dialect: Dialect, reply: Reply) -> Problem:
     document = json_of(reply.body)
     if not isinstance(document, dict):
         return Problem("", None, ())
-    found: list[Mapping[str, Any]] = [read(template, document) for template in dialect.error]
-    values = next((one for one in found if any(one.get(name) is not None for name in ("detail", "title"))), document)
+    *particular, general = dialect.error or ({},)
+    values: dict[str, Any] = {}
+    for template in (*(one for one in particular if fits(one, document)), general):
+        values = {name: value for name, value in read(template, document).items() if value is not None} | values
+    if not values.keys() & {"detail", "title"}:
+        values = document
     title, detail, code = values.get("title"), values.get("detail"), values.get("error_type")
     errors = _errors(values.get("errors")) or _errors(detail)
     messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])

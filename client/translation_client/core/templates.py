@@ -181,6 +181,18 @@ def _read(node: Node, document: object) -> Iterator[tuple[str, object]]:
                 yield from _read(value, item)
 
 
+def fits(node: Node, document: object) -> bool:
+    """Whether a document has the constants of a template."""
+    match node:
+        case Placeholder() | Text():
+            return True
+        case Mapping():
+            return isinstance(document, Mapping) and all(fits(value, document.get(key)) for key, value in node.items())
+        case list():
+            return isinstance(document, list) and all(map(fits, node, document))
+    return node == document
+
+
 def paths(node: Node, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
     """Returns the path of keys to the placeholder of each name; to the first, if a name has several."""
     match node:
