@@ -124,6 +124,15 @@ APIS = [
         resumed_by_token=False,
     ),
     Api(
+        "runway#video",
+        "/runway",
+        {"model": "gen4.5", "promptText": "A cat", "ratio": "1280:720", "duration": 5},
+        {},
+        {},
+        required="model",
+        cancels=False,
+    ),
+    Api(
         "twelvelabs",
         "/twelvelabs/v1.3",
         {"index_id": "1", "video_url": "https://example.com/a.mp4"},
