@@ -75,6 +75,16 @@ APIS = [
         makes_file=False,
     ),
     Api(
+        "luma",
+        "/luma/dream-machine/v1",
+        {"model": "ray-2", "prompt": "a cat"},
+        {},
+        {},
+        required="prompt",
+        cancels=False,
+        shows_cancelled=False,
+    ),
+    Api(
         "assemblyai",
         "/assemblyai",
         {"audio_url": "https://example.com/a.mp3"},
