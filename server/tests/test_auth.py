@@ -229,7 +229,7 @@ def test_a_token_below_no_mount_is_refused_with_the_reason(start):
     with httpx.Client(base_url=start().base_url) as client:
         refused = client.post("/v1/videos", headers={"Authorization": "Bearer secretpassword"})
     assert refused.status_code == HTTPStatus.UNAUTHORIZED
-    assert refused.json()["detail"].endswith("No API that takes others is mounted at this path.")
+    assert refused.json()["detail"].endswith("No API with another authentication is mounted at this path.")
 
 
 def test_guessing_ends_in_429_over_http(start):

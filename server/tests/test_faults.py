@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.examples import rule
+from tests.examples import CREDENTIALS, rule
 from tests.processes import wait_until
 from tests.raw_http import connect, head
 from translation_server import TranslationServer
@@ -18,6 +18,7 @@ from translation_server.core.faults.rules import KINDS, Break, Drip, Garbage, Ha
 from translation_server.documents import FAULT
 
 HTTP = ["h11", HttpProtocol]
+NO_AUTH = httpx.Auth()
 BREAKING = ["reset", "empty", "truncate", "malformed", "garbage", "drip", "hang"]
 
 
@@ -202,6 +203,19 @@ class TestFaultyAnswers:
         assert "WWW-Authenticate" in unauthorized.headers
         assert poll("wrong-type").headers["Content-Type"] == "text/html"
         assert api.get(f"/status/{job_id}").json()["status"] == "completed"
+
+    def test_false_refusals_are_those_of_the_api(self, start, own_dialect):
+        auth = 'auth = "X-Api-Key: {token}"'
+        native = start(dialects=own_dialect(f'{auth}\nerror.body = {{message = "{{detail}}"}}'))
+        key = {"X-Api-Key": CREDENTIALS[1]}
+        job_id = native.post("/own/tasks", headers=key).json()["id"]
+
+        def poll(job_id=job_id, **headers):
+            answer = native.get(f"/own/tasks/{job_id}", headers={**key, **headers}, auth=NO_AUTH)
+            return answer.status_code, answer.headers.get("WWW-Authenticate"), answer.json()
+
+        assert poll(**{"Simulate-Fault": "unauthorized"}) == poll(**{"X-Api-Key": "wrong"})
+        assert poll(**{"Simulate-Fault": "forgotten"}) == poll(job_id="unknown")
 
     def test_false_answers_about_many_jobs(self, start):
         api = start(max_delay=0.001)

@@ -33,7 +33,7 @@ from types import MappingProxyType
 from starlette.types import Scope
 
 from translation_server.api.addresses import client_key
-from translation_server.api.auth.credentials import Credentials, Scheme, decodings, scheme
+from translation_server.api.auth.credentials import Credentials, Scheme, decodings, refused, scheme, wrong_credentials
 from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore
 from translation_server.api.auth.sigv4 import Signature, SignatureError, check_signature, needs_body, read_signature
 from translation_server.api.mounts import Mounts
@@ -58,6 +58,7 @@ MAX_NAME = 255  # how many characters a user name may have if no credentials are
 BASIC = scheme("basic")
 ANYONE = "anyone"  # the user name of requests without one, if no credentials are needed
 
+NOT_MOUNTED = " No API with another authentication is mounted at this path."
 NO_PASSWORDS = (
     "This server knows only the hashes of its users' passwords (USERS_FILE), so it cannot check an AWS signature: "
     "run it with API_USERNAME and API_PASSWORD, or with AUTH=off."
@@ -109,7 +110,7 @@ class Authenticator:
         self._refuse_locked_address(address)
         values = scheme.values(scope)
         if not values:
-            raise _refused(scheme, f"Send {scheme.expected}.")
+            raise refused(scheme, f"Send {scheme.expected}.")
         if scheme.is_signature:
             signature = read_signature(values[0]) if len(values) == 1 else None
             body = await read_body() if read_body and signature and needs_body(scope) else b""
@@ -181,10 +182,7 @@ class Authenticator:
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers) from None
         if user is None:
             self._count_failure(address, None if credentials is None or is_known else name)
-            mounted = (
-                " No API that takes others is mounted at this path." if scheme is BASIC and not credentials else ""
-            )
-            raise _refused(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.{mounted}")
+            raise wrong_credentials(scheme, NOT_MOUNTED if scheme is BASIC and credentials is None else "")
         self._verified[fingerprint] = user
         self._headers[user][fingerprint] = None
         self._addresses[user][address] = None
@@ -197,7 +195,7 @@ class Authenticator:
         address = client_key(scope)
         if signature is None:
             self._count_failure(address, None)
-            raise _refused(scheme, f"The signature is malformed. Send {scheme.expected}.")
+            raise refused(scheme, f"The signature is malformed. Send {scheme.expected}.")
         name = self._name(signature.access_key)
         is_known = address in self._addresses.get(name, ())
         self._refuse_locked(name, address, is_known)
@@ -206,7 +204,7 @@ class Authenticator:
             check_signature(scope, signature, password, body, self._wall_time())
         except SignatureError as error:
             self._count_failure(address, None if is_known else name)
-            raise _refused(scheme, str(error)) from None
+            raise refused(scheme, str(error)) from None
         self._addresses[name][address] = None
         return name
 
@@ -339,9 +337,3 @@ def _scheme(schemes: Mounts[Sequence[Scheme]], scope: Scope) -> Scheme:
 def _came_in_on_loopback(scope: Scope) -> bool:
     host, port = scope["server"] or ("", None)
     return port is None or ip_address(host).is_loopback
-
-
-def _refused(scheme: Scheme, detail: str) -> Problem:
-    if scheme.is_signature:  # as AWS answers
-        return CredentialsRefused(HTTPStatus.FORBIDDEN, detail)
-    return CredentialsRefused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": scheme.challenge})

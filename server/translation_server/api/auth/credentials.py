@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import NamedTuple
 from unicodedata import normalize
 from urllib.parse import parse_qsl
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 from translation_server.api.auth.sigv4 import read_signature
+from translation_server.api.problems import CredentialsRefused
 from translation_server.core.dialects.authentication import SIGV4, token_form
 
 REALM = 'realm="translation"'
@@ -78,6 +80,18 @@ def scheme(auth: str) -> Scheme:
         f"the user's password as the token: `{auth.replace('{token}', '<password>')}`",
         partial(read_prefixed, form.word.lower().encode()) if form.word else read_token,
     )
+
+
+def refused(scheme: Scheme, detail: str) -> CredentialsRefused:
+    """Returns the problem of a request without valid credentials: 401 with a challenge, or 403 as at AWS."""
+    if scheme.is_signature:
+        return CredentialsRefused(HTTPStatus.FORBIDDEN, detail)
+    return CredentialsRefused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": scheme.challenge})
+
+
+def wrong_credentials(scheme: Scheme, more: str = "") -> CredentialsRefused:
+    """Returns the problem of a request whose credentials are wrong."""
+    return refused(scheme, f"The credentials are wrong or malformed. Send {scheme.expected}.{more}")
 
 
 def read_basic(header: bytes) -> Credentials | None:

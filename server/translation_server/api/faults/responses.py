@@ -15,10 +15,12 @@ from typing import NamedTuple, assert_never
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from translation_server.api.auth.credentials import scheme, wrong_credentials
 from translation_server.api.context import context_of
 from translation_server.api.cycle import abandon_if_closing, written
 from translation_server.api.file_response import PIECE, FileResponse
-from translation_server.api.problems import Problem, expired_url
+from translation_server.api.problems import Problem, api_of, expired_url, response_to
+from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Api
 from translation_server.core.faults.rules import (
     APPLICABILITY,
@@ -37,24 +39,19 @@ from translation_server.core.faults.rules import (
     UnknownStatus,
     WrongType,
 )
+from translation_server.service.jobs import JobNotFound
 
 PIECES = 10  # how many pieces of a dripping response are sent per second at most
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: closing the connection resets it
 BAD_CHUNK = b"not-a-size\r\n"
 MAX_HINT = 1e9  # the largest hint that is recorded, in seconds
-CHALLENGE = {"WWW-Authenticate": 'Basic realm="translation", charset="UTF-8"'}
-REFUSALS = {
-    "forgotten": Problem(HTTPStatus.NOT_FOUND, "You have no job of this id."),
-    "unauthorized": Problem(HTTPStatus.UNAUTHORIZED, "The credentials are wrong or malformed.", CHALLENGE),
-    "expired": expired_url(),
-}
-"""What false answers refuse requests with, by their kind."""
 
 Rest = Callable[[float], Awaitable[None]]  # waits for this many seconds, or until the server stops
 
 
-def instead(rule: FaultRule, api: Api | None) -> Response | None:
-    """Returns the response that replaces serving the request, if the rule has one, in the form of the API's errors."""
+def instead(rule: FaultRule, scope: Scope) -> Response | None:
+    """Returns the response that replaces serving a request, if the rule has one, in the form of its API's errors."""
+    api = api_of(scope)
     match rule:
         case Status():
             headers = {name.lower(): value for name, value in rule.headers.items()}
@@ -66,8 +63,20 @@ def instead(rule: FaultRule, api: Api | None) -> Response | None:
                 return Response(rule.body, rule.code, headers, "text/plain")
             problem = Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers)
             return problem.response(api)
-        case FalseAnswer(kind=kind) if kind in REFUSALS:
-            return REFUSALS[kind].response(api)
+        case FalseAnswer(kind=kind) if refusal := _refusal(kind, api or NATIVE_API):
+            return response_to(refusal, scope)
+    return None
+
+
+def _refusal(kind: str, api: Api) -> Exception | None:
+    """Returns the error that a false answer of this kind reports; None if it reports none."""
+    match kind:
+        case "forgotten":
+            return JobNotFound()
+        case "unauthorized":
+            return wrong_credentials(scheme(api.auth[0]))
+        case "expired":
+            return expired_url()
     return None
 
 

@@ -70,7 +70,7 @@ class Simulator:
         """Returns the response to a request for which a fault rule fired."""
         context, rule = context_of(request), fault.rule
         record = context.record
-        if refusal := responses.instead(rule, context.api):
+        if refusal := responses.instead(rule, request.scope):
             record.faults += (rule.kind,)
             record.hint = responses.hint_of(refusal)
             if record.action == "submit":
