@@ -93,8 +93,8 @@ class Application(FastAPI):
             self._proxies.apply_forwarded(scope)
         if answer := self._dialects.answer_from_cache(scope):
             await send_answer(answer, send)
-        elif self._dialects.serves(scope):
-            await self._dialects(scope, receive, send)
+        elif match := self._dialects.match(scope):
+            await self._dialects.serve(match, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

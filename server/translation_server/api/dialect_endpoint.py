@@ -1,10 +1,11 @@
-"""The endpoint of all dialects: one ASGI application before the framework's router.
+"""The endpoint of all dialects, before the framework's router.
 
 It finds the route of a request, applies the fault rules of its caller, and lets the operation answer. Polls that can be
 answered from memory take a shorter way, see `polls`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -48,7 +49,7 @@ WITH_PARAMETERS = frozenset[Action]({"submit", "list", "batch_poll", "fixed"})
 
 
 class DialectEndpoint:
-    """An ASGI application that serves the requests of all dialects.
+    """Serves the requests of all dialects.
 
     Args:
         routes: the routes of all dialects.
@@ -79,20 +80,19 @@ class DialectEndpoint:
         self._submissions = SubmitEndpoint(service)
         self._operations = Operations(service)
         self._endpoints = {id(route): self._endpoint(route, simulator) for route in routes}
-        self._routes = routes  # the keys of the endpoints are their identities
+        self._routes = routes  # keeps them alive: the keys of the endpoints are their ids
 
-    def serves(self, scope: Scope) -> bool:
-        """Whether a request is one of a dialect."""
-        return self._match(scope) is not None
+    def match(self, scope: Scope) -> Match | None:
+        """Returns the routes that a request may be for; None if it is none of a dialect."""
+        method: str = "GET" if scope["method"] == "HEAD" else scope["method"]
+        path: str = scope["path"]
+        return self._router.match(method, path.removeprefix(scope["root_path"]))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
-        await self._middleware.serve(self._dispatch, scope, receive, send)
+    async def serve(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request for one of these routes."""
+        await self._middleware.serve(partial(self._dispatch, match), scope, receive, send)
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match = self._match(scope)
-        if match is None:
-            raise RuntimeError("this is not a request of a dialect")
+    async def _dispatch(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         route = await self._selected(request, match)
         context_of(scope).route = route
@@ -123,11 +123,6 @@ class DialectEndpoint:
         except JobNotFound:  # each of them would answer so
             return first
         return next((route for route in others if route.dialects[0].kind == job.kind), first)
-
-    def _match(self, scope: Scope) -> Match | None:
-        method: str = "GET" if scope["method"] == "HEAD" else scope["method"]
-        path: str = scope["path"]
-        return self._router.match(method, path.removeprefix(scope["root_path"]))
 
     def _endpoint(self, route: Route, simulator: Simulator) -> Endpoint:
         """Returns what answers the requests of a route."""
