@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -275,7 +276,7 @@ def assemble(
     if simulating:
         add_own_routes(app, SandboxApi(service, requests, DIALECTS[0]))
     own = OWN_ROUTES if simulating else own_routes(NativeRoutes, FileApi, HealthChecks, Docs)
-    document = documentation.document(all_routes, own, simulating=simulating, secured=users is not None)
+    document = partial(documentation.document, all_routes, own, simulating=simulating, secured=users is not None)
     add_own_routes(app, Docs(document))
     app.add_middleware(middleware.around)
     own_patterns = (RequestPattern("", route.path) for route in app.routes if isinstance(route, Route))

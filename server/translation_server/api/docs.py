@@ -1,13 +1,14 @@
 """The API's own documentation: the OpenAPI document, and a page on which Swagger UI shows it.
 
 The page needs no other host: Swagger UI comes from an installed package. It works behind any prefix, since all its
-references are relative, and it has nothing from the request in it.
+references are relative, and nothing in it comes from the request.
 """
 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib.metadata import distribution
 from typing import Any
 
@@ -48,10 +49,14 @@ POLICY = (
 
 
 class Docs:
-    """The routes of the documentation."""
+    """The routes of the documentation; ``describe`` returns the OpenAPI document, which takes a while."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self._document = json.dumps(document)
+    def __init__(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        self._describe = describe
+
+    @cached_property
+    def _document(self) -> str:
+        return json.dumps(self._describe())
 
     @OwnRoute("GET", "/openapi.json")
     async def openapi(self, request: Request) -> Response:  # noqa: ARG002 - every endpoint is given it

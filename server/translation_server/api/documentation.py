@@ -9,18 +9,14 @@ from translation_server.api.openapi import (
     ERRORS,
     HINTS,
     IDEMPOTENCY_KEY,
-    JOBS_QUERY,
     LOCATION,
     NATIVE,
     POLLING,
     PREFER,
     PROBLEM,
-    REFERENCE,
     REPLAYED,
-    SANDBOX_MODELS,
     SIMULATE_FAULT,
     SNAPSHOT,
-    SUBMISSION,
     Part,
     answer,
     error_references,
@@ -30,10 +26,13 @@ from translation_server.api.openapi import (
     query_parameters,
     request_content,
     request_schema,
+    sandbox_schemas,
+    schema_of,
     security_scheme,
     template_schema,
 )
 from translation_server.api.own_routes import OwnRoute
+from translation_server.api.schemas import JobsQuery, SubmissionBody
 from translation_server.core.dialects.authentication import BASIC
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import PARAMETER, Action, RequestPattern
@@ -84,8 +83,8 @@ def document(
         "components": {
             "schemas": {
                 "Problem": PROBLEM,
-                **JOBS_QUERY["$defs"],
-                **(SUBMISSION["$defs"] | SANDBOX_MODELS["$defs"] if simulating else {}),
+                **schema_of(JobsQuery)["$defs"],
+                **(schema_of(SubmissionBody)["$defs"] | sandbox_schemas() if simulating else {}),
             },
             "responses": {error.name: error_response(error) for error in ERRORS},
             **({"securitySchemes": schemes} if secured else {}),
@@ -102,7 +101,7 @@ def _template(pattern: RequestPattern) -> str:
 
 def _own_route(route: OwnRoute, answer: Part, *, simulating: bool) -> Part:
     """Returns the operation of a route that every server has."""
-    query = route.query.model_json_schema(ref_template=REFERENCE)["properties"]
+    query = schema_of(route.query)["properties"]
     path = [path_parameter(name) for name in RequestPattern(route.method, route.path).parameters]
     parameters = [*path, *query_parameters(query), *route.headers]
     if simulating and route.action:
@@ -143,7 +142,7 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
     schema = template_schema(described.body)
     if route.action == "submit":
         [dialect, *_] = route.dialects
-        fields = SUBMISSION["properties"]
+        fields = schema_of(SubmissionBody)["properties"]
         sent = dialect.send
         if isinstance(sent, Mapping) and not simulating:
             sent = {name: node for name, node in sent.items() if paths(node).keys() != {"simulate"}}

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from translation_server.api.schemas import JobAction, JobsQuery, SubmissionBody
+from translation_server.api.schemas import JobAction
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.authentication import SIGV4, token_form
 from translation_server.core.dialects.builtin import DIALECTS
@@ -22,14 +23,6 @@ from translation_server.documents import ClockChange, SandboxPatch
 Part = dict[str, Any]  # a part of the document
 REFERENCE = "#/components/schemas/{model}"
 FIELD_SCHEMAS = {name: dict(field.schema) for name, field in FIELDS.items()}  # the schema of each field of a job
-JOBS_QUERY = JobsQuery.model_json_schema(ref_template=REFERENCE)
-SUBMISSION = SubmissionBody.model_json_schema(ref_template=REFERENCE)
-_, SANDBOX_MODELS = models_json_schema(
-    [(model, "validation") for model in (SandboxPatch, ClockChange, JobAction)], ref_template=REFERENCE
-)
-for _model in SANDBOX_MODELS["$defs"].values():
-    if "kind" in _model.get("properties", {}):  # it has a default in Python, but requests must send it
-        _model["required"] = sorted({"kind", *_model.get("required", ())})
 
 PROBLEM: Part = {
     "type": "object",
@@ -134,6 +127,24 @@ ERRORS = (
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
+
+
+@cache
+def schema_of(model: type[BaseModel]) -> Part:
+    """Returns the JSON schema of a model."""
+    return model.model_json_schema(ref_template=REFERENCE)
+
+
+@cache
+def sandbox_schemas() -> Part:
+    """Returns the JSON schemas of the bodies for sandboxes, and of their parts."""
+    models = SandboxPatch, ClockChange, JobAction
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
+    schemas: Part = found["$defs"]
+    for schema in schemas.values():
+        if "kind" in schema.get("properties", {}):  # it has a default in Python, but requests must send it
+            schema["required"] = sorted({"kind", *schema.get("required", ())})
+    return schemas
 
 
 def operation(
