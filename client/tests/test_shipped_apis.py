@@ -75,14 +75,13 @@ APIS = [
         makes_file=False,
     ),
     Api(
-        "luma",
+        "luma#video",
         "/luma/dream-machine/v1",
-        {"model": "ray-2", "prompt": "a cat"},
+        {"model": "ray-2", "prompt": "A cat"},
         {},
         {},
-        required="prompt",
+        required="model",
         cancels=False,
-        shows_cancelled=False,
     ),
     Api(
         "assemblyai",
