@@ -289,12 +289,16 @@ class TestFields:
         [
             ({"request": "PUT /tasks/{job_id}"}, "PUT /tasks/mine?"),
             ({"request": "POST /tasks", "job_id": {"query": "id", "text": "t/{job_id}"}}, "POST /tasks?id=t%2Fmine"),
+            (
+                {"request": "POST /{team}", "job_id": {"query": "id", "text": "{team}/{job_id}"}},
+                "POST /red?id=red%2Fmine",
+            ),
         ],
     )
     def test_own_job_id_is_sent_where_the_api_has_it(self, server, submit, asked):
         dialect = custom_dialect(submit=submit | {"body": {"id": "{job_id}"}})
         server.says((200, {"id": "mine"}))
-        with Client(server.url, dialect=dialect) as client:
+        with Client(server.url, dialect=dialect, parameters={"team": "red"}) as client:
             assert client.start(job_id="mine").id == "mine"
             [request] = server.requests
             assert f"{request.method} {request.path}?{request.query}" == asked

@@ -167,10 +167,21 @@ def _check_kind(job: Mapping[str, Any], place: str) -> None:
             if state not in states:
                 raise FormatError(below(f"{where}.when", state), unknown("state", states))
     for name, one in operations.items():
-        if action_of(name) not in WITH_ID or one["job_id"]:
+        if one["job_id"]:
+            _check_id_text(one, f"{place}.{name}")
+            continue
+        if action_of(name) not in WITH_ID:
             continue
         if any("job_id" not in parameter_names(path) for _, path in one["request"]):
             raise FormatError(f"{place}.{name}.request", "must hold {job_id}, or job_id must say where the id is")
+
+
+def _check_id_text(operation: Mapping[str, Any], place: str) -> None:
+    """Checks that the text around an id has no other names than every path of the operation."""
+    for name in parameter_names(operation["job_id"]["text"]):
+        for _, path in operation["request"]:
+            if name not in {"job_id", *parameter_names(path)}:
+                raise FormatError(f"{place}.job_id.text", f"{name} is no parameter of {path}")
 
 
 class _Request(NamedTuple):
@@ -234,12 +245,13 @@ AUTH = value_of(
     lambda value: isinstance(value, str) and (value in {"basic", "sigv4"} or FORM.fullmatch(value)),
 )
 HEADER = text("the name of a header", HEADER_NAME)
+ID_TEXT = re.compile(r"(?:[^{}]|\{(?!job_id\})\w+\})*\{job_id\}(?:[^{}]|\{(?!job_id\})\w+\})*")
 ID_PLACE = table(
     {
         "query": TEXT,
         "header": HEADER,
         "body": TEXT,
-        "text": text("a text with {job_id} once", re.compile(r"[^{}]*\{job_id\}[^{}]*"), "{job_id}"),
+        "text": text("a text with {job_id} once", ID_TEXT, "{job_id}"),
     },
     one_of=("query", "header", "body"),
 )

@@ -71,6 +71,11 @@ request = "POST /call"
 where = { header = { X-Target = "Tasks.Stop" } }
 job_id = { body = "task.name", text = "tasks/{job_id}" }
 
+[job.task.view.place]
+request = "POST /teams/{team}/places"
+job_id = { body = "name", text = "teams/{team}/tasks/{job_id}/place" }
+body = { place = "{job_id}" }
+
 [job.task.delete]
 request = "DELETE /task"
 job_id = { header = "X-Task" }
@@ -250,6 +255,14 @@ def test_jobs_are_found_by_query_header_and_body(api):
         fault(api.post("/call", json={"task": {"name": name}}, **stop), 404)
     fault(api.get("/result"), 404)
     fault(api.delete("/task"), 404)
+
+
+def test_the_text_around_an_id_has_values_of_the_path(api):
+    job_id = submit(api)
+    name = f"teams/red/tasks/{job_id}/place"
+    assert api.post("/teams/red/places", json={"name": name}).json() == {"place": job_id}
+    for path, other in (("blue", name), ("red", job_id), ("red", name.removesuffix("/place"))):
+        fault(api.post(f"/teams/{path}/places", json={"name": other}), 404)
 
 
 def test_a_header_selects_one_of_several_operations_of_a_path(api):

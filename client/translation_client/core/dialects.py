@@ -54,7 +54,7 @@ class Answer:
 
 
 class IdPlace(NamedTuple):
-    """Where a request has the job's id: its source, its name there, and the text around it."""
+    """Where a request has the job's id: source, name there, and the text around it, with parameters of the path."""
 
     source: str = "path"
     name: str = "job_id"
@@ -110,7 +110,7 @@ class Operation:
         headers = dict(self.headers) | more.pop("headers", {})
         place = self.job_id
         if job_id is not None and place.source != "path":
-            text = place.text.replace("{job_id}", job_id)
+            text = PARAMETER.sub(lambda found: values[found[1]], place.text)
             match place.source:
                 case "query":
                     query[place.name] = text

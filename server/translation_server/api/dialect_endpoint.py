@@ -177,7 +177,7 @@ async def _job_id(request: Request, route: Route, parameters: Mapping[str, str])
     Raises:
         JobNotFound: there is none of the right form.
     """
-    job_id = route.operation.job_id.read(await id_value(request, route, parameters))
+    job_id = route.operation.job_id.read(await id_value(request, route, parameters), parameters)
     if not job_id:
         raise JobNotFound
     return job_id

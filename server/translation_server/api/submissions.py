@@ -125,7 +125,7 @@ def _received(
         if all(value_at(document, path) is None for path in (first, *others))
     ]
     if chosen_id is not None:
-        values["job_id"], fields["job_id"] = place.read(chosen_id) or "", place.name
+        values["job_id"], fields["job_id"] = place.read(chosen_id, parameters) or "", place.name
     try:
         validated = SubmissionBody.model_validate(values)
     except ValidationError as error:

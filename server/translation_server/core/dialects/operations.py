@@ -86,18 +86,19 @@ class IdPlace(NamedTuple):
     Attributes:
         source: ``path``, ``query``, ``header`` or ``body``.
         name: The name there; the dotted path in a body.
-        text: The text around the id.
+        text: The text around the id; it may have parameters of the path.
     """
 
     source: str = "path"
     name: str = "job_id"
     text: str = "{job_id}"
 
-    def read(self, value: object) -> str | None:
-        """Returns the id in a value; None if it has another form."""
+    def read(self, value: object, parameters: Mapping[str, str]) -> str | None:
+        """Returns the id in a value; None if it has another form, or other values than the path's parameters have."""
         if isinstance(value, bool) or not isinstance(value, str | int):
             return None
-        before, after = self.text.split("{job_id}")
+        parts = self.text.split("{job_id}")
+        before, after = (PARAMETER.sub(lambda found: parameters[found[1]], part) for part in parts)
         text = str(value)
         if len(text) <= len(before) + len(after) or not (text.startswith(before) and text.endswith(after)):
             return None
