@@ -46,6 +46,7 @@ class Api(NamedTuple):
 OPENAI = {401: "authentication_error", 404: "not_found_error", 422: "invalid_request_error"}
 BATCH = {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"}
 AZURE = {401: "401", 404: "NotFound", 422: "InvalidRequest"}
+GOOGLE = {401: "UNAUTHENTICATED", 404: "NOT_FOUND", 422: "INVALID_ARGUMENT"}
 TWELVELABS = {401: "api_key_invalid", 404: "resource_not_exist", 422: "parameter_invalid"}
 APIS = [
     Api("openai#video", "/openai/v1", {"prompt": "a cat"}, OPENAI, {}, required="prompt", cancels=False),
@@ -112,6 +113,16 @@ APIS = [
         {"language_code": "es"},
         required="source_url",
         cancels=False,
+    ),
+    Api(
+        "google-veo",
+        "/google-veo",
+        {"instances": [{"prompt": "A cat"}]},
+        GOOGLE,
+        {"project": "123456789012", "location": "us-central1", "model": "veo-3.1-generate-001"},
+        required="instances",
+        cancels=False,
+        resumed_by_token=False,
     ),
     Api(
         "huggingface",
