@@ -8,7 +8,7 @@ transport here collects all that is written until the next turn of the event loo
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httptools
 from starlette.responses import Response
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from starlette.types import Receive
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 
-    from translation_server.api.polls import Answer
-
 MAX_WRITES = 64  # how many writes are collected at most
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # the headers that say where a body ends
 Headers = Iterable[tuple[bytes, bytes]]
 Piece = bytes | bytearray | memoryview
+
+
+class Answer(NamedTuple):
+    """A complete HTTP response."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
 
 
 class CollectingTransport:
@@ -118,7 +124,7 @@ class Cycle(RequestResponseCycle):
         await super().send(message)
 
 
-def respond(cycle: RequestResponseCycle, answer: "Answer") -> None:
+def respond(cycle: RequestResponseCycle, answer: Answer) -> None:
     """Sends a whole response at once, without the messages of ASGI."""
     lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *answer.headers)]
     cycle.response_started = cycle.response_complete = True

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from starlette.types import Scope, Send
 
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.context import context_of
+from translation_server.api.cycle import Answer
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults.simulator import count_polls, falsify
@@ -49,14 +49,6 @@ POLL_HEADERS = frozenset({b"prefer", b"if-none-match"})
 
 UNCACHED = frozenset({b"content-length", b"transfer-encoding", b"simulate-fault"})
 """Requests with one of these headers are never answered from the cache."""
-
-
-class Answer(NamedTuple):
-    """A complete HTTP response."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
 
 
 class PollEndpoint:
