@@ -37,6 +37,7 @@ class Api(NamedTuple):
     has_output: bool = True
     says_why: bool = True  # whether a failed job has a reason
     shows_cancelled: bool = True  # whether a cancelled job looks different from a failed one
+    unknown_id: str = "unknown"
     wrong_key: int = 401  # the status code of a refusal of it
     resumed_by_token: bool = (
         True  # whether a resumed wait needs no parameters: a poll has none, or answers name its address
@@ -115,6 +116,16 @@ APIS = [
         cancels=False,
     ),
     Api(
+        "google-speech",
+        "/google-speech",
+        {"config": {"languageCode": "en-US"}, "audio": {"uri": "gs://bucket/speech.flac"}},
+        GOOGLE,
+        {},
+        required="config",
+        cancels=False,
+        makes_file=False,
+    ),
+    Api(
         "google-veo",
         "/google-veo",
         {"instances": [{"prompt": "A cat"}]},
@@ -123,6 +134,16 @@ APIS = [
         required="instances",
         cancels=False,
         resumed_by_token=False,
+    ),
+    Api(
+        "google-videointelligence",
+        "/google-videointelligence",
+        {"inputUri": "gs://bucket/cat.mp4", "features": ["LABEL_DETECTION"]},
+        GOOGLE,
+        {},
+        required="features",
+        makes_file=False,
+        unknown_id="projects/123456789012/locations/us-west1/operations/1",
     ),
     Api(
         "huggingface",
@@ -257,7 +278,7 @@ def test_wrong_key_is_refused_in_the_words_of_the_api(kind, api):
 
 def test_unknown_id_is_not_found(opened, api):
     with opened() as client, pytest.raises(NotFound, match=f"^404 .*{UNKNOWN}") as raised:
-        client.wait("unknown", timeout=60)
+        client.wait(api.unknown_id, timeout=60)
     assert raised.value.code == api.codes.get(404)
 
 
