@@ -30,7 +30,7 @@ def locked(path):
 
 @contextmanager
 def full_disk(path):
-    """Lets this process write no more to the log of a SQLite file."""
+    """Makes every write that would extend the log of a SQLite file fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_suffix(".db-wal").stat().st_size, hard))
     try:

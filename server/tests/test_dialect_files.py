@@ -65,7 +65,7 @@ def test_names_that_are_not_shipped_are_refused_with_those_that_are():
 
 def test_two_files_of_one_name_are_refused(tmp_path):
     (tmp_path / "openai.toml").write_text(CORPUS["good"])
-    with pytest.raises(DialectError, match="there are two APIs of the name openai"):
+    with pytest.raises(DialectError, match="two APIs have the name openai"):
         read_dialects(f"openai,{tmp_path}/openai.toml", OWN_NAMES)
 
 

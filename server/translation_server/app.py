@@ -181,13 +181,13 @@ def assemble(
         store: where jobs are stored; closed when the application ends.
         sandbox_defaults: returns the settings of users who have set nothing.
         users: the hash of each user's password by name; None lets anyone in on the loopback interface.
-        dialects: wire formats besides the built-in ones, each served under its name.
-        passwords: the users' passwords, for APIs whose callers sign with theirs; none where only the hashes are known.
+        dialects: wire formats besides the built-in ones, each served below the mount of its API.
+        passwords: the passwords by user name, to check signatures with; empty if only their hashes are known.
         simulating: whether users may change their sandboxes.
         request_log: how many requests each user's request log keeps.
         max_body: how many bytes the body of a request may have.
         max_upload: how many bytes a form with files, or an upload, may have.
-        retention: how long jobs are kept after their end, in seconds; None keeps them for ever.
+        retention: how long jobs are stored after their end, in seconds; None stores them for ever.
         library: the output files; the server's own if it is missing.
         file_ttl: how long the URL of an output file is valid, in seconds.
         hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
@@ -310,7 +310,7 @@ def _check_workers(settings: Settings) -> None:
 
 
 def _known_users(settings: Settings) -> tuple[Mapping[str, str], Mapping[str, str]] | None:
-    """Returns the hashes of the users' passwords, and those passwords that are known; None if nobody needs any."""
+    """Returns the hashes of the passwords, and the passwords as far as they are known; None if nobody needs one."""
     if settings.auth == "off":
         return None
     if settings.users_file:

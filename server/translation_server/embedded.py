@@ -198,8 +198,8 @@ class TranslationServer:
 class Application:
     """A server as an ASGI application: for ``uvicorn.run(server.app)``, or for ``TestClient(server.app)`` of Starlette.
 
-    It starts with the host's lifespan, or else with the first request, and ends with the lifespan. In memory it has
-    jobs of its own, apart from those of a server that was started by itself.
+    It starts with the host's lifespan, or else with the first request, and ends with the lifespan. Jobs in memory
+    are its own: a server that `TranslationServer.start` runs has others.
     """
 
     def __init__(self, begin: Callable[[], ASGIApp], stop: Callable[[], Awaitable[None]]) -> None:
@@ -211,7 +211,7 @@ class Application:
         """Answers a request that the host passes on.
 
         Raises:
-            RuntimeError: the server was started by itself.
+            RuntimeError: `TranslationServer.start` runs the server already.
         """
         app = self._app = self._app or self._begin()
         if scope["type"] == "lifespan":
@@ -229,7 +229,7 @@ class Application:
 
 
 def _from_this_process(scope: Scope) -> Scope:
-    """Returns a request without its server where that is no IP address: the host listens nowhere and names itself."""
+    """Removes the server's address from a request if it is only a name, which a host without a socket gives itself."""
     try:
         ipaddress.ip_address((scope.get("server") or ("",))[0])
     except ValueError:

@@ -98,7 +98,7 @@ async def body_of(request: Request) -> bytes:
 
 
 async def _stream(request: Request) -> AsyncIterator[bytes]:
-    """Yields the chunks of a body; a signed one has been read as a whole, see `Authenticator.user`."""
+    """Yields the chunks of a body; one chunk if it was read already, to check its signature (`Authenticator.user`)."""
     if context_of(request).body is not None:
         yield await body_of(request)
         return
@@ -143,9 +143,9 @@ def parse_object(request: Request, body: bytes) -> dict[str, Any]:
 
 
 def _errors(body: bytes) -> list[FieldError]:
-    """Returns what is wrong in the objects of a body that is JSON, but that a parser would not notice.
+    """Returns the mistakes in a JSON body that a parser does not report: repeated names and numbers that are too large.
 
-    Of a name that comes twice, it would use the last one; a number that is too large would be infinite.
+    It would use the last value of a repeated name, and take a number that is too large for infinity.
 
     Raises:
         ValueError: a number has too many digits.

@@ -73,7 +73,7 @@ class CollectingTransport:
             self._writes.clear()
 
     def lost(self) -> None:
-        """Forgets the protocol, whose connection is lost, so that both are freed without the garbage collector."""
+        """Drops the references to the protocol, so that no cycle is left for the garbage collector."""
         self._on_resume = self._on_close = _do_nothing
 
     def pause_reading(self) -> None:
@@ -100,7 +100,7 @@ class Cycle(RequestResponseCycle):
         self.message_event.set()
 
     async def receive(self) -> "ASGIReceiveEvent":
-        """See ASGI. Behind the body, a half-closed connection is a disconnect.
+        """See ASGI. After the body, a half-closed connection is a disconnect.
 
         So a client that half-closes ends its long poll or its stream, but gets the response to any other request.
         """
@@ -130,7 +130,7 @@ def respond(cycle: RequestResponseCycle, answer: Answer) -> None:
     cycle.response_started = cycle.response_complete = True
     cycle.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
     cycle.on_response()
-    cycle.on_response = _do_nothing  # like uvicorn: it refers to the protocol, which refers to the cycle
+    cycle.on_response = _do_nothing  # as uvicorn does; otherwise protocol and cycle would refer to each other
 
 
 def _do_nothing() -> None:

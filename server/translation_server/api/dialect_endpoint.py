@@ -105,7 +105,7 @@ class DialectEndpoint:
         await response(scope, receive, send)
 
     async def _selected(self, request: Request, match: Match) -> Route:
-        """Returns the route that a request means: of several kinds of jobs, that of the job with its id.
+        """Returns the route that a request means; if several kinds of jobs share it, the one of the job with its id.
 
         Raises:
             Problem: 404 if it means none of them.
@@ -120,7 +120,7 @@ class DialectEndpoint:
         try:
             job_id = await _job_id(request, first, match.parameters(first))
             job = await self._service.find_in_api(context_of(request).user, job_id, first.api.name)
-        except JobNotFound:  # each of them would answer so
+        except JobNotFound:  # every route answers alike then
             return first
         return next((route for route in others if route.dialects[0].kind == job.kind), first)
 

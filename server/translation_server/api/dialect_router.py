@@ -10,11 +10,11 @@ from translation_server.core.dialects.routes import Route
 
 
 class Match(NamedTuple):
-    """The routes of a method and path, which their requests tell apart, and the values of the path's parameters."""
+    """The routes that share a method and a path, and the values of the path's parameters."""
 
     routes: Sequence[Route]
     values: Sequence[str]
-    are_polls: bool  # whether all of them are polls, told apart by the ids of the jobs alone
+    are_polls: bool  # whether all of them are polls that differ only in the kind of job; the job's id tells which
 
     def parameters(self, route: Route) -> Mapping[str, str]:
         """Returns the parameters of the path by the names that one of the routes gives them."""

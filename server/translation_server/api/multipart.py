@@ -1,4 +1,4 @@
-"""Forms with files (RFC 7578), read as they arrive: of a file, its name, type, size and SHA-256 are kept."""
+"""Forms with files (RFC 7578), read as they arrive. The server stores the name, type, size and SHA-256 of a file."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -121,10 +121,10 @@ class MultipartForm:
 
 
 def file_description(name: str | None, content_type: str, size: int, sha256: str) -> dict[str, object]:
-    """Returns what is kept of a file."""
+    """Returns what is stored of a file."""
     return {"filename": name, "content_type": content_type, "size": size, "sha256": sha256}
 
 
 def too_large(detail: str) -> Problem:
-    """Returns the problem of a body that is not read to its end."""
+    """Returns the problem of a body that is too large; the rest of it is not read."""
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, {"Connection": "close"})

@@ -28,10 +28,10 @@ from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
 
 COUNTED = frozenset({"count", "offset", "page", "pages"})
-"""The names in the template of a list whose values take a count of the caller's jobs."""
+"""The names in the template of a list whose values are known only after the caller's jobs were counted."""
 
 ORDERS: Mapping[str, bool] = {"asc": True, "ascending": True, "desc": False, "descending": False}
-"""Whether the oldest job comes first, by the values of the parameter for the order."""
+"""The values of the parameter for the order, and whether the oldest job comes first."""
 
 MAX_DIGITS = 10
 
@@ -172,7 +172,7 @@ def _filled(route: Route, value_of: ValueOf) -> Response:
 
 
 async def _asked(request: Request, route: Route) -> Mapping[str, str]:
-    """Returns the parameters of a list: those of the query, and the fields of the body where the method has one."""
+    """Returns the parameters of a list: those of the query and, unless the method is GET, the fields of the body."""
     if request.method == "GET":
         return request.query_params
     document = await read_document(request, route.operation.accepts)
@@ -182,15 +182,16 @@ async def _asked(request: Request, route: Route) -> Mapping[str, str]:
 
 
 def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
-    """Refuses parameters without an effect on a list: a caller who sends one expects another page.
+    """Refuses parameters that have no effect on a list, because their caller expects another page.
 
     Raises:
         Problem: 422 if there are any.
     """
     [dialect], operation = route.dialects, route.operation
-    *own, _, ignored = operation.paging
-    where = (*operation.where.query, *(path.partition(".")[0] for path in operation.where.body))
-    allowed = [name for name in (*own, *ignored, *where) if isinstance(name, str)]
+    paging, where = operation.paging, operation.where
+    named = paging.size, paging.cursor, paging.offset, paging.number, paging.order
+    selecting = (*where.query, *(path.partition(".")[0] for path in where.body))
+    allowed = [name for name in (*named, *paging.ignore, *selecting) if name]
     shown = dialect.echoed | names(operation.answer.body) | names(operation.answer.headers)
     repeated = {name.removeprefix("query.") for name in shown if name.startswith("query.")}
     known = {*allowed, *dialect.api.token_parameters, *repeated}

@@ -49,7 +49,7 @@ def is_bounded(values: Sequence[str | bytes]) -> bool:
 def preferred_wait(prefer: Sequence[str], unsaid: int | None = None) -> int | None:
     """Returns the seconds of the first `wait` preference, at most `MAX_WAIT`; None without one.
 
-    ``unsaid`` takes the place of a number that is missing; without it, such a preference has no meaning.
+    A preference without a number stands for ``unsaid`` seconds; if that is None, it does not count.
     """
     for preference in parse_http_list(",".join(prefer)):
         found = WAIT.fullmatch(preference)

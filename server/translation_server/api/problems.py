@@ -100,7 +100,7 @@ def response_to(error: Exception, scope: Scope) -> Response:
 
 
 def _problem(error: Exception, scope: Scope) -> Problem:
-    """Returns the problem of an error that the caller is told."""
+    """Returns one of the `EXPECTED` errors as a problem."""
     match error:
         case Problem():
             return error

@@ -52,7 +52,7 @@ class SubmitEndpoint:
         self._service = service
 
     async def answer(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
-        """Accepts a job; where the API has that, holds the answer until the job ends or the wait is over."""
+        """Accepts a job. Some APIs hold the answer until the job ends or the wait is over."""
         context, dialect, service = context_of(request), route.dialects[0], self._service
         document = await read_document(request, route.operation.accepts)
         received = _received(request, route, document, parameters, await id_value(request, route, parameters))
@@ -150,7 +150,7 @@ def _received(
 
 
 def _query(request: Request) -> dict[str, Any]:
-    """Returns the parameters of the query but tokens: as the model of a native route has them, or all as they came."""
+    """Returns the query: on a native route, the parameters of its model; on others all parameters but tokens."""
     if (model := context_of(request).query) is not None:
         return model.model_dump(exclude_unset=True)
     query = {name: request.query_params.getlist(name) for name in request.query_params}

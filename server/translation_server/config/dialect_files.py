@@ -114,7 +114,7 @@ def read_dialects(
         path: Traversable = CATALOGUE / f"{one}.toml" if known else Path(one)
         name = path.name.rpartition(".")[0]
         if name in files:
-            raise DialectError(f"DIALECTS={one}: there are two APIs of the name {name}")
+            raise DialectError(f"DIALECTS={one}: two APIs have the name {name}")
         files[name] = path
     dialects = [dialect for path in files.values() for dialect in read_api(path, taken, file_types)]
     try:
@@ -144,7 +144,7 @@ def read_api(
 
 
 def _check_file_types(dialect: Dialect, known: Collection[str]) -> None:
-    """Checks that there are the files that answers show; a client, which is given URLs, knows nothing of them."""
+    """Checks that the files in answers exist. Only the server knows them; a client gets their URLs."""
     named = {f"{{file_url:{kind}}}": kind for kind in dialect.file_types}
     named |= {f"{one.action}.file": one.file for one in dialect.operations if one.file}
     for place, kind in named.items():
@@ -278,14 +278,14 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
 
 
 def _each(item: Node) -> Operation:
-    """Returns what answers as the items of a list look."""
+    """Returns an operation whose answers look like the items of a list."""
     return Operation(action="view", requests=(), answers=dict.fromkeys(State, Answer(body=item)))
 
 
 def _answer(tables: Sequence[tuple[Table, str]], known: Names, *states: str) -> Answer:
-    """Returns the answer for a state, or for one and a word in it.
+    """Returns the answer for a state, or for a state and a word.
 
-    Each table, and what it says of the state and of the word, is laid over the ones before it.
+    Later tables overlay earlier ones, and within a table, what it says of the state and the word overlays the rest.
     """
     code, body = 200, None
     headers: dict[str, Node] = {}

@@ -40,12 +40,7 @@ PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
 PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
 FORM = re.compile(r"[A-Za-z][A-Za-z0-9-]*: ([A-Za-z][\w-]* )?\{token\}|\?[\w.-]+=\{token\}")
 ID_PART = re.compile(r"\{(?:uuid|(hex|HEX|digits|base62):(\d{1,3}))\}")
-CHOICES = {
-    "hex": 16,
-    "HEX": 16,
-    "digits": 10,
-    "base62": 62,
-}  # how many characters each random part of an id is chosen from
+CHOICES = {"hex": 16, "HEX": 16, "digits": 10, "base62": 62}  # from how many characters a random part of an id is drawn
 MIN_CHOICES = 10**12  # so that no two jobs get the same id
 MAX_ID = 1000
 
@@ -111,7 +106,7 @@ def _take_header(value: object, place: str) -> str:
 
 
 def _take_default(value: object, place: str) -> object:
-    """Returns a value that may be any, but for texts that look like templates."""
+    """Returns any value, unless it contains a text that looks like a template."""
     match value:
         case Mapping():
             return {key: _take_default(each, below(place, key)) for key, each in value.items()}
@@ -152,7 +147,7 @@ def action_of(name: str) -> Any:  # noqa: ANN401 - one of the actions, which are
 
 
 def phases(job: Mapping[str, Any]) -> list[str]:
-    """Returns the words for pending by which a file can tell what is different."""
+    """Returns the words for pending that `when` may name."""
     return [word for word in job["words"]["pending"] if isinstance(word, str) and word not in STATES]
 
 
@@ -185,7 +180,7 @@ def _check_id_text(operation: Mapping[str, Any], place: str) -> None:
 
 
 class _Request(NamedTuple):
-    """A request, and what decides whether it may be that of another operation too."""
+    """A request, with what tells it apart from those of other operations."""
 
     place: str
     form: tuple[str, str]

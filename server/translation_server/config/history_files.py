@@ -45,7 +45,7 @@ class HistoryFile:
 
 
 def _read(path: Path) -> dict[str, list[float]]:
-    """Returns the durations in a file by their kinds; ValueError if it has none, or a line that is none."""
+    """Returns the durations in a file by their kinds; ValueError if a line is malformed, or there are no lines."""
     with path.open("rb") as file:
         content = file.read(MAX_SIZE + 1)
     if len(content) > MAX_SIZE:

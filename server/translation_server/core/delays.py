@@ -11,8 +11,8 @@ failure", Management Science 21, 1974), a client polls each time this integral h
 The empirical distribution of n durations gives each of them the probability 1/n. Its cdf at t is the share of durations
 up to t, and its quantile at p is the least duration whose cdf is at least p (definition 1 in R. J. Hyndman and Y. Fan,
 "Sample quantiles in statistical packages", The American Statistician 50, 1996). So every draw is one of the durations.
-It has no hazard rate; for the polls, one of the jobs that are still pending ends at a constant rate between a duration
-and the next (the piecewise exponential estimator: J. Kitchin, N. A. Langberg and F. Proschan, "A new method for
+It has no hazard rate. For the polls, it is assumed that between two successive durations one of the pending jobs ends,
+at a constant rate (the piecewise exponential estimator: J. Kitchin, N. A. Langberg and F. Proschan, "A new method for
 estimating life distributions from incomplete data", Statistics & Decisions 1, 1983).
 """
 

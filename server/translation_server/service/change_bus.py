@@ -117,7 +117,7 @@ class ChangeBus:
                 subscription.notify(job)
 
     def wake(self, owner: str) -> None:
-        """Wakes all subscriptions of an owner whose sandbox has changed; many of them one batch after the other."""
+        """Wakes all subscriptions of an owner whose sandbox has changed, batch by batch."""
         if owner in self._subscriptions:
             self._wake_next(iter(list(self._of(owner))))
 

@@ -13,7 +13,7 @@ BATCH_SIZE = 500  # how many jobs are read at a time
 async def ends_of(service: Service, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
     """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs.
 
-    Where an id means several jobs, only the records of the requests say which one it was: it is left out, too.
+    An id that means several jobs is left out, too: only the records of the requests say which of them it was.
     """
     clock = (await service.sandboxes.of(owner)).clock
     ends: dict[str, float] = {}

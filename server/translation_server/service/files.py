@@ -45,7 +45,7 @@ TYPES = mimetypes.MimeTypes()
 
 
 class FilePath(NamedTuple):
-    """The path of a file's URL, and the virtual time from which on polls give another one."""
+    """The path of a file's URL, and the virtual time from which polls give another one."""
 
     path: str
     until: VirtualTime
@@ -110,7 +110,7 @@ class Library:
         return [*self._by_type, *self._folder, *SAMPLES]
 
     def name_of(self, kind: str) -> str | None:
-        """Returns the name of the file of a kind, which is an ending such as ``mp4``, or a name; None without one."""
+        """Returns the name of the file for a kind, an ending such as ``mp4`` or a name; None if there is none."""
         return kind if kind in self._folder or kind in SAMPLES else self._by_type.get(kind)
 
     async def open(self, name: str) -> OpenFile | None:

@@ -21,7 +21,7 @@ LIFETIME = 60.0  # how long an owner's jobs may be cached before all are read ag
 MIN_CAPACITY = 10_000  # how many jobs may be cached, however few owners have them
 
 MAX_SIZE = 32 * 2**20
-"""How large all cached jobs are at most, without what takes 1 to 2 KiB each. Their renderings take as much again."""
+"""The largest sum of `Job.size` over all cached jobs, which take 1 to 2 KiB each besides. Renderings double both."""
 
 JOBS_PER_OWNER = 8
 """How many jobs may be cached for each cached owner, on average; each takes 1 to 2 KiB. Beyond that, the owner who was

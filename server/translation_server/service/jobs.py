@@ -33,7 +33,7 @@ MAX_LOGGED_ENDS = 100_000
 """How many ended jobs a process remembers to have logged; 140 bytes each."""
 
 HOLD_SPREAD = 0.2
-"""By which part at most the first hold of a job's long polls is shortened."""
+"""The largest fraction by which a job's first long poll is shortened."""
 
 LATEST_JOB = Idempotency("\0first", fingerprint({}), former_fingerprint({}))
 """The idempotency key of a job that a poll has started, so that concurrent polls start one. No caller can send it."""
@@ -210,7 +210,7 @@ class Service:
         return Page([self._snapshot(job, now) for job in jobs], jobs[-1].ordinal if more else None)
 
     async def ordinal(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> int:
-        """Returns the ordinal of one of the caller's jobs, of a deleted one too: a list goes on behind it.
+        """Returns the ordinal of one of the caller's jobs. A list can continue after a deleted job, too.
 
         Raises:
             JobNotFound: the caller never had such a job.

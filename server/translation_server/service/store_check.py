@@ -1,4 +1,4 @@
-"""Checks whether the store would accept a job. A check writes, and needs no credentials, so a pause follows each."""
+"""Checks whether the store would accept a job. Anyone can cause a check, and it writes, so a pause follows each."""
 
 import asyncio
 import time

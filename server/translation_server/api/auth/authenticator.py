@@ -13,8 +13,8 @@ addresses that have logged in to the account have a queue of their own. And an a
 cannot use the speed of the cache to learn whether a header is verified: there, the cache counts only for users who have
 logged in from it.
 
-AWS signatures are checked with the password itself, so the passwords that are known are in memory where an API demands
-signatures. Their check is quick and nothing of it is cached; the first two rules hold for it, too.
+Only the password itself can check an AWS signature, so the known passwords are in memory if an API demands signatures.
+This check is quick and nothing of it is cached. The first two rules hold for it, too.
 """
 
 import asyncio
@@ -72,8 +72,8 @@ class Authenticator:
         users: the hash of each user's password by the user's name; not empty.
         schemes: the schemes that requests below a mount may use; all other requests use Basic.
         clock: monotonic seconds.
-        passwords: the passwords by the names of their users, for signatures; none where only the hashes are known.
-        wall_time: seconds since the epoch, for signatures.
+        passwords: the passwords by user name, to check signatures with; empty if only their hashes are known.
+        wall_time: seconds since the epoch; a signature has a time.
     """
 
     def __init__(
@@ -199,7 +199,9 @@ class Authenticator:
         name = self._name(signature.access_key)
         is_known = address in self._addresses.get(name, ())
         self._refuse_locked(name, address, is_known)
-        password = self._passwords.get(name, secrets.token_hex())  # an unknown name takes as long, and is as wrong
+        password = self._passwords.get(
+            name, secrets.token_hex()
+        )  # the check of an unknown name takes as long and fails too
         try:
             check_signature(scope, signature, password, body, self._wall_time())
         except SignatureError as error:
@@ -209,7 +211,7 @@ class Authenticator:
         return name
 
     def _cached_signer(self, scope: Scope, headers: Mapping[bytes, bytes], scheme: Scheme) -> str | None:
-        """Returns the user who has signed a request without a body; None if `user` has to say why not."""
+        """Returns the user who has signed a request without a body; None if `user` has to check it."""
         signature = read_signature(headers.get(scheme.header, b""))
         name = "" if signature is None else self._name(signature.access_key)
         if (
@@ -225,12 +227,14 @@ class Authenticator:
         return name if address in self._addresses.get(name, ()) else None
 
     def _count_failure(self, address: str, name: str | None) -> None:
-        """Counts wrong credentials, also for the user whom they name, if any."""
+        """Counts wrong credentials for an address, and for the user whom they name, if ``name`` is one."""
         if self._failures.add(address):
             logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
         if name is not None and self._failures_by_user.add(name) and name in self._users:
             logger.warning(
-                "wrong passwords came %d times for user %r: new addresses get 429", MAX_FAILURES_PER_USER, name
+                "user %r was sent %d wrong passwords: addresses that have never logged in get 429",
+                name,
+                MAX_FAILURES_PER_USER,
             )
 
     def _refuse_locked(self, name: str, address: str, is_known: bool) -> None:

@@ -57,7 +57,7 @@ class FairSemaphore:
         """Waits for a turn of the caller, and ends it afterwards.
 
         Raises:
-            BusyError: too many callers wait, or they wait for too many turns and none of them for more than this one.
+            BusyError: too many callers wait; or they wait for too many turns, and this caller for the most of them.
         """
         if self._free:
             self._free -= 1
