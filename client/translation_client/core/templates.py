@@ -182,14 +182,14 @@ def _read(node: Node, document: object) -> Iterator[tuple[str, object]]:
 
 
 def fits(node: Node, document: object) -> bool:
-    """Whether a document has the constants of a template."""
-    match node:
-        case Placeholder() | Text():
+    """Whether a document has the constants of a template. What has no constants may be missing."""
+    match node, document:
+        case ((Placeholder() | Text()), _):
             return True
-        case Mapping():
-            return isinstance(document, Mapping) and all(fits(value, document.get(key)) for key, value in node.items())
-        case list():
-            return isinstance(document, list) and all(map(fits, node, document))
+        case Mapping(), (Mapping() | None):
+            return all(fits(value, (document or {}).get(key)) for key, value in node.items())
+        case list(), (list() | None):
+            return all(map(fits, node, document or [None] * len(node)))
     return node == document
 
 
