@@ -18,14 +18,14 @@ USERNAME, KEY = "admin", "secretpassword"  # an API's key is the user's password
 OPTIONS = {"username": USERNAME, "password": KEY, "dialects": "all"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def plain_url():
-    """The address of a server."""
+    """The address of a server. Each module has its own, because ten wrong keys within a minute lock an address out."""
     with TranslationServer(0.1, 0, **OPTIONS) as server:
         yield server.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def secure_url(tmp_path_factory):
     """The address of a server with TLS, whose certificate this process trusts."""
     folder = tmp_path_factory.mktemp("tls")
