@@ -282,3 +282,24 @@ async def test_other_requests_are_served_while_many_subscriptions_are_woken():
         assert 0 < sum(wait.done() for wait in waits) < len(waits)
         async with asyncio.timeout(30):
             await asyncio.gather(*waits)
+
+
+async def test_finished_task_is_not_shared_with_a_caller_who_comes_before_it_is_removed():
+    flight, finishing = SingleFlight(), asyncio.Event()
+
+    async def first():
+        finishing.set()
+        return 1
+
+    async def second():
+        return 2
+
+    async def later():
+        await finishing.wait()
+        return await flight.run("key", second)
+
+    waiting = asyncio.create_task(later())
+    await asyncio.sleep(0)
+    assert (await flight.run("key", first), await waiting) == (1, 2)
+    await asyncio.sleep(0)
+    assert "key" not in flight

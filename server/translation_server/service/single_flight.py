@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,8 +24,13 @@ class SingleFlight(Generic[T]):
         A caller that is cancelled does not cancel the task, since others may need it.
         """
         task = self._tasks.get(key)
-        if task is None:
+        if task is None or task.done():  # a finished one may be here until the event loop has called `_remove`
             task = self._tasks[key] = asyncio.create_task(start())
-            # Reading the exception keeps asyncio from logging it when all callers were cancelled.
-            task.add_done_callback(lambda done: (self._tasks.pop(key), done.cancelled() or done.exception()))
+            task.add_done_callback(partial(self._remove, key))
         return await asyncio.shield(task)
+
+    def _remove(self, key: Hashable, task: asyncio.Task[T]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # asyncio logs exceptions that nobody has read, for instance if all callers were cancelled
