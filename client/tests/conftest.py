@@ -204,7 +204,7 @@ def open_server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def admins_server(tmp_path_factory):
     """The address of a real server with authentication, and with the example dialect."""
-    dialects = str(ROOT / "examples" / "dialects" / "heygen.toml")
+    dialects = str(ROOT / "examples" / "dialects" / "video-translate.toml")
     with serving(tmp_path_factory.mktemp("admins"), **LOGIN, DIALECTS=dialects, MIN_DELAY="0", MAX_DELAY="0") as url:
         yield url
 

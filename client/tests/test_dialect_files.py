@@ -13,7 +13,7 @@ from translation_client.core.dialects import states_of
 from translation_client.dialect_files import find_dialect, shipped
 
 ROOT = Path(__file__).parents[2]
-HEYGEN = ROOT / "examples" / "dialects" / "heygen.toml"
+VIDEO_TRANSLATE = ROOT / "examples" / "dialects" / "video-translate.toml"
 CORPUS = tomllib.loads((ROOT / "tests" / "contract" / "bad-dialects.toml").read_text(encoding="utf-8"))
 
 
@@ -81,8 +81,8 @@ def test_unknown_names_and_unreadable_files_are_refused():
 
 
 def test_the_example_is_read():
-    dialect = find_dialect(HEYGEN)
-    assert (dialect.name, dialect.auth) == ("heygen", "X-Api-Key: {token}")
+    dialect = find_dialect(VIDEO_TRANSLATE)
+    assert (dialect.name, dialect.auth) == ("video-translate", "X-Api-Key: {token}")
     assert dialect.poll.requests == [("GET", "/v2/video_translate/{job_id}")]
     assert dialect.request_fields == {"target_language", "simulate"}
     assert [states_of(dialect, word)[0] for word in ("pending", "running", "success", "failed")] == [

@@ -20,34 +20,41 @@ from translation_server import TranslationServer
 from translation_server.config.history_files import HistoryFile
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HEYGEN = EXAMPLES / "dialects" / "heygen.toml"
+VIDEO_TRANSLATE = EXAMPLES / "dialects" / "video-translate.toml"
 LOGIN = {"username": "admin", "password": "secretpassword"}
-TOKEN = {"dialect": HEYGEN, "token": "secretpassword"}
+TOKEN = {"dialect": VIDEO_TRANSLATE, "token": "secretpassword"}
 
 
 def client_for(url, dialect):
     """Returns a client in one of the five dialects or the example dialect."""
-    return Client(f"{url}/heygen", **TOKEN) if dialect == "heygen" else Client(url, dialect=dialect, **LOGIN)
+    return (
+        Client(f"{url}/video-translate", **TOKEN)
+        if dialect == "video-translate"
+        else Client(url, dialect=dialect, **LOGIN)
+    )
 
 
-@pytest.mark.parametrize("submits", [*DIALECTS, "heygen"])
+@pytest.mark.parametrize("submits", [*DIALECTS, "video-translate"])
 def test_job_submitted_in_any_dialect_can_be_polled_in_any_other(admins_server, submits):
     with client_for(admins_server, submits) as client:
         started = client.start()
     with client_for(admins_server, "start") as client:
         newest = next(client.list()).id
     assert started.id in {newest, CURRENT}
-    for polls in [*DIALECTS, *(["heygen"] if submits == "heygen" else [])]:  # an API sees only jobs of its own
+    for polls in [
+        *DIALECTS,
+        *(["video-translate"] if submits == "video-translate" else []),
+    ]:  # an API sees only jobs of its own
         with client_for(admins_server, polls) as client:
             assert client.wait(CURRENT if polls in {"status", "result"} else newest).state is State.COMPLETED
 
 
-class TestHeygen:
+class TestVideoTranslate:
     """The example dialect, on the server and in the client."""
 
     def test_job_is_submitted_and_awaited(self, admins_server):
         seen = []
-        with Client(f"{admins_server}/heygen", **TOKEN) as client:
+        with Client(f"{admins_server}/video-translate", **TOKEN) as client:
             final = client.run(target_language="Spanish", on_update=lambda status: seen.append(status.state))
         assert seen == ["pending", "completed"]
         assert final.raw == {
@@ -55,19 +62,26 @@ class TestHeygen:
         }
 
     async def test_async_client_does_the_same(self, admins_server):
-        async with AsyncClient(f"{admins_server}/heygen", **TOKEN) as client:
+        async with AsyncClient(f"{admins_server}/video-translate", **TOKEN) as client:
             final = await client.run(target_language="Spanish")
             assert final.raw["data"]["status"] == "success"
             assert final.state is State.COMPLETED
 
     def test_wrong_token_is_refused(self, admins_server):
         for token in ({"token": "wrong"}, {}):
-            client = Client(f"{admins_server}/heygen", dialect=HEYGEN, **token)
+            client = Client(f"{admins_server}/video-translate", dialect=VIDEO_TRANSLATE, **token)
             with client, pytest.raises(AuthenticationError, match=r"Check the token\.$"):
                 client.start()
 
     def test_command_takes_the_dialect_and_the_token(self, admins_server, capsys):
-        server = ["--url", f"{admins_server}/heygen", "--dialect", str(HEYGEN), "--token", "secretpassword"]
+        server = [
+            "--url",
+            f"{admins_server}/video-translate",
+            "--dialect",
+            str(VIDEO_TRANSLATE),
+            "--token",
+            "secretpassword",
+        ]
         assert main([*server, "start", "--target-language", "Spanish", "--json"]) == 0
         job_id = json.loads(capsys.readouterr().out)["id"]
         assert main([*server, "wait", job_id]) == 0

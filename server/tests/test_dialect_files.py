@@ -84,7 +84,7 @@ def test_all_stands_for_the_shipped_ones():
 
 
 def test_a_pending_job_goes_through_several_words():
-    [dialect] = read(EXAMPLES / "heygen.toml")
+    [dialect] = read(EXAMPLES / "video-translate.toml")
     job = Job("id", "ann", 1, 0.0, Fate(10.0, State.ERROR))
     words = [json.loads(dialect.body(JobSnapshot(job, now)))["data"]["status"] for now in (0, 4.9, 5.1, 9.9999999, 10)]
     assert words == ["pending", "pending", "running", "running", "failed"]

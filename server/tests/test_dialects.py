@@ -82,10 +82,10 @@ def test_dialects_that_answer_alike_share_a_route():
 
 
 def test_worked_example_is_served(start):
-    api = start(dialects=str(EXAMPLES / "heygen.toml"), max_delay=0)
+    api = start(dialects=str(EXAMPLES / "video-translate.toml"), max_delay=0)
     key = {"X-Api-Key": "secretpassword"}
     body = {"video_url": "https://example.com/a.mp4", "title": "A", "output_language": "Spanish"}
-    accepted = api.post("/heygen/v2/video_translate", json=body, headers=key, auth=None)
+    accepted = api.post("/video-translate/v2/video_translate", json=body, headers=key, auth=None)
     assert accepted.status_code == 200
     job_id = accepted.json()["data"]["video_translate_id"]
     assert accepted.json() == {"data": {"video_translate_id": job_id}}
@@ -97,7 +97,7 @@ def test_worked_example_is_served(start):
     assert refused.status_code == 401
     assert "X-Api-Key" in refused.headers["WWW-Authenticate"]
     page = api.get("/openapi.json").json()
-    assert page["paths"]["/heygen/v2/video_translate"]["post"]["tags"] == ["heygen"]
+    assert page["paths"]["/video-translate/v2/video_translate"]["post"]["tags"] == ["video-translate"]
     assert page["components"]["securitySchemes"]["X-Api-Key: {token}"]["name"] == "X-Api-Key"
-    wrong = api.post("/heygen/v2/video_translate", json={"output_language": 5}, headers=key)
+    wrong = api.post("/video-translate/v2/video_translate", json={"output_language": 5}, headers=key)
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "output_language")

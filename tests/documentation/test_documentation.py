@@ -141,7 +141,7 @@ def test_the_page_on_dialects_has_every_key_name_and_filter():
     assert documented("## Templates", "| name | what it is |") == names
     filters = page.split("The filters are ", 1)[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", filters)) == set(FILTERS)
-    assert (ROOT / "examples" / "dialects" / "heygen.toml").read_text() in page
+    assert (ROOT / "examples" / "dialects" / "video-translate.toml").read_text() in page
 
 
 def test_the_page_on_the_simulator_has_every_setting():
