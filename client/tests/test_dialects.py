@@ -263,6 +263,22 @@ class TestRoutes:
             assert found == [("t1", State.COMPLETED, None), ("t2", State.ERROR, "no sound")]
             assert client.wait_all(["t1", "t2"])["t2"].error == "no sound"
 
+    def test_an_item_may_have_other_words_and_say_that_there_is_no_job(self, server):
+        batch = {
+            "request": "GET /some",
+            "ids": "id",
+            "item": {"task": "{job_id}", "is": "{status}"},
+            "when": {"pending": {"item": {"is": "waiting"}}},
+            "missing": {"task": "{job_id}", "is": "unknown"},
+            "body": {"tasks": "{jobs}"},
+        }
+        unknown = {"task": "t2", "is": "unknown"}
+        server.says(*[(200, {"tasks": [{"task": "t1", "is": word}, unknown]}) for word in ("waiting", "done")])
+        with Client(server.url, dialect=custom_dialect(batch_poll=batch), initial_delay=0.01) as client:
+            found = client.wait_all(["t1", "t2"], timeout=60)
+        assert found["t1"].state is State.COMPLETED
+        assert isinstance(found["t2"], NotFound)
+
     @pytest.mark.parametrize(("page", "following"), [("cursor", "c1"), ("offset", 1)])
     def test_a_list_by_post_has_the_page_in_its_body(self, server, page, following):
         where = {"body": {"Action": "List"}}

@@ -35,7 +35,7 @@ from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import delay, retry_after
 from translation_client.core.sse import ServerEvent
 from translation_client.core.status import State, Status
-from translation_client.core.templates import Placeholder, Text, paths, read
+from translation_client.core.templates import Placeholder, Text, fits, paths, read
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
 DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
@@ -165,6 +165,8 @@ def read_batch(
         names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
         raise unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
     unknown_ids = set(map(id_of, unknown))
+    if (missing := listing.operation.missing) is not None:
+        unknown_ids |= {id_of(read(missing, job).get("job_id")) for job in jobs if fits(missing, job)}
     each, bodies = listing.operation.each or dialect.poll, [_as_polled(listing, job) for job in jobs]
     numbered = {id_of(_raw_id(each, job)): (number, job) for number, job in enumerate(bodies)}
     answers: dict[str, ParsedStatus | TranslationError] = {}

@@ -81,6 +81,7 @@ class Operation:
     paging: str = "cursor"  # which one of `PAGINGS` it is
     ids: str | None = None  # the query parameter for the ids of a batch poll
     item: tuple[str, ...] = ()  # the path, in the body of a poll, of what a list shows of a job
+    missing: Node = None  # what a batch poll shows of an id without a job; None leaves it out
     each: "Operation | None" = None  # what answers as the items of a list look, if they have a template of their own
     separator: str | None = None  # what separates them; None repeats the parameter
 
@@ -253,10 +254,16 @@ class Dialect:
     def listing(self) -> Listing | None:
         """The routes for several jobs, if there are any."""
         operation = self.operation("list") or self.operation("batch_poll")
-        if operation is None:
-            return None
-        found = paths(operation.answers[State.PENDING].body)
-        return Listing(found["jobs"], operation, self.unknown, self.events)
+        return self._listing(operation) if operation else None
+
+    @cached_property
+    def batches(self) -> Listing | None:
+        """The route of batch polls, if there is one."""
+        operation = self.operation("batch_poll")
+        return self._listing(operation) if operation else None
+
+    def _listing(self, operation: Operation) -> Listing:
+        return Listing(paths(operation.answers[State.PENDING].body)["jobs"], operation, self.unknown, self.events)
 
 
 def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None) -> Send:

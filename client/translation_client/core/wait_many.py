@@ -116,7 +116,7 @@ def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Fl
     """Yields each job's first status, then each change up to its final status or its WaitFailed."""
     listing = options.dialect.listing
     jobs = {job_id: _batch_job(options, time, job_id) for job_id in ids}
-    wait = BatchWait(options, time, jobs, listing if options.dialect.operation("batch_poll") else None)
+    wait = BatchWait(options, time, jobs, options.dialect.batches)
     failure: TransportError | None = None
     try:
         if listing and listing.events and options.events:

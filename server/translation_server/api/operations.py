@@ -22,7 +22,7 @@ from translation_server.api.views import view_of
 from translation_server.core.dialects.dialect import Dialect, header_lines
 from translation_server.core.dialects.operations import Paging
 from translation_server.core.dialects.routes import Route
-from translation_server.core.dialects.template import ValueOf, names, render, to_json, value_at
+from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
@@ -80,13 +80,15 @@ class Operations:
         if not (oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
             page = await self._service.page(owner, limit=limit, after=after, api=dialect.api.name, kind=dialect.kind)
             has_more = page.next is not None
-            return self._listed(request, route, page.snapshots, parameters, has_more=has_more, limit=limit)
+            more = {"limit": limit}
+            return self._listed(request, route, page.snapshots, parameters, has_more=has_more, more=more)
         start = _whole(asked, paging.offset, 0) + limit * (_whole(asked, paging.number, 1, 1) - 1)
         found = await self._service.lists.page(
             owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **dialect.owned
         )
         end = found.start + len(found.snapshots)
         numbers = {
+            "limit": limit,
             "count": found.count,
             "offset": found.start,
             "page": found.start // limit + 1,
@@ -95,16 +97,16 @@ class Operations:
         has_more = end < found.count and bool(found.snapshots)
         if has_more and not paging.cursor:
             numbers["next"] = numbers["page"] + 1 if paging.number else end
-        return self._listed(request, route, found.snapshots, parameters, has_more=has_more, limit=limit, **numbers)
+        return self._listed(request, route, found.snapshots, parameters, has_more=has_more, more=numbers)
 
     async def batch_poll(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
-        """Polls several jobs at once; ids without a job are left out."""
+        """Polls several jobs at once; ids without a job are left out, or come last."""
         [dialect], name = route.dialects, route.operation.ids or ""
         ids = [one for text in request.query_params.getlist(name) for one in text.split(",") if one]
         if not 0 < len(ids) <= MAX_BATCH:
             raise invalid([{"field": name, "message": f"must have 1 to {MAX_BATCH} ids"}])
-        snapshots, _ = await self._service.snapshots(context_of(request).user, ids, **dialect.owned)
-        return self._listed(request, route, snapshots, parameters, has_more=False)
+        snapshots, missing = await self._service.snapshots(context_of(request).user, ids, **dialect.owned)
+        return self._listed(request, route, snapshots, parameters, missing=missing, has_more=False)
 
     async def fixed(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
         """Answers a request that concerns no job."""
@@ -133,7 +135,7 @@ class Operations:
         headers = [*partial.headers, *hint_headers(context.record.hint, partial.hints)]
         return json_response(partial.complete(snapshot), partial.code, headers)
 
-    def _listed(
+    def _listed(  # noqa: PLR0913 - the options are keywords
         self,
         request: Request,
         route: Route,
@@ -141,7 +143,8 @@ class Operations:
         parameters: Mapping[str, str],
         *,
         has_more: bool,
-        **more: int,
+        missing: Sequence[str] = (),
+        more: Mapping[str, int] = {},
     ) -> Response:
         [dialect] = route.dialects
         view = view_of(request.scope, dialect, self._service.files)
@@ -151,6 +154,8 @@ class Operations:
             for shown_in, shown in falsify(request, dialect, *snapshots)
         ]
         jobs = [body if item is None else value_at(body, item) for body in bodies]
+        if (template := route.operation.missing) is not None:
+            jobs += [fill(template, {"job_id": job_id}.get) for job_id in missing]
         values: dict[str, Any] = {
             **parameters,
             "jobs": jobs,

@@ -1,8 +1,10 @@
 """Submissions: the input of a job, and what distinguishes one submission from another."""
 
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from http import HTTPStatus
 from typing import Any
 
@@ -11,20 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from translation_server.api.bodies import read_document
-from translation_server.api.context import context_of
+from translation_server.api.context import RequestContext, context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.preferences import hint_headers, wall_elapsed
 from translation_server.api.problems import NOTHING_SIMULATED, invalid
 from translation_server.api.request_identity import id_value, record_submission, route_of
-from translation_server.api.schemas import SubmissionBody
+from translation_server.api.schemas import MAX_BATCH, SubmissionBody
 from translation_server.api.views import view_of
 from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
+from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.ids import new_id
 from translation_server.core.dialects.routes import Route
-from translation_server.core.dialects.template import paths, read, value_at
+from translation_server.core.dialects.template import paths, read, to_json, value_at
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.hints import hint
 from translation_server.service.jobs import Service
+from translation_server.service.submitter import Accepted
 from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
 
@@ -40,9 +44,15 @@ class ReceivedSubmission:
     body: SubmissionBody  # the same as a model
     echo: Mapping[str, object]  # what the answers of its API repeat
 
-    def idempotency(self, key: str | None) -> Idempotency | None:
-        """Returns the key, if there is one, with the fingerprints that distinguish the submission from others."""
-        return Idempotency(key, fingerprint(self.input), former_fingerprint(self.values)) if key else None
+    def idempotency(self, key: str | None, whole: Mapping[str, Any], number: int) -> Idempotency | None:
+        """Returns the key, if there is one, with the fingerprints that distinguish the submission from others.
+
+        ``whole`` is all that the caller has sent, ``number`` that of the job, of those that were submitted together.
+        """
+        if not key:
+            return None
+        own = f"{key}\0{number}" if number else key
+        return Idempotency(own, fingerprint(whole), former_fingerprint(self.values))
 
 
 class SubmitEndpoint:
@@ -52,34 +62,32 @@ class SubmitEndpoint:
         self._service = service
 
     async def answer(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
-        """Accepts a job. Some APIs hold the answer until the job ends or the wait is over."""
+        """Accepts a job. Some APIs hold the answer until the job ends or the wait is over.
+
+        Others split a submission: its jobs are accepted one after another. With the same idempotency key, a retry finds
+        those that were accepted before.
+        """
         context, dialect, service = context_of(request), route.dialects[0], self._service
         document = await read_document(request, route.operation.accepts)
-        received = _received(request, route, document, parameters, await id_value(request, route, parameters))
-        fields = received.body
-        if fields.simulate and not service.sandboxes.changeable:
+        chosen_id = await id_value(request, route, parameters)
+        parts = _parts(document, route.operation.split)
+        received = [_received(request, route, part, parameters, chosen_id) for part in parts]
+        if received[0].body.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
         await record_submission(request)
-        made_id = None if fields.job_id or dialect.api is NATIVE_API else new_id(dialect.id, secrets.token_bytes)
-        accepted = await service.submit(
-            context.user,
-            fields.submission(),
-            api=dialect.api.name,
-            kind=dialect.kind,
-            idempotency=received.idempotency(context.record.key),
-            job_id=fields.job_id or made_id,
-            chosen=made_id is None,
-            fate_override=fields.simulate.fate_override() if fields.simulate else None,
-            job_input=received.input,
-            echo=received.echo,
-        )
-        snapshot = accepted.snapshot
-        context.record.snapshots, context.record.replayed = [snapshot], accepted.replayed
+        whole = {**received[0].input, **document}
+        accepted = [
+            await self._accept(context, dialect, one, one.idempotency(context.record.key, whole, number))
+            for number, one in enumerate(received)
+        ]
+        snapshots, replayed = [one.snapshot for one in accepted], all(one.replayed for one in accepted)
+        context.record.snapshots, context.record.replayed = snapshots, replayed
+        [snapshot, *others] = snapshots
         wait = context.record.wait if context.record.wait == 0 or route.operation.wait else None
         if wait:
             async with cancelled_on_disconnect(request.receive):
                 snapshot = await service.hold(snapshot, wait, lambda snapshot: snapshot.job.due_at)
-            context.record.snapshots = [snapshot]
+            context.record.snapshots = [snapshot, *others]
         view = view_of(request.scope, dialect, self._service.files)
         partial = dialect.partial_body(snapshot, view, route.operation)
         sandbox = await service.sandboxes.of(context.user)
@@ -90,11 +98,34 @@ class SubmitEndpoint:
             headers.append((b"location", location.encode()))
         headers += hint_headers(context.record.hint, partial.hints)
         headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
-        if accepted.replayed:
+        if replayed:
             headers.append((b"idempotency-replayed", b"true"))
         if wait is not None:
             headers.append((b"preference-applied", b"wait=%d" % wait))
-        return json_response(partial.complete(snapshot), partial.code, headers)
+        text = partial.complete(snapshot)
+        if others:
+            bodies = [dialect.partial_body(one, view, route.operation).complete(one) for one in others]
+            text = to_json(reduce(_joined, map(json.loads, [text, *bodies])))
+        return json_response(text, partial.code, headers)
+
+    async def _accept(
+        self, context: RequestContext, dialect: Dialect, received: ReceivedSubmission, idempotency: Idempotency | None
+    ) -> Accepted:
+        """Accepts a job; it is on disk when this returns."""
+        fields = received.body
+        made_id = None if fields.job_id or dialect.api is NATIVE_API else new_id(dialect.id, secrets.token_bytes)
+        return await self._service.submit(
+            context.user,
+            fields.submission(),
+            api=dialect.api.name,
+            kind=dialect.kind,
+            idempotency=idempotency,
+            job_id=fields.job_id or made_id,
+            chosen=made_id is None,
+            fate_override=fields.simulate.fate_override() if fields.simulate else None,
+            job_input=received.input,
+            echo=received.echo,
+        )
 
 
 def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[bytes, bytes]] | None = None) -> Response:
@@ -103,6 +134,37 @@ def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[byte
     response = Response(text or None, code, media_type="application/json" if text and not has_type else None)
     response.raw_headers[:0] = headers or []
     return response
+
+
+def _parts(document: Mapping[str, Any], path: str | None) -> list[Mapping[str, Any]]:
+    """Returns the submissions that one with a list at this path stands for: each has a single item of the list.
+
+    Raises:
+        Problem: 422 if it is no list, or has too many items.
+    """
+    if path is None or (items := value_at(document, path)) is None:
+        return [document]
+    if not isinstance(items, list) or len(items) > MAX_BATCH:
+        raise invalid([{"field": path, "message": f"must be a list of 1 to {MAX_BATCH} items"}])
+    if not items:
+        return [_with(document, path.split("."), None)]  # as if there were no list
+    return [_with(document, path.split("."), [item]) for item in items]
+
+
+def _with(document: Mapping[str, Any], path: Sequence[str], value: object) -> Mapping[str, Any]:
+    """Returns a document with another value at the end of a path of keys."""
+    [key, *rest] = path
+    return {**document, key: _with(document[key], rest, value) if rest else value}
+
+
+def _joined(one: Any, other: Any) -> Any:  # noqa: ANN401 - JSON values
+    """Returns the answers about two jobs as one: with the items of both in its arrays."""
+    match one, other:
+        case dict(), dict():
+            return {key: _joined(value, other.get(key)) for key, value in one.items()}
+        case list(), list():
+            return one + other
+    return one
 
 
 def _received(

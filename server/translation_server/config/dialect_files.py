@@ -232,8 +232,10 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
 
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
-    if operation.each and not names(operation.each.answer.body) >= {"job_id", "status"}:
-        raise FormatError(f"{place}.item", "must hold {job_id} and {status}")
+    if operation.each:
+        items = [names(answer.body) for state in State for answer in operation.each.answers_for(state)]
+        if not all("job_id" in one for one in items) or not any("status" in one for one in items):
+            raise FormatError(f"{place}.item", "must hold {job_id} and {status}")
     for state in State:
         if any("jobs" not in names(answer.body) for answer in operation.answers_for(state)):
             raise FormatError(f"{place}.body", "must hold {jobs}")
@@ -253,7 +255,7 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
     if action not in WITHOUT_JOB_BODY and table["body"] is None:
         tables.insert(0, ({"code": None, "headers": {}, "body": job["body"], "when": job["when"]}, place))
     item = table.get("item")
-    each = _each(_parsed(item, known, f"{place}.{name}.item")) if isinstance(item, Mapping) else None
+    each = _each(table, known, f"{place}.{name}", phases(job)) if isinstance(item, Mapping) else None
     own = dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path))
     allowed = {**LIST_NAMES, **own} if action in {"list", "batch_poll"} else known
     return Operation(
@@ -273,13 +275,30 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
         item=None if each else item,
         each=each,
         file=table.get("file"),
+        missing=_parsed(table.get("missing"), {"job_id": None}, f"{place}.{name}.missing"),
+        split=table.get("split"),
         wait=table.get("wait"),
     )
 
 
-def _each(item: Node) -> Operation:
+def _each(table: Table, known: Names, place: str, words: Sequence[str]) -> Operation:
     """Returns an operation whose answers look like the items of a list."""
-    return Operation(action="view", requests=(), answers=dict.fromkeys(State, Answer(body=item)))
+    own = {
+        state: _parsed(one["item"], known, f"{below(f'{place}.when', state)}.item")
+        for state, one in table["when"].items()
+        if one["item"] is not None
+    }
+    item = _parsed(table["item"], known, f"{place}.item")
+
+    def answer(*states: str) -> Answer:
+        body = item
+        for state in states:
+            body = overlaid(body, own.get(state, {}))
+        return Answer(body=body)
+
+    answers = {state: answer(state) for state in State}
+    phases: dict[object, Answer] = {word: answer(State.PENDING, word) for word in words if word in own}
+    return Operation(action="view", requests=(), answers=answers, phases=phases)
 
 
 def _answer(tables: Sequence[tuple[Table, str]], known: Names, *states: str) -> Answer:

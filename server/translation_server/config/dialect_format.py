@@ -224,6 +224,7 @@ BRACED = re.compile(r"\{[^{}]*\}")
 PLAIN = re.compile(r"(?!.*\{[^{}]*\}).+", re.DOTALL)
 ANY = value_of("a template", lambda _: True)
 TEXT = text("a text without {…}", PLAIN)
+FIELD_PATH = text("the dotted path of a field", re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"))
 QUERY_NAME = text("the name of a query parameter", PLAIN)
 OBJECT = value_of("a table", lambda value: isinstance(value, Mapping))
 CODE = number("a status code from 200 to 599", 200, 599)
@@ -281,15 +282,33 @@ ITEM = value_of(
     "the path of an object in the body of the poll, or a template",
     lambda value: isinstance(value, Mapping) or (isinstance(value, str) and PLAIN.fullmatch(value)),
 )
+MISSING = value_of(
+    'a table with "{job_id}" and a text without {…}, which no job has there',
+    lambda value: (
+        isinstance(value, Mapping)
+        and "{job_id}" in value.values()
+        and any(isinstance(one, str) and PLAIN.fullmatch(one) for one in value.values())
+    ),
+)
+LIST_KEYS = {
+    **OPERATION_KEYS,
+    "item": ITEM,
+    "when": tables(table({**ANSWER_KEYS, "item": OBJECT}), PLAIN, "states", {}),
+}
 FILE_TYPE = text('the type of a file, such as "mp4", or its name', re.compile(r"[\w.-]+"), REQUIRED)
 OPERATIONS = {
-    "submit": table({**OPERATION_KEYS, "wait": number("a whole number of seconds from 1 to 60", 1, 60)}, REQUIRED),
+    "submit": table(
+        {**OPERATION_KEYS, "wait": number("a whole number of seconds from 1 to 60", 1, 60), "split": FIELD_PATH},
+        REQUIRED,
+    ),
     "poll": OPERATION._replace(default=REQUIRED),
     "result": OPERATION,
     "cancel": OPERATION,
     "delete": OPERATION,
-    "list": table({**OPERATION_KEYS, "page": PAGE._replace(default=PAGE.take({}, "")), "item": ITEM}),
-    "batch_poll": table({**OPERATION_KEYS, "ids": QUERY_NAME._replace(default=REQUIRED), "item": ITEM}),
+    "list": table({**LIST_KEYS, "page": PAGE._replace(default=PAGE.take({}, ""))}),
+    "batch_poll": table(
+        {**LIST_KEYS, "ids": QUERY_NAME._replace(default=REQUIRED), "separator": word_of(","), "missing": MISSING}
+    ),
     "download": table({**OPERATION_KEYS, "file": FILE_TYPE}),
 }
 WORDS = several(WORD)

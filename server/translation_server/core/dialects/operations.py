@@ -156,6 +156,8 @@ class Operation:
         item: The dotted path of what a list shows of a job, in the body of a poll; None for the whole body.
         each: What answers as the items of a list look, where they have a template of their own.
         file: The type of a downloaded file.
+        missing: The template of what a batch poll shows of an id without a job; None leaves it out.
+        split: The path of a list in a submission, each item of which is for a job of its own.
         wait: How long ``Prefer: wait`` holds the answer to a submission, in seconds; None answers at once.
     """
 
@@ -171,6 +173,8 @@ class Operation:
     item: str | None = None
     each: "Operation | None" = None
     file: str | None = None
+    missing: Node = None
+    split: str | None = None
     wait: int | None = None
 
     @property
