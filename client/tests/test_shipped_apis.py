@@ -146,6 +146,24 @@ APIS = [
         unknown_id="projects/123456789012/locations/us-west1/operations/1",
     ),
     Api(
+        "heygen",
+        "/heygen",
+        {"video": {"type": "url", "url": "https://example.com/a.mp4"}, "output_languages": ["French"]},
+        {401: "unauthorized", 404: "not_found", 422: "invalid_parameter"},
+        {},
+        required="video",
+        cancels=False,
+    ),
+    Api(
+        "heygen-v2",
+        "/heygen-v2",
+        {"output_language": "French"},
+        {401: "unauthorized", 404: "not_found", 422: "invalid_parameter"},
+        {},
+        required="output_language",
+        cancels=False,
+    ),
+    Api(
         "huggingface",
         "/api",
         {"dockerImage": "python:3.12", "command": ["true"]},
@@ -315,6 +333,18 @@ def test_polls_go_where_the_answers_say(opened, api):
         job = client.start(input=api.input)
     with opened(parameters={} if api.resumed_by_token else api.parameters) as client:
         assert client.resume(job.token, timeout=60).state is State.COMPLETED
+
+
+def test_jobs_of_one_submission_are_awaited_together(shipped, kind, sandbox):
+    """A batch poll of heygen has other words than a poll."""
+    sandbox.set(delay={"kind": "fixed", "seconds": 0.2}, hints="none")
+    video, languages = {"type": "url", "url": "https://example.com/a.mp4"}, ["French", "German", "Spanish (Spain)"]
+    with open_client(kind, f"{shipped.url}/heygen", dialect="heygen", token=KEY, initial_delay=0.05) as client:
+        job = client.start(input={"video": video, "output_languages": languages})
+        ids = job.raw["data"]["video_translation_ids"]
+        finals = client.wait_all([*ids, "unknown"], timeout=60)
+    assert (job.id, [finals[one].raw["status"] for one in ids]) == (ids[0], ["completed"] * 3)
+    assert isinstance(finals["unknown"], NotFound)
 
 
 def test_job_whose_id_is_chosen_is_awaited(shipped, kind):
