@@ -24,7 +24,7 @@ from translation_client import Hinted, Learned, Observation, Progressive, State,
 from translation_client.core.estimator import History
 from translation_client.core.schedule import Plan
 from translation_server.core.delays import Delays, Exponential, LogNormal, Uniform
-from translation_server.core.hints import phase, seconds_to_next_poll
+from translation_server.core.hints import MIN_HINT, phase, plan
 
 JOBS = 20_000
 LEARNED_FROM = 20  # jobs
@@ -195,7 +195,7 @@ def hinted(delays: Delays, durations: Sequence[float], *, whole: bool) -> list[t
     def delayed(of: float) -> Delayed:
         now = 0.0
         while True:
-            hint = seconds_to_next_poll(delays, POLL_COST, now, of)
+            hint = seconds_to_next_poll(delays, now, of)
             delay = max(1, math.ceil(hint)) if whole else math.ceil(1000 * hint) / 1000
             now += delay
             yield delay
@@ -227,10 +227,16 @@ def learned(delays: Delays, number: int) -> Planned:
     return Learned(history, POLL_COST), None
 
 
+def seconds_to_next_poll(delays: Delays, elapsed: float, phase: float) -> float:
+    """Returns the hint of a server for a job of this age."""
+    due, _ = plan(delays, POLL_COST, elapsed, phase)
+    return max(MIN_HINT, due - elapsed)
+
+
 def hinting(delays: Delays, number: int) -> Planned:
     """Returns the client's own plan on a server that gives hints."""
     of = phase("admin", number)
-    return Hinted(), lambda now: seconds_to_next_poll(delays, POLL_COST, now, of)
+    return Hinted(), lambda now: seconds_to_next_poll(delays, now, of)
 
 
 def missed_targets(results: Sequence[Result]) -> list[str]:
