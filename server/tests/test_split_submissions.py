@@ -50,6 +50,10 @@ def api(native):
         yield client
 
 
+def statuses(answer):
+    return [dub["is"] for dub in answer.json()["dubs"]]
+
+
 def submit(api, *languages, key=None, **more):
     headers = {"Idempotency-Key": key} if key else {}
     return api.post("/dubs", json={"to": {"languages": languages}} | more, headers=headers)
@@ -111,3 +115,9 @@ def test_a_batch_poll_shows_states_in_its_own_words_and_ids_without_a_job(api, n
         ],
         "number": 4,
     }
+
+
+def test_a_batch_poll_counts_for_jobs_that_end_after_polls(api, native):
+    native.change_sandbox(after_polls=2)
+    ids = ",".join(submit(api, "es", "fr").json()["ids"])
+    assert [statuses(api.get("/dubs", params={"id": ids})) for _ in range(2)] == [["busy"] * 2, ["done"] * 2]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from translation_server.api.addresses import base_url
 from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
-from translation_server.api.faults.simulator import falsify
+from translation_server.api.faults.simulator import count_polls, falsify
 from translation_server.api.file_response import send_file
 from translation_server.api.preferences import hint_headers
 from translation_server.api.problems import Problem, invalid
@@ -105,7 +105,8 @@ class Operations:
         ids = [one for text in request.query_params.getlist(name) for one in text.split(",") if one]
         if not 0 < len(ids) <= MAX_BATCH:
             raise invalid([{"field": name, "message": f"must have 1 to {MAX_BATCH} ids"}])
-        snapshots, missing = await self._service.snapshots(context_of(request).user, ids, **dialect.owned)
+        found, missing = await self._service.snapshots(context_of(request).user, ids, **dialect.owned)
+        snapshots = await count_polls(request, self._service, dialect, found)
         return self._listed(request, route, snapshots, parameters, missing=missing, has_more=False)
 
     async def fixed(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
