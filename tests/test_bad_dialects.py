@@ -54,6 +54,7 @@ GOOD = {
             "delete": {**ANSWER, "request": "DELETE /tasks/{job_id}", "body": {"gone": True}},
             "list": {
                 "request": "GET /tasks",
+                "kinds": "all",
                 "item": "data",
                 "page": {"size": "limit", "cursor": "after", "order": "order", "default": 10, "ignore": "x"},
                 "body": {"data": "{jobs}", "next": "{next}"},

@@ -180,6 +180,24 @@ def test_an_item_may_be_a_part_of_the_body_of_a_poll(api):
     assert item["id"] == job_id
 
 
+@pytest.mark.parametrize("page", ['{ size = "limit", cursor = "at" }', '{ size = "limit", offset = "at" }'])
+def test_a_list_may_have_the_jobs_of_all_kinds_as_their_polls_show_them(api, page):
+    more = """
+        [job.song]
+        words = { pending = "queued", completed = "done", error = "failed" }
+        body = { song = "{job_id}", is = "{status}" }
+        submit = { request = "POST /songs" }
+        poll = { request = "GET /tasks/{job_id}" }
+    """
+    listed = FILE[: FILE.index("headers =")] + 'kinds = "all"\nbody = { tasks = "{jobs}", next = "{next}" }\n' + more
+    client = api(page, listed)
+    task, song = client.post("/tasks").json()["id"], client.post("/songs").json()["song"]
+    first = client.get("/tasks", params={"limit": 1}).json()
+    assert first["tasks"] == [{"song": song, "is": "queued"}]
+    second = client.get("/tasks", params={"limit": 1, "at": first["next"]}).json()
+    assert ([job["id"] for job in second["tasks"]], second["next"]) == ([task], None)
+
+
 def test_pages_by_offset_of_large_jobs_are_refused_not_cut(api):
     tasks = api('{ size = "limit", offset = "at" }')
     submit(tasks, 20, simulate={"delay": 0, "output": "x" * 250_000})

@@ -186,6 +186,7 @@ async def test_ordinals_of_a_kind_are_in_rising_order_and_without_deleted_jobs(s
     await store.change("ann", job.id, lambda job: job.delete(1005.0))
     await add(store)
     assert await store.ordinals("ann", api="aws", kind="translation") == [1, 2, 4]
+    assert await store.ordinals("ann", api="aws") == [1, 2, 3, 4]
     assert await store.ordinals("bob", api="aws", kind="translation") == []
 
 

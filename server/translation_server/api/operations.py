@@ -46,7 +46,7 @@ class Operations:
         """Cancels a pending job; one that has ended stays as it is."""
         [dialect] = route.dialects
         snapshot = await self._service.cancel(context_of(request).user, job_id, **dialect.owned)
-        [(shown_in, shown)] = falsify(request, dialect, snapshot)
+        [(shown_in, shown)] = falsify(request, [dialect], snapshot)
         return await self._answer(request, shown_in, shown, route)
 
     async def delete(self, request: Request, route: Route, job_id: str) -> Response:
@@ -69,22 +69,25 @@ class Operations:
         return await send_file(request, self._service.files, name)
 
     async def list(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
-        """Lists the caller's jobs of the kind, newest first unless the caller asks for another order."""
-        [dialect], paging, owner = route.dialects, route.operation.paging, context_of(request).user
+        """Lists the caller's jobs of the kind, or of all kinds, newest first unless the caller asks otherwise."""
+        [dialect, *_], paging, owner = route.dialects, route.operation.paging, context_of(request).user
+        owned = {"api": dialect.api.name} if route.operation.all_kinds else dialect.owned
         asked = await _asked(request, route)
         _refuse_unknown(asked, route)
         limit, oldest_first = _whole(asked, paging.size, paging.default, 1, MAX_BATCH), _oldest_first(asked, paging)
         after = None
         if last_id := asked.get(paging.cursor or ""):
-            after = await self._service.ordinal(owner, last_id, **dialect.owned)
+            after = await self._service.ordinal(owner, last_id, **owned)
         if not (oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
-            page = await self._service.page(owner, limit=limit, after=after, api=dialect.api.name, kind=dialect.kind)
+            page = await self._service.page(
+                owner, limit=limit, after=after, api=dialect.api.name, kind=owned.get("kind")
+            )
             has_more = page.next is not None
             more = {"limit": limit}
             return self._listed(request, route, page.snapshots, parameters, has_more=has_more, more=more)
         start = _whole(asked, paging.offset, 0) + limit * (_whole(asked, paging.number, 1, 1) - 1)
         found = await self._service.lists.page(
-            owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **dialect.owned
+            owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **owned
         )
         end = found.start + len(found.snapshots)
         numbers = {
@@ -147,12 +150,14 @@ class Operations:
         missing: Sequence[str] = (),
         more: Mapping[str, int] = {},
     ) -> Response:
-        [dialect] = route.dialects
-        view = view_of(request.scope, dialect, self._service.files)
+        [dialect, *_] = route.dialects
+        view = view_of(
+            request.scope, next((one for one in route.dialects if one.absolute_states), dialect), self._service.files
+        )
         item, each = route.operation.item, route.operation.each
         bodies = [
             json.loads(shown_in.partial_body(shown, view, each).complete(shown))
-            for shown_in, shown in falsify(request, dialect, *snapshots)
+            for shown_in, shown in falsify(request, route.dialects, *snapshots)
         ]
         jobs = [body if item is None else value_at(body, item) for body in bodies]
         if (template := route.operation.missing) is not None:
@@ -193,7 +198,7 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
     Raises:
         Problem: 422 if there are any.
     """
-    [dialect], operation = route.dialects, route.operation
+    [dialect, *_], operation = route.dialects, route.operation
     paging, where = operation.paging, operation.where
     named = paging.size, paging.cursor, paging.offset, paging.number, paging.order
     selecting = (*where.query, *(path.partition(".")[0] for path in where.body))

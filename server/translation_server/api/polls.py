@@ -102,7 +102,7 @@ class PollEndpoint:
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
         if is_hidden(snapshot.job, **dialect.owned):  # it was deleted meanwhile
             raise JobNotFound
-        [(shown_in, shown)] = falsify(request, dialect, snapshot)
+        [(shown_in, shown)] = falsify(request, [dialect], snapshot)
         sandbox = await service.sandboxes.of(context.user)
         context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         operation = route.operation if shown_in is dialect else shown_in.operation(route.action)

@@ -81,7 +81,7 @@ class NativeRoutes:
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. A job that has ended stays as it is."""
         snapshot = await self._service.cancel(context_of(request).user, job_id)
-        [(dialect, shown)] = falsify(request, self._native, snapshot)
+        [(dialect, shown)] = falsify(request, [self._native], snapshot)
         body = dialect.body(shown, self._view(request))
         return Json(body, HTTPStatus.OK, await self._hint_headers(request, snapshot))
 
@@ -107,7 +107,7 @@ class NativeRoutes:
         return Json(f'{{"jobs":{self._bodies(request, page.snapshots)},"next":{to_json(cursor)}}}')
 
     def _bodies(self, request: Request, snapshots: Sequence[JobSnapshot]) -> str:
-        shown, view = falsify(request, self._native, *snapshots), self._view(request)
+        shown, view = falsify(request, [self._native], *snapshots), self._view(request)
         return f"[{','.join(dialect.body(snapshot, view) for dialect, snapshot in shown)}]"
 
     def _view(self, request: Request) -> View:

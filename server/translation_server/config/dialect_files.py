@@ -273,6 +273,7 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
         paging=Paging(**table["page"]) if action == "list" else UNPAGED,
         ids=table.get("ids"),
         item=None if each else item,
+        all_kinds=table.get("kinds") == "all",
         each=each,
         file=table.get("file"),
         missing=_parsed(table.get("missing"), {"job_id": None}, f"{place}.{name}.missing"),

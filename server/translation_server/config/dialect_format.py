@@ -305,7 +305,9 @@ OPERATIONS = {
     "result": OPERATION,
     "cancel": OPERATION,
     "delete": OPERATION,
-    "list": table({**LIST_KEYS, "page": PAGE._replace(default=PAGE.take({}, ""))}),
+    "list": table(
+        {**LIST_KEYS, "page": PAGE._replace(default=PAGE.take({}, "")), "kinds": word_of("own", "all", default="own")}
+    ),
     "batch_poll": table(
         {**LIST_KEYS, "ids": QUERY_NAME._replace(default=REQUIRED), "separator": word_of(","), "missing": MISSING}
     ),

@@ -23,7 +23,7 @@ class PositionedPage:
 
 
 class PositionedLists:
-    """Lists jobs of an API and kind; the arguments are parts of `Service`."""
+    """Lists jobs of an API, of one kind or all of them; the arguments are parts of `Service`."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class PositionedLists:
         owner: str,
         *,
         api: str,
-        kind: str,
+        kind: str | None = None,
         limit: int,
         start: int = 0,
         after: int | None = None,

@@ -142,10 +142,11 @@ class MemoryStore:
                 page.append(job)
         return page
 
-    async def ordinals(self, owner: str, *, api: str, kind: str) -> list[int]:
+    async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
         data = self._owners[owner]
         jobs = data.existing(range(1, data.last + 1))
-        return [job.ordinal async for job in jobs if (job.api, job.kind, job.deleted_at) == (api, kind, None)]
+        wanted = (api, None, kind)
+        return [job.ordinal async for job in jobs if (job.api, job.deleted_at, kind and job.kind) == wanted]
 
     async def change(
         self,

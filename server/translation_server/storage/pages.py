@@ -21,7 +21,7 @@ NEWEST_FIRST = f"ORDER BY {DESCENDING} LIMIT :limit"
 
 ORDINALS = f"""
     SELECT ordinal FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal >= :floor AND ordinal < :before
-    AND api = :api AND kind = :kind AND deleted_at IS NULL ORDER BY ordinal
+    AND deleted_at IS NULL{{of_kind}} ORDER BY ordinal
 """
 
 
@@ -85,12 +85,13 @@ class PageReader(ABC):
             top -= self.window
         return jobs
 
-    async def ordinals(self, owner: str, *, api: str, kind: str) -> list[int]:
+    async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
         parameters, found = {"owner": owner, "api": api, "kind": kind}, list[int]()
+        statement = ORDINALS.format(of_kind=sql.of_kind(api, kind))
         last = await self._fetch(LAST_ORDINAL, parameters)
         for floor in range(1, last[0][0] + 1 if last else 1, self.window):
             part = {"floor": floor, "before": floor + self.window}
-            found += [row[0] for row in await self._fetch(ORDINALS, {**parameters, **part})]
+            found += [row[0] for row in await self._fetch(statement, {**parameters, **part})]
         return found
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:

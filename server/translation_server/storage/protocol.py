@@ -154,7 +154,7 @@ class JobStore(ChangeSource, Protocol):
         Those of an API or a kind are without deleted ones.
         """
 
-    async def ordinals(self, owner: str, *, api: str, kind: str) -> list[int]:
+    async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
         """Returns the ordinals of the owner's jobs of an API and kind in rising order, without deleted jobs."""
 
     async def change(

@@ -137,15 +137,24 @@ def _rule_of(text: str) -> FaultRule:
         raise invalid(field_errors(error, "Simulate-Fault")) from None
 
 
-def falsify(request: Request, dialect: Dialect, *snapshots: JobSnapshot) -> list[tuple[Dialect, JobSnapshot]]:
-    """Returns what to show of jobs, and in which wire format: the truth, unless a fault rule falsifies it."""
+def falsify(
+    request: Request, dialects: Sequence[Dialect], *snapshots: JobSnapshot
+) -> list[tuple[Dialect, JobSnapshot]]:
+    """Returns what to show of jobs, and in which wire format: the truth, unless a fault rule falsifies it.
+
+    The format is that of the job's kind; without one, it is the first.
+    """
     context = context_of(request)
     record, rule = context.record, context.fault
+    true = [
+        (next((one for one in dialects[1:] if one.kind == snapshot.job.kind), dialects[0]), snapshot)
+        for snapshot in snapshots
+    ]
     if rule is None:
         record.snapshots = snapshots
-        return [(dialect, snapshot) for snapshot in snapshots]
-    shown = [false_answer(rule, dialect, snapshot) for snapshot in snapshots]
-    record.snapshots = [snapshot for snapshot, one in zip(snapshots, shown, strict=True) if one == (dialect, snapshot)]
+        return true
+    shown = [false_answer(rule, *one) for one in true]
+    record.snapshots = [snapshot for snapshot, one, other in zip(snapshots, shown, true, strict=True) if one == other]
     if len(record.snapshots) < len(snapshots):
         record.faults += (rule.kind,)
     return shown

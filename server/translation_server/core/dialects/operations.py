@@ -154,6 +154,7 @@ class Operation:
         paging: The parameters of a list.
         ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
         item: The dotted path of what a list shows of a job, in the body of a poll; None for the whole body.
+        all_kinds: Whether a list has the jobs of all kinds of the API.
         each: What answers as the items of a list look, where they have a template of their own.
         file: The type of a downloaded file.
         missing: The template of what a batch poll shows of an id without a job; None leaves it out.
@@ -171,6 +172,7 @@ class Operation:
     paging: Paging = UNPAGED
     ids: str | None = None
     item: str | None = None
+    all_kinds: bool = False
     each: "Operation | None" = None
     file: str | None = None
     missing: Node = None

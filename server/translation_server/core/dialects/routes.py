@@ -9,7 +9,10 @@ from translation_server.core.dialects.operations import WITH_ID, Action, Operati
 
 
 class Route(NamedTuple):
-    """A request pattern, its operation, and the dialects that share it; none where no job is concerned."""
+    """A request pattern, its operation, and the dialects that share it; none where no job is concerned.
+
+    The first one is the dialect of the operation; others may share it, such as those of a list of all kinds of jobs.
+    """
 
     pattern: RequestPattern
     operation: Operation
@@ -51,9 +54,12 @@ def routes(dialects: Iterable[Dialect]) -> list[Route]:
 
 
 def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
-    seen = set[str]()
+    dialects, seen = list(dialects), set[str]()
     for dialect in dialects:
-        operations: list[tuple[Operation, tuple[Dialect, ...]]] = [(one, (dialect,)) for one in dialect.operations]
+        others = [one for one in dialects if one.api is dialect.api and one is not dialect]
+        operations: list[tuple[Operation, tuple[Dialect, ...]]] = [
+            (one, (dialect, *others) if one.all_kinds else (dialect,)) for one in dialect.operations
+        ]
         if dialect.api.name not in seen:
             operations += [(one, ()) for one in dialect.api.fixed]
         seen.add(dialect.api.name)
