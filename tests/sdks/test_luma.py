@@ -2,7 +2,7 @@
 
 LUMAAI_API_KEY and LUMAAI_BASE_URL say the same.
 Covered: generations of videos and of images: create, modify, reframe, get, list and delete; ping and credits; sync and
-async. Not covered: audio, upscale, synchronous images, callbacks and concepts; images in the list.
+async. Not covered: audio, upscale, synchronous images, callbacks and concepts.
 Version: lumaai 1.21.0. It has no call that waits: its callers get a generation until its state is completed or failed,
 as here. It has no error for a failed generation, and no cancellation but the deletion.
 """
@@ -101,14 +101,18 @@ def test_waiting_generations_are_queued_then_dreaming(client, sandbox):
     assert states == ["queued", "dreaming", "dreaming", "completed"]
 
 
-def test_videos_are_listed_page_by_page(client):
-    made = [client.generations.create(**PROMPT).id for _ in range(3)]
+def test_videos_and_images_are_listed_page_by_page(client):
+    made = [client.generations.create(**PROMPT).id, client.generations.image.create(model="photon-1").id]
+    made.append(ended(client, client.generations.create(**PROMPT)).id)
     first, second = (client.generations.list(limit=2, offset=offset) for offset in (0, 2))
     assert [one.id for page in (first, second) for one in page.generations] == made[::-1]
     assert [(page.count, page.has_more, page.limit, page.offset) for page in (first, second)] == [
         (2, True, 2, 0),
         (1, False, 2, 2),
     ]
+    kinds = [one.generation_type for page in (first, second) for one in page.generations]
+    assert kinds == ["video", "image", "video"]
+    assert first.generations[0].assets.video
     assert client.generations.list().limit == 100
 
 
