@@ -270,9 +270,18 @@ def _left(end_time: EndTime | None) -> float:
     return left
 
 
+def _proxies() -> dict[str, str]:
+    """Returns the proxies of the environment by their schemes."""
+    while True:
+        try:
+            return getproxies()
+        except (KeyError, RuntimeError):  # another thread changes the environment while it is read
+            continue
+
+
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     """Returns the proxy in the environment for the server. The error does not quote it: it may contain a password."""
-    proxies = getproxies()
+    proxies = _proxies()
     address = proxies.get(base_url.scheme) or proxies.get("all")
     if not address or proxy_bypass(base_url.netloc.decode()):
         return None
