@@ -195,7 +195,8 @@ class TestCommand:
         assert json.loads(run("sandbox", "scenario", "liar")[1].out)["scenario"] == "liar"
         assert "stuck" in json.loads(run("sandbox", "scenarios")[1].out)
         clock = json.loads(run("sandbox", "clock", "--freeze", "--advance", "60", "--speed", "2")[1].out)["clock"]
-        assert (clock["speed"], clock["frozen"], clock["ahead"] >= 60) == (2, True, True)
+        assert (clock["speed"], clock["frozen"]) == (2, True)
+        assert 0 < clock["ahead"] <= 60  # a frozen clock falls back by the time that has passed since
         assert clock.keys() == {"now", "speed", "frozen", "ahead"}
         assert not json.loads(run("sandbox", "clock", "--unfreeze")[1].out)["clock"]["frozen"]
         assert json.loads(run("sandbox", "reset")[1].out)["seed"] is None
