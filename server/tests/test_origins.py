@@ -186,3 +186,36 @@ def test_hosts_are_checked_on_every_http_implementation(start, http):
     api = start(http=http)
     assert problem(api.get("/jobs", headers={"Host": "evil.example"}), 421)
     assert api.get("/jobs").status_code == 200
+
+
+CHANGING_GETS = """
+[job.task.cancel]
+request = "GET /tasks/{job_id}/cancel"
+
+[job.task.delete]
+request = "GET /tasks/{job_id}/delete"
+
+[job.other.submit]
+request = "GET /start/{kind}"
+body.id = "{job_id}"
+
+[job.other.poll]
+request = "GET /others/{job_id}"
+body.status = "{status}"
+"""
+
+
+def test_get_requests_that_change_something_need_an_own_origin(start, own_dialect):
+    api = start(dialects=own_dialect('auth = "basic"', CHANGING_GETS))
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    job_id = api.post("/own/tasks").raise_for_status().json()["id"]
+    for path in (f"/own/tasks/{job_id}/cancel", f"/own/tasks/{job_id}/delete", "/own/start/any"):
+        assert problem(api.get(path, headers=elsewhere), 403), path
+        assert api.head(path, headers=elsewhere).status_code == 403
+    described = api.get("/openapi.json").json()["paths"]
+    for path in ("/own/tasks/{job_id}/cancel", "/own/tasks/{job_id}/delete", "/own/start/{kind}"):
+        assert "403" in described[path]["get"]["responses"], path
+    assert "403" not in described["/own/tasks/{job_id}"]["get"]["responses"]
+    assert api.get(f"/own/tasks/{job_id}", headers=elsewhere).status_code == 200
+    assert len(api.get("/jobs").json()["jobs"]) == 1
+    assert api.get(f"/own/tasks/{job_id}/delete").status_code == 200

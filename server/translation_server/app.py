@@ -45,7 +45,7 @@ from translation_server.core.delays import Uniform
 from translation_server.core.dialects.authentication import SIGV4
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, DialectError
-from translation_server.core.dialects.operations import RequestPattern
+from translation_server.core.dialects.operations import CHANGING, RequestPattern
 from translation_server.core.dialects.routes import routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
@@ -221,7 +221,7 @@ def assemble(
         hosts or own_names(),
         origins,
         tokens=[one.header for listed in schemes.values() for one in listed],
-        starting=[route.pattern.path for route in all_routes if route.action == "current"],
+        changing=[route.pattern for route in all_routes if route.action in CHANGING],
     )
     drain = Drain(service.end_waits)
 

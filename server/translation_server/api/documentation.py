@@ -35,7 +35,7 @@ from translation_server.api.own_routes import OwnRoute
 from translation_server.api.schemas import JobsQuery, SubmissionBody
 from translation_server.core.dialects.authentication import BASIC
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.operations import PARAMETER, Action, RequestPattern
+from translation_server.core.dialects.operations import CHANGING, PARAMETER, Action, RequestPattern
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import fill, paths
 from translation_server.version import __version__
@@ -65,10 +65,10 @@ def document(
     for own in own_routes:
         if own.answer:
             paths[own.path][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
-    starting = {route.pattern.path for route in routes if route.action == "current"}
+    changing = {_template(route.pattern) for route in routes if route.action in CHANGING}
     for path, operations in paths.items():
         for method, described in operations.items():
-            _add_refusals(described, secured=secured, safe=method == "get" and path not in starting)
+            _add_refusals(described, secured=secured, safe=method == "get" and path not in changing)
     tags = [_tag(own) for own in own_routes if own.answer]
     dialects = [name for route in routes for name in route.names]
     schemes = {

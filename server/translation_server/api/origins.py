@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from starlette.types import Scope
 
 from translation_server.api.problems import Problem
+from translation_server.core.dialects.operations import RequestPattern
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # the methods that change nothing (RFC 9110, section 9.2.1)
 
@@ -45,7 +46,7 @@ class OriginPolicy:
             name below one, ``*`` for every name.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         tokens: the headers that have API keys, which no page of another site can make a browser send.
-        starting: the paths whose GET may start a job; it counts as unsafe.
+        changing: the requests that change something, whatever their method.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class OriginPolicy:
         hosts: Iterable[str],
         origins: Iterable[str] = (),
         tokens: Iterable[bytes] = (),
-        starting: Iterable[str] = (),
+        changing: Iterable[RequestPattern] = (),
     ) -> None:
         names = frozenset(map(_normalized, hosts))
         self._any = "*" in names
@@ -61,7 +62,7 @@ class OriginPolicy:
         self._suffixes = tuple(name.removeprefix("*") for name in names if name.startswith("*."))
         self._origins = {_origin(origin) for origin in origins} - {None}
         self._tokens = frozenset(tokens) - SENT_BY_BROWSERS
-        self._starting = frozenset(starting)
+        self._changing = re.compile("|".join(pattern.expression for pattern in changing if pattern.method in SAFE))
         self._last_accepted: bytes | None = None
 
     def accepts_host(self, host: bytes | None) -> bool:
@@ -84,7 +85,8 @@ class OriginPolicy:
             if not self.accepts_host(host.encode("latin-1")):
                 detail = f"This server is not called {host[:MAX_SHOWN]!r}: use its IP address, or set ALLOWED_HOSTS."
                 raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
-        is_unsafe = scope["method"] not in SAFE or scope["path"] in self._starting
+        path = scope["path"].removeprefix(scope["root_path"])
+        is_unsafe = scope["method"] not in SAFE or self._changing.fullmatch(path)
         if is_unsafe and not self._is_trusted(headers):
             detail = (
                 "A browser sent this for a page of another site: send it from a page of this server, "

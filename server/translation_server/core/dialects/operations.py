@@ -15,6 +15,9 @@ Action = Literal[
 WITH_ID = frozenset[Action]({"poll", "result", "view", "cancel", "delete", "download"})
 """The actions of requests that have the id of a job."""
 
+CHANGING = frozenset[Action]({"submit", "current", "cancel", "delete"})
+"""The actions that change something, whatever the method of their requests."""
+
 MediaKind = Literal["json", "form", "multipart", "any"]
 
 PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
