@@ -50,7 +50,10 @@ def read_signature(authorization: bytes) -> Signature | None:
         return None
     key, *texts = found.groups()
     date, region, service, headers, value = (text.decode("latin-1") for text in texts)
-    return Signature(key, date, region, service, headers.split(";"), value)
+    names = headers.split(";")
+    if len(names) > len(set(names)):  # else a long header could be signed, and hashed, thousands of times
+        return None
+    return Signature(key, date, region, service, names, value)
 
 
 def needs_body(scope: Scope) -> bool:
@@ -131,7 +134,7 @@ def _path(scope: Scope, service: str) -> str:
     segments: list[str] = []
     for segment in path.split("/"):
         if segment == "..":
-            segments = segments[:-1]
+            del segments[-1:]
         elif segment not in {"", "."}:
             segments.append(segment)
     simple = "/" + "/".join(segments) + ("/" if segments and path.endswith("/") else "")
