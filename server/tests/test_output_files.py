@@ -332,6 +332,9 @@ def test_own_files_come_before_those_of_the_server(start, tmp_path):
     assert (get("webm").content, get("webm").headers["ETag"] != tag) == (b"changed", True)
     (folder / "a.webm").unlink()
     assert get("webm").status_code == 404
+    (folder / "a.webm").symlink_to("a.webm")  # a file that exists and cannot be opened
+    refused = get("webm")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
 
 
 def test_file_of_a_type_that_may_hold_scripts_is_saved_and_not_shown(start, tmp_path):

@@ -1,5 +1,6 @@
 """The response with a file or a part of it (RFC 9110, sections 13 and 14)."""
 
+import logging
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -10,8 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from translation_server.api.context import context_of
 from translation_server.api.preferences import matches, values_of
-from translation_server.api.problems import Problem
+from translation_server.api.problems import RETRY_AFTER, Problem
 from translation_server.service.files import Files, OpenFile
+
+logger = logging.getLogger(__name__)
 
 PIECE = 64 * 1024  # how many bytes of a file are in memory at a time
 RANGE = re.compile(r"bytes\s*=\s*(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))\s*", re.ASCII | re.IGNORECASE)
@@ -91,10 +94,15 @@ async def send_file(request: Request, files: Files, name: str) -> Response:
     """Returns the response with a file, or with the part of it that a request asks for.
 
     Raises:
-        Problem: 404 if there is no file of this name any more; 416 if it has no such part.
+        Problem: 404 if there is no file of this name any more; 416 if it has no such part; 503 if it cannot be opened.
     """
     tags, ranges, if_range = (values_of(request, header) for header in ("if-none-match", "range", "if-range"))
-    file = await files.library.open(name)
+    try:
+        file = await files.library.open(name)
+    except OSError as error:
+        logger.warning("download for %r failed: %s cannot be opened: %s", context_of(request).user, name, error)
+        detail = "The server cannot open this file at the moment: try again."
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER)}) from None
     if file is None:
         raise Problem(HTTPStatus.NOT_FOUND, "The server no longer has this file.")
     if tags and matches(tags, file.tag):

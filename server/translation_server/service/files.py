@@ -114,7 +114,11 @@ class Library:
         return kind if kind in self._folder or kind in SAMPLES else self._by_type.get(kind)
 
     async def open(self, name: str) -> OpenFile | None:
-        """Opens a file; returns None if there is no file of this name, or none any more."""
+        """Opens a file; returns None if there is no file of this name, or none any more.
+
+        Raises:
+            OSError: it cannot be opened now, for example because no file descriptor is left.
+        """
         if path := self._folder.get(name):
             return await asyncio.to_thread(_open, name, path)
         if name not in SAMPLES:
@@ -171,7 +175,7 @@ def _encoded(content: bytes) -> str:
 def _open(name: str, path: Path) -> OpenFile | None:
     try:
         file = path.open("rb")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     status = os.fstat(file.fileno())
     tag = _tag(f"{status.st_ino} {status.st_mtime_ns} {status.st_size}".encode())
