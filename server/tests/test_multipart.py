@@ -135,6 +135,12 @@ def test_forms_that_are_too_large_are_refused(api, body, limit):
     assert (answer.status_code, limit in answer.json()["detail"]) == (413, True)
 
 
+def test_an_overlong_content_type_is_refused(api):
+    for kind in ("multipart/form-data; boundary=x; a=", "audio/wav; a="):
+        assert api.put("/forms/uploads", content=b"x", headers={"Content-Type": kind + "x" * 8192}).status_code == 431
+        assert post(api, b"--x--", kind + "x" * 8192).status_code == 431
+
+
 def test_thousands_of_fields_are_refused(start, tmp_path):
     (tmp_path / "forms.toml").write_text(FORMS)
     api = start(dialects=str(tmp_path / "forms.toml"))

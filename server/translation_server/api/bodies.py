@@ -183,7 +183,7 @@ async def read_document(request: Request, accepts: Collection[MediaKind]) -> dic
 
 
 async def _read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:
-    content_type = request.headers.get("content-type", "")
+    content_type = ", ".join(values_of(request, "content-type"))
     media_type = content_type.partition(";")[0].strip().lower()
     if "multipart" in accepts and media_type == "multipart/form-data":
         limits = context_of(request)
