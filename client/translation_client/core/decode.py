@@ -53,14 +53,18 @@ class ParsedStatus(NamedTuple):
     urls: Mapping[Action, str] = MappingProxyType({})  # the addresses that the answer names for further requests
 
 
-def read_job(dialect: Dialect, reply: Reply, job_id: str, operation: Operation | None = None) -> ParsedStatus:
+def read_job(
+    dialect: Dialect, reply: Reply, job_id: str, operation: Operation | None = None, known: State | None = None
+) -> ParsedStatus:
     """Reads the answer to a poll, or to another operation on a job.
+
+    `known` is the state that counts where the answer does not tell states apart.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
     """
     operation = operation or dialect.poll
-    return _parsed(dialect, operation, _document(dialect, reply, operation), reply, job_id)
+    return _parsed(dialect, operation, _document(dialect, reply, operation), reply, job_id, known=known)
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
@@ -218,13 +222,17 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
     reply: Reply,
     expected_id: str | None = None,
     number: int = 0,
+    known: State | None = None,
 ) -> ParsedStatus:
-    """Reads the job with this number in the answer to an operation; checks its id, if one is expected."""
+    """Reads the job with this number in the answer to an operation; checks its id, if one is expected.
+
+    `known` is the state that counts where the answer does not tell states apart.
+    """
     if not isinstance(job, dict):
         raise unexpected("a job as a JSON object", reply)
     found = [read(body, job) for body in operation.bodies]
     job_id = _job_id(dialect, operation, found, reply, expected_id)
-    state, unknown = _state(dialect, operation, job, found, reply)
+    state, unknown = _state(dialect, operation, job, found, reply, known)
     answer = operation.answer_for(state, next(_all(found, "status"), None))
     values = found[0] if answer.body is operation.bodies[0] else read(answer.body, job)
     where = paths(answer.body)
@@ -270,8 +278,13 @@ def _all(found: Sequence[Mapping[str, object]], name: str) -> Iterator[object]:
     return (value for values in found if (value := values.get(name)) is not None)
 
 
-def _state(
-    dialect: Dialect, operation: Operation, job: object, found: Sequence[Mapping[str, object]], reply: Reply
+def _state(  # noqa: PLR0913, PLR0917 - all that decides the state
+    dialect: Dialect,
+    operation: Operation,
+    job: object,
+    found: Sequence[Mapping[str, object]],
+    reply: Reply,
+    known: State | None,
 ) -> tuple[State, str | None]:
     """Returns the state of a job, by its word or by the template that fits, and the word if it is unknown."""
     states: Sequence[State] = operation.wordless
@@ -292,7 +305,7 @@ def _state(
         states = fitting(dialect, operation, reply.code, job, states) or states
     if len(states) > 1 and operation.action == "submit":  # the first poll tells which it is
         return State.PENDING, None
-    return next(state for state in DECISIVE if state in states), None
+    return next(state for state in (known, *DECISIVE) if state is not None and state in states), None
 
 
 def _job_id(

@@ -216,7 +216,7 @@ def result_of(options: FlowOptions, time: FlowTime, status: Status) -> Step[Stat
     if send is None:
         return status
     operation = options.dialect.operation("result")
-    read = partial(read_job, options.dialect, job_id=status.id, operation=operation)
+    read = partial(read_job, options.dialect, job_id=status.id, operation=operation, known=status.state)
     next_step = f"The job has ended: when the server is well, wait again for {status.id}."
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=True)
     if not parsed.status.state.ended:
