@@ -37,6 +37,7 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 generate: $(VENV)/development ## write the generated files anew
 	$(VENV)/bin/python tools/generate_sync_client.py
 	$(VENV)/bin/python tools/copy_dialects.py
+	$(VENV)/bin/python tools/record_transcripts.py
 
 bench: $(VENV)/bench ## measure how well everybody waits and how fast the server is, and write the tables in docs/
 	$(VENV)/bin/python benchmarks/waiting.py --write

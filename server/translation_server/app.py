@@ -70,6 +70,10 @@ SETUP_ERRORS = (SettingsError, logs.LogError, *FILE_ERRORS, StoreError)
 """What a person has to correct before the server can start; each message is one line."""
 
 
+def _wall_time() -> WallTime:
+    return WallTime(time.time())
+
+
 class Application(FastAPI):
     """The server as an ASGI application: the endpoint of the dialects, and the framework for everything else.
 
@@ -174,6 +178,8 @@ def assemble(
     origins: Collection[str] = (),
     proxies: Proxies | None = None,
     reload: Callable[[], Awaitable[None]] | None = None,
+    clock: Callable[[], WallTime] = _wall_time,
+    random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> FastAPI:
     """Puts the parts of the server together.
 
@@ -194,12 +200,14 @@ def assemble(
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         proxies: the proxies that are trusted to say where requests come from.
         reload: called on SIGHUP; None leaves that signal to the host.
+        clock: wall time, in seconds since the epoch.
+        random: returns so many random bytes, for fates, faults and the ids of jobs.
     """
     service = Service(
         store,
         sandbox_defaults,
-        clock=_wall_time,
-        entropy=lambda: secrets.token_bytes(ENTROPY_BYTES),
+        clock=clock,
+        entropy=lambda: random(ENTROPY_BYTES),
         changeable=simulating,
         files=Files(store.file_key, library or Library(), file_ttl),
     )
@@ -214,7 +222,7 @@ def assemble(
     authenticator = (
         OpenAuthenticator(by_mount)
         if users is None
-        else Authenticator(users, by_mount, time.monotonic, passwords if signed else {})
+        else Authenticator(users, by_mount, time.monotonic, passwords if signed else {}, clock)
     )
     all_routes = routes([*DIALECTS, *dialects])
     origin_policy = OriginPolicy(
@@ -229,7 +237,7 @@ def assemble(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         purging = [asyncio.create_task(purge_queued_forever(store))]
         if retention:
-            purging.append(asyncio.create_task(purge_forever(store, service.sandboxes, retention, _wall_time)))
+            purging.append(asyncio.create_task(purge_forever(store, service.sandboxes, retention, clock)))
         with drain.on_signals():
             async with on_hangup(reload) if reload else contextlib.nullcontext():
                 yield
@@ -260,7 +268,13 @@ def assemble(
         add_record=requests.add,
     )
     endpoint = DialectEndpoint(
-        all_routes, router, service=service, simulator=simulator, polls=polls, middleware=middleware
+        all_routes,
+        router,
+        service=service,
+        simulator=simulator,
+        polls=polls,
+        middleware=middleware,
+        random=random,
     )
     app = Application(
         endpoint,
@@ -336,10 +350,6 @@ async def _reload(what: str, read: Callable[[], T | None], use: Callable[[T], No
         if found is not None:
             use(found)
             logger.info("reload: %s reloaded", what)
-
-
-def _wall_time() -> WallTime:
-    return WallTime(time.time())
 
 
 def _sandbox_defaults(settings: Settings) -> SandboxSettings:

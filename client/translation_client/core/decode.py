@@ -96,15 +96,24 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tupl
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
     """
-    page, listing = _document(dialect, reply), dialect.listing
+    listing = dialect.listing
     if listing is None:
         raise ValueError(f"the dialect {dialect.name} has no list")
-    jobs = _value_at(page, listing.jobs) if listing.jobs else page
+    page, jobs = _page(dialect, listing, reply)
     if not isinstance(jobs, list):
         raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
     each = listing.operation.each or dialect.poll
     parsed = [_parsed(dialect, each, _as_polled(listing, job), reply) for job in jobs]
     return parsed, _next_cursor(listing.operation, page, parsed, cursor, reply)
+
+
+def _page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[object, object]:
+    """Returns the document with several jobs, and what it has in their place: the whole of it may be an array."""
+    if not listing.jobs and reply.code // 100 == SUCCESS and not reply.unread:
+        document = json_of(reply.body)
+        return document, document
+    page = _document(dialect, reply)
+    return page, _value_at(page, listing.jobs)
 
 
 def _as_polled(listing: Listing, item: object) -> object:
@@ -128,10 +137,10 @@ def _next_cursor(
         following = _value_at(page, found["next"])
         is_number = type(following) is int and operation.paging != "cursor"
         text = str(following) if is_number else _text_value(following, ".".join(found["next"]), reply)
-        if text is None or operation.cursor is None or "://" not in text:
-            return text
-        parameter = re.search(rf"[?&]{re.escape(operation.cursor)}=([^&#]*)", text)
-        return unquoted(parameter[1]) if parameter else None
+        return text if text is None or operation.cursor is None or "://" not in text else _cursor_in(operation, text)
+    headers = operation.answers[State.PENDING].headers
+    if naming := [name for name, node in headers.items() if "next" in paths(node)]:
+        return _cursor_in(operation, reply.headers.get(naming[0].lower(), ""))
     if operation.cursor is None or not jobs:
         return None
     if "has_more" in found and _value_at(page, found["has_more"]) is not True:
@@ -148,6 +157,12 @@ def _next_cursor(
     return None if is_last else str(following)
 
 
+def _cursor_in(operation: Operation, text: str) -> str | None:
+    """Returns the cursor in the address of a page; None if it has none."""
+    parameter = re.search(rf"[?&]{re.escape(operation.cursor or '')}=([^&#>]*)", text)
+    return unquoted(parameter[1]) if parameter else None
+
+
 def wait_applied(reply: Reply) -> int | None:
     """Returns the seconds of `Preference-Applied: wait` (RFC 7240); None if the server did not apply the preference."""
     applied = APPLIED.search(reply.headers.get("preference-applied", ""))
@@ -162,9 +177,8 @@ def read_batch(
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.
     """
-    page = _document(dialect, reply)
-    jobs = _value_at(page, listing.jobs) if listing.jobs else page
-    unknown = [] if listing.unknown is None else page.get(listing.unknown)
+    page, jobs = _page(dialect, listing, reply)
+    unknown = [] if listing.unknown is None else _value_at(page, (listing.unknown,))
     if not isinstance(jobs, list) or not isinstance(unknown, list):
         names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
         raise unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)

@@ -7,7 +7,7 @@ here; answers are read where their templates have placeholders (`decode`). The s
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
@@ -297,12 +297,12 @@ def listing(dialect: Dialect, cursor: str | None = None, parameters: Mapping[str
         ValueError: The dialect has no list.
     """
     operation = dialect.required("list", "list")
-    if cursor is None or operation.cursor is None:
-        return operation.send(parameters or {})
+    asked = {} if cursor is None or operation.cursor is None else {operation.cursor: cursor}
     if operation.requests[0][0] == "GET":
-        return operation.send(parameters or {}, query={operation.cursor: cursor})
-    value = cursor if operation.paging == "cursor" else int(cursor)
-    return operation.send(parameters or {}, json={operation.cursor: value})
+        return operation.send(parameters or {}, query=asked)
+    body = asked if operation.paging == "cursor" else {name: int(value) for name, value in asked.items()}
+    send = operation.send(parameters or {}, json=body)
+    return replace(send, json=send.json or {})
 
 
 def batch_polling(dialect: Dialect, ids: Sequence[str], parameters: Mapping[str, str] | None = None) -> Send:

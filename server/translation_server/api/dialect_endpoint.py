@@ -58,6 +58,7 @@ class DialectEndpoint:
         simulator: applies fault rules.
         polls: answers polls.
         middleware: wraps every request.
+        random: returns so many random bytes, for the ids of jobs.
 
     Attributes:
         answer_from_cache: Answers a poll from memory; returns None if it needs anything else.
@@ -72,12 +73,13 @@ class DialectEndpoint:
         simulator: Simulator,
         polls: PollEndpoint,
         middleware: RequestMiddleware,
+        random: Callable[[int], bytes],
     ) -> None:
         self._router = router
         self._middleware = middleware
         self._polls, self._service = polls, service
         self.answer_from_cache = polls.answer_from_cache
-        self._submissions = SubmitEndpoint(service)
+        self._submissions = SubmitEndpoint(service, random)
         self._operations = Operations(service)
         self._endpoints = {id(route): self._endpoint(route, simulator) for route in routes}
         self._routes = routes  # keeps them alive: the keys of the endpoints are their ids

@@ -1,8 +1,7 @@
 """Submissions: the input of a job, and what distinguishes one submission from another."""
 
 import json
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
@@ -56,10 +55,11 @@ class ReceivedSubmission:
 
 
 class SubmitEndpoint:
-    """Accepts jobs, in every dialect."""
+    """Accepts jobs, in every dialect; ``random`` returns so many random bytes, for their ids."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, random: Callable[[int], bytes]) -> None:
         self._service = service
+        self._random = random
 
     async def answer(self, request: Request, route: Route, parameters: Mapping[str, str]) -> Response:
         """Accepts a job. Some APIs hold the answer until the job ends or the wait is over.
@@ -113,7 +113,7 @@ class SubmitEndpoint:
     ) -> Accepted:
         """Accepts a job; it is on disk when this returns."""
         fields = received.body
-        made_id = None if fields.job_id or dialect.api is NATIVE_API else new_id(dialect.id, secrets.token_bytes)
+        made_id = None if fields.job_id or dialect.api is NATIVE_API else new_id(dialect.id, self._random)
         return await self._service.submit(
             context.user,
             fields.submission(),
