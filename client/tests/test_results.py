@@ -26,7 +26,7 @@ result = { request = "GET /tasks/{job_id}/result", body = BODY }
         '{ state = "{status}", output = "{output}" }',
     ],
 )
-def test_results_that_do_not_tell_states_apart_keep_the_state_of_the_poll(tmp_path, body, outcome):
+def test_results_that_do_not_distinguish_states_keep_the_state_of_the_poll(tmp_path, body, outcome):
     path = tmp_path / "mine.toml"
     path.write_text(FILE.replace("BODY", body))
     with (
