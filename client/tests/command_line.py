@@ -45,6 +45,27 @@ def completed_jobs(job):
     return script
 
 
+def lines_on_screen(output, width):
+    """Returns the lines that a terminal of this width shows after an output, without spaces at their ends."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[\d;?]*[A-Za-z]|.", output, re.DOTALL):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row += 1
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            row, column = (row + 1, 0) if column == width else (row, column)
+            lines += [""] * (row + 1 - len(lines))
+            lines[row] = lines[row][:column].ljust(column) + part + lines[row][column + 1 :]
+            column += 1
+        lines += [""] * (row + 1 - len(lines))
+    return [line.rstrip() for line in lines[:-1]]
+
+
 class Terminal:
     """The command on a pseudo-terminal."""
 

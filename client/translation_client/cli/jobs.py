@@ -163,7 +163,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
                 async with AsyncExitStack() as table:
                     if has_table:
                         tracker.typical = _typical_duration(options, server)
-                        table.enter_context(live(tracker))
+                        await table.enter_async_context(live(tracker))
                         await table.enter_async_context(refreshing(client, tracker))
                     if waits and len(jobs) > 1:
                         await _wait_for_all(client, options, jobs)

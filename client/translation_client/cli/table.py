@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ STYLES = {
     "timed out": "yellow",
 }
 
+FRAME = 0.25  # seconds between two drawings of the table
 REFRESH, REFRESH_FACTOR = 1.0, 4  # seconds until the table polls its jobs, and how much that grows
 ECHO = 3  # columns that stay free: a terminal echoes ^C, which would wrap the last line
 SHORT_ID, LEAST_BAR, LONGEST_BAR = 8, 10, 60  # columns
@@ -45,16 +46,29 @@ class Layout(NamedTuple):
     has_next: bool  # whether the next polls have a column
 
 
-def live(tracker: Tracker) -> AbstractContextManager[object]:
-    """Returns a context that shows a live table of the jobs on the terminal, and removes it at the end."""
+@asynccontextmanager
+async def live(tracker: Tracker) -> AsyncIterator[None]:
+    """Shows a live table of the jobs on the terminal, and removes it at the end."""
     console = Console(file=sys.stdout)
-    on_terminal = sys.stderr.isatty()  # then lines on stderr go above the table
-    return Live(
+    # It is drawn by the event loop, like the lines above it. A thread could draw it between the moment when such a line
+    # takes the height of the table and the moment when it is written.
+    table = Live(
         get_renderable=lambda: screen(tracker, *console.size),
         console=console,
+        auto_refresh=False,
         transient=True,
-        redirect_stderr=on_terminal,
+        redirect_stderr=sys.stderr.isatty(),  # then lines on stderr go above the table
     )
+
+    async def draw() -> None:
+        while True:
+            await asyncio.sleep(FRAME)
+            table.refresh()
+
+    with table:
+        table.refresh()
+        async with _meanwhile(draw()):
+            yield
 
 
 @asynccontextmanager
@@ -75,12 +89,19 @@ async def refreshing(client: AsyncClient, tracker: Tracker) -> AsyncIterator[Non
             if tracker.holds_polls and not tracker.retry and len(tracker.jobs) < Console(file=sys.stdout).height:
                 await asyncio.gather(*(refresh(job) for job in tracker.jobs if job.id and not job.over))
 
-    task = asyncio.create_task(refresh_all())
+    async with _meanwhile(refresh_all()):
+        yield
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Does something in the background, and cancels it at the end."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def screen(tracker: Tracker, width: int, height: int) -> RenderableType:
