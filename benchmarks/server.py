@@ -243,7 +243,7 @@ def measure_purge(_: Scale) -> Iterator[Measurement]:
             loads = harness.alternate(runs, ROUNDS)
             [(after,)], seconds = database.execute(*old).fetchall(), time.monotonic() - began
     yield Measurement("old jobs purged per second", (before - after) / seconds)
-    for kind in ("polls", "submissions"):  # the quietest rounds: a pause of the machine spoils a round
+    for kind in ("polls", "submissions"):  # the quietest rounds: a pause of the machine distorts a round
         with_purge, without = (min(load.p99 for load in loads[f"{kind}, {name}"]) for name in ("purge", "no purge"))
         yield Measurement(f"{kind} meanwhile: p99 ÷ that without a purge", with_purge / without, at_most=1.5)
     if not after:

@@ -28,12 +28,12 @@ def done(at, job_id="a", ended=0.0, **facts):
     return record(at, "poll", f"/jobs/{job_id}", (ReportedJob(job_id, COMPLETED, ended),), **facts)
 
 
-def spoiled(at, job_id="a", kind="reset", **facts):
+def unusable(at, job_id="a", kind="reset", **facts):
     return record(at, "poll", f"/jobs/{job_id}", **{"status": 0, **facts}, faults=(kind,))
 
 
 def refused(at, job_id="a", status=503, **facts):
-    return spoiled(at, job_id, "status", status=status, **facts)
+    return unusable(at, job_id, "status", status=status, **facts)
 
 
 def batch(at, *jobs, **facts):
@@ -85,12 +85,12 @@ EXAMPLES = {
         ([submit(0), pending(1, hint=1), batch(2, status=0, faults=("reset",)), record(9, "list", "/jobs")], {"a": 3}),
     ],
     "retries-without-jitter": [
-        [submit(-1), *(spoiled(at) for at in RUN), pending(4.04)],
+        [submit(-1), *(unusable(at) for at in RUN), pending(4.04)],
         [submit(-1), *(refused(at) for at in (0, 1.01, 3.02, 7.03)), pending(15.04)],
         [submit(-1), *(refused(at) for at in (0, 1.01, 3.02, 7.03, 11.04, 15.05)), pending(19.06)],
         [submit(at, status=500, faults=("status",)) for at in RUN] + [submit(4.04)],
         [submit(-1), *(refused(at) for at in (0, 0.012, 2.022, 6.032)), pending(14.042)],  # urllib3's Retry
-        [submit(-1), *(spoiled(at, hint=3) for at in RUN), pending(4.04)],  # no hint arrived
+        [submit(-1), *(unusable(at, hint=3) for at in RUN), pending(4.04)],  # no hint arrived
     ],
     "crowding": [each(lambda n: [submit(n / 30, f"{n}"), *(pending(5 * poll, f"{n}") for poll in (1, 2, 3))])],
     "busy-polling": [[submit(0, hint=2), *(pending(0.05 * n, hint=2) for n in range(1, 9))]],
@@ -134,7 +134,7 @@ COUNTEREXAMPLES = {
         [submit(0, hint=5), pending(4.5, hint=5), done(9.5, ended=9)],
         [submit(0, hint=5), pending(0.02, wait=2, took=2, hint=5), pending(2.03, wait=2, took=2), done(5)],
         [submit(0, hint=5), record(0.1, "events", "/events"), pending(0.2, hint=5), pending(0.3, wait=9), done(9)],
-        [submit(0, hint=5), spoiled(5), pending(5.2, hint=2), done(7.3, ended=7)],
+        [submit(0, hint=5), unusable(5), pending(5.2, hint=2), done(7.3, ended=7)],
         [submit(0, hint=5), refused(5), refused(5.2), done(5.7, ended=5)],
         [submit(0, hint=5), refused(5, hint=1), done(6.02, ended=5)],
         [submit(0, hint=86400), pending(5, hint=7200), done(9, ended=8)],
@@ -161,8 +161,8 @@ COUNTEREXAMPLES = {
     ],
     "polls-after-end": [
         [submit(0), pending(4), done(5)],
-        [submit(0), done(5), spoiled(6, kind="back-to-pending", status=200)],
-        [submit(0), done(5), spoiled(6, kind="back-to-pending", status=200), done(7)],
+        [submit(0), done(5), unusable(6, kind="back-to-pending", status=200)],
+        [submit(0), done(5), unusable(6, kind="back-to-pending", status=200), done(7)],
         [submit(0), record(5, "event", "/events", (ReportedJob("a", COMPLETED, 5),), took=0), done(5.1, ended=5)],
         [
             submit(0),
@@ -181,7 +181,7 @@ COUNTEREXAMPLES = {
         [submit(0, hint=2), refused(2), done(12, ended=2)],
         [submit(0, hint=2), pending(2.1, hint=2), done(20, ended=3, took=9, faults=("latency",))],
         [submit(0, hint=2), pending(2, hint=4e4, faults=("huge-retry-after",)), done(60, ended=3)],
-        [submit(0, hint=2), spoiled(2, "b", "hang", took=20), done(22.1, ended=3), done(22, "b", 22)],
+        [submit(0, hint=2), unusable(2, "b", "hang", took=20), done(22.1, ended=3), done(22, "b", 22)],
         [submit(0), pending(20), done(40, ended=25)],
         [submit(0), replace(done(20, ended=5), virtual_at=1820)],  # the clock was advanced
         [done(20, ended=5)],  # earlier records were dropped
@@ -193,21 +193,21 @@ COUNTEREXAMPLES = {
         ([submit(0), batch(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
         ([submit(0, hint=20), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), *(refused(at) for at in (1, 2, 4)), done(10, "b", 9.9)], {"a": 3}),
-        ([submit(0), spoiled(1, kind="unauthorized", status=401), done(10, "b", 9.9)], {"a": 3}),
-        ([submit(0), spoiled(1, kind="hang", took=5), done(10, "b", 9.9)], {"a": 3}),
+        ([submit(0), unusable(1, kind="unauthorized", status=401), done(10, "b", 9.9)], {"a": 3}),
+        ([submit(0), unusable(1, kind="hang", took=5), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), pending(1, hint=4e4, faults=("huge-retry-after",)), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0, status=0, faults=("reset",)), done(10, "b", 9.9)], {"a": 3}),  # it never knew the job
         ([submit(0), pending(3), pending(4)], {"a": 3.5}),
-        ([submit(0), pending(10), spoiled(20, hint=1), done(28, "b", 27)], {"a": 19}),  # it may still come
+        ([submit(0), pending(10), unusable(20, hint=1), done(28, "b", 27)], {"a": 19}),  # it may still come
     ],
     "retries-without-jitter": [
-        [submit(-1), *(spoiled(at) for at in (0, 0.71, 1.02, 2.93)), pending(4.04)],
+        [submit(-1), *(unusable(at) for at in (0, 0.71, 1.02, 2.93)), pending(4.04)],
         [submit(-1), *(refused(at, hint=1) for at in RUN), pending(4.04)],
         [submit(-1), *(pending(at) for at in RUN)],
         [submit(-1), *(refused(at) for at in (0, 0.012, 1.022, 3.132)), pending(6.042)],
         [submit(-1), *(refused(at) for at in RUN[:2]), pending(2.02)],
-        [submit(-1), *(spoiled(at, kind="hang", took=1) for at in RUN), pending(5)],
-        [submit(-1), *(spoiled(at, kind="unknown-status", status=200) for at in RUN), pending(5)],
+        [submit(-1), *(unusable(at, kind="hang", took=1) for at in RUN), pending(5)],
+        [submit(-1), *(unusable(at, kind="unknown-status", status=200) for at in RUN), pending(5)],
         [
             submit(-1),
             *(refused(at) for at in RUN),
@@ -226,7 +226,7 @@ COUNTEREXAMPLES = {
     "busy-polling": [
         [submit(0, hint=0.05), *(pending(0.05 * n, hint=0.05, took=0) for n in range(1, 9))],
         [submit(0, hint=2), *(pending(0.05 * n, wait=9, hint=2) for n in range(1, 9))],
-        [submit(0, hint=2), *(spoiled(2 + 0.05 * n) for n in range(1, 9))],
+        [submit(0, hint=2), *(unusable(2 + 0.05 * n) for n in range(1, 9))],
     ],
     "duplicate-submits": [
         [submit(0, key="one", status=0, faults=("reset",)), submit(1, key="one", replayed=True)],
@@ -254,8 +254,8 @@ COUNTEREXAMPLES = {
         [submit(0, key=None, status=429), submit(1, key=None)],  # it was not served
     ],
     "credentials": [
-        [submit(0), spoiled(1, kind="unauthorized", status=401), pending(2), done(5)],
-        [submit(0), spoiled(1, kind="status", status=403), pending(2), done(5)],
+        [submit(0), unusable(1, kind="unauthorized", status=401), pending(2), done(5)],
+        [submit(0), unusable(1, kind="status", status=403), pending(2), done(5)],
     ],
     "no-idempotency-key": [
         [submit(0), submit(9, "b", key=None)],

@@ -128,7 +128,7 @@ def test_heads_lists_and_events_do_not_count(api: Api):
     ],
 )
 @pytest.mark.parametrize("batch", [False, True], ids=["poll", "batch poll"])
-def test_poll_that_a_fault_spoils_does_not_count(api: Api, fault, counts, batch):
+def test_poll_whose_answer_a_fault_makes_unusable_does_not_count(api: Api, fault, counts, batch):
     job_id = submit(api, 1000)
     path = f"/jobs?job_id={job_id}" if batch else f"/status/{job_id}"
     try:

@@ -74,7 +74,7 @@ def test_a_kind_may_have_several_views_with_the_id_at_any_place(api):
     assert api.get("/tasks/unknown/words").status_code == 404
 
 
-def test_faults_of_results_spoil_views(api, native):
+def test_faults_of_results_affect_views(api, native):
     job_id = api.post("/tasks").json()["id"]
     native.set_faults({"kind": "status", "code": 503, "route": ["result"]})
     assert api.get(f"/tasks/{job_id}/words").status_code == 503

@@ -18,8 +18,8 @@ from tests.report_logs import (
     each,
     pending,
     record,
-    spoiled,
     submit,
+    unusable,
 )
 from translation_server.api.report_render import WIDTH, junit, text
 from translation_server.core.faults.rules import ACTIONS, KINDS
@@ -140,10 +140,10 @@ def test_a_card_has_the_reactions_to_each_kind_of_fault():
     records = [
         submit(0, status=0, faults=("reset",)),
         submit(1.01),
-        spoiled(2, kind="status", status=503, took=0),
-        spoiled(3, kind="unknown-status", status=200, took=0),
+        unusable(2, kind="status", status=503, took=0),
+        unusable(3, kind="unknown-status", status=200, took=0),
         pending(5, faults=("latency", "huge-retry-after"), took=1),
-        spoiled(9, kind="reset", took=0),
+        unusable(9, kind="reset", took=0),
         batch(10, status=0, faults=("reset",)),
         record(11, "event", "/events", faults=("drip",)),
     ]
@@ -162,7 +162,7 @@ def test_a_card_has_the_reactions_to_each_kind_of_fault():
 
 
 def test_a_client_that_learned_the_end_from_a_stream_did_not_give_up():
-    records = [submit(0), spoiled(1), record(2, "event", "/events", (ReportedJob("a", COMPLETED, 2),))]
+    records = [submit(0), unusable(1), record(2, "event", "/events", (ReportedJob("a", COMPLETED, 2),))]
     assert [fault.gave_up for fault in report(records, {}).faults] == [0]
 
 
@@ -171,8 +171,8 @@ def test_the_text_of_a_card_is_printable():
     card = report([made for job_id in ids for made in (submit(0, job_id), done(1, job_id), done(2, job_id))], {})
     assert max(map(len, text(card).splitlines())) <= WIDTH
     assert "\x1b" not in text(card)
-    assert "reset            1, gave up 1 time\n" in text(report([spoiled(1)], {"a": 0}))
-    assert "came again 1 time after 0.99 s" in text(report([spoiled(1), pending(2)], {}, 3))
+    assert "reset            1, gave up 1 time\n" in text(report([unusable(1)], {"a": 0}))
+    assert "came again 1 time after 0.99 s" in text(report([unusable(1), pending(2)], {}, 3))
     assert "3 older ones" in text(report([], {}, 3))
 
 

@@ -30,7 +30,7 @@ class RequestRecord:
     action: str | None = None  # what it asked for; ``event`` for events of a stream, None for no route of jobs
     dialect: str | None = None  # its wire format
     status: int = 0  # the status code of the answer; 0 without one
-    jobs: tuple[ReportedJob, ...] = ()  # what the answer said of jobs, unless a fault spoiled it
+    jobs: tuple[ReportedJob, ...] = ()  # what the answer said of jobs, unless a fault made the answer unusable
     key: str | None = None  # the idempotency key
     replayed: bool = False  # whether the idempotency key had come before
     digest: str | None = None  # a hash of the body of a submission

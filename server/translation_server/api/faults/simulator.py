@@ -172,13 +172,13 @@ async def count_polls(
     counting = [
         snapshot
         for snapshot in snapshots
-        if snapshot.job.ends_after_polls and not (context.is_head or _spoils(context.fault, dialect, snapshot))
+        if snapshot.job.ends_after_polls and not (context.is_head or _makes_unusable(context.fault, dialect, snapshot))
     ]
     counted = {job.job.key: job for job in await asyncio.gather(*map(service.count_poll, counting))} if counting else {}
     return [counted.get(snapshot.job.key, snapshot) for snapshot in snapshots]
 
 
-def _spoils(rule: FaultRule | None, dialect: Dialect, snapshot: JobSnapshot) -> bool:
+def _makes_unusable(rule: FaultRule | None, dialect: Dialect, snapshot: JobSnapshot) -> bool:
     """Whether an answer with this fault does not show the job, or not as it is."""
     if rule is None:
         return False

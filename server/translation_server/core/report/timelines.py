@@ -1,7 +1,7 @@
 """The analysis of a request log: the timeline of each job, and the tries of each logical request.
 
 The analysis judges a client only by the information that it received, and does not blame it for the effects of faults.
-An answer is spoiled if the request failed, or if a fault made the answer false.
+An answer is unusable if the request failed, or if a fault made the answer false.
 
 Theory of operation: the records are sorted by time. Each job has a timeline: the requests about it, and the status in
 each answer. A logical request is what a program wants to achieve; its tries are the requests that it sends for that.
@@ -108,7 +108,9 @@ class Analysis:
     records: list[RequestRecord]
     timelines: dict[str, Timeline]  # the timeline of each job, by its id
     tries: dict[LogicalRequest, list[RequestRecord]]  # the tries of each logical request
-    spoiled: list[RequestRecord]  # the records of spoiled answers to requests other than submissions, for no known job
+    unusable: list[
+        RequestRecord
+    ]  # the records of unusable answers to requests other than submissions, for no known job
     newest: float  # when the last answer was sent
     denied: int  # the number of requests with wrong credentials, or without
 
@@ -177,7 +179,7 @@ class Analysis:
     def disruptions(self) -> tuple[list[float], list[float]]:
         """The start of each request that may have blocked its client, and the latest end of it and all before it."""
         slow = [record for record in self.records if record.faults and record.took >= SLOW_REQUEST]
-        found = sorted(self.spoiled + slow, key=AT)
+        found = sorted(self.unusable + slow, key=AT)
         return [record.at for record in found], list(accumulate(map(answered_at, found), max))
 
     def is_late(self, timeline: Timeline) -> bool:
@@ -191,7 +193,7 @@ class Analysis:
             allowed = max(LATE_WITHOUT_HINT, LATE_SHARE * age)
         else:
             allowed = LATE_AFTER_HINT + LATE_SHARE * before.hint
-        if record.at - max(timeline.ended, due(before)) <= allowed or is_spoiled(before):
+        if record.at - max(timeline.ended, due(before)) <= allowed or is_unusable(before):
             return False
         if not DELAYED.issuperset(before.faults + record.faults):
             return False
@@ -213,10 +215,10 @@ class Analysis:
         may_come = max(answered_at(last) + patience, due(last)) + COLLECTION_TIME >= self.newest
         if may_come or not self.is_uncollected(timeline) or "huge-retry-after" in last.faults:
             return False
-        good = next((record for record in reversed(steps) if not is_spoiled(record)), first)
-        start = bisect_left(self.spoiled, good.at, key=AT)
-        tries = [record for record in steps if record.at >= good.at and is_spoiled(record)]
-        tries += self.spoiled[start : start + TRIES_BEFORE_GIVING_UP]
+        good = next((record for record in reversed(steps) if not is_unusable(record)), first)
+        start = bisect_left(self.unusable, good.at, key=AT)
+        tries = [record for record in steps if record.at >= good.at and is_unusable(record)]
+        tries += self.unusable[start : start + TRIES_BEFORE_GIVING_UP]
         failed = all(has_failed(record) and "hang" not in record.faults for record in tries)
         return len(tries) < TRIES_BEFORE_GIVING_UP and failed
 
@@ -231,7 +233,7 @@ class Analysis:
                 continue
             if self._has_opened_stream(before, step.record):
                 continue
-            if bisect_left(self.spoiled, before.at, key=AT) == bisect_right(self.spoiled, step.record.at, key=AT):
+            if bisect_left(self.unusable, before.at, key=AT) == bisect_right(self.unusable, step.record.at, key=AT):
                 yield step
 
     def _is_resumed(self, before: RequestRecord, record: RequestRecord) -> bool:
@@ -281,18 +283,18 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
     known = ends.keys() | {job.job_id for job in jobs}
     timelines: dict[str, Timeline] = {}
     tries: defaultdict[LogicalRequest, list[RequestRecord]] = defaultdict(list)
-    spoiled = []
+    unusable = []
     for number, record in enumerate(records):
         named = next((part for part in reversed(record.path.split("/")) if part in known), None)
         concerned: dict[str, ReportedJob | None] = {} if named is None else {named: None}
         for job_id, job in (concerned | {job.job_id: job for job in record.jobs}).items():
             timelines.setdefault(job_id, Timeline(job_id, ends.get(job_id), [])).steps.append(Step(number, record, job))
-        if named is None and record.action != "submit" and is_spoiled(record):
-            spoiled.append(record)
+        if named is None and record.action != "submit" and is_unusable(record):
+            unusable.append(record)
         if request := _logical_request(record, named):
             tries[request].append(record)
     denied = refused + sum(record.refused + is_denied(record) for record in records)
-    return Analysis(records, timelines, tries, spoiled, max(map(answered_at, records), default=0.0), denied)
+    return Analysis(records, timelines, tries, unusable, max(map(answered_at, records), default=0.0), denied)
 
 
 def _with_unique_ids(records: list[RequestRecord]) -> list[RequestRecord]:
@@ -333,7 +335,7 @@ def has_failed(record: RequestRecord) -> bool:
     return unanswered or record.status in REFUSED or record.status >= SERVER_ERROR
 
 
-def is_spoiled(record: RequestRecord) -> bool:
+def is_unusable(record: RequestRecord) -> bool:
     """Whether the answer gave the client no true information."""
     return has_failed(record) or not TRUTHFUL.issuperset(record.faults)
 
@@ -345,8 +347,8 @@ def is_denied(record: RequestRecord) -> bool:
 
 def due(record: RequestRecord) -> float:
     """Returns the earliest time at which the client should poll again; -infinity if the answer sets none."""
-    spoiled = record.status not in REFUSED and is_spoiled(record)
-    if record.hint is None or record.hint > MAX_BINDING_HINT or spoiled or "huge-retry-after" in record.faults:
+    unusable = record.status not in REFUSED and is_unusable(record)
+    if record.hint is None or record.hint > MAX_BINDING_HINT or unusable or "huge-retry-after" in record.faults:
         return -math.inf
     return answered_at(record) + record.hint
 
@@ -366,7 +368,7 @@ def _after_end(timeline: Timeline) -> Iterator[Step]:
     learned_at: dict[str | None, float] = {}
     for _, step in timeline.polls:
         record = step.record
-        if not step.is_end or is_spoiled(record):
+        if not step.is_end or is_unusable(record):
             learned_at.pop(record.agent, None)
         elif record.at > learned_at.setdefault(record.agent, answered_at(record)):
             yield step
