@@ -19,10 +19,10 @@ from math import inf
 
 LEAST_ALLOWANCE = 0.03  # seconds
 SLACK = 0.02  # seconds
-NEAR = 0.025  # seconds: the round trip to a near server
+NEAR_ROUND_TRIP = 0.025  # seconds: the round trip to a near server
 NEAR_ALLOWANCE = 0.04  # seconds: more than 1.5 times that
 FIRST_ALLOWANCE = 1.0  # seconds: for the name lookup, the connection and the handshake of a far server
-NEGLIGIBLE = 0.001  # seconds: less time left counts as none
+LEAST_TIME_LEFT = 0.001  # seconds: less time left counts as none
 
 
 @dataclass
@@ -47,7 +47,7 @@ class FlowTime:
     def left(self) -> float:
         """Seconds until the deadline."""
         left = self.deadline - self.now
-        return left if left > NEGLIGIBLE else 0.0
+        return left if left > LEAST_TIME_LEFT else 0.0
 
     @property
     def allowance(self) -> float:
@@ -55,7 +55,7 @@ class FlowTime:
         if self.slowest is None and self.now - self.began < FIRST_ALLOWANCE:
             return FIRST_ALLOWANCE
         allowance = max(LEAST_ALLOWANCE, SLACK + 1.5 * (self.slowest or 0.0))
-        near = self.trip is not None and self.trip < NEAR
+        near = self.trip is not None and self.trip < NEAR_ROUND_TRIP
         return min(allowance, NEAR_ALLOWANCE) if near else allowance
 
     @property

@@ -38,7 +38,7 @@ Model = TypeVar("Model", bound=BaseModel)
 QueryModel = TypeVar("QueryModel", bound=Query)
 
 
-def strict(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False) -> Endpoint:
+def refuse_unused(endpoint: Endpoint, query: type[Query] = Query, *, body: bool = False) -> Endpoint:
     """Returns an endpoint that refuses requests with parameters or bodies that it does not use.
 
     Args:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from translation_server.api.bodies import Endpoint, read_document, strict
+from translation_server.api.bodies import Endpoint, read_document, refuse_unused
 from translation_server.api.context import context_of
 from translation_server.api.dialect_router import DialectRouter, Match
 from translation_server.api.faults.simulator import Simulator
@@ -150,7 +150,7 @@ class DialectEndpoint:
         if route.api is NATIVE_API:
             submits = route.action == "submit"
             query = submission_query(route.dialects[0].query) if submits else Query
-            checked = strict(endpoint, query, body=submits)
+            checked = refuse_unused(endpoint, query, body=submits)
         return simulator.endpoint(FAULT_ACTIONS[route.action], route.names, checked)
 
 

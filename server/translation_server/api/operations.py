@@ -12,7 +12,7 @@ from starlette.responses import Response
 from translation_server.api.addresses import base_url
 from translation_server.api.bodies import read_document
 from translation_server.api.context import context_of
-from translation_server.api.faults.simulator import count_polls, falsify
+from translation_server.api.faults.simulator import apply_false_answer, count_polls
 from translation_server.api.file_response import send_file
 from translation_server.api.preferences import hint_headers
 from translation_server.api.problems import Problem, invalid
@@ -46,7 +46,7 @@ class Operations:
         """Cancels a pending job; one that has ended stays as it is."""
         [dialect] = route.dialects
         snapshot = await self._service.cancel(context_of(request).user, job_id, **dialect.owned)
-        [(shown_in, shown)] = falsify(request, [dialect], snapshot)
+        [(shown_in, shown)] = apply_false_answer(request, [dialect], snapshot)
         return await self._answer(request, shown_in, shown, route)
 
     async def delete(self, request: Request, route: Route, job_id: str) -> Response:
@@ -157,7 +157,7 @@ class Operations:
         item, each = route.operation.item, route.operation.each
         bodies = [
             json.loads(shown_in.partial_body(shown, view, each).complete(shown))
-            for shown_in, shown in falsify(request, route.dialects, *snapshots)
+            for shown_in, shown in apply_false_answer(request, route.dialects, *snapshots)
         ]
         jobs = [body if item is None else value_at(body, item) for body in bodies]
         if (template := route.operation.missing) is not None:

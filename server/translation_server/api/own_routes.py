@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from fastapi import FastAPI
 
-from translation_server.api.bodies import Endpoint, strict
+from translation_server.api.bodies import Endpoint, refuse_unused
 from translation_server.api.openapi import Part
 from translation_server.api.schemas import Query
 from translation_server.core.faults.rules import Action
@@ -57,7 +57,7 @@ def add_own_routes(
 ) -> None:
     """Adds the routes of a resource to an application; ``wrap`` is applied to the endpoints of those with an action."""
     for name, route in _marked(type(resource)):
-        endpoint = strict(getattr(resource, name), route.query, body=route.body is not None)
+        endpoint = refuse_unused(getattr(resource, name), route.query, body=route.body is not None)
         app.add_api_route(
             route.path, wrap(route.action, endpoint) if route.action else endpoint, methods=[route.method]
         )

@@ -19,7 +19,7 @@ from translation_server.api.context import context_of
 from translation_server.api.cycle import Answer
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.disconnect import cancelled_on_disconnect
-from translation_server.api.faults.simulator import count_polls, falsify
+from translation_server.api.faults.simulator import apply_false_answer, count_polls
 from translation_server.api.origins import OriginPolicy
 from translation_server.api.preferences import (
     UNCONDITIONAL,
@@ -102,7 +102,7 @@ class PollEndpoint:
                 snapshot = await service.hold(snapshot, seconds, dialect.changes_at)
         if is_hidden(snapshot.job, **dialect.owned):  # it was deleted meanwhile
             raise JobNotFound
-        [(shown_in, shown)] = falsify(request, [dialect], snapshot)
+        [(shown_in, shown)] = apply_false_answer(request, [dialect], snapshot)
         sandbox = await service.sandboxes.of(context.user)
         context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         operation = route.operation if shown_in is dialect else shown_in.operation(route.action)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from translation_server.api.context import context_of
 from translation_server.api.events import resume_time, stream
-from translation_server.api.faults.simulator import Simulator, count_polls, falsify, is_hidden
+from translation_server.api.faults.simulator import Simulator, apply_false_answer, count_polls, is_hidden
 from translation_server.api.openapi import EXAMPLE, HINTS, JOB_SCHEMA, LAST_EVENT_ID, answer
 from translation_server.api.own_routes import OwnRoute, add_own_routes
 from translation_server.api.preferences import retry_after, wall_elapsed
@@ -81,7 +81,7 @@ class NativeRoutes:
     async def cancel(self, request: Request, job_id: str) -> Response:
         """Cancels a pending job. A job that has ended stays as it is."""
         snapshot = await self._service.cancel(context_of(request).user, job_id)
-        [(dialect, shown)] = falsify(request, [self._native], snapshot)
+        [(dialect, shown)] = apply_false_answer(request, [self._native], snapshot)
         body = dialect.body(shown, self._view(request))
         return Json(body, HTTPStatus.OK, await self._hint_headers(request, snapshot))
 
@@ -107,7 +107,7 @@ class NativeRoutes:
         return Json(f'{{"jobs":{self._bodies(request, page.snapshots)},"next":{to_json(cursor)}}}')
 
     def _bodies(self, request: Request, snapshots: Sequence[JobSnapshot]) -> str:
-        shown, view = falsify(request, [self._native], *snapshots), self._view(request)
+        shown, view = apply_false_answer(request, [self._native], *snapshots), self._view(request)
         return f"[{','.join(dialect.body(snapshot, view) for dialect, snapshot in shown)}]"
 
     def _view(self, request: Request) -> View:

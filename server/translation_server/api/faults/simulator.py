@@ -87,7 +87,7 @@ class Simulator:
             if faulty := responses.apply_fault(response, fault, self._service.sleep):
                 record.faults += (rule.kind,)
         finally:
-            if rule.kind not in record.faults:  # for example when a long poll ends with nothing to falsify
+            if rule.kind not in record.faults:  # for example when it can change none of the jobs that a long poll shows
                 await self._service.faults.not_fired(context.user, fault)
         if faulty and responses.hides(rule):
             record.snapshots = ()
@@ -137,10 +137,10 @@ def _rule_of(text: str) -> FaultRule:
         raise invalid(field_errors(error, "Simulate-Fault")) from None
 
 
-def falsify(
+def apply_false_answer(
     request: Request, dialects: Sequence[Dialect], *snapshots: JobSnapshot
 ) -> list[tuple[Dialect, JobSnapshot]]:
-    """Returns what to show of jobs, and in which wire format: the truth, unless a fault rule falsifies it.
+    """Returns what to show of jobs, and in which wire format: their true status, unless a fault rule changes it.
 
     The format is that of the job's kind; without one, it is the first.
     """
@@ -165,8 +165,8 @@ async def count_polls(
 ) -> list[JobSnapshot]:
     """Counts a poll for each of the jobs that end after polls; returns all of them as they stand then.
 
-    A HEAD does not count, and a poll does not count for a job that a fault hides or falsifies. The fault is judged by
-    the job before this poll, so rules for ended jobs do not keep a job from its end.
+    A HEAD does not count, and a poll does not count for a job that a fault hides or shows falsely. The fault is judged
+    by the job before this poll, so rules for ended jobs do not keep a job from its end.
     """
     context = context_of(request)
     counting = [
