@@ -8,9 +8,9 @@ from tests.processes import wait_until
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.documents import ClockChange, change_clock
-from translation_server.service.freshness import Freshness
 from translation_server.service.retention import STEP, purge, purge_forever
 from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.staleness import Staleness
 
 HOUR = 3600.0
 NOW = 1_000_000.0
@@ -32,7 +32,7 @@ async def ordinals(store, owner):
 
 
 def sandboxes(store):
-    options = {"changeable": True, "on_change": lambda *_: None, "freshness": Freshness(store)}
+    options = {"changeable": True, "on_change": lambda *_: None, "staleness": Staleness(store)}
     return SandboxCache(store, SandboxSettings, started=0.0, **options)
 
 

@@ -9,7 +9,7 @@ from tests.examples import rule
 from tests.processes import wait_until
 from translation_server import TranslationServer
 from translation_server.core.faults.rules import KINDS
-from translation_server.service import freshness
+from translation_server.service import staleness
 from translation_server.storage import open_store
 
 HALF_AN_HOUR = {"kind": "fixed", "seconds": 1800}
@@ -160,7 +160,7 @@ class TestSettings:
         here, there = start(), start()
         assert there.get("/sandbox").json()["seed"] is None
         here.change_sandbox(seed="new")
-        assert freshness.MAX_AGE < 1
+        assert staleness.MAX_AGE < 1
         wait_until(lambda: there.get("/sandbox").json()["seed"] == "new")
 
     def test_sandboxes_of_other_users_do_not_change(self):

@@ -10,8 +10,8 @@ from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Api
 from translation_server.core.job import State, Submission
 from translation_server.core.sandbox import SandboxSettings
-from translation_server.service.freshness import Freshness
 from translation_server.service.jobs import JobNotFound, Service
+from translation_server.service.staleness import Staleness
 from translation_server.storage import AmbiguousId, Idempotency
 from translation_server.storage.memory import MemoryStore
 from translation_server.storage.sqlite.store import SqliteStore
@@ -180,7 +180,7 @@ async def test_changes_are_read_only_after_another_process_has_written(tmp_path)
         lambda: sandbox,
         clock=lambda: 5000.0,
         entropy=lambda: bytes(64),
-        freshness=Freshness(store, max_age=0.05, max_wait=60),
+        staleness=Staleness(store, max_age=0.05, max_wait=60),
     )
     jobs = [(await service.submit(f"u{number}", Submission())).snapshot.job for number in range(20)]
 

@@ -15,10 +15,10 @@ from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.documents import reset_document
 from translation_server.service import sandbox_cache
-from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import MAX_SIZE, MIN_CAPACITY, CachedOwner, JobCache, Position
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.single_flight import SingleFlight
+from translation_server.service.staleness import Staleness
 from translation_server.service.synchroniser import Synchroniser
 from translation_server.storage import StoreChange, StoreError
 from translation_server.storage.memory import MemoryStore
@@ -39,7 +39,7 @@ def synchronise(store, max_age):
         started=0.0,
         changeable=True,
         on_change=lambda *_: None,
-        freshness=Freshness(store, max_age),
+        staleness=Staleness(store, max_age),
     )
     return Synchroniser(store, sandboxes, lambda: 1000.0)
 
@@ -91,7 +91,7 @@ async def test_announced_changes_are_published_at_once():
         started=0.0,
         changeable=True,
         on_change=lambda *change: sandbox_changes.put_nowait(change),
-        freshness=Freshness(store),
+        staleness=Staleness(store),
     )
     bus = Synchroniser(store, sandboxes, lambda: 1000.0).bus
     for _ in range(3):
@@ -166,14 +166,14 @@ class Failing(MemoryStore):
 
 async def test_cached_data_is_stale_while_the_version_is_unknown():
     store, reads = Failing(), SingleFlight()
-    freshness = Freshness(store, max_age=0.0)
-    await freshness.check()
+    staleness = Staleness(store, max_age=0.0)
+    await staleness.check()
     read_at = time.monotonic()
-    await freshness.check()
-    assert freshness.changed_at < read_at
+    await staleness.check()
+    assert staleness.changed_at < read_at
     store.fails = True
-    assert await freshness.check() == math.inf
-    assert freshness.is_stale(read_at, "ann", reads)
+    assert await staleness.check() == math.inf
+    assert staleness.is_stale(read_at, "ann", reads)
 
 
 def test_job_cache_evicts_the_oldest_jobs_of_the_least_recent_owner():
@@ -214,7 +214,7 @@ async def test_sandbox_cache_evicts_by_size_too():
         started=0.0,
         changeable=True,
         on_change=lambda owner, _: evicted.append(owner),
-        freshness=Freshness(store),
+        staleness=Staleness(store),
     )
     padding = " " * (sandbox_cache.MAX_SIZE // 3 - 99)
     for owner in ("ann", "bob", "cid", "dora"):

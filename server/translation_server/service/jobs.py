@@ -18,10 +18,10 @@ from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
 from translation_server.service.faults import Faults
 from translation_server.service.files import Files, Library
-from translation_server.service.freshness import Freshness
 from translation_server.service.job_cache import RenderedJob, render_job
 from translation_server.service.positioned_lists import PositionedLists
 from translation_server.service.sandbox_cache import MAX_OWNERS, SandboxCache
+from translation_server.service.staleness import Staleness
 from translation_server.service.store_check import StoreCheck
 from translation_server.service.submitter import Submitter
 from translation_server.service.synchroniser import Synchroniser
@@ -60,7 +60,7 @@ class Service:
         clock: wall time, in seconds since the epoch.
         entropy: returns random bytes for one fate or fault, where the sandbox has no seed.
         changeable: whether callers may change their sandboxes.
-        freshness: tells which cached data is out of date; made for the store if it is missing.
+        staleness: decides which cached data is out of date; made for the store if it is missing.
         files: the output files; the server's own if they are missing.
 
     Attributes:
@@ -80,7 +80,7 @@ class Service:
         clock: Callable[[], WallTime],
         entropy: Callable[[], bytes],
         changeable: bool = True,
-        freshness: Freshness | None = None,
+        staleness: Staleness | None = None,
         files: Files | None = None,
     ) -> None:
         self._store = store
@@ -92,7 +92,7 @@ class Service:
             started=self._started,
             changeable=changeable,
             on_change=self._sandbox_changed,
-            freshness=freshness or Freshness(store),
+            staleness=staleness or Staleness(store),
         )
         self._synchroniser = Synchroniser(store, self.sandboxes, clock)
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus

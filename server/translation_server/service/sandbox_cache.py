@@ -13,8 +13,8 @@ from translation_server.core.clock import Clock, VirtualTime, WallTime
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings, SandboxState
 from translation_server.documents import read_sandbox, reset_document
-from translation_server.service.freshness import Freshness
 from translation_server.service.single_flight import SingleFlight
+from translation_server.service.staleness import Staleness
 from translation_server.storage import SandboxStore
 
 MAX_OWNERS = 20_000  # how many owners a process caches, unless it has more users; each takes about 2 KiB
@@ -37,7 +37,7 @@ class SandboxCache:
         started: the wall time from which the server's own faults count their seconds.
         changeable: whether users may change their sandboxes. If not, there are no faults.
         on_change: called with the user whose sandbox has changed, and whether it was reset.
-        freshness: tells which cached values are out of date.
+        staleness: decides which cached values are out of date.
     """
 
     def __init__(  # noqa: PLR0913 - the options are keywords
@@ -48,10 +48,10 @@ class SandboxCache:
         started: WallTime,
         changeable: bool,
         on_change: Callable[[str, bool], None],
-        freshness: Freshness,
+        staleness: Staleness,
     ) -> None:
         self.changeable = changeable
-        self.freshness = freshness
+        self.staleness = staleness
         self._store = store
         self._defaults = defaults
         self._started = VirtualTime(started)
@@ -69,7 +69,7 @@ class SandboxCache:
                 self._state_of_all = SandboxState(defaults)
             return self._state_of_all
         cached = self.states.get(owner)
-        if cached is None or self.freshness.is_stale(cached.read_at, owner, self._reads):
+        if cached is None or self.staleness.is_stale(cached.read_at, owner, self._reads):
             return None
         same = cached.defaults is defaults or cached.defaults == defaults
         return cached.sandbox if same else self._put(owner, cached.text, cached.read_at)
@@ -79,7 +79,7 @@ class SandboxCache:
         if sandbox := self.get(owner):
             return sandbox
         if owner in self.states:
-            await self.freshness.check()
+            await self.staleness.check()
             if sandbox := self.get(owner):
                 return sandbox
         return await self._reads.run(owner, lambda: self._read(owner))

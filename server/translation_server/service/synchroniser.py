@@ -38,7 +38,7 @@ class Synchroniser:
         self.bus = ChangeBus(self.jobs, self._watch)
         self._store = store
         self._sandboxes = sandboxes
-        self._freshness = sandboxes.freshness
+        self._staleness = sandboxes.staleness
         self._clock = clock
         self._watched: dict[str, Position] = {}
         self._reads = SingleFlight[None]()
@@ -94,13 +94,13 @@ class Synchroniser:
             cached = self.jobs.owners[owner] = CachedOwner(self._position(owner), now)
         if self._is_stale(owner, cached.position):
             self.jobs.owners.move_to_end(owner)
-            await self._freshness.check()
+            await self._staleness.check()
             if self._is_stale(owner, cached.position):
                 await self._read(owner, cached.position)
         return cached
 
     def _is_stale(self, owner: str, position: Position) -> bool:
-        return self._freshness.is_stale(position.read_at, owner, self._reads)
+        return self._staleness.is_stale(position.read_at, owner, self._reads)
 
     async def _read(self, owner: str, position: Position) -> None:
         """Reads an owner's changes since the position; if such a read is in progress, waits for it instead."""
@@ -120,7 +120,7 @@ class Synchroniser:
         complete = False
         try:
             while True:
-                changes = await self._store.wait_for_changes(self._freshness.max_age)
+                changes = await self._store.wait_for_changes(self._staleness.max_age)
                 new = {owner: self._position(owner) for owner in self.bus.owners - watched.keys()}
                 for owner in watched.keys() - self.bus.owners:
                     del watched[owner]
@@ -151,7 +151,7 @@ class Synchroniser:
 
     async def _catch_up(self, positions: Mapping[str, Position]) -> None:
         """Reads the changes that other processes have written since the owners' positions."""
-        read_at = min(await self._freshness.check(), time.monotonic())
+        read_at = min(await self._staleness.check(), time.monotonic())
         for owner, position in positions.items():
             await self._sandboxes.refresh(owner, read_at)
             while position.read_at < read_at:  # again if it waited for a read that had begun earlier

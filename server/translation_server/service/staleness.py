@@ -15,8 +15,8 @@ MAX_WAIT = 0.05
 """How long a request waits for the store's version, in seconds. A slow store must not delay all requests at once."""
 
 
-class Freshness:
-    """Tells which cached values are out of date.
+class Staleness:
+    """Decides which cached values are out of date.
 
     The store's version changes when another process writes. While it stays the same, all that was read since the last
     change is up to date: one query serves all owners. All times are on the monotonic clock.
@@ -28,9 +28,9 @@ class Freshness:
         self.changed_at = math.inf  # when another process wrote last, or later; infinity where the store cannot tell
         self._store = store
         self._version: object = None
-        self._checked_at = self._asked_at = -math.inf
-        self._asking: asyncio.Task[None] | None = None
-        self._answered = asyncio.Event()
+        self._checked_at = self._check_began_at = -math.inf
+        self._checking: asyncio.Task[None] | None = None
+        self._checked = asyncio.Event()
 
     def is_stale(self, read_at: float, owner: str, reads: SingleFlight[Any]) -> bool:
         """Whether what was read of an owner at this time may be out of date; ``reads`` are the reads in progress."""
@@ -44,22 +44,22 @@ class Freshness:
         polls may call this at once.
         """
         now = time.monotonic()
-        if self._asking is None and now > self._asked_at + self.max_age / 2:
-            self._asked_at, self._answered = now, asyncio.Event()
-            self._asking = asyncio.create_task(self._ask())
-            asyncio.get_running_loop().call_later(self._max_wait, self._answered.set)
-        if self._asking:
-            await self._answered.wait()
-        return math.inf if self._asking else self.changed_at
+        if self._checking is None and now > self._check_began_at + self.max_age / 2:
+            self._check_began_at, self._checked = now, asyncio.Event()
+            self._checking = asyncio.create_task(self._read_version())
+            asyncio.get_running_loop().call_later(self._max_wait, self._checked.set)
+        if self._checking:
+            await self._checked.wait()
+        return math.inf if self._checking else self.changed_at
 
-    async def _ask(self) -> None:
+    async def _read_version(self) -> None:
         try:
             version = await self._store.version()
             if version is None or version != self._version:
                 self._version, self.changed_at = version, math.inf if version is None else time.monotonic()
-            self._checked_at = self._asked_at
+            self._checked_at = self._check_began_at
         except StoreError:
             self.changed_at = math.inf
         finally:
-            self._asking = None
-            self._answered.set()
+            self._checking = None
+            self._checked.set()
