@@ -215,11 +215,11 @@ class TestWaiting:
         _, out, _ = run("--jobs", "2", *QUICK)
         assert [line.partition(" after ")[2] for line in out if line.startswith("j2 ")] == ["0.0 s", "2.0 s", "3.0 s"]
 
-    @pytest.mark.parametrize("flag", ["--wait", "--no-wait"])
+    @pytest.mark.parametrize("flag", ["--long-poll", "--no-long-poll"])
     def test_long_polls_can_be_switched_off(self, run: Run, server: Server, job: Job, flag: str) -> None:
         server.script = scripted_jobs(job, polls=0, age=1.1)
         assert run(flag)[0] == 0
-        assert any("prefer" in request.headers for request in server.requests) == (flag == "--wait")
+        assert any("prefer" in request.headers for request in server.requests) == (flag == "--long-poll")
 
     def test_equal_failures_of_many_jobs_are_one_line(self, run: Run, server: Server) -> None:
         server.says((404, {"title": "Not Found"}))

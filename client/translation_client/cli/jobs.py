@@ -82,9 +82,9 @@ def add_waiting(parser: Parser) -> None:
     waiting = parser.add_argument_group("waiting")
     waiting.add_argument("--timeout", **SECONDS, help="how long to wait (default: no limit)")
     waiting.add_argument(
-        "--wait", action="store_false", dest="no_wait", help="use long polls if the server can (the default)"
+        "--long-poll", action="store_false", dest="no_long_poll", help="use long polls if the server can (the default)"
     )
-    waiting.add_argument("--no-wait", action="store_true", help="use no long polls")
+    waiting.add_argument("--no-long-poll", action="store_true", help="use no long polls; the command still waits")
     waiting.add_argument(
         "--schedule",
         metavar="PLAN",
@@ -340,7 +340,7 @@ def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
             max_delay=options.max_interval,
             kind=options.kind,
             schedule=schedule,
-            long_poll=0.0 if options.no_wait else LONG_POLL,
+            long_poll=0.0 if options.no_long_poll else LONG_POLL,
             history=None if schedule else options.history,
             trace=tracker.trace,
         )

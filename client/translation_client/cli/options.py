@@ -20,7 +20,7 @@ LOGIN = frozenset({"url", "dialect", "parameter", "username", "password_file", "
 """The options that every suggested command line repeats. A password or token is not repeated."""
 
 WAITING = LOGIN | {
-    *("initial_interval", "max_interval", "timeout", "schedule", "no_wait", "kind", "history", "stats", "output"),
+    *("initial_interval", "max_interval", "timeout", "schedule", "no_long_poll", "kind", "history", "stats", "output"),
     *("log_file", "json", "quiet", "verbose"),
 }
 """The options that the command line for a resumed wait repeats."""
@@ -62,7 +62,7 @@ class Options(argparse.Namespace):
     max_interval: float | None = None
     timeout: float | None = None
     schedule: str = "auto"
-    no_wait: bool = False
+    no_long_poll: bool = False
     kind: str | None = None
     history: str | None = None
     stats: bool = False
