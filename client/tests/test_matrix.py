@@ -26,7 +26,7 @@ ROUTES = {"submit": "submit", "poll": "poll", "long-poll": "poll", "events": "ev
 CLIENTS = ["sync", "async"]
 
 # The exceptions that end a wait at once: refused credentials, and a submission that is answered 404.
-REFUSED = {("unauthorized", route): AuthenticationError for route in ROUTES} | {("forgotten", "submit"): NotFound}
+REFUSED = {("unauthorized", route): AuthenticationError for route in ROUTES} | {("not-found", "submit"): NotFound}
 
 
 @dataclass(frozen=True)

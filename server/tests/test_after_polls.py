@@ -114,7 +114,7 @@ def test_heads_lists_and_events_do_not_count(api: Api):
         ("garbage", False),
         ("malformed", False),
         ("truncate", False),
-        ("forgotten", False),
+        ("not-found", False),
         ("unauthorized", False),
         ("unknown-status", False),
         ("wrong-type", False),
@@ -124,7 +124,7 @@ def test_heads_lists_and_events_do_not_count(api: Api):
         ("huge-retry-after", True),
         ('{"kind": "drip", "rate": 1000000}', True),
         ("back-to-pending", True),
-        ("bare", True),
+        ("no-details", True),
     ],
 )
 @pytest.mark.parametrize("batch", [False, True], ids=["poll", "batch poll"])

@@ -196,10 +196,10 @@ class TestFaultyAnswers:
         back = poll("back-to-pending").json()
         assert (back["status"], back["completed_at"]) == ("pending", None)
         assert back["progress"] == pytest.approx(0.5, abs=0.001)
-        assert poll("bare").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
-        forgotten, unknown, unauthorized = poll("forgotten"), api.get("/status/unknown"), poll("unauthorized")
-        assert [answer.status_code for answer in (forgotten, unknown, unauthorized)] == [404, 404, 401]
-        assert forgotten.json() == unknown.json()
+        assert poll("no-details").json() == {"job_id": job_id, "status": "completed", "result": "completed"}
+        not_found, unknown, unauthorized = poll("not-found"), api.get("/status/unknown"), poll("unauthorized")
+        assert [answer.status_code for answer in (not_found, unknown, unauthorized)] == [404, 404, 401]
+        assert not_found.json() == unknown.json()
         assert "WWW-Authenticate" in unauthorized.headers
         assert poll("wrong-type").headers["Content-Type"] == "text/html"
         assert api.get(f"/status/{job_id}").json()["status"] == "completed"
@@ -215,7 +215,7 @@ class TestFaultyAnswers:
             return answer.status_code, answer.headers.get("WWW-Authenticate"), answer.json()
 
         assert poll(**{"Simulate-Fault": "unauthorized"}) == poll(**{"X-Api-Key": "wrong"})
-        assert poll(**{"Simulate-Fault": "forgotten"}) == poll(job_id="unknown")
+        assert poll(**{"Simulate-Fault": "not-found"}) == poll(job_id="unknown")
 
     def test_false_answers_about_many_jobs(self, start):
         api = start(max_delay=0.001)
@@ -227,7 +227,7 @@ class TestFaultyAnswers:
     def test_a_pending_job_without_a_false_answer_is_shown_truthfully(self, start):
         api = start()
         path = f"/status/{api.submit()}"
-        for kind in ("back-to-pending", "bare"):
+        for kind in ("back-to-pending", "no-details"):
             assert api.get(path, headers={"Simulate-Fault": kind}).json()["completed_at"] is None
         patient = api.get(path, headers={"Simulate-Fault": "huge-retry-after"})
         assert (patient.headers["Retry-After"], "retry-after-ms" in patient.headers) == ("86400", False)
@@ -239,8 +239,8 @@ class TestFaultyAnswers:
         false_answer = api.get(path, headers={"Simulate-Fault": "back-to-pending"})
         truth = api.get(path, headers={"If-None-Match": false_answer.headers["ETag"]})
         assert (truth.status_code, truth.json()["status"]) == (200, "completed")
-        bare = api.get(path, headers={"Simulate-Fault": "bare"})
-        whole = api.get(path, headers={"If-None-Match": bare.headers["ETag"]})
+        brief = api.get(path, headers={"Simulate-Fault": "no-details"})
+        whole = api.get(path, headers={"If-None-Match": brief.headers["ETag"]})
         assert (whole.status_code, whole.json()["progress"]) == (200, 1)
 
     @pytest.mark.parametrize(

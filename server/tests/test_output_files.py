@@ -235,7 +235,7 @@ def test_any_owner_and_job_can_be_signed(owner):
     [
         ({"kind": "status", "code": 500}, 500, None),
         ({"kind": "expired"}, 403, None),
-        ({"kind": "forgotten"}, 404, None),
+        ({"kind": "not-found"}, 404, None),
         ({"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.01}}, 200, VIDEO),
         ({"kind": "wrong-type"}, 200, VIDEO),
         ({"kind": "drip", "rate": 1e6}, 200, VIDEO),

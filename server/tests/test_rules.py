@@ -73,7 +73,7 @@ class TestRules:
         assert api.head("/jobs").status_code == 503
         assert fired(api) == [0, 1]
 
-    @pytest.mark.parametrize("kind", ["back-to-pending", "bare"])
+    @pytest.mark.parametrize("kind", ["back-to-pending", "no-details"])
     def test_false_answers_about_ends_skip_pending_jobs(self, start, kind):
         api = start()
         job_id = api.submit()
@@ -88,7 +88,7 @@ class TestRules:
         assert api.get(f"/status/{job_id}").status_code == 503
         assert fired(api) == [0, 1]
 
-    @pytest.mark.parametrize("kind", ["unknown-status", "back-to-pending", "bare"])
+    @pytest.mark.parametrize("kind", ["unknown-status", "back-to-pending", "no-details"])
     def test_false_answers_skip_answers_without_jobs(self, start, kind):
         api = start()
         api.set_faults(rule(kind), rule("status"))
@@ -127,7 +127,7 @@ class TestRules:
         api = start()
         job_id = api.submit({"simulate": {"paused": True}})
         path, long_poll = f"/status/{job_id}", {"Prefer": "wait=1"}
-        api.set_faults(rule("bare", times=1))
+        api.set_faults(rule("no-details", times=1))
         assert (api.get(path, headers=long_poll).json()["progress"], fired(api)) == (0, [0])
         with ThreadPoolExecutor() as pool:
             poll = pool.submit(api.get, path, headers={"Prefer": "wait=30"}, timeout=60)
@@ -136,7 +136,7 @@ class TestRules:
         assert fired(api) == [1]
 
     @pytest.mark.parametrize(
-        "kind", ["latency", "drip", "wrong-type", "unknown-status", "back-to-pending", "bare", "huge-retry-after"]
+        "kind", ["latency", "drip", "wrong-type", "unknown-status", "back-to-pending", "no-details", "huge-retry-after"]
     )
     def test_an_end_learned_from_a_broken_stream_counts_as_collected(self, start, kind):
         api = start()
@@ -171,7 +171,7 @@ class TestRules:
         api = start()
         job_id = api.submit()
         api.set_faults(rule("status"))
-        for fault, status in (("wrong-type", 200), ("bare", 200), ("", 503)):
+        for fault, status in (("wrong-type", 200), ("no-details", 200), ("", 503)):
             assert api.get(f"/status/{job_id}", headers={"Simulate-Fault": fault}).status_code == status
         assert fired(api) == [1]
 
@@ -229,7 +229,7 @@ requests = st.builds(
 rule_lists = st.lists(
     st.one_of(
         st.builds(Latency, probability=st.floats(0, 1)),
-        st.builds(FalseAnswer, kind=st.sampled_from(["back-to-pending", "forgotten"])),
+        st.builds(FalseAnswer, kind=st.sampled_from(["back-to-pending", "not-found"])),
         st.builds(
             Break, kind=st.sampled_from(["reset", "empty"]), times=st.integers(1, 3), nth=st.tuples(st.integers(1, 5))
         ),

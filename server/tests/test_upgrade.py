@@ -43,6 +43,12 @@ def test_stored_fault_counts_go_on(api):
     assert [rule["fired"] for rule in api.get("/sandbox").json()["faults"]] == [1, 0]
 
 
+def test_stored_fault_kinds_are_read_under_their_new_names():
+    stored = '{"settings": {"faults": [{"kind": "forgotten"}, {"kind": "bare", "route": ["look"]}]}}'
+    faults = read_sandbox(stored, SandboxSettings(), 0.0).settings.faults
+    assert [(rule.kind, rule.route) for rule in faults] == [("not-found", ()), ("no-details", ("poll",))]
+
+
 def test_clock_of_a_sandbox_goes_on():
     clock = '{"settings": [{"real": 1000.0, "moment": 2000.0, "speed": 60.0, "frozen": false}]}'
     state = read_sandbox(f'{{"begun": 5.0, "since": 7.0, "clock": {clock}}}', SandboxSettings(), 0.0)

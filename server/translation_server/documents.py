@@ -173,6 +173,7 @@ FORMER_NAMES = {
     "moment": "virtual",
 }
 FORMER_ROUTES = {"look": "poll", "bulk": "batch_poll"}
+FORMER_FAULTS = {"bare": "no-details", "forgotten": "not-found"}
 """Names in the stored documents of version 0.1.0, and what they are called today."""
 
 
@@ -185,6 +186,8 @@ def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:
     settings = renamed(document.get("settings", {}))
     for rule in settings.get("faults", ()):
         rule["route"] = [FORMER_ROUTES.get(route, route) for route in rule.get("route", ())]
+        if rule.get("kind") in FORMER_FAULTS:
+            rule["kind"] = FORMER_FAULTS[rule["kind"]]
     clock = [renamed(setting) for setting in document.get("clock", {}).get("settings", ())]
     return renamed(document) | {"settings": settings} | ({"clock": {"settings": clock}} if clock else {})
 

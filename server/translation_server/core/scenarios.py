@@ -63,11 +63,11 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
         ),
         "liar": _scenario(
             "polls report unknown states, forget new jobs, show ended jobs as pending, and send a Retry-After of a day",
-            FalseAnswer(route=("poll",), nth=(1,), probability=0.5, kind="forgotten"),
+            FalseAnswer(route=("poll",), nth=(1,), probability=0.5, kind="not-found"),
             UnknownStatus(route=("poll", "batch_poll"), probability=0.2),
             HugeRetryAfter(route=("poll",), probability=0.3),
             FalseAnswer(route=("poll", "batch_poll"), nth=tuple(range(2, 20)), probability=0.2, kind="back-to-pending"),
-            FalseAnswer(route=("poll", "batch_poll"), probability=0.2, kind="bare"),
+            FalseAnswer(route=("poll", "batch_poll"), probability=0.2, kind="no-details"),
             WrongType(probability=0.1),
         ),
         "stuck": _scenario(

@@ -71,7 +71,7 @@ def instead(rule: FaultRule, scope: Scope) -> Response | None:
 def _refusal(kind: str, api: Api) -> Exception | None:
     """Returns the error that a false answer of this kind reports; None if it reports none."""
     match kind:
-        case "forgotten":
+        case "not-found":
             return JobNotFound()
         case "unauthorized":
             return wrong_credentials(scheme(api.auth[0]))

@@ -21,14 +21,16 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
             halfway = VirtualTime(job.created_at + job.paused_for + job.fate.delay / 2)
             before = JobSnapshot(replace(job, paused_at=None), halfway)
             return dialect, before if before.state is State.PENDING else snapshot
-        case FalseAnswer(kind="bare") if snapshot.state is not State.PENDING:
-            operations = [replace(one, answers=_bare(one.answers), phases={}) for one in dialect.operations]
-            bare = replace(dialect, name=f"bare {dialect.name}", operations=operations)  # another body, another tag
-            return bare, snapshot
+        case FalseAnswer(kind="no-details") if snapshot.state is not State.PENDING:
+            operations = [replace(one, answers=_without_details(one.answers), phases={}) for one in dialect.operations]
+            brief = replace(
+                dialect, name=f"no-details {dialect.name}", operations=operations
+            )  # another body, another tag
+            return brief, snapshot
     return dialect, snapshot
 
 
-def _bare(answers: Mapping[State, Answer]) -> Mapping[State, Answer]:
+def _without_details(answers: Mapping[State, Answer]) -> Mapping[State, Answer]:
     return {state: replace(answer, body=_id_and_status(answer.body)) for state, answer in answers.items()}
 
 

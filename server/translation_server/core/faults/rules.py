@@ -148,12 +148,12 @@ class UnknownStatus(Matcher):
 class FalseAnswer(Matcher):
     """The answer is not true.
 
-    ``back-to-pending``: an ended job is pending again. ``bare``: an ended job has only its id and its status.
-    ``forgotten``: there is no such job. ``unauthorized``: the credentials are wrong. ``expired``: the file's URL has
+    ``back-to-pending``: an ended job is pending again. ``no-details``: an ended job has only its id and its status.
+    ``not-found``: there is no such job. ``unauthorized``: the credentials are wrong. ``expired``: the file's URL has
     expired.
     """
 
-    kind: Literal["back-to-pending", "bare", "forgotten", "unauthorized", "expired"]
+    kind: Literal["back-to-pending", "no-details", "not-found", "unauthorized", "expired"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,10 +218,10 @@ EVERY = frozenset(State)
 APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
     {
         **dict.fromkeys(("status", "latency", "reset", "empty", "garbage", "hang"), Applicability()),
-        **dict.fromkeys(("forgotten", "unauthorized"), Applicability()),
+        **dict.fromkeys(("not-found", "unauthorized"), Applicability()),
         **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Applicability(body=True)),
         "unknown-status": Applicability(SNAPSHOT_ROUTES, EVERY, body=True),
-        **dict.fromkeys(("back-to-pending", "bare"), Applicability(SNAPSHOT_ROUTES, EVERY - PENDING, body=True)),
+        **dict.fromkeys(("back-to-pending", "no-details"), Applicability(SNAPSHOT_ROUTES, EVERY - PENDING, body=True)),
         "expired": Applicability(("download",)),
         "huge-retry-after": Applicability(("submit", "poll", "batch_poll"), PENDING),
     }

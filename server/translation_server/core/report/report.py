@@ -16,7 +16,7 @@ from translation_server.core.report.timelines import DELAYED, POLLS, TRUTHFUL, A
 from translation_server.core.request_log import RequestRecord
 
 NOT_MODIFIED = 304
-READABLE = TRUTHFUL | {"bare", "wrong-type"}  # the faults after which a client may have read enough to go on
+READABLE = TRUTHFUL | {"no-details", "wrong-type"}  # the faults after which a client may have read enough to go on
 MAX_GAPS = 50  # how many pauses between polls a job card lists
 
 
