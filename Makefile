@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 SDKS := .venv-sdks
+NODE_SDKS := $(if $(shell command -v npm 2>/dev/null),tests/sdks/node/node_modules/.package-lock.json)
 RUN := $(VENV)/bin/python -m
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loadscope-reorder
 
@@ -47,7 +48,7 @@ bench: $(VENV)/bench ## measure how well everybody waits and how fast the server
 	$(VENV)/bin/python benchmarks/databases.py
 	$(VENV)/bin/python benchmarks/server.py --write
 
-sdks: $(SDKS)/installed ## drive the official clients of other APIs against the server, each with the API that it is for
+sdks: $(SDKS)/installed $(NODE_SDKS) ## drive the official clients of other APIs against the server, each with the API that it is for
 	$(SDKS)/bin/python -m pytest -W ignore::ResourceWarning tests/sdks  # some clients cannot be closed
 
 up: .env ## the pair in Docker, with the settings of .env
@@ -60,6 +61,8 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
 	$(LOCK) --no-strip-extras $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
+	cd tests/sdks/node && rm package-lock.json && npm install --loglevel=error --package-lock-only \
+		$$(node -p 'Object.keys(require("./package.json").dependencies).map((name) => name + "@latest").join(" ")')
 
 LOCK = $(RUN) uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --quiet \
 	--no-header --no-annotate
@@ -89,6 +92,10 @@ $(SDKS)/installed: $(RUNTIME) requirements/sdks.txt server/pyproject.toml client
 	$(PYTHON) -m venv --clear $(SDKS)
 	$(SDKS)/bin/python -m pip install --quiet --require-hashes $(RUNTIME:%=-r %) -r requirements/sdks.txt
 	$(SDKS)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client
+	@touch $@
+
+tests/sdks/node/node_modules/.package-lock.json: $(addprefix tests/sdks/node/,package.json package-lock.json .npmrc)
+	cd tests/sdks/node && npm ci --loglevel=error
 	@touch $@
 
 .env:

@@ -1,8 +1,11 @@
 """Servers for the official clients of other APIs: one with plain HTTP, and one with TLS for those that insist on it.
 
-`make sdks` runs these tests, in a virtual environment of their own.
+`make sdks` runs these tests, in a virtual environment of their own. It ends with a row for each client, which says how
+many tests of each kind passed; the name of a test says its kind.
 """
 
+import collections
+import re
 import ssl
 import threading
 import time
@@ -16,6 +19,15 @@ from translation_server import TranslationServer
 
 USERNAME, KEY = "admin", "secretpassword"  # an API's key is the user's password
 OPTIONS = {"username": USERNAME, "password": KEY, "dialects": "all"}
+KINDS = {  # the word in a test's name, by the head of its column
+    "failed": "fail",
+    "cancelled": "cancel",
+    "listed": "list",
+    "wrong key": "wrong",
+    "unknown id": "unknown",
+    "flaky": "flaky",
+}
+REST = "other cases"
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +72,29 @@ def sandbox(url):
     with Api(base_url=url, auth=(USERNAME, KEY), verify=verify) as api:
         yield api
         assert api.post("/sandbox/reset").status_code == 200
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the table of clients and kinds of cases; a dash is what the API or its client does not have."""
+    table = collections.defaultdict(lambda: collections.defaultdict(collections.Counter))
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            client, case = client_and_case(report.nodeid)
+            for kind in [kind for kind, word in KINDS.items() if word in case.lower()] or [REST]:
+                table[client][kind][outcome] += 1
+    terminalreporter.section("cases by client")
+    terminalreporter.write_line("".join(f"{head:<14}" for head in ("", "", *KINDS, REST)))
+    for client, kinds in sorted(table.items()):
+        cells = [
+            ", ".join(f"{number} {outcome}" for outcome, number in kinds[kind].items()) or "-"
+            for kind in (*KINDS, REST)
+        ]
+        terminalreporter.write_line(f"{client:<28}" + "".join(f"{cell:<14}" for cell in cells))
+
+
+def client_and_case(nodeid):
+    """Returns the name of a client and of a case; `node/` has the cases of the clients for Node."""
+    if node := re.search(r"test_node\.py::test_\w+\[([\w-]+)-(\w+)\]", nodeid):
+        return f"{node[1]} (Node)", node[2]
+    module, case = re.search(r"test_(\w+)\.py::test_(\w+)", nodeid).groups()
+    return f"{module.replace('_', '-')} (Python)", case
