@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "MAX_DELAY": "6",
     "ERROR_PROBABILITY": "0.3",
     "SEED": "tour",
+    "TRANSLATION_CLIENT_COMMAND": "",  # suggests no command lines: the server is gone when they could be tried
 }
 SERVER = [sys.executable, "-m", "translation_server", "--host", "127.0.0.1", "--port", "0"]
 CLIENT = [sys.executable, "-m", "translation_client", "--jobs=3", "--source-language=en", "--target-language=es"]

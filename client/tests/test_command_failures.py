@@ -44,6 +44,16 @@ class TestFailures:
             " --initial-interval=0.01 --max-interval=0.02 wait -- j1 j2"
         )
 
+    def test_suggested_command_lines_begin_with_the_command_of_the_environment(
+        self, run: Run, server: Server, job: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server.script = scripted_jobs(job, polls=1000)
+        monkeypatch.setenv("TRANSLATION_CLIENT_COMMAND", "docker compose run --rm client")
+        assert " Resume with: docker compose run --rm client --url=" in run("--timeout", "0.5", *QUICK)[2][-1]
+        assert run("--no")[2][-1].endswith("; see docker compose run --rm client --help")
+        monkeypatch.setenv("TRANSLATION_CLIENT_COMMAND", "")
+        assert "Resume with" not in run("--timeout", "0.5", *QUICK)[2][-1]
+
     def test_resumed_wait_has_the_same_options_without_the_password(self, run: Run, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job, polls=1000)
         Path("a secret").write_text("secretpassword")

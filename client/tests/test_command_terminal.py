@@ -60,6 +60,13 @@ class TestTerminal:
         name = "python3 -m translation_client"
         assert hint.endswith(f"says about this job: {name} --url={server.url} --username=admin list --json -- c")
 
+    def test_command_that_cannot_be_called_again_suggests_nothing(self, server: Server, job: Job) -> None:
+        server.script = three_jobs(job, last="completed")
+        command = [*PROGRAM, "--url", server.url, *LOGIN, "wait", "c"]
+        terminal = Terminal(command, TRANSLATION_CLIENT_COMMAND="")
+        assert terminal.end() == 0
+        assert terminal.seen.endswith("c completed 100% after 4.0 s\r\n")
+
     def test_dialect_without_a_list_is_read_with_json(self, server: Server) -> None:
         server.says((200, {"status": "completed"}))
         terminal = Terminal([*PROGRAM, "--url", server.url, *LOGIN, "--dialect", "status"])

@@ -25,6 +25,7 @@ from translation_client.cli.options import (
     Options,
     Parser,
     assignment,
+    command,
     json_or_text,
     list_in_full,
     naming_flags,
@@ -154,7 +155,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
         jobs = [TrackedJob(show, job_id) for job_id in dict.fromkeys(options.ids) or [""] * options.jobs]
         tracker = Tracker(jobs, _warn(options))
         listed = server.dialect.listing is not None
-        to_resume = partial(resume, options, listed=listed) if waits else None
+        to_resume = partial(resume, options, listed=listed) if waits and command() else None
 
         async def act() -> None:
             async with _client(options, server, tracker) as client:
@@ -184,7 +185,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
         if waits and options.stats and not options.json:
             write_stats(tracker)
         _write_summary(options, jobs)
-        if has_table:
+        if has_table and command():
             _write_next_step(options, jobs, listed=listed)
         return max((DONE if job.failure is None else exit_status(job.failure) for job in jobs), default=DONE)
 

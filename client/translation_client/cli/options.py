@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -111,7 +112,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
-        raise UsageError(f"{message}; see {program()} --help")
+        raise UsageError(f"{message}; see {command() or program()} --help")
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -132,11 +133,19 @@ def json_or_text(value: str) -> object:
 
 
 def program() -> str:
-    """Returns the name that the command was called by, so that messages can show command lines that work."""
+    """Returns the name that the command was called by."""
     name = Path(sys.argv[0]).name
     return {"client.py": "python3 client.py", "__main__.py": "python3 -m translation_client"}.get(
         name, "translation-client"
     )
+
+
+def command() -> str:
+    """Returns how the command can be called again; empty if it cannot, or not where its messages are read.
+
+    In a container that is not how it was called, so `TRANSLATION_CLIENT_COMMAND` goes before that.
+    """
+    return os.environ.get("TRANSLATION_CLIENT_COMMAND", program())
 
 
 def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
@@ -169,7 +178,7 @@ def _command_line(options: Options, repeated: Container[str], *words: str) -> st
         for value in (given if isinstance(given, list) else [given])
     ]
     flags = [flag if value is True else f"{flag}={value}" for flag, value in values if value]
-    return f"{program()} {shlex.join([*flags, *words])}"
+    return f"{command()} {shlex.join([*flags, *words])}"
 
 
 @contextmanager
