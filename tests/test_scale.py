@@ -8,6 +8,7 @@ Where Docker is missing, what is skipped, what is logged and what is left behind
 """
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections.abc import Callable
@@ -146,12 +147,20 @@ class ScaleTests(PairTests):
         self.assertEqual(len(self.pair.servers()), SERVERS)
 
     def test_up_without_the_ports_of_the_servers_says_what_to_do(self) -> None:
-        self.pair.compose("down")
         env_file = self.pair.folder / ".env"
-        env_file.write_text(env_file.read_text().replace("SCALE_PORTS=0\n", ""))
-        result = self.pair.compose("up", check=False)
-        self.assertNotEqual(result.returncode, 0)
-        self.assertIn("SCALE_PORTS: is not set, so all servers would take the same port: remove", result.stderr)
+        text = env_file.read_text()
+        self.addCleanup(env_file.write_text, text)
+        for missing, named in (("SCALE_PORTS", "SERVERS=3"), ("SCALE_PORTS|SERVERS", "COMPOSE_PROFILES=scale")):
+            env_file.write_text(re.sub(rf"^({missing})=.*\n", "", text, flags=re.MULTILINE))
+            result = self.pair.compose("up", "--detach", "--wait", "nginx", check=False)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(f"remove the # before SCALE_PORTS in .env, because there is {named}\n", result.stderr)
+
+    def test_answer_of_nginx_without_servers_has_the_status_that_its_body_names(self) -> None:
+        self.addCleanup(self.pair.start)
+        self.pair.compose("stop", "server")
+        answer = self.pair.http.get(f"{self.pair.url}/jobs")
+        self.assertEqual((answer.status_code, answer.json()["status"]), (502, 502))
 
     def test_wrong_passwords_count_by_the_address_that_nginx_saw(self) -> None:
         self.addCleanup(self.pair.start)
