@@ -48,12 +48,14 @@ def submitting(
 
 
 def _form(body: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Returns the fields of a form; a list becomes a field that is repeated.
+    """Returns the fields of a form; a list becomes a field that is repeated, and `simulate` is JSON.
 
     Raises:
         ValueError: A form cannot carry a value.
     """
-    fields = [(name, one) for name, value in body.items() for one in (value if isinstance(value, list) else [value])]
+    simulated = {name: json.dumps(value) for name, value in body.items() if name == "simulate"}
+    given = {**body, **simulated}.items()
+    fields = [(name, one) for name, value in given for one in (value if isinstance(value, list) else [value])]
     for name, value in fields:
         if not isinstance(value, str | int | float):
             allowed = (

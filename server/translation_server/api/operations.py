@@ -135,7 +135,8 @@ class Operations:
         )
         context = context_of(request)
         sandbox = await self._service.sandboxes.of(context.user)
-        context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        if dialect.sends_hints:
+            context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         headers = [*partial.headers, *hint_headers(context.record.hint, partial.hints)]
         return json_response(partial.complete(snapshot), partial.code, headers)
 

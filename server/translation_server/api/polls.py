@@ -104,7 +104,8 @@ class PollEndpoint:
             raise JobNotFound
         [(shown_in, shown)] = apply_false_answer(request, [dialect], snapshot)
         sandbox = await service.sandboxes.of(context.user)
-        context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        if dialect.sends_hints:
+            context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         operation = route.operation if shown_in is dialect else shown_in.operation(route.action)
         body = shown_in.partial_body(shown, view, operation)
         answer = self._render(body, shown, sandbox.clock, context.record, conditions)

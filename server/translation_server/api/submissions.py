@@ -91,7 +91,8 @@ class SubmitEndpoint:
         view = view_of(request.scope, dialect, self._service.files)
         partial = dialect.partial_body(snapshot, view, route.operation)
         sandbox = await service.sandboxes.of(context.user)
-        context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        if dialect.sends_hints:
+            context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         headers = list(partial.headers)
         own_location = any(name.lower() == "location" for name in route.operation.answer.headers)
         if not own_location and (location := dialect.location(snapshot.job.id)):
@@ -181,6 +182,8 @@ def _received(
     fields = {name: path for name, path in paths(dialect.send).items() if name in INPUT_NAMES}
     if SIMULATE in unknown and not dialect.refuses_unknown:  # the simulator's own field, in any API
         values[SIMULATE], fields[SIMULATE] = document[SIMULATE], SIMULATE
+    if SIMULATE in values:
+        values[SIMULATE] = _from_form(values[SIMULATE])
     errors = [
         {"field": first, "message": " or ".join(["is required", *others])}
         for first, *others in dialect.required
@@ -209,6 +212,14 @@ def _received(
         validated,
         {name: value for name, value in echo.items() if value is not None},
     )
+
+
+def _from_form(value: object) -> object:
+    """Returns the value of a field that comes as JSON, or as the text of JSON, as forms have it."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _query(request: Request) -> dict[str, Any]:

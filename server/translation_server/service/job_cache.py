@@ -96,7 +96,9 @@ class CachedOwner:
 
 def render_job(dialect: Dialect, snapshot: JobSnapshot, sandbox: SandboxState, view: View) -> RenderedJob:
     """Renders a job in a dialect, from this snapshot on."""
-    hint, until = next_poll(snapshot, sandbox.settings, sandbox.clock.current.rate), math.inf
+    hint, until = None, math.inf
+    if dialect.sends_hints:
+        hint = next_poll(snapshot, sandbox.settings, sandbox.clock.current.rate)
     if snapshot.state is State.PENDING:
         ends = dialect.changes_at(snapshot), snapshot.job.cancelled_at or math.inf
         until = min(*ends, hint.until if hint else math.inf)

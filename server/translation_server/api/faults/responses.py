@@ -19,6 +19,7 @@ from translation_server.api.auth.credentials import scheme, wrong_credentials
 from translation_server.api.context import context_of
 from translation_server.api.cycle import abandon_if_closing, written
 from translation_server.api.file_response import PIECE, FileResponse
+from translation_server.api.preferences import hint_headers
 from translation_server.api.problems import Problem, api_of, expired_url, response_to
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Api
@@ -86,8 +87,8 @@ def hint_of(answer: Response) -> float | None:
     return min(float(seconds), MAX_HINT) if seconds.isdecimal() else None
 
 
-def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None:
-    """Returns the response with the fault applied; None if the rule is not applicable to it."""
+def apply_fault(answer: Response, firing: Firing, rest: Rest, api: Api) -> Response | None:
+    """Returns the response of an API with the fault applied; None if the rule is not applicable to it."""
     rule = firing.rule
     if APPLICABILITY[rule.kind].body and answer.status_code in BODILESS:
         return None
@@ -95,13 +96,19 @@ def apply_fault(answer: Response, firing: Firing, rest: Rest) -> Response | None
         case WrongType(content_type=content_type):
             answer.headers["Content-Type"] = content_type
             return answer
-        case HugeRetryAfter(seconds=seconds) if "retry-after" in answer.headers:
-            answer.headers["Retry-After"] = str(seconds)
-            del answer.headers["retry-after-ms"]
+        case HugeRetryAfter(seconds=seconds):
+            hints = {
+                name.decode("latin-1"): value.decode("latin-1") for name, value in hint_headers(seconds, api.hints)
+            }
+            if api.hints is None:
+                del hints["retry-after-ms"], answer.headers["retry-after-ms"]
+            if not hints or not hints.keys() <= {*answer.headers}:
+                return None
+            answer.headers.update(hints)
             return answer
         case Break() | Truncate() | Garbage() | Drip() | Hang():
             return Broken(answer, firing, rest)
-        case Status() | Latency() | FalseAnswer() | UnknownStatus() | HugeRetryAfter():
+        case Status() | Latency() | FalseAnswer() | UnknownStatus():
             return None
         case _:
             assert_never(rule)

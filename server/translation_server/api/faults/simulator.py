@@ -16,8 +16,9 @@ from translation_server.api.context import context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
 from translation_server.api.faults import responses
 from translation_server.api.preferences import preferred_wait, values_of
-from translation_server.api.problems import EXPECTED, NOTHING_SIMULATED, Problem, invalid, response_to
+from translation_server.api.problems import EXPECTED, NOTHING_SIMULATED, Problem, api_of, invalid, response_to
 from translation_server.api.request_identity import record_submission
+from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
 from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency, WrongType
@@ -84,7 +85,8 @@ class Simulator:
                 response = await answer()
             except EXPECTED as error:
                 response = response_to(error, request.scope)
-            if faulty := responses.apply_fault(response, fault, self._service.sleep):
+            api = api_of(request.scope) or NATIVE_API
+            if faulty := responses.apply_fault(response, fault, self._service.sleep, api):
                 record.faults += (rule.kind,)
         finally:
             if rule.kind not in record.faults:  # for example when it can change none of the jobs that a long poll shows

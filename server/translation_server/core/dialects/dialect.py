@@ -300,6 +300,11 @@ class Dialect:
             return {}
         return {FILE_URL + kind: view.origin + view.file_path(snapshot, kind)[0] for kind in self.file_types}
 
+    @property
+    def sends_hints(self) -> bool:
+        """Whether its answers say when to poll next."""
+        return self.api.hints is None or bool(self.api.hints)
+
     def word(self, snapshot: JobSnapshot) -> Word:
         """Returns the dialect's word for the job's state."""
         words = self.words[snapshot.state]

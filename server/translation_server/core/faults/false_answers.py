@@ -1,5 +1,6 @@
 """False answers: a true snapshot in a falsified wire format, or a false snapshot in the true format."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,7 +9,9 @@ from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.operations import Answer
 from translation_server.core.dialects.template import Node, Placeholder
 from translation_server.core.faults.rules import FalseAnswer, FaultRule, UnknownStatus
-from translation_server.core.job import JobSnapshot, State
+from translation_server.core.job import Job, JobSnapshot, State
+
+SOME_DELAY = 2.0  # seconds: shown as the delay of a job that had none
 
 
 def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tuple[Dialect, JobSnapshot]:
@@ -17,10 +20,7 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
         case UnknownStatus(word=word):
             return replace(dialect, words=dict.fromkeys(State, (word,))), snapshot
         case FalseAnswer(kind="back-to-pending") if snapshot.state is not State.PENDING:
-            job = snapshot.job
-            halfway = VirtualTime(job.created_at + job.paused_for + job.fate.delay / 2)
-            before = JobSnapshot(replace(job, paused_at=None), halfway)
-            return dialect, before if before.state is State.PENDING else snapshot
+            return dialect, _halfway(snapshot.job)
         case FalseAnswer(kind="no-details") if snapshot.state is not State.PENDING:
             operations = [replace(one, answers=_without_details(one.answers), phases={}) for one in dialect.operations]
             brief = replace(
@@ -28,6 +28,13 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
             )  # another body, another tag
             return brief, snapshot
     return dialect, snapshot
+
+
+def _halfway(job: Job) -> JobSnapshot:
+    """Returns a job as it stood after half of its delay, or would have stood if it had had one."""
+    delay = job.fate.delay if 0.0 < job.fate.delay < math.inf else SOME_DELAY
+    running = replace(job, cancelled_at=None, paused_at=None, fate=replace(job.fate, delay=delay, after_polls=None))
+    return JobSnapshot(running, VirtualTime(job.created_at + job.paused_for + delay / 2))
 
 
 def _without_details(answers: Mapping[State, Answer]) -> Mapping[State, Answer]:
