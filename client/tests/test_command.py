@@ -115,6 +115,19 @@ class TestSubcommands:
         assert status == 0
         assert [line.split()[1] for line in out] == ["pending", "completed"]
 
+    def test_delete_says_which_jobs_are_gone(self, run: Run, server: Server) -> None:
+        submit, poll = ('{request = "POST /tasks"}', '{request = "GET /tasks/{job_id}"}')
+        body, delete = ('{id = "{job_id}", is = "{status}"}', '{request = "DELETE /tasks/{job_id}", code = 204}')
+        text = f"[job.task]\nbody = {body}\nsubmit = {submit}\npoll = {poll}\ndelete = {delete}\n"
+        Path("mine.toml").write_text(text, encoding="utf-8")
+        server.says((204, None))
+        status, out, err = run("delete", "a", "b", "--dialect", "mine.toml")
+        assert (status, sorted(out[:2]), out[2:], err) == (0, ["a deleted", "b deleted"], ["2 jobs: 2 deleted"], [])
+        assert set(server.asked) == {"DELETE /tasks/a", "DELETE /tasks/b"}
+        assert run("delete", "a", "--json", "--dialect", "mine.toml") == (0, [], [])
+        server.says((404, None))
+        assert run("delete", "c", "--dialect", "mine.toml")[:2] == (2, [])
+
     def test_cancel_succeeds_for_ended_jobs(self, run: Run, server: Server, job: Job) -> None:
         server.says((200, job("cancelled", "a")), (200, job("error", "b")))
         status, out, _ = run("cancel", "a", "b")

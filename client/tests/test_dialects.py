@@ -83,7 +83,6 @@ class TestTemplates:
             ({"task": 7}, "a job with 'task.id' and 'task.state'"),
             (task(), "a job with 'task.id' and 'task.state'"),
             (task(state=5), "a job with 'task.id' and 'task.state'"),
-            (task(state="failed", why=5), "a text as 'task.why'"),
             (task(state="busy", done="half"), "a number as 'task.done'"),
         ],
     )
@@ -95,6 +94,50 @@ class TestTemplates:
     def test_error_message_counts_only_for_failed_jobs(self):
         _, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), task(state="done", why="all is well"))
         assert status == Status("t1", State.COMPLETED)
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (5, "5"),
+            (1.5, "1.5"),
+            (10**400, str(10**400)),
+            (True, "true"),
+            ("\ud800", "?"),
+            ({"reason": ["no sound"]}, '{"reason": ["no sound"]}'),
+            (None, None),
+        ],
+    )
+    def test_why_a_job_failed_is_text_whatever_the_answer_has(self, value, text):
+        options = flow_options(custom_dialect(body={"is": "{status}", "why": "{error_message}", "n": "{error_code}"}))
+        body = {"is": "failed", "why": value, "n": value}
+        _, status = play(wait_one.poll(options, FlowTime(0.0), "t1"), body)
+        assert status == Status("t1", State.ERROR, error=text, error_code=text)
+
+    @pytest.mark.parametrize(
+        ("template", "value", "progress"),
+        [
+            ("{progress}", "0.5", 0.5),
+            ("{progress}", "50%", 0.5),
+            ("{progress | text}", "0.5", 0.5),
+            ("{progress | percent}", "50", 0.5),
+            ("{progress | percent}", "50 %", 0.5),
+            ("{progress | percent}%", "50%", 0.5),
+            ("{progress | percent} of 100", "50 of 100", 0.5),
+            ("{progress}", "9" * 9999, None),
+        ],
+    )
+    def test_progress_may_be_text(self, template, value, progress):
+        options = flow_options(custom_dialect(body={"is": "{status}", "done": template}))
+        flow = wait_one.poll(options, FlowTime(0.0), "t1")
+        if progress is None:
+            with pytest.raises(ProtocolError, match="expected a number as 'done'"):
+                play(flow, {"is": "busy", "done": value})
+        else:
+            assert play(flow, {"is": "busy", "done": value})[1].progress == progress
+
+    def test_elapsed_time_may_be_within_a_text(self):
+        options = flow_options(custom_dialect(body={"is": "{status}", "took": "{elapsed_time}s"}))
+        assert play(wait_one.poll(options, FlowTime(0.0), "t1"), {"is": "done", "took": "1.5s"})[1].elapsed == 1.5
 
     def test_first_of_several_placeholders_counts(self):
         flow = wait_one.poll(flow_options(START), FlowTime(0.0), "j1")
@@ -243,6 +286,21 @@ class TestRoutes:
             assert [status.id for status in client.list()] == ["3", "2", "1"]
         assert [request.query for request in server.requests] == asked
 
+    @pytest.mark.parametrize(
+        ("page", "asked"),
+        [({"cursor": "from"}, ["", "from=3", "from=2"]), ({"offset": "skip"}, ["", "skip=2", "skip=3"])],
+    )
+    def test_a_job_that_cannot_be_read_does_not_hide_the_others(self, server, caplog, page, asked):
+        listed = {"request": "GET /all", "page": page, "body": {"tasks": "{jobs}"}}
+        with Client(server.url, dialect=custom_dialect(list=listed)) as client:
+            pages = [[task(id="9", state=[]), task(id="3", state="busy")], [task(id="2", state="done")], []]
+            server.says(*[(200, {"tasks": found}) for found in pages])
+            assert [status.id for status in client.list()] == ["3", "2"]
+            server.says((200, {"tasks": [task(id="2", state="done"), 7]}), (200, {"tasks": []}))
+            assert [status.id for status in client.list()] == ["2"]
+        assert [request.query for request in server.requests][:3] == asked
+        assert "a job in the answer to GET /all cannot be read and is left out: expected a job with" in caplog.text
+
     def test_an_item_may_be_a_part_of_the_answer_to_a_poll(self, server):
         listed = {"request": "GET /all", "item": "task", "body": {"tasks": "{jobs}"}}
         batch = {"request": "GET /some", "ids": "id", "item": "task", "body": {"tasks": "{jobs}"}}
@@ -297,6 +355,32 @@ class TestRoutes:
         with Client(server.url, dialect=dialect) as client:
             assert client.cancel("t1").state is State.ERROR
         assert server.asked == ["POST /tasks/t1/cancel", "GET /tasks/t1/state"]
+
+    @pytest.mark.parametrize(
+        ("operation", "answer", "asked"),
+        [
+            ({"request": "DELETE /tasks/{job_id}", "code": 204}, (204, None), "DELETE /tasks/t1"),
+            ({"request": "POST /delete", "job_id": {"body": "id"}}, (200, ["gone"]), "POST /delete"),
+        ],
+    )
+    def test_a_deletion_returns_nothing_whatever_the_answer_is(self, server, operation, answer, asked):
+        server.says(answer)
+        with Client(server.url, dialect=custom_dialect(delete=operation)) as client:
+            assert client.delete("t1") is None
+        assert server.asked == [asked]
+
+    def test_a_deletion_of_an_unknown_job_is_an_error_unless_an_earlier_try_may_have_deleted_it(self, server):
+        server.says((404, {"detail": "No such task."}), (503, None), (404, None))
+        dialect = custom_dialect(delete={"request": "DELETE /tasks/{job_id}"})
+        with Client(server.url, dialect=dialect, initial_delay=0.01) as client:
+            with pytest.raises(NotFound, match=r"^404 No such task\."):
+                client.delete("t1")
+            client.delete("t1")
+        assert server.asked == ["DELETE /tasks/t1"] * 3
+
+    def test_a_dialect_without_a_deletion_refuses_it(self):
+        with Client() as client, pytest.raises(ValueError, match=r"^delete: the dialect start has no route for this$"):
+            client.delete("t1")
 
 
 class TestFields:

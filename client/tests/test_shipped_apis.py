@@ -16,6 +16,7 @@ from translation_client import (
     State,
     TransportError,
 )
+from translation_client.dialect_files import find_dialect
 from translation_server import TranslationServer
 
 KEY = "secretpassword"
@@ -279,6 +280,18 @@ def test_cancelled_job_is_cancelled(opened, api, sandbox, shipped):
                 native.cancel(job.id)
         assert client.status(job.id).state is shown
         assert client.wait(job.id, timeout=60).state is shown
+
+
+def test_deleted_job_is_unknown(opened, api):
+    with opened() as client:
+        if not find_dialect(api.dialect).operation("delete"):
+            with pytest.raises(ValueError, match=r"^delete: the dialect .* has no route for this$"):
+                client.delete("j1")
+            return
+        job = client.start(input=api.input)
+        assert client.delete(job.id) is None
+        with pytest.raises(NotFound):
+            client.status(job.id)
 
 
 def test_wrong_key_is_refused_in_the_words_of_the_api(kind, api):

@@ -109,6 +109,18 @@ class Client(BaseClient[httpx.Client, Driver]):
         """
         return self._only(wait_one.cancel(self._options, self._time(), self._job(job_id)))
 
+    def delete(self, job_id: str) -> None:
+        """Deletes a job at an API that has a request for this: afterwards, the API does not know it.
+
+        Raises:
+            NotFound: The user has no such job.
+            ValueError: The dialect has no `delete`.
+            TranslationError: The job could not be deleted.
+        """
+        with closing(self._driver.run(wait_one.delete(self._options, self._time(), self._job(job_id)))) as flow:
+            for _ in flow:
+                pass
+
     def list(self) -> Generator[Status]:
         """Yields the status of every job of this user, newest first. Pages are fetched as you iterate.
 

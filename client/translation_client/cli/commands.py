@@ -61,6 +61,7 @@ COMMAND = Command(
         Command("wait", "wait for the end of jobs", jobs.WAIT, (jobs.add_waiting, jobs.add_waited)),
         Command("list", "list your jobs, newest first", jobs.list_jobs, (jobs.add_listed,)),
         Command("cancel", "cancel jobs", jobs.CANCEL, (add_ids,)),
+        Command("delete", "delete jobs, for a dialect that has a delete", jobs.DELETE, (add_ids,)),
         Command(
             "report",
             "show the report card on your client's requests",

@@ -1,4 +1,4 @@
-"""The subcommands for jobs: run, start, status, wait, list, cancel. All jobs of a command line share one client."""
+"""The subcommands for one or several jobs. All jobs of a command line share one client."""
 
 import argparse
 import asyncio
@@ -246,11 +246,19 @@ async def _cancel(client: AsyncClient, _: Options, job: TrackedJob) -> None:
     job.update(await client.cancel(job.id))
 
 
+async def _delete(client: AsyncClient, options: Options, job: TrackedJob) -> None:
+    await client.delete(job.id)
+    job.deleted = True
+    if _plain(options):
+        write(f"{job.id} deleted")
+
+
 RUN = for_each_job(_run, waits=True)
 START = for_each_job(_start)
 STATUS = for_each_job(_status)
 WAIT = for_each_job(_wait, waits=True)
 CANCEL = for_each_job(_cancel)
+DELETE = for_each_job(_delete)
 
 
 async def _try(action: Action, client: AsyncClient, options: Options, job: TrackedJob) -> None:

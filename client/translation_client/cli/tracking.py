@@ -15,7 +15,7 @@ from translation_client.core.status import JobFailed, JobTimeout, State, Status
 Clock: TypeAlias = Callable[[], float]
 Show: TypeAlias = Callable[[Status], object]
 
-OUTCOMES = ("starting", *State, "failed", "timed out")
+OUTCOMES = ("starting", *State, "deleted", "failed", "timed out")
 """Every outcome, in the order of the summary."""
 
 CALM = 10.0  # seconds without a failed request, after which failures are shown again from the first retry on
@@ -40,6 +40,7 @@ class TrackedJob:
     status: Status | None = None  # the last known status
     updated: float = 0.0  # when that status came
     failure: TranslationError | None = None  # the job's failure, or the error that ended the wait for it
+    deleted: bool = False
 
     def update(self, status: Status, *, show: bool = True) -> None:
         """Stores a status, and shows it if its text has changed."""
@@ -73,6 +74,8 @@ class TrackedJob:
             return "timed out"
         if self.failure and not isinstance(self.failure, JobFailed):
             return "failed"
+        if self.deleted:
+            return "deleted"
         return self.status.state if self.status else "starting"
 
     @property

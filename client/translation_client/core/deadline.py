@@ -36,7 +36,8 @@ class FlowTime:
     trip: float | None = field(init=False)  # the latest round trip
     answered: bool = False  # whether the server has answered, this flow or one before
     last: bool = False  # whether the last request was sent at the deadline
-    polls: int = 0
+    requests: int = 0
+    polls: int = 0  # those of the requests that only read
     bytes: int = 0  # the size of the answers to the polls
     asleep: float = 0.0
 

@@ -8,6 +8,7 @@ The clock of a sandbox may run faster than ours, stand still or jump, and docume
 server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and in the event field of that name.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -16,8 +17,10 @@ from typing import Any, NamedTuple
 from translation_client.core.dialects import (
     CURRENT,
     Action,
+    Answer,
     Dialect,
     Listing,
+    Number,
     Operation,
     id_of,
     is_text,
@@ -90,11 +93,28 @@ def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus 
     return _parsed(dialect, cancel, document, reply, job_id)
 
 
-def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tuple[list[ParsedStatus], str | None]:
-    """Reads the page of a list at a cursor: its jobs, and the cursor of the next page, if there is one.
+def read_deleted(dialect: Dialect, reply: Reply) -> None:
+    """Reads the answer to a deletion, whose body does not matter.
 
     Raises:
-        TranslationError: The answer refuses, or does not match the dialect.
+        TranslationError: The answer refuses.
+    """
+    _check_code(dialect, reply, dialect.required("delete", "delete"))
+
+
+class Page(NamedTuple):
+    """A page of a list."""
+
+    jobs: Sequence[ParsedStatus]
+    unread: Sequence[ProtocolError]  # why some of its jobs cannot be read
+    next: str | None  # the cursor of the next page, if there is one
+
+
+def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> Page:
+    """Reads the page of a list at a cursor.
+
+    Raises:
+        TranslationError: The answer refuses, or does not match the dialect: none of its jobs can be read.
     """
     listing = dialect.listing
     if listing is None:
@@ -103,8 +123,17 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> tupl
     if not isinstance(jobs, list):
         raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
     each = listing.operation.each or dialect.poll
-    parsed = [_parsed(dialect, each, _as_polled(listing, job), reply) for job in jobs]
-    return parsed, _next_cursor(listing.operation, page, parsed, cursor, reply)
+    parsed, unread, ids = list[ParsedStatus](), list[ProtocolError](), list[str | None]()
+    for body in (_as_polled(listing, job) for job in jobs):
+        try:
+            parsed.append(_parsed(dialect, each, body, reply))
+            ids.append(parsed[-1].status.id)
+        except ProtocolError as error:
+            unread.append(error)
+            ids.append(id_of(_raw_id(each, body)))
+    if unread and not parsed:
+        raise unread[0]
+    return Page(parsed, unread, _next_cursor(listing.operation, page, ids, cursor, reply))
 
 
 def _page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[object, object]:
@@ -126,11 +155,11 @@ def _as_polled(listing: Listing, item: object) -> object:
 
 
 def _next_cursor(
-    operation: Operation, page: object, jobs: Sequence[ParsedStatus], cursor: str | None, reply: Reply
+    operation: Operation, page: object, ids: Sequence[str | None], cursor: str | None, reply: Reply
 ) -> str | None:
     """Returns the cursor of the page after the one at a cursor; None where there is none.
 
-    Where the answer names none, it follows from the jobs, while the answer does not say that they are the last ones.
+    Where the answer names none, it follows from its jobs, while the answer does not say that they are the last ones.
     """
     found = paths(operation.answers[State.PENDING].body)
     if "next" in found:
@@ -141,15 +170,15 @@ def _next_cursor(
     headers = operation.answers[State.PENDING].headers
     if naming := [name for name, node in headers.items() if "next" in paths(node)]:
         return _cursor_in(operation, reply.headers.get(naming[0].lower(), ""))
-    if operation.cursor is None or not jobs:
+    if operation.cursor is None or not ids:
         return None
     if "has_more" in found and _value_at(page, found["has_more"]) is not True:
         return None
     match operation.paging:
         case "cursor":
-            return jobs[-1].status.id
+            return next((job_id for job_id in reversed(ids) if job_id), None)
         case "offset":
-            following, last = int(cursor or 0) + len(jobs), "count"
+            following, last = int(cursor or 0) + len(ids), "count"
         case _:
             following, last = int(cursor or 1) + 1, "pages"
     end = _value_at(page, found.get(last, ()))
@@ -214,11 +243,17 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
     return _parsed(dialect, dialect.poll, document, reply)
 
 
-def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
-    """Returns the document of an answer with a status code of a success, or with one that the operation has."""
+def _check_code(dialect: Dialect, reply: Reply, operation: Operation | None) -> Sequence[Answer]:
+    """Checks that an answer has a status code of a success, or one that the operation has; returns its answers."""
     answers = [answer for state in State for answer in operation.answers_for(state)] if operation else []
     if reply.code // 100 != SUCCESS and not any(reply.code == answer.code for answer in answers):
         raise refusal(dialect, reply)
+    return answers
+
+
+def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
+    """Returns the document of an answer that is no refusal."""
+    answers = _check_code(dialect, reply, operation)
     if reply.unread:
         raise ProtocolError(reply.unread)
     if not reply.body and any(answer.body in {"", None} for answer in answers if not isinstance(answer.body, Mapping)):
@@ -264,8 +299,8 @@ def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
         state=state,
         progress=None if progress is None else min(progress, 1.0),
         elapsed=_number(*value("elapsed_time"), reply),
-        error=_text_value(*value("error_message"), reply) if state in FAILED else None,
-        error_code=_text_value(*value("error_code"), reply) if state in FAILED else None,
+        error=_shown(values.get("error_message")) if state in FAILED else None,
+        error_code=_shown(values.get("error_code")) if state in FAILED else None,
         output=values.get("output") if state is State.COMPLETED else None,
         raw=job,
         hint=None if state.ended else _hint(dialect, reply),
@@ -372,6 +407,17 @@ def _text_value(value: object, where: str, reply: Reply) -> str | None:
     if value is None or is_text(value):
         return value
     raise unexpected(f"a text as {where!r}", reply)
+
+
+def _shown(value: object) -> str | None:
+    """Returns any value as text: what is no text, such as a number as the code of an error, as JSON."""
+    if value is None:
+        return None
+    try:
+        text = value if isinstance(value, str) else value.text if isinstance(value, Number) else json.dumps(value)
+    except RecursionError:
+        return None
+    return text.encode(errors="replace").decode()
 
 
 def _number(value: object, where: str, reply: Reply) -> float | None:

@@ -290,6 +290,15 @@ def cancelling(
     return dialect.required("cancel", "cancel").send(parameters or {}, job_id, url)
 
 
+def deleting(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None) -> Send:
+    """Returns the request that deletes a job.
+
+    Raises:
+        ValueError: The dialect has no deletion.
+    """
+    return dialect.required("delete", "delete").send(parameters or {}, job_id)
+
+
 def listing(dialect: Dialect, cursor: str | None = None, parameters: Mapping[str, str] | None = None) -> Send:
     """Returns the request for the page of a list at a cursor; for the first page without one.
 

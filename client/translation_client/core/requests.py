@@ -196,6 +196,7 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
         timeout = min(timeout, hold + max(time.allowance, (left - hold) / 2))
     result = yield replace(send, timeout=min(timeout, left), left=left)
     time.now = result.at
+    time.requests += 1
     if is_poll(send):
         time.polls += 1
         time.bytes += len(result.body) if isinstance(result, Reply) else 0

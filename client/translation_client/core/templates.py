@@ -17,6 +17,8 @@ FILTERS = (
     *("percent", "ms", "seconds", "text", "lines", "messages", "number"),
 )
 MAX_NUMBER = 1e300  # integers beyond are too large for a division
+MEASURES = ("progress", "elapsed_time")  # the fields that are numbers
+MEASURE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*(%?)\s*", re.ASCII)
 PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
 FILTERED = {
     **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
@@ -37,8 +39,13 @@ class Placeholder:
     filters: tuple[str, ...] = ()
 
     def read(self, value: object) -> object:
-        """Returns the value before its filters: a progress in percent becomes a fraction, milliseconds seconds."""
+        """Returns the value before its filters: a progress in percent becomes a fraction, milliseconds seconds.
+
+        A measure may be a text: `"0.5"`, `"50%"`.
+        """
         units = math.prod(PER_UNIT.get(one, 1) for one in self.filters)
+        if self.name in MEASURES and isinstance(value, str) and (found := MEASURE.fullmatch(value)):
+            value, units = float(found[1]), PER_UNIT["percent"] if found[2] else units
         if units == 1 or isinstance(value, bool) or not isinstance(value, int | float):
             return value
         return value / units if abs(value) < MAX_NUMBER else value
@@ -51,23 +58,24 @@ class Text:
     parts: tuple[str | Placeholder, ...]
 
     def read(self, text: object) -> dict[str, object]:
-        """Returns the texts at the placeholders by their names; none for a text of another form. Takes linear time."""
+        """Returns the values at the placeholders by their names; none for a text of another form. Takes linear time."""
         if not isinstance(text, str):
             return {}
         values: dict[str, object] = {}
-        name, position, last = None, 0, len(self.parts) - 1
+        open_one: Placeholder | None = None  # the placeholder whose value begins at the position
+        position, last = 0, len(self.parts) - 1
         for number, part in enumerate(self.parts):
             if isinstance(part, Placeholder):
-                name = part.name
+                open_one = part
                 continue
-            at = len(text) - len(part) if number == last else text.find(part, position) if name else position
+            at = len(text) - len(part) if number == last else text.find(part, position) if open_one else position
             if at < position or not text.startswith(part, at):
                 return {}
-            if name:
-                values[name], name = text[position:at], None
+            if open_one:
+                values[open_one.name], open_one = open_one.read(text[position:at]), None
             position = at + len(part)
-        if name:
-            values[name] = text[position:]
+        if open_one:
+            values[open_one.name] = open_one.read(text[position:])
         elif position < len(text):
             return {}
         return values

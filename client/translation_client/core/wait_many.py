@@ -52,7 +52,7 @@ MAX_BATCH_IDS = 6_000  # characters of ids per batch poll; every server accepts 
 BATCH_WINDOW = 0.5  # seconds: jobs that are due within this time share a batch poll
 SILENCE = 40.0  # seconds: a stream that sends nothing for this time, not even a heartbeat, is dead
 LASTING = 10.0  # seconds: a stream that still sends data after this time, even a heartbeat, is useful
-NEXT_STEP = "The jobs go on: when the server is well, wait again."
+NEXT_STEP = "Jobs are not affected by this: when the server is well, wait again."
 
 
 @dataclass
@@ -317,7 +317,7 @@ def _poll_batch(wait: BatchWait, batch: Sequence[BatchJob]) -> Flow:
         job.bytes += len(reply.body) // len(batch)
         answer = answers[job.id]
         if isinstance(answer, TranslationError):
-            yield from _record_failure(wait, job, answer, reply)
+            yield from _record_failure(wait, job, answer, send, reply)
         else:
             yield from _update(wait, job, answer)
 
@@ -336,7 +336,7 @@ def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
         time.now = (yield status).at
 
 
-def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, reply: Reply) -> Flow:
+def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, send: Send, reply: Reply) -> Flow:
     """Plans the retry of a job whose answer cannot be read, or gives up."""
     confirmed = job.status is not None
     if not isinstance(error, ProtocolError) and not (confirmed and isinstance(error, NotFound)):
@@ -344,6 +344,9 @@ def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, rep
         return
     may_retry, job.last_failure = job.failures.record(error, confirmed=confirmed), error.message.rstrip(".")
     if wait.time.left and not may_retry:
+        if isinstance(error, ProtocolError):
+            problem = f"{send} failed for job {job.id} ({job.failures.count} in a row): {job.last_failure}"
+            error = ProtocolError(f"{problem}. {NEXT_STEP}")
         yield from _give_up(wait, job, error)
         return
     delay = job.failures.pause(reply)

@@ -1,4 +1,4 @@
-"""The flows for one job: start, poll, cancel, list, watch.
+"""The flows for one job: start, poll, cancel, delete, list, watch.
 
 `requests` sends each request. After each answer the flow decides when to poll next: at once if the server holds polls
 (`long_poll`), else when the schedule says.
@@ -11,8 +11,15 @@ from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import ParsedStatus, read_accepted, read_cancelled, read_job, read_page
-from translation_client.core.dialects import CURRENT, cancelling, fetching_result, listing, polling
+from translation_client.core.decode import (
+    ParsedStatus,
+    read_accepted,
+    read_cancelled,
+    read_deleted,
+    read_job,
+    read_page,
+)
+from translation_client.core.dialects import CURRENT, cancelling, deleting, fetching_result, listing, polling
 from translation_client.core.effects import Flow, Reply, Send, Upload, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.long_poll import LongPoll
@@ -139,6 +146,19 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     yield (yield from result_of(options, time, parsed.status))
 
 
+def delete(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
+    """Deletes a job; yields nothing. A job that a retry does not find was deleted by the try before."""
+    send = deleting(options.dialect, job_id, options.parameters)
+    next_step = f"When the server is well, delete job {job_id} again."
+    try:
+        yield from request(options, time, send, next_step, partial(read_deleted, options.dialect))
+    except NotFound:
+        if time.requests == 1:
+            raise
+    options.remembered.pop(job_id, None)
+    options.urls.pop(job_id, None)
+
+
 def list_jobs(options: FlowOptions, time: FlowTime) -> Flow:
     """Yields the status of every job of this user, newest first; fetches pages as the caller iterates.
 
@@ -153,15 +173,17 @@ def _pages(options: FlowOptions, time: FlowTime, send: Send) -> Flow:
     cursor, next_step = None, "When the server is well, list the jobs again."
     while True:
         read, confirmed = partial(read_page, options.dialect, cursor=cursor), cursor is not None
-        _, (jobs, following) = yield from request(options, time, send, next_step, read, confirmed=confirmed)
-        for parsed in jobs:
+        _, page = yield from request(options, time, send, next_step, read, confirmed=confirmed)
+        for error in page.unread:
+            yield Warn(f"a job in the answer to {send} cannot be read and is left out: {error.message}")
+        for parsed in page.jobs:
             time.now = (yield options.follow(parsed).status).at
-        if not following:
+        if not page.next:
             return
-        if following == cursor:
+        if page.next == cursor:
             problem = f"the list of jobs repeats the page at {cursor!r} without end"
             raise ProtocolError(f"{problem}. Report this to the server's operator.")
-        cursor = following
+        cursor = page.next
         send = listing(options.dialect, cursor, options.parameters)
 
 
@@ -246,7 +268,7 @@ def poll_job(  # noqa: PLR0913 - all that a poll depends on
         hold = 0
     if long_poll.longest if long_poll else options.long_poll >= 1:
         send = prefer(send, hold)
-    next_step = f"The job goes on: when the server is well, wait again for {job_id}."
+    next_step = f"The job itself is not affected: when the server is well, wait again for {job_id}."
     try:
         reply, parsed = yield from request(
             options, time, send, next_step, read, confirmed=confirmed, waiting=waiting, hold=hold, first=first
