@@ -12,6 +12,7 @@ from translation_client import (
     AsyncClient,
     AuthenticationError,
     Client,
+    InvalidRequest,
     JobTimeout,
     NotFound,
     ProtocolError,
@@ -205,6 +206,24 @@ class TestTemplates:
             pytest.raises(NotFound, match=f"^{text}"),
         ):
             client.status("t1")
+
+    @pytest.mark.parametrize(
+        ("body", "text", "errors"),
+        [
+            ({"why": "must be a number", "at": "size"}, "size: must be a number", ["size", "must be a number"]),
+            ({"why": "must be a number"}, "must be a number", []),
+            ({"why": 5, "at": "size"}, "without a reason", ["size", 5]),
+        ],
+    )
+    def test_an_error_may_have_the_field_and_the_bare_reason(self, server, body, text, errors):
+        error = {"body": {"why": "{reason}", "at": "{field}", "time": "{now}", "path": "{path}"}}
+        server.says((422, body | {"time": "now", "path": "/x"}))
+        with (
+            Client(server.url, dialect=custom_dialect(api={"error": error})) as client,
+            pytest.raises(InvalidRequest, match=rf"^422 {text}\. Correct") as raised,
+        ):
+            client.start()
+        assert [one for each in raised.value.errors for one in each.values()] == errors
 
     def test_dialect_can_be_copied_and_pickled(self):
         assert pickle.loads(pickle.dumps(MINE)) == copy.deepcopy(MINE) == MINE  # noqa: S301 - bytes of this test

@@ -44,7 +44,7 @@ DialectLike: TypeAlias = Dialect | str | PathLike[str]
 
 WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # whose answers do not show the job unless told
 WITHOUT_BODY = (204, 205, 304)
-ERROR_NAMES = ("detail", "title", "status_code", "error_type", "field", "error_id")
+ERROR_NAMES = ("detail", "reason", "field", "title", "status_code", "error_type", "error_id", "path", "now")
 HINT_NAMES = ("retry_after",)
 ONE_OF_SEVERAL = re.compile(rf"(.+)#({KIND.pattern})", re.DOTALL)
 

@@ -1,6 +1,8 @@
 """APIs that files describe, over HTTP against a real server."""
 
 import json
+import time
+from datetime import datetime
 
 import httpx
 import pytest
@@ -25,6 +27,8 @@ types = { 404 = "no_such_thing", 422 = "invalid", default = "bad" }
 413.code = 400
 413.headers = { x-fault = "large" }
 413.body.fault = { type = "too_large", message = "Too much.", at = "{omit}" }
+404.body.fault = { path = "{path}", when = "{now}", seconds = "{now | unix}", number = "{error_id}" }
+422.body.fault.reason = "{reason}"
 429.body = { fault = "{null}", retry = true }
 
 [job.task]
@@ -212,6 +216,19 @@ def test_states_have_their_own_codes_headers_and_fields(api, native):
 def test_missing_and_invalid_fields_are_refused_in_the_apis_form(api, body, fields):
     refused = fault(api.post("/tasks", json=body), 400)
     assert (refused["type"], refused["at"]) == ("invalid", fields)
+
+
+def test_errors_tell_the_bare_reason_the_path_the_time_and_an_id(api, native):
+    refused = fault(api.post("/tasks", json={"to": "es"}), 400)
+    assert (refused["message"], refused["reason"]) == ("more.deep: is required", "is required")
+    before = int(time.time())
+    first, second = (fault(api.get(path), 404) for path in ("/tasks/unknown", "/nowhere/at/all"))
+    assert (first["path"], second["path"]) == ("/tasks/unknown", "/nowhere/at/all")
+    assert before <= first["seconds"] <= datetime.fromisoformat(first["when"]).timestamp() <= time.time()
+    assert len({first["number"], second["number"]}) == 2
+    assert min(len(first["number"]), len(second["number"])) == 16
+    native.set_faults({"kind": "status", "code": 404})
+    assert fault(api.get("/tasks/x", params={"y": 1}), 404)["path"] == "/tasks/x"
 
 
 def test_unknown_fields_are_stored_unless_the_file_refuses_them(api, native, start, write, tmp_path):

@@ -71,15 +71,18 @@ def problem_of(dialect: Dialect, reply: Reply) -> Problem:
     values: dict[str, Any] = {}
     for template in (*(one for one in particular if fits(one, document)), general):
         values = {name: value for name, value in read(template, document).items() if value is not None} | values
-    if not values.keys() & {"detail", "title"}:
+    if not values.keys() & {"detail", "reason", "title"}:
         values = document
-    title, detail, code = values.get("title"), values.get("detail"), values.get("error_type")
+    title, field, code = values.get("title"), values.get("field"), values.get("error_type")
+    detail, reason = values.get("detail"), values.get("reason")
+    if detail is None and isinstance(reason, str):
+        detail = f"{field}: {reason}" if isinstance(field, str) else reason
     errors = _errors(values.get("errors")) or _errors(detail)
     messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
     parts = (title, detail, *(message for message in messages if message not in str(detail)))
     texts = [one_line(part).rstrip(".") for part in parts if isinstance(part, str)]
-    if not errors and isinstance(field := values.get("field"), str):
-        errors = ({"field": field, "message": detail},)
+    if not errors and isinstance(field, str):
+        errors = ({"field": field, "message": reason or detail},)
     return Problem(". ".join(texts), str(code) if isinstance(code, str | int) else None, errors)
 
 

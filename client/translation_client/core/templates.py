@@ -19,9 +19,10 @@ FILTERS = (
 MAX_NUMBER = 1e300  # integers beyond are too large for a division
 MEASURES = ("progress", "elapsed_time")  # the fields that are numbers
 MEASURE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*(%?)\s*", re.ASCII)
+TIMES = ("created_at", "completed_at", "now")
 PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
 FILTERED = {
-    **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
+    **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), TIMES),
     "percent": ("progress",),
     **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
     **dict.fromkeys(("lines", "messages"), ("logs",)),

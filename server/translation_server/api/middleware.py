@@ -129,7 +129,7 @@ class RequestMiddleware:
                 raise
             detail = f"The server failed. Its log has more under the id {error_id}."
             failure = Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, error_id=error_id)
-            await failure.response(context.api)(scope, receive, send_recorded)
+            await failure.response(inner)(scope, receive, send_recorded)
         finally:
             took = time.perf_counter() - began
             record.took = record.took or took
@@ -171,7 +171,7 @@ async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:
     if not context.record.status:
         headers = {"Retry-After": str(RETRY_AFTER), "Connection": "close"}
         stopped = Problem(HTTPStatus.SERVICE_UNAVAILABLE, "The server stopped: send the request again.", headers)
-        await stopped.response(context.api)(scope, receive, send)
+        await stopped.response(scope)(scope, receive, send)
     elif context.transport is not None:
         context.transport.close()
         abandon_if_closing(receive)

@@ -1,6 +1,7 @@
 """Every error as problem details (RFC 9457), those of the framework included."""
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from translation_server.api.context import context_of
 from translation_server.core.dialects.dialect import Api, ErrorFormat, header_lines
 from translation_server.core.dialects.template import fill
 from translation_server.service.jobs import JobNotFound
@@ -37,24 +39,30 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
         self.headers = headers
         self.members = members
 
-    def response(self, api: Api | None = None) -> Response:
-        """Returns the problem as a response, in the form of an API if it has one of its own."""
-        if api is not None and api.error is not None:
-            return self._in_form(api.error)
+    def response(self, scope: Scope | None = None) -> Response:
+        """Returns the problem as the response to a request, in the form of its API if that has one of its own."""
+        api = api_of(scope) if scope else None
+        if scope and api and api.error:
+            return self._in_form(api.error, scope)
         body = {"type": "about:blank", "title": self.status.phrase, "status": self.status.value, "detail": self.detail}
         return JSONResponse(body | self.members, self.status, self.headers, "application/problem+json")
 
-    def _in_form(self, form: ErrorFormat) -> Response:
+    def _in_form(self, form: ErrorFormat, scope: Scope) -> Response:
+        context = context_of(scope)
         own = form.when.get(self.status.value)
         answer, code = (own, own.code) if own else (form.answer, self.status.value)
         errors = self.members.get("errors")
+        [first, *_] = errors if isinstance(errors, list) else [{"field": None, "message": self.detail}]
         values = {
             "detail": self.detail,
+            "reason": first["message"],
+            "field": first["field"],
             "title": HTTPStatus(code).phrase if code in set(HTTPStatus) else self.status.phrase,
             "status_code": code,
             "error_type": form.types.get(self.status.value, form.types.get(code, form.default_type)),
-            "error_id": self.members.get("error_id"),
-            "field": errors[0]["field"] if isinstance(errors, list) else None,
+            "error_id": self.members.get("error_id") or secrets.token_hex(8),
+            "path": scope["path"].removeprefix(scope["root_path"] + (context.api.mount if context.api else "")),
+            "now": context.record.at,
         }
         response = JSONResponse(fill(answer.body, values.get), code, self.headers)
         response.raw_headers += header_lines(answer.headers, values.get)
@@ -91,12 +99,12 @@ def describe(scope: Scope) -> str:
 
 def api_of(scope: Scope) -> Api | None:
     """Returns the API below whose mount a request is."""
-    return scope["context"].api if "context" in scope else None
+    return context_of(scope).api if "context" in scope else None
 
 
 def response_to(error: Exception, scope: Scope) -> Response:
     """Returns the response to a request that ended in one of the `EXPECTED` errors."""
-    return _problem(error, scope).response(api_of(scope))
+    return _problem(error, scope).response(scope)
 
 
 def _problem(error: Exception, scope: Scope) -> Problem:
@@ -167,4 +175,4 @@ def install(app: FastAPI, methods_of: Callable[[str], set[str]]) -> None:
                 problem = Problem(status, f"There is no {path} here: /docs lists all routes.")
             case _:
                 problem = Problem(status, error.detail, error.headers)
-        return problem.response(api_of(request.scope))
+        return problem.response(request.scope)

@@ -63,7 +63,7 @@ def instead(rule: FaultRule, scope: Scope) -> Response | None:
             if rule.body is not None or rule.code not in set(HTTPStatus):
                 return Response(rule.body, rule.code, headers, "text/plain")
             problem = Problem(HTTPStatus(rule.code), "A fault rule of the sandbox made this answer.", headers)
-            return problem.response(api)
+            return problem.response(scope)
         case FalseAnswer(kind=kind) if refusal := _refusal(kind, api or NATIVE_API):
             return response_to(refusal, scope)
     return None

@@ -58,7 +58,10 @@ LIST_NAMES: Names = dict.fromkeys(
 HINT_NAMES: Names = {"retry_after": FILTERS["seconds"]}
 """The names that the headers of hints may use."""
 
-ERROR_NAMES: Names = dict.fromkeys(("detail", "title", "status_code", "error_type", "field", "error_id"))
+ERROR_NAMES: Names = {
+    **dict.fromkeys(("detail", "reason", "field", "title", "status_code", "error_type", "error_id", "path")),
+    "now": FILTERS["rfc3339"],
+}
 """The names that the answers to errors may use."""
 
 

@@ -46,9 +46,11 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
 """All filters by name. Times are seconds since the epoch, a progress is a fraction, durations are seconds,
 logs are lists of lines."""
 
+TIMES = ("created_at", "completed_at", "now")
+
 FILTERED: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), ("created_at", "completed_at")),
+        **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), TIMES),
         "percent": ("progress",),
         **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
         **dict.fromkeys(("lines", "messages"), ("logs",)),
