@@ -10,7 +10,7 @@ import pytest
 from translation_client.dialect_files import read_api
 from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import dialects_of
-from translation_server.config.dialect_format import FILE, JOB, OPERATIONS, PAGE
+from translation_server.config.dialect_format import FILE, JOB, MAX_DEPTH, OPERATIONS, PAGE
 from translation_server.core.dialects.dialect import DialectError
 
 ANSWER = {"code": 202, "headers": {"X-Job": "{job_id}"}, "when": {"error": {"code": 203, "body": {"x": "{omit}"}}}}
@@ -36,7 +36,7 @@ GOOD = {
             "send": {"to": "{target_language}"},
             "unknown_fields": "refuse",
             "required": ["to", ["a", "b"]],
-            "defaults": {"input": {"a": 1}, "owner": "me"},
+            "defaults": {"input": {"a": 1}, "owner": "me", "error_code": 5},
             "output": {"url": "{file_url:mp4}"},
             "body": {"data": {"id": "{job_id}", "state": "{status}", "of": "{owner}", "done": "{progress | percent}"}},
             "when": {"queued": {"headers": {}, "body": {"data": {"place": "{queue_position}"}}}},
@@ -56,7 +56,14 @@ GOOD = {
                 "request": "GET /tasks",
                 "kinds": "all",
                 "item": "data",
-                "page": {"size": "limit", "cursor": "after", "order": "order", "default": 10, "ignore": "x"},
+                "page": {
+                    "size": "limit",
+                    "cursor": "after",
+                    "order": "order",
+                    "status": "is",
+                    "default": 10,
+                    "ignore": "x",
+                },
                 "body": {"data": "{jobs}", "next": "{next}"},
             },
             "batch_poll": {
@@ -123,6 +130,24 @@ def replaced(path, value):
         inner = inner[key]
     inner[path[-1]] = value
     return table
+
+
+@pytest.mark.parametrize("place", ["body", "output", "defaults", "send"])
+@pytest.mark.parametrize("wrap", [lambda value: {"a": value}, lambda value: [value]])
+def test_no_file_is_nested_too_deeply(place, wrap):
+    def nested(levels):
+        value = "x"
+        for _ in range(levels):
+            value = wrap(value)
+        table = copy.deepcopy(GOOD)
+        table["job"]["task"][place]["input"] = value
+        return table
+
+    around = 4  # levels: the file, the kinds of job, the kind, the place
+    assert refusal_of_server(nested(MAX_DEPTH - around)) is refusal_of_client(nested(MAX_DEPTH - around)) is None
+    for levels in (MAX_DEPTH - around + 1, 300, 100_000):
+        refused = f"is nested too deeply: at most {MAX_DEPTH} levels"
+        assert refusal_of_server(nested(levels)) == refusal_of_client(nested(levels)) == refused
 
 
 def test_the_good_file_has_every_key():

@@ -34,7 +34,7 @@ WHEN = (
     {"completed": {"body": "{output}"}, "pending": {"code": 202}, "error": {"code": 422, "body": ["{error_message}"]}},
     {"busy": {"body": {"eta": 5}}, "completed": {"body": {"is": "done"}}, "error": {"body": {"is": "failed"}}},
 )
-OUTPUTS = ({}, {"output": {"url": "x"}})
+OUTPUTS = ({}, {"output": {"url": "x"}}, {"defaults": {"error_code": 5}})
 
 
 def api(words, body, when, more):

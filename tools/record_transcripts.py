@@ -304,7 +304,7 @@ class _Kind:
         if form:
             places = paths(form.answer.body) | paths(form.when.get(code, form.answer).body)
         values = {name: value_at(document, place.replace("[", ".").replace("]", "")) for name, place in places.items()}
-        said = {"raises": raised, "says": values.get("detail")}
+        said = {"raises": raised, "says": values.get("reason", values.get("detail"))}
         return said | ({} if raised == "TransportError" else {"code": values.get("error_type")})
 
     def _means(
@@ -317,7 +317,7 @@ class _Kind:
         word = words[int(at / SECONDS * len(words))] if state is State.PENDING else dialect.words[state][0]
         answer = operation.answer_for(state, word)
         known, failed = names(answer.body), state is State.ERROR
-        error = self._error if failed else {}
+        error = {"code": dialect.defaults.get("error_code"), **self._error} if failed else {}
         place = paths(answer.body).get("output") if state is State.COMPLETED else None
         progress = 1.0 if state in {State.COMPLETED, State.ERROR} else at / SECONDS
         hinted = state is State.PENDING and dialect.api.hints != {} and operation.action in {"submit", "poll"}
@@ -327,7 +327,7 @@ class _Kind:
             "progress": progress if "progress" in known else None,
             "elapsed": float(at) if "elapsed_time" in known else None,
             "error": error.get("message") if "error_message" in known else None,
-            "error_code": error.get("code") if "error_code" in known else None,
+            "error_code": error.get("code") and str(error["code"]) if "error_code" in known else None,
             "output": None if place is None else value_at(document, place) if place else document,
             "hint": SECONDS - at if hinted else None,
         }

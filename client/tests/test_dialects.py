@@ -59,6 +59,16 @@ class TestTemplates:
         send, _ = play(flow, task())
         assert send.json == {"input": {"url": "any", "tags": ["x"]}, "simulate": {"delay": 0}}
 
+    def test_what_is_not_given_is_left_out_or_null(self):
+        dialect = custom_dialect(
+            send={"to": "to {target_language}", "n": ["{video_length | or_null}"], "m": "{simulate}"}
+        )
+        flow = wait_one.submit(flow_options(dialect), FlowTime(0.0), "key", {})
+        assert play(flow, task())[0].json == {"n": [None]}
+        dialect = custom_dialect(send={"to": "to {target_language | or_null}", "n": "{video_length | or_null}"})
+        flow = wait_one.submit(flow_options(dialect), FlowTime(0.0), "key", {"target_language": "es"})
+        assert play(flow, task())[0].json == {"to": "to es", "n": None}
+
     def test_answer_is_read_by_the_template(self):
         body = task(state="failed", done=1, why="no sound")
         send, status = play(wait_one.poll(flow_options(MINE), FlowTime(0.0), "t1"), body)
@@ -212,11 +222,21 @@ class TestTemplates:
         [
             ({"why": "must be a number", "at": "size"}, "size: must be a number", ["size", "must be a number"]),
             ({"why": "must be a number"}, "must be a number", []),
+            (
+                {"why": "must be a number", "at": "size", "what": "No."},
+                r"No\. size: must be a number",
+                ["size", "must be a number"],
+            ),
+            (
+                {"why": "must be", "at": "size", "what": "size: must be, and more"},
+                "size: must be, and more",
+                ["size", "must be"],
+            ),
             ({"why": 5, "at": "size"}, "without a reason", ["size", 5]),
         ],
     )
     def test_an_error_may_have_the_field_and_the_bare_reason(self, server, body, text, errors):
-        error = {"body": {"why": "{reason}", "at": "{field}", "time": "{now}", "path": "{path}"}}
+        error = {"body": {"why": "{reason}", "at": "{field}", "time": "{now}", "path": "{path}", "what": "{detail}"}}
         server.says((422, body | {"time": "now", "path": "/x"}))
         with (
             Client(server.url, dialect=custom_dialect(api={"error": error})) as client,

@@ -78,6 +78,12 @@ def test_missing_or_unreadable_job_in_a_batch_fails_alone():
     page = {"jobs": [job("a", "completed"), job("b", "pending", progress="much")], "unknown": []}
     player = BatchPlayer(no_stream(lambda player, _: player.reply(page)))
     assert player.ends == {"a": State.COMPLETED, "b": ProtocolError, "c": ProtocolError}
+    messages = [str(one.error) for one in player.results if isinstance(one, WaitFailed)]
+    begins = [f"GET /jobs failed for job {job_id} (3 in a row): expected a " for job_id in "bc"]
+    assert [message[: len(begin)] for message, begin in zip(messages, begins, strict=True)] == begins
+    assert all(
+        message.endswith("Jobs are not affected by this: when the server is well, wait again.") for message in messages
+    )
 
 
 @pytest.mark.parametrize("where", [Listen, Send])

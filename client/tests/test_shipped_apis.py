@@ -24,6 +24,19 @@ WRONG_KEY = "The credentials are wrong or malformed"
 UNKNOWN = "You have no job of this id"
 
 
+FAILURES = {
+    "openai#video": "generation_failed",
+    "openai#response": "server_error",
+    "openai#batch": "server_error",
+    "azure": "InternalServerError",
+    "aws-mediaconvert": "1040",
+    "runway#video": "INTERNAL.BAD_OUTPUT.CODE01",
+    "runway#image": "INTERNAL.BAD_OUTPUT.CODE01",
+    "runway#audio": "INTERNAL.BAD_OUTPUT.CODE01",
+}
+"""The error codes of failed jobs, of the APIs that have them."""
+
+
 class Api(NamedTuple):
     """How a caller uses an API."""
 
@@ -264,6 +277,7 @@ def test_failed_job_says_why(opened, api, sandbox):
         assert final.error is None
         return
     assert final.error.startswith("simulated failure")
+    assert final.error_code == FAILURES.get(api.dialect)
     with pytest.raises(JobFailed, match="ended with an error: simulated failure"):
         final.raise_for_error()
 

@@ -111,8 +111,6 @@ def _read(path: str) -> dict[str, Dialect]:
         return read_api(name, table)
     except ValueError as error:
         raise ValueError(f"dialect {path}: {error}") from None
-    except RecursionError:
-        raise ValueError(f"dialect {path}: is nested too deeply") from None
 
 
 def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
@@ -161,7 +159,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
         words={state: tuple(words[state]) for state in State},
         operations=[_operation(name, one, job, known, place) for name, one in operations_of(job).items()],
         send=_parsed(job["send"], REQUEST_FIELDS, f"{place}.send"),
-        has_output=_parsed(job["output"], known, f"{place}.output") is not None,
+        certain=_certain(job, known, place),
         auth=file["auth"][0],
         idempotency=_place(file["idempotency"]),
         hints=hints,
@@ -169,6 +167,15 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
     )
     _check_bodies(dialect, place)
     return dialect
+
+
+def _certain(job: Table, known: Sequence[str], place: str) -> frozenset[str]:
+    """Returns the fields that each job has in the state for which they are."""
+    values = {
+        "output": _parsed(job["output"], known, f"{place}.output"),
+        "error_code": job["defaults"].get("error_code"),
+    }
+    return frozenset(name for name, value in values.items() if value is not None)
 
 
 def _check_bodies(dialect: Dialect, place: str) -> None:
@@ -189,7 +196,8 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
         raise FormatError(f"{place}.poll.body", "must be an object in every state")
     if alike := indistinct(dialect):
         problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
-        raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, here or in result")
+        where = "here" if State.PENDING in alike else "here or in result"
+        raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, {where}")
 
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:

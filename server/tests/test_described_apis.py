@@ -11,6 +11,7 @@ from tests.api import is_problem
 from tests.examples import CREDENTIALS, TLS
 from tests.raw_http import exchange
 from translation_server import TranslationServer
+from translation_server.config.dialect_format import MAX_DEPTH
 
 TASKS = """
 auth = ["X-Api-Key: {token}", "?key={token}"]
@@ -353,6 +354,30 @@ def test_the_idempotency_key_may_be_in_the_body(api):
     fault(api.post("/tasks", json=TASK | {"token": "a", "other": 1}), 400)
     for key in (7, "", "x" * 256, "\x00", "\u20ac", ["a"]):
         assert fault(api.post("/tasks", json=TASK | {"token": key}), 400)["at"] == "token"
+
+
+def test_bodies_may_be_as_deep_as_a_file_may_be(start, write):
+    levels = MAX_DEPTH - 5  # besides the file, the kinds, the kind, the operation and the body
+    deep = f"{'{ a = [' * (levels // 2)}1{'] }' * (levels // 2)}"
+    submit = f'[job.task.submit]\nbody = {{ id = "{{job_id}}", deep = {deep} }}\n'
+    api = start(dialects=write(TASKS.replace("[job.task.submit]\n", submit)))
+    answer = api.post("/tasks/tasks", json=TASK, headers=KEY)
+    assert (answer.status_code, answer.text.count("[")) == (201, levels // 2)
+
+
+def test_the_code_of_an_error_has_a_default(start, write):
+    text = TASKS.replace("[job.task]\n", "[job.task]\ndefaults.error_code = 7\n", 1)
+    codes = 'body = { why = "{error_code | number}", note = "{error_code}" }'
+    api = start(dialects=write(text.replace('body.why = "{error_message}"', codes)))
+
+    def failed(**fate):
+        simulate = {"delay": 0, "outcome": "error"} | fate
+        job_id = api.post("/tasks/tasks", json=TASK | {"simulate": simulate}, headers=KEY).json()["id"]
+        answer = api.get(f"/tasks/tasks/{job_id}", headers=KEY)
+        assert answer.status_code == 424
+        return answer.json()["why"], answer.json()["note"]
+
+    assert (failed(), failed(code="8"), failed(code="no")) == ((7, 7), (8, "8"), (None, "no"))
 
 
 def test_forms_are_accepted(api):

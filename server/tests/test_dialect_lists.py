@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from tests.examples import CREDENTIALS, TLS
+from translation_server.service import positioned_lists
 
 FILE = """
 auth = "X-Api-Key: {token}"
@@ -113,6 +114,66 @@ def test_pages_by_number_begin_with_one(api):
     assert page["next"] == f"{tasks.base_url}tasks?at=3&limit=2"
     assert ids(tasks.get("/tasks?at=1")) == newest_first[:2]
     assert detail(tasks.get("/tasks?at=0")) == "at: must be a whole number from 1 to 1000000000"
+
+
+WORDS = FILE.replace('pending = "busy"', 'pending = ["queued", "busy"]').replace('error = "failed"', "error = 5")
+
+
+@pytest.mark.parametrize("page", ['cursor = "at"', 'offset = "at"', 'number = "at"'])
+def test_lists_by_words_for_states(api, page):
+    tasks = api(f'{{ size = "limit", {page}, order = "order", status = "state" }}', WORDS)
+    done = submit(tasks, 3, simulate={"delay": 0, "outcome": "completed"})
+    failed = submit(tasks, 2, simulate={"delay": 0, "outcome": "error"})
+    queued = submit(tasks, 1, simulate={"delay": 1e6})
+    submit(tasks, 1, simulate={"delay": 0, "outcome": "completed"})
+    [deleted] = submit(tasks, 1, simulate={"delay": 0, "outcome": "error"})
+    tasks.delete(f"/tasks/{deleted}")
+
+    def listed(**params):
+        return ids(tasks.get("/tasks", params=params))
+
+    assert listed(state="queued") == queued
+    assert listed(state="busy") == []
+    assert listed(state="5") == failed
+    assert listed(state=["5", "queued"]) == listed(state="5,queued") == queued + failed
+    assert listed(state="5", order="asc") == failed[::-1]
+    assert listed(state="done")[1:] == done
+    first = tasks.get("/tasks", params={"state": "done", "limit": 3})
+    assert [first.json()[name] for name in ("total", "pages", "more")] == [4, 2, True]
+    at = {"cursor": ids(first)[-1], "offset": 3, "number": 2}[page.partition(" ")[0]]
+    last = tasks.get("/tasks", params={"state": "done", "limit": 3, "at": at})
+    assert (ids(last), last.json()["more"]) == (done[-1:], False)
+    assert len(listed()) == 7
+    allowed = "must be one of queued, busy, done, 5"
+    assert detail(tasks.get("/tasks?state=gone")) == f"state: {allowed}"
+    assert detail(tasks.get("/tasks?state=")) == f"state: {allowed}"
+
+
+def test_lists_by_a_word_find_it_among_many_jobs(api, monkeypatch):
+    monkeypatch.setattr(positioned_lists, "SEARCHED", 2)
+    tasks = api('{ size = "limit", cursor = "at", status = "state" }', WORDS)
+    wanted = submit(tasks, 5, simulate={"delay": 0, "outcome": "completed"})
+    submit(tasks, 3, simulate={"delay": 0, "outcome": "error"})
+    assert ids(tasks.get("/tasks?state=done")) == wanted
+
+
+def test_lists_of_all_kinds_find_the_words_of_each(api):
+    kinds = (
+        FILE.replace("page = PAGE", 'page = PAGE\nkinds = "all"')
+        + """
+[job.other]
+words = { pending = "new", completed = "ready", error = "failed" }
+body = { id = "{job_id}", state = "{status}" }
+submit.request = "POST /others"
+poll.request = "GET /others/{job_id}"
+"""
+    )
+    tasks = api('{ size = "limit", status = "state" }', kinds)
+    done = {"simulate": {"delay": 0, "outcome": "completed"}}
+    task, other = (tasks.post(path, json=done).json()["id"] for path in ("/tasks", "/others"))
+    assert ids(tasks.get("/tasks?state=done")) == [task]
+    assert ids(tasks.get("/tasks?state=ready")) == [other]
+    assert ids(tasks.get("/tasks?state=ready,done")) == [other, task]
 
 
 def test_totals_are_without_deleted_jobs(api):

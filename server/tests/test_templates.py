@@ -68,6 +68,8 @@ def filled(template, **values):
         ("x{c}", None),
         ({"k": "x{c}", "l": "{c}"}, {"l": None}),
         (["x{c}", "{c}", "{omit}", "{null}"], [None, None]),
+        ({"k": "x{c | or_null}", "l": "x{a | or_null}", "m": "{c | or_null}{a}"}, {"k": None, "l": "x1", "m": None}),
+        (["x{c | or_null}", "x{c}"], [None]),
         ({"k": "{omit}", "l": "{null}", "m": None}, {"l": None, "m": None}),
         ({"k": {"l": "{omit}"}, "m": ["{omit}"]}, {"k": {}, "m": []}),
         ("{omit}", None),
@@ -113,6 +115,8 @@ def test_values_within_a_text_are_text():
         ("{input.a | number}", "7.5", 7.5),
         ("{input.a | number}", 7, 7),
         ("{input.a | unix | text}", 7.5, "7"),
+        ("{created_at | or_null | unix}", 7.5, 7),
+        ("at {at | or_null}", 1.5, "at 1970-01-01T00:00:01.500Z"),
         ("at {input.a|unix}!", 7.5, "at 7!"),
     ],
 )

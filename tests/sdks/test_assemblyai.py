@@ -101,6 +101,9 @@ def test_transcripts_are_listed_page_by_page(transcriber):
     page = transcriber.list_transcripts(older)
     assert [one.id for one in page.transcripts] == made[:1]
     assert page.page_details.before_id_of_prev_url is None
+    for status, listed in (("completed", made[::-1]), ("error", [])):
+        page = transcriber.list_transcripts(aai.ListTranscriptParameters(status=status))
+        assert [one.id for one in page.transcripts] == listed
 
 
 def test_a_deleted_transcript_is_gone(client, transcriber):

@@ -3,7 +3,7 @@
 MediaConvert is at `/aws-mediaconvert`. The access key is the user's name, the secret key is the password; the region
 may be any.
 Covered: starting, getting, listing and deleting a transcription job; creating, getting, listing and cancelling a
-MediaConvert job. Not covered: the filters of lists.
+MediaConvert job. Of the filters of lists, only the status is covered.
 Version: boto3 1.44.8. It waits for transcription jobs itself; for MediaConvert, it has no waiter, so its callers loop.
 """
 
@@ -92,6 +92,8 @@ def test_transcriptions_are_listed_and_deleted(transcribe):
     rest = transcribe.list_transcription_jobs(MaxResults=2, NextToken=page["NextToken"])
     names += [job["TranscriptionJobName"] for job in rest["TranscriptionJobSummaries"]]
     assert (names, "NextToken" in rest) == (["job-2", "job-1", "job-0"], False)
+    assert len(transcribe.list_transcription_jobs(Status="COMPLETED")["TranscriptionJobSummaries"]) == 3
+    assert transcribe.list_transcription_jobs(Status="QUEUED")["TranscriptionJobSummaries"] == []
     transcribe.delete_transcription_job(TranscriptionJobName="job-1")
     unknown = code_of(transcribe.get_transcription_job, TranscriptionJobName="job-1")
     assert unknown == ("NotFoundException", 400)
@@ -128,6 +130,9 @@ def test_conversions_are_listed(mediaconvert):
     pages = list(mediaconvert.get_paginator("list_jobs").paginate(PaginationConfig={"PageSize": 2}))
     assert [job["Id"] for page in pages for job in page["Jobs"]] == made[::-1]
     assert [job["Id"] for job in mediaconvert.list_jobs(Order="ASCENDING")["Jobs"]] == made
+    ended(mediaconvert, made[0])
+    assert made[0] in {job["Id"] for job in mediaconvert.list_jobs(Status="COMPLETE")["Jobs"]}
+    assert mediaconvert.list_jobs(Status="CANCELED")["Jobs"] == []
 
 
 def test_repeated_conversion_with_a_token_is_the_same_job(mediaconvert):

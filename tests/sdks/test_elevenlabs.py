@@ -81,6 +81,7 @@ def test_dubbings_are_listed_page_by_page(client):
     assert ([one.dubbing_id for one in page.dubs], page.has_more, page.next_cursor) == (made[:1], False, None)
     page = client.dubbing.list(order_direction="ASCENDING")
     assert [one.dubbing_id for one in page.dubs] == made
+    assert client.dubbing.list(dubbing_status="failed").dubs == []
 
 
 def test_a_deleted_dubbing_is_gone(client):

@@ -1,7 +1,7 @@
 """Point it at the server: `TwelveLabs(api_key="secretpassword", base_url="http://127.0.0.1:8000/twelvelabs/v1.3")`.
 
 Covered: tasks.create of a URL and of a file, create_bulk, wait_for_done, retrieve, list and delete; sync and async. Not
-covered: all that is no video indexing task, and the filters of lists, which are refused.
+covered: all that is no video indexing task, and the filters of lists but the status, which are refused.
 Version: twelvelabs 1.2.9. It has no error for a failed task: its status is failed. A 401 or a 404 of a task is its
 ApiError.
 """
@@ -68,7 +68,16 @@ def test_tasks_are_listed_page_by_page(client):
     assert [task.id for task in client.tasks.list(page_limit=5, sort_option="asc")] == made
 
 
-def test_filters_of_lists_are_refused(client):
+def test_tasks_are_listed_by_their_status(client, sandbox):
+    ready = client.tasks.create(index_id=INDEX, video_url=URL).id
+    client.tasks.wait_for_done(ready, sleep_interval=0.02)
+    sandbox.change_sandbox(delay={"kind": "fixed", "seconds": 600})
+    pending = client.tasks.create(index_id=INDEX, video_url=URL).id
+    assert [task.id for task in client.tasks.list(status="ready")] == [ready]
+    assert [task.id for task in client.tasks.list(status=["ready", "validating"])] == [pending, ready]
+
+
+def test_other_filters_of_lists_are_refused(client):
     with pytest.raises(BadRequestError) as caught:
         list(client.tasks.list(index_id=INDEX))
     assert "index_id" in caught.value.body["message"]

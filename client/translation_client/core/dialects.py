@@ -177,7 +177,7 @@ class Dialect:
         words: The words for each state.
         operations: What clients can ask for.
         send: The template of a submission's body. Placeholders without a value are left out.
-        has_output: Whether each completed job has an output.
+        certain: The fields, of `output` and `error_code`, that no completed, and no failed, job lacks.
         auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
         hints: The headers that say when to poll next, by their names; without any, `Retry-After` does.
@@ -191,7 +191,7 @@ class Dialect:
     words: Mapping[State, tuple[Word, ...]]
     operations: Sequence[Operation]
     send: Node = field(default_factory=dict)
-    has_output: bool = False
+    certain: frozenset[str] = frozenset()
     auth: str = "basic"
     idempotency: IdPlace | None = IDEMPOTENCY_KEY
     hints: Mapping[str, Node] = field(default_factory=dict)

@@ -112,7 +112,7 @@ def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
         return None
     if state not in KNOWN_IN.get(name, State):
         return None
-    if name == "output" and dialect.has_output:
+    if name in dialect.certain:
         return Mark.KNOWN
     return Mark.UNCERTAIN if name in UNCERTAIN or name.startswith(("input.", "query.")) else Mark.KNOWN
 

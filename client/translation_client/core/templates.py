@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
+OR_NULL = "or_null"  # where the value is unknown, a text is null instead of missing
 FILTERS = (
     *("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"),
-    *("percent", "ms", "seconds", "text", "lines", "messages", "number"),
+    *("percent", "ms", "seconds", "text", "lines", "messages", "number", OR_NULL),
 )
 MAX_NUMBER = 1e300  # integers beyond are too large for a division
 MEASURES = ("progress", "elapsed_time")  # the fields that are numbers
@@ -147,7 +148,7 @@ def _placeholder(text: str, known: Collection[str]) -> Placeholder:
         raise ValueError(f"there is no field {name or '{}'}; the fields are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise ValueError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
-    first = filters[0] if filters else "text"
+    first = next((one for one in filters if one != OR_NULL), "text")
     if name not in FILTERED.get(first, (name,)) and not name.startswith(("input.", "query.")):
         raise ValueError(f"{name} cannot have the filter {first}, which is for {', '.join(FILTERED[first])}")
     return Placeholder(name, tuple(filters))
@@ -162,10 +163,15 @@ def fill(node: Node, values: Mapping[str, object]) -> Any:  # noqa: ANN401 - a J
             return node.fill(values)
         case Mapping():
             filled = {key: (value, fill(value, values)) for key, value in node.items()}
-            return {key: value for key, (inner, value) in filled.items() if value is not None or inner is None}
+            return {key: value for key, (inner, value) in filled.items() if value is not None or _may_be_null(inner)}
         case list():
-            return [value for one in node if (value := fill(one, values)) is not None or one is None]
+            return [value for one in node if (value := fill(one, values)) is not None or _may_be_null(one)]
     return node
+
+
+def _may_be_null(node: Node) -> bool:
+    parts = node.parts if isinstance(node, Text) else (node,)
+    return node is None or any(isinstance(part, Placeholder) and OR_NULL in part.filters for part in parts)
 
 
 def read(node: Node, document: object) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import product
 from math import ceil
 from typing import Any
 
@@ -19,13 +20,14 @@ from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import MAX_BATCH
 from translation_server.api.submissions import json_response
 from translation_server.api.views import view_of
-from translation_server.core.dialects.dialect import Dialect, header_lines
+from translation_server.core.dialects.dialect import Dialect, Word, header_lines
 from translation_server.core.dialects.operations import Paging
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
 from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
+from translation_server.service.positioned_lists import Filter
 
 COUNTED = frozenset({"count", "offset", "page", "pages"})
 """The names in the template of a list whose values are known only after the caller's jobs were counted."""
@@ -78,7 +80,8 @@ class Operations:
         after = None
         if last_id := asked.get(paging.cursor or ""):
             after = await self._service.ordinal(owner, last_id, **owned)
-        if not (oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
+        only = _filter(request, asked, route)
+        if not (only or oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
             page = await self._service.page(
                 owner, limit=limit, after=after, api=dialect.api.name, kind=owned.get("kind")
             )
@@ -87,7 +90,7 @@ class Operations:
             return self._listed(request, route, page.snapshots, parameters, has_more=has_more, more=more)
         start = _whole(asked, paging.offset, 0) + limit * (_whole(asked, paging.number, 1, 1) - 1)
         found = await self._service.lists.page(
-            owner, limit=limit, start=start, after=after, oldest_first=oldest_first, **owned
+            owner, limit=limit, start=start, after=after, oldest_first=oldest_first, only=only, **owned
         )
         end = found.start + len(found.snapshots)
         numbers = {
@@ -201,7 +204,7 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
     """
     [dialect, *_], operation = route.dialects, route.operation
     paging, where = operation.paging, operation.where
-    named = paging.size, paging.cursor, paging.offset, paging.number, paging.order
+    named = paging.size, paging.cursor, paging.offset, paging.number, paging.order, paging.status
     selecting = (*where.query, *(path.partition(".")[0] for path in where.body))
     allowed = [name for name in (*named, *paging.ignore, *selecting) if name]
     shown = dialect.echoed | names(operation.answer.body) | names(operation.answer.headers)
@@ -210,6 +213,32 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
     message = f"is no parameter of this list; those are {', '.join(allowed) or 'none'}"
     if unknown := [name for name in asked if name not in known]:
         raise invalid([{"field": name, "message": message} for name in unknown])
+
+
+def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
+    """Returns which jobs a list shall have; None for all. Several words are repeated, or separated by commas.
+
+    Raises:
+        Problem: 422 for a word that no state has.
+    """
+    name = route.operation.paging.status
+    if name is None or name not in asked:
+        return None
+    texts = request.query_params.getlist(name) or [asked[name]]
+    wanted = {word for text in texts for word in text.split(",")}
+    dialects = {dialect.kind: dialect for dialect in route.dialects}
+    states_of_words: dict[str, set[State]] = {}
+    for dialect, state in product(dialects.values(), State):
+        for word in dialect.words[state]:
+            states_of_words.setdefault(_text_of(word), set()).add(state)
+    if not wanted <= states_of_words.keys():
+        raise invalid([{"field": name, "message": f"must be one of {', '.join(states_of_words)}"}])
+    states = set().union(*(states_of_words[word] for word in wanted))
+    return Filter(states, lambda snapshot: _text_of(dialects[snapshot.job.kind].word(snapshot)) in wanted)
+
+
+def _text_of(word: Word) -> str:
+    return word if isinstance(word, str) else to_json(word)
 
 
 def _oldest_first(asked: Mapping[str, str], paging: Paging) -> bool:

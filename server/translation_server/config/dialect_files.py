@@ -166,8 +166,6 @@ def dialects_of(name: str, table: Table, taken: Collection[str]) -> tuple[Dialec
         return _dialects(name, table, BUILTIN.union(taken))
     except FormatError as error:
         raise DialectError(str(error)) from None
-    except RecursionError:
-        raise DialectError("is nested too deeply") from None
 
 
 def _dialects(name: str, table: Table, reserved: Collection[str]) -> tuple[Dialect, ...]:
@@ -228,7 +226,8 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
         raise FormatError(f"{place}.poll.body", "must be an object in every state")
     if alike := indistinct(dialect):
         problem = f"{alike[0]} and {alike[1]} are answered alike, so no client could tell them apart"
-        raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, here or in result")
+        where = "here" if State.PENDING in alike else "here or in result"
+        raise FormatError(f"{place}.poll", f"{problem}: give them other words, fields or codes, {where}")
 
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:

@@ -43,6 +43,7 @@ ID_PART = re.compile(r"\{(?:uuid|(hex|HEX|digits|base62):(\d{1,3}))\}")
 CHOICES = {"hex": 16, "HEX": 16, "digits": 10, "base62": 62}  # from how many characters a random part of an id is drawn
 MIN_CHOICES = 10**12  # so that no two jobs get the same id
 MAX_ID = 1000
+MAX_DEPTH = 100  # levels of tables and lists
 
 
 def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) -> Mapping[str, Any]:
@@ -61,6 +62,7 @@ def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) ->
         raise FormatError("", f"the name of the file is the name of the API: it must have {needed}")
     if name in reserved:
         raise FormatError("", f"the name of the file is the name of the API: {name} is one of the server's own")
+    _check_depth(table)
     taken: Mapping[str, Any] = FILE.take(table, "")
     mount = taken["mount"] or f"/{name}"
     if mount.split("/")[1] in reserved:
@@ -69,6 +71,16 @@ def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) ->
         _check_kind(job, f"job.{kind}")
     _check_requests(taken)
     return {**taken, "mount": mount}
+
+
+def _check_depth(table: Mapping[str, Any]) -> None:
+    """Checks that the values in a file are not nested so deeply that no answer could be made of them."""
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):
+        inner = [each.values() if isinstance(each, Mapping) else each for each in level]
+        level = [value for values in inner for value in values if isinstance(value, Mapping | list)]
+    if level:
+        raise FormatError("", f"is nested too deeply: at most {MAX_DEPTH} levels")
 
 
 def _take_request(value: object, place: str) -> tuple[str, str]:
@@ -152,11 +164,8 @@ def phases(job: Mapping[str, Any]) -> list[str]:
 
 
 def _check_kind(job: Mapping[str, Any], place: str) -> None:
-    fields, states = ["input", "query", *parameters(job)], [*STATES, *phases(job)]
-    operations = operations_of(job)
-    for name in job["defaults"]:
-        if name not in fields:
-            raise FormatError(below(f"{place}.defaults", name), unknown("field", fields))
+    _check_defaults(job, f"{place}.defaults")
+    states, operations = [*STATES, *phases(job)], operations_of(job)
     for where, one in {place: job, **{f"{place}.{name}": one for name, one in operations.items()}}.items():
         for state in one["when"]:
             if state not in states:
@@ -169,6 +178,15 @@ def _check_kind(job: Mapping[str, Any], place: str) -> None:
             continue
         if any("job_id" not in parameter_names(path) for _, path in one["request"]):
             raise FormatError(f"{place}.{name}.request", "must hold {job_id}, or job_id must say where the id is")
+
+
+def _check_defaults(job: Mapping[str, Any], place: str) -> None:
+    fields = ["input", "query", "error_code", *parameters(job)]
+    for name, value in job["defaults"].items():
+        if name not in fields:
+            raise FormatError(below(place, name), unknown("field", fields))
+        if name == "error_code" and type(value) not in {str, int}:
+            raise must(f"{place}.error_code", "a text or a whole number", value)
 
 
 def _check_id_text(operation: Mapping[str, Any], place: str) -> None:
@@ -222,18 +240,23 @@ def _check_requests(file: Mapping[str, Any]) -> None:
 
 BRACED = re.compile(r"\{[^{}]*\}")
 PLAIN = re.compile(r"(?!.*\{[^{}]*\}).+", re.DOTALL)
+NAMED = "a name without {…}"
+IN_LOWER_CASE = "lower-case letters, digits, - and _, and begin with a letter"
 ANY = value_of("a template", lambda _: True)
 TEXT = text("a text without {…}", PLAIN)
 FIELD_PATH = text("the dotted path of a field", re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"))
 QUERY_NAME = text("the name of a query parameter", PLAIN)
 OBJECT = value_of("a table", lambda value: isinstance(value, Mapping))
 CODE = number("a status code from 200 to 599", 200, 599)
-ERROR_CODE = number("a status code from 400 to 599", 400, 599)
+STATUS_CODE = "a status code from 400 to 599"
+ERROR_CODE = number(STATUS_CODE, 400, 599)
 WORD = value_of(
     "a text without {…}, a whole number, true or false",
     lambda value: PLAIN.fullmatch(value) if isinstance(value, str) else type(value) in {bool, int},
 )
-HEADERS = tables(Shape("a template of text", _take_header), HEADER_NAME, "headers by their names", {})
+HEADERS = tables(
+    Shape("a template of text", _take_header), HEADER_NAME, "headers by their names", {}, key="the name of a header"
+)
 REQUEST = Shape('a method and a path such as "POST /tasks", with {name} for a parameter', _take_request)
 ID = Shape("a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}", _take_id, "{uuid}")
 AUTH = value_of(
@@ -253,13 +276,13 @@ ID_PLACE = table(
 )
 WHERE = table(
     {
-        "header": tables(TEXT, HEADER_NAME, "headers by their names", {}),
-        "query": tables(TEXT, PLAIN, "parameters by their names", {}),
-        "body": tables(WORD, PLAIN, "fields by their paths", {}),
+        "header": tables(TEXT, HEADER_NAME, "headers by their names", {}, key="the name of a header"),
+        "query": tables(TEXT, PLAIN, "parameters by their names", {}, key=NAMED),
+        "body": tables(WORD, PLAIN, "fields by their paths", {}, key=NAMED),
     }
 )
 ANSWER_KEYS = {"code": CODE, "headers": HEADERS, "body": ANY}
-WHEN = tables(table(ANSWER_KEYS), PLAIN, "states", {})
+WHEN = tables(table(ANSWER_KEYS), PLAIN, "states", {}, key=NAMED)
 REQUEST_KEYS = {
     **ANSWER_KEYS,
     "request": several(REQUEST),
@@ -272,6 +295,7 @@ PAGE = table(
         "size": QUERY_NAME,
         **dict.fromkeys(PAGINGS, QUERY_NAME),
         "order": QUERY_NAME,
+        "status": QUERY_NAME,
         "default": number("a whole number from 1 to 100", 1, 100, 20),
         "ignore": several(QUERY_NAME, []),
     },
@@ -293,7 +317,7 @@ MISSING = value_of(
 LIST_KEYS = {
     **OPERATION_KEYS,
     "item": ITEM,
-    "when": tables(table({**ANSWER_KEYS, "item": OBJECT}), PLAIN, "states", {}),
+    "when": tables(table({**ANSWER_KEYS, "item": OBJECT}), PLAIN, "states", {}, key=NAMED),
 }
 FILE_TYPE = text('the type of a file, such as "mp4", or its name', re.compile(r"[\w.-]+"), REQUIRED)
 OPERATIONS = {
@@ -324,12 +348,12 @@ JOB = table(
         "send": OBJECT._replace(default={name: f"{{{name}}}" for name in NATIVE_FIELDS}),
         "unknown_fields": word_of("accept", "refuse", default="accept"),
         "required": several(several(TEXT), []),
-        "defaults": tables(Shape("any value", _take_default), PLAIN, "values", {}),
+        "defaults": tables(Shape("any value", _take_default), PLAIN, "values", {}, key=NAMED),
         "output": ANY,
         "body": ANY,
         "when": WHEN,
         **OPERATIONS,
-        "view": tables(OPERATION, KIND, "requests about a job by names in lower case", {}),
+        "view": tables(OPERATION, KIND, "requests about a job by names in lower case", {}, key=IN_LOWER_CASE),
     }
 )
 KEY_PLACE = table({"header": HEADER, "body": TEXT}, one_of=("header", "body"))
@@ -347,13 +371,19 @@ FILE = table(
             {
                 "body": ANY._replace(default=REQUIRED),
                 "headers": HEADERS,
-                "types": tables(TEXT, re.compile(r"[45]\d\d|default"), 'words by status codes, or "default"', {}),
+                "types": tables(
+                    TEXT,
+                    re.compile(r"[45]\d\d|default"),
+                    'words by status codes, or "default"',
+                    {},
+                    key=f'{STATUS_CODE}, or "default"',
+                ),
                 "when": tables(
-                    table({**ANSWER_KEYS, "code": ERROR_CODE}), CODES, "answers by status codes from 400 to 599", {}
+                    table({**ANSWER_KEYS, "code": ERROR_CODE}), CODES, "answers by status codes", {}, key=STATUS_CODE
                 ),
             }
         ),
-        "job": tables(JOB, KIND, "kinds of jobs by their names in lower case, such as [job.task]"),
-        "fixed": tables(table(REQUEST_KEYS), KIND, "requests by names in lower case", {}),
+        "job": tables(JOB, KIND, "kinds of jobs by their names in lower case, such as [job.task]", key=IN_LOWER_CASE),
+        "fixed": tables(table(REQUEST_KEYS), KIND, "requests by names in lower case", {}, key=IN_LOWER_CASE),
     }
 )

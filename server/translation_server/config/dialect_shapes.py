@@ -128,16 +128,16 @@ def table(
     return Shape(needed, take, default, list(keys))
 
 
-def tables(of: Shape, pattern: re.Pattern[str], names: str, default: Value = REQUIRED) -> Shape:
-    """A table with any keys of a pattern; where it is required, it has one at least."""
+def tables(of: Shape, pattern: re.Pattern[str], names: str, default: Value = REQUIRED, *, key: str) -> Shape:
+    """A table with any keys of a pattern; where it is required, it has one at least. ``key`` is what they must be."""
     needed = f"a table of {names}"
 
     def take(value: object, place: str) -> Mapping[str, Value]:
         if not isinstance(value, Mapping) or (default is REQUIRED and not value):
             raise must(place, needed, value)
-        for key in value:
-            if not pattern.fullmatch(key):
-                raise FormatError(below(place, key), f"must be in {needed}")
-        return {key: of.take(each, below(place, key)) for key, each in value.items()}
+        for name in value:
+            if not pattern.fullmatch(name):
+                raise FormatError(below(place, name), f"the key must be {key}")
+        return {name: of.take(each, below(place, name)) for name, each in value.items()}
 
     return Shape(needed, take, default)

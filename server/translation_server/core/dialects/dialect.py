@@ -179,7 +179,7 @@ class Dialect:
         query: The native fields that a submission may have in the query of its target.
         refuses_unknown: Whether fields of a submission are refused that are none of `fields`.
         required: The fields that a submission must have; of those in one group, any.
-        defaults: What answers show for what a submission did not have, by the paths in the names of placeholders.
+        defaults: What answers show for what a submission, or a failed job, did not have, by the names of placeholders.
         id: The template of new ids, see `ids`; by default a UUID.
         output: The template of the output of a completed job.
     """
@@ -346,6 +346,8 @@ class _Values(NamedTuple):
             value = found.value(snapshot)
             if value is None and name == "output" and snapshot.state is State.COMPLETED:
                 return fill(self.dialect.output, partial(self.value, snapshot))
+            if value is None and name == "error_code" and snapshot.state is State.ERROR:
+                return self.dialect.defaults.get(name)
             return value
         if name == "base_url":
             return self.base_url

@@ -84,7 +84,7 @@ def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
         return None
     if name in FIELDS and state not in FIELDS[name].known:
         return None
-    if name == "output" and dialect.output is not None:
+    if (name == "output" and dialect.output is not None) or (name == "error_code" and name in dialect.defaults):
         return Mark.KNOWN
     return Mark.UNCERTAIN if name in UNCERTAIN or name.startswith(("input.", "query.")) else Mark.KNOWN
 

@@ -27,6 +27,9 @@ def _number(value: object) -> object:
         return float(str(value))
 
 
+OR_NULL = "or_null"
+"""The filter that makes a text null, instead of leaving it out, where the value is unknown."""
+
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {
         "rfc3339": timestamp,
@@ -41,6 +44,7 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
         "lines": "\n".join,
         "messages": lambda lines: [{"message": line} for line in lines],
         "number": _number,
+        OR_NULL: lambda value: value,
     }
 )
 """All filters by name. Times are seconds since the epoch, a progress is a fraction, durations are seconds,

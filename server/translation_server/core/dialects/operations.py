@@ -126,6 +126,7 @@ class Paging(NamedTuple):
         offset: How many jobs to leave out.
         number: Which page, from 1 on.
         order: ``asc`` for the oldest job first, or ``desc``.
+        status: Words for states: only jobs that have one of them.
         default: How many jobs without a size.
         ignore: Those that may come and have no effect; a list refuses all others.
     """
@@ -135,6 +136,7 @@ class Paging(NamedTuple):
     offset: str | None = None
     number: str | None = None
     order: str | None = None
+    status: str | None = None
     default: int = 20
     ignore: Sequence[str] = ()
 

@@ -1,8 +1,9 @@
 """Templates of bodies, headers and texts: JSON values in which ``"{name}"`` is a placeholder for a value.
 
 A placeholder alone has the type of its value, and is null where the value is unknown. Within a text it is text; where
-it is unknown, the text is left out: its key of an object, or its item of an array. ``{name | filter}`` converts the
-value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand for braces.
+it is unknown, the text is left out: its key of an object, or its item of an array. With ``{name | or_null}`` in it, it
+is null then. ``{name | filter}`` converts the value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand for
+braces.
 """
 
 import json
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from typing import Any, NamedTuple
 
-from translation_server.core.dialects.filters import FILTERED, FILTERS, Filter
+from translation_server.core.dialects.filters import FILTERED, FILTERS, OR_NULL, Filter
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
@@ -39,6 +40,7 @@ class Placeholder(NamedTuple):
 
     name: str
     convert: Filter | None
+    or_null: bool = False
 
     def value(self, value_of: ValueOf) -> object:
         """Returns the value; None where it is unknown, or none that the filter takes."""
@@ -143,11 +145,12 @@ def _placeholder(text: str, known: Names) -> Placeholder:
         raise TemplateError(f"there is no field {name or '{}'}; the fields are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise TemplateError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
-    first = filters[0] if filters else "text"
+    converting = [one for one in filters if one != OR_NULL]
+    first = converting[0] if converting else "text"
     if name not in FILTERED.get(first, (name,)) and not name.startswith(("input.", "query.")):
         raise TemplateError(f"{name} cannot have the filter {first}, which is for {', '.join(FILTERED[first])}")
-    steps = [FILTERS[one] for one in filters]
-    return Placeholder(name, reduce(_then, steps) if steps else known[key])
+    steps = [FILTERS[one] for one in converting]
+    return Placeholder(name, reduce(_then, steps) if steps else known[key], OR_NULL in filters)
 
 
 def _then(first: Filter, second: Filter) -> Filter:
@@ -174,7 +177,9 @@ def _fill(node: Node, value_of: ValueOf) -> Any:  # noqa: ANN401 - a JSON value
 
 def _is_left_out(node: Placeholder | Text) -> bool:
     """Whether a placeholder or text is left out where its value is unknown."""
-    return isinstance(node, Text) or node.name == "omit"
+    if isinstance(node, Text):
+        return not any(part.or_null for part in node.parts if isinstance(part, Placeholder))
+    return node.name == "omit"
 
 
 def read(node: Node, document: object, path: str = "") -> tuple[dict[str, object], list[str]]:
