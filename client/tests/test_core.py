@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import translation_client
 from translation_client import JobFailed, JobTimeout, State, Status, TranslationError, TransportError
-from translation_client.core import decode
+from translation_client.core import decode, lists
 from translation_client.core.builtin_dialects import DIALECTS, START
 from translation_client.core.dialects import CURRENT
 from translation_client.core.effects import Reply
@@ -131,7 +131,7 @@ def test_any_answer_is_a_status_or_a_translation_error(code, body):
         assert message.isprintable()
         assert message.encode()
     with suppress(TranslationError):
-        decode.read_page(START, reply)
+        lists.read_page(START, reply)
 
 
 @given(documents.map(lambda document: {"job_id": "j1", "status": "error"} | document))

@@ -13,9 +13,10 @@ from tests.flow_player import START, Answer, FlowPlayer, flow_options
 from translation_client import validation
 from translation_client.core import wait_one
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import read_accepted, read_batch, read_cancelled, read_job
+from translation_client.core.decode import read_accepted, read_cancelled, read_job
 from translation_client.core.dialects import batch_polling
 from translation_client.core.effects import Send, Upload
+from translation_client.core.lists import read_batch
 from translation_client.dialect_files import find_dialect
 from translation_client.drivers.base import BaseDriver
 
@@ -23,7 +24,7 @@ FOLDER = Path(__file__).parents[2] / "tests" / "contract" / "transcripts"
 TRANSCRIPTS = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))]
 USER, KEY, HOST = "admin", "secretpassword", "http://127.0.0.1:8000"
 BODY = {"json", "form", "files", "content"}
-SENT = ("submit", "poll", "result", "cancel", "list")
+SENT = ("submit", "poll", "result", "cancel", "delete", "list")
 NOTHING = Send("GET", "/")
 STORIES = [
     pytest.param(transcript, story, id=f"{transcript['api']}-{story['kind']}-{story['story'].replace(' ', '-')}")
@@ -153,6 +154,9 @@ def test_client_follows_the_story(transcript, story):
     for number, exchange in enumerate(player.exchanges):
         means = exchange.get("means")
         flow = flow_of(player, exchange)
+        if exchange["operation"] == "delete":
+            deletion = wait_one.delete(player.options, FlowTime(START), exchange["job_id"])
+            assert player.follow(number, deletion)[0] == []
         if means is None or number in player.sent:
             continue
         if "raises" in means:

@@ -19,26 +19,22 @@ from translation_client.core.dialects import (
     Action,
     Answer,
     Dialect,
-    Listing,
     Number,
     Operation,
     id_of,
-    is_text,
     is_word,
-    put_at,
     states_of,
-    unquoted,
 )
 from translation_client.core.distinct import fitting
 from translation_client.core.effects import Reply
-from translation_client.core.errors import NotFound, ProtocolError, TranslationError
+from translation_client.core.errors import ProtocolError
 from translation_client.core.links import links
 from translation_client.core.refusals import SUCCESS, json_of, refusal, unexpected
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import delay, retry_after
 from translation_client.core.sse import ServerEvent
 from translation_client.core.status import State, Status
-from translation_client.core.templates import Placeholder, Text, fits, paths, read
+from translation_client.core.templates import Placeholder, Text, paths, read
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
 DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
@@ -67,7 +63,7 @@ def read_job(
         TranslationError: The answer refuses, or does not match the dialect.
     """
     operation = operation or dialect.poll
-    return _parsed(dialect, operation, _document(dialect, reply, operation), reply, job_id, known=known)
+    return parsed_job(dialect, operation, document_of(dialect, reply, operation), reply, job_id, known=known)
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
@@ -77,7 +73,7 @@ def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> 
         TranslationError: The answer refuses, or does not match the dialect.
     """
     submit = dialect.operation("submit") or dialect.poll
-    return _parsed(dialect, submit, _document(dialect, reply, submit), reply, job_id)
+    return parsed_job(dialect, submit, document_of(dialect, reply, submit), reply, job_id)
 
 
 def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus | None:
@@ -87,10 +83,10 @@ def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus 
         TranslationError: The answer refuses, or does not match the dialect.
     """
     cancel = dialect.required("cancel", "cancel")
-    document = _document(dialect, reply, cancel)
+    document = document_of(dialect, reply, cancel)
     if "status" not in paths(cancel.answers[State.PENDING].body):
         return None
-    return _parsed(dialect, cancel, document, reply, job_id)
+    return parsed_job(dialect, cancel, document, reply, job_id)
 
 
 def read_deleted(dialect: Dialect, reply: Reply) -> None:
@@ -102,131 +98,10 @@ def read_deleted(dialect: Dialect, reply: Reply) -> None:
     _check_code(dialect, reply, dialect.required("delete", "delete"))
 
 
-class Page(NamedTuple):
-    """A page of a list."""
-
-    jobs: Sequence[ParsedStatus]
-    unread: Sequence[ProtocolError]  # why some of its jobs cannot be read
-    next: str | None  # the cursor of the next page, if there is one
-
-
-def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> Page:
-    """Reads the page of a list at a cursor.
-
-    Raises:
-        TranslationError: The answer refuses, or does not match the dialect: none of its jobs can be read.
-    """
-    listing = dialect.listing
-    if listing is None:
-        raise ValueError(f"the dialect {dialect.name} has no list")
-    page, jobs = _page(dialect, listing, reply)
-    if not isinstance(jobs, list):
-        raise unexpected(f"an array as {'.'.join(listing.jobs)!r}", reply)
-    each = listing.operation.each or dialect.poll
-    parsed, unread, ids = list[ParsedStatus](), list[ProtocolError](), list[str | None]()
-    for body in (_as_polled(listing, job) for job in jobs):
-        try:
-            parsed.append(_parsed(dialect, each, body, reply))
-            ids.append(parsed[-1].status.id)
-        except ProtocolError as error:
-            unread.append(error)
-            ids.append(id_of(_raw_id(each, body)))
-    if unread and not parsed:
-        raise unread[0]
-    return Page(parsed, unread, _next_cursor(listing.operation, page, ids, cursor, reply))
-
-
-def _page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[object, object]:
-    """Returns the document with several jobs, and what it has in their place: the whole of it may be an array."""
-    if not listing.jobs and reply.code // 100 == SUCCESS and not reply.unread:
-        document = json_of(reply.body)
-        return document, document
-    page = _document(dialect, reply)
-    return page, _value_at(page, listing.jobs)
-
-
-def _as_polled(listing: Listing, item: object) -> object:
-    """Returns an item of a list in the form of the answer to a poll."""
-    if not listing.operation.item:
-        return item
-    body: dict[str, Any] = {}
-    put_at(body, listing.operation.item, item)
-    return body
-
-
-def _next_cursor(
-    operation: Operation, page: object, ids: Sequence[str | None], cursor: str | None, reply: Reply
-) -> str | None:
-    """Returns the cursor of the page after the one at a cursor; None where there is none.
-
-    Where the answer names none, it follows from its jobs, while the answer does not say that they are the last ones.
-    """
-    found = paths(operation.answers[State.PENDING].body)
-    if "next" in found:
-        following = _value_at(page, found["next"])
-        is_number = type(following) is int and operation.paging != "cursor"
-        text = str(following) if is_number else _text_value(following, ".".join(found["next"]), reply)
-        return text if text is None or operation.cursor is None or "://" not in text else _cursor_in(operation, text)
-    headers = operation.answers[State.PENDING].headers
-    if naming := [name for name, node in headers.items() if "next" in paths(node)]:
-        return _cursor_in(operation, reply.headers.get(naming[0].lower(), ""))
-    if operation.cursor is None or not ids:
-        return None
-    if "has_more" in found and _value_at(page, found["has_more"]) is not True:
-        return None
-    match operation.paging:
-        case "cursor":
-            return next((job_id for job_id in reversed(ids) if job_id), None)
-        case "offset":
-            following, last = int(cursor or 0) + len(ids), "count"
-        case _:
-            following, last = int(cursor or 1) + 1, "pages"
-    end = _value_at(page, found.get(last, ()))
-    is_last = type(end) is int and following >= end + (last == "pages")
-    return None if is_last else str(following)
-
-
-def _cursor_in(operation: Operation, text: str) -> str | None:
-    """Returns the cursor in the address of a page; None if it has none."""
-    parameter = re.search(rf"[?&]{re.escape(operation.cursor or '')}=([^&#>]*)", text)
-    return unquoted(parameter[1]) if parameter else None
-
-
 def wait_applied(reply: Reply) -> int | None:
     """Returns the seconds of `Preference-Applied: wait` (RFC 7240); None if the server did not apply the preference."""
     applied = APPLIED.search(reply.headers.get("preference-applied", ""))
     return int(applied[1]) if applied else None
-
-
-def read_batch(
-    dialect: Dialect, listing: Listing, reply: Reply, ids: Sequence[str]
-) -> dict[str, ParsedStatus | TranslationError]:
-    """Reads the answer to a batch poll: for each id, the job's status or what is wrong.
-
-    Raises:
-        TranslationError: The answer refuses, or does not match the dialect.
-    """
-    page, jobs = _page(dialect, listing, reply)
-    unknown = [] if listing.unknown is None else _value_at(page, (listing.unknown,))
-    if not isinstance(jobs, list) or not isinstance(unknown, list):
-        names = [".".join(listing.jobs), *([listing.unknown] if listing.unknown else [])]
-        raise unexpected(f"arrays as {' and '.join(map(repr, names))}", reply)
-    unknown_ids = set(map(id_of, unknown))
-    if (missing := listing.operation.missing) is not None:
-        unknown_ids |= {id_of(read(missing, job).get("job_id")) for job in jobs if fits(missing, job)}
-    each, bodies = listing.operation.each or dialect.poll, [_as_polled(listing, job) for job in jobs]
-    numbered = {id_of(_raw_id(each, job)): (number, job) for number, job in enumerate(bodies)}
-    answers: dict[str, ParsedStatus | TranslationError] = {}
-    for job_id in ids:
-        try:
-            if job_id in unknown_ids or (listing.unknown is None and job_id not in numbered):
-                answers[job_id] = NotFound(f"the server has no job {job_id}. Check the job's id and owner.")
-            else:
-                number, job = numbered.get(job_id, (0, None))
-                answers[job_id] = _parsed(dialect, each, job, reply, job_id, number)
-        except ProtocolError as error:
-            answers[job_id] = error
-    return answers
 
 
 def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
@@ -236,11 +111,11 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
         ProtocolError: The event does not match the dialect.
     """
     document = json_of(event.data)
-    if isinstance(document, dict) and _raw_id(dialect.poll, document) is None:
+    if isinstance(document, dict) and raw_id(dialect.poll, document) is None:
         return None
     headers = {WALL_ELAPSED: event.wall_elapsed}
     reply = Reply(200, headers, event.data.encode(errors="replace"), 0.0)
-    return _parsed(dialect, dialect.poll, document, reply)
+    return parsed_job(dialect, dialect.poll, document, reply)
 
 
 def _check_code(dialect: Dialect, reply: Reply, operation: Operation | None) -> Sequence[Answer]:
@@ -251,7 +126,7 @@ def _check_code(dialect: Dialect, reply: Reply, operation: Operation | None) -> 
     return answers
 
 
-def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
+def document_of(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
     """Returns the document of an answer that is no refusal."""
     answers = _check_code(dialect, reply, operation)
     if reply.unread:
@@ -264,7 +139,7 @@ def _document(dialect: Dialect, reply: Reply, operation: Operation | None = None
     return document
 
 
-def _parsed(  # noqa: PLR0913, PLR0917 - all that defines a job
+def parsed_job(  # noqa: PLR0913, PLR0917 - all that defines a job
     dialect: Dialect,
     operation: Operation,
     job: object,
@@ -385,28 +260,9 @@ def _needed(operation: Operation) -> str:
     return f"a job with {needed or 'an id'}"
 
 
-def _raw_id(operation: Operation, job: object) -> object:
+def raw_id(operation: Operation, job: object) -> object:
     """Returns the value at the place of the id in the answer to an operation."""
     return read(operation.answers[State.PENDING].body, job).get("job_id")
-
-
-def _value_at(document: object, path: Sequence[str]) -> object:
-    """Returns the value at the end of a path of keys; None if there is none, and for an empty path."""
-    for key in path:
-        match document:
-            case Mapping():
-                document = document.get(key)
-            case list() if key.isdecimal() and int(key) < len(document):
-                document = document[int(key)]
-            case _:
-                return None
-    return document if path else None
-
-
-def _text_value(value: object, where: str, reply: Reply) -> str | None:
-    if value is None or is_text(value):
-        return value
-    raise unexpected(f"a text as {where!r}", reply)
 
 
 def _shown(value: object) -> str | None:

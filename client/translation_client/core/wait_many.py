@@ -29,7 +29,7 @@ from itertools import count
 from math import inf
 
 from translation_client.core.deadline import FlowTime
-from translation_client.core.decode import ParsedStatus, read_batch, read_event, read_job
+from translation_client.core.decode import ParsedStatus, read_event, read_job
 from translation_client.core.dialects import Listing, batch_polling, polling
 from translation_client.core.effects import Chunk, Failure, Flow, Input, Listen, Reply, Send, WaitFailed, Warn
 from translation_client.core.errors import (
@@ -40,6 +40,7 @@ from translation_client.core.errors import (
     TranslationError,
     TransportError,
 )
+from translation_client.core.lists import read_batch
 from translation_client.core.refusals import refusal
 from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, reason, request, sleep
 from translation_client.core.schedule import SOONEST

@@ -17,11 +17,11 @@ from translation_client.core.decode import (
     read_cancelled,
     read_deleted,
     read_job,
-    read_page,
 )
 from translation_client.core.dialects import CURRENT, cancelling, deleting, fetching_result, listing, polling
 from translation_client.core.effects import Flow, Reply, Send, Upload, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
+from translation_client.core.lists import read_page
 from translation_client.core.long_poll import LongPoll
 from translation_client.core.requests import (
     TRANSIENT,
