@@ -219,7 +219,7 @@ def test_missing_and_invalid_fields_are_refused_in_the_apis_form(api, body, fiel
     assert (refused["type"], refused["at"]) == ("invalid", fields)
 
 
-def test_errors_tell_the_bare_reason_the_path_the_time_and_an_id(api, native):
+def test_errors_show_the_bare_reason_the_path_the_time_and_an_id(api, native):
     refused = fault(api.post("/tasks", json={"to": "es"}), 400)
     assert (refused["message"], refused["reason"]) == ("more.deep: is required", "is required")
     before = int(time.time())

@@ -75,11 +75,11 @@ def problem_of(dialect: Dialect, reply: Reply) -> Problem:
         values = document
     title, field, code = values.get("title"), values.get("field"), values.get("error_type")
     detail, reason = values.get("detail"), values.get("reason")
-    told = f"{field}: {reason}" if isinstance(field, str) and isinstance(reason, str) else reason
+    named = f"{field}: {reason}" if isinstance(field, str) and isinstance(reason, str) else reason
     errors = _errors(values.get("errors")) or _errors(detail)
     messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
     if reason is not None and str(reason) not in str(detail):
-        detail = f"{detail.rstrip('.')}. {told}" if isinstance(detail, str) else told
+        detail = f"{detail.rstrip('.')}. {named}" if isinstance(detail, str) else named
     parts = (title, detail, *(message for message in messages if message not in str(detail)))
     texts = [one_line(part).rstrip(".") for part in parts if isinstance(part, str)]
     if not errors and isinstance(field, str):

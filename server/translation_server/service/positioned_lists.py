@@ -80,8 +80,8 @@ class PositionedLists:
             )
         if len(jobs) < len(wanted) and size_of(jobs) >= MAX_PAGE_SIZE:
             raise TooLarge
-        kept = set(wanted)
-        jobs = [job for job in jobs if job.ordinal in kept and job.deleted_at is None]  # some are deleted meanwhile
+        shown = set(wanted)
+        jobs = [job for job in jobs if job.ordinal in shown and job.deleted_at is None]  # some are deleted meanwhile
         now = await self._virtual_time(owner)
         snapshots = [self._snapshot(job, now) for job in (reversed(jobs) if oldest_first else jobs)]
         return PositionedPage(snapshots, start, len(ordinals))
