@@ -105,6 +105,7 @@ def test_every_documented_flag_exists():
         "--http",
         "--containers",
         "--detach",
+        "--wait",
         "--volumes",
         "--rm",
         "--profile",
