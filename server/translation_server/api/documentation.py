@@ -64,7 +64,8 @@ def document(
         paths[_template(route.pattern)].setdefault(route.pattern.method.lower(), described)
     for own in own_routes:
         if own.answer:
-            paths[own.path][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
+            pattern = RequestPattern(own.method, own.path)
+            paths[_template(pattern)][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
     changing = {_template(route.pattern) for route in routes if route.action in CHANGING}
     for path, operations in paths.items():
         for method, described in operations.items():

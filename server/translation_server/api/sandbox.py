@@ -37,6 +37,7 @@ from translation_server.documents import (
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
 
+SANDBOX_JOB = "/sandbox/jobs/{job_id:path}"  # the ids of some APIs have slashes
 SANDBOX = answer("The whole sandbox.", {"type": "object"}, settings_document(SandboxSettings()))
 EXAMPLES = [{"scenario": name, "meaning": scenario.meaning} for name, scenario in SCENARIOS.items()]
 OF_JOB = {"api": {"type": "string"}, "kind": {"type": "string"}, "input": {"type": "object"}}
@@ -78,7 +79,7 @@ class SandboxApi:
         await self._service.sandboxes.change(owner, lambda text: change_clock(text, change, self._service.wall_time()))
         return await self._sandbox(owner)
 
-    @OwnRoute("GET", "/sandbox/jobs/{job_id}", JOB_AND_INPUT)
+    @OwnRoute("GET", SANDBOX_JOB, JOB_AND_INPUT)
     async def job(self, request: Request, job_id: str) -> Response:
         """Shows a job, the API and kind that it was submitted to, and everything that its caller sent."""
         snapshot = await self._service.snapshot(context_of(request).user, job_id)
@@ -93,9 +94,7 @@ class SandboxApi:
         self._request_log.drop(owner)
         return await self._sandbox(owner)
 
-    @OwnRoute(
-        "POST", "/sandbox/jobs/{job_id}", SANDBOX, body=model_body(JobAction, {"do": "finish", "outcome": "error"})
-    )
+    @OwnRoute("POST", SANDBOX_JOB, SANDBOX, body=model_body(JobAction, {"do": "finish", "outcome": "error"}))
     async def act(self, request: Request, job_id: str) -> Response:
         """Pauses, unpauses or finishes a pending job."""
         owner, action = context_of(request).user, await read_body(JobAction, request)
