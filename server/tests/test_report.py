@@ -161,6 +161,15 @@ def test_a_card_has_the_reactions_to_each_kind_of_fault():
     }
 
 
+def test_requests_for_a_job_whose_id_has_slashes_are_about_it():
+    name = "projects/1/locations/a/operations/2"
+    records = [submit(0, name), *(unusable(at, name) for at in (1, 2)), done(3, name, ended=2.5)]
+    card = report(records, {})
+    assert [(job.job_id, job.polls) for job in card.jobs] == [(name, 3)]
+    [reaction] = card.faults
+    assert (reaction.fired, reaction.came_again, reaction.gave_up) == (2, 2, 0)
+
+
 def test_a_client_that_learned_the_end_from_a_stream_did_not_give_up():
     records = [submit(0), unusable(1), record(2, "event", "/events", (ReportedJob("a", COMPLETED, 2),))]
     assert [fault.gave_up for fault in report(records, {}).faults] == [0]

@@ -281,11 +281,12 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
     ends = {job.job_id: job.ended_at for job in jobs if job.ended_at is not None and job.state is not State.CANCELLED}
     ends |= ended
     known = ends.keys() | {job.job_id for job in jobs}
+    segments = {job_id.count("/") + 1 for job_id in known}
     timelines: dict[str, Timeline] = {}
     tries: defaultdict[LogicalRequest, list[RequestRecord]] = defaultdict(list)
     unusable = []
     for number, record in enumerate(records):
-        named = next((part for part in reversed(record.path.split("/")) if part in known), None)
+        named = next((part for part in _last_first(record.path, segments) if part in known), None)
         concerned: dict[str, ReportedJob | None] = {} if named is None else {named: None}
         for job_id, job in (concerned | {job.job_id: job for job in record.jobs}).items():
             timelines.setdefault(job_id, Timeline(job_id, ends.get(job_id), [])).steps.append(Step(number, record, job))
@@ -311,6 +312,15 @@ def _with_unique_ids(records: list[RequestRecord]) -> list[RequestRecord]:
         return replace(job, job_id=f"{job.job_id} ({job.kind or NATIVE})") if job.job_id in shared else job
 
     return [replace(record, jobs=tuple(map(unique, record.jobs))) for record in records]
+
+
+def _last_first(path: str, lengths: set[int]) -> Iterator[str]:
+    """Yields the parts of a path that have as many segments as an id may have, the last part first."""
+    parts = path.split("/")
+    for end in range(len(parts), 0, -1):
+        for length in lengths:
+            if length <= end:
+                yield parts[end - 1] if length == 1 else "/".join(parts[end - length : end])
 
 
 def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest | None:
