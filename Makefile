@@ -10,10 +10,10 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loads
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
-.PHONY: help demo test check generate bench sdks up lock
+.PHONY: help demo test check generate bench sdks bad-days up lock
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/runtime ## watch three jobs go from pending to their end, without Docker
 	@$(VENV)/bin/python examples/demo.py
@@ -50,6 +50,9 @@ bench: $(VENV)/bench ## measure how well everybody waits and how fast the server
 
 sdks: $(SDKS)/installed $(NODE_SDKS) ## drive the official clients of other APIs against the server, each with the API that it is for
 	$(SDKS)/bin/python -m pytest -W ignore::ResourceWarning tests/sdks  # some clients cannot be closed
+
+bad-days: $(SDKS)/installed ## measure how they wait in each scenario, and write the tables in docs/sdks-on-bad-days.md
+	$(SDKS)/bin/python benchmarks/sdks.py --write
 
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build
