@@ -58,7 +58,7 @@ class Api(NamedTuple):
     )
 
 
-OPENAI = {401: "authentication_error", 404: "not_found_error", 422: "invalid_request_error"}
+OPENAI = dict.fromkeys((401, 404, 422), "invalid_request_error")
 BATCH = {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"}
 AZURE = {401: "401", 404: "NotFound", 422: "InvalidRequest"}
 GOOGLE = {401: "UNAUTHENTICATED", 404: "NOT_FOUND", 422: "INVALID_ARGUMENT"}
@@ -79,7 +79,7 @@ APIS = [
         shows_cancelled=False,
     ),
     Api("replicate", "/replicate", {"version": "1", "input": {"prompt": "a cat"}}, {}, {}, required="input"),
-    Api("fal", "/fal", {"prompt": "a cat"}, {}, {"app": "fal-ai/wan/v2"}),
+    Api("fal", "/fal", {"prompt": "a cat"}, {}, {"owner": "fal-ai", "app": "wan", "path": "v2"}),
     Api(
         "azure",
         "/documentintelligence",
@@ -96,7 +96,7 @@ APIS = [
         {"model": "ray-2", "prompt": "A cat"},
         {},
         {},
-        required="model",
+        required="prompt",
         cancels=False,
     ),
     Api(

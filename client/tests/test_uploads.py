@@ -240,12 +240,23 @@ class TestCommand:
 
     def test_parameters_are_parts_of_the_paths_and_repeated_to_resume(self, server, capsys):
         server.says((200, {"request_id": "r1", "status": "IN_QUEUE"}))
-        login = ["--url", server.url, "--dialect", "fal", "--token", "secret", "--parameter", "app=fal-ai/x"]
+        login = [
+            "--url",
+            server.url,
+            "--dialect",
+            "fal",
+            "--token",
+            "secret",
+            "--parameter",
+            "owner=fal-ai",
+            "--parameter",
+            "app=x",
+        ]
         assert main([*login, "run", "--parameter", "query.v=1 b", "--timeout", "0.2", "--input", "prompt=a"]) == 4
         assert {request.path for request in server.requests} == {"/fal-ai/x", "/fal-ai/x/requests/r1/status"}
         assert {request.query for request in server.requests} == {"v=1+b"}
         resumed = shlex.split(capsys.readouterr().err.split("Resume with: ")[1])
-        assert {"--parameter=app=fal-ai/x", "--parameter=query.v=1 b"} < {*resumed}
+        assert {"--parameter=owner=fal-ai", "--parameter=app=x", "--parameter=query.v=1 b"} < {*resumed}
 
     @pytest.mark.parametrize(
         ("flags", "message"),

@@ -146,8 +146,8 @@ def test_unknown_id_is_not_found(client):
 
 def test_missing_field_is_a_bad_request(client):
     with pytest.raises(lumaai.BadRequestError) as caught:
-        client.generations.create(**PROMPT | {"model": lumaai.omit})
-    assert "model" in caught.value.body["detail"]
+        client.generations.create(model=lumaai.omit)
+    assert "prompt" in caught.value.body["detail"]
 
 
 def test_client_gets_there_when_the_server_is_flaky(base_url, sandbox):

@@ -236,7 +236,7 @@ def test_failed_file_of_a_store_says_why(client, sandbox):
 def test_wrong_key_is_an_authentication_error(client):
     with pytest.raises(openai.AuthenticationError) as caught:
         client.with_options(api_key="wrong").videos.create(prompt="A cat")
-    assert caught.value.type == "authentication_error"
+    assert (caught.value.type, caught.value.code) == ("invalid_request_error", "invalid_api_key")
     assert caught.value.body["message"]
 
 

@@ -34,6 +34,7 @@ from translation_server.api.openapi import (
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.schemas import JobsQuery, SubmissionBody
 from translation_server.core.dialects.authentication import BASIC
+from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import CHANGING, PARAMETER, Action, RequestPattern
 from translation_server.core.dialects.routes import Route
@@ -153,7 +154,9 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
         )
         submit = operation(
             DESCRIPTIONS["submit"],
-            answer("The job is on disk.", schema, example, HINTS | LOCATION | REPLAYED),
+            answer(
+                "The job is on disk.", schema, example, HINTS | (LOCATION if route.api is NATIVE_API else {}) | REPLAYED
+            ),
             code=described.code,
             parameters=[
                 IDEMPOTENCY_KEY,

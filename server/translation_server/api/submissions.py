@@ -94,8 +94,7 @@ class SubmitEndpoint:
         if dialect.sends_hints:
             context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
         headers = list(partial.headers)
-        own_location = any(name.lower() == "location" for name in route.operation.answer.headers)
-        if not own_location and (location := dialect.location(snapshot.job.id)):
+        if dialect.api is NATIVE_API and (location := dialect.location(snapshot.job.id)):
             headers.append((b"location", location.encode()))
         headers += hint_headers(context.record.hint, partial.hints)
         headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)

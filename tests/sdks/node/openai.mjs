@@ -172,7 +172,7 @@ export async function wrongKeyIsAnAuthenticationError(server) {
   const { videos } = clientOf(server, { apiKey: "wrong" });
   await assert.rejects(videos.create({ prompt: "A cat" }), (error) => {
     assert(error instanceof OpenAI.AuthenticationError);
-    assert.equal(error.type, "authentication_error");
+    assert.deepEqual([error.type, error.code], ["invalid_request_error", "invalid_api_key"]);
     return true;
   });
 }
