@@ -39,12 +39,13 @@ class Answer:
     headers: dict = field(default_factory=dict)
     takes: float = TRIP
     absent: bool = False
+    unsent: bool = False
 
     def result(self, now, send):
         if self.takes > send.timeout:
             return Failure("timed out", now + send.timeout)
         if self.code is None:
-            return Failure("connection refused", now + self.takes, self.absent)
+            return Failure("connection refused", now + self.takes, self.absent, self.absent or self.unsent)
         body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         return Reply(self.code, self.headers, body, now + self.takes, self.takes)
 

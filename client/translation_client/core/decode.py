@@ -10,7 +10,7 @@ server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and i
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -37,9 +37,12 @@ from translation_client.core.status import State, Status
 from translation_client.core.templates import Placeholder, Text, paths, read
 
 FAILED = frozenset({State.ERROR, State.CANCELLED})
+PENDING = frozenset({State.PENDING})
+POLLS = ("poll", "current")
 DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the first of several fitting states counts
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
+EVERY = frozenset(State)
 TOO_LARGE = 1e300  # any number below is a finite float
 
 
@@ -50,20 +53,19 @@ class ParsedStatus(NamedTuple):
     unknown: str | None  # the word for its state, if the dialect does not know it
     age: float | None  # seconds of wall time from its acceptance to the answer, or to its end, if they are reported
     urls: Mapping[Action, str] = MappingProxyType({})  # the addresses that the answer names for further requests
+    states: frozenset[State] = frozenset()  # the states that the answer may mean; the job's result tells which
 
 
 def read_job(
-    dialect: Dialect, reply: Reply, job_id: str, operation: Operation | None = None, known: State | None = None
+    dialect: Dialect, reply: Reply, job_id: str, operation: Operation | None = None, states: Collection[State] = EVERY
 ) -> ParsedStatus:
-    """Reads the answer to a poll, or to another operation on a job.
-
-    `known` is the state that counts where the answer does not tell states apart.
+    """Reads the answer to a poll, or to another operation on a job that is in one of these states.
 
     Raises:
-        TranslationError: The answer refuses, or does not match the dialect.
+        TranslationError: The answer refuses, or does not match the dialect or the states.
     """
     operation = operation or dialect.poll
-    return parsed_job(dialect, operation, document_of(dialect, reply, operation), reply, job_id, known=known)
+    return parsed_job(dialect, operation, document_of(dialect, reply, operation), reply, job_id, known=states)
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:
@@ -146,17 +148,18 @@ def parsed_job(  # noqa: PLR0913, PLR0917 - all that defines a job
     reply: Reply,
     expected_id: str | None = None,
     number: int = 0,
-    known: State | None = None,
+    known: Collection[State] = EVERY,
 ) -> ParsedStatus:
     """Reads the job with this number in the answer to an operation; checks its id, if one is expected.
 
-    `known` is the state that counts where the answer does not tell states apart.
+    The job is known to be in one of some states.
     """
     if not isinstance(job, dict):
         raise unexpected("a job as a JSON object", reply)
     found = [read(body, job) for body in operation.bodies]
     job_id = _job_id(dialect, operation, found, reply, expected_id)
-    state, unknown = _state(dialect, operation, job, found, reply, known)
+    states, unknown = _states(dialect, operation, job, found, reply)
+    state = _decided(dialect, operation, states := states & frozenset(known), reply)
     answer = operation.answer_for(state, next(_all(found, "status"), None))
     values = found[0] if answer.body is operation.bodies[0] else read(answer.body, job)
     where = paths(answer.body)
@@ -183,7 +186,7 @@ def parsed_job(  # noqa: PLR0913, PLR0917 - all that defines a job
     )
     ages = reply.headers.get(WALL_ELAPSED, "").split(",")
     wall = AGE.fullmatch(ages[number].strip()) if number < len(ages) else None
-    return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed, urls)
+    return ParsedStatus(status, unknown, float(wall[0]) if wall else status.elapsed, urls, states)
 
 
 def _hint(dialect: Dialect, reply: Reply) -> float | None:
@@ -202,18 +205,13 @@ def _all(found: Sequence[Mapping[str, object]], name: str) -> Iterator[object]:
     return (value for values in found if (value := values.get(name)) is not None)
 
 
-def _state(  # noqa: PLR0913, PLR0917 - all that decides the state
-    dialect: Dialect,
-    operation: Operation,
-    job: object,
-    found: Sequence[Mapping[str, object]],
-    reply: Reply,
-    known: State | None,
-) -> tuple[State, str | None]:
-    """Returns the state of a job, by its word or by the template that fits, and the word if it is unknown."""
+def _states(
+    dialect: Dialect, operation: Operation, job: object, found: Sequence[Mapping[str, object]], reply: Reply
+) -> tuple[frozenset[State], str | None]:
+    """Returns the states that a job may have, by its word or its templates, and the word if it is unknown."""
     states: Sequence[State] = operation.wordless
     if operation.action == "submit" and State.PENDING in states:
-        return State.PENDING, None
+        return PENDING, None
     if len(states) < len(State):
         words = list(_all(found, "status"))
         meant = {state for word in words for state in states_of(dialect, word)}
@@ -222,14 +220,28 @@ def _state(  # noqa: PLR0913, PLR0917 - all that decides the state
             kinds = {type(known) for words in dialect.words.values() for known in words}
             if not words or not is_word(words[0]) or type(words[0]) not in kinds:
                 raise unexpected(_needed(operation), reply)
-            return State.PENDING, str(words[0])
+            return PENDING, str(words[0])
     if State.ERROR in states and operation.answers[State.CANCELLED] == operation.answers[State.ERROR]:
         states = [state for state in states if state is not State.CANCELLED]  # it is answered as a failed one
     if len(states) > 1:
-        states = fitting(dialect, operation, reply.code, job, states) or states
+        states = fitting(dialect, operation, reply.code, job, states)
     if len(states) > 1 and operation.action == "submit":  # the first poll tells which it is
-        return State.PENDING, None
-    return next(state for state in (known, *DECISIVE) if state is not None and state in states), None
+        return PENDING, None
+    return frozenset(states), None
+
+
+def _decided(dialect: Dialect, operation: Operation, states: frozenset[State], reply: Reply) -> State:
+    """Returns the state of a job that may be in several.
+
+    Only lists, cancellations, and polls before a result may leave open whether a job has completed. Files need not
+    describe cancelled jobs.
+    """
+    may_be_open = operation.action not in {*POLLS, "result"} or (
+        operation.action in POLLS and State.PENDING not in states and dialect.operation("result") is not None
+    )
+    if not states or (len(states - {State.CANCELLED}) > 1 and not may_be_open):
+        raise unexpected("a job whose state can be told", reply)
+    return next(state for state in DECISIVE if state in states)
 
 
 def _job_id(

@@ -42,6 +42,7 @@ NAMED = ("basic", "sigv4")  # the ways to authenticate by a user name and a pass
 LONGEST_ID = 1000  # characters
 UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 SUCCESS = 2  # the class of a status code
+CHANGING = ("submit", "cancel", "delete")  # the actions that change something
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ class Operation:
         Raises:
             ValueError: A parameter of the path is missing.
         """
+        reads = self.action not in CHANGING
         if url is not None:
-            return Send(self.requests[0][0], url, headers=dict(self.headers), json=dict(self.body) or None)
+            return Send(self.requests[0][0], url, headers=dict(self.headers), json=dict(self.body) or None, reads=reads)
         values = parameters if job_id is None else {**parameters, "job_id": job_id}
         names = [(PARAMETER.findall(path), method, path) for method, path in self.requests]
         possible = [one for one in names if all(name in values for name, _ in one[0])]
@@ -120,7 +122,7 @@ class Operation:
                 case _:
                     put_at(body, place.name.split("."), text)
         quoted = PARAMETER.sub(lambda found: _quoted(values[found[1]], keep_slashes=bool(found[2])), path)
-        return Send(method, quoted, query=query, headers=headers, json=body or None)
+        return Send(method, quoted, query=query, headers=headers, json=body or None, reads=reads)
 
     @property
     def has_id(self) -> bool:

@@ -47,16 +47,45 @@ def indistinct(dialect: Dialect) -> tuple[State, State] | None:
 def fitting(
     dialect: Dialect, operation: Operation, code: int, document: object, states: Sequence[State]
 ) -> list[State]:
-    """Returns the states, of these, whose answers an answer fits where they differ from those of the others."""
+    """Returns the states, of these, whose answers an answer fits where they differ from those of the others.
+
+    If it fits none, its fields count, whatever they hold; if that tells nothing, these are all that have its status
+    code. A file need not describe cancelled jobs. So an answer that only lacks what the answers about completed jobs
+    have shows no cancelled job.
+    """
     shown = [(state, *one) for state in states for one in _shown(dialect, operation, state)]
     if any(one[1] == code for one in shown):
         shown = [one for one in shown if one[1] == code]
-    fits = [
-        state
-        for state, _, body in shown
-        if _fits(body, [other for one, _, other in shown if one is not state], document)
-    ]
-    return list(dict.fromkeys(fits))
+    completed = [body for one, _, body in shown if one is State.COMPLETED]
+    for fits in (_fits, _has_fields):
+        found = {
+            state: body
+            for state, _, body in shown
+            if fits(body, [other for one, _, other in shown if one is not state], document)
+        }
+        is_lack = [*found] == [State.CANCELLED] and completed
+        if found and not (is_lack and not _has_own(found[State.CANCELLED], completed, document)):
+            return [*found]
+    return list(dict.fromkeys(one for one, *_ in shown))
+
+
+def _has_fields(body: object, others: Sequence[object], document: object) -> bool:
+    """Returns whether a document has the fields of a body that others lack, and lacks those that others have."""
+    if any((body is None) is not (other is None) for other in others):
+        return (body is None) is (document is None)
+    if isinstance(body, Mapping) and isinstance(document, Mapping):
+        objects = [other if isinstance(other, Mapping) else {} for other in others]
+        keys = {*body, *(key for other in objects for key in other)}
+        return all(_has_fields(body.get(key), [other.get(key) for other in objects], document.get(key)) for key in keys)
+    return True
+
+
+def _has_own(body: object, others: Sequence[object], document: object) -> bool:
+    """Returns whether a document has something that a body has and the others do not."""
+    if isinstance(body, Mapping) and isinstance(document, Mapping):
+        objects = [other if isinstance(other, Mapping) else {} for other in others]
+        return any(_has_own(body[key], [other.get(key) for other in objects], document.get(key)) for key in body)
+    return body is not None and document is not None and all(_differ(body, other) for other in others)
 
 
 def _fits(body: object, others: Sequence[object], document: object) -> bool:

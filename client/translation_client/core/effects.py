@@ -50,6 +50,12 @@ class Send:
     files: Mapping[str, Upload] | None = None  # makes it a multipart form, even without any file; or else the body
     timeout: float = inf  # seconds for the whole request, from connecting to the last byte of the body
     left: float = inf  # seconds for the request and for waiting until a connection is free
+    reads: bool = False  # whether it only reads, as every GET does; some APIs poll by POST
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the request changes nothing."""
+        return self.reads or self.method == "GET"
 
     @property
     def is_address(self) -> bool:
@@ -145,11 +151,13 @@ class Failure:
 
     Attributes:
         absent: Whether this machine itself refused the connection: no program listens on the port.
+        unsent: Whether there was no connection, so that the server cannot have received the request.
     """
 
     why: str
     at: float
     absent: bool = False
+    unsent: bool = False
 
     def __str__(self) -> str:
         return self.why

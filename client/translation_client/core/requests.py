@@ -8,6 +8,8 @@
 - An unreadable answer of a server that has sent no valid one before is retried at most three times. Most likely it is
   another kind of server. After a submission it is not retried: a job may exist, and not every server honours the
   idempotency key.
+- A submission without an idempotency key is retried only if it has certainly started no job: there was no connection,
+  or the answer was a 429. HTTP asks for this (RFC 9110, section 9.2.2): a retry might start, and bill, a second job.
 - A connection that this machine itself refuses is retried at most three times if the server has never answered. Most
   likely it does not run. A wait for a known job goes on as after any other failure: the server may be restarting.
 - A 404 for a job that the server has accepted or shown before is retried three times. It may come from a replica that
@@ -34,6 +36,7 @@ from translation_client.core.schedule import Schedule, retry_after
 T = TypeVar("T")
 Step: TypeAlias = Generator[Effect, Input, T]  # a part of a flow that returns a result
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
+TOO_MANY_REQUESTS = 429
 MAX_REMEMBERED = 10_000  # jobs
 LEAST_RATE = 100_000  # bytes per second: files of a request add so much to its timeout that slower uploads end
 MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent
@@ -137,6 +140,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
     next_step: str,  # what the error tells the user to do next
     read: Callable[[Reply], T],  # reads an answer, or raises what is wrong with it
     *,
+    submits: bool = False,  # whether the request may start a job
     confirmed: bool = False,  # see `Failures.record`
     waiting: bool = False,  # whether the request is part of a wait for a job that is said to exist
     hold: int = 0,  # how many seconds the first try lets the server hold it
@@ -162,9 +166,9 @@ def request(  # noqa: PLR0913 - all that a request depends on
                 error = caught
         absent = isinstance(result, Failure) and result.absent and not waiting and not time.answered
         may_retry = failures.record(error, confirmed=confirmed, absent=absent)
-        may_retry = may_retry and not (error and send.method == "POST")
+        may_retry = may_retry and not (submits and _may_have_started(options.dialect, result, error))
         why = error.message.rstrip(".") if error else reason(options, result)
-        if not may_retry if time.left else time.last or not is_poll(send):
+        if not may_retry if time.left else time.last or not send.only_reads:
             if isinstance(error, NotFound):
                 raise error
             what_next = "Start the server, or correct its address." if absent else next_step
@@ -189,7 +193,7 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
     """Sends a request once; the server may hold it for `hold` seconds."""
     least = 0.0 if time.last else time.allowance / 2
     time.last = not time.left
-    cut_off = is_poll(send) and not time.last
+    cut_off = send.only_reads and not time.last
     left = time.left if cut_off else max(time.deadline + time.allowance - time.now, least)
     timeout = options.request_timeout + hold + sum(file.size for file in (send.files or {}).values()) / LEAST_RATE
     if cut_off and time.slowest is not None:
@@ -197,7 +201,7 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
     result = yield replace(send, timeout=min(timeout, left), left=left)
     time.now = result.at
     time.requests += 1
-    if is_poll(send):
+    if send.only_reads:
         time.polls += 1
         time.bytes += len(result.body) if isinstance(result, Reply) else 0
     time.answered = time.answered or isinstance(result, Reply)
@@ -226,6 +230,12 @@ def reason(options: FlowOptions, failure: Input) -> str:
     return str(failure)
 
 
-def is_poll(send: Send) -> bool:
-    """Returns whether the request only reads."""
-    return send.method == "GET"
+def _may_have_started(dialect: Dialect, failure: Input, error: TranslationError | None) -> bool:
+    """Returns whether a submission that failed may have started a job that a retry would start again."""
+    match failure:
+        case _ if error or dialect.idempotency:
+            return error is not None
+        case Reply(code=code):
+            return code != TOO_MANY_REQUESTS
+        case _:
+            return not (isinstance(failure, Failure) and failure.unsent)

@@ -328,8 +328,12 @@ def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
     parsed = wait.options.follow(parsed)
     status, previous, time = parsed.status, job.status, wait.time
     if status.state.ended:
+        try:
+            status = yield from result_of(wait.options, time, parsed)
+        except (NotFound, InvalidRequest, ProtocolError, TransportError) as error:
+            yield from _give_up(wait, job, error)
+            return
         del wait.jobs[job.id]
-        status = yield from result_of(wait.options, time, status)
         status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.finish(parsed, time.now)))
     job.update(parsed, time.now)
     if status != previous or not job.is_reported:

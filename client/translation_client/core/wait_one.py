@@ -130,7 +130,7 @@ def watch(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool 
 def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Flow:
     """Yields the status of a job; the server may hold the poll for `hold` seconds."""
     _, parsed = yield from poll_job(options, time, job_id, hold=hold)
-    yield (yield from result_of(options, time, parsed.status))
+    yield (yield from result_of(options, time, parsed))
 
 
 def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
@@ -143,7 +143,7 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     if parsed is None:
         _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
     options.remembered.pop(job_id, None)  # its hint holds no longer: a wait must not sleep until it has passed
-    yield (yield from result_of(options, time, parsed.status))
+    yield (yield from result_of(options, time, parsed))
 
 
 def delete(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
@@ -200,7 +200,7 @@ def _start(
     if options.long_poll >= 1:
         send = prefer(send, 0)
     read = partial(read_accepted, options.dialect, job_id=fields.get("job_id"))
-    reply, parsed = yield from request(options, time, send, next_step, read)
+    reply, parsed = yield from request(options, time, send, next_step, read, submits=True)
     return reply, options.follow(parsed)
 
 
@@ -214,7 +214,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
             yield Warn(f"job {status.id} has the unknown status {one_line(word)!r}, which counts as pending")
         if status.state.ended:
             lateness = job.finish(parsed, reply.at)
-            status = yield from result_of(options, time, status)
+            status = yield from result_of(options, time, parsed)
             yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness))
             return
         changed = status != job.status
@@ -230,19 +230,18 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
         reply, parsed = yield from poll_job(options, time, status.id, status, long_poll, waiting=True)
 
 
-def result_of(options: FlowOptions, time: FlowTime, status: Status) -> Step[Status]:
+def result_of(options: FlowOptions, time: FlowTime, polled: ParsedStatus) -> Step[Status]:
     """Returns the status of an ended job by its result, where the dialect tells that by a request of its own."""
-    if status.state in {State.PENDING, State.CANCELLED}:
+    status = polled.status
+    if polled.states <= {State.PENDING, State.CANCELLED}:
         return status
     send = fetching_result(options.dialect, status.id, options.parameters, options.url("result", status.id))
     if send is None:
         return status
     operation = options.dialect.operation("result")
-    read = partial(read_job, options.dialect, job_id=status.id, operation=operation, known=status.state)
+    read = partial(read_job, options.dialect, job_id=status.id, operation=operation, states=polled.states)
     next_step = f"The job has ended: when the server is well, wait again for {status.id}."
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=True)
-    if not parsed.status.state.ended:
-        return status
     error, code = parsed.status.error or status.error, parsed.status.error_code or status.error_code
     return replace(parsed.status, elapsed=status.elapsed, error=error, error_code=code)
 

@@ -124,7 +124,7 @@ class BaseDriver(Generic[Http]):
 
     def reply(self, send: Send, sent: float, response: httpx.Response, body: bytes, unread: str) -> Reply:
         """Returns the input for an answer; its body is empty if it was not read."""
-        level = logging.DEBUG if send.method == "GET" else logging.INFO
+        level = logging.DEBUG if send.only_reads else logging.INFO
         logger.log(level, "%s: %d", send, response.status_code)
         now = self.clock()
         headers = {"date": formatdate(usegmt=True)} | dict(response.headers)  # RFC 9110, section 6.6.1
@@ -135,15 +135,16 @@ class BaseDriver(Generic[Http]):
     def failure(self, send: Send, error: Exception) -> Failure:
         """Returns the input for a missing or incomplete answer."""
         server = str(send).partition(" ")[2] if send.is_address else self.base_url
+        unsent = isinstance(error, httpx.ConnectError | UnicodeError)
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             why = f"{server} did not answer in full within {send.timeout:.3g} s"
         else:
-            problem = "could not be reached" if isinstance(error, httpx.ConnectError | UnicodeError) else "broke off"
+            problem = "could not be reached" if unsent else "broke off"
             why = f"{server} {problem} ({one_line(str(error)) or type(error).__name__})"
         if isinstance(error, httpx.ConnectError) and _is_refused(error):
             why = f"{server} refused the connection"
-            return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(server).host))
-        return Failure(why, self.clock())
+            return Failure(why, self.clock(), absent=_is_loopback(httpx.URL(server).host), unsent=True)
+        return Failure(why, self.clock(), unsent=unsent)
 
 
 @contextmanager
