@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from translation_server.core.clock import EPOCH, Clock, VirtualTime, WallTime
+from translation_server.core.webhooks import Webhook
 
 ERROR_MESSAGE = "simulated failure, by ERROR_PROBABILITY or on request"  # of a job whose fate has no message
 PROGRESS_STEPS = 10_000  # the number of steps in which progress grows from 0 to 1
@@ -116,6 +117,8 @@ class Job:
     echo_text: str = ""  # what answers repeat of the submission, as JSON text; empty for nothing
     deleted_at: VirtualTime | None = None  # when its owner deleted it: from then on its API does not know it
     changed_before: WallTime | None = None  # if it had ended before its deletion: the wall time of the change before
+    webhook: Webhook | None = None  # where its events are delivered
+    notified: int = 0  # the stage of the last event whose first delivery was attempted
 
     @property
     def key(self) -> "JobKey":
@@ -131,7 +134,7 @@ class Job:
     @property
     def size(self) -> int:
         """How many bytes of what its caller sent are part of the job, wherever it is."""
-        return len(self.echo_text) + len(self.fate.output or "")
+        return len(self.echo_text) + len(self.fate.output or "") + (self.webhook.size if self.webhook else 0)
 
     @property
     def due_at(self) -> VirtualTime:
@@ -249,7 +252,7 @@ class JobSnapshot:
         if not self.job.size:
             return self
         fate = replace(self.job.fate, output=None)
-        return JobSnapshot(replace(self.job, echo_text="", fate=fate), self.now)
+        return JobSnapshot(replace(self.job, echo_text="", fate=fate, webhook=None), self.now)
 
     @property
     def completed_at(self) -> VirtualTime | None:

@@ -5,15 +5,18 @@ import math
 import secrets
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, islice
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, chain, islice
+from operator import itemgetter
 from typing import Any
 
 from translation_server.core.change_feed import MAX_PAGE_SIZE, FeedPosition, end_of, is_full
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
+from translation_server.core.webhook_events import END, STARTED, delivery_id, next_event_at
+from translation_server.core.webhooks import Delivery, DeliveryState
 from translation_server.storage.protocol import KEY_BYTES, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
 
 MAX_UNINTERRUPTED = 1000  # how many jobs are read before other requests are served
@@ -31,8 +34,10 @@ class _Owner:
     inputs: dict[int, str] = field(default_factory=dict)
     ends: list[FeedPosition] = field(default_factory=list)
     changes: list[FeedPosition] = field(default_factory=list)
+    to_notify: set[int] = field(default_factory=set)  # the ordinals of jobs whose next event has a time
     sandbox: str | None = None
     fault_counts: Counter[str] = field(default_factory=Counter)
+    deliveries: dict[tuple[int, int], Delivery] = field(default_factory=dict)  # by ordinal and stage
     requests: deque[tuple[int, str]] = field(default_factory=deque)
     last_request: int = 0
 
@@ -47,6 +52,7 @@ class _Owner:
             del self.changes[bisect_left(self.changes, FeedPosition(job.changed_at, job.ordinal))]
 
     def delete(self, job: Job) -> None:
+        self.to_notify.discard(job.ordinal)
         if self.jobs.pop(job.ordinal, None):
             self.ordinals[job.id].remove(job.ordinal)
             if not self.ordinals[job.id]:
@@ -54,8 +60,17 @@ class _Owner:
             self.remove_positions(job)
         self.keys.pop(self.keys_by_ordinal.pop(job.ordinal, ""), None)
         self.inputs.pop(job.ordinal, None)
+        for stage in range(STARTED, END + 1):
+            self.deliveries.pop((job.ordinal, stage), None)
         for action in ACTIONS:
             self.fault_counts.pop(counted_as(action, job.ordinal), None)
+
+    def put(self, job: Job) -> None:
+        self.jobs[job.ordinal] = job
+        if next_event_at(job) is None:
+            self.to_notify.discard(job.ordinal)
+        else:
+            self.to_notify.add(job.ordinal)
 
     def find(self, job_key: JobKey) -> list[Job]:
         jobs = [self.jobs[ordinal] for ordinal in self.ordinals.get(job_key.job_id, ())]
@@ -100,7 +115,7 @@ class MemoryStore:
         job = accept(data.last + 1)
         if data.find(job.key):
             raise IdTaken(job.id)
-        data.jobs[job.ordinal] = job
+        data.put(job)
         data.ordinals.setdefault(job.id, []).append(job.ordinal)
         data.last = job.ordinal
         data.add_positions(job)
@@ -164,7 +179,7 @@ class MemoryStore:
         job = change(before)
         data.remove_positions(before)
         data.add_positions(job)
-        data.jobs[job.ordinal] = job
+        data.put(job)
         return job
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
@@ -210,7 +225,7 @@ class MemoryStore:
     async def reset_sandbox(self, owner: str, text: str | None = None) -> None:
         old = self._owners.pop(owner, _Owner())
         self._purge_queue += old.jobs, old.ordinals, old.keys, old.keys_by_ordinal, old.ends, old.changes
-        self._purge_queue += old.inputs, old.fault_counts, old.requests
+        self._purge_queue += old.inputs, old.fault_counts, old.requests, old.deliveries
         self._owners[owner] = _Owner(sandbox=text)
 
     async def count_faults(
@@ -265,6 +280,51 @@ class MemoryStore:
         if not items:
             self._purge_queue.pop()
         return True
+
+    async def owners_to_notify(self) -> Collection[str]:
+        return [owner for owner in self._owners if await self.next_delivery_at(owner) is not None]
+
+    async def next_delivery_at(self, owner: str) -> VirtualTime | None:
+        data = self._owners[owner]
+        events = (next_event_at(data.jobs[ordinal]) for ordinal in data.to_notify)
+        attempts = (delivery.next_at for delivery in data.deliveries.values())
+        return min((at for at in chain(events, attempts) if at is not None), default=None)
+
+    async def jobs_to_notify(self, owner: str, now: VirtualTime, limit: int) -> list[Job]:
+        data = self._owners[owner]
+        events = ((next_event_at(data.jobs[ordinal]), ordinal) for ordinal in data.to_notify)
+        due = sorted((at, ordinal) for at, ordinal in events if at is not None and at <= now)
+        return _page([data.jobs[ordinal] for _, ordinal in due[:limit]])
+
+    async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
+        deliveries = self._owners[owner].deliveries.values()
+        due = [(delivery.next_at, delivery) for delivery in deliveries if delivery.next_at is not None]
+        return [delivery for at, delivery in sorted(due, key=itemgetter(0))[:limit] if at <= now]
+
+    async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
+        data = self._owners[owner]
+        for delivery in deliveries:
+            job = data.jobs.get(delivery.ordinal)
+            if job and delivery_id(job, delivery.stage) == delivery.id:
+                data.put(replace(job, notified=max(job.notified, delivery.stage)))
+                data.deliveries[delivery.ordinal, delivery.stage] = delivery
+
+    async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
+        stored = self._owners[owner].deliveries
+        return [stored[key] for key in sorted(stored, reverse=True) if before is None or key < before][:limit]
+
+    async def find_delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        found = (delivery for delivery in self._owners[owner].deliveries.values() if delivery.id == delivery_id)
+        return next(found, None)
+
+    async def gone_urls(self, owner: str) -> set[str]:
+        deliveries = self._owners[owner].deliveries.values()
+        return {delivery.url for delivery in deliveries if delivery.state is DeliveryState.GONE}
+
+    async def lease(self, owner: str, holder: str, seconds: float) -> bool:  # noqa: ARG002 - there is one process
+        return True
+
+    async def release(self, owner: str, holder: str) -> None: ...
 
     async def check(self) -> None: ...
 

@@ -3,12 +3,14 @@
 Every method may raise StoreError; then nothing has changed. A job that `JobStore.add` has returned is on disk.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from translation_server.core.change_feed import FeedPosition
+from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, State
+from translation_server.core.webhooks import Delivery
 
 KEY_BYTES = 32  # how many bytes a secret key has
 CHECK_TIMEOUT = 1.0  # how long a check may take, in seconds: health checks wait for it
@@ -251,6 +253,49 @@ class RetentionStore(RequestLogStore, Protocol):
         """Deletes at most ``limit`` rows of sandboxes that were reset; returns whether there may be more."""
 
 
+class DeliveryStore(ChangeSource, Protocol):
+    """Stores what becomes of the deliveries of webhooks. A power cut may lose the last attempts, not the deliveries."""
+
+    async def owners_to_notify(self) -> Collection[str]:
+        """Returns the owners with a job whose next event has a time, or with a delivery that has another attempt."""
+
+    async def next_delivery_at(self, owner: str) -> VirtualTime | None:
+        """Returns when an owner's next event happens, or the next attempt is due; None if there is neither."""
+
+    async def jobs_to_notify(self, owner: str, now: VirtualTime, limit: int) -> list[Job]:
+        """Returns the owner's jobs with an event up to now whose first delivery was not attempted, the earliest first.
+
+        There are fewer than ``limit`` where they are larger than `MAX_PAGE_SIZE`.
+        """
+
+    async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
+        """Returns the owner's deliveries whose next attempt is due, the earliest first."""
+
+    async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
+        """Stores deliveries as they are after an attempt, and that their jobs' events were attempted.
+
+        Those of jobs that are gone are ignored.
+        """
+
+    async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
+        """Returns the owner's newest deliveries, by the ordinals and stages of their jobs, below ``before``."""
+
+    async def find_delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        """Returns one of the owner's deliveries, or None."""
+
+    async def gone_urls(self, owner: str) -> set[str]:
+        """Returns the URLs to which nothing of the owner's is delivered any more, because they answered 410."""
+
+    async def lease(self, owner: str, holder: str, seconds: float) -> bool:
+        """Reserves the deliveries of an owner for one process, or renews this; returns whether it holds the lease.
+
+        It ends after so many seconds, on the store's clock, so another process can take over from one that was killed.
+        """
+
+    async def release(self, owner: str, holder: str) -> None:
+        """Ends a lease, if this process holds it."""
+
+
 class SecretStore(Protocol):
     """Stores what all processes must know and nobody else may.
 
@@ -261,7 +306,7 @@ class SecretStore(Protocol):
     file_key: bytes
 
 
-class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, SecretStore, Protocol):
+class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, DeliveryStore, SecretStore, Protocol):
     """All parts of a store."""
 
     async def check(self) -> None:

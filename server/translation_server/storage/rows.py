@@ -1,9 +1,13 @@
-"""Jobs as rows of the table ``jobs``, the same in every database."""
+"""Jobs as rows of the table ``jobs``, and deliveries as those of ``deliveries``, the same in every database."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from translation_server.core.job import Fate, Job, State, Submission
+from translation_server.core.job import Fate, Job, State, Submission, json_text
+from translation_server.core.webhook_events import next_event_at
+from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
 
 TYPES = {
     "id": "text",
@@ -29,12 +33,15 @@ TYPES = {
     "echo": "text",
     "deleted_at": "float8",
     "changed_before": "float8",
+    "webhook": "text",
+    "notified": "bigint",
+    "next_event_at": "float8",  # derived from the others, for its index
 }
 """The columns of a job, and the types of their values in PostgreSQL's words."""
 
 NAMES = tuple(TYPES)
 COLUMNS = ", ".join(NAMES)  # the columns of a job, in the order of `row_of`
-OUTPUT, ECHO = NAMES.index("output"), NAMES.index("echo")
+OUTPUT, ECHO, WEBHOOK = map(NAMES.index, ("output", "echo", "webhook"))
 GENERATION_MARK = "\x1e"  # separates the owner's name, which cannot contain it, from the generation in a key
 
 
@@ -45,7 +52,7 @@ def owner_of(key: str) -> str:
 
 def size_of(row: Sequence[Any]) -> int:
     """Returns the size of the job of a row."""
-    return len(row[ECHO]) + len(row[OUTPUT] or "")
+    return len(row[ECHO]) + len(row[OUTPUT] or "") + len(row[WEBHOOK] or "")
 
 
 def job_of(row: Sequence[Any]) -> Job:
@@ -62,14 +69,18 @@ def job_of(row: Sequence[Any]) -> Job:
         code,
         output,
         source,
-        target,
+        language,
         length,
         *rest,
+        webhook,
+        notified,
+        _,
     ) = row
     fate, submission = (
         Fate(delay, State(outcome), message, after_polls, code, output),
-        Submission(source, target, length),
+        Submission(source, language, length),
     )
+    rest += None if webhook is None else _webhook_of(webhook), notified
     return Job(job_id, owner_of(key), ordinal, created_at, fate, submission, *rest)
 
 
@@ -82,4 +93,24 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
         *(submission.source_language, submission.target_language, submission.video_length),
         *(job.cancelled_at, job.paused_at, job.paused_for, job.changed_at, job.api, job.kind, job.polls),
         *(job.echo_text, job.deleted_at, job.changed_before),
+        *(job.webhook and json_text(asdict(job.webhook)), job.notified, next_event_at(job)),
     )
+
+
+def delivery_of(text: str) -> Delivery:
+    """Returns the delivery of a stored document."""
+    document = json.loads(text)
+    attempts = tuple(Attempt(**attempt) for attempt in document.pop("attempts"))
+    return Delivery(**document | {"attempts": attempts, "state": DeliveryState(document["state"])})
+
+
+def delivery_row(delivery: Delivery, key: str) -> tuple[object, ...]:
+    """Returns the row of a delivery; the key stands for its owner."""
+    gone = delivery.url if delivery.state is DeliveryState.GONE else None
+    place = (key, delivery.ordinal, delivery.stage)
+    return (*place, delivery.id, delivery.next_at, gone, json_text(asdict(delivery)))
+
+
+def _webhook_of(text: str) -> Webhook:
+    document = json.loads(text)
+    return Webhook(**document | {name: tuple(document[name]) for name in ("events", "secrets")})

@@ -19,6 +19,7 @@ def of_kind(api: str | None, kind: str | None) -> str:
 TABLES = {
     "jobs": ("data_key", "ordinal"),
     "inputs": ("data_key", "ordinal"),
+    "deliveries": ("data_key", "ordinal"),
     "requests": ("data_key", "number"),
     "fault_counts": ("count_key", "subject"),
 }

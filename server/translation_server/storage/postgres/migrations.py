@@ -157,4 +157,32 @@ MIGRATIONS = (
     ),
     ("ALTER TABLE jobs ADD COLUMN deleted_at DOUBLE PRECISION",),
     ("ALTER TABLE jobs ADD COLUMN changed_before DOUBLE PRECISION",),
+    (
+        "ALTER TABLE jobs ADD COLUMN webhook TEXT",
+        "ALTER TABLE jobs ADD COLUMN notified BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN next_event_at DOUBLE PRECISION",
+        "CREATE INDEX jobs_by_event ON jobs (owner, next_event_at) WHERE next_event_at IS NOT NULL",
+        """
+        CREATE TABLE deliveries (
+            owner    TEXT NOT NULL,
+            ordinal  BIGINT NOT NULL,
+            stage    BIGINT NOT NULL,
+            id       TEXT NOT NULL,
+            next_at  DOUBLE PRECISION,
+            gone_url TEXT,
+            document TEXT NOT NULL,
+            PRIMARY KEY (owner, ordinal, stage)
+        )
+        """,
+        "CREATE INDEX deliveries_by_id ON deliveries (owner, id)",
+        "CREATE INDEX deliveries_due ON deliveries (owner, next_at) WHERE next_at IS NOT NULL",
+        "CREATE INDEX deliveries_gone ON deliveries (owner, gone_url) WHERE gone_url IS NOT NULL",
+        """
+        CREATE TABLE leases (
+            owner  TEXT PRIMARY KEY,
+            holder TEXT NOT NULL,
+            until  DOUBLE PRECISION NOT NULL
+        )
+        """,
+    ),
 )

@@ -9,14 +9,17 @@ import secrets
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job
+from translation_server.core.webhook_events import delivery_id
+from translation_server.core.webhooks import Delivery
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.pages import PageReader
+from translation_server.storage.deliveries import LEASE, RELEASE, DeliveryReader
 from translation_server.storage.postgres.database import (
     LOCK,
     START_TIMEOUT,
@@ -30,13 +33,13 @@ from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, i
 from translation_server.storage.postgres.notifications import RETRY_PAUSE, Listener, notify
 from translation_server.storage.postgres.parameters import number_parameters
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored, sole
-from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of
+from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of
 
 PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
 
 FIND = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND id = ANY(:ids)"
 
-SIZE = "(octet_length(echo) + coalesce(octet_length(output), 0))"
+SIZE = "(octet_length(echo) + coalesce(octet_length(output), 0) + coalesce(octet_length(webhook), 0))"
 
 FETCH_PAGE = f"""
     SELECT {COLUMNS} FROM (
@@ -47,6 +50,15 @@ FETCH_PAGE = f"""
 """
 
 CHANGE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = $2 AND ordinal = $3"
+
+JOBS_TO_RECORD = f"""
+    SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal = ANY(:ordinals) ORDER BY ordinal FOR UPDATE
+"""
+
+RECORD_DELIVERY = """
+    INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (owner, ordinal, stage)
+    DO UPDATE SET (next_at, gone_url, document) = (excluded.next_at, excluded.gone_url, excluded.document)
+"""
 
 COUNT = f"""
     INSERT INTO fault_counts SELECT {sql.COUNT_KEY}, * FROM unnest(:subjects::text[], :counts::bigint[])
@@ -74,7 +86,7 @@ PURGE_JOBS = f"""
 """Skips jobs that another server is purging."""
 
 
-class PostgresStore(PageReader):
+class PostgresStore(DeliveryReader):
     """A Store in a PostgreSQL database."""
 
     _in_ordinals = "ordinal = ANY (ARRAY ({}))"
@@ -223,7 +235,9 @@ class PostgresStore(PageReader):
             [(data_key, count_key)] = await _fetch(connection, f"SELECT {sql.DATA_KEY}, {sql.COUNT_KEY}", owner=owner)
             rows = await connection.fetch(PURGE_JOBS, data_key, cutoff.ended_by, cutoff.changed_by, limit)
             ordinals = [ordinal for (ordinal,) in rows]
-            await connection.execute("DELETE FROM inputs WHERE owner = $1 AND ordinal = ANY($2)", data_key, ordinals)
+            for table in ("inputs", "deliveries"):
+                statement = f"DELETE FROM {table} WHERE owner = $1 AND ordinal = ANY($2)"
+                await connection.execute(statement, data_key, ordinals)
             subjects = [counted_as(action, ordinal) for ordinal in ordinals for action in ACTIONS]
             await connection.execute(
                 "DELETE FROM fault_counts WHERE owner = $1 AND subject = ANY($2)", count_key, subjects
@@ -247,6 +261,39 @@ class PostgresStore(PageReader):
             return True
 
         return await self._database.transaction(purge, durable=False)
+
+    async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
+
+        async def record(connection: Connection) -> None:
+            ordinals = [delivery.ordinal for delivery in deliveries]
+            rows = await _fetch(connection, JOBS_TO_RECORD, owner=owner, ordinals=ordinals)
+            jobs, keys = {row["ordinal"]: job_of(row) for row in rows}, {row["owner"] for row in rows}
+            known = [
+                delivery
+                for delivery in deliveries
+                if (job := jobs.get(delivery.ordinal)) and delivery_id(job, delivery.stage) == delivery.id
+            ]
+            for delivery in known:
+                job = jobs[delivery.ordinal]
+                jobs[delivery.ordinal] = replace(job, notified=max(job.notified, delivery.stage))
+            for key in keys:
+                await connection.executemany(CHANGE_JOB, [row_of(job, key) for job in jobs.values()])
+                await connection.executemany(RECORD_DELIVERY, [delivery_row(delivery, key) for delivery in known])
+
+        await self._database.transaction(record, durable=False)
+
+    async def lease(self, owner: str, holder: str, seconds: float) -> bool:
+        statement = LEASE.replace(":now", "extract(epoch FROM clock_timestamp())")
+
+        async def lease(connection: Connection) -> bool:
+            return bool(await _fetch(connection, statement, owner=owner, holder=holder, seconds=seconds))
+
+        return await self._database.transaction(lease, durable=False)
+
+    async def release(self, owner: str, holder: str) -> None:
+        await self._database.transaction(
+            lambda connection: _execute(connection, [RELEASE], owner=owner, holder=holder), durable=False
+        )
 
     async def check(self) -> None:
         await self._database.transaction(lambda connection: connection.execute(PROBE), timeout=CHECK_TIMEOUT)

@@ -199,4 +199,32 @@ MIGRATIONS = (
     ),
     ("ALTER TABLE jobs ADD COLUMN deleted_at REAL",),
     ("ALTER TABLE jobs ADD COLUMN changed_before REAL",),
+    (
+        "ALTER TABLE jobs ADD COLUMN webhook TEXT",
+        "ALTER TABLE jobs ADD COLUMN notified INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN next_event_at REAL",
+        "CREATE INDEX jobs_by_event ON jobs (owner, next_event_at) WHERE next_event_at IS NOT NULL",
+        """
+        CREATE TABLE deliveries (
+            owner    TEXT NOT NULL,
+            ordinal  INTEGER NOT NULL,
+            stage    INTEGER NOT NULL,
+            id       TEXT NOT NULL,
+            next_at  REAL,
+            gone_url TEXT,
+            document TEXT NOT NULL,
+            PRIMARY KEY (owner, ordinal, stage)
+        ) STRICT
+        """,
+        "CREATE INDEX deliveries_by_id ON deliveries (owner, id)",
+        "CREATE INDEX deliveries_due ON deliveries (owner, next_at) WHERE next_at IS NOT NULL",
+        "CREATE INDEX deliveries_gone ON deliveries (owner, gone_url) WHERE gone_url IS NOT NULL",
+        """
+        CREATE TABLE leases (
+            owner  TEXT PRIMARY KEY,
+            holder TEXT NOT NULL,
+            until  REAL NOT NULL
+        ) STRICT
+        """,
+    ),
 )

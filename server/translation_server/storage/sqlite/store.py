@@ -8,9 +8,11 @@ processes. Fault counts, request records and purges may be lost: their commits d
 import asyncio
 import json
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,14 @@ from typing import Any
 from translation_server.core.change_feed import MAX_PAGE_SIZE
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey
+from translation_server.core.webhook_events import delivery_id
+from translation_server.core.webhooks import Delivery
 from translation_server.private_files import create_file, create_folder
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.pages import PageReader
+from translation_server.storage.deliveries import LEASE, RELEASE, DeliveryReader
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
-from translation_server.storage.rows import COLUMNS, NAMES, job_of, row_of, size_of
+from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of, size_of
 from translation_server.storage.sqlite.database import (
     LOCK_TIMEOUT,
     Worker,
@@ -36,11 +40,13 @@ from translation_server.storage.sqlite.database import (
 )
 
 PLACEHOLDERS = ", ".join("?" * len(NAMES))
+JOB = f"SELECT {COLUMNS} FROM jobs WHERE owner = ? AND ordinal = ?"
+REPLACE_JOB = f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = ? AND ordinal = ?"
 
 Connection = sqlite3.Connection
 
 
-class SqliteStore(PageReader):
+class SqliteStore(DeliveryReader):
     """A Store in one SQLite file."""
 
     _in_ordinals = "ordinal IN ({})"
@@ -129,6 +135,22 @@ class SqliteStore(PageReader):
     async def purge_queued(self, limit: int) -> bool:
         return await self._writer.run(_purge_queued, limit)
 
+    async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
+        await self._writer.run(_record_deliveries, owner, deliveries)
+
+    async def lease(self, owner: str, holder: str, seconds: float) -> bool:
+        def lease(connection: Connection) -> bool:
+            parameters = {"owner": owner, "holder": holder, "seconds": seconds, "now": time.time()}
+            with unsynced(connection):
+                return bool(connection.execute(LEASE, parameters).fetchall())
+
+        return await self._writer.run(lease)
+
+    async def release(self, owner: str, holder: str) -> None:
+        await self._writer.run(
+            lambda connection: connection.execute(RELEASE, {"owner": owner, "holder": holder}).fetchall()
+        )
+
     async def check(self) -> None:
         await self._fetch("SELECT * FROM jobs LIMIT 1", {})
         await self._writer.run(probe, timeout=CHECK_TIMEOUT)
@@ -206,11 +228,22 @@ def _change(connection: Connection, owner: str, job_key: JobKey, change: Callabl
         job = before and change(before)
         if job and job != before:
             key = _key(connection, owner, sql.DATA_KEY)
-            connection.execute(
-                f"UPDATE jobs SET ({COLUMNS}) = ({PLACEHOLDERS}) WHERE owner = ? AND ordinal = ?",
-                (*row_of(job, key), key, job.ordinal),
-            )
+            connection.execute(REPLACE_JOB, (*row_of(job, key), key, job.ordinal))
         return job
+
+
+def _record_deliveries(connection: Connection, owner: str, deliveries: Sequence[Delivery]) -> None:
+    with unsynced(connection):
+        key = _key(connection, owner, sql.DATA_KEY)
+        for delivery in deliveries:
+            rows = connection.execute(JOB, (key, delivery.ordinal)).fetchall()
+            if not rows or delivery_id(job := job_of(rows[0]), delivery.stage) != delivery.id:
+                continue
+            attempted = replace(job, notified=max(job.notified, delivery.stage))
+            connection.execute(REPLACE_JOB, (*row_of(attempted, key), key, job.ordinal))
+            connection.execute(
+                "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?)", delivery_row(delivery, key)
+            )
 
 
 def _change_sandbox(connection: Connection, owner: str, change: Callable[[str | None], str], reset_counts: bool) -> str:
@@ -293,7 +326,7 @@ def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> in
         rows = connection.execute(statement, (data_key, cutoff.ended_by, cutoff.changed_by, limit)).fetchall()
         subjects = [(count_key, counted_as(action, ordinal)) for (ordinal,) in rows for action in ACTIONS]
         jobs = [(data_key, ordinal) for (ordinal,) in rows]
-        for table in ("jobs", "inputs"):
+        for table in ("jobs", "inputs", "deliveries"):
             connection.executemany(f"DELETE FROM {table} WHERE owner = ? AND ordinal = ?", jobs)
         connection.executemany("DELETE FROM fault_counts WHERE owner = ? AND subject = ?", subjects)
         connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (data_key, cutoff.request))

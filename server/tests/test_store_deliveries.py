@@ -1,0 +1,128 @@
+"""The part of the store protocol that stores deliveries of webhooks, for every store."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.stores import add
+from translation_server.core.change_feed import LAST
+from translation_server.core.job import State
+from translation_server.core.webhook_events import END, delivery_id
+from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
+from translation_server.storage import Cutoff, open_store
+
+HOOK = Webhook("http://receiver/hook", secrets=("whsec_c2VjcmV0",), base_url="http://server")
+
+
+def delivery_of(job, stage=END, **fields):
+    made = Delivery(delivery_id(job, stage), job.ordinal, stage, "completed", job.id, HOOK.url, job.ends_at, "{}")
+    return replace(made, **fields)
+
+
+async def test_webhook_of_a_job_is_stored(store):
+    job = await add(store, webhook=HOOK)
+    assert (await store.find("ann", job.id)).webhook == HOOK
+
+
+async def test_ends_are_found_in_the_order_of_their_times(store):
+    late, early = [await add(store, webhook=HOOK, delay=delay) for delay in (30.0, 10.0)]
+    await add(store, delay=1.0)
+    await add(store, "bob", delay=1.0)
+    assert list(await store.owners_to_notify()) == ["ann"]
+    assert await store.next_delivery_at("ann") == 1010.0
+    assert await store.next_delivery_at("bob") is None
+    assert await store.jobs_to_notify("ann", 1009.0, 10) == []
+    assert await store.jobs_to_notify("ann", 1030.0, 10) == [early, late]
+    assert await store.jobs_to_notify("ann", 1030.0, 1) == [early]
+
+
+async def test_change_of_a_job_moves_its_end(store):
+    job = await add(store, webhook=HOOK)
+    paused = await store.change("ann", job.id, lambda job: job.pause(1005.0))
+    assert (list(await store.owners_to_notify()), await store.next_delivery_at("ann")) == ([], None)
+    await store.change("ann", job.id, lambda job: job.unpause(1105.0))
+    assert await store.next_delivery_at("ann") == paused.fate.delay + 1100.0
+    finished = await store.change("ann", job.id, lambda job: job.finish(1106.0, State.ERROR))
+    assert await store.jobs_to_notify("ann", finished.ends_at, 10) == [finished]
+
+
+async def test_recorded_end_is_not_found_again(store):
+    job = await add(store, webhook=HOOK)
+    delivered = delivery_of(job, state=DeliveryState.DELIVERED, attempts=(Attempt(1010.0, 5.0, 0.1, 200),))
+    await store.record_deliveries("ann", [delivered])
+    assert await store.jobs_to_notify("ann", 1e9, 10) == []
+    assert list(await store.owners_to_notify()) == []
+    assert await store.deliveries("ann", limit=10) == [delivered]
+    assert await store.find_delivery("ann", delivered.id) == delivered
+    assert await store.find_delivery("ann", "msg_other") is None
+    assert await store.find_delivery("bob", delivered.id) is None
+
+
+async def test_retries_are_due_in_the_order_of_their_times(store):
+    jobs = [await add(store, webhook=HOOK) for _ in range(3)]
+    waiting = [delivery_of(job, next_at=at) for job, at in zip(jobs, (1300.0, 1100.0, 1200.0), strict=True)]
+    await store.record_deliveries("ann", waiting)
+    assert list(await store.owners_to_notify()) == ["ann"]
+    assert await store.next_delivery_at("ann") == 1100.0
+    assert await store.deliveries_due("ann", 1250.0, 10) == [waiting[1], waiting[2]]
+    assert await store.deliveries_due("ann", 1250.0, 1) == [waiting[1]]
+    await store.record_deliveries("ann", [replace(waiting[1], next_at=None, state=DeliveryState.FAILED)])
+    assert await store.next_delivery_at("ann") == 1200.0
+
+
+async def test_deliveries_are_listed_newest_first(store):
+    jobs = [await add(store, webhook=HOOK) for _ in range(2)]
+    made = [delivery_of(job, stage) for job in jobs for stage in (1, END)]
+    await store.record_deliveries("ann", made)
+    assert await store.deliveries("ann", limit=3) == made[:0:-1]
+    assert await store.deliveries("ann", limit=9, before=(2, END)) == [made[2], made[1], made[0]]
+    assert await store.deliveries("ann", limit=9, before=(LAST, 0)) == made[::-1]
+
+
+async def test_gone_urls_of_an_owner(store):
+    gone, fine = [await add(store, webhook=HOOK) for _ in range(2)]
+    await store.record_deliveries(
+        "ann", [delivery_of(gone, state=DeliveryState.GONE), delivery_of(fine, url="http://other/")]
+    )
+    assert await store.gone_urls("ann") == {HOOK.url}
+    assert await store.gone_urls("bob") == set()
+
+
+async def test_deliveries_of_jobs_that_are_gone_are_ignored(store):
+    job = await add(store, webhook=HOOK)
+    await store.reset_sandbox("ann")
+    same_ordinal = await add(store, webhook=HOOK, created_at=2000.0)
+    assert same_ordinal.ordinal == job.ordinal
+    await store.record_deliveries("ann", [delivery_of(job)])
+    assert await store.deliveries("ann", limit=10) == []
+    assert await store.next_delivery_at("ann") == 2010.0
+
+
+async def test_reset_and_retention_delete_deliveries(store):
+    job = await add(store, webhook=HOOK)
+    await store.record_deliveries("ann", [delivery_of(job, next_at=1100.0)])
+    await store.purge("ann", Cutoff(2000.0, 2000.0), 10)
+    assert await store.deliveries("ann", limit=10) == []
+    job = await add(store, webhook=HOOK)
+    await store.record_deliveries("ann", [delivery_of(job, next_at=1100.0)])
+    await store.reset_sandbox("ann")
+    assert (await store.deliveries("ann", limit=10), list(await store.owners_to_notify())) == ([], [])
+    while await store.purge_queued(10):
+        pass
+    assert await store.deliveries("ann", limit=10) == []
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+async def test_one_process_holds_the_lease_of_an_owner(url):
+    here, there = open_store(url), open_store(url)
+    assert await here.lease("ann", "here", 60.0)
+    assert await here.lease("ann", "here", 60.0)
+    assert not await there.lease("ann", "there", 60.0)
+    assert await there.lease("bob", "there", 60.0)
+    await there.release("ann", "there")
+    assert not await there.lease("ann", "there", 60.0)
+    await here.release("ann", "here")
+    assert await there.lease("ann", "there", -1.0)
+    assert await here.lease("ann", "here", 60.0)  # the other lease has ended
+    await here.close()
+    await there.close()

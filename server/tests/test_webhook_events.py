@@ -1,0 +1,153 @@
+"""The events of a job that its webhook delivers, and the schedule of their attempts."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from translation_server.core.job import Fate, Job, State
+from translation_server.core.webhook_events import END, delivery_id, due_event, next_event_at, snapshot_at
+from translation_server.core.webhooks import JITTER, RETRY_DELAYS, Attempt, Delivery, DeliveryState, Webhook
+
+ALL = ("started", "progress", "completed", "error", "cancelled")
+
+
+def job_with(*events, **fields):
+    made = Job(
+        "job", "ann", 1, 1000.0, Fate(100.0, State.COMPLETED), webhook=Webhook("http://receiver/", events or ALL)
+    )
+    return replace(made, **fields)
+
+
+def delivered(job, times):
+    """Returns the events that are delivered if someone looks at these times, each until nothing is due."""
+    events = []
+    for now in times:
+        while event := due_event(job, now):
+            events.append((event.name, event.at))
+            job = replace(job, notified=event.stage)
+    return events
+
+
+def test_job_without_a_webhook_has_no_events():
+    job = replace(job_with(), webhook=None)
+    assert (next_event_at(job), due_event(job, 1e9)) == (None, None)
+
+
+def test_every_tenth_of_progress_is_an_event():
+    progress = [("progress", 1000.0 + 10 * tenth) for tenth in range(1, 10)]
+    times = range(1000, 1101)
+    assert delivered(job_with(), times) == [("started", 1000.0), *progress, ("completed", 1100.0)]
+
+
+def test_of_tenths_that_are_due_together_the_last_one_is_delivered():
+    assert delivered(job_with(), [1055.0]) == [("started", 1000.0), ("progress", 1050.0)]
+
+
+def test_after_the_end_no_progress_is_delivered():
+    assert delivered(job_with(), [2000.0]) == [("started", 1000.0), ("completed", 1100.0)]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (("completed",), [("completed", 1100.0)]),
+        (("error", "cancelled"), []),
+        (("started",), [("started", 1000.0)]),
+        (("progress",), [("progress", 1090.0)]),
+    ],
+)
+def test_only_the_named_events_are_delivered(events, expected):
+    assert delivered(job_with(*events), [2000.0]) == expected
+
+
+def test_cancelled_job_has_no_other_end():
+    job = job_with("completed", "cancelled").cancel(1042.0)
+    assert delivered(job, [2000.0]) == [("cancelled", 1042.0)]
+    assert delivered(job_with("completed").cancel(1042.0), [2000.0]) == []
+
+
+def test_paused_job_has_no_next_event():
+    paused = job_with().pause(1025.0)
+    assert delivered(paused, [2000.0]) == [("started", 1000.0), ("progress", 1020.0)]
+    assert next_event_at(replace(paused, notified=3)) is None
+    assert next_event_at(replace(paused, notified=3).unpause(1125.0)) == 1130.0
+
+
+def test_tenths_of_a_job_that_ends_after_polls_follow_its_polls():
+    job = replace(job_with("progress", "completed"), fate=Fate(float("inf"), State.COMPLETED, after_polls=2))
+    assert delivered(job, [2000.0]) == []
+    polled = job.poll(1001.0)
+    assert delivered(polled, [2000.0]) == [("progress", 1000.0)]
+    assert delivered(replace(polled.poll(1002.0), notified=6), [2000.0]) == [("completed", 1002.0)]
+
+
+def test_event_shows_the_job_at_its_time():
+    job = job_with()
+    shown = [snapshot_at(job, due_event(replace(job, notified=stage), 1000.0 + 10 * stage)) for stage in range(11)]
+    assert [round(snapshot.progress, 1) for snapshot in shown] == [tenth / 10 for tenth in range(11)]
+    assert shown[-1].state is State.COMPLETED
+
+
+@given(st.lists(st.sampled_from(ALL), unique=True), st.floats(0, 300), st.integers(0, END), st.booleans())
+def test_next_event_is_due_at_its_time_and_not_before(events, cancelled_after, notified, is_cancelled):
+    job = replace(job_with(*events or ["error"]), notified=notified)
+    job = job.cancel(1000.0 + cancelled_after) if is_cancelled else job
+    at = next_event_at(job)
+    assert (due_event(job, 1e9) is None) == (at is None)
+    if at is not None:
+        assert due_event(job, at)
+        assert due_event(job, at - 0.001) is None
+
+
+def test_delivery_ids_differ():
+    jobs = [job_with(), job_with(owner="bob"), job_with(api="other"), job_with(created_at=1001.0)]
+    ids = {delivery_id(job, stage) for job in jobs for stage in range(1, END + 1)}
+    assert len(ids) == len(jobs) * END
+
+
+def attempted(*statuses, **fields):
+    delivery = Delivery("msg_1", 1, END, "completed", "job", "http://receiver/", 1000.0, "{}")
+    for status in statuses:
+        at = delivery.at if delivery.next_at is None else delivery.next_at
+        delivery = delivery.after(Attempt(at, 5.0, 0.1, status, **fields))
+    return delivery
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (200, "delivered"),
+        (204, "delivered"),
+        (299, "delivered"),
+        (410, "gone"),
+        *((status, "pending") for status in (None, 199, 301, 307, 400, 404, 429, 500, 503)),
+    ],
+)
+def test_what_an_answer_means(status, state):
+    delivery = attempted(status)
+    assert (delivery.state, delivery.next_at is None) == (state, state != "pending")
+
+
+def test_attempts_take_more_than_seventeen_hours():
+    times = []
+    delivery = attempted()
+    for _ in RETRY_DELAYS:
+        delivery = delivery.after(Attempt(delivery.next_at or 1000.0, 5.0, 0.1, 500))
+        times.append(delivery.next_at)
+    pauses = [later - earlier for earlier, later in zip([1000.0, *times], times, strict=False)]
+    assert all(least <= pause <= least * (1 + JITTER) for least, pause in zip(RETRY_DELAYS, pauses, strict=True))
+    assert times[-1] - 1000.0 > 17 * 3600
+    failed = delivery.after(Attempt(delivery.next_at, 5.0, 0.1, 500))
+    assert (failed.state, failed.next_at, len(failed.attempts)) == (DeliveryState.FAILED, None, 7)
+
+
+def test_receiver_may_ask_to_wait_longer_but_not_less():
+    assert attempted(503, retry_after=60.0).next_at == 1060.0
+    assert 1005.0 <= attempted(503, retry_after=1.0).next_at <= 1005.5
+    assert attempted(503, retry_after=1e9).next_at == 1000.0 + 86_400
+
+
+def test_delivery_that_was_accepted_can_be_due_again():
+    assert attempted(200).due_again(2000.0).after(Attempt(2000.0, 5.0, 0.1, 200)).state == "delivered"

@@ -1,0 +1,104 @@
+"""Webhooks: where the events of a job are delivered, what became of each delivery, and when it is tried again.
+
+The first attempt of a delivery follows from its job, see `core.webhook_events`; it is stored once it was made. From
+then on, the time of the next attempt is stored, too. Times are virtual times of the owner's sandbox, in seconds since
+the epoch; only signatures have wall times, because receivers compare them with theirs.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Literal
+
+from translation_server.core.clock import VirtualTime, WallTime
+from translation_server.core.entropy import seeded_entropy, uniform
+
+EventName = Literal["started", "progress", "completed", "error", "cancelled"]
+
+ENDS: tuple[EventName, ...] = ("completed", "error", "cancelled")
+"""The events of which a job has one at most, its last; they are delivered unless a webhook names others."""
+
+RETRY_DELAYS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
+"""How long after an attempt the next one follows, in seconds: the schedule that Standard Webhooks recommends."""
+
+JITTER = 0.1
+"""The largest fraction by which such a delay is lengthened, so that deliveries that failed together are spread."""
+
+MAX_RETRY_AFTER = 86_400.0  # how many seconds a receiver may ask to wait at most
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where a job's events are delivered. The first secret is the current one; all of them sign."""
+
+    url: str
+    events: tuple[EventName, ...] = ENDS
+    secrets: tuple[str, ...] = ()
+    base_url: str = ""  # the server's address as the submitter reached it, for the URLs in the body
+
+    @property
+    def size(self) -> int:
+        """How many characters its caller has sent, about."""
+        return len(self.url) + len(self.base_url) + sum(map(len, self.secrets))
+
+
+class DeliveryState(StrEnum):
+    """How a delivery stands."""
+
+    PENDING = "pending"  # there will be another attempt
+    DELIVERED = "delivered"
+    FAILED = "failed"  # all attempts were made
+    GONE = "gone"  # the receiver has said 410: nothing more is delivered to this URL
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a delivery: what the receiver answered, or why there is no answer."""
+
+    at: VirtualTime  # when it began
+    wall: WallTime  # the same in wall time
+    seconds: float  # how long it took, in wall time
+    status: int | None = None  # the status code of the answer
+    error: str | None = None  # why there is no answer
+    answer: str | None = None  # how the body of the answer begins
+    retry_after: float | None = None  # how many seconds the receiver asks to wait
+
+    @property
+    def was_accepted(self) -> bool:
+        """Whether the receiver has accepted the delivery."""
+        return self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event of a job, on its way to a receiver."""
+
+    id: str  # the same in all attempts, and in no other delivery
+    ordinal: int  # of the job
+    stage: int  # which of the job's events it is
+    event: str
+    job_id: str
+    url: str
+    at: VirtualTime  # when the event happened
+    body: str
+    attempts: tuple[Attempt, ...] = ()
+    state: DeliveryState = DeliveryState.PENDING
+    next_at: VirtualTime | None = None  # when the next attempt is due
+
+    def after(self, attempt: Attempt, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> "Delivery":
+        """Returns the delivery after an attempt, which ends it or makes the next one due."""
+        number = len(self.attempts)
+        attempted = replace(self, attempts=(*self.attempts, attempt), next_at=None)
+        if attempt.was_accepted:
+            return replace(attempted, state=DeliveryState.DELIVERED)
+        if attempt.status == HTTPStatus.GONE:
+            return replace(attempted, state=DeliveryState.GONE)
+        if number >= len(retry_delays):
+            return replace(attempted, state=DeliveryState.FAILED)
+        spread = 1 + JITTER * uniform(seeded_entropy(self.id, number)[:8])
+        pause = max(retry_delays[number] * spread, min(attempt.retry_after or 0.0, MAX_RETRY_AFTER))
+        return replace(attempted, state=DeliveryState.PENDING, next_at=VirtualTime(attempt.at + pause))
+
+    def due_again(self, now: VirtualTime) -> "Delivery":
+        """Returns the delivery with one more attempt due now, whatever became of the others."""
+        return replace(self, state=DeliveryState.PENDING, next_at=now)

@@ -1,0 +1,101 @@
+"""Deliveries of webhooks, read in the same way from every SQL database.
+
+Theory of operation: `next_event_at` of a job and `next_at` of a delivery have partial indexes, so jobs without a
+webhook and deliveries without another attempt cost nothing. To find the owners who have something to deliver, a
+recursive statement jumps from one owner in these indexes to the next, however many jobs each of them has.
+"""
+
+from collections.abc import Collection
+
+from translation_server.core.change_feed import LAST
+from translation_server.core.clock import VirtualTime
+from translation_server.core.job import Job
+from translation_server.core.webhooks import Delivery
+from translation_server.storage.pages import PageReader
+from translation_server.storage.rows import COLUMNS, delivery_of, owner_of
+from translation_server.storage.statements import DATA_KEY
+
+DELIVERY_COLUMNS = "owner, ordinal, stage, id, next_at, gone_url, document"
+
+
+def _owners(table: str, column: str) -> str:
+    """Returns a statement for the owners with a value in a column, found by its partial index."""
+    first = f"SELECT min(owner) FROM {table} WHERE {column} IS NOT NULL"
+    return f"""
+        WITH RECURSIVE found(owner) AS (
+            {first} UNION ALL SELECT ({first} AND owner > found.owner) FROM found WHERE found.owner IS NOT NULL
+        )
+        SELECT owner FROM found WHERE owner IS NOT NULL
+    """
+
+
+OWNERS = [_owners("jobs", "next_event_at"), _owners("deliveries", "next_at")]
+
+NEXT_DELIVERY = f"""
+    SELECT min(at) FROM (
+        SELECT min(next_event_at) AS at FROM jobs WHERE owner = {DATA_KEY} AND next_event_at IS NOT NULL
+        UNION ALL SELECT min(next_at) FROM deliveries WHERE owner = {DATA_KEY} AND next_at IS NOT NULL
+    ) AS upcoming
+"""
+
+BY_EVENT = "next_event_at, ordinal"
+
+JOBS_TO_NOTIFY = f"""
+    SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND next_event_at <= :now ORDER BY {BY_EVENT} LIMIT :limit
+"""
+
+DELIVERIES_DUE = f"""
+    SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND next_at <= :now ORDER BY next_at LIMIT :limit
+"""
+
+DELIVERIES = f"""
+    SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND (ordinal, stage) < (:ordinal, :stage)
+    ORDER BY ordinal DESC, stage DESC LIMIT :limit
+"""
+
+FIND_DELIVERY = f"SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND id = :id"
+
+GONE_URLS = f"SELECT DISTINCT gone_url FROM deliveries WHERE owner = {DATA_KEY} AND gone_url IS NOT NULL"
+
+LEASE = """
+    INSERT INTO leases AS held VALUES (:owner, :holder, :now + :seconds)
+    ON CONFLICT (owner) DO UPDATE SET holder = excluded.holder, until = excluded.until
+    WHERE held.holder = excluded.holder OR held.until < :now
+    RETURNING TRUE
+"""
+
+RELEASE = "DELETE FROM leases WHERE owner = :owner AND holder = :holder"
+
+
+class DeliveryReader(PageReader):
+    """The part of a Store in a SQL database that reads deliveries."""
+
+    async def owners_to_notify(self) -> Collection[str]:
+        keys = [row[0] for statement in OWNERS for row in await self._fetch(statement, {})]
+        owners = sorted({owner_of(key) for key in keys})
+        current = [(await self._fetch(f"SELECT {DATA_KEY}", {"owner": owner}))[0][0] for owner in owners]
+        return [owner for owner, key in zip(owners, current, strict=True) if key in keys]
+
+    async def next_delivery_at(self, owner: str) -> VirtualTime | None:
+        at: VirtualTime | None = (await self._fetch(NEXT_DELIVERY, {"owner": owner}))[0][0]
+        return at
+
+    async def jobs_to_notify(self, owner: str, now: VirtualTime, limit: int) -> list[Job]:
+        return await self._jobs(JOBS_TO_NOTIFY, BY_EVENT, {"owner": owner, "now": now, "limit": limit})
+
+    async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
+        return await self._deliveries(DELIVERIES_DUE, owner=owner, now=now, limit=limit)
+
+    async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
+        ordinal, stage = before or (LAST, 0)
+        return await self._deliveries(DELIVERIES, owner=owner, ordinal=ordinal, stage=stage, limit=limit)
+
+    async def find_delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        found = await self._deliveries(FIND_DELIVERY, owner=owner, id=delivery_id)
+        return found[0] if found else None
+
+    async def gone_urls(self, owner: str) -> set[str]:
+        return {row[0] for row in await self._fetch(GONE_URLS, {"owner": owner})}
+
+    async def _deliveries(self, statement: str, **parameters: object) -> list[Delivery]:
+        return [delivery_of(row[0]) for row in await self._fetch(statement, parameters)]
