@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from tests.stores import add
-from translation_server.core.change_feed import LAST
+from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.job import State
-from translation_server.core.webhook_events import END, delivery_id
+from translation_server.core.webhook_events import END, delivery_id, event_position
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
 from translation_server.storage import Cutoff, open_store
 
+START = FeedPosition(0.0, 0)
 HOOK = Webhook("http://receiver/hook", secrets=("whsec_c2VjcmV0",), base_url="http://server")
 
 
@@ -28,30 +29,32 @@ async def test_ends_are_found_in_the_order_of_their_times(store):
     late, early = [await add(store, webhook=HOOK, delay=delay) for delay in (30.0, 10.0)]
     await add(store, delay=1.0)
     await add(store, "bob", delay=1.0)
-    assert list(await store.owners_to_notify()) == ["ann"]
+    assert await store.owners_to_notify() == {"ann": 1010.0}
     assert await store.next_delivery_at("ann") == 1010.0
     assert await store.next_delivery_at("bob") is None
-    assert await store.jobs_to_notify("ann", 1009.0, 10) == []
-    assert await store.jobs_to_notify("ann", 1030.0, 10) == [early, late]
-    assert await store.jobs_to_notify("ann", 1030.0, 1) == [early]
+    assert await store.jobs_to_notify("ann", START, 1009.0, 10) == []
+    assert await store.jobs_to_notify("ann", START, 1030.0, 10) == [early, late]
+    assert await store.jobs_to_notify("ann", START, 1030.0, 1) == [early]
+    assert await store.jobs_to_notify("ann", event_position(early), 1030.0, 1) == [late]
+    assert await store.jobs_to_notify("ann", event_position(early), 1029.0, 1) == []
 
 
 async def test_change_of_a_job_moves_its_end(store):
     job = await add(store, webhook=HOOK)
     paused = await store.change("ann", job.id, lambda job: job.pause(1005.0))
-    assert (list(await store.owners_to_notify()), await store.next_delivery_at("ann")) == ([], None)
+    assert (await store.owners_to_notify(), await store.next_delivery_at("ann")) == ({}, None)
     await store.change("ann", job.id, lambda job: job.unpause(1105.0))
     assert await store.next_delivery_at("ann") == paused.fate.delay + 1100.0
     finished = await store.change("ann", job.id, lambda job: job.finish(1106.0, State.ERROR))
-    assert await store.jobs_to_notify("ann", finished.ends_at, 10) == [finished]
+    assert await store.jobs_to_notify("ann", START, finished.ends_at, 10) == [finished]
 
 
 async def test_recorded_end_is_not_found_again(store):
     job = await add(store, webhook=HOOK)
     delivered = delivery_of(job, state=DeliveryState.DELIVERED, attempts=(Attempt(1010.0, 5.0, 0.1, 200),))
     await store.record_deliveries("ann", [delivered])
-    assert await store.jobs_to_notify("ann", 1e9, 10) == []
-    assert list(await store.owners_to_notify()) == []
+    assert await store.jobs_to_notify("ann", START, 1e9, 10) == []
+    assert await store.owners_to_notify() == {}
     assert await store.deliveries("ann", limit=10) == [delivered]
     assert await store.find_delivery("ann", delivered.id) == delivered
     assert await store.find_delivery("ann", "msg_other") is None
@@ -62,7 +65,7 @@ async def test_retries_are_due_in_the_order_of_their_times(store):
     jobs = [await add(store, webhook=HOOK) for _ in range(3)]
     waiting = [delivery_of(job, next_at=at) for job, at in zip(jobs, (1300.0, 1100.0, 1200.0), strict=True)]
     await store.record_deliveries("ann", waiting)
-    assert list(await store.owners_to_notify()) == ["ann"]
+    assert await store.owners_to_notify() == {"ann": 1100.0}
     assert await store.next_delivery_at("ann") == 1100.0
     assert await store.deliveries_due("ann", 1250.0, 10) == [waiting[1], waiting[2]]
     assert await store.deliveries_due("ann", 1250.0, 1) == [waiting[1]]
@@ -106,7 +109,7 @@ async def test_reset_and_retention_delete_deliveries(store):
     job = await add(store, webhook=HOOK)
     await store.record_deliveries("ann", [delivery_of(job, next_at=1100.0)])
     await store.reset_sandbox("ann")
-    assert (await store.deliveries("ann", limit=10), list(await store.owners_to_notify())) == ([], [])
+    assert (await store.deliveries("ann", limit=10), await store.owners_to_notify()) == ([], {})
     while await store.purge_queued(10):
         pass
     assert await store.deliveries("ann", limit=10) == []

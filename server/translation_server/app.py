@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -32,7 +32,8 @@ from translation_server.api.polls import PollEndpoint, send_answer
 from translation_server.api.reload import on_hangup
 from translation_server.api.routes import NativeRoutes
 from translation_server.api.sandbox import SandboxApi
-from translation_server.api.shutdown import Drain
+from translation_server.api.shutdown import Drain, in_background
+from translation_server.api.webhooks import WebhookApi
 from translation_server.config import logs
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.fault_files import FaultsError, read_faults
@@ -49,16 +50,19 @@ from translation_server.core.dialects.operations import CHANGING, RequestPattern
 from translation_server.core.dialects.routes import routes
 from translation_server.core.entropy import ENTROPY_BYTES
 from translation_server.core.sandbox import SandboxSettings
+from translation_server.core.webhooks import RETRY_DELAYS
 from translation_server.service.files import TTL, Files, Library
 from translation_server.service.jobs import Service
 from translation_server.service.request_log import RequestLog
 from translation_server.service.retention import purge_forever, purge_queued_forever
+from translation_server.service.webhook_policy import WebhookPolicy
+from translation_server.service.webhooks import open_deliveries
 from translation_server.storage import Store, StoreError, is_shared, open_store, redact
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OWN_ROUTES = own_routes(NativeRoutes, FileApi, SandboxApi, HealthChecks, Docs)
+OWN_ROUTES = own_routes(NativeRoutes, FileApi, SandboxApi, WebhookApi, HealthChecks, Docs)
 OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
@@ -153,6 +157,8 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
+        webhook_allow=_listed(settings.webhook_allow),
+        webhook_retries=settings.webhook_retries,
         reload=reload,
     )
     place = redact(settings.database_url)
@@ -177,6 +183,8 @@ def assemble(
     hosts: Collection[str] = (),
     origins: Collection[str] = (),
     proxies: Proxies | None = None,
+    webhook_allow: Iterable[str] = (),
+    webhook_retries: tuple[float, ...] = RETRY_DELAYS,
     reload: Callable[[], Awaitable[None]] | None = None,
     clock: Callable[[], WallTime] = _wall_time,
     random: Callable[[int], bytes] = secrets.token_bytes,
@@ -199,6 +207,8 @@ def assemble(
         hosts: the host names that the server answers to, besides IP addresses; empty for those of this machine.
         origins: the origins of pages that may send unsafe requests, besides the server's own.
         proxies: the proxies that are trusted to say where requests come from.
+        webhook_allow: where webhooks may be delivered besides this machine: host names, addresses and networks.
+        webhook_retries: how long after an attempt of a delivery the next one follows, in seconds.
         reload: called on SIGHUP; None leaves that signal to the host.
         clock: wall time, in seconds since the epoch.
         random: returns so many random bytes, for fates, faults and the ids of jobs.
@@ -235,18 +245,28 @@ def assemble(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        purging = [asyncio.create_task(purge_queued_forever(store))]
-        if retention:
-            purging.append(asyncio.create_task(purge_forever(store, service.sandboxes, retention, clock)))
+        purging = [purge_forever(store, service.sandboxes, retention, clock)] if retention else []
         with drain.on_signals():
-            async with on_hangup(reload) if reload else contextlib.nullcontext():
+            async with (
+                in_background(purge_queued_forever(store), deliveries.run(), *purging),
+                on_hangup(reload) if reload else contextlib.nullcontext(),
+            ):
                 yield
-        for task in purging:
-            task.cancel()
+        await deliveries.close()
         authenticator.close()
         await requests.close()
         await store.close()
 
+    deliveries = open_deliveries(
+        store,
+        service.sandboxes,
+        dialects=dialects,
+        files=service.files,
+        policy=WebhookPolicy.of(webhook_allow),
+        retry_delays=webhook_retries,
+        clock=clock,
+    )
+    service.deliver_by(deliveries)
     simulator = Simulator(service)
     middleware = RequestMiddleware(
         OWN_ROUTES,
@@ -289,6 +309,7 @@ def assemble(
     add_own_routes(app, HealthChecks(service, lambda: drain.draining))
     if simulating:
         add_own_routes(app, SandboxApi(service, requests, DIALECTS[0]))
+        add_own_routes(app, WebhookApi(service, deliveries))
     own = OWN_ROUTES if simulating else own_routes(NativeRoutes, FileApi, HealthChecks, Docs)
     document = partial(documentation.document, all_routes, own, simulating=simulating, secured=users is not None)
     add_own_routes(app, Docs(document))

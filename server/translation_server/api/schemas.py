@@ -1,15 +1,26 @@
 """The models of parameters and bodies."""
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    create_model,
+    model_validator,
+)
 
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import FateOverride, Job, State, Submission, json_text
 from translation_server.core.sandbox import Polls
+from translation_server.core.webhooks import ENDS, EventName
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,199}$"  # ids that need no escaping in a path and mean nothing else there
@@ -76,6 +87,54 @@ class Simulate(BaseModel):
         )
 
 
+def _signing_secret(secret: str) -> str:
+    """Refuses a secret with which Standard Webhooks cannot sign."""
+    try:
+        key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or not key:
+        raise ValueError("must be whsec_ and base64")
+    return secret
+
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks begins all secrets
+Secret = Annotated[
+    str,
+    Field(max_length=200, json_schema_extra={"pattern": f"^{SECRET_PREFIX}[A-Za-z0-9+/]+={{0,2}}$"}),
+    AfterValidator(_signing_secret),
+]
+
+
+Secrets = Annotated[
+    list[Secret],
+    Field(min_length=1, max_length=5),
+    BeforeValidator(
+        lambda secret: [secret] if isinstance(secret, str) else secret, json_schema_input_type=Secret | list[Secret]
+    ),
+]
+
+
+class Receiver(BaseModel):
+    """Where deliveries go, and what signs them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str = Field(max_length=2000, description="where they are posted to")
+    secret: Secrets | None = Field(
+        None,
+        description="what signs them, as Standard Webhooks describes it; several while a secret is replaced",
+    )
+
+
+class WebhookBody(Receiver):
+    """Where the events of a job are delivered."""
+
+    events: list[EventName] = Field(
+        list(ENDS), min_length=1, description="which of them; by default the ends of the job"
+    )
+
+
 class SubmissionBody(BaseModel):
     """The body of a submission in the native format; every field is optional."""
 
@@ -88,6 +147,7 @@ class SubmissionBody(BaseModel):
     target_language: Language | None = Field(None, description="the language to translate it to")
     video_length: float | None = Field(None, gt=0, le=1e6, allow_inf_nan=False, description="seconds")
     simulate: Simulate | None = Field(None, description="the fate of the job, instead of a drawn one")
+    webhook: WebhookBody | None = Field(None, description="where the job's events are delivered")
 
     def submission(self) -> Submission:
         """Returns the submission as the core takes it."""
@@ -142,6 +202,13 @@ class RequestsQuery(Query):
 
     limit: int = Field(100, ge=1, le=1000, description="how many requests a page has at most")
     after: int = Field(0, ge=0, lt=2**63, description="the `next` of the page before")
+
+
+class WebhooksQuery(Query):
+    """The parameters of a page of deliveries."""
+
+    limit: int = Field(20, ge=1, le=MAX_BATCH, description="how many deliveries a page has at most")
+    after: str | None = Field(None, max_length=200, description="the `next` of the page before")
 
 
 class JobsQuery(Query):

@@ -11,8 +11,9 @@ import logging
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NoReturn
 
 logger = logging.getLogger(__name__)
 DRAIN_TIME = 1.0  # the time from a SIGTERM until the server accepts no more connections, in seconds
@@ -83,3 +84,14 @@ def _ends_with_parent(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) 
         yield
     finally:
         loop.remove_reader(sentinel)
+
+
+@asynccontextmanager
+async def in_background(*coroutines: Coroutine[Any, Any, NoReturn]) -> AsyncIterator[None]:
+    """Runs coroutines until the end of the block."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()

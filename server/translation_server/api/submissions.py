@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from translation_server.api.addresses import base_url
 from translation_server.api.bodies import read_document
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
@@ -26,8 +27,11 @@ from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import paths, read, to_json, value_at
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.hints import hint
+from translation_server.core.webhooks import MAX_DEPTH, Webhook
 from translation_server.service.jobs import Service
 from translation_server.service.submitter import Accepted
+from translation_server.service.webhook_policy import UnusableUrl
+from translation_server.service.webhook_sender import DEPTH
 from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
 
@@ -38,7 +42,7 @@ SIMULATE = "simulate"
 class ReceivedSubmission:
     """A submission as it was received."""
 
-    input: Mapping[str, Any]  # the body in the wire format, with the parameters of the query
+    input: Mapping[str, Any]  # the body in the wire format with the parameters of the query, without secrets
     values: Mapping[str, object]  # the values of the native fields
     body: SubmissionBody  # the same as a model
     echo: Mapping[str, object]  # what the answers of its API repeat
@@ -74,10 +78,11 @@ class SubmitEndpoint:
         received = [_received(request, route, part, parameters, chosen_id) for part in parts]
         if received[0].body.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
+        webhook = await self._webhook(request, received[0].body)
         await record_submission(request)
         whole = {**received[0].input, **document}
         accepted = [
-            await self._accept(context, dialect, one, one.idempotency(context.record.key, whole, number))
+            await self._accept(context, dialect, one, one.idempotency(context.record.key, whole, number), webhook)
             for number, one in enumerate(received)
         ]
         snapshots, replayed = [one.snapshot for one in accepted], all(one.replayed for one in accepted)
@@ -108,8 +113,34 @@ class SubmitEndpoint:
             text = to_json(reduce(_joined, map(json.loads, [text, *bodies])))
         return json_response(text, partial.code, headers)
 
+    async def _webhook(self, request: Request, body: SubmissionBody) -> Webhook | None:
+        """Returns where the events of a submission's jobs are delivered.
+
+        Raises:
+            Problem: 422 if they cannot be delivered there.
+        """
+        if body.webhook is None:
+            return None
+        try:
+            await self._service.check_webhook(body.webhook.url)
+            depth = 1 + int(request.headers.get(DEPTH, "0")[:3])
+        except UnusableUrl as error:
+            raise invalid([{"field": "webhook.url", "message": str(error)}]) from None
+        except ValueError:
+            raise invalid([{"field": DEPTH, "message": "must be a whole number"}]) from None
+        if depth > MAX_DEPTH:
+            message = f"must not be: {MAX_DEPTH} webhooks have led to each other, so this may go on for ever"
+            raise invalid([{"field": "webhook", "message": message}])
+        hook = body.webhook
+        return Webhook(hook.url, tuple(hook.events), tuple(hook.secret or ()), base_url(request.scope), depth)
+
     async def _accept(
-        self, context: RequestContext, dialect: Dialect, received: ReceivedSubmission, idempotency: Idempotency | None
+        self,
+        context: RequestContext,
+        dialect: Dialect,
+        received: ReceivedSubmission,
+        idempotency: Idempotency | None,
+        webhook: Webhook | None,
     ) -> Accepted:
         """Accepts a job; it is on disk when this returns."""
         fields = received.body
@@ -125,6 +156,7 @@ class SubmitEndpoint:
             fate_override=fields.simulate.fate_override() if fields.simulate else None,
             job_input=received.input,
             echo=received.echo,
+            webhook=webhook,
         )
 
 
@@ -203,10 +235,13 @@ def _received(
     if errors:
         raise invalid(errors)
     sent = {name: value for name, value in document.items() if name != SIMULATE or dialect.api is NATIVE_API}
+    kept = {**document, **query}
+    if validated.webhook is not None:
+        kept |= {"webhook": validated.webhook.model_dump(exclude={"secret"}, exclude_unset=True)}
     echo = {name: _echoed(name, sent, query, parameters) for name in dialect.echoed}
     echo = {name: value_at(dialect.defaults, name) if value is None else value for name, value in echo.items()}
     return ReceivedSubmission(
-        {**document, **query},
+        kept,
         values,
         validated,
         {name: value for name, value in echo.items() if value is not None},

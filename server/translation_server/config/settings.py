@@ -28,6 +28,7 @@ from translation_server.core.sandbox import (
     Seed,
 )
 from translation_server.core.scenarios import ScenarioName
+from translation_server.core.webhooks import RETRY_DELAYS
 
 ENV_FILE = ".env"
 
@@ -42,6 +43,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FOREVER = "forever"
 MAX_DURATION = 1e9
 
+MAX_RETRIES = 20
+HOST_OR_NETWORK = re.compile(r"[\w.:-]+(/\d{1,3})?", re.ASCII)
 HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
@@ -126,6 +129,16 @@ def _read_finite_duration(value: object) -> object:
     return seconds
 
 
+def _read_durations(value: object) -> object:
+    """Reads durations with their units, separated by commas, in seconds."""
+    if not isinstance(value, str):
+        return value
+    parts = value.split(",")
+    if len(parts) > MAX_RETRIES:
+        raise ValueError
+    return tuple(map(_read_finite_duration, parts))
+
+
 AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 NAME = Must("a name without colon or control characters")
@@ -153,6 +166,11 @@ HOST_NAMES = Must("* or names without a port, such as api.example or *.api.examp
 HostNames = Annotated[str | None, _list_of(HOST_NAME), HOST_NAMES]
 ORIGINS = Must("origins such as https://app.example or http://localhost:3000, separated by commas")
 Origins = Annotated[str | None, _list_of(ORIGIN), ORIGINS]
+
+WEBHOOK_HOSTS = Must("host names, addresses and networks, separated by commas")
+WebhookHosts = Annotated[str | None, _list_of(HOST_OR_NETWORK), WEBHOOK_HOSTS]
+RETRY_TIMES = Must("up to 20 times like 5s or 30m, separated by commas")
+RetryDelays = Annotated[tuple[float, ...], BeforeValidator(_read_durations), RETRY_TIMES]
 
 OF_SANDBOX = {setting.name: setting for setting in fields(SandboxSettings)}
 
@@ -254,6 +272,15 @@ class Settings(BaseSettings):
         None,
         description="the origins of other sites whose pages may change something through a browser, "
         "such as `https://app.example`",
+    )
+    webhook_allow: WebhookHosts = Field(
+        None,
+        description="where webhooks may be delivered besides this machine: host names, addresses and networks, such "
+        "as `receiver,10.0.0.0/8`",
+    )
+    webhook_retries: RetryDelays = Field(
+        RETRY_DELAYS,
+        description="how long after each failed delivery of a webhook the next one follows: `5s,5m,30m,2h,5h,10h`",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="how much is logged: debug, info, warning or error"

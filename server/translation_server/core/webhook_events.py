@@ -13,6 +13,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from translation_server.core.change_feed import FeedPosition
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, JobSnapshot, State
 
@@ -32,6 +33,11 @@ def next_event_at(job: Job) -> VirtualTime | None:
     """Returns when the job's next event happens unless its course changes; None if there is none any more."""
     at = min((event.at for event in _upcoming(job)), default=math.inf)
     return None if at == math.inf else VirtualTime(at)
+
+
+def event_position(job: Job) -> FeedPosition:
+    """Returns the position of a job in the order of next events."""
+    return FeedPosition(next_event_at(job) or math.inf, job.ordinal)
 
 
 def due_event(job: Job, now: VirtualTime) -> JobEvent | None:

@@ -7,7 +7,6 @@ the epoch; only signatures have wall times, because receivers compare them with 
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from http import HTTPStatus
 from typing import Literal
 
 from translation_server.core.clock import VirtualTime, WallTime
@@ -24,6 +23,9 @@ RETRY_DELAYS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
 JITTER = 0.1
 """The largest fraction by which such a delay is lengthened, so that deliveries that failed together are spread."""
 
+ACCEPTED = range(200, 300)  # the status codes of a receiver that has accepted a delivery
+GONE = 410  # that of one that wants no more deliveries to this URL
+MAX_DEPTH = 3  # how many deliveries may lead to each other before a job with another one is refused
 MAX_RETRY_AFTER = 86_400.0  # how many seconds a receiver may ask to wait at most
 
 
@@ -35,6 +37,7 @@ class Webhook:
     events: tuple[EventName, ...] = ENDS
     secrets: tuple[str, ...] = ()
     base_url: str = ""  # the server's address as the submitter reached it, for the URLs in the body
+    depth: int = 1  # how many deliveries have led to this one, with itself: a receiver may submit another job
 
     @property
     def size(self) -> int:
@@ -66,7 +69,7 @@ class Attempt:
     @property
     def was_accepted(self) -> bool:
         """Whether the receiver has accepted the delivery."""
-        return self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+        return self.status in ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Delivery:
         attempted = replace(self, attempts=(*self.attempts, attempt), next_at=None)
         if attempt.was_accepted:
             return replace(attempted, state=DeliveryState.DELIVERED)
-        if attempt.status == HTTPStatus.GONE:
+        if attempt.status == GONE:
             return replace(attempted, state=DeliveryState.GONE)
         if number >= len(retry_delays):
             return replace(attempted, state=DeliveryState.FAILED)

@@ -81,6 +81,8 @@ class ChangeBus:
             lambda: defaultdict(set)
         )
         self._closed = asyncio.Event()
+        self.on_job: Callable[[Job], None] = lambda _: None  # called with each job that is published
+        self.on_sandbox: Callable[[str], None] = lambda _: None  # called with the owner of each sandbox that changes
 
     @property
     def owners(self) -> AbstractSet[str]:
@@ -112,12 +114,14 @@ class ChangeBus:
 
     def publish(self, job: Job) -> None:
         """Publishes a job that was accepted or changed."""
+        self.on_job(job)
         if subscriptions := self._subscriptions.get(job.owner):
             for subscription in (*subscriptions.get(job.key, ()), *subscriptions.get(None, ())):
                 subscription.notify(job)
 
     def wake(self, owner: str) -> None:
         """Wakes all subscriptions of an owner whose sandbox has changed, batch by batch."""
+        self.on_sandbox(owner)
         if owner in self._subscriptions:
             self._wake_next(iter(list(self._of(owner))))
 

@@ -16,6 +16,7 @@ from translation_server.core.job import Job, JobKey, JobSnapshot, State, Submiss
 from translation_server.core.lru import LRU
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
+from translation_server.service.deliveries import Deliveries
 from translation_server.service.faults import Faults
 from translation_server.service.files import Files, Library
 from translation_server.service.job_cache import RenderedJob, render_job
@@ -103,6 +104,11 @@ class Service:
         self._check = StoreCheck(store)
         self.files = files or Files(store.file_key, Library())
         self._logged_ends = LRU[int, None](MAX_LOGGED_ENDS)
+
+    def deliver_by(self, deliveries: Deliveries) -> None:
+        """Lets webhooks be delivered: tells the deliveries about all changes."""
+        self.check_webhook = deliveries.check
+        self._bus.on_job, self._bus.on_sandbox = deliveries.job_changed, deliveries.sandbox_changed
 
     def set_users(self, users: int) -> None:
         """Makes the caches large enough for the polls of so many users."""

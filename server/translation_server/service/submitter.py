@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from translation_server.core.clock import WallTime
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.job import NATIVE, TRANSLATION, FateOverride, Job, JobSnapshot, Submission, json_text
+from translation_server.core.webhooks import Webhook
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import Synchroniser
 from translation_server.storage import Idempotency, JobStore
@@ -57,6 +58,7 @@ class Submitter:
         fate_override: FateOverride | None = None,
         job_input: Mapping[str, object] | None = None,
         echo: Mapping[str, object] | None = None,
+        webhook: Webhook | None = None,
     ) -> Accepted:
         """Accepts a job; it is on disk when this returns.
 
@@ -71,6 +73,7 @@ class Submitter:
             fate_override: the fate that the caller has chosen.
             job_input: everything that the caller has sent.
             echo: what answers repeat of it, by the names of their placeholders.
+            webhook: where the job's events are delivered.
 
         Raises:
             KeyReused: the idempotency key came before, with another request.
@@ -96,6 +99,7 @@ class Submitter:
                 api=api,
                 kind=kind,
                 echo_text=json_text(echo) if echo else "",
+                webhook=webhook,
             )
             paused = settings.paused if override.paused is None else override.paused
             return replace(job, paused_at=job.created_at) if paused else job

@@ -5,27 +5,27 @@ webhook and deliveries without another attempt cost nothing. To find the owners 
 recursive statement jumps from one owner in these indexes to the next, however many jobs each of them has.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
-from translation_server.core.change_feed import LAST
+from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job
+from translation_server.core.webhook_events import event_position
 from translation_server.core.webhooks import Delivery
 from translation_server.storage.pages import PageReader
-from translation_server.storage.rows import COLUMNS, delivery_of, owner_of
-from translation_server.storage.statements import DATA_KEY
-
-DELIVERY_COLUMNS = "owner, ordinal, stage, id, next_at, gone_url, document"
+from translation_server.storage.rows import delivery_of, owner_of
+from translation_server.storage.statements import DATA_KEY, after
 
 
 def _owners(table: str, column: str) -> str:
-    """Returns a statement for the owners with a value in a column, found by its partial index."""
+    """Returns a statement for the owners with a value in a column, and their least values, by its partial index."""
     first = f"SELECT min(owner) FROM {table} WHERE {column} IS NOT NULL"
     return f"""
         WITH RECURSIVE found(owner) AS (
             {first} UNION ALL SELECT ({first} AND owner > found.owner) FROM found WHERE found.owner IS NOT NULL
         )
-        SELECT owner FROM found WHERE owner IS NOT NULL
+        SELECT owner, (SELECT min({column}) FROM {table} WHERE owner = found.owner AND {column} IS NOT NULL)
+        FROM found WHERE owner IS NOT NULL
     """
 
 
@@ -39,10 +39,7 @@ NEXT_DELIVERY = f"""
 """
 
 BY_EVENT = "next_event_at, ordinal"
-
-JOBS_TO_NOTIFY = f"""
-    SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND next_event_at <= :now ORDER BY {BY_EVENT} LIMIT :limit
-"""
+JOBS_TO_NOTIFY = after("next_event_at", "TRUE", until="next_event_at <= :now")
 
 DELIVERIES_DUE = f"""
     SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND next_at <= :now ORDER BY next_at LIMIT :limit
@@ -70,18 +67,24 @@ RELEASE = "DELETE FROM leases WHERE owner = :owner AND holder = :holder"
 class DeliveryReader(PageReader):
     """The part of a Store in a SQL database that reads deliveries."""
 
-    async def owners_to_notify(self) -> Collection[str]:
-        keys = [row[0] for statement in OWNERS for row in await self._fetch(statement, {})]
-        owners = sorted({owner_of(key) for key in keys})
-        current = [(await self._fetch(f"SELECT {DATA_KEY}", {"owner": owner}))[0][0] for owner in owners]
-        return [owner for owner, key in zip(owners, current, strict=True) if key in keys]
+    async def owners_to_notify(self) -> Mapping[str, VirtualTime]:
+        found: dict[str, VirtualTime] = {}
+        for statement in OWNERS:
+            for key, at in await self._fetch(statement, {}):
+                owner = owner_of(key)
+                [[current]] = await self._fetch(f"SELECT {DATA_KEY}", {"owner": owner})
+                if key == current:  # others are those of sandboxes that were reset
+                    found[owner] = min(at, found.get(owner, at))
+        return found
 
     async def next_delivery_at(self, owner: str) -> VirtualTime | None:
         at: VirtualTime | None = (await self._fetch(NEXT_DELIVERY, {"owner": owner}))[0][0]
         return at
 
-    async def jobs_to_notify(self, owner: str, now: VirtualTime, limit: int) -> list[Job]:
-        return await self._jobs(JOBS_TO_NOTIFY, BY_EVENT, {"owner": owner, "now": now, "limit": limit})
+    async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
+        parameters = {"owner": owner, "now": now, "limit": limit, **position._asdict()}
+        jobs = await self._jobs(JOBS_TO_NOTIFY, BY_EVENT, parameters)
+        return sorted(jobs, key=event_position)[:limit]
 
     async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
         return await self._deliveries(DELIVERIES_DUE, owner=owner, now=now, limit=limit)

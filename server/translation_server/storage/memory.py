@@ -5,7 +5,7 @@ import math
 import secrets
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain, islice
 from operator import itemgetter
@@ -15,7 +15,7 @@ from translation_server.core.change_feed import MAX_PAGE_SIZE, FeedPosition, end
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
-from translation_server.core.webhook_events import END, STARTED, delivery_id, next_event_at
+from translation_server.core.webhook_events import END, STARTED, delivery_id, event_position, next_event_at
 from translation_server.core.webhooks import Delivery, DeliveryState
 from translation_server.storage.protocol import KEY_BYTES, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
 
@@ -281,8 +281,9 @@ class MemoryStore:
             self._purge_queue.pop()
         return True
 
-    async def owners_to_notify(self) -> Collection[str]:
-        return [owner for owner in self._owners if await self.next_delivery_at(owner) is not None]
+    async def owners_to_notify(self) -> Mapping[str, VirtualTime]:
+        found = {owner: await self.next_delivery_at(owner) for owner in list(self._owners)}
+        return {owner: at for owner, at in found.items() if at is not None}
 
     async def next_delivery_at(self, owner: str) -> VirtualTime | None:
         data = self._owners[owner]
@@ -290,11 +291,11 @@ class MemoryStore:
         attempts = (delivery.next_at for delivery in data.deliveries.values())
         return min((at for at in chain(events, attempts) if at is not None), default=None)
 
-    async def jobs_to_notify(self, owner: str, now: VirtualTime, limit: int) -> list[Job]:
+    async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
         data = self._owners[owner]
-        events = ((next_event_at(data.jobs[ordinal]), ordinal) for ordinal in data.to_notify)
-        due = sorted((at, ordinal) for at, ordinal in events if at is not None and at <= now)
-        return _page([data.jobs[ordinal] for _, ordinal in due[:limit]])
+        events = (event_position(data.jobs[ordinal]) for ordinal in data.to_notify)
+        due = sorted(event for event in events if position < event <= FeedPosition(now))
+        return _page([data.jobs[event.ordinal] for event in due[:limit]])
 
     async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
         deliveries = self._owners[owner].deliveries.values()

@@ -3,7 +3,7 @@
 Every method may raise StoreError; then nothing has changed. A job that `JobStore.add` has returned is on disk.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -256,14 +256,14 @@ class RetentionStore(RequestLogStore, Protocol):
 class DeliveryStore(ChangeSource, Protocol):
     """Stores what becomes of the deliveries of webhooks. A power cut may lose the last attempts, not the deliveries."""
 
-    async def owners_to_notify(self) -> Collection[str]:
-        """Returns the owners with a job whose next event has a time, or with a delivery that has another attempt."""
+    async def owners_to_notify(self) -> Mapping[str, VirtualTime]:
+        """Returns `next_delivery_at` for all owners that have one."""
 
     async def next_delivery_at(self, owner: str) -> VirtualTime | None:
         """Returns when an owner's next event happens, or the next attempt is due; None if there is neither."""
 
-    async def jobs_to_notify(self, owner: str, now: VirtualTime, limit: int) -> list[Job]:
-        """Returns the owner's jobs with an event up to now whose first delivery was not attempted, the earliest first.
+    async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
+        """Returns the owner's next jobs after a position in the order of their next events, up to now.
 
         There are fewer than ``limit`` where they are larger than `MAX_PAGE_SIZE`.
         """

@@ -90,7 +90,7 @@ PENDING_ORDINALS = f"""
 """Returns the ordinals of a page of pending jobs, where there are few enough to sort; `of_kind` is filled in."""
 
 
-def _after(expression: str, condition: str, until: str = "TRUE") -> str:
+def after(expression: str, condition: str, until: str = "TRUE") -> str:
     """Returns a statement for the jobs after a position: those at the same time with a higher ordinal, and later ones.
 
     The caller has to sort the rows and to apply the limit, since each half may return so many. ``until`` is only in
@@ -105,9 +105,9 @@ def _after(expression: str, condition: str, until: str = "TRUE") -> str:
 BY_END = f"{END}, ordinal"
 BY_CHANGE = "changed_at, ordinal"
 
-ENDING_AFTER = _after(END, "TRUE", until=f"{END} < {NEVER}")
+ENDING_AFTER = after(END, "TRUE", until=f"{END} < {NEVER}")
 
-CHANGED_AFTER = _after("changed_at", "changed_at <> created_at")
+CHANGED_AFTER = after("changed_at", "changed_at <> created_at")
 """An unchanged job has equal times, unless its owner's clock differs from wall time."""
 
 READ_SANDBOX = "SELECT sandbox FROM owners WHERE name = :owner"

@@ -10,7 +10,7 @@ from translation_server.core.job import NATIVE, State
 
 NATIVE_API = Api(name=NATIVE)
 WORDS = {state: (state.value,) for state in State}
-INPUT_NAMES = dict.fromkeys(("job_id", "source_language", "target_language", "video_length", "simulate"))
+INPUT_NAMES = dict.fromkeys(("job_id", "source_language", "target_language", "video_length", "simulate", "webhook"))
 """The names that the template of a submission's body may use."""
 
 
@@ -49,7 +49,7 @@ TRANSLATED = {
 }
 CURRENT_JOB = {"status": "{status}", "result": "{status}", "elapsed_time": "{elapsed_time}"}
 OUTPUT = parse({"video_url": "{file_url:mp4}"}, JOB_NAMES)
-NATIVE_INPUT = ("source_language", "target_language", "video_length", "simulate")
+NATIVE_INPUT = ("source_language", "target_language", "video_length", "simulate", "webhook")
 
 START = Dialect(
     name="start",

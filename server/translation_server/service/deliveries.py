@@ -1,0 +1,377 @@
+"""Delivers the events of jobs to their webhooks, at least once.
+
+Theory of operation: what is due follows from the jobs, so nothing has to happen when a job ends. A background task asks
+the store at most once a second which owners have an event or a retry in the future, and at what time the first one is
+due. This process's own changes tell it at once. For an owner with something due, a worker takes the owner's lease, so
+that several servers do not send the same. It reads what is due, sends it, and stores what came of it: only then is the
+next event of the same job due, so first attempts of a job are in order, while its retries hold up nothing. An attempt
+whose record was lost with its process is made again, by whoever takes the lease next.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import NoReturn, Protocol
+from urllib.parse import urlsplit
+
+from translation_server.core.change_feed import FeedPosition, is_full
+from translation_server.core.clock import Clock, VirtualTime, WallTime
+from translation_server.core.dialects.filters import timestamp
+from translation_server.core.job import Job, json_text
+from translation_server.core.webhook_events import JobEvent, delivery_id, due_event, event_position, next_event_at
+from translation_server.core.webhooks import RETRY_DELAYS, Attempt, Delivery, DeliveryState, Webhook
+from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.storage import DeliveryStore, JobStore, StoreError
+
+logger = logging.getLogger(__name__)
+SCAN_PAUSE = 1.0  # how long changes by other processes may be unknown, in seconds
+SCAN_FACTOR = 20.0  # the least pause between two scans, as a multiple of the duration of the last one
+SOON = 2.0  # a worker waits for what is due within so many seconds
+LEASE = 10.0  # how long an owner's deliveries are reserved for a process, in seconds
+RENEWAL = 3.0  # how long after a lease was taken it is renewed, in seconds
+RETRY_PAUSE = 5.0  # how long to wait after the store has failed, or while another process has the lease, in seconds
+PAGE = 200  # how many due events and retries are read at a time
+MAX_KNOWN = 5_000  # how many deliveries of an owner are on their way or wait for their receiver
+AT_ONCE = 8  # how many deliveries one receiver gets at the same time, so that a slow one does not hold up the others
+IN_FLIGHT = 2_000  # how many deliveries a process sends at the same time
+START = FeedPosition(-math.inf, 0)
+NEVER = VirtualTime(math.inf)
+MIN_PAUSE = 0.01  # how long changes are collected before what is due is read again, in seconds
+FAILED = "webhooks: delivery failed, trying again in %g s: %s"
+GRACE = 5.0  # how long a server that stops waits for attempts, in seconds
+
+
+class DeliveryAndJobStore(DeliveryStore, JobStore, Protocol):
+    """What deliveries need of a store."""
+
+
+class Sender(Protocol):
+    """Makes attempts."""
+
+    async def check(self, url: str) -> None:
+        """Raises UnusableUrl if deliveries to a URL are not allowed."""
+
+    async def send(self, delivery: Delivery, webhook: Webhook, clock: Clock) -> Attempt:
+        """Makes an attempt and returns what came of it."""
+
+    async def close(self) -> None:
+        """Closes the connections."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """What is known of an owner's deliveries while a task works on them. Times are on the monotonic clock."""
+
+    owner: str
+    known: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # what is under way, by the ids of deliveries
+    attempted: list[Delivery] = field(default_factory=list)  # what is to be stored
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    position: FeedPosition = START  # up to which all due events were read
+    read_at: float = -math.inf  # when all that is due was read
+    leased_at: float = -math.inf  # when the lease was taken or renewed
+    task: asyncio.Task[None] | None = None
+
+    def change(self, *, read_all: bool) -> None:
+        """Wakes the task; it reads all that is due again, or only what follows its position."""
+        if read_all:
+            self.read_at = -math.inf
+        self.changed.set()
+
+    def forget(self, delivery: Delivery) -> None:
+        """Takes a delivery from those that are under way."""
+        self.known.pop(delivery.id, None)
+        self.changed.set()
+
+
+class Deliveries:
+    """Delivers events.
+
+    Args:
+        store: where jobs and deliveries are stored.
+        sandboxes: the clocks of the owners.
+        sender: makes the attempts.
+        render: returns the body of the delivery of an event.
+        clock: returns the wall time.
+        retry_delays: how long after an attempt the next one follows, in seconds of virtual time.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options are keywords
+        self,
+        store: DeliveryAndJobStore,
+        sandboxes: SandboxCache,
+        *,
+        sender: Sender,
+        render: Callable[[Job, JobEvent], str],
+        clock: Callable[[], WallTime],
+        retry_delays: tuple[float, ...] = RETRY_DELAYS,
+    ) -> None:
+        self._store = store
+        self._sandboxes = sandboxes
+        self._sender = sender
+        self._render = render
+        self._clock = clock
+        self._retry_delays = retry_delays
+        self._holder = secrets.token_hex(8)
+        self._due: dict[str, VirtualTime] = {}
+        self._workers: dict[str, _Worker] = {}
+        self._not_before: dict[str, float] = {}
+        self._receivers = Receivers(AT_ONCE)
+        self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+        self._closing = False
+
+    async def run(self) -> NoReturn:
+        """Delivers what is due, until it is cancelled."""
+        while True:
+            began = time.monotonic()
+            try:
+                self._due = dict(await self._store.owners_to_notify())
+                for owner, at in list(self._due.items()):
+                    clock = (await self._sandboxes.of(owner)).clock
+                    if clock.seconds_to(at, self._clock()) <= SOON:
+                        self._start(owner)
+                pause = max(SCAN_PAUSE, SCAN_FACTOR * (time.monotonic() - began))
+            except Exception as error:
+                pause = RETRY_PAUSE
+                logger.warning(FAILED, pause, error, exc_info=not isinstance(error, StoreError))
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Stops: attempts under way may end within `GRACE` seconds; the others are made by the next process."""
+        self._closing = True
+        workers = list(self._workers.values())
+        attempts = [attempt for worker in workers for attempt in worker.known.values()]
+        if attempts:
+            await asyncio.wait(attempts, timeout=GRACE)
+        for task in [*attempts, *(worker.task for worker in workers if worker.task)]:
+            task.cancel()
+        for worker in workers:
+            with suppress(StoreError):
+                await self._store.release(worker.owner, self._holder)
+        await self._sender.close()
+
+    async def check(self, url: str) -> None:
+        """Returns if webhooks may be delivered to a URL.
+
+        Raises:
+            UnusableUrl: they may not; the message says what it must be.
+        """
+        await self._sender.check(url)
+
+    async def page(self, owner: str, *, limit: int, after: str | None) -> tuple[list[Delivery], str | None]:
+        """Returns an owner's deliveries, newest first, from behind the one with the id ``after``, and the next id."""
+        last = await self._store.find_delivery(owner, after) if after else None
+        before = (last.ordinal, last.stage) if last else None
+        found = await self._store.deliveries(owner, limit=limit + 1, before=before)
+        page = found[:limit]
+        return page, page[-1].id if len(found) > limit else None
+
+    async def redeliver(self, owner: str, delivery_id: str) -> Delivery | None:
+        """Makes another attempt of a delivery due now; returns None if there is no such delivery."""
+        delivery = await self._store.find_delivery(owner, delivery_id)
+        if delivery is None:
+            return None
+        now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
+        due = delivery.due_again(now)
+        await self._store.record_deliveries(owner, [due])
+        self._due[owner] = min(now, self._due.get(owner, now))
+        self._not_before.pop(owner, None)
+        self.sandbox_changed(owner)
+        return due
+
+    async def ping(self, owner: str, url: str, secrets_of_receiver: tuple[str, ...]) -> Attempt:
+        """Posts an event without a job to a URL, and returns what came of it.
+
+        Raises:
+            UnusableUrl: webhooks may not be delivered there.
+        """
+        await self.check(url)
+        clock = (await self._sandboxes.of(owner)).clock
+        now = clock.virtual(self._clock())
+        body = json_text({"type": "ping", "timestamp": timestamp(now), "data": {}})
+        delivery = Delivery(f"msg_{secrets.token_urlsafe(18)}", 0, 0, "ping", "", url, now, body)
+        return await self._sender.send(delivery, Webhook(url, secrets=secrets_of_receiver), clock)
+
+    def job_changed(self, job: Job) -> None:
+        """Is told of each job that this process has accepted or changed."""
+        if job.webhook is None or (at := next_event_at(job)) is None:
+            return
+        self._due[job.owner] = min(at, self._due.get(job.owner, at))
+        if worker := self._workers.get(job.owner):
+            worker.change(read_all=at <= worker.position.at)
+        elif self._sandboxes.known_clock(job.owner).seconds_to(at, self._clock()) <= SOON:
+            self._start(job.owner)
+
+    def sandbox_changed(self, owner: str) -> None:
+        """Is told of each sandbox that has changed."""
+        if worker := self._workers.get(owner):
+            worker.change(read_all=True)
+        elif owner in self._due:
+            self._start(owner)
+
+    def _start(self, owner: str) -> None:
+        """Starts a worker for an owner, unless there is one, or another process has had the lease just now."""
+        if owner not in self._workers and not self._closing and time.monotonic() >= self._not_before.pop(owner, 0.0):
+            worker = self._workers[owner] = _Worker(owner)
+            worker.task = asyncio.create_task(self._work(worker))
+
+    async def _work(self, worker: _Worker) -> None:
+        owner = worker.owner
+        try:
+            if not await self._deliver(worker):
+                self._not_before[owner] = time.monotonic() + RETRY_PAUSE
+        except Exception as error:
+            self._not_before[owner] = time.monotonic() + RETRY_PAUSE
+            logger.warning(FAILED, RETRY_PAUSE, error, exc_info=not isinstance(error, StoreError))
+        finally:
+            del self._workers[owner]
+
+    async def _deliver(self, worker: _Worker) -> bool:
+        """Delivers what is due of an owner until nothing is due soon; returns False while another process does it."""
+        owner = worker.owner
+        worker.gone = await self._store.gone_urls(owner)
+        while not self._closing:
+            worker.changed.clear()
+            if time.monotonic() >= worker.read_at + SCAN_PAUSE:
+                worker.position, worker.read_at = START, time.monotonic()
+            if not await self._has_lease(worker):
+                return False
+            clock, wall = (await self._sandboxes.of(owner)).clock, self._clock()
+            now, horizon = clock.virtual(wall), clock.virtual(WallTime(wall + SOON))
+            next_at, more = await self._read_events(worker, now, horizon)
+            next_at = min(next_at, await self._read_retries(worker, now, horizon))
+            if more:
+                await asyncio.sleep(0)
+                continue
+            if next_at == NEVER and not worker.known and not worker.changed.is_set():
+                break
+            with suppress(TimeoutError):
+                seconds = min(SCAN_PAUSE, clock.seconds_to(next_at, self._clock()))
+                await asyncio.wait_for(worker.changed.wait(), seconds)
+            await asyncio.sleep(MIN_PAUSE)
+        await self._store.release(owner, self._holder)
+        return True
+
+    async def _has_lease(self, worker: _Worker) -> bool:
+        if time.monotonic() >= worker.leased_at + RENEWAL:
+            worker.leased_at = time.monotonic()
+            return await self._store.lease(worker.owner, self._holder, LEASE)
+        return True
+
+    async def _read_events(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> tuple[VirtualTime, bool]:
+        """Starts the attempts of a page of due events; returns when the next one is due, and whether there are more."""
+        limit = min(PAGE, MAX_KNOWN - len(worker.known))
+        if limit <= 0:
+            return NEVER, False
+        page = await self._store.jobs_to_notify(worker.owner, worker.position, horizon, limit)
+        for job in page:
+            if (position := event_position(job)).at > now:
+                return VirtualTime(position.at), False
+            worker.position = position
+            self._start_event(worker, job, now)
+        return NEVER, is_full(page, limit)
+
+    async def _read_retries(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> VirtualTime:
+        """Starts the retries that are due; returns when the next one is due."""
+        for delivery in await self._store.deliveries_due(worker.owner, horizon, len(worker.known) + PAGE):
+            if delivery.next_at is not None and delivery.next_at > now:
+                return delivery.next_at
+            if delivery.id not in worker.known:
+                worker.known[delivery.id] = asyncio.create_task(self._retry(worker, delivery))
+        return NEVER
+
+    def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
+        """Starts the first attempt of a job's event that is due, if one is."""
+        event = due_event(job, now)
+        if event is None or job.webhook is None or (known_as := delivery_id(job, event.stage)) in worker.known:
+            return
+        body = self._render(job, event)
+        delivery = Delivery(
+            known_as, job.ordinal, event.stage, event.name, job.id, job.webhook.url, event.at, body, next_at=event.at
+        )
+        worker.known[known_as] = asyncio.create_task(self._attempt(worker, job, delivery))
+
+    async def _retry(self, worker: _Worker, delivery: Delivery) -> None:
+        jobs = await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1)
+        if jobs and delivery_id(jobs[0], delivery.stage) == delivery.id:
+            await self._attempt(worker, jobs[0], delivery)
+        else:
+            worker.forget(delivery)
+
+    async def _attempt(self, worker: _Worker, job: Job, delivery: Delivery) -> None:
+        """Makes an attempt and stores what came of it; then starts the job's next event if that is due."""
+        owner = worker.owner
+        try:
+            if job.webhook is None or delivery.url in worker.gone:
+                after = replace(delivery, state=DeliveryState.GONE, next_at=None)
+            else:
+                async with self._receivers.turn(delivery.url), self._in_flight:
+                    clock = (await self._sandboxes.of(owner)).clock
+                    attempt = await self._sender.send(delivery, job.webhook, clock)
+                after = delivery.after(attempt, self._retry_delays)
+                _log(owner, after)
+            if after.state is DeliveryState.GONE:
+                worker.gone.add(delivery.url)
+            await self._store_attempts(worker, after)
+        finally:
+            worker.forget(delivery)
+        if job.notified < delivery.stage and not self._closing:
+            now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
+            self._start_event(worker, replace(job, notified=delivery.stage), now)
+
+    async def _store_attempts(self, worker: _Worker, delivery: Delivery) -> None:
+        """Stores a delivery, together with others of its owner that came meanwhile; repeats it until it is stored."""
+        worker.attempted.append(delivery)
+        async with worker.storing:
+            while batch := worker.attempted[:PAGE]:
+                try:
+                    await self._store.record_deliveries(worker.owner, batch)
+                    del worker.attempted[: len(batch)]
+                except StoreError as error:
+                    logger.warning(FAILED, RETRY_PAUSE, error)
+                    await asyncio.sleep(RETRY_PAUSE)
+
+
+class Receivers:
+    """Lets each receiver have so many deliveries at the same time."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._semaphores: dict[str, asyncio.Semaphore] = {}
+        self._users = Counter[str]()
+
+    @asynccontextmanager
+    async def turn(self, url: str) -> AsyncIterator[None]:
+        """Waits until the receiver of a URL may have one more delivery, which ends with the block."""
+        receiver = urlsplit(url).netloc
+        semaphore = self._semaphores.setdefault(receiver, asyncio.Semaphore(self._limit))
+        self._users[receiver] += 1
+        try:
+            async with semaphore:
+                yield
+        finally:
+            self._users[receiver] -= 1
+            if not self._users[receiver]:
+                del self._users[receiver], self._semaphores[receiver]
+
+
+def _log(owner: str, delivery: Delivery) -> None:
+    attempt, number = delivery.attempts[-1], len(delivery.attempts)
+    logger.log(
+        logging.DEBUG if attempt.was_accepted else logging.INFO,
+        "webhook %s of job %s of %s to %s: %s, attempt %d, %s",
+        delivery.event,
+        delivery.job_id,
+        owner,
+        delivery.url,
+        attempt.error or attempt.status,
+        number,
+        delivery.state,
+    )

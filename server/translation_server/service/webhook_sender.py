@@ -1,0 +1,146 @@
+"""Sends deliveries of webhooks over HTTP, each to an address that the policy allows."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+from standardwebhooks import Webhook as Signer
+
+from translation_server.core.clock import Clock, WallTime
+from translation_server.core.webhooks import Attempt, Delivery, Webhook
+from translation_server.service.webhook_policy import PORTS, UnusableUrl, WebhookPolicy, split_url
+from translation_server.version import __version__
+
+TIMEOUT = 15.0  # how long an attempt may take, in seconds
+MAX_ANSWER = 65_536  # how many bytes of an answer are read
+SHOWN = 200  # how many characters of an answer are kept
+AGENT = f"translation-server/{__version__}"
+DEPTH = "webhook-depth"  # the header that says how many deliveries have led to this one
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent of a delivery."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def signed_message(delivery: Delivery, webhook: Webhook, wall: WallTime) -> Message:
+    """Returns a delivery as Standard Webhooks describes it, with a signature for each secret."""
+    timestamp = datetime.fromtimestamp(int(wall), UTC)
+    headers = {
+        "content-type": "application/json",
+        "user-agent": AGENT,
+        "webhook-id": delivery.id,
+        "webhook-timestamp": str(int(wall)),
+        DEPTH: str(webhook.depth),
+    }
+    if webhook.secrets:
+        signatures = [Signer(secret).sign(delivery.id, timestamp, delivery.body) for secret in webhook.secrets]
+        headers["webhook-signature"] = " ".join(signatures)
+    return Message(headers, delivery.body.encode())
+
+
+class WebhookSender:
+    """Sends deliveries.
+
+    Args:
+        policy: where they may go.
+        clock: returns the wall time.
+        timeout: how long an attempt may take, in seconds.
+    """
+
+    def __init__(self, policy: WebhookPolicy, clock: Callable[[], WallTime], timeout: float = TIMEOUT) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._timeout = timeout
+        self._client = httpx.AsyncClient(
+            trust_env=False, timeout=timeout, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        )
+
+    async def check(self, url: str) -> None:
+        """Returns if deliveries to a URL are allowed now, or its host is unknown now.
+
+        Raises:
+            UnusableUrl: they are not allowed, or it is no URL of HTTP.
+        """
+        try:
+            await self._address(url)
+        except OSError:
+            return
+
+    async def send(self, delivery: Delivery, webhook: Webhook, clock: Clock) -> Attempt:
+        """Makes an attempt, and returns what came of it; ``clock`` is that of the sandbox."""
+        wall, began = self._clock(), time.monotonic()
+        status, error, answer, retry_after = None, None, None, None
+        try:
+            async with asyncio.timeout(self._timeout):
+                response, body = await self._post(delivery.url, signed_message(delivery, webhook, wall))
+            status, answer = response.status_code, body.decode("utf-8", "replace")[:SHOWN]
+            retry_after = _retry_after(response, wall)
+        except TimeoutError:
+            error = f"no answer within {self._timeout:g} seconds"
+        except (httpx.HTTPError, OSError, UnusableUrl) as failure:
+            error = str(failure) or type(failure).__name__
+        seconds = round(time.monotonic() - began, 3)
+        return Attempt(clock.virtual(wall), wall, seconds, status, error, answer, retry_after)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def _post(self, url: str, message: Message) -> tuple[httpx.Response, bytes]:
+        parts, address = split_url(url), await self._address(url)
+        target = httpx.URL(url).copy_with(host=address)
+        headers = {**message.headers, "host": parts.netloc}
+        extensions = {"sni_hostname": parts.hostname}
+        request = self._client.build_request(
+            "POST", target, content=message.body, headers=headers, extensions=extensions
+        )
+        response = await self._client.send(request, stream=True)
+        try:
+            body = b""
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > MAX_ANSWER:
+                    break
+            return response, body
+        finally:
+            await response.aclose()
+
+    async def _address(self, url: str) -> str:
+        """Returns the first allowed address of a URL's host.
+
+        Raises:
+            UnusableUrl: there is none, or it is no URL of HTTP.
+            OSError: the host is unknown.
+        """
+        parts = split_url(url)
+        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise UnusableUrl(f"must have a valid host name: {error}") from None
+        addresses = [str(address[0]) for *_, address in found]
+        for address in addresses:
+            if self._policy.allows(host, address):
+                return address
+        known_as = ", ".join(dict.fromkeys(addresses))
+        raise UnusableUrl(f"must lead to this machine, or to what WEBHOOK_ALLOW names; {host} is {known_as}")
+
+
+def _retry_after(response: httpx.Response, wall: WallTime) -> float | None:
+    """Returns how many seconds an answer asks to wait."""
+    value = response.headers.get("retry-after", "")
+    if value.isascii() and value.isdigit():
+        return float(value[:12])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - wall)
+    except (ValueError, OverflowError):
+        return None

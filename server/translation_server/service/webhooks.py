@@ -1,0 +1,46 @@
+"""Puts the deliveries of webhooks together: what is said of an event, to whom it may go, and who sends it."""
+
+import json
+from collections.abc import Callable, Iterable
+
+from translation_server.core.clock import WallTime
+from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import Dialect, View
+from translation_server.core.dialects.filters import timestamp
+from translation_server.core.job import Job, json_text
+from translation_server.core.webhook_events import JobEvent, snapshot_at
+from translation_server.service.deliveries import Deliveries, DeliveryAndJobStore
+from translation_server.service.files import Files
+from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.webhook_policy import WebhookPolicy
+from translation_server.service.webhook_sender import WebhookSender
+
+
+def open_deliveries(  # noqa: PLR0913 - the options are keywords
+    store: DeliveryAndJobStore,
+    sandboxes: SandboxCache,
+    *,
+    dialects: Iterable[Dialect],
+    files: Files,
+    policy: WebhookPolicy,
+    retry_delays: tuple[float, ...],
+    clock: Callable[[], WallTime],
+) -> Deliveries:
+    """Returns the deliveries of a server; ``dialects`` are those besides the built-in ones."""
+    by_kind = {(dialect.api.name, dialect.kind): dialect for dialect in [*dialects, DIALECTS[0]]}
+
+    def render(job: Job, event: JobEvent) -> str:
+        """Returns the body of a delivery: the job as a poll at the time of the event tells it."""
+        dialect = by_kind.get((job.api, job.kind), DIALECTS[0])
+        view = View(job.webhook.base_url if job.webhook else "", dialect.api.mount, files.path)
+        data = json.loads(dialect.body(snapshot_at(job, event), view))
+        return json_text({"type": f"job.{event.name}", "timestamp": timestamp(event.at), "data": data})
+
+    return Deliveries(
+        store,
+        sandboxes,
+        sender=WebhookSender(policy, clock),
+        render=render,
+        clock=clock,
+        retry_delays=retry_delays,
+    )
