@@ -65,6 +65,8 @@ def receiving() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             text = self.rfile.read(int(self.headers["content-length"])).decode()
+            if len(text.encode()) < int(self.headers["content-length"]):
+                return  # the sender was killed
             headers = {name.lower(): value for name, value in self.headers.items()}
             code = receiver.codes.pop(0) if receiver.codes else 204
             receiver.add(Received(headers, text))

@@ -309,14 +309,16 @@ class Deliveries:
         """Makes an attempt and stores what came of it; then starts the job's next event if that is due."""
         owner = worker.owner
         try:
-            if job.webhook is None or delivery.url in worker.gone:
-                after = replace(delivery, state=DeliveryState.GONE, next_at=None)
-            else:
-                async with self._receivers.turn(delivery.url), self._in_flight:
+            async with self._receivers.turn(delivery.url), self._in_flight:
+                if time.monotonic() >= worker.leased_at + LEASE:  # another process may have made the attempt meanwhile
+                    return
+                if job.webhook is None or delivery.url in worker.gone:
+                    after = replace(delivery, state=DeliveryState.GONE, next_at=None)
+                else:
                     clock = (await self._sandboxes.of(owner)).clock
                     attempt = await self._sender.send(delivery, job.webhook, clock)
-                after = delivery.after(attempt, self._retry_delays)
-                _log(owner, after)
+                    after = delivery.after(attempt, self._retry_delays)
+                    _log(owner, after)
             if after.state is DeliveryState.GONE:
                 worker.gone.add(delivery.url)
             await self._store_attempts(worker, after)

@@ -1,0 +1,91 @@
+"""Webhooks of servers that are killed, and of several servers over one database."""
+
+import asyncio
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.processes import MODULE, PATIENCE, wait_until
+from tests.receivers import receiving
+from translation_server.storage import open_store
+
+pytestmark = pytest.mark.takes(60)
+
+JOBS = 500
+EVENTS = ["started", "completed"]
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    """The URL of an empty database for several processes."""
+    return f"sqlite:///{tmp_path}/jobs.db" if request.param == "sqlite" else request.getfixturevalue("postgres").new()
+
+
+def submit_all(server, receiver):
+    """Submits jobs that end together when the clock is advanced; waits until all starts are delivered and recorded."""
+    body = {"simulate": {"delay": 1000, "outcome": "completed"}, "webhook": {"url": receiver.url, "events": EVENTS}}
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(server.client.submit, [body] * JOBS))
+    receiver.take(JOBS)
+
+
+def recorded(database):
+    """Returns the ids of the deliveries whose attempts are stored."""
+
+    async def read():
+        store = open_store(database)
+        try:
+            return {delivery.id for delivery in await store.deliveries("admin", limit=10 * JOBS)}
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
+
+
+def is_complete(receiver):
+    return len({received.id for received in receiver.received}) >= JOBS * len(EVENTS)
+
+
+def check_order(receiver):
+    """Checks that the first attempts of each job came in the order of its events."""
+    first = {received.id: received for received in reversed(receiver.received)}
+    by_job = {}
+    for received in sorted(first.values(), key=receiver.received.index):
+        by_job.setdefault(received.body["data"]["job_id"], []).append(received.type)
+    assert Counter(map(tuple, by_job.values())) == {("job.started", "job.completed"): JOBS}
+
+
+def test_killed_server_loses_no_delivery(run, database, receiver):
+    server = run(MODULE, PORT="0", DATABASE_URL=database)
+    submit_all(server, receiver)
+    wait_until(lambda: len(recorded(database)) == JOBS)
+    server.client.post("/sandbox/clock", json={"advance": 1000})
+    receiver.take(JOBS // 5)
+    server.process.kill()
+    server.process.wait(PATIENCE)
+    stored, before = recorded(database), len(receiver.received)
+    assert JOBS < len(stored) < JOBS * len(EVENTS)
+    run(MODULE, PORT="0", DATABASE_URL=database)
+    wait_until(lambda: is_complete(receiver))
+    wait_until(lambda: len(recorded(database)) == JOBS * len(EVENTS))
+    assert stored.isdisjoint(received.id for received in receiver.received[before:])
+    check_order(receiver)
+
+
+def test_other_servers_take_over_from_one_that_was_killed(run, database, receiver):
+    first, *others = [run(MODULE, PORT="0", DATABASE_URL=database) for _ in range(3)]
+    submit_all(first, receiver)
+    first.client.post("/sandbox/clock", json={"advance": 1000})
+    receiver.take(JOBS // 5)
+    first.process.kill()
+    wait_until(lambda: is_complete(receiver))
+    wait_until(lambda: len(recorded(database)) == JOBS * len(EVENTS))
+    check_order(receiver)
+    assert all(server.client.get("/sandbox/webhooks").status_code == 200 for server in others)
