@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from translation_server.config.settings import Settings
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.webhook_events import END, delivery_id, due_event, next_event_at, snapshot_at
 from translation_server.core.webhooks import JITTER, RETRY_DELAYS, Attempt, Delivery, DeliveryState, Webhook
@@ -141,6 +142,10 @@ def test_attempts_take_more_than_seventeen_hours():
     assert times[-1] - 1000.0 > 17 * 3600
     failed = delivery.after(Attempt(delivery.next_at, 5.0, 0.1, 500))
     assert (failed.state, failed.next_at, len(failed.attempts)) == (DeliveryState.FAILED, None, 7)
+
+
+def test_default_schedule_is_that_of_standard_webhooks():
+    assert Settings(_env_file=None, api_username="a", api_password="b").webhook_retries == RETRY_DELAYS
 
 
 def test_receiver_may_ask_to_wait_longer_but_not_less():

@@ -1,6 +1,7 @@
 """Webhooks: what a receiver gets, when, and what the sandbox says of it."""
 
 import time
+from ipaddress import ip_network
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -8,6 +9,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from tests.api import is_problem
 from tests.processes import wait_until
 from tests.receivers import receiving
+from translation_server.config.local_networks import local_networks
 from translation_server.core.webhooks import RETRY_DELAYS
 
 SECRET, OTHER_SECRET = "whsec_c2VjcmV0", "whsec_YW5vdGhlciBzZWNyZXQ="
@@ -203,6 +205,13 @@ class TestRefused:
             answer = api.post("/start", json={"webhook": {"url": f"http://{host}/"}})
             assert answer.status_code == code, answer.text
 
+    def test_networks_of_this_machine_can_be_allowed(self, start):
+        api = start(webhook_allow="local-networks")
+        for network in local_networks():
+            webhook = {"url": f"http://{ip_network(network).network_address + 1}/"}
+            assert api.post("/start", json={"webhook": webhook}).status_code == 202
+        assert api.post("/start", json={"webhook": {"url": "http://203.0.113.1/"}}).status_code == 422
+
     def test_loop_is_cut(self, api, receiver):
         body = {"simulate": NOW, "webhook": {"url": receiver.url}}
         depth = None
@@ -215,6 +224,34 @@ class TestRefused:
 
 
 class TestSandbox:
+    def test_webhook_of_the_sandbox_is_that_of_all_jobs_without_their_own(self, api, receiver):
+        shown = api.change_sandbox(webhook={"url": receiver.url, "events": ["started"], "secret": SECRET})["webhook"]
+        assert shown == {"url": receiver.url, "events": ["started"]}
+        own = api.submit({"simulate": NOW, "webhook": {"url": receiver.url}})
+        other = api.submit({"simulate": NOW})
+        received = {one.body["data"]["job_id"]: one for one in receiver.take(2)}
+        assert [received[job_id].type for job_id in (own, other)] == ["job.completed", "job.started"]
+        Webhook(SECRET).verify(received[other].text, received[other].headers)
+        assert api.change_sandbox(webhook=None)["webhook"] is None
+        api.submit({"simulate": NOW})
+        assert receiver.is_quiet()
+
+    def test_unusable_webhook_of_a_sandbox_is_refused(self, api):
+        answer = api.patch("/sandbox", json={"webhook": {"url": "http://10.1.2.3/"}, "seed": "s"})
+        assert is_problem(answer, 422)
+        assert (api.get("/sandbox").json()["webhook"], api.get("/sandbox").json()["seed"]) == (None, None)
+
+    def test_job_of_another_api_is_delivered_as_its_poll_tells_it(self, start, receiver):
+        api = start(dialects="replicate", users_file=None, api_username="admin", api_password="secretpassword")
+        api.change_sandbox(webhook={"url": receiver.url})
+        login = {"Authorization": "Bearer secretpassword"}
+        answer = api.post(
+            "/replicate/v1/predictions", json={"version": "v", "input": {}, "simulate": NOW}, headers=login, auth=None
+        )
+        [received] = receiver.take()
+        poll = api.get(f"/replicate/v1/predictions/{answer.json()['id']}", headers=login, auth=None).json()
+        assert received.body["data"] | {"output": None} == poll | {"output": None}
+
     def test_secret_is_never_shown(self, api, receiver, submit):
         job_id = submit(secret=SECRET)
         receiver.take()

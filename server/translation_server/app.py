@@ -38,6 +38,7 @@ from translation_server.config import logs
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.fault_files import FaultsError, read_faults
 from translation_server.config.history_files import HistoryError, HistoryFile
+from translation_server.config.local_networks import WORD, local_networks
 from translation_server.config.output_files import OutputFilesError, read_output_files
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.config.users import UsersError, one_user, read_users
@@ -157,7 +158,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         hosts=_listed(settings.allowed_hosts) or own_names(settings.host),
         origins=_listed(settings.trusted_origins),
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
-        webhook_allow=_listed(settings.webhook_allow),
+        webhook_allow=_webhook_hosts(settings),
         webhook_retries=settings.webhook_retries,
         reload=reload,
     )
@@ -397,6 +398,11 @@ def _dialects(settings: Settings, library: Library) -> Sequence[Dialect]:
 
 def _library(settings: Settings) -> Library:
     return Library(read_output_files(settings.output_files) if settings.output_files else {})
+
+
+def _webhook_hosts(settings: Settings) -> list[str]:
+    names = _listed(settings.webhook_allow)
+    return [host for name in names for host in (local_networks() if name == WORD else [name])]
 
 
 def _listed(text: str | None) -> list[str]:

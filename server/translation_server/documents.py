@@ -1,12 +1,14 @@
 """A user's sandbox as JSON: what callers send to change it, what is stored, and what is shown."""
 
 import logging
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Self, get_type_hints
 
 from annotated_types import Len
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -27,6 +29,7 @@ from translation_server.core.faults.rules import MOST_RULES, FaultRule
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.sandbox import SandboxSettings, SandboxState, with_settings
 from translation_server.core.scenarios import SCENARIOS
+from translation_server.core.webhooks import ENDS, EventName
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,54 @@ def _seed_text(seed: object) -> str:
     return str(seed)
 
 
+def _signing_secret(secret: str) -> str:
+    """Refuses a secret with which Standard Webhooks cannot sign."""
+    try:
+        key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith(SECRET_PREFIX) or not key:
+        raise ValueError("must be whsec_ and base64")
+    return secret
+
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks begins all secrets
+Secret = Annotated[
+    str,
+    Field(max_length=200, json_schema_extra={"pattern": f"^{SECRET_PREFIX}[A-Za-z0-9+/]+={{0,2}}$"}),
+    AfterValidator(_signing_secret),
+]
+
+
+Secrets = Annotated[
+    list[Secret],
+    Field(min_length=1, max_length=5),
+    BeforeValidator(
+        lambda secret: [secret] if isinstance(secret, str) else secret, json_schema_input_type=Secret | list[Secret]
+    ),
+]
+
+
+class Receiver(BaseModel):
+    """Where deliveries go, and what signs them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    url: str = Field(max_length=2000, description="where they are posted to")
+    secret: Secrets | None = Field(
+        None,
+        description="what signs them, as Standard Webhooks describes it; several while a secret is replaced",
+    )
+
+
+class WebhookBody(Receiver):
+    """Where the events of a job are delivered."""
+
+    events: list[EventName] = Field(
+        list(ENDS), min_length=1, description="which of them; by default the ends of the job"
+    )
+
+
 Fault = Annotated[FaultRule, Discriminator("kind")]
 Faults = Annotated[tuple[Fault, ...], Len(0, MOST_RULES)]
 
@@ -46,6 +97,7 @@ TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
     "seed": Annotated[sandbox.Seed, BeforeValidator(_seed_text, json_schema_input_type=int | sandbox.Seed)],
     "faults": Faults,
     "output": JsonValue,
+    "webhook": WebhookBody,
 }
 """The types of the settings in JSON: as in the core, but seeds may be numbers, and `kind` discriminates unions."""
 
@@ -193,11 +245,13 @@ def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_document(settings: SandboxSettings | Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings of a sandbox as they are shown: of fault rules, only what differs from the default."""
+    """Returns settings of a sandbox as they are shown: without secrets, of fault rules only what is not the default."""
     if isinstance(settings, SandboxSettings):
         settings = {name: getattr(settings, name) for name in TYPES}
     faults = [
         {"kind": rule.kind} | FAULT.dump_python(rule, mode="json", exclude_defaults=True) for rule in settings["faults"]
     ]
-    shown: dict[str, Any] = SandboxPatch.model_construct(**settings).model_dump(mode="json", exclude_unset=True)
+    shown: dict[str, Any] = SandboxPatch.model_construct(**settings).model_dump(
+        mode="json", exclude_unset=True, exclude={"webhook": {"secret"}}
+    )
     return shown | {"faults": faults}

@@ -18,7 +18,7 @@ from translation_server.core.dialects.operations import MediaKind
 from translation_server.core.dialects.template import Node, Placeholder
 from translation_server.core.faults.rules import KINDS
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
-from translation_server.documents import ClockChange, SandboxPatch
+from translation_server.documents import ClockChange, Receiver, SandboxPatch
 
 Part = dict[str, Any]  # a part of the document
 REFERENCE = "#/components/schemas/{model}"
@@ -138,7 +138,7 @@ def schema_of(model: type[BaseModel]) -> Part:
 @cache
 def sandbox_schemas() -> Part:
     """Returns the JSON schemas of the bodies for sandboxes, and of their parts."""
-    models = SandboxPatch, ClockChange, JobAction
+    models = SandboxPatch, ClockChange, JobAction, Receiver
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCE)
     schemas: Part = found["$defs"]
     for schema in schemas.values():

@@ -1,7 +1,6 @@
 """The models of parameters and bodies."""
 
 import re
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -9,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -20,7 +18,7 @@ from pydantic import (
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import FateOverride, Job, State, Submission, json_text
 from translation_server.core.sandbox import Polls
-from translation_server.core.webhooks import ENDS, EventName
+from translation_server.documents import WebhookBody
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,199}$"  # ids that need no escaping in a path and mean nothing else there
@@ -85,54 +83,6 @@ class Simulate(BaseModel):
             self.code,
             _text_of(self.output),
         )
-
-
-def _signing_secret(secret: str) -> str:
-    """Refuses a secret with which Standard Webhooks cannot sign."""
-    try:
-        key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    except ValueError:
-        key = b""
-    if not secret.startswith(SECRET_PREFIX) or not key:
-        raise ValueError("must be whsec_ and base64")
-    return secret
-
-
-SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks begins all secrets
-Secret = Annotated[
-    str,
-    Field(max_length=200, json_schema_extra={"pattern": f"^{SECRET_PREFIX}[A-Za-z0-9+/]+={{0,2}}$"}),
-    AfterValidator(_signing_secret),
-]
-
-
-Secrets = Annotated[
-    list[Secret],
-    Field(min_length=1, max_length=5),
-    BeforeValidator(
-        lambda secret: [secret] if isinstance(secret, str) else secret, json_schema_input_type=Secret | list[Secret]
-    ),
-]
-
-
-class Receiver(BaseModel):
-    """Where deliveries go, and what signs them."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    url: str = Field(max_length=2000, description="where they are posted to")
-    secret: Secrets | None = Field(
-        None,
-        description="what signs them, as Standard Webhooks describes it; several while a secret is replaced",
-    )
-
-
-class WebhookBody(Receiver):
-    """Where the events of a job are delivered."""
-
-    events: list[EventName] = Field(
-        list(ENDS), min_length=1, description="which of them; by default the ends of the job"
-    )
 
 
 class SubmissionBody(BaseModel):

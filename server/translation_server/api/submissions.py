@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from translation_server.core.dialects.template import paths, read, to_json, valu
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.hints import hint
 from translation_server.core.webhooks import MAX_DEPTH, Webhook
+from translation_server.documents import WebhookBody
 from translation_server.service.jobs import Service
 from translation_server.service.submitter import Accepted
 from translation_server.service.webhook_policy import UnusableUrl
@@ -78,7 +79,7 @@ class SubmitEndpoint:
         received = [_received(request, route, part, parameters, chosen_id) for part in parts]
         if received[0].body.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
-        webhook = await self._webhook(request, received[0].body)
+        webhook = await self._webhook(request, received[0].body.webhook)
         await record_submission(request)
         whole = {**received[0].input, **document}
         accepted = [
@@ -113,25 +114,24 @@ class SubmitEndpoint:
             text = to_json(reduce(_joined, map(json.loads, [text, *bodies])))
         return json_response(text, partial.code, headers)
 
-    async def _webhook(self, request: Request, body: SubmissionBody) -> Webhook | None:
-        """Returns where the events of a submission's jobs are delivered.
+    async def _webhook(self, request: Request, own: WebhookBody | None) -> Webhook | None:
+        """Returns where the events of a submission's jobs are delivered: what it says, or else what its sandbox says.
 
         Raises:
             Problem: 422 if they cannot be delivered there.
         """
-        if body.webhook is None:
+        sandbox = await self._service.sandboxes.of(context_of(request).user)
+        hook = own or cast("WebhookBody | None", sandbox.settings.webhook)
+        if hook is None:
             return None
+        await check_webhook(self._service, hook)
         try:
-            await self._service.check_webhook(body.webhook.url)
             depth = 1 + int(request.headers.get(DEPTH, "0")[:3])
-        except UnusableUrl as error:
-            raise invalid([{"field": "webhook.url", "message": str(error)}]) from None
         except ValueError:
             raise invalid([{"field": DEPTH, "message": "must be a whole number"}]) from None
         if depth > MAX_DEPTH:
             message = f"must not be: {MAX_DEPTH} webhooks have led to each other, so this may go on for ever"
             raise invalid([{"field": "webhook", "message": message}])
-        hook = body.webhook
         return Webhook(hook.url, tuple(hook.events), tuple(hook.secret or ()), base_url(request.scope), depth)
 
     async def _accept(
@@ -158,6 +158,18 @@ class SubmitEndpoint:
             echo=received.echo,
             webhook=webhook,
         )
+
+
+async def check_webhook(service: Service, webhook: WebhookBody) -> None:
+    """Returns if webhooks may be delivered to the URL of this one.
+
+    Raises:
+        Problem: 422 if not.
+    """
+    try:
+        await service.check_webhook(webhook.url)
+    except UnusableUrl as error:
+        raise invalid([{"field": "webhook.url", "message": str(error)}]) from None
 
 
 def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[bytes, bytes]] | None = None) -> Response:

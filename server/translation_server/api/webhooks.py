@@ -9,12 +9,13 @@ from starlette.responses import JSONResponse, Response
 
 from translation_server.api.bodies import read_body
 from translation_server.api.context import context_of
-from translation_server.api.openapi import answer, model_body
+from translation_server.api.openapi import answer, error_references, model_body
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.problems import Problem, invalid
-from translation_server.api.schemas import Receiver, WebhooksQuery
+from translation_server.api.schemas import WebhooksQuery
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState
+from translation_server.documents import Receiver
 from translation_server.service.deliveries import Deliveries
 from translation_server.service.jobs import Service
 from translation_server.service.webhook_policy import UnusableUrl
@@ -54,7 +55,12 @@ class WebhookApi:
         found, following = await self._deliveries.page(context.user, limit=query.limit, after=query.after)
         return JSONResponse({"deliveries": [_shown(delivery) for delivery in found], "next": following})
 
-    @OwnRoute("POST", "/sandbox/webhooks/{delivery_id}/redeliver", DELIVERY)
+    @OwnRoute(
+        "POST",
+        "/sandbox/webhooks/{delivery_id}/redeliver",
+        DELIVERY,
+        responses=error_references(HTTPStatus.NOT_FOUND),
+    )
     async def redeliver(self, request: Request, delivery_id: str) -> Response:
         """Makes another attempt of a delivery now, whatever became of it."""
         delivery = await self._deliveries.redeliver(context_of(request).user, delivery_id)

@@ -28,7 +28,6 @@ from translation_server.core.sandbox import (
     Seed,
 )
 from translation_server.core.scenarios import ScenarioName
-from translation_server.core.webhooks import RETRY_DELAYS
 
 ENV_FILE = ".env"
 
@@ -276,11 +275,11 @@ class Settings(BaseSettings):
     webhook_allow: WebhookHosts = Field(
         None,
         description="where webhooks may be delivered besides this machine: host names, addresses and networks, such "
-        "as `receiver,10.0.0.0/8`",
+        "as `receiver,10.0.0.0/8`, or `local-networks` for those that this machine is part of",
     )
     webhook_retries: RetryDelays = Field(
-        RETRY_DELAYS,
-        description="how long after each failed delivery of a webhook the next one follows: `5s,5m,30m,2h,5h,10h`",
+        default="5s,5m,30m,2h,5h,10h",  # type: ignore[arg-type]  # the default is read like any other value
+        description="how long after each failed delivery of a webhook the next one follows",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="how much is logged: debug, info, warning or error"

@@ -61,6 +61,7 @@ class SandboxSettings:
         "a higher cost means fewer polls",
     )
     output: object = _setting(None, "the output of jobs that complete, any JSON; if not set, that of their dialect")
+    webhook: object = _setting(None, "where the events of new jobs are delivered that name no webhook of their own")
     scenario: ScenarioName | None = _setting(
         None, f"a named set of faults and settings: {', '.join(f'`{name}`' for name in SCENARIOS)}"
     )
