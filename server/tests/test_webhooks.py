@@ -45,7 +45,7 @@ def newest(api, name):
 
 
 class TestReceiver:
-    def test_end_is_delivered_as_a_poll_tells_it(self, api, receiver, submit):
+    def test_end_is_delivered_as_a_poll_shows_it(self, api, receiver, submit):
         job_id = submit()
         [received] = receiver.take()
         job, output = api.job(job_id), received.body["data"]["output"]
@@ -241,7 +241,7 @@ class TestSandbox:
         assert is_problem(answer, 422)
         assert (api.get("/sandbox").json()["webhook"], api.get("/sandbox").json()["seed"]) == (None, None)
 
-    def test_job_of_another_api_is_delivered_as_its_poll_tells_it(self, start, receiver):
+    def test_job_of_another_api_is_delivered_as_its_poll_shows_it(self, start, receiver):
         api = start(dialects="replicate", users_file=None, api_username="admin", api_password="secretpassword")
         api.change_sandbox(webhook={"url": receiver.url})
         login = {"Authorization": "Bearer secretpassword"}

@@ -36,14 +36,14 @@ from translation_server.api.shutdown import Drain, in_background
 from translation_server.api.webhooks import WebhookApi
 from translation_server.config import logs
 from translation_server.config.dialect_files import read_dialects
-from translation_server.config.fault_files import FaultsError, read_faults
-from translation_server.config.history_files import HistoryError, HistoryFile
-from translation_server.config.local_networks import WORD, local_networks
+from translation_server.config.fault_files import FaultsError
+from translation_server.config.history_files import HistoryError
+from translation_server.config.local_networks import hosts_of
 from translation_server.config.output_files import OutputFilesError, read_output_files
+from translation_server.config.sandbox_defaults import read_sandbox_defaults
 from translation_server.config.settings import Settings, SettingsError, load_settings
 from translation_server.config.users import UsersError, one_user, read_users
 from translation_server.core.clock import WallTime
-from translation_server.core.delays import Uniform
 from translation_server.core.dialects.authentication import SIGV4
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, DialectError
@@ -129,7 +129,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     users, passwords = _known_users(settings) or (None, {})
     library = _library(settings)
     dialects = _dialects(settings, library)
-    sandbox_defaults = _sandbox_defaults(settings)
+    sandbox_defaults = read_sandbox_defaults(settings)
 
     def replace_sandbox_defaults(defaults: SandboxSettings) -> None:
         nonlocal sandbox_defaults
@@ -140,7 +140,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
             await _reload(
                 "users", lambda: _known_users(_with_password(settings)), lambda known: app.state.replace_users(*known)
             )
-        await _reload("faults", lambda: _sandbox_defaults(settings), replace_sandbox_defaults)
+        await _reload("faults", lambda: read_sandbox_defaults(settings), replace_sandbox_defaults)
 
     app = assemble(
         store or open_store(settings.database_url),
@@ -334,7 +334,7 @@ def check(settings: Settings) -> None:
     _check_workers(settings)
     _known_users(settings)
     _dialects(settings, _library(settings))
-    _sandbox_defaults(settings)
+    read_sandbox_defaults(settings)
 
 
 def _check_workers(settings: Settings) -> None:
@@ -374,24 +374,6 @@ async def _reload(what: str, read: Callable[[], T | None], use: Callable[[T], No
             logger.info("reload: %s reloaded", what)
 
 
-def _sandbox_defaults(settings: Settings) -> SandboxSettings:
-    """Returns the settings of users who have set nothing."""
-    faults = read_faults(settings.faults) if settings.faults else ()
-    if settings.sandbox == "off" and (settings.scenario or faults):
-        raise SettingsError("SANDBOX=off: must be on while SCENARIO or FAULTS is set")
-    delay = settings.delay.delays() if isinstance(settings.delay, HistoryFile) else settings.delay
-    return SandboxSettings(
-        delay=delay or Uniform(settings.min_delay, settings.max_delay),
-        per_video_second=settings.per_video_second,
-        error_probability=settings.error_probability,
-        seed=settings.seed,
-        hints=settings.hints,
-        poll_cost=settings.poll_cost,
-        scenario=settings.scenario,
-        faults=faults,
-    )
-
-
 def _dialects(settings: Settings, library: Library) -> Sequence[Dialect]:
     return read_dialects(settings.dialects, OWN_NAMES, library.types)
 
@@ -401,8 +383,7 @@ def _library(settings: Settings) -> Library:
 
 
 def _webhook_hosts(settings: Settings) -> list[str]:
-    names = _listed(settings.webhook_allow)
-    return [host for name in names for host in (local_networks() if name == WORD else [name])]
+    return [host for name in _listed(settings.webhook_allow) for host in hosts_of(name)]
 
 
 def _listed(text: str | None) -> list[str]:

@@ -247,13 +247,13 @@ def _received(
     if errors:
         raise invalid(errors)
     sent = {name: value for name, value in document.items() if name != SIMULATE or dialect.api is NATIVE_API}
-    kept = {**document, **query}
+    stored = {**document, **query}
     if validated.webhook is not None:
-        kept |= {"webhook": validated.webhook.model_dump(exclude={"secret"}, exclude_unset=True)}
+        stored |= {"webhook": validated.webhook.model_dump(exclude={"secret"}, exclude_unset=True)}
     echo = {name: _echoed(name, sent, query, parameters) for name in dialect.echoed}
     echo = {name: value_at(dialect.defaults, name) if value is None else value for name, value in echo.items()}
     return ReceivedSubmission(
-        kept,
+        stored,
         values,
         validated,
         {name: value for name, value in echo.items() if value is not None},

@@ -2,11 +2,16 @@
 
 import struct
 from collections.abc import Sequence
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address
 from pathlib import Path
 
 ROUTES = Path("/proc/net/route")  # Linux's table of IPv4 routes
 WORD = "local-networks"  # what stands for these networks in a setting
+
+
+def hosts_of(name: str) -> Sequence[str]:
+    """Returns what a name in a list of hosts stands for: itself, unless it is `WORD`."""
+    return local_networks() if name == WORD else [name]
 
 
 def local_networks() -> Sequence[str]:
@@ -17,9 +22,7 @@ def local_networks() -> Sequence[str]:
         return []
     routes = [line.split() for line in lines]
     direct = [(destination, mask) for _, destination, gateway, *_, mask, _, _, _ in routes if int(gateway, 16) == 0]
-    return [
-        str(ip_network((_address(destination), str(_address(mask))))) for destination, mask in direct if int(mask, 16)
-    ]
+    return [f"{_address(destination)}/{_address(mask)}" for destination, mask in direct if int(mask, 16)]
 
 
 def _address(text: str) -> str:

@@ -85,7 +85,7 @@ class _Worker:
             self.read_at = -math.inf
         self.changed.set()
 
-    def forget(self, delivery: Delivery) -> None:
+    def drop(self, delivery: Delivery) -> None:
         """Takes a delivery from those that are under way."""
         self.known.pop(delivery.id, None)
         self.changed.set()
@@ -303,7 +303,7 @@ class Deliveries:
         if jobs and delivery_id(jobs[0], delivery.stage) == delivery.id:
             await self._attempt(worker, jobs[0], delivery)
         else:
-            worker.forget(delivery)
+            worker.drop(delivery)
 
     async def _attempt(self, worker: _Worker, job: Job, delivery: Delivery) -> None:
         """Makes an attempt and stores what came of it; then starts the job's next event if that is due."""
@@ -323,7 +323,7 @@ class Deliveries:
                 worker.gone.add(delivery.url)
             await self._store_attempts(worker, after)
         finally:
-            worker.forget(delivery)
+            worker.drop(delivery)
         if job.notified < delivery.stage and not self._closing:
             now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
             self._start_event(worker, replace(job, notified=delivery.stage), now)
