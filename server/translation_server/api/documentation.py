@@ -67,7 +67,9 @@ def document(
         if own.answer:
             pattern = RequestPattern(own.method, own.path)
             paths[_template(pattern)][own.method.lower()] = _own_route(own, own.answer, simulating=simulating)
-    changing = {_template(route.pattern) for route in routes if route.action in CHANGING}
+    changing = {
+        _template(route.pattern) for route in routes if route.action in CHANGING and route.pattern.method == "GET"
+    }
     for path, operations in paths.items():
         for method, described in operations.items():
             _add_refusals(described, secured=secured, safe=method == "get" and path not in changing)
