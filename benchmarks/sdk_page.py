@@ -165,7 +165,7 @@ def _duplicate(result: Result, job: Job) -> str | None:
 
 def _refused(result: Result, job: Job) -> str | None:
     lines = lines_of(result, job)
-    if job not in result.lost or job.returned is None or job.said.startswith(RETURNED):
+    if job not in result.lost or job.returned is None or job.said.startswith(RETURNED) or not lines:
         return None
     last = lines[-1]
     if last["action"] != "poll" or "status" not in last["faults"]:

@@ -123,6 +123,11 @@ def test_traces_show_the_requests_of_jobs_of_different_clients(page, theirs, our
     assert "raised `ApiError`. The server went on with the job, which completed 17.0 s later." in traces
 
 
+def test_job_whose_id_no_request_shows_has_no_trace(page, theirs, ours):
+    theirs.records[:] = [one for one in theirs.records if one["faults"] == ["reset"]]
+    assert not page.render([theirs, ours], began=0)["traces"]
+
+
 def test_results_can_be_saved_and_read(results, theirs):
     assert results.read(theirs.as_json()) == theirs
 
