@@ -83,13 +83,13 @@ def pytest_terminal_summary(terminalreporter):
             for kind in [kind for kind, word in KINDS.items() if word in case.lower()] or [REST]:
                 table[client][kind][outcome] += 1
     terminalreporter.section("cases by client")
-    terminalreporter.write_line("".join(f"{head:<14}" for head in ("", "", *KINDS, REST)))
+    terminalreporter.write_line(" " * 35 + "".join(f"{head:<14}" for head in (*KINDS, REST)))
     for client, kinds in sorted(table.items()):
         cells = [
             ", ".join(f"{number} {outcome}" for outcome, number in kinds[kind].items()) or "-"
             for kind in (*KINDS, REST)
         ]
-        terminalreporter.write_line(f"{client:<28}" + "".join(f"{cell:<14}" for cell in cells))
+        terminalreporter.write_line(f"{client:<35}" + "".join(f"{cell:<14}" for cell in cells))
 
 
 def client_and_case(nodeid):

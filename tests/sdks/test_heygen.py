@@ -109,7 +109,7 @@ def test_translations_are_listed_page_by_page_and_deleted(client):
     assert client.get(f"{TRANSLATIONS}/{ids[0]}").status_code == 404
 
 
-def test_refusals_have_the_code_and_the_field(client, url):
+def test_wrong_keys_unknown_ids_and_missing_fields_are_refused(client, url):
     wrong = httpx.get(f"{url}/heygen{TRANSLATIONS}", headers={"X-Api-Key": "wrong"})
     unknown = client.get(f"{TRANSLATIONS}/unknown")
     missing = client.post(TRANSLATIONS, json=VIDEO)
