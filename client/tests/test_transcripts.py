@@ -175,7 +175,7 @@ def test_client_follows_the_story(transcript, story):
             assert [shown(found[one].status) for one in ids if not isinstance(found[one], Exception)] == means["jobs"]
         elif flow:
             [*_, status], last = player.follow(number, flow)
-            assert shown(status) == last["means"], exchange["request"]
+            assert shown(status) == last.get("means", means), exchange["request"]
         elif parsed := read(player, exchange):
             assert shown(parsed.status) == means, exchange["request"]
     if story["story"] == "completed":
