@@ -30,6 +30,7 @@ from translation_server.core.delays import Fixed
 from translation_server.core.dialects.authentication import SIGV4, token_form
 from translation_server.core.dialects.operations import PARAMETER, Operation, RequestPattern
 from translation_server.core.sandbox import SandboxSettings
+from translation_server.serving import GRACE, uvicorn_options
 from translation_server.storage import open_store
 
 FOLDER = Path(__file__).parent / "contract" / "transcripts"
@@ -93,8 +94,7 @@ class GoldenServer:
         )
         listener = socket.create_server(("127.0.0.1", 0))
         http = functools.partial(HttpProtocol, guard=Guard(Limits(connections=10)))
-        config = uvicorn.Config(app, log_config=None, lifespan="on", http=http, proxy_headers=False)
-        server = _Server(config)
+        server = _Server(uvicorn.Config(app, lifespan="on", **uvicorn_options(http, GRACE)))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
