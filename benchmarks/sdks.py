@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest.mock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,8 +52,8 @@ def servers() -> Iterator[tuple[str, str]]:
         authority = trustme.CA()
         authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
         authority.cert_pem.write_to_path(trusted)
-        os.environ["SSL_CERT_FILE"] = str(trusted)
-        with _served(_serve) as url, _served(_serve_securely, certificate) as secure_url:
+        trust = unittest.mock.patch.dict(os.environ, SSL_CERT_FILE=str(trusted))
+        with trust, _served(_serve) as url, _served(_serve_securely, certificate) as secure_url:
             yield url, secure_url
 
 

@@ -1,6 +1,7 @@
 """The benchmark of `make bad-days` with few and short jobs, of a client that polls every second."""
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ def benchmark(monkeypatch):
 
 
 def test_numbers_of_the_clients_agree_with_the_request_log(benchmark):
+    environment = dict(os.environ)
     runs, results, sdks = map(benchmark, ("sdk_runs", "sdk_results", "sdks"))
     number = next(number for number, sdk in enumerate(sdks.SDKS) if sdk.name == "runpod")
     found = sdks.measure_all([number], ["perfect", "flaky"], runs.Settings(2, 0.5, 1.0))
+    assert dict(os.environ) == environment
     assert [(one.whose, one.scenario) for one in found] == [
         (whose, scenario) for whose in (runs.THEIRS, runs.OURS) for scenario in ("perfect", "flaky")
     ]
