@@ -12,7 +12,7 @@ from translation_server.storage import open_store
 
 pytestmark = pytest.mark.takes(60)
 
-JOBS = 500
+JOBS = 250  # with two deliveries each
 EVENTS = ["started", "completed"]
 
 
