@@ -24,10 +24,11 @@ from translation_client.core.dialects import (
     Dialect,
     IdPlace,
     Operation,
+    SharedCode,
 )
 from translation_client.core.distinct import indistinct
 from translation_client.core.status import State
-from translation_client.core.templates import Node, Placeholder, overlaid, parse, paths
+from translation_client.core.templates import Node, Placeholder, fits, overlaid, parse, paths
 from translation_client.dialect_format import (
     KIND,
     action_of,
@@ -143,6 +144,18 @@ def _errors(table: Table) -> list[Node]:
     return [*particular, general]
 
 
+def _shared_codes(table: Table) -> list[SharedCode]:
+    """Returns the errors whose answers have the status code of another error, and a body that tells which it is."""
+    found = []
+    for code, one in table["when"].items():
+        if one["body"] is None or one["code"] in {None, int(code)}:
+            continue
+        body = _parsed(one["body"], ERROR_NAMES, f"error.when.{code}.body")
+        if not fits(body, {}):
+            found.append(SharedCode(int(code), one["code"], body))
+    return found
+
+
 def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
     name: str, job: Table, file: Table, hints: Mapping[str, Node], errors: Sequence[Node], place: str
 ) -> Dialect:
@@ -164,6 +177,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
         idempotency=_place(file["idempotency"]),
         hints=hints,
         error=errors,
+        shared_codes=_shared_codes(file["error"]) if file["error"] else (),
     )
     _check_bodies(dialect, place)
     return dialect

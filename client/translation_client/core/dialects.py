@@ -169,6 +169,14 @@ class Listing:
     events: str | None = None  # the path of the event stream
 
 
+class SharedCode(NamedTuple):
+    """An error whose answer has the status code of another error."""
+
+    code: int  # the status code that says what is wrong
+    shown: int  # that of the answer
+    body: Node  # what the answer's body has with this error alone
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
     """The wire format of one kind of job.
@@ -184,6 +192,7 @@ class Dialect:
         idempotency: Where a submission has its idempotency key; None where it has none.
         hints: The headers that say when to poll next, by their names; without any, `Retry-After` does.
         error: The templates of errors' bodies, that of all errors last; none for problem details.
+        shared_codes: The errors that share a status code with others.
         events: The path of the event stream with the changes of all jobs, if there is one.
         unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
     """
@@ -198,6 +207,7 @@ class Dialect:
     idempotency: IdPlace | None = IDEMPOTENCY_KEY
     hints: Mapping[str, Node] = field(default_factory=dict)
     error: Sequence[Node] = ()
+    shared_codes: Sequence[SharedCode] = ()
     events: str | None = None
     unknown: str | None = None
 

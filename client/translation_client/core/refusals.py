@@ -6,6 +6,7 @@ frameworks may answer instead of the API.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from translation_client.core.dialects import NAMED, Dialect, Number
@@ -60,6 +61,16 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
         target = one_line(reply.headers.get("location", "nowhere"))
         return ProtocolError(f"the server redirects ({status}) to {target}. Use that as the server's address.")
     return unexpected("an event stream" if status // 100 == SUCCESS else "a success", reply)
+
+
+def understood(dialect: Dialect, reply: Reply) -> Reply:
+    """Returns an answer with the status code that says what is wrong, where the API sends another with a code.
+
+    So what may pass is retried, and a job that does not exist is not found.
+    """
+    errors = [one for one in dialect.shared_codes if one.shown == reply.code]
+    document = json_of(reply.body) if errors else None
+    return next((replace(reply, code=one.code) for one in errors if fits(one.body, document)), reply)
 
 
 def problem_of(dialect: Dialect, reply: Reply) -> Problem:

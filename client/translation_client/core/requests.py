@@ -29,7 +29,7 @@ from translation_client.core.decode import ParsedStatus, wait_applied
 from translation_client.core.dialects import Action, Dialect
 from translation_client.core.effects import Effect, Failure, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
-from translation_client.core.refusals import problem_of
+from translation_client.core.refusals import problem_of, understood
 from translation_client.core.resume_token import token_of
 from translation_client.core.schedule import Schedule, retry_after
 
@@ -199,6 +199,8 @@ def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -
     if cut_off and time.slowest is not None:
         timeout = min(timeout, hold + max(time.allowance, (left - hold) / 2))
     result = yield replace(send, timeout=min(timeout, left), left=left)
+    if isinstance(result, Reply):
+        result = understood(options.dialect, result)
     time.now = result.at
     time.requests += 1
     if send.only_reads:
