@@ -77,6 +77,37 @@ def test_the_most_specific_pattern_counts_in_any_order(path, pattern, direction)
     assert found(router(*operations), "GET", path)[0] == f"GET {pattern}"
 
 
+def test_polls_by_prefix_leave_out_paths_of_more_specific_patterns():
+    some = router(
+        operation("GET /st/{job_id}"),
+        operation("GET /{kind}/summary", "result"),
+        operation("GET /deep/{job_id}"),
+        operation("GET /{app:path}/the/last", "result"),
+        operation("GET /ids/{job_id}"),
+        operation("GET /ids/v{number}", "result"),
+        operation("GET /short/{job_id}/more", "result"),
+        mount="/api",
+    )
+    assert found(some, "GET", "/api/st/summary")[0] == "GET /api/{kind}/summary"
+    assert found(some, "GET", "/api/deep/the/last")[0] == "GET /api/{app:path}/the/last"
+    assert found(some, "GET", "/api/ids/v1")[0] == "GET /api/ids/v{number}"
+    assert some.polls_by_prefix() == {}
+
+
+def test_polls_by_prefix_have_paths_that_less_specific_patterns_match_too():
+    some = router(
+        operation("GET /jobs/{job_id}"),
+        operation("GET /jobs", "list"),
+        operation("GET /jobs/{job_id}/events", "result"),
+        operation("GET /{kind}/{name}", "result"),
+        operation("GET /{name:path}", "result"),
+        mount="/api",
+    )
+    assert {prefix: str(route.pattern) for prefix, route in some.polls_by_prefix().items()} == {
+        "/api/jobs": "GET /api/jobs/{job_id}"
+    }
+
+
 def test_methods_are_those_of_all_patterns_of_a_path():
     some = router(
         operation("GET /{name}"), operation("POST /jobs", "submit"), operation("DELETE /jobs/{job_id}", "delete")

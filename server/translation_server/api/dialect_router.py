@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from translation_server.core.dialects.operations import ANYWHERE
+from translation_server.core.dialects.operations import ANYWHERE, RequestPattern
 from translation_server.core.dialects.routes import Route
 
 
@@ -31,7 +31,7 @@ class DialectRouter:
     def __init__(self, routes: Sequence[Route]) -> None:
         groups = defaultdict[tuple[str, str], list[Route]](list)
         for route in routes:
-            groups[route.pattern.method, route.pattern.expression].append(route)
+            groups[route.pattern.form].append(route)
         self._groups = defaultdict[str, list[list[Route]]](list)
         for (method, _), group in groups.items():
             self._groups[method].append(group)
@@ -59,27 +59,24 @@ class DialectRouter:
     def polls_by_prefix(self) -> dict[str, Route]:
         """Returns the routes of polls whose paths are a prefix and the job's id, by prefix, for a quick search.
 
-        A route is left out if a request for another one could have the same prefix.
+        A route is left out if a more specific pattern may match such a path too, such as ``/{kind}/summary`` besides
+        ``/jobs/{job_id}``.
         """
-        groups = self._groups.get("GET", [])
-        found = {
-            route.pattern.path.removesuffix("/{job_id}"): route
-            for route, *others in groups
-            if not others
-            and _is_poll(route)
-            and route.pattern.parameters == ["job_id"]
-            and route.pattern.path.endswith("/{job_id}")
-        }
-        rivals = [re.compile(group[0].pattern.expression) for group in groups]
-        return {
-            prefix: route
-            for prefix, route in found.items()
-            if not any(
-                rival.fullmatch(f"{prefix}/x") or group[0].pattern.path.startswith(f"{prefix}/")
-                for rival, group in zip(rivals, groups, strict=True)
-                if group[0] is not route and group[0].pattern.path.count("/") <= route.pattern.path.count("/")
-            )
-        }
+        found = dict[str, Route]()
+        patterns = [group[0].pattern for group in self._groups.get("GET", ())]
+        for position, (route, *others) in enumerate(self._groups.get("GET", ())):
+            prefix, _, parameter = route.pattern.path.rpartition("/")
+            alone = not others and _is_poll(route) and "{" not in prefix and parameter == "{job_id}"
+            if alone and not any(_may_continue(prefix, pattern) for pattern in patterns[:position]):
+                found[prefix] = route
+        return found
+
+
+def _may_continue(prefix: str, pattern: RequestPattern) -> bool:
+    """Whether a pattern may match a prefix and one more segment; True in doubt."""
+    start, path = pattern.path.partition("{")[0], f"{prefix}/"
+    many = pattern.is_open_ended or pattern.path.count("/") == path.count("/")
+    return many and (start.startswith(path) or path.startswith(start))
 
 
 def _is_poll(route: Route) -> bool:

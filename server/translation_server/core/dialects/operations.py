@@ -41,7 +41,7 @@ class RequestPattern:
         """The names of the path's parameters."""
         return [found[1] for found in PARAMETER.finditer(self.path)]
 
-    @property
+    @cached_property
     def expression(self) -> str:
         """A regular expression for the path, with an unnamed group for each parameter."""
         text, end = "", 0
@@ -51,10 +51,19 @@ class RequestPattern:
         return text + re.escape(self.path[end:])
 
     @property
-    def specificity(self) -> tuple[int, int]:
-        """Orders patterns: those with more literal text come first, then those with fewer open-ended parameters."""
-        literal = PARAMETER.sub("", self.path)
-        return -len(literal), len(re.findall(r":path\}|\*\*", self.path))
+    def form(self) -> tuple[str, str]:
+        """The same for patterns that have the same form, so that no rule could tell their requests apart."""
+        return self.method, self.expression
+
+    @property
+    def specificity(self) -> tuple[int, bool]:
+        """Orders patterns: those with more literal text come first, then those that are not open-ended."""
+        return -len(PARAMETER.sub("", self.path)), self.is_open_ended
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether a parameter may have any number of segments; a path has one such parameter at most."""
+        return re.search(r":path\}|\*\*", self.path) is not None
 
 
 def _of_parameter(found: re.Match[str]) -> str:
@@ -197,12 +206,3 @@ class Operation:
     def answers_for(self, state: State) -> Sequence[Answer]:
         """Returns all answers about jobs in a state."""
         return [self.answers[state], *(self.phases.values() if state is State.PENDING else ())]
-
-
-def overlaps(one: RequestPattern, other: RequestPattern) -> bool:
-    """Whether two patterns have the same form, so that no rule could tell their requests apart."""
-    return one.method == other.method and _form(one) == _form(other)
-
-
-def _form(pattern: RequestPattern) -> str:
-    return pattern.expression

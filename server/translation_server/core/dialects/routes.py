@@ -1,11 +1,13 @@
 """Routes: the requests of all dialects, and which dialects share one."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from translation_server.core.dialects.dialect import Api, Dialect, DialectError
-from translation_server.core.dialects.operations import WITH_ID, Action, Operation, RequestPattern, overlaps
+from translation_server.core.dialects.operations import WITH_ID, Action, Operation, RequestPattern
 
 
 class Route(NamedTuple):
@@ -38,19 +40,20 @@ def routes(dialects: Iterable[Dialect]) -> list[Route]:
     Raises:
         DialectError: two dialects would answer the same request differently.
     """
-    found: list[Route] = []
+    by_form = defaultdict[tuple[str, str], list[Route]](list)
     for route in _routes(dialects):
-        clash = next((other for other in found if _clash(route, other)), None)
+        same = by_form[route.pattern.form]
+        clash = next((other for other in same if not route.operation.where.excludes(other.operation.where)), None)
         if clash is None:
-            found.append(route)
+            same.append(route)
         elif route.dialects and clash.dialects and _behaviour(route) == _behaviour(clash):
-            found[found.index(clash)] = clash._replace(dialects=clash.dialects + route.dialects)
+            same[same.index(clash)] = clash._replace(dialects=clash.dialects + route.dialects)
         elif _shares_jobs(route, clash):
-            found.append(route)
+            same.append(route)
         else:
             other = clash.dialects[0].name if clash.dialects else clash.api.name
             raise DialectError(f"{route.pattern} is taken by the dialect {other}: choose another path")
-    return sorted(found, key=lambda route: route.pattern.specificity)
+    return sorted(chain.from_iterable(by_form.values()), key=lambda route: route.pattern.specificity)
 
 
 def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
@@ -68,10 +71,6 @@ def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
                 for path in (pattern.path, "") if pattern.path == "/" else (pattern.path,):  # of /, both forms
                     mounted = replace(pattern, path=dialect.api.mount + path)
                     yield Route(mounted, operation, dialect.api, sharing)
-
-
-def _clash(one: Route, other: Route) -> bool:
-    return overlaps(one.pattern, other.pattern) and not one.operation.where.excludes(other.operation.where)
 
 
 def _shares_jobs(one: Route, other: Route) -> bool:
