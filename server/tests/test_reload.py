@@ -1,7 +1,10 @@
 """SIGHUP reloads users and fault rules."""
 
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -55,21 +58,77 @@ def test_sighup_reloads_users_and_faults(run, tmp_path, command):
     assert server.process.poll() is None
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells in /proc which signals are ignored")
-def test_a_sighup_during_the_start_does_not_stop_the_server(tmp_path):
-    server = begin(tmp_path, [*MODULE, "--port", "0"])
-    status = Path(f"/proc/{server.pid}/status")
+def signals(pid, field):
+    """Returns the signals that a process blocks or catches, by the field of this name in `/proc`."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return set()
+    found = re.search(rf"{field}:\t(\w+)", status)
+    return {number for number in signal.Signals if found and int(found[1], 16) >> (number - 1) & 1}
 
-    def ignores_sighup():
-        return bool(int(re.search(r"SigIgn:\t(\w+)", status.read_text())[1], 16) & 1)
 
+ON_LINUX = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="Linux tells in /proc which signals are blocked"
+)
+
+
+@ON_LINUX
+def test_a_sighup_during_the_start_reloads_the_files_later(tmp_path):
+    faults = tmp_path / "faults.toml"
+    faults.write_text("faults = []")
+    server = begin(tmp_path, [*MODULE, "--port", "0"], FAULTS=str(faults))
     with server:
         try:
-            wait_until(ignores_sighup, "the signal is not ignored")
+            wait_until(lambda: signal.SIGHUP in signals(server.pid, "SigBlk"), "the signal is not blocked")
             server.send_signal(signal.SIGHUP)
-            assert any("listening on" in line for line in server.stderr)
+            assert any("reload: faults reloaded" in line for line in server.stderr)
         finally:
             server.kill()
+
+
+@ON_LINUX
+def test_a_sighup_during_the_start_of_a_worker_reloads_its_files_later(run, tmp_path):
+    faults = tmp_path / "faults.toml"
+    faults.write_text("faults = []")
+    server = run([*MODULE, "--port", "0", "--workers", "2"], FAULTS=str(faults))
+    parent = server.process.pid
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+
+    def workers():
+        return {pid for pid in map(int, children.read_text().split()) if signal.SIGINT in signals(pid, "SigCgt")}
+
+    wait_until(lambda: len(workers()) == 2, "the workers")
+    started = workers()
+    for pid in started:
+        os.kill(pid, signal.SIGHUP)
+    wait_until(lambda: server.log().count("reload: faults reloaded") == 2, "the reloads")
+    assert workers() == started
+
+
+BLOCKED = """
+import asyncio, os, signal
+from translation_server.api.reload import on_hangup
+
+async def main():
+    reloaded = asyncio.Event()
+
+    async def reload():
+        reloaded.set()
+
+    async with on_hangup(reload):
+        await asyncio.to_thread(int)  # from now on there is a thread that does not block the signal
+        await reloaded.wait()
+    os.kill(os.getpid(), signal.SIGHUP)
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+os.kill(os.getpid(), signal.SIGHUP)
+asyncio.run(main())
+"""
+
+
+def test_a_sighup_before_the_application_starts_reloads_and_one_after_its_end_does_nothing():
+    assert subprocess.run([sys.executable, "-c", BLOCKED], timeout=PATIENCE, check=False).returncode == 0
 
 
 @WAYS

@@ -20,7 +20,7 @@ FLAGS = {
 def main() -> None:
     """Serves until a signal stops it. Flags override the environment, which overrides `.env`."""
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server reloads its files on it
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # it waits until the server can reload its files
     from translation_server import dialect_command  # only now: a SIGHUP may come during these slow imports
     from translation_server.serving import serve
 

@@ -37,6 +37,10 @@ COLLECT_AFTER = 50_000, 50, 50
 Requests leave no cycles, so collections find next to nothing, and with ten thousand long polls one of the older
 generations takes half a second. Python's default of 700, 10 and 10 cost a tenth of the time of a poll."""
 
+WORKER_TIMEOUT = 30
+"""How long a worker may show no sign of life before another one replaces it, in seconds. It shows none while it
+starts, which took more than uvicorn's 5 seconds on a machine under load, so no worker ever started there."""
+
 USAGE = 2  # the exit status when a setting or a file is unusable
 
 
@@ -76,13 +80,24 @@ def serve() -> None:
             uvicorn.Server(uvicorn.Config(app, **options)).run([listener])
         else:
             factory = f"{__name__}:{app_from_environment.__name__}"
+            options["timeout_worker_healthcheck"] = WORKER_TIMEOUT
             config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
             _Workers(config, [listener]).run()
     logger.info("stopped")
 
 
 class _Workers(Multiprocess):
-    """Worker processes that reload their files on SIGHUP, where uvicorn would replace the processes."""
+    """Worker processes that reload their files on SIGHUP, where uvicorn would replace the processes.
+
+    The signal stays blocked in this process, so that those that it starts have it blocked until they can handle it.
+    """
+
+    def handle_signals(self) -> None:
+        """Handles the signals that have come, a blocked SIGHUP too."""
+        super().handle_signals()
+        if hasattr(signal, "SIGHUP") and signal.SIGHUP in signal.sigpending():
+            signal.sigwait([signal.SIGHUP])
+            self.handle_hup()
 
     def handle_hup(self) -> None:
         """Passes the signal on."""
@@ -136,6 +151,7 @@ def _collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+    gc.enable()
 
 
 def _listen(host: str, port: int) -> socket.socket:

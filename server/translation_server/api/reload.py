@@ -14,7 +14,8 @@ logger = logging.getLogger(__name__)
 async def on_hangup(reload: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     """Calls ``reload`` for each SIGHUP within the context, or once for several that come while it runs.
 
-    Only the main thread can handle signals; in another thread, nothing is called.
+    A process that blocks the signal from its start on loses none: one that came before counts too, and after the
+    context it is ignored. Only the main thread can handle signals; in another thread, nothing is called.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
         yield
@@ -29,8 +30,10 @@ async def on_hangup(reload: Callable[[], Awaitable[None]]) -> AsyncIterator[None
 
     before = signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(requested.set))
     reloading = asyncio.create_task(reload_forever())
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if signal.SIGHUP in mask else before)
         reloading.cancel()
