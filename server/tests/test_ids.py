@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from translation_server.core.dialects.ids import MAX_ID, check_id, new_id
+from translation_server.config.dialect_format import ID, MAX_ID
+from translation_server.config.dialect_shapes import FormatError
+from translation_server.core.dialects.ids import new_id
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ from translation_server.core.dialects.ids import MAX_ID, check_id, new_id
 )
 @given(data=st.data())
 def test_ids_have_the_form_of_their_template(template, form, data):
-    check_id(template)
+    assert ID.take(template, "id") == template
     made = new_id(template, lambda size: data.draw(st.binary(min_size=size, max_size=size)))
     assert re.fullmatch(form, made)
 
@@ -47,12 +49,12 @@ def test_each_random_part_is_drawn_anew():
         ("{digits:11}", "at least 12 digits"),
         ("{digits:6}{digits:5}", "at least 12 digits"),
         ("{hex:0}", "at least 12 digits"),
-        ("{uuid:3}", "with a length"),
-        ("{hex}", "with a length"),
-        ("{random:32}", "the random parts"),
-        ("{hex:32", "the random parts"),
-        ("{hex:1000}", "the random parts"),
-        ("}{uuid}", "the random parts"),
+        ("{uuid:3}", ID.needed),
+        ("{hex}", ID.needed),
+        ("{random:32}", ID.needed),
+        ("{hex:32", ID.needed),
+        ("{hex:1000}", ID.needed),
+        ("}{uuid}", ID.needed),
         ("x" * MAX_ID + "{uuid}", f"{MAX_ID} characters at most"),
         ("{hex:999}" * 2, f"{MAX_ID} characters at most"),
         ("{hex:999}" * 100_000, f"{MAX_ID} characters at most"),
@@ -60,5 +62,5 @@ def test_each_random_part_is_drawn_anew():
     ids=lambda text: text[:20],
 )
 def test_templates_that_make_no_unique_id_are_refused(template, message):
-    with pytest.raises(ValueError, match=message):
-        check_id(template)
+    with pytest.raises(FormatError, match=re.escape(message)):
+        ID.take(template, "id")

@@ -13,38 +13,9 @@ ALPHABETS = {
 }
 """The characters of each kind of random part; ``{hex:32}`` has 32 of them."""
 
-MIN_CHOICES = 10**12
-"""How many different ids a template must have at least, so that no two jobs get the same one."""
-
-MAX_ID = 1000
-"""How many characters an id may have."""
-
-
-def check_id(template: str) -> None:
-    """Checks the template of an id.
-
-    Raises:
-        ValueError: it has no random part, too few of them, or something else in braces.
-    """
-    if len(template) > MAX_ID:
-        raise ValueError(f"must have {MAX_ID} characters at most")
-    choices = 1
-    for kind, length in PART.findall(template):
-        if (kind == "uuid") != (not length):
-            raise ValueError(
-                f"{template!r}: write {{uuid}}, or {{hex:32}}, {{digits:19}} or {{base62:24}} with a length"
-            )
-        choices *= 2**122 if kind == "uuid" else len(ALPHABETS[kind]) ** int(length)
-    if re.search(r"[{}]", PART.sub("", template)):
-        raise ValueError(
-            f"{template!r}: the random parts of an id are {{uuid}}, {{hex:32}}, {{digits:19}} and {{base62:24}}"
-        )
-    if choices < MIN_CHOICES or len(new_id(template, bytes)) > MAX_ID:
-        raise ValueError(f"{template!r}: needs a random part of at least 12 digits, and {MAX_ID} characters at most")
-
 
 def new_id(template: str, random: Callable[[int], bytes]) -> str:
-    """Returns a new id; ``random`` returns so many random bytes."""
+    """Returns a new id by a template that `dialect_format` takes; ``random`` returns so many random bytes."""
 
     def fill(part: re.Match[str]) -> str:
         if part[1] == "uuid":
