@@ -28,7 +28,7 @@ class IdTaken(Exception):  # noqa: N818 - says what happened, like the standard 
     """The owner already has a job with this id, of the same API and kind."""
 
 
-class AmbiguousId(Exception):  # noqa: N818 - as above
+class AmbiguousId(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
     """Several jobs of the owner, of different APIs or kinds, have this id."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
@@ -77,7 +77,7 @@ class Cutoff:
     request: int = 0  # request records up to this number
 
 
-class TooLarge(Exception):  # noqa: N818 - as above
+class TooLarge(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
     """The jobs are too large to be read together: larger than `MAX_PAGE_SIZE`."""
 
 
