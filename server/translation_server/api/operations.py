@@ -19,12 +19,11 @@ from translation_server.api.preferences import hint_headers
 from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import MAX_BATCH
 from translation_server.api.submissions import json_response
-from translation_server.api.views import view_of
+from translation_server.api.views import record_hint, view_of
 from translation_server.core.dialects.dialect import Dialect, Word, header_lines
 from translation_server.core.dialects.operations import Paging
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
-from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot, State
 from translation_server.service.jobs import Service
 from translation_server.service.positioned_lists import Filter
@@ -136,11 +135,8 @@ class Operations:
         partial = dialect.partial_body(
             snapshot, view_of(request.scope, dialect, self._service.files), dialect.operation(route.action)
         )
-        context = context_of(request)
-        sandbox = await self._service.sandboxes.of(context.user)
-        if dialect.sends_hints:
-            context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
-        headers = [*partial.headers, *hint_headers(context.record.hint, partial.hints)]
+        await record_hint(request, self._service, dialect, snapshot)
+        headers = [*partial.headers, *hint_headers(context_of(request).record.hint, partial.hints)]
         return json_response(partial.complete(snapshot), partial.code, headers)
 
     def _listed(  # noqa: PLR0913 - the options are keywords

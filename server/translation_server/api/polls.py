@@ -31,12 +31,11 @@ from translation_server.api.preferences import (
     wall_elapsed,
 )
 from translation_server.api.request_record import AddRecord, RecordBuilder, begin_record, log_request
-from translation_server.api.views import view_of
+from translation_server.api.views import record_hint, view_of
 from translation_server.core.clock import Clock
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.dialects.routes import Route
-from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
@@ -103,12 +102,10 @@ class PollEndpoint:
         if is_hidden(snapshot.job, **dialect.owned):  # it was deleted meanwhile
             raise JobNotFound
         [(shown_in, shown)] = apply_false_answer(request, [dialect], snapshot)
-        sandbox = await service.sandboxes.of(context.user)
-        if dialect.sends_hints:
-            context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        clock = await record_hint(request, service, dialect, snapshot)
         operation = route.operation if shown_in is dialect else shown_in.operation(route.action)
         body = shown_in.partial_body(shown, view, operation)
-        answer = self._render(body, shown, sandbox.clock, context.record, conditions)
+        answer = self._render(body, shown, clock, context.record, conditions)
         response = Response(answer.body, answer.status)
         response.raw_headers = answer.headers
         return response

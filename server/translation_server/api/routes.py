@@ -18,11 +18,10 @@ from translation_server.api.preferences import retry_after, wall_elapsed
 from translation_server.api.problems import Problem
 from translation_server.api.request_record import AddRecord
 from translation_server.api.schemas import JobsQuery
-from translation_server.api.views import view_of
+from translation_server.api.views import record_hint, view_of
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import View
 from translation_server.core.dialects.template import to_json
-from translation_server.core.hints import hint
 from translation_server.core.job import JobSnapshot
 from translation_server.service.jobs import Service
 
@@ -142,10 +141,8 @@ class NativeRoutes:
 
     async def _hint_headers(self, request: Request, *snapshots: JobSnapshot) -> dict[str, str]:
         """Returns the headers that say when to poll the first of the jobs next, and how old the jobs are."""
-        context = context_of(request)
-        sandbox = await self._service.sandboxes.of(context.user)
-        settings, clock = sandbox.settings, sandbox.clock
-        hints = [found for snapshot in snapshots if (found := hint(snapshot, settings, clock.current.rate)) is not None]
-        context.record.hint = min(hints, default=None)
-        headers = retry_after(context.record.hint) + wall_elapsed(clock, self._service.wall_time, *snapshots)
+        clock = await record_hint(request, self._service, self._native, *snapshots)
+        headers = retry_after(context_of(request).record.hint) + wall_elapsed(
+            clock, self._service.wall_time, *snapshots
+        )
         return {name.decode(): value.decode() for name, value in headers}

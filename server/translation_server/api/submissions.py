@@ -19,14 +19,13 @@ from translation_server.api.preferences import hint_headers, wall_elapsed
 from translation_server.api.problems import NOTHING_SIMULATED, invalid
 from translation_server.api.request_identity import id_value, record_submission, route_of
 from translation_server.api.schemas import MAX_BATCH, SubmissionBody
-from translation_server.api.views import view_of
+from translation_server.api.views import record_hint, view_of
 from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.ids import new_id
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import paths, read, to_json, value_at
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.hints import hint
 from translation_server.core.webhooks import MAX_DEPTH, Webhook
 from translation_server.documents import WebhookBody
 from translation_server.service.jobs import Service
@@ -96,14 +95,12 @@ class SubmitEndpoint:
             context.record.snapshots = [snapshot, *others]
         view = view_of(request.scope, dialect, self._service.files)
         partial = dialect.partial_body(snapshot, view, route.operation)
-        sandbox = await service.sandboxes.of(context.user)
-        if dialect.sends_hints:
-            context.record.hint = hint(snapshot, sandbox.settings, sandbox.clock.current.rate)
+        clock = await record_hint(request, service, dialect, snapshot)
         headers = list(partial.headers)
         if dialect.api is NATIVE_API and (location := dialect.location(snapshot.job.id)):
             headers.append((b"location", location.encode()))
         headers += hint_headers(context.record.hint, partial.hints)
-        headers += wall_elapsed(sandbox.clock, service.wall_time, snapshot)
+        headers += wall_elapsed(clock, service.wall_time, snapshot)
         if replayed:
             headers.append((b"idempotency-replayed", b"true"))
         if wait is not None:
