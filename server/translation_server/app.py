@@ -82,8 +82,9 @@ def _wall_time() -> WallTime:
 class Application(FastAPI):
     """The server as an ASGI application: the endpoint of the dialects, and the framework for everything else.
 
-    Two attributes are for `HttpProtocol`. ``polls`` answers cached polls for it; behind proxies, which may change the
-    caller's address, it is None. ``public_targets`` are served even when there are too many connections.
+    These attributes are for `HttpProtocol`: ``polls`` answers cached polls for it, and `serve_uncached` what it does
+    not; behind proxies, which may change the caller's address, ``polls`` is None. ``public_targets`` are served even
+    when there are too many connections.
     """
 
     public_targets = frozenset(route.path.encode() for route in OWN_ROUTES if route.is_public)
@@ -103,7 +104,12 @@ class Application(FastAPI):
             self._proxies.apply_forwarded(scope)
         if answer := self._dialects.answer_from_cache(scope):
             await send_answer(answer, send)
-        elif match := self._dialects.match(scope):
+        else:
+            await self.serve_uncached(scope, receive, send)
+
+    async def serve_uncached(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request that is not answered from the cache."""
+        if match := self._dialects.match(scope):
             await self._dialects.serve(match, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)

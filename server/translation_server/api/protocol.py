@@ -46,8 +46,9 @@ STOP_GRACE = 1  # how long a body may pause once the server is stopping, in seco
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits, which answers cached polls without starting a task.
 
-    The application's attribute ``polls``, if there is one, answers them. Without it, a task answers each request. The
-    targets in its attribute ``public_targets`` are served even when there are too many connections.
+    The application's attribute ``polls``, if there is one, answers them, and its ``serve_uncached`` all that ``polls``
+    does not. Without it, a task answers each request. The targets in its attribute ``public_targets`` are served even
+    when there are too many connections.
     """
 
     def __init__(self, *given: Any, guard: "Guard", **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
@@ -307,13 +308,14 @@ class HttpProtocol(HttpToolsProtocol):
         polls: PollEndpoint | None = getattr(app, "polls", None)
         waits = self.flow.write_paused or self.pipeline  # a cached response would start the next one: a deep recursion
         last = not cycle.keep_alive  # a task waits while the input behind the last request is dropped
-        answer = None if polls is None or waits or last else polls.answer_from_cache(cast("Any", cycle.scope))
-        if answer is None:
-            cycle.__class__ = Cycle  # uvicorn has no option for the class
-            cast("Cycle", cycle).half_closed = self._ended
-            super()._start_asgi_task(cycle, app)
-        else:
-            respond(cycle, answer)
+        if not (polls is None or waits or last):
+            if answer := polls.answer_from_cache(cast("Any", cycle.scope)):
+                respond(cycle, answer)
+                return
+            app = app.serve_uncached
+        cycle.__class__ = Cycle  # uvicorn has no option for the class
+        cast("Cycle", cycle).half_closed = self._ended
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """See uvicorn. Begins the next request. The guard closes idle connections, so no timer is started."""
