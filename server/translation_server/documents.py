@@ -148,7 +148,7 @@ class _Stored(BaseModel):
     faults_since: VirtualTime | None = None
 
 
-FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=STRICT)
+FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=STRICT | ConfigDict(defer_build=True))
 RECORD = TypeAdapter(RequestRecord)
 
 

@@ -69,10 +69,10 @@ def serve() -> None:
         options = {"log_level": "warning", **uvicorn_options(http_with_limits(settings), GRACE)}
         if settings.workers == 1:
             app = create_app(settings)
-            _collect_garbage_seldom()
         else:
             check(settings)
             asyncio.run(open_store(settings.database_url).close())
+        _collect_garbage_seldom()
     host, port = listener.getsockname()[:2]
     logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
     with contextlib.suppress(KeyboardInterrupt):

@@ -78,7 +78,7 @@ class RequestMiddleware:
 
     def know_routes(self, patterns: Iterable[RequestPattern]) -> None:
         """Sets the patterns of all routes: requests for other paths are not recorded."""
-        self._routes = re.compile("|".join(pattern.expression for pattern in patterns))
+        self._routes = re.compile("|".join({pattern.expression for pattern in patterns}))
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Returns an application that serves its HTTP requests by ``app``."""

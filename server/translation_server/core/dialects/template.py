@@ -101,11 +101,15 @@ def parse(template: object, known: Names) -> Node:
     Raises:
         TemplateError: a placeholder has another name or an unknown filter, or the value is none of JSON's.
     """
+    return _parse(template, {**known, **SPECIAL})
+
+
+def _parse(template: object, known: Names) -> Node:
     match template:
         case Mapping():
-            return {key: parse(value, known) for key, value in template.items()}
+            return {key: _parse(value, known) for key, value in template.items()}
         case list() | tuple():
-            return [parse(value, known) for value in template]
+            return [_parse(value, known) for value in template]
         case str():
             return _parse_text(template, known)
         case None | bool():
@@ -138,7 +142,6 @@ def _parse_text(text: str, known: Names) -> Node:
 def _placeholder(text: str, known: Names) -> Placeholder:
     name, *filters = (part.strip() for part in text.split("|"))
     prefix = re.match(r"[^.:]*[.:]", name)
-    known = {**known, **SPECIAL}
     key = name if name in known else prefix[0] if prefix else ""
     if key not in known or not NAME.fullmatch(name):
         listed = ", ".join(f"{one}…" if one[-1] in ".:" else one for one in known)
