@@ -20,7 +20,7 @@ from translation_server.api.problems import NOTHING_SIMULATED, invalid
 from translation_server.api.request_identity import id_value, record_submission, route_of
 from translation_server.api.schemas import MAX_BATCH, SubmissionBody
 from translation_server.api.views import record_hint, view_of
-from translation_server.core.dialects.builtin import INPUT_NAMES, NATIVE_API
+from translation_server.core.dialects.builtin import NATIVE_API, NATIVE_NAMES
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.dialects.ids import new_id
 from translation_server.core.dialects.routes import Route
@@ -219,7 +219,7 @@ def _received(
     query: Mapping[str, Any] = _query(request)
     dialect, place = route.dialects[0], route.operation.job_id
     values, unknown = read(dialect.send, document)
-    fields = {name: path for name, path in paths(dialect.send).items() if name in INPUT_NAMES}
+    fields = {name: path for name, path in paths(dialect.send).items() if name in NATIVE_NAMES}
     if SIMULATE in unknown and not dialect.refuses_unknown:  # the simulator's own field, in any API
         values[SIMULATE], fields[SIMULATE] = document[SIMULATE], SIMULATE
     if SIMULATE in values:

@@ -10,8 +10,11 @@ from translation_server.core.job import NATIVE, State
 
 NATIVE_API = Api(name=NATIVE)
 WORDS = {state: (state.value,) for state in State}
-INPUT_NAMES = dict.fromkeys(("job_id", "source_language", "target_language", "video_length", "simulate", "webhook"))
-"""The names that the template of a submission's body may use."""
+INPUT_NAMES = dict.fromkeys(("job_id", "source_language", "target_language", "video_length", "simulate"))
+"""The names that the template of a submission's body may use in a file."""
+
+NATIVE_NAMES = INPUT_NAMES | {"webhook": None}
+"""Those that it may use in the native dialects."""
 
 
 def _operation(action: Action, requests: Sequence[str], body: Mapping[str, Any], code: int = 200) -> Operation:
@@ -21,7 +24,7 @@ def _operation(action: Action, requests: Sequence[str], body: Mapping[str, Any],
 
 
 def _send(*names: str) -> Node:
-    return parse({name: f"{{{name}}}" for name in names}, INPUT_NAMES)
+    return parse({name: f"{{{name}}}" for name in names}, NATIVE_NAMES)
 
 
 JOB = {
