@@ -155,14 +155,14 @@ class GoldenServer:
                     headers[operation.job_id.name] = text
                 case _:
                     document[operation.job_id.name] = text
-        headers |= body.pop("headers", {})  # type: ignore[call-overload]
+        headers |= body.pop("headers", {})  # type: ignore[call-overload]  # a table of the file
         if query:
             request["query"] = query
         request["headers"] = headers
         if "any" not in operation.accepts or "json" in body:
             body.pop("content", None)
         if document:
-            body["json"] = {**document, **(body.get("json") or {})}  # type: ignore[dict-item]
+            body["json"] = {**document, **(body.get("json") or {})}  # type: ignore[dict-item]  # a table of the file
         return request | {name: value for name, value in body.items() if value is not None}
 
     def _credentials(self, key: str, query: dict[str, str]) -> dict[str, str]:

@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.golden import FOLDER, SECONDS, GoldenServer, pretty  # noqa: E402 - the folder of the tests is no package
-from translation_server.config.dialect_files import shipped  # noqa: E402
-from translation_server.core.dialects.dialect import Dialect  # noqa: E402
-from translation_server.core.dialects.operations import Operation, RequestPattern  # noqa: E402
-from translation_server.core.dialects.template import fill, names, paths, value_at  # noqa: E402
-from translation_server.core.job import ERROR_MESSAGE, State  # noqa: E402
+from translation_server.config.dialect_files import shipped  # noqa: E402 - after the path is set
+from translation_server.core.dialects.dialect import Dialect  # noqa: E402 - after the path is set
+from translation_server.core.dialects.operations import Operation, RequestPattern  # noqa: E402 - after the path is set
+from translation_server.core.dialects.template import fill, names, paths, value_at  # noqa: E402 - after the path is set
+from translation_server.core.job import ERROR_MESSAGE, State  # noqa: E402 - after the path is set
 
 SUBMISSIONS = ROOT / "tests" / "contract" / "submissions.toml"
 BEGIN, APART = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC), dt.timedelta(hours=1)

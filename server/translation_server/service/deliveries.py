@@ -86,7 +86,7 @@ class _Worker:
         self.changed.set()
 
     def drop(self, delivery: Delivery) -> None:
-        """Takes a delivery from those that are under way."""
+        """Removes a delivery from those under way, and wakes the task."""
         self.known.pop(delivery.id, None)
         self.changed.set()
 
@@ -200,7 +200,7 @@ class Deliveries:
         return await self._sender.send(delivery, Webhook(url, secrets=secrets_of_receiver), clock)
 
     def job_changed(self, job: Job) -> None:
-        """Is told of each job that this process has accepted or changed."""
+        """Delivers soon what is due of a job that this process has accepted or changed."""
         if job.webhook is None or (at := next_event_at(job)) is None:
             return
         self._due[job.owner] = min(at, self._due.get(job.owner, at))
@@ -210,14 +210,14 @@ class Deliveries:
             self._start(job.owner)
 
     def sandbox_changed(self, owner: str) -> None:
-        """Is told of each sandbox that has changed."""
+        """Reads again what is due, because the owner's sandbox has changed."""
         if worker := self._workers.get(owner):
             worker.change(read_all=True)
         elif owner in self._due:
             self._start(owner)
 
     def _start(self, owner: str) -> None:
-        """Starts a worker for an owner, unless there is one, or another process has had the lease just now."""
+        """Starts a worker for an owner, unless one is running or another process held the lease a moment ago."""
         if owner not in self._workers and not self._closing and time.monotonic() >= self._not_before.pop(owner, 0.0):
             worker = self._workers[owner] = _Worker(owner)
             worker.task = asyncio.create_task(self._work(worker))
@@ -290,13 +290,13 @@ class Deliveries:
     def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
         """Starts the first attempt of a job's event that is due, if one is."""
         event = due_event(job, now)
-        if event is None or job.webhook is None or (known_as := delivery_id(job, event.stage)) in worker.known:
+        if event is None or job.webhook is None or (new_id := delivery_id(job, event.stage)) in worker.known:
             return
         body = self._render(job, event)
         delivery = Delivery(
-            known_as, job.ordinal, event.stage, event.name, job.id, job.webhook.url, event.at, body, next_at=event.at
+            new_id, job.ordinal, event.stage, event.name, job.id, job.webhook.url, event.at, body, next_at=event.at
         )
-        worker.known[known_as] = asyncio.create_task(self._attempt(worker, job, delivery))
+        worker.known[new_id] = asyncio.create_task(self._attempt(worker, job, delivery))
 
     async def _retry(self, worker: _Worker, delivery: Delivery) -> None:
         jobs = await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1)

@@ -131,8 +131,8 @@ class WebhookSender:
         for address in addresses:
             if self._policy.allows(host, address):
                 return address
-        known_as = ", ".join(dict.fromkeys(addresses))
-        raise UnusableUrl(f"must lead to this machine, or to what WEBHOOK_ALLOW names; {host} is {known_as}")
+        found_addresses = ", ".join(dict.fromkeys(addresses))
+        raise UnusableUrl(f"must lead to this machine, or to what WEBHOOK_ALLOW names; {host} is {found_addresses}")
 
 
 def _retry_after(response: httpx.Response, wall: WallTime) -> float | None:
