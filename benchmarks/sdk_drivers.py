@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 
 TIMEOUT = 180.0
-"""The seconds after which this benchmark gives up a job, and what helpers get that wait for a time of the caller's."""
+"""How long the benchmark waits for a job, in seconds. Clients that take a timeout get the same value."""
 
 COMPLETED = "completed"
-"""What a run returns where the caller has the job's output, or its word for a job that ended well."""
+"""What a driver returns if the job completed: the caller has its output, or its status says so."""
 
 Run = Callable[[str], str]
-"""Submits a job with a name of the caller's, waits for its end as the client does, and returns `COMPLETED` or what
-else the client said of the job."""
+"""Submits a job under a name that the caller gives, and waits for its end in the client's own way. Returns `COMPLETED`,
+or what else the client said of the job."""
 
 Open = Callable[[str, str], Run]
 """Opens a client with the server's address and a user's name."""
@@ -33,7 +33,7 @@ def _said(status: object, output: object = True) -> str:
 
 
 def openai(url: str, user: str) -> Run:
-    """Videos."""
+    """Generates videos."""
     from openai import OpenAI
 
     client = OpenAI(base_url=f"{url}/openai/v1", api_key=key(user))
@@ -45,7 +45,7 @@ def openai(url: str, user: str) -> Run:
 
 
 def replicate_run(url: str, user: str) -> Run:
-    """Predictions of a model, held by the server at first."""
+    """Runs a model; the server holds the first answer."""
     from replicate import Client as Replicate
 
     client = Replicate(api_token=key(user), base_url=f"{url}/replicate")
@@ -53,7 +53,7 @@ def replicate_run(url: str, user: str) -> Run:
 
 
 def replicate_wait(url: str, user: str) -> Run:
-    """Predictions of a version."""
+    """Runs a version of a model."""
     from replicate import Client as Replicate
 
     client = Replicate(api_token=key(user), base_url=f"{url}/replicate")
@@ -67,7 +67,7 @@ def replicate_wait(url: str, user: str) -> Run:
 
 
 def fal(url: str, user: str) -> Run:
-    """The queue of an app; the address must be one with HTTPS."""
+    """Calls an app through its queue. The client needs an address with HTTPS."""
     os.environ["FAL_QUEUE_RUN_HOST"] = f"{url.removeprefix('https://')}/fal"  # read at the import
     from fal_client import SyncClient
 
@@ -76,7 +76,7 @@ def fal(url: str, user: str) -> Run:
 
 
 def google_genai(url: str, user: str) -> Run:
-    """Videos of Veo, with the loop of its README."""
+    """Generates videos with Veo, with the loop of the client's README."""
     from google import genai
 
     client = genai.Client(vertexai=True, api_key=key(user), http_options={"base_url": f"{url}/google-veo"})
@@ -92,7 +92,7 @@ def google_genai(url: str, user: str) -> Run:
 
 
 def google_speech(url: str, user: str) -> Run:
-    """Transcripts."""
+    """Transcribes audio."""
     from google.cloud.speech import SpeechClient
 
     options = {"api_endpoint": f"{url}/google-speech", "api_key": key(user)}
@@ -107,7 +107,7 @@ def google_speech(url: str, user: str) -> Run:
 
 
 def google_videointelligence(url: str, user: str) -> Run:
-    """Annotations of videos."""
+    """Annotates videos."""
     from google.cloud.videointelligence import VideoIntelligenceServiceClient
 
     options = {"api_endpoint": f"{url}/google-videointelligence", "api_key": key(user)}
@@ -121,7 +121,7 @@ def google_videointelligence(url: str, user: str) -> Run:
 
 
 def azure(url: str, user: str) -> Run:
-    """Analyses of documents."""
+    """Analyses documents."""
     from azure.ai.documentintelligence import DocumentIntelligenceClient
     from azure.ai.documentintelligence.models import AnalyzeDocumentRequest
     from azure.core.credentials import AzureKeyCredential
@@ -136,7 +136,7 @@ def azure(url: str, user: str) -> Run:
 
 
 def aws(url: str, user: str) -> Run:
-    """Transcription jobs."""
+    """Transcribes audio, under a name that the caller chooses."""
     import boto3
 
     place = {"endpoint_url": f"{url}/aws-transcribe", "region_name": "us-east-1"}
@@ -152,7 +152,7 @@ def aws(url: str, user: str) -> Run:
 
 
 def assemblyai(url: str, user: str) -> Run:
-    """Transcripts."""
+    """Transcribes audio."""
     import assemblyai as aai
 
     client = aai.Client(settings=aai.Settings(api_key=key(user), base_url=f"{url}/assemblyai"))
@@ -165,7 +165,7 @@ def assemblyai(url: str, user: str) -> Run:
 
 
 def deepl(url: str, user: str) -> Run:
-    """Documents."""
+    """Translates documents."""
     from deepl import DeepLClient
 
     client = DeepLClient(key(user), server_url=f"{url}/deepl/")
@@ -180,7 +180,7 @@ def deepl(url: str, user: str) -> Run:
 
 
 def elevenlabs(url: str, user: str) -> Run:
-    """Dubbings, with a loop like that of its documentation."""
+    """Dubs files, with a loop like the one in the client's documentation."""
     from elevenlabs import ElevenLabs
 
     client = ElevenLabs(api_key=key(user), base_url=f"{url}/elevenlabs")
@@ -195,7 +195,7 @@ def elevenlabs(url: str, user: str) -> Run:
 
 
 def luma(url: str, user: str) -> Run:
-    """Videos, with a loop like that of its documentation."""
+    """Generates videos, with a loop like the one in the client's documentation."""
     from lumaai import LumaAI
 
     client = LumaAI(auth_token=key(user), base_url=f"{url}/luma/dream-machine/v1")
@@ -211,7 +211,7 @@ def luma(url: str, user: str) -> Run:
 
 
 def runway(url: str, user: str) -> Run:
-    """Videos."""
+    """Generates videos."""
     from runwayml import RunwayML
 
     client = RunwayML(api_key=key(user), base_url=f"{url}/runway")
@@ -225,7 +225,7 @@ def runway(url: str, user: str) -> Run:
 
 
 def runpod(url: str, user: str) -> Run:
-    """Jobs of an endpoint."""
+    """Runs jobs on an endpoint."""
     import runpod as rp
 
     rp.endpoint_url_base = f"{url}/runpod/v2"
@@ -240,7 +240,7 @@ def runpod(url: str, user: str) -> Run:
 
 
 def twelvelabs(url: str, user: str) -> Run:
-    """Indexing of videos."""
+    """Indexes videos."""
     from twelvelabs import TwelveLabs
 
     client = TwelveLabs(api_key=key(user), base_url=f"{url}/twelvelabs/v1.3")
@@ -254,7 +254,7 @@ def twelvelabs(url: str, user: str) -> Run:
 
 
 def huggingface(url: str, user: str) -> Run:
-    """Compute jobs."""
+    """Runs compute jobs."""
     from huggingface_hub import HfApi
 
     client = HfApi(endpoint=url, token=key(user))

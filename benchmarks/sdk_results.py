@@ -1,4 +1,4 @@
-"""What a client's jobs came to in a scenario, with each number checked against the request log."""
+"""The results of a client in a scenario. Each number is checked against the request log."""
 
 import json
 import re
@@ -43,7 +43,7 @@ class Job(NamedTuple):
 
     @property
     def lateness(self) -> float | None:
-        """The seconds from the job's end until the client returned with it."""
+        """How long after the job's end the client returned, in seconds."""
         if self.said != COMPLETED or self.ended is None or self.returned is None:
             return None
         return max(0.0, self.returned - self.ended)
@@ -65,12 +65,12 @@ class Result(NamedTuple):
 
     @property
     def ended(self) -> list[Job]:
-        """The jobs whose end the caller got to know."""
+        """The jobs whose end the client reported."""
         return [job for job in self.jobs if job.said == COMPLETED]
 
     @property
     def lost(self) -> list[Job]:
-        """The accepted jobs whose end the caller did not get to know."""
+        """The accepted jobs whose end the client never reported."""
         return [job for job in self.jobs if job.said != COMPLETED and job.ids]
 
     @property
@@ -131,7 +131,7 @@ def collect(task: Task, scenario: str, calls: Sequence[Call]) -> Result:
 
 
 def _settled(sandbox: Sandbox) -> list[Record]:
-    """Returns the request log once it grows no more."""
+    """Returns the request log once it has stopped growing."""
     records = list(sandbox.requests())
     while True:
         time.sleep(SETTLE)
@@ -158,7 +158,7 @@ def _accepted_jobs(http: httpx.Client) -> Iterator[Mapping[str, Any]]:
 
 
 def disagreements(result: Result) -> list[str]:
-    """Returns where the numbers of a result, the report card and the request log differ: nowhere, it is hoped.
+    """Returns where the numbers of a result, the report card and the request log differ; empty if they agree.
 
     Where an answer was lost, only the store knows whether the server had accepted the submission; the log sets bounds.
     """
@@ -196,7 +196,7 @@ def disagreements(result: Result) -> list[str]:
 
 
 def _bounds(submits: Sequence[Record], beyond: int) -> tuple[int, int]:
-    """Returns how many jobs the log shows at least and at most, beyond so many of each submission's."""
+    """Returns the fewest and the most extra jobs that the log allows, if ``beyond`` jobs were asked for each time."""
     of_digest: defaultdict[str, list[Record]] = defaultdict(list)
     for submit in submits:
         of_digest[submit["digest"]].append(submit)
@@ -229,7 +229,7 @@ def _lateness_of_log(result: Result) -> Mapping[str, float]:
 
 
 def _was_reported(result: Result, job: Job) -> bool:
-    """Whether an answer had shown the job's end, or one of no known job had made it look ended, before the return."""
+    """Whether an answer before the client returned showed the job's end, or a false answer made it look ended."""
     if job.returned is None or job.ended is None:
         return False
     answered = [one for one in result.records if one["at"] <= job.returned + CLOCKS]

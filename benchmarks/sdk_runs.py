@@ -30,7 +30,7 @@ STILL_WAITING = f"still waiting after {TIMEOUT:.0f} s"
 
 
 class Settings(NamedTuple):
-    """How many jobs there are in a scenario, and the seconds that they take at least and at most."""
+    """How many jobs each scenario has, and the shortest and longest duration of a job, in seconds."""
 
     jobs: int = 10
     min_delay: float = 20.0
@@ -64,7 +64,7 @@ class Call(NamedTuple):
 
 
 def name_of(number: int) -> str:
-    """Returns the name by which a submission is known again."""
+    """Returns the name that marks a submission, so that its jobs can be found later."""
     return f"job-{number:02}"
 
 
@@ -141,7 +141,7 @@ def _result(name: str, began: float, wait: Future[tuple[float, str]]) -> Call:
 
 
 def _unpause(sandbox: Sandbox) -> None:
-    """Lets the jobs of a sandbox go on, and those that come later."""
+    """Unpauses the jobs of a sandbox, and lets later ones start unpaused."""
     sandbox.set(paused=False)
     records: Sequence[Mapping[str, Any]] = list(sandbox.requests())
     for job_id in {job["job_id"] for record in records for job in record["jobs"] if job["state"] == "pending"}:

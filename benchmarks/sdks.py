@@ -1,4 +1,4 @@
-"""The official clients of APIs on the server's scenarios: what their own ways to wait for jobs come to.
+"""The official clients of APIs on the server's scenarios: how well each one waits for its jobs.
 
     make bad-days                                           all of them, written into docs/sdks-on-bad-days.md
     .venv-sdks/bin/python benchmarks/sdks.py                all of them: ten minutes or so

@@ -1,4 +1,4 @@
-"""Flows for jobs of the shipped APIs, by hand-fed transcripts: what only some APIs have."""
+"""The client's flows against answers that only some of the shipped APIs give, fed by hand."""
 
 import json
 
