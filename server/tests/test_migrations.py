@@ -25,7 +25,7 @@ DIGESTS = {
         "0518a55f36a831e9",
         "87e347affacc1550",
         "ebf2e49666fe7689",
-        "35c07a5614792e2f",
+        "b13b4f2c24908421",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -39,7 +39,7 @@ DIGESTS = {
         "2c90fadde8a6b730",
         "6f7c2966fa462e92",
         "0be4c8ecd61fb401",
-        "abfbcff414d90ca7",
+        "058572c9ff0efa01",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

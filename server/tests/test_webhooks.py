@@ -142,6 +142,16 @@ class TestRetries:
         assert receiver.is_quiet()
         assert [(one["state"], len(one["attempts"])) for one in deliveries(api)] == [("gone", 0), ("gone", 1)]
 
+    def test_delivery_on_demand_goes_to_a_receiver_that_was_gone(self, api, receiver, submit):
+        receiver.codes = [410]
+        submit()
+        [first] = receiver.take()
+        wait_until(lambda: newest(api, "state") == "gone")
+        assert api.post(f"/sandbox/webhooks/{first.id}/redeliver").status_code == 200
+        assert receiver.take()[0].id == first.id
+        submit()
+        receiver.take()
+
     def test_retry_after_is_heeded(self, api, receiver, submit):
         receiver.codes, receiver.headers = [503], {"Retry-After": "3600"}
         submit()
@@ -220,7 +230,9 @@ class TestRefused:
             depth = receiver.take()[0].headers["webhook-depth"]
         answer = api.post("/start", json=body, headers={"webhook-depth": depth})
         assert is_problem(answer, 422)
-        assert is_problem(api.post("/start", json=body, headers={"webhook-depth": "many"}), 422)
+        for unusable in ("many", "-1", "1.5", "", "²"):
+            answer = api.post("/start", json=body, headers={"webhook-depth": unusable.encode()})
+            assert is_problem(answer, 422), unusable
 
 
 class TestSandbox:
@@ -265,6 +277,7 @@ class TestSandbox:
         wait_until(lambda: len(deliveries(api)) == 3)
         pages = [page["deliveries"] for page in api.pages("/sandbox/webhooks", limit=2)]
         assert [[one["job_id"] for one in page] for page in pages] == [[ids[2], ids[1]], [ids[0]]]
+        assert is_problem(api.get("/sandbox/webhooks", params={"after": "msg_other"}), 422)
 
     def test_delivery_is_made_again_on_demand(self, api, receiver, submit):
         submit()

@@ -36,6 +36,7 @@ from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
 
 SIMULATE = "simulate"
+MAX_DIGITS = 9  # how many digits of a number in a header count
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,10 @@ class SubmitEndpoint:
         if hook is None:
             return None
         await check_webhook(self._service, hook)
-        try:
-            depth = 1 + int(request.headers.get(DEPTH, "0")[:3])
-        except ValueError:
-            raise invalid([{"field": DEPTH, "message": "must be a whole number"}]) from None
+        led = request.headers.get(DEPTH, "0")
+        if not (led.isascii() and led.isdigit()):
+            raise invalid([{"field": DEPTH, "message": "must be a whole number"}])
+        depth = 1 + int(led[:MAX_DIGITS])
         if depth > MAX_DEPTH:
             message = f"must not be: {MAX_DEPTH} webhooks have led to each other, so this may go on for ever"
             raise invalid([{"field": "webhook", "message": message}])

@@ -52,7 +52,10 @@ class WebhookApi:
         """Pages through the deliveries of webhooks, those of the newest job first, with all their attempts."""
         context = context_of(request)
         query = cast("WebhooksQuery", context.query)
-        found, following = await self._deliveries.page(context.user, limit=query.limit, after=query.after)
+        try:
+            found, following = await self._deliveries.page(context.user, limit=query.limit, after=query.after)
+        except KeyError:
+            raise invalid([{"field": "after", "message": "must be the `next` of the page before"}]) from None
         return JSONResponse({"deliveries": [_shown(delivery) for delivery in found], "next": following})
 
     @OwnRoute(

@@ -13,12 +13,10 @@ import logging
 import math
 import secrets
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NoReturn, Protocol
-from urllib.parse import urlsplit
+from typing import Any, NoReturn, Protocol
 
 from translation_server.core.change_feed import FeedPosition, is_full
 from translation_server.core.clock import Clock, VirtualTime, WallTime
@@ -27,6 +25,7 @@ from translation_server.core.job import Job, json_text
 from translation_server.core.webhook_events import JobEvent, delivery_id, due_event, event_position, next_event_at
 from translation_server.core.webhooks import RETRY_DELAYS, Attempt, Delivery, DeliveryState, Webhook
 from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.webhook_receivers import Receivers
 from translation_server.storage import DeliveryStore, JobStore, StoreError
 
 logger = logging.getLogger(__name__)
@@ -40,8 +39,8 @@ PAGE = 200  # how many due events and retries are read at a time
 MAX_KNOWN = 5_000  # how many deliveries of an owner are on their way or wait for their receiver
 AT_ONCE = 8  # how many deliveries one receiver gets at the same time, so that a slow one does not hold up the others
 IN_FLIGHT = 2_000  # how many deliveries a process sends at the same time
-START = FeedPosition(-math.inf, 0)
-NEVER = VirtualTime(math.inf)
+EARLIEST, NEVER = VirtualTime(-math.inf), VirtualTime(math.inf)
+START = FeedPosition(EARLIEST, 0)
 MIN_PAUSE = 0.01  # how long changes are collected before what is due is read again, in seconds
 FAILED = "webhooks: delivery failed, trying again in %g s: %s"
 GRACE = 5.0  # how long a server that stops waits for attempts, in seconds
@@ -75,6 +74,7 @@ class _Worker:
     gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     position: FeedPosition = START  # up to which all due events were read
+    retry_at: VirtualTime = EARLIEST  # when the next retry is due
     read_at: float = -math.inf  # when all that is due was read
     leased_at: float = -math.inf  # when the lease was taken or renewed
     task: asyncio.Task[None] | None = None
@@ -85,9 +85,9 @@ class _Worker:
             self.read_at = -math.inf
         self.changed.set()
 
-    def drop(self, delivery: Delivery) -> None:
+    def drop(self, delivery_id: str) -> None:
         """Removes a delivery from those under way, and wakes the task."""
-        self.known.pop(delivery.id, None)
+        self.known.pop(delivery_id, None)
         self.changed.set()
 
 
@@ -101,6 +101,7 @@ class Deliveries:
         render: returns the body of the delivery of an event.
         clock: returns the wall time.
         retry_delays: how long after an attempt the next one follows, in seconds of virtual time.
+        retry_pause: how long to wait after the store has failed, or while another process has the lease, in seconds.
     """
 
     def __init__(  # noqa: PLR0913 - the options are keywords
@@ -112,6 +113,7 @@ class Deliveries:
         render: Callable[[Job, JobEvent], str],
         clock: Callable[[], WallTime],
         retry_delays: tuple[float, ...] = RETRY_DELAYS,
+        retry_pause: float = RETRY_PAUSE,
     ) -> None:
         self._store = store
         self._sandboxes = sandboxes
@@ -119,6 +121,7 @@ class Deliveries:
         self._render = render
         self._clock = clock
         self._retry_delays = retry_delays
+        self._retry_pause = retry_pause
         self._holder = secrets.token_hex(8)
         self._due: dict[str, VirtualTime] = {}
         self._workers: dict[str, _Worker] = {}
@@ -137,11 +140,10 @@ class Deliveries:
                     clock = (await self._sandboxes.of(owner)).clock
                     if clock.seconds_to(at, self._clock()) <= SOON:
                         self._start(owner)
-                pause = max(SCAN_PAUSE, SCAN_FACTOR * (time.monotonic() - began))
+                await asyncio.sleep(max(SCAN_PAUSE, SCAN_FACTOR * (time.monotonic() - began)))
             except Exception as error:
-                pause = RETRY_PAUSE
-                logger.warning(FAILED, pause, error, exc_info=not isinstance(error, StoreError))
-            await asyncio.sleep(pause)
+                logger.warning(FAILED, self._retry_pause, error, exc_info=not isinstance(error, StoreError))
+                await asyncio.sleep(self._retry_pause)
 
     async def close(self) -> None:
         """Stops: attempts under way may end within `GRACE` seconds; the others are made by the next process."""
@@ -166,20 +168,31 @@ class Deliveries:
         await self._sender.check(url)
 
     async def page(self, owner: str, *, limit: int, after: str | None) -> tuple[list[Delivery], str | None]:
-        """Returns an owner's deliveries, newest first, from behind the one with the id ``after``, and the next id."""
-        last = await self._store.find_delivery(owner, after) if after else None
-        before = (last.ordinal, last.stage) if last else None
+        """Returns an owner's deliveries, newest first, from behind the one with the id ``after``, and the next id.
+
+        Raises:
+            KeyError: there is no delivery with the id ``after``.
+        """
+        before = None
+        if after is not None:
+            if (last := await self._store.find_delivery(owner, after)) is None:
+                raise KeyError(after)
+            before = last.ordinal, last.stage
         found = await self._store.deliveries(owner, limit=limit + 1, before=before)
         page = found[:limit]
         return page, page[-1].id if len(found) > limit else None
 
     async def redeliver(self, owner: str, delivery_id: str) -> Delivery | None:
-        """Makes another attempt of a delivery due now; returns None if there is no such delivery."""
+        """Makes another attempt of a delivery due now; returns None if there is no such delivery.
+
+        If its URL has answered 410, deliveries to it are made again.
+        """
         delivery = await self._store.find_delivery(owner, delivery_id)
         if delivery is None:
             return None
         now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
         due = delivery.due_again(now)
+        await self._store.allow_url(owner, delivery.url)
         await self._store.record_deliveries(owner, [due])
         self._due[owner] = min(now, self._due.get(owner, now))
         self._not_before.pop(owner, None)
@@ -218,35 +231,45 @@ class Deliveries:
 
     def _start(self, owner: str) -> None:
         """Starts a worker for an owner, unless one is running or another process held the lease a moment ago."""
-        if owner not in self._workers and not self._closing and time.monotonic() >= self._not_before.pop(owner, 0.0):
-            worker = self._workers[owner] = _Worker(owner)
-            worker.task = asyncio.create_task(self._work(worker))
+        if owner in self._workers or self._closing or time.monotonic() < self._not_before.get(owner, 0.0):
+            return
+        self._not_before.pop(owner, None)
+        worker = self._workers[owner] = _Worker(owner)
+        worker.task = asyncio.create_task(self._work(worker))
 
     async def _work(self, worker: _Worker) -> None:
+        """Delivers what is due of an owner. After a failure of the store, the attempts under way stay known."""
         owner = worker.owner
         try:
-            if not await self._deliver(worker):
-                self._not_before[owner] = time.monotonic() + RETRY_PAUSE
-        except Exception as error:
-            self._not_before[owner] = time.monotonic() + RETRY_PAUSE
-            logger.warning(FAILED, RETRY_PAUSE, error, exc_info=not isinstance(error, StoreError))
+            while not self._closing:
+                try:
+                    if not await self._deliver(worker):
+                        self._not_before[owner] = time.monotonic() + self._retry_pause
+                    break
+                except Exception as error:
+                    logger.warning(FAILED, self._retry_pause, error, exc_info=not isinstance(error, StoreError))
+                    await asyncio.sleep(self._retry_pause)
+            if worker.known:
+                await asyncio.wait(worker.known.values())
         finally:
             del self._workers[owner]
 
     async def _deliver(self, worker: _Worker) -> bool:
         """Delivers what is due of an owner until nothing is due soon; returns False while another process does it."""
         owner = worker.owner
-        worker.gone = await self._store.gone_urls(owner)
         while not self._closing:
             worker.changed.clear()
             if time.monotonic() >= worker.read_at + SCAN_PAUSE:
-                worker.position, worker.read_at = START, time.monotonic()
+                worker.position, worker.retry_at, worker.read_at = START, EARLIEST, time.monotonic()
+                worker.gone = await self._store.gone_urls(owner)
             if not await self._has_lease(worker):
                 return False
             clock, wall = (await self._sandboxes.of(owner)).clock, self._clock()
             now, horizon = clock.virtual(wall), clock.virtual(WallTime(wall + SOON))
             next_at, more = await self._read_events(worker, now, horizon)
-            next_at = min(next_at, await self._read_retries(worker, now, horizon))
+            if worker.retry_at <= now:
+                worker.retry_at = await self._read_retries(worker, now, horizon)
+            next_at = min(next_at, worker.retry_at)
             if more:
                 await asyncio.sleep(0)
                 continue
@@ -260,10 +283,12 @@ class Deliveries:
         return True
 
     async def _has_lease(self, worker: _Worker) -> bool:
-        if time.monotonic() >= worker.leased_at + RENEWAL:
-            worker.leased_at = time.monotonic()
-            return await self._store.lease(worker.owner, self._holder, LEASE)
-        return True
+        now = time.monotonic()
+        if now < worker.leased_at + RENEWAL:
+            return True
+        if has_lease := await self._store.lease(worker.owner, self._holder, LEASE):
+            worker.leased_at = now
+        return has_lease
 
     async def _read_events(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> tuple[VirtualTime, bool]:
         """Starts the attempts of a page of due events; returns when the next one is due, and whether there are more."""
@@ -280,53 +305,66 @@ class Deliveries:
 
     async def _read_retries(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> VirtualTime:
         """Starts the retries that are due; returns when the next one is due."""
-        for delivery in await self._store.deliveries_due(worker.owner, horizon, len(worker.known) + PAGE):
+        limit = min(len(worker.known) + PAGE, MAX_KNOWN)
+        due = await self._store.deliveries_due(worker.owner, horizon, limit)
+        for delivery in due:
             if delivery.next_at is not None and delivery.next_at > now:
                 return delivery.next_at
             if delivery.id not in worker.known:
-                worker.known[delivery.id] = asyncio.create_task(self._retry(worker, delivery))
-        return NEVER
+                self._begin(worker, delivery.id, self._retry(worker, delivery))
+        return now if len(due) == limit else NEVER
 
     def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
         """Starts the first attempt of a job's event that is due, if one is."""
         event = due_event(job, now)
-        if event is None or job.webhook is None or (new_id := delivery_id(job, event.stage)) in worker.known:
-            return
-        body = self._render(job, event)
+        if event and (new_id := delivery_id(job, event.stage)) not in worker.known:
+            self._begin(worker, new_id, self._deliver_event(worker, job, event, new_id))
+
+    def _begin(self, worker: _Worker, known_id: str, attempt: Coroutine[Any, Any, None]) -> None:
+        """Makes an attempt in a task. If that fails here, the delivery is found again after a pause; others go on."""
+
+        async def run() -> None:
+            try:
+                await attempt
+            except Exception as error:
+                logger.warning(FAILED, self._retry_pause, error, exc_info=not isinstance(error, StoreError))
+                await asyncio.sleep(self._retry_pause)
+            finally:
+                worker.drop(known_id)
+
+        worker.known[known_id] = asyncio.create_task(run())
+
+    async def _deliver_event(self, worker: _Worker, job: Job, event: JobEvent, new_id: str) -> None:
+        """Makes the first attempt of an event; then starts the job's next event if that is due."""
+        webhook, body = job.webhook or Webhook(""), self._render(job, event)
         delivery = Delivery(
-            new_id, job.ordinal, event.stage, event.name, job.id, job.webhook.url, event.at, body, next_at=event.at
+            new_id, job.ordinal, event.stage, event.name, job.id, webhook.url, event.at, body, next_at=event.at
         )
-        worker.known[new_id] = asyncio.create_task(self._attempt(worker, job, delivery))
+        if await self._attempt(worker, webhook, delivery) and not self._closing:
+            now = (await self._sandboxes.of(worker.owner)).clock.virtual(self._clock())
+            self._start_event(worker, replace(job, notified=event.stage), now)
 
     async def _retry(self, worker: _Worker, delivery: Delivery) -> None:
-        jobs = await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1)
-        if jobs and delivery_id(jobs[0], delivery.stage) == delivery.id:
-            await self._attempt(worker, jobs[0], delivery)
-        else:
-            worker.drop(delivery)
+        for job in await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1):
+            if job.webhook and delivery_id(job, delivery.stage) == delivery.id:
+                await self._attempt(worker, job.webhook, delivery)
 
-    async def _attempt(self, worker: _Worker, job: Job, delivery: Delivery) -> None:
-        """Makes an attempt and stores what came of it; then starts the job's next event if that is due."""
-        owner = worker.owner
-        try:
-            async with self._receivers.turn(delivery.url), self._in_flight:
-                if time.monotonic() >= worker.leased_at + LEASE:  # another process may have made the attempt meanwhile
-                    return
-                if job.webhook is None or delivery.url in worker.gone:
-                    after = replace(delivery, state=DeliveryState.GONE, next_at=None)
-                else:
-                    clock = (await self._sandboxes.of(owner)).clock
-                    attempt = await self._sender.send(delivery, job.webhook, clock)
-                    after = delivery.after(attempt, self._retry_delays)
-                    _log(owner, after)
-            if after.state is DeliveryState.GONE:
-                worker.gone.add(delivery.url)
-            await self._store_attempts(worker, after)
-        finally:
-            worker.drop(delivery)
-        if job.notified < delivery.stage and not self._closing:
-            now = (await self._sandboxes.of(owner)).clock.virtual(self._clock())
-            self._start_event(worker, replace(job, notified=delivery.stage), now)
+    async def _attempt(self, worker: _Worker, webhook: Webhook, delivery: Delivery) -> bool:
+        """Makes an attempt and stores what came of it; returns False if another process may have made it meanwhile."""
+        async with self._receivers.turn(delivery.url), self._in_flight:
+            if time.monotonic() >= worker.leased_at + LEASE:
+                return False
+            if delivery.url in worker.gone:
+                after = replace(delivery, state=DeliveryState.GONE, next_at=None)
+            else:
+                clock = (await self._sandboxes.of(worker.owner)).clock
+                after = delivery.after(await self._sender.send(delivery, webhook, clock), self._retry_delays)
+                _log(worker.owner, after)
+        if after.state is DeliveryState.GONE:
+            worker.gone.add(delivery.url)
+        await self._store_attempts(worker, after)
+        worker.retry_at = min(worker.retry_at, after.next_at or NEVER)
+        return True
 
     async def _store_attempts(self, worker: _Worker, delivery: Delivery) -> None:
         """Stores a delivery, together with others of its owner that came meanwhile; repeats it until it is stored."""
@@ -337,31 +375,8 @@ class Deliveries:
                     await self._store.record_deliveries(worker.owner, batch)
                     del worker.attempted[: len(batch)]
                 except StoreError as error:
-                    logger.warning(FAILED, RETRY_PAUSE, error)
-                    await asyncio.sleep(RETRY_PAUSE)
-
-
-class Receivers:
-    """Lets each receiver have so many deliveries at the same time."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._semaphores: dict[str, asyncio.Semaphore] = {}
-        self._users = Counter[str]()
-
-    @asynccontextmanager
-    async def turn(self, url: str) -> AsyncIterator[None]:
-        """Waits until the receiver of a URL may have one more delivery, which ends with the block."""
-        receiver = urlsplit(url).netloc
-        semaphore = self._semaphores.setdefault(receiver, asyncio.Semaphore(self._limit))
-        self._users[receiver] += 1
-        try:
-            async with semaphore:
-                yield
-        finally:
-            self._users[receiver] -= 1
-            if not self._users[receiver]:
-                del self._users[receiver], self._semaphores[receiver]
+                    logger.warning(FAILED, self._retry_pause, error)
+                    await asyncio.sleep(self._retry_pause)
 
 
 def _log(owner: str, delivery: Delivery) -> None:

@@ -16,6 +16,12 @@ from translation_server.storage.pages import PageReader
 from translation_server.storage.rows import delivery_of, owner_of
 from translation_server.storage.statements import DATA_KEY, after
 
+IS_CURRENT = """
+    EXISTS (SELECT TRUE FROM owners WHERE name = found.owner AND data_key IS NULL)
+    OR EXISTS (SELECT TRUE FROM owners WHERE data_key = found.owner)
+"""
+"""The condition for the keys in use: the rows of sandboxes that were reset have others, see `DATA_KEY`."""
+
 
 def _owners(table: str, column: str) -> str:
     """Returns a statement for the owners with a value in a column, and their least values, by its partial index."""
@@ -25,18 +31,11 @@ def _owners(table: str, column: str) -> str:
             {first} UNION ALL SELECT ({first} AND owner > found.owner) FROM found WHERE found.owner IS NOT NULL
         )
         SELECT owner, (SELECT min({column}) FROM {table} WHERE owner = found.owner AND {column} IS NOT NULL)
-        FROM found WHERE owner IS NOT NULL
+        FROM found WHERE {IS_CURRENT}
     """
 
 
 OWNERS = [_owners("jobs", "next_event_at"), _owners("deliveries", "next_at")]
-
-NEXT_DELIVERY = f"""
-    SELECT min(at) FROM (
-        SELECT min(next_event_at) AS at FROM jobs WHERE owner = {DATA_KEY} AND next_event_at IS NOT NULL
-        UNION ALL SELECT min(next_at) FROM deliveries WHERE owner = {DATA_KEY} AND next_at IS NOT NULL
-    ) AS upcoming
-"""
 
 BY_EVENT = "next_event_at, ordinal"
 JOBS_TO_NOTIFY = after("next_event_at", "TRUE", until="next_event_at <= :now")
@@ -53,6 +52,8 @@ DELIVERIES = f"""
 FIND_DELIVERY = f"SELECT document FROM deliveries WHERE owner = {DATA_KEY} AND id = :id"
 
 GONE_URLS = f"SELECT DISTINCT gone_url FROM deliveries WHERE owner = {DATA_KEY} AND gone_url IS NOT NULL"
+
+ALLOW_URL = f"UPDATE deliveries SET gone_url = NULL WHERE owner = {DATA_KEY} AND gone_url = :url"
 
 LEASE = """
     INSERT INTO leases AS held VALUES (:owner, :holder, :now + :seconds)
@@ -72,14 +73,8 @@ class DeliveryReader(PageReader):
         for statement in OWNERS:
             for key, at in await self._fetch(statement, {}):
                 owner = owner_of(key)
-                [[current]] = await self._fetch(f"SELECT {DATA_KEY}", {"owner": owner})
-                if key == current:  # others are those of sandboxes that were reset
-                    found[owner] = min(at, found.get(owner, at))
+                found[owner] = min(at, found.get(owner, at))
         return found
-
-    async def next_delivery_at(self, owner: str) -> VirtualTime | None:
-        at: VirtualTime | None = (await self._fetch(NEXT_DELIVERY, {"owner": owner}))[0][0]
-        return at
 
     async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
         parameters = {"owner": owner, "now": now, "limit": limit, **position._asdict()}

@@ -34,6 +34,7 @@ class _Owner:
     inputs: dict[int, str] = field(default_factory=dict)
     ends: list[FeedPosition] = field(default_factory=list)
     changes: list[FeedPosition] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
     to_notify: set[int] = field(default_factory=set)  # the ordinals of jobs whose next event has a time
     sandbox: str | None = None
     fault_counts: Counter[str] = field(default_factory=Counter)
@@ -282,14 +283,13 @@ class MemoryStore:
         return True
 
     async def owners_to_notify(self) -> Mapping[str, VirtualTime]:
-        found = {owner: await self.next_delivery_at(owner) for owner in list(self._owners)}
-        return {owner: at for owner, at in found.items() if at is not None}
-
-    async def next_delivery_at(self, owner: str) -> VirtualTime | None:
-        data = self._owners[owner]
-        events = (next_event_at(data.jobs[ordinal]) for ordinal in data.to_notify)
-        attempts = (delivery.next_at for delivery in data.deliveries.values())
-        return min((at for at in chain(events, attempts) if at is not None), default=None)
+        found = dict[str, VirtualTime]()
+        for owner, data in self._owners.items():
+            events = (next_event_at(data.jobs[ordinal]) for ordinal in data.to_notify)
+            attempts = (delivery.next_at for delivery in data.deliveries.values())
+            if times := [at for at in chain(events, attempts) if at is not None]:
+                found[owner] = min(times)
+        return found
 
     async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
         data = self._owners[owner]
@@ -309,6 +309,8 @@ class MemoryStore:
             if job and delivery_id(job, delivery.stage) == delivery.id:
                 data.put(replace(job, notified=max(job.notified, delivery.stage)))
                 data.deliveries[delivery.ordinal, delivery.stage] = delivery
+                if delivery.state is DeliveryState.GONE:
+                    data.gone.add(delivery.url)
 
     async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
         stored = self._owners[owner].deliveries
@@ -319,8 +321,10 @@ class MemoryStore:
         return next(found, None)
 
     async def gone_urls(self, owner: str) -> set[str]:
-        deliveries = self._owners[owner].deliveries.values()
-        return {delivery.url for delivery in deliveries if delivery.state is DeliveryState.GONE}
+        return set(self._owners[owner].gone)
+
+    async def allow_url(self, owner: str, url: str) -> None:
+        self._owners[owner].gone.discard(url)
 
     async def lease(self, owner: str, holder: str, seconds: float) -> bool:  # noqa: ARG002 - there is one process
         return True

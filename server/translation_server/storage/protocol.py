@@ -257,10 +257,7 @@ class DeliveryStore(ChangeSource, Protocol):
     """Stores what becomes of the deliveries of webhooks. A power cut may lose the last attempts, not the deliveries."""
 
     async def owners_to_notify(self) -> Mapping[str, VirtualTime]:
-        """Returns `next_delivery_at` for all owners that have one."""
-
-    async def next_delivery_at(self, owner: str) -> VirtualTime | None:
-        """Returns when an owner's next event happens, or the next attempt is due; None if there is neither."""
+        """Returns when the next event of each owner happens, or the next attempt is due; of owners that have either."""
 
     async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
         """Returns the owner's next jobs after a position in the order of their next events, up to now.
@@ -285,6 +282,9 @@ class DeliveryStore(ChangeSource, Protocol):
 
     async def gone_urls(self, owner: str) -> set[str]:
         """Returns the URLs to which nothing of the owner's is delivered any more, because they answered 410."""
+
+    async def allow_url(self, owner: str, url: str) -> None:
+        """Takes a URL from the owner's `gone_urls`."""
 
     async def lease(self, owner: str, holder: str, seconds: float) -> bool:
         """Reserves the deliveries of an owner for one process, or renews this; returns whether it holds the lease.

@@ -19,7 +19,7 @@ from translation_server.core.webhook_events import delivery_id
 from translation_server.core.webhooks import Delivery
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.deliveries import LEASE, RELEASE, DeliveryReader
+from translation_server.storage.deliveries import ALLOW_URL, LEASE, RELEASE, DeliveryReader
 from translation_server.storage.postgres.database import (
     LOCK,
     START_TIMEOUT,
@@ -281,6 +281,11 @@ class PostgresStore(DeliveryReader):
                 await connection.executemany(RECORD_DELIVERY, [delivery_row(delivery, key) for delivery in known])
 
         await self._database.transaction(record, durable=False)
+
+    async def allow_url(self, owner: str, url: str) -> None:
+        await self._database.transaction(
+            lambda connection: _execute(connection, [ALLOW_URL], owner=owner, url=url), durable=False
+        )
 
     async def lease(self, owner: str, holder: str, seconds: float) -> bool:
         statement = LEASE.replace(":now", "extract(epoch FROM clock_timestamp())")

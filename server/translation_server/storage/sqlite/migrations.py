@@ -203,6 +203,7 @@ MIGRATIONS = (
         "ALTER TABLE jobs ADD COLUMN webhook TEXT",
         "ALTER TABLE jobs ADD COLUMN notified INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE jobs ADD COLUMN next_event_at REAL",
+        "CREATE INDEX owners_by_data_key ON owners (data_key) WHERE data_key IS NOT NULL",
         "CREATE INDEX jobs_by_event ON jobs (owner, next_event_at) WHERE next_event_at IS NOT NULL",
         """
         CREATE TABLE deliveries (

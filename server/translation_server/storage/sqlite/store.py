@@ -25,7 +25,7 @@ from translation_server.core.webhooks import Delivery
 from translation_server.private_files import create_file, create_folder
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
-from translation_server.storage.deliveries import LEASE, RELEASE, DeliveryReader
+from translation_server.storage.deliveries import ALLOW_URL, LEASE, RELEASE, DeliveryReader
 from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
 from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of, size_of
 from translation_server.storage.sqlite.database import (
@@ -137,6 +137,11 @@ class SqliteStore(DeliveryReader):
 
     async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
         await self._writer.run(_record_deliveries, owner, deliveries)
+
+    async def allow_url(self, owner: str, url: str) -> None:
+        await self._writer.run(
+            lambda connection: connection.execute(ALLOW_URL, {"owner": owner, "url": url}).fetchall()
+        )
 
     async def lease(self, owner: str, holder: str, seconds: float) -> bool:
         def lease(connection: Connection) -> bool:

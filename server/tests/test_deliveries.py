@@ -1,0 +1,131 @@
+"""The service that delivers webhooks, with a sender of the test's."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.stores import add
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.core.webhooks import Attempt, Webhook
+from translation_server.service.deliveries import Deliveries
+from translation_server.service.jobs import Service
+from translation_server.service.webhook_receivers import Receivers
+from translation_server.storage import StoreError
+from translation_server.storage.memory import MemoryStore
+
+HOOK = Webhook("http://receiver/hook")
+
+
+class Sender:
+    """Accepts everything, and keeps what it was given."""
+
+    def __init__(self):
+        self.sent = asyncio.Queue()
+
+    async def check(self, url): ...
+
+    async def send(self, delivery, _, clock):
+        await self.sent.put(delivery)
+        return Attempt(clock.virtual(5000.0), 5000.0, 0.1, 204)
+
+    async def close(self): ...
+
+    async def take(self):
+        return await asyncio.wait_for(self.sent.get(), 60)
+
+
+@asynccontextmanager
+async def delivering(store, render=lambda *_: "{}", **options):
+    """Delivers what is due in a store; yields the sender."""
+    service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(16))
+    sender = Sender()
+    deliveries = Deliveries(store, service.sandboxes, sender=sender, render=render, clock=lambda: 5000.0, **options)
+    running = asyncio.create_task(deliveries.run())
+    yield sender
+    running.cancel()
+    await deliveries.close()
+
+
+async def test_job_that_cannot_be_rendered_holds_up_no_other(caplog):
+    store = MemoryStore()
+    broken, fine = [await add(store, webhook=HOOK, job_id=name) for name in ("broken", "fine")]
+
+    def render(job, _):
+        if job.id == broken.id:
+            raise LookupError("there is no file of the kind mp4")
+        return "{}"
+
+    async with delivering(store, render) as sender:
+        assert (await sender.take()).job_id == fine.id
+    assert "there is no file of the kind mp4" in caplog.text
+
+
+class FailingStore(MemoryStore):
+    """A store that fails to record the first attempts."""
+
+    def __init__(self):
+        super().__init__()
+        self.has_failed = False
+        self.recorded = asyncio.Event()
+
+    async def record_deliveries(self, owner, deliveries):
+        if not self.has_failed:
+            self.has_failed = True
+            raise StoreError("the disk is full")
+        await super().record_deliveries(owner, deliveries)
+        self.recorded.set()
+
+
+async def test_attempt_that_cannot_be_recorded_is_not_made_again_by_the_same_process():
+    store = FailingStore()
+    job = await add(store, webhook=HOOK)
+    async with delivering(store, retry_pause=0.01) as sender:
+        await sender.take()
+        await asyncio.wait_for(store.recorded.wait(), 60)
+        assert sender.sent.empty()
+    assert (await store.find("ann", job.id)).notified
+
+
+async def test_process_without_the_lease_delivers_nothing():
+    class TakenStore(MemoryStore):
+        async def lease(self, *_):
+            asked.set()
+            return False
+
+    asked, store = asyncio.Event(), TakenStore()
+    await add(store, webhook=HOOK)
+    async with delivering(store) as sender:
+        await asyncio.wait_for(asked.wait(), 60)
+    assert sender.sent.empty()
+
+
+async def test_each_receiver_has_so_many_turns_at_the_same_time():
+    receivers, begun, end, fast_begun = Receivers(2), [], asyncio.Event(), asyncio.Event()
+
+    async def deliver(url):
+        async with receivers.turn(url):
+            begun.append(url)
+            if url == "http://fast/":
+                fast_begun.set()
+            await end.wait()
+
+    slow = [asyncio.create_task(deliver("http://slow/")) for _ in range(5)]
+    fast = asyncio.create_task(deliver("http://fast/"))
+    await asyncio.wait_for(fast_begun.wait(), 60)
+    assert sorted(begun) == ["http://fast/", "http://slow/", "http://slow/"]
+    end.set()
+    await asyncio.gather(fast, *slow)
+    assert len(begun) == 6
+
+
+@pytest.mark.parametrize("delay", [0.0, 1000.0])
+async def test_what_is_due_later_is_not_delivered_now(delay):
+    store = MemoryStore()
+    await add(store, webhook=HOOK, created_at=4500.0, delay=delay)
+    due = await add(store, webhook=HOOK, job_id="due", created_at=4000.0)
+    async with delivering(store) as sender:
+        ids = {(await sender.take()).job_id for _ in range(1 if delay else 2)}
+    assert due.id in ids
+    assert len(ids) == (1 if delay else 2)
+    assert sender.sent.empty()
