@@ -3,16 +3,14 @@
 `tests/contract/README.md` describes the transcripts.
 """
 
-import asyncio
 import datetime as dt
 import functools
 import hashlib
-import hmac
 import json
 import re
 import socket
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ from typing import Any
 import httpx
 import uvicorn
 
+from tests.aws_signer import AwsSigner
+from tests.quick_server import QuickServer
 from translation_server.api.connections import Guard, Limits
 from translation_server.api.protocol import HttpProtocol
 from translation_server.app import OWN_NAMES, assemble
@@ -94,7 +94,7 @@ class GoldenServer:
         )
         listener = socket.create_server(("127.0.0.1", 0))
         http = functools.partial(HttpProtocol, guard=Guard(Limits(connections=10)))
-        server = _Server(uvicorn.Config(app, lifespan="on", **uvicorn_options(http, GRACE)))
+        server = QuickServer(uvicorn.Config(app, lifespan="on", **uvicorn_options(http, GRACE)))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -181,7 +181,7 @@ class GoldenServer:
         headers = {"Host": HOST, **request.get("headers", {})}
         auth = None
         if headers.get("Authorization") in SIGNATURES:
-            auth = Signer(self._now, SIGNATURES[headers.pop("Authorization")])
+            auth = AwsSigner(USER, SIGNATURES[headers.pop("Authorization")], self._time)
         body: dict[str, Any] = {}
         if "json" in request:
             body = {"json": request["json"]}
@@ -201,43 +201,6 @@ class GoldenServer:
     def _random(self, size: int) -> bytes:
         self._drawn += 1
         return hashlib.shake_128(f"{self._seed} {self._drawn}".encode()).digest(size)
-
-
-class Signer(httpx.Auth):
-    """Signs requests as AWS's documentation says: the host and the headers of AWS."""
-
-    requires_request_body = True
-
-    def __init__(self, now: float, secret: str) -> None:
-        self._now, self._secret = now, secret
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Adds X-Amz-Date and Authorization to a request."""
-        at = f"{dt.datetime.fromtimestamp(self._now, dt.UTC):%Y%m%dT%H%M%SZ}"
-        request.headers["x-amz-date"] = at
-        names = sorted({"host", *(name for name in request.headers if name.startswith("x-amz-"))})
-        digest = hashlib.sha256(request.content).hexdigest()
-        path, _, query = request.url.raw_path.decode().partition("?")
-        lines = [request.method, path, query, *(f"{name}:{request.headers[name]}" for name in names)]
-        canonical = "\n".join([*lines, "", ";".join(names), digest])
-        scope = f"{at[:8]}/us-east-1/execute-api/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        key = f"AWS4{self._secret}".encode()
-        for part in [*scope.split("/"), text]:
-            key = hmac.digest(key, part.encode(), "sha256")
-        request.headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={USER}/{scope}, SignedHeaders={';'.join(names)}, Signature={key.hex()}"
-        )
-        yield request
-
-
-class _Server(uvicorn.Server):
-    """A server that stops at once. uvicorn itself checks only every tenth of a second whether to stop."""
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        while not self.should_exit:  # noqa: ASYNC110 - another thread sets it
-            await asyncio.sleep(0.005)
 
 
 def _body(answer: httpx.Response) -> dict[str, Any]:

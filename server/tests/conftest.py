@@ -25,6 +25,7 @@ from tests.examples import CREDENTIALS, OWN_DIALECT, TLS, cheap_hash
 from tests.ports import free_port
 from tests.processes import ENVIRONMENT
 from tests.processes import Server as ServerProcess
+from tests.quick_server import QuickServer
 from translation_server import TranslationServer
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
@@ -42,23 +43,6 @@ HASHED = cheap_hash(CREDENTIALS[1])
 Start = Callable[..., Api]
 
 
-class Server(uvicorn.Server):
-    """A server that stops at once. uvicorn itself checks only every tenth of a second whether to stop."""
-
-    async def main_loop(self):
-        await self.on_tick(0)
-        while not self.should_exit:  # noqa: ASYNC110 - another thread sets it
-            await asyncio.sleep(0.005)
-
-    async def shutdown(self, sockets=None):
-        if self.server_state.connections or self.server_state.tasks:
-            await super().shutdown(sockets)
-            return
-        for listener in [*self.servers, *(sockets or [])]:
-            listener.close()
-        await self.lifespan.shutdown()
-
-
 @contextmanager
 def serving(settings, http=HttpProtocol, store=None):
     """Runs the server with these settings and one of uvicorn's HTTP implementations; yields its URL.
@@ -72,7 +56,7 @@ def serving(settings, http=HttpProtocol, store=None):
     config = uvicorn.Config(
         app, log_config=None, lifespan="on", http=http, proxy_headers=False, timeout_graceful_shutdown=10
     )
-    server = Server(config)
+    server = QuickServer(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -1,7 +1,6 @@
 """AWS signatures: with test vectors of AWS, and over HTTP with a signer that this file has itself."""
 
 import hashlib
-import hmac
 import logging
 import time
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from tests.api import Api, is_problem
+from tests.aws_signer import AwsSigner
 from tests.examples import CREDENTIALS, TLS
 from translation_server import TranslationServer
 from translation_server.api.auth.sigv4 import SignatureError, check_signature, read_signature
@@ -148,33 +148,9 @@ def test_a_malformed_header_is_no_signature(header):
     assert read_signature(header) is None
 
 
-class Signer(httpx.Auth):
-    """Signs requests as AWS's documentation says; ``headers`` are the names of the headers that it signs."""
-
-    requires_request_body = True
-
-    def __init__(self, key=CREDENTIALS[0], secret=CREDENTIALS[1], skew=0, digest=None, date=None):
-        self.key, self.secret, self.skew, self.digest, self.date = key, secret, skew, digest, date
-
-    def auth_flow(self, request):
-        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + self.skew))
-        request.headers["x-amz-date"] = at
-        if self.digest:
-            request.headers["x-amz-content-sha256"] = self.digest
-        names = sorted({"host", *(name for name in request.headers if name.startswith("x-amz-"))})
-        digest = self.digest or hashlib.sha256(request.content).hexdigest()
-        path, _, query = request.url.raw_path.decode().partition("?")
-        lines = [request.method, path, query, *(f"{name}:{request.headers[name]}" for name in names)]
-        canonical = "\n".join([*lines, "", ";".join(names), digest])
-        scope = f"{self.date or at[:8]}/eu-west-1/transcribe/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        key = f"AWS4{self.secret}".encode()
-        for part in [*scope.split("/"), text]:
-            key = hmac.new(key, part.encode(), "sha256").digest()
-        request.headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self.key}/{scope}, SignedHeaders={';'.join(names)}, Signature={key.hex()}"
-        )
-        yield request
+def signer(key=CREDENTIALS[0], secret=CREDENTIALS[1], skew=0, **more):
+    """Returns what signs requests, on a clock that is so many seconds ahead."""
+    return AwsSigner(key, secret, lambda: time.time() + skew, **more)
 
 
 @pytest.fixture
@@ -191,7 +167,7 @@ def native(start, path):
 
 @pytest.fixture
 def aws(native):
-    with Api(base_url=native.base_url.join("/aws"), auth=Signer(), timeout=60, verify=TLS) as client:
+    with Api(base_url=native.base_url.join("/aws"), auth=signer(), timeout=60, verify=TLS) as client:
         yield client
 
 
@@ -213,19 +189,19 @@ def test_polls_without_a_body_are_signed_too(aws, native):
     native.finish(job_id)
     assert aws.get(f"/jobs/{job_id}").json()["status"] == "DONE"
     assert aws.head(f"/jobs/{job_id}").status_code == 200
-    assert aws.get(f"/jobs/{job_id}", auth=Signer(secret="wrong")).status_code == 403
+    assert aws.get(f"/jobs/{job_id}", auth=signer(secret="wrong")).status_code == 403
 
 
 @pytest.mark.parametrize(
     ("signer", "says"),
     [
-        (Signer(secret="wrong"), "The signature is not that of this request"),
-        (Signer(key="nobody"), "The signature is not that of this request"),
-        (Signer(skew=-1000), "set the clock and sign again"),
-        (Signer(skew=1000), "set the clock and sign again"),
-        (Signer(date="20150830"), "must have the same date"),
-        (Signer(digest="0" * 64), "X-Amz-Content-SHA256 must be"),
-        (Signer(digest="STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), "X-Amz-Content-SHA256 must be"),
+        (signer(secret="wrong"), "The signature is not that of this request"),
+        (signer(key="nobody"), "The signature is not that of this request"),
+        (signer(skew=-1000), "set the clock and sign again"),
+        (signer(skew=1000), "set the clock and sign again"),
+        (signer(date="20150830"), "must have the same date"),
+        (signer(digest="0" * 64), "X-Amz-Content-SHA256 must be"),
+        (signer(digest="STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), "X-Amz-Content-SHA256 must be"),
         (httpx.BasicAuth(*CREDENTIALS), "The signature is malformed"),
     ],
 )
@@ -237,16 +213,16 @@ def test_a_wrong_signature_is_403_in_the_apis_form(aws, signer, says):
 
 
 def test_the_digest_of_the_body_may_be_a_header(aws):
-    signed = Signer(digest="UNSIGNED-PAYLOAD")
+    signed = signer(digest="UNSIGNED-PAYLOAD")
     assert call(aws, "Start", auth=signed, Name="mine").json()["Name"] == "mine"
     content = b'{"Name": "third"}'
-    exact = Signer(digest=hashlib.sha256(content).hexdigest())
+    exact = signer(digest=hashlib.sha256(content).hexdigest())
     headers = {"X-Amz-Target": "Transcribe.Start", "Content-Type": "application/json"}
     assert aws.post("", content=content, headers=headers, auth=exact).status_code == 200
 
 
 def test_all_amz_headers_must_be_signed(aws):
-    class Forgetful(Signer):
+    class Forgetful(AwsSigner):
         def auth_flow(self, request):
             target = request.headers.pop("X-Amz-Target")
             next(flow := super().auth_flow(request))
@@ -254,7 +230,7 @@ def test_all_amz_headers_must_be_signed(aws):
             flow.close()
             yield request
 
-    refused = call(aws, "Start", auth=Forgetful(), Name="mine")
+    refused = call(aws, "Start", auth=Forgetful(*CREDENTIALS, time.time), Name="mine")
     assert (refused.status_code, refused.json()["Message"]) == (
         403,
         "The signature must cover the header x-amz-target.",
@@ -275,12 +251,12 @@ def test_a_signed_upload_is_read_once(aws, native):
 
 def test_wrong_signatures_are_counted_and_lock_the_address(aws):
     for _ in range(10):
-        assert call(aws, "Get", auth=Signer(secret="wrong"), Name="x").status_code == 403
+        assert call(aws, "Get", auth=signer(secret="wrong"), Name="x").status_code == 403
     assert call(aws, "Get", Name="x").status_code == 429
 
 
 def test_the_report_card_counts_refused_signatures(aws, native):
-    assert call(aws, "Get", auth=Signer(secret="wrong"), Name="x").status_code == 403
+    assert call(aws, "Get", auth=signer(secret="wrong"), Name="x").status_code == 403
     assert "1 request got 401 or 403" in native.get("/sandbox/report").text
 
 
@@ -288,7 +264,7 @@ def test_a_server_with_hashes_alone_says_so_at_start_and_to_every_caller(start, 
     with caplog.at_level(logging.INFO):
         native = start(dialects=path)
     assert "the callers of aws get 403: This server knows only the hashes" in caplog.text
-    with Api(base_url=native.base_url.join("/aws"), auth=Signer(), timeout=60, verify=TLS) as client:
+    with Api(base_url=native.base_url.join("/aws"), auth=signer(), timeout=60, verify=TLS) as client:
         refused = call(client, "Start", Name="mine")
     assert (refused.status_code, "knows only the hashes" in refused.json()["Message"]) == (403, True)
     assert is_problem(native.get("/jobs", auth=None), 401)
@@ -296,14 +272,14 @@ def test_a_server_with_hashes_alone_says_so_at_start_and_to_every_caller(start, 
 
 def test_without_credentials_the_access_key_names_the_sandbox(path):
     with TranslationServer(dialects=path) as server, Api(base_url=f"{server.url}/aws", timeout=60) as client:
-        assert call(client, "Start", auth=Signer("ann", "any", skew=10**7), Name="mine").status_code == 200
-        assert call(client, "Get", auth=Signer("ann", "other"), Name="mine").status_code == 200
-        assert call(client, "Get", auth=Signer("bob"), Name="mine").status_code == 404
+        assert call(client, "Start", auth=signer("ann", "any", skew=10**7), Name="mine").status_code == 200
+        assert call(client, "Get", auth=signer("ann", "other"), Name="mine").status_code == 200
+        assert call(client, "Get", auth=signer("bob"), Name="mine").status_code == 404
         assert httpx.get(f"{server.url}/jobs/mine", auth=("ann", "")).status_code == 200
 
 
 def test_an_embedded_server_checks_signatures(path):
     server = TranslationServer(username="ann", password="pässword", dialects=path)
     with server, Api(base_url=f"{server.url}/aws", timeout=60) as client:
-        assert call(client, "Start", auth=Signer("ann", "pässword"), Name="mine").status_code == 200
-        assert call(client, "Start", auth=Signer("ann", "password"), Name="mine").status_code == 403
+        assert call(client, "Start", auth=signer("ann", "pässword"), Name="mine").status_code == 200
+        assert call(client, "Start", auth=signer("ann", "password"), Name="mine").status_code == 403
