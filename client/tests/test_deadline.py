@@ -51,8 +51,8 @@ def test_hanging_server_does_not_delay_the_end_of_a_wait(listen):
         assert max(pool.map(lateness, [rng.uniform(0.1, 0.4) for _ in range(40)])) < SLOW
 
 
-POLLING = {"timeout": 1, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
-LONG_POLLING = {"timeout": 2.5, "request_timeout": NEVER}  # time for a long poll of one second
+POLLING = {"timeout": 5, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
+LONG_POLLING = {"timeout": 6, "request_timeout": NEVER}  # time for long polls
 
 
 async def wait(url, options):
