@@ -175,10 +175,10 @@ def listen():
 
 
 @contextmanager
-def serving(folder, **settings):
-    """Runs the project's server in a process of its own."""
+def serving(folder, port=0, **settings):
+    """Runs the project's server in a process of its own, by default on a free port."""
     quick = {"MIN_DELAY": "0.2", "MAX_DELAY": "0.2", "ERROR_PROBABILITY": "0", "DATABASE_URL": "memory:"}
-    command = [sys.executable, "-m", "translation_server", "--port", "0"]
+    command = [sys.executable, "-m", "translation_server", "--port", str(port)]
     environment = os.environ | BOTH_SIDES | quick | settings
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:

@@ -181,7 +181,7 @@ class TestTerminal:
         terminal = Terminal(
             [*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "0.3", "--max-interval", "0.3", "--jobs", "2"]
         )
-        terminal.until(r"poll in 0\.\d s")
+        terminal.until(r"next poll in 0\.\d s")
         server.script = completed_jobs(job)
         assert terminal.end() == 0
         assert "━" in terminal.seen

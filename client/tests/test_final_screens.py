@@ -1,7 +1,7 @@
 """What the command leaves on a terminal.
 
-The screens are in `screens/`, with X for digits that differ each time. With RECORD in the environment, the tests write
-them anew.
+The screens are in `screens/`, with X for digits that differ each time, and with one line for all retries of a wait.
+With RECORD in the environment, the tests write them anew.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.command_line import LOGIN, PROGRAM, Terminal, lines_on_screen
+from tests.conftest import LOGIN as SETTINGS
+from tests.conftest import serving
 from tests.ports import free_port
 
 if TYPE_CHECKING:
+    import socket
+    import threading
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from tests.conftest import Job, Request, Server
+
+    Handler = Callable[[socket.socket, threading.Event], None]
+    Listen = Callable[[Handler], AbstractContextManager[str]]
 
 pytestmark = pytest.mark.takes(60)
 
@@ -37,7 +47,8 @@ def ended_or_pending(job: Job, pending: int = 0) -> object:
     def script(request: Request) -> tuple[int, object]:
         match request.path.split("/"):
             case ["", "jobs"]:
-                return 200, {"jobs": [answer(name) for name in parse_qs(request.query)["job_id"]], "next": None}
+                found = [answer(name) for name in parse_qs(request.query)["job_id"]]
+                return 200, {"jobs": found, "unknown": [], "next": None}
             case ["", "status", name]:
                 return 200, answer(name)
         return 404, {"title": "Not Found"}
@@ -55,6 +66,8 @@ def check(terminal: Terminal, name: str, width: int) -> None:
     lines = lines_on_screen(terminal.seen, width)
     text = re.sub(r"(?<=127\.0\.0\.1:)\d{5}", "XXXXX", "\n".join(lines).rstrip() + "\n")
     text = re.sub(r"\bin(\s)\d\.\d(?= s$)", r"in\1X.X", text, flags=re.MULTILINE)
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", f"{'X' * 8}-XXXX-XXXX-XXXX-{'X' * 12}", text)
+    text = re.sub(r"((?:.*\n){,2}?.*retry )\d( of 7 .*\n)(\1\d\2)*", r"\1N\2", text)
     record = SCREENS / f"{name}-at-{width}.txt"
     if "RECORD" in os.environ:
         record.write_text(text, encoding="utf-8")
@@ -81,6 +94,20 @@ def test_interrupted_command_says_how_to_resume(server: Server, job: Job, width:
 
 
 @WIDTHS
+def test_interrupt_during_a_start_says_that_jobs_may_have_been_accepted(listen: Listen, width: int) -> None:
+    def hang(connection: socket.socket, over: threading.Event) -> None:
+        connection.recv(65_536)
+        over.wait()
+
+    with listen(hang) as url:
+        terminal = start(width, url, "--jobs", "5")
+        terminal.until("waiting for the server")
+        os.kill(terminal.pid, signal.SIGINT)
+        assert terminal.end() == 130
+    check(terminal, "interrupted-start", width)
+
+
+@WIDTHS
 def test_command_without_a_server_shows_its_retries_above_the_table(width: int) -> None:
     terminal = start(width, f"http://127.0.0.1:{free_port()}", "--jobs", "5")
     assert terminal.end() == 5
@@ -95,3 +122,18 @@ def test_wrong_password_is_one_line_for_all_jobs(server: Server, width: int) -> 
     terminal = start(width, server.url, "--jobs", "5")
     assert terminal.end() == 3
     check(terminal, "wrong-password", width)
+
+
+def test_wait_goes_on_across_a_restart(tmp_path: Path) -> None:
+    settings = {"port": free_port(), "DATABASE_URL": "sqlite:///jobs.db", "MIN_DELAY": "4", "MAX_DELAY": "4"} | SETTINGS
+    with serving(tmp_path, **settings) as url:
+        words = ("--jobs", "2", "--no-long-poll", "--initial-interval", "0.5")
+        terminals = {width: start(width, url, *words) for width in (40, 80, 200)}
+        for terminal in terminals.values():
+            terminal.until("next poll in")
+    for terminal in terminals.values():
+        terminal.until("retry 2 in")
+    with serving(tmp_path, **settings):
+        assert [terminal.end() for terminal in terminals.values()] == [0, 0, 0]
+    for width, terminal in terminals.items():
+        check(terminal, "restart", width)

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 import httpx
 
 from translation_client.base_client import default_kind
-from translation_client.cli.display import MANY, write, write_json, write_line, write_nothing, write_stats
-from translation_client.cli.errors import DONE, TIMED_OUT, UNREACHABLE, UsageError, exit_status
-from translation_client.cli.failures import failure_lines
-from translation_client.cli.log import log_and_show, show_message
+from translation_client.cli.display import write, write_json, write_line, write_nothing, write_stats
+from translation_client.cli.endings import left_open, show_failures, write_ends, write_next_step, write_summary
+from translation_client.cli.errors import DONE, UsageError, exit_status
+from translation_client.cli.log import show_message
 from translation_client.cli.login import Login, login
 from translation_client.cli.options import (
     SECONDS,
@@ -26,19 +26,19 @@ from translation_client.cli.options import (
     Parser,
     assignment,
     command,
+    is_plain,
     json_or_text,
-    list_in_full,
     naming_flags,
     resume,
 )
 from translation_client.cli.saving import save
 from translation_client.cli.table import live, refreshing
-from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
+from translation_client.cli.tracking import Show, TrackedJob, Tracker
 from translation_client.client import LONG_POLL, AsyncClient
 from translation_client.core.errors import NotFound, TranslationError
 from translation_client.core.estimator import ENOUGH, DurationEstimator, History
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Plan, Progressive
-from translation_client.core.status import State, Status
+from translation_client.core.status import Status
 from translation_client.core.wait_one import GLANCE
 from translation_client.history import HistoryFile
 
@@ -150,7 +150,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
 
     def handler(options: Options) -> int:
         server = login(options)
-        has_table = waits and _plain(options) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        has_table = waits and is_plain(options) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
         show = write_nothing if has_table or (options.quiet and waits) else _show(options)
         jobs = [TrackedJob(show, job_id) for job_id in dict.fromkeys(options.ids) or [""] * options.jobs]
         tracker = Tracker(jobs, _warn(options))
@@ -176,17 +176,16 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
             with naming_flags():
                 asyncio.run(act())
         except KeyboardInterrupt:
-            _write_ends(jobs, has_table=has_table)
-            _write_summary(options, jobs)
-            unfinished = [job.id for job in jobs if job.id and not job.over]
-            raise KeyboardInterrupt(*([to_resume(unfinished)] if to_resume and unfinished else [])) from None
-        _write_ends(jobs, has_table=has_table)
-        _show_failures(jobs, to_resume)
+            write_ends(jobs, has_table=has_table)
+            write_summary(options, jobs)
+            raise KeyboardInterrupt(*left_open(options, jobs, to_resume)) from None
+        write_ends(jobs, has_table=has_table)
+        show_failures(options, jobs, to_resume)
         if waits and options.stats and not options.json:
             write_stats(tracker)
-        _write_summary(options, jobs)
+        write_summary(options, jobs)
         if has_table and command():
-            _write_next_step(options, jobs, listed=listed)
+            write_next_step(options, jobs, listed=listed)
         return max((DONE if job.failure is None else exit_status(job.failure) for job in jobs), default=DONE)
 
     return handler
@@ -249,7 +248,7 @@ async def _cancel(client: AsyncClient, _: Options, job: TrackedJob) -> None:
 async def _delete(client: AsyncClient, options: Options, job: TrackedJob) -> None:
     await client.delete(job.id)
     job.deleted = True
-    if _plain(options):
+    if is_plain(options):
         write(f"{job.id} deleted")
 
 
@@ -303,37 +302,6 @@ def _typical_duration(options: Options, server: Login) -> float | None:
     return median(durations) if len(durations) >= ENOUGH else None
 
 
-def _write_ends(jobs: Sequence[TrackedJob], *, has_table: bool) -> None:
-    """Writes the final statuses that only the table has shown; very many are only counted by the summary."""
-    if has_table and len(jobs) <= MANY:
-        for job in jobs:
-            if job.status and job.over:
-                write_line(job.status)
-
-
-def _write_summary(options: Options, jobs: Sequence[TrackedJob]) -> None:
-    if _plain(options) and (options.pending or len(jobs) > 1):
-        write(summary(jobs))
-
-
-def _write_next_step(options: Options, jobs: Sequence[TrackedJob], *, listed: bool) -> None:
-    """Tells a person how to read what a completed job has brought."""
-    if any(job.outcome == State.COMPLETED for job in jobs):
-        only = [job.id for job in jobs] if len(jobs) == 1 else []
-        how = list_in_full(options, only) if listed else "give --json to this command"
-        write(f"To read all that the server says about {'this job' if only else 'your jobs'}: {how}")
-
-
-def _show_failures(jobs: Sequence[TrackedJob], to_resume: Callable[[Sequence[str]], str] | None) -> None:
-    """Shows each kind of failure once, and how to resume the wait for jobs that may still be running."""
-    messages, resumable = failure_lines(jobs), {TIMED_OUT, UNREACHABLE}
-    unfinished = [job.id for job in jobs if job.id and job.failure and exit_status(job.failure) in resumable]
-    if to_resume and unfinished:
-        messages[-1] += f" {to_resume(unfinished)}"
-    for message in messages:
-        log_and_show(message)
-
-
 def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
     schedule = plan(options)
     try:
@@ -374,10 +342,6 @@ def _file(text: str) -> tuple[str, str]:
             return name, path
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"{path!r} cannot be read: {error}") from None
-
-
-def _plain(options: Options) -> bool:
-    return not (options.json or options.quiet or options.verbose)
 
 
 def _show(options: Options) -> Show:

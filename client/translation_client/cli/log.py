@@ -19,9 +19,14 @@ from translation_client.private_files import open_private, tighten
 logger = logging.getLogger("translation_client")
 
 
+def log(message: str, level: int = logging.ERROR) -> None:
+    """Writes a message to the log."""
+    logger.log(level, "%s", message)
+
+
 def log_and_show(message: str, level: int = logging.ERROR) -> None:
     """Writes a message to the log and to stderr."""
-    logger.log(level, "%s", message)
+    log(message, level)
     show_message(message)
 
 

@@ -148,6 +148,11 @@ def command() -> str:
     return os.environ.get("TRANSLATION_CLIENT_COMMAND", program())
 
 
+def is_plain(options: Options) -> bool:
+    """Whether the output is lines for people."""
+    return not (options.json or options.quiet or options.verbose)
+
+
 def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
     """Returns the command line that continues a wait.
 

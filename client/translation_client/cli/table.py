@@ -34,7 +34,7 @@ FRAME = 0.25  # seconds between two drawings of the table
 REFRESH, REFRESH_FACTOR = 1.0, 4  # seconds until the table polls its jobs, and how much that grows
 ECHO = 3  # columns that stay free: a terminal echoes ^C, which would wrap the last line
 SHORT_ID, LEAST_BAR, LONGEST_BAR = 8, 10, 60  # columns
-STATE, PROGRESS, ELAPSED, NEXT = 9, 4, 8, 17  # columns: the longest text of each
+STATE, PROGRESS, ELAPSED = 9, 4, 8  # columns: the longest text of each
 
 
 class Layout(NamedTuple):
@@ -43,7 +43,6 @@ class Layout(NamedTuple):
     id: int  # the width of the ids
     bar: int  # the width of the bars
     has_state: bool  # whether the states have a column; else the state of a job without a bar takes the bar's place
-    has_next: bool  # whether the next polls have a column
 
 
 @asynccontextmanager
@@ -105,32 +104,36 @@ async def _meanwhile(work: Coroutine[object, object, None]) -> AsyncIterator[Non
 
 
 def screen(tracker: Tracker, width: int, height: int) -> RenderableType:
-    """Returns a line per job. If they do not fit on the screen: the first unfinished ones, and a summary."""
+    """Returns a line per job, and when the next poll comes.
+
+    If the jobs do not fit on the screen: the first unfinished ones, and a summary.
+    """
     width, height = width - ECHO, max(1, height - 1)
-    jobs = tracker.jobs
-    if len(jobs) <= height:
-        return _table(tracker, jobs, width)
+    jobs, next_poll = tracker.jobs, _next_poll(tracker)
+    if len(jobs) < height:
+        return Group(_table(tracker, jobs, width), Text(next_poll))
     unfinished = [job for job in jobs if not job.over]
-    lines = textwrap.wrap(summary(jobs), width)[: max(1, height - 1)]
+    lines = textwrap.wrap(summary(jobs), width)[: max(1, height - 2)]
     return Group(
-        _table(tracker, unfinished[: max(0, height - 1 - len(lines))], width),
+        _table(tracker, unfinished[: max(0, height - 2 - len(lines))], width),
         *map(Text, lines),
         ProgressBar(total=len(jobs), completed=len(jobs) - len(unfinished), width=width),  # ends no line
+        *([Text(f"\n{next_poll}")] if height > 2 else []),  # noqa: PLR2004 - the summary and the bar take two lines
     )
 
 
 def layout(ids: Sequence[str], width: int) -> Layout:
     """Returns the columns for a table of this width. An id that leaves no room for a bar is cut to a few characters."""
 
-    def left(*columns: int) -> int:
-        return width - sum(columns) - len(columns)  # one space between two columns
+    def bar(*columns: int) -> int:
+        return min(width - sum(columns) - len(columns), LONGEST_BAR)  # one space between two columns
 
-    has_state = left(SHORT_ID, STATE, PROGRESS, ELAPSED) >= LEAST_BAR
-    has_next = left(SHORT_ID, STATE, PROGRESS, ELAPSED, NEXT) >= LEAST_BAR
-    others = [PROGRESS, ELAPSED, *[STATE] * has_state, *[NEXT] * has_next]
     longest = max(map(len, ids), default=0) or SHORT_ID
-    id_width = longest if left(longest, *others) >= LEAST_BAR else SHORT_ID
-    return Layout(id_width, max(1, min(left(id_width, *others), LONGEST_BAR)), has_state, has_next)
+    for id_width, has_state in ((longest, True), (longest, False), (SHORT_ID, True), (SHORT_ID, False)):
+        room = bar(id_width, *[STATE] * has_state, PROGRESS, ELAPSED)
+        if room >= LEAST_BAR:
+            break
+    return Layout(id_width, max(1, room), has_state)
 
 
 def _table(tracker: Tracker, jobs: Sequence[TrackedJob], width: int) -> Table:
@@ -142,15 +145,13 @@ def _table(tracker: Tracker, jobs: Sequence[TrackedJob], width: int) -> Table:
     table.add_column("bar", width=columns.bar, no_wrap=True)
     table.add_column("progress", width=PROGRESS, justify="right", no_wrap=True)
     table.add_column("elapsed", width=ELAPSED, justify="right", no_wrap=True)
-    if columns.has_next:
-        table.add_column("next", width=NEXT, justify="right", no_wrap=True)
     for job in jobs:
         table.add_row(*_cells(tracker, job, columns))
     return table
 
 
 def _cells(tracker: Tracker, job: TrackedJob, columns: Layout) -> Iterator[RenderableType]:
-    now, outcome = tracker.clock(), Text(job.outcome, STYLES.get(job.outcome, ""))
+    outcome = Text(job.outcome, STYLES.get(job.outcome, ""))
     yield Text(visible(job.id))
     if columns.has_state:
         yield outcome
@@ -161,12 +162,17 @@ def _cells(tracker: Tracker, job: TrackedJob, columns: Layout) -> Iterator[Rende
             total=1.0 if progress else None,
             completed=progress.part if progress else 0.0,
             width=columns.bar,
-            animation_time=now,
+            animation_time=tracker.clock(),
         )
     else:
         yield "" if columns.has_state else outcome
     yield f"{'~' if progress.is_estimate else ''}{progress.part:.0%}" if progress else ""
     yield "" if job.elapsed is None else f"{job.elapsed:.1f} s"
-    if columns.has_next and not job.over and tracker.next_poll is not None:
-        what = f"retry {tracker.retry}" if tracker.retry else "poll"
-        yield f"{what} in {max(0.0, tracker.next_poll - now):.1f} s"
+
+
+def _next_poll(tracker: Tracker) -> str:
+    """Returns when the next request comes; it is the same for all jobs that are awaited together."""
+    if tracker.next_poll is None:
+        return "waiting for the server"
+    what = f"retry {tracker.retry}" if tracker.retry else "next poll"
+    return f"{what} in {max(0.0, tracker.next_poll - tracker.clock()):.1f} s"
