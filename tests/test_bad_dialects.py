@@ -140,10 +140,10 @@ def test_no_file_is_nested_too_deeply(place, wrap):
         for _ in range(levels):
             value = wrap(value)
         table = copy.deepcopy(GOOD)
-        table["job"]["task"][place]["input"] = value
+        table["job"]["task"][place]["input"] = {"of": value}
         return table
 
-    around = 4  # levels: the file, the kinds of job, the kind, the place
+    around = 5  # levels: the file, the kinds of job, the kind, the place, the value
     assert refusal_of_server(nested(MAX_DEPTH - around)) is refusal_of_client(nested(MAX_DEPTH - around)) is None
     for levels in (MAX_DEPTH - around + 1, 300, 100_000):
         refused = f"is nested too deeply: at most {MAX_DEPTH} levels"

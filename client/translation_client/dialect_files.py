@@ -29,15 +29,8 @@ from translation_client.core.dialects import (
 from translation_client.core.distinct import indistinct
 from translation_client.core.status import State
 from translation_client.core.templates import Node, Placeholder, fits, overlaid, parse, paths
-from translation_client.dialect_format import (
-    KIND,
-    action_of,
-    operations_of,
-    parameter_names,
-    parameters,
-    phases,
-    take_file,
-)
+from translation_client.dialect_checks import action_of, operations_of, parameter_names, parameters, phases
+from translation_client.dialect_format import KIND, take_file
 from translation_client.dialect_shapes import FormatError, below
 
 DialectLike: TypeAlias = Dialect | str | PathLike[str]
@@ -122,7 +115,9 @@ def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
     """
     file = take_file(name, table, RESERVED)
     for fixed, one in file["fixed"].items():
-        known = (*REQUEST_NAMES, *(name for _, path in one["request"] for name in parameter_names(path)))
+        own = [name for _, path in one["request"] for name in parameter_names(path)]
+        _check_parameters(own, REQUEST_NAMES, f"fixed.{fixed}.request")
+        known = (*REQUEST_NAMES, *own)
         _answer([({**one, "when": {}}, f"fixed.{fixed}")], known)
     hints = _headers(file["hints"] or {}, HINT_NAMES, "hints")
     errors = [] if file["error"] is None else _errors(file["error"])
@@ -160,10 +155,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
     name: str, job: Table, file: Table, hints: Mapping[str, Node], errors: Sequence[Node], place: str
 ) -> Dialect:
     own = parameters(job)
-    if taken := [name for name in own if name in ANSWER_NAMES]:
-        raise FormatError(
-            f"{place}.submit.request", f"the parameter {taken[0]} needs another name: a field is called so"
-        )
+    _check_parameters(own, ANSWER_NAMES, f"{place}.submit.request")
     known = (*ANSWER_NAMES, *own)
     words = {**job["words"], "cancelled": job["words"]["cancelled"] or job["words"]["error"]}
     dialect = Dialect(
@@ -190,6 +182,12 @@ def _certain(job: Table, known: Sequence[str], place: str) -> frozenset[str]:
         "error_code": job["defaults"].get("error_code"),
     }
     return frozenset(name for name, value in values.items() if value is not None)
+
+
+def _check_parameters(own: Sequence[str], fields: Sequence[str], place: str) -> None:
+    """Checks that no parameter of a path has the name of a field."""
+    if taken := [name for name in own if name in fields]:
+        raise FormatError(place, f"the parameter {taken[0]} needs another name: a field is called so")
 
 
 def _check_bodies(dialect: Dialect, place: str) -> None:
@@ -242,6 +240,8 @@ def _operation(name: str, table: Table, job: Table, known: Sequence[str], place:
     item = table.get("item")
     each = _each(table, known, f"{place}.{name}", phases(job)) if isinstance(item, Mapping) else None
     own = [name for _, path in table["request"] for name in parameter_names(path)]
+    if action in {"list", "batch_poll"}:
+        _check_parameters(own, LIST_NAMES, f"{place}.{name}.request")
     names = [*LIST_NAMES, *own] if action in {"list", "batch_poll"} else known
     page = table.get("page", {})
     paging = next((one for one in PAGINGS if page.get(one)), "cursor")

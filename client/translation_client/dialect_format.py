@@ -7,37 +7,48 @@ others with the same words.
 import math
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from translation_client.dialect_checks import (
+    PAGINGS,
+    PARAMETER,
+    STATES,
+    check_kind,
+    check_requests,
+    parameter_names,
+)
 from translation_client.dialect_shapes import (
     REQUIRED,
     FormatError,
     Shape,
-    below,
     must,
     number,
     several,
     table,
     tables,
     text,
-    unknown,
     value_of,
     word_of,
 )
+from translation_client.dialect_texts import (
+    DOTTED,
+    DOTTED_PATH,
+    HEADER_VALUE,
+    PLAIN,
+    TEXT,
+    take_default,
+    template,
+    without_twins,
+)
 
-ACTIONS = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
-WITH_ID = ("poll", "result", "view", "cancel", "delete", "download")  # whose requests have the id of a job
-STATES = ("pending", "completed", "error", "cancelled")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-FRAMING = ("connection", "content-length", "transfer-encoding")  # headers that the server sets
 NATIVE_FIELDS = ("source_language", "target_language", "video_length", "simulate")
-PAGINGS = ("cursor", "offset", "number")
+SPECIAL = ("omit", "null")  # names that every template may use
 
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 KIND = re.compile(r"[a-z][a-z0-9_-]*")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-MOUNT = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
-PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
+MOUNT = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.~-]+)+")
 PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
 FORM = re.compile(r"[A-Za-z][A-Za-z0-9-]*: ([A-Za-z][\w-]* )?\{token\}|\?[\w.-]+=\{token\}")
 ID_PART = re.compile(r"\{(?:uuid|(hex|HEX|digits|base62):(\d{1,3}))\}")
@@ -69,8 +80,8 @@ def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) ->
     if mount.split("/")[1] in reserved:
         raise FormatError("mount", f"{mount} is a path of every server: choose another one")
     for kind, job in taken["job"].items():
-        _check_kind(job, f"job.{kind}")
-    _check_requests(taken)
+        check_kind(job, f"job.{kind}")
+    check_requests(taken)
     return {**taken, "mount": mount}
 
 
@@ -90,9 +101,13 @@ def _take_request(value: object, place: str) -> tuple[str, str]:
         raise must(place, REQUEST.needed, value)
     if len(parameter_names(path)) > len(set(parameter_names(path))):
         raise FormatError(place, f"{value!r} has a parameter twice")
+    if special := [name for name in parameter_names(path) if name in SPECIAL]:
+        raise FormatError(place, f"the parameter {special[0]} needs another name: templates use this one")
+    if not {".", ".."}.isdisjoint(path.split("/")):
+        raise FormatError(place, f"{value!r} may not have the segments . and .., which clients resolve")
     if len(re.findall(r":path\}|\*\*", path)) > 1:
         raise FormatError(place, f"{value!r} may have one parameter of several segments")
-    wildcards = PARAMETER.sub(lambda found: found[2] or "*", path)
+    wildcards = PARAMETER.sub(lambda found: f" {found[2] or '*'} ", path)
     if any(len(re.findall(r"\*\*?", segment)) > 1 for segment in wildcards.split("/")):
         raise FormatError(place, f"{value!r} may have one parameter in each segment")
     return method, path
@@ -109,26 +124,6 @@ def _take_id(value: object, place: str) -> str:
     return value
 
 
-def _take_header(value: object, place: str) -> str:
-    if place.rpartition(".")[2].lower() in FRAMING:
-        raise FormatError(place, "the server sets this header itself")
-    if not isinstance(value, str):
-        raise must(place, "a template of text", value)
-    return value
-
-
-def _take_default(value: object, place: str) -> object:
-    """Returns any value, unless it contains a text that looks like a template."""
-    match value:
-        case Mapping():
-            return {key: _take_default(each, below(place, key)) for key, each in value.items()}
-        case list():
-            return [_take_default(each, place) for each in value]
-        case str() if BRACED.search(value):
-            raise must(place, "a value without {…}, because it is shown as it is", value)
-    return value
-
-
 def _take_key(value: object, place: str) -> object:
     if value == "none":
         return None
@@ -137,116 +132,12 @@ def _take_key(value: object, place: str) -> object:
     return KEY_PLACE.take(value, place)
 
 
-def parameters(job: Mapping[str, Any]) -> list[str]:
-    """Returns the names of the parameters in the paths of a kind's submission, besides the job's id."""
-    return sorted({name for _, path in job["submit"]["request"] for name in parameter_names(path)} - {"job_id"})
-
-
-def parameter_names(path: str) -> list[str]:
-    """Returns the names of the parameters in a path."""
-    return [found[1] for found in PARAMETER.finditer(path)]
-
-
-def operations_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Returns the operations of a kind by their places in it, such as `poll` and `view.words`."""
-    found = {action: job[action] for action in ACTIONS if job[action] is not None}
-    return found | {f"view.{name}": one for name, one in job["view"].items()}
-
-
-def action_of(name: str) -> Any:  # noqa: ANN401 - one of the actions, which are literals
-    """Returns the action of an operation at a place."""
-    return name.partition(".")[0]
-
-
-def phases(job: Mapping[str, Any]) -> list[str]:
-    """Returns the words for pending that `when` may name."""
-    return [word for word in job["words"]["pending"] if isinstance(word, str) and word not in STATES]
-
-
-def _check_kind(job: Mapping[str, Any], place: str) -> None:
-    _check_defaults(job, f"{place}.defaults")
-    states, operations = [*STATES, *phases(job)], operations_of(job)
-    for where, one in {place: job, **{f"{place}.{name}": one for name, one in operations.items()}}.items():
-        for state in one["when"]:
-            if state not in states:
-                raise FormatError(below(f"{where}.when", state), unknown("state", states))
-    for name, one in operations.items():
-        if one["job_id"]:
-            _check_id_text(one, f"{place}.{name}")
-            continue
-        if action_of(name) not in WITH_ID:
-            continue
-        if any("job_id" not in parameter_names(path) for _, path in one["request"]):
-            raise FormatError(f"{place}.{name}.request", "must hold {job_id}, or job_id must say where the id is")
-
-
-def _check_defaults(job: Mapping[str, Any], place: str) -> None:
-    fields = ["input", "query", "error_code", *parameters(job)]
-    for name, value in job["defaults"].items():
-        if name not in fields:
-            raise FormatError(below(place, name), unknown("field", fields))
-        if name == "error_code" and type(value) not in {str, int}:
-            raise must(f"{place}.error_code", "a text or a whole number", value)
-
-
-def _check_id_text(operation: Mapping[str, Any], place: str) -> None:
-    """Checks that the text around an id has no other names than every path of the operation."""
-    for name in parameter_names(operation["job_id"]["text"]):
-        for _, path in operation["request"]:
-            if name not in {"job_id", *parameter_names(path)}:
-                raise FormatError(f"{place}.job_id.text", f"{name} is no parameter of {path}")
-
-
-class _Request(NamedTuple):
-    """A request, with what tells it apart from those of other operations."""
-
-    place: str
-    form: tuple[str, str]
-    where: Mapping[str, Any]
-    shared: object = None
-
-    def clashes(self, other: "_Request") -> bool:
-        """Whether no rule tells the two requests apart."""
-        excluded = any(
-            one[name] != two[name]
-            for one, two in zip(self.where.values(), other.where.values(), strict=True)
-            for name in one.keys() & two.keys()
-        )
-        shared = self.shared is not None and self.shared == other.shared and self.place != other.place
-        return self.form == other.form and not excluded and not shared
-
-
-def _check_requests(file: Mapping[str, Any]) -> None:
-    """Checks that no two operations have the same request; kinds of jobs may share one that has a job's id."""
-    seen: list[_Request] = []
-    operations = [(f"fixed.{name}", "", one) for name, one in file["fixed"].items()] + [
-        (f"job.{kind}.{name}", name, operation)
-        for kind, job in file["job"].items()
-        for name, operation in operations_of(job).items()
-    ]
-    for place, name, operation in operations:
-        for method, path in operation["request"]:
-            form = PARAMETER.sub(lambda found: found[0].replace(found[1], "", 1), path)
-            shared = (name, path, operation["job_id"]) if action_of(name) in WITH_ID else None
-            request = _Request(place, (method, form), operation["where"], shared)
-            for other in seen:
-                if request.clashes(other):
-                    problem = f"{method} {path} is a request of {other.place} too"
-                    raise FormatError(
-                        f"{place}.request", f"{problem}: choose another path, or tell them apart by where"
-                    )
-            seen.append(request)
-
-
-BRACED = re.compile(r"\{[^{}]*\}")
-PLAIN = re.compile(r"(?!.*\{[^{}]*\}).+", re.DOTALL)
 NAMED = "a name without {…}"
 IN_LOWER_CASE = "lower-case letters, digits, - and _, and begin with a letter"
-ANY = value_of("a template", lambda _: True)
-TEXT = text("a text without {…}", PLAIN)
+ANY = template("a template")
 FIELD_PATH = text("the dotted path of a field", re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"))
 QUERY_NAME = text("the name of a query parameter", PLAIN)
-OBJECT = value_of("a table", lambda value: isinstance(value, Mapping))
+OBJECT = template("a table", lambda value: isinstance(value, Mapping))
 CODE = number("a status code from 200 to 599", 200, 599)
 STATUS_CODE = "a status code from 400 to 599"
 ERROR_CODE = number(STATUS_CODE, 400, 599)
@@ -254,9 +145,7 @@ WORD = value_of(
     "a text without {…}, a whole number, true or false",
     lambda value: PLAIN.fullmatch(value) if isinstance(value, str) else type(value) in {bool, int},
 )
-HEADERS = tables(
-    Shape("a template of text", _take_header), HEADER_NAME, "headers by their names", {}, key="the name of a header"
-)
+HEADERS = without_twins(tables(HEADER_VALUE, HEADER_NAME, "headers by their names", {}, key="the name of a header"))
 REQUEST = Shape('a method and a path such as "POST /tasks", with {name} for a parameter', _take_request)
 ID = Shape("a text with random parts, of {uuid}, {hex:32}, {digits:19} and {base62:24}", _take_id, "{uuid}")
 AUTH = value_of(
@@ -269,16 +158,16 @@ ID_PLACE = table(
     {
         "query": TEXT,
         "header": HEADER,
-        "body": TEXT,
+        "body": DOTTED,
         "text": text("a text with {job_id} once", ID_TEXT, "{job_id}"),
     },
     one_of=("query", "header", "body"),
 )
 WHERE = table(
     {
-        "header": tables(TEXT, HEADER_NAME, "headers by their names", {}, key="the name of a header"),
+        "header": without_twins(tables(TEXT, HEADER_NAME, "headers by their names", {}, key="the name of a header")),
         "query": tables(TEXT, PLAIN, "parameters by their names", {}, key=NAMED),
-        "body": tables(WORD, PLAIN, "fields by their paths", {}, key=NAMED),
+        "body": tables(WORD, DOTTED_PATH, "fields by their paths", {}, key=DOTTED.needed),
     }
 )
 ANSWER_KEYS = {"code": CODE, "headers": HEADERS, "body": ANY}
@@ -302,11 +191,11 @@ PAGE = table(
     at_most=PAGINGS,
 )
 OPERATION = table(OPERATION_KEYS)
-ITEM = value_of(
+ITEM = template(
     "the path of an object in the body of the poll, or a template",
-    lambda value: isinstance(value, Mapping) or (isinstance(value, str) and PLAIN.fullmatch(value)),
+    lambda value: isinstance(value, Mapping) or (isinstance(value, str) and DOTTED_PATH.fullmatch(value)),
 )
-MISSING = value_of(
+MISSING = template(
     'a table with "{job_id}" and a text without {…}, which no job has there',
     lambda value: (
         isinstance(value, Mapping)
@@ -347,8 +236,8 @@ JOB = table(
         ),
         "send": OBJECT._replace(default={name: f"{{{name}}}" for name in NATIVE_FIELDS}),
         "unknown_fields": word_of("accept", "refuse", default="accept"),
-        "required": several(several(TEXT), []),
-        "defaults": tables(Shape("any value", _take_default), PLAIN, "values", {}, key=NAMED),
+        "required": several(several(DOTTED), []),
+        "defaults": tables(Shape("any value", take_default), PLAIN, "values", {}, key=NAMED),
         "output": ANY,
         "body": ANY,
         "when": WHEN,
@@ -356,7 +245,7 @@ JOB = table(
         "view": tables(OPERATION, KIND, "requests about a job by names in lower case", {}, key=IN_LOWER_CASE),
     }
 )
-KEY_PLACE = table({"header": HEADER, "body": TEXT}, one_of=("header", "body"))
+KEY_PLACE = table({"header": HEADER, "body": DOTTED}, one_of=("header", "body"))
 KEY = Shape(
     '"none", { header = "Idempotency-Key" } or { body = "key" }', _take_key, {"header": "Idempotency-Key", "body": None}
 )

@@ -18,10 +18,10 @@ from translation_server.core.dialects.ids import new_id
         ("{uuid}", r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
         ("video_{hex:32}", r"video_[0-9a-f]{32}"),
         ("{HEX:32}", r"[0-9A-F]{32}"),
-        ("{digits:19}", r"[0-9]{19}"),
+        ("{digits:19}", r"[1-9][0-9]{18}"),  # a number as JSON writes it
         ("{base62:26}", r"[0-9A-Za-z]{26}"),
-        ("operations/{hex:8}.{digits:4}", r"operations/[0-9a-f]{8}\.[0-9]{4}"),
-        ("%s\\1{digits:12}", r"%s\\1[0-9]{12}"),
+        ("operations/{hex:8}.{digits:4}", r"operations/[0-9a-f]{8}\.[1-9][0-9]{3}"),
+        ("%s\\1{digits:12}", r"%s\\1[1-9][0-9]{11}"),
     ],
 )
 @given(data=st.data())

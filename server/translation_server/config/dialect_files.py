@@ -1,20 +1,14 @@
 """Dialects from TOML files: each file describes one API."""
 
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from translation_server.config.dialect_format import (
-    action_of,
-    operations_of,
-    parameter_names,
-    parameters,
-    phases,
-    take_file,
-)
+from translation_server.config.dialect_checks import action_of, operations_of, parameter_names, parameters, phases
+from translation_server.config.dialect_format import take_file
 from translation_server.config.dialect_shapes import FormatError, below
 from translation_server.core.dialects.builtin import DIALECTS, INPUT_NAMES
 from translation_server.core.dialects.dialect import (
@@ -185,10 +179,7 @@ def _dialects(name: str, table: Table, reserved: Collection[str]) -> tuple[Diale
 def _dialect(api: Api, kind: str, job: Table) -> Dialect:
     place = f"job.{kind}"
     own = parameters(job)
-    if taken := [name for name in own if name in JOB_NAMES]:
-        raise FormatError(
-            f"{place}.submit.request", f"the parameter {taken[0]} needs another name: a field is called so"
-        )
+    _check_parameters(own, JOB_NAMES, f"{place}.submit.request")
     known: Names = {**JOB_NAMES, **dict.fromkeys(own)}
     words = {**job["words"], "cancelled": job["words"]["cancelled"] or job["words"]["error"]}
     dialect = Dialect(
@@ -206,6 +197,12 @@ def _dialect(api: Api, kind: str, job: Table) -> Dialect:
     )
     _check_bodies(dialect, place)
     return dialect
+
+
+def _check_parameters(own: Iterable[str], fields: Collection[str], place: str) -> None:
+    """Checks that no parameter of a path has the name of a field."""
+    if taken := [name for name in own if name in fields]:
+        raise FormatError(place, f"the parameter {taken[0]} needs another name: a field is called so")
 
 
 def _check_bodies(dialect: Dialect, place: str) -> None:
@@ -256,6 +253,8 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
     item = table.get("item")
     each = _each(table, known, f"{place}.{name}", phases(job)) if isinstance(item, Mapping) else None
     own = dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path))
+    if action in {"list", "batch_poll"}:
+        _check_parameters(own, LIST_NAMES, f"{place}.{name}.request")
     allowed = {**LIST_NAMES, **own} if action in {"list", "batch_poll"} else known
     return Operation(
         action=action,
@@ -329,10 +328,9 @@ def _where(table: Table) -> Where:
 
 
 def _fixed(table: Table, where: str) -> Operation:
-    known: Names = {
-        **REQUEST_NAMES,
-        **dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path)),
-    }
+    own = dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path))
+    _check_parameters(own, REQUEST_NAMES, f"{where}.request")
+    known: Names = {**REQUEST_NAMES, **own}
     answer = _answer([({**table, "when": {}}, where)], known)
     return Operation(
         action="fixed",

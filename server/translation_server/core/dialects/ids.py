@@ -26,6 +26,8 @@ def new_id(template: str, random: Callable[[int], bytes]) -> str:
         for _ in range(length):
             number, digit = divmod(number, len(alphabet))
             digits.append(alphabet[digit])
+        if part[1] == "digits" and digits[0] == "0":
+            digits[0] = alphabet[1 + number % 9]  # as a number, an id loses zeros at its beginning
         return "".join(digits)
 
     return PART.sub(fill, template)
