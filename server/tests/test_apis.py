@@ -49,7 +49,7 @@ def test_one_of_several_fields_is_enough(clips):
     assert refused.status_code == 422
     assert refused.json()["errors"] == [
         {"field": "prompt", "message": "is required"},
-        {"field": "image.url", "message": "is required or image.data"},
+        {"field": "image.url", "message": "is required, or image.data"},
     ]
 
 

@@ -189,6 +189,14 @@ def test_answers_may_have_another_media_type(start, write):
     assert ([one.status_code for one in (answer, polled)], listed) == ([200, 200], [["application/x+json"]] * 2)
 
 
+def test_errors_have_the_headers_of_the_file_once(start, write):
+    own = 'headers = { Content-Type = "application/problem+json", WWW-Authenticate = "Key", x-fault = "{detail}" }'
+    native = start(dialects=write(TASKS.replace('headers = { x-fault = "{error_type}: {detail}" }', own)))
+    refused = native.get("/tasks/tasks/unknown", headers={"X-Api-Key": "wrong"})
+    shown = [refused.headers.get_list(name) for name in ("content-type", "www-authenticate")]
+    assert (refused.status_code, shown) == (401, [["application/problem+json"], ["Key"]])
+
+
 @pytest.mark.parametrize("character", ["%00", "%0A", "%2F", "%FF", "%ED%A0%80"])
 def test_postgresql_has_no_jobs_with_odd_ids(start, write, postgres, character):
     native = start(dialects=write(), database_url=postgres.new())

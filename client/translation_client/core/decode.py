@@ -43,6 +43,7 @@ DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 EVERY = frozenset(State)
+REFUSED = 400  # from this status code on, an answer refuses the request
 TOO_LARGE = 1e300  # any number below is a finite float
 
 
@@ -85,6 +86,11 @@ def read_cancelled(dialect: Dialect, reply: Reply, job_id: str) -> ParsedStatus 
         TranslationError: The answer refuses, or does not match the dialect.
     """
     cancel = dialect.required("cancel", "cancel")
+    if reply.code >= REFUSED:
+        ended = [answer for state in State if state.ended for answer in cancel.answers_for(state)]
+        if not any(reply.code == answer.code for answer in ended):
+            raise refusal(dialect, reply)
+        return None  # the next poll shows how the job has ended
     document = document_of(dialect, reply, cancel)
     if "status" not in paths(cancel.answers[State.PENDING].body):
         return None
@@ -97,6 +103,8 @@ def read_deleted(dialect: Dialect, reply: Reply) -> None:
     Raises:
         TranslationError: The answer refuses.
     """
+    if reply.code >= REFUSED:
+        raise refusal(dialect, reply)
     _check_code(dialect, reply, dialect.required("delete", "delete"))
 
 

@@ -22,6 +22,7 @@ from translation_client.core.templates import fits, read
 from translation_client.core.text import one_line
 
 SUCCESS, REFUSED = 2, 4  # classes of status codes
+INVALID = frozenset({400, 405, 406, 409, 410, 413, 414, 415, 422, 431})  # the request is wrong, and stays so
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MOST_ERRORS = 20  # of a problem document, in a message
 
@@ -50,7 +51,7 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
             return AuthenticationError(f"{problem}. {remedy}.", status, code)
         case 404:
             return NotFound(f"{problem}. Check the job's id and owner, and the server's address.", code)
-        case 400 | 405 | 406 | 409 | 410 | 413 | 414 | 415 | 422 | 431:
+        case _ if status in INVALID:
             is_clear = True
         case _:
             is_clear = bool(text) and status // 100 == REFUSED
@@ -68,7 +69,7 @@ def understood(dialect: Dialect, reply: Reply) -> Reply:
 
     So what may pass is retried, and a job that does not exist is not found.
     """
-    errors = [one for one in dialect.shared_codes if one.shown == reply.code]
+    errors = [one for one in dialect.shared_codes if one.shown == reply.code and not {one.code, one.shown} <= INVALID]
     document = json_of(reply.body) if errors else None
     return next((replace(reply, code=one.code) for one in errors if fits(one.body, document)), reply)
 

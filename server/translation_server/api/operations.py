@@ -21,7 +21,7 @@ from translation_server.api.schemas import MAX_BATCH
 from translation_server.api.submissions import json_response
 from translation_server.api.views import record_hint, view_of
 from translation_server.core.dialects.dialect import Dialect, Word, header_lines
-from translation_server.core.dialects.operations import Paging
+from translation_server.core.dialects.operations import REFUSED, Paging
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
 from translation_server.core.job import JobSnapshot, State
@@ -44,27 +44,31 @@ class Operations:
         self._service = service
 
     async def cancel(self, request: Request, route: Route, job_id: str) -> Response:
-        """Cancels a pending job; one that has ended stays as it is."""
+        """Cancels a pending job, unless the file says that it is refused; one that has ended stays as it is."""
         [dialect] = route.dialects
+        if refused := await self._refused(request, dialect, job_id, route):
+            return refused
         snapshot = await self._service.cancel(context_of(request).user, job_id, **dialect.owned)
         [(shown_in, shown)] = apply_false_answer(request, [dialect], snapshot)
-        return await self._answer(request, shown_in, shown, route)
+        return await self._answer(request, shown_in, shown, route, done=True)
 
     async def delete(self, request: Request, route: Route, job_id: str) -> Response:
-        """Hides a job from its API, and cancels it if it is pending."""
+        """Hides a job from its API, and cancels it if it is pending, unless the file says that it is refused."""
         [dialect] = route.dialects
+        if refused := await self._refused(request, dialect, job_id, route):
+            return refused
         snapshot = await self._service.delete(context_of(request).user, job_id, **dialect.owned)
         context_of(request).record.snapshots = [snapshot]
-        return await self._answer(request, dialect, snapshot, route)
+        return await self._answer(request, dialect, snapshot, route, done=True)
 
     async def download(self, request: Request, route: Route, job_id: str) -> Response:
         """Returns a file of a completed job."""
         [dialect] = route.dialects
+        if refused := await self._refused(request, dialect, job_id, route):
+            return refused
         snapshot = await self._service.snapshot(context_of(request).user, job_id, **dialect.owned)
         context_of(request).record.snapshots = [snapshot]
         name = self._service.files.library.name_of(route.operation.file or "")
-        if route.operation.answer_for(snapshot.state, dialect.word(snapshot)).code >= HTTPStatus.BAD_REQUEST:
-            return await self._answer(request, dialect, snapshot, route)
         if snapshot.state is not State.COMPLETED or name is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"The job is {dialect.word(snapshot)}: it has no file.")
         return await send_file(request, self._service.files, name)
@@ -131,10 +135,24 @@ class Operations:
 
         return _filled(route, value_of)
 
-    async def _answer(self, request: Request, dialect: Dialect, snapshot: JobSnapshot, route: Route) -> Response:
-        partial = dialect.partial_body(
-            snapshot, view_of(request.scope, dialect, self._service.files), dialect.operation(route.action)
-        )
+    async def _refused(self, request: Request, dialect: Dialect, job_id: str, route: Route) -> Response | None:
+        """Returns the answer that refuses a request because of the job's state; None if the file has none."""
+        if not any(answer.code >= REFUSED for answer in route.operation.all_answers):
+            return None
+        snapshot = await self._service.snapshot(context_of(request).user, job_id, **dialect.owned)
+        if route.operation.answer_for(snapshot.state, dialect.word(snapshot)).code < REFUSED:
+            return None
+        context_of(request).record.snapshots = [snapshot]
+        return await self._answer(request, dialect, snapshot, route)
+
+    async def _answer(
+        self, request: Request, dialect: Dialect, snapshot: JobSnapshot, route: Route, *, done: bool = False
+    ) -> Response:
+        """Returns the answer about a job; ``done`` says that it was changed, so that the answer refuses nothing."""
+        operation = dialect.operation(route.action)
+        if done and operation and snapshot.state is State.CANCELLED:
+            operation = operation.without_refusal(State.CANCELLED)
+        partial = dialect.partial_body(snapshot, view_of(request.scope, dialect, self._service.files), operation)
         await record_hint(request, self._service, dialect, snapshot)
         headers = [*partial.headers, *hint_headers(context_of(request).record.hint, partial.hints)]
         return json_response(partial.complete(snapshot), partial.code, headers)

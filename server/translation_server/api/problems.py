@@ -65,7 +65,9 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
             "now": context.record.at,
         }
         response = JSONResponse(fill(answer.body, values.get), code, self.headers)
-        response.raw_headers += header_lines(answer.headers, values.get)
+        lines = header_lines(answer.headers, values.get)
+        replaced = {name for name, _ in lines}
+        response.raw_headers = [*(one for one in response.raw_headers if one[0] not in replaced), *lines]
         return response
 
 

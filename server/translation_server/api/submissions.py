@@ -226,7 +226,7 @@ def _received(
     if SIMULATE in values:
         values[SIMULATE] = _from_form(values[SIMULATE])
     errors = [
-        {"field": first, "message": " or ".join(["is required", *others])}
+        {"field": first, "message": f"is required, or {' or '.join(others)}" if others else "is required"}
         for first, *others in dialect.required
         if all(value_at(document, path) is None for path in (first, *others))
     ]

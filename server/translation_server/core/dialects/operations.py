@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -17,6 +17,9 @@ WITH_ID = frozenset[Action]({"poll", "result", "view", "cancel", "delete", "down
 
 CHANGING = frozenset[Action]({"submit", "current", "cancel", "delete"})
 """The actions that change something, whatever the method of their requests."""
+
+REFUSED = 400
+"""The status codes from this one on refuse a request."""
 
 MediaKind = Literal["json", "form", "multipart", "any"]
 
@@ -206,3 +209,14 @@ class Operation:
     def answers_for(self, state: State) -> Sequence[Answer]:
         """Returns all answers about jobs in a state."""
         return [self.answers[state], *(self.phases.values() if state is State.PENDING else ())]
+
+    @property
+    def all_answers(self) -> Sequence[Answer]:
+        """All answers, about jobs in any state."""
+        return [*self.answers.values(), *self.phases.values()]
+
+    def without_refusal(self, state: State) -> "Operation":
+        """Returns the operation with the answer about pending jobs for a state whose own answer refuses."""
+        if self.answers[state].code < REFUSED:
+            return self
+        return replace(self, answers={**self.answers, state: self.answer})
