@@ -44,12 +44,23 @@ class RecordBuilder:
 
     def text(self, clock: Clock) -> str:
         """Returns the record as JSON, without empty fields; ``clock`` is the sandbox's."""
-        fields = {name: value for name in OPTIONAL if (value := getattr(self, name)) is not None and value is not False}
-        fields |= {"at": self.at, "virtual_at": clock.virtual(WallTime(self.at)), "took": self.took}
-        fields |= {"method": self.method, "path": self.path, "status": self.status, "faults": self.faults}
+        record: dict[str, object] = {
+            "at": self.at,
+            "virtual_at": clock.virtual(WallTime(self.at)),
+            "took": self.took,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "faults": self.faults,
+            "jobs": [_reported(snapshot, clock) for snapshot in self.snapshots],
+        }
+        for name in OPTIONAL:
+            value = getattr(self, name)
+            if value is not None and value is not False:
+                record[name] = value
         if self.refusals:
-            fields["refused"] = self.refusals.requests
-        return to_json(fields | {"jobs": [_reported(snapshot, clock) for snapshot in self.snapshots]}).decode()
+            record["refused"] = self.refusals.requests
+        return to_json(record).decode()
 
 
 AddRecord = Callable[[str, RecordBuilder], None]  # adds a record to the request log of a user
@@ -68,8 +79,9 @@ def log_request(scope: Scope, user: str, status: int, took: float) -> None:
 
 def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
     """Returns what a record says of a job; its end is in wall time."""
-    reported: dict[str, object] = {"job_id": snapshot.job.id, "state": snapshot.state}
-    ended_at = snapshot.wall_end(clock)
+    reported: dict[str, object] = {"job_id": snapshot.job.id, "state": str(snapshot.state)}
     if snapshot.job.api != NATIVE:
         reported["kind"] = f"{snapshot.job.api}/{snapshot.job.kind}"
-    return reported if ended_at is None else reported | {"ended_at": ended_at}
+    if (ended_at := snapshot.wall_end(clock)) is not None:
+        reported["ended_at"] = ended_at
+    return reported
