@@ -227,9 +227,10 @@ def test_a_page_that_is_too_long_is_refused(api):
 
 def test_parameters_without_an_effect_are_refused_unless_the_file_ignores_them(api):
     tasks = api('{ size = "limit", cursor = "at", ignore = ["sort"] }')
-    assert detail(tasks.get("/tasks?offset=5")) == "offset: is no parameter of this list; those are limit, at, sort"
+    refused = "offset: is not a parameter of this list; its parameters are limit, at, sort"
+    assert detail(tasks.get("/tasks?offset=5")) == refused
     assert tasks.get("/tasks?sort=name&zone=eu&limit=3").status_code == 200  # answers repeat zone
-    assert detail(api("{}").get("/tasks?limit=1")) == "limit: is no parameter of this list; those are none"
+    assert detail(api("{}").get("/tasks?limit=1")) == "limit: is not a parameter of this list; its parameters are none"
 
 
 def test_an_item_may_be_a_part_of_the_body_of_a_poll(api):

@@ -1,1 +1,1 @@
-"""HTTP: who may call, what is asked, and how it is answered."""
+"""HTTP: authentication, routes, and responses."""

@@ -8,13 +8,13 @@ from starlette.types import Scope
 
 Address = IPv4Address | IPv6Address
 AUTHORITY = re.compile(rb"(?:[\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
-NETWORK_BITS = 64  # the length of an IPv6 network prefix. Whoever has one address of such a network has all of them
+NETWORK_BITS = 64  # the length of an IPv6 network prefix. One client may have all addresses of such a network
 MAX_ADDRESS = 64  # how many characters an address may have, with its port, its brackets and its zone
 MAX_FORWARDED = 2048  # how many bytes of X-Forwarded-For are read: the last ones, which the nearest proxies wrote
 
 
 def parse_address(text: str) -> Address | None:
-    """Returns the address in a text, with or without a port; the IPv4 address of one that is mapped into IPv6."""
+    """Returns the address in a text, with or without a port. An IPv4 address mapped into IPv6 becomes IPv4."""
     text = text.strip()
     if len(text) > MAX_ADDRESS:
         return None
@@ -72,8 +72,8 @@ class Proxies:
     def apply_forwarded(self, scope: Scope) -> None:
         """Sets the client, the scheme and the host of a request to those that a trusted proxy forwards.
 
-        The client is the last address in X-Forwarded-For that is no trusted proxy; a client can make up all addresses
-        before it. Where something else than an address comes first, the client is the proxy that forwarded it.
+        The client is the last address in X-Forwarded-For that is not a trusted proxy; a client can forge all addresses
+        before it. If this entry is not an address, the client is the proxy that added it.
         """
         client = scope["client"]
         address = parse_address(client[0]) if client else None

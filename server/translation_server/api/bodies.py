@@ -1,4 +1,4 @@
-"""Reading the parameters and the body of a request. Whatever an endpoint does not use is refused."""
+"""Reading the parameters and the body of a request. Unused parameters and fields are refused."""
 
 import hashlib
 import json
@@ -145,7 +145,7 @@ def parse_object(request: Request, body: bytes) -> dict[str, Any]:
 def _errors(body: bytes) -> list[FieldError]:
     """Returns the mistakes in a JSON body that a parser does not report: repeated names and numbers that are too large.
 
-    It would use the last value of a repeated name, and take a number that is too large for infinity.
+    The parser takes the last value of a repeated name, and reads a number that is too large as infinity.
 
     Raises:
         ValueError: a number has too many digits.
@@ -166,7 +166,7 @@ def _is_infinite(value: object) -> bool:
 
 
 async def read_document(request: Request, accepts: Collection[MediaKind]) -> dict[str, Any]:
-    """Returns the fields in the body of a request, of whichever of the accepted kinds it is. It may be called again.
+    """Returns the fields of a request's body, which may be of any accepted kind. It may be called again.
 
     Raises:
         Problem: 400, 413, 415 or 422 for any other body.

@@ -45,7 +45,7 @@ class Limits:
 class Connection(Protocol):
     """A connection that a guard counts and watches."""
 
-    surplus: bool  # whether it is one too many
+    surplus: bool  # whether it exceeds the limit of connections
 
     def check(self) -> None:
         """Closes the connection if its client is too slow; called at each tick."""

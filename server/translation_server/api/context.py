@@ -1,4 +1,4 @@
-"""What the server knows of a request while it answers it."""
+"""The context of a request while the server answers it."""
 
 import asyncio
 from dataclasses import dataclass

@@ -171,10 +171,10 @@ def abandon_if_closing(receive: "Receive") -> None:
 
 
 def parser_of_body(protocol: object, headers: Headers) -> httptools.HttpRequestParser:
-    """Returns a parser that continues behind a request's head, as if it had offered no upgrade (RFC 9110, section 7.8).
+    """Returns a parser for the body of a request that offers an upgrade; the offer is ignored (RFC 9110, section 7.8).
 
-    For httptools, a request that offers an upgrade has no body. So a new parser reads a head with nothing but the
-    framing, of which the protocol is not told, and then the body.
+    httptools assumes that such a request has no body. So a new parser first reads a head that has only the framing
+    headers, without callbacks to the protocol, and then the body.
     """
     callbacks = _Callbacks(protocol)
     parser = httptools.HttpRequestParser(callbacks)

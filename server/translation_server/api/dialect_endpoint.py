@@ -58,7 +58,7 @@ class DialectEndpoint:
         simulator: applies fault rules.
         polls: answers polls.
         middleware: wraps every request.
-        random: returns so many random bytes, for the ids of jobs.
+        random: ``random(n)`` returns n random bytes, for the ids of jobs.
 
     Attributes:
         answer_from_cache: Answers a poll from memory; returns None if it needs anything else.
@@ -85,7 +85,7 @@ class DialectEndpoint:
         self._routes = routes  # keeps them alive: the keys of the endpoints are their ids
 
     def match(self, scope: Scope) -> Match | None:
-        """Returns the routes that a request may be for; None if it is none of a dialect."""
+        """Returns the routes that a request may be for; None if no dialect has one."""
         method: str = "GET" if scope["method"] == "HEAD" else scope["method"]
         path: str = scope["path"]
         return self._router.match(method, path.removeprefix(scope["root_path"]))
@@ -107,11 +107,11 @@ class DialectEndpoint:
         await response(scope, receive, send)
 
     async def _selected(self, request: Request, match: Match) -> Route:
-        """Returns the route that a request means; if several kinds of jobs share it, the one of the job with its id.
+        """Returns the route of a request. If several kinds of jobs share the request, the job's id decides.
 
         Raises:
-            Problem: 404 if it means none of them.
-            AmbiguousId: it means jobs of several kinds.
+            Problem: 404 if no route fits.
+            AmbiguousId: jobs of several kinds have the id.
         """
         meant = await _meant(request, match.routes)
         if not meant:
@@ -122,12 +122,12 @@ class DialectEndpoint:
         try:
             job_id = await _job_id(request, first, match.parameters(first))
             job = await self._service.find_in_api(context_of(request).user, job_id, first.api.name)
-        except JobNotFound:  # every route answers alike then
+        except JobNotFound:  # then every route gives the same answer
             return first
         return next((route for route in others if route.dialects[0].kind == job.kind), first)
 
     def _endpoint(self, route: Route, simulator: Simulator) -> Endpoint:
-        """Returns what answers the requests of a route."""
+        """Returns the function that answers the requests of a route."""
         answers: Mapping[Action, Callable[..., Awaitable[Response]]] = {
             "submit": self._submissions.answer,
             "poll": self._polls.answer,
@@ -155,7 +155,7 @@ class DialectEndpoint:
 
 
 async def _meant(request: Request, routes: Sequence[Route]) -> list[Route]:
-    """Returns the routes that a request may mean, of those that share its method and path."""
+    """Returns the routes that fit a request, of those that share its method and path."""
     found = []
     accepted = {kind for route in routes for kind in route.operation.accepts}
     for route in routes:

@@ -55,7 +55,7 @@ def document(
 
     Args:
         routes: the routes of the dialects.
-        own_routes: the routes that this server has besides.
+        own_routes: the routes that every server has, whatever its dialects are.
         simulating: whether there are sandboxes.
         secured: whether callers need credentials.
     """
@@ -185,14 +185,14 @@ DESCRIPTIONS: Mapping[Action, str] = {
     "submit": "Accepts a job. It is on disk before the answer is sent.",
     "poll": "Polls one of the caller's jobs. A failed job is not an HTTP error.",
     "current": "Polls the caller's latest job, and starts one if there is none.",
-    "result": "Returns what a job has brought.",
+    "result": "Returns the result of a job.",
     "view": "Shows a job in another form.",
     "cancel": "Cancels a pending job. A job that has ended stays as it is.",
     "delete": "Hides a job from its API, and cancels it if it is pending.",
     "list": "Lists the caller's jobs, newest first.",
     "batch_poll": "Polls several jobs at once.",
     "download": "Returns a file of a job.",
-    "fixed": "Returns the same to every caller.",
+    "fixed": "Returns the same answer to every caller.",
 }
 ANSWERS: Mapping[Action, str] = {
     "list": "The jobs.",

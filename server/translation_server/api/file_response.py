@@ -115,5 +115,5 @@ async def send_file(request: Request, files: Files, name: str) -> Response:
         return FileResponse(file, part, HTTPStatus.PARTIAL_CONTENT)
     file.close()
     headers = {"Content-Range": f"bytes */{file.size}"}
-    detail = f"The file has {file.size} bytes, and none of those."
+    detail = f"The file has {file.size} bytes: ask for a range within these."
     raise Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail, headers)

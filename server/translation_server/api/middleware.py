@@ -1,4 +1,4 @@
-"""What every request passes: host and origin, credentials, the request log, and errors as problem details."""
+"""The steps of every request: checks of host and origin, authentication, the request log, errors as problem details."""
 
 import asyncio
 import logging
@@ -43,10 +43,10 @@ class RequestMiddleware:
     Args:
         own_routes: the routes that every server has.
         origin_policy: refuses other hosts, and pages of other origins.
-        authenticator: knows the callers.
+        authenticator: finds the user of a request by its credentials.
         add_record: adds a record to a user's request log.
         count_refused: counts a request that named a user and was refused for its credentials, by its wall time.
-        files: knows the users of signed URLs.
+        files: finds the user of a signed URL.
         apis: the APIs by their mounts.
         max_body: how many bytes a body may have.
         max_upload: how many bytes a form with files, or an upload, may have.

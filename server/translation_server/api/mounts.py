@@ -1,4 +1,4 @@
-"""What holds for all paths below a mount, such as the API and its authentication."""
+"""Values for all paths below a mount, such as the API and its authentication."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Mounts(Generic[T]):
-    """Finds what belongs to a path: the value of its longest mount.
+    """Finds the value for a path: that of its longest mount.
 
     Args:
         values: the values by mount.

@@ -249,7 +249,7 @@ def security_scheme(auth: str) -> Part:
 
 POLLING: Sequence[Part] = [PREFER, IF_NONE_MATCH]  # the parameters of every poll
 
-# The job of all examples, how it stands in them, and how polls answer then
+# The job in all examples, its snapshot, and the answer to a poll of it
 
 NATIVE = DIALECTS[0]
 JOB = Job(

@@ -224,13 +224,13 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
     shown = dialect.echoed | names(operation.answer.body) | names(operation.answer.headers)
     repeated = {name.removeprefix("query.") for name in shown if name.startswith("query.")}
     known = {*allowed, *dialect.api.token_parameters, *repeated}
-    message = f"is no parameter of this list; those are {', '.join(allowed) or 'none'}"
+    message = f"is not a parameter of this list; its parameters are {', '.join(allowed) or 'none'}"
     if unknown := [name for name in asked if name not in known]:
         raise invalid([{"field": name, "message": message} for name in unknown])
 
 
 def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
-    """Returns which jobs a list shall have; None for all. Several words are repeated, or separated by commas.
+    """Returns the states of a list's jobs; None for all. Callers repeat the parameter, or separate words by commas.
 
     Raises:
         Problem: 422 for a word that no state has.

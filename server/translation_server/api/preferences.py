@@ -1,6 +1,6 @@
 """Request headers: Prefer (RFC 7240), If-None-Match (RFC 9110, section 13.1.2) and Accept (section 12.5.1).
 
-Headers come from strangers, so every parser here takes linear time, and `values_of` limits how much it has to read.
+Anyone can send headers, so every parser here takes linear time, and `values_of` limits how much it has to read.
 """
 
 import re
@@ -46,14 +46,14 @@ def is_bounded(values: Sequence[str | bytes]) -> bool:
     return sum(map(len, values)) <= MAX_HEADER
 
 
-def preferred_wait(prefer: Sequence[str], unsaid: int | None = None) -> int | None:
+def preferred_wait(prefer: Sequence[str], default: int | None = None) -> int | None:
     """Returns the seconds of the first `wait` preference, at most `MAX_WAIT`; None without one.
 
-    A preference without a number stands for ``unsaid`` seconds; if that is None, it does not count.
+    A preference without a number means ``default`` seconds; if that is None, it is ignored.
     """
     for preference in parse_http_list(",".join(prefer)):
         found = WAIT.fullmatch(preference)
-        if found and (text := found[1] or found[2] or unsaid) is not None:
+        if found and (text := found[1] or found[2] or default) is not None:
             return min(int(text), MAX_WAIT)
     return None
 

@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 NOTHING_SIMULATED = "this server simulates nothing (SANDBOX=off)"
 
-RETRY_AFTER = 1  # when to send a request again that the server could not serve, in seconds
+RETRY_AFTER = 1  # after how many seconds to repeat a request that the server could not serve
 MAX_ERRORS = 20  # how many invalid fields an answer lists
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word
-    """An error as it is answered; ``members`` are additional fields of the body."""
+    """An error that is answered as problem details; ``members`` are additional fields of the body."""
 
     def __init__(
         self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **members: object

@@ -46,8 +46,8 @@ STOP_GRACE = 1  # how long a body may pause once the server is stopping, in seco
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits, which answers cached polls without starting a task.
 
-    The application's attribute ``polls``, if there is one, answers them, and its ``serve_uncached`` all that ``polls``
-    does not. Without it, a task answers each request. The targets in its attribute ``public_targets`` are served even
+    The application's attribute ``polls``, if there is one, answers them; its ``serve_uncached`` answers all other
+    requests. Without it, a task answers each request. The targets in its attribute ``public_targets`` are served even
     when there are too many connections.
     """
 
@@ -262,7 +262,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _check_head(self, names: list[bytes], version: str) -> None:
-        """Refuses a head that is too large, or that leaves its host or the end of its body in doubt."""
+        """Refuses a head that is too large, or whose host or end of body is ambiguous."""
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if problem := self._too_much():
             self._raise(problem)
@@ -287,9 +287,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """See httptools. For it, a request that offers an upgrade ends with its head, where it goes on here.
+        """See httptools, which ends a request that offers an upgrade after its head. Here such a request goes on.
 
-        It parses nothing behind a trailer that closes the connection, so the connection is closed.
+        After a trailer that closes the connection, httptools parses nothing more, so the connection is closed.
         """
         if self._upgrading:
             return

@@ -65,7 +65,7 @@ class Grading:
         return Response(card, headers=VARY, media_type=media_type)
 
     async def _numbers(self, owner: str, read: Page) -> tuple[int, int]:
-        """Returns how many older requests were dropped, and how many were refused that no record counts."""
+        """Returns how many older requests were dropped, and how many refused requests no record counts."""
         return self._request_log.dropped(owner, read[0][0] if read else 1), await self._request_log.refused(owner)
 
     async def _answer_to_long(self, owner: str, media_type: str, read: Page, rest: AsyncIterator[Page]) -> Response:

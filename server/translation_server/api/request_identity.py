@@ -1,4 +1,4 @@
-"""What tells a submission from others: its idempotency key, and the digest of what was sent."""
+"""The identity of a submission: its idempotency key, and the digest of its body."""
 
 import hashlib
 import re
@@ -77,7 +77,7 @@ def _idempotency_key(request: Request, api: Api, document: Mapping[str, Any]) ->
     match = IDEMPOTENCY_KEY.fullmatch(headers[0])
     if match is None or len(headers) > 1:
         detail = (
-            f'{place.name} must be one key of 1 to 255 visible ASCII characters but ", in double quotes or without.'
+            f'{place.name} must be one key of 1 to 255 visible ASCII characters except ", in double quotes or without.'
         )
         raise Problem(HTTPStatus.BAD_REQUEST, detail)
     return match[1] or match[2]

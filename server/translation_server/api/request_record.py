@@ -19,7 +19,7 @@ MAX_TEXT = 200  # how many characters of a path and of a User-Agent are kept
 
 @dataclass(slots=True)
 class RecordBuilder:
-    """A record in the making; `RequestRecord` describes the fields.
+    """A record that is being filled in; `RequestRecord` describes the fields.
 
     ``snapshots`` are the jobs that the answer shows, ``refusals`` the refused requests since the record before.
     """

@@ -21,7 +21,7 @@ from translation_server.core.sandbox import Polls
 from translation_server.documents import WebhookBody
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
-JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,199}$"  # ids that need no escaping in a path and mean nothing else there
+JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,199}$"  # ids that mean only themselves in a path, without escaping
 
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
 """Text without control characters and without characters that break, reverse or hide text, as a JSON schema pattern."""

@@ -51,7 +51,8 @@ class ReceivedSubmission:
     def idempotency(self, key: str | None, whole: Mapping[str, Any], number: int) -> Idempotency | None:
         """Returns the key, if there is one, with the fingerprints that distinguish the submission from others.
 
-        ``whole`` is all that the caller has sent, ``number`` that of the job, of those that were submitted together.
+        ``whole`` is everything that the caller has sent; ``number`` is that of the job among the jobs of one
+        submission.
         """
         if not key:
             return None
@@ -60,7 +61,7 @@ class ReceivedSubmission:
 
 
 class SubmitEndpoint:
-    """Accepts jobs, in every dialect; ``random`` returns so many random bytes, for their ids."""
+    """Accepts jobs, in every dialect; ``random(n)`` returns n random bytes, for their ids."""
 
     def __init__(self, service: Service, random: Callable[[int], bytes]) -> None:
         self._service = service
@@ -113,7 +114,7 @@ class SubmitEndpoint:
         return json_response(text, partial.code, headers)
 
     async def _webhook(self, request: Request, own: WebhookBody | None) -> Webhook | None:
-        """Returns where the events of a submission's jobs are delivered: what it says, or else what its sandbox says.
+        """Returns the webhook of a submission's jobs: its own, or else that of the sandbox.
 
         Raises:
             Problem: 422 if they cannot be delivered there.
@@ -128,7 +129,7 @@ class SubmitEndpoint:
             raise invalid([{"field": DEPTH, "message": "must be a whole number"}])
         depth = 1 + int(led[:MAX_DIGITS])
         if depth > MAX_DEPTH:
-            message = f"must not be: {MAX_DEPTH} webhooks have led to each other, so this may go on for ever"
+            message = f"must be left out: {MAX_DEPTH} webhooks have led to this submission, maybe in an endless loop"
             raise invalid([{"field": "webhook", "message": message}])
         return Webhook(hook.url, tuple(hook.events), tuple(hook.secret or ()), base_url(request.scope), depth)
 
@@ -159,7 +160,7 @@ class SubmitEndpoint:
 
 
 async def check_webhook(service: Service, webhook: WebhookBody) -> None:
-    """Returns if webhooks may be delivered to the URL of this one.
+    """Checks that deliveries to the URL of this webhook are allowed.
 
     Raises:
         Problem: 422 if not.
@@ -179,7 +180,7 @@ def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[byte
 
 
 def _parts(document: Mapping[str, Any], path: str | None) -> list[Mapping[str, Any]]:
-    """Returns the submissions that one with a list at this path stands for: each has a single item of the list.
+    """Returns one submission for each item of the list at this path.
 
     Raises:
         Problem: 422 if it is no list, or has too many items.

@@ -65,7 +65,7 @@ class WebhookApi:
         responses=error_references(HTTPStatus.NOT_FOUND),
     )
     async def redeliver(self, request: Request, delivery_id: str) -> Response:
-        """Makes another attempt of a delivery now, whatever became of it."""
+        """Makes another attempt of a delivery now, even of one that has succeeded."""
         delivery = await self._deliveries.redeliver(context_of(request).user, delivery_id)
         if delivery is None:
             raise Problem(HTTPStatus.NOT_FOUND, "You have no delivery of this id.")
@@ -74,7 +74,7 @@ class WebhookApi:
     @OwnRoute(
         "POST",
         "/sandbox/webhooks/ping",
-        answer("What came of it.", {"type": "object"}, EXAMPLE_ATTEMPT),
+        answer("The result of the attempt.", {"type": "object"}, EXAMPLE_ATTEMPT),
         body=model_body(Receiver, {"url": "http://127.0.0.1:9000/hook"}),
     )
     async def ping(self, request: Request) -> Response:

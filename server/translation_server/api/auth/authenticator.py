@@ -7,14 +7,14 @@ requests of an address with the same unverified header share one hash.
 
 Four rules limit password guessing. An address with too many failures gets 429 before any hash; this is checked again
 right before each hash, so that sending all guesses at once does not help. A user name with too many failures from
-different addresses is locked, for a minute, to addresses that have never logged in to it; names of no user are locked
-too, so that the answer does not reveal which users exist. Callers wait for hashes in turns, in a bounded queue, and
+different addresses is locked, for a minute, to addresses that have never logged in to it; unknown names are locked too,
+so that the answer does not reveal which users exist. Callers wait for hashes in turns, in a bounded queue, and
 addresses that have logged in to the account have a queue of their own. And an address that tries many unknown headers
 cannot use the speed of the cache to learn whether a header is verified: there, the cache counts only for users who have
 logged in from it.
 
 Only the password itself can check an AWS signature, so the known passwords are in memory if an API demands signatures.
-This check is quick and nothing of it is cached. The first two rules hold for it, too.
+This check is quick, so its result is not cached. The first two rules hold for it too.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ MAX_FAILURES = 10  # how many failures of one address within a minute lock it ou
 MAX_FAILURES_PER_USER = 30
 """How many failures for one user name within a minute lock it to addresses that have never logged in to it."""
 
-RETRY_AFTER_BUSY = 2  # when to send a request again whose credentials could not be checked, in seconds
+RETRY_AFTER_BUSY = 2  # after how many seconds to repeat a request whose credentials could not be checked
 MAX_NAME = 255  # how many characters a user name may have if no credentials are needed: as many as in htpasswd
 BASIC = scheme("basic")
 ANYONE = "anyone"  # the user name of requests without one, if no credentials are needed
@@ -66,7 +66,7 @@ NO_PASSWORDS = (
 
 
 class Authenticator:
-    """Knows the user of a request by its credentials.
+    """Finds the user of a request by its credentials.
 
     Args:
         users: the hash of each user's password by the user's name; not empty.
@@ -103,8 +103,8 @@ class Authenticator:
         """Returns the user of a request; ``read_body`` returns its body, which may be signed.
 
         Raises:
-            Problem: 401 if the credentials are missing, malformed or wrong, 403 if they are a signature; 429 if the
-                address or the user name had too many failures; 503 if too many requests wait for their check.
+            Problem: 401 if the credentials are missing, malformed or wrong (403 for a signature); 429 if the address or
+            the user name had too many failures; 503 if too many requests wait for their check.
         """
         scheme, address = _scheme(self._schemes, scope), client_key(scope)
         self._refuse_locked_address(address)
@@ -136,7 +136,7 @@ class Authenticator:
         return user if user is not None and self._may_use_cache(user, client_key(scope)) else None
 
     def claimed_user(self, scope: Scope) -> str | None:
-        """Returns the user whom a request with wrong credentials names; the only user, if it names none."""
+        """Returns the user whom wrong credentials name; if they name none, the only user."""
         scheme = _scheme(self._schemes, scope)
         credentials = next(map(scheme.read, scheme.values(scope)), None)
         user = self._only_user() if credentials is None else self._name_and_password(credentials)[0]
@@ -227,7 +227,7 @@ class Authenticator:
         return name if address in self._addresses.get(name, ()) else None
 
     def _count_failure(self, address: str, name: str | None) -> None:
-        """Counts wrong credentials for an address, and for the user whom they name, if ``name`` is one."""
+        """Counts wrong credentials for an address, and for the user ``name`` if the credentials have one."""
         if self._failures.add(address):
             logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
         if name is not None and self._failures_by_user.add(name) and name in self._users:
@@ -238,10 +238,10 @@ class Authenticator:
             )
 
     def _refuse_locked(self, name: str, address: str, is_known: bool) -> None:
-        """Refuses an address with too many failures, and one that never logged in to an account that is locked."""
+        """Refuses an address with too many failures, and a locked account to an address that never logged in to it."""
         self._refuse_locked_address(address)
         if not is_known and (left := self._failures_by_user.seconds_left(name)):
-            self._failures.add(address)  # else it could find out with any number of headers which one is cached
+            self._failures.add(address)  # else it could try any number of headers to find a cached one
             detail = f"{MAX_FAILURES_PER_USER} requests with wrong credentials for this user came within a minute."
             raise _too_many(detail, left)
 
@@ -260,7 +260,7 @@ class Authenticator:
         return self._only_user() or "", credentials.password
 
     def _name(self, encoded: bytes) -> str:
-        """Returns the name of the user in any encoding; for a name of no user, its likeliest text."""
+        """Returns the user's name from bytes in any encoding; for an unknown user, the likeliest text."""
         texts = decodings(encoded) if len(encoded) <= MAX_PASSWORD else [""]
         return next((text for text in texts if text in self._users), texts[0])
 
@@ -280,7 +280,7 @@ def _too_many(detail: str, left: float) -> Problem:
 
 
 class OpenAuthenticator:
-    """Takes the place of an Authenticator without credentials: local callers use the API under any name.
+    """Replaces the `Authenticator` where no credentials are needed: local callers use the API under any name.
 
     Args:
         schemes: the schemes that requests below a mount may use; all other requests use Basic.
@@ -328,7 +328,7 @@ class OpenAuthenticator:
 
 
 def _scheme(schemes: Mounts[Sequence[Scheme]], scope: Scope) -> Scheme:
-    """Returns the scheme of a request: of those that it may use, the first whose credentials it has."""
+    """Returns the first allowed scheme whose credentials a request has."""
     allowed = schemes.get(scope["path"].removeprefix(scope.get("root_path", "")))
     if allowed is None:
         return BASIC

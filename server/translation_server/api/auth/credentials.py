@@ -51,7 +51,7 @@ class Scheme(NamedTuple):
 
 
 def scheme(auth: str) -> Scheme:
-    """Returns the scheme of ``basic``, of ``sigv4``, or of a form of `token_form`.
+    """Returns the scheme for ``basic``, ``sigv4``, or a form that `token_form` reads.
 
     Raises:
         ValueError: it is none of them.

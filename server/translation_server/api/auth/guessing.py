@@ -1,4 +1,4 @@
-"""Limits for password guessing: failures within a minute, and fair access to what only a few may do at a time."""
+"""Limits for password guessing: a count of failures within a minute, and a semaphore that is fair to all callers."""
 
 import asyncio
 from collections import deque
@@ -12,7 +12,7 @@ WINDOW = 60.0  # how long a failure counts, in seconds
 MAX_KEYS = 10_000
 """How many addresses or user names are counted; the one without a failure for longest is dropped first."""
 
-MAX_CALLERS = 64  # how many callers may wait. A new caller waits for one turn of each of the others
+MAX_CALLERS = 64  # how many callers may wait. A new caller waits for one turn of each caller before it
 MAX_WAITING = 2_000  # how many turns all callers together may wait for
 
 
@@ -45,7 +45,7 @@ class BusyError(Exception):
 
 
 class FairSemaphore:
-    """A semaphore of ``value`` turns that callers acquire by turns, however many each of them waits for."""
+    """A semaphore with ``value`` places. It serves callers in rotation, however many places each of them waits for."""
 
     def __init__(self, value: int) -> None:
         self._free = value
@@ -57,7 +57,7 @@ class FairSemaphore:
         """Waits for a turn of the caller, and ends it afterwards.
 
         Raises:
-            BusyError: too many callers wait; or they wait for too many turns, and this caller for the most of them.
+            BusyError: too many callers wait; or all of them wait for too many turns, and this one for the most.
         """
         if self._free:
             self._free -= 1

@@ -29,7 +29,7 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 class SignatureError(Exception):
-    """A signature is not right; the message says why."""
+    """A signature is wrong; the message says why."""
 
 
 class Signature(NamedTuple):
@@ -67,12 +67,12 @@ def check_signature(scope: Scope, signature: Signature, password: str, body: byt
     Args:
         scope: the request.
         signature: its signature.
-        password: that of the user whom it names.
+        password: the password of the user whom the signature names.
         body: the request's body; empty if it need not be signed.
         now: wall time, in seconds since the epoch.
 
     Raises:
-        SignatureError: it is not right, or too old or too new.
+        SignatureError: it is wrong, too old or too new.
     """
     headers = _headers(scope)
     time = headers.get("x-amz-date", "")
@@ -101,7 +101,7 @@ def check_signature(scope: Scope, signature: Signature, password: str, body: byt
     for part in (*where.split("/"), text):
         key = hmac.digest(key, part.encode("latin-1"), "sha256")
     if not hmac.compare_digest(key.hex(), signature.value):
-        raise SignatureError("The signature is not that of this request and of the user's password as the secret key.")
+        raise SignatureError("The signature does not match this request and the user's password as the secret key.")
 
 
 def _check_time(text: str, date: str, now: float) -> None:
@@ -113,7 +113,7 @@ def _check_time(text: str, date: str, now: float) -> None:
         raise SignatureError("X-Amz-Date and the Credential of the signature must have the same date.")
     if abs(signed_at.timestamp() - now) > MAX_SKEW:
         server_time = datetime.fromtimestamp(now, UTC).strftime(TIME)
-        raise SignatureError(f"The signature is of {text}, but it is {server_time}: set the clock and sign again.")
+        raise SignatureError(f"The signature is from {text}, but it is {server_time}: set the clock and sign again.")
 
 
 def _headers(scope: Scope) -> Mapping[str, str]:
@@ -126,7 +126,7 @@ def _headers(scope: Scope) -> Mapping[str, str]:
 
 
 def _path(scope: Scope, service: str) -> str:
-    """Returns the path as it is signed: in its simplest form, and encoded once more; that of S3 as it is."""
+    """Returns the path as it is signed: normalized and encoded once more, except for S3."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     path = raw.decode("latin-1")
     if service == "s3":

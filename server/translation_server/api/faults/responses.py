@@ -1,7 +1,7 @@
 """Applies fault rules to responses: other status codes, changed headers, and responses that break on the socket.
 
-A response that is to break is made as usual. Its bytes are then written to the connection directly, past the HTTP
-implementation, and the connection is closed. `docs/simulator.md` describes what a client sees.
+The server makes a response that should break as usual. Then it writes the bytes directly to the connection, past the
+HTTP implementation, and closes the connection. `docs/simulator.md` describes what a client sees.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ def hides(rule: FaultRule) -> bool:
 
 
 class _Body(NamedTuple):
-    """A body of so many bytes, which is read piece by piece."""
+    """A body of ``size`` bytes, which is read piece by piece."""
 
     size: int
     read: Callable[[int, int], Awaitable[bytes]]

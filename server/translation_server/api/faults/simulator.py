@@ -167,8 +167,8 @@ async def count_polls(
 ) -> list[JobSnapshot]:
     """Counts a poll for each of the jobs that end after polls; returns all of them as they stand then.
 
-    A HEAD does not count, and a poll does not count for a job that a fault hides or shows falsely. The fault is judged
-    by the job before this poll, so rules for ended jobs do not keep a job from its end.
+    A HEAD does not count, and a poll does not count for a job that a fault hides or shows falsely. Whether a fault does
+    so depends on the job before this poll, so rules for ended jobs do not prevent a job from ending.
     """
     context = context_of(request)
     counting = [
@@ -181,7 +181,7 @@ async def count_polls(
 
 
 def _makes_unusable(rule: FaultRule | None, dialect: Dialect, snapshot: JobSnapshot) -> bool:
-    """Whether an answer with this fault does not show the job, or not as it is."""
+    """Whether an answer with this fault hides the job or shows it falsely."""
     if rule is None:
         return False
     hidden = responses.hides(rule) or isinstance(rule, WrongType)
