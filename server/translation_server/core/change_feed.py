@@ -19,7 +19,7 @@ from translation_server.core.job import Job, JobSnapshot
 from translation_server.core.lru import LRU
 
 PAGE = 200  # how many jobs are read, and how many changes are emitted, at a time
-MAX_PAGE_SIZE = 4 * 2**20  # how large the jobs of a page are together (`Job.size`), before the last one
+MAX_PAGE_SIZE = 4 * 2**20  # the largest sum of `Job.size` over a page, without its last job
 MAX_EMITTED_ENDS = 50_000  # how many emitted ends of changed jobs a feed remembers
 LAST = 2**63 - 1  # an ordinal above all others
 
@@ -47,7 +47,7 @@ def size_of(jobs: Iterable[Job]) -> int:
 
 
 class ChangeFeed:
-    """Emits the changes of an owner's jobs after a virtual time, by which the job ``last_ordinal`` was the last one."""
+    """Emits the changes of an owner's jobs after ``since``; ``last_ordinal`` is the last job accepted by then."""
 
     def __init__(self, since: VirtualTime, last_ordinal: int, page_size: int = PAGE) -> None:
         self.page_size = page_size  # how many jobs are read, and how many changes are emitted, at a time
@@ -106,7 +106,7 @@ class ChangeFeed:
     def emit(self, now: VirtualTime) -> list[JobSnapshot]:
         """Returns the next changes up to now, in the order of their times: a page of them, or slightly more.
 
-        There are fewer where new jobs or ends have to be read first.
+        It stops earlier if new jobs or ends have to be read first.
         """
         changes, self._late = self._late, []
         while len(changes) < self.page_size and not (self.needs_new or self.needs_ends):
@@ -122,7 +122,7 @@ class ChangeFeed:
         return changes
 
     def _emit_new(self, job: Job) -> list[JobSnapshot]:
-        """Returns the beginning of a job, and its end where that is past. A job without a duration has only an end."""
+        """Returns the beginning of a job, and its end if that has passed. A job without a duration has only an end."""
         self.last_ordinal = job.ordinal
         began = [job.beginning] if self._since < job.created_at < job.ends_at else []
         return began + self._emit_or_add_end(job)

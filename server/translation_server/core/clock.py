@@ -66,7 +66,7 @@ class Clock:
         return self.settings[0].virtual_at(wall)
 
     def wall(self, virtual: VirtualTime) -> WallTime:
-        """Returns the wall time at which the clock first showed a virtual time, as far as it keeps its settings."""
+        """Returns the wall time at which the clock first showed a virtual time, by the settings that it keeps."""
         for setting, until in self._spans():
             if virtual <= setting.virtual:
                 return setting.wall
@@ -77,7 +77,7 @@ class Clock:
     def seconds_to(self, virtual: VirtualTime, wall: WallTime) -> float:
         """Returns how many seconds after a wall time the clock shows a virtual time.
 
-        That is 0 where it shows it already, and infinity while it is frozen.
+        That is 0 if the clock has passed this time already, and infinity while it is frozen.
         """
         left = virtual - self.virtual(wall)
         if left <= 0:

@@ -1,4 +1,4 @@
-"""Hints: when a client should poll next. Unless they are ``exact``, they use only the delays, as a real server would.
+"""Hints: when a client should poll next. ``honest`` hints use only the distribution of delays, as a real server would.
 
 The cost of a wait, in seconds, is ``poll_cost`` for each poll plus the lateness. If pending jobs end with the hazard
 rate h, the cost is lowest for polls at intervals of √(2·poll_cost/h) (Keller 1974; see `delays`). Each job has a phase,
@@ -18,7 +18,7 @@ MIN_HINT = 0.001  # the least hint, in seconds
 MIN_OVERDUE_HINT = 0.05  # the least hint for a job that is overdue: pending after the longest delay. In seconds
 
 LAST_INTERVALS = math.sqrt(2)
-"""If fewer intervals than this are left until the latest possible end, a poll before that end does not pay off."""
+"""If fewer intervals than this remain until the latest possible end, a poll before that end does not pay off."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """The golden ratio minus 1: the fractional parts of its first n multiples are spread evenly from 0 to 1, for any n."""

@@ -1,4 +1,4 @@
-"""A job, and how it stands at a time.
+"""A job, and its snapshot at a time.
 
 The law of this file: a job's status is never written, it is derived. A job is accepted with its whole fate: when it
 ends, and how. From then on everything that a caller can see is a pure function of the job and of time, and
@@ -86,14 +86,14 @@ class FateOverride:
 
 
 class JobKey(NamedTuple):
-    """What distinguishes a job from its owner's other jobs. Without a kind, or an API, it may mean several jobs."""
+    """A key for one of an owner's jobs. Without a kind, or an API, it may match several jobs."""
 
     job_id: str
     api: str | None = None
     kind: str | None = None
 
     def means(self, job: "Job") -> bool:
-        """Whether it means this job, and perhaps others."""
+        """Whether the key matches this job."""
         return self.job_id == job.id and self.api in {None, job.api} and self.kind in {None, job.kind}
 
 
@@ -114,26 +114,26 @@ class Job:
     api: str = NATIVE  # the API that it was submitted to
     kind: str = TRANSLATION  # which of the API's kinds of job it is
     polls: int = 0  # how many polls have counted towards its end
-    echo_text: str = ""  # what answers repeat of the submission, as JSON text; empty for nothing
-    deleted_at: VirtualTime | None = None  # when its owner deleted it: from then on its API does not know it
+    echo_text: str = ""  # the parts of the submission that answers repeat, as JSON text; may be empty
+    deleted_at: VirtualTime | None = None  # when its owner deleted it: its API hides it from then on
     changed_before: WallTime | None = None  # if it had ended before its deletion: the wall time of the change before
     webhook: Webhook | None = None  # where its events are delivered
     notified: int = 0  # the stage of the last event whose first delivery was attempted
 
     @property
     def key(self) -> "JobKey":
-        """What distinguishes the job from the owner's other jobs."""
+        """The key that distinguishes the job from the owner's other jobs."""
         return JobKey(self.id, self.api, self.kind)
 
     @property
     def echo(self) -> Mapping[str, object]:
-        """What answers repeat of the submission: values by the names of their placeholders."""
+        """The parts of the submission that answers repeat: values by the names of their placeholders."""
         echo: Mapping[str, object] = json.loads(self.echo_text) if self.echo_text else {}
         return echo
 
     @property
     def size(self) -> int:
-        """How many bytes of what its caller sent are part of the job, wherever it is."""
+        """How many bytes of its caller's data the job takes in memory and in the store."""
         return len(self.echo_text) + len(self.fate.output or "") + (self.webhook.size if self.webhook else 0)
 
     @property
@@ -149,7 +149,7 @@ class Job:
 
     @property
     def ends_after_polls(self) -> bool:
-        """Whether it is pending until some polls have come."""
+        """Whether a number of polls ends it."""
         return self.fate.after_polls is not None and self.cancelled_at is None
 
     @property
@@ -164,7 +164,7 @@ class Job:
 
     @property
     def may_have_changed(self) -> bool:
-        """Whether the job was changed since it was accepted. Always true where its clock was not at wall time then."""
+        """Whether the job may have changed since it was accepted; always true if its clock did not show wall time."""
         return float(self.changed_at) != self.created_at
 
     @property
@@ -182,7 +182,7 @@ class Job:
         return replace(self, cancelled_at=now) if self._is_pending(now) else self
 
     def delete(self, now: VirtualTime) -> "Job":
-        """Returns the job deleted. A pending one is cancelled too: its API does not work on what it does not know."""
+        """Returns the job deleted. A pending job is cancelled too, because its API hides it."""
         if self.deleted_at is not None:
             return self
         if self._is_pending(now):
@@ -248,7 +248,7 @@ class JobSnapshot:
 
     @property
     def lean(self) -> "JobSnapshot":
-        """The same without what the caller sent, for those who keep it."""
+        """The same snapshot without the caller's data, for long storage in memory."""
         if not self.job.size:
             return self
         fate = replace(self.job.fate, output=None)
@@ -273,7 +273,7 @@ class JobSnapshot:
     def wall_end(self, clock: Clock) -> WallTime | None:
         """Returns the wall time at which the job ended or was cancelled; None while it is pending.
 
-        If a change ended it while the clock was frozen, that is later than when the clock first showed this time.
+        If a change ended the job while the clock was frozen, this is the wall time of the change.
         """
         end = self.completed_at
         return None if end is None else max(clock.wall(end), self.job.course_changed_at)

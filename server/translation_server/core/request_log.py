@@ -1,4 +1,4 @@
-"""The records of a request log: what was asked, what the answers said of jobs, and which faults fired."""
+"""The records of a request log: the requests, the statuses of jobs in the answers, and the faults that fired."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from translation_server.core.job import State
 
 @dataclass(frozen=True, slots=True)
 class ReportedJob:
-    """What an answer said of a job.
+    """A job as an answer showed it.
 
     ``ended_at`` is the wall time of its end, if it had ended; ``kind`` the API and the kind of a job of another API.
     """
@@ -27,10 +27,10 @@ class RequestRecord:
     took: float  # the seconds until it was answered
     method: str
     path: str  # without the query
-    action: str | None = None  # what it asked for; ``event`` for events of a stream, None for no route of jobs
+    action: str | None = None  # its action; ``event`` for events of a stream, None if its route has no jobs
     dialect: str | None = None  # its wire format
     status: int = 0  # the status code of the answer; 0 without one
-    jobs: tuple[ReportedJob, ...] = ()  # what the answer said of jobs, unless a fault made the answer unusable
+    jobs: tuple[ReportedJob, ...] = ()  # the jobs that the answer showed, unless a fault made the answer unusable
     key: str | None = None  # the idempotency key
     replayed: bool = False  # whether the idempotency key had come before
     digest: str | None = None  # a hash of the body of a submission

@@ -35,8 +35,8 @@ def _setting(default: object, description: str) -> Any:  # noqa: ANN401 - as `da
 class SandboxSettings:
     """The settings of a sandbox.
 
-    Their types, limits, defaults and descriptions stand here alone. The model of requests that change them, the
-    server's own settings and the arguments of `TranslationServer` are derived from them.
+    This is the only place for their types, limits, defaults and descriptions. The model of requests that change them,
+    the server's own settings and the arguments of `TranslationServer` are derived from it.
     """
 
     delay: Delays = _setting(Uniform(3, 7), "how long jobs take, in seconds")
@@ -61,7 +61,7 @@ class SandboxSettings:
         "a higher cost means fewer polls",
     )
     output: object = _setting(None, "the output of jobs that complete, any JSON; if not set, that of their dialect")
-    webhook: object = _setting(None, "where the events of new jobs are delivered that name no webhook of their own")
+    webhook: object = _setting(None, "where the events of new jobs are delivered, unless a job has its own webhook")
     scenario: ScenarioName | None = _setting(
         None, f"a named set of faults and settings: {', '.join(f'`{name}`' for name in SCENARIOS)}"
     )

@@ -1,9 +1,9 @@
 """The events of a job that its webhook delivers, as a pure function of the job and of time.
 
 Theory of operation: the events of a job have fixed stages: its start, nine tenths of progress, its end. A job keeps the
-last stage whose first attempt was made (`Job.notified`). What is due next follows from this, from the job's course and
-from the time, so nothing has to be written when an event happens, and a change of the course moves the events with it.
-Of several tenths of progress that are due together, only the last one is delivered, and none after the end.
+last stage whose first attempt was made (`Job.notified`). This stage, the job's course and the time determine the next
+event. So nothing is written when an event happens, and a change of the course moves the events with it. If several
+tenths of progress are due together, only the last one is delivered; after the end, none is.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class JobEvent(NamedTuple):
 
 
 def next_event_at(job: Job) -> VirtualTime | None:
-    """Returns when the job's next event happens unless its course changes; None if there is none any more."""
+    """Returns when the job's next event happens if its course does not change; None if there is no further event."""
     at = min((event.at for event in _upcoming(job)), default=math.inf)
     return None if at == math.inf else VirtualTime(at)
 
@@ -41,7 +41,7 @@ def event_position(job: Job) -> FeedPosition:
 
 
 def due_event(job: Job, now: VirtualTime) -> JobEvent | None:
-    """Returns the event that is to be delivered now; None if none is due."""
+    """Returns the event that is due now; None if there is none."""
     due = [event for event in _upcoming(job) if event.at <= now]
     if not due or due[0].stage == STARTED:
         return due[0] if due else None
@@ -49,7 +49,7 @@ def due_event(job: Job, now: VirtualTime) -> JobEvent | None:
 
 
 def snapshot_at(job: Job, event: JobEvent) -> JobSnapshot:
-    """Returns the job as a poll at the time of an event shows it."""
+    """Returns the snapshot of the job that a poll at the time of an event would show."""
     return job.beginning if event.stage == STARTED else JobSnapshot(job, event.at)
 
 
@@ -60,7 +60,7 @@ def delivery_id(job: Job, stage: int) -> str:
 
 
 def _upcoming(job: Job) -> Iterator[JobEvent]:
-    """Yields the events that were not attempted yet, in the order of their stages, as far as their times are known."""
+    """Yields the events whose times are known and that were not attempted yet, in the order of their stages."""
     if job.webhook is None:
         return
     wanted, end = job.webhook.events, job.ends_at
@@ -77,7 +77,7 @@ def _upcoming(job: Job) -> Iterator[JobEvent]:
 
 
 def _progress_at(job: Job, tenth: int) -> VirtualTime:
-    """Returns when a job has made so many tenths of its progress; infinity where it does not get there by itself."""
+    """Returns when a job reaches this many tenths of its progress; infinity if time alone does not bring it there."""
     after_polls = job.fate.after_polls
     if after_polls is not None:
         return VirtualTime(job.created_at if job.polls * 10 >= after_polls * tenth else math.inf)

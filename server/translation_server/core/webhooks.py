@@ -1,8 +1,8 @@
-"""Webhooks: where the events of a job are delivered, what became of each delivery, and when it is tried again.
+"""Webhooks: where the events of a job are delivered, the attempts of each delivery, and when the next one is due.
 
-The first attempt of a delivery follows from its job, see `core.webhook_events`; it is stored once it was made. From
-then on, the time of the next attempt is stored, too. Times are virtual times of the owner's sandbox, in seconds since
-the epoch; only signatures have wall times, because receivers compare them with theirs.
+The time of the first attempt of a delivery is derived from its job, see `core.webhook_events`. After that attempt, the
+delivery is stored with the time of the next one. Times are virtual times of the owner's sandbox, in seconds since the
+epoch; only signatures have wall times, because receivers compare them with theirs.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from translation_server.core.entropy import seeded_entropy, uniform
 EventName = Literal["started", "progress", "completed", "error", "cancelled"]
 
 ENDS: tuple[EventName, ...] = ("completed", "error", "cancelled")
-"""The events of which a job has one at most, its last; they are delivered unless a webhook names others."""
+"""The events at a job's end, of which each job has at most one. They are delivered unless a webhook names others."""
 
 RETRY_DELAYS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0)
 """How long after an attempt the next one follows, in seconds: the schedule that Standard Webhooks recommends."""
@@ -24,8 +24,8 @@ JITTER = 0.1
 """The largest fraction by which such a delay is lengthened, so that deliveries that failed together are spread."""
 
 ACCEPTED = range(200, 300)  # the status codes of a receiver that has accepted a delivery
-GONE = 410  # that of one that wants no more deliveries to this URL
-MAX_DEPTH = 3  # how many deliveries may lead to each other before a job with another one is refused
+GONE = 410  # the status code of a receiver that wants no more deliveries to this URL
+MAX_DEPTH = 3  # how many deliveries may lead to a submission with a webhook; after more, it is refused as a loop
 MAX_RETRY_AFTER = 86_400.0  # how many seconds a receiver may ask to wait at most
 
 
@@ -37,16 +37,16 @@ class Webhook:
     events: tuple[EventName, ...] = ENDS
     secrets: tuple[str, ...] = ()
     base_url: str = ""  # the server's address as the submitter reached it, for the URLs in the body
-    depth: int = 1  # how many deliveries have led to this one, with itself: a receiver may submit another job
+    depth: int = 1  # the number of this delivery in a chain, from 1: a receiver may submit another job with a webhook
 
     @property
     def size(self) -> int:
-        """How many characters its caller has sent, about."""
+        """About how many characters its caller has sent."""
         return len(self.url) + len(self.base_url) + sum(map(len, self.secrets))
 
 
 class DeliveryState(StrEnum):
-    """How a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"  # there will be another attempt
     DELIVERED = "delivered"
@@ -103,5 +103,5 @@ class Delivery:
         return replace(attempted, state=DeliveryState.PENDING, next_at=VirtualTime(attempt.at + pause))
 
     def due_again(self, now: VirtualTime) -> "Delivery":
-        """Returns the delivery with one more attempt due now, whatever became of the others."""
+        """Returns the delivery with one more attempt due now, whatever its state is."""
         return replace(self, state=DeliveryState.PENDING, next_at=now)

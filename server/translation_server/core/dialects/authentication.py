@@ -13,7 +13,7 @@ FORM = re.compile(
 
 
 class TokenForm(NamedTuple):
-    """Where a request has its token: behind a word in a header, alone in a header, or in a parameter of the query."""
+    """The place of a token in a request: in a header, after a word or alone, or in a parameter of the query."""
 
     header: str | None
     word: str | None

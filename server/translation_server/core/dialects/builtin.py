@@ -1,4 +1,4 @@
-"""The built-in dialects: the native one, and those of the five systems from which this one descends."""
+"""The built-in dialects: the native one, and those of the five systems before this one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from translation_server.core.job import NATIVE, State
 NATIVE_API = Api(name=NATIVE)
 WORDS = {state: (state.value,) for state in State}
 INPUT_NAMES = dict.fromkeys(("job_id", "source_language", "target_language", "video_length", "simulate"))
-"""The names that the template of a submission's body may use in a file."""
+"""The names that a dialect file may use in the template of a submission's body."""
 
 NATIVE_NAMES = INPUT_NAMES | {"webhook": None}
-"""Those that it may use in the native dialects."""
+"""The names that the native dialects may use there."""
 
 
 def _operation(action: Action, requests: Sequence[str], body: Mapping[str, Any], code: int = 200) -> Operation:

@@ -3,8 +3,8 @@
 One renderer and one reader serve all dialects, so no code asks which dialect it has.
 
 Theory of operation: rendering is the hot path, so it is done in steps, each as seldom as possible. A template is parsed
-once per dialect. The values that stay while the job's word stays are filled in once per job and word, which gives a
-`PartialBody`. A poll fills in what is left: the values that change while the job is pending.
+once per dialect. Values that change only with the job's word are filled in once per job and word, which gives a
+`PartialBody`. Each poll fills in the other values, which change while the job is pending.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ CHANGING = frozenset(name for name, one in FIELDS.items() if one.changes_while_p
 FILE_URL = "file_url:"
 
 REQUEST_NAMES: Names = dict.fromkeys(("base_url", "input", "input.", "query."))
-"""The names that answers which concern no job may use, besides the parameters of the path."""
+"""The names that answers without a job may use, besides the parameters of the path."""
 
 JOB_NAMES: Names = {**{name: one.convert for name, one in FIELDS.items()}, **REQUEST_NAMES, FILE_URL: None}
 """The names that answers about a job may use, besides the parameters of the submission's path."""
@@ -75,7 +75,8 @@ class View(NamedTuple):
     Attributes:
         origin: The scheme, the host and the prefix as the caller reached the server.
         mount: The path below which the API is.
-        file_path: Returns the path of the URL of a completed job's file, by the file's type, and until when it holds.
+        file_path: Returns the path of the URL of a completed job's file, by the file's type, and until when it is
+        valid.
     """
 
     origin: str = ""
@@ -138,7 +139,7 @@ IDEMPOTENCY_KEY = IdPlace("header", "Idempotency-Key")
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """What all kinds of jobs of an API share.
+    """The properties that all kinds of jobs of an API share.
 
     Attributes:
         name: The API's name, which its jobs carry.
@@ -177,9 +178,10 @@ class Dialect:
         operations: What clients can ask for.
         send: The template of a submission's body, with placeholders for the native fields.
         query: The native fields that a submission may have in the query of its target.
-        refuses_unknown: Whether fields of a submission are refused that are none of `fields`.
-        required: The fields that a submission must have; of those in one group, any.
-        defaults: What answers show for what a submission, or a failed job, did not have, by the names of placeholders.
+        refuses_unknown: Whether a submission may have only `fields`.
+        required: The fields that a submission must have: one of each group.
+        defaults: The values that answers show where a submission or a failed job has none, by the names of
+        placeholders.
         id: The template of new ids, see `ids`; by default a UUID.
         output: The template of the output of a completed job.
     """
@@ -238,7 +240,7 @@ class Dialect:
 
     @cached_property
     def _shown(self) -> Sequence[Operation]:
-        """All that has answers: the operations, and the items of lists."""
+        """The operations, and the items of lists that have answers of their own."""
         return [*self.operations, *(one.each for one in self.operations if one.each)]
 
     @cached_property
@@ -264,7 +266,7 @@ class Dialect:
     def partial_body(
         self, snapshot: JobSnapshot, view: View = PLAIN, operation: Operation | None = None
     ) -> PartialBody:
-        """Returns the body of a poll, or of another operation, from this snapshot on until the word changes."""
+        """Returns the body of a poll, or of another operation, valid from this snapshot until the word changes."""
         operation, urls = operation or self.poll, self._file_urls(snapshot, view)
         echo = snapshot.job.echo if self.echoed else {}
         word = self.word(snapshot)

@@ -1,8 +1,8 @@
-"""Whether the answers of a dialect tell the states of a job apart.
+"""Checks whether the answers of a dialect tell the states of a job apart.
 
-Answers differ if their status codes do, or if the same field has different constants (a word for the state is one), or
-is there in one and not in the other. Null and a missing field are the same: APIs, and versions of one, differ in that.
-A field whose value a job may lack tells nothing.
+Answers differ if their status codes differ, if the same field has different constants (a word for the state is one), or
+if only one of them has the field. Null counts as a missing field, because APIs, and even versions of one API, mix them
+up. A field does not count if a job may have no value for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ DISTINCT_STATES = tuple(combinations((State.PENDING, State.COMPLETED, State.ERRO
 """The states that a client has to tell apart; a cancelled job may look like one that failed."""
 
 UNCERTAIN = frozenset({"error_code", "output", "source_language", "target_language", "video_length", "input"})
-"""The names whose values a job may lack."""
+"""The names of values that a job may not have."""
 
 
 class Mark(Enum):
@@ -30,7 +30,7 @@ class Mark(Enum):
 
 
 def indistinct(dialect: Dialect) -> tuple[State, State] | None:
-    """Returns two states that neither the poll nor the result tells apart; None if there are none."""
+    """Returns two states with the same polls and results; None if all states differ."""
     operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
     for one, other in DISTINCT_STATES:
         asked = operations if State.PENDING not in {one, other} else operations[:1]
@@ -54,7 +54,7 @@ def _shown(dialect: Dialect, operation: Operation, state: State) -> list[tuple[i
 
 
 def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
-    """Returns a body with the word, and with a mark for each other value that there may be in the state."""
+    """Returns a body with the word, and with a mark in place of each other value that the job may have in the state."""
     match node:
         case Placeholder(name="status"):
             return word
@@ -70,7 +70,7 @@ def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
 
 
 def _joined(parts: Sequence[object]) -> str | Mark | None:
-    """Returns the text of these parts, or a mark. A word that is no text does not show in a text what it is."""
+    """Returns the text of these parts, or a mark. Within a text, a number or boolean cannot be recognised."""
     if None in parts:
         return None
     texts = [part for part in parts if isinstance(part, str)]
@@ -90,7 +90,7 @@ def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
 
 
 def _differ(one: object, other: object) -> bool:
-    """Whether no value can be both."""
+    """Whether no value fits both."""
     match one, other:
         case (Mark.UNCERTAIN, _) | (_, Mark.UNCERTAIN):
             return False

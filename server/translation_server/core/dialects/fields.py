@@ -49,7 +49,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
                 "type": "number",
                 "minimum": 0,
                 "maximum": 1,
-                "description": "the part of the job's time, or of its polls, that has passed",
+                "description": "how much of the job's time, or of its polls, has passed, from 0 to 1",
             },
             lambda snapshot: snapshot.progress,
             changes_while_pending=True,
@@ -94,7 +94,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             known=frozenset({State.ERROR}),
         ),
         "output": Field(
-            {"description": "what a completed job has made; null for all others"},
+            {"description": "the output of a completed job; null for all others"},
             lambda snapshot: snapshot.output,
             known=frozenset({State.COMPLETED}),
         ),

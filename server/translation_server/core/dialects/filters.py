@@ -1,4 +1,4 @@
-"""Filters: what ``{name | filter}`` in a template makes of a value."""
+"""Filters, which convert values in a template: ``{name | filter}``."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> object:
-    """Returns the number that a text spells; anything else as it is."""
+    """Returns a text as a number; other values stay as they are."""
     try:
         return int(value) if isinstance(value, str) else value
     except ValueError:
@@ -28,7 +28,7 @@ def _number(value: object) -> object:
 
 
 OR_NULL = "or_null"
-"""The filter that makes a text null, instead of leaving it out, where the value is unknown."""
+"""The filter that makes a text null, instead of leaving it out, if the value is unknown."""
 
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {
@@ -60,4 +60,4 @@ FILTERED: Mapping[str, Sequence[str]] = MappingProxyType(
         **dict.fromkeys(("lines", "messages"), ("logs",)),
     }
 )
-"""The fields that each filter takes, besides what a caller has sent; the others take any."""
+"""The fields that each filter takes, besides a caller's own fields. Filters that are not listed take any field."""

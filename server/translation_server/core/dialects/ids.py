@@ -15,7 +15,7 @@ ALPHABETS = {
 
 
 def new_id(template: str, random: Callable[[int], bytes]) -> str:
-    """Returns a new id by a template that `dialect_format` takes; ``random`` returns so many random bytes."""
+    """Returns a new id for a template that `dialect_format` takes; ``random(n)`` returns n random bytes."""
 
     def fill(part: re.Match[str]) -> str:
         if part[1] == "uuid":

@@ -1,4 +1,4 @@
-"""Operations: which requests an API knows, and how it answers each."""
+"""Operations: the requests that an API knows, and its answers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ REFUSED = 400
 MediaKind = Literal["json", "form", "multipart", "any"]
 
 PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
-"""A parameter of a path: one segment, several (``{name:path}``), or those of a pattern (``{name=operations/*}``)."""
+"""A parameter of a path: one segment, one or more (``{name:path}``), or a pattern (``{name=operations/*}``)."""
 
 WILDCARDS = {"*": "[^/]+", "**": ".+"}
 
@@ -55,7 +55,7 @@ class RequestPattern:
 
     @property
     def form(self) -> tuple[str, str]:
-        """The same for patterns that have the same form, so that no rule could tell their requests apart."""
+        """A value that is equal for patterns of the same form, which match the same requests."""
         return self.method, self.expression
 
     @property
@@ -76,7 +76,7 @@ def _of_parameter(found: re.Match[str]) -> str:
 
 
 class Where(NamedTuple):
-    """What else a request must have, by which operations of one path are told apart.
+    """Further conditions on a request, which distinguish operations with the same path.
 
     Attributes:
         header: Headers, by their lower-case names.
@@ -89,14 +89,14 @@ class Where(NamedTuple):
     body: Mapping[str, object] = {}
 
     def excludes(self, other: "Where") -> bool:
-        """Whether no request meets both."""
+        """Whether no request meets both conditions."""
         return any(
             one[name] != two[name] for one, two in zip(self, other, strict=True) for name in one.keys() & two.keys()
         )
 
 
 class IdPlace(NamedTuple):
-    """Where a request has the job's id.
+    """The place of the job's id in a request.
 
     Attributes:
         source: ``path``, ``query``, ``header`` or ``body``.
@@ -109,7 +109,7 @@ class IdPlace(NamedTuple):
     text: str = "{job_id}"
 
     def read(self, value: object, parameters: Mapping[str, str]) -> str | None:
-        """Returns the id in a value; None if it has another form, or other values than the path's parameters have."""
+        """Returns the id in a value; None if the value has another form, or contradicts the path's parameters."""
         if isinstance(value, bool) or not isinstance(value, str | int):
             return None
         parts = self.text.split("{job_id}")
@@ -122,7 +122,7 @@ class IdPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How an operation answers: a status code, headers, and the template of the body; an empty text is no body."""
+    """The answer of an operation: a status code, headers, and the template of the body; an empty text is no body."""
 
     code: int = 200
     headers: Mapping[str, Node] = field(default_factory=dict)
@@ -130,17 +130,17 @@ class Answer:
 
 
 class Paging(NamedTuple):
-    """The query parameters of a list.
+    """The names of a list's query parameters, and its default size.
 
     Attributes:
         size: How many jobs.
         cursor: The id of the job before the first one.
         offset: How many jobs to leave out.
-        number: Which page, from 1 on.
+        number: The page's number, from 1.
         order: ``asc`` for the oldest job first, or ``desc``.
         status: Words for states: only jobs that have one of them.
-        default: How many jobs without a size.
-        ignore: Those that may come and have no effect; a list refuses all others.
+        default: How many jobs a page has without a size.
+        ignore: Parameters that are accepted and have no effect; a list refuses all others.
     """
 
     size: str | None = None
@@ -158,24 +158,24 @@ ANYWHERE, IN_PATH, UNPAGED = Where(), IdPlace(), Paging()
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One thing that an API's clients can ask for.
+    """An operation of an API.
 
     Attributes:
         action: What it does.
-        requests: The requests that ask for it, which mean the same.
-        where: What else they must have.
-        job_id: Where they have the job's id.
-        accepts: The kinds of bodies that they may have.
-        answers: The answer for each state of the job; those without a job use `State.PENDING`.
-        phases: The answers for pending jobs with some of their words.
+        requests: The patterns of its requests, which mean the same.
+        where: Further conditions on the requests.
+        job_id: The place of the job's id.
+        accepts: The kinds of bodies that a request may have.
+        answers: The answer for each state of the job; operations without a job use `State.PENDING`.
+        phases: The answers for some of the words of pending jobs.
         paging: The parameters of a list.
         ids: The query parameter with the ids of a batch poll, repeated or separated by commas.
-        item: The dotted path of what a list shows of a job, in the body of a poll; None for the whole body.
+        item: A list shows this part of a poll's body for each job, by its dotted path; None for the whole body.
         all_kinds: Whether a list has the jobs of all kinds of the API.
-        each: What answers as the items of a list look, where they have a template of their own.
+        each: An operation whose answers are the items of a list, if they have a template of their own.
         file: The type of a downloaded file.
-        missing: The template of what a batch poll shows of an id without a job; None leaves it out.
-        split: The path of a list in a submission, each item of which is for a job of its own.
+        missing: A batch poll's template for an id without a job; None leaves the id out.
+        split: The path of a list in a submission; each of its items makes a job of its own.
         wait: How long ``Prefer: wait`` holds the answer to a submission, in seconds; None answers at once.
     """
 

@@ -11,7 +11,7 @@ from translation_server.core.dialects.operations import WITH_ID, Action, Operati
 
 
 class Route(NamedTuple):
-    """A request pattern, its operation, and the dialects that share it; none where no job is concerned.
+    """A request pattern, its operation, and the dialects that share it. An operation without a job has no dialects.
 
     The first one is the dialect of the operation; others may share it, such as those of a list of all kinds of jobs.
     """
@@ -33,9 +33,9 @@ class Route(NamedTuple):
 
 
 def routes(dialects: Iterable[Dialect]) -> list[Route]:
-    """Returns the routes of all dialects, those first whose requests others would match too.
+    """Returns the routes of all dialects, the more specific ones first.
 
-    Kinds of jobs of one API may have the same requests about a job: its id tells which kind is meant.
+    Several kinds of jobs of one API may share a request about a job: the job's id determines the kind.
 
     Raises:
         DialectError: two dialects would answer the same request differently.
@@ -74,7 +74,7 @@ def _routes(dialects: Iterable[Dialect]) -> Iterator[Route]:
 
 
 def _shares_jobs(one: Route, other: Route) -> bool:
-    """Whether two routes do the same with jobs of two kinds, whose ids they find at the same place."""
+    """Whether two routes do the same for jobs of two kinds, and have the job's id at the same place."""
     return (
         one.action == other.action in WITH_ID
         and (one.api, one.pattern, one.operation.job_id) == (other.api, other.pattern, other.operation.job_id)

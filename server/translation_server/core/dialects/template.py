@@ -1,9 +1,9 @@
 """Templates of bodies, headers and texts: JSON values in which ``"{name}"`` is a placeholder for a value.
 
-A placeholder alone has the type of its value, and is null where the value is unknown. Within a text it is text; where
-it is unknown, the text is left out: its key of an object, or its item of an array. With ``{name | or_null}`` in it, it
-is null then. ``{name | filter}`` converts the value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand for
-braces.
+A placeholder alone has the type of its value; if the value is unknown, it is null. Within a longer text, a value
+becomes text; if it is unknown, the whole text is left out, with its key in an object. ``{name | or_null}`` makes the
+text null instead. ``{name | filter}`` converts the value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand
+for braces.
 """
 
 import json
@@ -21,14 +21,14 @@ NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=dict)
 
 MAX_NUMBER = 1e300
-"""Numbers from here on are unknown: JSON has no infinity, and Python limits the digits of integers."""
+"""Numbers of this size or larger are unknown: JSON has no infinity, and Python limits the digits of integers."""
 
 ValueOf = Callable[[str], object]
 """Returns the value of a name; None where it is unknown."""
 
 
 MAX_INTEGER = 2**63
-"""Integers from here on are none of TOML's."""
+"""TOML has no integers of this size or larger."""
 
 
 class TemplateError(ValueError):
@@ -43,14 +43,14 @@ class Placeholder(NamedTuple):
     or_null: bool = False
 
     def value(self, value_of: ValueOf) -> object:
-        """Returns the value; None where it is unknown, or none that the filter takes."""
+        """Returns the value; None if it is unknown, or if the filter does not take it."""
         found = None if self.name in SPECIAL else value_of(self.name)
         if found is None or self.convert is None:
             return found
         try:
             value = self.convert(found)
         except (TypeError, ValueError, OverflowError, OSError):
-            return None  # a caller has sent something else than the filter takes
+            return None  # a caller has sent a value that the filter does not take
         return None if isinstance(value, int | float) and not abs(value) < MAX_NUMBER else value
 
 
@@ -85,7 +85,7 @@ def to_json(value: object) -> str:
 
 Names = Mapping[str, Filter | None]
 """The names that placeholders may have, each with the filter that applies where a placeholder has none. A name that
-ends with ``.`` or ``:`` stands for all that begin so."""
+ends with ``.`` or ``:`` stands for all names that begin like this."""
 
 SPECIAL: Names = {"omit": None, "null": None}
 """Names that every template may use: `omit` leaves its field out, `null` is never known."""
@@ -99,7 +99,7 @@ def parse(template: object, known: Names) -> Node:
         known: the names that placeholders may have, besides `SPECIAL`.
 
     Raises:
-        TemplateError: a placeholder has another name or an unknown filter, or the value is none of JSON's.
+        TemplateError: a placeholder has an unknown name or filter, or JSON cannot hold the value.
     """
     return _parse(template, {**known, **SPECIAL})
 

@@ -15,7 +15,7 @@ SOME_DELAY = 2.0  # seconds: shown as the delay of a job that had none
 
 
 def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tuple[Dialect, JobSnapshot]:
-    """Returns what a rule makes of a snapshot and its wire format; both unchanged if the rule does not apply."""
+    """Returns a snapshot and its wire format as a rule changes them; both unchanged if the rule does not apply."""
     match rule:
         case UnknownStatus(word=word):
             return replace(dialect, words=dict.fromkeys(State, (word,))), snapshot

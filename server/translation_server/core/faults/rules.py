@@ -1,4 +1,4 @@
-"""Fault rules: what goes wrong for which requests.
+"""Fault rules: faults, and the conditions for them.
 
 Whether a rule fires is drawn from the sandbox's seed, for each job and each request about it. So the same seed gives
 the same faults, in whatever order and by whichever process the requests are served. The first rule that fires decides;
@@ -230,9 +230,9 @@ APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
 
 
 class FaultContext(NamedTuple):
-    """What decides which rules match a request."""
+    """The properties of a request that decide which rules match it."""
 
-    action: Action  # what it asks for
+    action: Action  # the action of the request
     dialects: AbstractSet[str]  # the wire formats that it may be in
     method: str  # its HTTP method
     long_poll: bool = False  # whether the server may hold it until its job changes

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 MACROBLOCK = 16  # the width and height of a macroblock in pixels
-FRAME_NUMBERS = 16  # frame numbers start again after so many pictures
+FRAME_NUMBERS = 16  # after this many pictures, frame numbers start again
 SPS, PPS, IDR, P = 0x67, 0x68, 0x65, 0x41  # the headers of NAL units: their kind, and that they are needed
 I_SLICE, P_SLICE = 7, 5  # the kinds of slices, which say that all slices of the picture are of this kind
 RAW_IN_I, RAW_IN_P = 25, 30  # the numbers of I_PCM among the kinds of macroblocks in either slice
@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]  # luma and the two chroma values, 16 to 235 and 1
 
 
 def parameter_sets(columns: int, rows: int) -> tuple[bytes, bytes]:
-    """Returns the sequence and the picture parameter set of pictures with so many macroblocks."""
+    """Returns the sequence and the picture parameter set of pictures with this many macroblocks."""
     sps = _Bits()
     sps.write(66, 8)  # profile: Baseline
     sps.write(0b11000000, 8)  # constrained
@@ -88,7 +88,7 @@ class _Bits:
         self._bits = ""
 
     def write(self, value: int, length: int) -> None:
-        """Adds a number with so many bits."""
+        """Adds a number with this many bits."""
         self._bits += f"{value:0{length}b}"
 
     def exp_golomb(self, *values: int) -> None:

@@ -1,6 +1,6 @@
 """Findings: what a client should change. Each rule is a function of an analysis; `RULES` is the table of them.
 
-A finding counts only what the client could have done better. A report's number of the same thing counts the same.
+A finding counts only what the client could have done better. The number in the report on the same subject is equal.
 """
 
 import math
@@ -30,7 +30,7 @@ Result = tuple[int, Iterable[str], str]  # how often a rule found something, for
 LATE_SHARE = 0.05  # the share of jobs whose ends may be learned late by chance
 
 SIMILAR, SIMILAR_IN_THREE, SIMILAR_GROWTH = 0.05, 0.02, 0.02
-"""Below these coefficients of variation, the pauses of a run, three pauses, and their growth are no coincidence."""
+"""Below these coefficients of variation, pauses count as equal: those of a run, three pauses, and their growth."""
 
 MIN_GROWTH = 1.1  # the least factor by which pauses grow in an exponential backoff
 
@@ -38,10 +38,10 @@ IMMEDIATE = 0.02
 """The first retry of many libraries comes within this many seconds; their pauses grow from the second retry on."""
 
 CROWD, CROWD_FACTOR, NEIGHBOURS = 20, 4.0, 5
-"""A second is crowded if it has this many polls, and this many times the mean of so many seconds around it."""
+"""A second is crowded if it has this many polls, this many times the mean of this many seconds around it."""
 
 BUSY, MIN_HINT = 0.1, 0.2
-"""Polls are busy if the median pause before them is shorter than this, where the hint was at least this long; in s."""
+"""Polls are busy if their median pause is shorter than this, though the hint was at least this long; in seconds."""
 
 AT_ONCE = 0.01  # a hint of at most this many seconds asks for the next poll at once, as for a job that ends after polls
 MANY_POLLS = 3  # from this many polls of a job on, a long poll would have saved some
@@ -137,7 +137,7 @@ def _no_jitter(analysis: Analysis) -> Result:
 
 
 def _is_regular(run: Sequence[float]) -> bool:
-    """Whether pauses, or at least the last four, are all the same or grow by one factor; the first may be none."""
+    """Whether all pauses, or the last four, are equal or grow by one factor; the first pause may be zero."""
     if variation(run[-4:]) < (SIMILAR if len(run) > MIN_RUN else SIMILAR_IN_THREE):
         return True
     skipped = run[0] < IMMEDIATE
@@ -232,7 +232,7 @@ def _jobs_of(records: Sequence[RequestRecord]) -> list[str]:
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """Returns a number of things in words."""
+    """Returns a number with its noun, in the singular or the plural."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 

@@ -1,6 +1,6 @@
 """The report card of a client, from its request log: numbers, reactions to faults, and findings.
 
-The findings say what to change. Where a number and a finding are about the same thing, they count the same. Times are
+The findings say what to change. A number and a finding on the same subject are equal. Times are
 wall time in seconds since the epoch, durations are seconds.
 """
 
@@ -64,7 +64,7 @@ class Reaction:
     came_again: int  # how often the client sent the same logical request again
     again_soonest: float | None  # the shortest pause before that, in seconds
     again_median: float | None  # the median pause before that, in seconds
-    gave_up: int  # how often it did not, although the answer had told it nothing
+    gave_up: int  # how often it did not, although the answer was unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def report(records: Sequence[RequestRecord], ended: Mapping[str, float], dropped
         records: The request log, the oldest record first.
         ended: When the submitted jobs ended, by their ids; without the cancelled ones.
         dropped: How many older records the request log no longer has.
-        refused: How many requests were refused for their credentials, beyond what the records say.
+        refused: How many requests were refused for their credentials, besides those that the records count.
     """
     analysis = analyze(records, ended, refused)
     jobs = tuple(_job_card(analysis, timeline) for timeline in analysis.timelines.values())

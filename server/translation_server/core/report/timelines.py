@@ -123,9 +123,9 @@ class Analysis:
     def early(self) -> dict[str, list[Step]]:
         """The polls of each job that came earlier than the hint before them.
 
-        One per job is tolerated, since a client polls a last time at its deadline. It is not tolerated if it is the
-        first of several polls: then it was not the last one. A wait that is resumed begins with a long poll or an event
-        stream; the poll before it was the last one of the wait before, and does not count. Nor does the first poll
+        One per job is tolerated, since a client polls a last time at its deadline. The first of several polls is not
+        tolerated, since it was not the last one. A wait that is resumed begins with a long poll or an event stream; the
+        poll before it was the last one of the wait before, and does not count. Nor does the first poll
         after the opening of an event stream: it asks for what happened before the stream.
         """
         polls = {job_id: [step for _, step in timeline.polls] for job_id, timeline in self.timelines.items()}
@@ -243,7 +243,7 @@ class Analysis:
         return bool(record.wait) or self._has_opened_stream(before, record)
 
     def _has_opened_stream(self, before: RequestRecord, record: RequestRecord) -> bool:
-        """Whether the program opened an event stream in between: then the poll asks what the stream could not tell."""
+        """Whether the program opened an event stream in between: then the poll asks for changes before the stream."""
         opened = self._streams[record.agent]
         return bisect_left(opened, before.at) < bisect_right(opened, record.at)
 
@@ -299,7 +299,7 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
 
 
 def _with_unique_ids(records: list[RequestRecord]) -> list[RequestRecord]:
-    """Returns the records with the kind behind the ids that jobs of several kinds have, so that each means one job."""
+    """Returns the records with the kind added to each id that jobs of several kinds share, so that ids are unique."""
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     for record in records:
         for job in record.jobs:
