@@ -29,8 +29,8 @@ class Subscription:
     """Receives the changes of an owner's jobs, some of them more than once."""
 
     def __init__(self) -> None:
-        self.closed = False  # whether the server is shutting down: nobody may wait any longer
-        self.newest: float = math.inf  # the last ordinal that is known; of a later job only its ordinal is kept
+        self.closed = False  # whether the server is shutting down: then no one waits any longer
+        self.newest: float = math.inf  # the last known ordinal; of later jobs, only the ordinal is kept
         self._changed: dict[int, Job] | None = {}
         self._size = 0
         self._wakeup = asyncio.get_running_loop().create_future()
@@ -52,7 +52,7 @@ class Subscription:
             self._wakeup.set_result(None)
 
     async def wait(self, seconds: float) -> Collection[Job] | None:
-        """Waits for a change, for so many seconds at most.
+        """Waits for a change, for at most ``seconds``.
 
         Returns the jobs that have changed since the last call; None where there were too many to keep.
         """
@@ -138,7 +138,7 @@ class ChangeBus:
         return tuple(subscriptions.get(None, ())) if subscriptions else ()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleeps for so many seconds; less if the server shuts down."""
+        """Sleeps for ``seconds``; less if the server shuts down."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), seconds)
 

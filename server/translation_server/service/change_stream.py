@@ -22,7 +22,7 @@ HEARTBEAT = 15.0  # how long a stream may be silent before it yields an empty pa
 class ChangePage(NamedTuple):
     """Snapshots of jobs at the times of their changes, in this order.
 
-    ``more`` is set where the next page follows at once; ``clock`` is the sandbox's.
+    ``more`` says that the next page follows at once; ``clock`` is the sandbox's.
     """
 
     snapshots: list[JobSnapshot]

@@ -2,10 +2,10 @@
 
 Theory of operation: what is due follows from the jobs, so nothing has to happen when a job ends. A background task asks
 the store at most once a second which owners have an event or a retry in the future, and at what time the first one is
-due. This process's own changes tell it at once. For an owner with something due, a worker takes the owner's lease, so
-that several servers do not send the same. It reads what is due, sends it, and stores what came of it: only then is the
-next event of the same job due, so first attempts of a job are in order, while its retries hold up nothing. An attempt
-whose record was lost with its process is made again, by whoever takes the lease next.
+due. It learns of this process's own changes at once. For an owner with something due, a worker takes the owner's lease,
+so that several servers do not send the same. It reads what is due, sends it, and stores the results. The next event of
+a job becomes due only then, so the first attempts for a job are in order; retries delay nothing. If a process ends
+before it has stored an attempt, the next process that takes the lease makes this attempt again.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from translation_server.storage import DeliveryStore, JobStore, StoreError
 logger = logging.getLogger(__name__)
 SCAN_PAUSE = 1.0  # how long changes by other processes may be unknown, in seconds
 SCAN_FACTOR = 20.0  # the least pause between two scans, as a multiple of the duration of the last one
-SOON = 2.0  # a worker waits for what is due within so many seconds
+SOON = 2.0  # a worker waits for events and retries that are due within this many seconds
 LEASE = 10.0  # how long an owner's deliveries are reserved for a process, in seconds
 RENEWAL = 3.0  # how long after a lease was taken it is renewed, in seconds
 RETRY_PAUSE = 5.0  # how long to wait after the store has failed, or while another process has the lease, in seconds
 PAGE = 200  # how many due events and retries are read at a time
-MAX_KNOWN = 5_000  # how many deliveries of an owner are on their way or wait for their receiver
+MAX_KNOWN = 5_000  # how many deliveries of an owner may be in progress or wait for their receiver
 AT_ONCE = 8  # how many deliveries one receiver gets at the same time, so that a slow one does not hold up the others
 IN_FLIGHT = 2_000  # how many deliveries a process sends at the same time
 EARLIEST, NEVER = VirtualTime(-math.inf), VirtualTime(math.inf)
@@ -57,7 +57,7 @@ class Sender(Protocol):
         """Raises UnusableUrl if deliveries to a URL are not allowed."""
 
     async def send(self, delivery: Delivery, webhook: Webhook, clock: Clock) -> Attempt:
-        """Makes an attempt and returns what came of it."""
+        """Makes an attempt and returns its result."""
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -65,28 +65,28 @@ class Sender(Protocol):
 
 @dataclass(eq=False)
 class _Worker:
-    """What is known of an owner's deliveries while a task works on them. Times are on the monotonic clock."""
+    """The state of an owner's deliveries while a task works on them. Times are on the monotonic clock."""
 
     owner: str
-    known: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # what is under way, by the ids of deliveries
-    attempted: list[Delivery] = field(default_factory=list)  # what is to be stored
+    known: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # the attempts in progress, by delivery id
+    attempted: list[Delivery] = field(default_factory=list)  # the deliveries that have to be stored
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
     gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     position: FeedPosition = START  # up to which all due events were read
     retry_at: VirtualTime = EARLIEST  # when the next retry is due
-    read_at: float = -math.inf  # when all that is due was read
+    read_at: float = -math.inf  # when everything due was read last
     leased_at: float = -math.inf  # when the lease was taken or renewed
     task: asyncio.Task[None] | None = None
 
     def change(self, *, read_all: bool) -> None:
-        """Wakes the task; it reads all that is due again, or only what follows its position."""
+        """Wakes the task, which reads everything due again, or only what follows its position."""
         if read_all:
             self.read_at = -math.inf
         self.changed.set()
 
     def drop(self, delivery_id: str) -> None:
-        """Removes a delivery from those under way, and wakes the task."""
+        """Removes a delivery from the attempts in progress, and wakes the task."""
         self.known.pop(delivery_id, None)
         self.changed.set()
 
@@ -146,7 +146,7 @@ class Deliveries:
                 await asyncio.sleep(self._retry_pause)
 
     async def close(self) -> None:
-        """Stops: attempts under way may end within `GRACE` seconds; the others are made by the next process."""
+        """Stops. Attempts in progress have `GRACE` seconds to end; the next process makes all others."""
         self._closing = True
         workers = list(self._workers.values())
         attempts = [attempt for worker in workers for attempt in worker.known.values()]
@@ -160,7 +160,7 @@ class Deliveries:
         await self._sender.close()
 
     async def check(self, url: str) -> None:
-        """Returns if webhooks may be delivered to a URL.
+        """Checks that webhooks may be delivered to a URL.
 
         Raises:
             UnusableUrl: they may not; the message says what it must be.
@@ -168,7 +168,7 @@ class Deliveries:
         await self._sender.check(url)
 
     async def page(self, owner: str, *, limit: int, after: str | None) -> tuple[list[Delivery], str | None]:
-        """Returns an owner's deliveries, newest first, from behind the one with the id ``after``, and the next id.
+        """Returns an owner's deliveries after the one with the id ``after``, newest first, and the next ``after``.
 
         Raises:
             KeyError: there is no delivery with the id ``after``.
@@ -200,7 +200,7 @@ class Deliveries:
         return due
 
     async def ping(self, owner: str, url: str, secrets_of_receiver: tuple[str, ...]) -> Attempt:
-        """Posts an event without a job to a URL, and returns what came of it.
+        """Posts an event without a job to a URL, and returns the result.
 
         Raises:
             UnusableUrl: webhooks may not be delivered there.
@@ -213,7 +213,7 @@ class Deliveries:
         return await self._sender.send(delivery, Webhook(url, secrets=secrets_of_receiver), clock)
 
     def job_changed(self, job: Job) -> None:
-        """Delivers soon what is due of a job that this process has accepted or changed."""
+        """Delivers the due events of a job that this process has accepted or changed, soon."""
         if job.webhook is None or (at := next_event_at(job)) is None:
             return
         self._due[job.owner] = min(at, self._due.get(job.owner, at))
@@ -238,7 +238,7 @@ class Deliveries:
         worker.task = asyncio.create_task(self._work(worker))
 
     async def _work(self, worker: _Worker) -> None:
-        """Delivers what is due of an owner. After a failure of the store, the attempts under way stay known."""
+        """Delivers what is due for an owner. After a failure of the store, it remembers the attempts in progress."""
         owner = worker.owner
         try:
             while not self._closing:
@@ -255,7 +255,7 @@ class Deliveries:
             del self._workers[owner]
 
     async def _deliver(self, worker: _Worker) -> bool:
-        """Delivers what is due of an owner until nothing is due soon; returns False while another process does it."""
+        """Delivers what is due for an owner until nothing is due soon; returns False while another process does it."""
         owner = worker.owner
         while not self._closing:
             worker.changed.clear()
@@ -315,13 +315,13 @@ class Deliveries:
         return now if len(due) == limit else NEVER
 
     def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
-        """Starts the first attempt of a job's event that is due, if one is."""
+        """Starts the first attempt of a job's due event, if there is one."""
         event = due_event(job, now)
         if event and (new_id := delivery_id(job, event.stage)) not in worker.known:
             self._begin(worker, new_id, self._deliver_event(worker, job, event, new_id))
 
     def _begin(self, worker: _Worker, known_id: str, attempt: Coroutine[Any, Any, None]) -> None:
-        """Makes an attempt in a task. If that fails here, the delivery is found again after a pause; others go on."""
+        """Makes an attempt in a task. If it cannot be made or stored, it is repeated after a pause; others go on."""
 
         async def run() -> None:
             try:
@@ -350,7 +350,7 @@ class Deliveries:
                 await self._attempt(worker, job.webhook, delivery)
 
     async def _attempt(self, worker: _Worker, webhook: Webhook, delivery: Delivery) -> bool:
-        """Makes an attempt and stores what came of it; returns False if another process may have made it meanwhile."""
+        """Makes an attempt and stores the result; returns False if another process may have made it meanwhile."""
         async with self._receivers.turn(delivery.url), self._in_flight:
             if time.monotonic() >= worker.leased_at + LEASE:
                 return False

@@ -1,4 +1,4 @@
-"""When jobs ended, for the report card: of any number of jobs, however large they are."""
+"""The times at which jobs ended, for the report card; for any number of jobs of any size."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +13,7 @@ BATCH_SIZE = 500  # how many jobs are read at a time
 async def ends_of(service: Service, owner: str, job_ids: Sequence[str]) -> dict[str, float]:
     """Returns the wall times at which the owner's jobs ended, without pending and cancelled jobs.
 
-    An id that means several jobs is left out, too: only the records of the requests say which of them it was.
+    An id that several jobs share is left out too: only the records of the requests say which job is meant.
     """
     clock = (await service.sandboxes.of(owner)).clock
     ends: dict[str, float] = {}

@@ -1,8 +1,8 @@
 """The output files of jobs, and the signed URLs at which they are downloaded.
 
-A URL carries whose job it is for, which one, and until when, signed with the key in the store. So it needs no
-credentials, and every server accepts it. Within half of their lifetime all polls of a job give the same URL: it is a
-function of the job and of time, so answers can be cached.
+A URL contains the user, the job and the time of expiry, signed with the key in the store. So it needs no credentials,
+and every server accepts it. For half of its lifetime, all polls of the job give the same URL: it is a function of the
+job and of time, so answers can be cached.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from translation_server.core.media.samples import SAMPLES
 
 FILES = "/files/"  # where the paths of all files begin
 TTL = 3600.0  # how long a URL is valid by default, in seconds
-PREFERRED = "output."  # how the name of a file begins that stands for all files of its type
+PREFERRED = "output."  # the file whose name begins like this is the default for its type
 UNKNOWN_TYPE = "application/octet-stream"
 
 MEDIA_TYPES = MappingProxyType(
@@ -133,7 +133,7 @@ class Files:
     Args:
         key: what they are signed with.
         library: the files.
-        ttl: how long a URL is valid at most, in seconds of virtual time; at least half as long.
+        ttl: how long a URL is valid at most, in seconds of virtual time; it is valid for at least half of that.
     """
 
     def __init__(self, key: bytes, library: Library, ttl: float = TTL) -> None:

@@ -24,8 +24,8 @@ MAX_SIZE = 32 * 2**20
 """The largest sum of `Job.size` over all cached jobs, which take 1 to 2 KiB each besides. Renderings double both."""
 
 JOBS_PER_OWNER = 8
-"""How many jobs may be cached for each cached owner, on average; each takes 1 to 2 KiB. Beyond that, the owner who was
-inactive for longest loses jobs first, the oldest first."""
+"""How many jobs may be cached for each cached owner, on average; each takes 1 to 2 KiB. Beyond that, the oldest jobs of
+the owner who was inactive for longest are evicted first."""
 
 
 class RenderedJob(NamedTuple):
@@ -80,7 +80,7 @@ class CachedOwner:
         return key and self.jobs.get(key)
 
     def add_id(self, job: Job, *, unique: bool) -> None:
-        """Notes that there is a job with an id, which no other job of the owner has if it is ``unique``."""
+        """Notes the id of a job; ``unique`` if no other job of the owner has it."""
         if unique and job.key in self.jobs:
             self.sole[job.id] = job.key
         elif self.sole.get(job.id) != job.key:
@@ -116,7 +116,7 @@ class JobCache:
         self._count = self._size = 0
 
     def put(self, cached: CachedOwner, job: Job) -> Job:
-        """Caches a job of an owner and returns it; or returns the cached one, where that is a later version."""
+        """Caches a job of an owner and returns it; if the cache has a later version, returns that."""
         before = cached.jobs.get(key := job.key)
         if before and (before.job == job or before.job.changed_at > job.changed_at):
             return before.job
@@ -136,7 +136,7 @@ class JobCache:
         return job
 
     def latest(self, job: Job) -> Job:
-        """Returns the cached version of a job, which may be a later one; without one, the job itself."""
+        """Returns the cached version of a job, which may be later; if there is none, the job itself."""
         cached = self.owners.get(job.owner)
         found = cached and cached.jobs.get(job.key)
         return found.job if found else job

@@ -31,7 +31,7 @@ from translation_server.storage import AmbiguousId, Idempotency, Store, TooLarge
 logger = logging.getLogger(__name__)
 
 MAX_LOGGED_ENDS = 100_000
-"""How many ended jobs a process remembers to have logged; 140 bytes each."""
+"""How many ended jobs a process remembers as logged; 140 bytes each."""
 
 HOLD_SPREAD = 0.2
 """The largest fraction by which a job's first long poll is shortened."""
@@ -106,12 +106,12 @@ class Service:
         self._logged_ends = LRU[int, None](MAX_LOGGED_ENDS)
 
     def deliver_by(self, deliveries: Deliveries) -> None:
-        """Lets webhooks be delivered: tells the deliveries about all changes."""
+        """Starts passing all changes to the deliveries of webhooks."""
         self.check_webhook = deliveries.check
         self._bus.on_job, self._bus.on_sandbox = deliveries.job_changed, deliveries.sandbox_changed
 
     def set_users(self, users: int) -> None:
-        """Makes the caches large enough for the polls of so many users."""
+        """Makes the caches large enough for the polls of this many users."""
         self.sandboxes.states.capacity = self._jobs.owners.capacity = max(MAX_OWNERS, users)
 
     async def current(self, owner: str) -> JobSnapshot:
@@ -174,7 +174,7 @@ class Service:
             or snapshot.now >= rendered.until
             or rendered.origin != view.origin
         ):
-            if cached.job.deleted_at is not None:  # some of those who ask may not see it
+            if cached.job.deleted_at is not None:  # its own API hides it, other routes show it
                 return None
             rendered = render_job(dialect, self._snapshot(cached.job, snapshot.now), sandbox, view)
             cached.renderings[dialect.name] = rendered
@@ -209,7 +209,7 @@ class Service:
         api: str | None = None,
         kind: str | None = None,
     ) -> Page:
-        """Returns the caller's jobs, newest first, from behind the cursor ``after``."""
+        """Returns the caller's jobs after the cursor ``after``, newest first."""
         now = await self.virtual_time(owner)
         jobs = await self._store.page(owner, limit=limit + 1, before=after, state=state, now=now, api=api, kind=kind)
         more, jobs = is_full(jobs, limit + 1), jobs[:limit]
@@ -234,7 +234,7 @@ class Service:
         return await self.amend(owner, job_id, Job.cancel, api=api, kind=kind)
 
     async def delete(self, owner: str, job_id: str, *, api: str | None = None, kind: str | None = None) -> JobSnapshot:
-        """Hides a job from its API, and cancels it if it is pending. The native API, sandbox and report card know it.
+        """Hides a job from its API, and cancels it if it is pending. The native API and the sandbox still show it.
 
         Raises:
             JobNotFound: the caller has no such job.
@@ -318,7 +318,7 @@ class Service:
             JobNotFound: the job is gone because the sandbox was reset.
         """
         loop, job = asyncio.get_running_loop(), snapshot.job
-        if snapshot.elapsed < seconds:  # the first hold: jobs that were submitted together shall not be polled together
+        if snapshot.elapsed < seconds:  # the first long poll: it spreads the polls of jobs submitted together
             seconds *= 1 - HOLD_SPREAD * hints.phase(job.owner, job.ordinal)
         deadline, changes_at = loop.time() + seconds, until(snapshot)
         with self._bus.subscribe(job.owner, job) as subscription:
@@ -342,7 +342,7 @@ class Service:
         return (await self.sandboxes.of(owner)).clock.virtual(self._clock())
 
     async def sleep(self, seconds: float) -> None:
-        """Sleeps for so many seconds; less if the server shuts down."""
+        """Sleeps for ``seconds``; less if the server shuts down."""
         await self._bus.sleep(seconds)
 
     def end_waits(self) -> None:
@@ -350,7 +350,7 @@ class Service:
         self._bus.close()
 
     async def check(self) -> None:
-        """Returns if a job would be accepted now; concurrent callers share one check.
+        """Checks that a job would be accepted now; concurrent callers share one check.
 
         Raises:
             StoreError: it would not be accepted.
@@ -380,5 +380,5 @@ class Service:
 
 
 def is_hidden(job: Job, api: str | None = None, kind: str | None = None) -> bool:
-    """Whether a job was deleted, and is asked for in its API."""
+    """Whether a job was deleted, and the request is for its API."""
     return job.deleted_at is not None and (api is not None or kind is not None)

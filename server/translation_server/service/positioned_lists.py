@@ -1,6 +1,6 @@
 """Lists of jobs by their positions: pages by offset, totals, lists that begin with the oldest job, or of some states.
 
-A position takes a search through all of the owner's jobs; lists by cursor, see `Service.page`, do without.
+Finding a position takes a search through all of the owner's jobs. Lists by cursor need no search, see `Service.page`.
 """
 
 from bisect import bisect_left, bisect_right
@@ -18,7 +18,7 @@ SEARCHED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs a list has: those in some states, and of these, those for which a function says yes."""
+    """A choice of jobs: by their states, and by a function that returns whether to include a job."""
 
     states: Collection[State]
     accepts: Callable[[JobSnapshot], bool]
@@ -26,7 +26,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class PositionedPage:
-    """Some of a list of jobs; ``start`` jobs come before them, of ``count`` jobs in all."""
+    """A page of a list of ``count`` jobs; ``start`` jobs come before it."""
 
     snapshots: list[JobSnapshot]
     start: int
@@ -58,7 +58,7 @@ class PositionedLists:
         oldest_first: bool = False,
         only: Filter | None = None,
     ) -> PositionedPage:
-        """Returns a page from the position ``start`` on, or from behind the job with the ordinal ``after``.
+        """Returns a page from the position ``start`` on, or after the job with the ordinal ``after``.
 
         Raises:
             TooLarge: the jobs are too large to be read together.

@@ -1,4 +1,4 @@
-"""The cache of sandboxes: each user's settings and clock, as the last process that changed them has left them.
+"""The cache of sandboxes: each user's settings and clock, as they were changed last, by any process.
 
 A sandbox is read from the store at most twice a second while its user sends requests, and only if other processes may
 have written to the store. A change by this process holds at once.
@@ -85,7 +85,7 @@ class SandboxCache:
         return await self._reads.run(owner, lambda: self._read(owner))
 
     def known_clock(self, owner: str) -> Clock:
-        """Returns a user's clock as it was read last; one that was never set if it was not read."""
+        """Returns a user's clock as it was read last; before the first read, a clock that was never set."""
         cached = self.states.get(owner)
         return cached.sandbox.clock if cached else Clock()
 
@@ -112,7 +112,7 @@ class SandboxCache:
             raise
 
     async def clear(self, owner: str, wall: WallTime) -> None:
-        """Resets a user's sandbox: everything from before this wall time goes."""
+        """Resets a user's sandbox: everything from before this wall time is deleted."""
         text = reset_document(wall)
         self._put(owner, text)  # already now: records that are written meanwhile must not survive the reset
         try:

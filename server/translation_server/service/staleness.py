@@ -33,7 +33,7 @@ class Staleness:
         self._checked = asyncio.Event()
 
     def is_stale(self, read_at: float, owner: str, reads: SingleFlight[Any]) -> bool:
-        """Whether what was read of an owner at this time may be out of date; ``reads`` are the reads in progress."""
+        """Whether an owner's data from a read at this time may be out of date; ``reads`` are the reads in progress."""
         age = time.monotonic() - (read_at if read_at < self.changed_at else max(read_at, self._checked_at))
         return age > self.max_age and (age > 2 * self.max_age or owner not in reads)
 

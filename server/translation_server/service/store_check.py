@@ -19,7 +19,7 @@ class StoreCheck:
         self._next_at = 0.0
 
     async def run(self) -> None:
-        """Returns if a job would be accepted now.
+        """Checks that a job would be accepted now.
 
         Raises:
             StoreError: it would not be accepted.

@@ -64,7 +64,7 @@ class Submitter:
 
         Args:
             owner: whose job it is.
-            submission: what the job is to do.
+            submission: the native fields that the caller has sent.
             api: the API that it is submitted to. Each API has idempotency keys of its own.
             kind: which of the API's kinds of job it is.
             idempotency: an idempotency key, and the fingerprint of the request.
@@ -72,7 +72,7 @@ class Submitter:
             chosen: whether the caller has chosen the id, so that another job may have it, too.
             fate_override: the fate that the caller has chosen.
             job_input: everything that the caller has sent.
-            echo: what answers repeat of it, by the names of their placeholders.
+            echo: the parts of it that answers repeat, by the names of their placeholders.
             webhook: where the job's events are delivered.
 
         Raises:

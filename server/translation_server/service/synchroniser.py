@@ -81,7 +81,7 @@ class Synchroniser:
         self.bus.publish(self.jobs.put(cached, job) if cached else job)
 
     def _position(self, owner: str) -> Position:
-        """Returns an owner's position; now if nothing of this owner has been read."""
+        """Returns an owner's position. If nothing of this owner has been read, the position is now."""
         cached = self.jobs.owners.get(owner)
         return self._watched.get(owner) or (cached and cached.position) or Position(self._clock(), time.monotonic())
 
@@ -154,7 +154,7 @@ class Synchroniser:
         read_at = min(await self._staleness.check(), time.monotonic())
         for owner, position in positions.items():
             await self._sandboxes.refresh(owner, read_at)
-            while position.read_at < read_at:  # again if it waited for a read that had begun earlier
+            while position.read_at < read_at:  # repeats if the first call waited for a read that had begun earlier
                 await self._read(owner, position)
 
     async def _publish_newest(self, owner: str) -> None:

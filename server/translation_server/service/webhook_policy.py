@@ -41,7 +41,7 @@ def split_url(url: str) -> SplitResult:
 
 @dataclass(frozen=True, slots=True)
 class WebhookPolicy:
-    """To which addresses webhooks are delivered, besides those of the loopback interface."""
+    """The hosts and addresses to which webhooks are delivered, besides the loopback interface."""
 
     hosts: frozenset[str] = frozenset()  # names whose addresses are all allowed, in lower case
     networks: Sequence[Network] = field(default=())

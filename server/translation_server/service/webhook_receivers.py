@@ -1,4 +1,4 @@
-"""How many deliveries a receiver gets at the same time."""
+"""Limits how many deliveries a receiver gets at the same time."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 class Receivers:
-    """Lets each receiver have so many deliveries at the same time."""
+    """Lets each receiver have up to ``limit`` deliveries at the same time."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

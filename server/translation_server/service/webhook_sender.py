@@ -25,7 +25,7 @@ DEPTH = "webhook-depth"  # the header that says how many deliveries have led to 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent of a delivery."""
+    """The request of a delivery."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -65,7 +65,7 @@ class WebhookSender:
         )
 
     async def check(self, url: str) -> None:
-        """Returns if deliveries to a URL are allowed now, or its host is unknown now.
+        """Checks that deliveries to a URL are allowed now. A host that cannot be resolved now is allowed.
 
         Raises:
             UnusableUrl: they are not allowed, or it is no URL of HTTP.
@@ -76,7 +76,7 @@ class WebhookSender:
             return
 
     async def send(self, delivery: Delivery, webhook: Webhook, clock: Clock) -> Attempt:
-        """Makes an attempt, and returns what came of it; ``clock`` is that of the sandbox."""
+        """Makes an attempt, and returns its result; ``clock`` is that of the sandbox."""
         wall, began = self._clock(), time.monotonic()
         status, error, answer, retry_after = None, None, None, None
         try:
@@ -132,7 +132,7 @@ class WebhookSender:
             if self._policy.allows(host, address):
                 return address
         found_addresses = ", ".join(dict.fromkeys(addresses))
-        raise UnusableUrl(f"must lead to this machine, or to what WEBHOOK_ALLOW names; {host} is {found_addresses}")
+        raise UnusableUrl(f"must lead to this machine or to a host in WEBHOOK_ALLOW; {host} is {found_addresses}")
 
 
 def _retry_after(response: httpx.Response, wall: WallTime) -> float | None:

@@ -1,4 +1,4 @@
-"""Puts the deliveries of webhooks together: what is said of an event, to whom it may go, and who sends it."""
+"""Puts the parts of webhook deliveries together: the bodies, the policy and the sender."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ def open_deliveries(  # noqa: PLR0913 - the options are keywords
     by_kind = {(dialect.api.name, dialect.kind): dialect for dialect in [*dialects, DIALECTS[0]]}
 
     def render(job: Job, event: JobEvent) -> str:
-        """Returns the body of a delivery: the job as a poll at the time of the event shows it."""
+        """Returns the body of a delivery: the job as a poll at the time of the event would show it."""
         dialect = by_kind.get((job.api, job.kind), DIALECTS[0])
         view = View(job.webhook.base_url if job.webhook else "", dialect.api.mount, files.path)
         data = json.loads(dialect.body(snapshot_at(job, event), view))

@@ -1,4 +1,4 @@
-"""Group commit: jobs that are submitted while others are being written are written together, in one commit."""
+"""Group commit: jobs that arrive during a write are written together in the next commit."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from translation_server.core.job import Job
 from translation_server.storage.protocol import Idempotency, Stored
 
 MAX_BATCH = 500  # how many jobs one commit writes at most
-MAX_BATCH_SIZE = 4 * 2**20  # how many characters of inputs one commit writes at most, besides those of its last job
+MAX_BATCH_SIZE = 4 * 2**20  # how many characters of inputs one commit writes at most, not counting its last job
 Written = Stored | Exception  # the result of one addition
 
 

@@ -1,4 +1,4 @@
-"""Deliveries of webhooks, read in the same way from every SQL database.
+"""Reads deliveries of webhooks, in the same way from every SQL database.
 
 Theory of operation: `next_event_at` of a job and `next_at` of a delivery have partial indexes, so jobs without a
 webhook and deliveries without another attempt cost nothing. To find the owners who have something to deliver, a

@@ -1,7 +1,7 @@
-"""Pages of an owner's jobs and request records, read in the same way from every SQL database.
+"""Reads pages of an owner's jobs and request records, in the same way from every SQL database.
 
-Theory of operation: where few jobs are in a state, or of an API, finding a page of them takes a search through all
-jobs. It reads one window of ordinals at a time, so other requests are served in between.
+Theory of operation: if only few jobs are in a state, or belong to an API, a page of them is found by a search through
+all jobs. The search reads one window of ordinals at a time, so other requests are served in between.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ ORDINALS = f"""
 
 
 class PageReader(ABC):
-    """The reading part of a Store in a SQL database.
+    """The part of a Store in a SQL database that reads jobs and request records.
 
     A search for jobs in a state reads ``window`` ordinals at a time. ``_in_ordinals`` is the database's fastest
     condition for "the ordinal is in the result of this statement".

@@ -48,7 +48,7 @@ class Idempotency:
     former: bytes | None = None
 
     def matches(self, stored: bytes) -> bool:
-        """Whether a stored fingerprint is that of the same request."""
+        """Whether a stored fingerprint belongs to the same request."""
         return stored in {self.fingerprint, self.former}
 
 
@@ -70,7 +70,7 @@ class StoreChange:
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Which of an owner's jobs and request records retention deletes."""
+    """The limits up to which retention deletes an owner's jobs and request records."""
 
     ended_by: float  # jobs that ended by this virtual time,
     changed_by: float  # unless they were changed after this wall time
@@ -82,7 +82,7 @@ class TooLarge(Exception):  # noqa: N818 - says what happened, like the standard
 
 
 def sole(jobs: Sequence[Job]) -> Job | None:
-    """Returns the one of the jobs that an id means, or None where there is none.
+    """Returns the only one of the jobs, or None if there is none.
 
     Raises:
         AmbiguousId: there are several.
@@ -96,9 +96,9 @@ class ChangeSource(Protocol):
     """Announces changes by other processes."""
 
     async def wait_for_changes(self, seconds: float) -> Sequence[StoreChange] | None:
-        """Returns the changes by other processes since the last call; waits for one, for so many seconds at most.
+        """Returns the changes by other processes since the last call; waits for one for at most ``seconds``.
 
-        None means that changes may be unknown: then everything has to be read again.
+        None means that changes may have been missed: then everything has to be read again.
         """
 
     async def version(self) -> object:
@@ -153,7 +153,7 @@ class JobStore(ChangeSource, Protocol):
     ) -> list[Job]:
         """Returns the owner's newest jobs with an ordinal below ``before`` that are in ``state`` at ``now``.
 
-        Those of an API or a kind are without deleted ones.
+        Deleted jobs are left out if ``api`` or ``kind`` is given.
         """
 
     async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
@@ -162,7 +162,7 @@ class JobStore(ChangeSource, Protocol):
     async def change(
         self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None
     ) -> Job | None:
-        """Replaces the owner's job by what ``change`` makes of it; returns the new version, None for an unknown job.
+        """Replaces the owner's job by the result of ``change``; returns the new version, None for an unknown job.
 
         No other write comes between the call of ``change`` and its commit. ``change`` must not alter the id, API and
         kind, the owner, the ordinal or the submission.
@@ -196,7 +196,7 @@ class SandboxStore(ChangeSource, Protocol):
     async def change_sandbox(
         self, owner: str, change: Callable[[str | None], str], *, reset_counts: bool = False
     ) -> str:
-        """Replaces the text of the owner's sandbox by what ``change`` makes of it, and returns it.
+        """Replaces the text of the owner's sandbox by the result of ``change``, and returns it.
 
         With ``reset_counts``, the owner's fault counts start again at 0.
         """
@@ -254,24 +254,24 @@ class RetentionStore(RequestLogStore, Protocol):
 
 
 class DeliveryStore(ChangeSource, Protocol):
-    """Stores what becomes of the deliveries of webhooks. A power cut may lose the last attempts, not the deliveries."""
+    """Stores deliveries of webhooks and their attempts. A power cut may lose the last attempts, but no delivery."""
 
     async def owners_to_notify(self) -> Mapping[str, VirtualTime]:
-        """Returns when the next event of each owner happens, or the next attempt is due; of owners that have either."""
+        """Returns, for each owner who has any, when the next event happens or the next attempt is due."""
 
     async def jobs_to_notify(self, owner: str, position: FeedPosition, now: VirtualTime, limit: int) -> list[Job]:
         """Returns the owner's next jobs after a position in the order of their next events, up to now.
 
-        There are fewer than ``limit`` where they are larger than `MAX_PAGE_SIZE`.
+        It returns fewer than ``limit`` if they are larger than `MAX_PAGE_SIZE` together.
         """
 
     async def deliveries_due(self, owner: str, now: VirtualTime, limit: int) -> list[Delivery]:
         """Returns the owner's deliveries whose next attempt is due, the earliest first."""
 
     async def record_deliveries(self, owner: str, deliveries: Sequence[Delivery]) -> None:
-        """Stores deliveries as they are after an attempt, and that their jobs' events were attempted.
+        """Stores deliveries after an attempt, and marks their jobs' events as attempted.
 
-        Those of jobs that are gone are ignored.
+        Deliveries of jobs that are gone are ignored.
         """
 
     async def deliveries(self, owner: str, *, limit: int, before: tuple[int, int] | None = None) -> list[Delivery]:
@@ -281,15 +281,16 @@ class DeliveryStore(ChangeSource, Protocol):
         """Returns one of the owner's deliveries, or None."""
 
     async def gone_urls(self, owner: str) -> set[str]:
-        """Returns the URLs to which nothing of the owner's is delivered any more, because they answered 410."""
+        """Returns the URLs that answered 410: the owner's events are no longer delivered there."""
 
     async def allow_url(self, owner: str, url: str) -> None:
-        """Takes a URL from the owner's `gone_urls`."""
+        """Removes a URL from the owner's `gone_urls`."""
 
     async def lease(self, owner: str, holder: str, seconds: float) -> bool:
-        """Reserves the deliveries of an owner for one process, or renews this; returns whether it holds the lease.
+        """Takes or renews the lease of an owner's deliveries for one process; returns whether this process holds it.
 
-        It ends after so many seconds, on the store's clock, so another process can take over from one that was killed.
+        The lease ends after ``seconds`` on the store's clock, so another process can take over from one that was
+        killed.
         """
 
     async def release(self, owner: str, holder: str) -> None:
@@ -297,7 +298,7 @@ class DeliveryStore(ChangeSource, Protocol):
 
 
 class SecretStore(Protocol):
-    """Stores what all processes must know and nobody else may.
+    """Stores secrets that all processes share.
 
     Attributes:
         file_key: The key that signs the URLs of files. The first process that opens the store creates it.
@@ -310,7 +311,7 @@ class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, DeliverySto
     """All parts of a store."""
 
     async def check(self) -> None:
-        """Returns if jobs can be read and added now, by a commit without effect; takes `CHECK_TIMEOUT` at most."""
+        """Checks that jobs can be read and added now, by a commit without effect; takes `CHECK_TIMEOUT` at most."""
 
     async def close(self) -> None:
         """Closes the store; it cannot be used afterwards."""

@@ -1,4 +1,4 @@
-"""Jobs as rows of the table ``jobs``, and deliveries as those of ``deliveries``, the same in every database."""
+"""Converts jobs and deliveries to rows of their tables and back, in the same way for every database."""
 
 import json
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ TYPES = {
     "notified": "bigint",
     "next_event_at": "float8",  # derived from the others, for its index
 }
-"""The columns of a job, and the types of their values in PostgreSQL's words."""
+"""The columns of a job, and PostgreSQL's names for the types of their values."""
 
 NAMES = tuple(TYPES)
 COLUMNS = ", ".join(NAMES)  # the columns of a job, in the order of `row_of`
@@ -85,7 +85,7 @@ def job_of(row: Sequence[Any]) -> Job:
 
 
 def row_of(job: Job, key: str) -> tuple[object, ...]:
-    """Returns the values of COLUMNS for a job; the key stands for its owner."""
+    """Returns the values of COLUMNS for a job, with the key in place of its owner."""
     fate, submission = job.fate, job.submission
     return (
         *(job.id, key, job.ordinal, job.created_at),
@@ -105,7 +105,7 @@ def delivery_of(text: str) -> Delivery:
 
 
 def delivery_row(delivery: Delivery, key: str) -> tuple[object, ...]:
-    """Returns the row of a delivery; the key stands for its owner."""
+    """Returns the row of a delivery, with the key in place of its owner."""
     gone = delivery.url if delivery.state is DeliveryState.GONE else None
     place = (key, delivery.ordinal, delivery.stage)
     return (*place, delivery.id, delivery.next_at, gone, json_text(asdict(delivery)))

@@ -93,8 +93,8 @@ PENDING_ORDINALS = f"""
 def after(expression: str, condition: str, until: str = "TRUE") -> str:
     """Returns a statement for the jobs after a position: those at the same time with a higher ordinal, and later ones.
 
-    The caller has to sort the rows and to apply the limit, since each half may return so many. ``until`` is only in
-    the second half, because with it SQLite would not use the index for the first one.
+    The caller has to sort the rows and to apply the limit, since each half returns up to the limit. ``until`` is only
+    in the second half, because with it SQLite would not use the index for the first one.
     """
     jobs = f"SELECT {COLUMNS} FROM jobs WHERE owner = {DATA_KEY} AND {condition}"
     same = f"{jobs} AND {expression} = :at AND ordinal > :ordinal ORDER BY ordinal LIMIT :limit"

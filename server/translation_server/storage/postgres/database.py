@@ -83,7 +83,7 @@ RETRYABLE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
-"""Errors that another attempt may not meet again."""
+"""Errors that may not occur again in another attempt."""
 
 
 class UnknownCommit(StoreError):  # noqa: N818 - says what has happened
@@ -198,7 +198,7 @@ class Database:
                     raise UnknownCommit(
                         f"the database {self._name}: the connection was lost during a commit"
                     ) from error
-                if last is None or not isinstance(error, TimeoutError):  # which may only say that the time was up
+                if last is None or not isinstance(error, TimeoutError):  # it may only say that time is up
                     last = error
                 if time.monotonic() + RETRY_PAUSE > deadline:
                     raise self.store_error(last) from last

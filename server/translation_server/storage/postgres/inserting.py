@@ -40,14 +40,14 @@ ADD_JOBS = f"""
     )
     SELECT * FROM taken
 """
-"""Inserts jobs; if some of their ids are taken, it returns these and inserts none."""
+"""Inserts jobs. If some of their ids are taken, inserts none and returns these."""
 
 JobsByKey = Mapping[tuple[str, str], tuple[bytes, Job]]
 """By owner and idempotency key: the fingerprint of the first request, and the job that it created."""
 
 
 async def add_all(connection: Connection, sender: str, batch: Sequence[Addition]) -> Sequence[Written]:
-    """Adds the jobs of a batch, within a transaction; an error of one changes nothing and leaves the others alone."""
+    """Adds the jobs of a batch, within a transaction; an addition that fails changes nothing and affects no other."""
     counts = Counter(addition.owner for addition in batch)
     names = sorted(counts)
     owners = await connection.fetch(INCREMENT_ORDINALS, names, [counts[name] for name in names])

@@ -74,7 +74,7 @@ PROBE = f"""
     ROLLBACK TO before;
     UPDATE {VERSION_TABLE} SET version = version
 """
-"""Takes the space of a job and frees it, and leaves a change without effect to commit."""
+"""Allocates the space of a job and frees it, and makes a change without effect, so that it has a commit."""
 
 PURGE_JOBS = f"""
     WITH ended AS (

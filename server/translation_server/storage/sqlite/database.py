@@ -110,7 +110,7 @@ class Worker:
         return [_identity(file) for file in self._paths] == self._files
 
     def _save_log(self) -> bool:
-        """Copies a deleted write-ahead log into the database file, if that one is in place; returns whether it did.
+        """Copies a deleted write-ahead log into the database file, if that file is in place; returns whether it did.
 
         The connection still has both open. If there is a new log, another process may have written to the file: then
         it stays as it is.
@@ -150,7 +150,7 @@ def companions(path: Path) -> list[Path]:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Returns what distinguishes a file from another one with the same name; None without a file."""
+    """Returns the identity of a file, which differs for another file with the same name; None without a file."""
     try:
         status = path.stat()
     except FileNotFoundError:

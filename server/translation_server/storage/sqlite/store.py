@@ -358,7 +358,7 @@ def _key(connection: Connection, owner: str, key: str) -> str:
 
 def _find(connection: Connection, owner: str, job_key: JobKey) -> list[Job]:
     of_kind = sql.of_kind(job_key.api, job_key.kind)
-    # Left to itself, SQLite reads all jobs of the owner if the API and the kind are not given.
+    # Without this hint, SQLite reads all jobs of the owner if the API and the kind are not given.
     jobs = "jobs INDEXED BY jobs_by_id"
     statement = f"SELECT {COLUMNS} FROM {jobs} WHERE owner = {sql.DATA_KEY} AND id = :job_id{of_kind}"
     return [job_of(row) for row in connection.execute(statement, {"owner": owner, **job_key._asdict()}).fetchall()]
