@@ -36,7 +36,7 @@ from translation_client.dialect_shapes import FormatError, below
 DialectLike: TypeAlias = Dialect | str | PathLike[str]
 """A dialect, the name of a built-in or shipped one, or the path of a file; `openai#video` for one of several kinds."""
 
-WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # whose answers do not show the job unless told
+WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # their answers show no job by default
 WITHOUT_BODY = (204, 205, 304)
 ERROR_NAMES = ("detail", "reason", "field", "title", "status_code", "error_type", "error_id", "path", "now")
 HINT_NAMES = ("retry_after",)
@@ -71,7 +71,7 @@ def find_dialect(dialect: DialectLike) -> Dialect:
     """Finds a dialect.
 
     Raises:
-        ValueError: There is none, or its file is unusable; one line with the file, the place and what is wrong.
+        ValueError: There is none, or its file is unusable; one line with the file, the place and the mistake.
     """
     if isinstance(dialect, Dialect):
         return dialect
@@ -108,10 +108,10 @@ def _read(path: str) -> dict[str, Dialect]:
 
 
 def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
-    """Returns the dialects of an API by the kinds of its jobs; ``table`` is what a file would hold.
+    """Returns the dialects of an API by the kinds of its jobs; ``table`` is the content of its file.
 
     Raises:
-        ValueError: It is unusable; the message says which part, and why.
+        ValueError: The table is unusable; the message says which part, and why.
     """
     file = take_file(name, table, RESERVED)
     for fixed, one in file["fixed"].items():
@@ -128,7 +128,7 @@ def read_api(name: str, table: Mapping[str, Any]) -> dict[str, Dialect]:
 
 
 def _errors(table: Table) -> list[Node]:
-    """Returns the templates of errors' bodies; that of all errors comes last."""
+    """Returns the templates of errors' bodies; the general one comes last."""
     _headers(table["headers"], ERROR_NAMES, "error.headers")
     general, particular = _parsed(table["body"], ERROR_NAMES, "error.body"), []
     for code, one in table["when"].items():
@@ -140,7 +140,7 @@ def _errors(table: Table) -> list[Node]:
 
 
 def _shared_codes(table: Table) -> list[SharedCode]:
-    """Returns the errors whose answers have the status code of another error, and a body that tells which it is."""
+    """Returns the errors that share a status code with another error, and are recognised by their bodies."""
     found = []
     for code, one in table["when"].items():
         if one["body"] is None or one["code"] in {None, int(code)}:
@@ -176,7 +176,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
 
 
 def _certain(job: Table, known: Sequence[str], place: str) -> frozenset[str]:
-    """Returns the fields that each job has in the state for which they are."""
+    """Returns the names, of `output` and `error_code`, that no completed, or failed, job lacks."""
     values = {
         "output": _parsed(job["output"], known, f"{place}.output"),
         "error_code": job["defaults"].get("error_code"),
@@ -199,7 +199,7 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
         for one in dialect.operations
     }
     if "job_id" not in dialect.request_fields and not all("job_id" in one for one in shown["submit"]):
-        raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients poll by it")
+        raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients need it to poll")
     for one in dialect.operations:
         if one.action in {"list", "batch_poll"}:
             _check_list(dialect, one, f"{place}.{one.action}")
@@ -270,7 +270,7 @@ def _operation(name: str, table: Table, job: Table, known: Sequence[str], place:
 
 
 def _each(table: Table, known: Sequence[str], place: str, words: Sequence[str]) -> Operation:
-    """Returns what answers as the items of a list look."""
+    """Returns an operation whose answers are the items of a list."""
     own = {
         state: _parsed(one["item"], known, f"{below(f'{place}.when', state)}.item")
         for state, one in table["when"].items()
@@ -290,9 +290,9 @@ def _each(table: Table, known: Sequence[str], place: str, words: Sequence[str]) 
 
 
 def _answer(tables: Sequence[tuple[Table, str]], known: Sequence[str], *states: str) -> Answer:
-    """Returns the answer in a state, or in one and with a word in it.
+    """Returns the answer for a state, or for a state and a word.
 
-    Each table, and what it says of the state and of the word, is laid over the ones before it.
+    Later tables are merged into earlier ones, and within a table, the parts for the state and the word into the rest.
     """
     code, body = 200, None
     headers: dict[str, Node] = {}
@@ -312,7 +312,7 @@ def _answer(tables: Sequence[tuple[Table, str]], known: Sequence[str], *states: 
 
 
 def _place(table: Table | None) -> IdPlace | None:
-    """Returns the place of an id, or of an idempotency key, in a request."""
+    """Returns the place in a request of an id, or of an idempotency key."""
     if table is None:
         return None
     [(source, name)] = [(key, table[key]) for key in ("query", "header", "body") if table.get(key) is not None]

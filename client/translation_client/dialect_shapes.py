@@ -1,4 +1,4 @@
-"""Shapes: what a value in a file may be, and the message on one that is something else.
+"""Shapes: the allowed values of the keys in a file, and the messages about other values.
 
 The client's `dialect_shapes.py` is a copy of the server's, by `make generate`.
 """
@@ -13,18 +13,18 @@ MAX_SHOWN = 60  # characters of a value in a message
 
 
 class FormatError(ValueError):
-    """What is wrong with a file, and where; one line."""
+    """A mistake in a file; the message is one line that says what is wrong, and where."""
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(" ".join((f"{place}: {problem}" if place else problem).splitlines()))
 
 
 class Shape(NamedTuple):
-    """What the value of a key may be.
+    """The values that a key may have.
 
     Attributes:
         needed: What it must be, for messages.
-        take: Returns a value in its normal form. It raises `FormatError`, which names the place that it is given.
+        take: Returns a value in its normal form, or raises `FormatError` with the given place.
         default: The value where the key is absent; `REQUIRED` for a key that must be there.
         keys: The keys of a table, if only these are allowed.
     """
@@ -39,7 +39,7 @@ REQUIRED = object()
 
 
 def unknown(what: str, known: Sequence[str]) -> str:
-    """Returns the message on a name that is unknown."""
+    """Returns the message about an unknown name."""
     return f"there is no such {what}; the {what}s are {', '.join(known)}"
 
 
@@ -62,7 +62,7 @@ def below(place: str, key: str) -> str:
 
 
 def value_of(needed: str, is_valid: Callable[[Value], object], default: Value = None) -> Shape:
-    """A value for which a function says yes."""
+    """A value that a function accepts."""
 
     def take(value: object, place: str) -> object:
         if not is_valid(value):
@@ -73,7 +73,7 @@ def value_of(needed: str, is_valid: Callable[[Value], object], default: Value = 
 
 
 def text(needed: str, pattern: re.Pattern[str], default: Value = None) -> Shape:
-    """A text of a pattern."""
+    """A text that matches a pattern."""
     return value_of(needed, lambda value: isinstance(value, str) and pattern.fullmatch(value), default)
 
 
@@ -89,7 +89,7 @@ def word_of(*words: str, default: Value = None) -> Shape:
 
 
 def several(one: Shape, default: Value = REQUIRED) -> Shape:
-    """One or several; in its normal form a list that is not empty, or the default."""
+    """One value or several; in its normal form a list that is not empty, or the default."""
 
     def take(value: object, place: str) -> list[Value]:
         if value == []:
@@ -105,7 +105,7 @@ def table(
     one_of: Sequence[str] = (),
     at_most: Sequence[str] = (),
 ) -> Shape:
-    """A table with these keys; with exactly one of some of them, or with one at most."""
+    """A table with these keys; ``one_of`` must have exactly one of its keys, ``at_most`` may have one."""
     needed = f"a table with {', '.join(keys)}"
 
     def take(value: object, place: str) -> Mapping[str, Value]:
@@ -129,7 +129,7 @@ def table(
 
 
 def tables(of: Shape, pattern: re.Pattern[str], names: str, default: Value = REQUIRED, *, key: str) -> Shape:
-    """A table with any keys of a pattern; where it is required, it has one at least. ``key`` is what they must be."""
+    """A table whose keys match a pattern; a required one has at least one. ``key`` describes the keys in messages."""
     needed = f"a table of {names}"
 
     def take(value: object, place: str) -> Mapping[str, Value]:

@@ -74,7 +74,7 @@ NAMES = "* or names without a port, such as api.example or *.api.example, separa
 ORIGINS = "origins such as https://app.example or http://localhost:3000, separated by commas"
 DELAYS = "fixed(s), uniform(min, max), lognormal(median, sigma) or exponential(mean), in seconds, or empirical(file)"
 PASSWORD = "API_PASSWORD: must be UTF-8 text without control characters, of 1024 bytes at most"
-LOCAL = "only 127.0.0.1 and ::1 may do without"
+LOCAL = "without credentials, use 127.0.0.1 or ::1"
 
 MUST_BE = [
     ("MIN_DELAY", ["soon", "-1"], DELAY_TIME),

@@ -72,7 +72,7 @@ MAX_UPLOAD = 100 * 1024 * 1024  # how many bytes a form with files, or an upload
 
 FILE_ERRORS = (UsersError, DialectError, FaultsError, HistoryError, OutputFilesError)
 SETUP_ERRORS = (SettingsError, logs.LogError, *FILE_ERRORS, StoreError)
-"""What a person has to correct before the server can start; each message is one line."""
+"""The errors that a person has to correct before the server can start; each message is one line."""
 
 
 def _wall_time() -> WallTime:
@@ -82,9 +82,9 @@ def _wall_time() -> WallTime:
 class Application(FastAPI):
     """The server as an ASGI application: the endpoint of the dialects, and the framework for everything else.
 
-    These attributes are for `HttpProtocol`: ``polls`` answers cached polls for it, and `serve_uncached` what it does
-    not; behind proxies, which may change the caller's address, ``polls`` is None. ``public_targets`` are served even
-    when there are too many connections.
+    These attributes are for `HttpProtocol`: ``polls`` answers cached polls, and `serve_uncached` all other requests.
+    Behind proxies, which may change the caller's address, ``polls`` is None. ``public_targets`` are served even when
+    there are too many connections.
     """
 
     public_targets = frozenset(route.path.encode() for route in OWN_ROUTES if route.is_public)
@@ -218,7 +218,7 @@ def assemble(
         webhook_retries: how long after an attempt of a delivery the next one follows, in seconds.
         reload: called on SIGHUP; None leaves that signal to the host.
         clock: wall time, in seconds since the epoch.
-        random: returns so many random bytes, for fates, faults and the ids of jobs.
+        random: ``random(n)`` returns n random bytes, for fates, faults and the ids of jobs.
     """
     service = Service(
         store,
@@ -352,7 +352,7 @@ def _check_workers(settings: Settings) -> None:
 
 
 def _known_users(settings: Settings) -> tuple[Mapping[str, str], Mapping[str, str]] | None:
-    """Returns the hashes of the passwords, and the passwords as far as they are known; None if nobody needs one."""
+    """Returns the hashes of the passwords, and the known passwords; None for the hashes if no one needs a password."""
     if settings.auth == "off":
         return None
     if settings.users_file:

@@ -16,7 +16,7 @@ USAGE_ERROR = 2
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
-    """Adds the subcommand; the parsed options have its function as ``run``, and what to call it with as ``names``."""
+    """Adds the subcommand; the parsed options have its function as ``run``, and its argument as ``names``."""
     dialects = parser.add_subparsers(title="commands", metavar="").add_parser(
         "dialects", help="list, show or check the files that describe APIs"
     )

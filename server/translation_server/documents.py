@@ -1,4 +1,4 @@
-"""A user's sandbox as JSON: what callers send to change it, what is stored, and what is shown."""
+"""A user's sandbox as JSON: the changes that callers send, the stored document, and the one that is shown."""
 
 import logging
 from base64 import b64decode
@@ -70,14 +70,14 @@ Secrets = Annotated[
 
 
 class Receiver(BaseModel):
-    """Where deliveries go, and what signs them."""
+    """The URL of deliveries, and the secrets that sign them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    url: str = Field(max_length=2000, description="where they are posted to")
+    url: str = Field(max_length=2000, description="where events are posted")
     secret: Secrets | None = Field(
         None,
-        description="what signs them, as Standard Webhooks describes it; several while a secret is replaced",
+        description="the key that signs the events (Standard Webhooks); several while a secret is replaced",
     )
 
 
@@ -85,7 +85,7 @@ class WebhookBody(Receiver):
     """Where the events of a job are delivered."""
 
     events: list[EventName] = Field(
-        list(ENDS), min_length=1, description="which of them; by default the ends of the job"
+        list(ENDS), min_length=1, description="the events that are posted; by default the ends of the job"
     )
 
 
@@ -138,7 +138,7 @@ OF_SCENARIOS = frozenset(name for scenario in SCENARIOS.values() for name in sce
 
 
 class _Stored(BaseModel):
-    """What is stored of a sandbox; see `SandboxState`."""
+    """The stored document of a sandbox; see `SandboxState`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -153,7 +153,7 @@ RECORD = TypeAdapter(RequestRecord)
 
 
 def read_sandbox(text: str | None, defaults: SandboxSettings, started: VirtualTime) -> SandboxState:
-    """Returns a user's sandbox, of which ``text`` is stored, with the defaults for settings that the user has not set.
+    """Returns a user's sandbox from its stored ``text``, with the defaults for settings that the user has not set.
 
     The fault rules of the defaults count their seconds from ``started`` on, when the server started.
     """
@@ -226,7 +226,7 @@ FORMER_NAMES = {
 }
 FORMER_ROUTES = {"look": "poll", "bulk": "batch_poll"}
 FORMER_FAULTS = {"bare": "no-details", "forgotten": "not-found"}
-"""Names in the stored documents of version 0.1.0, and what they are called today."""
+"""The names in the stored documents of version 0.1.0, and today's names for the same things."""
 
 
 def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -229,7 +229,7 @@ class Application:
 
 
 def _from_this_process(scope: Scope) -> Scope:
-    """Removes the server's address from a request if it is only a name, which a host without a socket gives itself."""
+    """Removes the server's address from a request if it is a mere name: hosts without a socket make one up."""
     try:
         ipaddress.ip_address((scope.get("server") or ("",))[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Files with users' data: only the user that runs the server may read them, whatever the umask is.
+"""Files with users' data, which only the user that runs the server may read, whatever the umask is.
 
 New files and folders are created private. `make_private` corrects the mode of existing files and logs it, because older
 versions left them readable for everybody who can read their folder.

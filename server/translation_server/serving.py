@@ -33,7 +33,7 @@ first and no request meets a closed connection."""
 BACKLOG = 2048  # how many connections may wait to be accepted
 
 COLLECT_AFTER = 50_000, 50, 50
-"""How many new objects start a garbage collection, and how many of the younger generation one of an older generation.
+"""How many new objects start a garbage collection, and how many collections of a generation start one of the next.
 Requests leave no cycles, so collections find next to nothing, and with ten thousand long polls one of the older
 generations takes half a second. Python's default of 700, 10 and 10 cost a tenth of the time of a poll."""
 
@@ -87,9 +87,10 @@ def serve() -> None:
 
 
 class _Workers(Multiprocess):
-    """Worker processes that reload their files on SIGHUP, where uvicorn would replace the processes.
+    """Worker processes that reload their files on SIGHUP; uvicorn would replace the processes.
 
-    The signal stays blocked in this process, so that those that it starts have it blocked until they can handle it.
+    The signal stays blocked in this process, so that its worker processes start with it blocked, until they can handle
+    it.
     """
 
     def handle_signals(self) -> None:

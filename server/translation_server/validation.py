@@ -21,7 +21,7 @@ def field_errors(error: ValidationError, whole: str, fields: Mapping[str, str] |
     Args:
         error: what pydantic found.
         whole: the name of the document, for errors that concern no single field.
-        fields: the path of each of the model's fields in the document, if messages shall list them.
+        fields: the path of each of the model's fields in the document, if messages should list them.
     """
     names = fields or {}
     return [
@@ -35,7 +35,7 @@ def field_errors(error: ValidationError, whole: str, fields: Mapping[str, str] |
 
 
 def unknown_field(fields: Iterable[str]) -> str:
-    """Returns the message on an unknown field, with the known ones."""
+    """Returns the message about an unknown field, with the known ones."""
     known = ", ".join(fields)
     if not known:
         return "there is no such field; there are none"

@@ -33,7 +33,7 @@ def parameter_names(path: str) -> list[str]:
 
 
 def operations_of(job: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Returns the operations of a kind by their places in it, such as `poll` and `view.words`."""
+    """Returns the operations of a kind by their places in the file, such as `poll` and `view.words`."""
     found = {action: job[action] for action in ACTIONS if job[action] is not None}
     return found | {f"view.{name}": one for name, one in job["view"].items()}
 
@@ -132,7 +132,7 @@ def _check_id_text(operation: Mapping[str, Any], place: str) -> None:
 
 
 class _Request(NamedTuple):
-    """A request, with what tells it apart from those of other operations."""
+    """A request, with the conditions that distinguish it from those of other operations."""
 
     place: str
     form: tuple[str, str]
@@ -140,7 +140,7 @@ class _Request(NamedTuple):
     shared: object = None
 
     def clashes(self, other: "_Request") -> bool:
-        """Whether no rule tells the two requests apart."""
+        """Whether the same request could be meant for both."""
         excluded = any(
             one[name] != two[name]
             for one, two in zip(self.where.values(), other.where.values(), strict=True)
@@ -167,6 +167,6 @@ def check_requests(file: Mapping[str, Any]) -> None:
                 if request.clashes(other):
                     problem = f"{method} {path} is a request of {other.place} too"
                     raise FormatError(
-                        f"{place}.request", f"{problem}: choose another path, or tell them apart by where"
+                        f"{place}.request", f"{problem}: choose another path, or add a condition with where"
                     )
             seen.append(request)

@@ -91,7 +91,7 @@ def read_dialects(
     Args:
         listed: the names of shipped APIs, ``all`` for all of them, and the paths of TOML files, separated by commas.
         taken: the first segments of the paths of other routes.
-        file_types: the types, and names, of the output files that there are.
+        file_types: the types and the names of the existing output files.
 
     Raises:
         DialectError: a file cannot be read, or an API cannot be served; one line with the file and the place.
@@ -138,7 +138,7 @@ def read_api(
 
 
 def _check_file_types(dialect: Dialect, known: Collection[str]) -> None:
-    """Checks that the files in answers exist. Only the server knows them; a client gets their URLs."""
+    """Checks that the output files in answers exist. Only the server can check this; a client gets their URLs."""
     named = {f"{{file_url:{kind}}}": kind for kind in dialect.file_types}
     named |= {f"{one.action}.file": one.file for one in dialect.operations if one.file}
     for place, kind in named.items():
@@ -151,7 +151,7 @@ def _check_file_types(dialect: Dialect, known: Collection[str]) -> None:
 
 
 def dialects_of(name: str, table: Table, taken: Collection[str]) -> tuple[Dialect, ...]:
-    """Returns the dialects of an API; ``table`` is what its file holds.
+    """Returns the dialects of an API; ``table`` is the content of its file.
 
     Raises:
         DialectError: it cannot be served; one line with the place in the file.
@@ -214,7 +214,7 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
     submit = next(one for one in dialect.operations if one.action == "submit")
     chosen = submit.job_id.source != "path" or any("job_id" in one.parameters for one in submit.requests)
     if not chosen and "job_id" not in names(dialect.send) and not all("job_id" in one for one in shown["submit"]):
-        raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients poll by it")
+        raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients need it to poll")
     for one in dialect.operations:
         if one.action in {"list", "batch_poll"}:
             _check_list(dialect, one, f"{place}.{one.action}")
@@ -303,7 +303,7 @@ def _each(table: Table, known: Names, place: str, words: Sequence[str]) -> Opera
 def _answer(tables: Sequence[tuple[Table, str]], known: Names, *states: str) -> Answer:
     """Returns the answer for a state, or for a state and a word.
 
-    Later tables overlay earlier ones, and within a table, what it says of the state and the word overlays the rest.
+    Later tables are merged into earlier ones, and within a table, the parts for the state and the word into the rest.
     """
     code, body = 200, None
     headers: dict[str, Node] = {}
@@ -342,7 +342,7 @@ def _fixed(table: Table, where: str) -> Operation:
 
 
 def _place(table: Table | None) -> IdPlace | None:
-    """Returns the place of an id, or of an idempotency key, in a request."""
+    """Returns the place in a request of an id, or of an idempotency key."""
     if table is None:
         return None
     [(source, name)] = [(key, table[key]) for key in ("query", "header", "body") if table.get(key) is not None]

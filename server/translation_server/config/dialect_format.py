@@ -1,4 +1,4 @@
-"""The format of dialect files: which keys a file has, and what each of them may hold.
+"""The format of dialect files: the keys of a file, and the values that each may have.
 
 The client's `dialect_format.py` is a copy of the server's, by `make generate`: both take the same files, and refuse all
 others with the same words.
@@ -52,7 +52,7 @@ MOUNT = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9_.~-]+)+")
 PATH = re.compile(r"/|(/([A-Za-z0-9_.~!$&'()*+,;=:@-]|\{[a-z_]\w*(:path|=[A-Za-z0-9_.~*/-]+)?\})+)+/?")
 FORM = re.compile(r"[A-Za-z][A-Za-z0-9-]*: ([A-Za-z][\w-]* )?\{token\}|\?[\w.-]+=\{token\}")
 ID_PART = re.compile(r"\{(?:uuid|(hex|HEX|digits|base62):(\d{1,3}))\}")
-CHOICES = {"hex": 16, "HEX": 16, "digits": 10, "base62": 62}  # from how many characters a random part of an id is drawn
+CHOICES = {"hex": 16, "HEX": 16, "digits": 10, "base62": 62}  # how many characters a random part of an id is drawn from
 MIN_CHOICES = 10**12  # so that no two jobs get the same id
 MAX_ID = 1000
 MAX_DEPTH = 100  # levels of tables and lists
@@ -63,7 +63,7 @@ def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) ->
 
     Args:
         name: The name of the file, without its ending.
-        table: What it holds.
+        table: The content of the file.
         reserved: The names, and first segments of paths, that the server has itself.
 
     Raises:
@@ -86,7 +86,7 @@ def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) ->
 
 
 def _check_depth(table: Mapping[str, Any]) -> None:
-    """Checks that the values in a file are not nested so deeply that no answer could be made of them."""
+    """Checks that the values in a file are not nested too deeply to be rendered."""
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         inner = [each.values() if isinstance(each, Mapping) else each for each in level]

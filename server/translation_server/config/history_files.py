@@ -1,7 +1,7 @@
 """The durations of past jobs, from a history file of the client: JSON objects, one per line, the newest last.
 
-Each holds the kind of a job and its duration in seconds. Jobs of different APIs have different kinds, so only durations
-of one kind are used: that of the setting, or else the only one in the file.
+Each holds the kind of a job and its duration in seconds. Jobs of different APIs have different kinds, so the durations
+of one kind are used: the kind in the setting, or else the only one in the file.
 """
 
 import json

@@ -6,16 +6,16 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 ROUTES = Path("/proc/net/route")  # Linux's table of IPv4 routes
-WORD = "local-networks"  # what stands for these networks in a setting
+WORD = "local-networks"  # the word for these networks in a setting
 
 
 def hosts_of(name: str) -> Sequence[str]:
-    """Returns what a name in a list of hosts stands for: itself, unless it is `WORD`."""
+    """Returns the hosts that an entry of a list stands for: the networks for `WORD`, else the entry itself."""
     return local_networks() if name == WORD else [name]
 
 
 def local_networks() -> Sequence[str]:
-    """Returns the IPv4 networks that are reached without a gateway; none where the system does not tell them."""
+    """Returns the IPv4 networks that are reached without a gateway; none if the system does not list them."""
     try:
         lines = ROUTES.read_text(encoding="ascii").splitlines()[1:]
     except OSError:

@@ -32,7 +32,7 @@ from translation_server.core.scenarios import ScenarioName
 ENV_FILE = ".env"
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""The characters that Basic authentication can carry neither in a name nor in a password."""
+"""The characters that Basic authentication allows neither in a name nor in a password."""
 
 DISTRIBUTION = re.compile(r"\s*(\w+)\s*\((.*)\)\s*")
 EMPIRICAL = re.compile(r"\s*empirical\s*\(\s*([^,]*[^,\s])\s*(?:,\s*(.*\S)\s*)?\)\s*", re.IGNORECASE)
@@ -60,7 +60,7 @@ class Must:
 
 
 def _check_text(text: str | None) -> str | None:
-    """Refuses what Basic authentication cannot carry: control characters, and bytes that are not UTF-8."""
+    """Refuses characters that Basic authentication cannot send: control characters, and bytes that are not UTF-8."""
     if text is not None and CONTROL.search(text.encode().decode()):
         raise ValueError
     return text
@@ -315,7 +315,7 @@ class Settings(BaseSettings):
         if low > high:
             raise ValueError(f"MIN_DELAY={low:g}: must not be more than MAX_DELAY, which is {high:g}")
         if self.auth == "off" and not _is_loopback(self.host):
-            raise ValueError(f"AUTH=off: must be on while HOST={self.host}: only 127.0.0.1 and ::1 may do without")
+            raise ValueError(f"AUTH=off: must be on while HOST={self.host}: without credentials, use 127.0.0.1 or ::1")
         if self.users_file is None and self.auth == "on":
             for name, value in (("API_USERNAME", self.api_username), ("API_PASSWORD", self.api_password)):
                 if not value:
