@@ -82,7 +82,7 @@ def test_missing_or_unreadable_job_in_a_batch_fails_alone():
     begins = [f"GET /jobs failed for job {job_id} (3 in a row): expected a " for job_id in "bc"]
     assert [message[: len(begin)] for message, begin in zip(messages, begins, strict=True)] == begins
     assert all(
-        message.endswith("Jobs are not affected by this: when the server is well, wait again.") for message in messages
+        message.endswith("The jobs are not affected: when the server is well, wait again.") for message in messages
     )
 
 

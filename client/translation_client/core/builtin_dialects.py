@@ -1,4 +1,4 @@
-"""The built-in dialects: the native one, and those of the five systems from which this project descends."""
+"""The built-in dialects: the native one, and those of the five systems before this one."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def _send(*names: str) -> Node:
 
 
 def _of_several(job: Mapping[str, Any]) -> tuple[Operation, ...]:
-    """Returns the native operations on several jobs, and the cancellation of one, which answers as a poll does."""
+    """Returns the native operations on several jobs, and the cancellation of one, which is answered like a poll."""
     page = {"jobs": "{jobs}", "next": "{next}"}
     return (
         _operation("cancel", ["DELETE /jobs/{job_id}"], job),

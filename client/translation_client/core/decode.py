@@ -1,8 +1,8 @@
 """Reading a server's answers by their dialect.
 
-A field is read where the dialect's template has its placeholder; all else in an answer is ignored. An answer that does
-not match the template is a `ProtocolError`, whatever its bytes. An answer that refuses is the exception for its status
-code (`refusals`).
+A field is read at the place of its placeholder in the dialect's template; the rest of an answer is ignored. An answer
+that does not match the template raises `ProtocolError`, whatever its bytes are. A refusal raises the exception for its
+status code (`refusals`).
 
 The clock of a sandbox may run faster than ours, stand still or jump, and documents report its time. This project's
 server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and in the event field of that name.
@@ -54,7 +54,7 @@ class ParsedStatus(NamedTuple):
     unknown: str | None  # the word for its state, if the dialect does not know it
     age: float | None  # seconds of wall time from its acceptance to the answer, or to its end, if they are reported
     urls: Mapping[Action, str] = MappingProxyType({})  # the addresses that the answer names for further requests
-    states: frozenset[State] = frozenset()  # the states that the answer may mean; the job's result tells which
+    states: frozenset[State] = frozenset()  # the states that the answer may mean; only the job's result decides
 
 
 def read_job(
@@ -129,7 +129,7 @@ def read_event(dialect: Dialect, event: ServerEvent) -> ParsedStatus | None:
 
 
 def _check_code(dialect: Dialect, reply: Reply, operation: Operation | None) -> Sequence[Answer]:
-    """Checks that an answer has a status code of a success, or one that the operation has; returns its answers."""
+    """Checks that an answer has a success code, or a code of the operation; returns the operation's answers with it."""
     answers = [answer for state in State for answer in operation.answers_for(state)] if operation else []
     if reply.code // 100 != SUCCESS and not any(reply.code == answer.code for answer in answers):
         raise refusal(dialect, reply)
@@ -137,7 +137,7 @@ def _check_code(dialect: Dialect, reply: Reply, operation: Operation | None) -> 
 
 
 def document_of(dialect: Dialect, reply: Reply, operation: Operation | None = None) -> dict[str, Any]:
-    """Returns the document of an answer that is no refusal."""
+    """Returns the document of an answer that is not a refusal."""
     answers = _check_code(dialect, reply, operation)
     if reply.unread:
         raise ProtocolError(reply.unread)
@@ -209,7 +209,7 @@ def _hint(dialect: Dialect, reply: Reply) -> float | None:
 
 
 def _all(found: Sequence[Mapping[str, object]], name: str) -> Iterator[object]:
-    """Yields the values of a name in what the templates of an operation's bodies have found."""
+    """Yields the values that the templates of an operation's bodies have found for a name."""
     return (value for values in found if (value := values.get(name)) is not None)
 
 
@@ -230,16 +230,16 @@ def _states(
                 raise unexpected(_needed(operation), reply)
             return PENDING, str(words[0])
     if State.ERROR in states and operation.answers[State.CANCELLED] == operation.answers[State.ERROR]:
-        states = [state for state in states if state is not State.CANCELLED]  # it is answered as a failed one
+        states = [state for state in states if state is not State.CANCELLED]  # answered like a failed one
     if len(states) > 1:
         states = fitting(dialect, operation, reply.code, job, states)
-    if len(states) > 1 and operation.action == "submit":  # the first poll tells which it is
+    if len(states) > 1 and operation.action == "submit":  # the first poll decides
         return PENDING, None
     return frozenset(states), None
 
 
 def _decided(dialect: Dialect, operation: Operation, states: frozenset[State], reply: Reply) -> State:
-    """Returns the state of a job that may be in several.
+    """Returns the state of a job whose answer fits several.
 
     Only lists, cancellations, and polls before a result may leave open whether a job has completed. Files need not
     describe cancelled jobs.
@@ -259,7 +259,7 @@ def _job_id(
     reply: Reply,
     expected_id: str | None,
 ) -> str:
-    """Returns the id of a job, which an answer shows in its body or in a header; or else the expected one."""
+    """Returns the id of a job from an answer's body or header, or else the expected id."""
     if not dialect.by_id:
         return CURRENT
     answer = operation.answers[State.PENDING]
@@ -274,7 +274,7 @@ def _job_id(
 
 
 def _needed(operation: Operation) -> str:
-    """Returns what an answer about a job must have, for messages."""
+    """Describes for messages what an answer about a job must have."""
     found = paths(operation.answers[State.PENDING].body)
     needed = " and ".join(repr(".".join(found[name])) for name in ("job_id", "status") if name in found)
     return f"a job with {needed or 'an id'}"
@@ -286,7 +286,7 @@ def raw_id(operation: Operation, job: object) -> object:
 
 
 def _shown(value: object) -> str | None:
-    """Returns any value as text: what is no text, such as a number as the code of an error, as JSON."""
+    """Returns a value as text; a value of another type, such as a number as an error's code, as its JSON."""
     if value is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """Wire formats as data.
 
-A `Dialect` says which requests there are for one kind of job, and how each is answered in each state. Requests are made
-here; answers are read where their templates have placeholders (`decode`). The same code serves every dialect.
+A `Dialect` has the requests for one kind of job, and the answers to each in each state. This module makes the requests;
+`decode` reads answers at the placeholders of their templates. The same code serves every dialect.
 """
 
 import json
@@ -26,13 +26,13 @@ NATIVE_NAMES = (
     *("job_id", "status", "progress", "created_at", "completed_at", "elapsed_time", "queue_position", "logs"),
     *("error_message", "error_code", "output", *ECHOED_FIELDS),
 )
-REQUEST_NAMES = ("base_url", "input", "input.", "query.")  # the names that answers which concern no job may use
+REQUEST_NAMES = ("base_url", "input", "input.", "query.")  # the names that answers without a job may use
 ANSWER_NAMES = (*NATIVE_NAMES, *REQUEST_NAMES, "file_url:")  # the names that answers about a job may use
 LIST_NAMES = (
     *("jobs", "first_id", "last_id", "next", "has_more", "listed", "count", "limit", "offset", "page", "pages"),
     *("base_url", "query."),
 )  # the names that lists may use
-PAGINGS = ("cursor", "offset", "number")  # what the query parameter for a page of a list may mean
+PAGINGS = ("cursor", "offset", "number")  # the meanings of the query parameter for a page of a list
 CURRENT = "current"  # the id of every job in a dialect without ids
 PARAMETER = re.compile(r"\{(\w+)(:path|=[^{}]+)?\}")
 FORM = re.compile(
@@ -47,7 +47,7 @@ CHANGING = ("submit", "cancel", "delete")  # the actions that change something
 
 @dataclass(frozen=True)
 class Answer:
-    """How an operation answers in one state."""
+    """The answer of an operation in one state."""
 
     code: int = 200
     headers: Mapping[str, Node] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Answer:
 
 
 class IdPlace(NamedTuple):
-    """Where a request has the job's id: source, name there, and the text around it, with parameters of the path."""
+    """The place of the job's id in a request: source, name, and the text around it, with parameters of the path."""
 
     source: str = "path"
     name: str = "job_id"
@@ -67,24 +67,24 @@ IN_PATH, IDEMPOTENCY_KEY = IdPlace(), IdPlace("header", "Idempotency-Key")
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One thing that a client can ask for."""
+    """An operation of an API."""
 
     action: Action
     requests: Sequence[tuple[str, str]]  # methods and paths, which mean the same
-    answers: Mapping[State, Answer]  # by the job's state; those without a job use `pending`
+    answers: Mapping[State, Answer]  # by the job's state; operations without a job use `pending`
     phases: Mapping[str, Answer] = field(default_factory=dict)  # of pending jobs with some of their words
-    headers: Mapping[str, str] = field(default_factory=dict)  # what else the request must have
+    headers: Mapping[str, str] = field(default_factory=dict)  # further headers that the request must have
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
-    accepts: Sequence[str] = ("json",)  # of `MEDIA_KINDS`: what the body may be
+    accepts: Sequence[str] = ("json",)  # the kinds of bodies that a request may have, of `MEDIA_KINDS`
     job_id: IdPlace = IN_PATH
     cursor: str | None = None  # the query parameter for a page of a list
-    paging: str = "cursor"  # which one of `PAGINGS` it is
+    paging: str = "cursor"  # its meaning, of `PAGINGS`
     ids: str | None = None  # the query parameter for the ids of a batch poll
-    item: tuple[str, ...] = ()  # the path, in the body of a poll, of what a list shows of a job
-    missing: Node = None  # what a batch poll shows of an id without a job; None leaves it out
-    each: "Operation | None" = None  # what answers as the items of a list look, if they have a template of their own
-    separator: str | None = None  # what separates them; None repeats the parameter
+    item: tuple[str, ...] = ()  # a list shows this part of a poll's body for each job
+    missing: Node = None  # a batch poll's template for an id without a job; None leaves it out
+    each: "Operation | None" = None  # its answers are the items of a list with a template of their own
+    separator: str | None = None  # separates the ids; None repeats the parameter
 
     def send(
         self,
@@ -93,7 +93,7 @@ class Operation:
         url: str | None = None,
         **more: Any,  # noqa: ANN401 - the fields of a request
     ) -> Send:
-        """Returns the request: to `url` if there is one, else in the form for which there are most parameters.
+        """Returns the request: to `url` if there is one, else to the path that uses most of the parameters.
 
         Raises:
             ValueError: A parameter of the path is missing.
@@ -141,7 +141,7 @@ class Operation:
 
     @cached_property
     def wordless(self) -> Sequence[State]:
-        """The states in which the answers do not show the word for the state."""
+        """The states in which an answer does not show the word for the state."""
         return [state for state in State if "status" not in paths(self.answers[state].body)]
 
     @cached_property
@@ -172,9 +172,9 @@ class Listing:
 class SharedCode(NamedTuple):
     """An error whose answer has the status code of another error."""
 
-    code: int  # the status code that says what is wrong
-    shown: int  # that of the answer
-    body: Node  # what the answer's body has with this error alone
+    code: int  # the status code for what is wrong
+    shown: int  # the status code of the answer
+    body: Node  # the part of the answer's body that only this error has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +187,11 @@ class Dialect:
         words: The words for each state.
         operations: What clients can ask for.
         send: The template of a submission's body. Placeholders without a value are left out.
-        certain: The fields, of `output` and `error_code`, that no completed, and no failed, job lacks.
+        certain: Has `output` if every completed job has one, and `error_code` if every failed job has one.
         auth: `basic`, `sigv4`, or a form such as `Authorization: Bearer {token}`; the first of several.
         idempotency: Where a submission has its idempotency key; None where it has none.
-        hints: The headers that say when to poll next, by their names; without any, `Retry-After` does.
-        error: The templates of errors' bodies, that of all errors last; none for problem details.
+        hints: The headers that say when to poll next, by their names; without any, `Retry-After` is used.
+        error: The templates of errors' bodies, the general one last; none for problem details.
         shared_codes: The errors that share a status code with others.
         events: The path of the event stream with the changes of all jobs, if there is one.
         unknown: The field of the answer to a batch poll with the ids that the server does not know, if there is one.
@@ -256,7 +256,7 @@ class Dialect:
 
     @cached_property
     def meanings(self) -> Mapping[tuple[str, object], tuple[State, ...]]:
-        """The states that each word may stand for; within a text, a number or a truth value is text too."""
+        """The states that each word may stand for. Numbers and booleans also count as words in the form of text."""
         words = [(word, state) for state in State for word in self.words[state]]
         words += [(json.dumps(word), state) for word, state in words if not isinstance(word, str)]
         pairs = [(_word(word), state) for word, state in words]
@@ -286,7 +286,7 @@ def polling(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None 
 def fetching_result(
     dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None = None, url: str | None = None
 ) -> Send | None:
-    """Returns the request for what an ended job has brought; None where the poll shows it."""
+    """Returns the request for the result of an ended job; None if the poll shows the result."""
     result = dialect.operation("result")
     return None if result is None else result.send(parameters or {}, job_id, url)
 
@@ -312,7 +312,7 @@ def deleting(dialect: Dialect, job_id: str, parameters: Mapping[str, str] | None
 
 
 def listing(dialect: Dialect, cursor: str | None = None, parameters: Mapping[str, str] | None = None) -> Send:
-    """Returns the request for the page of a list at a cursor; for the first page without one.
+    """Returns the request for the page of a list at a cursor; without a cursor, for the first page.
 
     Raises:
         ValueError: The dialect has no list.

@@ -1,8 +1,8 @@
-"""How the answers of a dialect tell the states of a job apart.
+"""Tells the states of a job apart by the answers of its dialect.
 
-Answers differ if their status codes do, or if the same field has different constants (a word for the state is one), or
-is there in one and not in the other. Null and a missing field are the same: APIs, and versions of one, differ in that.
-A field whose value a job may lack tells nothing.
+Answers differ if their status codes differ, if the same field has different constants (a word for the state is one), or
+if only one of them has the field. Null counts as a missing field, because APIs, and even versions of one API, mix them
+up. A field does not count if a job may have no value for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ KNOWN_IN = {
     "queue_position": {State.PENDING},
     "completed_at": {State.COMPLETED, State.ERROR, State.CANCELLED},
 }
-"""The states in which there may be a value; all others may be there in any state."""
+"""The states in which a job may have a value, by its name. All other values may exist in any state."""
 
 UNCERTAIN = {"error_code", "output", "source_language", "target_language", "video_length", "input"}
-"""The names whose values a job may lack."""
+"""The names of values that a job may not have."""
 
 
 class Mark(Enum):
@@ -35,7 +35,7 @@ class Mark(Enum):
 
 
 def indistinct(dialect: Dialect) -> tuple[State, State] | None:
-    """Returns two states that neither the poll nor the result tells apart; None if there are none."""
+    """Returns two states with the same polls and results; None if all states differ."""
     operations = [one for one in dialect.operations if one.action in {"poll", "current", "result"}]
     for one, other in combinations((State.PENDING, State.COMPLETED, State.ERROR), 2):
         asked = operations if State.PENDING not in {one, other} else operations[:1]
@@ -47,11 +47,11 @@ def indistinct(dialect: Dialect) -> tuple[State, State] | None:
 def fitting(
     dialect: Dialect, operation: Operation, code: int, document: object, states: Sequence[State]
 ) -> list[State]:
-    """Returns the states, of these, whose answers an answer fits where they differ from those of the others.
+    """Returns those of the states that an answer fits, by the parts in which the states' answers differ.
 
-    If it fits none, its fields count, whatever they hold; if that tells nothing, these are all that have its status
-    code. A file need not describe cancelled jobs. So an answer that only lacks what the answers about completed jobs
-    have shows no cancelled job.
+    If it fits none, only the presence of its fields counts. If that does not decide, all states with its status code
+    are returned. A file need not describe cancelled jobs. So an answer does not count as cancelled only because it
+    lacks the fields of a completed job.
     """
     shown = [(state, *one) for state in states for one in _shown(dialect, operation, state)]
     if any(one[1] == code for one in shown):
@@ -81,7 +81,7 @@ def _has_fields(body: object, others: Sequence[object], document: object) -> boo
 
 
 def _has_own(body: object, others: Sequence[object], document: object) -> bool:
-    """Returns whether a document has something that a body has and the others do not."""
+    """Returns whether a document has a part of a body that the other bodies do not have."""
     if isinstance(body, Mapping) and isinstance(document, Mapping):
         objects = [other if isinstance(other, Mapping) else {} for other in others]
         return any(_has_own(body[key], [other.get(key) for other in objects], document.get(key)) for key in body)
@@ -111,7 +111,7 @@ def _shown(dialect: Dialect, operation: Operation, state: State) -> list[tuple[i
 
 
 def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
-    """Returns a body with the word, and with a mark for each other value that there may be in the state."""
+    """Returns a body with the word, and with a mark in place of each other value that the job may have in the state."""
     match node:
         case Placeholder(name="status"):
             return word
@@ -127,7 +127,7 @@ def _symbolic(node: Node, dialect: Dialect, state: State, word: Word) -> object:
 
 
 def _joined(parts: Sequence[object]) -> str | Mark | None:
-    """Returns the text of these parts, or a mark. A word that is no text does not show in a text what it is."""
+    """Returns the text of these parts, or a mark. Within a text, a number or boolean cannot be recognised."""
     if None in parts:
         return None
     texts = [part for part in parts if isinstance(part, str)]
@@ -147,7 +147,7 @@ def _mark(name: str, dialect: Dialect, state: State) -> Mark | None:
 
 
 def _differ(one: object, other: object) -> bool:
-    """Returns whether no value can be both."""
+    """Returns whether no value fits both."""
     match one, other:
         case (Mark.UNCERTAIN, _) | (_, Mark.UNCERTAIN):
             return False

@@ -122,7 +122,7 @@ def _try(options: FlowOptions, time: FlowTime, part: Part, url: str) -> Step[Rep
         return result
     if result.code in SUCCESS and not result.unread:
         return (yield from _receive(options, time, part)) if part.begin(result) else Failure(WRONG_PART, time.now)
-    if result.code == NOT_SATISFIABLE and part.received:  # the file is another one by now
+    if result.code == NOT_SATISFIABLE and part.received:  # the file has changed
         part.validator = ""
         return Failure(WRONG_PART, time.now)
     return result
@@ -167,7 +167,7 @@ def _receive(options: FlowOptions, time: FlowTime, part: Part) -> Step[Failure |
 
 
 def _failure(result: Input) -> Failure:
-    """Returns a failure, for an input that cannot be anything else."""
+    """Returns an input that must be a failure."""
     return result if isinstance(result, Failure) else Failure(str(result), result.at)
 
 

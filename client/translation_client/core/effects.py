@@ -47,7 +47,7 @@ class Send:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     form: Sequence[tuple[str, str]] | None = None  # the fields of an HTML form, instead of JSON
-    files: Mapping[str, Upload] | None = None  # makes it a multipart form, even without any file; or else the body
+    files: Mapping[str, Upload] | None = None  # of a multipart form, or one that is the whole body
     timeout: float = inf  # seconds for the whole request, from connecting to the last byte of the body
     left: float = inf  # seconds for the request and for waiting until a connection is free
     reads: bool = False  # whether it only reads, as every GET does; some APIs poll by POST

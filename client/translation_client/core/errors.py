@@ -26,7 +26,7 @@ class TranslationError(Exception):
 
 @dataclass(eq=False)
 class AuthenticationError(TranslationError):
-    """The server refused the credentials (401), or the user may not do this (403).
+    """The server refused the credentials (401), or does not allow this to the user (403).
 
     `code` is the API's own code for this, here and in the exceptions below; None if it gives none.
     """

@@ -48,7 +48,7 @@ def read_page(dialect: Dialect, reply: Reply, cursor: str | None = None) -> Page
 
 
 def _page(dialect: Dialect, listing: Listing, reply: Reply) -> tuple[object, object]:
-    """Returns the document with several jobs, and what it has in their place: the whole of it may be an array."""
+    """Returns the document with several jobs, and its part with the jobs; the whole document may be an array."""
     if not listing.jobs and reply.code // 100 == SUCCESS and not reply.unread:
         document = json_of(reply.body)
         return document, document
@@ -70,7 +70,7 @@ def _next_cursor(
 ) -> str | None:
     """Returns the cursor of the page after the one at a cursor; None where there is none.
 
-    Where the answer names none, it follows from its jobs, while the answer does not say that they are the last ones.
+    If the answer names no cursor, it is computed from the jobs, unless the answer says that they are the last ones.
     """
     found = paths(operation.answers[State.PENDING].body)
     if "next" in found:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from translation_client.core.decode import wait_applied
 from translation_client.core.effects import Reply
 
-UNPROVEN = 5  # seconds for which a server may hold a poll before it has shown whether it does
+UNPROVEN = 5  # the longest time to ask for, in seconds, until the server has shown that it holds polls
 MOST_DOUBLINGS = 20
 
 

@@ -1,7 +1,7 @@
-"""Answers that refuse: the exception for each, with the text and the code that the API gives in its own shape.
+"""Refusals: the exception for each, with the text and the code from the API's own form of errors.
 
-A body is read by the dialect's `error`. One of another shape is read as a problem document (RFC 9457): proxies and
-frameworks may answer instead of the API.
+A body is read by the dialect's `error`. A body of another form is read as a problem document (RFC 9457), because
+proxies and frameworks may answer instead of the API.
 """
 
 import json
@@ -28,15 +28,15 @@ MOST_ERRORS = 20  # of a problem document, in a message
 
 
 class Problem(NamedTuple):
-    """What the body of a refusal says."""
+    """The content of a refusal's body."""
 
-    text: str  # in one line; empty if it says nothing
+    text: str  # in one line; may be empty
     code: str | None  # the API's own code
     errors: tuple[Mapping[str, Any], ...]  # the fields that are wrong
 
 
 def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
-    """Returns the exception for an answer that is no success."""
+    """Returns the exception for an answer that is not a success."""
     status, (text, code, errors) = reply.code, problem_of(dialect, reply)
     problem = f"{status} {text or 'without a reason'}"
     match status:
@@ -65,9 +65,9 @@ def refusal(dialect: Dialect, reply: Reply) -> TranslationError:
 
 
 def understood(dialect: Dialect, reply: Reply) -> Reply:
-    """Returns an answer with the status code that says what is wrong, where the API sends another with a code.
+    """Returns an answer with the status code for its error, if the API sends this error with another status code.
 
-    So what may pass is retried, and a job that does not exist is not found.
+    So a temporary failure is retried, and an unknown job raises `NotFound`.
     """
     errors = [one for one in dialect.shared_codes if one.shown == reply.code and not {one.code, one.shown} <= INVALID]
     document = json_of(reply.body) if errors else None
@@ -75,7 +75,7 @@ def understood(dialect: Dialect, reply: Reply) -> Reply:
 
 
 def problem_of(dialect: Dialect, reply: Reply) -> Problem:
-    """Returns what the body of a refusal says."""
+    """Returns the content of a refusal's body."""
     document = json_of(reply.body)
     if not isinstance(document, dict):
         return Problem("", None, ())
@@ -111,7 +111,7 @@ def _errors(listed: object) -> tuple[Mapping[str, Any], ...]:
 
 
 def unexpected(expected: str, reply: Reply) -> ProtocolError:
-    """Returns the exception for an answer that is not what was expected."""
+    """Returns the exception for an unexpected answer."""
     excerpt = one_line(reply.body[:1000].decode(errors="replace"))
     found = f"expected {expected}, but the answer was {reply.code} with {excerpt!r}"
     return ProtocolError(f"{found}. Check that the server's address is that of a job API of this kind.")

@@ -38,7 +38,7 @@ Step: TypeAlias = Generator[Effect, Input, T]  # a part of a flow that returns a
 TRANSIENT = frozenset({408, 425, 429, *range(500, 600)})
 TOO_MANY_REQUESTS = 429
 MAX_REMEMBERED = 10_000  # jobs
-LEAST_RATE = 100_000  # bytes per second: files of a request add so much to its timeout that slower uploads end
+LEAST_RATE = 100_000  # bytes per second: at this rate, files extend the timeout of their request
 MAX_DOUBTFUL = 3  # failures in a row that are most likely permanent
 
 
@@ -99,19 +99,19 @@ def _store(stored: dict[str, T], job_id: str, value: T) -> None:
 
 @dataclass
 class Failures:
-    """The failures in a row."""
+    """A count of failures in a row."""
 
     options: FlowOptions  # the caller's options
     count: int = 0  # how many there are
     doubtful: int = 0  # how many of them are most likely permanent
-    limit: int = field(init=False)  # how many are allowed, after the last one's kind
+    limit: int = field(init=False)  # how many are allowed; depends on the kind of the last one
     _ceiling: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.limit, self._ceiling = self.options.max_retries, self.options.initial_delay
 
     def record(self, error: TranslationError | None = None, *, confirmed: bool = False, absent: bool = False) -> bool:
-        """Counts a failure; returns whether to retry. `error` is what is wrong with an unreadable answer.
+        """Counts a failure; returns whether to retry. `error` is the error of an unreadable answer.
 
         `confirmed` is whether the server has confirmed before that the requested resource exists; `absent`, whether
         there is most likely no server.
@@ -138,7 +138,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
     time: FlowTime,
     send: Send,
     next_step: str,  # what the error tells the user to do next
-    read: Callable[[Reply], T],  # reads an answer, or raises what is wrong with it
+    read: Callable[[Reply], T],  # reads an answer, or raises an error
     *,
     submits: bool = False,  # whether the request may start a job
     confirmed: bool = False,  # see `Failures.record`
@@ -146,7 +146,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
     hold: int = 0,  # how many seconds the first try lets the server hold it
     first: Reply | None = None,  # an answer that has arrived already
 ) -> Step[tuple[Reply, T]]:
-    """Sends a request, with retries, until there is a valid answer; returns the answer and what was read from it.
+    """Sends a request, with retries, until there is a valid answer; returns the answer and the result of `read`.
 
     Raises:
         TransportError: The retries or the time ran out.
@@ -177,7 +177,7 @@ def request(  # noqa: PLR0913 - all that a request depends on
         delay = min(failures.pause(result), time.left)
         yield failures.warning(f"{send}: {why}", delay)
         yield from sleep(time, delay)
-        if hold:  # what cut the held request off may do so again
+        if hold:  # the cause that cut off the held request may do so again
             send, hold = prefer(send, 0), 0
 
 
@@ -221,12 +221,12 @@ def pause(options: FlowOptions, failure: Input, ceiling: float) -> float:
 
 
 def prefer(send: Send, seconds: int) -> Send:
-    """Returns the request with a `Prefer: wait` of so many seconds."""
+    """Returns the request with a `Prefer: wait` of this many seconds."""
     return replace(send, headers={**send.headers, "Prefer": f"wait={seconds}"})
 
 
 def reason(options: FlowOptions, failure: Input) -> str:
-    """Returns why a request failed; for a refusal, what it says."""
+    """Returns why a request failed; for a refusal, with its text."""
     if isinstance(failure, Reply) and (text := problem_of(options.dialect, failure).text):
         return f"{failure}: {text}"
     return str(failure)

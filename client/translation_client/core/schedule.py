@@ -79,7 +79,7 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Progressive:
-    """Polls ever less often. For jobs of unknown duration: delays grow with the square root of the job's age.
+    """Polls less and less often, for jobs of unknown duration: delays grow with the square root of the job's age.
 
     Not even the order of magnitude of the duration is known. The rate at which such a job ends falls as 1/age, so the
     best interval grows as the square root of the age. Polls are due at the ages (1 + k·√poll_cost)² - 1 for
@@ -105,7 +105,7 @@ class Progressive:
 
 @dataclass(frozen=True)
 class Learned:
-    """Polls when past jobs of this kind ended; until there are five of them, as `Progressive` does.
+    """Polls when past jobs of this kind ended; with fewer than five past jobs, polls like `Progressive`.
 
     Each job that completes or fails is added to `history`. One poll is worth `poll_cost` seconds of lateness.
     """
@@ -130,7 +130,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class Hinted:
-    """Polls when the server asks for it, never sooner; without a hint, as the plan `fallback` does.
+    """Polls when the server asks for it, never sooner; without a hint, by the plan `fallback`.
 
     `jitter` is the part of a hint that may be added at random, from 0 to 1; at most 1 s is added.
     """

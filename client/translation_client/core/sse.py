@@ -78,5 +78,5 @@ class EventStream:
 
     @property
     def resume_headers(self) -> dict[str, str]:
-        """The header that resumes the stream; none if a header cannot carry the id, and all jobs have to be polled."""
+        """The header that resumes the stream. If a header cannot carry the id, it is empty, and all jobs are polled."""
         return {"Last-Event-ID": self.last_id} if RESUMABLE.fullmatch(self.last_id) else {}

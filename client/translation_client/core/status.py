@@ -1,4 +1,4 @@
-"""How a job stands, what waiting for it cost, and the exceptions that carry a status."""
+"""The status of a job, the cost of a wait, and the exceptions that carry a status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Cost:
-    """What waiting for one job cost.
+    """The cost of the wait for one job.
 
     Attributes:
         polls: Requests for its status, failed ones included.
@@ -52,11 +52,11 @@ class Status:
         elapsed: Seconds from the job's acceptance until now, or until its end, if the server reports them.
         error: Why the job failed, if it did and the server gives a reason.
         error_code: The code of this error, if the server gives one.
-        output: What the job has made, if it is completed and the server says so: any JSON. Not compared.
+        output: The output of a completed job, if the server shows it: any JSON. Not compared.
         raw: The whole document as the server sent it. Not compared.
         hint: How many seconds the server asks to wait before the next poll, if it does. Not compared.
         token: A short text that `resume` accepts, in another process too. Not compared.
-        cost: What the wait cost, on its final status. Not compared.
+        cost: The cost of the wait, only on its final status. Not compared.
     """
 
     id: str

@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
-OR_NULL = "or_null"  # where the value is unknown, a text is null instead of missing
+OR_NULL = "or_null"  # if the value is unknown, the text is null instead of missing
 FILTERS = (
     *("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"),
     *("percent", "ms", "seconds", "text", "lines", "messages", "number", OR_NULL),
 )
-MAX_NUMBER = 1e300  # integers beyond are too large for a division
+MAX_NUMBER = 1e300  # larger integers are too large for a division
 MEASURES = ("progress", "elapsed_time")  # the fields that are numbers
 MEASURE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*(%?)\s*", re.ASCII)
 TIMES = ("created_at", "completed_at", "now")
@@ -28,7 +28,7 @@ FILTERED = {
     **dict.fromkeys(("ms", "seconds"), ("retry_after", "elapsed_time", "video_length")),
     **dict.fromkeys(("lines", "messages"), ("logs",)),
 }
-"""The fields that each filter takes, besides what a caller has sent; the others take any."""
+"""The fields that each filter takes, besides a caller's own fields. Filters that are not listed take any field."""
 
 SPECIAL = ("omit", "null")  # names that every template may use
 
@@ -96,10 +96,10 @@ def parse(template: object, known: Collection[str]) -> Node:
 
     Args:
         template: A JSON value.
-        known: The names that placeholders may have; one that ends with `.` or `:` stands for all that begin so.
+        known: The names that placeholders may have. A name that ends with `.` or `:` stands for all that begin with it.
 
     Raises:
-        ValueError: A placeholder has another name or an unknown filter, or the value is none of JSON's.
+        ValueError: A placeholder has an unknown name or filter, or JSON cannot hold the value.
     """
     match template:
         case Mapping():
@@ -155,7 +155,7 @@ def _placeholder(text: str, known: Collection[str]) -> Placeholder:
 
 
 def fill(node: Node, values: Mapping[str, object]) -> Any:  # noqa: ANN401 - a JSON value
-    """Returns a template with values; what has no value is left out. A template that is left out is None."""
+    """Returns a template with values; parts without a value are left out. None if the whole template is left out."""
     match node:
         case Placeholder(name=name):
             return values.get(name)
@@ -197,7 +197,7 @@ def _read(node: Node, document: object) -> Iterator[tuple[str, object]]:
 
 
 def fits(node: Node, document: object) -> bool:
-    """Whether a document has the constants of a template. What has no constants may be missing."""
+    """Whether a document has the constants of a template. Parts without constants may be missing."""
     match node, document:
         case ((Placeholder() | Text()), _):
             return True
@@ -225,7 +225,7 @@ def paths(node: Node, path: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
 
 
 def overlaid(node: Node, other: Node) -> Node:
-    """Returns a template with another one laid over it: objects are merged, everything else is replaced."""
+    """Returns a template with another one merged into it: objects are merged, everything else is replaced."""
     if isinstance(node, Mapping) and isinstance(other, Mapping):
         return {**node, **{key: overlaid(node.get(key), value) for key, value in other.items()}}
     return other

@@ -8,8 +8,8 @@ EXCERPT = 200  # characters of foreign text in a message
 def visible(text: str) -> str:
     """Returns the text on one line, with every unprintable character escaped.
 
-    That includes control characters, C1 among them, marks that change the direction of writing, and line breaks, so a
-    terminal cannot be controlled by it. A space of any width becomes a plain space.
+    These include control characters (C0 and C1), line breaks and marks that change the direction of writing, so the
+    text cannot control a terminal. A space of any width becomes a plain space.
     """
     return text if text.isprintable() else "".join(map(_visible, text))
 

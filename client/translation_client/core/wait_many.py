@@ -13,8 +13,8 @@ opens it again after a pause (a backoff, and at least the server's ``retry``), a
 After the reconnect it polls all jobs if events may have been lost: the last stream was not useful, an event could not
 be read, or there is no event id to resume from.
 
-Some streams are given up; the flow then polls only. Such a stream is silent from the start (a proxy may buffer it), is
-no event stream, or was not useful several times in a row.
+The flow gives a stream up, and only polls from then on, if the stream is silent from the start (a proxy may buffer it),
+is not an event stream, or was not useful several times in a row.
 
 A failure of one job does not end the wait for the others: each job has its own retry budget for answers that cannot be
 read. All jobs share one deadline. At the deadline they are polled a last time, for as long as `FlowTime` allows. The
@@ -53,7 +53,7 @@ MAX_BATCH_IDS = 6_000  # characters of ids per batch poll; every server accepts 
 BATCH_WINDOW = 0.5  # seconds: jobs that are due within this time share a batch poll
 SILENCE = 40.0  # seconds: a stream that sends nothing for this time, not even a heartbeat, is dead
 LASTING = 10.0  # seconds: a stream that still sends data after this time, even a heartbeat, is useful
-NEXT_STEP = "Jobs are not affected by this: when the server is well, wait again."
+NEXT_STEP = "The jobs are not affected: when the server is well, wait again."
 
 
 @dataclass
@@ -232,7 +232,7 @@ def _is_outdated(last: Status | None, status: Status) -> bool:
 
 
 def _poll_unsettled(wait: BatchWait) -> Flow:
-    """Polls by the schedules until no job needs it: its last answer could be read, and did not ask for a poll at once.
+    """Polls by the schedules until each job's last answer could be read and did not ask for a poll at once.
 
     A server that asks for a poll at once may be waiting for it. A job of this project's simulator can end at its nth
     poll: until then, the stream has nothing to report.

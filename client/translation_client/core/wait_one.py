@@ -42,7 +42,7 @@ from translation_client.core.text import one_line
 Answer: TypeAlias = tuple[Reply, ParsedStatus]
 
 RESERVE = 1.0  # no long poll may last until this many seconds before the deadline: if it hangs, another poll is sent
-GLANCE = 1  # seconds for which the first poll of an unknown job may be held: held polls are never too early
+GLANCE = 1  # seconds for which the first poll of an unknown job may be held: a long poll never comes too early
 SCHEDULE_ENDED = "after the last poll of the schedule"
 
 
@@ -142,12 +142,12 @@ def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
     if parsed is None:
         _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
-    options.remembered.pop(job_id, None)  # its hint holds no longer: a wait must not sleep until it has passed
+    options.remembered.pop(job_id, None)  # its hint is out of date: a wait must not sleep until then
     yield (yield from result_of(options, time, parsed))
 
 
 def delete(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
-    """Deletes a job; yields nothing. A job that a retry does not find was deleted by the try before."""
+    """Deletes a job; yields nothing. If a retry does not find the job, the try before has deleted it."""
     send = deleting(options.dialect, job_id, options.parameters)
     next_step = f"When the server is well, delete job {job_id} again."
     try:
@@ -231,7 +231,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
 
 
 def result_of(options: FlowOptions, time: FlowTime, polled: ParsedStatus) -> Step[Status]:
-    """Returns the status of an ended job by its result, where the dialect tells that by a request of its own."""
+    """Returns the status of an ended job with its result, if the dialect has a request of its own for the result."""
     status = polled.status
     if polled.states <= {State.PENDING, State.CANCELLED}:
         return status
