@@ -77,7 +77,7 @@ def sandbox(request: pytest.FixtureRequest, translation_server: TranslationServe
 
 
 def _choose(sandbox: Sandbox, marker: pytest.Mark) -> None:
-    """Sets what a marker `scenario` says; an unusable one fails the test with one line."""
+    """Applies a marker `scenario`; an unusable one fails the test with one line."""
     from translation_client.core.errors import InvalidRequest  # noqa: PLC0415 - not at pytest's start
 
     names, known = marker.args, list(sandbox.scenarios())

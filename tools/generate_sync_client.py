@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "client" / "translation_client"
 SOURCE, TARGET = PACKAGE / "client.py", PACKAGE / "_sync_client.py"
 
 HEADER = '"""Generated from client.py by `make generate`. Edit client.py instead."""'
-END = "# The end of what is generated.\n"
+END = "# The generated part ends here.\n"
 IMPORT = "from translation_client._sync_client import Client\n"
 
 TOKENS = {

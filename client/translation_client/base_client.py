@@ -82,7 +82,7 @@ class BaseClient(Generic[Http, DriverType]):
                 token, if `http_client` authenticates by itself or the server asks for no credentials.
             password: The user's password.
             token: The user's token, if the dialect uses Bearer authentication or a header of its own.
-            timeout: The default timeout of waits; None for none.
+            timeout: The default timeout of waits; None for no limit.
             initial_delay: The longest pause after a first failed request; 0.5 by default. If you give this,
                 `max_delay` or `backoff_factor`, the three also set the delays between polls. The client then uses no
                 long polls, and changes a delay only if the server asks for another.
@@ -91,9 +91,9 @@ class BaseClient(Generic[Http, DriverType]):
             max_retries: How many failures in a row, of the network or the server, are retried.
             request_timeout: The timeout of one request, from connecting to the last byte of the answer. Long polls
                 get their waiting time in addition.
-            schedule: Makes the schedule of each wait, for example `Fixed(2)` (see `core.schedule`). The client
-                follows it exactly: it uses no long polls, and ignores the server's hints unless the schedule uses
-                them. When the schedule ends, the wait ends with JobTimeout. By default the client plans by itself.
+            schedule: Makes the schedule of each wait, for example `Fixed(2)` (see `core.schedule`). The client follows
+            it exactly: it uses no long polls, and ignores the server's hints unless the schedule uses them. When the
+            schedule ends, the wait ends with JobTimeout. By default the client makes its own plan.
             long_poll: How long the server may hold a poll open until the job ends, if it supports that; values below 1
                 turn long polls off.
             poll_cost: How many seconds of lateness one poll is worth to the default schedule. Less means more polls.
@@ -155,7 +155,7 @@ class BaseClient(Generic[Http, DriverType]):
         )
 
     def file_urls(self, final: Status) -> list[str]:
-        """Returns the addresses of the files that a job has made: those in its output, or the API's route."""
+        """Returns the addresses of a job's output files: those in its output, or else the API's route."""
         urls, download = urls_in(final.output), self._options.dialect.operation("download")
         by_get = download is not None and download.requests[0][0] == "GET"
         if urls or download is None or not by_get or final.state is not State.COMPLETED:

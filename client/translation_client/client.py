@@ -68,8 +68,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             target_language: The language to translate it to.
             video_length: Seconds of video.
             job_id: An id of your own, if the dialect accepts one, as `translate` does.
-            simulate: What shall become of the job, if the server is this project's: `{"after_polls": 3}`, or some of
-                `delay`, `outcome`, `message` and `paused`.
+            simulate: The fate of the job, if the server is this project's: `{"after_polls": 3}`, or some of `delay`,
+            `outcome`, `message` and `paused`.
             input: Fields that only this API knows, such as `{"prompt": "a cat"}`.
             files: Files for an API that takes a multipart form, such as `{"video": "video.mp4"}`: paths, or files that
                 are open in binary mode and seekable. They are sent in pieces, and from their beginning at each retry.
@@ -95,8 +95,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
 
         Args:
             job_id: The job.
-            long_poll: For how many whole seconds the server may hold the poll until the job ends, if it supports that
-                and the client's own `long_poll` allows it. Such a poll never comes too early.
+            long_poll: How many whole seconds the server may hold the poll until the job ends, if it supports that and
+            the client's own `long_poll` allows it. Such a poll never comes too early.
 
         Raises:
             NotFound: The user has no such job.
@@ -115,7 +115,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         return await self._only(wait_one.cancel(self._options, self._time(), self._job(job_id)))
 
     async def delete(self, job_id: str) -> None:
-        """Deletes a job at an API that has a request for this: afterwards, the API does not know it.
+        """Deletes a job, if the API has a request for this; afterwards the API answers as if the job did not exist.
 
         Raises:
             NotFound: The user has no such job.
@@ -254,7 +254,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         timeout: OwnTimeout = ...,
         on_progress: OnProgress | None = None,
     ) -> Path:
-        """Downloads the file that a job has made, and returns its path.
+        """Downloads the output file of a job, and returns its path.
 
         The file gets its name only when it is complete. A download that breaks off is resumed where it stopped. The
         credentials go to no other server.
@@ -265,8 +265,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             url: The address of the file, if the job's output has several.
             overwrite: Whether a file that exists is replaced.
             timeout: Seconds from now; None for no limit, `...` for the client's own.
-            on_progress: Called with the number of bytes that have arrived, and with that of the whole file, or None if
-                it is unknown.
+            on_progress: Called with the number of bytes so far and of the whole file, or None if that is unknown.
 
         Raises:
             JobFailed: The job has failed.
@@ -327,7 +326,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         return status
 
 
-# The end of what is generated.
+# The generated part ends here.
 
 
 def shared_http(base_url: str) -> httpx.AsyncClient:

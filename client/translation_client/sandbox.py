@@ -97,7 +97,7 @@ class Sandbox:
         ...     sandbox.advance(1800)
         ...     print(sandbox.report())
 
-    The attributes `url`, `username` and `password` are those that it was made with.
+    The attributes `url`, `username` and `password` have the values of the arguments.
 
     Raises:
         AuthenticationError: From every method: the credentials are wrong.
@@ -141,7 +141,7 @@ class Sandbox:
         return self.set(scenario=name)
 
     def scenarios(self) -> Mapping[str, str]:
-        """Returns the names of the scenarios, and what happens in each."""
+        """Returns the names of the scenarios, with their descriptions."""
         with _reading_sandbox():
             return {each["scenario"]: each["meaning"] for each in self._request("GET", "/scenarios")["scenarios"]}
 
@@ -273,7 +273,7 @@ class Sandbox:
 
 @contextmanager
 def _reading_sandbox() -> Iterator[None]:
-    """Turns the errors of reading an answer of another format into a ProtocolError."""
+    """Turns the errors about an answer of another format into a ProtocolError."""
     try:
         yield
     except (LookupError, AttributeError, TypeError, ValueError, RecursionError):

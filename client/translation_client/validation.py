@@ -1,7 +1,6 @@
 """Checks of the caller's arguments.
 
-Each function returns the usable value, or raises a ValueError whose message is one line: the argument's name and what
-it must be.
+Each function returns the usable value, or raises a ValueError with one line: the argument's name and what it must be.
 """
 
 import json
@@ -44,7 +43,7 @@ def address(base_url: str) -> httpx.URL:
 
 
 def auth(dialect: Dialect, username: str | None, password: str | None, token: str | None) -> httpx.Auth | None:
-    """Returns the credentials in the way of the dialect; None if there are none."""
+    """Returns the credentials in the form that the dialect needs; None if there are none."""
     if dialect.auth not in NAMED:
         return _token(dialect, username, password, token)
     if token is not None:
@@ -249,7 +248,7 @@ def _upload(field: str, given: FileLike) -> Upload:
         return Upload(path.name, str(path), path.stat().st_size)
     try:
         is_usable = given.seekable() and isinstance(given.read(0), bytes)
-    except (AttributeError, OSError, ValueError):  # no file, or a closed one
+    except (AttributeError, OSError, ValueError):  # it is not a file, or is closed
         is_usable = False
     if not is_usable:
         problem = "paths, or files open in binary mode that are seekable, so that they can be sent again"

@@ -13,7 +13,7 @@ from translation_client.core.status import JobFailed, State
 
 
 def write_ends(jobs: Sequence[TrackedJob], *, has_table: bool) -> None:
-    """Writes the final statuses that only the table has shown; very many are only counted by the summary."""
+    """Writes the final statuses that only the table has shown, unless there are so many that a summary counts them."""
     if has_table and len(jobs) <= MANY:
         for job in jobs:
             if job.status and job.over:
@@ -27,7 +27,7 @@ def write_summary(options: Options, jobs: Sequence[TrackedJob]) -> None:
 
 
 def write_next_step(options: Options, jobs: Sequence[TrackedJob], *, listed: bool) -> None:
-    """Tells a person how to read what a completed job has brought."""
+    """Tells a person how to read the output of a completed job."""
     if any(job.outcome == State.COMPLETED for job in jobs):
         only = [job.id for job in jobs] if len(jobs) == 1 else []
         how = list_in_full(options, only) if listed else "give --json to this command"

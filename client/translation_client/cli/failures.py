@@ -27,7 +27,7 @@ def _line(kind: str, jobs: Sequence[TrackedJob]) -> str:
 
 
 def _kind(job: TrackedJob) -> str:
-    """Returns what jobs with the same failure have in common, as the end of a sentence about several of them."""
+    """Returns the end of a sentence about jobs with the same failure, without their ids."""
     match job.failure:
         case JobFailed(status=status) if status.state is State.CANCELLED:
             return "were cancelled"

@@ -47,7 +47,7 @@ MOST_JOBS = 10_000
 SCHEDULES = ("auto", "fixed:SECONDS", "exponential[:INITIAL,FACTOR,MAXIMUM]", "progressive", "hinted", "learned")
 
 Action: TypeAlias = Callable[[AsyncClient, Options, TrackedJob], Awaitable[None]]
-"""What a subcommand does for one job."""
+"""The action of a subcommand for one job."""
 
 
 def add_job(parser: Parser) -> None:
@@ -98,9 +98,9 @@ def add_waiting(parser: Parser) -> None:
     waiting.add_argument(
         "--output",
         metavar="PATH",
-        help="write the file that a completed job has made; for several jobs, a folder or a name with {id}",
+        help="write the output file of a completed job; for several jobs, a folder or a name with {id}",
     )
-    waiting.add_argument("--stats", action="store_true", help="print at the end what the wait cost")
+    waiting.add_argument("--stats", action="store_true", help="print the cost of the wait at the end")
 
 
 def add_waited(parser: Parser) -> None:
@@ -294,7 +294,7 @@ async def _wait_for_all(client: AsyncClient, options: Options, jobs: Sequence[Tr
 
 
 def _typical_duration(options: Options, server: Login) -> float | None:
-    """Returns how many seconds a job takes by the history file, if it has enough of them."""
+    """Returns how many seconds a job takes according to the history file, if it has enough durations."""
     if options.history is None:
         return None
     kind = options.kind or default_kind(server.dialect, httpx.URL(server.url))

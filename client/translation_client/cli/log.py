@@ -40,7 +40,7 @@ def show_message(message: str) -> None:
 
 
 def discard(output: TextIO) -> None:
-    """Discards what an output has buffered and all that follows; it would fail again at the program's end."""
+    """Discards the buffer of an output and everything that follows; else it would fail again at the program's end."""
     with suppress(OSError):  # an output without a descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 

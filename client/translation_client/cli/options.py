@@ -141,9 +141,9 @@ def program() -> str:
 
 
 def command() -> str:
-    """Returns how the command can be called again; empty if it cannot, or not where its messages are read.
+    """Returns how to call the command again; empty if that is impossible where the user reads its messages.
 
-    In a container that is not how it was called, so `TRANSLATION_CLIENT_COMMAND` goes before that.
+    In a container, the command was called in another way than outside, so `TRANSLATION_CLIENT_COMMAND` comes first.
     """
     return os.environ.get("TRANSLATION_CLIENT_COMMAND", program())
 
@@ -159,7 +159,7 @@ def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
     Args:
         options: The options of the wait.
         ids: The jobs.
-        listed: Whether the server lists jobs. Then the command line for very many is that for all pending ones.
+        listed: Whether the server lists jobs. Then, for very many jobs, the command line waits for all pending ones.
     """
     if listed and len(ids) > MOST_IDS:
         return f"Resume with: {_command_line(options, WAITING, 'wait', '--pending')} (for all your pending jobs)"
@@ -167,7 +167,7 @@ def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
 
 
 def list_in_full(options: Options, ids: Sequence[str] = ()) -> str:
-    """Returns the command line that shows all that the server says about these jobs or, without any, about all of them.
+    """Returns the command line that shows the server's whole answers about these jobs; without ids, about all jobs.
 
     It polls none of them.
     """

@@ -1,4 +1,4 @@
-"""`--output`: writes the files that completed jobs have made."""
+"""`--output`: writes the output files of completed jobs."""
 
 import re
 import sys
@@ -16,7 +16,7 @@ from translation_client.core.status import State, Status
 from translation_client.core.text import visible
 
 ID = "{id}"  # in `--output`: stands for the job's id
-UNSAFE = re.compile(r"[^\w.~-]|^\.")  # what an id keeps out of the name of a file
+UNSAFE = re.compile(r"[^\w.~-]|^\.")  # the characters of an id that are replaced in the name of a file
 ENDING = re.compile(r"/[^/?#]*(\.\w{1,10})(?:[?#].*)?$", re.ASCII)
 
 

@@ -72,10 +72,11 @@ async def live(tracker: Tracker) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def refreshing(client: AsyncClient, tracker: Tracker) -> AsyncIterator[None]:
-    """Polls the jobs of the table ever less often, so that it can estimate their progress.
+    """Polls the jobs of the table less and less often, so that it can estimate their progress.
 
-    A wait by long polls or by a stream hears nothing of a job until its end. These polls let the server hold them, so
-    they never come too early. A server that does not hold polls is polled by the wait, and a summary shows no jobs.
+    A wait by long polls or by a stream learns nothing about a job until its end. These polls are long polls too, so
+    they never come too early. If the server does not hold polls, the wait itself polls often enough. A summary shows no
+    jobs and needs no polls.
     """
 
     async def refresh(job: TrackedJob) -> None:
@@ -157,7 +158,7 @@ def _cells(tracker: Tracker, job: TrackedJob, columns: Layout) -> Iterator[Rende
         yield outcome
     progress, has_bar = job.progress(tracker.typical), job.outcome in {State.PENDING, State.COMPLETED}
     if has_bar and (columns.has_state or not job.over):
-        # Where nothing is known, the bar pulses.
+        # The bar pulses if nothing is known.
         yield ProgressBar(
             total=1.0 if progress else None,
             completed=progress.part if progress else 0.0,

@@ -1,4 +1,4 @@
-"""What the command knows about its jobs and its traffic while it runs."""
+"""The state of the command's jobs and of its traffic while it runs."""
 
 import time
 from collections import Counter
@@ -18,13 +18,13 @@ Show: TypeAlias = Callable[[Status], object]
 OUTCOMES = ("starting", *State, "deleted", "failed", "timed out")
 """Every outcome, in the order of the summary."""
 
-CALM = 10.0  # seconds without a failed request, after which failures are shown again from the first retry on
+CALM = 10.0  # after this many seconds without a failed request, failures are shown again from the first retry on
 MEANINGFUL = 0.001  # progress: servers round it, so less is no base for an estimate
 NEARLY = 0.99  # the most that an estimate says
 
 
 class Progress(NamedTuple):
-    """How far a job is, from 0 to 1, and whether that is an estimate."""
+    """The progress of a job, from 0 to 1, and whether it is an estimate."""
 
     part: float
     is_estimate: bool
@@ -50,7 +50,7 @@ class TrackedJob:
             self.show(status)
 
     def refresh(self, status: Status) -> None:
-        """Stores a newer status of a pending job, which nobody waits for."""
+        """Stores a newer status of a pending job, from a poll besides the wait."""
         if not self.over and not status.state.ended:
             self.update(status, show=False)
 
@@ -86,10 +86,10 @@ class TrackedJob:
         return self.status.elapsed + (0.0 if self.over else self.clock() - self.updated)
 
     def progress(self, typical: float | None) -> Progress | None:
-        """Returns how far the job is; None if nothing is known.
+        """Returns the job's progress; None if nothing is known.
 
-        Between polls, it is estimated: a job goes on as fast as it did until its last poll. If that tells nothing, it
-        takes `typical` seconds.
+        Between polls, it is estimated: the job continues at its average speed until the last poll. If that is unknown,
+        it takes `typical` seconds.
         """
         status, elapsed = self.status, self.elapsed
         if status is None:
@@ -143,7 +143,7 @@ class Tracker:
                 self._show_failure(text, retry)
 
     def _show_failure(self, text: str, retry: int) -> None:
-        """Shows a failure, unless one with as many retries has been shown: the requests of many jobs fail alike."""
+        """Shows a failure, unless one with as many retries was shown: the requests of many jobs fail together."""
         now = self.clock()
         if now - self._last_failure > CALM:
             self._shown_retry = 0
@@ -161,5 +161,5 @@ def summary(jobs: Sequence[TrackedJob]) -> str:
 
 
 def number(count: int, noun: str) -> str:
-    """Returns a number of things in words."""
+    """Returns a number with its noun, in the singular or the plural."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

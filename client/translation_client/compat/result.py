@@ -26,7 +26,7 @@ class VideoTranslationClient:
 
     Args:
         base_url: The server's address.
-        max_retries: How many polls may follow the first, and how many consecutive failures are retried.
+        max_retries: How many polls follow the first, and how many consecutive failures are retried.
         backoff_factor: The pause before the nth retry is `backoff_factor ** n` seconds, 20 at most.
         timeout: Seconds to wait for the job; None for no limit.
         username, password: The credentials, if the server needs any.

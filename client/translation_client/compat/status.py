@@ -37,8 +37,8 @@ class StatusPollingConfig:
         max_delay: The longest delay between two polls, before jitter; the server may ask for longer ones.
         backoff_factor: The factor by which each delay is longer than the one before.
         timeout: How long to poll; None for no limit.
-        max_attempts: How many polls may be answered; up to one less consecutive failures are retried.
-        jitter: Whether a random part, up to a fifth, is added to each delay.
+        max_attempts: How many answered polls to make; `max_attempts - 1` consecutive failures are retried.
+        jitter: Whether up to a fifth of each delay is added to it at random.
     """
 
     initial_delay: float = 1.0

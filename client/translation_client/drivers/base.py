@@ -32,7 +32,7 @@ OK, PARTIAL = 200, 206
 ENDED = "it ended"
 PIECE = 65_536  # bytes
 NOTHING = Send("GET", "/")
-FAILURES = (TimeoutError, UnicodeError, httpx.RequestError, httpx.InvalidURL)  # UnicodeError: a name that IDNA refuses
+FAILURES = (TimeoutError, UnicodeError, httpx.RequestError, httpx.InvalidURL)  # UnicodeError: IDNA refuses a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,11 @@ class BaseDriver(Generic[Http]):
     """The part of both drivers that translates between flows and httpx."""
 
     http: Http  # carries the requests
-    open: Callable[[httpx.URL], Http] | None = None  # makes what carries requests to another server; None for `http`
+    open: Callable[[httpx.URL], Http] | None = None  # the HTTP client for another server; None: `http`
     base_url: str  # the server's address; the paths of the flows are appended
     auth: httpx.Auth | None = None  # the credentials; None leaves them to `http`
     trace: Trace | None = None  # called with each effect before it is carried out, and with each input
-    clock: Callable[[], float] = time.monotonic  # returns the monotonic time in seconds
+    clock: Callable[[], float] = time.monotonic  # the monotonic time in seconds
     largest_body: int = 1 << 20  # how many bytes of an answer are read; a page of a hundred jobs has about 40,000
 
     def time(self, timeout: float | None = None) -> FlowTime:
@@ -98,7 +98,7 @@ class BaseDriver(Generic[Http]):
         return send.is_address and _origin(httpx.URL(send.path)) != _origin(httpx.URL(self.base_url))
 
     def foreign_request(self, send: Send, extensions: Mapping[str, Any]) -> httpx.Request:
-        """Returns a request to another server. It has nothing of `http`: neither its headers nor its cookies."""
+        """Returns a request to another server, without the headers and the cookies of `http`."""
         arguments = self.request(send)
         timeout = httpx.Timeout(send.timeout).as_dict()
         headers = {"User-Agent": f"python-httpx/{httpx.__version__}", **arguments["headers"]}

@@ -1,7 +1,7 @@
 """The sync driver.
 
-`transport.Transport` enforces the timeout of a request. A transport of the caller's applies it to each connect, read
-and write. The driver then also checks the clock between reads; more is not possible from outside.
+`transport.Transport` enforces the timeout of a request. A caller's own transport applies it to each connect, read and
+write instead. The driver then also checks the clock between reads; it cannot do more from outside.
 """
 
 import time
@@ -104,7 +104,7 @@ class Driver(BaseDriver[httpx.Client]):
 class _Stream:
     """The event stream of one flow, for the sync driver.
 
-    With an `http_client` of the caller's, the timeout of all reads is that of the first one.
+    With a caller's own `http_client`, all reads have the timeout of the first one.
     """
 
     def __init__(self, driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""The file that a download writes: under a temporary name beside its own until it is complete."""
+"""The file that a download writes, under a temporary name until it is complete."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ class TargetFile:
 
     Raises:
         FileExistsError: There is a file, and it must not be overwritten.
-        OSError: The folder is missing or cannot be written, or the path is one.
+        OSError: The folder is missing or cannot be written, or the path is a folder.
     """
 
     def __init__(self, path: str | PathLike[str], *, overwrite: bool) -> None:
@@ -45,7 +45,7 @@ class TargetFile:
         self._temporary.unlink(missing_ok=True)
 
     def write(self, piece: Piece) -> None:
-        """Writes a piece at its place; what was behind it goes."""
+        """Writes a piece at its place, and removes everything after it."""
         if piece.offset != self._written:
             self._file.seek(piece.offset)
             self._file.truncate()
@@ -53,7 +53,7 @@ class TargetFile:
         self._written = piece.offset + len(piece.data)
 
     def commit(self) -> None:
-        """Gives the file its own name. From then on all of it is on the disk, even after a power cut."""
+        """Gives the file its final name, after all its data is on the disk, so a power cut loses nothing."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

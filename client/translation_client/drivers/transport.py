@@ -74,7 +74,7 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             await state.closer.aclose()
 
     async def _start(self, loop: object, inherited: "_LoopState | None") -> "_LoopState":
-        for other in [*self._states]:  # loops that were closed without ending their generators; the references go here
+        for other in [*self._states]:  # drops loops that were closed without ending their generators
             if getattr(other, "is_closed", bool)():
                 self._states.pop(other, None)
         pools = list[_Pool]()
@@ -107,7 +107,7 @@ class _LoopState:
     """
 
     closer: AsyncGenerator[None, None]  # closes them
-    pools: list[_Pool]  # which own them
+    pools: list[_Pool]  # the pools that own them
     inherited: "_LoopState | None" = field(repr=False)
     process: int = field(default_factory=os.getpid)
 
@@ -179,7 +179,7 @@ class Transport(httpx.BaseTransport):
         self._pool.close()
 
     def leave_to_parent(self) -> None:
-        """Uses new connections in a forked process; the old ones stay open for its parent alone."""
+        """Uses new connections in a forked process; the old ones stay open in its parent."""
         for stream in [*self._backend.streams]:
             stream.close()  # closes this process's copy of the socket; nothing is sent
         self._start()  # does not close the old pool: a thread of the parent may have locked it

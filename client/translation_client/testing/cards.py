@@ -49,7 +49,7 @@ def write_card(sandbox: Sandbox, report: Report, folder: Path, test: str, most_r
 
 
 def _file_name(test: str) -> str:
-    """Returns a file name for a test; the digest tells tests apart whose names differ in other characters only."""
+    """Returns a file name for a test. A digest distinguishes tests whose names differ only in replaced characters."""
     readable = re.sub(r"[^\w.]+", "-", test, flags=re.ASCII).strip("-")[-LONGEST_NAME:]
     return f"{readable}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
 

@@ -1,4 +1,4 @@
-"""Checks of what a dialect file holds as a whole: what its operations have in common, and where they clash.
+"""Checks of a dialect file as a whole: whether its operations fit together, and whether requests are ambiguous.
 
 The client's `dialect_checks.py` is a copy of the server's, by `make generate`.
 """
@@ -11,11 +11,11 @@ from translation_server.config.dialect_shapes import FormatError, below, must, u
 from translation_server.config.dialect_texts import has_filter, names_in
 
 ACTIONS = ("submit", "poll", "result", "cancel", "delete", "list", "batch_poll", "download")
-WITH_ID = ("poll", "result", "view", "cancel", "delete", "download")  # whose requests have the id of a job
+WITH_ID = ("poll", "result", "view", "cancel", "delete", "download")  # their requests have the id of a job
 STATES = ("pending", "completed", "error", "cancelled")
 PAGINGS = ("cursor", "offset", "number")
-READ_BY_CODE = ("submit", "poll", "result")  # whose answers clients wait for
-REPEATED_AFTER = (408, 425, 429)  # and 5xx: the codes after which clients send a request again
+READ_BY_CODE = ("submit", "poll", "result")  # clients wait for their answers
+REPEATED_AFTER = (408, 425, 429)  # the codes, besides 5xx, after which clients repeat a request
 SERVER_ERROR = 500
 NUMBERS = re.compile(r"\{digits:\d+\}")  # ids that are numbers
 LISTS = ("list", "batch_poll")
@@ -49,7 +49,7 @@ def phases(job: Mapping[str, Any]) -> list[str]:
 
 
 def check_kind(job: Mapping[str, Any], place: str) -> None:
-    """Checks what a kind of job holds as a whole."""
+    """Checks a kind of job as a whole."""
     _check_defaults(job, f"{place}.defaults")
     if "output" in dict(names_in(job["output"])).values():
         raise FormatError(f"{place}.output", "cannot hold {output}: this says what it is")
@@ -69,7 +69,7 @@ def check_kind(job: Mapping[str, Any], place: str) -> None:
 
 
 def _check_answers(job: Mapping[str, Any], answers: Mapping[str, Any], place: str) -> None:
-    """Checks that there are the states of which a table says something, and that clients can read the id."""
+    """Checks that the states named in tables exist, and that clients can read the id."""
     states = [*STATES, *phases(job)]
     for state in answers["when"]:
         if state not in states:
@@ -81,7 +81,7 @@ def _check_answers(job: Mapping[str, Any], answers: Mapping[str, Any], place: st
 
 
 def _check_listed(operation: Mapping[str, Any], place: str) -> None:
-    """Checks that clients can read the jobs of a list, and that the parameters of its pages say what they mean."""
+    """Checks that clients can read the jobs of a list, and the parameters of its pages."""
     for one in (operation, *operation["when"].values()):
         for text, name in names_in(one["body"]):
             if name == "jobs" and text != "{jobs}":
@@ -91,7 +91,7 @@ def _check_listed(operation: Mapping[str, Any], place: str) -> None:
 
 
 def _check_codes(job: Mapping[str, Any], operation: Mapping[str, Any], place: str) -> None:
-    """Checks that no client takes an answer about a job for a failure that passes."""
+    """Checks that no client takes an answer about a job for a temporary failure."""
     inherited = [job] if operation["body"] is None else []
     for answer in (operation, *(one for each in (*inherited, operation) for one in each["when"].values())):
         code = answer["code"]
@@ -111,7 +111,7 @@ def _check_defaults(job: Mapping[str, Any], place: str) -> None:
 
 
 def _check_page(operation: Mapping[str, Any], page: Mapping[str, Any], place: str) -> None:
-    """Checks that each parameter of a list means one thing, and that one says which page comes next if answers do."""
+    """Checks that each parameter of a list has one meaning, and that there is one for the next page if answers name it."""
     meanings = [(key, page[key]) for key in ("size", *PAGINGS, "order", "status") if page[key] is not None]
     seen = dict.fromkeys(operation["where"]["query"], "where")
     for key, name in (*meanings, *(("ignore", name) for name in page["ignore"])):

@@ -1,4 +1,4 @@
-"""The texts of dialect files: dotted paths, headers, and what templates may not have whatever their names are.
+"""The texts of dialect files: dotted paths, headers, and the limits of templates that hold for all names.
 
 The client's `dialect_texts.py` is a copy of the server's, by `make generate`.
 """
@@ -87,7 +87,7 @@ def _checked(value: object, place: str) -> object:
 
 
 def template(needed: str, is_valid: Callable[[Any], object] = lambda _: True, default: Any = None) -> Shape:  # noqa: ANN401
-    """A template for which a function says yes."""
+    """A template that a function accepts."""
     valid = value_of(needed, is_valid)
     return Shape(needed, lambda value, place: _checked(valid.take(value, place), place), default)
 
@@ -105,7 +105,7 @@ HEADER_VALUE = Shape("a template of text", _take_header)
 
 
 def without_twins(shape: Shape) -> Shape:
-    """A table of headers, none of which it has twice: their names have no case."""
+    """A table of headers. None may come twice; upper and lower case do not matter."""
 
     def take(value: object, place: str) -> Mapping[str, Any]:
         taken: Mapping[str, Any] = shape.take(value, place)
