@@ -111,7 +111,7 @@ def _check_defaults(job: Mapping[str, Any], place: str) -> None:
 
 
 def _check_page(operation: Mapping[str, Any], page: Mapping[str, Any], place: str) -> None:
-    """Checks that each parameter of a list has one meaning, and that there is one for the next page if answers name it."""
+    """Checks that each parameter of a list has one meaning, and that one chooses the page if answers name the next."""
     meanings = [(key, page[key]) for key in ("size", *PAGINGS, "order", "status") if page[key] is not None]
     seen = dict.fromkeys(operation["where"]["query"], "where")
     for key, name in (*meanings, *(("ignore", name) for name in page["ignore"])):
