@@ -1,4 +1,4 @@
-"""Shared by all tests: a check that no error is ignored, and how they are divided among processes."""
+"""Fixtures and hooks of all tests: a check that no error is ignored, and the division among processes."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ class Watched(httpx.Response):
 
 @pytest.fixture(autouse=True)
 def _check_that_errors_are_noticed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fails a test that got an error response and did not check its status: it does not test what it says."""
+    """Fails a test that got an error response and did not check its status: such a test may test nothing."""
     errors: list[httpx.Response] = []
     send, send_async = httpx.Client.send, httpx.AsyncClient.send
 
@@ -76,7 +76,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes run the tests, begins with those that take longest."""
+    """With several processes, runs the longest tests first."""
 
     def seconds(item: pytest.Item) -> float:
         if issubclass(getattr(item, "cls", None) or object, PairTests):
@@ -89,7 +89,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--containers`, as the scripts have it."""
+    """Adds the option `--containers`, which the scripts have too."""
     parser.addoption(
         "--containers",
         action="store_true",
@@ -98,6 +98,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tells the tests in the way in which they are told without pytest."""
+    """Passes `--containers` on to the tests, through the variable that also works without pytest."""
     if config.getoption("containers"):
         os.environ["REQUIRE_DOCKER"] = "1"

@@ -4,10 +4,9 @@
     python3 test_integration.py --containers    also in containers; fails where Docker does not answer
     pytest test_integration.py [--containers]   the same
 
-The same scenarios run against a server process and against `docker compose`. Containers need Docker and the `docker`
-package: where they are, these tests run; where they are not, they are skipped, or fail if `--containers` or
-`REQUIRE_DOCKER=1` asks for them. What server, client and test log is printed and kept under `logs/`. Everything that is
-started is removed.
+The same scenarios run against a server process and against `docker compose`. The tests in containers need Docker and
+the `docker` package. Without these they are skipped, or fail with `--containers` or `REQUIRE_DOCKER=1`. The logs of
+server, client and test are printed, and kept in `logs/`. Everything that was started is removed.
 """
 
 import asyncio

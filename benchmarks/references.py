@@ -1,4 +1,4 @@
-"""What the server is measured against: applications that run under the same uvicorn.
+"""The references for the server: applications that run under the same uvicorn.
 
 RESPONSE=response.json uvicorn --app-dir benchmarks references:bare
 uvicorn --app-dir benchmarks references:ordinary

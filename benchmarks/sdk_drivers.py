@@ -13,7 +13,7 @@ TIMEOUT = 180.0
 """How long the benchmark waits for a job, in seconds. Clients that take a timeout get the same value."""
 
 COMPLETED = "completed"
-"""What a driver returns if the job completed: the caller has its output, or its status says so."""
+"""The result of a driver if the job completed: the caller has its output, or a status that says so."""
 
 Run = Callable[[str], str]
 """Submits a job under a name that the caller gives, and waits for its end in the client's own way. Returns `COMPLETED`,

@@ -16,7 +16,7 @@ from sdk_runs import Call, Task
 from sdk_table import SDKS
 from translation_client import Sandbox
 
-FALSE = {"no-details"}  # the faults whose answers show an end of which the log does not name the job
+FALSE = {"no-details"}  # the faults whose answers show an end that the log does not assign to a job
 SUCCESS, REDIRECTION = 200, 300
 PENDING = "pending"
 SETTLE = 0.5  # seconds in which the request log must not grow, as it is written in batches
@@ -120,7 +120,7 @@ def collect(task: Task, scenario: str, calls: Sequence[Call]) -> Result:
     ):
         records = _settled(sandbox)
         report = sandbox.report().raw
-        sandbox.set(scenario="perfect")  # the requests below shall succeed
+        sandbox.set(scenario="perfect")  # the requests below must succeed
         accepted = list(_accepted_jobs(http))
     jobs = []
     for call in calls:
@@ -229,7 +229,7 @@ def _lateness_of_log(result: Result) -> Mapping[str, float]:
 
 
 def _was_reported(result: Result, job: Job) -> bool:
-    """Whether an answer before the client returned showed the job's end, or a false answer made it look ended."""
+    """Whether an answer before the client's return showed the job's end, truly or falsely."""
     if job.returned is None or job.ended is None:
         return False
     answered = [one for one in result.records if one["at"] <= job.returned + CLOCKS]

@@ -25,7 +25,7 @@ STAGGER = 0.2  # seconds between the beginnings of two jobs
 SCENARIO_STAGGER = 1.0  # seconds between the beginnings of two scenarios, so that clients start one after another
 UNPAUSE_AFTER = 30.0  # seconds after which the jobs of `stuck` go on
 OURS, THEIRS = "ours", "theirs"
-RETURNED = "returned"  # what begins the words of a call that returned something else than the end
+RETURNED = "returned"  # the first word for a call that returned something other than an end
 STILL_WAITING = f"still waiting after {TIMEOUT:.0f} s"
 
 

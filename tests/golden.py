@@ -42,9 +42,9 @@ UNTOLD = frozenset({"date", "server", "content-length", "connection", "vary", "e
 """The headers of answers that are HTTP's and its caches' own."""
 
 SIGNATURES = {"<signature>": KEY, "<wrong signature>": "wrong"}
-"""What stands for signatures of AWS, and the secret key that they are made with."""
+"""The placeholder for AWS signatures, and the secret key that they are made with."""
 
-QUERY = "query."  # how the names of values begin that every request has in its query
+QUERY = "query."  # the prefix of parameters that every request has in its query
 SIGNED = "<signed>"
 SIGNED_PATH = re.compile(r"(?<=/files/)[\w-]+\.[\w-]+(?=/)")
 
@@ -57,7 +57,7 @@ def transcripts() -> dict[str, Transcript]:
 
 
 def pretty(value: object, indent: str = "", used: int = 0) -> str:
-    """Returns JSON that has on one line what fits there; ``used`` is how much of the line is taken."""
+    """Returns JSON with each value on one line if it fits; ``used`` is how much of the line is taken."""
     line = json.dumps(value, ensure_ascii=False)
     if len(indent) + used + len(line) < WIDTH or not isinstance(value, dict | list) or not value:
         return line

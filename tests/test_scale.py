@@ -4,7 +4,7 @@
     python3 -m tests.test_scale --containers     fails where Docker does not answer
     pytest tests/test_scale.py [--containers]    the same
 
-Where Docker is missing, what is skipped, what is logged and what is left behind is as in `test_integration.py`.
+Without Docker the tests are skipped, as in `test_integration.py`. Logs and cleanup are the same, too.
 """
 
 import asyncio

@@ -48,7 +48,7 @@ GONE = {
 """Words that no identifier may have, and what to say instead."""
 
 FROZEN = {"migrations.py"}
-"""Files that keep the words of their time."""
+"""Files that keep old words, because they never change."""
 
 OTHERS = {"create_bulk"}
 """Identifiers of other projects, which keep their words."""

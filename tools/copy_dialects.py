@@ -1,4 +1,4 @@
-"""Copies what both sides know of dialects from the server to the client: `make generate`.
+"""Copies the files that both sides share about dialects from the server to the client: `make generate`.
 
 These are the files of the shipped APIs, and the modules that say what such a file may hold.
 """

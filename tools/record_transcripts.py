@@ -1,7 +1,8 @@
 """Records the golden transcripts of the shipped APIs from a running server: `make generate`.
 
-Each kind of job has four stories: a job completes, fails, is cancelled, and requests are refused. What is submitted is
-in `tests/contract/submissions.toml`. What a client has to make of each answer follows from the server's own templates.
+Each kind of job has four stories: a job completes, fails, is cancelled, and requests are refused.
+`tests/contract/submissions.toml` has the submissions. The expected result of each answer in the client is computed from
+the server's own templates.
 """
 
 import datetime as dt
@@ -80,7 +81,7 @@ class Recorder:
 
 
 class _Kind:
-    """Tells the stories of one kind of job; ``given`` is what is submitted."""
+    """Records the stories of one kind of job; ``given`` are its submissions."""
 
     def __init__(self, recorder: Recorder, dialect: Dialect, given: Mapping[str, Any]) -> None:
         self.dialect, self._recorder, self._given = dialect, recorder, given
@@ -101,7 +102,7 @@ class _Kind:
 
     @property
     def _unknown(self) -> str:
-        """The id of no job, in the form that the API's paths need."""
+        """An id that no job has, in the form that the API's paths need."""
         return self.dialect.id.partition("{")[0] + UNKNOWN if "/" in self.dialect.id else UNKNOWN
 
     @property
@@ -122,7 +123,7 @@ class _Kind:
         return str(exchange["means"]["id"])
 
     def _chosen(self, operation: Operation) -> RequestPattern:
-        """Returns the request that our client sends: of those for which it has all parameters, the one with most."""
+        """Returns the request that our client sends: the one with the most parameters, all of which it has."""
         known = {"job_id", *self.parameters}
         possible = [one for one in operation.requests if known.issuperset(one.parameters)] or operation.requests
         return max(possible, key=lambda one: len(one.parameters))
@@ -185,7 +186,7 @@ class _Kind:
             self._refusal(404, "poll", request, at=SECONDS, job_id=job_id)
 
     def _failed(self) -> None:
-        """A job fails: when it is finished, or by chance where the path of the sandbox cannot have its id."""
+        """A job fails: when it is finished, or by chance if its id does not fit into the path of the sandbox."""
         by_chance = "/" in self.dialect.id
         job_id = self._start([["PATCH", "/sandbox", {"error_probability": 1}]] if by_chance else ())
         finish = {"do": "finish", "outcome": "error", **self._error}
@@ -298,7 +299,7 @@ class _Kind:
         exchange["means"] = self._raised(code, exchange["reply"])
 
     def _raised(self, code: int, reply: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the exception that a client raises, with what the answer says in the places of the API's errors."""
+        """Returns the exception that a client raises, with the values at the places of the API's errors."""
         form, document = self.dialect.api.error, reply["json"]
         raised, places = RAISED.get(reply["code"], "InvalidRequest"), {"detail": "detail"}
         if form:
@@ -310,7 +311,7 @@ class _Kind:
     def _means(
         self, operation: Operation, reply: Mapping[str, Any], job_id: str, state: State, at: float
     ) -> dict[str, Any]:
-        """Returns the status that a client reads in an answer: what the job is, as far as the template shows it."""
+        """Returns the status that a client reads in an answer: the job, as far as the template shows it."""
         dialect, document = self.dialect, reply.get("json")
         at = min(at, FAILED_AT) if state is State.CANCELLED else at
         words = dialect.words[State.PENDING]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-Value: TypeAlias = Any  # what TOML can hold
+Value: TypeAlias = Any  # any value of TOML
 MAX_SHOWN = 60  # characters of a value in a message
 
 
@@ -44,7 +44,7 @@ def unknown(what: str, known: Sequence[str]) -> str:
 
 
 def must(place: str, needed: str, value: object) -> FormatError:
-    """Returns the error for a value that is not what is needed."""
+    """Returns the error for an unsuitable value."""
     match value:
         case Mapping() | list():
             shown = "a table" if isinstance(value, Mapping) else "a list" if value else "an empty list"

@@ -245,7 +245,7 @@ def _renamed(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_document(settings: SandboxSettings | Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings of a sandbox as they are shown: without secrets, of fault rules only what is not the default."""
+    """Returns settings of a sandbox as they are shown: without secrets, and without defaults of fault rules."""
     if isinstance(settings, SandboxSettings):
         settings = {name: getattr(settings, name) for name in TYPES}
     faults = [

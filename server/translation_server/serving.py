@@ -148,7 +148,7 @@ def _load() -> Settings:
 
 
 def _collect_garbage_seldom() -> None:
-    """Collects garbage less often, and never what exists now."""
+    """Makes garbage collections less frequent, and excludes all objects that exist now."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)

@@ -1,6 +1,6 @@
 """The pages of the documentation as a reader works through them: blocks of commands and programs, and the text between.
 
-What a block is follows from its language, and from the text before and after it:
+The language of a block, and the text before and after it, determine how it is used:
 
 - `bash`: lines that the reader types. `console`: the lines after `$` are typed, and the others are what is printed.
 - `python`: a program that is run; with tests in it, by pytest. `diff`: the lines with `+` are such a program.
@@ -8,7 +8,7 @@ What a block is follows from its language, and from the text before and after it
 - Any block whose first line is `# NAME.EXTENSION` is a file that the reader saves.
 - "In a second terminal" opens one, and "in the first terminal" goes back. What is started there goes on.
 - "Press Ctrl-C" stops what runs in the foreground of a terminal.
-- A link to `README.md#install` or `README.md#start-the-server` means that the reader has done what stands there.
+- A link to `README.md#install` or `README.md#start-the-server` means that the reader has followed that section.
 - Blocks between `<!-- name:begin -->` and `<!-- name:end -->` are written by a program and not run.
 """
 
@@ -29,8 +29,8 @@ VARIABLE = {
     "RULE": r"={3,}",  # as wide as the text in it leaves room
     "NUMBER": r"(?<![\d.])\d+\.\d+(?!\.?\d)",  # a duration, for example; not a version, an address or a count
 }
-"""What may differ between the page and the output. The rest has to be the same, except spaces and line breaks; `…` in a
-page stands for any text."""
+"""The parts that may differ between the page and the output. The rest has to be the same, except spaces and line
+breaks; `…` in a page stands for any text."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Block:
 
     @property
     def stays(self):
-        """Whether the text after says how the reader goes on while the last command still runs."""
+        """Whether the text after the block says how to continue while the last command still runs."""
         return presses_ctrl_c(self.after) or terminal_in(self.after) is not None
 
     def commands(self):
@@ -142,7 +142,7 @@ def ids_in(text):
 
 
 def without_variables(text):
-    """Returns a text with the names of what may differ in its place."""
+    """Returns a text with placeholders for the parts that may differ."""
     for name, pattern in VARIABLE.items():
         text = re.sub(pattern, name, text)
     return text

@@ -1,4 +1,4 @@
-"""A reader who does what a page says, on a machine with Python, make and Docker, and nothing of this project."""
+"""A reader who follows a page, on a machine with Python, make and Docker, and nothing of this project."""
 
 import os
 import re
@@ -36,7 +36,7 @@ SHORTENED = {
     r"^(python3 -m tests.test_scale)": r"\1 ScaleTests.test_one_key_makes_one_job_whichever_servers_are_asked",
     r"^(\S+ benchmarks/[^#\n]*[^#\s]).*": r"\1 --help",  # they take minutes, and the whole machine
 }
-"""Commands that would run all tests, this one too, or all benchmarks, and what is run instead."""
+"""Commands that would run all tests (this one too) or all benchmarks, and the commands that replace them."""
 
 
 REMOVE = "docker compose --profile scale down --volumes --rmi local --remove-orphans --timeout 1"

@@ -27,7 +27,7 @@ def write_nothing(_: object) -> None:
 
 
 def write_json(status: Status, *, stats: bool = False) -> None:
-    """Writes a status as a line of JSON, with `stats` and if it is known also what the wait cost."""
+    """Writes a status as a line of JSON; with `stats`, it includes the cost of the wait, if that is known."""
     document = {name: getattr(status, name) for name in ("id", "state", "progress", "elapsed", "error", "raw")}
     write_document(document | ({"cost": asdict(status.cost)} if stats and status.cost else {}), compact=True)
 
@@ -40,7 +40,7 @@ def write_document(document: object, *, compact: bool) -> str:
 
 
 def write_stats(tracker: Tracker) -> None:
-    """Writes what the wait for each job cost, and the totals."""
+    """Writes the cost of the wait for each job, and the totals."""
     costs = [(job.id, job.status.cost) for job in tracker.jobs if job.status and job.status.cost]
     for job_id, cost in costs if len(costs) <= MANY else ():
         late = "" if cost.lateness is None else f", {cost.lateness:.3f} s late"

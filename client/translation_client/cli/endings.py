@@ -1,4 +1,4 @@
-"""What the command says at its end: how the jobs stand, what failed, and what to do next."""
+"""The last lines of the command: the states of the jobs, the failures, and the next step."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ def write_next_step(options: Options, jobs: Sequence[TrackedJob], *, listed: boo
 def left_open(
     options: Options, jobs: Sequence[TrackedJob], to_resume: Callable[[Sequence[str]], str] | None
 ) -> Iterator[str]:
-    """Yields what an interrupt leaves open: jobs that may have been accepted, and how to resume the wait for others."""
+    """Yields lines after an interrupt: jobs that may have been accepted, and how to resume the wait for others."""
     starting = 0 if options.pending else sum(not job.id and not job.over for job in jobs)
     if starting:
         yield f"{number(starting, 'job')} may have been accepted without an answer: list your jobs to see"

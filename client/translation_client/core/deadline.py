@@ -1,4 +1,4 @@
-"""The time of a flow: its deadline, the allowance of the last request, and what the flow has cost.
+"""The time of a flow: its deadline, the allowance of the last request, and the cost so far.
 
 There is one deadline, on the monotonic clock, over sleeps, requests and reads. A sleep that would pass it ends at it,
 and one last poll is sent there, so an unlucky interval does not miss a job that ended in time.
@@ -27,7 +27,7 @@ LEAST_TIME_LEFT = 0.001  # seconds: less time left counts as none
 
 @dataclass
 class FlowTime:
-    """The time of a flow, as its inputs report it, and what the flow has cost. Times are in seconds."""
+    """The time of a flow, as its inputs report it, and its cost so far. Times are in seconds."""
 
     now: float  # when the last input happened
     deadline: float = inf  # when the flow has to end

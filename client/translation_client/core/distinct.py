@@ -97,7 +97,7 @@ def _fits(body: object, others: Sequence[object], document: object) -> bool:
 
 
 def _are_distinct(dialect: Dialect, operation: Operation, one: State, other: State) -> bool:
-    """Returns whether the answers in two states differ, whatever the words for them are."""
+    """Returns whether the answers in two states differ for every pair of their words."""
     return all(
         mine[0] != theirs[0] or _differ(mine[1], theirs[1])
         for mine, theirs in product(_shown(dialect, operation, one), _shown(dialect, operation, other))

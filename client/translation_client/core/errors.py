@@ -1,4 +1,4 @@
-"""The exceptions that need no `Status`; `core.status` adds `JobFailed` and `JobTimeout`.
+"""The exceptions without a `Status`; `core.status` adds `JobFailed` and `JobTimeout`.
 
 Every exception says what went wrong and what to do next, carries the details as attributes, survives pickling, and
 never contains a password.

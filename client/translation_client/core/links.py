@@ -1,7 +1,7 @@
 """The addresses that answers name for further requests.
 
-A dialect says where they are by templates such as `"{base_url}/tasks/{job_id}/cancel"`: the base URL, then the path of
-an operation. The address that an answer has there is used for that operation, even if its path is another one.
+A dialect marks their places by templates such as `"{base_url}/tasks/{job_id}/cancel"`: the base URL, then the path of
+an operation. The address at such a place in an answer is used for that operation, even if its path is another one.
 """
 
 import re
@@ -23,7 +23,7 @@ def links(dialect: Dialect, answer: Answer, headers: Mapping[str, str], document
     """Returns the addresses that an answer names, by the actions they are for; `headers` has names in lower case.
 
     Raises:
-        ValueError: One of them is no http or https address; the message says where it is.
+        ValueError: One of them is not an http or https address; the message has its place.
     """
     names = {name: headers.get(name.lower()) for name in answer.headers}
     found: dict[Action, str] = {}
@@ -57,7 +57,7 @@ def _actions(dialect: Dialect, text: Text) -> list[Action]:
 
 
 def _texts(node: Node, document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[Text, tuple[str, ...], object]]:
-    """Yields each text of a template that begins with the base URL, its path, and what a document has there."""
+    """Yields each text of a template that begins with the base URL, its path, and the document's value there."""
     match node:
         case Text(parts=(first, *_)) if first == BASE_URL:
             yield node, path, document

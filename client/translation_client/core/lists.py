@@ -106,7 +106,7 @@ def _cursor_in(operation: Operation, text: str) -> str | None:
 def read_batch(
     dialect: Dialect, listing: Listing, reply: Reply, ids: Sequence[str]
 ) -> dict[str, ParsedStatus | TranslationError]:
-    """Reads the answer to a batch poll: for each id, the job's status or what is wrong.
+    """Reads the answer to a batch poll: for each id, the job's status or the error.
 
     Raises:
         TranslationError: The answer refuses, or does not match the dialect.

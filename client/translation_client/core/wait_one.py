@@ -1,4 +1,4 @@
-"""The flows for one job: start, poll, cancel, delete, list, watch.
+"""The flows for one job (start, poll, cancel, delete, watch), and the list of all jobs.
 
 `requests` sends each request. After each answer the flow decides when to poll next: at once if the server holds polls
 (`long_poll`), else when the schedule says.

@@ -31,7 +31,7 @@ LOG_INTERVAL = 60  # after how many ticks a limit that is still reached is logge
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on what clients may use of a process; times are in seconds."""
+    """Limits on clients' use of a process; times are in seconds."""
 
     head_timeout: float = 10.0  # how long the head of a request may take
     min_rate: float = 1024.0  # the least rate of a request's body, and of reading an answer, in bytes a second
@@ -122,7 +122,7 @@ class Guard:
         if self._sweeping:  # before the checks, so that an error in one of them does not end the sweeps
             loop.call_later(TICK, self._sweep, loop)
         self.now += 1
-        for connection in self.watched | self.waiting:  # not long polls, of which there may be ten thousand
+        for connection in self.watched | self.waiting:  # not long polls: there may be ten thousand
             connection.check()
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

@@ -67,7 +67,7 @@ class CollectingTransport:
         self.transport.close()
 
     def flush(self) -> None:
-        """Sends what was collected."""
+        """Sends the collected writes."""
         if self._writes and not self.transport.is_closing():
             self.transport.write(b"".join(self._writes))
             self._writes.clear()
@@ -151,7 +151,7 @@ def transport_of(receive: "Receive") -> asyncio.Transport | None:
 
 
 async def written(receive: "Receive") -> None:
-    """Sends what was collected, and waits until the connection has room for more."""
+    """Sends the collected writes, and waits until the connection has room for more."""
     cycle: Any = getattr(receive, "__self__", None)
     if isinstance(transport_of(receive), CollectingTransport):
         cycle.transport.flush()

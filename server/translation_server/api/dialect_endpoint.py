@@ -43,7 +43,7 @@ FAULT_ACTIONS: Mapping[Action, FaultAction] = {
     "download": "download",
     "fixed": "result",
 }
-"""What fault rules call the actions of dialects."""
+"""The names of dialects' actions in fault rules."""
 
 WITH_PARAMETERS = frozenset[Action]({"submit", "list", "batch_poll", "fixed"})
 

@@ -45,7 +45,7 @@ POLICY = (
     "img-src 'self' data:; style-src 'self'; "
     f"script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(START.encode()).digest()).decode()}'"
 )
-"""What the page may load and run: what this server sends, and its own inline script."""
+"""The page may load and run only files of this server and its own inline script."""
 
 
 class Docs:

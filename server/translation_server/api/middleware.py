@@ -151,8 +151,9 @@ class RequestMiddleware:
     def _record(self, scope: Scope, user: str | None, record: RecordBuilder, *, refused: bool) -> None:
         """Adds a record to the caller's request log, or counts a request that was refused for its credentials.
 
-        Where credentials are needed, the requests of a user are recorded whatever their path. A request without valid
-        credentials counts for the user whom it names if its path is that of a route: a browser's /favicon.ico does not.
+        Where credentials are needed, all requests of a user are recorded, whatever their path is. A request without
+        valid credentials counts for the user whom it names, but only on the path of a route: a browser's /favicon.ico
+        does not count.
         """
         if record.path[1:].partition("/")[0] in self._unrecorded:
             return

@@ -121,7 +121,7 @@ class MultipartForm:
 
 
 def file_description(name: str | None, content_type: str, size: int, sha256: str) -> dict[str, object]:
-    """Returns what is stored of a file."""
+    """Returns the description of a file that is stored in its place."""
     return {"filename": name, "content_type": content_type, "size": size, "sha256": sha256}
 
 

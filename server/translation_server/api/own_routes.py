@@ -28,7 +28,7 @@ class OwnRoute:
     method: str
     path: str
     answer: Part | None = None  # in the OpenAPI document; None leaves the route out of it
-    action: Action | None = None  # what requests ask for; only those with an action meet faults and are recorded
+    action: Action | None = None  # the action of its requests; only routes with an action have faults and are recorded
     is_signed: bool = False  # needs a signed URL and no credentials
     is_public: bool = False  # needs no credentials, and is served even if there are too many connections
     query: type[Query] = Query  # the model of the parameters

@@ -166,7 +166,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._parse_on)
 
     def _parse_on(self) -> None:
-        """Parses what was received, until a request has to wait."""
+        """Parses the received bytes, until a request has to wait."""
         self._going_on = False
         if self.transport.is_closing():
             self._unparsed.clear()

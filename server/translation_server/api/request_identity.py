@@ -37,7 +37,7 @@ def route_of(request: Request) -> Route:
 
 
 async def id_value(request: Request, route: Route, parameters: Mapping[str, str]) -> object:
-    """Returns what a request has at the place of the job's id; None if it has nothing there."""
+    """Returns the value at the place of the job's id in a request; None if there is none."""
     place = route.operation.job_id
     match place.source:
         case "query":

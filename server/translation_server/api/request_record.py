@@ -1,4 +1,4 @@
-"""The record of a request in the request log, as it is filled in while the request is answered."""
+"""The record of a request in the request log, which is filled in while the request is answered."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +78,7 @@ def log_request(scope: Scope, user: str, status: int, took: float) -> None:
 
 
 def _reported(snapshot: JobSnapshot, clock: Clock) -> dict[str, object]:
-    """Returns what a record says of a job; its end is in wall time."""
+    """Returns a job as a record shows it; its end is in wall time."""
     reported: dict[str, object] = {"job_id": snapshot.job.id, "state": str(snapshot.state)}
     if snapshot.job.api != NATIVE:
         reported["kind"] = f"{snapshot.job.api}/{snapshot.job.kind}"

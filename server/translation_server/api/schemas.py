@@ -108,7 +108,7 @@ OF_FINISH = ("outcome", "message", "code", "output")
 
 
 class JobAction(BaseModel):
-    """What to do with a job in a sandbox."""
+    """An action on a job in a sandbox."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -134,7 +134,7 @@ class JobAction(BaseModel):
         return self
 
     def change(self) -> Callable[[Job, VirtualTime], Job]:
-        """Returns what to do as the service takes it."""
+        """Returns the action as a function that the service applies to the job."""
         if self.do != "finish":
             return {"pause": Job.pause, "unpause": Job.unpause}[self.do]
         outcome, output = State(self.outcome), _text_of(self.output)

@@ -1,4 +1,4 @@
-"""Submissions: the input of a job, and what distinguishes one submission from another."""
+"""Submissions: the input of a job, its idempotency key, and its fingerprint."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ class ReceivedSubmission:
     input: Mapping[str, Any]  # the body in the wire format with the parameters of the query, without secrets
     values: Mapping[str, object]  # the values of the native fields
     body: SubmissionBody  # the same as a model
-    echo: Mapping[str, object]  # what the answers of its API repeat
+    echo: Mapping[str, object]  # the values that the answers of its API repeat
 
     def idempotency(self, key: str | None, whole: Mapping[str, Any], number: int) -> Idempotency | None:
         """Returns the key, if there is one, with the fingerprints that distinguish the submission from others.
@@ -213,7 +213,7 @@ def _joined(one: Any, other: Any) -> Any:  # noqa: ANN401 - JSON values
 def _received(
     request: Request, route: Route, document: Mapping[str, Any], parameters: Mapping[str, str], chosen_id: object
 ) -> ReceivedSubmission:
-    """Returns a submission; ``chosen_id`` is what it has at the place of the job's id.
+    """Returns a submission; ``chosen_id`` is the value at the place of the job's id.
 
     Raises:
         Problem: 422 if it is not valid in the dialect, or repeats in the body what the query has.

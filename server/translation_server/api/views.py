@@ -1,4 +1,4 @@
-"""What answers have besides the job: URLs as the caller reached the server, and the hint when to poll next."""
+"""The parts of answers besides the job: URLs, as the caller reached the server, and the hint when to poll next."""
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -14,7 +14,7 @@ from translation_server.service.jobs import Service
 
 
 def view_of(scope: Scope, dialect: Dialect, files: Files) -> View:
-    """Returns what the answers of a dialect to a request depend on, besides the job."""
+    """Returns the view for the answers of a dialect to a request."""
     return View(base_url(scope), dialect.api.mount, files.path) if dialect.absolute_states else PLAIN
 
 

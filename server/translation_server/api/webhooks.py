@@ -1,4 +1,4 @@
-"""The routes of webhooks: what was delivered from the caller's sandbox, what is due, and deliveries on demand."""
+"""The routes of webhooks: the deliveries of the caller's sandbox, past and due, and deliveries on demand."""
 
 from dataclasses import asdict
 from http import HTTPStatus

@@ -1,1 +1,1 @@
-"""What an operator configures: settings, users, files of dialects and of fault rules, the log."""
+"""The operator's configuration: settings, users, files of dialects and of fault rules, the log."""

@@ -18,7 +18,7 @@ class LogError(Exception):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people: time in UTC, level, message. Line breaks in what callers sent are escaped."""
+    """A line for people: time in UTC, level, message. Line breaks in callers' texts are escaped."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"

@@ -54,7 +54,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Must:
-    """What a value of this type must be, as the end of a sentence. Limits and choices are added from the type."""
+    """The requirement on values of a type, as the end of a sentence. Limits and choices are added from the type."""
 
     be: str
 
@@ -365,5 +365,5 @@ def _requirement(name: str) -> str:
     return f"{', '.join(choices)} or {last}"
 
 
-def _plain(number: Any) -> str:  # noqa: ANN401 - whatever can be compared, in the type of limits
+def _plain(number: Any) -> str:  # noqa: ANN401 - limits may be of any type that can be compared
     return f"{number:f}".rstrip("0").rstrip(".")

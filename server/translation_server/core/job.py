@@ -40,7 +40,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a caller submitted; ``video_length`` is in seconds."""
+    """The native fields of a submission; ``video_length`` is in seconds."""
 
     source_language: str | None = None
     target_language: str | None = None
@@ -106,7 +106,7 @@ class Job:
     ordinal: int  # counts the owner's jobs from 1
     created_at: VirtualTime  # when it was accepted
     fate: Fate  # when and how it ends
-    submission: Submission = Submission()  # what was submitted
+    submission: Submission = Submission()  # the native fields that were submitted
     cancelled_at: VirtualTime | None = None  # when its owner cancelled it
     paused_at: VirtualTime | None = None  # when the current pause began, if it is paused
     paused_for: float = 0.0  # how long all earlier pauses lasted

@@ -56,7 +56,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a delivery: what the receiver answered, or why there is no answer."""
+    """One attempt of a delivery, with the receiver's answer, or the reason why there is none."""
 
     at: VirtualTime  # when it began
     wall: WallTime  # the same in wall time

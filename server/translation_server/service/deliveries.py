@@ -41,13 +41,13 @@ AT_ONCE = 8  # how many deliveries one receiver gets at the same time, so that a
 IN_FLIGHT = 2_000  # how many deliveries a process sends at the same time
 EARLIEST, NEVER = VirtualTime(-math.inf), VirtualTime(math.inf)
 START = FeedPosition(EARLIEST, 0)
-MIN_PAUSE = 0.01  # how long changes are collected before what is due is read again, in seconds
+MIN_PAUSE = 0.01  # how long changes are collected before due deliveries are read again, in seconds
 FAILED = "webhooks: delivery failed, trying again in %g s: %s"
 GRACE = 5.0  # how long a server that stops waits for attempts, in seconds
 
 
 class DeliveryAndJobStore(DeliveryStore, JobStore, Protocol):
-    """What deliveries need of a store."""
+    """The parts of a store that deliveries need."""
 
 
 class Sender(Protocol):

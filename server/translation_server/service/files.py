@@ -52,7 +52,7 @@ class FilePath(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What a signed URL allows: to download a file as the output of a job, before a virtual time."""
+    """The permission in a signed URL: to download a file as the output of a job, before a virtual time."""
 
     owner: str
     job: JobKey
@@ -156,7 +156,7 @@ class Files:
         return FilePath(f"{FILES}{payload}.{self._signature(payload, name)}/{quote(name)}", VirtualTime(until))
 
     def grant(self, path: str) -> Grant | None:
-        """Returns what the path of a URL allows; None if it was not signed with this key. It may have expired."""
+        """Returns the permission in the path of a URL, which may have expired; None if this key has not signed it."""
         token, _, name = path.removeprefix(FILES).partition("/")
         payload, _, signature = token.partition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(payload, name).encode()):

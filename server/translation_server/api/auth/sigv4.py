@@ -33,7 +33,7 @@ class SignatureError(Exception):
 
 
 class Signature(NamedTuple):
-    """What the Authorization header says."""
+    """The content of the Authorization header."""
 
     access_key: bytes
     date: str

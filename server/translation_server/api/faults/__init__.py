@@ -1,1 +1,1 @@
-"""What goes wrong with an answer."""
+"""Faults in answers."""

@@ -211,7 +211,7 @@ class Broken(Response):
         return _Body(len(content), read)
 
     async def _script(self, body: "_Body") -> AsyncIterator[tuple[bytes, float]]:
-        """Yields what to write, and the seconds to wait after each piece."""
+        """Yields the pieces to write, and the seconds to wait after each."""
         match self._firing.rule:
             case Truncate(keep=keep):
                 yield self._head(f"Content-Length: {body.size}"), 0

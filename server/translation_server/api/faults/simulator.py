@@ -75,7 +75,7 @@ class Simulator:
             record.faults += (rule.kind,)
             record.hint = responses.hint_of(refusal)
             if record.action == "submit":
-                with suppress(Problem):  # the fault hides what is wrong with the submission
+                with suppress(Problem):  # the fault hides the error of the submission
                     await record_submission(request)
             return refusal
         context.fault = rule
@@ -142,7 +142,7 @@ def _rule_of(text: str) -> FaultRule:
 def apply_false_answer(
     request: Request, dialects: Sequence[Dialect], *snapshots: JobSnapshot
 ) -> list[tuple[Dialect, JobSnapshot]]:
-    """Returns what to show of jobs, and in which wire format: their true status, unless a fault rule changes it.
+    """Returns the snapshots of jobs to show, with their wire formats: the true ones, unless a fault rule changes them.
 
     The format is that of the job's kind; without one, it is the first.
     """

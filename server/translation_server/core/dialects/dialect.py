@@ -70,7 +70,7 @@ class DialectError(Exception):
 
 
 class View(NamedTuple):
-    """What an answer depends on besides the job.
+    """The properties of a request on which answers depend, besides the job.
 
     Attributes:
         origin: The scheme, the host and the prefix as the caller reached the server.

@@ -1,1 +1,1 @@
-"""Fault rules: which one fires for a request, and what it does."""
+"""Fault rules: their matchers, and their effects."""

@@ -1,8 +1,8 @@
 """Fault rules: faults, and the conditions for them.
 
 Whether a rule fires is drawn from the sandbox's seed, for each job and each request about it. So the same seed gives
-the same faults, in whatever order and by whichever process the requests are served. The first rule that fires decides;
-latencies add up before it. A rule fires only for requests to which its kind is applicable (`APPLICABILITY`).
+the same faults, even if the requests are served in another order or by another process. The first rule that fires
+decides; latencies add up before it. A rule fires only for requests to which its kind is applicable (`APPLICABILITY`).
 """
 
 import re
@@ -19,7 +19,7 @@ from translation_server.core.entropy import uniform
 from translation_server.core.job import State
 
 Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events", "result", "download"]
-"""What a request asks for; ``batch_poll`` is a poll of many jobs."""
+"""The action of a request; ``batch_poll`` is a poll of many jobs."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
@@ -44,7 +44,7 @@ class Matcher:
     ``until`` are in seconds since then, on the sandbox's clock.
     """
 
-    route: tuple[Action, ...] = ()  # what they ask for; empty for anything
+    route: tuple[Action, ...] = ()  # their actions; empty for any
     dialect: Annotated[str, Len(1, 100)] | None = None  # their wire format; None for any
     method: Literal["GET", "HEAD", "POST", "DELETE"] | None = None  # None for any
     nth: Annotated[tuple[Count, ...], Len(0, 1000)] = ()
@@ -200,7 +200,7 @@ KINDS: tuple[str, ...] = tuple(
 class Applicability(NamedTuple):
     """The requests to which a kind of rule is applicable."""
 
-    routes: tuple[Action, ...] = ACTIONS  # what they ask for
+    routes: tuple[Action, ...] = ACTIONS  # their actions
     states: AbstractSet[State] | None = None  # the states that a job of the answer must have; None for any answer
     body: bool = False  # whether the answer must have a body. The answer to a HEAD request has none
 
@@ -256,7 +256,7 @@ def counted_as(action: Action, ordinal: int) -> str:
 
 
 class Firing(NamedTuple):
-    """A rule that fires, and 16 random bytes for what it draws. A firing without a number is not counted."""
+    """A rule that fires, and 16 random bytes for its draws. A firing without a number is not counted."""
 
     number: int | None
     rule: FaultRule

@@ -94,9 +94,9 @@ class Timeline:
 
 
 class LogicalRequest(NamedTuple):
-    """What identifies the tries of one request."""
+    """The identity of a logical request, which all its tries share."""
 
-    kind: str  # what the tries have in common: job, key, digest, path or cancel
+    kind: str  # the kind of the value that the tries share: job, key, digest, path or cancel
     value: str  # the job's id, the idempotency key, the digest of the submission, or the path
     agent: str | None  # the program that sent them
 

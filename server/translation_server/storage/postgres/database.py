@@ -70,7 +70,7 @@ REMEDIES: Mapping[type[Exception], str] = {
     TimeoutError: "it does not answer in time: try again",
     OSError: "it cannot be reached: start it, or correct DATABASE_URL",
 }
-"""What to do about each kind of error."""
+"""The remedy for each kind of error."""
 
 RETRYABLE = (
     OSError,

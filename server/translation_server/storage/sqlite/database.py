@@ -35,7 +35,7 @@ REMEDIES = {
     "SQLITE_NOTADB": "it is not a SQLite database: name another file in DATABASE_URL",
     "SQLITE_CORRUPT": "it is corrupt: restore it from a backup, or name another file in DATABASE_URL",
 }
-"""What to do about an error, by the beginning of SQLite's name for it."""
+"""The remedy for an error, by the beginning of SQLite's name for it."""
 
 REPLACED = "the file, its -wal or its -shm was deleted or replaced: put it back and restart the server"
 
