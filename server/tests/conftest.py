@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 import uvicorn
 from passlib.context import CryptContext
@@ -26,6 +27,7 @@ from tests.ports import free_port
 from tests.processes import ENVIRONMENT
 from tests.processes import Server as ServerProcess
 from tests.quick_server import QuickServer
+from tests.tasks_api import KEY, TASKS
 from translation_server import TranslationServer
 from translation_server.api.auth.authenticator import Authenticator
 from translation_server.api.auth.credentials import scheme
@@ -108,6 +110,30 @@ def own_dialect(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def write_tasks(tmp_path):
+    """Writes the file of the API of `tasks_api`, or another text, and returns its path."""
+
+    def write(text=TASKS):
+        (tmp_path / "tasks.toml").write_text(text)
+        return str(tmp_path / "tasks.toml")
+
+    return write
+
+
+@pytest.fixture
+def native(start, write_tasks):
+    """Starts a server of `tasks_api`, whose jobs stay pending; yields a client of the native API."""
+    return start(dialects=write_tasks())
+
+
+@pytest.fixture
+def tasks(native):
+    """Yields a client of `tasks_api`."""
+    with httpx.Client(base_url=native.base_url.join("/tasks"), headers=KEY, timeout=60, verify=TLS) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
