@@ -141,13 +141,14 @@ class _Request(NamedTuple):
 
     def clashes(self, other: "_Request") -> bool:
         """Whether the same request could be meant for both."""
-        excluded = any(
-            one[name] != two[name]
-            for one, two in zip(self.where.values(), other.where.values(), strict=True)
-            for name in one.keys() & two.keys()
+        pairs = list(zip(self.where.values(), other.where.values(), strict=True))
+        excluded = any(one[name] != two[name] for one, two in pairs for name in one.keys() & two.keys())
+        narrows = any(
+            all(part.items() <= whole.items() for whole, part in each) and any(part != whole for whole, part in each)
+            for each in (pairs, [(two, one) for one, two in pairs])
         )
         shared = self.shared is not None and self.shared == other.shared and self.place != other.place
-        return self.form == other.form and not excluded and not shared
+        return self.form == other.form and not excluded and not narrows and not shared
 
 
 def check_requests(file: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ server adds each job's age in wall time, in the header `Wall-Elapsed-Time` and i
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -43,6 +44,7 @@ DECISIVE = (State.ERROR, State.COMPLETED, State.PENDING, State.CANCELLED)  # the
 APPLIED = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,9})\b", re.IGNORECASE)
 WALL_ELAPSED, AGE = "wall-elapsed-time", re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 EVERY = frozenset(State)
+JSON_TYPE = re.compile(r"[^;]*(?:[/+]json|/x-amz-json-[\d.]+)\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 REFUSED = 400  # from this status code on, an answer refuses the request
 TOO_LARGE = 1e300  # any number below is a finite float
 
@@ -67,6 +69,29 @@ def read_job(
     """
     operation = operation or dialect.poll
     return parsed_job(dialect, operation, document_of(dialect, reply, operation), reply, job_id, known=states)
+
+
+def read_result(dialect: Dialect, reply: Reply, polled: ParsedStatus) -> ParsedStatus:
+    """Reads the answer to the request for the result of an ended job, which may be a text, or any JSON.
+
+    Raises:
+        TranslationError: The answer refuses, or does not match the dialect or the states of the poll.
+    """
+    operation = dialect.required("result", "result")
+    answer, failed = operation.answers[State.COMPLETED], operation.answers[State.ERROR]
+    if reply.code != answer.code and polled.states == {State.COMPLETED} and reply.code >= REFUSED:
+        _check_code(dialect, reply, operation)
+        return polled  # it has completed, and brought nothing
+    distinct = isinstance(failed.body, Mapping) or failed.code != answer.code
+    completed = polled.states == {State.COMPLETED} or (State.COMPLETED in polled.states and distinct)
+    if completed and reply.code == answer.code and not isinstance(answer.body, Mapping) and not reply.unread:
+        document = json_of(reply.body)
+        if not isinstance(document, dict):
+            if document is None or not JSON_TYPE.fullmatch(reply.headers.get("content-type", "application/json")):
+                document = reply.body.decode(errors="replace")
+            output = read(answer.body, document).get("output", document)
+            return polled._replace(status=replace(polled.status, state=State.COMPLETED, output=output))
+    return read_job(dialect, reply, polled.status.id, operation, polled.states)
 
 
 def read_accepted(dialect: Dialect, reply: Reply, job_id: str | None = None) -> ParsedStatus:

@@ -121,8 +121,8 @@ class Operation:
                     headers[place.name] = text
                 case _:
                     put_at(body, place.name.split("."), text)
-        quoted = PARAMETER.sub(lambda found: _quoted(values[found[1]], keep_slashes=bool(found[2])), path)
-        return Send(method, quoted, query=query, headers=headers, json=body or None, reads=reads)
+        target = PARAMETER.sub(lambda found: quoted(values[found[1]], keep_slashes=bool(found[2])), path)
+        return Send(method, target, query=query, headers=headers, json=body or None, reads=reads)
 
     @property
     def has_id(self) -> bool:
@@ -378,7 +378,7 @@ def put_at(body: dict[str, Any], path: Sequence[str], value: object) -> None:
     body[path[-1]] = value
 
 
-def _quoted(text: str, *, keep_slashes: bool) -> str:
+def quoted(text: str, *, keep_slashes: bool = False) -> str:
     """Returns a part of a path, percent-encoded (RFC 3986, section 2.1)."""
     unquoted = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
     return "".join(chr(byte) if byte in unquoted else f"%{byte:02X}" for byte in text.encode())

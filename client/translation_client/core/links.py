@@ -1,14 +1,15 @@
 """The addresses that answers name for further requests.
 
 A dialect marks their places by templates such as `"{base_url}/tasks/{job_id}/cancel"`: the base URL, then the path of
-an operation. The address at such a place in an answer is used for that operation, even if its path is another one.
+an operation. The address at such a place in an answer is used for that operation, even if its path is another one. A
+template such as `"file-{job_id}"`, which is also a segment of the path of an operation, marks the value of the segment.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
-from translation_client.core.dialects import PARAMETER, Action, Answer, Dialect, is_text
+from translation_client.core.dialects import PARAMETER, Action, Answer, Dialect, is_id, is_text, quoted
 from translation_client.core.templates import Node, Placeholder, Text
 
 FOLLOWED: tuple[Action, ...] = ("poll", "result", "cancel")
@@ -28,6 +29,9 @@ def links(dialect: Dialect, answer: Answer, headers: Mapping[str, str], document
     names = {name: headers.get(name.lower()) for name in answer.headers}
     found: dict[Action, str] = {}
     for text, where, value in (*_texts(answer.headers, names), *_texts(answer.body, document)):
+        if text.parts[0] != BASE_URL:
+            found |= _with_segment(dialect, text, value) if is_id(value) else {}
+            continue
         actions = _actions(dialect, text)
         if not actions or value is None:
             continue
@@ -47,7 +51,7 @@ def is_address(value: object) -> TypeGuard[str]:
 
 def _actions(dialect: Dialect, text: Text) -> list[Action]:
     """Returns the actions whose path follows the base URL in a template."""
-    form = "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in text.parts).partition("?")[0]
+    form = _form(text).partition("?")[0]
     return [
         one.action
         for one in dialect.operations
@@ -56,10 +60,25 @@ def _actions(dialect: Dialect, text: Text) -> list[Action]:
     ]
 
 
+def _with_segment(dialect: Dialect, text: Text, value: str) -> dict[Action, str]:
+    """Returns the paths that have a text as a segment, with the value of an answer there, by their actions."""
+    form = _form(text)
+    paths = [(one.action, path.split("/")) for one in dialect.operations for _, path in one.requests]
+    return {
+        action: "/".join(quoted(value) if segment == form else segment for segment in segments)
+        for action, segments in paths
+        if action in FOLLOWED and form in segments and not any("{" in one for one in segments if one != form)
+    }
+
+
+def _form(text: Text) -> str:
+    return "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in text.parts)
+
+
 def _texts(node: Node, document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[Text, tuple[str, ...], object]]:
-    """Yields each text of a template that begins with the base URL, its path, and the document's value there."""
+    """Yields each text of a template, its path, and the document's value there."""
     match node:
-        case Text(parts=(first, *_)) if first == BASE_URL:
+        case Text():
             yield node, path, document
         case Mapping():
             for key, value in node.items():

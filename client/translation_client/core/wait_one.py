@@ -17,6 +17,7 @@ from translation_client.core.decode import (
     read_cancelled,
     read_deleted,
     read_job,
+    read_result,
 )
 from translation_client.core.dialects import CURRENT, cancelling, deleting, fetching_result, listing, polling
 from translation_client.core.effects import Flow, Reply, Send, Upload, Warn
@@ -238,8 +239,7 @@ def result_of(options: FlowOptions, time: FlowTime, polled: ParsedStatus) -> Ste
     send = fetching_result(options.dialect, status.id, options.parameters, options.url("result", status.id))
     if send is None:
         return status
-    operation = options.dialect.operation("result")
-    read = partial(read_job, options.dialect, job_id=status.id, operation=operation, states=polled.states)
+    read = partial(read_result, options.dialect, polled=polled)
     next_step = f"The job has ended: when the server is well, wait again for {status.id}."
     _, parsed = yield from request(options, time, send, next_step, read, confirmed=True)
     error, code = parsed.status.error or status.error, parsed.status.error_code or status.error_code

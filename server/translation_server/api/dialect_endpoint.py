@@ -155,7 +155,7 @@ class DialectEndpoint:
 
 
 async def _meant(request: Request, routes: Sequence[Route]) -> list[Route]:
-    """Returns the routes that fit a request, of those that share its method and path."""
+    """Returns the routes that fit a request, of those that share its method and path: the narrowest ones."""
     found = []
     accepted = {kind for route in routes for kind in route.operation.accepts}
     for route in routes:
@@ -170,7 +170,7 @@ async def _meant(request: Request, routes: Sequence[Route]) -> list[Route]:
             if any(value_at(document, path) != value for path, value in where.body.items()):
                 continue
         found.append(route)
-    return found
+    return [one for one in found if not any(other.operation.where.narrows(one.operation.where) for other in found)]
 
 
 async def _job_id(request: Request, route: Route, parameters: Mapping[str, str]) -> str:

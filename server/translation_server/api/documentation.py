@@ -208,4 +208,5 @@ def _example(route: Route) -> object:
         body = route.operation.answer.body
         return None if body == "" else fill(body, {"jobs": [], "has_more": False}.get)
     body = route.dialects[0].partial_body(SNAPSHOT, operation=route.operation)
-    return json.loads(body.complete(SNAPSHOT) or "null")
+    text = body.complete(SNAPSHOT)
+    return text if body.is_text else json.loads(text or "null")

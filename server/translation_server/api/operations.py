@@ -20,7 +20,7 @@ from translation_server.api.problems import Problem, invalid
 from translation_server.api.schemas import MAX_BATCH
 from translation_server.api.submissions import json_response
 from translation_server.api.views import record_hint, view_of
-from translation_server.core.dialects.dialect import Dialect, Word, header_lines
+from translation_server.core.dialects.dialect import Dialect, Word, header_lines, is_text, plain_text
 from translation_server.core.dialects.operations import REFUSED, Paging
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import ValueOf, fill, names, render, to_json, value_at
@@ -197,7 +197,8 @@ class Operations:
 def _filled(route: Route, value_of: ValueOf) -> Response:
     answer = route.operation.answers[State.PENDING]
     text = "" if answer.body == "" else render(answer.body, value_of).complete(value_of)
-    return json_response(text, answer.code, header_lines(answer.headers, value_of))
+    headers = header_lines(answer.headers, value_of)
+    return json_response(plain_text(text) if is_text(headers) else text, answer.code, headers)
 
 
 async def _asked(request: Request, route: Route) -> Mapping[str, str]:

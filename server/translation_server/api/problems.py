@@ -13,8 +13,8 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from translation_server.api.context import context_of
-from translation_server.core.dialects.dialect import Api, ErrorFormat, header_lines
-from translation_server.core.dialects.template import fill
+from translation_server.core.dialects.dialect import Api, ErrorFormat, header_lines, is_text, plain_text
+from translation_server.core.dialects.template import fill, to_json
 from translation_server.service.jobs import JobNotFound
 from translation_server.storage import AmbiguousId, IdTaken, KeyReused, StoreError, TooLarge
 from translation_server.validation import FieldError, summary
@@ -64,8 +64,9 @@ class Problem(Exception):  # noqa: N818 - the standard's own word
             "path": scope["path"].removeprefix(scope["root_path"] + (context.api.mount if context.api else "")),
             "now": context.record.at,
         }
-        response = JSONResponse(fill(answer.body, values.get), code, self.headers)
-        lines = header_lines(answer.headers, values.get)
+        lines, body = header_lines(answer.headers, values.get), to_json(fill(answer.body, values.get))
+        text = plain_text(body) if is_text(lines) else body
+        response = Response(text, code, self.headers, "application/json")
         replaced = {name for name, _ in lines}
         response.raw_headers = [*(one for one in response.raw_headers if one[0] not in replaced), *lines]
         return response

@@ -8,6 +8,7 @@ once per dialect. Values that change only with the job's word are filled in once
 """
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,7 @@ class PartialBody(NamedTuple):
         code: The status code.
         headers: The answer's own headers.
         media_type: Its content type, unless that is one of these headers.
+        is_text: Whether a JSON text is sent as what it says, because the content type is not JSON's.
         hints: The templates of the headers that say when to poll next; None for those of the native API.
     """
 
@@ -111,11 +113,13 @@ class PartialBody(NamedTuple):
     code: int = 200
     headers: Sequence[tuple[bytes, bytes]] = ()
     media_type: bytes | None = b"application/json"
+    is_text: bool = False
     hints: Mapping[str, Node] | None = None
 
     def complete(self, snapshot: JobSnapshot) -> str:
         """Returns the whole body."""
-        return self.text % tuple([to_json(value(snapshot)) for value in self.missing])
+        text = self.text % tuple([to_json(value(snapshot)) for value in self.missing])
+        return plain_text(text) if self.is_text else text
 
 
 class ErrorFormat(NamedTuple):
@@ -287,6 +291,7 @@ class Dialect:
             answer.code,
             headers,
             None if any(name == b"content-type" for name, _ in headers) else b"application/json",
+            is_text(headers),
             self.api.hints,
         )
 
@@ -362,5 +367,20 @@ def header_lines(headers: Mapping[str, Node], value_of: ValueOf) -> list[tuple[b
     texts = ((name, value if isinstance(value, str) else to_json(value)) for name, value in filled.items())
     return [(name.lower().encode(), UNSENDABLE.sub("", text).encode("latin-1", "replace")) for name, text in texts]
 
+
+def is_text(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether headers have a content type that is not JSON's."""
+    return any(name == b"content-type" and not JSON_TYPE.fullmatch(value) for name, value in headers)
+
+
+def plain_text(body: str) -> str:
+    """Returns what a JSON text says; nothing for null, and any other JSON as it is."""
+    if not body.startswith('"'):
+        return "" if body == "null" else body
+    text: str = json.loads(body)
+    return text
+
+
+JSON_TYPE = re.compile(rb"[^;]*(?:[/+]json|/x-amz-json-[\d.]+)\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 
 UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

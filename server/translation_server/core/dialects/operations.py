@@ -94,6 +94,14 @@ class Where(NamedTuple):
             one[name] != two[name] for one, two in zip(self, other, strict=True) for name in one.keys() & two.keys()
         )
 
+    def narrows(self, other: "Where") -> bool:
+        """Whether it asks for everything that the other one does, and for more."""
+        return self != other and all(two.items() <= one.items() for one, two in zip(self, other, strict=True))
+
+    def differs(self, other: "Where") -> bool:
+        """Whether it is clear which of the two a request means: of two that it meets, the narrower one."""
+        return self.excludes(other) or self.narrows(other) or other.narrows(self)
+
 
 class IdPlace(NamedTuple):
     """The place of the job's id in a request.

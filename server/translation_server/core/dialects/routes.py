@@ -43,7 +43,7 @@ def routes(dialects: Iterable[Dialect]) -> list[Route]:
     by_form = defaultdict[tuple[str, str], list[Route]](list)
     for route in _routes(dialects):
         same = by_form[route.pattern.form]
-        clash = next((other for other in same if not route.operation.where.excludes(other.operation.where)), None)
+        clash = next((other for other in same if not route.operation.where.differs(other.operation.where)), None)
         if clash is None:
             same.append(route)
         elif route.dialects and clash.dialects and _behaviour(route) == _behaviour(clash):
