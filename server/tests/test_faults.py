@@ -87,6 +87,11 @@ class TestOnTheSocket:
         assert headers["content-length"] == str(len(whole))
         assert time.monotonic() - began >= 0.9 * len(whole) / 1000
 
+    def test_drip_ends_with_its_last_byte(self, start, http):
+        api = start(http=http)
+        assert api.get("/jobs", headers={"Simulate-Fault": '{"kind": "drip", "rate": 1000}'}).status_code == 200
+        assert api.get("/sandbox/requests").json()["requests"][-1]["faults"] == ["drip"]
+
     def test_hang(self, start, http):
         api = start(http=http)
         began = time.monotonic()

@@ -231,7 +231,8 @@ class Broken(Response):
                 yield self._head(f"Content-Length: {body.size}"), 0
                 size = max(1, int(rate / PIECES))
                 async for piece in body.pieces(body.size, size):
-                    yield piece, size / rate
+                    yield b"", len(piece) / rate
+                    yield piece, 0
             case Hang(seconds=seconds):
                 yield b"", seconds
 
