@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import FastAPI
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from translation_server.api import documentation, problems
 from translation_server.api.addresses import Proxies
+from translation_server.api.application import Application
 from translation_server.api.auth.authenticator import NO_PASSWORDS, Authenticator, OpenAuthenticator
 from translation_server.api.auth.credentials import Scheme, scheme
 from translation_server.api.dialect_endpoint import DialectEndpoint
@@ -28,7 +28,7 @@ from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy, own_names
 from translation_server.api.own_routes import add_own_routes, own_routes
-from translation_server.api.polls import PollEndpoint, send_answer
+from translation_server.api.polls import PollEndpoint
 from translation_server.api.reload import on_hangup
 from translation_server.api.routes import NativeRoutes
 from translation_server.api.sandbox import SandboxApi
@@ -63,7 +63,8 @@ from translation_server.storage import Store, StoreError, is_shared, open_store,
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-OWN_ROUTES = own_routes(NativeRoutes, FileApi, SandboxApi, WebhookApi, HealthChecks, Docs)
+ALWAYS = (NativeRoutes, FileApi, HealthChecks, Docs)  # the resources that are served even without sandboxes
+OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi)
 OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
@@ -77,42 +78,6 @@ SETUP_ERRORS = (SettingsError, logs.LogError, *FILE_ERRORS, StoreError)
 
 def _wall_time() -> WallTime:
     return WallTime(time.time())
-
-
-class Application(FastAPI):
-    """The server as an ASGI application: the endpoint of the dialects, and the framework for everything else.
-
-    These attributes are for `HttpProtocol`: ``polls`` answers cached polls, and `serve_uncached` all other requests.
-    Behind proxies, which may change the caller's address, ``polls`` is None. ``public_targets`` are served even when
-    there are too many connections.
-    """
-
-    public_targets = frozenset(route.path.encode() for route in OWN_ROUTES if route.is_public)
-
-    def __init__(self, dialects: DialectEndpoint, proxies: Proxies | None, **options: Any) -> None:  # noqa: ANN401 - the framework's own
-        super().__init__(**options)
-        self.polls = None if proxies else dialects
-        self._dialects = dialects
-        self._proxies = proxies
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves a request, or the lifespan."""
-        if scope["type"] != "http":
-            await super().__call__(scope, receive, send)
-            return
-        if self._proxies:
-            self._proxies.apply_forwarded(scope)
-        if answer := self._dialects.answer_from_cache(scope):
-            await send_answer(answer, send)
-        else:
-            await self.serve_uncached(scope, receive, send)
-
-    async def serve_uncached(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves a request that is not answered from the cache."""
-        if match := self._dialects.match(scope):
-            await self._dialects.serve(match, scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
@@ -306,6 +271,7 @@ def assemble(
     app = Application(
         endpoint,
         proxies,
+        [route for route in OWN_ROUTES if route.is_public],
         title=documentation.TITLE,
         openapi_url=None,  # the framework's own route ignores parameters that it does not know
         redirect_slashes=False,
@@ -313,13 +279,13 @@ def assemble(
     )
     NativeRoutes(service, simulator, add_record=requests.add).add_to(app)
     FileApi(service, simulator, DIALECTS[0].name).add_to(app)
-    add_own_routes(app, HealthChecks(service, lambda: drain.draining))
-    if simulating:
-        add_own_routes(app, SandboxApi(service, requests, DIALECTS[0]))
-        add_own_routes(app, WebhookApi(service, deliveries))
-    own = OWN_ROUTES if simulating else own_routes(NativeRoutes, FileApi, HealthChecks, Docs)
+    own = OWN_ROUTES if simulating else own_routes(*ALWAYS)
     document = partial(documentation.document, all_routes, own, simulating=simulating, secured=users is not None)
-    add_own_routes(app, Docs(document))
+    resources: list[object] = [HealthChecks(service, lambda: drain.draining), Docs(document)]
+    if simulating:
+        resources += [SandboxApi(service, requests, DIALECTS[0]), WebhookApi(service, deliveries)]
+    for resource in resources:
+        add_own_routes(app, resource)
     app.add_middleware(middleware.around)
     own_patterns = (RequestPattern("", route.path) for route in app.routes if isinstance(route, Route))
     middleware.know_routes([*(route.pattern for route in all_routes), *own_patterns])

@@ -1,0 +1,59 @@
+"""The server as an ASGI application: the endpoint of the dialects, and the framework for everything else."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from translation_server.api.addresses import Proxies
+from translation_server.api.dialect_endpoint import DialectEndpoint
+from translation_server.api.own_routes import OwnRoute
+from translation_server.api.polls import send_answer
+
+
+class Application(FastAPI):
+    """Serves requests of dialects by their endpoint, and all others by the framework.
+
+    Args:
+        dialects: the endpoint of the dialects.
+        proxies: the proxies that are trusted to say where requests come from; None for none.
+        public: the routes that are served even when there are too many connections.
+        options: those of the framework.
+
+    Attributes:
+        polls: Answers cached polls for `HttpProtocol`; None behind proxies, which may change the caller's address.
+        public_targets: The targets of the ``public`` routes.
+    """
+
+    def __init__(
+        self,
+        dialects: DialectEndpoint,
+        proxies: Proxies | None,
+        public: Iterable[OwnRoute],
+        **options: Any,  # noqa: ANN401 - the framework's own
+    ) -> None:
+        super().__init__(**options)
+        self.polls = None if proxies else dialects
+        self.public_targets = frozenset(route.path.encode() for route in public)
+        self._dialects = dialects
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request, or the lifespan."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if self._proxies:
+            self._proxies.apply_forwarded(scope)
+        if answer := self._dialects.answer_from_cache(scope):
+            await send_answer(answer, send)
+        else:
+            await self.serve_uncached(scope, receive, send)
+
+    async def serve_uncached(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves a request that is not answered from the cache."""
+        if match := self._dialects.match(scope):
+            await self._dialects.serve(match, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
