@@ -87,7 +87,7 @@ class Authenticator:
         self._users, self._passwords, self._wall_time = users, passwords, wall_time
         self._decoys = decoys(users.values())
         self._schemes = schemes
-        self._key = secrets.token_bytes(32)
+        self._hash = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=32)
         self._verified: dict[bytes, str] = {}
         self._headers = defaultdict[str, LRU[bytes, None]](
             lambda: LRU(CACHED_PER_USER, lambda fingerprint, _: self._verified.pop(fingerprint))
@@ -157,7 +157,9 @@ class Authenticator:
         self._pool.shutdown()
 
     def _fingerprint(self, scheme: Scheme, header: bytes) -> bytes:
-        return hashlib.blake2b(b"%b %b" % (scheme.name, header), key=self._key, digest_size=32).digest()
+        hashed = self._hash.copy()  # takes less than half as long as a new one
+        hashed.update(b"%b %b" % (scheme.name, header))
+        return hashed.digest()
 
     def _may_use_cache(self, user: str, address: str) -> bool:
         """Whether a verified header from this address needs no check."""
