@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import httpx
 from standardwebhooks import Webhook as Signer
 
 from translation_server.core.clock import Clock, WallTime
@@ -16,8 +17,10 @@ from translation_server.core.webhooks import Attempt, Delivery, Webhook
 from translation_server.service.webhook_policy import PORTS, UnusableUrl, WebhookPolicy, split_url
 from translation_server.version import __version__
 
+if TYPE_CHECKING:
+    from translation_server.service.webhook_http import Answer, Http
+
 TIMEOUT = 15.0  # how long an attempt may take, in seconds
-MAX_ANSWER = 65_536  # how many bytes of an answer are read
 SHOWN = 200  # how many characters of an answer are kept
 AGENT = f"translation-server/{__version__}"
 DEPTH = "webhook-depth"  # the header that says how many deliveries have led to this one
@@ -60,9 +63,12 @@ class WebhookSender:
         self._policy = policy
         self._clock = clock
         self._timeout = timeout
-        self._client = httpx.AsyncClient(
-            trust_env=False, timeout=timeout, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        )
+
+    @cached_property
+    def _http(self) -> "Http":
+        from translation_server.service.webhook_http import Http  # noqa: PLC0415 - without it the server starts faster
+
+        return Http(self._timeout)
 
     async def check(self, url: str) -> None:
         """Checks that deliveries to a URL are allowed now. A host that cannot be resolved now is allowed.
@@ -81,38 +87,23 @@ class WebhookSender:
         status, error, answer, retry_after = None, None, None, None
         try:
             async with asyncio.timeout(self._timeout):
-                response, body = await self._post(delivery.url, signed_message(delivery, webhook, wall))
-            status, answer = response.status_code, body.decode("utf-8", "replace")[:SHOWN]
-            retry_after = _retry_after(response, wall)
+                received = await self._post(delivery.url, signed_message(delivery, webhook, wall))
+            status, answer = received.status, received.body.decode("utf-8", "replace")[:SHOWN]
+            retry_after = _retry_after(received.retry_after, wall)
         except TimeoutError:
             error = f"no answer within {self._timeout:g} seconds"
-        except (httpx.HTTPError, OSError, UnusableUrl) as failure:
+        except (OSError, UnusableUrl) as failure:
             error = str(failure) or type(failure).__name__
         seconds = round(time.monotonic() - began, 3)
         return Attempt(clock.virtual(wall), wall, seconds, status, error, answer, retry_after)
 
     async def close(self) -> None:
         """Closes the connections."""
-        await self._client.aclose()
+        if "_http" in vars(self):
+            await self._http.close()
 
-    async def _post(self, url: str, message: Message) -> tuple[httpx.Response, bytes]:
-        parts, address = split_url(url), await self._address(url)
-        target = httpx.URL(url).copy_with(host=address)
-        headers = {**message.headers, "host": parts.netloc}
-        extensions = {"sni_hostname": parts.hostname}
-        request = self._client.build_request(
-            "POST", target, content=message.body, headers=headers, extensions=extensions
-        )
-        response = await self._client.send(request, stream=True)
-        try:
-            body = b""
-            async for part in response.aiter_raw():
-                body += part
-                if len(body) > MAX_ANSWER:
-                    break
-            return response, body
-        finally:
-            await response.aclose()
+    async def _post(self, url: str, message: Message) -> "Answer":
+        return await self._http.post(url, await self._address(url), message.headers, message.body)
 
     async def _address(self, url: str) -> str:
         """Returns the first allowed address of a URL's host.
@@ -135,9 +126,8 @@ class WebhookSender:
         raise UnusableUrl(f"must lead to this machine or to a host in WEBHOOK_ALLOW; {host} is {found_addresses}")
 
 
-def _retry_after(response: httpx.Response, wall: WallTime) -> float | None:
-    """Returns how many seconds an answer asks to wait."""
-    value = response.headers.get("retry-after", "")
+def _retry_after(value: str, wall: WallTime) -> float | None:
+    """Returns how many seconds the Retry-After header of an answer asks to wait."""
     if value.isascii() and value.isdigit():
         return float(value[:12])
     try:
