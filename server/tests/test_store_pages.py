@@ -23,18 +23,6 @@ async def test_pages_of_an_api_are_without_deleted_jobs(store):
         assert [job.ordinal for job in await store.page("ann", **page)] == native
 
 
-async def test_ordinals_of_a_kind_are_in_rising_order_and_without_deleted_jobs(store):
-    store.window = 2
-    assert await store.ordinals("ann", api="aws", kind="translation") == []
-    for kind in ("translation", "translation", "other", "translation", "translation"):
-        job = await add(store, api="aws", kind=kind)
-    await store.change("ann", job.id, lambda job: job.delete(1005.0))
-    await add(store)
-    assert await store.ordinals("ann", api="aws", kind="translation") == [1, 2, 4]
-    assert await store.ordinals("ann", api="aws") == [1, 2, 3, 4]
-    assert await store.ordinals("bob", api="aws", kind="translation") == []
-
-
 async def test_pages_of_large_jobs_are_shorter_than_their_limit(store):
     store.window = 7
     fate = Fate(10.0, State.COMPLETED, output=json_text("x" * (MAX_PAGE_SIZE // 4)))

@@ -1,19 +1,24 @@
 """Lists of jobs by their positions: pages by offset, totals, lists that begin with the oldest job, or of some states.
 
-Finding a position takes a search through all of the owner's jobs. Lists by cursor need no search, see `Service.page`.
+Finding a position takes a search through all of the owner's jobs. It reads them in parts and keeps none: it counts
+them, then reads those at the positions. Lists by cursor need no search, see `Service.page`.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Awaitable, Callable, Collection
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing
 from dataclasses import dataclass
 
-from translation_server.core.change_feed import MAX_PAGE_SIZE, size_of
+from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE, size_of
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.storage import JobStore, TooLarge
 
 SEARCHED = 1000
 """How many jobs a search for those of some states reads at once."""
+
+Ids = list[tuple[int, str]]
+"""The ordinals and ids of jobs, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +68,79 @@ class PositionedLists:
         Raises:
             TooLarge: the jobs are too large to be read together.
         """
-        ids = await self._filtered(owner, only, api=api, kind=kind) if only else {}
-        ordinals = sorted(ids) if only else await self._store.ordinals(owner, api=api, kind=kind)
-        if after is not None:
-            start = bisect_right(ordinals, after) if oldest_first else len(ordinals) - bisect_left(ordinals, after)
-        if not oldest_first:
-            ordinals.reverse()
-        wanted = ordinals[start : start + limit]
-        jobs = list[Job]()
-        if only:
-            jobs = await self._store.find_many(owner, [ids[ordinal] for ordinal in wanted], api=api, kind=kind)
-            jobs.sort(key=lambda job: job.ordinal, reverse=True)
-        elif wanted:
-            jobs = await self._store.page(
-                owner, limit=len(wanted), before=max(wanted) + 1, state=None, now=0, api=api, kind=kind
-            )
-        if len(jobs) < len(wanted) and size_of(jobs) >= MAX_PAGE_SIZE:
-            raise TooLarge
-        shown = set(wanted)
-        jobs = [job for job in jobs if job.ordinal in shown and job.deleted_at is None]  # some are deleted meanwhile
         now = await self._virtual_time(owner)
-        snapshots = [self._snapshot(job, now) for job in (reversed(jobs) if oldest_first else jobs)]
-        return PositionedPage(snapshots, start, len(ordinals))
+        search = _Search(self._store, owner, api, kind, only, now)
+        newest, count, newer = 0, 0, 0
+        async for part in search.parts(before=LAST):
+            newest = newest or part[0][0]
+            count += len(part)
+            if after is not None:
+                newer += sum(ordinal > after - (not oldest_first) for ordinal, _ in part)
+        if after is not None:
+            start = count - newer if oldest_first else newer
+        first = count - start - limit if oldest_first else start
+        wanted = await search.slice(first, first + limit, before=newest + 1)
+        jobs = await self._store.find_many(owner, list(wanted.values()), api=api, kind=kind)
+        if size_of(jobs) >= MAX_PAGE_SIZE and not wanted.keys() <= {job.ordinal for job in jobs}:
+            raise TooLarge
+        jobs = [job for job in jobs if job.ordinal in wanted and job.deleted_at is None]  # some are deleted meanwhile
+        jobs.sort(key=lambda job: job.ordinal, reverse=not oldest_first)
+        return PositionedPage([self._snapshot(job, now) for job in jobs], start, count)
 
-    async def _filtered(self, owner: str, only: Filter, *, api: str, kind: str | None) -> dict[int, str]:
-        """Returns the ids of some of the jobs by their ordinals."""
-        now, found = await self._virtual_time(owner), dict[int, str]()
-        for state in only.states:
-            before: int | None = None
-            while jobs := await self._store.page(
-                owner, limit=SEARCHED, before=before, state=state, now=now, api=api, kind=kind
-            ):
-                found |= {job.ordinal: job.id for job in jobs if only.accepts(JobSnapshot(job, now))}
-                before = jobs[-1].ordinal
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search through the owner's jobs of an API and kind, all of them or those that a filter accepts."""
+
+    store: JobStore
+    owner: str
+    api: str
+    kind: str | None
+    only: Filter | None
+    now: VirtualTime
+
+    async def slice(self, start: int, end: int, *, before: int) -> dict[int, str]:
+        """Returns the ids by ordinal of the jobs between two positions, counted from the newest below ``before``."""
+        found, position = dict[int, str](), 0
+        async with aclosing(self.parts(before=before)) as parts:
+            async for part in parts:
+                found |= part[max(0, start - position) : max(0, end - position)]
+                position += len(part)
+                if position >= end:
+                    break
         return found
+
+    async def parts(self, *, before: int) -> AsyncGenerator[Ids]:
+        """Yields the ids of the jobs below an ordinal, the newest first; other requests are served in between."""
+        if self.only:
+            async for part in self._filtered(self.only, before):
+                yield part
+            return
+        while part := await self.store.ids(self.owner, api=self.api, kind=self.kind, before=before):
+            yield part
+            before = part[-1][0]
+
+    async def _filtered(self, only: Filter, before: int) -> AsyncGenerator[Ids]:
+        """Merges the lists of the states: always reads on in the one whose last job read is the newest."""
+        found, reading = Ids(), dict.fromkeys(only.states, before)
+        while reading:
+            state = max(reading, key=reading.__getitem__)
+            jobs = await self.store.page(
+                self.owner,
+                limit=SEARCHED,
+                before=reading[state],
+                state=state,
+                now=self.now,
+                api=self.api,
+                kind=self.kind,
+            )
+            found += [(job.ordinal, job.id) for job in jobs if only.accepts(JobSnapshot(job, self.now))]
+            if jobs:
+                reading[state] = jobs[-1].ordinal
+            else:
+                del reading[state]
+            found.sort(reverse=True)
+            certain = bisect_right(found, -max(reading.values(), default=0), key=lambda one: -one[0])
+            if certain:
+                yield found[:certain]
+            del found[:certain]

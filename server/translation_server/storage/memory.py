@@ -5,13 +5,13 @@ import math
 import secrets
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain, islice
 from operator import itemgetter
 from typing import Any
 
-from translation_server.core.change_feed import MAX_PAGE_SIZE, FeedPosition, end_of, is_full
+from translation_server.core.change_feed import MAX_PAGE_SIZE, FeedPosition, end_of
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
@@ -77,13 +77,28 @@ class _Owner:
         jobs = [self.jobs[ordinal] for ordinal in self.ordinals.get(job_key.job_id, ())]
         return [job for job in jobs if job_key.means(job)]
 
-    async def existing(self, ordinals: Iterable[int]) -> AsyncIterator[Job]:
-        """Yields the jobs with these ordinals; other requests are served in between."""
+    def below(self, before: int | None) -> Iterable[int]:
+        """Returns the ordinals below one, the highest first."""
+        return range(self.last if before is None else min(before - 1, self.last), 0, -1)
+
+    async def first(
+        self,
+        ordinals: Iterable[int],
+        limit: int,
+        is_wanted: Callable[[Job], bool] = lambda _: True,
+        max_size: float = MAX_PAGE_SIZE,
+    ) -> list[Job]:
+        """Returns the first jobs with these ordinals that are wanted; other requests are served in between."""
+        found, size = list[Job](), 0
         for count, ordinal in enumerate(ordinals, 1):
-            if job := self.jobs.get(ordinal):
-                yield job
+            if len(found) == limit or size >= max_size:
+                break
+            if (job := self.jobs.get(ordinal)) and is_wanted(job):
+                found.append(job)
+                size += job.size
             if not count % MAX_UNINTERRUPTED:
                 await asyncio.sleep(0)
+        return found
 
 
 def _page(jobs: list[Job]) -> list[Job]:
@@ -93,7 +108,9 @@ def _page(jobs: list[Job]) -> list[Job]:
 
 
 class MemoryStore:
-    """A Store whose data is gone once it is closed."""
+    """A Store whose data is gone once it is closed. `ids` returns at most ``window`` ids at a time."""
+
+    window = 10_000
 
     def __init__(self) -> None:
         self._owners: defaultdict[str, _Owner] = defaultdict(_Owner)
@@ -147,22 +164,23 @@ class MemoryStore:
         api: str | None = None,
         kind: str | None = None,
     ) -> list[Job]:
-        data, page = self._owners[owner], list[Job]()
-        newest = data.last if before is None else min(before - 1, data.last)
-        async for job in data.existing(range(newest, 0, -1)):
-            if is_full(page, limit):
-                break
-            if job.deleted_at is not None and (api or kind):
-                continue
-            if JobKey(job.id, api, kind).means(job) and state in {None, JobSnapshot(job, VirtualTime(now)).state}:
-                page.append(job)
-        return page
-
-    async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
         data = self._owners[owner]
-        jobs = data.existing(range(1, data.last + 1))
-        wanted = (api, None, kind)
-        return [job.ordinal async for job in jobs if (job.api, job.deleted_at, kind and job.kind) == wanted]
+
+        def is_wanted(job: Job) -> bool:
+            if job.deleted_at is not None and (api or kind):
+                return False
+            return JobKey(job.id, api, kind).means(job) and state in {None, JobSnapshot(job, VirtualTime(now)).state}
+
+        return await data.first(data.below(before), limit, is_wanted)
+
+    async def ids(
+        self, owner: str, *, api: str, kind: str | None = None, before: int | None = None
+    ) -> list[tuple[int, str]]:
+        data, wanted = self._owners[owner], (api, None, kind)
+        jobs = await data.first(
+            data.below(before), self.window, lambda job: (job.api, job.deleted_at, kind and job.kind) == wanted
+        )
+        return [(job.ordinal, job.id) for job in jobs]
 
     async def change(
         self,
@@ -184,12 +202,8 @@ class MemoryStore:
         return job
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:
-        data, page = self._owners[owner], list[Job]()
-        async for job in data.existing(range(ordinal + 1, data.last + 1)):
-            page.append(job)
-            if is_full(page, limit):
-                break
-        return page
+        data = self._owners[owner]
+        return await data.first(range(ordinal + 1, data.last + 1), limit)
 
     async def ending_after(self, owner: str, position: FeedPosition, limit: int) -> list[Job]:
         data = self._owners[owner]
@@ -259,13 +273,11 @@ class MemoryStore:
         return min((owner for owner in self._owners if owner > name), default=None)
 
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
-        data, old = self._owners[owner], list[Job]()
+        data = self._owners[owner]
         ended = data.ends[: bisect_right(data.ends, FeedPosition(cutoff.ended_by))]
-        async for job in data.existing(end.ordinal for end in ended):
-            if len(old) == limit:
-                break
-            if job.changed_at <= cutoff.changed_by:
-                old.append(job)
+        old = await data.first(
+            (end.ordinal for end in ended), limit, lambda job: job.changed_at <= cutoff.changed_by, math.inf
+        )
         for job in old:
             data.delete(job)
         while data.requests and data.requests[0][0] <= cutoff.request:

@@ -19,17 +19,17 @@ JOBS = f"SELECT {COLUMNS} FROM jobs WHERE owner = {sql.DATA_KEY} AND"
 DESCENDING = "ordinal DESC"
 NEWEST_FIRST = f"ORDER BY {DESCENDING} LIMIT :limit"
 
-ORDINALS = f"""
-    SELECT ordinal FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal >= :floor AND ordinal < :before
-    AND deleted_at IS NULL{{of_kind}} ORDER BY ordinal
+IDS = f"""
+    SELECT ordinal, id FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal >= :floor AND ordinal < :before
+    AND deleted_at IS NULL{{of_kind}} ORDER BY {DESCENDING}
 """
 
 
 class PageReader(ABC):
     """The part of a Store in a SQL database that reads jobs and request records.
 
-    A search for jobs in a state reads ``window`` ordinals at a time. ``_in_ordinals`` is the database's fastest
-    condition for "the ordinal is in the result of this statement".
+    A search reads ``window`` ordinals at a time. ``_in_ordinals`` is the database's fastest condition for "the ordinal
+    is in the result of this statement".
     """
 
     window = 10_000
@@ -85,13 +85,17 @@ class PageReader(ABC):
             top -= self.window
         return jobs
 
-    async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
-        parameters, found = {"owner": owner, "api": api, "kind": kind}, list[int]()
-        statement = ORDINALS.format(of_kind=sql.of_kind(api, kind))
+    async def ids(
+        self, owner: str, *, api: str, kind: str | None = None, before: int | None = None
+    ) -> list[tuple[int, str]]:
+        parameters = {"owner": owner, "api": api, "kind": kind}
+        statement, found = IDS.format(of_kind=sql.of_kind(api, kind)), list[tuple[int, str]]()
         last = await self._fetch(LAST_ORDINAL, parameters)
-        for floor in range(1, last[0][0] + 1 if last else 1, self.window):
-            part = {"floor": floor, "before": floor + self.window}
-            found += [row[0] for row in await self._fetch(statement, {**parameters, **part})]
+        top = min(last[0][0] + 1 if last else 0, LAST if before is None else before)
+        while top > 0 and not found:
+            part = {"floor": top - self.window, "before": top}
+            found = [(ordinal, job_id) for ordinal, job_id in await self._fetch(statement, {**parameters, **part})]
+            top -= self.window
         return found
 
     async def accepted_after(self, owner: str, ordinal: int, limit: int) -> list[Job]:

@@ -156,8 +156,14 @@ class JobStore(ChangeSource, Protocol):
         Deleted jobs are left out if ``api`` or ``kind`` is given.
         """
 
-    async def ordinals(self, owner: str, *, api: str, kind: str | None = None) -> list[int]:
-        """Returns the ordinals of the owner's jobs of an API and kind in rising order, without deleted jobs."""
+    async def ids(
+        self, owner: str, *, api: str, kind: str | None = None, before: int | None = None
+    ) -> list[tuple[int, str]]:
+        """Returns the ordinals and ids of the owner's newest jobs of an API and kind, with an ordinal below ``before``.
+
+        They are the newest first, without deleted jobs. Their number is bounded; there are none only if there are no
+        more.
+        """
 
     async def change(
         self, owner: str, job_id: str, change: Callable[[Job], Job], *, api: str | None = None, kind: str | None = None
