@@ -135,6 +135,14 @@ def test_forms_that_are_too_large_are_refused(api, body, limit):
     assert (answer.status_code, limit in answer.json()["detail"]) == (413, True)
 
 
+def test_part_headers_with_very_many_parameters_are_refused(api):
+    for semicolons, code in ((20, 200), (21, 413)):
+        name = b'a"' + b";" * (semicolons - 2) + b'; filename="b'
+        answer = post(api, field(name) + b"--x--")
+        assert answer.status_code == code, answer.text
+    assert "semicolons" in answer.json()["detail"]
+
+
 def test_an_overlong_content_type_is_refused(api):
     for kind in ("multipart/form-data; boundary=x; a=", "audio/wav; a="):
         assert api.put("/forms/uploads", content=b"x", headers={"Content-Type": kind + "x" * 8192}).status_code == 431

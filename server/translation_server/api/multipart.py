@@ -13,6 +13,9 @@ from translation_server.api.problems import Problem
 MAX_FIELDS = 1000
 """How many fields and files a form may have."""
 
+MAX_SEMICOLONS = 20
+"""How many semicolons the Content-Disposition of a part may have. The library takes long for each."""
+
 
 class MultipartForm:
     """Reads a form.
@@ -86,7 +89,10 @@ class MultipartForm:
         self._name, self._value = bytearray(), bytearray()
 
     def _describe(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        disposition = self._headers.get(b"content-disposition", b"")
+        if disposition.count(b";") > MAX_SEMICOLONS:
+            raise too_large(f"The Content-Disposition of a part of a form may have {MAX_SEMICOLONS} semicolons.")
+        _, options = parse_options_header(disposition)
         if b"name" not in options:
             raise Problem(HTTPStatus.BAD_REQUEST, "The form is malformed: a part has no name.")
         self._field = options[b"name"].decode(errors="replace")
