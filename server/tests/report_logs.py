@@ -48,6 +48,10 @@ CLEAN = [submit(0, hint=2), pending(2.1, wait=30, took=2.9, hint=1), done(5.02, 
 
 RUN = [0, 1.01, 2.02, 3.03]  # the times of failures of 10 ms with gaps of 1 s
 
+KEYLESS = {"key": None, "known_by": "nothing"}  # a submission to an API without idempotency keys
+NAMED = {"key": None, "known_by": "id"}  # one with an id that its caller chose
+TAKEN = {"status": 0, "faults": ("reset",), "hidden_status": 409}  # refused, and the client does not know
+
 EXAMPLES = {
     "early-polls": [
         [submit(0, hint=5), pending(1, hint=5), pending(2, hint=5)],
@@ -96,6 +100,7 @@ EXAMPLES = {
     "busy-polling": [[submit(0, hint=2), *(pending(0.05 * n, hint=2) for n in range(1, 9))]],
     "duplicate-submits": [
         [submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None)],
+        [submit(0, status=0, faults=("reset",), hidden_status=200, **KEYLESS), submit(1, **KEYLESS)],
         [submit(0, key="one", status=0, faults=("empty",)), submit(1, key="another")],
         [submit(0, key=None, status=202, faults=("truncate",)), submit(1, key="another")],
         [submit(0, key="one", status=502), submit(1, key="another")],
@@ -113,6 +118,7 @@ EXAMPLES = {
     ],
     "retried-without-key": [
         [submit(0, key=None, status=503), submit(1, key=None)],
+        [submit(0, status=503, **KEYLESS), submit(1, **KEYLESS)],
         [submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None)],
     ],
     "credentials": [
@@ -243,6 +249,8 @@ COUNTEREXAMPLES = {
         [submit(0, key="one", status=429, faults=("status",)), submit(1, key="two")],
         [submit(0, key=None, status=503, faults=("status",)), submit(1, key=None)],
         [submit(0, key=None, status=0, faults=("reset",)), submit(1, key=None, status=503, faults=("status",))],
+        [submit(0, status=0, faults=("reset",), hidden_status=200, **NAMED), submit(1, **NAMED, **TAKEN)],
+        [submit(0, **NAMED, **TAKEN), submit(1, **NAMED)],
         [submit(0, key="one", status=500), submit(99, key="two")],
         [submit(0, key="one", status=500), submit(1, digest="other", key="two")],
         [submit(0, key="one", took=2, status=500), submit(1, "b", key="two"), submit(3, key="one")],
@@ -252,6 +260,7 @@ COUNTEREXAMPLES = {
         [submit(0, key=None), submit(1, "b", key=None)],
         [submit(0, key=None, status=503), submit(99, key=None)],
         [submit(0, key=None, status=429), submit(1, key=None)],  # it was not served
+        [submit(0, status=503, **NAMED), submit(1, **NAMED)],
     ],
     "credentials": [
         [submit(0), unusable(1, kind="unauthorized", status=401), pending(2), done(5)],
@@ -260,11 +269,13 @@ COUNTEREXAMPLES = {
     "no-idempotency-key": [
         [submit(0), submit(9, "b", key=None)],
         [submit(0, key=None, status=503), submit(1, key=None)],  # the other rule warns of it
+        [submit(0, **KEYLESS), submit(9, "b", **NAMED)],
     ],
     "no-long-poll": [
         [submit(0), done(3, ended=2.9)],
         [submit(0), pending(1), pending(2), pending(3, wait=30)],
         [submit(0, hint=0.001), *(pending(at, hint=0.001) for at in (0.1, 0.2, 0.3)), done(0.4, ended=0.4)],
         [submit(0), pending(1), pending(2), pending(3), record(4, "events", "/events")],
+        [record(at, "poll", "/mine/a", (ReportedJob("a", PENDING, kind="mine/task"),)) for at in range(4)],
     ],
 }

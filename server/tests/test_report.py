@@ -1,7 +1,7 @@
 """The report card: its findings by rule, its numbers, and its forms."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -57,6 +57,35 @@ def test_each_rule_finds_its_examples(rule, records, ended):
 @pytest.mark.parametrize(("rule", "records", "ended"), parameters(COUNTEREXAMPLES))
 def test_each_rule_ignores_its_counterexamples(rule, records, ended):
     assert rule not in rules(records, ended)
+
+
+@pytest.mark.parametrize(
+    ("known_by", "remedy"),
+    [
+        (("key", "key"), "send the same Idempotency-Key with each try."),
+        (("nothing", "nothing"), "this API has no idempotency keys, so look for the job in the API's list before"),
+        (("key", "nothing"), "with each try; where an API has no idempotency keys, look for the job"),
+    ],
+)
+def test_findings_of_repeated_submissions_advise_no_keys_where_an_api_has_none(known_by, remedy):
+    records = [
+        submit(at, key=None, digest=digest, known_by=one, **({"status": 0, "faults": ("reset",)} if lost else {}))
+        for one, digest in zip(known_by, "ab", strict=True)
+        for at, lost in ((0, True), (1, False))
+    ]
+    found = {finding.rule: finding.message for finding in report(records, {}).findings}
+    assert remedy in found["duplicate-submits"]
+    assert ("send a key" in found["retried-without-key"]) == ("key" in known_by)
+
+
+@pytest.mark.parametrize("kind", [None, "mine/task"])
+def test_the_finding_late_advises_long_polls_where_an_api_has_them(kind):
+    found = [
+        submit(0),
+        *(replace(one, jobs=(replace(one.jobs[0], kind=kind),)) for one in (pending(4), done(20, ended=5))),
+    ]
+    [message] = [finding.message for finding in report(found, {}).findings if finding.rule == "late"]
+    assert ("Prefer: wait" in message) == (kind is None)
 
 
 def test_a_client_that_waits_well_has_no_findings():

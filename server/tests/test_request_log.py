@@ -1,5 +1,6 @@
 """The request log of a sandbox and its report card."""
 
+import httpx
 import pytest
 
 from tests.processes import wait_until
@@ -35,6 +36,38 @@ def test_refused_submissions_have_their_key_and_digest(start):
     assert [record["key"] for record in (first, second, third)] == ["one", None, None]
     assert first["digest"] == second["digest"] is not None
     assert third["digest"] is None  # too large to be read
+
+
+NAMED = """
+idempotency = "none"
+
+[job.task]
+words = { pending = "busy", completed = "done", error = "failed" }
+body = { name = "{job_id}", state = "{status}" }
+submit = { request = "POST /tasks", job_id = { body = "name" } }
+poll = { request = "GET /tasks/{job_id}" }
+cancel = { request = "POST /tasks/{job_id}/cancel" }
+"""
+
+
+def test_repeats_that_were_refused_are_no_duplicates_though_faults_hid_the_refusals(start, tmp_path):
+    (tmp_path / "mine.toml").write_text(NAMED)
+    api = start(dialects=str(tmp_path / "mine.toml"))
+    for _ in range(3):
+        with pytest.raises(httpx.TransportError):
+            api.post("/mine/tasks", json={"name": "one"}, headers={"Simulate-Fault": "reset"})
+    assert api.post("/mine/tasks", json={"name": "one"}).status_code == 409
+    records = api.requests()
+    assert [(record["status"], record["hidden_status"]) for record in records] == [
+        (0, 200),
+        (0, 409),
+        (0, 409),
+        (409, None),
+    ]
+    assert {record["known_by"] for record in records} == {"id"}
+    card = api.get("/sandbox/report").json()
+    assert (card["overall"]["duplicate_submits"], card["overall"]["jobs"]) == (0, 0)
+    assert card["findings"] == []
 
 
 def test_dripping_answers_are_recorded_as_answers(start):

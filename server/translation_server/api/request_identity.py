@@ -49,8 +49,10 @@ async def id_value(request: Request, route: Route, parameters: Mapping[str, str]
     return parameters.get(place.name)
 
 
-async def record_submission(request: Request) -> None:
+async def record_submission(request: Request, parameters: Mapping[str, str]) -> None:
     """Records the idempotency key and the digest of a submission, by which the report card recognizes retries.
+
+    ``parameters`` are those of its path.
 
     Raises:
         Problem: the body or the key cannot be read.
@@ -58,6 +60,8 @@ async def record_submission(request: Request) -> None:
     route, record = route_of(request), context_of(request).record
     document = await read_document(request, route.operation.accepts)
     record.key = _idempotency_key(request, route.api, document)
+    if route.api.idempotency is None:
+        record.known_by = "nothing" if await id_value(request, route, parameters) is None else "id"
     digest = hashlib.blake2b(request.scope["query_string"] + b"?" + fingerprint(document), digest_size=8)
     record.digest = digest.hexdigest()
 

@@ -9,11 +9,13 @@ from starlette.types import Scope
 
 from translation_server.core.clock import Clock, WallTime
 from translation_server.core.job import NATIVE, JobSnapshot
+from translation_server.core.request_log import KnownBy
 from translation_server.service.request_log import Refusals
 
 logger = logging.getLogger(__name__)
 
-OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "wait", "tagged", "hint", "agent")
+OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "known_by", "wait", "tagged", "hint", "agent")
+OPTIONAL += ("hidden_status",)
 MAX_TEXT = 200  # how many characters of a path and of a User-Agent are kept
 
 
@@ -37,9 +39,11 @@ class RecordBuilder:
     key: str | None = None
     replayed: bool = False
     digest: str | None = None
+    known_by: KnownBy | None = None
     wait: int | None = None
     hint: float | None = None
     faults: tuple[str, ...] = ()
+    hidden_status: int | None = None
     refusals: Refusals | None = None
 
     def text(self, clock: Clock) -> str:

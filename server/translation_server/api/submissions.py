@@ -81,7 +81,7 @@ class SubmitEndpoint:
         if received[0].body.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
         webhook = await self._webhook(request, received[0].body.webhook)
-        await record_submission(request)
+        await record_submission(request, parameters)
         whole = {**received[0].input, **document}
         accepted = [
             await self._accept(context, dialect, one, one.idempotency(context.record.key, whole, number), webhook)

@@ -1,8 +1,12 @@
 """The records of a request log: the requests, the statuses of jobs in the answers, and the faults that fired."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from translation_server.core.job import State
+
+KnownBy = Literal["key", "id", "nothing"]
+"""What tells an API that a submission is a repeat: its idempotency key, or the id that the caller chose for the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,12 @@ class RequestRecord:
     action: str | None = None  # its action; ``event`` for events of a stream, None if its route has no jobs
     dialect: str | None = None  # its wire format
     status: int = 0  # the status code of the answer; 0 without one
+    hidden_status: int | None = None  # the status code of the answer that a fault kept from the client
     jobs: tuple[ReportedJob, ...] = ()  # the jobs that the answer showed, unless a fault made the answer unusable
     key: str | None = None  # the idempotency key
     replayed: bool = False  # whether the idempotency key had come before
     digest: str | None = None  # a hash of the body of a submission
+    known_by: KnownBy = "key"  # what tells the API that the submission is a repeat
     wait: int | None = None  # the seconds of `Prefer: wait`
     tagged: bool = False  # whether it had an If-None-Match header
     hint: float | None = None  # the seconds after which the answer asked the client to come back

@@ -63,11 +63,17 @@ class Simulator:
                     fault = firing
             if fault is None:
                 return await endpoint(request, **arguments)
-            return await self._faulty(request, fault, lambda: endpoint(request, **arguments))
+            return await self._faulty(request, fault, arguments, lambda: endpoint(request, **arguments))
 
         return simulated
 
-    async def _faulty(self, request: Request, fault: Firing, answer: Callable[[], Awaitable[Response]]) -> Response:
+    async def _faulty(
+        self,
+        request: Request,
+        fault: Firing,
+        arguments: Mapping[str, Any],
+        answer: Callable[[], Awaitable[Response]],
+    ) -> Response:
         """Returns the response to a request for which a fault rule fired."""
         context, rule = context_of(request), fault.rule
         record = context.record
@@ -76,7 +82,7 @@ class Simulator:
             record.hint = responses.hint_of(refusal)
             if record.action == "submit":
                 with suppress(Problem):  # the fault hides the error of the submission
-                    await record_submission(request)
+                    await record_submission(request, arguments["parameters"])
             return refusal
         context.fault = rule
         faulty = None
@@ -93,6 +99,7 @@ class Simulator:
                 await self._service.faults.not_fired(context.user, fault)
         if faulty and responses.hides(rule):
             record.snapshots = ()
+            record.hidden_status = response.status_code
         return faulty or response
 
     async def _delay(self, request: Request, seconds: float) -> None:

@@ -48,6 +48,10 @@ MANY_POLLS = 3  # from this many polls of a job on, a long poll would have saved
 MAX_JOBS = 5  # how many jobs a finding names
 TOO_MANY_REQUESTS = 429
 
+SAME_KEY = "send the same Idempotency-Key with each try"
+A_KEY = "send a key, and the same one with each try"
+SEARCH_FIRST = "look for the job in the API's list before you send it again"
+
 NOTHING: Result = (0, (), "")
 
 
@@ -116,7 +120,9 @@ def _late(analysis: Analysis) -> Result:
     if len(late) <= LATE_SHARE * measured:
         return NOTHING
     seen = f"The client learned the ends of {counted(len(late), 'job')} {median(late.values()):.1f} s late (median)"
-    return len(late), late, f"{seen}: poll when the hint says so, or use long polls (Prefer: wait)."
+    native = any(analysis.timelines[job_id].is_native for job_id in late)
+    remedy = ", or use long polls (Prefer: wait)" if native else ""
+    return len(late), late, f"{seen}: poll when the hint says so{remedy}."
 
 
 def _never_collected(analysis: Analysis) -> Result:
@@ -185,19 +191,31 @@ def _busy_polling(analysis: Analysis) -> Result:
 def _duplicate_submits(analysis: Analysis) -> Result:
     duplicates = [after for _, after in analysis.duplicates]
     seen = f"{counted(len(duplicates), 'submission')} whose answer was lost came again as another job, paid for twice"
-    return len(duplicates), _jobs_of(duplicates), f"{seen}: send the same Idempotency-Key with each try."
+    return len(duplicates), _jobs_of(duplicates), f"{seen}: {_remedy(duplicates, SAME_KEY)}."
 
 
 def _retried_without_key(analysis: Analysis) -> Result:
     retries = _retries_without_key(analysis)
     seen = f"{counted(len(retries), 'submission')} without an Idempotency-Key came again after a failure"
-    return len(retries), _jobs_of(retries), f"{seen}: send a key, and the same one with each try."
+    return len(retries), _jobs_of(retries), f"{seen}: {_remedy(retries, A_KEY)}."
 
 
 def _retries_without_key(analysis: Analysis) -> list[RequestRecord]:
-    """Returns the submissions that were retried without a key, except after a 429, which accepts no job."""
-    retries = [pair for pair in analysis.retries if pair[1].action == "submit"]
+    """Returns the submissions that were retried without a key, and might have made a second job.
+
+    After a 429 none can, since no job was accepted. Nor can one with an id that the caller chose, if the id tells the
+    API that it is a repeat.
+    """
+    retries = [pair for pair in analysis.retries if pair[1].action == "submit" and pair[1].known_by != "id"]
     return [after for before, after in retries if before.key is None and before.status != TOO_MANY_REQUESTS]
+
+
+def _remedy(submissions: Sequence[RequestRecord], with_key: str) -> str:
+    """Returns what to do about repeated submissions: ``with_key`` where the API has idempotency keys."""
+    keyless = [record.known_by != "key" for record in submissions]
+    if all(keyless):
+        return f"this API has no idempotency keys, so {SEARCH_FIRST}"
+    return f"{with_key}; where an API has no idempotency keys, {SEARCH_FIRST}" if any(keyless) else with_key
 
 
 def _credentials(analysis: Analysis) -> Result:
@@ -206,10 +224,13 @@ def _credentials(analysis: Analysis) -> Result:
 
 
 def _no_key(analysis: Analysis) -> Result:
-    if _retries_without_key(analysis) or any(record.key is not None for record in analysis.submits):
+    submits = [record for record in analysis.submits if record.known_by == "key"]
+    if any(record.known_by == "key" for record in _retries_without_key(analysis)) or any(
+        record.key for record in submits
+    ):
         return NOTHING
-    seen = f"None of {counted(len(analysis.submits), 'submission')} had an Idempotency-Key"
-    return len(analysis.submits), _jobs_of(analysis.submits), f"{seen}: with one, a retry makes no second job."
+    seen = f"None of {counted(len(submits), 'submission')} had an Idempotency-Key"
+    return len(submits), _jobs_of(submits), f"{seen}: with one, a retry makes no second job."
 
 
 def _no_long_poll(analysis: Analysis) -> Result:
@@ -217,7 +238,8 @@ def _no_long_poll(analysis: Analysis) -> Result:
         (record.wait and record.action in POLLS) or record.action in {"event", "events"} for record in analysis.records
     ):
         return NOTHING
-    jobs = [job_id for job_id, timeline in analysis.timelines.items() if _avoidable(timeline) >= MANY_POLLS]
+    native = {job_id: timeline for job_id, timeline in analysis.timelines.items() if timeline.is_native}
+    jobs = [job_id for job_id, timeline in native.items() if _avoidable(timeline) >= MANY_POLLS]
     seen = f"{counted(len(jobs), 'job')} took {MANY_POLLS} polls or more"
     return len(jobs), jobs, f"{seen}: with Prefer: wait=30, one or two would do."
 

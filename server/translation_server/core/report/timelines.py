@@ -86,6 +86,11 @@ class Timeline:
         return next((index for index, step in enumerate(self.steps) if step.is_end), None)
 
     @property
+    def is_native(self) -> bool:
+        """Whether the job is one of the native API, which has long polls."""
+        return all(step.job is None or step.job.kind is None for step in self.steps)
+
+    @property
     def lateness(self) -> float | None:
         """The seconds from the job's end to the answer that showed it; None if either is unknown."""
         if self.ended is None or self.end_index is None:
@@ -162,7 +167,7 @@ class Analysis:
         lost: defaultdict[str, deque[RequestRecord]] = defaultdict(deque)
         keys: set[str | None] = set()
         for record in self.submits:
-            if BAD_REQUEST <= record.status < SERVER_ERROR or "status" in record.faults or record.digest is None:
+            if is_refused(record) or record.digest is None:
                 continue
             is_new = record.key is None or record.key not in keys
             keys.add(record.key)
@@ -348,6 +353,12 @@ def has_failed(record: RequestRecord) -> bool:
 def is_unusable(record: RequestRecord) -> bool:
     """Whether the answer gave the client no true information."""
     return has_failed(record) or not TRUTHFUL.issuperset(record.faults)
+
+
+def is_refused(record: RequestRecord) -> bool:
+    """Whether the server did nothing for a request, even if a fault kept the client from knowing that."""
+    refused = BAD_REQUEST <= record.status < SERVER_ERROR or "status" in record.faults
+    return refused or (record.hidden_status or 0) >= BAD_REQUEST
 
 
 def is_denied(record: RequestRecord) -> bool:
