@@ -41,6 +41,20 @@ def test_basic_headers_are_read_as_rfc_7617_says(header, credentials):
     assert read_basic(header) == credentials
 
 
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (b"", []),
+        (b"key=a+b%2B%C3%A4", ["a b+ä".encode()]),
+        (b"%6Bey=a&other=b&key=c&key", [b"a", b"c", b""]),
+        (b"x=%C3%A4&\xe4=\xff&key=%ff%zz", [b"\xff%zz"]),
+        (b"=&&;key=a&KEY=b", []),
+    ],
+)
+def test_tokens_are_found_in_any_query(query, values):
+    assert scheme("?key={token}").values({"query_string": query}) == values
+
+
 read_bearer = scheme("Authorization: Bearer {token}").read
 
 

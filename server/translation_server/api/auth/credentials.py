@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 from unicodedata import normalize
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
@@ -47,7 +47,13 @@ class Scheme(NamedTuple):
         """Returns the credentials of a request, as they were sent."""
         if self.header:
             return [value for name, value in scope["headers"] if name == self.header]
-        return [value for name, value in parse_qsl(scope["query_string"]) if name == self.parameter]
+        pairs = (text.partition(b"=") for text in scope["query_string"].split(b"&"))
+        return [_unquote(value) for name, _, value in pairs if _unquote(name) == self.parameter]
+
+
+def _unquote(text: bytes) -> bytes:
+    """Decodes a name or a value of a query."""
+    return unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def scheme(auth: str) -> Scheme:
