@@ -1,8 +1,11 @@
 """The request log of a sandbox and its report card."""
 
+from urllib.parse import quote
+
 import httpx
 import pytest
 
+from tests.examples import CREDENTIALS
 from tests.processes import wait_until
 from tests.stores import locked
 from translation_server.api.request_record import RecordBuilder
@@ -68,6 +71,30 @@ def test_repeats_that_were_refused_are_no_duplicates_though_faults_hid_the_refus
     card = api.get("/sandbox/report").json()
     assert (card["overall"]["duplicate_submits"], card["overall"]["jobs"]) == (0, 0)
     assert card["findings"] == []
+
+
+def test_what_polls_and_cancels_of_other_apis_do_not_use_is_in_the_log(start, tmp_path):
+    (tmp_path / "mine.toml").write_text('auth = ["?key={token}", "basic"]\n' + NAMED)
+    api = start(dialects=str(tmp_path / "mine.toml"))
+    assert api.post("/mine/tasks", json={"name": "one"}).status_code == 200
+    for _ in range(2):  # the second poll is answered from memory
+        assert api.get(f"/mine/tasks/one?logs=1&%6bey={quote(CREDENTIALS[1])}&x=%C3%A4").status_code == 200
+    assert api.get(f"/mine/tasks/one?{'x' * 1000}").status_code == 200
+    assert api.get(f"/mine/tasks/one?{'x' * 1001}").status_code == 200
+    cancel = "/mine/tasks/one/cancel"
+    assert api.post(cancel, json={"reason": "ä"}, headers={"Simulate-Fault": "no-details"}).status_code == 200
+    assert api.post(cancel, content=b"\xff{").status_code == 200
+    assert api.post(cancel, content=b"x" * 300_000).status_code == 413
+    records = api.requests()[1:]
+    assert [record["query"] for record in records] == [
+        *["logs=1&x=%C3%A4"] * 2,
+        "x" * 1000,
+        "x" * 1000 + "…",
+        None,
+        None,
+        None,
+    ]
+    assert [record["body"] for record in records[4:]] == ['{"reason":"ä"}', "\ufffd{", None]
 
 
 def test_dripping_answers_are_recorded_as_answers(start):

@@ -19,6 +19,7 @@ from translation_server.api.context import context_of
 from translation_server.api.multipart import MAX_FIELDS, MultipartForm, file_description, too_large
 from translation_server.api.preferences import values_of
 from translation_server.api.problems import Problem, invalid
+from translation_server.api.request_record import shortened
 from translation_server.api.schemas import Query
 from translation_server.core.dialects.operations import MediaKind
 from translation_server.validation import FieldError, field_errors
@@ -95,6 +96,18 @@ async def body_of(request: Request) -> bytes:
     if isinstance(context.body, Problem):
         raise context.body
     return context.body
+
+
+async def record_body(request: Request) -> None:
+    """Records a body of which only parts are used, or nothing.
+
+    Raises:
+        Problem: 413 if it is too large.
+    """
+    context = context_of(request)
+    was_read_as_form = context.document is not None and context.body is None
+    if ("content-length" in request.headers or "transfer-encoding" in request.headers) and not was_read_as_form:
+        context.record.body = shortened(await body_of(request))
 
 
 async def _stream(request: Request) -> AsyncIterator[bytes]:

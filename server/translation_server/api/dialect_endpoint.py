@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from translation_server.api.bodies import Endpoint, read_document, refuse_unused
+from translation_server.api.bodies import Endpoint, read_document, record_body, refuse_unused
 from translation_server.api.context import context_of
 from translation_server.api.dialect_router import DialectRouter, Match
 from translation_server.api.faults.simulator import Simulator
@@ -24,7 +24,7 @@ from translation_server.api.request_identity import id_value
 from translation_server.api.schemas import Query, submission_query
 from translation_server.api.submissions import SubmitEndpoint
 from translation_server.core.dialects.builtin import NATIVE_API
-from translation_server.core.dialects.operations import WITH_ID, Action
+from translation_server.core.dialects.operations import WITH_ID, Action, MediaKind
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import value_at
 from translation_server.core.faults.rules import Action as FaultAction
@@ -46,6 +46,11 @@ FAULT_ACTIONS: Mapping[Action, FaultAction] = {
 """The names of dialects' actions in fault rules."""
 
 WITH_PARAMETERS = frozenset[Action]({"submit", "list", "batch_poll", "fixed"})
+
+STORED = frozenset[Action]({"submit", "list"})
+"""The actions whose requests are stored whole, or refused for anything that they do not use."""
+
+UPLOADS = frozenset[MediaKind]({"multipart", "any"})
 
 
 class DialectEndpoint:
@@ -98,6 +103,8 @@ class DialectEndpoint:
         request = Request(scope, receive)
         route = await self._selected(request, match)
         context_of(scope).route = route
+        if route.api is not NATIVE_API and route.action not in STORED and UPLOADS.isdisjoint(route.operation.accepts):
+            await record_body(request)
         arguments: dict[str, object] = {}
         if route.action in WITH_ID:
             arguments["job_id"] = await _job_id(request, route, match.parameters(route))

@@ -94,10 +94,10 @@ class RequestMiddleware:
     async def serve(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         began, user, refused = time.perf_counter(), None, False
-        record = begin_record(scope, dict(scope["headers"]), time.time())
         is_head = scope["method"] == "HEAD"
         path = scope["path"].removeprefix(scope["root_path"])
         api = self._apis.get(path)
+        record = begin_record(scope, dict(scope["headers"]), time.time(), api)
         context = RequestContext(record, is_head, transport_of(receive), self._max_body, self._max_upload, api=api)
         inner = dict(scope) | {"context": context, "method": "GET" if is_head else scope["method"]}
 

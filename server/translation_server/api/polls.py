@@ -127,7 +127,7 @@ class PollEndpoint:
         rendering, snapshot = cached
         if conditions.seconds_to_hold(rendering.body.tag):
             return None
-        record = begin_record(scope, headers, time.time())
+        record = begin_record(scope, headers, time.time(), routes[0].api)
         record.action, record.dialect, record.wait = "poll", dialect.name, conditions.wait
         record.snapshots, record.hint = rendering.snapshots, rendering.hint(snapshot.now)
         answer = self._render(rendering.body, snapshot, rendering.sandbox.clock, record, conditions)

@@ -3,20 +3,25 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote_plus
 
 from pydantic_core import to_json
 from starlette.types import Scope
 
 from translation_server.core.clock import Clock, WallTime
+from translation_server.core.dialects.dialect import Api
 from translation_server.core.job import NATIVE, JobSnapshot
 from translation_server.core.request_log import KnownBy
 from translation_server.service.request_log import Refusals
 
 logger = logging.getLogger(__name__)
 
-OPTIONAL = ("action", "dialect", "key", "replayed", "digest", "known_by", "wait", "tagged", "hint", "agent")
-OPTIONAL += ("hidden_status",)
+OPTIONAL = (
+    *("action", "dialect", "query", "body", "key", "replayed", "digest", "known_by"),
+    *("wait", "tagged", "hint", "hidden_status", "agent"),
+)
 MAX_TEXT = 200  # how many characters of a path and of a User-Agent are kept
+MAX_SENT = 1000  # how many characters of a query and of a body are kept; "…" at the end says that there were more
 
 
 @dataclass(slots=True)
@@ -31,6 +36,8 @@ class RecordBuilder:
     path: str
     agent: str | None
     tagged: bool
+    query: str | None = None
+    body: str | None = None
     took: float = 0.0
     action: str | None = None
     dialect: str | None = None
@@ -70,10 +77,24 @@ class RecordBuilder:
 AddRecord = Callable[[str, RecordBuilder], None]  # adds a record to the request log of a user
 
 
-def begin_record(scope: Scope, headers: Mapping[bytes, bytes], at: float) -> RecordBuilder:
-    """Begins the record of a request that came in at this wall time."""
+def begin_record(scope: Scope, headers: Mapping[bytes, bytes], at: float, api: Api | None) -> RecordBuilder:
+    """Begins the record of a request that came in at this wall time, for this API; None means the native one."""
     agent = headers.get(b"user-agent", b"")[:MAX_TEXT].decode("latin-1") or None
-    return RecordBuilder(at, scope["method"], scope["path"][:MAX_TEXT], agent, b"if-none-match" in headers)
+    record = RecordBuilder(at, scope["method"], scope["path"][:MAX_TEXT], agent, b"if-none-match" in headers)
+    if query := scope["query_string"]:
+        tokens = api.token_parameters if api else frozenset()
+        shown = [
+            text for text in query.split(b"&") if unquote_plus(text.partition(b"=")[0].decode("latin-1")) not in tokens
+        ]
+        record.query = shortened(b"&".join(shown))
+    return record
+
+
+def shortened(sent: bytes) -> str | None:
+    """Returns a query or a body as it is kept; None if it is empty."""
+    text = sent[: 4 * MAX_SENT].decode(errors="replace")
+    is_whole = len(sent) <= 4 * MAX_SENT and len(text) <= MAX_SENT
+    return (text if is_whole else f"{text[:MAX_SENT]}…") or None
 
 
 def log_request(scope: Scope, user: str, status: int, took: float) -> None:

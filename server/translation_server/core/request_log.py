@@ -31,6 +31,8 @@ class RequestRecord:
     took: float  # the seconds until it was answered
     method: str
     path: str  # without the query
+    query: str | None = None  # the query, without tokens
+    body: str | None = None  # the body, in APIs that files describe, where nothing else stores it
     action: str | None = None  # its action; ``event`` for events of a stream, None if its route has no jobs
     dialect: str | None = None  # its wire format
     status: int = 0  # the status code of the answer; 0 without one
