@@ -19,7 +19,7 @@ from translation_client.core.builtin_dialects import START
 from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import states_of
 from translation_client.core.effects import Warn
-from translation_client.core.templates import parse
+from translation_client.core.templates import parse, read
 
 
 class TestTemplates:
@@ -44,6 +44,26 @@ class TestTemplates:
         dialect = custom_dialect(send={"to": "to {target_language | or_null}", "n": "{video_length | or_null}"})
         flow = wait_one.submit(flow_options(dialect), FlowTime(0.0), "key", {"target_language": "es"})
         assert play(flow, task())[0].json == {"to": "to es", "n": None}
+
+    @pytest.mark.parametrize(
+        ("template", "text", "values"),
+        [
+            ("/x?a={next}{&query.state}", "/x?a=5&state=b%20c", {"next": "5"}),
+            ("/x?a={next}{&query.state}", "/x?a=5", {"next": "5"}),
+            ("/x{?query.state}", "/x", {}),
+            ("/{next}{?query.state,query.b}#{job_id}", "/5?state=1#t1", {"next": "5", "job_id": "t1"}),
+            ("/{next}{?query.a}{&query.b}", "/5&b=1", {"next": "5"}),
+            ("/{next}{?query.state}#{job_id}", "/5#t1", {"next": "5", "job_id": "t1"}),
+        ],
+    )
+    def test_parameters_of_a_query_end_what_is_before_them(self, template, text, values):
+        known = ("next", "job_id", "query.")
+        assert read(parse({"url": template}, known), {"url": text}) == values
+
+    def test_parameters_of_a_query_without_a_value_are_not_sent(self):
+        dialect = custom_dialect(send={"to": "/x{?target_language,video_length}{&source_language}"})
+        flow = wait_one.submit(flow_options(dialect), FlowTime(0.0), "key", {"target_language": "é&s"})
+        assert play(flow, task())[0].json == {"to": "/x?target_language=%C3%A9%26s"}
 
     def test_answer_is_read_by_the_template(self):
         body = task(state="failed", done=1, why="no sound")

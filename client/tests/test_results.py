@@ -6,8 +6,9 @@ import pytest
 
 from translation_client import Client, State, Status
 from translation_client.core.decode import ParsedStatus, read_job, read_result
-from translation_client.core.dialects import fetching_result, quoted
+from translation_client.core.dialects import fetching_result
 from translation_client.core.effects import Reply
+from translation_client.core.text import quoted
 from translation_client.dialect_files import find_dialect
 from translation_server import TranslationServer
 

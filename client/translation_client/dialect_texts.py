@@ -14,7 +14,7 @@ PLAIN = re.compile(r"(?!.*\{[^{}]*\}).+", re.DOTALL)
 UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # characters that no header may have
 FRAMING = ("connection", "content-length", "transfer-encoding")  # headers that the server sets
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
-NEIGHBOURS = re.compile(r"\{([^{}]+)\}(?=\{([^{}]+)\})")
+NEIGHBOURS = re.compile(r"\{([^{}]+)\}(?=\{([^{}?&][^{}]*)\})")
 READ = ("job_id", "status")  # the placeholders that clients have to read
 
 TEXT = text("a text without {…}", PLAIN)
@@ -26,8 +26,8 @@ def names_in(template: object) -> Iterator[tuple[str, str]]:
     """Yields each text of a template with the name of each of its placeholders."""
     for value in _texts(template):
         for found in TOKEN.finditer(value):
-            if found[1] is not None:
-                yield value, _name(found[1])
+            for one in [] if found[1] is None else found[1].lstrip("?&").split(","):
+                yield value, _name(one)
 
 
 def has_filter(template: object, name: str, wanted: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeGuard
 from translation_client.core.effects import Send
 from translation_client.core.status import State
 from translation_client.core.templates import Node, paths
+from translation_client.core.text import quoted
 
 Action: TypeAlias = Literal[
     "submit", "poll", "current", "result", "view", "cancel", "delete", "list", "batch_poll", "download"
@@ -40,7 +41,6 @@ FORM = re.compile(
 )
 NAMED = ("basic", "sigv4")  # the ways to authenticate by a user name and a password
 LONGEST_ID = 1000  # characters
-UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 SUCCESS = 2  # the class of a status code
 CHANGING = ("submit", "cancel", "delete")  # the actions that change something
 
@@ -376,12 +376,6 @@ def put_at(body: dict[str, Any], path: Sequence[str], value: object) -> None:
     for key in path[:-1]:
         body = body.setdefault(key, {})
     body[path[-1]] = value
-
-
-def quoted(text: str, *, keep_slashes: bool = False) -> str:
-    """Returns a part of a path, percent-encoded (RFC 3986, section 2.1)."""
-    unquoted = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
-    return "".join(chr(byte) if byte in unquoted else f"%{byte:02X}" for byte in text.encode())
 
 
 def unquoted(text: str) -> str:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TypeGuard
 
-from translation_client.core.dialects import PARAMETER, Action, Answer, Dialect, is_id, is_text, quoted
-from translation_client.core.templates import Node, Placeholder, Text
+from translation_client.core.dialects import PARAMETER, Action, Answer, Dialect, is_id, is_text
+from translation_client.core.templates import Node, Placeholder, Query, Text
+from translation_client.core.text import quoted
 
 FOLLOWED: tuple[Action, ...] = ("poll", "result", "cancel")
 BASE_URL = Placeholder("base_url")
@@ -72,7 +73,9 @@ def _with_segment(dialect: Dialect, text: Text, value: str) -> dict[Action, str]
 
 
 def _form(text: Text) -> str:
-    return "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in text.parts)
+    return "".join(
+        part if isinstance(part, str) else f"{{{part.name}}}" for part in text.parts if not isinstance(part, Query)
+    )
 
 
 def _texts(node: Node, document: object, path: tuple[str, ...] = ()) -> Iterator[tuple[Text, tuple[str, ...], object]]:

@@ -10,12 +10,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from translation_client.core.text import quoted
+
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
 OR_NULL = "or_null"  # if the value is unknown, the text is null instead of missing
+OR_OMIT = "or_omit"  # if the value is unknown, a placeholder alone is missing instead of null
 FILTERS = (
     *("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"),
-    *("percent", "ms", "seconds", "text", "lines", "messages", "number", OR_NULL),
+    *("percent", "ms", "seconds", "text", "lines", "messages", "number", OR_NULL, OR_OMIT),
 )
 MAX_NUMBER = 1e300  # larger integers are too large for a division
 MEASURES = ("progress", "elapsed_time")  # the fields that are numbers
@@ -40,6 +43,10 @@ class Placeholder:
     name: str
     filters: tuple[str, ...] = ()
 
+    def fill(self, values: Mapping[str, object]) -> object:
+        """Returns the value; None if it is unknown."""
+        return values.get(self.name)
+
     def read(self, value: object) -> object:
         """Returns the value before its filters: a progress in percent becomes a fraction, milliseconds seconds.
 
@@ -54,41 +61,65 @@ class Placeholder:
 
 
 @dataclass(frozen=True)
+class Query:
+    """Parameters of a query within a text (RFC 6570): `{?a,b}` or `{&a,b}`. Those without a value are left out."""
+
+    operator: str
+    parameters: tuple[Placeholder, ...]
+
+    def fill(self, values: Mapping[str, object]) -> str:
+        """Returns the parameters that have a value."""
+        known = [(one.name.rpartition(".")[2], values[one.name]) for one in self.parameters if one.name in values]
+        pairs = [f"{name}={quoted(str(value))}" for name, value in known]
+        return self.operator + "&".join(pairs) if pairs else ""
+
+
+@dataclass(frozen=True)
 class Text:
     """A text with placeholders."""
 
-    parts: tuple[str | Placeholder, ...]
+    parts: tuple[str | Placeholder | Query, ...]
 
     def read(self, text: object) -> dict[str, object]:
         """Returns the values at the placeholders by their names; none for a text of another form. Takes linear time."""
         if not isinstance(text, str):
             return {}
         values: dict[str, object] = {}
-        open_one: Placeholder | None = None  # the placeholder whose value begins at the position
+        open_one: Placeholder | Query | None = None  # the one whose value begins at the position
+        ends = ""  # where its value ends at the latest: the operators of the queries behind it
         position, last = 0, len(self.parts) - 1
+
+        def close(end: int) -> None:
+            if isinstance(open_one, Placeholder):
+                value = text[position:end]
+                for operator in ends:
+                    value = value.partition(operator)[0]
+                values[open_one.name] = open_one.read(value)
+
         for number, part in enumerate(self.parts):
-            if isinstance(part, Placeholder):
-                open_one = part
+            if isinstance(part, Query) and open_one:
+                ends += part.operator
+                continue
+            if not isinstance(part, str):
+                open_one, ends = part, ""
                 continue
             at = len(text) - len(part) if number == last else text.find(part, position) if open_one else position
             if at < position or not text.startswith(part, at):
                 return {}
-            if open_one:
-                values[open_one.name], open_one = open_one.read(text[position:at]), None
-            position = at + len(part)
-        if open_one:
-            values[open_one.name] = open_one.read(text[position:])
-        elif position < len(text):
+            close(at)
+            position, open_one = at + len(part), None
+        if open_one is None and position < len(text):
             return {}
+        close(len(text))
         return values
 
     def fill(self, values: Mapping[str, object]) -> str | None:
         """Returns the text with these values; None if one is missing."""
-        texts = [part if isinstance(part, str) else values.get(part.name) for part in self.parts]
+        texts = [part if isinstance(part, str) else part.fill(values) for part in self.parts]
         return None if None in texts else "".join(map(str, texts))
 
 
-Node: TypeAlias = Mapping[str, Any] | Sequence[Any] | Placeholder | Text | str | float | bool | None
+Node: TypeAlias = Mapping[str, Any] | Sequence[Any] | Placeholder | Query | Text | str | float | bool | None
 
 
 def parse(template: object, known: Collection[str]) -> Node:
@@ -118,11 +149,11 @@ def parse(template: object, known: Collection[str]) -> Node:
 
 
 def _text(text: str, known: Collection[str]) -> Node:
-    parts: list[str | Placeholder] = []
+    parts: list[str | Placeholder | Query] = []
     end = 0
     for found in TOKEN.finditer(text):
         between = text[end : found.start()]
-        parts += [between, found[0][0] if found[1] is None else _placeholder(found[1], known)]
+        parts += [between, found[0][0] if found[1] is None else _expression(found[1], known)]
         end = found.end()
         _check_braces(text, between)
     _check_braces(text, text[end:])
@@ -139,6 +170,12 @@ def _check_braces(text: str, part: str) -> None:
         raise ValueError(f"{text!r} has a single brace: write {{{{ or }}}} for one")
 
 
+def _expression(text: str, known: Collection[str]) -> Placeholder | Query:
+    if text[:1] in {"?", "&"}:
+        return Query(text[0], tuple(_placeholder(one, known) for one in text[1:].split(",")))
+    return _placeholder(text, known)
+
+
 def _placeholder(text: str, known: Collection[str]) -> Placeholder:
     name, *filters = (part.strip() for part in text.split("|"))
     prefix = re.match(r"[^.:]*[.:]", name)
@@ -148,7 +185,7 @@ def _placeholder(text: str, known: Collection[str]) -> Placeholder:
         raise ValueError(f"there is no field {name or '{}'}; the fields are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise ValueError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
-    first = next((one for one in filters if one != OR_NULL), "text")
+    first = next((one for one in filters if one not in {OR_NULL, OR_OMIT}), "text")
     if name not in FILTERED.get(first, (name,)) and not name.startswith(("input.", "query.")):
         raise ValueError(f"{name} cannot have the filter {first}, which is for {', '.join(FILTERED[first])}")
     return Placeholder(name, tuple(filters))

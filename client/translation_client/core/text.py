@@ -2,6 +2,7 @@
 
 from unicodedata import category
 
+UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 EXCERPT = 200  # characters of foreign text in a message
 
 
@@ -18,6 +19,12 @@ def one_line(text: str) -> str:
     """Returns an excerpt of the text for a message."""
     line = visible(" ".join(text.split()))
     return line if len(line) <= EXCERPT else f"{line[:EXCERPT]}…"
+
+
+def quoted(text: str, *, keep_slashes: bool = False) -> str:
+    """Returns a part of a path, percent-encoded (RFC 3986, section 2.1)."""
+    unquoted = UNRESERVED | (frozenset(b"/") if keep_slashes else frozenset())
+    return "".join(chr(byte) if byte in unquoted else f"%{byte:02X}" for byte in text.encode())
 
 
 def _visible(char: str) -> str:

@@ -205,15 +205,22 @@ def _check_parameters(own: Iterable[str], fields: Collection[str], place: str) -
         raise FormatError(place, f"the parameter {taken[0]} needs another name: a field is called so")
 
 
+def _readable(node: Node) -> set[str]:
+    """Returns the names of the placeholders that clients read."""
+    return names(node, in_queries=False)
+
+
 def _check_bodies(dialect: Dialect, place: str) -> None:
     """Checks that the answers show what clients need: the job's id, its state, and the jobs of a list."""
     shown = {
-        one.action: [names(answer.body) | names(answer.headers) for state in State for answer in one.answers_for(state)]
+        one.action: [
+            _readable(answer.body) | _readable(answer.headers) for state in State for answer in one.answers_for(state)
+        ]
         for one in dialect.operations
     }
     submit = next(one for one in dialect.operations if one.action == "submit")
     chosen = submit.job_id.source != "path" or any("job_id" in one.parameters for one in submit.requests)
-    if not chosen and "job_id" not in names(dialect.send) and not all("job_id" in one for one in shown["submit"]):
+    if not chosen and "job_id" not in _readable(dialect.send) and not all("job_id" in one for one in shown["submit"]):
         raise FormatError(f"{place}.submit.body", "must hold {job_id}, here or in a header: clients need it to poll")
     for one in dialect.operations:
         if one.action in {"list", "batch_poll"}:
@@ -229,11 +236,11 @@ def _check_bodies(dialect: Dialect, place: str) -> None:
 
 def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
     if operation.each:
-        items = [names(answer.body) for state in State for answer in operation.each.answers_for(state)]
+        items = [_readable(answer.body) for state in State for answer in operation.each.answers_for(state)]
         if not all("job_id" in one for one in items) or not any("status" in one for one in items):
             raise FormatError(f"{place}.item", "must hold {job_id} and {status}")
     for state in State:
-        if any("jobs" not in names(answer.body) for answer in operation.answers_for(state)):
+        if any("jobs" not in _readable(answer.body) for answer in operation.answers_for(state)):
             raise FormatError(f"{place}.body", "must hold {jobs}")
         for answer in dialect.poll.answers_for(state):
             shown: Any = answer.body if operation.item is None else value_at(answer.body, operation.item)
@@ -241,7 +248,7 @@ def _check_list(dialect: Dialect, operation: Operation, place: str) -> None:
                 raise FormatError(
                     f"{place}.item", f"must be the path of an object in the body of the poll, {state} too"
                 )
-            if operation.each is None and "job_id" not in names(shown):
+            if operation.each is None and "job_id" not in _readable(shown):
                 raise FormatError(f"{place}.body", "{jobs} are bodies of polls, which must hold {job_id} then")
 
 

@@ -30,6 +30,9 @@ def _number(value: object) -> object:
 OR_NULL = "or_null"
 """The filter that makes a text null, instead of leaving it out, if the value is unknown."""
 
+OR_OMIT = "or_omit"
+"""The filter that leaves a placeholder alone out, instead of making it null, where the value is unknown."""
+
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {
         "rfc3339": timestamp,
@@ -45,6 +48,7 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
         "messages": lambda lines: [{"message": line} for line in lines],
         "number": _number,
         OR_NULL: lambda value: value,
+        OR_OMIT: lambda value: value,
     }
 )
 """All filters by name. Times are seconds since the epoch, a progress is a fraction, durations are seconds,

@@ -2,8 +2,9 @@
 
 A placeholder alone has the type of its value; if the value is unknown, it is null. Within a longer text, a value
 becomes text; if it is unknown, the whole text is left out, with its key in an object. ``{name | or_null}`` makes the
-text null instead. ``{name | filter}`` converts the value, and ``{omit}`` leaves a field out. ``{{`` and ``}}`` stand
-for braces.
+text null instead, and ``"{name | or_omit}"`` leaves a placeholder alone out. ``{name | filter}`` converts the value,
+and ``{omit}`` leaves a field out. ``{?a,b}`` and ``{&a,b}`` are parameters of a query (RFC 6570, sections 3.2.8 and
+3.2.9); those without a value are left out. ``{{`` and ``}}`` stand for braces.
 """
 
 import json
@@ -13,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache, reduce
 from typing import Any, NamedTuple
 
-from translation_server.core.dialects.filters import FILTERED, FILTERS, OR_NULL, Filter
+from translation_server.core.dialects.filters import FILTERED, FILTERS, OR_NULL, OR_OMIT, Filter
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 NAME = re.compile(r"[A-Za-z_][\w-]*(?:[.:][\w-]+)*")
@@ -41,6 +42,7 @@ class Placeholder(NamedTuple):
     name: str
     convert: Filter | None
     or_null: bool = False
+    or_omit: bool = False
 
     def value(self, value_of: ValueOf) -> object:
         """Returns the value; None if it is unknown, or if the filter does not take it."""
@@ -54,10 +56,27 @@ class Placeholder(NamedTuple):
         return None if isinstance(value, int | float) and not abs(value) < MAX_NUMBER else value
 
 
+class Query(NamedTuple):
+    """Parameters of a query within a text, each with the last part of its placeholder's name."""
+
+    operator: str
+    parameters: Sequence[Placeholder]
+
+    def value(self, value_of: ValueOf) -> str:
+        """Returns the parameters that have a value."""
+        values = [(one.name.rpartition(".")[2], one.value(value_of)) for one in self.parameters]
+        pairs = [
+            f"{name}={quoted(value if isinstance(value, str) else to_json(value))}"
+            for name, value in values
+            if value is not None
+        ]
+        return self.operator + "&".join(pairs) if pairs else ""
+
+
 class Text(NamedTuple):
     """A text with placeholders."""
 
-    parts: Sequence[str | Placeholder]
+    parts: Sequence[str | Placeholder | Query]
 
     def value(self, value_of: ValueOf) -> str | None:
         """Returns the text; None where one of its values is unknown."""
@@ -81,6 +100,14 @@ def to_json(value: object) -> str:
     if type(value) is float and math.isfinite(value):
         return repr(value)
     return ENCODER.encode(value)
+
+
+UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def quoted(text: str) -> str:
+    """Returns a text for a query, percent-encoded (RFC 3986, section 2.1)."""
+    return "".join(chr(byte) if byte in UNRESERVED else f"%{byte:02X}" for byte in text.encode(errors="replace"))
 
 
 Names = Mapping[str, Filter | None]
@@ -122,11 +149,11 @@ def _parse(template: object, known: Names) -> Node:
 
 
 def _parse_text(text: str, known: Names) -> Node:
-    parts: list[str | Placeholder] = []
+    parts: list[str | Placeholder | Query] = []
     end = 0
     for found in TOKEN.finditer(text):
         parts.append(text[end : found.start()])
-        parts.append(found[0][0] if found[1] is None else _placeholder(found[1], known))
+        parts.append(found[0][0] if found[1] is None else _expression(found[1], known))
         end = found.end()
     parts.append(text[end:])
     if any("{" in part or "}" in part for part in parts[::2] if isinstance(part, str)):
@@ -139,6 +166,12 @@ def _parse_text(text: str, known: Names) -> Node:
     return Text(tuple(parts))
 
 
+def _expression(text: str, known: Names) -> Placeholder | Query:
+    if text[:1] in ("?", "&"):
+        return Query(text[0], tuple(_placeholder(one, known) for one in text[1:].split(",")))
+    return _placeholder(text, known)
+
+
 def _placeholder(text: str, known: Names) -> Placeholder:
     name, *filters = (part.strip() for part in text.split("|"))
     prefix = re.match(r"[^.:]*[.:]", name)
@@ -148,12 +181,12 @@ def _placeholder(text: str, known: Names) -> Placeholder:
         raise TemplateError(f"there is no field {name or '{}'}; the fields are {listed}")
     if unknown := [one for one in filters if one not in FILTERS]:
         raise TemplateError(f"there is no filter {unknown[0]}; the filters are {', '.join(FILTERS)}")
-    converting = [one for one in filters if one != OR_NULL]
+    converting = [one for one in filters if one not in (OR_NULL, OR_OMIT)]
     first = converting[0] if converting else "text"
     if name not in FILTERED.get(first, (name,)) and not name.startswith(("input.", "query.")):
         raise TemplateError(f"{name} cannot have the filter {first}, which is for {', '.join(FILTERED[first])}")
     steps = [FILTERS[one] for one in converting]
-    return Placeholder(name, reduce(_then, steps) if steps else known[key], OR_NULL in filters)
+    return Placeholder(name, reduce(_then, steps) if steps else known[key], OR_NULL in filters, OR_OMIT in filters)
 
 
 def _then(first: Filter, second: Filter) -> Filter:
@@ -182,7 +215,7 @@ def _is_left_out(node: Placeholder | Text) -> bool:
     """Whether a placeholder or text is left out where its value is unknown."""
     if isinstance(node, Text):
         return not any(part.or_null for part in node.parts if isinstance(part, Placeholder))
-    return node.name == "omit"
+    return node.or_omit or node.name == "omit"
 
 
 def read(node: Node, document: object, path: str = "") -> tuple[dict[str, object], list[str]]:
@@ -242,24 +275,24 @@ def overlaid(node: Node, other: Node) -> Node:
     return other
 
 
-def placeholders(node: Node) -> Iterator[Placeholder]:
+def placeholders(node: Node, *, in_queries: bool = True) -> Iterator[Placeholder]:
     """Yields all placeholders of a node."""
     match node:
         case Placeholder():
             yield node
-        case Text():
-            yield from (part for part in node.parts if isinstance(part, Placeholder))
+        case Query(parameters=parameters) if in_queries:
+            yield from parameters
+        case Text(parts=below) | list(below):
+            for value in below:
+                yield from placeholders(value, in_queries=in_queries)
         case Mapping():
             for value in node.values():
-                yield from placeholders(value)
-        case list():
-            for value in node:
-                yield from placeholders(value)
+                yield from placeholders(value, in_queries=in_queries)
 
 
-def names(node: Node) -> set[str]:
+def names(node: Node, *, in_queries: bool = True) -> set[str]:
     """Returns the names of all placeholders of a node."""
-    return {placeholder.name for placeholder in placeholders(node)}
+    return {placeholder.name for placeholder in placeholders(node, in_queries=in_queries)}
 
 
 class Rendering(NamedTuple):
