@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,8 +21,15 @@ from translation_client.sandbox import Sandbox
 from translation_client.testing import sandbox_on
 
 if TYPE_CHECKING:
+    import socket
+    import threading
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from tests.command_line import Run
     from tests.conftest import Job, Request, Server
+
+    Listen = Callable[[Callable[[socket.socket, threading.Event], None]], AbstractContextManager[str]]
 
 
 def three_jobs(job: Job, *, last: str = "pending") -> object:
@@ -59,6 +68,42 @@ class TestTerminal:
         assert status.endswith("c completed 100% after 4.0 s")
         name = "python3 -m translation_client"
         assert hint.endswith(f"says about this job: {name} --url={server.url} --username=admin list --json -- c")
+
+    def test_typed_keys_are_not_shown_in_the_table(self, server: Server, job: Job) -> None:
+        server.script = three_jobs(job)
+        command = shlex.join([*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "9", "wait", "a", "b", "c"])
+        terminal = Terminal(["sh", "-c", f"trap : INT; {command}; stty -a"])
+        terminal.until("poll in 8")
+        terminal.type("typed\r\r")
+        terminal.until("poll in 7")
+        terminal.type("\x03")
+        assert terminal.end() == 0
+        assert "typed" not in terminal.seen
+        assert re.search(r"[^-]echo ", terminal.seen), "what is typed afterwards is shown"
+
+    def test_table_in_the_background_leaves_the_terminal_alone(self, server: Server, job: Job) -> None:
+        server.script = scripted_jobs(job, polls=3)
+        command = shlex.join([*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "0.1"])
+        terminal = Terminal(["sh", "-c", f"set -m; {command} & wait $!; stty -a"])
+        assert terminal.end() == 0
+        assert "j1 completed" in terminal.seen
+        assert re.search(r"[^-]echo ", terminal.seen)
+
+    @pytest.mark.parametrize(("dialect", "shown"), [("jobs", True), ("status", False)])
+    def test_interrupted_start_says_how_to_see_the_jobs_if_the_api_lists_them(
+        self, listen: Listen, dialect: str, *, shown: bool
+    ) -> None:
+        def hang(connection: socket.socket, over: threading.Event) -> None:
+            connection.recv(65_536)
+            over.wait()
+
+        with listen(hang) as url:
+            terminal = Terminal([*PROGRAM, "--url", url, *LOGIN, "--dialect", dialect], COLUMNS="200")
+            terminal.until("waiting for the server")
+            terminal.type("\x03")
+            assert terminal.end() == 130
+        assert "interrupted. 1 job may have been accepted without an answer" in terminal.seen
+        assert ("list)\r\n" in terminal.seen) is shown
 
     def test_command_that_cannot_be_called_again_suggests_nothing(self, server: Server, job: Job) -> None:
         server.script = three_jobs(job, last="completed")

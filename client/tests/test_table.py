@@ -90,6 +90,11 @@ def test_every_terminal_has_room_for_a_bar() -> None:
             assert layout(["x" * id_length], width - 3).bar >= LEAST_BAR
 
 
+def test_columns_stay_where_they_are_when_the_first_ids_come() -> None:
+    for width in (37, 77, 197):
+        assert layout(["", ""], width) == layout([job(1).id, ""], width)
+
+
 def test_progress_between_polls_is_estimated_from_the_last_poll() -> None:
     tracked, clock = job(1, progress=0.4, elapsed=4.0), Clock()
     tracked.clock, tracked.updated = clock, NOW

@@ -7,7 +7,7 @@ from translation_client.cli.display import MANY, write, write_line
 from translation_client.cli.errors import TIMED_OUT, UNREACHABLE, exit_status
 from translation_client.cli.failures import failure_lines
 from translation_client.cli.log import log, log_and_show
-from translation_client.cli.options import Options, is_plain, list_in_full
+from translation_client.cli.options import Options, command, is_plain, list_all, list_in_full
 from translation_client.cli.tracking import TrackedJob, number, summary
 from translation_client.core.status import JobFailed, State
 
@@ -35,12 +35,13 @@ def write_next_step(options: Options, jobs: Sequence[TrackedJob], *, listed: boo
 
 
 def left_open(
-    options: Options, jobs: Sequence[TrackedJob], to_resume: Callable[[Sequence[str]], str] | None
+    options: Options, jobs: Sequence[TrackedJob], to_resume: Callable[[Sequence[str]], str] | None, *, listed: bool
 ) -> Iterator[str]:
     """Yields lines after an interrupt: jobs that may have been accepted, and how to resume the wait for others."""
     starting = 0 if options.pending else sum(not job.id and not job.over for job in jobs)
     if starting:
-        yield f"{number(starting, 'job')} may have been accepted without an answer: list your jobs to see"
+        how = f" (to list your jobs: {list_all(options)})" if listed and command() else ""
+        yield f"{number(starting, 'job')} may have been accepted without an answer{how}"
     unfinished = [job.id for job in jobs if job.id and not job.over]
     if to_resume and unfinished:
         yield to_resume(unfinished)

@@ -178,7 +178,7 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
         except KeyboardInterrupt:
             write_ends(jobs, has_table=has_table)
             write_summary(options, jobs)
-            raise KeyboardInterrupt(*left_open(options, jobs, to_resume)) from None
+            raise KeyboardInterrupt(*left_open(options, jobs, to_resume, listed=listed)) from None
         write_ends(jobs, has_table=has_table)
         show_failures(options, jobs, to_resume)
         if waits and options.stats and not options.json:

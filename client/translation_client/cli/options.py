@@ -166,6 +166,11 @@ def resume(options: Options, ids: Sequence[str], *, listed: bool) -> str:
     return f"Resume with: {_command_line(options, WAITING, 'wait', '--', *ids)}"
 
 
+def list_all(options: Options) -> str:
+    """Returns the command line that lists all jobs."""
+    return _command_line(options, LOGIN, "list")
+
+
 def list_in_full(options: Options, ids: Sequence[str] = ()) -> str:
     """Returns the command line that shows the server's whole answers about these jobs; without ids, about all jobs.
 

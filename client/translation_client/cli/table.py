@@ -1,10 +1,11 @@
 """The live table of jobs on a terminal."""
 
 import asyncio
+import os
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from translation_client.core.status import State
 from translation_client.core.text import visible
 from translation_client.core.wait_one import GLANCE
 
+if sys.platform != "win32":
+    import termios
+
 STYLES = {
     "pending": "cyan",
     "completed": "green",
@@ -34,6 +38,7 @@ FRAME = 0.25  # seconds between two drawings of the table
 REFRESH, REFRESH_FACTOR = 1.0, 4  # seconds until the table polls its jobs, and how much that grows
 ECHO = 3  # columns that stay free: a terminal echoes ^C, which would wrap the last line
 SHORT_ID, LEAST_BAR, LONGEST_BAR = 8, 10, 60  # columns
+EXPECTED_ID = 36  # columns, until the first id is known: most ids are UUIDs, and then nothing moves when they come
 STATE, PROGRESS, ELAPSED = 9, 4, 8  # columns: the longest text of each
 
 
@@ -64,10 +69,36 @@ async def live(tracker: Tracker) -> AsyncIterator[None]:
             await asyncio.sleep(FRAME)
             table.refresh()
 
-    with table:
+    with _without_echo(sys.stdout.fileno()), table:
         table.refresh()
         async with _meanwhile(draw()):
             yield
+
+
+@contextmanager
+def _without_echo(terminal: int) -> Iterator[None]:
+    """Keeps typed characters off a terminal, since they would shift the table. The shell gets them afterwards.
+
+    Only the terminal's foreground processes may do this: the kernel stops others that try.
+    """
+
+    def is_in_foreground() -> bool:
+        with suppress(OSError):  # no terminal of this session
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        return False
+
+    if sys.platform == "win32" or not is_in_foreground():
+        yield
+        return
+    before = termios.tcgetattr(terminal)
+    silent = termios.tcgetattr(terminal)
+    silent[3] &= ~(termios.ECHO | termios.ECHONL)
+    termios.tcsetattr(terminal, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        if is_in_foreground():
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 @asynccontextmanager
@@ -129,7 +160,7 @@ def layout(ids: Sequence[str], width: int) -> Layout:
     def bar(*columns: int) -> int:
         return min(width - sum(columns) - len(columns), LONGEST_BAR)  # one space between two columns
 
-    longest = max(map(len, ids), default=0) or SHORT_ID
+    longest = max(map(len, ids), default=0) or EXPECTED_ID
     for id_width, has_state in ((longest, True), (longest, False), (SHORT_ID, True), (SHORT_ID, False)):
         room = bar(id_width, *[STATE] * has_state, PROGRESS, ELAPSED)
         if room >= LEAST_BAR:
