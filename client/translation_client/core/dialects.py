@@ -150,7 +150,7 @@ class Operation:
         return any("job_id" not in paths([one.body, [*one.headers.values()]]) for one in self.answers.values())
 
     def answer_for(self, state: State, word: object) -> Answer:
-        """Returns the answer about a job in a state, for which the dialect has this word."""
+        """Returns the answer about a job in a state with this word."""
         answer = self.answers[state]
         return self.phases.get(word, answer) if state is State.PENDING and isinstance(word, str) else answer
 

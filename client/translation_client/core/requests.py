@@ -69,7 +69,7 @@ class FlowOptions:
         _store(self.remembered, parsed.status.id, (reply, parsed))
 
     def follow(self, parsed: ParsedStatus) -> ParsedStatus:
-        """Keeps the addresses that an answer names for a job; returns it with that of the polls in its token."""
+        """Keeps the addresses that an answer names; returns the answer with the address of the polls in its token."""
         job_id, known = parsed.status.id, self.urls.get(parsed.status.id, {})
         if not known and not parsed.urls:
             return parsed

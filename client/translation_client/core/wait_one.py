@@ -257,7 +257,7 @@ def poll_job(  # noqa: PLR0913 - all that a poll depends on
     waiting: bool = False,  # whether this is part of a wait
     hold: int = 0,  # seconds for which the server may hold the poll of a job whose status is unknown
 ) -> Step[Answer]:
-    """Polls a job; `status` is its last known one, `long_poll` that of the wait, if it has begun."""
+    """Polls a job; `status` is its last known status, `long_poll` is the wait's, if a wait has begun."""
     send = polling(options.dialect, job_id, options.parameters, options.url("poll", job_id))
     confirmed = confirmed or status is not None
     read, first = partial(read_job, options.dialect, job_id=job_id), None

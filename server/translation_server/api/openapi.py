@@ -150,7 +150,7 @@ def sandbox_schemas() -> Part:
 def operation(
     description: str, answer: Part, *, code: int = HTTPStatus.OK, parameters: Sequence[Part] = (), **members: object
 ) -> Part:
-    """Returns an operation, with the errors that every route has, and those of job ids and of bodies."""
+    """Returns an operation, with the errors of every route, of job ids and of bodies."""
     errors = [*ALWAYS]
     if JOB_ID in parameters:
         errors.append(HTTPStatus.NOT_FOUND)

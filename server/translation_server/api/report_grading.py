@@ -1,4 +1,4 @@
-"""Makes report cards: of a short request log at once, of a long one in a process of its own, one at a time."""
+"""Makes report cards: from a short request log at once, from long ones in a separate process, one at a time."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ Page = Sequence[tuple[int, str]]  # records of a request log, with their numbers
 
 
 class Grading:
-    """Makes report cards from the request logs: of up to ``short`` characters here, of longer ones in a process."""
+    """Makes report cards: from request logs of up to ``short`` characters here, from longer ones in a process."""
 
     def __init__(self, request_log: RequestLog, service: Service, short: int = SHORT) -> None:
         self._request_log = request_log

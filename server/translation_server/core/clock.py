@@ -22,7 +22,7 @@ MAX_SETTINGS = 100  # how many of its latest settings a clock keeps
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a clock goes from the wall time ``wall`` on, when it shows ``virtual``.
+    """A setting of a clock, valid from the wall time ``wall`` on, when the clock shows ``virtual``.
 
     ``speed`` is in seconds of virtual time per second of wall time. A frozen clock keeps its speed for later.
     """
@@ -50,7 +50,7 @@ class Clock:
 
     @property
     def current(self) -> Setting:
-        """The setting in force."""
+        """The current setting."""
         return self.settings[-1]
 
     @property

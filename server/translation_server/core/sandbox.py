@@ -84,7 +84,7 @@ class SandboxSettings:
 
 
 def with_settings(defaults: SandboxSettings, settings: Mapping[str, Any]) -> SandboxSettings:
-    """Returns the server's settings, overridden by those of the scenario, and these by the user's own.
+    """Returns the settings: the user's own override the scenario's, and these override the server's.
 
     The server's own fault rules override those of the server's scenario, but not those of a scenario that the user has
     chosen.

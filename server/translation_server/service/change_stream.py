@@ -90,7 +90,7 @@ class ChangeStream:
                 read_at = self._clock()
 
     async def one(self, snapshot: JobSnapshot, after: VirtualTime | None) -> Changes:
-        """Yields the changes of a job after a virtual time; without one, first the job as it stands.
+        """Yields the changes of a job after a virtual time. Without a time, the job's current snapshot comes first.
 
         The stream ends when the job ends, when the server shuts down, and when the sandbox is reset.
         """

@@ -243,7 +243,7 @@ class Service:
         return await self.amend(owner, job_id, Job.delete, api=api, kind=kind)
 
     async def count_poll(self, snapshot: JobSnapshot) -> JobSnapshot:
-        """Counts a poll of a job that ends after polls; returns the job as it stands then.
+        """Counts a poll of a job that ends after polls; returns the new snapshot.
 
         Raises:
             JobNotFound: the job is gone because the sandbox was reset.
@@ -310,7 +310,7 @@ class Service:
         If only polls can change the job, it does not wait.
 
         Args:
-            snapshot: the job as it stands.
+            snapshot: the job's current snapshot.
             seconds: how long to wait at most, in wall time; it ends earlier if the server shuts down.
             until: returns the virtual time at which the job changes by itself.
 

@@ -151,7 +151,7 @@ def apply_false_answer(
 ) -> list[tuple[Dialect, JobSnapshot]]:
     """Returns the snapshots of jobs to show, with their wire formats: the true ones, unless a fault rule changes them.
 
-    The format is that of the job's kind; without one, it is the first.
+    The format is the one of the job's kind; without a kind, it is the first.
     """
     context = context_of(request)
     record, rule = context.record, context.fault
@@ -172,7 +172,7 @@ def apply_false_answer(
 async def count_polls(
     request: Request, service: Service, dialect: Dialect, snapshots: list[JobSnapshot]
 ) -> list[JobSnapshot]:
-    """Counts a poll for each of the jobs that end after polls; returns all of them as they stand then.
+    """Counts a poll for each of the jobs that end after polls; returns the new snapshots of all jobs.
 
     A HEAD does not count, and a poll does not count for a job that a fault hides or shows falsely. Whether a fault does
     so depends on the job before this poll, so rules for ended jobs do not prevent a job from ending.

@@ -95,7 +95,7 @@ class Where(NamedTuple):
         )
 
     def narrows(self, other: "Where") -> bool:
-        """Whether it asks for everything that the other one does, and for more."""
+        """Whether it has all conditions of the other one, and more."""
         return self != other and all(two.items() <= one.items() for one, two in zip(self, other, strict=True))
 
     def differs(self, other: "Where") -> bool:
@@ -210,7 +210,7 @@ class Operation:
         return self.answers[State.PENDING]
 
     def answer_for(self, state: State, word: object) -> Answer:
-        """Returns the answer about a job in a state, for which the dialect has this word."""
+        """Returns the answer about a job in a state with this word."""
         answer = self.answers[state]
         return self.phases.get(word, answer) if self.phases and state is State.PENDING else answer
 

@@ -92,7 +92,7 @@ class _Bits:
         self._bits += f"{value:0{length}b}"
 
     def exp_golomb(self, *values: int) -> None:
-        """Adds numbers in the code in which small ones are short."""
+        """Adds numbers in Exp-Golomb code, in which small numbers are short."""
         for value in values:
             binary = f"{value + 1:b}"
             self._bits += "0" * (len(binary) - 1) + binary
