@@ -70,8 +70,12 @@ class TestRun:
         assert (status, len(err)) == (1, 1)
         changes = [json.loads(line) for line in out]
         assert [change["state"] for change in changes if change["id"] == "j2"] == ["pending", "error"]
-        assert changes[-1].keys() == {"id", "state", "progress", "elapsed", "error", "raw"}
+        assert changes[-1].keys() == {"id", "state", "progress", "elapsed", "error", "error_code", "raw"}
         assert changes[-1]["error"] == changes[-1]["raw"]["error_message"] == "the video has no sound"
+
+    def test_json_has_the_code_of_an_error(self, run: Run, server: Server, job: Job) -> None:
+        server.says((202, {**job("error"), "error_code": "no-sound"}))
+        assert json.loads(run("run", "--json")[1][-1])["error_code"] == "no-sound"
 
     def test_quiet_shows_only_failures(self, run: Run, server: Server, job: Job) -> None:
         server.script = scripted_jobs(job)

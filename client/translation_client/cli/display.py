@@ -28,7 +28,8 @@ def write_nothing(_: object) -> None:
 
 def write_json(status: Status, *, stats: bool = False) -> None:
     """Writes a status as a line of JSON; with `stats`, it includes the cost of the wait, if that is known."""
-    document = {name: getattr(status, name) for name in ("id", "state", "progress", "elapsed", "error", "raw")}
+    names = ("id", "state", "progress", "elapsed", "error", "error_code", "raw")
+    document = {name: getattr(status, name) for name in names}
     write_document(document | ({"cost": asdict(status.cost)} if stats and status.cost else {}), compact=True)
 
 
