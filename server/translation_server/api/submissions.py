@@ -1,7 +1,7 @@
 """Submissions: the input of a job, its idempotency key, and its fingerprint."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
@@ -238,7 +238,7 @@ def _received(
     except ValidationError as error:
         raise invalid(errors + field_errors(error, "body", fields)) from None
     if dialect.refuses_unknown:
-        refused = [field for field in unknown if field not in dialect.fields]
+        refused = _unknown(unknown, dialect.fields, document)
         errors += [{"field": field, "message": unknown_field(dialect.fields)} for field in refused]
     if dialect.api is NATIVE_API:
         validated = validated.model_copy(update=query)
@@ -257,6 +257,18 @@ def _received(
         validated,
         {name: value for name, value in echo.items() if value is not None},
     )
+
+
+def _unknown(paths: Iterable[str], fields: Sequence[str], document: Mapping[str, Any]) -> Iterator[str]:
+    """Yields those of the paths in a document that lead to no field; below an object with fields, the paths in it."""
+    for path in paths:
+        if path in fields:
+            continue
+        inner = value_at(document, path)
+        if isinstance(inner, Mapping) and any(field.startswith(f"{path}.") for field in fields):
+            yield from _unknown([f"{path}.{name}" for name in inner], fields, document)
+        else:
+            yield path
 
 
 def _from_form(value: object) -> object:
