@@ -8,7 +8,6 @@ from http import HTTPStatus
 from translation_server.api.openapi import (
     ERRORS,
     HINTS,
-    IDEMPOTENCY_KEY,
     LOCATION,
     NATIVE,
     POLLING,
@@ -21,7 +20,9 @@ from translation_server.api.openapi import (
     answer,
     error_references,
     error_response,
+    idempotency_key,
     operation,
+    own_errors,
     path_parameter,
     query_parameters,
     request_content,
@@ -30,13 +31,15 @@ from translation_server.api.openapi import (
     schema_of,
     security_scheme,
     template_schema,
+    with_example,
+    with_required,
 )
 from translation_server.api.own_routes import OwnRoute
-from translation_server.api.schemas import JobsQuery, SubmissionBody
+from translation_server.api.schemas import JobsQuery, Simulate, SubmissionBody
 from translation_server.core.dialects.authentication import BASIC
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.operations import CHANGING, PARAMETER, Action, RequestPattern
+from translation_server.core.dialects.operations import CHANGING, PARAMETER, WITH_ID, Action, RequestPattern
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import fill, paths
 from translation_server.version import __version__
@@ -73,12 +76,19 @@ def document(
     for path, operations in paths.items():
         for method, described in operations.items():
             _add_refusals(described, secured=secured, safe=method == "get" and path not in changing)
+    for route in routes:
+        if route.api.error:
+            described = paths[_template(route.pattern)][route.pattern.method.lower()]
+            described["responses"] = own_errors(described["responses"], route.api.error)
     tags = [_tag(own) for own in own_routes if own.answer]
     dialects = [name for route in routes for name in route.names]
     schemes = {
         auth: security_scheme(auth)
         for auth in dict.fromkeys([BASIC, *(auth for route in routes for auth in route.api.auth)])
     }
+    submission_schemas = dict(schema_of(SubmissionBody)["$defs"])
+    if not simulating:
+        del submission_schemas[Simulate.__name__]
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": __version__, "description": DESCRIPTION},
@@ -88,7 +98,8 @@ def document(
             "schemas": {
                 "Problem": PROBLEM,
                 **schema_of(JobsQuery)["$defs"],
-                **(schema_of(SubmissionBody)["$defs"] | sandbox_schemas() if simulating else {}),
+                **submission_schemas,
+                **(sandbox_schemas() if simulating else {}),
             },
             "responses": {error.name: error_response(error) for error in ERRORS},
             **({"securitySchemes": schemes} if secured else {}),
@@ -141,6 +152,10 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
     faults = [SIMULATE_FAULT] if simulating else []
     parameters = [*map(path_parameter, route.pattern.parameters), *faults]
     common: Part = {"tags": list(route.names), "security": [{auth: []} for auth in route.api.auth]}
+    if batch := route.operation.ids:
+        parameters.append(
+            {"name": batch, "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
+        )
     described = route.operation.answers[SNAPSHOT.state]
     example = _example(route)
     schema = template_schema(described.body)
@@ -151,9 +166,10 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
         if isinstance(sent, Mapping) and not simulating:
             sent = {name: node for name, node in sent.items() if paths(node).keys() != {"simulate"}}
         sample = fill(sent, lambda name: FIELDS[name].value(SNAPSHOT) if name in FIELDS else None)
-        content = request_content(
-            route.operation.accepts, request_schema(sent, fields, closed=dialect.refuses_unknown), sample
-        )
+        for path, *_ in dialect.required:
+            sample = with_example(sample, path)
+        body = with_required(request_schema(sent, fields, closed=dialect.refuses_unknown), dialect.required)
+        content = request_content(route.operation.accepts, body, sample)
         submit = operation(
             DESCRIPTIONS["submit"],
             answer(
@@ -161,12 +177,12 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
             ),
             code=described.code,
             parameters=[
-                IDEMPOTENCY_KEY,
+                *idempotency_key(route.api.idempotency),
                 *query_parameters({name: fields[name] for name in dialect.query}),
                 *([PREFER] if route.operation.wait else []),
                 *parameters,
             ],
-            requestBody={"required": False, "content": content},
+            requestBody={"required": bool(dialect.required), "content": content},
             **common,
         )
         submit["responses"] |= error_references(HTTPStatus.CONFLICT)
@@ -176,6 +192,8 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
     operation_ = operation(
         DESCRIPTIONS[route.action], described_answer, code=described.code, parameters=[*parameters, *polling], **common
     )
+    if route.action in WITH_ID:  # the id may be elsewhere than in the path, and may be that of jobs of several kinds
+        operation_["responses"] |= error_references(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
     if polling:
         operation_["responses"]["304"] = {"description": "The job has not changed.", "headers": HINTS}
     return operation_

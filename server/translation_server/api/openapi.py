@@ -13,8 +13,9 @@ from translation_server.api.schemas import JobAction
 from translation_server.core.clock import VirtualTime
 from translation_server.core.dialects.authentication import SIGV4, token_form
 from translation_server.core.dialects.builtin import DIALECTS
+from translation_server.core.dialects.dialect import ErrorFormat
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.operations import MediaKind
+from translation_server.core.dialects.operations import IdPlace, MediaKind
 from translation_server.core.dialects.template import Node, Placeholder
 from translation_server.core.faults.rules import KINDS
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
@@ -59,11 +60,6 @@ def path_parameter(name: str) -> Part:
 
 
 JOB_ID = path_parameter("job_id")
-IDEMPOTENCY_KEY = _header(
-    "Idempotency-Key",
-    "requests with the same key and body get the same job, however often they are sent",
-    schema={**TEXT, "pattern": "^[!#-~]{1,255}$"},
-)
 PREFER = _header(
     "Prefer", "`wait=N` holds the answer until the job changes, for at most N seconds and at most 60", example="wait=25"
 )
@@ -85,6 +81,15 @@ SIMULATE_FAULT = _header(
         ]
     },
 )
+
+
+def idempotency_key(place: IdPlace | None) -> Sequence[Part]:
+    """Returns the header with the idempotency key, if an API has one."""
+    if place is None or place.source != "header":
+        return []
+    description = "requests with the same key and body get the same job, however often they are sent"
+    return [_header(place.name, description, schema={**TEXT, "pattern": "^[!#-~]{1,255}$"})]
+
 
 # Headers of answers
 
@@ -153,7 +158,7 @@ def operation(
     """Returns an operation, with the errors of every route, of job ids and of bodies."""
     errors = [*ALWAYS]
     if JOB_ID in parameters:
-        errors.append(HTTPStatus.NOT_FOUND)
+        errors += [HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT]
     if "requestBody" in members:
         errors.append(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     responses = {str(int(code)): answer} | error_references(*errors)
@@ -171,6 +176,24 @@ def error_response(error: HTTPStatus) -> Part:
     """Returns the response of an error."""
     content = {"application/problem+json": {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
     return {"description": error.phrase, "content": content}
+
+
+def own_errors(responses: Part, form: ErrorFormat) -> Part:
+    """Returns the responses of an operation whose API has a form of its own for errors, and codes of its own.
+
+    Errors from before the API is known, such as that of a head that is too large, are problem details there, too.
+    """
+    own = dict(responses)
+    for code, response in responses.items():
+        if "$ref" in response:
+            error = HTTPStatus(int(code))
+            answer = form.when.get(error.value, form.answer)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            media_type = str(headers.get("content-type", "application/json"))
+            own_code = answer.code if error.value in form.when else error.value
+            content = {media_type: {}} | error_response(error)["content"]
+            own[str(own_code)] = {"description": error.phrase, "content": content}
+    return own
 
 
 def answer(description: str, schema: Part, example: object, headers: Part | None = None) -> Part:
@@ -220,6 +243,28 @@ def request_schema(node: Node, fields: Mapping[str, Any], *, closed: bool) -> Pa
         name: request_schema(one, fields, closed=closed) for name, one in node.items() if isinstance(one, Mapping)
     }
     return schema | {"properties": schema["properties"] | nested, "additionalProperties": not closed}
+
+
+def with_required(schema: Part, groups: Sequence[Sequence[str]]) -> Part:
+    """Returns the JSON schema of a request that must have one field of each group, given by their dotted paths."""
+    if not groups:
+        return schema
+    named: Part = {path.partition(".")[0]: {} for group in groups for path in group}
+    alternatives = [[_required(path.split(".")) for path in group] for group in groups]
+    all_of = [group[0] if len(group) == 1 else {"anyOf": group} for group in alternatives]
+    return schema | {"properties": named | schema.get("properties", {}), "allOf": all_of}
+
+
+def _required(names: Sequence[str]) -> Part:
+    first, *rest = names
+    return {"required": [first], "properties": {first: _required(rest) if rest else {"not": {"type": "null"}}}}
+
+
+def with_example(sample: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
+    """Returns an example of a request that has a field at a dotted path."""
+    name, _, rest = path.partition(".")
+    sample = sample if isinstance(sample, Mapping) else {}
+    return {**sample, name: with_example(sample.get(name), rest) if rest else sample.get(name, "text")}
 
 
 MEDIA_TYPES: Mapping[MediaKind, str] = {
