@@ -257,6 +257,17 @@ class ContainerTests(Scenarios):
         result = self.pair.compose("run", "--rm", "client", *flags)
         self.assertIn("2 jobs: 2 completed", result.stdout)
 
+    def test_suggested_command_lines_name_the_project(self) -> None:
+        self.pair.serve()
+        result = self.pair.run_command("--unknown")
+        self.assertIn(f"; see docker compose -p {self.pair.project} run --rm client --help\n", result.stderr)
+
+    def test_profile_of_another_project_changes_nothing(self) -> None:
+        self.pair.serve()
+        before = {container.id for container in self.pair.containers()}
+        self.pair.serve(COMPOSE_PROFILES="other")
+        self.assertEqual({container.id for container in self.pair.containers()}, before)
+
     def test_jobs_survive_a_restart(self) -> None:
         self.pair.serve()
         with self.client() as client:

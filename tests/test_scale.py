@@ -150,11 +150,16 @@ class ScaleTests(PairTests):
         env_file = self.pair.folder / ".env"
         text = env_file.read_text()
         self.addCleanup(env_file.write_text, text)
-        for missing, named in (("SCALE_PORTS", "SERVERS=3"), ("SCALE_PORTS|SERVERS", "COMPOSE_PROFILES=scale")):
+        before = {container.id for container in self.pair.containers()}
+        for missing, reason in (
+            ("SCALE_PORTS", "remove the # before SCALE_PORTS in .env, because there is SERVERS=3\n"),
+            ("SCALE_PORTS|SERVERS", "'remove the # before SCALE_PORTS in .env; the profile scale needs it'"),
+        ):
             env_file.write_text(re.sub(rf"^({missing})=.*\n", "", text, flags=re.MULTILINE))
             result = self.pair.compose("up", "--detach", "--wait", "nginx", check=False)
             self.assertNotEqual(result.returncode, 0)
-            self.assertIn(f"remove the # before SCALE_PORTS in .env, because there is {named}\n", result.stderr)
+            self.assertIn(reason, result.stderr)
+            self.assertEqual({container.id for container in self.pair.containers()}, before)
 
     def test_answer_of_nginx_without_servers_has_the_status_that_its_body_names(self) -> None:
         self.addCleanup(self.pair.start)

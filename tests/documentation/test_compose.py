@@ -52,7 +52,3 @@ def test_in_the_profile_scale_the_servers_trust_only_nginx():
     others = f"{nginx['ipv4_address'].removesuffix('.2')}.128/25"
     assert subnet["ip_range"] == others, "the address of nginx is for no other container"
     assert re.findall(r"X-Forwarded-For (\S+);", NGINX) == ["$remote_addr"]
-
-
-def test_command_lines_that_the_client_suggests_can_be_typed_on_the_host():
-    assert SERVICES["client"]["environment"]["TRANSLATION_CLIENT_COMMAND"] == "docker compose run --rm client"
