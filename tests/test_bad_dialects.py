@@ -62,6 +62,7 @@ GOOD = {
                     "order": "order",
                     "status": "is",
                     "default": 10,
+                    "filter": {"owner": "owner", "for": "input.for"},
                     "ignore": "x",
                 },
                 "body": {"data": "{jobs}", "next": "{next}"},

@@ -301,7 +301,9 @@ class _Kind:
     def _raised(self, code: int, reply: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the exception that a client raises, with the values at the places of the API's errors."""
         form, document = self.dialect.api.error, reply["json"]
-        raised, places = RAISED.get(reply["code"], "InvalidRequest"), {"detail": "detail"}
+        own = form.when.get(code) if form else None
+        is_clear = own is not None and form is not None and own.body != form.answer.body
+        raised, places = RAISED.get(code if is_clear else reply["code"], "InvalidRequest"), {"detail": "detail"}
         if form:
             places = paths(form.answer.body) | paths(form.when.get(code, form.answer).body)
         values = {name: value_at(document, place.replace("[", ".").replace("]", "")) for name, place in places.items()}

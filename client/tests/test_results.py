@@ -100,3 +100,18 @@ def test_the_lines_of_a_batch_are_its_output():
     lines = '{"id": "a"}\n{"id": "b"}\n'
     read = read_result(find_dialect("openai#batch"), Reply(200, {}, lines.encode(), 0.0), polled(State.COMPLETED, {}))
     assert (read.status.state, read.status.output) == (State.COMPLETED, lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        ({"code": 1, "message": "The operation was cancelled."}, State.CANCELLED),
+        ({"code": 1, "message": "why"}, State.ERROR),
+        ({"code": 13, "message": "The operation was cancelled."}, State.ERROR),
+        ({"code": 13}, State.ERROR),
+    ],
+)
+def test_a_cancelled_operation_is_known_by_its_code_and_message(error, state):
+    document = {"name": "1", "done": True, "error": error}
+    status = read_job(find_dialect("google-speech"), Reply(200, {}, json.dumps(document).encode(), 0.0), "1").status
+    assert (status.state, status.error_code) == (state, str(error["code"]) if state is State.ERROR else None)

@@ -168,12 +168,59 @@ submit.request = "POST /others"
 poll.request = "GET /others/{job_id}"
 """
     )
-    tasks = api('{ size = "limit", status = "state" }', kinds)
+    tasks = api('{ size = "limit", cursor = "at", status = "state" }', kinds)
     done = {"simulate": {"delay": 0, "outcome": "completed"}}
     task, other = (tasks.post(path, json=done).json()["id"] for path in ("/tasks", "/others"))
     assert ids(tasks.get("/tasks?state=done")) == [task]
     assert ids(tasks.get("/tasks?state=ready")) == [other]
     assert ids(tasks.get("/tasks?state=ready,done")) == [other, task]
+
+
+FILTERS = 'filter = { for = "input.for", label = "input.labels", team = "team", key = "query.key" }'
+FILTERED = FILE.replace('"POST /tasks"', '["POST /tasks", "POST /teams/{team}/tasks"]').replace(
+    'next = "{base_url}/tasks?at={next}', 'next = "{base_url}/tasks?at={next}{&query.label,query.for}'
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("for=a", [2, 0]),
+        ("for=5", [1]),
+        ("for=none", []),
+        ("label=env=prod", [1, 0]),
+        ("label=env=prod&label=size=5", [1]),
+        ("label=env", []),
+        ("label=x", [2]),
+        ("team=blue&for=a", [2]),
+        ("key=k", [2]),
+        ("state=done", [1]),
+        ("state=done&label=env=prod&for=5", [1]),
+        ("state=busy&for=5", []),
+    ],
+)
+def test_lists_are_filtered_by_what_was_submitted(api, asked, wanted):
+    tasks = api(f'{{ size = "limit", cursor = "at", status = "state", {FILTERS} }}', FILTERED)
+    done = {"delay": 0, "outcome": "completed"}
+    submitted = [
+        ("/tasks", {"for": "a", "labels": {"env": "prod"}}),
+        ("/tasks", {"for": 5, "labels": {"env": "prod", "size": 5}, "simulate": done}),
+        ("/teams/blue/tasks?key=k", {"for": "a", "labels": ["x", "y"]}),
+    ]
+    made = [tasks.post(path, json=body).json()["id"] for path, body in submitted]
+    assert ids(tasks.get(f"/tasks?{asked}")) == [made[number] for number in wanted]
+
+
+def test_the_next_page_of_a_filtered_list_has_its_parameters(api):
+    tasks = api(f'{{ size = "limit", cursor = "at", {FILTERS} }}', FILTERED)
+    made = submit(tasks, 3, **{"for": "a b", "labels": ["x", "y"]})
+    submit(tasks, 1)
+    page = tasks.get("/tasks?limit=2&label=x&label=y&for=a b")
+    assert (ids(page), page.json()["next"].partition("?")[2]) == (
+        made[:2],
+        f"at={made[1]}&label=x&label=y&for=a%20b&limit=2",
+    )
+    assert ids(tasks.get(page.json()["next"])) == made[2:]
 
 
 def test_totals_are_without_deleted_jobs(api):
@@ -221,7 +268,7 @@ def test_a_number_that_is_none_is_refused(api, name, value):
 
 
 def test_a_page_that_is_too_long_is_refused(api):
-    answer = api('{ size = "limit" }').get("/tasks?limit=101")
+    answer = api('{ size = "limit", cursor = "at" }').get("/tasks?limit=101")
     assert detail(answer) == "limit: must be a whole number from 1 to 100"
 
 
@@ -230,11 +277,12 @@ def test_parameters_without_an_effect_are_refused_unless_the_file_ignores_them(a
     refused = "offset: is not a parameter of this list; its parameters are limit, at, sort"
     assert detail(tasks.get("/tasks?offset=5")) == refused
     assert tasks.get("/tasks?sort=name&zone=eu&limit=3").status_code == 200  # answers repeat zone
-    assert detail(api("{}").get("/tasks?limit=1")) == "limit: is not a parameter of this list; its parameters are none"
+    some = api('{ cursor = "at" }').get("/tasks?limit=1")
+    assert detail(some) == "limit: is not a parameter of this list; its parameters are at"
 
 
 def test_an_item_may_be_a_part_of_the_body_of_a_poll(api):
-    text = FILE.replace("body = { id", "body.job = { id").replace("page = PAGE", 'item = "job"')
+    text = FILE.replace("body = { id", "body.job = { id").replace("page = PAGE", 'page.cursor = "at"\nitem = "job"')
     tasks = api("", text)
     job_id = tasks.post("/tasks", json={}).json()["job"]["id"]
     [item] = tasks.get("/tasks").json()["tasks"]

@@ -1,7 +1,7 @@
 """Point it at the server: `HfApi("http://127.0.0.1:8000", token="secretpassword")`, or HF_ENDPOINT and HF_TOKEN.
 
 Covered: run_job, inspect_job, wait_for_job, cancel_job, list_jobs and whoami. Not covered: logs, metrics, reruns,
-scheduled jobs, scripts that are uploaded, and the filters of list_jobs, which are refused.
+scheduled jobs and scripts that are uploaded.
 Version: huggingface_hub 2.4.0. It has no error for a failed job: its stage is ERROR. It has no async calls for jobs. A
 list_jobs without a namespace asks who the caller of HF_ENDPOINT and HF_TOKEN is, whatever the HfApi has.
 """
@@ -59,9 +59,15 @@ def test_jobs_are_listed_page_by_page(client):
     assert [job.id for job in client.list_jobs(namespace="user")] == made[::-1]
 
 
-def test_filters_of_lists_are_refused(client):
+def test_jobs_are_listed_by_stage_and_label(client):
+    job, other = (client.run_job(**JOB, labels={"team": team}, namespace="user").id for team in ("a", "b"))
+    client.wait_for_job([job, other], poll_interval=0.02, namespace="user")
+    listed = {"namespace": "user", "status": ["COMPLETED", "RUNNING"]}
+    assert [one.id for one in client.list_jobs(**listed)] == [other, job]
+    assert [one.id for one in client.list_jobs(**listed, labels={"team": "a"})] == [job]
+    assert list(client.list_jobs(namespace="user", status="ERROR", labels={"team": "a"})) == []
     with pytest.raises(BadRequestError, match="stage"):
-        list(client.list_jobs(status="RUNNING", namespace="user"))
+        list(client.list_jobs(status="NONE", namespace="user"))
 
 
 def test_wrong_token_is_refused(client):

@@ -1,7 +1,7 @@
 """Point it at the server: `openai.OpenAI(base_url="http://127.0.0.1:8000/openai/v1", api_key="secretpassword")`.
 
 Covered: videos and remixes, background responses, batches, files, vector store files, models, errors, and repeated
-requests; sync and async. Batches have no waiting helper of the client's. Not covered: the list of a store's files.
+requests; sync and async. Batches have no waiting helper of the client's.
 Version: openai 3.57.0.
 """
 
@@ -198,6 +198,18 @@ def test_batches_and_files_are_listed_page_by_page(client):
     files = [client.files.create(file=b"text", purpose="user_data").id for _ in range(3)]
     assert [file.id for file in client.files.list(limit=2)] == files[::-1]
     assert [file.id for file in client.files.list(limit=2, order="asc")] == files
+    other = client.files.create(file=b"text", purpose="assistants").id
+    assert [file.id for file in client.files.list(limit=2, purpose="user_data")] == files[::-1]
+    assert [file.id for file in client.files.list(purpose="assistants")] == [other]
+
+
+def test_files_of_a_store_are_listed_by_status(client):
+    files = client.vector_stores.files
+    made = [files.create_and_poll(f"file-{n}", vector_store_id="vs_1", poll_interval_ms=10).id for n in range(3)]
+    files.create("vs_2", file_id="file-3")
+    assert [file.id for file in files.list("vs_1", limit=2)] == made[::-1]
+    assert [file.id for file in files.list("vs_1", filter="completed", order="asc")] == made
+    assert list(files.list("vs_1", filter="failed")) == []
 
 
 def test_file_is_processed_and_deleted(client):

@@ -5,7 +5,7 @@ if only one of them has the field. Null counts as a missing field, because APIs,
 up. A field does not count if a job may have no value for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from itertools import combinations, product
 
@@ -51,7 +51,7 @@ def fitting(
 
     If it fits none, only the presence of its fields counts. If that does not decide, all states with its status code
     are returned. A file need not describe cancelled jobs. So an answer does not count as cancelled only because it
-    lacks the fields of a completed job.
+    lacks the fields of a completed job; of failed and cancelled, the constants of a cancelled job decide.
     """
     shown = [(state, *one) for state in states for one in _shown(dialect, operation, state)]
     if any(one[1] == code for one in shown):
@@ -63,10 +63,24 @@ def fitting(
             for state, _, body in shown
             if fits(body, [other for one, _, other in shown if one is not state], document)
         }
+        if found.keys() >= {State.ERROR, State.CANCELLED}:
+            constants = [*_constants(found[State.CANCELLED], found[State.ERROR], document)]
+            if constants and all(constants):  # such as the code of a cancellation, where a failed job has any code
+                del found[State.ERROR]
         is_lack = [*found] == [State.CANCELLED] and completed
         if found and not (is_lack and not _has_own(found[State.CANCELLED], completed, document)):
             return [*found]
     return list(dict.fromkeys(one for one, *_ in shown))
+
+
+def _constants(body: object, other: object, document: object) -> Iterator[bool]:
+    """Yields, for each constant of a body where the other body has any value, whether the document has it."""
+    if isinstance(body, Mapping):
+        fields, values = (one if isinstance(one, Mapping) else {} for one in (other, document))
+        for key, value in body.items():
+            yield from _constants(value, fields.get(key), values.get(key))
+    elif isinstance(other, Mark) and not isinstance(body, Mark) and body is not None:
+        yield body == document
 
 
 def _has_fields(body: object, others: Sequence[object], document: object) -> bool:

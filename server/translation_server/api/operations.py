@@ -83,7 +83,7 @@ class Operations:
         after = None
         if last_id := asked.get(paging.cursor or ""):
             after = await self._service.ordinal(owner, last_id, **owned)
-        only = _filter(request, asked, route)
+        only = _filter(request, {**parameters, **asked}, route)
         if not (only or oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
             page = await self._service.page(
                 owner, limit=limit, after=after, api=dialect.api.name, kind=owned.get("kind")
@@ -191,7 +191,13 @@ class Operations:
             "base_url": base_url(request.scope) + dialect.api.mount,
             **more,
         }
-        return _filled(route, lambda name: values.get(name, request.query_params.get(name.partition(".")[2])))
+        return _filled(route, lambda name: values[name] if name in values else _queried(request, name))
+
+
+def _queried(request: Request, name: str) -> object:
+    """Returns the value of `query.NAME`: a list if the parameter is repeated, None if it is missing."""
+    values = request.query_params.getlist(name.partition(".")[2])
+    return values if len(values) > 1 else values[0] if values else None
 
 
 def _filled(route: Route, value_of: ValueOf) -> Response:
@@ -219,7 +225,7 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
     """
     [dialect, *_], operation = route.dialects, route.operation
     paging, where = operation.paging, operation.where
-    named = paging.size, paging.cursor, paging.offset, paging.number, paging.order, paging.status
+    named = paging.size, paging.cursor, paging.offset, paging.number, paging.order, paging.status, *paging.filter
     selecting = (*where.query, *(path.partition(".")[0] for path in where.body))
     allowed = [name for name in (*named, *paging.ignore, *selecting) if name]
     shown = dialect.echoed | names(operation.answer.body) | names(operation.answer.headers)
@@ -231,6 +237,38 @@ def _refuse_unknown(asked: Mapping[str, str], route: Route) -> None:
 
 
 def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
+    """Returns the filter of a list's jobs, by their states and by the values of their submissions; None for all."""
+    by_word = _by_word(request, asked, route)
+    wanted = [
+        (name, text)
+        for parameter, name in route.operation.paging.filter.items()
+        if parameter in asked
+        for text in (request.query_params.getlist(parameter) or [asked[parameter]])
+    ]
+    if not wanted:
+        return by_word
+
+    def accepts(snapshot: JobSnapshot) -> bool:
+        echo = snapshot.job.echo
+        return all(_matches(echo.get(name), text) for name, text in wanted) and (
+            not by_word or by_word.accepts(snapshot)
+        )
+
+    return Filter(by_word.states if by_word else list(State), accepts)
+
+
+def _matches(value: object, text: str) -> bool:
+    """Whether a value is this text, an object has the text's `key=value`, or an array has an item that matches."""
+    match value:
+        case Mapping():
+            key, _, wanted = text.partition("=")
+            return key in value and _matches(value[key], wanted)
+        case list():
+            return any(_matches(one, text) for one in value)
+    return value is not None and text == (value if isinstance(value, str) else to_json(value))
+
+
+def _by_word(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
     """Returns the states of a list's jobs; None for all. Callers repeat the parameter, or separate words by commas.
 
     Raises:

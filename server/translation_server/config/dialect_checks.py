@@ -61,7 +61,7 @@ def check_kind(job: Mapping[str, Any], place: str) -> None:
         if action in READ_BY_CODE:
             _check_codes(job, one, f"{place}.{name}")
         if action in LISTS:
-            _check_listed(one, f"{place}.{name}")
+            _check_listed(job, one, f"{place}.{name}")
         if one["job_id"]:
             _check_id_text(one, f"{place}.{name}")
         elif action in WITH_ID and any("job_id" not in parameter_names(path) for _, path in one["request"]):
@@ -80,7 +80,7 @@ def _check_answers(job: Mapping[str, Any], answers: Mapping[str, Any], place: st
             raise FormatError(f"{place}.body", f"job_id cannot have the filter number: {needed}")
 
 
-def _check_listed(operation: Mapping[str, Any], place: str) -> None:
+def _check_listed(job: Mapping[str, Any], operation: Mapping[str, Any], place: str) -> None:
     """Checks that clients can read the jobs of a list, and the parameters of its pages."""
     for one in (operation, *operation["when"].values()):
         for text, name in names_in(one["body"]):
@@ -88,6 +88,10 @@ def _check_listed(operation: Mapping[str, Any], place: str) -> None:
                 raise FormatError(f"{place}.body", f'must hold "{{jobs}}" alone and without a filter, not {text!r}')
     if page := operation.get("page"):
         _check_page(operation, page, f"{place}.page")
+        for name, value in page["filter"].items():
+            if "." not in value and value not in parameters(job):
+                known = ", ".join(("input.…", "query.…", *parameters(job)))
+                raise FormatError(below(f"{place}.page.filter", name), f"there is no {value}; there are {known}")
 
 
 def _check_codes(job: Mapping[str, Any], operation: Mapping[str, Any], place: str) -> None:
@@ -114,7 +118,8 @@ def _check_page(operation: Mapping[str, Any], page: Mapping[str, Any], place: st
     """Checks that each parameter of a list has one meaning, and that one chooses the page if answers name the next."""
     meanings = [(key, page[key]) for key in ("size", *PAGINGS, "order", "status") if page[key] is not None]
     seen = dict.fromkeys(operation["where"]["query"], "where")
-    for key, name in (*meanings, *(("ignore", name) for name in page["ignore"])):
+    several = [(key, name) for key in ("filter", "ignore") for name in page[key]]
+    for key, name in (*meanings, *several):
         if (other := seen.setdefault(name, key)) != key:
             raise FormatError(f"{place}.{key}", f"{name} is the parameter of {other} too")
     answers = [operation, *operation["when"].values()]

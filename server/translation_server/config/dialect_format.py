@@ -179,6 +179,10 @@ REQUEST_KEYS = {
     "accepts": several(word_of("json", "form", "multipart", "any"), ["json"]),
 }
 OPERATION_KEYS = {**REQUEST_KEYS, "when": WHEN, "job_id": ID_PLACE}
+FILTERED_BY = text(
+    'a value of the submission, such as "input.purpose", or a parameter of its path',
+    re.compile(r"(input|query)(\.[^.{}]+)+|[a-z_]\w*"),
+)
 PAGE = table(
     {
         "size": QUERY_NAME,
@@ -186,6 +190,7 @@ PAGE = table(
         "order": QUERY_NAME,
         "status": QUERY_NAME,
         "default": number("a whole number from 1 to 100", 1, 100, 20),
+        "filter": tables(FILTERED_BY, PLAIN, "values of the submission by parameters", {}, key=NAMED),
         "ignore": several(QUERY_NAME, []),
     },
     at_most=PAGINGS,

@@ -238,9 +238,10 @@ class Dialect:
 
     @cached_property
     def echoed(self) -> frozenset[str]:
-        """The names of the values of a submission that its answers repeat."""
+        """The names of the values of a submission that its answers repeat, or that its lists are filtered by."""
         own = (JOB_NAMES.keys() | LIST_NAMES.keys() | SPECIAL.keys()) - {"input"}
-        return frozenset(name for name in self._names if name not in own and not name.startswith(FILE_URL))
+        shown = frozenset(name for name in self._names if name not in own and not name.startswith(FILE_URL))
+        return shown.union(*(one.paging.filter.values() for one in self.operations))
 
     @cached_property
     def _shown(self) -> Sequence[Operation]:

@@ -148,6 +148,7 @@ class Paging(NamedTuple):
         order: ``asc`` for the oldest job first, or ``desc``.
         status: Words for states: only jobs that have one of them.
         default: How many jobs a page has without a size.
+        filter: The names of placeholders by parameters: only jobs that show the parameter's value there.
         ignore: Parameters that are accepted and have no effect; a list refuses all others.
     """
 
@@ -158,6 +159,7 @@ class Paging(NamedTuple):
     order: str | None = None
     status: str | None = None
     default: int = 20
+    filter: Mapping[str, str] = {}
     ignore: Sequence[str] = ()
 
 

@@ -66,9 +66,10 @@ class Query(NamedTuple):
         """Returns the parameters that have a value."""
         values = [(one.name.rpartition(".")[2], one.value(value_of)) for one in self.parameters]
         pairs = [
-            f"{name}={quoted(value if isinstance(value, str) else to_json(value))}"
+            f"{name}={quoted(one if isinstance(one, str) else to_json(one))}"
             for name, value in values
-            if value is not None
+            for one in (value if isinstance(value, list) else [value])
+            if one is not None
         ]
         return self.operator + "&".join(pairs) if pairs else ""
 
