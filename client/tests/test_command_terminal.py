@@ -69,6 +69,13 @@ class TestTerminal:
         name = "python3 -m translation_client"
         assert hint.endswith(f"says about this job: {name} --url={server.url} --username=admin list --json -- c")
 
+    @pytest.mark.parametrize(("flags", "shown"), [([], "0 jobs\r\n"), (["--json"], "")])
+    def test_empty_list_says_so_to_a_person(self, server: Server, flags: list[str], shown: str) -> None:
+        server.says((200, {"jobs": [], "next": None}))
+        terminal = Terminal([*PROGRAM, "--url", server.url, *LOGIN, "list", *flags])
+        assert terminal.end() == 0
+        assert terminal.seen == shown
+
     def test_typed_keys_are_not_shown_in_the_table(self, server: Server, job: Job) -> None:
         server.script = three_jobs(job)
         command = shlex.join([*PROGRAM, "--url", server.url, *LOGIN, "--initial-interval", "9", "wait", "a", "b", "c"])

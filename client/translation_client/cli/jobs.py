@@ -33,7 +33,7 @@ from translation_client.cli.options import (
 )
 from translation_client.cli.saving import save
 from translation_client.cli.table import live, refreshing
-from translation_client.cli.tracking import Show, TrackedJob, Tracker
+from translation_client.cli.tracking import Show, TrackedJob, Tracker, summary
 from translation_client.client import LONG_POLL, AsyncClient
 from translation_client.core.errors import NotFound, TranslationError
 from translation_client.core.estimator import ENOUGH, DurationEstimator, History
@@ -125,12 +125,16 @@ def list_jobs(options: Options) -> int:
 
     async def list_all() -> None:
         async with _client(options, server, Tracker([], _warn(options))) as client:
+            has_jobs = False
             async for status in client.list():
+                has_jobs = True
                 if not options.ids or status.id in missing:
                     show(status)
                 missing.discard(status.id)
                 if options.ids and not missing:
                     break
+        if not has_jobs and is_plain(options) and sys.stdout.isatty():
+            write(summary([]))
         if missing:
             raise NotFound(f"the server lists no job {min(missing)}. Check the job's id and owner.")
 
