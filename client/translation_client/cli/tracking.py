@@ -19,8 +19,8 @@ OUTCOMES = ("starting", *State, "deleted", "failed", "timed out")
 """Every outcome, in the order of the summary."""
 
 CALM = 10.0  # after this many seconds without a failed request, failures are shown again from the first retry on
-MEANINGFUL = 0.001  # progress: servers round it, so less is no base for an estimate
-NEARLY = 0.99  # the most that an estimate says
+MEANINGFUL = 0.001  # the least progress for an estimate, because servers round it
+NEARLY = 0.99  # the largest estimate of a progress
 
 
 class Progress(NamedTuple):

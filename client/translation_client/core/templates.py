@@ -85,7 +85,7 @@ class Text:
         if not isinstance(text, str):
             return {}
         values: dict[str, object] = {}
-        open_one: Placeholder | Query | None = None  # the one whose value begins at the position
+        open_one: Placeholder | Query | None = None  # the placeholder whose value begins at the position
         ends = ""  # where its value ends at the latest: the operators of the queries behind it
         position, last = 0, len(self.parts) - 1
 

@@ -99,7 +99,7 @@ async def body_of(request: Request) -> bytes:
 
 
 async def record_body(request: Request) -> None:
-    """Records a body of which only parts are used, or nothing.
+    """Records a body that the route uses only in part, or not at all.
 
     Raises:
         Problem: 413 if it is too large.

@@ -48,7 +48,7 @@ FAULT_ACTIONS: Mapping[Action, FaultAction] = {
 WITH_PARAMETERS = frozenset[Action]({"submit", "list", "batch_poll", "fixed"})
 
 STORED = frozenset[Action]({"submit", "list"})
-"""The actions whose requests are stored whole, or refused for anything that they do not use."""
+"""The actions whose requests are stored completely, or refused if a part of them is not used."""
 
 UPLOADS = frozenset[MediaKind]({"multipart", "any"})
 

@@ -21,7 +21,7 @@ OPTIONAL = (
     *("wait", "tagged", "hint", "hidden_status", "agent"),
 )
 MAX_TEXT = 200  # how many characters of a path and of a User-Agent are kept
-MAX_SENT = 1000  # how many characters of a query and of a body are kept; "…" at the end says that there were more
+MAX_SENT = 1000  # how many characters of a query and of a body are kept; a longer one ends with "…"
 
 
 @dataclass(slots=True)

@@ -260,7 +260,7 @@ def _received(
 
 
 def _unknown(paths: Iterable[str], fields: Sequence[str], document: Mapping[str, Any]) -> Iterator[str]:
-    """Yields those of the paths in a document that lead to no field; below an object with fields, the paths in it."""
+    """Yields the paths that are not fields. An object with some fields is searched for others."""
     for path in paths:
         if path in fields:
             continue

@@ -6,7 +6,7 @@ from typing import Literal
 from translation_server.core.job import State
 
 KnownBy = Literal["key", "id", "nothing"]
-"""What tells an API that a submission is a repeat: its idempotency key, or the id that the caller chose for the job."""
+"""How an API recognizes a repeated submission: by its idempotency key, or by the job's id that the caller chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class RequestRecord:
     key: str | None = None  # the idempotency key
     replayed: bool = False  # whether the idempotency key had come before
     digest: str | None = None  # a hash of the body of a submission
-    known_by: KnownBy = "key"  # what tells the API that the submission is a repeat
+    known_by: KnownBy = "key"  # how the API recognizes a repeated submission
     wait: int | None = None  # the seconds of `Prefer: wait`
     tagged: bool = False  # whether it had an If-None-Match header
     hint: float | None = None  # the seconds after which the answer asked the client to come back

@@ -121,7 +121,7 @@ class _Search:
             before = part[-1][0]
 
     async def _filtered(self, only: Filter, before: int) -> AsyncGenerator[Ids]:
-        """Merges the lists of the states: always reads on in the one whose last job read is the newest."""
+        """Merges the lists of the states: it always continues the list whose last read job is the newest."""
         found, reading = Ids(), dict.fromkeys(only.states, before)
         while reading:
             state = max(reading, key=reading.__getitem__)

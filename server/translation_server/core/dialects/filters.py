@@ -31,7 +31,7 @@ OR_NULL = "or_null"
 """The filter that makes a text null, instead of leaving it out, if the value is unknown."""
 
 OR_OMIT = "or_omit"
-"""The filter that leaves a placeholder alone out, instead of making it null, where the value is unknown."""
+"""The filter that leaves a field out, instead of making it null, if the value of its only placeholder is unknown."""
 
 FILTERS: Mapping[str, Filter] = MappingProxyType(
     {

@@ -2,9 +2,9 @@
 
 A placeholder alone has the type of its value; if the value is unknown, it is null. Within a longer text, a value
 becomes text; if it is unknown, the whole text is left out, with its key in an object. ``{name | or_null}`` makes the
-text null instead, and ``"{name | or_omit}"`` leaves a placeholder alone out. ``{name | filter}`` converts the value,
-and ``{omit}`` leaves a field out. ``{?a,b}`` and ``{&a,b}`` are parameters of a query (RFC 6570, sections 3.2.8 and
-3.2.9); those without a value are left out. ``{{`` and ``}}`` stand for braces.
+text null instead, and ``"{name | or_omit}"`` leaves out a field with this placeholder alone. ``{name | filter}``
+converts the value, and ``{omit}`` leaves a field out. ``{?a,b}`` and ``{&a,b}`` are parameters of a query (RFC 6570,
+sections 3.2.8 and 3.2.9); those without a value are left out. ``{{`` and ``}}`` stand for braces.
 """
 
 import json
