@@ -68,3 +68,11 @@ class TransportError(TranslationError):
 @dataclass(eq=False)
 class ProtocolError(TranslationError):
     """The answer does not match the dialect. Most likely the address belongs to another kind of server."""
+
+
+class UnverifiedWebhook(TranslationError):
+    """A delivery that is not genuine, too old, or cannot be read. Answer it with 400 and do nothing else."""
+
+
+class WebhookInProgress(TranslationError):
+    """The same event is being handled now. Answer with 503, so that the server sends it again if that fails."""

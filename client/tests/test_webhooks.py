@@ -1,0 +1,220 @@
+"""Receiving webhooks: verified deliveries, forged ones, and repeated ones."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks import Webhook
+
+from tests.conftest import serving
+from tests.receivers import receiving
+from translation_client import Client, Sandbox, State
+from translation_client.webhooks import Deduplicator, UnverifiedWebhook, WebhookEvent, WebhookInProgress, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET, OTHER = "whsec_c2VjcmV0", "whsec_b3RoZXI="
+JOB = {"job_id": "j1", "status": "error", "result": "error", "progress": 1.0, "error_message": "no sound"}
+
+
+def delivery(
+    body: object = None, *, secret: str = SECRET, at: float | None = None, event_id: str = "msg_1"
+) -> tuple[dict[str, str], bytes]:
+    """Returns the headers and the body of a delivery, signed by the library of Standard Webhooks."""
+    event = {"type": "job.error", "timestamp": "2026-01-02T03:04:05.000Z", "data": JOB} if body is None else body
+    text = event if isinstance(event, str) else json.dumps(event)
+    sent = datetime.fromtimestamp(int(time.time() if at is None else at), UTC)
+    signature = Webhook(secret).sign(event_id, sent, text)
+    headers = {"webhook-id": event_id, "webhook-timestamp": str(int(sent.timestamp())), "webhook-signature": signature}
+    return headers, text.encode()
+
+
+class TestVerify:
+    def test_genuine_delivery_is_an_event_with_the_job(self) -> None:
+        headers, body = delivery()
+        event = verify({name.title(): value for name, value in headers.items()}, body, SECRET)
+        assert event == WebhookEvent("msg_1", "job.error", "2026-01-02T03:04:05.000Z", event.status, json.loads(body))
+        assert event.status
+        assert (event.status.id, event.status.state, event.status.error) == ("j1", State.ERROR, "no sound")
+
+    def test_event_without_a_job_has_no_status(self) -> None:
+        event = verify(*delivery({"type": "ping", "timestamp": "2026-01-02T03:04:05.000Z", "data": {}}), SECRET)
+        assert (event.type, event.status) == ("ping", None)
+
+    def test_one_of_several_secrets_and_signatures_is_enough(self) -> None:
+        headers, body = delivery(secret=OTHER)
+        headers["webhook-signature"] = f"v1a,abc v1,bad {headers['webhook-signature']}"
+        assert verify(headers, body, [SECRET, OTHER]).id == "msg_1"
+
+    def test_secret_without_its_prefix_is_the_same(self) -> None:
+        assert verify(*delivery(), SECRET.removeprefix("whsec_")).id == "msg_1"
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            ({"webhook-id": "msg_2"}, "no signature fits"),
+            ({"webhook-signature": "v1,AAAA"}, "no signature fits"),
+            ({"webhook-signature": "v1,\u00e4"}, "no signature fits"),
+            ({"webhook-signature": ","}, "no signature fits"),
+            ({"webhook-signature": ""}, "webhook-signature is missing"),
+            ({"webhook-id": ""}, "webhook-id is missing"),
+            ({"webhook-timestamp": "soon"}, "webhook-timestamp is not a number"),
+            ({"webhook-timestamp": "9" * 5000}, "webhook-timestamp is not a number"),
+            ({"webhook-timestamp": "\u0661"}, "webhook-timestamp is not a number"),
+            ({"webhook-timestamp": "0"}, "s old; 300 s are allowed"),
+            ({"webhook-timestamp": "99999999999"}, "s ahead; 300 s are allowed"),
+        ],
+    )
+    def test_forged_headers_are_refused(self, change: dict[str, str], why: str) -> None:
+        headers, body = delivery()
+        with pytest.raises(UnverifiedWebhook, match=why):
+            verify(headers | change, body, SECRET)
+
+    def test_changed_body_is_refused(self) -> None:
+        headers, body = delivery()
+        with pytest.raises(UnverifiedWebhook, match="no signature fits"):
+            verify(headers, body + b" ", SECRET)
+
+    @pytest.mark.parametrize("seconds", [-301, 301])
+    def test_delivery_outside_of_the_tolerance_is_refused_although_it_is_signed(self, seconds: float) -> None:
+        sent = delivery(at=time.time() + 2 * seconds)
+        with pytest.raises(UnverifiedWebhook, match="300 s are allowed"):
+            verify(*sent, SECRET)
+        assert verify(*sent, SECRET, tolerance=3600).id == "msg_1"
+
+    @pytest.mark.parametrize("body", ["", "{", "[]", "[" * 100_000, '{"type": 1, "timestamp": ""}'])
+    def test_signed_body_that_is_no_event_is_refused(self, body: str) -> None:
+        with pytest.raises(UnverifiedWebhook, match="must be a JSON object"):
+            verify(*delivery(body), SECRET)
+
+    @pytest.mark.parametrize("data", [None, [], {}, {"job_id": "j1"}])
+    def test_signed_event_without_a_job_of_the_dialect_is_refused(self, data: object) -> None:
+        event = {"type": "job.completed", "timestamp": "2026-01-02T03:04:05.000Z", "data": data}
+        with pytest.raises(UnverifiedWebhook, match="is not a job of the dialect 'start'"):
+            verify(*delivery(event), SECRET)
+
+    @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_?", [], [SECRET, "no"]])
+    def test_unusable_secret_is_a_value_error(self, secret: Any) -> None:
+        with pytest.raises(ValueError, match="secret must be"):
+            verify(*delivery(), secret)
+
+    @given(
+        headers=st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.text())
+    )
+    def test_no_headers_of_a_stranger_raise_anything_else(self, headers: dict[str, str]) -> None:
+        with pytest.raises(UnverifiedWebhook):
+            verify(headers, b"{}", SECRET)
+
+
+class TestDeduplicator:
+    @pytest.fixture(params=["memory", "file"])
+    def path(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+        return tmp_path / "events.db" if request.param == "file" else None
+
+    def test_event_is_new_once(self, path: Path | None) -> None:
+        seen = Deduplicator(path)
+        found = []
+        for event_id in ("a", "b", "a", "a"):
+            with seen.once(event_id) as is_new:
+                found.append(is_new)
+        assert found == [True, True, False, False]
+
+    def test_event_whose_handling_failed_is_new_again(self, path: Path | None) -> None:
+        seen = Deduplicator(path)
+        with pytest.raises(ZeroDivisionError), seen.once("a"):
+            _ = 1 / 0
+        with seen.once("a") as is_new:
+            assert is_new
+
+    def test_repeated_event_stays_handled_if_its_block_fails(self, path: Path | None) -> None:
+        seen = Deduplicator(path)
+        with seen.once("a"):
+            pass
+        with pytest.raises(ZeroDivisionError), seen.once("a"):
+            _ = 1 / 0
+        with seen.once("a") as is_new:
+            assert not is_new
+
+    def test_event_in_progress_is_refused_until_its_lease_is_over(self, path: Path | None) -> None:
+        now = [1000.0]
+        seen = Deduplicator(path, lease=60, clock=lambda: now[0])
+        with seen.once("a") as is_new:
+            assert is_new
+            with pytest.raises(WebhookInProgress, match="event a is being handled"), seen.once("a"):
+                pass
+            now[0] += 61
+            with seen.once("a") as is_taken_over:  # the first one counts as abandoned
+                assert is_taken_over
+        with seen.once("a") as is_new:
+            assert not is_new
+
+    def test_ids_are_stored_for_a_while(self, path: Path | None) -> None:
+        now = [1000.0]
+        seen = Deduplicator(path, keep=10, clock=lambda: now[0])
+        for seconds, expected in [(0, True), (9, False), (2, True)]:
+            now[0] += seconds
+            with seen.once("a") as is_new:
+                assert is_new is expected
+
+    def test_exactly_one_of_many_threads_handles_an_event(self, path: Path | None) -> None:
+        seen, handled, start = Deduplicator(path), [], threading.Barrier(8)
+
+        def receive() -> None:
+            start.wait()
+            for number in range(20):
+                try:
+                    with seen.once(str(number)) as is_new:
+                        if is_new:
+                            handled.append(number)
+                except WebhookInProgress:
+                    pass
+
+        threads = [threading.Thread(target=receive) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(handled) == list(range(20))
+
+    def test_file_outlives_the_process_and_is_private(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.db"
+        first = Deduplicator(path)
+        with first.once("a"):
+            pass
+        first.close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        second = Deduplicator(path)
+        with second.once("a") as is_new:
+            assert not is_new
+
+    def test_unusable_file_is_a_value_error(self, tmp_path: Path) -> None:
+        text = tmp_path / "text"
+        text.write_text("no database" * 100)
+        for path in (text, tmp_path, tmp_path / "no" / "folder"):
+            with pytest.raises(ValueError, match="path must be an SQLite database"):
+                Deduplicator(path)
+
+
+def test_deliveries_of_the_real_server_are_verified(tmp_path: Path) -> None:
+    login = {"username": "admin", "password": "-"}
+    with (
+        receiving() as receiver,
+        serving(tmp_path, AUTH="off") as url,
+        Client(url, **login) as client,
+        Sandbox(url, **login) as sandbox,
+    ):
+        sandbox.set(webhook={"url": receiver.url, "secret": [SECRET, OTHER], "events": ["started", "completed"]})
+        job = client.start()
+        for delivered, state in zip(receiver.take(2), (State.PENDING, State.COMPLETED), strict=True):
+            event = verify(delivered.headers, delivered.text.encode(), OTHER)
+            assert event.status
+            assert (event.status.id, event.status.state) == (job.id, state)
