@@ -187,6 +187,11 @@ class TestCommand:
 
         return run
 
+    def test_shown_sandbox_fits_on_a_screen(self, run):
+        lines = run("sandbox", "scenario", "flaky")[1].out.splitlines()
+        assert len(lines) <= 24
+        assert max(map(len, lines)) <= 100
+
     def test_sandbox_is_shown_and_changed(self, sandbox, run):
         assert json.loads(run("sandbox")[1].out)["user"] == sandbox.username
         code, output = run("sandbox", "set", "seed=abc", "paused=true", f"delay={json.dumps(HALF_AN_HOUR)}")

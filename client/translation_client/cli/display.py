@@ -8,6 +8,7 @@ from translation_client.cli.tracking import Tracker, number
 from translation_client.core.status import Status
 from translation_client.core.text import visible
 
+WIDTH = 100  # columns of a document's lines
 MANY = 50  # with more jobs than this, they are counted and not listed
 
 
@@ -33,9 +34,30 @@ def write_json(status: Status, *, stats: bool = False) -> None:
     write_document(document | ({"cost": asdict(status.cost)} if stats and status.cost else {}), compact=True)
 
 
+def laid_out(document: object, indent: int = 0, column: int = 0) -> str:
+    """Returns JSON in ASCII in which each object or list is on one line if it fits, so that a person sees all of it.
+
+    Args:
+        document: The document.
+        indent: How many spaces begin its lines, after the first one.
+        column: Where its first line begins.
+    """
+    text = json.dumps(document)
+    if not isinstance(document, dict | list) or column + len(text) <= WIDTH:
+        return text
+    names = [f"{json.dumps(name)}: " for name in document] if isinstance(document, dict) else [""] * len(document)
+    values = document.values() if isinstance(document, dict) else document
+    inner = indent + 2
+    lines = [
+        f"{' ' * inner}{name}{laid_out(value, inner, inner + len(name))}"
+        for name, value in zip(names, values, strict=True)
+    ]
+    return "\n".join([text[0], ",\n".join(lines), f"{' ' * indent}{text[-1]}"])
+
+
 def write_document(document: object, *, compact: bool) -> str:
     """Writes JSON in ASCII, which a terminal cannot interpret, and returns it; `compact` puts it on one line."""
-    text = json.dumps(document, indent=None if compact else 2)
+    text = json.dumps(document) if compact else laid_out(document)
     write(*text.split("\n"))
     return text
 

@@ -133,7 +133,7 @@ def list_jobs(options: Options) -> int:
                 missing.discard(status.id)
                 if options.ids and not missing:
                     break
-        if not has_jobs and is_plain(options) and sys.stdout.isatty():
+        if not (has_jobs or options.ids) and is_plain(options) and sys.stdout.isatty():
             write(summary([]))
         if missing:
             raise NotFound(f"the server lists no job {min(missing)}. Check the job's id and owner.")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from translation_client.cli.display import write_document
+from translation_client.cli.display import laid_out, write_document
 from translation_client.cli.errors import DONE, UsageError
 from translation_client.cli.login import login
 from translation_client.cli.options import SECONDS, Handler, Options, Parser, json_or_text, naming_flags
@@ -42,7 +42,7 @@ def requests(options: Options) -> int:
     separator = "["
     with open_sandbox(options) as sandbox:
         for record in sandbox.requests():
-            sys.stdout.write(separator + json.dumps(record, indent=None if options.json else 2))
+            sys.stdout.write(separator + (json.dumps(record) if options.json else laid_out(record)))
             separator = ", "
     sys.stdout.write("[]\n" if separator == "[" else "]\n")
     return DONE
