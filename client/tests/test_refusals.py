@@ -65,6 +65,31 @@ def test_exception_has_the_text_and_the_code_of_the_api(dialect, status, body, k
     assert getattr(error, "code", None) == code
 
 
+LISTED = custom_dialect(
+    api={"error": {"body": {"errors": [{"code": "{error_type}", "message": "{detail}", "at": ["{field}"]}]}}}
+)
+
+
+@pytest.mark.parametrize(
+    ("errors", "message", "expected"),
+    [
+        ([], "400 without a reason. ", ()),
+        ([{"code": 7, "message": "b"}], "400 b. Correct", ()),
+        ([{"code": 7, "message": "b", "at": ["a"]}], "400 b. Correct", ({"field": "a", "message": "b"},)),
+        (
+            [{"code": 7, "message": "b", "at": ["a"]}, {"code": 8, "message": "d"}],
+            "400 b. d. Correct",
+            ({"field": "a", "message": "b"}, {"field": None, "message": "d"}),
+        ),
+        ([{"code": 7, "message": "b"}, 5], "400 b. Correct", ({"field": None, "message": "b"},)),
+    ],
+)
+def test_errors_in_a_list_are_listed(errors, message, expected):
+    error = refusal(LISTED, Reply(400, {}, json.dumps({"errors": errors}).encode(), 0.0))
+    assert str(error).startswith(message)
+    assert (error.errors, error.code) == (expected, "7" if errors else None)
+
+
 def test_wrong_fields_are_listed():
     own = refusal(OWN, Reply(422, {}, b'{"fault": {"why": "Too long", "at": "text"}}', 0.0))
     assert own.errors == ({"field": "text", "message": "Too long"},)

@@ -5,7 +5,7 @@ proxies and frameworks may answer instead of the API.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,7 +18,7 @@ from translation_client.core.errors import (
     ProtocolError,
     TranslationError,
 )
-from translation_client.core.templates import fits, read
+from translation_client.core.templates import Node, fits, paths, read
 from translation_client.core.text import one_line
 
 SUCCESS, REFUSED = 2, 4  # classes of status codes
@@ -88,15 +88,35 @@ def problem_of(dialect: Dialect, reply: Reply) -> Problem:
     title, field, code = values.get("title"), values.get("field"), values.get("error_type")
     detail, reason = values.get("detail"), values.get("reason")
     named = f"{field}: {reason}" if isinstance(field, str) and isinstance(reason, str) else reason
-    errors = _errors(values.get("errors")) or _errors(detail)
-    messages = (f"{error.get('field')}: {error.get('message')}" for error in errors[:MOST_ERRORS])
+    errors = _errors(values.get("errors")) or _errors(detail) or _items([*particular, general], document)
+    messages = (
+        f"{error['field']}: {error.get('message')}" if error.get("field") else error.get("message")
+        for error in errors[:MOST_ERRORS]
+        if detail is None or error.get("message") != detail
+    )
     if reason is not None and str(reason) not in str(detail):
         detail = f"{detail.rstrip('.')}. {named}" if isinstance(detail, str) else named
-    parts = (title, detail, *(message for message in messages if message not in str(detail)))
+    parts = (title, detail, *(message for message in messages if str(message) not in str(detail)))
     texts = [one_line(part).rstrip(".") for part in parts if isinstance(part, str)]
     if not errors and isinstance(field, str):
         errors = ({"field": field, "message": reason or detail},)
     return Problem(". ".join(texts), str(code) if isinstance(code, str | int) else None, errors)
+
+
+def _items(templates: Sequence[Node], document: object) -> tuple[Mapping[str, Any], ...]:
+    """Returns the errors in a list whose template is a list of one error; nothing for a list of one, which is read."""
+    for template in templates:
+        match template, document:
+            case [Mapping() as item], list(listed) if {"detail", "reason"} & paths(item).keys() and len(listed) > 1:
+                found = [read(item, one) for one in listed if isinstance(one, Mapping)]
+                return tuple(
+                    {"field": one.get("field"), "message": one.get("reason", one.get("detail"))} for one in found
+                )
+            case Mapping(), Mapping():
+                inner = [_items([value], document.get(key)) for key, value in template.items()]
+                if errors := next(filter(None, inner), ()):
+                    return errors
+    return ()
 
 
 def _errors(listed: object) -> tuple[Mapping[str, Any], ...]:

@@ -38,7 +38,7 @@ def submitting(
             names = ", ".join(send.json)
             raise ValueError(f"input does not fit a submission whose whole body is a file; leave out {names}")
         return replace(send, files=files)
-    if not files and "json" in submit.accepts:
+    if not files and not {"json", "untyped"}.isdisjoint(submit.accepts):
         return send
     if not files and "form" in submit.accepts:
         return replace(send, json=None, form=_form(send.json or {}))

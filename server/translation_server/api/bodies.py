@@ -132,15 +132,15 @@ async def _receive(request: Request) -> bytes | Problem:
     return too_large(f"A body may have {most} bytes (MAX_BODY).")
 
 
-def parse_object(request: Request, body: bytes) -> dict[str, Any]:
-    """Returns the JSON object in a body.
+def parse_object(request: Request, body: bytes, *, of_any_type: bool = False) -> dict[str, Any]:
+    """Returns the JSON object in a body; ``of_any_type`` allows any content type.
 
     Raises:
         Problem: 415, 400 or 422 for anything else.
     """
     content_type = ", ".join(values_of(request, "content-type")) or "none"
     encoding = ", ".join(values_of(request, "content-encoding")) or "identity"
-    if not JSON.fullmatch(content_type) or encoding != "identity":
+    if not (of_any_type or JSON.fullmatch(content_type)) or encoding != "identity":
         detail = f"The body must be plain application/json; this one is {content_type}, encoding {encoding}."
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"Accept": "application/json"})
     try:
@@ -209,7 +209,7 @@ async def _read_document(request: Request, accepts: Collection[MediaKind]) -> di
         return {}
     if "form" in accepts and media_type == "application/x-www-form-urlencoded":
         return _read_form(body)
-    return parse_object(request, body)
+    return parse_object(request, body, of_any_type="untyped" in accepts)
 
 
 async def _read_file(request: Request, content_type: str) -> dict[str, Any]:

@@ -269,6 +269,7 @@ def with_example(sample: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
 
 MEDIA_TYPES: Mapping[MediaKind, str] = {
     "json": "application/json",
+    "untyped": "*/*",
     "form": "application/x-www-form-urlencoded",
     "multipart": "multipart/form-data",
     "any": "*/*",

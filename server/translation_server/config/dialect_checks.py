@@ -165,6 +165,10 @@ def check_requests(file: Mapping[str, Any]) -> None:
         for name, operation in operations_of(job).items()
     ]
     for place, name, operation in operations:
+        if "untyped" in operation["accepts"] and not {"form", "any"}.isdisjoint(operation["accepts"]):
+            raise FormatError(
+                f"{place}.accepts", "untyped is JSON of any Content-Type: there cannot be form or any, too"
+            )
         for method, path in operation["request"]:
             form = PARAMETER.sub(lambda found: found[0].replace(found[1], "", 1), path)
             shared = (name, path, operation["job_id"]) if action_of(name) in WITH_ID else None

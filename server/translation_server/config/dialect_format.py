@@ -176,7 +176,7 @@ REQUEST_KEYS = {
     **ANSWER_KEYS,
     "request": several(REQUEST),
     "where": WHERE._replace(default=WHERE.take({}, "")),
-    "accepts": several(word_of("json", "form", "multipart", "any"), ["json"]),
+    "accepts": several(word_of("json", "untyped", "form", "multipart", "any"), ["json"]),
 }
 OPERATION_KEYS = {**REQUEST_KEYS, "when": WHEN, "job_id": ID_PLACE}
 FILTERED_BY = text(

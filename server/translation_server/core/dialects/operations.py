@@ -21,7 +21,7 @@ CHANGING = frozenset[Action]({"submit", "current", "cancel", "delete"})
 REFUSED = 400
 """The status codes from this one on refuse a request."""
 
-MediaKind = Literal["json", "form", "multipart", "any"]
+MediaKind = Literal["json", "untyped", "form", "multipart", "any"]
 
 PARAMETER = re.compile(r"\{(\w+)(?::path|=([^{}]+))?\}")
 """A parameter of a path: one segment, one or more (``{name:path}``), or a pattern (``{name=operations/*}``)."""
