@@ -33,6 +33,7 @@ FAILURES = {
     "runway#video": "INTERNAL.BAD_OUTPUT.CODE01",
     "runway#image": "INTERNAL.BAD_OUTPUT.CODE01",
     "runway#audio": "INTERNAL.BAD_OUTPUT.CODE01",
+    **dict.fromkeys(("google-speech", "google-veo", "google-videointelligence"), "13"),
 }
 """The error codes of failed jobs, of the APIs that have them."""
 
