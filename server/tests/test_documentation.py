@@ -122,6 +122,39 @@ def test_every_reference_of_the_document_leads_somewhere(start, sandbox):
         assert name in page.json()["components"][section], reference
 
 
+EMPTY = """
+[job.other]
+body = { id = "{job_id}", state = "{status}" }
+submit = { request = "POST /tasks/other", where.header.X-Other = "yes", headers.x-job = "{job_id}", body = "" }
+poll.request = "GET /others/{job_id}"
+"""
+
+
+def test_answers_without_a_body_and_required_headers_are_documented(start, own_dialect):
+    api = start(dialects=own_dialect(end=EMPTY))
+    found = operations(api)["POST", "/own/tasks/other"]
+    assert "content" not in found["responses"]["200"]
+    assert (found["parameters"]["x-other"]["required"], found["parameters"]["x-other"]["schema"]) == (
+        True,
+        {"const": "yes"},
+    )
+    answer = api.post("/own/tasks/other", headers={"X-Other": "yes"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert api.post("/own/tasks/other").status_code == 404
+
+
+def test_the_pattern_of_webhook_urls_is_documented(api):
+    url = api.get("/openapi.json").json()["components"]["schemas"]["WebhookBody"]["properties"]["url"]
+    for text, is_url in (
+        ("http://127.0.0.1:9/a", True),
+        ("HTTPS://127.0.0.1", True),
+        ("ftp://127.0.0.1", False),
+        ("", False),
+    ):
+        answer = api.post("/start", json={"webhook": {"url": text}})
+        assert (answer.status_code == 202) == is_url == bool(re.search(url["pattern"], text)), text
+
+
 def test_an_id_that_several_jobs_have_is_documented(api):
     for (method, path), documented in operations(api).items():
         if "{job_id}" in path and not path.startswith("/sandbox"):

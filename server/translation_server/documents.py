@@ -74,7 +74,11 @@ class Receiver(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    url: str = Field(max_length=2000, description="where events are posted")
+    url: str = Field(
+        max_length=2000,
+        description="where events are posted",
+        json_schema_extra={"pattern": "^[hH][tT][tT][pP][sS]?://[!-~]+$"},
+    )
     secret: Secrets | None = Field(
         None,
         description="the key that signs the events (Standard Webhooks); several while a secret is replaced",

@@ -27,6 +27,7 @@ from translation_server.api.openapi import (
     query_parameters,
     request_content,
     request_schema,
+    route_conditions,
     sandbox_schemas,
     schema_of,
     security_scheme,
@@ -152,6 +153,7 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
     faults = [SIMULATE_FAULT] if simulating else []
     parameters = [*map(path_parameter, route.pattern.parameters), *faults]
     common: Part = {"tags": list(route.names), "security": [{auth: []} for auth in route.api.auth]}
+    parameters += route_conditions(route.operation.where)
     if batch := route.operation.ids:
         parameters.append(
             {"name": batch, "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -186,9 +188,13 @@ def _dialect_route(route: Route, *, simulating: bool) -> Part:
             **common,
         )
         submit["responses"] |= error_references(HTTPStatus.CONFLICT)
+        if described.body == "":
+            del submit["responses"][str(described.code)]["content"]
         return submit
     polling = POLLING if route.action in {"poll", "current"} else []
     described_answer = answer(ANSWERS.get(route.action, "The job."), schema, example, HINTS)
+    if described.body == "":
+        del described_answer["content"]
     operation_ = operation(
         DESCRIPTIONS[route.action], described_answer, code=described.code, parameters=[*parameters, *polling], **common
     )

@@ -15,7 +15,7 @@ from translation_server.core.dialects.authentication import SIGV4, token_form
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import ErrorFormat
 from translation_server.core.dialects.fields import FIELDS
-from translation_server.core.dialects.operations import IdPlace, MediaKind
+from translation_server.core.dialects.operations import IdPlace, MediaKind, Where
 from translation_server.core.dialects.template import Node, Placeholder
 from translation_server.core.faults.rules import KINDS
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
@@ -89,6 +89,15 @@ def idempotency_key(place: IdPlace | None) -> Sequence[Part]:
         return []
     description = "requests with the same key and body get the same job, however often they are sent"
     return [_header(place.name, description, schema={**TEXT, "pattern": "^[!#-~]{1,255}$"})]
+
+
+def route_conditions(where: Where) -> Sequence[Part]:
+    """Returns the headers and parameters that tell an operation from others at the same path."""
+    return [
+        {"name": name, "in": place, "required": True, "schema": {"const": value}}
+        for place, values in (("header", where.header), ("query", where.query))
+        for name, value in values.items()
+    ]
 
 
 # Headers of answers
