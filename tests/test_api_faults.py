@@ -38,7 +38,7 @@ from translation_client import (
 from translation_client.testing import sandbox_on
 from translation_server.core.faults.rules import APPLICABILITY
 from translation_server.core.faults.rules import KINDS as FAULT_KINDS
-from translation_server.core.report.timelines import BROKEN
+from translation_server.core.report.answers import BROKEN
 from translation_server.core.scenarios import SCENARIOS
 
 FAULTS = {kind: {"kind": kind} for kind in FAULT_KINDS} | {

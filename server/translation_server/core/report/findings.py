@@ -12,17 +12,8 @@ from statistics import fmean, median, pstdev
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from translation_server.core.report.timelines import (
-    MIN_RUN,
-    POLLS,
-    TOLERANCE,
-    Analysis,
-    Step,
-    Timeline,
-    answered_at,
-    due,
-    is_too_early,
-)
+from translation_server.core.report.answers import TOLERANCE, answered_at, due, is_too_early
+from translation_server.core.report.timelines import MIN_RUN, POLLS, Analysis, Step, Timeline
 from translation_server.core.request_log import RequestRecord
 
 Severity = Literal["warning", "note"]

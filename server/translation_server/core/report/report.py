@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from translation_server.core.report.answers import DELAYED, TRUTHFUL, answered_at
 from translation_server.core.report.findings import Finding, findings, number_of_polls, variation
-from translation_server.core.report.timelines import DELAYED, POLLS, TRUTHFUL, Analysis, Timeline, analyze, answered_at
+from translation_server.core.report.timelines import POLLS, Analysis, Timeline, analyze
 from translation_server.core.request_log import RequestRecord
 
 NOT_MODIFIED = 304

@@ -1,7 +1,7 @@
 """The analysis of a request log: the timeline of each job, and the tries of each logical request.
 
-The analysis judges a client only by the information that it received, and does not blame it for the effects of faults.
-An answer is unusable if the request failed, or if a fault made the answer false.
+The analysis judges a client only by the information that it received (`answers`), and does not blame it for the effects
+of faults.
 
 Theory of operation: the records are sorted by time. Each job has a timeline: the requests about it, and the status in
 each answer. A logical request is what a program wants to achieve; its tries are the requests that it sends for that.
@@ -19,23 +19,20 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from translation_server.core.job import NATIVE, State
+from translation_server.core.report.answers import (
+    DELAYED,
+    REFUSED,
+    answered_at,
+    due,
+    has_failed,
+    is_denied,
+    is_refused,
+    is_too_early,
+    is_unusable,
+)
 from translation_server.core.request_log import ReportedJob, RequestRecord
 
 POLLS = frozenset({"poll", "batch_poll"})
-DENIED = frozenset({401, 403})
-REFUSED = frozenset({429, 503})
-BAD_REQUEST, SERVER_ERROR = 400, 500
-
-BROKEN = frozenset({"reset", "empty", "malformed", "truncate", "garbage", "hang"})
-"""The faults that leave a request without a complete answer."""
-
-DELAYED = frozenset({"latency", "drip"})  # the faults that only delay the answer
-TRUTHFUL = DELAYED | {"huge-retry-after"}  # the faults with which the answer still shows the true status of its jobs
-MAX_BINDING_HINT = 3600.0  # a client may ignore hints of more than this many seconds
-
-TOLERANCE, TOLERANCE_SECONDS = 0.1, 0.05
-"""How much earlier than the hint a poll may come: this share of the hint, plus these seconds."""
-
 LATE_AFTER_HINT, LATE_WITHOUT_HINT, LATE_SHARE = 2.0, 5.0, 0.5
 """How late a client may be: seconds plus a share of its hint; without a hint, the larger of seconds and a share of the
 job's age."""
@@ -337,47 +334,6 @@ def _logical_request(record: RequestRecord, named: str | None) -> LogicalRequest
     else:
         kind, value = "job", named
     return None if value is None or record.action in {None, "event"} else LogicalRequest(kind, value, record.agent)
-
-
-def answered_at(record: RequestRecord) -> float:
-    """Returns when a request was answered."""
-    return record.at + record.took
-
-
-def has_failed(record: RequestRecord) -> bool:
-    """Whether there was no complete answer, or one that asks for a retry."""
-    unanswered = (record.status == 0 and record.action != "event") or not BROKEN.isdisjoint(record.faults)
-    return unanswered or record.status in REFUSED or record.status >= SERVER_ERROR
-
-
-def is_unusable(record: RequestRecord) -> bool:
-    """Whether the answer gave the client no true information."""
-    return has_failed(record) or not TRUTHFUL.issuperset(record.faults)
-
-
-def is_refused(record: RequestRecord) -> bool:
-    """Whether the server did nothing for a request, even if a fault kept the client from knowing that."""
-    refused = BAD_REQUEST <= record.status < SERVER_ERROR or "status" in record.faults
-    return refused or (record.hidden_status or 0) >= BAD_REQUEST
-
-
-def is_denied(record: RequestRecord) -> bool:
-    """Whether the server itself, not a fault, refused the credentials."""
-    return record.status in DENIED and not record.faults
-
-
-def due(record: RequestRecord) -> float:
-    """Returns the earliest time at which the client should poll again; -infinity if the answer sets none."""
-    unusable = record.status not in REFUSED and is_unusable(record)
-    if record.hint is None or record.hint > MAX_BINDING_HINT or unusable or "huge-retry-after" in record.faults:
-        return -math.inf
-    return answered_at(record) + record.hint
-
-
-def is_too_early(before: RequestRecord, record: RequestRecord) -> bool:
-    """Whether a request came earlier than the hint before it allows."""
-    earliest = due(before) - TOLERANCE * (before.hint or 0.0) - TOLERANCE_SECONDS
-    return answered_at(before) <= record.at < earliest
 
 
 def _is_retry(failure: RequestRecord, record: RequestRecord) -> bool:
