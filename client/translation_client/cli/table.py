@@ -206,5 +206,5 @@ def _next_poll(tracker: Tracker) -> str:
     """Returns when the next request comes; it is the same for all jobs that are awaited together."""
     if tracker.next_poll is None:
         return "waiting for the server"
-    what = "retry" if tracker.retry else "next poll"  # the lines above count the retries; several requests may fail at once
+    what = "retry" if tracker.retry else "next poll"  # the lines above number the retries, which differ by request
     return f"{what} in {max(0.0, tracker.next_poll - tracker.clock()):.1f} s"
