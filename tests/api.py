@@ -18,16 +18,35 @@ class Api(httpx.Client):
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def change_job(self, job_id, **action):
+        """Pauses, unpauses or finishes a pending job."""
+        answer = self.post(f"/sandbox/jobs/{job_id}", json=action)
+        assert answer.status_code == 200, answer.text
+
+    def cancel(self, job_id):
+        """Cancels a job."""
+        answer = self.delete(f"/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+
     def finish(self, job_id, outcome="completed", **more):
         """Ends a pending job now."""
-        answer = self.post(f"/sandbox/jobs/{job_id}", json={"do": "finish", "outcome": outcome, **more})
-        assert answer.status_code == 200, answer.text
+        self.change_job(job_id, do="finish", outcome=outcome, **more)
 
     def change_sandbox(self, **settings):
         """Changes settings of the sandbox and returns the sandbox."""
         answer = self.patch("/sandbox", json=settings)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def set_clock(self, **change):
+        """Changes the clock of the sandbox."""
+        answer = self.post("/sandbox/clock", json=change)
+        assert answer.status_code == 200, answer.text
+
+    def reset(self):
+        """Empties the sandbox."""
+        answer = self.post("/sandbox/reset")
+        assert answer.status_code == 200, answer.text
 
     def requests(self):
         """Returns the first page of the request log."""

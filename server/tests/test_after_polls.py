@@ -55,9 +55,9 @@ def test_job_ends_at_that_poll(api: Api, after_polls):
 
 def test_clock_does_not_end_it(api: Api):
     job_id = submit(api)
-    api.post("/sandbox/clock", json={"advance": YEARS})
+    api.set_clock(advance=YEARS)
     assert (api.job(job_id)["status"], api.job(job_id)["status"]) == ("pending", "pending")
-    api.post("/sandbox/clock", json={"frozen": True})
+    api.set_clock(frozen=True)
     ended = api.job(job_id)
     assert (ended["status"], round(ended["elapsed_time"])) == ("completed", YEARS)
 
@@ -154,7 +154,7 @@ def test_paused_job_counts_no_polls(api: Api):
     job_id = submit(api, 1, paused=True)
     assert [api.job(job_id)["status"] for _ in range(3)] == ["pending"] * 3
     assert int(api.head(f"/status/{job_id}").headers["retry-after"]) > 1
-    api.post(f"/sandbox/jobs/{job_id}", json={"do": "unpause"})
+    api.change_job(job_id, do="unpause")
     assert api.job(job_id)["status"] == "completed"
 
 
@@ -234,7 +234,7 @@ def test_count_survives_a_restart(start, tmp_path):
 
 
 def test_lateness_counts_from_the_poll_that_ended_it(api: Api):
-    api.post("/sandbox/clock", json={"frozen": True})
+    api.set_clock(frozen=True)
     job_id = submit(api, 2)
     api.job(job_id)
     accepted = next(record["at"] for record in api.requests() if record["action"] == "submit")

@@ -156,7 +156,7 @@ def test_a_page_has_twenty_jobs_by_default(api):
 
 def test_jobs_are_listed_by_status(api):
     pending, cancelled = api.submit(), api.submit()
-    api.delete(f"/jobs/{cancelled}")
+    api.cancel(cancelled)
     listed = {
         status: [job["job_id"] for job in api.get("/jobs", params={"status": status}).json()["jobs"]]
         for status in ("pending", "completed", "error", "cancelled")

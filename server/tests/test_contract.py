@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.api import Api
 from translation_server import TranslationServer
 
 CONTRACT = Path(__file__).parents[2] / "tests" / "contract"
@@ -50,8 +50,8 @@ def test_server_answers_as_the_transcript_says(server, transcript, when):
         return
     server.completion_time = 0 if when in {"completed", "error"} else 1000
     server.error_rate = 1 if when == "error" else 0
-    with httpx.Client(base_url=server.url, auth=("admin", "secretpassword"), timeout=60) as api:
-        api.post("/sandbox/reset")
+    with Api(base_url=server.url, auth=("admin", "secretpassword"), timeout=60) as api:
+        api.reset()
 
         def ask(when):
             request = (
@@ -69,7 +69,7 @@ def test_server_answers_as_the_transcript_says(server, transcript, when):
         [job] = api.get("/jobs").json()["jobs"]
         job_id = job["job_id"]
         if when == "cancelled":
-            api.delete(f"/jobs/{job_id}")
+            api.cancel(job_id)
         if when not in {"submit", "simulate"}:
             answer = ask(when)
         expected = json.loads(json.dumps(exchanges[when]["reply"]).replace("<job_id>", job_id))

@@ -81,7 +81,7 @@ def test_deleted_job_is_known_to_the_native_routes(make, seconds):
 
 def test_deletion_is_no_abandonment_to_the_report_card(make):
     def card(end):
-        api.post("/sandbox/reset")
+        api.reset()
         job_id = submit(api)
         api.get(f"/own/tasks/{job_id}")
         assert api.request(*end(job_id)).status_code == 200
@@ -142,7 +142,7 @@ def test_file_of_a_deleted_job_is_refused_like_an_unknown_one(make):
         assert anyone.get(url).status_code == 200
         delete(api, job_id)
         deleted = anyone.get(url)
-        api.post("/sandbox/reset")
+        api.reset()
         unknown = anyone.get(url)
     assert (deleted.status_code, unknown.status_code) == (404, 404)
     assert deleted.json() == unknown.json()

@@ -30,9 +30,9 @@ def test_current_job_is_the_latest_and_the_first_poll_starts_one(api):
     assert first.headers["Retry-After"]
     assert api.get("/status").json()["status"] == "pending"
     [started] = api.get("/jobs").json()["jobs"]
-    api.delete(f"/jobs/{started['job_id']}")
+    api.cancel(started["job_id"])
     assert api.get("/status").json()["status"] == "cancelled"
-    api.post("/start")
+    api.submit()
     assert api.get("/status").json()["status"] == "pending"
     assert len(api.get("/jobs").json()["jobs"]) == 2
 

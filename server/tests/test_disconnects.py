@@ -91,7 +91,7 @@ class TestReset:
         with ThreadPoolExecutor() as pool:
             long_poll = pool.submit(here.get, path, headers={"Prefer": "wait=60"}, timeout=90)
             time.sleep(0.2)  # the server holds it by then; if not, the answer is the same
-            there.post("/sandbox/reset")
+            there.reset()
             assert long_poll.result().status_code == 404
 
     @pytest.mark.parametrize("path", ["/events", "/jobs/{}/events"])
@@ -102,5 +102,5 @@ class TestReset:
         with here.stream("GET", path, timeout=60) as stream:
             lines = stream.iter_lines()
             next(line for line in lines if line.startswith("retry"))
-            there.post("/sandbox/reset")
+            there.reset()
             assert not [line for line in lines if line.startswith("event")]

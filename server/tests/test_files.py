@@ -25,7 +25,7 @@ def test_files_with_user_data_are_private_whatever_the_umask(run, tmp_path, umas
     assert modes(tmp_path / "data") == folders | dict.fromkeys(["jobs.db", "jobs.db-wal", "jobs.db-shm"], private)
     assert {stat.filemode((tmp_path / name).stat().st_mode) for name in ("data", "data.log")} == {"drwx------", private}
     (tmp_path / "data.log").rename(tmp_path / "data.log.1")  # as logrotate does
-    server.client.post("/start")
+    server.client.submit()
     assert stat.filemode((tmp_path / "data.log").stat().st_mode) == private
 
 

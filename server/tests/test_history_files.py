@@ -27,7 +27,7 @@ def test_delays_are_the_durations_in_the_file(start, waits):
     waits.write_text("".join(LINE.replace("61.5", seconds) + "\n" for seconds in ("20", "0.5", "300.25")))
     api = start(delay=f"empirical({waits})", seed="s", hints="exact")
     assert api.get("/sandbox").json()["delay"] == {"kind": "empirical", "durations": [0.5, 20, 300.25]}
-    api.post("/sandbox/clock", json={"frozen": True})
+    api.set_clock(frozen=True)
     hints = {int(api.post("/start").headers["retry-after-ms"]) for _ in range(40)}
     assert hints == {500, 20_000, 300_250}
 
@@ -121,11 +121,11 @@ def test_hangup_reads_the_file_again(run, tmp_path):
 def test_sandbox_takes_durations(api: Api):
     api.change_sandbox(delay={"kind": "empirical", "durations": [30, 10, 20]}, seed=1)
     assert api.get("/sandbox").json()["delay"] == {"kind": "empirical", "durations": [10, 20, 30]}
-    api.post("/sandbox/clock", json={"frozen": True})
+    api.set_clock(frozen=True)
     ids = [api.submit() for _ in range(30)]
     ended = []
     for _ in range(3):
-        api.post("/sandbox/clock", json={"advance": 10})
+        api.set_clock(advance=10)
         ended.append(sum(api.job(job_id)["status"] != "pending" for job_id in ids))
     assert 0 < ended[0] < ended[1] < ended[2] == 30
 

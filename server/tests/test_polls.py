@@ -39,7 +39,7 @@ async def recorded(client, path):
 def api(start):
     """Starts a server whose clock is frozen."""
     api = start(max_delay=1000)
-    api.post("/sandbox/clock", json={"frozen": True})
+    api.set_clock(frozen=True)
     return api
 
 
@@ -65,7 +65,7 @@ def answer(api, path, *headers):
 @pytest.mark.parametrize("path", PATHS)
 def test_answers_from_the_cache_and_from_the_store_are_the_same(api, path, outcome):
     path = path.replace("{job_id}", submit(api, outcome))
-    api.post("/sandbox/clock", json={"advance": 400})
+    api.set_clock(advance=400)
     from_store = answer(api, path, *UNCACHED)
     assert f'"{outcome or "pending"}"'.encode() in from_store[2]
     assert from_store == answer(api, path) == answer(api, path)
@@ -99,7 +99,7 @@ def test_a_long_poll_is_answered_when_its_job_ends(start):
     api = start(max_delay=1000)
     path = f"/status/{submit(api)}"
     answer(api, path)
-    api.post("/sandbox/clock", json={"speed": 1e5})
+    api.set_clock(speed=1e5)
     status, headers, body = answer(api, path, ("prefer", "wait=30"))
     assert (status, headers["preference-applied"], b'"status":"completed"' in body) == (200, "wait=30", True)
 
@@ -114,13 +114,13 @@ def test_polls_show_changes_by_another_process(start):
 
     for api in (one, other):
         wait_for(api, "pending")
-    other.delete(f"/jobs/{job_id}")
+    other.cancel(job_id)
     wait_for(one, "cancelled")
-    other.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418}]})
+    other.change_sandbox(faults=[{"kind": "status", "code": 418}])
     wait_for(one, 418)
-    other.patch("/sandbox", json={"faults": []})
+    other.change_sandbox(faults=[])
     wait_for(one, "cancelled")
-    other.post("/sandbox/reset")
+    other.reset()
     wait_for(one, 404)
 
 
@@ -178,7 +178,7 @@ def test_odd_requests_get_the_same_bytes_whether_faults_are_set_or_not(api):
         return re.sub(rb"(date|wall-elapsed-time): .*", rb"\1", exchange(api, sent + LAST))
 
     without_faults = {sent: answers(sent) for sent in ODD_REQUESTS}
-    api.patch("/sandbox", json={"faults": [{"kind": "status", "code": 418, "route": ["cancel"]}]})
+    api.change_sandbox(faults=[{"kind": "status", "code": 418, "route": ["cancel"]}])
     assert without_faults == {sent: answers(sent) for sent in ODD_REQUESTS}
     _, *records = api.get("/sandbox/requests?limit=1000").json()["requests"]
     shown = [str({name: record[name] for name in record if name not in {"number", "at", "took"}}) for record in records]

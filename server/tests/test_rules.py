@@ -47,12 +47,12 @@ class TestRules:
 
     def test_after_and_until_count_on_the_sandboxs_clock(self, start):
         api = start()
-        api.post("/sandbox/clock", json={"frozen": True})
+        api.set_clock(frozen=True)
         api.set_faults(rule("status", after=10, until=20))
         statuses = []
         for _ in range(4):
             statuses.append(api.get("/jobs").status_code)
-            api.post("/sandbox/clock", json={"advance": 7})
+            api.set_clock(advance=7)
         assert statuses == [200, 200, 503, 200]
 
     def test_a_rule_that_is_not_applicable_does_not_count_as_fired(self, start):
@@ -131,7 +131,7 @@ class TestRules:
         assert (api.get(path, headers=long_poll).json()["progress"], fired(api)) == (0, [0])
         with ThreadPoolExecutor() as pool:
             poll = pool.submit(api.get, path, headers={"Prefer": "wait=30"}, timeout=60)
-            api.post(f"/sandbox/jobs/{job_id}", json={"do": "finish"})
+            api.change_job(job_id, do="finish")
             assert set(poll.result().json()) == {"job_id", "status", "result"}
         assert fired(api) == [1]
 
@@ -210,7 +210,7 @@ class TestRules:
                 apis.append(start(**settings))
                 statuses += list(pool.map(drive, range(30, 60)))
             statuses = dict(statuses)
-            apis[0].post("/sandbox/clock", json={"advance": 10})
+            apis[0].set_clock(advance=10)
             jobs = apis[0].get("/jobs", params={"limit": 100}).json()["jobs"]
             outcomes.append([(statuses[job["job_id"]], job["status"], job["elapsed_time"]) for job in jobs])
         assert outcomes[0] == outcomes[1]

@@ -109,7 +109,7 @@ class TestSettings:
         for given in (seed, text):
             assert api.change_sandbox(seed=given)["seed"] == text
             outcomes.append([api.job(api.submit())["status"] for _ in range(8)])
-            api.post("/sandbox/reset")
+            api.reset()
         assert outcomes[0] == outcomes[1]
 
     async def test_stored_settings_that_are_invalid_now_are_ignored(self, start, tmp_path):
@@ -150,7 +150,7 @@ class TestSettings:
     def test_settings_survive_a_restart(self, start):
         api = start()
         api.change_sandbox(seed="kept", delay=HALF_AN_HOUR, faults=[{"kind": "status", "code": 503, "nth": [7]}])
-        api.post("/sandbox/clock", json={"advance": 1000})
+        api.set_clock(advance=1000)
         again = start().get("/sandbox").json()
         assert (again["seed"], again["delay"]) == ("kept", HALF_AN_HOUR)
         assert again["faults"] == [{"kind": "status", "code": 503, "nth": [7], "fired": 0}]
@@ -168,7 +168,7 @@ class TestSettings:
             ann, bob = (Api(base_url=server.url, auth=(name, ""), timeout=60) for name in ("ann", "bob"))
             with ann, bob:
                 ann.change_sandbox(scenario="stuck", seed="ann's")
-                ann.post("/sandbox/clock", json={"frozen": True})
+                ann.set_clock(frozen=True)
                 shown = bob.get("/sandbox").json()
                 assert (shown["user"], shown["scenario"], shown["seed"]) == ("bob", None, None)
                 assert not shown["clock"]["frozen"]
@@ -183,7 +183,7 @@ class TestSettings:
             with Api(base_url=server.url, auth=(name, ""), timeout=60) as api:
                 api.change_sandbox(seed=seed, **settings)
                 submitted = [api.post("/start") for _ in range(40)]
-                api.post("/sandbox/clock", json={"advance": 1})
+                api.set_clock(advance=1)
                 jobs = [answer.json()["job_id"] for answer in submitted if answer.status_code == 202]
                 polls = [api.get(f"/status/{job_id}") for job_id in jobs for _ in range(3)]
                 took = [poll.json()["elapsed_time"] if poll.status_code == 200 else poll.status_code for poll in polls]
@@ -198,7 +198,7 @@ class TestSettings:
         api = start(seed="s")
         job_id = api.submit()
         api.change_sandbox(scenario="flaky", paused=True)
-        api.post("/sandbox/clock", json={"advance": 1000, "frozen": True})
+        api.set_clock(advance=1000, frozen=True)
         shown = api.post("/sandbox/reset").json()
         assert (shown["scenario"], shown["paused"], shown["faults"]) == (None, False, [])
         assert shown["clock"] | {"now": None} == {"now": None, "speed": 1, "frozen": False, "ahead": 0}
@@ -212,7 +212,7 @@ class TestSettings:
             return [api.job(api.submit())["status"] for _ in range(20)]
 
         before = fates()
-        api.post("/sandbox/reset")
+        api.reset()
         assert fates() == before
         assert len(set(before)) == 2
 
@@ -246,7 +246,7 @@ class TestJobs:
     def test_finishing_a_job_ends_its_long_polls(self, start, frozen):
         api = start()
         job_id = api.submit()
-        api.post("/sandbox/clock", json={"frozen": frozen})
+        api.set_clock(frozen=frozen)
         with ThreadPoolExecutor() as pool:
             long_poll = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60)
             action = {"do": "finish", "outcome": "error", "message": "no speech found"}
@@ -346,7 +346,7 @@ class TestJobs:
         assert shown["input"] == body | {"video_length": 7.0}
         assert shown.items() >= {"job_id": job_id, "api": "native", "kind": "translation", "status": "pending"}.items()
         assert api.get(f"/sandbox/jobs/{api.submit()}").json()["input"] == {}
-        api.post("/sandbox/reset")
+        api.reset()
         assert api.get(f"/sandbox/jobs/{job_id}").status_code == 404
 
     def test_a_job_whose_id_has_slashes_is_shown_and_finished(self, start):

@@ -45,14 +45,14 @@ def test_advancing_the_clock_ends_long_polls_and_streams_events(start):
         lines = stream.iter_lines()
         next(line for line in lines if line.startswith("id"))
         long_poll = pool.submit(api.get, f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60)
-        api.post("/sandbox/clock", json={"advance": 1800})
+        api.set_clock(advance=1800)
         assert long_poll.result(40).json()["status"] == "completed"
         assert next(line for line in lines if line.startswith("event")) == "event: completed"
 
 
 def test_times_are_virtual_and_hints_are_in_wall_time(start):
     api = start(max_delay=600)
-    api.post("/sandbox/clock", json={"speed": 1000})
+    api.set_clock(speed=1000)
     accepted = api.post("/start")
     assert 0 < int(accepted.headers["retry-after-ms"]) <= 700
     end = api.get(accepted.headers["Location"], headers={"Prefer": "wait=20"}).json()
@@ -69,7 +69,7 @@ def test_a_frozen_clock_stands_still(start):
     frozen = api.post("/sandbox/clock", json={"frozen": True}).json()["clock"]["now"]
     job = api.get(f"/status/{api.submit()}", headers={"Prefer": "wait=1"}).json()
     assert (job["status"], job["progress"], job["created_at"]) == ("pending", 0, frozen)
-    api.post("/sandbox/clock", json={"frozen": False})
+    api.set_clock(frozen=False)
     assert api.get(f"/status/{job['job_id']}", headers={"Prefer": "wait=9"}).json()["status"] == "completed"
 
 
@@ -78,7 +78,7 @@ def test_advancing_the_clock_ends_long_polls_of_other_processes(start):
     job_id = here.submit()
     with ThreadPoolExecutor() as pool:
         long_poll = pool.submit(here.get, f"/status/{job_id}", headers={"Prefer": "wait=50"}, timeout=60)
-        there.post("/sandbox/clock", json={"advance": 1800})
+        there.set_clock(advance=1800)
         assert long_poll.result(40).json()["status"] == "completed"
 
 
@@ -93,7 +93,7 @@ def test_invalid_changes_of_the_clock_are_refused(start, body):
 
 def test_the_clock_may_be_advanced_very_far(start):
     api = start(max_delay=1e9)
-    api.post("/sandbox/clock", json={"speed": 1e6})
+    api.set_clock(speed=1e6)
     for _ in range(300):
         assert api.post("/sandbox/clock", json={"advance": 1e9}).status_code == 200
     assert api.job(api.submit())["status"] == "pending"

@@ -42,7 +42,7 @@ def test_seed_gives_the_same_fates_on_every_server(servers, start):
         alone.submit()
     fates = []
     for api in (here, alone):
-        api.post("/sandbox/clock", json={"advance": 5})
+        api.set_clock(advance=5)
         jobs = api.get("/jobs").json()["jobs"]
         fates.append([(job["status"], round(job["elapsed_time"], 3)) for job in jobs])
     assert fates[0] == fates[1]
@@ -66,13 +66,13 @@ def test_change_on_one_server_ends_the_long_poll_on_another(servers):
         assert waiting.result(30) == "cancelled"
         job_id = here.submit()
         waiting = pool.submit(long_poll, here, job_id)
-        there.post("/sandbox/clock", json={"advance": LONG})
+        there.set_clock(advance=LONG)
         assert waiting.result(30) == "completed"
 
 
 def test_sandbox_is_shared_by_all_servers(servers):
     here, there = servers(max_delay=LONG)
-    here.patch("/sandbox", json={"error_probability": 1, "faults": [{"kind": "status", "code": 503, "times": 2}]})
+    here.change_sandbox(error_probability=1, faults=[{"kind": "status", "code": 503, "times": 2}])
     wait_until(lambda: there.get("/sandbox").json()["error_probability"] == 1)
     codes = [api.get("/jobs").status_code for api in (here, there, here, there)]
     assert codes == [503, 503, 200, 200]
@@ -85,7 +85,7 @@ def test_event_stream_has_the_jobs_of_all_servers(servers):
         lines = stream.iter_lines()
         next(line for line in lines if line.startswith("id:"))
         ids = [api.submit() for api in (there, here)]
-        there.delete(f"/jobs/{ids[0]}")
+        there.cancel(ids[0])
         data = (json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:"))
         changes = [next(data) for _ in range(3)]
     expected = {(ids[0], "pending"), (ids[1], "pending"), (ids[0], "cancelled")}
@@ -136,7 +136,7 @@ def test_ids_that_postgresql_cannot_store_are_unknown(postgres):
         assert api.delete("/jobs/%00").status_code == 404
         found = api.get("/jobs", params={"job_id": [job_id, f"{job_id}\0"]}).json()
         assert ([job["job_id"] for job in found["jobs"]], found["unknown"]) == ([job_id], [f"{job_id}\0"])
-        api.patch("/sandbox", json={"seed": "a\0b"})
+        api.change_sandbox(seed="a\x00b")
         assert api.get("/sandbox").json()["seed"] == "a\0b"
         longest = b64encode(("\N{GRINNING FACE}" * 255 + ":").encode()).decode()
         api.submit(Authorization=f"Basic {longest}")

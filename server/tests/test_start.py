@@ -54,7 +54,7 @@ def test_every_way_to_start_serves_and_drains(run, command):
 def test_a_killed_server_loses_no_job(run, command):
     first = run(command, MIN_DELAY="0", MAX_DELAY="1000", ERROR_PROBABILITY="0.5")
     accepted = [first.client.post("/start").json()["job_id"] for _ in range(20)]
-    first.client.delete(f"/jobs/{accepted[0]}")
+    first.client.cancel(accepted[0])
     first.stop(signal.SIGKILL)
     wait_until(lambda: refuses(first.client.base_url), "nothing is left of the server")
     second = run(command)
@@ -248,14 +248,14 @@ def test_the_log_after_a_restart_has_only_new_ends(run):
     first = run([*MODULE, "--port", "0"], MIN_DELAY="1000", MAX_DELAY="1000")
     before, frozen, later = (first.client.post("/start").json()["job_id"] for _ in range(3))
     for job_id in (before, frozen):
-        first.client.post(f"/sandbox/jobs/{job_id}", json={"do": "pause"})
-    first.client.post("/sandbox/clock", json={"advance": 10, "frozen": True})
-    first.client.post(f"/sandbox/jobs/{before}", json={"do": "finish"})
+        first.client.change_job(job_id, do="pause")
+    first.client.set_clock(advance=10, frozen=True)
+    first.client.change_job(before, do="finish")
     assert f"job {before} of admin ended" in first.log()
     first.stop(signal.SIGKILL)
     second = run([*MODULE, "--port", "0"])
-    second.client.delete(f"/jobs/{frozen}")
-    second.client.post("/sandbox/clock", json={"advance": 1000})
+    second.client.cancel(frozen)
+    second.client.set_clock(advance=1000)
     assert len(second.client.get("/jobs").json()["jobs"]) == 3
     second.stop()
     log = second.log()

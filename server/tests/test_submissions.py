@@ -111,7 +111,7 @@ def test_the_same_idempotency_key_and_body_get_the_first_answer_again(api):
         return api.post("/start", json=body or {"video_length": 5}, headers={"Idempotency-Key": key})
 
     first = send()
-    api.delete(f"/jobs/{first.json()['job_id']}")
+    api.cancel(first.json()["job_id"])
     again = send()
     assert (first.status_code, again.status_code) == (202, 202)
     assert again.json() == first.json()

@@ -140,7 +140,7 @@ class TestLongPolls:
         assert min(single) - 10_000 < int(batch["retry-after-ms"]) <= min(single)
         assert int(batch["Retry-After"]) <= min(single) / 1000 + 1
         for job_id in ids:
-            api.delete(f"/jobs/{job_id}")
+            api.cancel(job_id)
         assert not api.get("/jobs", params={"job_id": ids}).headers.keys() & {"retry-after", "retry-after-ms"}
 
     def test_hints_can_be_switched_off(self, start):
@@ -161,7 +161,7 @@ class TestEntityTags:
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["ETag"] == first.headers["ETag"]
         assert int(again.headers["retry-after-ms"]) > 0
-        api.delete(f"/jobs/{job_id}")
+        api.cancel(job_id)
         changed = api.get(f"/status/{job_id}", headers={"If-None-Match": first.headers["ETag"]})
         assert (changed.status_code, changed.json()["status"]) == (200, "cancelled")
 
@@ -191,7 +191,7 @@ class TestEventStreams:
             assert answer.headers["Content-Type"].startswith("text/event-stream")
             blocks = events(answer.iter_lines())
             pending, first = next(blocks), next(blocks)
-            api.post("/sandbox/clock", json={"advance": LONG})
+            api.set_clock(advance=LONG)
             [completed] = blocks
         assert int(first["retry"]) > 0
         assert (pending["event"], completed["event"]) == ("pending", "completed")

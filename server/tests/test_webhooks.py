@@ -61,7 +61,7 @@ class TestReceiver:
         assert receiver.take()[0].type == f"job.{outcome}"
 
     def test_cancellation_is_an_end(self, api, receiver, submit):
-        api.delete(f"/jobs/{submit({'delay': 1000})}")
+        api.cancel(submit({"delay": 1000}))
         assert receiver.take()[0].type == "job.cancelled"
         assert receiver.is_quiet()
 
@@ -69,7 +69,7 @@ class TestReceiver:
         job_id = submit({"delay": 1000, "outcome": "error"}, events=["started", "progress", "error"])
         types = [receiver.take()[0].type]
         for _ in range(10):
-            api.post("/sandbox/clock", json={"advance": 100})
+            api.set_clock(advance=100)
             types.append(receiver.take()[0].type)
         assert types == ["job.started", *["job.progress"] * 9, "job.error"]
         assert receiver.is_quiet()
@@ -95,7 +95,7 @@ class TestReceiver:
             Webhook("whsec_d3Jvbmc=").verify(received.text, received.headers)
 
     def test_signature_has_wall_time_whatever_the_clock_says(self, api, receiver, submit):
-        api.post("/sandbox/clock", json={"advance": 1e6})
+        api.set_clock(advance=1e6)
         submit(secret=SECRET)
         [received] = receiver.take()
         assert abs(int(received.headers["webhook-timestamp"]) - time.time()) < 60
@@ -105,7 +105,7 @@ class TestReceiver:
 class TestRetries:
     def test_whole_schedule_passes_at_the_speed_of_the_clock(self, api, receiver, submit):
         receiver.codes = [500] * 7
-        api.post("/sandbox/clock", json={"speed": 1e6})
+        api.set_clock(speed=1e6)
         submit()
         received = receiver.take(7)
         assert receiver.is_quiet()
@@ -121,7 +121,7 @@ class TestRetries:
         for pause in RETRY_DELAYS[:2]:
             [received] = receiver.take()
             wait_until(lambda: newest(api, "next_attempt_at"))
-            api.post("/sandbox/clock", json={"advance": 1.1 * pause})
+            api.set_clock(advance=1.1 * pause)
         [last] = receiver.take()
         Webhook(SECRET).verify(last.text, last.headers)
         assert (last.id, last.text) == (received.id, received.text)
@@ -157,9 +157,9 @@ class TestRetries:
         submit()
         receiver.take()
         wait_until(lambda: newest(api, "next_attempt_at"))
-        api.post("/sandbox/clock", json={"advance": 3500})
+        api.set_clock(advance=3500)
         assert receiver.is_quiet()
-        api.post("/sandbox/clock", json={"advance": 200})
+        api.set_clock(advance=200)
         receiver.take()
 
     def test_redirects_are_not_followed(self, api, receiver, submit):
@@ -305,9 +305,9 @@ class TestSandbox:
         receiver.take()
         wait_until(lambda: deliveries(api))
         submit({"delay": 1000})
-        api.post("/sandbox/reset")
+        api.reset()
         assert deliveries(api) == []
-        api.post("/sandbox/clock", json={"advance": 1e6})
+        api.set_clock(advance=1e6)
         assert receiver.is_quiet()
 
     def test_idempotent_retry_delivers_once(self, api, receiver):

@@ -45,7 +45,7 @@ async def drive(server, jobs):
 
 def expected(server, seen):
     """Returns the fates of all jobs, by ordinal, and the results of their polls."""
-    server.client.post("/sandbox/clock", json={"advance": 2000})
+    server.client.set_clock(advance=2000)
     jobs = [job for page in server.client.pages("/jobs", limit=100) for job in page["jobs"]]
     fates = [[job["status"], job["elapsed_time"], seen[job["job_id"]]] for job in jobs]
     return json.dumps(fates[::-1]).encode()
