@@ -49,6 +49,12 @@ def test_forms_are_accepted(tasks):
     fault(tasks.post("/tasks", content=b"a=%ff%00&&&=&%", headers=form), 400)
 
 
+def test_json_in_a_field_of_a_form_is_read(tasks):
+    form = {"to": "es", "more": '{"deep": {"a": 5}}', "half": "0.5"}
+    for answer in (tasks.post("/tasks", data=form), tasks.post("/tasks", data=form, files={"f": b"x"})):
+        assert (answer.status_code, answer.json()["deep"]) == (201, {"a": 5})
+
+
 def test_data_uris_up_to_max_body_are_stored(tasks, native):
     image = "data:image/png;base64," + "A" * 250_000
     job_id = submit(tasks, image=image)

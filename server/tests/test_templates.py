@@ -261,7 +261,15 @@ def test_a_template_is_laid_over_another(one, other, both):
         ("a.b.c", None),
         ("x.y", None),
         ("", None),
+        ("text", '{"b": [{"c": 1}], "n": NaN}'),
+        ("text.b.0.c", 1),
+        ("text.n", None),
+        ("text.x", None),
+        ("broken.b", None),
+        ("deep.b", None),
+        ("word.b", None),
     ],
 )
 def test_values_are_found_at_dotted_paths(path, value):
-    assert value_at({"a": {"b": [{"c": 1}]}}, path) == value
+    texts = {"text": '{"b": [{"c": 1}], "n": NaN}', "broken": '{"b"', "deep": "[" * 100_000, "word": "b"}
+    assert value_at({"a": {"b": [{"c": 1}]}} | texts, path) == value

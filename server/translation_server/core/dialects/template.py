@@ -345,14 +345,27 @@ _key = cache(escaped)  # the keys of templates, which are few
 
 
 def value_at(document: object, path: str) -> object:
-    """Returns the value at a dotted path of a JSON value; None where there is none. A number is an item of an array."""
+    """Returns the value at a dotted path of a JSON value; None where there is none. A number is an item of an array.
+
+    A text on the way is read as JSON: forms have their objects so.
+    """
     value = document
     for key in path.split("."):
-        match value:
-            case Mapping():
-                value = value.get(key)
-            case list() if key.isdecimal() and int(key) < len(value):
-                value = value[int(key)]
+        match _parsed(value):
+            case Mapping() as found:
+                value = found.get(key)
+            case list(found) if key.isdecimal() and int(key) < len(found):
+                value = found[int(key)]
             case _:
                 return None
     return value
+
+
+def _parsed(value: object) -> object:
+    """Returns the object or array that a text spells in JSON; anything else as it is."""
+    if not isinstance(value, str) or value[:1] not in ("{", "["):
+        return value
+    try:
+        return json.loads(value, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
