@@ -1,7 +1,8 @@
 """Lists of jobs by their positions: pages by offset, totals, lists that begin with the oldest job, or of some states.
 
-Finding a position takes a search through all of the owner's jobs. It reads them in parts and keeps none: it counts
-them, then reads those at the positions. Lists by cursor need no search, see `Service.page`.
+Finding a position takes a search through all of the owner's jobs. It reads them in parts and keeps only those of the
+page. Where the page's place depends on how many jobs there are, it counts them first and then reads up to there again.
+Lists by cursor need no search, see `Service.page`.
 """
 
 from bisect import bisect_right
@@ -70,16 +71,18 @@ class PositionedLists:
         """
         now = await self._virtual_time(owner)
         search = _Search(self._store, owner, api, kind, only, now)
-        newest, count, newer = 0, 0, 0
+        newest, count, newer, wanted = 0, 0, 0, dict[int, str]()
         async for part in search.parts(before=LAST):
             newest = newest or part[0][0]
+            wanted |= part[max(0, start - count) : max(0, start + limit - count)]
             count += len(part)
             if after is not None:
                 newer += sum(ordinal > after - (not oldest_first) for ordinal, _ in part)
         if after is not None:
             start = count - newer if oldest_first else newer
-        first = count - start - limit if oldest_first else start
-        wanted = await search.slice(first, first + limit, before=newest + 1)
+        if oldest_first or after is not None:  # only now it is known where the page begins
+            first = count - start - limit if oldest_first else start
+            wanted = await search.slice(first, first + limit, before=newest + 1)
         jobs = await self._store.find_many(owner, list(wanted.values()), api=api, kind=kind)
         if size_of(jobs) >= MAX_PAGE_SIZE and not wanted.keys() <= {job.ordinal for job in jobs}:
             raise TooLarge
