@@ -162,9 +162,6 @@ class Reader:
             return
         commands = commands_of(block)
         for number, (command, shown) in enumerate(commands):
-            if "…" in command and block.language == "console":
-                self.left_out[block.place] = "the page leaves out a part of the command"
-                continue
             following = commands[number + 1][0] if number + 1 < len(commands) else None
             self._run(block, command, shown, stays=following is None and block.stays, may_fail=following == "echo $?")
 
