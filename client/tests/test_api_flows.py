@@ -88,6 +88,12 @@ class TestAnswersWithoutTheFieldsOfAState:
         assert (player.states, player.statuses[0].output) == ([State.COMPLETED], {"a": 1})
 
 
+def test_batch_without_an_output_file_has_completed_without_an_output():
+    body = {"id": "j1", "status": "completed", "output_file_id": None}
+    player = ask(wait_one.watch, "j1", answers=[Answer(200, body)], **BATCH)
+    assert (player.states, player.statuses[0].output, len(player.sends)) == ([State.COMPLETED], None, 1)
+
+
 def test_wait_for_several_jobs_goes_on_when_the_result_of_one_cannot_be_had():
     flow = wait_many.as_completed(flow_options(max_retries=0, **FAL), FlowTime(0.0), ["j1", "j2"])
     done = [Answer(200, {"request_id": name, "status": "COMPLETED", "metrics": {}}) for name in ("j1", "j2")]

@@ -51,8 +51,8 @@ def test_hanging_server_does_not_delay_the_end_of_a_wait(listen):
         assert max(pool.map(lateness, [rng.uniform(0.1, 0.4) for _ in range(40)])) < SLOW
 
 
-POLLING = {"timeout": 5, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
-LONG_POLLING = {"timeout": 6, "request_timeout": NEVER}  # time for long polls
+POLLING = {"timeout": 8, "schedule": Exponential(0.05, 1, 0.05), "request_timeout": NEVER}
+LONG_POLLING = {"timeout": 8, "request_timeout": NEVER}  # time for long polls
 
 
 async def wait(url, options):
@@ -79,7 +79,7 @@ def test_job_that_ended_in_time_is_seen_despite_a_hanging_poll(listen):
             while connection.recv(65_536):
                 requests.append(None)
                 if len(requests) == 1:
-                    over.wait(0.3)  # a far server: the last poll may take longer then, also on a busy machine
+                    over.wait(1)  # a far server: the last poll may take longer then, also on a busy machine
                     connection.sendall(answers(b"pending"))
                 elif len(requests) == 2:
                     connection.sendall(answers(b"completed")[:part])

@@ -87,15 +87,6 @@ def test_the_result_of_a_batch_is_in_the_file_that_the_poll_names(file):
     assert fetching_result(dialect, "batch_1", {}, urls["result"]).path == urls["result"]
 
 
-def test_a_batch_without_such_a_file_has_completed_without_an_output():
-    dialect = find_dialect("openai#batch")
-    body = {"id": "batch_1", "object": "batch", "status": "completed", "output_file_id": None}
-    assert read_job(dialect, Reply(200, {}, json.dumps(body).encode(), 0.0), "batch_1").urls == {}
-    gone = Reply(404, {}, b'{"error": {"message": "No such File object"}}', 0.0)
-    status = read_result(dialect, gone, polled(State.COMPLETED, body)).status
-    assert (status.state, status.output, status.raw) == (State.COMPLETED, None, body)
-
-
 def test_the_lines_of_a_batch_are_its_output():
     lines = '{"id": "a"}\n{"id": "b"}\n'
     read = read_result(find_dialect("openai#batch"), Reply(200, {}, lines.encode(), 0.0), polled(State.COMPLETED, {}))

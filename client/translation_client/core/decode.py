@@ -79,9 +79,6 @@ def read_result(dialect: Dialect, reply: Reply, polled: ParsedStatus) -> ParsedS
     """
     operation = dialect.required("result", "result")
     answer, failed = operation.answers[State.COMPLETED], operation.answers[State.ERROR]
-    if reply.code != answer.code and polled.states == {State.COMPLETED} and reply.code >= REFUSED:
-        _check_code(dialect, reply, operation)
-        return polled  # it has completed, and brought nothing
     distinct = isinstance(failed.body, Mapping) or failed.code != answer.code
     completed = polled.states == {State.COMPLETED} or (State.COMPLETED in polled.states and distinct)
     if completed and reply.code == answer.code and not isinstance(answer.body, Mapping) and not reply.unread:

@@ -2,7 +2,8 @@
 
 A dialect marks their places by templates such as `"{base_url}/tasks/{job_id}/cancel"`: the base URL, then the path of
 an operation. The address at such a place in an answer is used for that operation, even if its path is another one. A
-template such as `"file-{job_id}"`, which is also a segment of the path of an operation, marks the value of the segment.
+template such as `"file-{job_id}"`, which is also a segment of the path of an operation, marks the value of the segment;
+null there means that there is nothing to request.
 """
 
 import re
@@ -19,22 +20,29 @@ ADDRESS = re.compile(
     r"https?://(?:\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\]+)(?::(?P<port>\d{1,5}))?(?:[/?#]\S*)?", re.ASCII | re.IGNORECASE
 )
 LAST_PORT = 65_535
+NOTHING = ""  # the address for which there is nothing to request
+MISSING = object()
 
 
 def links(dialect: Dialect, answer: Answer, headers: Mapping[str, str], document: object) -> dict[Action, str]:
     """Returns the addresses that an answer names, by the actions they are for; `headers` has names in lower case.
 
+    An address is `NOTHING` if the answer says that there is nothing to request.
+
     Raises:
         ValueError: One of them is not an http or https address; the message has its place.
     """
-    names = {name: headers.get(name.lower()) for name in answer.headers}
+    names = {name: headers.get(name.lower(), MISSING) for name in answer.headers}
     found: dict[Action, str] = {}
     for text, where, value in (*_texts(answer.headers, names), *_texts(answer.body, document)):
         if text.parts[0] != BASE_URL:
-            found |= _with_segment(dialect, text, value) if is_id(value) else {}
+            if is_id(value):
+                found |= _with_segment(dialect, text, value)
+            elif value is None:
+                found |= dict.fromkeys(_with_segment(dialect, text, ""), NOTHING)
             continue
         actions = _actions(dialect, text)
-        if not actions or value is None:
+        if not actions or value is None or value is MISSING:
             continue
         if not is_address(value):
             raise ValueError(f"an http or https address as {'.'.join(where)!r}")
@@ -85,7 +93,7 @@ def _texts(node: Node, document: object, path: tuple[str, ...] = ()) -> Iterator
             yield node, path, document
         case Mapping():
             for key, value in node.items():
-                below = document.get(key) if isinstance(document, Mapping) else None
+                below = document.get(key, MISSING) if isinstance(document, Mapping) else MISSING
                 yield from _texts(value, below, (*path, key))
         case list():
             items = document if isinstance(document, list) else []

@@ -22,6 +22,7 @@ from translation_client.core.decode import (
 from translation_client.core.dialects import CURRENT, cancelling, deleting, fetching_result, listing, polling
 from translation_client.core.effects import Flow, Reply, Send, Upload, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
+from translation_client.core.links import NOTHING
 from translation_client.core.lists import read_page
 from translation_client.core.long_poll import LongPoll
 from translation_client.core.requests import (
@@ -234,7 +235,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
 def result_of(options: FlowOptions, time: FlowTime, polled: ParsedStatus) -> Step[Status]:
     """Returns the status of an ended job with its result, if the dialect has a request of its own for the result."""
     status = polled.status
-    if polled.states <= {State.PENDING, State.CANCELLED}:
+    if polled.states <= {State.PENDING, State.CANCELLED} or polled.urls.get("result") == NOTHING:
         return status
     send = fetching_result(options.dialect, status.id, options.parameters, options.url("result", status.id))
     if send is None:
