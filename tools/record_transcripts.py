@@ -313,7 +313,7 @@ class _Kind:
     def _means(
         self, operation: Operation, reply: Mapping[str, Any], job_id: str, state: State, at: float
     ) -> dict[str, Any]:
-        """Returns the status that a client reads in an answer: the job, as far as the template shows it."""
+        """Returns the status that a client reads from an answer. It has only what the template shows."""
         dialect, document = self.dialect, reply.get("json")
         at = min(at, FAILED_AT) if state is State.CANCELLED else at
         words = dialect.words[State.PENDING]

@@ -86,7 +86,7 @@ def _checked(value: object, place: str) -> object:
     return value
 
 
-def template(needed: str, is_valid: Callable[[Any], object] = lambda _: True, default: Any = None) -> Shape:  # noqa: ANN401
+def template(needed: str, is_valid: Callable[[Any], object] = lambda _: True, default: object = None) -> Shape:
     """A template that a function accepts."""
     valid = value_of(needed, is_valid)
     return Shape(needed, lambda value, place: _checked(valid.take(value, place), place), default)

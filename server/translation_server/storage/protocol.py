@@ -82,7 +82,7 @@ class TooLarge(Exception):  # noqa: N818 - says what happened, like the standard
 
 
 def sole(jobs: Sequence[Job]) -> Job | None:
-    """Returns the only one of the jobs, or None if there is none.
+    """Returns the only job, or None without a job.
 
     Raises:
         AmbiguousId: there are several.

@@ -136,7 +136,7 @@ class Authenticator:
         return user if user is not None and self._may_use_cache(user, client_key(scope)) else None
 
     def claimed_user(self, scope: Scope) -> str | None:
-        """Returns the user whom wrong credentials name; if they name none, the only user."""
+        """Returns the user that wrong credentials name, or the only user if they name none."""
         scheme = _scheme(self._schemes, scope)
         credentials = next(map(scheme.read, scheme.values(scope)), None)
         user = self._only_user() if credentials is None else self._name_and_password(credentials)[0]
