@@ -129,27 +129,39 @@ class Client(BaseClient[httpx.Client, Driver]):
         """
         return self._driver.run(wait_one.list_jobs(self._options, self._time()))
 
-    def watch(self, job_id: str, *, timeout: OwnTimeout = ..., kind: str | None = None) -> Generator[Status]:
+    def watch(
+        self,
+        job_id: str,
+        *,
+        timeout: OwnTimeout = ...,
+        cancel_on_timeout: bool = False,
+        kind: str | None = None,
+    ) -> Generator[Status]:
         """Yields the status of a job, then each change of it, up to the final status.
 
         Args:
             job_id: The job's id.
             timeout: Seconds from now; None for no limit, `...` for the client's own.
+            cancel_on_timeout: Whether to cancel the job when the time is up, which takes five seconds more at most. If
+                the job has ended meanwhile, its final status is yielded. A job whose wait is interrupted goes on.
             kind: The kind of job, instead of the client's own.
 
         Raises:
-            JobTimeout: The time is up; the job goes on.
+            JobTimeout: The time is up; the job goes on, unless `cancelled` is true.
+            ValueError: An argument is unusable, or the API has no cancellation.
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        job_id = self._job(job_id)
-        return self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id))
+        options, time = self._options_for(kind), self._time(timeout)
+        flow = wait_one.watch(options, time, self._job(job_id))
+        return self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
 
     def wait(
         self,
         job_id: str,
         *,
         timeout: OwnTimeout = ...,
+        cancel_on_timeout: bool = False,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -159,7 +171,8 @@ class Client(BaseClient[httpx.Client, Driver]):
         `on_update` is called with the first status and each changed one, `on_completion` with the final one; `...`
         stands for the client's own. The other arguments and the errors are those of `watch`.
         """
-        return self._finish(self.watch(job_id, timeout=timeout, kind=kind), on_update, on_completion)
+        changes = self.watch(job_id, timeout=timeout, cancel_on_timeout=cancel_on_timeout, kind=kind)
+        return self._finish(changes, on_update, on_completion)
 
     def run(
         self,
@@ -173,6 +186,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
+        cancel_on_timeout: bool = False,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -183,14 +197,17 @@ class Client(BaseClient[httpx.Client, Driver]):
         """
         fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
         key = validation.key(idempotency_key)
-        flow = wait_one.run(self._options_for(kind), self._time(timeout), key, fields, self._uploads(files))
-        return self._finish(self._driver.run(flow), on_update, on_completion)
+        options, time = self._options_for(kind), self._time(timeout)
+        flow = wait_one.run(options, time, key, fields, self._uploads(files))
+        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        return self._finish(changes, on_update, on_completion)
 
     def resume(
         self,
         token: str,
         *,
         timeout: OwnTimeout = ...,
+        cancel_on_timeout: bool = False,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -202,12 +219,18 @@ class Client(BaseClient[httpx.Client, Driver]):
         Raises:
             ValueError: The token is incomplete, or belongs to another dialect or a later version.
         """
-        job_id = self._job_in(token)
-        changes = self._driver.run(wait_one.watch(self._options_for(kind), self._time(timeout), job_id, confirmed=True))
+        options, time = self._options_for(kind), self._time(timeout)
+        flow = wait_one.watch(options, time, self._job_in(token), confirmed=True)
+        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
         return self._finish(changes, on_update, on_completion)
 
     def as_completed(
-        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+        self,
+        ids: Iterable[str],
+        *,
+        timeout: OwnTimeout = ...,
+        cancel_on_timeout: bool = False,
+        on_update: OwnCallback = ...,
     ) -> Generator[tuple[str, Outcome]]:
         """Waits for several jobs; yields each id as its wait ends, with the final status or the exception.
 
@@ -217,6 +240,8 @@ class Client(BaseClient[httpx.Client, Driver]):
         Args:
             ids: The jobs; each is yielded once.
             timeout: Seconds from now for all of them; None for no limit, `...` for the client's own.
+            cancel_on_timeout: Whether to cancel the pending jobs when the time is up, one after another, for five
+                seconds more at most; each `JobTimeout` says whether its job is cancelled.
             on_update: Called with each job's first status and each changed one; `...` for the client's own.
 
         Raises:
@@ -224,18 +249,25 @@ class Client(BaseClient[httpx.Client, Driver]):
             ValueError: An id is unusable, or the schedule yields something other than seconds.
         """
         ids = validation.jobs_of(self._options.dialect, ids)
-        flow = wait_many.as_completed(self._options, self._time(timeout), ids)
+        if cancel_on_timeout:
+            validation.has_cancel(self._options.dialect)
+        flow = wait_many.as_completed(self._options, self._time(timeout), ids, cancel_on_timeout=cancel_on_timeout)
         return self._outcomes(flow, chosen(on_update, self._on_update))
 
     def wait_all(
-        self, ids: Iterable[str], *, timeout: OwnTimeout = ..., on_update: OwnCallback = ...
+        self,
+        ids: Iterable[str],
+        *,
+        timeout: OwnTimeout = ...,
+        cancel_on_timeout: bool = False,
+        on_update: OwnCallback = ...,
     ) -> dict[str, Outcome]:
         """Waits for several jobs; returns for each id, in the order given, the final status or the exception.
 
         The arguments and errors are those of `as_completed`.
         """
         ids = validation.jobs_of(self._options.dialect, ids)
-        results = self.as_completed(ids, timeout=timeout, on_update=on_update)
+        results = self.as_completed(ids, timeout=timeout, cancel_on_timeout=cancel_on_timeout, on_update=on_update)
         outcomes = {job_id: outcome for job_id, outcome in results}
         return {job_id: outcomes[job_id] for job_id in ids}
 

@@ -10,10 +10,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import httpx
 
 from translation_client import validation
+from translation_client.core.cancel_on_timeout import or_cancel
 from translation_client.core.deadline import FlowTime
 from translation_client.core.dialects import REQUEST_FIELDS, Dialect
 from translation_client.core.download import urls_in
-from translation_client.core.effects import Upload
+from translation_client.core.effects import Flow, Upload
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
 from translation_client.core.requests import FlowOptions
@@ -189,6 +190,11 @@ class BaseClient(Generic[Http, DriverType]):
 
     def _uploads(self, files: Mapping[str, FileLike] | None) -> Mapping[str, Upload]:
         return validation.uploads(self._options.dialect, files)
+
+    def _cancelling(self, options: FlowOptions, time: FlowTime, flow: Flow) -> Flow:
+        """Returns the flow of a wait that cancels its job when the time is up."""
+        validation.has_cancel(options.dialect)
+        return or_cancel(options, time, flow)
 
     def _options_for(self, kind: str | None) -> FlowOptions:
         return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))

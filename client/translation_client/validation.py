@@ -159,6 +159,12 @@ def job_of(dialect: Dialect, job_id: str) -> str:
     return _id("job_id", job_id)
 
 
+def has_cancel(dialect: Dialect) -> None:
+    """Checks that the dialect can cancel jobs."""
+    if dialect.operation("cancel") is None:
+        raise ValueError(f"cancel_on_timeout needs a cancellation, and the dialect {dialect.name} has none")
+
+
 def jobs_of(dialect: Dialect, ids: Iterable[str]) -> tuple[str, ...]:
     """Returns the ids in the order given, without repetitions."""
     if isinstance(ids, str) or not isinstance(ids, Iterable):

@@ -9,7 +9,7 @@ from translation_client.cli.failures import failure_lines
 from translation_client.cli.log import log, log_and_show
 from translation_client.cli.options import Options, command, is_plain, list_all, list_in_full
 from translation_client.cli.tracking import TrackedJob, number, summary
-from translation_client.core.status import JobFailed, State
+from translation_client.core.status import JobFailed, JobTimeout, State
 
 
 def write_ends(jobs: Sequence[TrackedJob], *, has_table: bool) -> None:
@@ -61,6 +61,8 @@ def show_failures(
     messages = failure_lines(job for job in jobs if job not in shown)
     resumable = {TIMED_OUT, UNREACHABLE}
     unfinished = [job.id for job in jobs if job.id and job.failure and exit_status(job.failure) in resumable]
+    cancelled = {job.id for job in jobs if isinstance(job.failure, JobTimeout) and job.failure.cancelled}
+    unfinished = [job_id for job_id in unfinished if job_id not in cancelled]
     if to_resume and unfinished:
         messages[-1] += f" {to_resume(unfinished)}"
     for message in messages:

@@ -83,6 +83,11 @@ def add_waiting(parser: Parser) -> None:
     waiting = parser.add_argument_group("waiting")
     waiting.add_argument("--timeout", **SECONDS, help="how long to wait (default: no limit)")
     waiting.add_argument(
+        "--cancel-on-timeout",
+        action="store_true",
+        help="cancel the jobs that are pending when the time is up; this takes five seconds more at most",
+    )
+    waiting.add_argument(
         "--long-poll", action="store_false", dest="no_long_poll", help="use long polls if the server can (the default)"
     )
     waiting.add_argument("--no-long-poll", action="store_true", help="use no long polls; the command still waits")
@@ -228,7 +233,8 @@ def plan(options: Options) -> Plan | None:
 
 
 async def _run(client: AsyncClient, options: Options, job: TrackedJob) -> None:
-    (await client.run(**_fields(options), on_update=job.update)).raise_for_error()
+    cancels = options.cancel_on_timeout
+    (await client.run(**_fields(options), cancel_on_timeout=cancels, on_update=job.update)).raise_for_error()
 
 
 async def _start(client: AsyncClient, options: Options, job: TrackedJob) -> None:
@@ -241,8 +247,9 @@ async def _status(client: AsyncClient, _: Options, job: TrackedJob) -> None:
     status.raise_for_error()
 
 
-async def _wait(client: AsyncClient, _: Options, job: TrackedJob) -> None:
-    (await client.wait(job.id, on_update=job.update)).raise_for_error()
+async def _wait(client: AsyncClient, options: Options, job: TrackedJob) -> None:
+    cancels = options.cancel_on_timeout
+    (await client.wait(job.id, cancel_on_timeout=cancels, on_update=job.update)).raise_for_error()
 
 
 async def _cancel(client: AsyncClient, _: Options, job: TrackedJob) -> None:
@@ -290,7 +297,8 @@ async def _wait_for_all(client: AsyncClient, options: Options, jobs: Sequence[Tr
     await asyncio.gather(*(start(job) for job in jobs if not job.id))
     pending = {job.id: job for job in jobs if job.id and not job.over}
     timeout = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
-    async for job_id, end in client.as_completed(pending, timeout=timeout, on_update=update):
+    ends = client.as_completed(pending, timeout=timeout, cancel_on_timeout=options.cancel_on_timeout, on_update=update)
+    async for job_id, end in ends:
         with pending[job_id].recording_failure():
             if isinstance(end, TranslationError):
                 raise end

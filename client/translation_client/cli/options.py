@@ -21,7 +21,18 @@ LOGIN = frozenset({"url", "dialect", "parameter", "username", "password_file", "
 """The options that every suggested command line repeats. A password or token is not repeated."""
 
 WAITING = LOGIN | {
-    *("initial_interval", "max_interval", "timeout", "schedule", "no_long_poll", "kind", "history", "stats", "output"),
+    *(
+        "initial_interval",
+        "max_interval",
+        "timeout",
+        "cancel_on_timeout",
+        "schedule",
+        "no_long_poll",
+        "kind",
+        "history",
+        "stats",
+        "output",
+    ),
     *("log_file", "json", "quiet", "verbose"),
 }
 """The options that the command line for a resumed wait repeats."""
@@ -62,6 +73,7 @@ class Options(argparse.Namespace):
     initial_interval: float | None = None
     max_interval: float | None = None
     timeout: float | None = None
+    cancel_on_timeout: bool = False
     schedule: str = "auto"
     no_long_poll: bool = False
     kind: str | None = None

@@ -108,11 +108,13 @@ class JobTimeout(TranslationError, TimeoutError):
     """The time was up before the job ended. The job goes on, and `resume` continues the wait.
 
     `status` is the last known one, if there is one; `token` a short text that `resume` accepts, in another process too.
+    `cancelled` is whether the job is cancelled now, if the wait had `cancel_on_timeout`; None if it had not.
     """
 
     job_id: str
     status: Status | None
     token: str = ""
+    cancelled: bool | None = None
 
 
 class Observation(NamedTuple):

@@ -28,6 +28,7 @@ from functools import partial
 from itertools import count
 from math import inf
 
+from translation_client.core.cancel_on_timeout import CANCEL_TIME, cancelled_late
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_event, read_job
 from translation_client.core.dialects import Listing, batch_polling, polling
@@ -45,12 +46,13 @@ from translation_client.core.refusals import refusal
 from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, reason, request, sleep
 from translation_client.core.schedule import SOONEST
 from translation_client.core.sse import EventStream
-from translation_client.core.status import Cost, Status
+from translation_client.core.status import Cost, JobTimeout, Status
 from translation_client.core.wait_one import SCHEDULE_ENDED, Job, result_of, timeout_error
 
 MAX_BATCH = 100  # jobs per batch poll
 MAX_BATCH_IDS = 6_000  # characters of ids per batch poll; every server accepts a URL of this length
 BATCH_WINDOW = 0.5  # seconds: jobs that are due within this time share a batch poll
+LEAST_CANCEL_TIME = 1.0  # seconds for the cancellation of one of several jobs
 SILENCE = 40.0  # seconds: a stream that sends nothing for this time, not even a heartbeat, is dead
 LASTING = 10.0  # seconds: a stream that still sends data after this time, even a heartbeat, is useful
 NEXT_STEP = "The jobs are not affected: when the server is well, wait again."
@@ -111,13 +113,14 @@ class BatchWait:
     jobs: dict[str, BatchJob]  # the jobs that the flow still waits for, by their ids
     batch_route: Listing | None  # the route of batch polls; None if each job is polled alone
     confirmed: bool = False  # whether the server has answered a batch poll
+    cancels: bool = False  # whether jobs are cancelled when the time is up
 
 
-def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Flow:
+def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str], *, cancel_on_timeout: bool = False) -> Flow:
     """Yields each job's first status, then each change up to its final status or its WaitFailed."""
     listing = options.dialect.listing
     jobs = {job_id: _batch_job(options, time, job_id) for job_id in ids}
-    wait = BatchWait(options, time, jobs, options.dialect.batches)
+    wait = BatchWait(options, time, jobs, options.dialect.batches, cancels=cancel_on_timeout)
     failure: TransportError | None = None
     try:
         if listing and listing.events and options.events:
@@ -128,8 +131,10 @@ def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str]) -> Fl
         yield from _by_polls(wait)
     except TransportError as error:
         failure = error
+    end = time.now + CANCEL_TIME
     for job in [*jobs.values()]:
-        yield from _give_up(wait, job, failure or job.timeout_error())
+        fair = time.now + max(LEAST_CANCEL_TIME, (end - time.now) / len(jobs))
+        yield from _give_up(wait, job, failure or job.timeout_error(), min(fair, end))
 
 
 def _batch_job(options: FlowOptions, time: FlowTime, job_id: str) -> BatchJob:
@@ -359,6 +364,15 @@ def _record_failure(wait: BatchWait, job: BatchJob, error: TranslationError, sen
     job.plan(wait.time.now + delay)
 
 
-def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError) -> Flow:
+def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError, end: float | None = None) -> Flow:
+    """Ends the wait for a job with an error; cancels the job first, until `end`, if the wait does that."""
     del wait.jobs[job.id]
-    wait.time.now = (yield WaitFailed(job.id, error)).at
+    result: Status | WaitFailed = WaitFailed(job.id, error)
+    if wait.cancels and isinstance(error, JobTimeout):
+        try:
+            status = yield from cancelled_late(wait.options, wait.time, error, end or wait.time.now + CANCEL_TIME)
+        except JobTimeout as late:
+            result = WaitFailed(job.id, late)
+        else:
+            result = replace(status, cost=Cost(job.polls, job.bytes, wait.time.asleep))
+    wait.time.now = (yield result).at

@@ -46,6 +46,7 @@ Answer: TypeAlias = tuple[Reply, ParsedStatus]
 RESERVE = 1.0  # no long poll may last until this many seconds before the deadline: if it hangs, another poll is sent
 GLANCE = 1  # seconds for which the first poll of an unknown job may be held: a long poll never comes too early
 SCHEDULE_ENDED = "after the last poll of the schedule"
+GOES_ON = ". It goes on: wait again with its id."
 
 
 @dataclass
@@ -137,15 +138,20 @@ def poll(options: FlowOptions, time: FlowTime, job_id: str, hold: int = 0) -> Fl
 
 def cancel(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
     """Cancels a job and yields its status."""
+    _, parsed = yield from cancel_job(options, time, job_id, confirmed=job_id in options.remembered)
+    options.remembered.pop(job_id, None)  # its hint is out of date: a wait must not sleep until then
+    yield (yield from result_of(options, time, parsed))
+
+
+def cancel_job(options: FlowOptions, time: FlowTime, job_id: str, *, confirmed: bool) -> Step[Answer]:
+    """Cancels a job, and polls it if the answer does not show it."""
     next_step = f"When the server is well, cancel job {job_id} again; a second cancellation changes nothing."
     read = partial(read_cancelled, options.dialect, job_id=job_id)
     send = cancelling(options.dialect, job_id, options.parameters, options.url("cancel", job_id))
-    confirmed = job_id in options.remembered
-    _, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
+    reply, parsed = yield from request(options, time, send, next_step, read, confirmed=confirmed)
     if parsed is None:
-        _, parsed = yield from poll_job(options, time, job_id, confirmed=True)
-    options.remembered.pop(job_id, None)  # its hint is out of date: a wait must not sleep until then
-    yield (yield from result_of(options, time, parsed))
+        return (yield from poll_job(options, time, job_id, confirmed=True))
+    return reply, parsed
 
 
 def delete(options: FlowOptions, time: FlowTime, job_id: str) -> Flow:
@@ -304,5 +310,4 @@ def timeout_error(
 ) -> JobTimeout:
     """Returns the error that ends the wait for a pending job."""
     state = f"was still {status.state}" if status else "had not been seen"
-    message = f"job {job_id} {state} {when}. It goes on: wait again with its id."
-    return JobTimeout(message, job_id, status, options.token(job_id))
+    return JobTimeout(f"job {job_id} {state} {when}{GOES_ON}", job_id, status, options.token(job_id))
