@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from translation_client.cli.tracking import TrackedJob
-from translation_client.core.cancel_on_timeout import MAY_GO_ON
 from translation_client.core.errors import TransportError
 from translation_client.core.status import JobFailed, JobTimeout, State
 from translation_client.core.text import one_line
-from translation_client.core.wait_one import GOES_ON
 
 NAMED = 3  # jobs of each kind whose ids are shown
 
@@ -36,7 +34,8 @@ def _kind(job: TrackedJob) -> str:
         case JobFailed(status=status):
             return f"ended with an error: {one_line(status.error or 'the server gave no reason')}"
         case JobTimeout(message=message, job_id=job_id):
-            text = message.removeprefix(f"job {job_id} ").removesuffix(GOES_ON).removesuffix(MAY_GO_ON)
+            text = message.removeprefix(f"job {job_id} ")
+            text = text.partition(". It goes on")[0].partition(". It may go on")[0]
             text = text.replace("client cancelled it", "client cancelled them").replace("cancel it:", "cancel them:")
             return f"were {text.removeprefix('was ')}" if text.startswith("was ") else text
         case TransportError(last=last):
