@@ -37,6 +37,7 @@ class Receiver:
         self.headers = {}
         self.body = b""
         self.received = []
+        self.cut_off = queue.Queue()  # the beginnings of bodies that ended too early
         self.hold = threading.Event()  # cleared: no delivery is answered
         self.hold.set()
         self._queue = queue.Queue()
@@ -66,7 +67,8 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self):
             text = self.rfile.read(int(self.headers["content-length"])).decode()
             if len(text.encode()) < int(self.headers["content-length"]):
-                return  # the sender was killed
+                receiver.cut_off.put(text)  # by a fault, or because the sender was killed
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             code = receiver.codes.pop(0) if receiver.codes else 204
             receiver.add(Received(headers, text))

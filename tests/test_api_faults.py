@@ -36,12 +36,11 @@ from translation_client import (
     TransportError,
 )
 from translation_client.testing import sandbox_on
-from translation_server.core.faults.rules import APPLICABILITY
-from translation_server.core.faults.rules import KINDS as FAULT_KINDS
+from translation_server.core.faults.rules import APPLICABILITY, REQUEST_KINDS
 from translation_server.core.report.answers import BROKEN
 from translation_server.core.scenarios import SCENARIOS
 
-FAULTS = {kind: {"kind": kind} for kind in FAULT_KINDS} | {
+FAULTS = {kind: {"kind": kind} for kind in REQUEST_KINDS} | {
     "status": {"kind": "status", "code": 503},
     "status-429": {"kind": "status", "code": 429, "retry_after": 1},
     "latency": {"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.05}},

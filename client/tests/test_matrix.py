@@ -12,10 +12,10 @@ import pytest
 from tests.blocking import blocking
 from translation_client import AuthenticationError, NotFound, Report, State, TranslationError
 from translation_client.testing import sandbox_on
-from translation_server.core.faults.rules import KINDS
+from translation_server.core.faults.rules import REQUEST_KINDS
 
 ENDLESS = ("hang", "wrong-type")  # faults after which a client waits until its timeout
-FAULTS = {kind: {"kind": kind} for kind in (*ENDLESS, *KINDS)} | {
+FAULTS = {kind: {"kind": kind} for kind in (*ENDLESS, *REQUEST_KINDS)} | {
     "status": {"kind": "status", "code": 503},
     "status-429": {"kind": "status", "code": 429, "retry_after": 1},
     "latency": {"kind": "latency", "delay": {"kind": "fixed", "seconds": 0.1}},

@@ -10,6 +10,7 @@ from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.webhooks import Attempt, Webhook
 from translation_server.service.deliveries import Deliveries
 from translation_server.service.jobs import Service
+from translation_server.service.webhook_attempts import Attempts
 from translation_server.service.webhook_receivers import Receivers
 from translation_server.storage import StoreError
 from translation_server.storage.memory import MemoryStore
@@ -25,7 +26,7 @@ class Sender:
 
     async def check(self, url): ...
 
-    async def send(self, delivery, _, clock):
+    async def send(self, delivery, _, clock, __=None):
         await self.sent.put(delivery)
         return Attempt(clock.virtual(5000.0), 5000.0, 0.1, 204)
 
@@ -40,7 +41,8 @@ async def delivering(store, render=lambda *_: "{}", **options):
     """Delivers what is due in a store; yields the sender."""
     service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(16))
     sender = Sender()
-    deliveries = Deliveries(store, service.sandboxes, sender=sender, render=render, clock=lambda: 5000.0, **options)
+    attempts = Attempts(sender, clock=lambda: 5000.0, render=render)
+    deliveries = Deliveries(store, service.sandboxes, attempts=attempts, clock=lambda: 5000.0, **options)
     running = asyncio.create_task(deliveries.run())
     yield sender
     running.cancel()

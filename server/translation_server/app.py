@@ -234,6 +234,7 @@ def assemble(
         service.sandboxes,
         dialects=dialects,
         files=service.files,
+        faults=service.faults,
         policy=WebhookPolicy.of(webhook_allow),
         retry_delays=webhook_retries,
         clock=clock,

@@ -20,7 +20,7 @@ from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import ERROR_NAMES, HINT_NAMES, JOB_NAMES, LIST_NAMES
 from translation_server.core.dialects.filters import FILTERS
 from translation_server.core.dialects.routes import routes
-from translation_server.core.faults.rules import ACTIONS, APPLICABILITY, KINDS, Matcher
+from translation_server.core.faults.rules import APPLICABILITY, KINDS, REQUESTS, Matcher
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
 from translation_server.core.scenarios import SCENARIOS
@@ -159,11 +159,12 @@ def test_the_page_on_the_simulator_has_every_setting():
 
 def test_the_page_on_the_simulator_has_the_applicability_of_each_kind():
     page = (ROOT / "docs" / "simulator.md").read_text()
-    documented = {
-        kind: (tuple(re.findall(r"`(\w+)`", what)) or ACTIONS, "body" in what, re.findall("pending|ended", what))
-        for what, kinds in table("| requests | kinds |", page)
-        for kind in re.findall(r"`([\w-]+)`", kinds)
-    }
+    documented: dict[str, tuple[tuple[str, ...], bool, list[str]]] = {}
+    for what, kinds in table("| requests | kinds |", page):
+        for kind in re.findall(r"`([\w-]+)`", kinds):
+            routes, body, states = documented.get(kind, ((), False, []))
+            routes += tuple(re.findall(r"`(\w+)`", what)) or REQUESTS
+            documented[kind] = routes, body or "body" in what, states + re.findall("pending|ended", what)
     words = {None: [], frozenset(State): [], frozenset({State.PENDING}): ["pending"]}
     assert set(APPLICABILITY) == set(KINDS)
     assert documented == {

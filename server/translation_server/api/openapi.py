@@ -17,7 +17,7 @@ from translation_server.core.dialects.dialect import ErrorFormat
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import IdPlace, MediaKind, Where
 from translation_server.core.dialects.template import Node, Placeholder
-from translation_server.core.faults.rules import KINDS
+from translation_server.core.faults.rules import REQUEST_KINDS
 from translation_server.core.job import Fate, Job, JobSnapshot, State, Submission
 from translation_server.documents import ClockChange, Receiver, SandboxPatch
 
@@ -76,7 +76,7 @@ SIMULATE_FAULT = _header(
     "a fault for this request: a kind, or a fault rule as in `PATCH /sandbox` as JSON",
     schema={
         "anyOf": [
-            {**TEXT, "enum": [kind for kind in KINDS if kind != "status"]},
+            {**TEXT, "enum": [kind for kind in REQUEST_KINDS if kind != "status"]},
             {**TEXT, "contentMediaType": "application/json", "pattern": r"^\{.*\}$"},
         ]
     },

@@ -103,5 +103,5 @@ def _shown(delivery: Delivery) -> dict[str, Any]:
 
 def _shown_attempt(attempt: Attempt) -> dict[str, Any]:
     shown = asdict(attempt)
-    del shown["wall"]
+    del shown["wall"], shown["extra"]
     return shown | {"at": timestamp(attempt.at)}

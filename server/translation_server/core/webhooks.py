@@ -65,6 +65,8 @@ class Attempt:
     error: str | None = None  # why there is no answer
     answer: str | None = None  # how the body of the answer begins
     retry_after: float | None = None  # how many seconds the receiver asks to wait
+    fault: str | None = None  # the kind of the fault rule that changed it
+    extra: bool = False  # whether a fault rule made it besides the attempts of the schedule
 
     @property
     def was_accepted(self) -> bool:
@@ -87,13 +89,24 @@ class Delivery:
     attempts: tuple[Attempt, ...] = ()
     state: DeliveryState = DeliveryState.PENDING
     next_at: VirtualTime | None = None  # when the next attempt is due
+    copies: tuple[VirtualTime, ...] = ()  # when it is made again after it was accepted, because of a fault rule
+
+    @property
+    def number(self) -> int:
+        """The number of the next attempt of the schedule, from 1."""
+        return 1 + sum(not attempt.extra for attempt in self.attempts)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the next attempt is one that a fault rule makes although the delivery was accepted."""
+        return self.state is DeliveryState.DELIVERED and self.next_at is not None
 
     def after(self, attempt: Attempt, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> "Delivery":
         """Returns the delivery after an attempt, which ends it or makes the next one due."""
-        number = len(self.attempts)
+        number = self.number - 1
         attempted = replace(self, attempts=(*self.attempts, attempt), next_at=None)
         if attempt.was_accepted:
-            return replace(attempted, state=DeliveryState.DELIVERED)
+            return replace(attempted, state=DeliveryState.DELIVERED).next_copy()
         if attempt.status == GONE:
             return replace(attempted, state=DeliveryState.GONE)
         if number >= len(retry_delays):
@@ -101,6 +114,18 @@ class Delivery:
         spread = 1 + JITTER * uniform(seeded_entropy(self.id, number)[:8])
         pause = max(retry_delays[number] * spread, min(attempt.retry_after or 0.0, MAX_RETRY_AFTER))
         return replace(attempted, state=DeliveryState.PENDING, next_at=VirtualTime(attempt.at + pause))
+
+    def with_extra(self, *attempts: Attempt) -> "Delivery":
+        """Returns the delivery with attempts besides those of the schedule, which change nothing else."""
+        return replace(self, attempts=self.attempts + attempts)
+
+    def postponed(self, until: VirtualTime) -> "Delivery":
+        """Returns the delivery with its next attempt due at a later time."""
+        return replace(self, next_at=until)
+
+    def next_copy(self) -> "Delivery":
+        """Returns the delivery with its next copy due, if there is one."""
+        return replace(self, next_at=next(iter(self.copies), None), copies=self.copies[1:])
 
     def due_again(self, now: VirtualTime) -> "Delivery":
         """Returns the delivery with one more attempt due now, whatever its state is."""

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
 from translation_server.core.change_feed import FeedPosition, is_full
-from translation_server.core.clock import Clock, VirtualTime, WallTime
+from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
 from translation_server.core.webhook_events import JobEvent, delivery_id, due_event, event_position, next_event_at
-from translation_server.core.webhooks import RETRY_DELAYS, Attempt, Delivery, DeliveryState, Webhook
+from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
 from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.webhook_attempts import Attempts
 from translation_server.service.webhook_receivers import Receivers
 from translation_server.storage import DeliveryStore, JobStore, StoreError
 
@@ -48,19 +49,6 @@ GRACE = 5.0  # how long a server that stops waits for attempts, in seconds
 
 class DeliveryAndJobStore(DeliveryStore, JobStore, Protocol):
     """The parts of a store that deliveries need."""
-
-
-class Sender(Protocol):
-    """Makes attempts."""
-
-    async def check(self, url: str) -> None:
-        """Raises UnusableUrl if deliveries to a URL are not allowed."""
-
-    async def send(self, delivery: Delivery, webhook: Webhook, clock: Clock) -> Attempt:
-        """Makes an attempt and returns its result."""
-
-    async def close(self) -> None:
-        """Closes the connections."""
 
 
 @dataclass(eq=False)
@@ -97,30 +85,24 @@ class Deliveries:
     Args:
         store: where jobs and deliveries are stored.
         sandboxes: the clocks of the owners.
-        sender: makes the attempts.
-        render: returns the body of the delivery of an event.
+        attempts: makes the attempts.
         clock: returns the wall time.
-        retry_delays: how long after an attempt the next one follows, in seconds of virtual time.
         retry_pause: how long to wait after the store has failed, or while another process has the lease, in seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - the options are keywords
+    def __init__(
         self,
         store: DeliveryAndJobStore,
         sandboxes: SandboxCache,
         *,
-        sender: Sender,
-        render: Callable[[Job, JobEvent], str],
+        attempts: Attempts,
         clock: Callable[[], WallTime],
-        retry_delays: tuple[float, ...] = RETRY_DELAYS,
         retry_pause: float = RETRY_PAUSE,
     ) -> None:
         self._store = store
         self._sandboxes = sandboxes
-        self._sender = sender
-        self._render = render
+        self._attempts = attempts
         self._clock = clock
-        self._retry_delays = retry_delays
         self._retry_pause = retry_pause
         self._holder = secrets.token_hex(8)
         self._due: dict[str, VirtualTime] = {}
@@ -157,7 +139,7 @@ class Deliveries:
         for worker in workers:
             with suppress(StoreError):
                 await self._store.release(worker.owner, self._holder)
-        await self._sender.close()
+        await self._attempts.sender.close()
 
     async def check(self, url: str) -> None:
         """Checks that webhooks may be delivered to a URL.
@@ -165,7 +147,7 @@ class Deliveries:
         Raises:
             UnusableUrl: they may not; the message says what it must be.
         """
-        await self._sender.check(url)
+        await self._attempts.sender.check(url)
 
     async def page(self, owner: str, *, limit: int, after: str | None) -> tuple[list[Delivery], str | None]:
         """Returns an owner's deliveries after the one with the id ``after``, newest first, and the next ``after``.
@@ -210,7 +192,7 @@ class Deliveries:
         now = clock.virtual(self._clock())
         body = json_text({"type": "ping", "timestamp": timestamp(now), "data": {}})
         delivery = Delivery(f"msg_{secrets.token_urlsafe(18)}", 0, 0, "ping", "", url, now, body)
-        return await self._sender.send(delivery, Webhook(url, secrets=secrets_of_receiver), clock)
+        return await self._attempts.sender.send(delivery, Webhook(url, secrets=secrets_of_receiver), clock)
 
     def job_changed(self, job: Job) -> None:
         """Delivers the due events of a job that this process has accepted or changed, soon."""
@@ -336,20 +318,18 @@ class Deliveries:
 
     async def _deliver_event(self, worker: _Worker, job: Job, event: JobEvent, new_id: str) -> None:
         """Makes the first attempt of an event; then starts the job's next event if that is due."""
-        webhook, body = job.webhook or Webhook(""), self._render(job, event)
-        delivery = Delivery(
-            new_id, job.ordinal, event.stage, event.name, job.id, webhook.url, event.at, body, next_at=event.at
-        )
-        if await self._attempt(worker, webhook, delivery) and not self._closing:
+        url, body = job.webhook.url if job.webhook else "", self._attempts.render(job, event)
+        delivery = Delivery(new_id, job.ordinal, event.stage, event.name, job.id, url, event.at, body, next_at=event.at)
+        if await self._attempt(worker, job, delivery) and not self._closing:
             now = (await self._sandboxes.of(worker.owner)).clock.virtual(self._clock())
             self._start_event(worker, replace(job, notified=event.stage), now)
 
     async def _retry(self, worker: _Worker, delivery: Delivery) -> None:
         for job in await self._store.accepted_after(worker.owner, delivery.ordinal - 1, 1):
             if job.webhook and delivery_id(job, delivery.stage) == delivery.id:
-                await self._attempt(worker, job.webhook, delivery)
+                await self._attempt(worker, job, delivery)
 
-    async def _attempt(self, worker: _Worker, webhook: Webhook, delivery: Delivery) -> bool:
+    async def _attempt(self, worker: _Worker, job: Job, delivery: Delivery) -> bool:
         """Makes an attempt and stores the result; returns False if another process may have made it meanwhile."""
         async with self._receivers.turn(delivery.url), self._in_flight:
             if time.monotonic() >= worker.leased_at + LEASE:
@@ -358,7 +338,7 @@ class Deliveries:
                 after = replace(delivery, state=DeliveryState.GONE, next_at=None)
             else:
                 clock = (await self._sandboxes.of(worker.owner)).clock
-                after = delivery.after(await self._sender.send(delivery, webhook, clock), self._retry_delays)
+                after = await self._attempts.make(job, delivery, clock)
                 _log(worker.owner, after)
         if after.state is DeliveryState.GONE:
             worker.gone.add(delivery.url)

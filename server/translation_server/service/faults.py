@@ -8,6 +8,7 @@ from translation_server.core.entropy import seeded_entropy
 from translation_server.core.faults.rules import FaultContext, FaultRule, Firing, counted_as, decide
 from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.core.sandbox import SandboxState
+from translation_server.core.webhooks import Delivery
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import Synchroniser
 from translation_server.storage import FaultCountStore
@@ -63,6 +64,28 @@ class Faults:
         subjects = [] if own else [_subject(number) for number in range(len(rules))]
         await self._store.count_faults(owner, counted_as(context.action, ordinal), subjects, draw)
         return firings
+
+    async def draw_webhook_fault(self, owner: str, context: FaultContext, delivery: Delivery) -> Firing | None:
+        """Returns the rule that fires for an attempt of a delivery, and counts it.
+
+        The number of the attempt decides, not how many attempts were counted: an attempt that is made again because its
+        server was killed meets the same fault. The time of ``context`` is filled in here.
+        """
+        sandbox = await self._sandboxes.of(owner)
+        rules = sandbox.settings.faults
+        if not any("webhook" in (rule.route or rule.targets) for rule in rules):
+            return None
+        seconds = max(0.0, sandbox.clock.virtual(self._clock()) - sandbox.faults_since)
+        entropy = partial(self._draw, sandbox, "webhook", delivery.ordinal, delivery.stage, context.nth)
+        firings: list[Firing] = []
+
+        def draw(_: int, fired: Sequence[int]) -> Sequence[str]:
+            firings[:] = decide(rules, context._replace(seconds=seconds), fired, entropy)[:1]
+            return [_subject(number) for number, *_ in firings if number is not None]
+
+        subjects = [_subject(number) for number in range(len(rules))]
+        await self._store.count_faults(owner, counted_as("webhook", delivery.ordinal), subjects, draw)
+        return firings[0] if firings else None
 
     async def not_fired(self, owner: str, firing: Firing) -> None:
         """Takes back the count of a rule that turned out to have no effect."""

@@ -1,6 +1,6 @@
 """Posts deliveries of webhooks. It is imported with the first of them, since httpx takes a while."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
 import httpx
@@ -28,8 +28,10 @@ class Http:
             trust_env=False, timeout=timeout, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0)
         )
 
-    async def post(self, url: str, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Posts a body to the address of a URL's host.
+    async def post(
+        self, url: str, address: str, headers: Mapping[str, str], body: bytes, cut_at: int | None = None
+    ) -> Answer:
+        """Posts a body to the address of a URL's host, or only its first ``cut_at`` bytes: then the connection ends.
 
         Raises:
             OSError: there was no answer.
@@ -38,8 +40,8 @@ class Http:
         request = self._client.build_request(
             "POST",
             host.copy_with(host=address),
-            content=body,
-            headers={**headers, "host": host.netloc.decode()},
+            content=body if cut_at is None else _cut_off(body[:cut_at]),
+            headers={**headers, "host": host.netloc.decode(), "content-length": str(len(body))},
             extensions={"sni_hostname": host.host},
         )
         try:
@@ -59,3 +61,9 @@ class Http:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+
+async def _cut_off(beginning: bytes) -> AsyncIterator[bytes]:
+    """Yields the beginning of a body, and then ends the connection."""
+    yield beginning
+    raise ConnectionAbortedError("the body was cut off")

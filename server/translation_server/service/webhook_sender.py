@@ -32,6 +32,27 @@ class Message:
 
     headers: Mapping[str, str]
     body: bytes
+    cut_at: int | None = None  # after how many bytes of the body the connection ends; None if it is sent whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distortion:
+    """What a fault rule changes of the request of a delivery."""
+
+    age: float = 0.0  # how many seconds ago it was signed
+    body: str | None = None  # the body in place of the signed one
+    content_type: str | None = None  # another content type
+    keep: float | None = None  # the share of the body after which the connection ends
+
+    def apply(self, message: Message) -> Message:
+        """Returns the changed request."""
+        body = message.body if self.body is None else self.body.encode()
+        changed = {} if self.content_type is None else {"content-type": self.content_type}
+        cut_at = None if self.keep is None else int(len(body) * self.keep)
+        return Message({**message.headers, **changed}, body, cut_at)
+
+
+UNCHANGED = Distortion()
 
 
 def signed_message(delivery: Delivery, webhook: Webhook, wall: WallTime) -> Message:
@@ -81,13 +102,16 @@ class WebhookSender:
         except OSError:
             return
 
-    async def send(self, delivery: Delivery, webhook: Webhook, clock: Clock) -> Attempt:
+    async def send(
+        self, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
+    ) -> Attempt:
         """Makes an attempt, and returns its result; ``clock`` is that of the sandbox."""
         wall, began = self._clock(), time.monotonic()
         status, error, answer, retry_after = None, None, None, None
         try:
             async with asyncio.timeout(self._timeout):
-                received = await self._post(delivery.url, signed_message(delivery, webhook, wall))
+                message = distortion.apply(signed_message(delivery, webhook, WallTime(wall - distortion.age)))
+                received = await self._post(delivery.url, message)
             status, answer = received.status, received.body.decode("utf-8", "replace")[:SHOWN]
             retry_after = _retry_after(received.retry_after, wall)
         except TimeoutError:
@@ -103,7 +127,7 @@ class WebhookSender:
             await self._http.close()
 
     async def _post(self, url: str, message: Message) -> "Answer":
-        return await self._http.post(url, await self._address(url), message.headers, message.body)
+        return await self._http.post(url, await self._address(url), message.headers, message.body, message.cut_at)
 
     async def _address(self, url: str) -> str:
         """Returns the first allowed address of a URL's host.

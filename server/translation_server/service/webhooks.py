@@ -10,8 +10,10 @@ from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
 from translation_server.core.webhook_events import JobEvent, snapshot_at
 from translation_server.service.deliveries import Deliveries, DeliveryAndJobStore
+from translation_server.service.faults import Faults
 from translation_server.service.files import Files
 from translation_server.service.sandbox_cache import SandboxCache
+from translation_server.service.webhook_attempts import Attempts
 from translation_server.service.webhook_policy import WebhookPolicy
 from translation_server.service.webhook_sender import WebhookSender
 
@@ -22,6 +24,7 @@ def open_deliveries(  # noqa: PLR0913 - the options are keywords
     *,
     dialects: Iterable[Dialect],
     files: Files,
+    faults: Faults,
     policy: WebhookPolicy,
     retry_delays: tuple[float, ...],
     clock: Callable[[], WallTime],
@@ -29,18 +32,22 @@ def open_deliveries(  # noqa: PLR0913 - the options are keywords
     """Returns the deliveries of a server; ``dialects`` are those besides the built-in ones."""
     by_kind = {(dialect.api.name, dialect.kind): dialect for dialect in [*dialects, DIALECTS[0]]}
 
+    def dialect_of(job: Job) -> Dialect:
+        return by_kind.get((job.api, job.kind), DIALECTS[0])
+
     def render(job: Job, event: JobEvent) -> str:
         """Returns the body of a delivery: the job as a poll at the time of the event would show it."""
-        dialect = by_kind.get((job.api, job.kind), DIALECTS[0])
+        dialect = dialect_of(job)
         view = View(job.webhook.base_url if job.webhook else "", dialect.api.mount, files.path)
         data = json.loads(dialect.body(snapshot_at(job, event), view))
         return json_text({"type": f"job.{event.name}", "timestamp": timestamp(event.at), "data": data})
 
-    return Deliveries(
-        store,
-        sandboxes,
-        sender=WebhookSender(policy, clock),
-        render=render,
+    attempts = Attempts(
+        WebhookSender(policy, clock),
         clock=clock,
+        render=render,
+        dialect_name=lambda job: dialect_of(job).name,
+        faults=faults,
         retry_delays=retry_delays,
     )
+    return Deliveries(store, sandboxes, attempts=attempts, clock=clock)

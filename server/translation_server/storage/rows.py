@@ -100,8 +100,9 @@ def row_of(job: Job, key: str) -> tuple[object, ...]:
 def delivery_of(text: str) -> Delivery:
     """Returns the delivery of a stored document."""
     document = json.loads(text)
-    attempts = tuple(Attempt(**attempt) for attempt in document.pop("attempts"))
-    return Delivery(**document | {"attempts": attempts, "state": DeliveryState(document["state"])})
+    document["attempts"] = tuple(Attempt(**attempt) for attempt in document["attempts"])
+    document["copies"] = tuple(document.get("copies", ()))
+    return Delivery(**document | {"state": DeliveryState(document["state"])})
 
 
 def delivery_row(delivery: Delivery, key: str) -> tuple[object, ...]:

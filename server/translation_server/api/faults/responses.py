@@ -38,6 +38,7 @@ from translation_server.core.faults.rules import (
     Status,
     Truncate,
     UnknownStatus,
+    WebhookMatcher,
     WrongType,
 )
 from translation_server.service.jobs import JobNotFound
@@ -108,7 +109,7 @@ def apply_fault(answer: Response, firing: Firing, rest: Rest, api: Api) -> Respo
             return answer
         case Break() | Truncate() | Garbage() | Drip() | Hang():
             return Broken(answer, firing, rest)
-        case Status() | Latency() | FalseAnswer() | UnknownStatus():
+        case Status() | Latency() | FalseAnswer() | UnknownStatus() | WebhookMatcher():
             return None
         case _:
             assert_never(rule)

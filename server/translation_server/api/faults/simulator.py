@@ -21,7 +21,15 @@ from translation_server.api.request_identity import record_submission
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect
 from translation_server.core.faults.false_answers import false_answer
-from translation_server.core.faults.rules import Action, FaultContext, FaultRule, Firing, Latency, WrongType
+from translation_server.core.faults.rules import (
+    REQUEST_KINDS,
+    Action,
+    FaultContext,
+    FaultRule,
+    Firing,
+    Latency,
+    WrongType,
+)
 from translation_server.core.job import JobKey, JobSnapshot
 from translation_server.documents import FAULT
 from translation_server.service.jobs import Service
@@ -141,9 +149,12 @@ def _rule_of(text: str) -> FaultRule:
         Problem: 422 for anything else.
     """
     try:
-        return FAULT.validate_json(text if text.startswith("{") else to_json({"kind": text}))
+        rule = FAULT.validate_json(text if text.startswith("{") else to_json({"kind": text}))
     except ValidationError as error:
         raise invalid(field_errors(error, "Simulate-Fault")) from None
+    if rule.kind not in REQUEST_KINDS:
+        raise invalid([{"field": "Simulate-Fault", "message": f"must be a fault of requests; {rule.kind} is not"}])
+    return rule
 
 
 def apply_false_answer(

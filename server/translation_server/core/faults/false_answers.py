@@ -20,7 +20,7 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
         case UnknownStatus(word=word):
             return replace(dialect, words=dict.fromkeys(State, (word,))), snapshot
         case FalseAnswer(kind="back-to-pending") if snapshot.state is not State.PENDING:
-            return dialect, _halfway(snapshot.job)
+            return dialect, halfway(snapshot.job)
         case FalseAnswer(kind="no-details") if snapshot.state is not State.PENDING:
             operations = [replace(one, answers=_without_details(one.answers), phases={}) for one in dialect.operations]
             brief = replace(
@@ -30,7 +30,7 @@ def false_answer(rule: FaultRule, dialect: Dialect, snapshot: JobSnapshot) -> tu
     return dialect, snapshot
 
 
-def _halfway(job: Job) -> JobSnapshot:
+def halfway(job: Job) -> JobSnapshot:
     """Returns a job as it stood after half of its delay, or would have stood if it had had one."""
     delay = job.fate.delay if 0.0 < job.fate.delay < math.inf else SOME_DELAY
     running = replace(job, cancelled_at=None, paused_at=None, fate=replace(job.fate, delay=delay, after_polls=None))

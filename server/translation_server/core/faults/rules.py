@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, get_args
 
 from annotated_types import Interval, Len
 
@@ -18,10 +18,13 @@ from translation_server.core.delays import Delays, Exponential
 from translation_server.core.entropy import uniform
 from translation_server.core.job import State
 
-Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events", "result", "download"]
-"""The action of a request; ``batch_poll`` is a poll of many jobs."""
+Action = Literal["submit", "poll", "batch_poll", "list", "cancel", "events", "result", "download", "webhook"]
+"""The action of a request; ``batch_poll`` is a poll of many jobs, ``webhook`` an attempt to deliver an event."""
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
+WEBHOOKS: tuple[Action, ...] = ("webhook",)
+REQUESTS: tuple[Action, ...] = tuple(action for action in ACTIONS if action not in WEBHOOKS)
+"""The actions of requests to this server."""
 
 MOST_RULES = 100
 LONGEST = 3600.0  # how long a fault may take, in seconds
@@ -40,11 +43,14 @@ Since = Annotated[float, Interval(ge=0, le=1e9)]
 class Matcher:
     """The requests that a rule is for.
 
-    ``nth`` counts the requests of the same route about the same job, from 1 since the rules were set. ``after`` and
-    ``until`` are in seconds since then, on the sandbox's clock.
+    ``nth`` counts the requests of the same route about the same job, from 1 since the rules were set; of webhooks, the
+    attempts of each delivery. ``after`` and ``until`` are in seconds since then, on the sandbox's clock.
     """
 
-    route: tuple[Action, ...] = ()  # their actions; empty for any
+    targets: ClassVar[tuple[Action, ...]] = REQUESTS  # the actions that the rule is for if it names none
+    possible: ClassVar[tuple[Action, ...]] = REQUESTS  # the actions that it may name
+
+    route: tuple[Action, ...] = ()  # their actions; empty for `targets`
     dialect: Annotated[str, Len(1, 100)] | None = None  # their wire format; None for any
     method: Literal["GET", "HEAD", "POST", "DELETE"] | None = None  # None for any
     nth: Annotated[tuple[Count, ...], Len(0, 1000)] = ()
@@ -53,10 +59,17 @@ class Matcher:
     until: Since | None = None
     times: Count | None = None  # how often the rule may fire in all
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if the rule names a webhook that it cannot affect, or anything else that only they have."""
+        if "webhook" in self.route and "webhook" not in self.possible:
+            raise ValueError("a rule of this kind cannot affect the route webhook")
+        if self.targets == WEBHOOKS and not set(self.route).issubset(WEBHOOKS):
+            raise ValueError("a rule of this kind can only affect the route webhook")
+
     def matches(self, request: "FaultContext", fired: int) -> bool:
         """Whether the rule, which has fired ``fired`` times, matches a request."""
         return (
-            request.action in (self.route or ACTIONS)
+            request.action in (self.route or self.targets)
             and (self.dialect is None or self.dialect in request.dialects)
             and self.method in {None, request.method}
             and (not self.nth or request.nth in self.nth)
@@ -78,6 +91,7 @@ class Status(Matcher):
 
     def __post_init__(self) -> None:
         """Raises ValueError if the headers or the body cannot be sent."""
+        Matcher.__post_init__(self)
         if self.body is not None and self.code in BODILESS:
             raise ValueError(f"an answer with the status {self.code} has no body")
         for name, value in self.headers.items():
@@ -87,8 +101,9 @@ class Status(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency(Matcher):
-    """The answer comes later; other rules may fire as well."""
+    """The answer, or the delivery of a webhook, comes later; other rules may fire as well."""
 
+    possible: ClassVar[tuple[Action, ...]] = ACTIONS
     delay: Delays = field(default_factory=lambda: Exponential(1.0), metadata={"discriminator": "kind"})
     kind: Literal["latency"] = "latency"
 
@@ -106,8 +121,9 @@ class Break(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truncate(Matcher):
-    """The request is served, but the connection is closed after this share of the body."""
+    """The request is served, but the connection is closed after this share of the body; or the delivery is cut off."""
 
+    possible: ClassVar[tuple[Action, ...]] = ACTIONS
     keep: Annotated[float, Interval(ge=0, lt=1)] = 0.5
     kind: Literal["truncate"] = "truncate"
 
@@ -158,13 +174,15 @@ class FalseAnswer(Matcher):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongType(Matcher):
-    """The answer has another Content-Type."""
+    """The answer, or the delivery, has another Content-Type."""
 
+    possible: ClassVar[tuple[Action, ...]] = ACTIONS
     content_type: Annotated[str, Len(1, 200)] = "text/html"
     kind: Literal["wrong-type"] = "wrong-type"
 
     def __post_init__(self) -> None:
         """Raises ValueError if the content type cannot be sent."""
+        Matcher.__post_init__(self)
         if not VALUE.fullmatch(self.content_type):
             raise ValueError(f"the content type {self.content_type!r} cannot be sent")
 
@@ -175,6 +193,42 @@ class HugeRetryAfter(Matcher):
 
     seconds: Annotated[int, Interval(ge=1, le=10**9)] = 86_400
     kind: Literal["huge-retry-after"] = "huge-retry-after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookMatcher(Matcher):
+    """The deliveries of webhooks that a rule is for."""
+
+    targets: ClassVar[tuple[Action, ...]] = WEBHOOKS
+    possible: ClassVar[tuple[Action, ...]] = WEBHOOKS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost(WebhookMatcher):
+    """The attempt never reaches the receiver. It counts as failed, so the next one follows as usual."""
+
+    kind: Literal["lost"] = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubled(WebhookMatcher):
+    """The delivery is made this many times: at once, or every ``delay`` seconds on the sandbox's clock."""
+
+    copies: Annotated[int, Interval(ge=2, le=20)] = 2
+    delay: Annotated[float, Interval(ge=0, le=LONGEST)] = 0.0
+    kind: Literal["doubled"] = "doubled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forged(WebhookMatcher):
+    """A forged delivery comes before the true one.
+
+    ``bad-signature``: signed with another secret. ``no-signature``: not signed. ``old-timestamp``: signed an hour ago.
+    ``other-job``: about another job, with the signature of the true one. ``changed-body``: with another outcome, and
+    the signature of the true one.
+    """
+
+    kind: Literal["bad-signature", "no-signature", "old-timestamp", "other-job", "changed-body"]
 
 
 FaultRule = (
@@ -189,6 +243,9 @@ FaultRule = (
     | FalseAnswer
     | WrongType
     | HugeRetryAfter
+    | Lost
+    | Doubled
+    | Forged
 )
 
 KINDS: tuple[str, ...] = tuple(
@@ -196,11 +253,13 @@ KINDS: tuple[str, ...] = tuple(
 )
 """The kinds of all rules."""
 
+FORGED: tuple[str, ...] = get_args(Forged.__dataclass_fields__["kind"].type)
+
 
 class Applicability(NamedTuple):
     """The requests to which a kind of rule is applicable."""
 
-    routes: tuple[Action, ...] = ACTIONS  # their actions
+    routes: tuple[Action, ...] = REQUESTS  # their actions
     states: AbstractSet[State] | None = None  # the states that a job of the answer must have; None for any answer
     body: bool = False  # whether the answer must have a body. The answer to a HEAD request has none
 
@@ -217,16 +276,22 @@ EVERY = frozenset(State)
 
 APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
     {
-        **dict.fromkeys(("status", "latency", "reset", "empty", "garbage", "hang"), Applicability()),
+        **dict.fromkeys(("status", "reset", "empty", "garbage", "hang"), Applicability()),
         **dict.fromkeys(("not-found", "unauthorized"), Applicability()),
-        **dict.fromkeys(("malformed", "truncate", "drip", "wrong-type"), Applicability(body=True)),
+        "latency": Applicability(ACTIONS),
+        **dict.fromkeys(("truncate", "wrong-type"), Applicability(ACTIONS, body=True)),
+        **dict.fromkeys(("malformed", "drip"), Applicability(body=True)),
         "unknown-status": Applicability(SNAPSHOT_ROUTES, EVERY, body=True),
         **dict.fromkeys(("back-to-pending", "no-details"), Applicability(SNAPSHOT_ROUTES, EVERY - PENDING, body=True)),
         "expired": Applicability(("download",)),
         "huge-retry-after": Applicability(("submit", "poll", "batch_poll"), PENDING),
+        **dict.fromkeys(("lost", "doubled", *FORGED), Applicability(WEBHOOKS)),
     }
 )
 """The applicability of each kind."""
+
+REQUEST_KINDS = tuple(kind for kind in KINDS if APPLICABILITY[kind].routes != WEBHOOKS)
+"""The kinds of rules that may fire for requests to this server."""
 
 
 class FaultContext(NamedTuple):
@@ -239,12 +304,14 @@ class FaultContext(NamedTuple):
     nth: int = 1  # its number among the requests of its route about the same job
     seconds: float = 0.0  # when it came, in seconds since the rules were set, on the sandbox's clock
     states: AbstractSet[State] = EVERY  # the states that a job of its answer may have
+    excluded: AbstractSet[str] = frozenset()  # the kinds that cannot affect this delivery of a webhook
 
     def is_applicable(self, kind: str) -> bool:
         """Whether a kind is applicable to the request."""
         routes, states, body = APPLICABILITY[kind]
         return (
             self.action in routes
+            and kind not in self.excluded
             and (states is None or not states.isdisjoint(self.states))
             and not (body and self.method == "HEAD")
         )

@@ -1,0 +1,175 @@
+"""Makes the attempts of deliveries, as the fault rules of their owners want them.
+
+Theory of operation: for each attempt of a delivery, at most one fault rule fires. It postpones the attempt, loses or
+changes it, or makes further attempts beside it. All of them are kept with the delivery, with the kind of the rule.
+Those besides the attempts of the schedule are `extra`, and decide nothing. What follows later, such as a second copy,
+is stored with the delivery as the time of its next attempt, so a restart loses nothing and any server goes on with it.
+"""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+from uuid import UUID
+
+from translation_server.core.clock import Clock, VirtualTime, WallTime
+from translation_server.core.faults.deliveries import excluded_kinds, with_other_end
+from translation_server.core.faults.rules import (
+    Doubled,
+    FaultContext,
+    FaultRule,
+    Firing,
+    Forged,
+    Latency,
+    Lost,
+    Truncate,
+    WrongType,
+)
+from translation_server.core.job import Job
+from translation_server.core.webhook_events import JobEvent
+from translation_server.core.webhooks import RETRY_DELAYS, Attempt, Delivery, Webhook
+from translation_server.service.faults import Faults
+from translation_server.service.webhook_sender import UNCHANGED, Distortion
+
+OLD = 3600.0  # how many seconds old a signature with an old timestamp is
+BY_RULE = "by a fault rule of the sandbox"  # the reason why an attempt had no answer
+
+
+class Sender(Protocol):
+    """Sends deliveries."""
+
+    async def check(self, url: str) -> None:
+        """Raises UnusableUrl if deliveries to a URL are not allowed."""
+
+    async def send(
+        self, delivery: Delivery, webhook: Webhook, clock: Clock, distortion: Distortion = UNCHANGED
+    ) -> Attempt:
+        """Sends a delivery once, and returns the result; ``clock`` is that of the sandbox."""
+
+    async def close(self) -> None:
+        """Closes the connections."""
+
+
+class Attempts:
+    """Makes attempts.
+
+    Args:
+        sender: sends the deliveries.
+        clock: returns the wall time.
+        render: returns the body of the delivery of an event.
+        dialect_name: returns the name of the wire format of a job.
+        faults: draws the faults; None for none.
+        retry_delays: how long after an attempt the next one follows, in seconds of virtual time.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options are keywords
+        self,
+        sender: Sender,
+        *,
+        clock: Callable[[], WallTime],
+        render: Callable[[Job, JobEvent], str],
+        dialect_name: Callable[[Job], str] = lambda job: job.api,
+        faults: Faults | None = None,
+        retry_delays: Sequence[float] = RETRY_DELAYS,
+    ) -> None:
+        self.sender = sender
+        self.render = render
+        self._clock = clock
+        self._dialect_name = dialect_name
+        self._faults = faults
+        self._retry_delays = tuple(retry_delays)
+
+    async def make(self, job: Job, delivery: Delivery, clock: Clock) -> Delivery:
+        """Makes the next attempt of a delivery of a job, and returns the delivery after it."""
+        if delivery.is_copy:
+            return delivery.with_extra(await self._extra("doubled", job, delivery, clock)).next_copy()
+        firing = await self._firing(job, delivery)
+        if firing is None:
+            return self._after(delivery, await self._send(job, delivery, clock))
+        return await self._faulty(firing.rule, firing.entropy, job, delivery, clock)
+
+    async def _faulty(self, rule: FaultRule, entropy: bytes, job: Job, delivery: Delivery, clock: Clock) -> Delivery:
+        """Makes an attempt, or what a rule wants instead."""
+        match rule:
+            case Latency():
+                until = VirtualTime(clock.virtual(self._clock()) + rule.seconds(entropy))
+                return delivery.with_extra(self._not_made(clock, rule.kind, "postponed")).postponed(until)
+            case Lost():
+                return self._after(delivery, replace(self._not_made(clock, rule.kind, "lost"), extra=False))
+            case Doubled():
+                return await self._doubled(rule, job, delivery, clock)
+            case Forged():
+                forged, distortion = self._forgery(rule.kind, job, delivery, entropy)
+                delivery = delivery.with_extra(await self._extra(rule.kind, forged, delivery, clock, distortion))
+                return self._after(delivery, await self._send(job, delivery, clock))
+        attempt = await self._send(job, delivery, clock, _distortion(rule))
+        error = f"cut off {BY_RULE}" if attempt.error and isinstance(rule, Truncate) else attempt.error
+        return self._after(delivery, replace(attempt, fault=rule.kind, error=error))
+
+    async def _firing(self, job: Job, delivery: Delivery) -> Firing | None:
+        if self._faults is None:
+            return None
+        context = FaultContext(
+            "webhook",
+            frozenset({self._dialect_name(job)}),
+            "POST",
+            nth=delivery.number,
+            excluded=excluded_kinds(job, delivery),
+        )
+        return await self._faults.draw_webhook_fault(job.owner, context, delivery)
+
+    def _after(self, delivery: Delivery, attempt: Attempt) -> Delivery:
+        return delivery.after(attempt, self._retry_delays)
+
+    def _not_made(self, clock: Clock, kind: str, word: str) -> Attempt:
+        """Returns the record of an attempt that a rule has kept from being made."""
+        wall = self._clock()
+        return Attempt(clock.virtual(wall), wall, 0.0, error=f"{word} {BY_RULE}", fault=kind, extra=True)
+
+    async def _send(self, job: Job, delivery: Delivery, clock: Clock, distortion: Distortion = UNCHANGED) -> Attempt:
+        return await self.sender.send(delivery, job.webhook or Webhook(""), clock, distortion)
+
+    async def _extra(
+        self, kind: str, job: Job, delivery: Delivery, clock: Clock, distortion: Distortion = UNCHANGED
+    ) -> Attempt:
+        return replace(await self._send(job, delivery, clock, distortion), fault=kind, extra=True)
+
+    async def _doubled(self, rule: Doubled, job: Job, delivery: Delivery, clock: Clock) -> Delivery:
+        """Makes a delivery several times at once, or plans its copies for later. One that is accepted counts."""
+        if rule.delay:
+            now = clock.virtual(self._clock())
+            later = tuple(VirtualTime(now + rule.delay * number) for number in range(1, rule.copies))
+            attempt = await self._send(job, delivery, clock)
+            return self._after(replace(delivery, copies=later) if attempt.was_accepted else delivery, attempt)
+        attempts = await asyncio.gather(*(self._send(job, delivery, clock) for _ in range(rule.copies)))
+        first, *others = sorted(attempts, key=lambda attempt: not attempt.was_accepted)
+        return self._after(delivery, first).with_extra(
+            *(replace(other, fault=rule.kind, extra=True) for other in others)
+        )
+
+    def _forgery(self, kind: str, job: Job, delivery: Delivery, entropy: bytes) -> tuple[Job, Distortion]:
+        """Returns the job with the secrets that sign a forged delivery, and what else is wrong with the delivery."""
+        webhook = job.webhook or Webhook("")
+        match kind:
+            case "bad-signature":
+                wrong = replace(webhook, secrets=(f"whsec_{b64encode(entropy).decode()}",))
+                return replace(job, webhook=wrong), UNCHANGED
+            case "no-signature":
+                return replace(job, webhook=replace(webhook, secrets=())), UNCHANGED
+            case "old-timestamp":
+                return job, Distortion(age=OLD)
+            case "other-job":
+                event = JobEvent(delivery.stage, delivery.event, delivery.at)
+                return job, Distortion(body=self.render(replace(job, id=str(UUID(bytes=entropy))), event))
+        return job, Distortion(body=self.render(*with_other_end(job, delivery.at)))
+
+
+def _distortion(rule: FaultRule) -> Distortion:
+    """Returns what a rule changes of the attempt itself."""
+    match rule:
+        case Truncate(keep=keep):
+            return Distortion(keep=keep)
+        case WrongType(content_type=content_type):
+            return Distortion(content_type=content_type)
+    return UNCHANGED
