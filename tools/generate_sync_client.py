@@ -26,6 +26,7 @@ TOKENS = {
     "AsyncClient": "Client",
     "AsyncDriver": "Driver",
     "AsyncGenerator": "Generator",
+    "AsyncReceiver": "Receiver",
     "AsyncTransport": "Transport",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",

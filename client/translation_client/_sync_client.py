@@ -21,6 +21,7 @@ from translation_client.base_client import (
 from translation_client.core import download, wait_many, wait_one
 from translation_client.core.effects import Flow, WaitFailed
 from translation_client.core.status import Status
+from translation_client.drivers.base import Receiver
 from translation_client.drivers.sync_driver import Driver
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import Transport
@@ -54,6 +55,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         input: Mapping[str, Any] | None = None,  # noqa: A002 - APIs call it so
         files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
+        webhook: Receiver | None = None,
         timeout: float | None = None,
     ) -> Status:
         """Starts a job and returns its first status.
@@ -70,6 +72,8 @@ class Client(BaseClient[httpx.Client, Driver]):
                 are open in binary mode and seekable. They are sent in pieces, and from their beginning at each retry.
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
+            webhook: Where the server posts the job's end: a `receivers.Listener`, or another object with a `url`. Give
+                it to the wait, too.
             timeout: Seconds, retries included; None for no limit.
 
         Raises:
@@ -80,7 +84,9 @@ class Client(BaseClient[httpx.Client, Driver]):
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
             TranslationError: The server refused, or its answer could not be read.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
+        fields = self._fields(
+            job_id, source_language, target_language, video_length, simulate, own=input, webhook=webhook
+        )
         key = validation.key(idempotency_key)
         flow = wait_one.submit(self._options, self._time(timeout), key, fields, self._uploads(files))
         return self._only(flow)
@@ -135,6 +141,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: Receiver | None = None,
         kind: str | None = None,
     ) -> Generator[Status]:
         """Yields the status of a job, then each change of it, up to the final status.
@@ -144,6 +151,8 @@ class Client(BaseClient[httpx.Client, Driver]):
             timeout: Seconds from now; None for no limit, `...` for the client's own.
             cancel_on_timeout: Whether to cancel the job when the time is up, which takes five seconds more at most. If
                 the job has ended meanwhile, its final status is yielded. A job whose wait is interrupted goes on.
+            webhook: The receiver that the job was started with. A delivery ends the wait at once. Polls go on, far more
+                seldom, so a lost delivery costs only time.
             kind: The kind of job, instead of the client's own.
 
         Raises:
@@ -152,9 +161,9 @@ class Client(BaseClient[httpx.Client, Driver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        options, time = self._options_for(kind), self._time(timeout)
+        options, time = self._options_for(kind, webhook), self._time(timeout)
         flow = wait_one.watch(options, time, self._job(job_id))
-        return self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        return self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow, webhook)
 
     def wait(
         self,
@@ -162,6 +171,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: Receiver | None = None,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -171,7 +181,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         `on_update` is called with the first status and each changed one, `on_completion` with the final one; `...`
         stands for the client's own. The other arguments and the errors are those of `watch`.
         """
-        changes = self.watch(job_id, timeout=timeout, cancel_on_timeout=cancel_on_timeout, kind=kind)
+        changes = self.watch(job_id, timeout=timeout, cancel_on_timeout=cancel_on_timeout, webhook=webhook, kind=kind)
         return self._finish(changes, on_update, on_completion)
 
     def run(
@@ -187,19 +197,22 @@ class Client(BaseClient[httpx.Client, Driver]):
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: Receiver | None = None,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Starts a job and waits for its end, with one timeout for both.
 
-        The arguments and errors are those of `start` and `wait`.
+        The arguments and errors are those of `start` and `wait`. A `webhook` is for both.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
+        fields = self._fields(
+            job_id, source_language, target_language, video_length, simulate, own=input, webhook=webhook
+        )
         key = validation.key(idempotency_key)
-        options, time = self._options_for(kind), self._time(timeout)
+        options, time = self._options_for(kind, webhook), self._time(timeout)
         flow = wait_one.run(options, time, key, fields, self._uploads(files))
-        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow, webhook)
         return self._finish(changes, on_update, on_completion)
 
     def resume(
@@ -208,6 +221,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: Receiver | None = None,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -219,9 +233,9 @@ class Client(BaseClient[httpx.Client, Driver]):
         Raises:
             ValueError: The token is incomplete, or belongs to another dialect or a later version.
         """
-        options, time = self._options_for(kind), self._time(timeout)
+        options, time = self._options_for(kind, webhook), self._time(timeout)
         flow = wait_one.watch(options, time, self._job_in(token), confirmed=True)
-        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow, webhook)
         return self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -230,6 +244,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: Receiver | None = None,
         on_update: OwnCallback = ...,
     ) -> Generator[tuple[str, Outcome]]:
         """Waits for several jobs; yields each id as its wait ends, with the final status or the exception.
@@ -242,6 +257,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             timeout: Seconds from now for all of them; None for no limit, `...` for the client's own.
             cancel_on_timeout: Whether to cancel the pending jobs when the time is up, one after another, for five
                 seconds more at most; each `JobTimeout` says whether its job is cancelled.
+            webhook: The receiver that the jobs were started with, as in `watch`.
             on_update: Called with each job's first status and each changed one; `...` for the client's own.
 
         Raises:
@@ -251,8 +267,9 @@ class Client(BaseClient[httpx.Client, Driver]):
         ids = validation.jobs_of(self._options.dialect, ids)
         if cancel_on_timeout:
             validation.has_cancel(self._options.dialect)
-        flow = wait_many.as_completed(self._options, self._time(timeout), ids, cancel_on_timeout=cancel_on_timeout)
-        return self._outcomes(flow, chosen(on_update, self._on_update))
+        options, time = self._options_for(None, webhook), self._time(timeout)
+        flow = wait_many.as_completed(options, time, ids, cancel_on_timeout=cancel_on_timeout)
+        return self._outcomes(self._driver.run(flow, webhook), chosen(on_update, self._on_update))
 
     def wait_all(
         self,
@@ -260,6 +277,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: Receiver | None = None,
         on_update: OwnCallback = ...,
     ) -> dict[str, Outcome]:
         """Waits for several jobs; returns for each id, in the order given, the final status or the exception.
@@ -267,7 +285,9 @@ class Client(BaseClient[httpx.Client, Driver]):
         The arguments and errors are those of `as_completed`.
         """
         ids = validation.jobs_of(self._options.dialect, ids)
-        results = self.as_completed(ids, timeout=timeout, cancel_on_timeout=cancel_on_timeout, on_update=on_update)
+        results = self.as_completed(
+            ids, timeout=timeout, cancel_on_timeout=cancel_on_timeout, webhook=webhook, on_update=on_update
+        )
         outcomes = {job_id: outcome for job_id, outcome in results}
         return {job_id: outcomes[job_id] for job_id in ids}
 
@@ -332,8 +352,10 @@ class Client(BaseClient[httpx.Client, Driver]):
         (status,) = [status for status in self._driver.run(flow)]
         return status
 
-    def _outcomes(self, flow: Flow, on_update: Callback | None) -> Generator[tuple[str, Outcome]]:
-        with closing(self._driver.run(flow)) as results:
+    def _outcomes(
+        self, changes: Generator[Status | WaitFailed], on_update: Callback | None
+    ) -> Generator[tuple[str, Outcome]]:
+        with closing(changes) as results:
             for result in results:
                 if isinstance(result, WaitFailed):
                     yield result.id, result.error

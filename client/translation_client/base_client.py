@@ -18,7 +18,7 @@ from translation_client.core.effects import Flow, Upload
 from translation_client.core.errors import TranslationError
 from translation_client.core.estimator import History
 from translation_client.core.requests import FlowOptions
-from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule
+from translation_client.core.schedule import Exponential, Hinted, Learned, Schedule, Seldom
 from translation_client.core.status import State, Status
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.drivers.base import BaseDriver, Http, Trace
@@ -142,6 +142,7 @@ class BaseClient(Generic[Http, DriverType]):
             long_poll=long_poll if schedule is None and not own_delays else 0.0,
             kind=default_kind(dialect, url) if kind is None else validation.text("kind", kind),
         )
+        self._own_schedule = schedule is not None or own_delays
         self._last_time: FlowTime | None = None
         self._timeout = validation.optional("timeout", timeout)
         self._on_update = on_update
@@ -183,9 +184,11 @@ class BaseClient(Generic[Http, DriverType]):
             self._options.urls.setdefault(job_id, {"poll": url})
         return job_id
 
-    def _fields(self, *values: object, own: Mapping[str, Any] | None) -> dict[str, object]:
+    def _fields(self, *values: object, own: Mapping[str, Any] | None, webhook: object) -> dict[str, object]:
         """Returns the fields of a submission: the native ones in the order of `REQUEST_FIELDS`, and the API's own."""
         fields = validation.job_fields(self._options.dialect, **dict(zip(REQUEST_FIELDS, values, strict=True)))
+        if webhook is not None:
+            fields["webhook"] = validation.webhook(self._options.dialect, webhook)
         return fields if own is None else fields | {"input": validation.own_input(self._options.dialect, own)}
 
     def _uploads(self, files: Mapping[str, FileLike] | None) -> Mapping[str, Upload]:
@@ -196,8 +199,13 @@ class BaseClient(Generic[Http, DriverType]):
         validation.has_cancel(options.dialect)
         return or_cancel(options, time, flow)
 
-    def _options_for(self, kind: str | None) -> FlowOptions:
-        return self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
+    def _options_for(self, kind: str | None, webhook: object = None) -> FlowOptions:
+        """Returns the options of a wait. With a webhook, polls are seldom, unless the schedule is the caller's own."""
+        options = self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
+        if webhook is None:
+            return options
+        plan = options.schedule if self._own_schedule else Seldom(options.schedule)
+        return replace(options, webhook=True, long_poll=0.0, schedule=plan)
 
 
 def default_kind(dialect: Dialect, url: httpx.URL) -> str:

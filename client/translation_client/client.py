@@ -27,6 +27,7 @@ from translation_client.core import download, wait_many, wait_one
 from translation_client.core.effects import Flow, WaitFailed
 from translation_client.core.status import Status
 from translation_client.drivers.async_driver import AsyncDriver
+from translation_client.drivers.base import AsyncReceiver
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import AsyncTransport
 from translation_client.validation import FileLike
@@ -59,6 +60,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         input: Mapping[str, Any] | None = None,  # noqa: A002 - APIs call it so
         files: Mapping[str, FileLike] | None = None,
         idempotency_key: str | None = None,
+        webhook: AsyncReceiver | None = None,
         timeout: float | None = None,
     ) -> Status:
         """Starts a job and returns its first status.
@@ -75,6 +77,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
                 are open in binary mode and seekable. They are sent in pieces, and from their beginning at each retry.
             idempotency_key: 1 to 255 visible ASCII characters without double quotes. Starts with the same key make one
                 job. By default each call makes a new key, which covers its retries.
+            webhook: Where the server posts the job's end: a `receivers.Listener`, or another object with a `url`. Give
+                it to the wait, too.
             timeout: Seconds, retries included; None for no limit.
 
         Raises:
@@ -85,7 +89,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             TransportError: The retries or the time ran out. A job may exist; the message has the key to repeat.
             TranslationError: The server refused, or its answer could not be read.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
+        fields = self._fields(
+            job_id, source_language, target_language, video_length, simulate, own=input, webhook=webhook
+        )
         key = validation.key(idempotency_key)
         flow = wait_one.submit(self._options, self._time(timeout), key, fields, self._uploads(files))
         return await self._only(flow)
@@ -140,6 +146,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: AsyncReceiver | None = None,
         kind: str | None = None,
     ) -> AsyncGenerator[Status]:
         """Yields the status of a job, then each change of it, up to the final status.
@@ -149,6 +156,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             timeout: Seconds from now; None for no limit, `...` for the client's own.
             cancel_on_timeout: Whether to cancel the job when the time is up, which takes five seconds more at most. If
                 the job has ended meanwhile, its final status is yielded. A job whose wait is interrupted goes on.
+            webhook: The receiver that the job was started with. A delivery ends the wait at once. Polls go on, far more
+                seldom, so a lost delivery costs only time.
             kind: The kind of job, instead of the client's own.
 
         Raises:
@@ -157,9 +166,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             NotFound: The user has no such job.
             TranslationError: The status could not be read.
         """
-        options, time = self._options_for(kind), self._time(timeout)
+        options, time = self._options_for(kind, webhook), self._time(timeout)
         flow = wait_one.watch(options, time, self._job(job_id))
-        return self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        return self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow, webhook)
 
     async def wait(
         self,
@@ -167,6 +176,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: AsyncReceiver | None = None,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -176,7 +186,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         `on_update` is called with the first status and each changed one, `on_completion` with the final one; `...`
         stands for the client's own. The other arguments and the errors are those of `watch`.
         """
-        changes = self.watch(job_id, timeout=timeout, cancel_on_timeout=cancel_on_timeout, kind=kind)
+        changes = self.watch(job_id, timeout=timeout, cancel_on_timeout=cancel_on_timeout, webhook=webhook, kind=kind)
         return await self._finish(changes, on_update, on_completion)
 
     async def run(
@@ -192,19 +202,22 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         idempotency_key: str | None = None,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: AsyncReceiver | None = None,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
     ) -> Status:
         """Starts a job and waits for its end, with one timeout for both.
 
-        The arguments and errors are those of `start` and `wait`.
+        The arguments and errors are those of `start` and `wait`. A `webhook` is for both.
         """
-        fields = self._fields(job_id, source_language, target_language, video_length, simulate, own=input)
+        fields = self._fields(
+            job_id, source_language, target_language, video_length, simulate, own=input, webhook=webhook
+        )
         key = validation.key(idempotency_key)
-        options, time = self._options_for(kind), self._time(timeout)
+        options, time = self._options_for(kind, webhook), self._time(timeout)
         flow = wait_one.run(options, time, key, fields, self._uploads(files))
-        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow, webhook)
         return await self._finish(changes, on_update, on_completion)
 
     async def resume(
@@ -213,6 +226,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: AsyncReceiver | None = None,
         kind: str | None = None,
         on_update: OwnCallback = ...,
         on_completion: OwnCallback = ...,
@@ -224,9 +238,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         Raises:
             ValueError: The token is incomplete, or belongs to another dialect or a later version.
         """
-        options, time = self._options_for(kind), self._time(timeout)
+        options, time = self._options_for(kind, webhook), self._time(timeout)
         flow = wait_one.watch(options, time, self._job_in(token), confirmed=True)
-        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow)
+        changes = self._driver.run(self._cancelling(options, time, flow) if cancel_on_timeout else flow, webhook)
         return await self._finish(changes, on_update, on_completion)
 
     def as_completed(
@@ -235,6 +249,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: AsyncReceiver | None = None,
         on_update: OwnCallback = ...,
     ) -> AsyncGenerator[tuple[str, Outcome]]:
         """Waits for several jobs; yields each id as its wait ends, with the final status or the exception.
@@ -247,6 +262,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             timeout: Seconds from now for all of them; None for no limit, `...` for the client's own.
             cancel_on_timeout: Whether to cancel the pending jobs when the time is up, one after another, for five
                 seconds more at most; each `JobTimeout` says whether its job is cancelled.
+            webhook: The receiver that the jobs were started with, as in `watch`.
             on_update: Called with each job's first status and each changed one; `...` for the client's own.
 
         Raises:
@@ -256,8 +272,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         ids = validation.jobs_of(self._options.dialect, ids)
         if cancel_on_timeout:
             validation.has_cancel(self._options.dialect)
-        flow = wait_many.as_completed(self._options, self._time(timeout), ids, cancel_on_timeout=cancel_on_timeout)
-        return self._outcomes(flow, chosen(on_update, self._on_update))
+        options, time = self._options_for(None, webhook), self._time(timeout)
+        flow = wait_many.as_completed(options, time, ids, cancel_on_timeout=cancel_on_timeout)
+        return self._outcomes(self._driver.run(flow, webhook), chosen(on_update, self._on_update))
 
     async def wait_all(
         self,
@@ -265,6 +282,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         *,
         timeout: OwnTimeout = ...,
         cancel_on_timeout: bool = False,
+        webhook: AsyncReceiver | None = None,
         on_update: OwnCallback = ...,
     ) -> dict[str, Outcome]:
         """Waits for several jobs; returns for each id, in the order given, the final status or the exception.
@@ -272,7 +290,9 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         The arguments and errors are those of `as_completed`.
         """
         ids = validation.jobs_of(self._options.dialect, ids)
-        results = self.as_completed(ids, timeout=timeout, cancel_on_timeout=cancel_on_timeout, on_update=on_update)
+        results = self.as_completed(
+            ids, timeout=timeout, cancel_on_timeout=cancel_on_timeout, webhook=webhook, on_update=on_update
+        )
         outcomes = {job_id: outcome async for job_id, outcome in results}
         return {job_id: outcomes[job_id] for job_id in ids}
 
@@ -337,8 +357,10 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         (status,) = [status async for status in self._driver.run(flow)]
         return status
 
-    async def _outcomes(self, flow: Flow, on_update: Callback | None) -> AsyncGenerator[tuple[str, Outcome]]:
-        async with aclosing(self._driver.run(flow)) as results:
+    async def _outcomes(
+        self, changes: AsyncGenerator[Status | WaitFailed], on_update: Callback | None
+    ) -> AsyncGenerator[tuple[str, Outcome]]:
+        async with aclosing(changes) as results:
             async for result in results:
                 if isinstance(result, WaitFailed):
                     yield result.id, result.error

@@ -159,6 +159,19 @@ def job_of(dialect: Dialect, job_id: str) -> str:
     return _id("job_id", job_id)
 
 
+def webhook(dialect: Dialect, receiver: object) -> Mapping[str, str]:
+    """Returns the field of a submission that names a receiver of webhooks."""
+    url, secret = getattr(receiver, "url", None), getattr(receiver, "secret", None)
+    if not (isinstance(url, str) and is_address(url)):
+        raise ValueError(f"webhook must be a receiver with the url that the server posts to, not {receiver!r}")
+    if not (secret is None or isinstance(secret, str)):
+        raise ValueError("webhook must have a text as its secret, or none")
+    if "webhook" not in dialect.request_fields:
+        own = "give its url in the API's own field, with input, to start, and the receiver to wait"
+        raise ValueError(f"webhook does not fit a submission to the dialect {dialect.name}: {own}")
+    return {"url": url} if secret is None else {"url": url, "secret": secret}
+
+
 def has_cancel(dialect: Dialect) -> None:
     """Checks that the dialect can cancel jobs."""
     if dialect.operation("cancel") is None:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from translation_client.core.decode import wait_applied
-from translation_client.core.effects import Chunk, Effect, Failure, Input, Listen, Reply, Send, Sleep, Warn
+from translation_client.core.effects import (
+    AwaitDelivery,
+    Chunk,
+    Effect,
+    Failure,
+    Input,
+    Listen,
+    Reply,
+    Send,
+    Sleep,
+    Warn,
+)
 from translation_client.core.errors import TranslationError
 from translation_client.core.status import JobFailed, JobTimeout, State, Status
 
@@ -124,7 +135,7 @@ class Tracker:
     def trace(self, item: Effect | Input) -> None:
         """Counts the client's traffic, and shows failed requests."""
         match item:
-            case Sleep(seconds=seconds):
+            case Sleep(seconds=seconds) | AwaitDelivery(seconds=seconds):
                 self.next_poll = self.clock() + seconds
             case Send() | Listen(send=Send()):
                 self.next_poll = None

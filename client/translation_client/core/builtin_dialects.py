@@ -55,7 +55,7 @@ TRANSLATED = {
 
 
 def _send(*names: str) -> Node:
-    return parse({name: f"{{{name}}}" for name in names}, REQUEST_FIELDS)
+    return parse({name: f"{{{name}}}" for name in names}, (*REQUEST_FIELDS, "webhook"))
 
 
 def _of_several(job: Mapping[str, Any]) -> tuple[Operation, ...]:
@@ -71,7 +71,7 @@ def _of_several(job: Mapping[str, Any]) -> tuple[Operation, ...]:
 START = Dialect(
     name="start",
     words=WORDS,
-    send=_send("source_language", "target_language", "video_length", "simulate"),
+    send=_send("source_language", "target_language", "video_length", "simulate", "webhook"),
     operations=(
         _operation("submit", ["POST /start"], JOB),
         _operation("poll", ["GET /status/{job_id}"], JOB),

@@ -3,20 +3,21 @@
 A flow decides and a driver does the I/O. A flow is a generator that yields effects; the driver carries out each effect
 and sends its input back:
 
-    effect      | input
-    ------------|--------------------------
-    Send        | Reply or Failure
-    Sleep       | Done
-    Listen      | Reply, Chunk or Failure
-    Status      | Done, once the caller asks for the next one
-    WaitFailed  | Done, likewise
-    Piece       | Done, likewise
-    Warn        | Done
+    effect         | input
+    ---------------|--------------------------
+    Send           | Reply or Failure
+    Sleep          | Done
+    AwaitDelivery  | Delivery or Done
+    Listen         | Reply, Chunk or Failure
+    Status         | Done, once the caller asks for the next one
+    WaitFailed     | Done, likewise
+    Piece          | Done, likewise
+    Warn           | Done
 
 Every input carries the monotonic time at which it happened, in seconds, so a flow needs no clock.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, BinaryIO, TypeAlias
@@ -71,6 +72,14 @@ class Send:
 class Sleep:
     """Sleep."""
 
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AwaitDelivery:
+    """Sleep until a webhook about one of these jobs is delivered, but for `seconds` at most."""
+
+    ids: Collection[str]
     seconds: float
 
 
@@ -164,12 +173,20 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """Webhooks about these jobs have been delivered. This is a hint: the flow polls them."""
+
+    ids: Collection[str]
+    at: float
+
+
+@dataclass(frozen=True)
 class Done:
     """The effect is done."""
 
     at: float
 
 
-Effect: TypeAlias = Send | Sleep | Listen | Status | WaitFailed | Piece | Warn
-Input: TypeAlias = Reply | Chunk | Failure | Done
+Effect: TypeAlias = Send | Sleep | AwaitDelivery | Listen | Status | WaitFailed | Piece | Warn
+Input: TypeAlias = Reply | Chunk | Failure | Delivery | Done
 Flow: TypeAlias = Generator[Effect, Input, None]

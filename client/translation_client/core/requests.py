@@ -19,7 +19,7 @@
 [1] Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
@@ -27,7 +27,7 @@ from translation_client.core.builtin_dialects import START
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, wait_applied
 from translation_client.core.dialects import Action, Dialect
-from translation_client.core.effects import Effect, Failure, Input, Reply, Send, Sleep, Warn
+from translation_client.core.effects import AwaitDelivery, Delivery, Effect, Failure, Input, Reply, Send, Sleep, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TranslationError, TransportError
 from translation_client.core.refusals import problem_of, understood
 from translation_client.core.resume_token import token_of
@@ -59,6 +59,7 @@ class FlowOptions:
     random: Callable[[], float]  # returns a new random number from [0, 1) at each call, for the jitter
     dialect: Dialect = START
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the dialect's paths
+    webhook: bool = False  # whether webhooks about the jobs may be delivered
     long_poll: float = 0.0  # how long the server may hold a poll; below 1 there are no long polls
     kind: str = ""  # the kind of job; schedules learn durations per kind
     remembered: dict[str, tuple[Reply, ParsedStatus]] = field(default_factory=dict, compare=False)
@@ -187,6 +188,17 @@ def sleep(time: FlowTime, seconds: float) -> Step[None]:
     if seconds:
         time.asleep += seconds
         time.now = (yield Sleep(seconds)).at
+
+
+def await_delivery(options: FlowOptions, time: FlowTime, seconds: float, ids: Collection[str]) -> Step[Collection[str]]:
+    """Sleeps likewise, or until webhooks about some of these jobs are delivered; returns those jobs."""
+    if not options.webhook or not seconds:
+        yield from sleep(time, seconds)
+        return ()
+    began, result = time.now, (yield AwaitDelivery(ids, min(seconds, time.left)))
+    time.now = result.at
+    time.asleep += time.now - began
+    return result.ids if isinstance(result, Delivery) else ()
 
 
 def send_once(options: FlowOptions, time: FlowTime, send: Send, hold: int = 0) -> Step[Input]:

@@ -155,6 +155,28 @@ class Hinted:
                 delay = max(observation.hint, SOONEST) + spread * chance(observation.status.id, poll)
 
 
+@dataclass(frozen=True)
+class Seldom:
+    """Polls `factor` times as seldom as the plan `often`, and leaves at least `least` seconds between polls.
+
+    It is for waits that a webhook ends. Their polls only make up for a lost delivery.
+    """
+
+    often: Plan
+    factor: float = 10.0
+    least: float = 5.0
+
+    def __call__(self) -> Schedule:
+        often = self.often()
+        delay = next(often)
+        while True:
+            observation = yield delay
+            try:
+                delay = max(self.least, self.factor * often.send(observation))
+            except StopIteration:
+                return
+
+
 def start_schedule(plan: Plan) -> Schedule:
     """Makes the schedule of a wait, and skips its first delay: the caller has just polled.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from translation_client.core.errors import TranslationError
 from translation_client.core.text import one_line, visible
@@ -33,12 +33,14 @@ class Cost:
         asleep: Seconds slept between polls. In a wait for several jobs: of the whole wait, until this job's end.
         lateness: Seconds of wall time from the job's end until the client knew of it, computed from the job's age as
             the server reports it; None if the server does not.
+        ended_by: What ended the wait: `poll`, or `delivery` for a poll right after a webhook.
     """
 
     polls: int
     bytes: int
     asleep: float
     lateness: float | None = None
+    ended_by: Literal["poll", "delivery"] = "poll"
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,12 @@ job with the oldest status comes first.
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from math import inf
 
+from translation_client.core.batch_job import BatchJob
 from translation_client.core.cancel_on_timeout import CANCEL_TIME, cancelled_late
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import ParsedStatus, read_event, read_job
@@ -43,11 +44,10 @@ from translation_client.core.errors import (
 )
 from translation_client.core.lists import read_batch
 from translation_client.core.refusals import refusal
-from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, reason, request, sleep
-from translation_client.core.schedule import SOONEST
+from translation_client.core.requests import TRANSIENT, Failures, FlowOptions, Step, await_delivery, reason, request
 from translation_client.core.sse import EventStream
-from translation_client.core.status import Cost, JobTimeout, Status
-from translation_client.core.wait_one import SCHEDULE_ENDED, Job, result_of, timeout_error
+from translation_client.core.status import JobTimeout, Status
+from translation_client.core.wait_one import SCHEDULE_ENDED, result_of, timeout_error
 
 MAX_BATCH = 100  # jobs per batch poll
 MAX_BATCH_IDS = 6_000  # characters of ids per batch poll; every server accepts a URL of this length
@@ -56,52 +56,6 @@ LEAST_CANCEL_TIME = 1.0  # seconds for the cancellation of one of several jobs
 SILENCE = 40.0  # seconds: a stream that sends nothing for this time, not even a heartbeat, is dead
 LASTING = 10.0  # seconds: a stream that still sends data after this time, even a heartbeat, is useful
 NEXT_STEP = "The jobs are not affected: when the server is well, wait again."
-
-
-@dataclass
-class BatchJob(Job):
-    """A job in a wait for several."""
-
-    polls: int = 0  # the number of polls that included this job
-    bytes: int = 0  # the job's share of the size of their answers
-    failures: Failures = field(init=False)  # the unreadable answers for this job since its last valid status
-    last_failure: str = ""  # the message of the last such failure
-    is_reported: bool = False  # whether the caller has received a status of this job
-    _due: float | None = None
-    _is_planned: bool = False
-
-    def __post_init__(self) -> None:
-        self.failures = Failures(self.options)
-
-    def update(self, parsed: ParsedStatus, at: float) -> None:
-        """Stores a new status."""
-        super().update(parsed, at)
-        self.failures, self.last_failure, self._is_planned = Failures(self.options), "", False
-
-    def due(self) -> float | None:
-        """Returns the time of the next poll; None if the schedule has ended."""
-        if not self._is_planned:
-            self.plan_from(self.updated_at)
-        return self._due
-
-    @property
-    def asks_for_poll(self) -> bool:
-        """Whether the server has asked to poll the job at once."""
-        return self.status is not None and self.status.hint is not None and self.status.hint <= SOONEST
-
-    def plan_from(self, at: float) -> None:
-        """Plans the next poll by the schedule, counted from this time."""
-        delay = self.delay()
-        self.plan(None if delay is None else at + delay)
-
-    def plan(self, due: float | None) -> None:
-        """Plans the next poll at this time; a new status discards the plan."""
-        self._due, self._is_planned = due, True
-
-    def timeout_error(self) -> TranslationError:
-        """Returns the error that ends this job's wait at the deadline."""
-        last = f"; the last failure: {self.last_failure}" if self.last_failure else ""
-        return timeout_error(self.options, self.id, self.status, f"when the time was up{last}")
 
 
 @dataclass
@@ -114,6 +68,10 @@ class BatchWait:
     batch_route: Listing | None  # the route of batch polls; None if each job is polled alone
     confirmed: bool = False  # whether the server has answered a batch poll
     cancels: bool = False  # whether jobs are cancelled when the time is up
+
+    def is_valid(self, entry: int, job: BatchJob) -> bool:
+        """Returns whether an entry in the queue of polls still counts; after a delivery, it does not."""
+        return job.entry == entry and job.id in self.jobs
 
 
 def as_completed(options: FlowOptions, time: FlowTime, ids: Iterable[str], *, cancel_on_timeout: bool = False) -> Flow:
@@ -258,18 +216,37 @@ def _by_polls(wait: BatchWait, until: float = inf) -> Flow:
             if (planned := job.due()) is None:
                 yield from _give_up(wait, job, timeout_error(wait.options, job.id, job.status, SCHEDULE_ENDED))
             else:
-                heapq.heappush(queue, (planned, next(order), job))
+                job.entry = next(order)
+                heapq.heappush(queue, (planned, job.entry, job))
+        while queue and not wait.is_valid(*queue[0][1:]):
+            heapq.heappop(queue)
         if not queue:
             return
-        yield from sleep(time, max(0.0, min(queue[0][0], until) - time.now))
+        pause = max(0.0, min(queue[0][0], until) - time.now)
+        if delivered := (yield from await_delivery(wait.options, time, pause, wait.jobs)):
+            due = [wait.jobs[job_id] for job_id in delivered if job_id in wait.jobs]
+            yield from _poll_delivered(wait, due)
+            continue
         if time.left and queue[0][0] > until:
             return
         together, due = max(time.now, queue[0][0]) + (BATCH_WINDOW if wait.batch_route else 0.0), []
         while time.left and queue and queue[0][0] <= together:
-            due.append(heapq.heappop(queue)[2])
+            _, number, job = heapq.heappop(queue)
+            due.extend([job] if wait.is_valid(number, job) else [])
         yield from _poll(wait, due)
     stale = (job for job in wait.jobs.values() if job.status is None or job.updated_at < time.deadline)
     yield from _poll(wait, sorted(stale, key=lambda job: job.updated_at))
+
+
+def _poll_delivered(wait: BatchWait, jobs: Sequence[BatchJob]) -> Flow:
+    """Polls jobs about which webhooks were delivered; those that are still pending are polled soon again."""
+    for job in jobs:
+        job.is_delivered = True
+    yield from _poll(wait, jobs)
+    for job in jobs:
+        job.is_delivered = False
+        if job.id in wait.jobs and not job.failures.count and (due := job.due()) is not None:
+            job.plan(wait.time.now + job.pause_after_delivery(max(0.0, due - wait.time.now)))
 
 
 def _poll(wait: BatchWait, jobs: Iterable[BatchJob]) -> Flow:
@@ -339,7 +316,7 @@ def _update(wait: BatchWait, job: BatchJob, parsed: ParsedStatus) -> Flow:
             yield from _give_up(wait, job, error)
             return
         del wait.jobs[job.id]
-        status = replace(status, cost=Cost(job.polls, job.bytes, time.asleep, job.finish(parsed, time.now)))
+        status = replace(status, cost=job.cost(time, job.finish(parsed, time.now)))
     job.update(parsed, time.now)
     if status != previous or not job.is_reported:
         job.is_reported = True
@@ -374,5 +351,5 @@ def _give_up(wait: BatchWait, job: BatchJob, error: TranslationError, end: float
         except JobTimeout as late:
             result = WaitFailed(job.id, late)
         else:
-            result = replace(status, cost=Cost(job.polls, job.bytes, wait.time.asleep))
+            result = replace(status, cost=job.cost(wait.time))
     wait.time.now = (yield result).at

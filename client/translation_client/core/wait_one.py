@@ -4,11 +4,11 @@
 (`long_poll`), else when the schedule says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from translation_client.core.deadline import FlowTime
 from translation_client.core.decode import (
@@ -24,11 +24,12 @@ from translation_client.core.effects import Flow, Reply, Send, Upload, Warn
 from translation_client.core.errors import NotFound, ProtocolError, TransportError
 from translation_client.core.links import NOTHING
 from translation_client.core.lists import read_page
-from translation_client.core.long_poll import LongPoll
+from translation_client.core.long_poll import MOST_DOUBLINGS, LongPoll
 from translation_client.core.requests import (
     TRANSIENT,
     FlowOptions,
     Step,
+    await_delivery,
     pause,
     prefer,
     reason,
@@ -59,6 +60,7 @@ class Job:
     status: Status | None = None  # the last known status
     updated_at: float = 0.0  # when it arrived
     age: float | None = None  # seconds since the job's acceptance at that time, if the server reports them
+    early: int = 0  # how many deliveries came while polls showed it pending
 
     def update(self, parsed: ParsedStatus, at: float) -> None:
         """Stores a new status."""
@@ -79,6 +81,14 @@ class Job:
         if self.age is None or parsed.age is None:
             return None
         return max(0.0, at - self.updated_at - (parsed.age - self.age))
+
+    def pause_after_delivery(self, delay: float) -> float:
+        """Returns seconds to the poll after one that a delivery caused, and that found the job pending.
+
+        The delivery may be older than the poll, or the poll may have come from a replica that is behind.
+        """
+        self.early = min(self.early + 1, MOST_DOUBLINGS)
+        return min(delay, 2.0 ** (self.early - 1))
 
     @cached_property
     def _schedule(self) -> Schedule:
@@ -215,6 +225,7 @@ def _start(
 def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedStatus) -> Flow:
     """Yields the first status, then polls until the job has ended and yields each change."""
     job, long_poll, warned = Job(parsed.status.id, options, reply.at), LongPoll(int(options.long_poll)), False
+    delivered: Collection[str] = ()
     while True:
         status, word, since = parsed.status, parsed.unknown, time.now - reply.at
         if word is not None and not warned:
@@ -223,7 +234,7 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
         if status.state.ended:
             lateness = job.finish(parsed, reply.at)
             status = yield from result_of(options, time, parsed)
-            yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness))
+            yield replace(status, cost=Cost(time.polls, time.bytes, time.asleep, lateness, ended_by(delivered)))
             return
         changed = status != job.status
         job.update(parsed, reply.at)
@@ -234,8 +245,15 @@ def _follow(options: FlowOptions, time: FlowTime, reply: Reply, parsed: ParsedSt
             raise timeout_error(options, status.id, status)
         if (delay := job.delay()) is None:
             raise timeout_error(options, status.id, status, SCHEDULE_ENDED)
-        yield from sleep(time, long_poll.pause(reply, max(0.0, delay - since), time.left - RESERVE))
+        delay = long_poll.pause(reply, max(0.0, delay - since), time.left - RESERVE)
+        delay = job.pause_after_delivery(delay) if delivered else delay
+        delivered = yield from await_delivery(options, time, delay, (status.id,))
         reply, parsed = yield from poll_job(options, time, status.id, status, long_poll, waiting=True)
+
+
+def ended_by(delivered: object) -> Literal["poll", "delivery"]:
+    """Returns what ended a wait, for its cost; `delivered` is true if its last poll was right after a delivery."""
+    return "delivery" if delivered else "poll"
 
 
 def result_of(options: FlowOptions, time: FlowTime, polled: ParsedStatus) -> Step[Status]:

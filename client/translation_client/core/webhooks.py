@@ -65,7 +65,7 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
         UnverifiedWebhook: The delivery is not genuine, too old, or cannot be read.
         ValueError: There is no secret, or one is unusable.
     """
-    keys = [_key(secret) for secret in secrets]
+    keys = [key_of(secret) for secret in secrets]
     if not keys:
         raise ValueError("secret must be a secret or several")
     found = {name.lower(): value for name, value in headers.items()}
@@ -83,7 +83,17 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
     return _event(event_id, body, dialect, now)
 
 
-def _key(secret: str) -> bytes:
+def key_of(secret: str) -> bytes:
+    """Returns the key in a secret.
+
+    Raises:
+        ValueError: The secret is unusable.
+    """
+    """Returns the key in a secret.
+
+    Raises:
+        ValueError: It is unusable.
+    """
     try:
         key = b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):

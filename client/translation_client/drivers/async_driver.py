@@ -17,7 +17,9 @@ import httpx
 from anyio.lowlevel import RunVar
 
 from translation_client.core.effects import (
+    AwaitDelivery,
     Chunk,
+    Delivery,
     Done,
     Failure,
     Flow,
@@ -30,7 +32,16 @@ from translation_client.core.effects import (
     WaitFailed,
 )
 from translation_client.core.status import Status
-from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream, opened, pieces_of
+from translation_client.drivers.base import (
+    ENDED,
+    FAILURES,
+    NOTHING,
+    AsyncReceiver,
+    BaseDriver,
+    is_stream,
+    opened,
+    pieces_of,
+)
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import CONNECTIONS
 
@@ -45,8 +56,8 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep
     connections: int = CONNECTIONS  # how many requests `http` carries at once
 
-    async def run(self, flow: Flow) -> AsyncGenerator[Any, None]:
-        """Yields each Status, WaitFailed and Piece of the flow."""
+    async def run(self, flow: Flow, receiver: AsyncReceiver | None = None) -> AsyncGenerator[Any, None]:
+        """Yields each Status, WaitFailed and Piece of the flow, whose webhooks a receiver may get."""
         result: Input | None = None
         with closing(flow):
             async with aclosing(_AsyncStream(self)) as stream:
@@ -57,6 +68,10 @@ class AsyncDriver(BaseDriver[httpx.AsyncClient]):
                             continue
                         case Listen():
                             result = await stream.listen(effect)
+                            continue
+                        case AwaitDelivery() if receiver:
+                            ids = await receiver.wait_async(effect.ids, effect.seconds)
+                            result = Delivery(ids, self.clock()) if ids else Done(self.clock())
                             continue
                         case Sleep():
                             await self.sleep(effect.seconds)

@@ -6,7 +6,7 @@ of a `Send` covers the whole request.
 
 import logging
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from mimetypes import guess_type
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Generic, TypeAlias, TypeVar
+from typing import Any, BinaryIO, Generic, Protocol, TypeAlias, TypeVar
 
 import httpx
 
@@ -33,6 +33,31 @@ ENDED = "it ended"
 PIECE = 65_536  # bytes
 NOTHING = Send("GET", "/")
 FAILURES = (TimeoutError, UnicodeError, httpx.RequestError, httpx.InvalidURL)  # UnicodeError: IDNA refuses a name
+
+
+class Receiver(Protocol):
+    """Receives the webhooks about jobs. It may also have a `secret`, which the server signs deliveries with."""
+
+    @property
+    def url(self) -> str:
+        """The address that the server posts to."""
+
+    def wait(self, ids: Collection[str], seconds: float) -> Collection[str]:
+        """Waits until webhooks about some of these jobs are delivered, and returns their ids; none after `seconds`.
+
+        Each delivery is returned once, also one that came before the call.
+        """
+
+
+class AsyncReceiver(Protocol):
+    """Receives the webhooks about jobs, for async code."""
+
+    @property
+    def url(self) -> str:
+        """The address that the server posts to."""
+
+    async def wait_async(self, ids: Collection[str], seconds: float) -> Collection[str]:
+        """Waits as `Receiver.wait` does."""
 
 
 @dataclass(frozen=True, kw_only=True)

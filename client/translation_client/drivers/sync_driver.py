@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 
 from translation_client.core.effects import (
+    AwaitDelivery,
     Chunk,
+    Delivery,
     Done,
     Failure,
     Flow,
@@ -26,7 +28,7 @@ from translation_client.core.effects import (
     WaitFailed,
 )
 from translation_client.core.status import Status
-from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, is_stream, opened
+from translation_client.drivers.base import ENDED, FAILURES, NOTHING, BaseDriver, Receiver, is_stream, opened
 from translation_client.drivers.target_file import TargetFile
 from translation_client.drivers.transport import EndTime
 
@@ -37,8 +39,8 @@ class Driver(BaseDriver[httpx.Client]):
 
     sleep: Callable[[float], object] = time.sleep
 
-    def run(self, flow: Flow) -> Generator[Any, None, None]:
-        """Yields each Status, WaitFailed and Piece of the flow."""
+    def run(self, flow: Flow, receiver: Receiver | None = None) -> Generator[Any, None, None]:
+        """Yields each Status, WaitFailed and Piece of the flow, whose webhooks a receiver may get."""
         result: Input | None = None
         with closing(flow), closing(_Stream(self)) as stream:
             while effect := self._next(flow, result):
@@ -48,6 +50,10 @@ class Driver(BaseDriver[httpx.Client]):
                         continue
                     case Listen():
                         result = stream.listen(effect)
+                        continue
+                    case AwaitDelivery() if receiver:
+                        ids = receiver.wait(effect.ids, effect.seconds)
+                        result = Delivery(ids, self.clock()) if ids else Done(self.clock())
                         continue
                     case Sleep():
                         self.sleep(effect.seconds)
