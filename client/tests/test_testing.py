@@ -202,7 +202,7 @@ class TestMarker:
     def test_an_unusable_marker_is_reported_in_one_line(self, run):
         """One run for all markers: a process of pytest takes seconds."""
         messages = {
-            '"flakey"': "takes one of perfect, flaky, overloaded, outage, slow-network, liar, stuck, not 'flakey'",
+            '"flakey"': "takes one of perfect, *, slow-network, liar, stuck, lossy-webhooks, not 'flakey'",
             '"flaky", 7': "takes one of perfect, *, not 'flaky', 7",
             '["flaky"]': "takes one of perfect, *, not [[]'flaky']",
             '"flaky", seed=True': "has an unusable setting: *seed: must be a whole number or a string*",

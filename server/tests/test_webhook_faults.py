@@ -263,3 +263,62 @@ def test_same_seed_gives_the_same_faults_whatever_the_servers(start, tmp_path, d
             found.append((shown, fired(apis[0])))
     assert found[0] == found[1]
     assert all(found[0][1])
+
+
+def test_stale_delivery_follows_that_of_the_end(api, receiver, submit):
+    api.set_faults(rule("stale"))
+    job_id = submit(events=["started", "completed"])
+    started, true, stale = receiver.take(3)
+    assert receiver.is_quiet()
+    assert [one.type for one in (started, true, stale)] == ["job.started", "job.completed", "job.completed"]
+    assert (stale.body["data"]["status"], round(stale.body["data"]["progress"], 1)) == ("pending", 0.5)
+    assert len({started.id, true.id, stale.id}) == 3
+    assert all(map(is_genuine, (started, true, stale)))
+    wait_until(lambda: attempts(api) == [(None, 204), ("stale", 204)])
+    assert api.job(job_id)["status"] == "completed"
+
+
+def test_delivery_can_be_huge(api, receiver, submit):
+    api.set_faults(rule("huge-body", size=300_000, nth=[1]))
+    receiver.codes = [413]
+    submit()
+    [huge] = receiver.take()
+    assert (len(huge.text), is_genuine(huge)) == (300_000, True)
+    wait_until(lambda: attempts(api) == [("huge-body", 413)])
+    api.set_clock(advance=6)
+    [true] = receiver.take()
+    assert (true.body, len(true.text) < 10_000) == (huge.body, True)
+
+
+@pytest.mark.parametrize("end", ["completed", "cancelled"])
+def test_event_can_come_after_the_end(api, receiver, submit, end):
+    api.set_faults(rule("out-of-order"))
+    job_id = submit({"delay": 1000}, events=["started", "completed", "cancelled"])
+    wait_until(lambda: attempts(api) == [("out-of-order", None)])
+    assert receiver.is_quiet()
+    if end == "cancelled":
+        api.cancel(job_id)
+    else:
+        api.set_clock(advance=1000)
+    assert receiver.take()[0].type == f"job.{end}"
+    api.set_clock(advance=1010)
+    assert receiver.take()[0].type == "job.started"
+    assert fired(api) == [1]
+
+
+def test_event_whose_end_is_not_delivered_is_not_out_of_order(api, receiver, submit):
+    api.set_faults(rule("out-of-order"))
+    submit(events=["started", "error"])
+    assert receiver.take()[0].type == "job.started"
+    assert fired(api) == [0]
+
+
+def test_deliveries_can_come_in_a_burst(api, receiver, submit):
+    api.set_clock(frozen=True)
+    api.set_faults(rule("burst", seconds=3600))
+    for _ in range(20):
+        submit()
+    wait_until(lambda: fired(api) == [20])
+    assert receiver.is_quiet()
+    api.set_clock(advance=3600)
+    assert len({received.id for received in receiver.take(20)}) == 20

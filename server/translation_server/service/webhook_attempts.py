@@ -14,15 +14,25 @@ from typing import Protocol
 from uuid import UUID
 
 from translation_server.core.clock import Clock, VirtualTime, WallTime
-from translation_server.core.faults.deliveries import excluded_kinds, with_other_end
+from translation_server.core.faults.deliveries import (
+    after_end,
+    delivery_context,
+    is_out_of_order,
+    next_burst,
+    stale_delivery,
+    with_other_end,
+)
 from translation_server.core.faults.rules import (
+    Burst,
     Doubled,
-    FaultContext,
     FaultRule,
     Firing,
     Forged,
+    HugeBody,
     Latency,
     Lost,
+    OutOfOrder,
+    Stale,
     Truncate,
     WrongType,
 )
@@ -84,17 +94,21 @@ class Attempts:
         """Makes the next attempt of a delivery of a job, and returns the delivery after it."""
         if delivery.is_copy:
             return delivery.with_extra(await self._extra("doubled", job, delivery, clock)).next_copy()
+        now = clock.virtual(self._clock())
+        if is_out_of_order(job, delivery):
+            return delivery.postponed(after_end(job, now))
         firing = await self._firing(job, delivery)
         if firing is None:
             return self._after(delivery, await self._send(job, delivery, clock))
-        return await self._faulty(firing.rule, firing.entropy, job, delivery, clock)
+        rule, entropy = firing.rule, firing.entropy
+        if isinstance(rule, Latency | OutOfOrder | Burst):
+            postponed = delivery.with_extra(self._not_made(clock, rule.kind, "postponed"))
+            return postponed.postponed(_later(rule, entropy, job, now))
+        return await self._faulty(rule, entropy, job, delivery, clock)
 
     async def _faulty(self, rule: FaultRule, entropy: bytes, job: Job, delivery: Delivery, clock: Clock) -> Delivery:
         """Makes an attempt, or what a rule wants instead."""
         match rule:
-            case Latency():
-                until = VirtualTime(clock.virtual(self._clock()) + rule.seconds(entropy))
-                return delivery.with_extra(self._not_made(clock, rule.kind, "postponed")).postponed(until)
             case Lost():
                 return self._after(delivery, replace(self._not_made(clock, rule.kind, "lost"), extra=False))
             case Doubled():
@@ -103,6 +117,13 @@ class Attempts:
                 forged, distortion = self._forgery(rule.kind, job, delivery, entropy)
                 delivery = delivery.with_extra(await self._extra(rule.kind, forged, delivery, clock, distortion))
                 return self._after(delivery, await self._send(job, delivery, clock))
+            case Stale():
+                after = self._after(delivery, await self._send(job, delivery, clock))
+                stale = stale_delivery(job, delivery, self.render)
+                return after.with_extra(await self._extra(rule.kind, job, stale, clock))
+            case HugeBody(size=size):
+                huge = replace(delivery, body=delivery.body.ljust(size))
+                return self._after(delivery, replace(await self._send(job, huge, clock), fault=rule.kind))
         attempt = await self._send(job, delivery, clock, _distortion(rule))
         error = f"cut off {BY_RULE}" if attempt.error and isinstance(rule, Truncate) else attempt.error
         return self._after(delivery, replace(attempt, fault=rule.kind, error=error))
@@ -110,13 +131,7 @@ class Attempts:
     async def _firing(self, job: Job, delivery: Delivery) -> Firing | None:
         if self._faults is None:
             return None
-        context = FaultContext(
-            "webhook",
-            frozenset({self._dialect_name(job)}),
-            "POST",
-            nth=delivery.number,
-            excluded=excluded_kinds(job, delivery),
-        )
+        context = delivery_context(job, delivery, self._dialect_name(job))
         return await self._faults.draw_webhook_fault(job.owner, context, delivery)
 
     def _after(self, delivery: Delivery, attempt: Attempt) -> Delivery:
@@ -163,6 +178,17 @@ class Attempts:
                 event = JobEvent(delivery.stage, delivery.event, delivery.at)
                 return job, Distortion(body=self.render(replace(job, id=str(UUID(bytes=entropy))), event))
         return job, Distortion(body=self.render(*with_other_end(job, delivery.at)))
+
+
+def _later(rule: Latency | OutOfOrder | Burst, entropy: bytes, job: Job, now: VirtualTime) -> VirtualTime:
+    """Returns until when a rule postpones an attempt."""
+    match rule:
+        case Latency():
+            return VirtualTime(now + rule.seconds(entropy))
+        case OutOfOrder():
+            return after_end(job, now)
+        case Burst():
+            return next_burst(rule, now)
 
 
 def _distortion(rule: FaultRule) -> Distortion:

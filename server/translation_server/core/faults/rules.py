@@ -34,6 +34,9 @@ VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?)?")
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 """The headers that say where an answer ends; only the server sets them."""
 
+Forgery = Literal["bad-signature", "no-signature", "old-timestamp", "other-job", "changed-body"]
+"""What is wrong with a forged delivery; see `Forged`."""
+
 Count = Annotated[int, Interval(ge=1, le=10**9)]
 Rate = Annotated[float, Interval(ge=1e-3, le=1e6)]
 Since = Annotated[float, Interval(ge=0, le=1e9)]
@@ -228,7 +231,37 @@ class Forged(WebhookMatcher):
     the signature of the true one.
     """
 
-    kind: Literal["bad-signature", "no-signature", "old-timestamp", "other-job", "changed-body"]
+    kind: Forgery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale(WebhookMatcher):
+    """After the delivery of an end, another one shows the job as it was before: pending, with progress 0.5."""
+
+    kind: Literal["stale"] = "stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugeBody(WebhookMatcher):
+    """The body of the delivery has this many bytes: spaces follow the JSON."""
+
+    size: Annotated[int, Interval(ge=1, le=2**24)] = 2**20
+    kind: Literal["huge-body"] = "huge-body"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfOrder(WebhookMatcher):
+    """The delivery of an event before the job's end comes after that of the end."""
+
+    kind: Literal["out-of-order"] = "out-of-order"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst(WebhookMatcher):
+    """Deliveries come together, every so many seconds on the sandbox's clock."""
+
+    seconds: Annotated[float, Interval(ge=0.1, le=LONGEST)] = 10.0
+    kind: Literal["burst"] = "burst"
 
 
 FaultRule = (
@@ -246,6 +279,10 @@ FaultRule = (
     | Lost
     | Doubled
     | Forged
+    | Stale
+    | HugeBody
+    | OutOfOrder
+    | Burst
 )
 
 KINDS: tuple[str, ...] = tuple(
@@ -253,7 +290,7 @@ KINDS: tuple[str, ...] = tuple(
 )
 """The kinds of all rules."""
 
-FORGED: tuple[str, ...] = get_args(Forged.__dataclass_fields__["kind"].type)
+FORGED: tuple[Forgery, ...] = get_args(Forgery)
 
 
 class Applicability(NamedTuple):
@@ -285,7 +322,9 @@ APPLICABILITY: Mapping[str, Applicability] = MappingProxyType(
         **dict.fromkeys(("back-to-pending", "no-details"), Applicability(SNAPSHOT_ROUTES, EVERY - PENDING, body=True)),
         "expired": Applicability(("download",)),
         "huge-retry-after": Applicability(("submit", "poll", "batch_poll"), PENDING),
-        **dict.fromkeys(("lost", "doubled", *FORGED), Applicability(WEBHOOKS)),
+        "stale": Applicability(WEBHOOKS, EVERY - PENDING),
+        "out-of-order": Applicability(WEBHOOKS, PENDING),
+        **dict.fromkeys(("lost", "doubled", *FORGED, "huge-body", "burst"), Applicability(WEBHOOKS)),
     }
 )
 """The applicability of each kind."""
