@@ -10,12 +10,29 @@ import pytest
 from translation_client.dialect_files import read_api
 from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import dialects_of
-from translation_server.config.dialect_format import FILE, JOB, MAX_DEPTH, OPERATIONS, PAGE
+from translation_server.config.dialect_format import FILE, JOB, MAX_DEPTH, OPERATIONS, PAGE, SIGNATURE
+from translation_server.config.dialect_format import WEBHOOK as WEBHOOK_SHAPE
 from translation_server.core.dialects.dialect import DialectError
 
 ANSWER = {"code": 202, "headers": {"X-Job": "{job_id}"}, "when": {"error": {"code": 203, "body": {"x": "{omit}"}}}}
 REQUEST = {"where": {"header": {"X-A": "a"}, "query": {"b": "b"}, "body": {"c.d": 1}}, "accepts": ["json", "form"]}
 ABOUT = {**ANSWER, **REQUEST, "job_id": {"body": "id", "text": "jobs/{job_id}"}}
+WEBHOOK = {
+    "url": {"header": "X-Callback"},
+    "filter": {"query": "events", "default": ["done"]},
+    "events": {"started": "begun", "progress": "going", "completed": ["done", "end"], "error": "end"},
+    "caller_header": {"name": "hook.header", "value": "hook.value"},
+    "headers": {"X-Delivery": "{delivery_id}"},
+    "body": {"id": "{job_id}", "type": "{event}", "at": "{event_at | unix}"},
+    "when": {"error": {"body": {"why": "{error_message}"}}, "queued": {"body": {"is": "{status}"}}},
+    "signature": {
+        "secret": "a_secret",
+        "header": "X-Signature",
+        "text": "{timestamp}.{body}",
+        "value": "t={timestamp},v1={signature}",
+        "encoding": "base64",
+    },
+}
 ITEM = {"name": "{job_id}", "is": "{status}"}
 GOOD = {
     "mount": "/luma/v1",
@@ -28,6 +45,7 @@ GOOD = {
         "types": {"404": "none", "default": "other"},
         "when": {"422": {"code": 400, "body": {"field": "{field}"}, "headers": {"X-Why": "{title}"}}},
     },
+    "webhook": {**WEBHOOK, "signature": {"secret": "whsec_c2VjcmV0", "prefix": "svix-"}},
     "fixed": {"models": {**REQUEST, "request": "GET /models/{name}", "code": 201, "headers": {}, "body": ["{name}"]}},
     "job": {
         "task": {
@@ -76,6 +94,7 @@ GOOD = {
                 "body": ["{jobs}"],
             },
             "download": {**ABOUT, "request": "GET /file", "file": "mp4"},
+            "webhook": WEBHOOK,
             "view": {"words": {**ABOUT, "request": "GET /words/{job_id}", "body": {"words": "{output}"}}},
         }
     },
@@ -158,6 +177,8 @@ def test_the_good_file_has_every_key():
         key for one in OPERATIONS.values() for key in one.keys
     }
     assert set(task["list"]["page"]) | {"offset", "number"} == set(PAGE.keys)
+    assert set(WEBHOOK) == set(WEBHOOK_SHAPE.keys)
+    assert {*WEBHOOK["signature"], *GOOD["webhook"]["signature"]} == set(SIGNATURE.keys)
     assert refusal_of_server(GOOD) is refusal_of_client(GOOD) is None
 
 

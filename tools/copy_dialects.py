@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SERVER, CLIENT = ROOT / "server" / "translation_server", ROOT / "client" / "translation_client"
-MODULES = ("dialect_checks.py", "dialect_format.py", "dialect_shapes.py", "dialect_texts.py")
+MODULES = ("dialect_checks.py", "dialect_format.py", "dialect_shapes.py", "dialect_texts.py", "dialect_webhooks.py")
 
 
 def copies() -> dict[Path, str]:

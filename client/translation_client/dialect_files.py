@@ -32,6 +32,7 @@ from translation_client.core.templates import Node, Placeholder, fits, overlaid,
 from translation_client.dialect_checks import action_of, operations_of, parameter_names, parameters, phases
 from translation_client.dialect_format import KIND, take_file
 from translation_client.dialect_shapes import FormatError, below
+from translation_client.dialect_webhooks import DELIVERY_NAMES, EVENT_NAMES, SIGNATURE_TEXTS, body_layers
 
 DialectLike: TypeAlias = Dialect | str | PathLike[str]
 """A dialect, the name of a built-in or shipped one, or the path of a file; `openai#video` for one of several kinds."""
@@ -40,6 +41,7 @@ WITHOUT_JOB_BODY = ("delete", "list", "batch_poll", "download")  # their answers
 WITHOUT_BODY = (204, 205, 304)
 ERROR_NAMES = ("detail", "reason", "field", "title", "status_code", "error_type", "error_id", "path", "now")
 HINT_NAMES = ("retry_after",)
+DELIVERED_NAMES = (*ANSWER_NAMES, *EVENT_NAMES)
 ONE_OF_SEVERAL = re.compile(rf"(.+)#({KIND.pattern})", re.DOTALL)
 
 Table: TypeAlias = Mapping[str, Any]
@@ -155,7 +157,7 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
     name: str, job: Table, file: Table, hints: Mapping[str, Node], errors: Sequence[Node], place: str
 ) -> Dialect:
     own = parameters(job)
-    _check_parameters(own, ANSWER_NAMES, f"{place}.submit.request")
+    _check_parameters(own, ANSWER_NAMES if job["webhook"] is None else DELIVERED_NAMES, f"{place}.submit.request")
     known = (*ANSWER_NAMES, *own)
     words = {**job["words"], "cancelled": job["words"]["cancelled"] or job["words"]["error"]}
     dialect = Dialect(
@@ -171,8 +173,20 @@ def _dialect(  # noqa: PLR0913, PLR0917 - all that a file says of a kind of job
         error=errors,
         shared_codes=_shared_codes(file["error"]) if file["error"] else (),
     )
+    if job["webhook"] is not None:
+        _check_webhook(job, [*known, *EVENT_NAMES], place)
     _check_bodies(dialect, place)
     return dialect
+
+
+def _check_webhook(job: Table, known: Sequence[str], place: str) -> None:
+    """Checks the templates of a kind's deliveries. Only the server fills them in."""
+    for table, where in job["webhook"]["tables"]:
+        _headers(table["headers"], DELIVERY_NAMES, f"{where}.headers")
+        for key, names in SIGNATURE_TEXTS.items():
+            _parsed((table["signature"] or {}).get(key) or "", names, f"{where}.signature.{key}")
+    for states in [*((state,) for state in State), *((State.PENDING, word) for word in phases(job))]:
+        _answer(body_layers(job, place), known, *states)
 
 
 def _certain(job: Table, known: Sequence[str], place: str) -> frozenset[str]:

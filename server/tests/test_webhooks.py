@@ -254,14 +254,13 @@ class TestSandbox:
         assert (api.get("/sandbox").json()["webhook"], api.get("/sandbox").json()["seed"]) == (None, None)
 
     def test_job_of_another_api_is_delivered_as_its_poll_shows_it(self, start, receiver):
-        api = start(dialects="replicate", users_file=None, api_username="admin", api_password="secretpassword")
+        api = start(dialects="runway", users_file=None, api_username="admin", api_password="secretpassword")
         api.change_sandbox(webhook={"url": receiver.url})
         login = {"Authorization": "Bearer secretpassword"}
-        answer = api.post(
-            "/replicate/v1/predictions", json={"version": "v", "input": {}, "simulate": NOW}, headers=login, auth=None
-        )
+        body = {"model": "gen4_turbo", "simulate": NOW}
+        answer = api.post("/runway/v1/text_to_video", json=body, headers=login, auth=None)
         [received] = receiver.take()
-        poll = api.get(f"/replicate/v1/predictions/{answer.json()['id']}", headers=login, auth=None).json()
+        poll = api.get(f"/runway/v1/tasks/{answer.json()['id']}", headers=login, auth=None).json()
         assert received.body["data"] | {"output": None} == poll | {"output": None}
 
     def test_secret_is_never_shown(self, api, receiver, submit):

@@ -14,12 +14,13 @@ import pytest
 import translation_client
 from translation_server.app import OWN_NAMES
 from translation_server.config.dialect_files import read_dialects
-from translation_server.config.dialect_format import FILE, JOB, OPERATIONS, PAGE
+from translation_server.config.dialect_format import FILE, JOB, OPERATIONS, PAGE, SIGNATURE, WEBHOOK
 from translation_server.config.settings import Settings
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import ERROR_NAMES, HINT_NAMES, JOB_NAMES, LIST_NAMES
 from translation_server.core.dialects.filters import FILTERS
 from translation_server.core.dialects.routes import routes
+from translation_server.core.dialects.webhooks import EVENT_NAMES
 from translation_server.core.faults.rules import APPLICABILITY, KINDS, REQUESTS, Matcher
 from translation_server.core.job import State
 from translation_server.core.report.findings import RULES
@@ -138,7 +139,9 @@ def test_the_page_on_dialects_has_every_key_name_and_filter():
     operations = {key for operation in OPERATIONS.values() for key in operation.keys}
     assert documented("### An operation", keys) == operations
     assert documented("### Lists", "| key of `page` | by default | what it holds |") == set(PAGE.keys)
-    names = {re.split("[.:]", name)[0] for name in (*JOB_NAMES, *LIST_NAMES, *HINT_NAMES, *ERROR_NAMES)}
+    assert documented("### Webhooks", "| key of `webhook` | by default | what it holds |") == set(WEBHOOK.keys)
+    assert documented("### Webhooks", "| key of `signature` | by default | what it holds |") == set(SIGNATURE.keys)
+    names = {re.split("[.:]", name)[0] for name in (*JOB_NAMES, *EVENT_NAMES, *LIST_NAMES, *HINT_NAMES, *ERROR_NAMES)}
     assert documented("## Templates", "| name | what it is |") == names
     assert documented("## Templates", "| filter | for | what it makes |") == set(FILTERS)
     assert (ROOT / "examples" / "dialects" / "video-translate.toml").read_text() in page

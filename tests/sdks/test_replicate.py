@@ -1,6 +1,7 @@
 """Point it at the server: `replicate.Client(api_token="secretpassword", base_url="http://127.0.0.1:8000/replicate")`.
 
-Covered: run with FileOutput (which needs HTTPS), predictions of versions, models and deployments; sync and async.
+Covered: run with FileOutput (which needs HTTPS), predictions of versions, models and deployments; sync and async;
+the check of webhooks.
 Version: replicate 1.0.7.
 """
 
@@ -9,7 +10,9 @@ import pytest
 import replicate
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.helpers import FileOutput
+from replicate.webhook import InvalidSignatureError, Webhooks
 
+from tests.receivers import receiving
 from tests.sdks.conftest import KEY
 
 MODEL, VERSION = "owner/model", "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
@@ -162,3 +165,20 @@ def test_client_gets_there_when_the_server_is_flaky_and_the_caller_goes_on_waiti
         assert prediction.status == "succeeded"
     sandbox.change_sandbox(scenario="perfect")
     assert any(record["faults"] for record in sandbox.requests())
+
+
+def test_webhook_is_validated(client):
+    with receiving() as receiver:
+        prediction = client.predictions.create(
+            version=VERSION, input={}, webhook=receiver.url, webhook_events_filter=["start", "completed"]
+        )
+        received = receiver.take(2)
+    secret = client.webhooks.default.secret()
+    for one in received:
+        Webhooks.validate(headers=one.headers, body=one.text, secret=secret, tolerance=60)
+    assert [(one.body["id"], one.body["status"]) for one in received] == [
+        (prediction.id, "starting"),
+        (prediction.id, "succeeded"),
+    ]
+    with pytest.raises(InvalidSignatureError):
+        Webhooks.validate(headers=received[0].headers, body=received[1].text, secret=secret)

@@ -23,7 +23,7 @@ FILTERS = (
 MAX_NUMBER = 1e300  # larger integers are too large for a division
 MEASURES = ("progress", "elapsed_time")  # the fields that are numbers
 MEASURE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*(%?)\s*", re.ASCII)
-TIMES = ("created_at", "completed_at", "now")
+TIMES = ("created_at", "completed_at", "event_at", "now")
 PER_UNIT = {"percent": 100, "ms": 1000}  # how much filters multiply numbers
 FILTERED = {
     **dict.fromkeys(("rfc3339", "without_zone", "unix", "unix_seconds", "unix_ms"), TIMES),

@@ -18,7 +18,7 @@ from translation_server.api.preferences import accepted, values_of
 from translation_server.api.report_grading import Grading
 from translation_server.api.report_render import MEDIA_TYPES
 from translation_server.api.schemas import JobAction, RequestsQuery
-from translation_server.api.submissions import check_webhook
+from translation_server.api.submitted_webhooks import check_url
 from translation_server.api.views import view_of
 from translation_server.core.dialects.dialect import Dialect, View
 from translation_server.core.dialects.filters import timestamp
@@ -70,7 +70,7 @@ class SandboxApi:
         """Changes settings. Null restores the server's value."""
         owner, changes = context_of(request).user, await read_body(SandboxPatch, request)
         if webhook := getattr(changes, "webhook", None):
-            await check_webhook(self._service, webhook)
+            await check_url(self._service, webhook.url)
         change = partial(change_settings, changes=changes, now=await self._service.virtual_time(owner))
         await self._service.sandboxes.change(owner, change, reset_counts=restarts_faults(changes))
         return await self._sandbox(owner)

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from translation_server.api.addresses import base_url
 from translation_server.api.bodies import read_document
 from translation_server.api.context import RequestContext, context_of
 from translation_server.api.disconnect import cancelled_on_disconnect
@@ -19,6 +18,7 @@ from translation_server.api.preferences import hint_headers, wall_elapsed
 from translation_server.api.problems import NOTHING_SIMULATED, invalid
 from translation_server.api.request_identity import id_value, record_submission, route_of
 from translation_server.api.schemas import MAX_BATCH, SubmissionBody
+from translation_server.api.submitted_webhooks import submitted_webhook
 from translation_server.api.views import record_hint, view_of
 from translation_server.core.dialects.builtin import NATIVE_API, NATIVE_NAMES
 from translation_server.core.dialects.dialect import Dialect
@@ -26,17 +26,13 @@ from translation_server.core.dialects.ids import new_id
 from translation_server.core.dialects.routes import Route
 from translation_server.core.dialects.template import paths, read, to_json, value_at
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
-from translation_server.core.webhooks import MAX_DEPTH, Webhook
-from translation_server.documents import WebhookBody
+from translation_server.core.webhooks import Webhook
 from translation_server.service.jobs import Service
 from translation_server.service.submitter import Accepted
-from translation_server.service.webhook_policy import UnusableUrl
-from translation_server.service.webhook_sender import DEPTH
 from translation_server.storage import Idempotency
 from translation_server.validation import field_errors, unknown_field
 
 SIMULATE = "simulate"
-MAX_DIGITS = 9  # how many digits of a number in a header count
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class SubmitEndpoint:
         received = [_received(request, route, part, parameters, chosen_id) for part in parts]
         if received[0].body.simulate and not service.sandboxes.changeable:
             raise invalid([{"field": SIMULATE, "message": NOTHING_SIMULATED}])
-        webhook = await self._webhook(request, received[0].body.webhook)
+        webhook = await submitted_webhook(request, service, dialect, document, received[0].body.webhook)
         await record_submission(request, parameters)
         whole = {**received[0].input, **document}
         accepted = [
@@ -113,26 +109,6 @@ class SubmitEndpoint:
             text = to_json(reduce(_joined, map(json.loads, [text, *bodies])))
         return json_response(text, partial.code, headers)
 
-    async def _webhook(self, request: Request, own: WebhookBody | None) -> Webhook | None:
-        """Returns the webhook of a submission's jobs: its own, or else that of the sandbox.
-
-        Raises:
-            Problem: 422 if they cannot be delivered there.
-        """
-        sandbox = await self._service.sandboxes.of(context_of(request).user)
-        hook = own or cast("WebhookBody | None", sandbox.settings.webhook)
-        if hook is None:
-            return None
-        await check_webhook(self._service, hook)
-        led = request.headers.get(DEPTH, "0")
-        if not (led.isascii() and led.isdigit()):
-            raise invalid([{"field": DEPTH, "message": "must be a whole number"}])
-        depth = 1 + int(led[:MAX_DIGITS])
-        if depth > MAX_DEPTH:
-            message = f"must be left out: {MAX_DEPTH} webhooks have led to this submission, maybe in an endless loop"
-            raise invalid([{"field": "webhook", "message": message}])
-        return Webhook(hook.url, tuple(hook.events), tuple(hook.secret or ()), base_url(request.scope), depth)
-
     async def _accept(
         self,
         context: RequestContext,
@@ -157,18 +133,6 @@ class SubmitEndpoint:
             echo=received.echo,
             webhook=webhook,
         )
-
-
-async def check_webhook(service: Service, webhook: WebhookBody) -> None:
-    """Checks that deliveries to the URL of this webhook are allowed.
-
-    Raises:
-        Problem: 422 if not.
-    """
-    try:
-        await service.check_webhook(webhook.url)
-    except UnusableUrl as error:
-        raise invalid([{"field": "webhook.url", "message": str(error)}]) from None
 
 
 def json_response(text: str, code: int = HTTPStatus.OK, headers: list[tuple[bytes, bytes]] | None = None) -> Response:

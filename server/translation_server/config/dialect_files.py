@@ -7,9 +7,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from translation_server.config.dialect_answers import Table, answer_of, headers_of, parsed, place_of
 from translation_server.config.dialect_checks import action_of, operations_of, parameter_names, parameters, phases
 from translation_server.config.dialect_format import take_file
 from translation_server.config.dialect_shapes import FormatError, below
+from translation_server.config.webhook_formats import webhook_format
 from translation_server.core.dialects.builtin import DIALECTS, INPUT_NAMES
 from translation_server.core.dialects.dialect import (
     ERROR_NAMES,
@@ -28,7 +30,6 @@ from translation_server.core.dialects.operations import (
     UNPAGED,
     Action,
     Answer,
-    IdPlace,
     Operation,
     Paging,
     RequestPattern,
@@ -39,17 +40,13 @@ from translation_server.core.dialects.template import (
     Names,
     Node,
     Placeholder,
-    TemplateError,
     names,
     overlaid,
-    parse,
     value_at,
 )
+from translation_server.core.dialects.webhooks import EVENT_NAMES
 from translation_server.core.job import NATIVE, State
 from translation_server.core.media.samples import SAMPLES
-
-Table = Mapping[str, Any]
-"""A table of a file in its normal form, see `dialect_format`."""
 
 BUILTIN = frozenset(
     {
@@ -65,9 +62,6 @@ CATALOGUE = resources.files("translation_server.catalogue")
 
 SAMPLE_TYPES = tuple(name.rpartition(".")[2] for name in SAMPLES)
 """The types of the server's own output files."""
-
-WITHOUT_BODY = frozenset({204, 205, 304})
-"""The status codes of answers without a body."""
 
 WITHOUT_JOB_BODY = frozenset({"delete", "list", "batch_poll", "download"})
 """The actions whose answers do not show the job's body unless a file says so."""
@@ -168,8 +162,8 @@ def _dialects(name: str, table: Table, reserved: Collection[str]) -> tuple[Diale
         name=name,
         mount=file["mount"],
         auth=tuple(file["auth"]),
-        idempotency=_place(file["idempotency"]),
-        hints=None if file["hints"] is None else _headers(file["hints"], HINT_NAMES, "hints"),
+        idempotency=place_of(file["idempotency"]),
+        hints=None if file["hints"] is None else headers_of(file["hints"], HINT_NAMES, "hints"),
         error=None if file["error"] is None else _error(file["error"]),
         fixed=tuple(_fixed(one, f"fixed.{fixed}") for fixed, one in file["fixed"].items()),
     )
@@ -179,7 +173,9 @@ def _dialects(name: str, table: Table, reserved: Collection[str]) -> tuple[Diale
 def _dialect(api: Api, kind: str, job: Table) -> Dialect:
     place = f"job.{kind}"
     own = parameters(job)
-    _check_parameters(own, JOB_NAMES, f"{place}.submit.request")
+    _check_parameters(
+        own, JOB_NAMES if job["webhook"] is None else {**JOB_NAMES, **EVENT_NAMES}, f"{place}.submit.request"
+    )
     known: Names = {**JOB_NAMES, **dict.fromkeys(own)}
     words = {**job["words"], "cancelled": job["words"]["cancelled"] or job["words"]["error"]}
     dialect = Dialect(
@@ -188,12 +184,13 @@ def _dialect(api: Api, kind: str, job: Table) -> Dialect:
         kind=kind,
         words={state: tuple(words[state]) for state in State},
         operations=tuple(_operation(name, one, job, known, place) for name, one in operations_of(job).items()),
-        send=_parsed(job["send"], INPUT_NAMES, f"{place}.send"),
+        send=parsed(job["send"], INPUT_NAMES, f"{place}.send"),
         refuses_unknown=job["unknown_fields"] == "refuse",
         required=tuple(map(tuple, job["required"])),
         defaults=job["defaults"],
         id=job["id"],
-        output=_parsed(job["output"], known, f"{place}.output"),
+        output=parsed(job["output"], known, f"{place}.output"),
+        webhook=webhook_format(job, known, place),
     )
     _check_bodies(dialect, place)
     return dialect
@@ -266,14 +263,14 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
     return Operation(
         action=action,
         requests=tuple(RequestPattern(*request) for request in table["request"]),
-        answers={state: _answer(tables, allowed, state) for state in State},
+        answers={state: answer_of(tables, allowed, state) for state in State},
         phases={
-            word: _answer(tables, allowed, State.PENDING, word)
+            word: answer_of(tables, allowed, State.PENDING, word)
             for word in phases(job)
             if any(word in one["when"] for one, _ in tables)
         },
         where=_where(table["where"]),
-        job_id=_place(table["job_id"]) or IN_PATH,
+        job_id=place_of(table["job_id"]) or IN_PATH,
         accepts=tuple(table["accepts"]),
         paging=Paging(**table["page"]) if action == "list" else UNPAGED,
         ids=table.get("ids"),
@@ -281,7 +278,7 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
         all_kinds=table.get("kinds") == "all",
         each=each,
         file=table.get("file"),
-        missing=_parsed(table.get("missing"), {"job_id": None}, f"{place}.{name}.missing"),
+        missing=parsed(table.get("missing"), {"job_id": None}, f"{place}.{name}.missing"),
         split=table.get("split"),
         wait=table.get("wait"),
     )
@@ -290,11 +287,11 @@ def _operation(name: str, table: Table, job: Table, known: Names, place: str) ->
 def _each(table: Table, known: Names, place: str, words: Sequence[str]) -> Operation:
     """Returns an operation whose answers look like the items of a list."""
     own = {
-        state: _parsed(one["item"], known, f"{below(f'{place}.when', state)}.item")
+        state: parsed(one["item"], known, f"{below(f'{place}.when', state)}.item")
         for state, one in table["when"].items()
         if one["item"] is not None
     }
-    item = _parsed(table["item"], known, f"{place}.item")
+    item = parsed(table["item"], known, f"{place}.item")
 
     def answer(*states: str) -> Answer:
         body = item
@@ -307,28 +304,6 @@ def _each(table: Table, known: Names, place: str, words: Sequence[str]) -> Opera
     return Operation(action="view", requests=(), answers=answers, phases=phases)
 
 
-def _answer(tables: Sequence[tuple[Table, str]], known: Names, *states: str) -> Answer:
-    """Returns the answer for a state, or for a state and a word.
-
-    Later tables are merged into earlier ones, and within a table, the parts for the state and the word into the rest.
-    """
-    code, body = 200, None
-    headers: dict[str, Node] = {}
-    for table, place in tables:
-        of_states = [
-            (table["when"][state], below(f"{place}.when", state)) for state in states if state in table["when"]
-        ]
-        for layer, where in ((table, place), *of_states):
-            code = layer["code"] or code
-            headers |= _headers(layer["headers"], known, f"{where}.headers")
-            if layer["body"] is not None:
-                parsed = _parsed(layer["body"], known, f"{where}.body")
-                body = parsed if body is None else overlaid(body, parsed)
-    if code in WITHOUT_BODY and body is not None and body != "":
-        raise FormatError(tables[-1][1], f'an answer with {code} has no body: write body = ""')
-    return Answer(code, headers, "" if body is None else body)
-
-
 def _where(table: Table) -> Where:
     headers = {name.lower(): value for name, value in table["header"].items()}
     return Where(headers, table["query"], table["body"])
@@ -338,7 +313,7 @@ def _fixed(table: Table, where: str) -> Operation:
     own = dict.fromkeys(name for _, path in table["request"] for name in parameter_names(path))
     _check_parameters(own, REQUEST_NAMES, f"{where}.request")
     known: Names = {**REQUEST_NAMES, **own}
-    answer = _answer([({**table, "when": {}}, where)], known)
+    answer = answer_of([({**table, "when": {}}, where)], known)
     return Operation(
         action="fixed",
         requests=tuple(RequestPattern(*request) for request in table["request"]),
@@ -348,33 +323,14 @@ def _fixed(table: Table, where: str) -> Operation:
     )
 
 
-def _place(table: Table | None) -> IdPlace | None:
-    """Returns the place in a request of an id, or of an idempotency key."""
-    if table is None:
-        return None
-    [(source, name)] = [(key, table[key]) for key in ("query", "header", "body") if table.get(key) is not None]
-    return IdPlace(source, name, table.get("text", "{job_id}"))
-
-
 def _error(table: Table) -> ErrorFormat:
     types = {int(code): word for code, word in table["types"].items() if code != "default"}
-    body = _parsed(table["body"], ERROR_NAMES, "error.body")
-    headers = _headers(table["headers"], ERROR_NAMES, "error.headers")
+    body = parsed(table["body"], ERROR_NAMES, "error.body")
+    headers = headers_of(table["headers"], ERROR_NAMES, "error.headers")
     when: dict[int, Answer] = {}
     for code, one in table["when"].items():
         where = f"error.when.{code}"
-        own = {} if one["body"] is None else _parsed(one["body"], ERROR_NAMES, f"{where}.body")
-        own_headers = _headers(one["headers"], ERROR_NAMES, f"{where}.headers")
+        own = {} if one["body"] is None else parsed(one["body"], ERROR_NAMES, f"{where}.body")
+        own_headers = headers_of(one["headers"], ERROR_NAMES, f"{where}.headers")
         when[int(code)] = Answer(one["code"] or int(code), headers | own_headers, overlaid(body, own))
     return ErrorFormat(Answer(headers=headers, body=body), when, types, table["types"].get("default"))
-
-
-def _headers(headers: Mapping[str, str], known: Names, where: str) -> dict[str, Node]:
-    return {name: _parsed(value, known, f"{where}.{name}") for name, value in headers.items()}
-
-
-def _parsed(template: object, known: Names, where: str) -> Node:
-    try:
-        return parse(template, known)
-    except TemplateError as error:
-        raise FormatError(where, str(error)) from None

@@ -16,6 +16,7 @@ from translation_server.config.dialect_checks import (
     check_kind,
     check_requests,
     parameter_names,
+    phases,
 )
 from translation_server.config.dialect_shapes import (
     REQUIRED,
@@ -40,6 +41,7 @@ from translation_server.config.dialect_texts import (
     template,
     without_twins,
 )
+from translation_server.config.dialect_webhooks import EVENTS, check_events, merged_webhook
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NATIVE_FIELDS = ("source_language", "target_language", "video_length", "simulate")
@@ -79,10 +81,15 @@ def take_file(name: str, table: Mapping[str, Any], reserved: Collection[str]) ->
     mount = taken["mount"] or f"/{name}"
     if mount.split("/")[1] in reserved:
         raise FormatError("mount", f"{mount} is a path of every server: choose another one")
+    jobs = {}
     for kind, job in taken["job"].items():
         check_kind(job, f"job.{kind}")
+        states = [*STATES, *phases(job)]
+        webhook = merged_webhook(taken["webhook"], job["webhook"], f"job.{kind}.webhook", states)
+        jobs[kind] = {**job, "webhook": webhook}
     check_requests(taken)
-    return {**taken, "mount": mount}
+    check_events({**taken, "job": jobs})
+    return {**taken, "mount": mount, "job": jobs}
 
 
 def _check_depth(table: Mapping[str, Any]) -> None:
@@ -231,6 +238,36 @@ OPERATIONS = {
     ),
     "download": table({**OPERATION_KEYS, "file": FILE_TYPE}),
 }
+SECRET = text("a text of printable ASCII", re.compile(r"[!-~]{1,200}"), REQUIRED)
+SIGNATURE = table(
+    {
+        "secret": SECRET,
+        "prefix": text("how the names of its headers begin", HEADER_NAME),
+        "header": HEADER,
+        "text": HEADER_VALUE,
+        "value": HEADER_VALUE,
+        "encoding": word_of("hex", "base64"),
+    }
+)
+PLACE_KEYS = {"query": TEXT, "header": HEADER, "body": DOTTED}
+WEBHOOK = table(
+    {
+        "url": table(PLACE_KEYS, one_of=tuple(PLACE_KEYS)),
+        "filter": table({**PLACE_KEYS, "default": several(TEXT, None)}, one_of=tuple(PLACE_KEYS)),
+        "events": tables(
+            several(TEXT),
+            re.compile("|".join(EVENTS)),
+            "the API's words by events",
+            None,
+            key=f"one of {', '.join(EVENTS)}",
+        ),
+        "caller_header": table({"name": DOTTED._replace(default=REQUIRED), "value": DOTTED._replace(default=REQUIRED)}),
+        "headers": HEADERS,
+        "body": ANY,
+        "when": tables(table({"body": ANY}), PLAIN, "states", {}, key=NAMED),
+        "signature": SIGNATURE,
+    }
+)
 WORDS = several(WORD)
 JOB = table(
     {
@@ -247,6 +284,7 @@ JOB = table(
         "body": ANY,
         "when": WHEN,
         **OPERATIONS,
+        "webhook": WEBHOOK,
         "view": tables(OPERATION, KIND, "requests about a job by names in lower case", {}, key=IN_LOWER_CASE),
     }
 )
@@ -277,6 +315,7 @@ FILE = table(
                 ),
             }
         ),
+        "webhook": WEBHOOK,
         "job": tables(JOB, KIND, "kinds of jobs by their names in lower case, such as [job.task]", key=IN_LOWER_CASE),
         "fixed": tables(table(REQUEST_KEYS), KIND, "requests by names in lower case", {}, key=IN_LOWER_CASE),
     }

@@ -30,19 +30,54 @@ MAX_RETRY_AFTER = 86_400.0  # how many seconds a receiver may ask to wait at mos
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """How deliveries are signed: by default, as Standard Webhooks says. The texts are templates.
+
+    Attributes:
+        prefix: How the names of the three headers of Standard Webhooks begin.
+        header: The header with an HMAC (RFC 2104, with SHA-256) instead.
+        text: What the HMAC signs.
+        value: What that header holds.
+        encoding: How the HMAC is written, ``hex`` or ``base64``.
+    """
+
+    prefix: str = "webhook-"
+    header: str | None = None
+    text: str = "{body}"
+    value: str = "{signature}"
+    encoding: str = "hex"
+
+
+STANDARD = Signature()
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where a job's events are delivered. The first secret is the current one; all of them sign."""
+    """Where a job's events are delivered, and how. The first secret is the current one.
+
+    Attributes:
+        url: Where they are posted.
+        events: Which events.
+        secrets: The keys of the signatures. All of them sign in Standard Webhooks, the first one in an HMAC.
+        base_url: The server's address as the submitter reached it, for the URLs in the body.
+        depth: The number of this delivery in a chain, from 1: a receiver may submit another job with a webhook.
+        signature: How they are signed; None if they have nothing of a signature.
+        headers: Further headers, whose values are templates.
+    """
 
     url: str
     events: tuple[EventName, ...] = ENDS
     secrets: tuple[str, ...] = ()
-    base_url: str = ""  # the server's address as the submitter reached it, for the URLs in the body
-    depth: int = 1  # the number of this delivery in a chain, from 1: a receiver may submit another job with a webhook
+    base_url: str = ""
+    depth: int = 1
+    signature: Signature | None = STANDARD
+    headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def size(self) -> int:
         """About how many characters its caller has sent."""
-        return len(self.url) + len(self.base_url) + sum(map(len, self.secrets))
+        texts = (*self.secrets, *(text for header in self.headers for text in header))
+        return len(self.url) + len(self.base_url) + sum(map(len, texts))
 
 
 class DeliveryState(StrEnum):

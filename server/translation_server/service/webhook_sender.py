@@ -5,16 +5,14 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from standardwebhooks import Webhook as Signer
-
 from translation_server.core.clock import Clock, WallTime
 from translation_server.core.webhooks import Attempt, Delivery, Webhook
 from translation_server.service.webhook_policy import PORTS, UnusableUrl, WebhookPolicy, split_url
+from translation_server.service.webhook_signatures import own_headers
 from translation_server.version import __version__
 
 if TYPE_CHECKING:
@@ -56,19 +54,9 @@ UNCHANGED = Distortion()
 
 
 def signed_message(delivery: Delivery, webhook: Webhook, wall: WallTime) -> Message:
-    """Returns a delivery as Standard Webhooks describes it, with a signature for each secret."""
-    timestamp = datetime.fromtimestamp(int(wall), UTC)
-    headers = {
-        "content-type": "application/json",
-        "user-agent": AGENT,
-        "webhook-id": delivery.id,
-        "webhook-timestamp": str(int(wall)),
-        DEPTH: str(webhook.depth),
-    }
-    if webhook.secrets:
-        signatures = [Signer(secret).sign(delivery.id, timestamp, delivery.body) for secret in webhook.secrets]
-        headers["webhook-signature"] = " ".join(signatures)
-    return Message(headers, delivery.body.encode())
+    """Returns a delivery as it is sent at this wall time."""
+    headers = {"content-type": "application/json", "user-agent": AGENT, DEPTH: str(webhook.depth)}
+    return Message(headers | own_headers(delivery, webhook, wall), delivery.body.encode())
 
 
 class WebhookSender:

@@ -7,8 +7,9 @@ from translation_server.core.clock import WallTime
 from translation_server.core.dialects.builtin import DIALECTS
 from translation_server.core.dialects.dialect import Dialect, View
 from translation_server.core.dialects.filters import timestamp
+from translation_server.core.dialects.webhooks import with_event
 from translation_server.core.job import Job, json_text
-from translation_server.core.webhook_events import JobEvent, snapshot_at
+from translation_server.core.webhook_events import JobEvent, delivery_id, snapshot_at
 from translation_server.service.deliveries import Deliveries, DeliveryAndJobStore
 from translation_server.service.faults import Faults
 from translation_server.service.files import Files
@@ -36,10 +37,16 @@ def open_deliveries(  # noqa: PLR0913 - the options are keywords
         return by_kind.get((job.api, job.kind), DIALECTS[0])
 
     def render(job: Job, event: JobEvent) -> str:
-        """Returns the body of a delivery: the job as a poll at the time of the event would show it."""
+        """Returns the body of a delivery: as its API describes it, or natively with the job as a poll would show it."""
         dialect = dialect_of(job)
         view = View(job.webhook.base_url if job.webhook else "", dialect.api.mount, files.path)
-        data = json.loads(dialect.body(snapshot_at(job, event), view))
+        snapshot = snapshot_at(job, event)
+        if dialect.webhook:
+            word, delivery = dialect.webhook.word(event.name), delivery_id(job, event.stage)
+            values = {"event": word, "event_at": event.at, "delivery_id": delivery}
+            shown = with_event(snapshot, values)
+            return dialect.partial_body(shown, view, dialect.webhook.body).complete(shown)
+        data = json.loads(dialect.body(snapshot, view))
         return json_text({"type": f"job.{event.name}", "timestamp": timestamp(event.at), "data": data})
 
     attempts = Attempts(

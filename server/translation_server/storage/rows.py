@@ -7,7 +7,7 @@ from typing import Any
 
 from translation_server.core.job import Fate, Job, State, Submission, json_text
 from translation_server.core.webhook_events import next_event_at
-from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
+from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Signature, Webhook
 
 TYPES = {
     "id": "text",
@@ -114,4 +114,8 @@ def delivery_row(delivery: Delivery, key: str) -> tuple[object, ...]:
 
 def _webhook_of(text: str) -> Webhook:
     document = json.loads(text)
-    return Webhook(**document | {name: tuple(document[name]) for name in ("events", "secrets")})
+    found: dict[str, Any] = {name: tuple(document[name]) for name in ("events", "secrets")}
+    found["headers"] = tuple(map(tuple, document["headers"]))
+    if document["signature"] is not None:
+        found["signature"] = Signature(**document["signature"])
+    return Webhook(**document | found)

@@ -34,6 +34,7 @@ from translation_server.core.dialects.template import (
     render,
     to_json,
 )
+from translation_server.core.dialects.webhooks import WebhookFormat
 from translation_server.core.job import NATIVE, PROGRESS_STEPS, TRANSLATION, JobSnapshot, State
 
 Word = str | bool | int
@@ -188,6 +189,7 @@ class Dialect:
         placeholders.
         id: The template of new ids, see `ids`; by default a UUID.
         output: The template of the output of a completed job.
+        webhook: Its webhooks in the API's own form; None for those of the native API.
     """
 
     name: str
@@ -202,6 +204,7 @@ class Dialect:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     id: str = "{uuid}"
     output: Node = None
+    webhook: WebhookFormat | None = None
 
     def operation(self, action: Action) -> Operation | None:
         """Returns the operation of an action, if there is one."""
@@ -214,8 +217,9 @@ class Dialect:
 
     @cached_property
     def fields(self) -> Sequence[str]:
-        """The fields of a submission that the template or the list of required ones has, by their dotted paths."""
-        return list(dict.fromkeys([*leaves(self.send), *(path for group in self.required for path in group)]))
+        """The fields of a submission that the file names, by their dotted paths."""
+        required = (path for group in self.required for path in group)
+        return list(dict.fromkeys([*leaves(self.send), *required, *(self.webhook.fields if self.webhook else ())]))
 
     @cached_property
     def absolute_states(self) -> frozenset[State]:
@@ -251,7 +255,8 @@ class Dialect:
     @cached_property
     def _names(self) -> frozenset[str]:
         """The names of all placeholders in its answers."""
-        answers = [answer for one in self._shown for state in State for answer in one.answers_for(state)]
+        shown = [*self._shown, *([self.webhook.body] if self.webhook else [])]
+        answers = [answer for one in shown for state in State for answer in one.answers_for(state)]
         return frozenset().union(*map(self._names_in, answers))
 
     def _names_in(self, answer: Answer) -> set[str]:

@@ -54,7 +54,7 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
 """All filters by name. Times are seconds since the epoch, a progress is a fraction, durations are seconds,
 logs are lists of lines."""
 
-TIMES = ("created_at", "completed_at", "now")
+TIMES = ("created_at", "completed_at", "event_at", "now")
 
 FILTERED: Mapping[str, Sequence[str]] = MappingProxyType(
     {
