@@ -149,6 +149,7 @@ class Listener(Inbox):
         secret: What the server signs with; by default a fresh secret, which the submission takes along.
         dialect: The wire format of the jobs: a name, a file, or a `Dialect`.
         tolerance: How many seconds a delivery may be old.
+        accepts_all: Whether it answers with 204 to all deliveries; those that are not genuine still reach no wait.
         on_delivery: Called with each delivery, genuine or not, before it is answered. Calls do not overlap.
 
     Raises:
@@ -165,11 +166,13 @@ class Listener(Inbox):
         secret: str | None = None,
         dialect: DialectLike = "start",
         tolerance: float = TOLERANCE,
+        accepts_all: bool = False,
         on_delivery: Callable[[Received], object] | None = None,
     ) -> None:
         secret = secret or SECRET_PREFIX + b64encode(secrets.token_bytes(SECRET_SIZE)).decode()
         key_of(secret)
         self._dialect, self._tolerance, self._on_delivery = find_dialect(dialect), tolerance, on_delivery
+        self._accepts_all = accepts_all
         self._seen: dict[str, None] = {}
         self._turn = threading.Lock()
         self._server = _Server(host, port, self._receive)
@@ -198,7 +201,7 @@ class Listener(Inbox):
             event = verify(headers, body, self.secret or "", tolerance=self._tolerance, dialect=self._dialect)
         except UnverifiedWebhook as problem:
             error = str(problem)
-            logger.warning("a delivery of a webhook was refused: %s", one_line(error))
+            logger.debug("a delivery of a webhook was refused: %s", one_line(error))
         with self._turn:
             is_new = event is None or event.id not in self._seen
             if self._on_delivery:
@@ -206,7 +209,7 @@ class Listener(Inbox):
             if event and is_new:
                 _add(self._seen, event.id)
                 self.put(event)
-        return error
+        return "" if self._accepts_all else error
 
 
 class _Server(ThreadingHTTPServer):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from translation_client import __version__
-from translation_client.cli import jobs, report, sandbox
+from translation_client.cli import jobs, listening, report, sandbox
 from translation_client.cli.errors import UsageError
 from translation_client.cli.options import Handler, Options, Parser, add_common, add_ids, program
 from translation_client.cli.saving import check_output
@@ -47,7 +47,7 @@ class Command:
     subcommands: Sequence["Command"] = ()
 
 
-RUN_ARGUMENTS = (jobs.add_waiting, jobs.add_job, jobs.add_count)
+RUN_ARGUMENTS = (jobs.add_waiting, jobs.add_job, jobs.add_run)
 
 COMMAND = Command(
     "translation-client",
@@ -62,6 +62,7 @@ COMMAND = Command(
         Command("list", "list your jobs, newest first", jobs.list_jobs, (jobs.add_listed,)),
         Command("cancel", "cancel jobs", jobs.CANCEL, (add_ids,)),
         Command("delete", "delete jobs, for a dialect that has a delete", jobs.DELETE, (add_ids,)),
+        Command("listen", "show webhooks as they are delivered", listening.listen, (listening.add_listening,)),
         Command(
             "report",
             "show the report card on your client's requests",

@@ -67,6 +67,7 @@ def write_stats(tracker: Tracker) -> None:
     costs = [(job.id, job.status.cost) for job in tracker.jobs if job.status and job.status.cost]
     for job_id, cost in costs if len(costs) <= MANY else ():
         late = "" if cost.lateness is None else f", {cost.lateness:.3f} s late"
+        late += ", ended by a delivery" if cost.ended_by == "delivery" else ""
         polls, size = number(cost.polls, "poll"), number(cost.bytes, "byte")
         write(f"{job_id}: {polls}, {size}, {cost.asleep:.1f} s asleep{late}")
     values = [cost.lateness for _, cost in costs if cost.lateness is not None]

@@ -41,6 +41,7 @@ from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned
 from translation_client.core.status import Status
 from translation_client.core.wait_one import GLANCE
 from translation_client.history import HistoryFile
+from translation_client.receivers import Listener
 
 MOST_JOBS = 10_000
 
@@ -73,9 +74,14 @@ def add_job(parser: Parser) -> None:
     job.add_argument("--idempotency-key", metavar="KEY", help="start no second job with the same key")
 
 
-def add_count(parser: Parser) -> None:
-    """Adds the flag for the number of new jobs."""
+def add_run(parser: Parser) -> None:
+    """Adds the flags of new jobs that are awaited."""
     parser.add_argument("--jobs", type=_count, metavar="N", help="run N jobs at once (default 1)")
+    parser.add_argument(
+        "--webhook",
+        action="store_true",
+        help="listen on a free port of this machine for the webhooks of the jobs, and poll far more seldom",
+    )
 
 
 def add_waiting(parser: Parser) -> None:
@@ -167,7 +173,9 @@ def for_each_job(action: Action, *, waits: bool = False) -> Handler:
         to_resume = partial(resume, options, listed=listed) if waits and command() else None
 
         async def act() -> None:
-            async with _client(options, server, tracker) as client:
+            async with _client(options, server, tracker) as client, AsyncExitStack() as listening:
+                if options.webhook:
+                    options.receiver = listening.enter_context(_listener(options))
                 if options.pending:
                     jobs[:] = [TrackedJob(show, job.id) async for job in client.list() if not job.state.ended]
                 async with AsyncExitStack() as table:
@@ -233,8 +241,13 @@ def plan(options: Options) -> Plan | None:
 
 
 async def _run(client: AsyncClient, options: Options, job: TrackedJob) -> None:
-    cancels = options.cancel_on_timeout
-    (await client.run(**_fields(options), cancel_on_timeout=cancels, on_update=job.update)).raise_for_error()
+    final = await client.run(
+        **_fields(options),
+        cancel_on_timeout=options.cancel_on_timeout,
+        webhook=options.receiver,
+        on_update=job.update,
+    )
+    final.raise_for_error()
 
 
 async def _start(client: AsyncClient, options: Options, job: TrackedJob) -> None:
@@ -284,7 +297,7 @@ async def _wait_for_all(client: AsyncClient, options: Options, jobs: Sequence[Tr
 
     async def start(job: TrackedJob) -> None:
         with job.recording_failure():
-            status = await client.start(**_fields(options), timeout=options.timeout)
+            status = await client.start(**_fields(options), webhook=options.receiver, timeout=options.timeout)
             job.update(status)
             status.raise_for_error()
             just_started.add(status.id)
@@ -297,7 +310,13 @@ async def _wait_for_all(client: AsyncClient, options: Options, jobs: Sequence[Tr
     await asyncio.gather(*(start(job) for job in jobs if not job.id))
     pending = {job.id: job for job in jobs if job.id and not job.over}
     timeout = None if options.timeout is None else max(0.0, options.timeout - (clock() - began))
-    ends = client.as_completed(pending, timeout=timeout, cancel_on_timeout=options.cancel_on_timeout, on_update=update)
+    ends = client.as_completed(
+        pending,
+        timeout=timeout,
+        cancel_on_timeout=options.cancel_on_timeout,
+        webhook=options.receiver,
+        on_update=update,
+    )
     async for job_id, end in ends:
         with pending[job_id].recording_failure():
             if isinstance(end, TranslationError):
@@ -335,6 +354,13 @@ def _client(options: Options, server: Login, tracker: Tracker) -> AsyncClient:
         )
     except OSError as error:
         raise UsageError(f"unusable settings of certificates in the environment: {error}") from None
+
+
+def _listener(options: Options) -> Listener:
+    try:
+        return Listener(dialect=options.dialect)
+    except OSError as error:
+        raise UsageError(f"--webhook: cannot listen on this machine: {error}") from None
 
 
 def _fields(options: Options) -> dict[str, Any]:

@@ -126,13 +126,13 @@ def _secret(kind: str, value: str | None, file: str | None, sources: Iterable[Ma
     if value is not None:
         return Setting(value, COMMAND_LINE)
     if file:
-        return Setting(_read(kind, file), COMMAND_LINE)
+        return Setting(read_secret(kind, file), COMMAND_LINE)
     name = f"API_{kind.upper()}"
     for source in sources:
         if secret := source.get(name):
             return secret
         if path := source.get(f"{name}_FILE"):
-            return Setting(_read(kind, path.value), ENVIRONMENT if path.source == ENVIRONMENT else NAMED_FILE)
+            return Setting(read_secret(kind, path.value), ENVIRONMENT if path.source == ENVIRONMENT else NAMED_FILE)
     return None
 
 
@@ -140,7 +140,12 @@ def _value(kind: str, secret: Setting | None) -> str:
     return secret.value if secret else _prompt(kind, partial(getpass, f"{kind.capitalize()}: "))
 
 
-def _read(kind: str, file: str) -> str:
+def read_secret(kind: str, file: str) -> str:
+    """Returns the secret in a file.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
     try:
         return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:

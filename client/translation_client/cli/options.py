@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from translation_client.cli.errors import UsageError
 from translation_client.core.builtin_dialects import DIALECTS
+from translation_client.receivers import Listener
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -56,9 +57,11 @@ class Options(argparse.Namespace):
 
     Attributes:
         handler: Runs the subcommand and returns the exit status.
+        receiver: What gets the webhooks of the jobs, with `--webhook`.
     """
 
     handler: "Handler"
+    receiver: Listener | None = None
     ids: tuple[str, ...] = ()
 
     url: str | None = None
@@ -89,6 +92,13 @@ class Options(argparse.Namespace):
     input: list[tuple[str, str]] | None = None
     file: list[tuple[str, str]] | None = None
     idempotency_key: str | None = None
+    webhook: bool = False
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    secret: str | None = None
+    secret_file: str | None = None
+    deliveries: int | None = None
 
     settings: tuple[str, ...] = ()
     scenario: str | None = None
