@@ -313,3 +313,11 @@ def test_pages_by_offset_of_large_jobs_are_refused_not_cut(api):
     submit(tasks, 20, simulate={"delay": 0, "output": "x" * 250_000})
     assert "too large" in detail(tasks.get("/tasks?limit=20"))
     assert len(ids(tasks.get("/tasks?limit=10"))) == 10
+
+
+def test_headers_may_show_the_total(api):
+    text = FILE.partition("headers = { link")[0]
+    tasks = api('{ size = "size" }', text + 'headers = { X-Total = "{count}" }\nbody.tasks = "{jobs}"\n')
+    submit(tasks, 3)
+    answer = tasks.get("/tasks", params={"size": 1})
+    assert (len(answer.json()["tasks"]), answer.headers["X-Total"]) == (1, "3")

@@ -10,12 +10,17 @@ from tests.stores import add
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Fate, Job, JobSnapshot, State
 from translation_server.service import positioned_lists
-from translation_server.service.positioned_lists import Filter, PositionedLists
+from translation_server.service.positioned_lists import PositionedLists
 
 NOW = VirtualTime(1010.0)
 DELAYS = (1000.0, 5.0, 5.0, 1000.0, 5.0)
 OUTCOMES = (State.COMPLETED, State.COMPLETED, State.ERROR)
-ENDED = {State.COMPLETED, State.ERROR, State.CANCELLED}
+FILTERS = (
+    None,
+    {State.PENDING: None},
+    {State.COMPLETED: None, State.ERROR: None, State.CANCELLED: None},
+    {State.COMPLETED: lambda shown: shown.job.ordinal % 4 > 0, State.ERROR: None, State.CANCELLED: None},
+)
 
 
 async def add_many(store, many):
@@ -26,6 +31,13 @@ async def add_many(store, many):
 
     for _ in range(many):
         await store.add("ann", accept)
+
+
+def is_wanted(shown, only):
+    if only is None:
+        return True
+    accepts = only.get(shown.state)
+    return shown.state in only and (accepts is None or accepts(shown))
 
 
 def lists_of(store):
@@ -64,18 +76,71 @@ async def test_lists_by_position_have_the_right_jobs_whatever_the_options(store,
     lists = lists_of(store)
     page = {"limit": 99, "before": None, "state": None, "now": 0, "api": "mine"}
     everything = [(kind, await store.page("ann", **page, kind=kind)) for kind in (None, "task")]
-    filters = (None, Filter({State.PENDING}, lambda _: True), Filter(ENDED, lambda shown: shown.job.ordinal % 4 > 0))
-    for (kind, jobs), only, oldest_first in product(everything, filters, (False, True)):
+    for (kind, jobs), only, oldest_first in product(everything, FILTERS, (False, True)):
         shown = [JobSnapshot(job, NOW) for job in (reversed(jobs) if oldest_first else jobs)]
-        shown = [one for one in shown if not only or (one.state in only.states and only.accepts(one))]
+        shown = [one for one in shown if is_wanted(one, only)]
         options = {"api": "mine", "kind": kind, "oldest_first": oldest_first, "only": only}
         for start, limit in product((0, 1, 5, len(shown) - 1, len(shown), 99), (1, 6)):
             page = await lists.page("ann", limit=limit, start=start, **options)
             assert (page.snapshots, page.start, page.count) == (shown[start : start + limit], start, len(shown))
+            page = await lists.page("ann", limit=limit, start=start, counted=False, **options)
+            assert page.snapshots == shown[start : start + limit]
+            assert (page.count > start + limit) is (len(shown) > start + limit)
         for after in (0, 1, 7, 20, 40, 41):
             start = sum(one.job.ordinal <= after if oldest_first else one.job.ordinal >= after for one in shown)
             page = await lists.page("ann", limit=6, after=after, **options)
             assert (page.snapshots, page.start, page.count) == (shown[start : start + 6], start, len(shown))
+            page = await lists.page("ann", limit=6, after=after, counted=False, **options)
+            assert page.snapshots == shown[start : start + 6]
+            assert (page.count > page.start + 6) is (len(shown) > start + 6)
+
+
+class Reads:
+    """Counts what lists read from a store."""
+
+    def __init__(self, store, monkeypatch):
+        self.ids = self.jobs = 0
+        for name in ("ids", "page", "find_many"):
+            monkeypatch.setattr(store, name, self._counting(getattr(store, name), name))
+
+    def _counting(self, read, name):
+        async def counting(*args, **options):
+            found = await read(*args, **options)
+            if name == "ids":
+                self.ids += len(found)
+            else:
+                self.jobs += len(found)
+            return found
+
+        return counting
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_lists_of_a_state_read_no_other_jobs_than_those_of_the_page(store, monkeypatch, counted):
+    await add_many(store, 60)
+    reads = Reads(store, monkeypatch)
+    page = await lists_of(store).page("ann", api="mine", limit=3, only={State.PENDING: None}, counted=counted)
+    assert [one.job.ordinal for one in page.snapshots] == [60, 58, 55]
+    assert (reads.ids, reads.jobs) == (24 if counted else 4, 3)
+
+
+@pytest.mark.parametrize(("counted", "jobs"), [(True, 24), (False, 5)])
+async def test_lists_whose_filter_sees_the_jobs_end_with_their_page(store, monkeypatch, counted, jobs):
+    monkeypatch.setattr(positioned_lists, "SEARCHED", 5)
+    await add_many(store, 60)
+    reads = Reads(store, monkeypatch)
+    only = {State.PENDING: lambda _: True}
+    page = await lists_of(store).page("ann", api="mine", limit=3, only=only, counted=counted)
+    assert [one.job.ordinal for one in page.snapshots] == [60, 58, 55]
+    assert (reads.ids, reads.jobs) == (0, jobs + 3)
+
+
+async def test_lists_that_begin_with_the_oldest_job_search_once(store, monkeypatch):
+    await add_many(store, 60)
+    reads = Reads(store, monkeypatch)
+    page = await lists_of(store).page("ann", api="mine", limit=3, after=30, oldest_first=True)
+    assert [one.job.ordinal for one in page.snapshots] == [31, 32, 33]
+    assert (reads.ids, reads.jobs) == (60, 3)
 
 
 async def test_jobs_that_come_during_a_list_do_not_move_its_positions(store):
@@ -95,7 +160,7 @@ async def test_jobs_that_come_during_a_list_do_not_move_its_positions(store):
 
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("url", ["memory"], indirect=True)
-@pytest.mark.parametrize("only", [None, Filter(set(State), lambda _: True)])
+@pytest.mark.parametrize("only", [None, dict.fromkeys(State), dict.fromkeys(State, lambda _: True)])
 async def test_lists_by_position_of_many_jobs_take_memory_for_a_few_parts(store, only, monkeypatch):
     monkeypatch.setattr(positioned_lists, "SEARCHED", 100)
     store.window = 100

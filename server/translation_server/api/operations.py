@@ -84,7 +84,9 @@ class Operations:
         if last_id := asked.get(paging.cursor or ""):
             after = await self._service.ordinal(owner, last_id, **owned)
         only = _filter(request, {**parameters, **asked}, route)
-        if not (only or oldest_first or paging.offset or paging.number or names(route.operation.answer.body) & COUNTED):
+        answer = route.operation.answer
+        counted = bool((names(answer.body) | names(answer.headers)) & COUNTED)
+        if not (only or oldest_first or paging.offset or paging.number or counted):
             page = await self._service.page(
                 owner, limit=limit, after=after, api=dialect.api.name, kind=owned.get("kind")
             )
@@ -93,7 +95,14 @@ class Operations:
             return self._listed(request, route, page.snapshots, parameters, has_more=has_more, more=more)
         start = _whole(asked, paging.offset, 0) + limit * (_whole(asked, paging.number, 1, 1) - 1)
         found = await self._service.lists.page(
-            owner, limit=limit, start=start, after=after, oldest_first=oldest_first, only=only, **owned
+            owner,
+            limit=limit,
+            start=start,
+            after=after,
+            oldest_first=oldest_first,
+            only=only,
+            counted=counted,
+            **owned,
         )
         end = found.start + len(found.snapshots)
         numbers = {
@@ -249,12 +258,10 @@ def _filter(request: Request, asked: Mapping[str, str], route: Route) -> Filter 
         return by_word
 
     def accepts(snapshot: JobSnapshot) -> bool:
-        echo = snapshot.job.echo
-        return all(_matches(echo.get(name), text) for name, text in wanted) and (
-            not by_word or by_word.accepts(snapshot)
-        )
+        echo, has_word = snapshot.job.echo, by_word and by_word[snapshot.state]
+        return (not has_word or has_word(snapshot)) and all(_matches(echo.get(name), text) for name, text in wanted)
 
-    return Filter(by_word.states if by_word else list(State), accepts)
+    return dict.fromkeys(State if by_word is None else by_word, accepts)
 
 
 def _matches(value: object, text: str) -> bool:
@@ -269,7 +276,7 @@ def _matches(value: object, text: str) -> bool:
 
 
 def _by_word(request: Request, asked: Mapping[str, str], route: Route) -> Filter | None:
-    """Returns the states of a list's jobs; None for all. Callers repeat the parameter, or separate words by commas.
+    """Returns the filter for words of states; None for all. Callers repeat the parameter, or separate words by commas.
 
     Raises:
         Problem: 422 for a word that no state has.
@@ -287,7 +294,14 @@ def _by_word(request: Request, asked: Mapping[str, str], route: Route) -> Filter
     if not wanted <= states_of_words.keys():
         raise invalid([{"field": name, "message": f"must be one of {', '.join(states_of_words)}"}])
     states = set().union(*(states_of_words[word] for word in wanted))
-    return Filter(states, lambda snapshot: _text_of(dialects[snapshot.job.kind].word(snapshot)) in wanted)
+
+    def has_word(snapshot: JobSnapshot) -> bool:
+        return _text_of(dialects[snapshot.job.kind].word(snapshot)) in wanted
+
+    def words(state: State) -> set[str]:
+        return {_text_of(word) for dialect in dialects.values() for word in dialect.words[state]}
+
+    return {state: None if words(state) <= wanted else has_word for state in states}
 
 
 def _text_of(word: Word) -> str:

@@ -1,12 +1,13 @@
 """Lists of jobs by their positions: pages by offset, totals, lists that begin with the oldest job, or of some states.
 
-Finding a position takes a search through all of the owner's jobs. It reads them in parts and keeps only those of the
-page. Where the page's place depends on how many jobs there are, it counts them first and then reads up to there again.
-Lists by cursor need no search, see `Service.page`.
+Finding a position takes a search through the owner's jobs. It reads them in parts and keeps only those of the page. It
+reads only ids, unless a filter has to see the jobs. It ends with the page, unless the answer shows how many jobs there
+are, or the list begins with the oldest job. Only a page far from the oldest job, of a list that begins with it, takes a
+second search. Lists by cursor without a filter need no search, see `Service.page`.
 """
 
-from bisect import bisect_right
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -16,23 +17,26 @@ from translation_server.core.job import Job, JobSnapshot, State
 from translation_server.storage import JobStore, TooLarge
 
 SEARCHED = 1000
-"""How many jobs a search for those of some states reads at once."""
+"""How many jobs a search reads at once where a filter has to see them."""
 
 Ids = list[tuple[int, str]]
 """The ordinals and ids of jobs, the newest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A choice of jobs: by their states, and by a function that returns whether to include a job."""
+Accepts = Callable[[JobSnapshot], bool]
+"""Returns whether to include a job in a list."""
 
-    states: Collection[State]
-    accepts: Callable[[JobSnapshot], bool]
+Filter = Mapping[State, Accepts | None]
+"""The states of a list's jobs, each with a further condition; None where there is no other."""
 
 
 @dataclass(frozen=True, slots=True)
 class PositionedPage:
-    """A page of a list of ``count`` jobs; ``start`` jobs come before it."""
+    """A page of a list of ``count`` jobs; ``start`` jobs come before it.
+
+    If the jobs did not have to be counted, ``start`` counts from the cursor, and ``count`` is larger than the
+    position of the page's end exactly if there are more jobs.
+    """
 
     snapshots: list[JobSnapshot]
     start: int
@@ -63,6 +67,7 @@ class PositionedLists:
         after: int | None = None,
         oldest_first: bool = False,
         only: Filter | None = None,
+        counted: bool = True,
     ) -> PositionedPage:
         """Returns a page from the position ``start`` on, or after the job with the ordinal ``after``.
 
@@ -71,18 +76,13 @@ class PositionedLists:
         """
         now = await self._virtual_time(owner)
         search = _Search(self._store, owner, api, kind, only, now)
-        newest, count, newer, wanted = 0, 0, 0, dict[int, str]()
-        async for part in search.parts(before=LAST):
-            newest = newest or part[0][0]
-            wanted |= part[max(0, start - count) : max(0, start + limit - count)]
-            count += len(part)
-            if after is not None:
-                newer += sum(ordinal > after - (not oldest_first) for ordinal, _ in part)
-        if after is not None:
-            start = count - newer if oldest_first else newer
-        if oldest_first or after is not None:  # only now it is known where the page begins
-            first = count - start - limit if oldest_first else start
-            wanted = await search.slice(first, first + limit, before=newest + 1)
+        if not (counted or oldest_first):
+            start, before = (start, LAST) if after is None else (0, after)
+            wanted, count = await search.slice(start, start + limit, before=before)
+        elif oldest_first:
+            start, count, wanted = await search.oldest(limit, start, after)
+        else:
+            start, count, wanted = await search.newest(limit, start, after)
         jobs = await self._store.find_many(owner, list(wanted.values()), api=api, kind=kind)
         if size_of(jobs) >= MAX_PAGE_SIZE and not wanted.keys() <= {job.ordinal for job in jobs}:
             raise TooLarge
@@ -102,44 +102,61 @@ class _Search:
     only: Filter | None
     now: VirtualTime
 
-    async def slice(self, start: int, end: int, *, before: int) -> dict[int, str]:
-        """Returns the ids by ordinal of the jobs between two positions, counted from the newest below ``before``."""
+    async def newest(self, limit: int, start: int, after: int | None) -> tuple[int, int, dict[int, str]]:
+        """Returns the position of a page, how many jobs there are, and the page's ids by ordinal."""
+        count, newer, found = 0, 0, Ids()
+        async for part in self.parts(before=LAST):
+            if after is not None:
+                older = bisect_right(part, -after, key=lambda one: -one[0])
+                newer += older
+                found += part[older : older + limit - len(found)]
+            else:
+                found += part[max(0, start - count) : max(0, start + limit - count)]
+            count += len(part)
+        return (start if after is None else newer), count, dict(found)
+
+    async def oldest(self, limit: int, start: int, after: int | None) -> tuple[int, int, dict[int, str]]:
+        """Returns the same for a list that begins with the oldest job."""
+        count, newer, newest, found = 0, 0, 0, Ids()
+        async for part in self.parts(before=LAST):
+            newest, count = newest or part[0][0], count + len(part)
+            following = part if after is None else part[: bisect_left(part, -after, key=lambda one: -one[0])]
+            newer += len(following)
+            found = (found + following)[-limit:]
+        if after is not None:
+            return count - newer, count, dict(found)
+        if start:  # only now it is known where the page begins
+            wanted, _ = await self.slice(count - start - limit, count - start, before=newest + 1)
+            return start, count, wanted
+        return start, count, dict(found)
+
+    async def slice(self, start: int, end: int, *, before: int) -> tuple[dict[int, str], int]:
+        """Returns the ids by ordinal of the jobs between two positions, counted from the newest below ``before``.
+
+        The number beside them is larger than ``end`` exactly if there are jobs after them.
+        """
         found, position = dict[int, str](), 0
-        async with aclosing(self.parts(before=before)) as parts:
+        async with aclosing(self.parts(before=before, limit=max(0, end) + 1)) as parts:
             async for part in parts:
                 found |= part[max(0, start - position) : max(0, end - position)]
                 position += len(part)
-                if position >= end:
+                if position > end:
                     break
-        return found
+        return found, position
 
-    async def parts(self, *, before: int) -> AsyncGenerator[Ids]:
-        """Yields the ids of the jobs below an ordinal, the newest first; other requests are served in between."""
-        if self.only:
-            async for part in self._filtered(self.only, before):
-                yield part
-            return
-        while part := await self.store.ids(self.owner, api=self.api, kind=self.kind, before=before):
-            yield part
-            before = part[-1][0]
+    async def parts(self, *, before: int, limit: int = LAST) -> AsyncGenerator[Ids]:
+        """Yields the ids of the jobs below an ordinal, the newest first; other requests are served in between.
 
-    async def _filtered(self, only: Filter, before: int) -> AsyncGenerator[Ids]:
-        """Merges the lists of the states: it always continues the list whose last read job is the newest."""
-        found, reading = Ids(), dict.fromkeys(only.states, before)
-        while reading:
+        A caller that needs no more than ``limit`` jobs saves reading more at once.
+        """
+        states: Filter | dict[None, None] = {None: None} if self.only is None else self.only
+        found, reading = Ids(), dict.fromkeys(states, before)
+        while reading:  # it always continues the list of the state whose last read job is the newest
             state = max(reading, key=reading.__getitem__)
-            jobs = await self.store.page(
-                self.owner,
-                limit=SEARCHED,
-                before=reading[state],
-                state=state,
-                now=self.now,
-                api=self.api,
-                kind=self.kind,
-            )
-            found += [(job.ordinal, job.id) for job in jobs if only.accepts(JobSnapshot(job, self.now))]
-            if jobs:
-                reading[state] = jobs[-1].ordinal
+            part, last = await self._part(state, reading[state], limit)
+            found += part
+            if last:
+                reading[state] = last
             else:
                 del reading[state]
             found.sort(reverse=True)
@@ -147,3 +164,13 @@ class _Search:
             if certain:
                 yield found[:certain]
             del found[:certain]
+
+    async def _part(self, state: State | None, before: int, limit: int) -> tuple[Ids, int]:
+        """Reads a part of the jobs in a state; returns the ids of those that are wanted, and the last ordinal read."""
+        owner, api, kind, now = self.owner, self.api, self.kind, self.now
+        if not (accepts := self.only[state] if self.only and state else None):
+            ids = await self.store.ids(owner, api=api, kind=kind, before=before, state=state, now=now, limit=limit)
+            return ids, ids[-1][0] if ids else 0
+        jobs = await self.store.page(owner, api=api, kind=kind, before=before, state=state, now=now, limit=SEARCHED)
+        found = [(job.ordinal, job.id) for job in jobs if accepts(JobSnapshot(job, self.now))]
+        return found, jobs[-1].ordinal if jobs else 0

@@ -11,7 +11,7 @@ from itertools import accumulate, chain, islice
 from operator import itemgetter
 from typing import Any
 
-from translation_server.core.change_feed import MAX_PAGE_SIZE, FeedPosition, end_of
+from translation_server.core.change_feed import LAST, MAX_PAGE_SIZE, FeedPosition, end_of
 from translation_server.core.clock import VirtualTime
 from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
@@ -173,13 +173,25 @@ class MemoryStore:
 
         return await data.first(data.below(before), limit, is_wanted)
 
-    async def ids(
-        self, owner: str, *, api: str, kind: str | None = None, before: int | None = None
+    async def ids(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        api: str,
+        kind: str | None = None,
+        before: int | None = None,
+        state: State | None = None,
+        now: float = 0.0,
+        limit: int = LAST,
     ) -> list[tuple[int, str]]:
         data, wanted = self._owners[owner], (api, None, kind)
-        jobs = await data.first(
-            data.below(before), self.window, lambda job: (job.api, job.deleted_at, kind and job.kind) == wanted
-        )
+
+        def is_wanted(job: Job) -> bool:
+            if (job.api, job.deleted_at, kind and job.kind) != wanted:
+                return False
+            return state is None or JobSnapshot(job, VirtualTime(now)).state is state
+
+        jobs = await data.first(data.below(before), min(limit, self.window), is_wanted)
         return [(job.ordinal, job.id) for job in jobs]
 
     async def change(

@@ -21,7 +21,7 @@ NEWEST_FIRST = f"ORDER BY {DESCENDING} LIMIT :limit"
 
 IDS = f"""
     SELECT ordinal, id FROM jobs WHERE owner = {sql.DATA_KEY} AND ordinal >= :floor AND ordinal < :before
-    AND deleted_at IS NULL{{of_kind}} ORDER BY {DESCENDING}
+    AND deleted_at IS NULL AND {{wanted}}{{of_kind}} {NEWEST_FIRST}
 """
 
 
@@ -85,11 +85,20 @@ class PageReader(ABC):
             top -= self.window
         return jobs
 
-    async def ids(
-        self, owner: str, *, api: str, kind: str | None = None, before: int | None = None
+    async def ids(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        api: str,
+        kind: str | None = None,
+        before: int | None = None,
+        state: State | None = None,
+        now: float = 0.0,
+        limit: int = LAST,
     ) -> list[tuple[int, str]]:
-        parameters = {"owner": owner, "api": api, "kind": kind}
-        statement, found = IDS.format(of_kind=sql.of_kind(api, kind)), list[tuple[int, str]]()
+        parameters = {"owner": owner, "api": api, "kind": kind, "now": now, "limit": limit}
+        wanted, found = sql.IN_STATE[state] if state else "TRUE", list[tuple[int, str]]()
+        statement = IDS.format(wanted=wanted, of_kind=sql.of_kind(api, kind))
         last = await self._fetch(LAST_ORDINAL, parameters)
         top = min(last[0][0] + 1 if last else 0, LAST if before is None else before)
         while top > 0 and not found:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from translation_server.core.change_feed import FeedPosition
+from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import Job, State
 from translation_server.core.webhooks import Delivery
@@ -156,13 +156,21 @@ class JobStore(ChangeSource, Protocol):
         Deleted jobs are left out if ``api`` or ``kind`` is given.
         """
 
-    async def ids(
-        self, owner: str, *, api: str, kind: str | None = None, before: int | None = None
+    async def ids(  # noqa: PLR0913 - the options are keywords
+        self,
+        owner: str,
+        *,
+        api: str,
+        kind: str | None = None,
+        before: int | None = None,
+        state: State | None = None,
+        now: float = 0.0,
+        limit: int = LAST,
     ) -> list[tuple[int, str]]:
         """Returns the ordinals and ids of the owner's newest jobs of an API and kind, with an ordinal below ``before``.
 
-        They are the newest first, without deleted jobs. Their number is bounded; there are none only if there are no
-        more.
+        They are the newest first, without deleted jobs; with ``state``, only those in this state at ``now``. Their
+        number is bounded, also by ``limit``; there are none only if there are no more.
         """
 
     async def change(
