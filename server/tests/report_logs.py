@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from translation_server.core.faults.rules import FORGED
 from translation_server.core.job import State
+from translation_server.core.report.deliveries import ReportedAttempt
 from translation_server.core.request_log import ReportedJob, RequestRecord
 
 PENDING, COMPLETED, CANCELLED = State.PENDING, State.COMPLETED, State.CANCELLED
@@ -42,6 +44,16 @@ def batch(at, *jobs, **facts):
 
 def each(make, jobs=range(30)):
     return [made for number in jobs for made in make(number)]
+
+
+def attempt(at, status=204, fault=None, job_id="a", **facts):
+    """An attempt to deliver the end of a job."""
+    facts = {"delivery_id": f"msg of {job_id}", "event": "completed", "state": "delivered", "seconds": 0.01, **facts}
+    return ReportedAttempt(job_id=job_id, at=at, status=status, fault=fault, **{"extra": False, **facts})
+
+
+def extra(at, fault, status=204, **facts):
+    return attempt(at, status, fault, extra=True, **facts)
 
 
 CLEAN = [submit(0, hint=2), pending(2.1, wait=30, took=2.9, hint=1), done(5.02, ended=5.01)]
@@ -126,6 +138,30 @@ EXAMPLES = {
         [submit(0, status=403)],
         [record(0, "list", "/jobs", refused=1)],
     ],
+    "slow-receiver": [
+        ([submit(0)], {}, [attempt(1, seconds=4)]),
+        ([submit(0)], {}, [attempt(1, None, seconds=15)]),
+        ([submit(0)], {}, [extra(1, "doubled", seconds=4)]),
+    ],
+    "accepted-forgeries": [([submit(0)], {}, [extra(1, kind), attempt(1.1)]) for kind in FORGED],
+    "failed-doubles": [
+        ([submit(0)], {}, [attempt(1), extra(1, "doubled", 500)]),
+        ([submit(0)], {}, [attempt(1), extra(1, "doubled", None)]),
+    ],
+    "polls-after-webhook": [
+        ([submit(0), pending(2), pending(3)], {}, [attempt(1)]),
+        ([submit(0), done(2, ended=0.5), done(3, ended=0.5)], {}, [attempt(1)]),
+    ],
+    "waited-without-polls": [
+        ([submit(0)], {"a": 1}, [attempt(1, None, "lost", state="failed")]),
+        ([submit(0)], {"a": 1}, [attempt(1, None, "truncate"), attempt(90)]),
+        ([submit(0), submit(99, "b")], {"a": 1}, [attempt(1, None, "lost", state="pending")]),
+    ],
+    "failing-receiver": [
+        ([submit(0)], {}, [attempt(at, 500, state="failed") for at in (1, 6, 300)]),
+        ([submit(0)], {}, [attempt(at, status, state="pending") for at, status in ((1, 404), (6, None), (300, 400))]),
+    ],
+    "redirects": [([submit(0)], {}, [attempt(1, status)]) for status in (301, 302, 307, 308)],
     "no-idempotency-key": [
         [submit(0, key=None), submit(9, "b", key=None)],
         [submit(0, key=None, status=429, hint=1), submit(1.1, key=None)],
@@ -137,6 +173,7 @@ EARLY_BATCH = batch(3, ReportedJob("a", PENDING), ReportedJob("b", PENDING))
 
 COUNTEREXAMPLES = {
     "early-polls": [
+        ([submit(0, hint=5), pending(1.1, hint=5), pending(2.1, hint=5)], {}, [attempt(1, 400), attempt(2, 400)]),
         [submit(0, hint=5), pending(4.5, hint=5), done(9.5, ended=9)],
         [submit(0, hint=5), pending(0.02, wait=2, took=2, hint=5), pending(2.03, wait=2, took=2), done(5)],
         [submit(0, hint=5), record(0.1, "events", "/events"), pending(0.2, hint=5), pending(0.3, wait=9), done(9)],
@@ -183,6 +220,7 @@ COUNTEREXAMPLES = {
         [submit(0), done(5, took=1), done(5.5)],  # sent before the answer came
     ],
     "late": [
+        ([submit(0, hint=2), done(20, ended=2)], {}, [attempt(2, None, "lost"), attempt(20)]),
         [submit(0, hint=9), done(9.5, ended=2)],
         [submit(0, hint=2), refused(2), done(12, ended=2)],
         [submit(0, hint=2), pending(2.1, hint=2), done(20, ended=3, took=9, faults=("latency",))],
@@ -194,6 +232,8 @@ COUNTEREXAMPLES = {
         [submit(0, hint=2), done(9, ended=2), *each(lambda n: [submit(n, f"{n}"), done(n + 1, f"{n}", n + 1)])],
     ],
     "never-collected": [
+        ([submit(0), record(90, "list", "/jobs")], {"a": 3}, [attempt(3)]),
+        ([submit(0), record(90, "list", "/jobs")], {"a": 3}, [attempt(3, None, "lost", state="pending")]),
         ([submit(0, hint=1), submit(0, "b"), done(3.1, ended=3), done(10, "b", 9.9)], {"a": 3}),
         ([submit(0), record(3, "event", "/events", (ReportedJob("a", COMPLETED, 3),)), done(9, "b", 9)], {"a": 3}),
         ([submit(0), batch(3, ReportedJob("a", COMPLETED, 3)), done(9, "b", 9)], {"a": 3}),
@@ -266,6 +306,38 @@ COUNTEREXAMPLES = {
         [submit(0), unusable(1, kind="unauthorized", status=401), pending(2), done(5)],
         [submit(0), unusable(1, kind="status", status=403), pending(2), done(5)],
     ],
+    "slow-receiver": [
+        ([submit(0)], {}, [attempt(1, seconds=2.9)]),
+        ([submit(0)], {}, [attempt(1, None, "truncate", seconds=15)]),
+    ],
+    "accepted-forgeries": [
+        *(([submit(0)], {}, [extra(1, kind, status), attempt(1.1)]) for kind in FORGED for status in (400, 500, None)),
+        ([submit(0)], {}, [attempt(1), extra(1.1, "stale"), extra(1.2, "doubled")]),
+    ],
+    "failed-doubles": [
+        ([submit(0)], {}, [attempt(1), extra(1, "doubled"), extra(1, "doubled", 503), extra(1, "doubled", 429)]),
+        ([submit(0)], {}, [attempt(1, 500), extra(1, "doubled", 500), attempt(6, 500)]),
+    ],
+    "polls-after-webhook": [
+        ([submit(0), pending(0.5), done(2, ended=0.9)], {}, [attempt(1)]),
+        ([submit(0), unusable(2), unusable(3), done(4, ended=0.9)], {}, [attempt(1)]),
+        ([submit(0), pending(2), pending(3)], {}, [extra(1, "changed-body"), extra(1, "stale"), attempt(1, 500)]),
+        ([submit(0), pending(2), pending(3)], {}, [attempt(1, event="started")]),
+        ([submit(0), pending(2, agent="one"), pending(3, agent="other")], {}, [attempt(1)]),
+    ],
+    "waited-without-polls": [
+        ([submit(0), pending(0.5)], {"a": 1}, [attempt(1, None, "lost", state="failed")]),
+        ([submit(0)], {"a": 1}, [attempt(1, None, "lost"), attempt(6)]),
+        ([submit(0)], {"a": 1}, [attempt(1, 500, state="failed")]),
+        ([submit(0)], {}, [attempt(1, None, "lost", state="failed")]),
+    ],
+    "failing-receiver": [
+        ([submit(0)], {}, [*(attempt(at, 500) for at in (1, 6, 300)), attempt(2000)]),
+        ([submit(0)], {}, [attempt(at, 503, state="pending") for at in (1, 6)]),
+        ([submit(0)], {}, [attempt(at, None, "lost", state="failed") for at in (1, 6, 300)]),
+        ([submit(0)], {}, [attempt(at, 302, state="failed") for at in (1, 6, 300)]),
+    ],
+    "redirects": [([submit(0)], {}, [attempt(1, 200), attempt(1, 400)])],
     "no-idempotency-key": [
         [submit(0), submit(9, "b", key=None)],
         [submit(0, key=None, status=503), submit(1, key=None)],  # the other rule warns of it

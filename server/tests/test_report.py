@@ -24,28 +24,33 @@ from tests.report_logs import (
 from translation_server.api.report_render import WIDTH, junit, text
 from translation_server.core.faults.rules import ACTIONS, KINDS
 from translation_server.core.job import State
+from translation_server.core.report.deliveries import ReportedAttempt
 from translation_server.core.report.findings import RULES, Finding
 from translation_server.core.report.report import JobCard, report
 from translation_server.core.request_log import ReportedJob, RequestRecord
 
 
-def rules(records, ended=None):
-    return [finding.rule for finding in report(records, ended or {}).findings]
+def rules(records, ended=None, attempts=()):
+    return [finding.rule for finding in report(records, ended or {}, attempts=attempts).findings]
 
 
 def parameters(cases):
-    """Returns the cases of each rule: the records, and the ends of jobs where a case has them."""
-    pairs = {rule: [case if isinstance(case, tuple) else (case, {}) for case in cases[rule]] for rule in cases}
-    return [pytest.param(rule, *case, id=f"{rule}-{n}") for rule in pairs for n, case in enumerate(pairs[rule])]
+    """Returns the cases of each rule: the records; ends of jobs and attempts to deliver them where a case has them."""
+    return [
+        pytest.param(rule, *(case if isinstance(case, tuple) else (case,)), *rest, id=f"{rule}-{n}")
+        for rule in cases
+        for n, case in enumerate(cases[rule])
+        for rest in [({}, ())[len(case) - 1 if isinstance(case, tuple) else 0 :]]
+    ]
 
 
 def test_each_rule_has_examples():
     assert EXAMPLES.keys() == COUNTEREXAMPLES.keys() == RULES.keys()
 
 
-@pytest.mark.parametrize(("rule", "records", "ended"), parameters(EXAMPLES))
-def test_each_rule_finds_its_examples(rule, records, ended):
-    card = report(records, ended)
+@pytest.mark.parametrize(("rule", "records", "ended", "attempts"), parameters(EXAMPLES))
+def test_each_rule_finds_its_examples(rule, records, ended, attempts):
+    card = report(records, ended, attempts=attempts)
     finding = next(finding for finding in card.findings if finding.rule == rule)
     assert finding.count >= 1
     assert len(finding.jobs) <= 5
@@ -54,9 +59,9 @@ def test_each_rule_finds_its_examples(rule, records, ended):
     assert finding.message in " ".join(text(card).split())
 
 
-@pytest.mark.parametrize(("rule", "records", "ended"), parameters(COUNTEREXAMPLES))
-def test_each_rule_ignores_its_counterexamples(rule, records, ended):
-    assert rule not in rules(records, ended)
+@pytest.mark.parametrize(("rule", "records", "ended", "attempts"), parameters(COUNTEREXAMPLES))
+def test_each_rule_ignores_its_counterexamples(rule, records, ended, attempts):
+    assert rule not in rules(records, ended, attempts)
 
 
 @pytest.mark.parametrize(
@@ -247,9 +252,23 @@ records = st.builds(
 )
 
 
-@given(st.lists(records, max_size=20), st.dictionaries(words, times), st.integers(0))
-def test_any_request_log_has_a_report_card(records, ended, dropped):
-    card = report(records, ended, dropped)
+attempts = st.builds(
+    ReportedAttempt,
+    words,
+    words,
+    st.sampled_from(["started", "completed"]),
+    st.sampled_from(["pending", "delivered", "failed", "gone"]),
+    times,
+    times,
+    st.none() | st.sampled_from([204, 302, 400, 410, 503]),
+    st.none() | st.sampled_from(KINDS),
+    st.booleans(),
+)
+
+
+@given(st.lists(records, max_size=20), st.dictionaries(words, times), st.integers(0), st.lists(attempts, max_size=9))
+def test_any_request_log_has_a_report_card(records, ended, dropped, attempts):
+    card = report(records, ended, dropped, attempts=attempts)
     assert json.loads(json.dumps(asdict(card), allow_nan=False))["overall"]["dropped"] == dropped
     for finding in card.findings:
         assert finding.rule in text(card)

@@ -1,5 +1,8 @@
 """Fault rules for deliveries of webhooks, as a raw receiver sees them."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -7,7 +10,22 @@ from tests.api import is_problem
 from tests.examples import rule
 from tests.processes import wait_until
 from tests.receivers import receiving
+from tests.report_logs import submit as submission
+from tests.stores import add
+from translation_server.api.report_grading import Grading
+from translation_server.core.faults.deliveries import delivery_context
 from translation_server.core.faults.rules import APPLICABILITY, FORGED, KINDS
+from translation_server.core.job import Fate, Job, State
+from translation_server.core.sandbox import SandboxSettings
+from translation_server.core.webhook_events import END, delivery_id
+from translation_server.core.webhooks import STANDARD, Attempt, Delivery, Signature
+from translation_server.core.webhooks import Webhook as Target
+from translation_server.documents import RECORD
+from translation_server.service.deliveries import Deliveries
+from translation_server.service.jobs import Service
+from translation_server.service.request_log import RequestLog
+from translation_server.service.webhook_attempts import Attempts
+from translation_server.storage.memory import MemoryStore
 
 SECRET = "whsec_c2VjcmV0"
 NOW = {"delay": 0, "outcome": "completed"}
@@ -322,3 +340,41 @@ def test_deliveries_can_come_in_a_burst(api, receiver, submit):
     assert receiver.is_quiet()
     api.set_clock(advance=3600)
     assert len({received.id for received in receiver.take(20)}) == 20
+
+
+@pytest.mark.parametrize("short", [0, 2**20], ids=["in a process", "at once"])
+async def test_report_card_grades_the_receiver(short):
+    store = MemoryStore()
+    await store.add_requests([("ann", RECORD.dump_json(submission(0, "job")).decode())], 10)
+    attempts = (Attempt(5.0, 5.0, 0.1, 204, fault="bad-signature", extra=True), Attempt(5.0, 5.0, 0.1, 204))
+    job = await add(store, job_id="job", webhook=Target("http://receiver/"))
+    delivered = Delivery(
+        delivery_id(job, END), job.ordinal, END, "completed", "job", "http://receiver/", 1.0, "{}", attempts
+    )
+    await store.record_deliveries("ann", [delivered])
+    service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(16))
+    sending = Attempts(None, clock=lambda: 5000.0, render=None)
+    service.deliver_by(Deliveries(store, service.sandboxes, attempts=sending, clock=lambda: 5000.0))
+    answer = await Grading(RequestLog(store, service.sandboxes, 10), service, short).answer("ann", "application/json")
+    body = answer.body if short else b"".join([piece async for piece in answer.body_iterator])
+    found = {finding["rule"]: finding["jobs"] for finding in json.loads(body)["findings"]}
+    assert found["accepted-forgeries"] == ["job"]
+
+
+def test_old_timestamp_needs_a_signature_that_shows_it():
+    job = Job("job", "ann", 1, 0.0, Fate(0.0, State.COMPLETED))
+    delivery = Delivery("msg", 1, END, "completed", "job", "http://receiver/", 0.0, "{}")
+    signatures = {
+        "standard": STANDARD,
+        "timed": Signature(header="x-signature", text="{timestamp}.{body}"),
+        "body": Signature(header="x-signature"),
+        "none": None,
+    }
+    excluded = {
+        name: delivery_context(
+            replace(job, webhook=Target("http://receiver/", secrets=("s",), signature=signature)), delivery, "start"
+        ).excluded
+        & set(FORGED)
+        for name, signature in signatures.items()
+    }
+    assert excluded == {"standard": set(), "timed": set(), "body": {"old-timestamp"}, "none": set(FORGED)}

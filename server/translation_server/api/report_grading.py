@@ -61,7 +61,8 @@ class Grading:
         records = await asyncio.to_thread(lambda: [RECORD.validate_json(record) for _, record in read])
         submitted = {job.job_id for record in records if record.action == "submit" for job in record.jobs}
         ends = await ends_of(self._service, owner, list(submitted))
-        card = await asyncio.to_thread(lambda: "".join(pieces(report(records, ends, *numbers), media_type)))
+        attempts = await self._service.attempts_of(owner)
+        card = await asyncio.to_thread(lambda: "".join(pieces(report(records, ends, *numbers, attempts), media_type)))
         return Response(card, headers=VARY, media_type=media_type)
 
     async def _numbers(self, owner: str, read: Page) -> tuple[int, int]:
@@ -72,8 +73,9 @@ class Grading:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._turn)
             try:
+                numbers = await self._numbers(owner, read)
                 grader = await stack.enter_async_context(grading_process())
-                await grader.send(json.dumps([media_type, *await self._numbers(owner, read)]))
+                await grader.send(json.dumps([media_type, *numbers, await self._service.attempts_of(owner)]))
                 for number in range(0, len(read), PAGE):
                     await grader.send(*(record for _, record in read[number : number + PAGE]))
                 async for page in rest:

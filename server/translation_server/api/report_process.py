@@ -3,9 +3,9 @@
 A thread would keep the server from answering, since Python runs one thread at a time. The process has a low priority,
 and the kernel ends it first when memory is short.
 
-Protocol: the process reads a line with the card's media type and the numbers for `report`, then the records, the
-oldest first, and an empty line. It writes lines with ids of submitted jobs, and reads for each line when these jobs
-ended. Then it writes an empty list, and the card.
+Protocol: the process reads a line with the card's media type, the numbers for `report` and the attempts to deliver
+events, then the records, the oldest first, and an empty line. It writes lines with ids of submitted jobs, and reads for
+each line when these jobs ended. Then it writes an empty list, and the card.
 """
 
 import gc
@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from translation_server.api.report_render import pieces
+from translation_server.core.report.deliveries import ReportedAttempt
 from translation_server.core.report.report import report
 from translation_server.documents import RECORD
 
@@ -30,7 +31,8 @@ def main() -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     lines, answer = sys.stdin.buffer, sys.stdout.buffer
-    media_type, *numbers = json.loads(lines.readline())
+    media_type, dropped, refused, rows = json.loads(lines.readline())
+    attempts = [ReportedAttempt(*row) for row in rows]
     records = [RECORD.validate_json(line) for line in iter(lines.readline, b"\n")]
     submitted = list({job.job_id for record in records if record.action == "submit" for job in record.jobs})
     ends: dict[str, float] = {}
@@ -39,7 +41,7 @@ def main() -> None:
         answer.flush()
         ends |= json.loads(lines.readline())
     answer.write(b"[]\n")
-    answer.writelines(piece.encode() for piece in pieces(report(records, ends, *numbers), media_type))
+    answer.writelines(piece.encode() for piece in pieces(report(records, ends, dropped, refused, attempts), media_type))
     answer.flush()
     os._exit(0)  # skips freeing the objects one by one
 

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from functools import partial
 from xml.etree import ElementTree as ET
 
-from translation_server.core.report.findings import RULES, Finding, counted
+from translation_server.core.report.findings import RULES, Finding
 from translation_server.core.report.report import Reaction, Report
+from translation_server.core.report.results import counted
 
 WIDTH = 100
 

@@ -22,6 +22,7 @@ from translation_server.core.change_feed import FeedPosition, is_full
 from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
+from translation_server.core.report.deliveries import ReportedAttempt, reported
 from translation_server.core.webhook_events import JobEvent, delivery_id, due_event, event_position, next_event_at
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
 from translation_server.service.sandbox_cache import SandboxCache
@@ -43,6 +44,7 @@ IN_FLIGHT = 2_000  # how many deliveries a process sends at the same time
 EARLIEST, NEVER = VirtualTime(-math.inf), VirtualTime(math.inf)
 START = FeedPosition(EARLIEST, 0)
 MIN_PAUSE = 0.01  # how long changes are collected before due deliveries are read again, in seconds
+MAX_REPORTED = 5_000  # how many deliveries a report card is about
 FAILED = "webhooks: delivery failed, trying again in %g s: %s"
 GRACE = 5.0  # how long a server that stops waits for attempts, in seconds
 
@@ -163,6 +165,11 @@ class Deliveries:
         found = await self._store.deliveries(owner, limit=limit + 1, before=before)
         page = found[:limit]
         return page, page[-1].id if len(found) > limit else None
+
+    async def attempts_of(self, owner: str) -> list[ReportedAttempt]:
+        """Returns the attempts of an owner's newest deliveries, for the report card."""
+        newest = await self._store.deliveries(owner, limit=MAX_REPORTED)
+        return reported(delivery for delivery in newest if delivery.attempts)
 
     async def redeliver(self, owner: str, delivery_id: str) -> Delivery | None:
         """Makes another attempt of a delivery due now; returns None if there is no such delivery.

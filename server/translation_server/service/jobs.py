@@ -14,6 +14,7 @@ from translation_server.core.dialects.dialect import PLAIN, Dialect, View
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Job, JobKey, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
+from translation_server.core.report.deliveries import ReportedAttempt
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
 from translation_server.service.deliveries import Deliveries
@@ -103,11 +104,16 @@ class Service:
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
         self._check = StoreCheck(store)
         self.files = files or Files(store.file_key, Library())
+        self._deliveries: Deliveries | None = None
         self._logged_ends = LRU[int, None](MAX_LOGGED_ENDS)
+
+    async def attempts_of(self, owner: str) -> list[ReportedAttempt]:
+        """Returns the attempts to deliver the events of an owner's newest jobs, for the report card."""
+        return await self._deliveries.attempts_of(owner) if self._deliveries else []
 
     def deliver_by(self, deliveries: Deliveries) -> None:
         """Starts passing all changes to the deliveries of webhooks."""
-        self.check_webhook = deliveries.check
+        self.check_webhook, self._deliveries = deliveries.check, deliveries
         self._bus.on_job, self._bus.on_sandbox = deliveries.job_changed, deliveries.sandbox_changed
 
     def set_users(self, users: int) -> None:

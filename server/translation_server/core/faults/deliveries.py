@@ -2,7 +2,7 @@
 
 import math
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from translation_server.core.clock import VirtualTime
@@ -11,7 +11,7 @@ from translation_server.core.faults.false_answers import halfway
 from translation_server.core.faults.rules import EVERY, FORGED, PENDING, Burst, FaultContext
 from translation_server.core.job import Fate, Job, State
 from translation_server.core.webhook_events import END, JobEvent
-from translation_server.core.webhooks import Delivery
+from translation_server.core.webhooks import Delivery, Webhook
 
 POSTPONING = frozenset({"latency", "out-of-order", "burst"})
 """The kinds of rules that postpone an attempt. At most one of them fires for it."""
@@ -24,14 +24,21 @@ RECHECK = 5.0
 def delivery_context(job: Job, delivery: Delivery, dialect: str) -> FaultContext:
     """Returns the facts that decide which rules match the next attempt of a delivery."""
     was_postponed = bool(delivery.attempts) and delivery.attempts[-1].fault in POSTPONING
-    is_signed = job.webhook is not None and bool(job.webhook.secrets)
-    excluded = {*(POSTPONING if was_postponed else ()), *(() if is_signed else FORGED)}
+    excluded = {*(POSTPONING if was_postponed else ()), *_impossible_forgeries(job.webhook)}
     if not comes_before_end(job, delivery):
         excluded.add("out-of-order")
     states = EVERY - PENDING if delivery.stage == END else PENDING
     return FaultContext(
         "webhook", frozenset({dialect}), "POST", nth=delivery.number, states=states, excluded=frozenset(excluded)
     )
+
+
+def _impossible_forgeries(webhook: Webhook | None) -> Iterable[str]:
+    """Returns the kinds of forgeries that the signature of a webhook would not show."""
+    if webhook is None or webhook.signature is None or not webhook.secrets:
+        return FORGED
+    is_standard = webhook.signature.header is None
+    return () if is_standard or "{timestamp" in webhook.signature.text else ("old-timestamp",)
 
 
 def comes_before_end(job: Job, delivery: Delivery) -> bool:

@@ -5,19 +5,20 @@ A finding counts only what the client could have done better. The number in the 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median, pstdev
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from translation_server.core.report import receivers
 from translation_server.core.report.answers import TOLERANCE, answered_at, due, is_too_early
+from translation_server.core.report.results import NOTHING, Result, counted
 from translation_server.core.report.timelines import MIN_RUN, POLLS, Analysis, Step, Timeline
 from translation_server.core.request_log import RequestRecord
 
 Severity = Literal["warning", "note"]
-Result = tuple[int, Iterable[str], str]  # how often a rule found something, for which jobs, and the message
 LATE_SHARE = 0.05  # the share of jobs whose ends may be learned late by chance
 
 SIMILAR, SIMILAR_IN_THREE, SIMILAR_GROWTH = 0.05, 0.02, 0.02
@@ -42,8 +43,6 @@ TOO_MANY_REQUESTS = 429
 SAME_KEY = "send the same Idempotency-Key with each try"
 A_KEY = "send a key, and the same one with each try"
 SEARCH_FIRST = "look for the job in the API's list before you send it again"
-
-NOTHING: Result = (0, (), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +243,6 @@ def _jobs_of(records: Sequence[RequestRecord]) -> list[str]:
     return [job.job_id for record in records for job in record.jobs]
 
 
-def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """Returns a number with its noun, in the singular or the plural."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
 class Rule(NamedTuple):
     """The severity of a finding, and the function that finds it."""
 
@@ -269,6 +263,13 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "duplicate-submits": Rule("warning", _duplicate_submits),
         "retried-without-key": Rule("warning", _retried_without_key),
         "credentials": Rule("warning", _credentials),
+        "slow-receiver": Rule("warning", receivers.slow_receiver),
+        "accepted-forgeries": Rule("warning", receivers.accepted_forgeries),
+        "failed-doubles": Rule("warning", receivers.failed_doubles),
+        "polls-after-webhook": Rule("warning", receivers.polls_after_webhook),
+        "waited-without-polls": Rule("warning", receivers.waited_without_polls),
+        "failing-receiver": Rule("warning", receivers.failing_receiver),
+        "redirects": Rule("warning", receivers.redirects),
         "no-idempotency-key": Rule("note", _no_key),
         "no-long-poll": Rule("note", _no_long_poll),
     }

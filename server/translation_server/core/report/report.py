@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median
 
 from translation_server.core.report.answers import DELAYED, TRUTHFUL, answered_at
+from translation_server.core.report.deliveries import ReportedAttempt
 from translation_server.core.report.findings import Finding, findings, number_of_polls, variation
 from translation_server.core.report.timelines import POLLS, Analysis, Timeline, analyze
 from translation_server.core.request_log import RequestRecord
@@ -91,7 +92,13 @@ class Report:
     findings: tuple[Finding, ...]
 
 
-def report(records: Sequence[RequestRecord], ended: Mapping[str, float], dropped: int = 0, refused: int = 0) -> Report:
+def report(
+    records: Sequence[RequestRecord],
+    ended: Mapping[str, float],
+    dropped: int = 0,
+    refused: int = 0,
+    attempts: Sequence[ReportedAttempt] = (),
+) -> Report:
     """Returns a client's report card.
 
     Args:
@@ -99,8 +106,9 @@ def report(records: Sequence[RequestRecord], ended: Mapping[str, float], dropped
         ended: When the submitted jobs ended, by their ids; without the cancelled ones.
         dropped: How many older records the request log no longer has.
         refused: How many requests were refused for their credentials, besides those that the records count.
+        attempts: The attempts to deliver events of the jobs.
     """
-    analysis = analyze(records, ended, refused)
+    analysis = analyze(records, ended, refused, attempts)
     jobs = tuple(_job_card(analysis, timeline) for timeline in analysis.timelines.values())
     return Report(_overall(analysis, dropped), _reactions(analysis), jobs, findings(analysis))
 
@@ -146,7 +154,7 @@ def _job_card(analysis: Analysis, timeline: Timeline) -> JobCard:
     times = [step.record.at for _, step in timeline.polls]
     gaps = tuple(round(after - before, 3) for before, after in pairwise(times[: MAX_GAPS + 1]))
     early, after_end = (len(found.get(timeline.job_id, ())) for found in (analysis.early, analysis.after_end))
-    collected = timeline.end_index is not None
+    collected = timeline.end_index is not None or timeline.job_id in analysis.received.accepted_at
     return JobCard(timeline.job_id, len(times), gaps, timeline.lateness, early, after_end, collected)
 
 

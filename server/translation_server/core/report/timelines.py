@@ -30,6 +30,7 @@ from translation_server.core.report.answers import (
     is_too_early,
     is_unusable,
 )
+from translation_server.core.report.deliveries import Received, ReportedAttempt
 from translation_server.core.request_log import ReportedJob, RequestRecord
 
 POLLS = frozenset({"poll", "batch_poll"})
@@ -115,6 +116,7 @@ class Analysis:
     ]  # the records of unusable answers to requests other than submissions, for no known job
     newest: float  # when the last answer was sent
     denied: int  # the number of requests with wrong credentials, or without
+    received: Received  # what the receiver of webhooks got
 
     @cached_property
     def submits(self) -> list[RequestRecord]:
@@ -186,7 +188,7 @@ class Analysis:
 
     def is_late(self, timeline: Timeline) -> bool:
         """Whether the client learned the end too late because it ignored a hint or paused for too long."""
-        if timeline.ended is None or not timeline.end_index:
+        if timeline.ended is None or not timeline.end_index or timeline.job_id in self.received.hindered:
             return False
         before, record = (step.record for step in timeline.steps[timeline.end_index - 1 : timeline.end_index + 1])
         if before.hint is None:
@@ -205,9 +207,13 @@ class Analysis:
 
     def is_uncollected(self, timeline: Timeline) -> bool:
         """Whether a job ended more than `COLLECTION_TIME` ago, and no answer has shown it."""
-        if timeline.ended is None or timeline.end_index is not None:
+        if timeline.ended is None or timeline.end_index is not None or self._is_for_receiver(timeline):
             return False
         return self.newest - timeline.ended > COLLECTION_TIME
+
+    def _is_for_receiver(self, timeline: Timeline) -> bool:
+        """Whether the receiver of webhooks has accepted the job's end, or a fault kept it away."""
+        return timeline.job_id in self.received.accepted_at or timeline.job_id in self.received.hindered
 
     def is_abandoned(self, timeline: Timeline) -> bool:
         """Whether the client stopped polling before it learned the end, although no fault prevented it."""
@@ -234,6 +240,8 @@ class Analysis:
             if step.record.wait and before.status not in REFUSED:
                 continue
             if self._has_opened_stream(before, step.record):
+                continue
+            if self.received.came_between(timeline.job_id, before.at, step.record.at):
                 continue
             if bisect_left(self.unusable, before.at, key=AT) == bisect_right(self.unusable, step.record.at, key=AT):
                 yield step
@@ -271,11 +279,16 @@ class Analysis:
         return steps_by_job
 
 
-def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], refused: int = 0) -> Analysis:
+def analyze(
+    request_log: Sequence[RequestRecord],
+    ended: Mapping[str, float],
+    refused: int = 0,
+    attempts: Sequence[ReportedAttempt] = (),
+) -> Analysis:
     """Returns the analysis of a request log.
 
     ``ended`` says when jobs ended, by their ids, and overrides the records; ``refused`` is the number of requests with
-    wrong credentials that the records do not include.
+    wrong credentials that the records do not include; ``attempts`` are those to deliver events.
     """
     records = sorted((record for record in request_log if record.action != "download"), key=AT)  # no part of a wait
     records = _with_unique_ids(records)
@@ -297,7 +310,8 @@ def analyze(request_log: Sequence[RequestRecord], ended: Mapping[str, float], re
         if request := _logical_request(record, named):
             tries[request].append(record)
     denied = refused + sum(record.refused + is_denied(record) for record in records)
-    return Analysis(records, timelines, tries, unusable, max(map(answered_at, records), default=0.0), denied)
+    newest = max(map(answered_at, records), default=0.0)
+    return Analysis(records, timelines, tries, unusable, newest, denied, Received(attempts))
 
 
 def _with_unique_ids(records: list[RequestRecord]) -> list[RequestRecord]:
