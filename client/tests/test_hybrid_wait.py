@@ -12,7 +12,7 @@ import pytest
 
 from tests.blocking import open_client
 from tests.flow_player import START, failing, flow_options, job
-from translation_client import AsyncClient, Client, Fixed, JobTimeout, State
+from translation_client import AsyncClient, Client, Fixed, JobTimeout, Sandbox, State
 from translation_client.core import wait_many, wait_one
 from translation_client.core.builtin_dialects import DIALECTS
 from translation_client.core.deadline import FlowTime
@@ -186,6 +186,20 @@ class TestRealServer:
         ):
             final = client.run(webhook=Inbox("http://127.0.0.1:9/"))
             assert (final.state, final.cost.ended_by) == (State.COMPLETED, "poll")
+
+
+def test_every_job_ends_although_webhooks_are_lossy() -> None:
+    with (
+        TranslationServer(completion_time=10, error_rate=0) as server,
+        Sandbox(server.url) as sandbox,
+        Listener() as receiver,
+        Client(server.url, timeout=60) as client,
+    ):
+        sandbox.scenario("lossy-webhooks")
+        sandbox.speed(20)
+        ends = client.wait_all([client.start(webhook=receiver).id for _ in range(10)], webhook=receiver)
+        assert [end.state for end in ends.values()] == [State.COMPLETED] * 10
+        assert "delivery" in {end.cost.ended_by for end in ends.values()}
 
 
 def test_submission_names_the_receiver_and_polls_do_not_wait(server: Server, job: Job) -> None:
