@@ -188,6 +188,17 @@ class TestRealServer:
             assert (final.state, final.cost.ended_by) == (State.COMPLETED, "poll")
 
 
+def test_listener_verifies_deliveries_in_the_form_of_another_api() -> None:
+    with (
+        TranslationServer(completion_time=0.5, error_rate=0, dialects="replicate") as server,
+        Listener(secret="whsec_c2ltdWxhdGVkIHNlY3JldA==", dialect="replicate") as receiver,
+        Client(f"{server.url}/replicate", dialect="replicate", token="x", timeout=60) as client,
+    ):
+        job_id = client.start(input={"version": "v", "input": {}, "webhook": receiver.url}).id
+        final = client.wait(job_id, webhook=receiver)
+        assert (final.state, final.cost.ended_by) == (State.COMPLETED, "delivery")
+
+
 def test_every_job_ends_although_webhooks_are_lossy() -> None:
     with (
         TranslationServer(completion_time=10, error_rate=0) as server,
@@ -199,6 +210,7 @@ def test_every_job_ends_although_webhooks_are_lossy() -> None:
         sandbox.speed(20)
         ends = client.wait_all([client.start(webhook=receiver).id for _ in range(10)], webhook=receiver)
         assert [end.state for end in ends.values()] == [State.COMPLETED] * 10
+        assert sandbox.report().warnings == ()
         assert "delivery" in {end.cost.ended_by for end in ends.values()}
 
 

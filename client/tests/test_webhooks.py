@@ -50,6 +50,19 @@ class TestVerify:
         event = verify(*delivery({"type": "ping", "timestamp": "2026-01-02T03:04:05.000Z", "data": {}}), SECRET)
         assert (event.type, event.status) == ("ping", None)
 
+    def test_other_apis_may_name_the_headers_otherwise_and_post_what_a_poll_shows(self) -> None:
+        headers, body = delivery({"id": "p1", "status": "failed", "error": "no sound", "output": None})
+        others = {name.replace("webhook-", "svix-"): value for name, value in headers.items()}
+        event = verify(others, body, SECRET, dialect="replicate", prefix="Svix-")
+        assert (event.id, event.type, event.raw["id"]) == ("msg_1", "job.error", "p1")
+        assert event.status
+        assert (event.status.id, event.status.state, event.status.error) == ("p1", State.ERROR, "no sound")
+        assert datetime.fromisoformat(event.timestamp).timestamp() == int(headers["webhook-timestamp"])
+        with pytest.raises(UnverifiedWebhook, match="svix-id is missing"):
+            verify(headers, body, SECRET, dialect="replicate", prefix="svix-")
+        with pytest.raises(UnverifiedWebhook, match="is not a job of the dialect 'replicate"):
+            verify(*delivery({"id": 7}), SECRET, dialect="replicate")
+
     def test_one_of_several_secrets_and_signatures_is_enough(self) -> None:
         headers, body = delivery(secret=OTHER)
         headers["webhook-signature"] = f"v1a,abc v1,bad {headers['webhook-signature']}"

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from translation_client.core.errors import UnverifiedWebhook, WebhookInProgress
-from translation_client.core.webhooks import WebhookEvent, verified
+from translation_client.core.webhooks import PREFIX, WebhookEvent, verified
 from translation_client.dialect_files import DialectLike, find_dialect
 from translation_client.private_files import open_private
 
@@ -32,13 +32,14 @@ LEASE = 60.0  # after how many seconds an event that is still in progress counts
 TABLE = "CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, at REAL NOT NULL, is_done INTEGER NOT NULL)"
 
 
-def verify(
+def verify(  # noqa: PLR0913 - options are keyword arguments
     headers: Mapping[str, str],
     body: bytes,
     secret: str | Sequence[str],
     *,
     tolerance: float = TOLERANCE,
     dialect: DialectLike = "start",
+    prefix: str = PREFIX,
 ) -> WebhookEvent:
     """Verifies a delivery, and returns its event.
 
@@ -48,13 +49,16 @@ def verify(
         secret: The secret that signs, `whsec_` and base64; several while one replaces another.
         tolerance: How many seconds the delivery may be old, or ahead of this machine's clock.
         dialect: The wire format of the job in it: a name, a file, or a `Dialect`.
+        prefix: How the names of the three headers begin, if the API has others, such as `svix-`.
 
     Raises:
         UnverifiedWebhook: The delivery is not genuine, too old, or cannot be read.
         ValueError: The secret or the dialect is unusable.
     """
     secrets = [secret] if isinstance(secret, str) else secret
-    return verified(headers, body, secrets, dialect=find_dialect(dialect), tolerance=tolerance, now=time.time())
+    return verified(
+        headers, body, secrets, dialect=find_dialect(dialect), tolerance=tolerance, now=time.time(), prefix=prefix
+    )
 
 
 class Deduplicator:

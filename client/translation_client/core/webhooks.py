@@ -9,6 +9,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from translation_client.core.decode import parsed_job
@@ -18,6 +19,7 @@ from translation_client.core.errors import ProtocolError, UnverifiedWebhook
 from translation_client.core.status import Status
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - how Standard Webhooks begins all secrets
+PREFIX = "webhook-"
 VERSION = "v1,"  # how signatures by HMAC-SHA256 begin
 DELIVERED = 200  # the status code of a poll with the same body
 JOB = "job."  # how the types of events of jobs begin
@@ -50,6 +52,7 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
     dialect: Dialect,
     tolerance: float,
     now: float,
+    prefix: str = PREFIX,
 ) -> WebhookEvent:
     """Returns the event of a delivery.
 
@@ -60,6 +63,7 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
         dialect: The wire format of the job in it.
         tolerance: How many seconds the delivery may be old, or ahead of `now`.
         now: The seconds since 1970.
+        prefix: How the names of the three headers begin.
 
     Raises:
         UnverifiedWebhook: The delivery is not genuine, too old, or cannot be read.
@@ -69,9 +73,11 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
     if not keys:
         raise ValueError("secret must be a secret or several")
     found = {name.lower(): value for name, value in headers.items()}
-    event_id, timestamp, signatures = (_header(found, name) for name in ("id", "timestamp", "signature"))
-    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16):  # noqa: PLR2004 - a float has it exactly
-        raise UnverifiedWebhook("webhook-timestamp is not a number of seconds since 1970")
+    event_id, timestamp, signatures = (
+        _header(found, f"{prefix.lower()}{name}") for name in ("id", "timestamp", "signature")
+    )
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12):  # noqa: PLR2004 - until the year 5138
+        raise UnverifiedWebhook(f"{prefix.lower()}timestamp is not a number of seconds since 1970")
     age = now - int(timestamp)
     if abs(age) > tolerance:
         which = f"{age:.0f} s old" if age > 0 else f"{-age:.0f} s ahead"
@@ -80,7 +86,7 @@ def verified(  # noqa: PLR0913 - all that a delivery is checked against
         raise UnverifiedWebhook(
             "no signature fits the body and the secret. Check the secret, and pass the body unchanged"
         )
-    return _event(event_id, body, dialect, now)
+    return _event(event_id, body, dialect, now, datetime.fromtimestamp(int(timestamp), UTC))
 
 
 def key_of(secret: str) -> bytes:
@@ -104,9 +110,9 @@ def key_of(secret: str) -> bytes:
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
-    if value := headers.get(f"webhook-{name}"):
+    if value := headers.get(name):
         return value
-    raise UnverifiedWebhook(f"the header webhook-{name} is missing")
+    raise UnverifiedWebhook(f"the header {name} is missing")
 
 
 def _is_signed(content: bytes, signatures: str, keys: Iterable[bytes]) -> bool:
@@ -116,20 +122,24 @@ def _is_signed(content: bytes, signatures: str, keys: Iterable[bytes]) -> bool:
     return any([hmac.compare_digest(one, other) for one in expected for other in given])  # noqa: C419 - compares all
 
 
-def _event(event_id: str, body: bytes, dialect: Dialect, now: float) -> WebhookEvent:
+def _event(event_id: str, body: bytes, dialect: Dialect, now: float, sent: datetime) -> WebhookEvent:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     match document:
         case {"type": str(kind), "timestamp": str(timestamp)}:
-            data = document.get("data")
+            status = _job(document.get("data"), body, dialect, now) if kind.startswith(JOB) else None
+        case {} if dialect.mount:  # many APIs post what a poll shows
+            status = _job(document, body, dialect, now)
+            kind, timestamp = f"{JOB}{status.state}", sent.isoformat()
         case _:
             raise UnverifiedWebhook("the body must be a JSON object with a type and a timestamp")
-    status = None
-    if kind.startswith(JOB):
-        try:
-            status = parsed_job(dialect, dialect.poll, data, Reply(DELIVERED, {}, body, now)).status
-        except ProtocolError as error:
-            raise UnverifiedWebhook(f"the data is not a job of the dialect {dialect.name!r}: {error}") from error
     return WebhookEvent(event_id, kind, timestamp, status, document)
+
+
+def _job(data: object, body: bytes, dialect: Dialect, now: float) -> Status:
+    try:
+        return parsed_job(dialect, dialect.poll, data, Reply(DELIVERED, {}, body, now)).status
+    except ProtocolError as error:
+        raise UnverifiedWebhook(f"the data is not a job of the dialect {dialect.name!r}: {error}") from error
