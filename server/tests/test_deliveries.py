@@ -37,10 +37,10 @@ class Sender:
 
 
 @asynccontextmanager
-async def delivering(store, render=lambda *_: "{}", **options):
+async def delivering(store, render=lambda *_: "{}", sender=None, **options):
     """Delivers what is due in a store; yields the sender."""
     service = Service(store, SandboxSettings, clock=lambda: 5000.0, entropy=lambda: bytes(16))
-    sender = Sender()
+    sender = sender or Sender()
     attempts = Attempts(sender, clock=lambda: 5000.0, render=render)
     deliveries = Deliveries(store, service.sandboxes, attempts=attempts, clock=lambda: 5000.0, **options)
     running = asyncio.create_task(deliveries.run())
@@ -87,6 +87,49 @@ async def test_attempt_that_cannot_be_recorded_is_not_made_again_by_the_same_pro
         await asyncio.wait_for(store.recorded.wait(), 60)
         assert sender.sent.empty()
     assert (await store.find("ann", job.id)).notified
+
+
+class SlowStore(MemoryStore):
+    """A store whose second read of due events began before the first attempt was stored, and ends after it."""
+
+    def __init__(self, may_answer):
+        super().__init__()
+        self.reads = 0
+        self.may_answer = may_answer
+        self.recorded, self.read_again = asyncio.Event(), asyncio.Event()
+
+    async def jobs_to_notify(self, *arguments):
+        self.reads += 1
+        if self.reads > 2:
+            self.read_again.set()
+        page = await super().jobs_to_notify(*arguments)
+        if self.reads == 2:
+            self.may_answer.set()
+            await asyncio.wait_for(self.recorded.wait(), 60)
+            for _ in range(100):  # until the attempt has ended
+                await asyncio.sleep(0)
+        return page
+
+    async def record_deliveries(self, owner, deliveries):
+        await super().record_deliveries(owner, deliveries)
+        self.recorded.set()
+
+
+async def test_read_that_began_before_an_attempt_was_stored_does_not_repeat_it():
+    class SlowSender(Sender):
+        async def send(self, *arguments):
+            attempt = await super().send(*arguments)
+            await may_answer.wait()
+            return attempt
+
+    may_answer = asyncio.Event()
+    store, sender = SlowStore(may_answer), SlowSender()
+    await add(store, webhook=HOOK)
+    async with delivering(store, sender=sender):
+        await sender.take()
+        await asyncio.wait_for(store.recorded.wait(), 60)
+        await asyncio.wait_for(store.read_again.wait(), 60)
+    assert sender.sent.empty()
 
 
 async def test_process_without_the_lease_delivers_nothing():

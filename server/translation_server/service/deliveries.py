@@ -59,6 +59,9 @@ class _Worker:
 
     owner: str
     known: dict[str, asyncio.Task[None]] = field(default_factory=dict)  # the attempts in progress, by delivery id
+    recent: set[str] = field(
+        default_factory=set
+    )  # the deliveries stored since the current read began, which misses them
     attempted: list[Delivery] = field(default_factory=list)  # the deliveries that have to be stored
     storing: asyncio.Lock = field(default_factory=asyncio.Lock)
     gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
@@ -74,6 +77,10 @@ class _Worker:
         if read_all:
             self.read_at = -math.inf
         self.changed.set()
+
+    def has_begun(self, delivery_id: str) -> bool:
+        """Whether the attempt of a delivery that was read as due is in progress, or was made and stored meanwhile."""
+        return delivery_id in self.known or delivery_id in self.recent
 
     def drop(self, delivery_id: str) -> None:
         """Removes a delivery from the attempts in progress, and wakes the task."""
@@ -284,6 +291,7 @@ class Deliveries:
         limit = min(PAGE, MAX_KNOWN - len(worker.known))
         if limit <= 0:
             return NEVER, False
+        worker.recent.clear()
         page = await self._store.jobs_to_notify(worker.owner, worker.position, horizon, limit)
         for job in page:
             if (position := event_position(job)).at > now:
@@ -295,18 +303,19 @@ class Deliveries:
     async def _read_retries(self, worker: _Worker, now: VirtualTime, horizon: VirtualTime) -> VirtualTime:
         """Starts the retries that are due; returns when the next one is due."""
         limit = min(len(worker.known) + PAGE, MAX_KNOWN)
+        worker.recent.clear()
         due = await self._store.deliveries_due(worker.owner, horizon, limit)
         for delivery in due:
             if delivery.next_at is not None and delivery.next_at > now:
                 return delivery.next_at
-            if delivery.id not in worker.known:
+            if not worker.has_begun(delivery.id):
                 self._begin(worker, delivery.id, self._retry(worker, delivery))
         return now if len(due) == limit else NEVER
 
     def _start_event(self, worker: _Worker, job: Job, now: VirtualTime) -> None:
         """Starts the first attempt of a job's due event, if there is one."""
         event = due_event(job, now)
-        if event and (new_id := delivery_id(job, event.stage)) not in worker.known:
+        if event and not worker.has_begun(new_id := delivery_id(job, event.stage)):
             self._begin(worker, new_id, self._deliver_event(worker, job, event, new_id))
 
     def _begin(self, worker: _Worker, known_id: str, attempt: Coroutine[Any, Any, None]) -> None:
@@ -361,6 +370,7 @@ class Deliveries:
                 try:
                     await self._store.record_deliveries(worker.owner, batch)
                     del worker.attempted[: len(batch)]
+                    worker.recent.update(stored.id for stored in batch)
                 except StoreError as error:
                     logger.warning(FAILED, self._retry_pause, error)
                     await asyncio.sleep(self._retry_pause)
