@@ -11,7 +11,7 @@ import pytest
 from tests.processes import wait_until
 from translation_client.testing import sandbox_on
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "receivers"))  # the folder of the two receivers
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "webhooks"))  # the folder of the two receivers
 
 import careful
 import naive
