@@ -1,5 +1,6 @@
 """AWS signatures: with test vectors of AWS, and over HTTP with a signer that this file has itself."""
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -12,7 +13,12 @@ from tests.api import Api, is_problem
 from tests.aws_signer import AwsSigner
 from tests.examples import CREDENTIALS, TLS
 from translation_server import TranslationServer
+from translation_server.api.auth.authenticator import Authenticator
+from translation_server.api.auth.credentials import scheme
 from translation_server.api.auth.sigv4 import SignatureError, check_signature, read_signature
+from translation_server.api.mounts import Mounts
+from translation_server.api.problems import Problem
+from translation_server.config.users import one_user
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 SIGNED_AT = datetime(2015, 8, 30, 12, 36, tzinfo=UTC).timestamp()
@@ -283,3 +289,80 @@ def test_an_embedded_server_checks_signatures(path):
     with server, Api(base_url=f"{server.url}/aws", timeout=60) as client:
         assert call(client, "Start", auth=signer("ann", "pässword"), Name="mine").status_code == 200
         assert call(client, "Start", auth=signer("ann", "password"), Name="mine").status_code == 403
+
+
+@pytest.fixture
+def authenticator():
+    passwords = {CREDENTIALS[0]: CREDENTIALS[1]}
+    made = Authenticator(one_user(*CREDENTIALS), Mounts({"/aws": [scheme("sigv4")]}), time.monotonic, passwords)
+    yield made
+    made.close()
+
+
+def post(auth, content=b"{}"):
+    """Returns the scope of a signed request."""
+    request = httpx.Request("POST", "http://127.0.0.1/aws", content=content)
+    next(auth.auth_flow(request))
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    return {
+        "method": "POST",
+        "path": "/aws",
+        "raw_path": b"/aws",
+        "query_string": b"",
+        "client": ("192.0.2.1", 1),
+        "headers": headers,
+    }
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        signer(skew=-1000),
+        signer(date="20150830"),
+        signer(digest="STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+        signer(secret="wrong", digest="0" * 64),
+        signer(key="nobody", digest="0" * 64),
+    ],
+)
+async def test_the_body_is_not_read_where_the_head_is_wrong(authenticator, auth):
+    async def read_body():
+        pytest.fail("the body was read")
+
+    for _ in range(10):
+        with pytest.raises(Problem) as refused:
+            await authenticator.user(post(auth), read_body)
+        assert refused.value.status == 403
+    with pytest.raises(Problem) as refused:
+        await authenticator.user(post(signer()), read_body)
+    assert refused.value.status == 429
+
+
+async def test_a_digest_that_the_body_has_not_is_refused_after_it_was_read(authenticator):
+    async def read_body():
+        return b"[]"
+
+    exact = signer(digest=hashlib.sha256(b"[]").hexdigest())
+    assert await authenticator.user(post(exact), read_body) == CREDENTIALS[0]
+    with pytest.raises(Problem, match="X-Amz-Content-SHA256 must be"):
+        await authenticator.user(post(signer(digest="0" * 64)), read_body)
+
+
+async def test_few_unverified_bodies_of_an_address_are_read_at_once(authenticator):
+    readable, full, reading = asyncio.Event(), asyncio.Event(), 0
+
+    async def read_body():
+        nonlocal reading
+        reading += 1
+        if reading == 64:
+            full.set()
+        await readable.wait()
+        return b"{}"
+
+    first = [asyncio.ensure_future(authenticator.user(post(signer()), read_body)) for _ in range(64)]
+    await full.wait()
+    with pytest.raises(Problem) as busy:
+        await authenticator.user(post(signer()), read_body)
+    assert (busy.value.status, reading) == (503, 64)
+    readable.set()
+    assert await asyncio.gather(*first) == [CREDENTIALS[0]] * 64
+    assert await authenticator.user(post(signer()), read_body) == CREDENTIALS[0]

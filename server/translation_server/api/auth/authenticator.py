@@ -14,7 +14,8 @@ cannot use the speed of the cache to learn whether a header is verified: there, 
 logged in from it.
 
 Only the password itself can check an AWS signature, so the known passwords are in memory if an API demands signatures.
-This check is quick, so its result is not cached. The first two rules hold for it too.
+This check is quick, so its result is not cached. The first two rules hold for it too. Whatever the head of a request
+tells is checked before its body is read.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -35,7 +36,14 @@ from starlette.types import Scope
 from translation_server.api.addresses import client_key
 from translation_server.api.auth.credentials import Credentials, Scheme, decodings, refused, scheme, wrong_credentials
 from translation_server.api.auth.guessing import BusyError, FailureWindow, FairSemaphore
-from translation_server.api.auth.sigv4 import Signature, SignatureError, check_signature, needs_body, read_signature
+from translation_server.api.auth.sigv4 import (
+    Signature,
+    SignatureError,
+    check_signature,
+    declares_digest,
+    needs_body,
+    read_signature,
+)
 from translation_server.api.mounts import Mounts
 from translation_server.api.problems import CredentialsRefused, Problem
 from translation_server.config.users import MAX_PASSWORD, decoys, matches
@@ -53,6 +61,10 @@ MAX_FAILURES = 10  # how many failures of one address within a minute lock it ou
 MAX_FAILURES_PER_USER = 30
 """How many failures for one user name within a minute lock it to addresses that have never logged in to it."""
 
+MAX_UNVERIFIED_BODIES = 64
+"""How many bodies of one address, which has not logged in to the account, are read at once before their signatures are
+checked."""
+
 RETRY_AFTER_BUSY = 2  # after how many seconds to repeat a request whose credentials could not be checked
 MAX_NAME = 255  # how many characters a user name may have if no credentials are needed: as many as in htpasswd
 BASIC = scheme("basic")
@@ -63,6 +75,9 @@ NO_PASSWORDS = (
     "This server knows only the hashes of its users' passwords (USERS_FILE), so it cannot check an AWS signature: "
     "run it with API_USERNAME and API_PASSWORD, or with AUTH=off."
 )
+
+
+ReadBody = Callable[[], Awaitable[bytes]]
 
 
 class Authenticator:
@@ -94,12 +109,13 @@ class Authenticator:
         )
         self._addresses = defaultdict[str, LRU[str, None]](lambda: LRU(CACHED_PER_USER))
         self._checks = SingleFlight[str]()
+        self._unverified_bodies = Counter[str]()
         self._attempts, self._failures = FailureWindow(MAX_FAILURES, clock), FailureWindow(MAX_FAILURES, clock)
         self._failures_by_user = FailureWindow(MAX_FAILURES_PER_USER, clock)
         self._pool = ThreadPoolExecutor(2 * HASH_THREADS, thread_name_prefix="hash")
         self._turns, self._turns_of_others = FairSemaphore(HASH_THREADS), FairSemaphore(HASH_THREADS)
 
-    async def user(self, scope: Scope, read_body: Callable[[], Awaitable[bytes]] | None = None) -> str:
+    async def user(self, scope: Scope, read_body: ReadBody | None = None) -> str:
         """Returns the user of a request; ``read_body`` returns its body, which may be signed.
 
         Raises:
@@ -113,8 +129,7 @@ class Authenticator:
             raise refused(scheme, f"Send {scheme.expected}.")
         if scheme.is_signature:
             signature = read_signature(values[0]) if len(values) == 1 else None
-            body = await read_body() if read_body and signature and needs_body(scope) else b""
-            return self._signer(scope, signature, scheme, body)
+            return await self._signer(scope, signature, scheme, read_body if needs_body(scope) else None)
         header = values[0] if len(values) == 1 else b""
         fingerprint = self._fingerprint(scheme, header)
         user = self._verified.get(fingerprint)
@@ -179,9 +194,7 @@ class Authenticator:
                     self._refuse_locked(name, address, is_known)
                     user = await self._verify(name, password)
             except BusyError:
-                detail = "Too many requests wait for their credentials to be checked: send the request again later."
-                headers = {"Retry-After": str(RETRY_AFTER_BUSY)}
-                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers) from None
+                raise _busy() from None
         if user is None:
             self._count_failure(address, None if credentials is None or is_known else name)
             raise wrong_credentials(scheme, NOT_MOUNTED if scheme is BASIC and credentials is None else "")
@@ -190,8 +203,10 @@ class Authenticator:
         self._addresses[user][address] = None
         return user
 
-    def _signer(self, scope: Scope, signature: Signature | None, scheme: Scheme, body: bytes) -> str:
-        """Returns the user who has signed a request."""
+    async def _signer(
+        self, scope: Scope, signature: Signature | None, scheme: Scheme, read_body: ReadBody | None
+    ) -> str:
+        """Returns the user who has signed a request. The body is read last, and only if the head is right."""
         if not self._passwords:
             raise CredentialsRefused(HTTPStatus.FORBIDDEN, NO_PASSWORDS)
         address = client_key(scope)
@@ -201,16 +216,31 @@ class Authenticator:
         name = self._name(signature.access_key)
         is_known = address in self._addresses.get(name, ())
         self._refuse_locked(name, address, is_known)
-        password = self._passwords.get(
-            name, secrets.token_hex()
-        )  # the check of an unknown name takes as long and fails too
+        # The check of an unknown name takes as long and fails too.
+        password = self._passwords.get(name, secrets.token_hex())
         try:
-            check_signature(scope, signature, password, body, self._wall_time())
+            check_signature(scope, signature, password, None if read_body else b"", self._wall_time())
+            if read_body:
+                is_verified = is_known or declares_digest(scope)
+                body = await (read_body() if is_verified else self._read_unverified(address, read_body))
+                self._refuse_locked(name, address, is_known)
+                check_signature(scope, signature, password, body, self._wall_time())
         except SignatureError as error:
             self._count_failure(address, None if is_known else name)
             raise refused(scheme, str(error)) from None
         self._addresses[name][address] = None
         return name
+
+    async def _read_unverified(self, address: str, read_body: ReadBody) -> bytes:
+        """Reads a body whose digest is signed, but unknown until then; few of one address at once."""
+        if self._unverified_bodies[address] >= MAX_UNVERIFIED_BODIES:
+            raise _busy()
+        self._unverified_bodies[address] += 1
+        try:
+            return await read_body()
+        finally:
+            self._unverified_bodies[address] -= 1
+            self._unverified_bodies += Counter()  # drops addresses without any
 
     def _cached_signer(self, scope: Scope, headers: Mapping[bytes, bytes], scheme: Scheme) -> str | None:
         """Returns the user who has signed a request without a body; None if `user` has to check it."""
@@ -275,6 +305,11 @@ class Authenticator:
         passwords = [text.encode() for text in decodings(password)]
         is_right = await loop.run_in_executor(self._pool, matches, passwords, hashed, self._decoys)
         return name if is_right and self._users.get(name) == hashed else None  # the users may have been replaced
+
+
+def _busy() -> Problem:
+    detail = "Too many requests wait for their credentials to be checked: send the request again later."
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_BUSY)})
 
 
 def _too_many(detail: str, left: float) -> Problem:

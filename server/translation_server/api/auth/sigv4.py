@@ -25,6 +25,7 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 TIME = "%Y%m%dT%H%M%SZ"
 MAX_SKEW = 900  # how many seconds the time of a signature may differ from the server's, as at AWS
 UNRESERVED = "-_.~"
+DIGEST = re.compile("[0-9a-f]{64}")
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
@@ -61,14 +62,19 @@ def needs_body(scope: Scope) -> bool:
     return _headers(scope).get("x-amz-content-sha256") != UNSIGNED
 
 
-def check_signature(scope: Scope, signature: Signature, password: str, body: bytes, now: float) -> None:
-    """Checks the signature of a request.
+def declares_digest(scope: Scope) -> bool:
+    """Whether a request says the digest of its body, so that its signature can be checked before the body is read."""
+    return "x-amz-content-sha256" in _headers(scope)
+
+
+def check_signature(scope: Scope, signature: Signature, password: str, body: bytes | None, now: float) -> None:
+    """Checks the signature of a request, or as much of it as the head tells.
 
     Args:
         scope: the request.
         signature: its signature.
         password: the password of the user whom the signature names.
-        body: the request's body; empty if it need not be signed.
+        body: the request's body, empty if it need not be signed; None if it has not been read yet.
         now: wall time, in seconds since the epoch.
 
     Raises:
@@ -81,8 +87,11 @@ def check_signature(scope: Scope, signature: Signature, password: str, body: byt
     if missing := sorted(required - {*signature.headers}):
         raise SignatureError(f"The signature must cover the header {missing[0]}.")
     digest = hashlib.sha256(body).hexdigest() if body else EMPTY
-    declared = headers.get("x-amz-content-sha256", digest)
-    if declared not in {digest, UNSIGNED}:
+    declared = headers.get("x-amz-content-sha256")
+    if body is None and declared is None:
+        return  # the digest of the body is signed, but unknown
+    declared = digest if declared is None else declared
+    if declared != UNSIGNED and (not DIGEST.fullmatch(declared) if body is None else declared != digest):
         raise SignatureError(f"X-Amz-Content-SHA256 must be {UNSIGNED}, or the SHA-256 of the body in hexadecimal.")
     request = "\n".join(
         [
