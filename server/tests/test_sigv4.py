@@ -243,6 +243,11 @@ def test_all_amz_headers_must_be_signed(aws):
     )
 
 
+def test_the_refusal_of_a_signature_is_documented_as_403(native):
+    responses = native.get("/openapi.json").json()["paths"]["/aws/jobs/{job_id}"]["get"]["responses"]
+    assert ("401" in responses, "403" in responses) == (False, True)
+
+
 def test_a_request_without_a_signature_says_what_to_send(aws):
     refused = httpx.post(f"{aws.base_url}jobs", json={}, verify=TLS)
     assert (refused.status_code, "AWS4-HMAC-SHA256" in refused.json()["Message"]) == (403, True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.stores import accepting, add, cancel
-from translation_server.core.change_feed import FeedPosition
+from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.job import State
 from translation_server.storage import Cutoff, Idempotency, open_store
 from translation_server.storage.statements import MAX_TRIMMED
@@ -51,6 +51,7 @@ async def test_request_logs_keep_the_newest_records(store):
     await store.add_requests([("ann", "d"), ("ann", "e")], 3)
     assert await store.read_requests("ann") == [(2, "c"), (3, "d"), (4, "e")]
     assert await store.read_requests("ann", after=2, limit=1) == [(3, "d")]
+    assert await store.read_requests("ann", after=LAST, limit=100) == []
     assert await store.read_requests("bob") == [(1, "b")]
 
 

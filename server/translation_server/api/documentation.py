@@ -37,7 +37,7 @@ from translation_server.api.openapi import (
 )
 from translation_server.api.own_routes import OwnRoute
 from translation_server.api.schemas import JobsQuery, Simulate, SubmissionBody
-from translation_server.core.dialects.authentication import BASIC
+from translation_server.core.dialects.authentication import BASIC, SIGV4
 from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.fields import FIELDS
 from translation_server.core.dialects.operations import CHANGING, PARAMETER, WITH_ID, Action, RequestPattern
@@ -78,8 +78,10 @@ def document(
         for method, described in operations.items():
             _add_refusals(described, secured=secured, safe=method == "get" and path not in changing)
     for route in routes:
+        described = paths[_template(route.pattern)][route.pattern.method.lower()]
+        if [*route.api.auth] == [SIGV4] and described["responses"].pop("401", None):
+            described["responses"] |= error_references(HTTPStatus.FORBIDDEN)
         if route.api.error:
-            described = paths[_template(route.pattern)][route.pattern.method.lower()]
             described["responses"] = own_errors(described["responses"], route.api.error)
     tags = [_tag(own) for own in own_routes if own.answer]
     dialects = [name for route in routes for name in route.names]

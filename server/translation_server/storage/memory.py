@@ -278,7 +278,7 @@ class MemoryStore:
 
     async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         requests = self._owners[owner].requests
-        skipped = max(0, after - requests[0][0] + 1) if requests else 0
+        skipped = min(len(requests), max(0, after - requests[0][0] + 1)) if requests else 0
         return list(islice(requests, skipped, None if limit is None else skipped + limit))
 
     async def next_owner(self, name: str) -> str | None:
