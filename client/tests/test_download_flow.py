@@ -16,7 +16,7 @@ from translation_client import (
 )
 from translation_client.core.builtin_dialects import START as NATIVE
 from translation_client.core.deadline import FlowTime
-from translation_client.core.download import download, urls_in
+from translation_client.core.download import MAX_SIZE, download, urls_in
 from translation_client.core.effects import Chunk, Done, Failure, Listen, Piece, Reply, Send, Sleep
 
 CONTENT = b"0123456789"
@@ -72,11 +72,11 @@ class DownloadPlayer(FlowPlayer):
         return Done(self.now)
 
 
-def fetch(*files, answers=(), job_id=None, timeout=inf, **options):
+def fetch(*files, answers=(), job_id=None, timeout=inf, max_size=MAX_SIZE, **options):
     player = DownloadPlayer()
     player.files, player.answers = list(files), list(answers)
     options = flow_options(**options, dialect=NATIVE)
-    return player.play(download(options, FlowTime(START, START + timeout), URL, job_id))
+    return player.play(download(options, FlowTime(START, START + timeout), URL, job_id, max_size))
 
 
 def completed(url):
@@ -142,6 +142,21 @@ def test_size_is_unknown_without_a_length():
     player = fetch((200, {}, b"0123", b"456789", b""))
     assert (player.content, player.error) == (CONTENT, None)
     assert fetch((200, {"content-length": "0"})).error is None
+
+
+def test_file_whose_announced_size_is_too_large_is_refused_unread():
+    player = fetch((200, WHOLE, CONTENT), max_size=9)
+    assert isinstance(player.error, ProtocolError)
+    assert "the file of http://files.example is larger than max_size, 9 bytes" in str(player.error)
+    assert player.content == b""
+    assert fetch((200, WHOLE, CONTENT), max_size=10).content == CONTENT
+
+
+def test_file_of_unknown_size_ends_at_the_limit():
+    player = fetch((200, {}, *[CONTENT] * 5), max_size=25)
+    assert isinstance(player.error, ProtocolError)
+    assert len(player.content) == 20
+    assert fetch((200, {}, CONTENT), max_size=10).content == CONTENT
 
 
 def test_short_file_is_not_complete():

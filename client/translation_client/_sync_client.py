@@ -299,6 +299,7 @@ class Client(BaseClient[httpx.Client, Driver]):
         url: str | None = None,
         overwrite: bool = True,
         timeout: OwnTimeout = ...,
+        max_size: int = download.MAX_SIZE,
         on_progress: OnProgress | None = None,
     ) -> Path:
         """Downloads the output file of a job, and returns its path.
@@ -312,6 +313,7 @@ class Client(BaseClient[httpx.Client, Driver]):
             url: The address of the file, if the job's output has several.
             overwrite: Whether a file that exists is replaced.
             timeout: Seconds from now; None for no limit, `...` for the client's own.
+            max_size: How many bytes the file may have; a larger one is a ProtocolError.
             on_progress: Called with the number of bytes so far and of the whole file, or None if that is unknown.
 
         Raises:
@@ -325,7 +327,8 @@ class Client(BaseClient[httpx.Client, Driver]):
         """
         source = validation.file_url(final, self.file_urls(final), url)
         with TargetFile(path, overwrite=overwrite) as target:
-            flow = download.download(self._options, self._time(timeout), source, final.id if url is None else None)
+            job_id = final.id if url is None else None
+            flow = download.download(self._options, self._time(timeout), source, job_id, max_size)
             with closing(self._driver.run(flow)) as pieces:
                 for piece in pieces:
                     self._driver.write(target, piece)

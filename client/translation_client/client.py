@@ -304,6 +304,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         url: str | None = None,
         overwrite: bool = True,
         timeout: OwnTimeout = ...,
+        max_size: int = download.MAX_SIZE,
         on_progress: OnProgress | None = None,
     ) -> Path:
         """Downloads the output file of a job, and returns its path.
@@ -317,6 +318,7 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
             url: The address of the file, if the job's output has several.
             overwrite: Whether a file that exists is replaced.
             timeout: Seconds from now; None for no limit, `...` for the client's own.
+            max_size: How many bytes the file may have; a larger one is a ProtocolError.
             on_progress: Called with the number of bytes so far and of the whole file, or None if that is unknown.
 
         Raises:
@@ -330,7 +332,8 @@ class AsyncClient(BaseClient[httpx.AsyncClient, AsyncDriver]):
         """
         source = validation.file_url(final, self.file_urls(final), url)
         with TargetFile(path, overwrite=overwrite) as target:
-            flow = download.download(self._options, self._time(timeout), source, final.id if url is None else None)
+            job_id = final.id if url is None else None
+            flow = download.download(self._options, self._time(timeout), source, job_id, max_size)
             async with aclosing(self._driver.run(flow)) as pieces:
                 async for piece in pieces:
                     await self._driver.write(target, piece)

@@ -37,10 +37,15 @@ WRONG_PART = "the server answered with another part of the file"
 NEXT_STEP = "Download it again when the server is well."
 
 
+MAX_SIZE = 64 * 2**30
+"""How many bytes a file may have unless the caller says otherwise: 64 GiB."""
+
+
 @dataclass
 class Part:
-    """The part of a file that has arrived."""
+    """The part of a file that has arrived, and how many bytes the file may have."""
 
+    max_size: int = MAX_SIZE
     received: int = 0  # how many bytes
     size: int | None = None  # how many bytes the whole file has, if the server says so
     validator: str = ""  # the file's strong ETag or date, which changes with the file; empty if there is neither
@@ -53,6 +58,11 @@ class Part:
         if self.received:
             headers |= {"Range": f"bytes={self.received}-", "If-Range": self.validator}
         return Send("GET", url, headers=headers)
+
+    def check(self, origin: str) -> None:
+        """Raises ProtocolError if the file is larger than it may be."""
+        if max(self.received, self.size or 0) > self.max_size:
+            raise ProtocolError(f"the file of {origin} is larger than max_size, {self.max_size} bytes. Raise max_size.")
 
     def begin(self, reply: Reply) -> bool:
         """Prepares for the body of an answer; returns whether it continues the part, or is the whole file."""
@@ -77,7 +87,9 @@ def urls_in(output: object) -> list[str]:
     return list(dict.fromkeys(text for text in _texts(output) if URL.fullmatch(text)))
 
 
-def download(options: FlowOptions, time: FlowTime, url: str, job_id: str | None = None) -> Flow:
+def download(
+    options: FlowOptions, time: FlowTime, url: str, job_id: str | None = None, max_size: int = MAX_SIZE
+) -> Flow:
     """Yields the pieces of a file. The file is complete when the flow ends.
 
     Args:
@@ -85,6 +97,7 @@ def download(options: FlowOptions, time: FlowTime, url: str, job_id: str | None 
         time: The flow's time.
         url: The file's address.
         job_id: The job whose output has this address and no other; None if it must not be polled for a new one.
+        max_size: How many bytes the file may have.
 
     Raises:
         AuthenticationError: The server refused the file.
@@ -93,7 +106,7 @@ def download(options: FlowOptions, time: FlowTime, url: str, job_id: str | None 
         TransportError: The retries or the time ran out.
         ProtocolError: An answer cannot be used.
     """
-    failures, part = Failures(options), Part()
+    failures, part = Failures(options), Part(max_size)
     while True:
         before = part.received
         result = yield from _try(options, time, part, url)
@@ -121,7 +134,9 @@ def _try(options: FlowOptions, time: FlowTime, part: Part, url: str) -> Step[Rep
     if not isinstance(result, Reply):
         return result
     if result.code in SUCCESS and not result.unread:
-        return (yield from _receive(options, time, part)) if part.begin(result) else Failure(WRONG_PART, time.now)
+        if not part.begin(result):
+            return Failure(WRONG_PART, time.now)
+        return (yield from _receive(options, time, part, _origin(url)))
     if result.code == NOT_SATISFIABLE and part.received:  # the file has changed
         part.validator = ""
         return Failure(WRONG_PART, time.now)
@@ -147,8 +162,9 @@ def _open(options: FlowOptions, time: FlowTime, part: Part, url: str) -> Step[Re
     raise ProtocolError(f"the download was redirected more than {MOST_REDIRECTS} times. Check the URL of the file.")
 
 
-def _receive(options: FlowOptions, time: FlowTime, part: Part) -> Step[Failure | None]:
+def _receive(options: FlowOptions, time: FlowTime, part: Part, origin: str) -> Step[Failure | None]:
     """Yields the pieces of a body; returns None if the file is complete, else why it is not."""
+    part.check(origin)
     while part.size is None or part.received < part.size:
         if not time.left:
             return Failure("the time was up", time.now)
@@ -162,6 +178,7 @@ def _receive(options: FlowOptions, time: FlowTime, part: Part) -> Step[Failure |
         if part.size is not None and part.received > part.size:
             part.validator = ""
             return Failure(f"the server sent more than the {part.size} bytes that it had announced", time.now)
+        part.check(origin)
         time.now = (yield Piece(offset, chunk.data, part.size)).at
     return None
 
