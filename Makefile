@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 SDKS := .venv-sdks
+BROWSER := .venv-browser
 NODE_SDKS := $(if $(shell command -v npm 2>/dev/null),tests/sdks/node/node_modules/.package-lock.json)
 RUN := $(VENV)/bin/python -m
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loadscope-reorder
@@ -10,7 +11,7 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loads
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
-.PHONY: help demo test check generate bench sdks bad-days up lock
+.PHONY: help demo test check generate bench sdks bad-days browser up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -54,6 +55,9 @@ sdks: $(SDKS)/installed $(NODE_SDKS) ## drive the official clients of other APIs
 bad-days: $(SDKS)/installed ## measure how they wait in each scenario, and write the tables in docs/sdks-on-bad-days.md
 	$(SDKS)/bin/python benchmarks/sdks.py --write
 
+browser: $(BROWSER)/installed ## try the dashboard in Chromium; with SCREENSHOTS=1, take the pictures in docs/ anew
+	$(BROWSER)/bin/python -m pytest tests/browser
+
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build
 
@@ -63,6 +67,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) -c server/requirements.txt client/pyproject.toml -o client/requirements.txt
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
+	$(LOCK) $(PINNED:%=-c %) --group browser -o requirements/browser.txt
 	$(LOCK) --no-strip-extras $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
 	cd tests/sdks/node && rm package-lock.json && npm install --loglevel=error --package-lock-only \
 		$$(node -p 'Object.keys(require("./package.json").dependencies).map((name) => name + "@latest").join(" ")')
@@ -89,12 +94,13 @@ $(VENV)/bench: $(VENV)/development requirements/benchmarks.txt
 	$(RUN) pip install --quiet --require-hashes -r requirements/benchmarks.txt
 	@touch $@
 
-# The official clients of other APIs have a virtual environment of their own: nothing else may come to need them.
+# The official clients of other APIs, and the driver of a browser, have virtual environments of their own: nothing else may
+# come to need them.
 
-$(SDKS)/installed: $(RUNTIME) requirements/sdks.txt server/pyproject.toml client/pyproject.toml
-	$(PYTHON) -m venv --clear $(SDKS)
-	$(SDKS)/bin/python -m pip install --quiet --require-hashes $(RUNTIME:%=-r %) -r requirements/sdks.txt
-	$(SDKS)/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client
+$(SDKS)/installed $(BROWSER)/installed: .venv-%/installed: $(RUNTIME) requirements/%.txt server/pyproject.toml client/pyproject.toml
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --require-hashes $(RUNTIME:%=-r %) -r requirements/$*.txt
+	.venv-$*/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client
 	@touch $@
 
 tests/sdks/node/node_modules/.package-lock.json: $(addprefix tests/sdks/node/,package.json package-lock.json .npmrc)

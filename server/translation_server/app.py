@@ -18,6 +18,8 @@ from translation_server.api.addresses import Proxies
 from translation_server.api.application import Application
 from translation_server.api.auth.authenticator import NO_PASSWORDS, Authenticator, OpenAuthenticator
 from translation_server.api.auth.credentials import Scheme, scheme
+from translation_server.api.dashboard.live import LiveApi
+from translation_server.api.dashboard.pages import DashboardApi
 from translation_server.api.dialect_endpoint import DialectEndpoint
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.docs import Docs
@@ -64,7 +66,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 ALWAYS = (NativeRoutes, FileApi, HealthChecks, Docs)  # the resources that are served even without sandboxes
-OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi)
+OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi, LiveApi, DashboardApi)
 OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
@@ -285,6 +287,7 @@ def assemble(
     resources: list[object] = [HealthChecks(service, lambda: drain.draining), Docs(document)]
     if simulating:
         resources += [SandboxApi(service, requests, DIALECTS[0]), WebhookApi(service, deliveries)]
+        resources += [LiveApi(service, requests), DashboardApi()]
     for resource in resources:
         add_own_routes(app, resource)
     app.add_middleware(middleware.around)

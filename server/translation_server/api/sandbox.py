@@ -99,7 +99,7 @@ class SandboxApi:
 
     @OwnRoute("POST", SANDBOX_JOB, SANDBOX, body=model_body(JobAction, {"do": "finish", "outcome": "error"}))
     async def act(self, request: Request, job_id: str) -> Response:
-        """Pauses, unpauses or finishes a pending job."""
+        """Pauses, unpauses, finishes or cancels a pending job."""
         owner, action = context_of(request).user, await read_body(JobAction, request)
         snapshot = await self._service.amend(owner, job_id, action.change())
         return await self._sandbox(owner, job=json.loads(self._native.body(snapshot, self._view(request))))
@@ -138,20 +138,29 @@ class SandboxApi:
 
     async def _sandbox(self, owner: str, **more: object) -> Response:
         """Returns the whole sandbox."""
-        sandbox, wall_time = await self._service.sandboxes.of(owner), self._service.wall_time()
-        document = settings_document(sandbox.settings)
-        for fault, fired in zip(document["faults"], await self._service.faults.fired(owner), strict=False):
-            fault["fired"] = fired
-        clock = sandbox.clock
-        document["clock"] = {
-            "now": timestamp(clock.virtual(wall_time)),
-            "speed": clock.current.speed,
-            "frozen": clock.current.frozen,
-            "ahead": round(clock.virtual(wall_time) - wall_time, 3),
-        }
-        return JSONResponse({"user": owner, **document, **more})
+        return JSONResponse({**await sandbox_document(self._service, owner), **more})
+
+
+async def sandbox_document(service: Service, owner: str) -> dict[str, object]:
+    """Returns the whole sandbox of a user as JSON."""
+    sandbox, wall_time = await service.sandboxes.of(owner), service.wall_time()
+    document = settings_document(sandbox.settings)
+    for fault, fired in zip(document["faults"], await service.faults.fired(owner), strict=False):
+        fault["fired"] = fired
+    clock = sandbox.clock
+    document["clock"] = {
+        "now": timestamp(clock.virtual(wall_time)),
+        "speed": clock.current.speed,
+        "frozen": clock.current.frozen,
+        "ahead": round(clock.virtual(wall_time) - wall_time, 3),
+    }
+    return {"user": owner, **document}
+
+
+def request_documents(records: Sequence[tuple[int, RequestRecord]]) -> list[dict[str, object]]:
+    """Returns records of the request log as JSON, with their numbers."""
+    return [{"number": number, **RECORD.dump_python(record, mode="json")} for number, record in records]
 
 
 def _page(records: Sequence[tuple[int, RequestRecord]], next_page: int | None, dropped: int) -> Response:
-    requests = [{"number": number, **RECORD.dump_python(record, mode="json")} for number, record in records]
-    return JSONResponse({"requests": requests, "next": next_page, "dropped": dropped})
+    return JSONResponse({"requests": request_documents(records), "next": next_page, "dropped": dropped})

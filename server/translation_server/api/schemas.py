@@ -121,7 +121,7 @@ class JobAction(BaseModel):
         },
     )
 
-    do: Literal["pause", "unpause", "finish"] = Field(description="what to do; an ended job stays as it is")
+    do: Literal["pause", "unpause", "finish", "cancel"] = Field(description="what to do; an ended job stays as it is")
     outcome: Literal["completed", "error"] = Field("completed", description="how the job ends if it is finished")
     message: Message | None = Field(None, description="the error message if the job is finished with `error`")
     code: Code | None = Field(None, description="the error code if the job is finished with `error`")
@@ -136,7 +136,7 @@ class JobAction(BaseModel):
     def change(self) -> Callable[[Job, VirtualTime], Job]:
         """Returns the action as a function that the service applies to the job."""
         if self.do != "finish":
-            return {"pause": Job.pause, "unpause": Job.unpause}[self.do]
+            return {"pause": Job.pause, "unpause": Job.unpause, "cancel": Job.cancel}[self.do]
         outcome, output = State(self.outcome), _text_of(self.output)
         return partial(Job.finish, outcome=outcome, message=self.message, code=self.code, output=output)
 

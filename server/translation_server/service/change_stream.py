@@ -17,6 +17,7 @@ from translation_server.service.synchroniser import MARGIN, changed_since
 from translation_server.storage import JobStore
 
 HEARTBEAT = 15.0  # how long a stream may be silent before it yields an empty page, in seconds
+BATCH_SECONDS = 0.1  # how long `ChangeStream.jobs` collects changes, in seconds
 
 
 class ChangePage(NamedTuple):
@@ -112,6 +113,31 @@ class ChangeStream:
                 elif loop.time() >= silent_until:
                     yield ChangePage([])
                     silent_until = loop.time() + HEARTBEAT
+
+    async def jobs(self, owner: str, limit: int, seconds: float) -> AsyncGenerator[list[Job], None]:
+        """Yields the caller's newest jobs, at most ``limit``, then those that are accepted or changed from then on.
+
+        A list comes at least every ``seconds``, even an empty one. The ends of jobs are no changes: a job says itself
+        when it ends. The stream ends when the server shuts down, and when the sandbox is reset.
+        """
+        with self._bus.subscribe(owner) as subscription:
+            reset_at = (await self._sandboxes.of(owner)).reset_at
+            jobs = await self._newest(owner, limit)
+            last = subscription.newest = jobs[-1].ordinal if jobs else 0
+            while (await self._sandboxes.of(owner)).reset_at == reset_at:
+                yield jobs
+                if subscription.closed:
+                    return
+                changed = await subscription.wait(seconds)
+                await self._bus.sleep(BATCH_SECONDS)  # what changes meanwhile comes with it
+                jobs = list(await self._newest(owner, limit) if changed is None else changed)
+                if subscription.newest > last:
+                    jobs += await self._store.accepted_after(owner, last, limit)
+                last = max([last, *(job.ordinal for job in jobs)])
+
+    async def _newest(self, owner: str, limit: int) -> list[Job]:
+        """Returns an owner's newest jobs, in the order in which they were accepted."""
+        return (await self._store.page(owner, limit=limit, before=None, state=None, now=0.0))[::-1]
 
     async def _read(self, owner: str, feed: ChangeFeed) -> None:
         if feed.needs_new:

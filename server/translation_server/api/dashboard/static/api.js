@@ -1,0 +1,36 @@
+// Requests to the server, with the credentials that the browser has for it.
+
+import { byId, setText } from "./dom.js";
+
+/**
+ * Sends a request and returns the JSON of its answer.
+ * @param {string} method
+ * @param {string} path relative to the page
+ * @param {unknown} [body]
+ * @returns {Promise<any>}
+ * @throws {Error} with what the server's problem details say
+ */
+export async function request(method, path, body) {
+  const headers = { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const text = await response.text();
+  const document = text && (response.headers.get("content-type") ?? "").includes("json") ? JSON.parse(text) : null;
+  if (response.ok) return document;
+  const errors = (document?.errors ?? []).map((/** @type {any} */ error) => `${error.field}: ${error.message}`);
+  throw new Error(errors.join("; ") || document?.detail || `The server answered ${response.status}.`);
+}
+
+/**
+ * Runs an action of the user, and tells what went wrong if it fails.
+ * @param {() => Promise<unknown>} act
+ */
+export async function attempt(act) {
+  setText(byId("messages"), "");
+  try {
+    return await act();
+  } catch (error) {
+    const reason = error instanceof TypeError ? "The server does not answer." : /** @type {Error} */ (error).message;
+    setText(byId("messages"), reason);
+    return undefined;
+  }
+}

@@ -1,0 +1,185 @@
+// What the page knows: the sandbox, its jobs and the newest records of its request log.
+
+/**
+ * @typedef {object} Job
+ * @property {string} job_id
+ * @property {string} api
+ * @property {string} kind
+ * @property {number} ordinal
+ * @property {number} created_at
+ * @property {number | null} delay
+ * @property {number | null} due_at
+ * @property {State} outcome
+ * @property {string | null} error_message
+ * @property {number | null} cancelled_at
+ * @property {number | null} paused_at
+ * @property {number} paused_for
+ * @property {number} polls
+ * @property {number | null} after_polls
+ * @property {boolean} is_deleted
+ */
+
+/** @typedef {"pending" | "completed" | "error" | "cancelled"} State */
+
+/**
+ * @typedef {object} Entry a record of the request log
+ * @property {number} number
+ * @property {number} at
+ * @property {number} virtual_at
+ * @property {number} took
+ * @property {string} method
+ * @property {string} path
+ * @property {string | null} query
+ * @property {string | null} action
+ * @property {number} status
+ * @property {number | null} hidden_status
+ * @property {{job_id: string, state: State, ended_at: number | null, kind: string | null}[]} jobs
+ * @property {number | null} wait
+ * @property {number | null} hint
+ * @property {string[]} faults
+ * @property {string | null} agent
+ */
+
+const MAX_JOBS = 2000; // how many jobs the page keeps
+const MAX_ENTRIES = 5000; // how many records it keeps at least; they are thinned out in steps
+const POLLS = new Set(["poll", "result", "batch_poll", "event", "list", "current"]);
+
+/** @type {readonly State[]} */
+export const STATES = ["pending", "completed", "error", "cancelled"];
+
+export class Model {
+  constructor() {
+    this.clear();
+  }
+
+  /** Forgets everything: a new stream begins with all that there is. */
+  clear() {
+    /** @type {any} */
+    this.sandbox = null;
+    this.receivedAt = 0;
+    /** @type {Map<string, Job>} */
+    this.jobs = new Map();
+    /** @type {Entry[]} */
+    this.entries = [];
+    /** @type {Map<string, Entry[]>} */
+    this.entriesOf = new Map();
+    /** @type {Map<string, number>} */
+    this.lastSeen = new Map();
+  }
+
+  /** @param {any} sandbox */
+  setSandbox(sandbox) {
+    this.sandbox = sandbox;
+    this.receivedAt = performance.now();
+    this.shownAt = Date.parse(sandbox.clock.now) / 1000;
+  }
+
+  /** The virtual time, in seconds since the epoch. */
+  now() {
+    if (!this.sandbox) return Date.now() / 1000;
+    const { speed, frozen } = this.sandbox.clock;
+    return this.shownAt + (frozen ? 0 : (speed * (performance.now() - this.receivedAt)) / 1000);
+  }
+
+  /** @param {Job[]} jobs */
+  addJobs(jobs) {
+    for (const job of jobs) this.jobs.set(keyOf(job), job);
+    while (this.jobs.size > MAX_JOBS) this.jobs.delete(/** @type {string} */ (this.jobs.keys().next().value));
+  }
+
+  /** @param {Entry[]} entries */
+  addEntries(entries) {
+    this.entries.push(...entries);
+    for (const entry of entries) {
+      for (const { job_id: id } of entry.jobs) {
+        const known = this.entriesOf.get(id);
+        if (known) known.push(entry);
+        else this.entriesOf.set(id, [entry]);
+      }
+      const shown = spoiledJob(entry);
+      if (shown) this.entriesOf.set(shown, [...(this.entriesOf.get(shown) ?? []), entry]);
+    }
+    if (this.entries.length > 1.2 * MAX_ENTRIES) {
+      const kept = this.entries.slice(-MAX_ENTRIES);
+      this.entries = [];
+      this.entriesOf.clear();
+      this.addEntries(kept);
+    }
+  }
+
+  /** The jobs, the newest first. */
+  newest() {
+    return [...this.jobs.values()].sort((one, other) => other.ordinal - one.ordinal);
+  }
+
+  /**
+   * The requests that asked for a job, or that showed it.
+   * @param {Job} job
+   */
+  pollsOf(job) {
+    return (this.entriesOf.get(job.job_id) ?? []).filter((entry) => POLLS.has(entry.action ?? ""));
+  }
+
+  /**
+   * The first request whose answer told the caller that the job had ended.
+   * @param {Job} job
+   */
+  learnedBy(job) {
+    return (this.entriesOf.get(job.job_id) ?? []).find((entry) =>
+      entry.jobs.some((shown) => shown.job_id === job.job_id && shown.state !== "pending"));
+  }
+
+  /** The seconds of virtual time in a second of wall time. */
+  rate() {
+    return this.sandbox?.clock.frozen ? 0 : (this.sandbox?.clock.speed ?? 1);
+  }
+}
+
+/**
+ * The id of the job that a request asked for, if a fault kept the answer from the caller.
+ * @param {Entry} entry
+ */
+function spoiledJob(entry) {
+  return entry.jobs.length === 0 && entry.faults.length && POLLS.has(entry.action ?? "")
+    ? entry.path.slice(entry.path.lastIndexOf("/") + 1) : null;
+}
+
+/** @param {Job} job */
+export function keyOf(job) {
+  return `${job.api}/${job.kind}/${job.job_id}`;
+}
+
+/**
+ * A job's state at a virtual time. The server derives it in the same way: it never writes a state.
+ * @param {Job} job
+ * @param {number} now
+ * @returns {State}
+ */
+export function stateOf(job, now) {
+  if (job.cancelled_at !== null && now >= job.cancelled_at) return "cancelled";
+  return job.due_at !== null && now >= job.due_at ? job.outcome : "pending";
+}
+
+/**
+ * The virtual time at which a job ends; null where it is not known yet.
+ * @param {Job} job
+ */
+export function endOf(job) {
+  return job.cancelled_at ?? job.due_at;
+}
+
+/**
+ * The virtual time at which an answer reached the caller.
+ * @param {Entry} entry
+ * @param {number} rate
+ */
+export function answeredAt(entry, rate) {
+  return entry.virtual_at + entry.took * rate;
+}
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (seconds >= 3600) return `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds >= 120) return `${(seconds / 60).toFixed(1)} min`;
+  return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+}

@@ -1,0 +1,43 @@
+// The deliveries of webhooks and their attempts.
+
+import { attempt, request } from "./api.js";
+import { button, byId, h, setText, table } from "./dom.js";
+
+const INTERVAL = 2000; // milliseconds
+
+export function webhooksView() {
+  const section = byId("webhooks-view"), note = h("p", { class: "empty" }, "Loading…"), list = h("ol", { class: "deliveries" });
+  section.append(h("h2", { id: "webhooks-title" }, "Webhooks"), note, list);
+  let asked = -Infinity, shown = "";
+
+  async function update() {
+    if (performance.now() < asked + INTERVAL) return;
+    asked = performance.now();
+    const page = await attempt(() => request("GET", "sandbox/webhooks?limit=100"));
+    if (!page || JSON.stringify(page) === shown) return;
+    shown = JSON.stringify(page);
+    setText(note, page.deliveries.length ? page.next ? "The newest 100 deliveries are listed." : ""
+      : "There are no deliveries. Name a webhook in a submission, or in the settings.");
+    note.hidden = note.textContent === "";
+    const open = new Set([...list.querySelectorAll("details[open]")].map((element) => element.dataset.id));
+    list.replaceChildren(...page.deliveries.map((/** @type {any} */ one) => h("li", {}, delivery(one, open.has(one.id)))));
+  }
+
+  /** @param {any} one @param {boolean} open */
+  function delivery(one, open) {
+    return h("details", { "data-id": one.id, open },
+      h("summary", {}, `${one.event} of ${one.job_id}: ${one.state}, ${one.attempts.length} `
+        + `${one.attempts.length === 1 ? "attempt" : "attempts"}`),
+      h("p", {}, `To ${one.url}`),
+      one.next_attempt_at ? h("p", {}, `Next attempt at ${one.next_attempt_at}`) : null,
+      button("Redeliver", () => attempt(async () => {
+        await request("POST", `sandbox/webhooks/${encodeURIComponent(one.id)}/redeliver`);
+        asked = -Infinity;
+        await update();
+      })),
+      one.attempts.length ? table("Attempts", Object.keys(one.attempts[0]), one.attempts.map((/** @type {any} */ each) =>
+        Object.values(each).map((value) => (typeof value === "object" ? JSON.stringify(value) : String(value))))) : null,
+      h("pre", { tabindex: "0" }, one.body ?? ""));
+  }
+  return { update };
+}

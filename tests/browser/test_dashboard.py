@@ -1,0 +1,350 @@
+"""The dashboard in a browser: what it shows, what its controls do, and the attacks that it withstands."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Error, expect
+
+VIEWS = {
+    "Jobs": "jobs",
+    "Requests": "requests",
+    "Report card": "report",
+    "Webhooks": "webhooks",
+    "Settings": "settings",
+}
+VIEWS["Start a job"] = "start"
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+def view(page, name):
+    """Opens a view by its link."""
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+    return page.locator(f"#{VIEWS[name]}-view")
+
+
+def row(page, job_id):
+    """Returns the row of a job."""
+    return page.locator("button.job").filter(has_text=job_id)
+
+
+def details(page, job_id):
+    """Opens the details of a job."""
+    row(page, job_id).click()
+    return page.get_by_role("dialog")
+
+
+@pytest.fixture
+def naive_jobs(api):
+    """The jobs of a client that polls too often, through faults, and learns late of an end."""
+    api.set_clock(frozen=True)
+    first = api.submit({"simulate": {"delay": 30}})
+    api.set_faults({"kind": "status", "code": 503, "route": ["poll"], "times": 1})
+    for _ in range(3):
+        assert api.get(f"/status/{first}").status_code in {200, 503}
+        api.set_clock(advance=8)
+    api.set_clock(advance=20)
+    assert api.job(first)["status"] == "completed"
+    second = api.submit({"simulate": {"delay": 25, "outcome": "error", "message": "no speech was found"}})
+    api.job(second)
+    api.set_clock(advance=10)
+    third = api.submit()
+    api.job(third)
+    api.set_clock(advance=10)
+    api.change_job(third, do="pause")
+    return first, second, third
+
+
+def test_row_shows_the_polls_the_fault_and_the_lateness(page, naive_jobs, screenshot):
+    first, _, third = naive_jobs
+    expect(row(page, first)).to_contain_text("4 polls · took 30.0 s · 14.0 s late")
+    timeline = row(page, first).get_by_role("img")
+    expect(timeline).to_have_attribute("aria-label", "4 polls; fault: status; ended after 30.0 s; learned 14.0 s later")
+    expect(row(page, third)).to_contain_text("pending, paused")
+    for sign, count in {".poll": 3, ".fault": 1, ".end": 1, ".late": 1, ".learned": 1}.items():
+        expect(row(page, first).locator(f"svg {sign}")).to_have_count(count)
+    screenshot("light")
+    page.emulate_media(color_scheme="dark")
+    screenshot("dark")
+    page.emulate_media(color_scheme="light")
+    shown = details(page, first)
+    expect(shown).to_contain_text("early-polls")
+    expect(shown.get_by_role("cell", name="503", exact=True)).to_be_visible()
+
+
+def test_jobs_are_filtered_by_state_and_id(page, api, naive_jobs):
+    second = naive_jobs[1]
+    expect(page.locator("button.job")).to_have_count(3)
+    page.get_by_role("radio", name="pending").check()
+    expect(page.locator("button.job")).to_have_count(2)
+    api.set_clock(advance=6)  # the second job ends
+    expect(page.locator("button.job")).to_have_count(1)
+    page.get_by_role("radio", name="All").check()
+    page.get_by_role("searchbox", name="Id").fill(second)
+    expect(page.locator("button.job")).to_have_count(1)
+    expect(row(page, second)).to_contain_text("error")
+    page.get_by_role("searchbox", name="Id").fill("nothing")
+    expect(page.get_by_text("No job matches.")).to_be_visible()
+
+
+def test_job_is_paused_unpaused_and_ended_by_buttons(page, api):
+    paused, failed, completed, cancelled = (api.submit() for _ in range(4))
+    details(page, paused).get_by_role("button", name="Pause").click()
+    expect(row(page, paused)).to_contain_text("paused")
+    assert api.get(f"/sandbox/jobs/{paused}").status_code == 200
+    details(page, paused).get_by_role("button", name="Unpause").click()
+    expect(row(page, paused)).not_to_contain_text("paused")
+    shown = details(page, failed)
+    shown.get_by_label("Message").fill("no speech")
+    shown.get_by_role("button", name="Finish as error").click()
+    expect(row(page, failed)).to_contain_text("error")
+    assert api.job(failed)["error_message"] == "no speech"
+    details(page, completed).get_by_role("button", name="Finish as completed").click()
+    expect(row(page, completed)).to_contain_text("completed")
+    details(page, cancelled).get_by_role("button", name="Cancel").click()
+    expect(row(page, cancelled)).to_contain_text("cancelled")
+    statuses = [api.job(job_id)["status"] for job_id in (paused, completed, cancelled)]
+    assert statuses == ["pending", "completed", "cancelled"]
+
+
+def test_clock_is_frozen_advanced_and_sped_up(page, api):
+    page.get_by_role("button", name="Freeze").click()
+    page.get_by_role("button", name="Unfreeze").wait_for()
+    assert api.get("/sandbox").json()["clock"]["frozen"]
+    page.get_by_role("button", name="Unfreeze").click()
+    page.get_by_role("button", name="Freeze", exact=True).wait_for()
+    page.get_by_label("Seconds", exact=True).fill("3600")
+    with page.expect_response("**/sandbox/clock"):
+        page.get_by_role("button", name="Advance").click()
+    assert api.get("/sandbox").json()["clock"]["ahead"] >= 3599
+    with page.expect_response("**/sandbox/clock"):
+        page.get_by_label("Speed").select_option("60")
+    assert api.get("/sandbox").json()["clock"]["speed"] == 60
+
+
+def test_settings_are_changed_and_bad_ones_are_refused(page, api):
+    settings = view(page, "Settings")
+    settings.get_by_role("button", name="flaky").click()
+    expect(settings).to_contain_text("The scenario is flaky.")
+    assert api.get("/sandbox").json()["scenario"] == "flaky"
+    settings.get_by_label("Error probability").fill("2")
+    settings.get_by_role("button", name="Save the settings").click()
+    expect(page.get_by_role("alert")).to_contain_text("error_probability")
+    settings.get_by_label("Error probability").fill("0.5")
+    settings.get_by_label("Seed").fill("seven")
+    with page.expect_response("**/sandbox"):
+        settings.get_by_role("button", name="Save the settings").click()
+    sandbox = api.get("/sandbox").json()
+    assert (sandbox["error_probability"], sandbox["seed"]) == (0.5, "seven")
+
+
+def test_fault_rules_are_edited_and_checked(page, api):
+    settings = view(page, "Settings")
+    rules = settings.get_by_label("Rules as JSON")
+    save = settings.get_by_role("button", name="Save the rules")
+    rules.fill("[")
+    save.click()
+    expect(page.get_by_role("alert")).to_contain_text("The rules are not JSON")
+    rules.fill('[{"kind": "nonsense"}]')
+    save.click()
+    expect(page.get_by_role("alert")).to_contain_text("kind")
+    rules.fill('[{"kind": "status", "code": 500, "times": 1}]')
+    save.click()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.get_by_role("heading", name="Fault rules").click()  # a field with the focus is not overwritten
+    expect(settings).to_contain_text("status: fired 0 times")
+    assert api.get("/jobs").status_code == 500
+    expect(settings).to_contain_text("status: fired 1 times")
+
+
+def test_reset_asks_first(page, api):
+    job_id = api.submit()
+    view(page, "Settings").get_by_role("button", name="Reset the sandbox").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep everything").click()
+    assert api.job(job_id)
+    page.get_by_role("button", name="Reset the sandbox").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reset", exact=True).click()
+    view(page, "Jobs")
+    expect(page.get_by_text("There are no jobs yet.")).to_be_visible()
+    assert api.get("/jobs").json()["jobs"] == []
+
+
+def test_job_is_started_and_the_commands_do_the_same(page, api):
+    start = view(page, "Start a job")
+    start.get_by_label("Target language").fill("it's")
+    expect(start.locator("pre").first).to_contain_text("""-d '{"source_language":"en","target_language":"it'\\''s",""")
+    expect(start).to_contain_text('target_language="it\'s"')
+    start.get_by_label("Ends after").fill("0")
+    start.get_by_label("Ends as").select_option("error")
+    start.get_by_role("button", name="Start", exact=True).click()
+    expect(start.get_by_role("status")).to_contain_text("Started: ")
+    [job] = api.get("/jobs").json()["jobs"]
+    assert (job["status"], job["target_language"]) == ("error", "it's")
+
+
+def test_requests_and_report_card_are_live(page, api):
+    requests = view(page, "Requests")
+    expect(requests).to_contain_text("No request has come yet.")
+    job_id = api.submit()
+    api.job(job_id)
+    expect(requests.get_by_role("row")).to_have_count(3)
+    requests.get_by_label("Filter").fill("/status/")
+    expect(requests.get_by_role("row")).to_have_count(2)
+    requests.get_by_label("only with faults").check()
+    expect(requests).to_contain_text("No request matches.")
+    card = view(page, "Report card")
+    expect(card).to_contain_text("polls per job")
+    api.job(job_id)
+    expect(card.get_by_role("listitem").filter(has_text="early-polls")).to_be_visible()
+
+
+def test_delivery_is_made_again(page, api, receiver):
+    api.finish(api.submit({"webhook": {"url": receiver.url}}))
+    hooks = view(page, "Webhooks")
+    hooks.locator("summary").click()
+    expect(hooks.locator("summary")).to_contain_text("delivered, 1 attempt")
+    hooks.get_by_role("button", name="Redeliver").click()
+    expect(hooks.locator("summary")).to_contain_text("2 attempts")
+    assert receiver.posts == 2
+
+
+def test_text_of_callers_is_never_markup(page, api):
+    job_id = api.submit({"source_language": HOSTILE, "simulate": {"delay": 0, "outcome": "error", "message": HOSTILE}})
+    assert api.get(f"/status/{job_id}", headers={"User-Agent": HOSTILE}).status_code == 200
+    assert api.get(f"/status/{HOSTILE}").status_code == 404
+    shown = details(page, job_id)
+    expect(shown).to_contain_text("<script>alert(2)</script>")
+    shown.get_by_role("button", name="Close").click()
+    expect(view(page, "Requests").get_by_role("row").filter(has_text="onerror")).to_have_count(1)
+    for name in ("Report card", "Webhooks", "Settings"):
+        view(page, name)
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_inline_scripts_are_refused(page):
+    with pytest.raises(Error):
+        page.add_script_tag(content="window.attacked = true")
+    assert not page.evaluate("Boolean(window.attacked)")
+
+
+def test_page_of_another_origin_changes_nothing(context, server, api):
+    job_id = api.submit()
+    attack = f"""<!doctype html><iframe name="frame"></iframe>
+        <form method="post" action="{server.url}/sandbox/reset" target="frame"></form>
+        <script>document.forms[0].submit();
+        fetch("{server.url}/sandbox/reset", {{method: "POST", credentials: "include", mode: "no-cors"}})
+          .finally(() => document.title = "done");</script>"""
+    with serving(attack) as url:
+        other = context.new_page()
+        other.goto(f"{server.url}/dashboard")  # the browser knows the password from now on
+        with other.expect_response(f"{server.url}/sandbox/reset") as answer:
+            other.goto(url)
+        assert answer.value.status == 403
+        other.wait_for_function("document.title === 'done'")
+    assert api.job(job_id)["status"] == "pending"
+
+
+def test_page_cannot_be_framed(context, server):
+    with serving(f'<!doctype html><iframe src="{server.url}/dashboard"></iframe>') as url:
+        other = context.new_page()
+        other.goto(url)
+        other.wait_for_timeout(500)
+        assert other.frames[1].locator("nav").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page, naive_jobs, scheme):
+    page.emulate_media(color_scheme=scheme)
+    for name in VIEWS:
+        expect(view(page, name)).to_be_visible()
+        assert [found["id"] for found in Axe().run(page)["violations"]] == [], name
+    view(page, "Jobs")
+    details(page, naive_jobs[0])
+    assert [found["id"] for found in Axe().run(page)["violations"]] == []
+
+
+@pytest.mark.usefixtures("naive_jobs")
+def test_phone_needs_no_sideways_scrolling(page, screenshot):
+    page.set_viewport_size({"width": 360, "height": 740})
+    for name in VIEWS:
+        view(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+    view(page, "Jobs")
+    screenshot("phone")
+
+
+def test_keyboard_is_enough(page, api):
+    job_id = api.submit()
+    row(page, job_id).wait_for()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.className") == "job":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert page.evaluate("document.activeElement.className") == "job"
+
+
+def test_lost_connection_is_shown(page, server):
+    with ThreadPoolExecutor() as other_thread:  # the browser's driver has an event loop in this one
+        other_thread.submit(asyncio.run, server.stop()).result()
+    expect(page.get_by_text("Disconnected: what you see is old.")).to_be_visible()
+    view(page, "Settings").get_by_role("button", name="Save the settings").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+
+
+@contextmanager
+def serving(text):
+    """Serves a page from another origin."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with in_background(Handler) as server:
+        yield f"http://localhost:{server.server_port}/"
+
+
+@contextmanager
+def in_background(handler):
+    """Runs an HTTP server in a thread."""
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    """Runs a receiver of webhooks that accepts all."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.server.posts += 1
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with in_background(Handler) as server:
+        server.posts, server.url = 0, f"http://127.0.0.1:{server.server_port}/"
+        yield server
