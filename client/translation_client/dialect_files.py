@@ -57,7 +57,7 @@ RESERVED = frozenset(
             for one in dialect.operations
             for _, path in one.requests
         ),
-        *("docs", "events", "files", "livez", "native", "openapi.json", "readyz", "sandbox"),
+        *("dashboard", "docs", "events", "files", "livez", "native", "openapi.json", "readyz", "sandbox"),
         *DIALECTS,
     }
 )

@@ -96,7 +96,7 @@ MUST_BE = [
     ("HINTS", ["honestly"], "honest, exact or none"),
     ("SANDBOX", ["maybe"], "on or off"),
     ("AUTH", ["perhaps"], "on or off"),
-    ("SCENARIO", ["monday"], f"{', '.join(list(SCENARIOS)[:-1])} or stuck"),
+    ("SCENARIO", ["monday"], f"{', '.join(list(SCENARIOS)[:-1])} or lossy-webhooks"),
     ("SEED", ["x" * 1001], "text of 1000 characters at most"),
     ("LOG_LEVEL", ["loud"], "debug, info, warning or error"),
     ("LOG_FORMAT", ["xml"], "text or json"),
