@@ -11,7 +11,7 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loads
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
-.PHONY: help demo test check generate bench sdks bad-days browser up lock
+.PHONY: help demo test lint coverage check generate bench sdks bad-days browser up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -19,10 +19,11 @@ help: ## show this
 demo: $(VENV)/runtime ## watch three jobs go from pending to their end, without Docker
 	@$(VENV)/bin/python examples/demo.py
 
-test: $(VENV)/development ## run every test that this machine can run
-	$(RUN) pytest $(SIDE_BY_SIDE)
+test: $(VENV)/development ## run every test that this machine can run; COVERAGE=1 measures what they cover
+	$(if $(COVERAGE),$(RUN) coverage erase)
+	$(RUN) $(if $(COVERAGE),coverage run -m) pytest $(SIDE_BY_SIDE)
 
-check: $(VENV)/development ## format, lint, types, architecture, then every test, with coverage
+lint: $(VENV)/development ## check the format, style, words, types and architecture
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(VENV)/bin/python tools/check_words.py
@@ -30,11 +31,15 @@ check: $(VENV)/development ## format, lint, types, architecture, then every test
 	$(RUN) mypy client
 	$(RUN) mypy examples benchmarks tools conftest.py tests/pair.py tests/test_scale.py test_integration.py
 	$(VENV)/bin/lint-imports
-	$(RUN) coverage erase
-	$(RUN) coverage run -m pytest $(SIDE_BY_SIDE)
+
+coverage: $(VENV)/development ## check what the last tests with COVERAGE=1 covered
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report --include '*/translation_server/*' --fail-under=95
 	$(RUN) coverage report --include '*/translation_client/*,*/pytest_translation_client.py' --fail-under=95
+
+check: lint ## lint, every test, and coverage
+	$(MAKE) test COVERAGE=1
+	$(MAKE) coverage
 
 generate: $(VENV)/development ## write the generated files anew
 	$(VENV)/bin/python tools/generate_sync_client.py
