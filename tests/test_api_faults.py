@@ -60,7 +60,7 @@ SETTINGS = {"AUTH": "off", "DIALECTS": "all", "DATABASE_URL": "memory:", "MIN_DE
 OPTIONS = {
     None: {"request_timeout": 30},
     "outage": {"max_retries": 20},
-    "slow-network": {"request_timeout": 4, "long_poll": 2},
+    "slow-network": {"request_timeout": 4, "long_poll": 2, "max_retries": 20},
     "stuck": {"request_timeout": 5, "long_poll": 0, "max_retries": 20},
 }
 """The client's options under faults, and in some scenarios."""
