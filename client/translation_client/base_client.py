@@ -200,7 +200,7 @@ class BaseClient(Generic[Http, DriverType]):
         return or_cancel(options, time, flow)
 
     def _options_for(self, kind: str | None, webhook: object = None) -> FlowOptions:
-        """Returns the options of a wait. With a webhook, polls are seldom, unless the schedule is the caller's own."""
+        """Returns the options of a wait. A wait with a webhook polls seldom, unless the caller set a schedule."""
         options = self._options if kind is None else replace(self._options, kind=validation.text("kind", kind))
         if webhook is None:
             return options

@@ -35,7 +35,7 @@ def or_cancel(options: FlowOptions, time: FlowTime, flow: Flow) -> Flow:
 
 
 def cancelled_late(options: FlowOptions, time: FlowTime, error: JobTimeout, end: float) -> Step[Status]:
-    """Cancels the job of a wait that has timed out, until `end` at the latest; returns its status if it had ended.
+    """Tries until `end` to cancel the job of a wait that timed out. Returns the job's status if it has ended before.
 
     Raises:
         JobTimeout: The job is cancelled now, or could not be cancelled.

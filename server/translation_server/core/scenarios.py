@@ -44,14 +44,13 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = MappingProxyType(
         "perfect": _scenario("nothing goes wrong, and no job fails", error_probability=0.0),
         "flaky": _scenario(
             "about one request in four is late, refused or cut off, sometimes after the server has acted on it; "
-            "webhooks get lost, cut off and doubled",
+            "webhooks get lost and doubled",
             Latency(probability=0.1, delay=Exponential(0.2)),
             Status(probability=0.06, code=503),
             Break(probability=0.05, kind="reset"),
             Truncate(probability=0.04),
             Break(probability=0.02, kind="empty"),
             Lost(probability=0.1),
-            Truncate(route=("webhook",), probability=0.04),
             Doubled(probability=0.1),
         ),
         "overloaded": _scenario(

@@ -15,7 +15,7 @@ NAMES: Names = dict.fromkeys(("job_id", "delivery_id", "timestamp", "url", "body
 
 
 def own_headers(delivery: Delivery, webhook: Webhook, wall: WallTime) -> dict[str, str]:
-    """Returns the headers of a delivery that is sent at this wall time, besides those of every delivery."""
+    """Returns the headers that the webhook itself asks for: its own, and those of its signature at this wall time."""
     values = {
         "job_id": delivery.job_id,
         "delivery_id": delivery.id,

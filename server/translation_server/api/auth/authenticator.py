@@ -14,8 +14,8 @@ cannot use the speed of the cache to learn whether a header is verified: there, 
 logged in from it.
 
 Only the password itself can check an AWS signature, so the known passwords are in memory if an API demands signatures.
-This check is quick, so its result is not cached. The first two rules hold for it too. Whatever the head of a request
-tells is checked before its body is read.
+This check is quick, so its result is not cached. The first two rules hold for it too. All that the
+head of a request says is checked before its body is read.
 """
 
 import asyncio

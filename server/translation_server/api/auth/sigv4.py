@@ -63,12 +63,12 @@ def needs_body(scope: Scope) -> bool:
 
 
 def declares_digest(scope: Scope) -> bool:
-    """Whether a request says the digest of its body, so that its signature can be checked before the body is read."""
+    """Whether a request declares its body's digest, so that the signature can be checked before the body is read."""
     return "x-amz-content-sha256" in _headers(scope)
 
 
 def check_signature(scope: Scope, signature: Signature, password: str, body: bytes | None, now: float) -> None:
-    """Checks the signature of a request, or as much of it as the head tells.
+    """Checks the signature of a request, or the part of it that the head alone allows to check.
 
     Args:
         scope: the request.

@@ -41,7 +41,7 @@
  */
 
 const MAX_JOBS = 2000; // how many jobs the page keeps
-const MAX_ENTRIES = 5000; // how many records it keeps at least; they are thinned out in steps
+const MAX_ENTRIES = 5000; // how many of the newest records it keeps; older ones go in steps
 const POLLS = new Set(["poll", "result", "batch_poll", "event", "list", "current"]);
 
 /** @type {readonly State[]} */
@@ -63,8 +63,6 @@ export class Model {
     this.entries = [];
     /** @type {Map<string, Entry[]>} */
     this.entriesOf = new Map();
-    /** @type {Map<string, number>} */
-    this.lastSeen = new Map();
   }
 
   /** @param {any} sandbox */
