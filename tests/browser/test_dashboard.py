@@ -250,8 +250,8 @@ def test_page_of_another_origin_changes_nothing(context, server, api):
 def test_page_cannot_be_framed(context, server):
     with serving(f'<!doctype html><iframe src="{server.url}/dashboard"></iframe>') as url:
         other = context.new_page()
-        with other.expect_console_message(lambda message: "frame-ancestors" in message.text):
-            other.goto(url)
+        with other.expect_response(f"{server.url}/dashboard"):
+            other.goto(url)  # waits until the frame is loaded, too
         assert other.frames[1].locator("nav").count() == 0
 
 
