@@ -142,7 +142,13 @@ def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     users = [f"user-{number}" for number in range(1000)]
     (folder / "users").write_text("".join(f"{user}:{HASHED}\n" for user in users))
-    settings = {"min_delay": 1000, "max_delay": 1000, "database_url": f"sqlite:///{folder}/jobs.db", "dialects": ""}
+    settings = {
+        "min_delay": 1000,
+        "max_delay": 1000,
+        "error_probability": 0,
+        "database_url": f"sqlite:///{folder}/jobs.db",
+        "dialects": "",
+    }
     with serving(Settings(_env_file=None, users_file=folder / "users", **settings)) as url:
         yield url, iter(users)
 
