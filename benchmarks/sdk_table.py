@@ -92,7 +92,7 @@ SDKS = [
         "`client.subscribe(…)`",
         "Polls every tenth of a second.",
         drivers.fal,
-        Api("fal", "/fal", lambda name: {"prompt": name}, {"app": "fal-ai/any"}),
+        Api("fal", "/fal", lambda name: {"prompt": name}, {"owner": "fal-ai", "app": "any"}),
         secure=True,
     ),
     Sdk(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from translation_server import TranslationServer
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SDK, SCENARIO = "twelvelabs", "flaky"
 SUBMIT = {"method": "POST", "path": "/v1/tasks", "action": "submit", "digest": "d", "status": 201}
@@ -159,3 +161,10 @@ def test_page_has_the_marks_that_the_benchmark_writes_between(page, theirs, ours
     text = (BENCHMARKS.parent / "docs" / page.PAGE).read_text()
     for name in page.render([theirs, ours], began=0):
         assert text.index(f"<!-- {name}:begin -->") < text.index(f"<!-- {name}:end -->")
+
+
+def test_our_client_runs_a_job_in_the_api_of_each_official_client(benchmark):
+    sdks = benchmark("sdk_table").SDKS
+    with TranslationServer(dialects="all", max_delay=0, error_probability=0) as server:
+        ended = {sdk.name: sdk.api.open(server.url, f"user-{sdk.name}")("job-01") for sdk in sdks}
+    assert ended == {sdk.name: "completed" for sdk in sdks}
