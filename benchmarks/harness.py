@@ -137,6 +137,11 @@ def pin(cores: Sequence[int], command: Sequence[object]) -> list[str]:
     return ["taskset", "--cpu-list", ",".join(map(str, cores)), *map(str, command)]
 
 
+def _environment() -> dict[str, str]:
+    """Returns the environment, without the order to compile every module anew: an installed server is compiled."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextmanager
 def running(
     command: Callable[[int], Sequence[object]],
@@ -161,7 +166,7 @@ def running(
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         began = time.perf_counter()
         process = subprocess.Popen(
-            pin(cores, command(port)), cwd=folder, env=os.environ | (settings or {}), stdout=log, stderr=log
+            pin(cores, command(port)), cwd=folder, env={**_environment(), **(settings or {})}, stdout=log, stderr=log
         )
         try:
             server = Server(port, process.pid, 0)

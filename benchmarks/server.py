@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from itertools import repeat
 from statistics import median
@@ -186,11 +186,12 @@ def measure_size(scale: Scale) -> Iterator[Measurement]:
             for name, folder in (("few", small), ("many", large))
         }
 
-        def startup(name: str) -> float:
-            with server_of[name]() as server:
+        def startup(open_server: Callable[[], AbstractContextManager[harness.Server]]) -> float:
+            with open_server() as server:
                 return server.startup
 
-        startups = harness.alternate({name: partial(startup, name) for name in server_of}, ROUNDS)
+        to_start = server_of | {"ordinary": partial(harness.reference, "ordinary")}
+        startups = harness.alternate({name: partial(startup, to_start[name]) for name in to_start}, ROUNDS)
         with ExitStack() as servers:
             runs = dict[str, Callable[[], harness.Load]]()
             for name, server in server_of.items():
@@ -199,6 +200,7 @@ def measure_size(scale: Scale) -> Iterator[Measurement]:
                 runs[f"submissions, {name}"] = partial(load, [harness.SUBMISSION])
             loads = harness.alternate(runs, ROUNDS)
     yield Measurement("start-up to the first response, seconds", median(startups["few"]), at_most=0.7)
+    yield Measurement("start-up: the ordinary FastAPI way, seconds", median(startups["ordinary"]))
     name = f"{scale.size:,} jobs in the file"
     yield Measurement(f"{name}: start-up, seconds", median(startups["many"]), at_most=0.7)
     ratio = harness.median_ratio(startups["many"], startups["few"])

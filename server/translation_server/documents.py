@@ -105,7 +105,9 @@ TYPES = get_type_hints(SandboxSettings, include_extras=True) | {
 }
 """The types of the settings in JSON: as in the core, but seeds may be numbers, and `kind` discriminates unions."""
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# Models are built when they are first used: building all of them would take a tenth of the start.
+DEFERRED = ConfigDict(defer_build=True)
+STRICT = DEFERRED | ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 PATCH_FIELDS: Mapping[str, Any] = {
     setting.name: (TYPES[setting.name] | None, Field(None, **setting.metadata)) for setting in fields(SandboxSettings)
@@ -144,15 +146,15 @@ OF_SCENARIOS = frozenset(name for scenario in SCENARIOS.values() for name in sce
 class _Stored(BaseModel):
     """The stored document of a sandbox; see `SandboxState`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = DEFERRED | ConfigDict(extra="forbid")
 
     reset_at: WallTime = EPOCH
-    settings: SandboxPatch = SandboxPatch()  # type: ignore[valid-type]  # mypy knows no model that `create_model` makes
+    settings: SandboxPatch = Field(default_factory=SandboxPatch)  # type: ignore[valid-type]  # mypy knows no model that `create_model` makes
     clock: Clock = Clock()
     faults_since: VirtualTime | None = None
 
 
-FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=STRICT | ConfigDict(defer_build=True))
+FAULT: TypeAdapter[FaultRule] = TypeAdapter(Fault, config=STRICT)
 RECORD = TypeAdapter(RequestRecord)
 
 
@@ -161,6 +163,8 @@ def read_sandbox(text: str | None, defaults: SandboxSettings, started: VirtualTi
 
     The fault rules of the defaults count their seconds from ``started`` on, when the server started.
     """
+    if text is None:
+        return SandboxState(settings=with_settings(defaults, {}), faults_since=started)
     stored = _stored(text)
     return SandboxState(
         settings=with_settings(defaults, _own_settings(stored)),
@@ -209,7 +213,9 @@ def _own_settings(stored: _Stored) -> dict[str, Any]:
 
 def _stored(text: str | None) -> _Stored:
     """Reads a stored document, without the settings that an older version accepted and this one refuses."""
-    document = {} if text is None else _renamed(from_json(text))
+    if text is None:
+        return _Stored()
+    document = _renamed(from_json(text))
     try:
         return _Stored.model_validate_json(to_json(document))
     except ValidationError as error:

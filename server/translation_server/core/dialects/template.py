@@ -150,6 +150,8 @@ def _parse(template: object, known: Names) -> Node:
 
 
 def _parse_text(text: str, known: Names) -> Node:
+    if "{" not in text and "}" not in text:
+        return text
     parts: list[str | Placeholder | Query] = []
     end = 0
     for found in TOKEN.finditer(text):
