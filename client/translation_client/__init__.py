@@ -31,6 +31,7 @@ from translation_client.core.errors import (
 from translation_client.core.schedule import Exponential, Fixed, Hinted, Learned, Progressive
 from translation_client.core.status import Cost, JobFailed, JobTimeout, Observation, State, Status
 from translation_client.sandbox import Finding, Report, Sandbox
+from translation_client.version import __version__
 
 __all__ = [
     "AsyncClient",
@@ -58,7 +59,5 @@ __all__ = [
     "TransportError",
     "__version__",
 ]
-
-__version__ = "0.1.0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # without a handler, warnings go to stderr

@@ -1,0 +1,35 @@
+"""The version is the same everywhere, and the changelog has the form of Keep a Changelog."""
+
+import re
+from pathlib import Path
+
+import translation_client
+import translation_server
+from tools import copy_package_files
+
+ROOT = Path(__file__).parents[2]
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+RELEASES = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)$", CHANGELOG, re.MULTILINE)
+KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+
+
+def test_server_and_client_have_the_version_of_the_newest_release():
+    assert {translation_server.__version__, translation_client.__version__} == {RELEASES[0][0]}
+
+
+def test_the_licences_of_the_packages_and_the_version_of_the_client_are_fresh_copies():
+    """`make generate` writes them."""
+    copies = copy_package_files.copies()
+    assert {path: path.read_text(encoding="utf-8") for path in copies} == copies
+
+
+def test_the_changelog_has_a_section_for_what_is_unreleased_and_then_one_for_each_release():
+    headings = re.findall(r"^## (.*)$", CHANGELOG, re.MULTILINE)
+    assert headings == ["[Unreleased]", *(f"[{version}] - {date}" for version, date in RELEASES)]
+    assert [date for _, date in RELEASES] == sorted((date for _, date in RELEASES), reverse=True)
+
+
+def test_each_section_of_the_changelog_has_the_kinds_of_changes_in_order():
+    for section in CHANGELOG.split("\n## ")[1:]:
+        kinds = re.findall(r"^### (.*)$", section, re.MULTILINE)
+        assert kinds == [kind for kind in KINDS if kind in kinds]
