@@ -12,7 +12,8 @@ import pytest
 from tests.processes import wait_until
 from tests.raw_http import JSON, LAST, PATIENCE, connect, exchange, head, problem, rest, statuses
 from translation_server.api.connections import Guard, Limits
-from translation_server.api.protocol import MAX_HEAD, HttpProtocol
+from translation_server.api.limited_protocol import MAX_HEAD
+from translation_server.api.protocol import HttpProtocol
 
 
 class TestPipelines:

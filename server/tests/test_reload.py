@@ -58,6 +58,18 @@ def test_sighup_reloads_users_and_faults(run, tmp_path, command):
     assert server.process.poll() is None
 
 
+def test_repeated_poll_is_refused_after_the_password_has_changed(run, tmp_path):
+    users = tmp_path / "users"
+    users.write_text(htpasswd(ann="first"))
+    server = run([*MODULE, "--port", "0"], USERS_FILE=str(users))
+    with httpx.Client(base_url=server.client.base_url, auth=("ann", "first"), timeout=PATIENCE) as client:
+        job_id = client.post("/start").raise_for_status().json()["job_id"]
+        assert [client.get(f"/status/{job_id}").status_code for _ in range(4)] == [200] * 4
+        users.write_text(htpasswd(ann="second"))
+        reload(server, 1)
+        assert client.get(f"/status/{job_id}").status_code == 401
+
+
 def signals(pid, field):
     """Returns the signals that a process blocks or catches, by the field of this name in `/proc`."""
     try:

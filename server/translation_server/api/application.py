@@ -34,7 +34,7 @@ class Application(FastAPI):
         **options: Any,  # noqa: ANN401 - the framework's own
     ) -> None:
         super().__init__(**options)
-        self.polls = None if proxies else dialects
+        self.polls = None if proxies else dialects.polls
         self.public_targets = frozenset(route.path.encode() for route in public)
         self._dialects = dialects
         self._proxies = proxies
@@ -46,7 +46,7 @@ class Application(FastAPI):
             return
         if self._proxies:
             self._proxies.apply_forwarded(scope)
-        if answer := self._dialects.answer_from_cache(scope):
+        if (poll := self._dialects.polls.read(scope)) and (answer := self._dialects.polls.answer_from_cache(poll)):
             await send_answer(answer, send)
         else:
             await self.serve_uncached(scope, receive, send)

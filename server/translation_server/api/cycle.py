@@ -126,9 +126,8 @@ class Cycle(RequestResponseCycle):
 
 def respond(cycle: RequestResponseCycle, answer: Answer) -> None:
     """Sends a whole response at once, without the messages of ASGI."""
-    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *answer.headers)]
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
+    cycle.transport.write(response_bytes(answer, cycle.default_headers))
     cycle.on_response()
     cycle.on_response = _do_nothing  # as uvicorn does; otherwise protocol and cycle would refer to each other
 
@@ -137,11 +136,16 @@ def _do_nothing() -> None:
     """Does nothing."""
 
 
+def response_bytes(answer: Answer, default_headers: Headers) -> bytes:
+    """Returns a whole response as bytes."""
+    lines = [b"%b: %b\r\n" % header for header in (*default_headers, *answer.headers)]
+    return b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body])
+
+
 def last_response(response: Response, default_headers: Headers) -> bytes:
     """Returns a response that is the last on its connection, as bytes."""
-    headers = [*default_headers, *response.raw_headers, (b"connection", b"close")]
-    lines = [b"%b: %b\r\n" % header for header in headers]
-    return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)])
+    headers = [*response.raw_headers, (b"connection", b"close")]
+    return response_bytes(Answer(response.status_code, headers, bytes(response.body)), default_headers)
 
 
 def transport_of(receive: "Receive") -> asyncio.Transport | None:

@@ -66,7 +66,7 @@ class DialectEndpoint:
         random: ``random(n)`` returns n random bytes, for the ids of jobs.
 
     Attributes:
-        answer_from_cache: Answers a poll from memory; returns None if it needs anything else.
+        polls: Answers polls.
     """
 
     def __init__(  # noqa: PLR0913 - these are keyword arguments
@@ -82,8 +82,7 @@ class DialectEndpoint:
     ) -> None:
         self._router = router
         self._middleware = middleware
-        self._polls, self._service = polls, service
-        self.answer_from_cache = polls.answer_from_cache
+        self.polls, self._service = polls, service
         self._submissions = SubmitEndpoint(service, random)
         self._operations = Operations(service)
         self._endpoints = {id(route): self._endpoint(route, simulator) for route in routes}
@@ -137,10 +136,10 @@ class DialectEndpoint:
         """Returns the function that answers the requests of a route."""
         answers: Mapping[Action, Callable[..., Awaitable[Response]]] = {
             "submit": self._submissions.answer,
-            "poll": self._polls.answer,
-            "current": self._polls.answer,
-            "result": self._polls.answer,
-            "view": self._polls.answer,
+            "poll": self.polls.answer,
+            "current": self.polls.answer,
+            "result": self.polls.answer,
+            "view": self.polls.answer,
             "cancel": self._operations.cancel,
             "delete": self._operations.delete,
             "list": self._operations.list,

@@ -3,12 +3,16 @@
 For most polls, all data is in memory: the credentials and the job are cached, and no fault rule applies.
 `PollEndpoint.answer_from_cache` answers these without starting a task. All other polls go through authentication, fault
 rules, the store and, for a long poll, a wait. Both paths render with the same function, so they give the same answer.
+
+A client that waits sends the same bytes again and again. `repeatable` has the polls that were read from such bytes, so
+`HttpProtocol` parses them only once. What the answer depends on besides these bytes is looked at each time.
 """
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +41,7 @@ from translation_server.core.dialects.builtin import NATIVE_API
 from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.dialects.routes import Route
 from translation_server.core.job import JobSnapshot
+from translation_server.core.lru import LRU
 from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
 logger = logging.getLogger(__name__)
@@ -50,6 +55,25 @@ UNCACHED = frozenset({b"content-length", b"transfer-encoding", b"simulate-fault"
 """Requests with one of these headers are never answered from the cache."""
 
 
+MAX_REPEATABLE = 2_000  # how many polls are kept with the bytes of their requests, which have 512 bytes at most
+
+
+class Poll(NamedTuple):
+    """A request for a job that may be answered from the cache: what follows from the request alone."""
+
+    scope: Scope
+    headers: Mapping[bytes, bytes]
+    routes: Sequence[Route]
+    job_id: str
+    conditions: Conditions
+
+    @property
+    def address(self) -> str | None:
+        """The address of the caller, if the connection has one."""
+        client: tuple[str, int] | None = self.scope["client"]
+        return client and client[0]
+
+
 class PollEndpoint:
     """Answers polls, and requests for results, which show a job in another form.
 
@@ -59,6 +83,9 @@ class PollEndpoint:
         origin_policy: Checks the Host header.
         authenticator: Checks the credentials.
         add_record: Adds a record to the caller's request log.
+
+    Attributes:
+        repeatable: Polls that were answered from the cache, by the bytes of their requests.
     """
 
     def __init__(
@@ -70,6 +97,7 @@ class PollEndpoint:
         authenticator: Authenticator | OpenAuthenticator,
         add_record: AddRecord,
     ) -> None:
+        self.repeatable = LRU[bytes, Poll](MAX_REPEATABLE)
         self._router = router
         self._by_prefix = {prefix: [route] for prefix, route in router.polls_by_prefix().items()}
         self._service = service
@@ -77,12 +105,19 @@ class PollEndpoint:
         self._authenticator = authenticator
         self._add_record = add_record
 
-    def answer_from_cache(self, scope: Scope) -> Answer | None:
+    def read(self, scope: Scope) -> Poll | None:
+        """Returns a request as a poll that may be answered from the cache; None if it is anything else."""
+        headers = dict(scope["headers"])
+        found = self._cacheable(scope, headers)
+        conditions = UNCONDITIONAL if POLL_HEADERS.isdisjoint(headers) else _read_conditions(headers)
+        return None if found is None or conditions is None else Poll(scope, headers, *found, conditions)
+
+    def answer_from_cache(self, poll: Poll) -> Answer | None:
         """Answers a poll from memory; returns None if it needs anything else."""
         try:
-            return self._answer_from_cache(scope)
+            return self._answer_from_cache(poll)
         except Exception:
-            logger.exception("poll %r could not be answered from the cache", scope["path"])
+            logger.exception("poll %r could not be answered from the cache", poll.scope["path"])
             return None
 
     async def answer(self, request: Request, route: Route, job_id: str | None = None) -> Response:
@@ -110,14 +145,12 @@ class PollEndpoint:
         response.raw_headers = answer.headers
         return response
 
-    def _answer_from_cache(self, scope: Scope) -> Answer | None:
-        began, headers = time.perf_counter(), dict(scope["headers"])
-        found = self._cacheable(scope, headers)
-        user = None if found is None else self._authenticator.cached_user(scope, headers)
-        conditions = UNCONDITIONAL if POLL_HEADERS.isdisjoint(headers) else _read_conditions(headers)
-        if found is None or user is None or conditions is None:
+    def _answer_from_cache(self, poll: Poll) -> Answer | None:
+        began = time.perf_counter()
+        scope, headers, routes, job_id, conditions = poll
+        user = self._authenticator.cached_user(scope, headers)
+        if user is None:
             return None
-        routes, job_id = found
         dialect = routes[0].dialects[0] if len(routes) == 1 else self._dialect_of(user, job_id, routes)
         if dialect is None:
             return None

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from urllib.parse import unquote_plus
 
 from pydantic_core import to_json
@@ -20,6 +21,7 @@ OPTIONAL = (
     *("action", "dialect", "query", "body", "key", "replayed", "digest", "known_by"),
     *("wait", "tagged", "hint", "hidden_status", "agent"),
 )
+optional_values = attrgetter(*OPTIONAL)
 MAX_TEXT = 200  # how many characters of a path and of a User-Agent are kept
 MAX_SENT = 1000  # how many characters of a query and of a body are kept; a longer one ends with "…"
 
@@ -65,10 +67,8 @@ class RecordBuilder:
             "faults": self.faults,
             "jobs": [_reported(snapshot, clock) for snapshot in self.snapshots],
         }
-        for name in OPTIONAL:
-            value = getattr(self, name)
-            if value is not None and value is not False:
-                record[name] = value
+        optional = zip(OPTIONAL, optional_values(self), strict=True)
+        record |= {name: value for name, value in optional if value is not None and value is not False}
         if self.refusals:
             record["refused"] = self.refusals.requests
         return to_json(record).decode()
