@@ -147,7 +147,7 @@ def test_size_is_unknown_without_a_length():
 def test_file_whose_announced_size_is_too_large_is_refused_unread():
     player = fetch((200, WHOLE, CONTENT), max_size=9)
     assert isinstance(player.error, ProtocolError)
-    assert "the file of http://files.example is larger than max_size, 9 bytes" in str(player.error)
+    assert "the file of http://files.example has more than 9 bytes" in str(player.error)
     assert player.content == b""
     assert fetch((200, WHOLE, CONTENT), max_size=10).content == CONTENT
 
