@@ -1,6 +1,6 @@
 """Point it at the server: `aai.Settings(api_key="secretpassword", base_url="http://127.0.0.1:8000/assemblyai")`.
 
-Covered: transcribe of URLs and files, groups, sentences, paragraphs, lists, deletions and errors.
+Covered: transcribe of URLs and files, groups, sentences, paragraphs, lists, deletions, webhooks and errors.
 Version: assemblyai 1.8.2.
 """
 
@@ -8,6 +8,7 @@ import assemblyai as aai
 import httpx
 import pytest
 
+from tests.receivers import receiving
 from tests.sdks.conftest import KEY
 
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # the client's own
@@ -145,3 +146,12 @@ def test_client_gets_there_when_the_server_is_flaky_and_the_caller_goes_on_waiti
         assert transcript.status == aai.TranscriptStatus.completed
     sandbox.change_sandbox(scenario="perfect")
     assert any(record["faults"] for record in sandbox.requests())
+
+
+def test_webhook_is_posted_with_the_header_of_the_caller(transcriber):
+    with receiving() as receiver:
+        config = aai.TranscriptionConfig().set_webhook(receiver.url, "X-My-Secret", "mine")
+        transcript = transcriber.submit(AUDIO, config=config)
+        [received] = receiver.take()
+    assert received.body == {"transcript_id": transcript.id, "status": "completed"}
+    assert received.headers["x-my-secret"] == "mine"

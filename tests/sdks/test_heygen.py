@@ -1,8 +1,9 @@
 """Point httpx at it: `Client(base_url="http://127.0.0.1:8000/heygen", headers={"X-Api-Key": "secretpassword"})`.
 
 There is no official client for Python, so httpx asks here as the API's reference says.
-Covered: creating translations into several languages, getting, listing and deleting them, their statuses, languages;
-and of `heygen-v2`, whose service has ended, creating and getting. Not covered: batches, renames, captions, proofreads.
+Covered: creating translations into several languages, getting, listing and deleting them, their statuses, languages,
+webhooks; and of `heygen-v2`, whose service has ended, creating and getting. Not covered: batches, renames, captions,
+proofreads.
 Version: the API's reference of November 2026.
 """
 
@@ -11,6 +12,7 @@ import time
 import httpx
 import pytest
 
+from tests.receivers import receiving
 from tests.sdks.conftest import KEY
 
 TRANSLATIONS = "/v3/video-translations"
@@ -151,3 +153,14 @@ def test_translation_of_version_2_ends(url, sandbox, failures, status):
         assert client.get("/video_translate/unknown").status_code == 404
         assert client.post("/video_translate", json={}).status_code == 400
     assert httpx.post(f"{url}/heygen-v2/v2/video_translate", json=body).status_code == 401
+
+
+def test_webhook_shows_the_translation(client):
+    with receiving() as receiver:
+        body = VIDEO | {"output_languages": ["French"], "callback_url": receiver.url, "callback_id": "mine"}
+        answer = client.post(TRANSLATIONS, json=body).raise_for_status().json()
+        [received] = receiver.take()
+    data = received.body["event_data"]
+    assert received.body["event_type"] == "video_translate.success"
+    assert ([data["video_translate_id"]], data["callback_id"]) == (answer["data"]["video_translation_ids"], "mine")
+    assert httpx.get(data["url"]).content[4:8] == b"ftyp"

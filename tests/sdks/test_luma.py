@@ -1,8 +1,8 @@
 """Point it at the server: `LumaAI(auth_token="secretpassword", base_url="http://127.0.0.1:8000/luma/dream-machine/v1")`.
 
 LUMAAI_API_KEY and LUMAAI_BASE_URL say the same.
-Covered: generations of videos and of images: create, modify, reframe, get, list and delete; ping and credits; sync and
-async. Not covered: audio, upscale, synchronous images, callbacks and concepts.
+Covered: generations of videos and of images: create, modify, reframe, get, list and delete; callbacks; ping and
+credits; sync and async. Not covered: audio, upscale, synchronous images and concepts.
 Version: lumaai 1.21.0. It has no call that waits: its callers get a generation until its state is completed or failed,
 as here. It has no error for a failed generation, and no cancellation but the deletion.
 """
@@ -15,6 +15,7 @@ import lumaai
 import pytest
 from lumaai import AsyncLumaAI, LumaAI
 
+from tests.receivers import receiving
 from tests.sdks.conftest import KEY
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -156,3 +157,12 @@ def test_client_gets_there_when_the_server_is_flaky(base_url, sandbox):
         assert [ended(client, client.generations.create(**PROMPT)).state for _ in range(3)] == ["completed"] * 3
         sandbox.change_sandbox(scenario="perfect")
     assert any(record["faults"] for record in sandbox.requests())
+
+
+def test_callbacks_show_every_update(client):
+    with receiving() as receiver:
+        created = client.generations.create(**PROMPT, callback_url=receiver.url)
+        received = receiver.take(2)
+    updates = [lumaai.types.Generation.model_validate(one.body) for one in received]
+    assert [(one.id, one.state) for one in updates] == [(created.id, "dreaming"), (created.id, "completed")]
+    assert httpx.get(updates[1].assets.video).content[4:8] == b"ftyp"

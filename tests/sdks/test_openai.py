@@ -1,7 +1,7 @@
 """Point it at the server: `openai.OpenAI(base_url="http://127.0.0.1:8000/openai/v1", api_key="secretpassword")`.
 
-Covered: videos and remixes, background responses, batches, files, vector store files, models, errors, and repeated
-requests; sync and async. Batches have no waiting helper of the client's.
+Covered: videos and remixes, background responses, batches, files, vector store files, models, webhooks, errors, and
+repeated requests; sync and async. Batches have no waiting helper of the client's.
 Version: openai 3.57.0.
 """
 
@@ -11,10 +11,12 @@ import time
 import openai
 import pytest
 
+from tests.receivers import receiving
 from tests.sdks.conftest import KEY
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
+WEBHOOK_SECRET = "whsec_c2ltdWxhdGVkIHNlY3JldA=="
 UNKNOWN = {"video": "video_" + "0" * 32, "response": "resp_" + "0" * 48, "batch": "batch_" + "0" * 32}
 BATCH = {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h"}
 
@@ -298,3 +300,31 @@ def test_rate_limit_is_its_own_error(client, sandbox):
 
 def test_models_are_listed(client):
     assert {model.id for model in client.models.list()} >= {"sora-2"}
+
+
+@pytest.mark.parametrize("kind", ["videos", "responses", "batches"])
+def test_webhook_is_unwrapped(client, sandbox, kind):
+    makers = {
+        "videos": lambda: client.videos.create(prompt="A cat"),
+        "responses": lambda: client.responses.create(model="gpt-5", input="Say hello", background=True),
+        "batches": lambda: client.batches.create(**BATCH),
+    }
+    with receiving() as receiver:
+        sandbox.change_sandbox(webhook={"url": receiver.url})
+        made = makers[kind]()
+        [received] = receiver.take()
+    event = client.webhooks.unwrap(received.text, received.headers, secret=WEBHOOK_SECRET)
+    assert (event.type, event.object, event.data.id) == (f"{made.object}.completed", "event", made.id)
+    assert event.created_at >= made.created_at
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        client.webhooks.unwrap(received.text + " ", received.headers, secret=WEBHOOK_SECRET)
+
+
+async def test_webhook_is_unwrapped_async(async_client, sandbox):
+    own = "whsec_b3du"
+    with receiving() as receiver:
+        sandbox.change_sandbox(webhook={"url": receiver.url, "secret": own}, error_probability=1)
+        made = await async_client.responses.create(model="gpt-5", input="Say hello", background=True)
+        [received] = receiver.take()
+    event = async_client.webhooks.unwrap(received.text, received.headers, secret=own)
+    assert (event.type, event.data.id) == ("response.failed", made.id)

@@ -1,8 +1,8 @@
 """Point it at the server: `RUNPOD_ENDPOINT_BASE_URL=http://127.0.0.1:8000/runpod/v2` before `runpod` is imported.
 
 Its value is `runpod.endpoint_url_base`, which may also be set later, as here.
-Covered: run and run_sync with their waits for the output, status and cancel; sync and async. Not covered: stream,
-health and purge_queue.
+Covered: run and run_sync with their waits for the output, status, cancel and webhooks; sync and async. Not covered:
+stream, health and purge_queue.
 Version: runpod 1.12.0. It has no error for a failed job: its status is FAILED, and it has no output. Its async client
 does not look at the status codes of refusals.
 """
@@ -12,6 +12,7 @@ import pytest
 import requests
 import runpod
 
+from tests.receivers import receiving
 from tests.sdks.conftest import KEY
 
 ENDPOINT, UNKNOWN = "4kxwl0b8h2zqxy", "00000000-0000-4000-8000-000000000000-u1"
@@ -114,3 +115,11 @@ def test_client_gets_there_when_the_server_is_flaky_and_the_caller_goes_on_waiti
     assert all(output["video_url"] for output in outputs)
     sandbox.change_sandbox(scenario="perfect")
     assert any(record["faults"] for record in sandbox.requests())
+
+
+def test_webhook_has_what_the_status_shows(endpoint):
+    with receiving() as receiver:
+        job = endpoint.run({"input": INPUT, "webhook": receiver.url})
+        [received] = receiver.take()
+    assert (received.body["id"], received.body["status"]) == (job.job_id, "COMPLETED")
+    assert received.body["output"] == job.output(timeout=60)
