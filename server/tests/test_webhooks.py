@@ -1,6 +1,7 @@
 """Webhooks: what a receiver gets, when, and what the sandbox says of it."""
 
 import time
+from datetime import datetime
 from ipaddress import ip_network
 
 import pytest
@@ -59,6 +60,20 @@ class TestReceiver:
     def test_each_end_has_its_event(self, receiver, submit, outcome):
         submit({"delay": 0, "outcome": outcome})
         assert receiver.take()[0].type == f"job.{outcome}"
+
+    def test_progress_by_polls_has_the_time_of_the_poll(self, api, receiver, submit):
+        api.set_clock(frozen=True)
+        job_id = submit({"after_polls": 2, "outcome": "completed"}, events=["progress", "completed"])
+        shown = []
+        for _ in range(2):
+            api.set_clock(advance=100)
+            api.job(job_id)
+            shown.append(receiver.take()[0])
+        begun = datetime.fromisoformat(shown[0].body["data"]["created_at"])
+        assert [one.type for one in shown] == ["job.progress", "job.completed"]
+        times = [datetime.fromisoformat(one.body["timestamp"]) - begun for one in shown]
+        assert [round(time.total_seconds()) for time in times] == [100, 200]
+        assert [one.body["data"]["progress"] for one in shown] == [0.5, 1.0]
 
     def test_cancellation_is_an_end(self, api, receiver, submit):
         api.cancel(submit({"delay": 1000}))

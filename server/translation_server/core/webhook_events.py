@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from translation_server.core.change_feed import FeedPosition
-from translation_server.core.clock import VirtualTime
+from translation_server.core.clock import Clock, VirtualTime
 from translation_server.core.job import Job, JobSnapshot, State
 
 STARTED, END = 1, 11  # the first and the last stage; between them are the tenths of progress
@@ -46,6 +46,12 @@ def due_event(job: Job, now: VirtualTime) -> JobEvent | None:
     if not due or due[0].stage == STARTED:
         return due[0] if due else None
     return due[-1]
+
+
+def timed_event(job: Job, event: JobEvent, clock: Clock) -> JobEvent:
+    """Returns a due event with its own time: that of the last change if polls, not time, have brought the job there."""
+    by_polls = event.name == "progress" and job.ends_after_polls
+    return event._replace(at=max(event.at, clock.virtual(job.changed_at))) if by_polls else event
 
 
 def snapshot_at(job: Job, event: JobEvent) -> JobSnapshot:

@@ -23,7 +23,14 @@ from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
 from translation_server.core.report.deliveries import ReportedAttempt, reported
-from translation_server.core.webhook_events import JobEvent, delivery_id, due_event, event_position, next_event_at
+from translation_server.core.webhook_events import (
+    JobEvent,
+    delivery_id,
+    due_event,
+    event_position,
+    next_event_at,
+    timed_event,
+)
 from translation_server.core.webhooks import Attempt, Delivery, DeliveryState, Webhook
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.webhook_attempts import Attempts
@@ -316,6 +323,7 @@ class Deliveries:
         """Starts the first attempt of a job's due event, if there is one."""
         event = due_event(job, now)
         if event and not worker.has_begun(new_id := delivery_id(job, event.stage)):
+            event = timed_event(job, event, self._sandboxes.known_clock(worker.owner))
             self._begin(worker, new_id, self._deliver_event(worker, job, event, new_id))
 
     def _begin(self, worker: _Worker, known_id: str, attempt: Coroutine[Any, Any, None]) -> None:
