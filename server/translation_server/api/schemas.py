@@ -18,7 +18,7 @@ from pydantic import (
 from translation_server.core.clock import VirtualTime
 from translation_server.core.job import FateOverride, Job, State, Submission, json_text
 from translation_server.core.sandbox import Polls
-from translation_server.documents import WebhookBody
+from translation_server.documents import DEFERRED, WebhookBody
 
 MAX_BATCH = 100  # how many jobs a batch poll may ask for, and how many a page may have
 JOB_ID = r"^[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,199}$"  # ids that mean only themselves in a path, without escaping
@@ -54,7 +54,7 @@ def _text_of(output: object) -> str | None:
 class Simulate(BaseModel):
     """The fate that a caller sets for a job."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = DEFERRED | ConfigDict(extra="forbid", strict=True)
 
     delay: float | None = Field(None, ge=0, le=1e9, description="seconds until the job ends")
     outcome: Literal["completed", "error"] | None = Field(None, description="how the job ends")
@@ -88,7 +88,7 @@ class Simulate(BaseModel):
 class SubmissionBody(BaseModel):
     """The body of a submission in the native format; every field is optional."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = DEFERRED | ConfigDict(extra="forbid", strict=True)
 
     job_id: str | None = Field(
         None, pattern=JOB_ID, description="the caller's own id; by default, the server makes one"
@@ -110,7 +110,7 @@ OF_FINISH = ("outcome", "message", "code", "output")
 class JobAction(BaseModel):
     """An action on a job in a sandbox."""
 
-    model_config = ConfigDict(
+    model_config = DEFERRED | ConfigDict(
         extra="forbid",
         strict=True,
         json_schema_extra={
@@ -144,7 +144,7 @@ class JobAction(BaseModel):
 class Query(BaseModel):
     """The parameters of a request: none, unless a route has a model of its own."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = DEFERRED | ConfigDict(extra="forbid")
 
 
 class RequestsQuery(Query):

@@ -4,7 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from translation_server.core.faults.rules import FaultRule
 from translation_server.documents import STRICT, Faults
@@ -16,7 +16,7 @@ class FaultsError(Exception):
 
 
 class _File(BaseModel):
-    model_config = STRICT | ConfigDict(defer_build=True)
+    model_config = STRICT
 
     faults: Faults
 
