@@ -26,6 +26,7 @@ DIGESTS = {
         "87e347affacc1550",
         "ebf2e49666fe7689",
         "b13b4f2c24908421",
+        "bf9e648cd69d60f6",
     ],
     postgres_migrations: [
         "0d4d904aa23cdc84",
@@ -40,6 +41,7 @@ DIGESTS = {
         "6f7c2966fa462e92",
         "0be4c8ecd61fb401",
         "058572c9ff0efa01",
+        "c1dce26e6bb480f6",
     ],
 }
 """Digests of the statements of each migration; a new migration adds one."""

@@ -26,6 +26,7 @@ from translation_server.api.docs import Docs
 from translation_server.api.faults.simulator import Simulator
 from translation_server.api.files import FileApi
 from translation_server.api.health import HealthChecks
+from translation_server.api.metrics import METRICS_ROUTES, Measuring, Scraping
 from translation_server.api.middleware import RequestMiddleware
 from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy, own_names
@@ -40,11 +41,12 @@ from translation_server.config import logs
 from translation_server.config.dialect_files import read_dialects
 from translation_server.config.fault_files import FaultsError
 from translation_server.config.history_files import HistoryError
+from translation_server.config.known_users import known_users, with_password
 from translation_server.config.local_networks import hosts_of
 from translation_server.config.output_files import OutputFilesError, read_output_files
 from translation_server.config.sandbox_defaults import read_sandbox_defaults
-from translation_server.config.settings import Settings, SettingsError, load_settings
-from translation_server.config.users import UsersError, one_user, read_users
+from translation_server.config.settings import Settings, SettingsError
+from translation_server.config.users import UsersError
 from translation_server.core.clock import WallTime
 from translation_server.core.dialects.authentication import SIGV4
 from translation_server.core.dialects.builtin import DIALECTS
@@ -52,6 +54,7 @@ from translation_server.core.dialects.dialect import Dialect, DialectError
 from translation_server.core.dialects.operations import CHANGING, RequestPattern
 from translation_server.core.dialects.routes import routes
 from translation_server.core.entropy import ENTROPY_BYTES
+from translation_server.core.metrics import Metrics
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.core.webhooks import RETRY_DELAYS
 from translation_server.service.files import TTL, Files, Library
@@ -67,7 +70,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 ALWAYS = (NativeRoutes, FileApi, HealthChecks, Docs)  # the resources that are served even without sandboxes
 OWN_ROUTES = own_routes(*ALWAYS, SandboxApi, WebhookApi, LiveApi, DashboardApi)
-OWN_NAMES = {route.name for route in OWN_ROUTES}  # the names that no dialect can have
+OWN_NAMES = {route.name for route in [*OWN_ROUTES, *METRICS_ROUTES]}  # the names that no dialect can have
 
 REQUEST_LOG = 10_000  # how many requests a request log keeps
 MAX_BODY = 256 * 1024  # how many bytes the body of a request may have
@@ -99,7 +102,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         StoreError: the database cannot be opened.
     """
     _check_workers(settings)
-    users, passwords = _known_users(settings) or (None, {})
+    users, passwords = known_users(settings) or (None, {})
     library = _library(settings)
     dialects = _dialects(settings, library)
     sandbox_defaults = read_sandbox_defaults(settings)
@@ -111,7 +114,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
     async def reload() -> None:
         if users is not None:
             await _reload(
-                "users", lambda: _known_users(_with_password(settings)), lambda known: app.state.replace_users(*known)
+                "users", lambda: known_users(with_password(settings)), lambda known: app.state.replace_users(*known)
             )
         await _reload("faults", lambda: read_sandbox_defaults(settings), replace_sandbox_defaults)
 
@@ -133,6 +136,7 @@ def create_app(settings: Settings, store: Store | None = None) -> FastAPI:
         proxies=Proxies(settings.forwarded_allow_ips) if settings.forwarded_allow_ips else None,
         webhook_allow=_webhook_hosts(settings),
         webhook_retries=settings.webhook_retries,
+        scraping=_scraping(settings),
         reload=reload,
     )
     place = redact(settings.database_url)
@@ -159,6 +163,7 @@ def assemble(
     proxies: Proxies | None = None,
     webhook_allow: Iterable[str] = (),
     webhook_retries: tuple[float, ...] = RETRY_DELAYS,
+    scraping: Scraping | None = None,
     reload: Callable[[], Awaitable[None]] | None = None,
     clock: Callable[[], WallTime] = _wall_time,
     random: Callable[[int], bytes] = secrets.token_bytes,
@@ -183,10 +188,12 @@ def assemble(
         proxies: the proxies that are trusted to say where requests come from.
         webhook_allow: where webhooks may be delivered besides this machine: host names, addresses and networks.
         webhook_retries: how long after an attempt of a delivery the next one follows, in seconds.
+        scraping: who may read the metrics; None for no metrics.
         reload: called on SIGHUP; None leaves that signal to the host.
         clock: wall time, in seconds since the epoch.
         random: ``random(n)`` returns n random bytes, for fates, faults and the ids of jobs.
     """
+    metrics = Metrics()
     service = Service(
         store,
         sandbox_defaults,
@@ -194,9 +201,11 @@ def assemble(
         entropy=lambda: random(ENTROPY_BYTES),
         changeable=simulating,
         files=Files(store.file_key, library or Library(), file_ttl),
+        metrics=metrics,
     )
     service.set_users(len(users or ()))
-    requests = RequestLog(store, service.sandboxes, request_log if simulating else 0)
+    requests = RequestLog(store, service.sandboxes, request_log if simulating else 0, metrics=metrics)
+    measuring = Measuring(metrics, scraping, store, service.sandboxes, add_record=requests.add, clock=clock)
     apis = {dialect.api.mount: dialect.api for dialect in dialects if dialect.api.mount}
     schemes = {mount: [scheme(auth) for auth in api.auth] for mount, api in apis.items()}
     by_mount = Mounts[Sequence[Scheme]](schemes)
@@ -206,7 +215,7 @@ def assemble(
     authenticator = (
         OpenAuthenticator(by_mount)
         if users is None
-        else Authenticator(users, by_mount, time.monotonic, passwords if signed else {}, clock)
+        else Authenticator(users, by_mount, time.monotonic, passwords if signed else {}, clock, metrics=metrics)
     )
     all_routes = routes([*DIALECTS, *dialects])
     origin_policy = OriginPolicy(
@@ -222,12 +231,13 @@ def assemble(
         purging = [purge_forever(store, service.sandboxes, retention, clock)] if retention else []
         with drain.on_signals():
             async with (
-                in_background(purge_queued_forever(store), deliveries.run(), *purging),
+                in_background(purge_queued_forever(store), deliveries.run(), *purging, *measuring.tasks()),
                 on_hangup(reload) if reload else contextlib.nullcontext(),
             ):
                 yield
         await deliveries.close()
         authenticator.close()
+        await measuring.close()
         await requests.close()
         await store.close()
 
@@ -240,19 +250,22 @@ def assemble(
         policy=WebhookPolicy.of(webhook_allow),
         retry_delays=webhook_retries,
         clock=clock,
+        metrics=metrics,
     )
     service.deliver_by(deliveries)
     simulator = Simulator(service)
+    served = [*OWN_ROUTES, *measuring.routes]
     middleware = RequestMiddleware(
-        OWN_ROUTES,
+        served,
         origin_policy,
         authenticator,
-        requests.add,
+        measuring.add_record,
         requests.count_refused,
         files=service.files,
         apis=Mounts(apis),
         max_body=max_body,
         max_upload=max_upload,
+        metrics=metrics,
     )
     router = DialectRouter(all_routes)
     polls = PollEndpoint(
@@ -260,7 +273,8 @@ def assemble(
         service=service,
         origin_policy=origin_policy,
         authenticator=authenticator,
-        add_record=requests.add,
+        add_record=measuring.add_record,
+        metrics=measuring.metrics,
     )
     endpoint = DialectEndpoint(
         all_routes,
@@ -274,13 +288,13 @@ def assemble(
     app = Application(
         endpoint,
         proxies,
-        [route for route in OWN_ROUTES if route.is_public],
+        [route for route in served if route.is_public],
         title=documentation.TITLE,
         openapi_url=None,  # the framework's own route ignores parameters that it does not know
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    NativeRoutes(service, simulator, add_record=requests.add).add_to(app)
+    NativeRoutes(service, simulator, add_record=measuring.add_record).add_to(app)
     FileApi(service, simulator, DIALECTS[0].name).add_to(app)
     own = OWN_ROUTES if simulating else own_routes(*ALWAYS)
     document = partial(documentation.document, all_routes, own, simulating=simulating, secured=users is not None)
@@ -288,7 +302,7 @@ def assemble(
     if simulating:
         resources += [SandboxApi(service, requests, DIALECTS[0]), WebhookApi(service, deliveries)]
         resources += [LiveApi(service, requests), DashboardApi()]
-    for resource in resources:
+    for resource in [*resources, *measuring.resources(authenticator)]:
         add_own_routes(app, resource)
     app.add_middleware(middleware.around)
     own_patterns = (RequestPattern("", route.path) for route in app.routes if isinstance(route, Route))
@@ -308,7 +322,7 @@ def assemble(
 def check(settings: Settings) -> None:
     """Checks the settings and reads the files that they name; raises as `create_app` does."""
     _check_workers(settings)
-    _known_users(settings)
+    known_users(settings)
     _dialects(settings, _library(settings))
     read_sandbox_defaults(settings)
 
@@ -321,20 +335,17 @@ def _check_workers(settings: Settings) -> None:
         )
 
 
-def _known_users(settings: Settings) -> tuple[Mapping[str, str], Mapping[str, str]] | None:
-    """Returns the hashes of the passwords, and the known passwords; None for the hashes if no one needs a password."""
-    if settings.auth == "off":
+def _scraping(settings: Settings) -> Scraping | None:
+    if settings.metrics == "off":
         return None
-    if settings.users_file:
-        return read_users(settings.users_file), {}
-    return one_user(*settings.credentials), dict([settings.credentials])
-
-
-def _with_password(settings: Settings) -> Settings:
-    """Returns the settings with the password that its file holds now, if there is such a file."""
-    if settings.api_password_file is None or settings.users_file is not None:
-        return settings
-    return load_settings(api_username=settings.api_username, api_password_file=settings.api_password_file)
+    token, folder = settings.metrics_token, settings.metrics_folder
+    try:
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"METRICS_FOLDER={folder}: must be a folder: {error.strerror}") from None
+    kind = settings.database_url.partition(":")[0]
+    return Scraping(token.get_secret_value() if token else None, folder, kind)
 
 
 async def _reload(what: str, read: Callable[[], T | None], use: Callable[[T], None]) -> None:

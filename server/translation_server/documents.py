@@ -208,6 +208,11 @@ def reset_document(wall: WallTime) -> str:
     return _Stored(reset_at=wall).model_dump_json(exclude_none=True)
 
 
+def unset_clock() -> str:
+    """Returns how the stored text of a sandbox shows a clock that was never set."""
+    return f'"clock":{to_json(Clock()).decode()}'
+
+
 def _own_settings(stored: _Stored) -> dict[str, Any]:
     return {name: value for name in TYPES if (value := getattr(stored.settings, name)) is not None}
 

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,7 +83,8 @@ def serve() -> None:
             factory = f"{__name__}:{app_from_environment.__name__}"
             options["timeout_worker_healthcheck"] = WORKER_TIMEOUT
             config = uvicorn.Config(factory, factory=True, workers=settings.workers, **options)
-            _Workers(config, [listener]).run()
+            with _shared_metrics(settings):
+                _Workers(config, [listener]).run()
     logger.info("stopped")
 
 
@@ -145,6 +147,17 @@ def _load() -> Settings:
     settings = load_settings()
     logs.configure(level=settings.log_level, log_format=settings.log_format, file=settings.log_file)
     return settings
+
+
+@contextlib.contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[None]:
+    """Makes a folder in which the worker processes share their metrics, unless the settings name one."""
+    if settings.metrics == "off" or settings.metrics_folder:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="translation-server-") as folder:
+        os.environ["METRICS_FOLDER"] = folder
+        yield
 
 
 def _collect_garbage_seldom() -> None:

@@ -24,9 +24,9 @@ def test_every_setting_reaches_the_servers_container_and_nothing_else_does():
 @EACH
 def test_a_service_gets_only_the_settings_that_it_uses(service):
     assert not {"env_file", "secrets", "configs"} & set(service)
-    secret = {"API_PASSWORD", "API_TOKEN", "PGPASSWORD", "POSTGRES_PASSWORD"}
+    secret = {"API_PASSWORD", "API_TOKEN", "PGPASSWORD", "POSTGRES_PASSWORD", "METRICS_TOKEN"}
     allowed = {
-        "server": {"API_PASSWORD", "PGPASSWORD"},
+        "server": {"API_PASSWORD", "PGPASSWORD", "METRICS_TOKEN"},
         "client": {"API_PASSWORD", "API_TOKEN"},
         "postgres": {"POSTGRES_PASSWORD"},
         "nginx": set(),

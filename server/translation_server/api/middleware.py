@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.bodies import body_of
 from translation_server.api.context import RequestContext, context_of
+from translation_server.api.counting import count_request
 from translation_server.api.cycle import abandon_if_closing, transport_of
 from translation_server.api.mounts import Mounts
 from translation_server.api.origins import OriginPolicy
@@ -30,6 +31,7 @@ from translation_server.api.problems import (
 from translation_server.api.request_record import MAX_TEXT, AddRecord, RecordBuilder, begin_record, log_request
 from translation_server.core.dialects.dialect import Api
 from translation_server.core.dialects.operations import RequestPattern
+from translation_server.core.metrics import Metrics
 from translation_server.service.files import FILES, Files
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class RequestMiddleware:
         apis: the APIs by their mounts.
         max_body: how many bytes a body may have.
         max_upload: how many bytes a form with files, or an upload, may have.
+        metrics: counts the requests.
     """
 
     def __init__(  # noqa: PLR0913 - these are keyword arguments
@@ -64,6 +67,7 @@ class RequestMiddleware:
         apis: Mounts[Api],
         max_body: int,
         max_upload: int,
+        metrics: Metrics,
     ) -> None:
         self._public = frozenset(route.path for route in own_routes if route.is_public)
         self._unrecorded = {route.name for route in own_routes} - {route.name for route in own_routes if route.action}
@@ -74,6 +78,7 @@ class RequestMiddleware:
         self._count_refused = count_refused
         self._files = files
         self._apis = apis
+        self._metrics = metrics
         self._routes = re.compile("")
 
     def know_routes(self, patterns: Iterable[RequestPattern]) -> None:
@@ -134,6 +139,7 @@ class RequestMiddleware:
             took = time.perf_counter() - began
             record.took = record.took or took
             self._record(scope, user, record, refused=refused)
+            count_request(self._metrics, _template(inner), scope["method"], record.status, record.took)
             log_request(scope, user or "", record.status, took)
 
     def _user_of_url(self, path: str, context: RequestContext) -> str:
@@ -155,6 +161,8 @@ class RequestMiddleware:
         valid credentials counts for the user whom it names, but only on the path of a route: a browser's /favicon.ico
         does not count.
         """
+        if refused:
+            self._metrics.refused.add()
         if record.path[1:].partition("/")[0] in self._unrecorded:
             return
         is_route = self._routes.fullmatch(scope["path"]) is not None
@@ -163,6 +171,12 @@ class RequestMiddleware:
                 self._add_record(user, record)
         elif is_route and refused and (name := self._authenticator.claimed_user(scope)):
             self._count_refused(name, record.at)
+
+
+def _template(scope: Scope) -> str:
+    """Returns the template of the path of a request's route; empty if it has none."""
+    own, route = scope.get("route"), context_of(scope).route
+    return route.pattern.path if route else getattr(own, "path", "")
 
 
 async def _cut_off(scope: Scope, receive: Receive, send: Send) -> None:

@@ -20,6 +20,7 @@ from starlette.types import Scope, Send
 
 from translation_server.api.auth.authenticator import Authenticator, OpenAuthenticator
 from translation_server.api.context import context_of
+from translation_server.api.counting import count_request
 from translation_server.api.cycle import Answer
 from translation_server.api.dialect_router import DialectRouter
 from translation_server.api.disconnect import cancelled_on_disconnect
@@ -42,6 +43,7 @@ from translation_server.core.dialects.dialect import Dialect, PartialBody
 from translation_server.core.dialects.routes import Route
 from translation_server.core.job import JobSnapshot
 from translation_server.core.lru import LRU
+from translation_server.core.metrics import Metrics
 from translation_server.service.jobs import JobNotFound, Service, is_hidden
 
 logger = logging.getLogger(__name__)
@@ -83,12 +85,13 @@ class PollEndpoint:
         origin_policy: Checks the Host header.
         authenticator: Checks the credentials.
         add_record: Adds a record to the caller's request log.
+        metrics: Counts the polls that are answered from memory; None counts nothing.
 
     Attributes:
         repeatable: Polls that were answered from the cache, by the bytes of their requests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - these are keyword arguments
         self,
         router: DialectRouter,
         *,
@@ -96,6 +99,7 @@ class PollEndpoint:
         origin_policy: OriginPolicy,
         authenticator: Authenticator | OpenAuthenticator,
         add_record: AddRecord,
+        metrics: Metrics | None = None,
     ) -> None:
         self.repeatable = LRU[bytes, Poll](MAX_REPEATABLE)
         self._router = router
@@ -104,6 +108,7 @@ class PollEndpoint:
         self._origin_policy = origin_policy
         self._authenticator = authenticator
         self._add_record = add_record
+        self._metrics = metrics
 
     def read(self, scope: Scope) -> Poll | None:
         """Returns a request as a poll that may be answered from the cache; None if it is anything else."""
@@ -167,6 +172,8 @@ class PollEndpoint:
         record.status = answer.status
         record.took = time.perf_counter() - began
         log_request(scope, user, answer.status, record.took)
+        if self._metrics:
+            count_request(self._metrics, routes[0].pattern.path, "GET", answer.status, record.took)
         # This comes last: a poll that fails before this line is answered and recorded by `answer`.
         self._add_record(user, record)
         return answer

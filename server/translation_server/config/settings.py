@@ -42,7 +42,9 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FOREVER = "forever"
 MAX_DURATION = 1e9
 
+SECRETS = frozenset({"api_password", "metrics_token"})  # no message shows their values
 MAX_RETRIES = 20
+TOKEN = re.compile(r"[!-~]{16,256}")
 HOST_OR_NETWORK = re.compile(r"[\w.:-]+(/\d{1,3})?", re.ASCII)
 HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?", re.ASCII)
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
@@ -69,6 +71,12 @@ def _check_text(text: str | None) -> str | None:
 def _check_password(secret: SecretStr | None) -> SecretStr | None:
     text = _check_text(None if secret is None else secret.get_secret_value())
     if text is not None and len(text.encode()) > MAX_PASSWORD:
+        raise ValueError
+    return secret
+
+
+def _check_token(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None and not TOKEN.fullmatch(secret.get_secret_value()):
         raise ValueError
     return secret
 
@@ -170,6 +178,12 @@ WEBHOOK_HOSTS = Must("host names, addresses and networks, separated by commas")
 WebhookHosts = Annotated[str | None, _list_of(HOST_OR_NETWORK), WEBHOOK_HOSTS]
 RETRY_TIMES = Must("up to 20 times like 5s or 30m, separated by commas")
 RetryDelays = Annotated[tuple[float, ...], BeforeValidator(_read_durations), RETRY_TIMES]
+
+MetricsToken = Annotated[
+    SecretStr | None,
+    AfterValidator(_check_token),
+    Must("16 to 256 visible ASCII characters without spaces"),
+]
 
 OF_SANDBOX = {setting.name: setting for setting in fields(SandboxSettings)}
 
@@ -281,6 +295,14 @@ class Settings(BaseSettings):
         default="5s,5m,30m,2h,5h,10h",  # type: ignore[arg-type]  # the default is read like any other value
         description="how long after each failed delivery of a webhook the next one follows",
     )
+    metrics: Switch = Field("off", description="`on` serves metrics for Prometheus at `/metrics`")
+    metrics_token: MetricsToken = Field(
+        None, description="a bearer token that may read the metrics, besides the users' credentials"
+    )
+    metrics_folder: File = Field(
+        None,
+        description="a folder in which the processes of one server share their metrics; with `WORKERS`, there is one",
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="how much is logged: debug, info, warning or error"
     )
@@ -348,7 +370,7 @@ def _line(error: ErrorDetails) -> str:
     if not error["loc"]:
         return str(error["ctx"]["error"])
     name = str(error["loc"][0])
-    value = "" if name == "api_password" else f"={error['input']}"
+    value = "" if name in SECRETS else f"={error['input']}"
     return f"{name.upper()}{value}: must be {_requirement(name)}"
 
 

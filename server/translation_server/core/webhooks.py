@@ -108,6 +108,15 @@ class Attempt:
         """Whether the receiver has accepted the delivery."""
         return self.status in ACCEPTED
 
+    @property
+    def result(self) -> Literal["accepted", "refused", "failed", "not_sent"]:
+        """What came of it; a fault rule may keep it from being sent."""
+        if self.was_accepted:
+            return "accepted"
+        if self.status is not None:
+            return "refused"
+        return "failed" if self.seconds else "not_sent"
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:

@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
@@ -22,6 +22,7 @@ from translation_server.core.change_feed import FeedPosition, is_full
 from translation_server.core.clock import VirtualTime, WallTime
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.job import Job, json_text
+from translation_server.core.metrics import Metrics
 from translation_server.core.report.deliveries import ReportedAttempt, reported
 from translation_server.core.webhook_events import (
     JobEvent,
@@ -106,7 +107,7 @@ class Deliveries:
         retry_pause: how long to wait after the store has failed, or while another process has the lease, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
         store: DeliveryAndJobStore,
         sandboxes: SandboxCache,
@@ -114,12 +115,14 @@ class Deliveries:
         attempts: Attempts,
         clock: Callable[[], WallTime],
         retry_pause: float = RETRY_PAUSE,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._sandboxes = sandboxes
         self._attempts = attempts
         self._clock = clock
         self._retry_pause = retry_pause
+        self._metrics = metrics or Metrics()
         self._holder = secrets.token_hex(8)
         self._due: dict[str, VirtualTime] = {}
         self._workers: dict[str, _Worker] = {}
@@ -364,11 +367,18 @@ class Deliveries:
                 clock = (await self._sandboxes.of(worker.owner)).clock
                 after = await self._attempts.make(job, delivery, clock)
                 _log(worker.owner, after)
+                self._count(after.attempts[len(delivery.attempts) :])
         if after.state is DeliveryState.GONE:
             worker.gone.add(delivery.url)
         await self._store_attempts(worker, after)
         worker.retry_at = min(worker.retry_at, after.next_at or NEVER)
         return True
+
+    def _count(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            self._metrics.attempts.add(attempt.result)
+            if attempt.fault:
+                self._metrics.faults.add("delivery", attempt.fault)
 
     async def _store_attempts(self, worker: _Worker, delivery: Delivery) -> None:
         """Stores a delivery, together with others of its owner that came meanwhile; repeats it until it is stored."""

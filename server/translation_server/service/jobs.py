@@ -14,6 +14,7 @@ from translation_server.core.dialects.dialect import PLAIN, Dialect, View
 from translation_server.core.fingerprint import fingerprint, former_fingerprint
 from translation_server.core.job import Job, JobKey, JobSnapshot, State, Submission
 from translation_server.core.lru import LRU
+from translation_server.core.metrics import Metrics
 from translation_server.core.report.deliveries import ReportedAttempt
 from translation_server.core.sandbox import SandboxSettings
 from translation_server.service.change_stream import ChangeStream
@@ -64,6 +65,7 @@ class Service:
         changeable: whether callers may change their sandboxes.
         staleness: decides which cached data is out of date; made for the store if it is missing.
         files: the output files; the server's own if they are missing.
+        metrics: counts jobs and long polls.
 
     Attributes:
         sandboxes: The cache of sandboxes.
@@ -84,8 +86,10 @@ class Service:
         changeable: bool = True,
         staleness: Staleness | None = None,
         files: Files | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._started = clock()
         self.sandboxes = SandboxCache(
@@ -98,7 +102,9 @@ class Service:
         )
         self._synchroniser = Synchroniser(store, self.sandboxes, clock)
         self._jobs, self._bus = self._synchroniser.jobs, self._synchroniser.bus
-        self.submit = Submitter(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy).submit
+        self.submit = Submitter(
+            store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy, metrics=self._metrics
+        ).submit
         self.change_stream = ChangeStream(store, self.sandboxes, self._bus, clock, self._snapshot)
         self.lists = PositionedLists(store, self.virtual_time, self._snapshot)
         self.faults = Faults(store, self.sandboxes, self._synchroniser, clock=clock, entropy=entropy)
@@ -327,7 +333,7 @@ class Service:
         if snapshot.elapsed < seconds:  # the first long poll: it spreads the polls of jobs submitted together
             seconds *= 1 - HOLD_SPREAD * hints.phase(job.owner, job.ordinal)
         deadline, changes_at = loop.time() + seconds, until(snapshot)
-        with self._bus.subscribe(job.owner, job) as subscription:
+        with self._bus.subscribe(job.owner, job) as subscription, self._metrics.long_polls.one_more():
             while True:
                 clock, wall = (await self.sandboxes.of(job.owner)).clock, self._clock()
                 snapshot = JobSnapshot(job, clock.virtual(wall))

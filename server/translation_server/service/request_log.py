@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from translation_server.core.clock import Clock
 from translation_server.core.job import JobSnapshot
+from translation_server.core.metrics import Metrics
 from translation_server.core.request_log import RequestRecord
 from translation_server.core.sandbox import SandboxState
 from translation_server.documents import RECORD
@@ -52,7 +53,7 @@ class RequestLog:
     At most ``batch_size`` records are written together, and ``max_waiting`` may wait; then the oldest are lost.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
         store: RequestLogStore,
         sandboxes: SandboxCache,
@@ -60,6 +61,7 @@ class RequestLog:
         *,
         batch_size: int = BATCH_SIZE,
         max_waiting: int = MAX_WAITING,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._sandboxes = sandboxes
@@ -69,6 +71,7 @@ class RequestLog:
         self._waiting: deque[tuple[str, RecordBuilder]] = deque()
         self._waiting_jobs = 0
         self._lost: Counter[str] = Counter()
+        self._metrics = metrics or Metrics()
         self._refusals: dict[str, Refusals] = {}
         self._flushing = asyncio.Lock()
         self._pause = PAUSE
@@ -197,6 +200,7 @@ class RequestLog:
             owner, record = self._waiting.popleft()
             self._waiting_jobs -= len(record.snapshots)
             self._lost[owner] += 1
+            self._metrics.dropped.add()
             if record.refusals:
                 since, count = self._refusals.get(owner, (record.at, 0))
                 self._refusals[owner] = Refusals(min(since, record.refusals.since), count + record.refusals.requests)

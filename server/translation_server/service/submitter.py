@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from translation_server.core.clock import WallTime
 from translation_server.core.entropy import seeded_entropy
 from translation_server.core.job import NATIVE, TRANSLATION, FateOverride, Job, JobSnapshot, Submission, json_text
+from translation_server.core.metrics import Metrics
 from translation_server.core.webhooks import Webhook
 from translation_server.service.sandbox_cache import SandboxCache
 from translation_server.service.synchroniser import Synchroniser
@@ -30,7 +31,7 @@ class Accepted:
 class Submitter:
     """Accepts jobs; the arguments are those of `Service` and its parts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the options are keywords
         self,
         store: JobStore,
         sandboxes: SandboxCache,
@@ -38,12 +39,14 @@ class Submitter:
         *,
         clock: Callable[[], WallTime],
         entropy: Callable[[], bytes],
+        metrics: Metrics,
     ) -> None:
         self._store = store
         self._sandboxes = sandboxes
         self._synchroniser = synchroniser
         self._clock = clock
         self._entropy = entropy
+        self._metrics = metrics
 
     async def submit(  # noqa: PLR0913 - the options are keywords
         self,
@@ -106,6 +109,7 @@ class Submitter:
 
         stored = await self._store.add(owner, accept, idempotency, json_text(job_input) if job_input else None)
         if not stored.replayed:
+            self._metrics.accepted.add(api)
             logger.info("job %s accepted for %s", stored.job.id, owner)
             self._synchroniser.add(stored.job, unique=job_id is None or not chosen)
         return Accepted(stored.job.beginning, stored.replayed)

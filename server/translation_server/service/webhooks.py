@@ -9,6 +9,7 @@ from translation_server.core.dialects.dialect import Dialect, View
 from translation_server.core.dialects.filters import timestamp
 from translation_server.core.dialects.webhooks import with_event
 from translation_server.core.job import Job, json_text
+from translation_server.core.metrics import Metrics
 from translation_server.core.webhook_events import JobEvent, delivery_id, snapshot_at
 from translation_server.service.deliveries import Deliveries, DeliveryAndJobStore
 from translation_server.service.faults import Faults
@@ -29,6 +30,7 @@ def open_deliveries(  # noqa: PLR0913 - the options are keywords
     policy: WebhookPolicy,
     retry_delays: tuple[float, ...],
     clock: Callable[[], WallTime],
+    metrics: Metrics,
 ) -> Deliveries:
     """Returns the deliveries of a server; ``dialects`` are those besides the built-in ones."""
     by_kind = {(dialect.api.name, dialect.kind): dialect for dialect in [*dialects, DIALECTS[0]]}
@@ -57,4 +59,4 @@ def open_deliveries(  # noqa: PLR0913 - the options are keywords
         faults=faults,
         retry_delays=retry_delays,
     )
-    return Deliveries(store, sandboxes, attempts=attempts, clock=clock)
+    return Deliveries(store, sandboxes, attempts=attempts, clock=clock, metrics=metrics)

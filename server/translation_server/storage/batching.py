@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from translation_server.core.job import Job
-from translation_server.storage.protocol import Idempotency, Stored
+from translation_server.storage.protocol import Idempotency, OnCommit, Stored
 
 MAX_BATCH = 500  # how many jobs one commit writes at most
 MAX_BATCH_SIZE = 4 * 2**20  # how many characters of inputs one commit writes at most, not counting its last job
@@ -29,10 +29,14 @@ class GroupCommit:
     """Collects additions while others are being written.
 
     ``write`` writes a batch in one commit and returns the result of each addition; it raises where all have failed.
+
+    Attributes:
+        on_commit: Called after each commit with the seconds that each addition has waited, and whether it succeeded.
     """
 
     def __init__(self, write: Callable[[Sequence[Addition]], Awaitable[Sequence[Written]]]) -> None:
         self._write = write
+        self.on_commit: OnCommit | None = None
         self._waiting: list[tuple[Addition, asyncio.Future[Stored]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -65,7 +69,13 @@ class GroupCommit:
         return batch
 
     async def _write_batch(self, batch: Sequence[Addition]) -> Sequence[Written]:
+        written: Sequence[Written] = ()
         try:
-            return await self._write(batch)
+            written = await self._write(batch)
         except Exception as error:  # noqa: BLE001 - every caller gets it
             return [error] * len(batch)
+        finally:
+            if self.on_commit:
+                now = time.monotonic()
+                self.on_commit([now - addition.called_at for addition in batch], bool(written))
+        return written

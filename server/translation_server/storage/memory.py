@@ -17,7 +17,17 @@ from translation_server.core.faults.rules import ACTIONS, counted_as
 from translation_server.core.job import Job, JobKey, JobSnapshot, State
 from translation_server.core.webhook_events import END, STARTED, delivery_id, event_position, next_event_at
 from translation_server.core.webhooks import Delivery, DeliveryState
-from translation_server.storage.protocol import KEY_BYTES, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
+from translation_server.storage.protocol import (
+    KEY_BYTES,
+    Cutoff,
+    Idempotency,
+    IdTaken,
+    KeyReused,
+    OnCommit,
+    ShownEnd,
+    Stored,
+    sole,
+)
 
 MAX_UNINTERRUPTED = 1000  # how many jobs are read before other requests are served
 
@@ -35,6 +45,7 @@ class _Owner:
     ends: list[FeedPosition] = field(default_factory=list)
     changes: list[FeedPosition] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)  # the URLs that have answered 410
+    shown_ends: set[int] = field(default_factory=set)  # the ordinals of jobs whose ends an answer has shown
     to_notify: set[int] = field(default_factory=set)  # the ordinals of jobs whose next event has a time
     sandbox: str | None = None
     fault_counts: Counter[str] = field(default_factory=Counter)
@@ -61,6 +72,7 @@ class _Owner:
             self.remove_positions(job)
         self.keys.pop(self.keys_by_ordinal.pop(job.ordinal, ""), None)
         self.inputs.pop(job.ordinal, None)
+        self.shown_ends.discard(job.ordinal)
         for stage in range(STARTED, END + 1):
             self.deliveries.pop((job.ordinal, stage), None)
         for action in ACTIONS:
@@ -76,6 +88,19 @@ class _Owner:
     def find(self, job_key: JobKey) -> list[Job]:
         jobs = [self.jobs[ordinal] for ordinal in self.ordinals.get(job_key.job_id, ())]
         return [job for job in jobs if job_key.means(job)]
+
+    def show_end(self, end: ShownEnd) -> bool:
+        job = self.jobs.get(end.ordinal)
+        if job is None or job.id != end.job_id or end.ordinal in self.shown_ends:
+            return False
+        self.shown_ends.add(end.ordinal)
+        return True
+
+    def count_pending(self, now: float) -> int:
+        return len(self.ends) - bisect_right(self.ends, FeedPosition(now))
+
+    def has_own_clock(self, unset_clock: str) -> bool:
+        return self.sandbox is not None and unset_clock not in self.sandbox
 
     def below(self, before: int | None) -> Iterable[int]:
         """Returns the ordinals below one, the highest first."""
@@ -280,6 +305,21 @@ class MemoryStore:
         requests = self._owners[owner].requests
         skipped = min(len(requests), max(0, after - requests[0][0] + 1)) if requests else 0
         return list(islice(requests, skipped, None if limit is None else skipped + limit))
+
+    def observe_commits(self, on_commit: OnCommit) -> None: ...  # it commits nothing
+
+    async def add_shown_ends(self, ends: Sequence[ShownEnd]) -> list[bool]:
+        return [self._owners[end.owner].show_end(end) for end in ends]
+
+    async def count_pending(self, now: float, unset_clock: str) -> int:
+        counted = [data for data in self._owners.values() if not data.has_own_clock(unset_clock)]
+        return sum(data.count_pending(now) for data in counted)
+
+    async def count_pending_of(self, owner: str, now: float) -> int:
+        return self._owners[owner].count_pending(now)
+
+    async def owners_with_clock(self, unset_clock: str) -> list[str]:
+        return [name for name, data in self._owners.items() if data.has_own_clock(unset_clock)]
 
     async def next_owner(self, name: str) -> str | None:
         return min((owner for owner in self._owners if owner > name), default=None)

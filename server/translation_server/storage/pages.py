@@ -11,7 +11,8 @@ from typing import Any
 from translation_server.core.change_feed import LAST, FeedPosition, end_of, is_full
 from translation_server.core.job import Job, State
 from translation_server.storage import statements as sql
-from translation_server.storage.protocol import sole
+from translation_server.storage.batching import GroupCommit
+from translation_server.storage.protocol import OnCommit, sole
 from translation_server.storage.rows import COLUMNS, job_of
 
 LAST_ORDINAL = "SELECT jobs FROM owners WHERE name = :owner"
@@ -34,6 +35,10 @@ class PageReader(ABC):
 
     window = 10_000
     _in_ordinals: str
+    _additions: GroupCommit
+
+    def observe_commits(self, on_commit: OnCommit) -> None:
+        self._additions.on_commit = on_commit
 
     @abstractmethod
     async def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Sequence[Any]]:
@@ -132,6 +137,17 @@ class PageReader(ABC):
     async def read_requests(self, owner: str, *, after: int = 0, limit: int | None = None) -> list[tuple[int, str]]:
         parameters = {"owner": owner, "after": after, "limit": LAST if limit is None else limit}
         return [(number, record) for number, record in await self._fetch(sql.REQUESTS_AFTER, parameters)]
+
+    async def count_pending(self, now: float, unset_clock: str) -> int:
+        [(count,)] = await self._fetch(sql.COUNT_PENDING, {"now": now, "unset_clock": unset_clock})
+        return int(count)
+
+    async def count_pending_of(self, owner: str, now: float) -> int:
+        [(count,)] = await self._fetch(sql.COUNT_PENDING_OF, {"owner": owner, "now": now})
+        return int(count)
+
+    async def owners_with_clock(self, unset_clock: str) -> list[str]:
+        return [name for (name,) in await self._fetch(sql.OWNERS_WITH_CLOCK, {"unset_clock": unset_clock})]
 
     async def next_owner(self, name: str) -> str | None:
         rows = await self._fetch("SELECT name FROM owners WHERE name > :name ORDER BY name LIMIT 1", {"name": name})

@@ -5,7 +5,7 @@ Every method may raise StoreError; then nothing has changed. A job that `JobStor
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from translation_server.core.change_feed import LAST, FeedPosition
 from translation_server.core.clock import VirtualTime
@@ -75,6 +75,18 @@ class Cutoff:
     ended_by: float  # jobs that ended by this virtual time,
     changed_by: float  # unless they were changed after this wall time
     request: int = 0  # request records up to this number
+
+
+OnCommit = Callable[[Sequence[float], bool], None]
+"""Is called with how long each submission of a commit has waited, in seconds, and whether the commit has succeeded."""
+
+
+class ShownEnd(NamedTuple):
+    """The end of a job that an answer has shown to its owner."""
+
+    owner: str
+    ordinal: int
+    job_id: str
 
 
 class TooLarge(Exception):  # noqa: N818 - says what happened, like the standard library's KeyError
@@ -251,6 +263,28 @@ class RequestLogStore(Protocol):
         """Returns the owner's records with a number above ``after``, oldest first; the first one ever had number 1."""
 
 
+class MetricsStore(Protocol):
+    """What all processes together have to count. A power cut may lose the last ends that were added.
+
+    An owner's sandbox has a clock of its own if its text does not contain ``unset_clock``.
+    """
+
+    def observe_commits(self, on_commit: OnCommit) -> None:
+        """Calls ``on_commit`` after each commit of submissions from now on."""
+
+    async def add_shown_ends(self, ends: Sequence[ShownEnd]) -> list[bool]:
+        """Adds ends that answers have shown; returns for each whether it is new and its job is there."""
+
+    async def count_pending(self, now: float, unset_clock: str) -> int:
+        """Returns how many jobs are pending at ``now``, without those of owners who have a clock of their own."""
+
+    async def count_pending_of(self, owner: str, now: float) -> int:
+        """Returns how many of the owner's jobs are pending at ``now``."""
+
+    async def owners_with_clock(self, unset_clock: str) -> list[str]:
+        """Returns the owners who have a clock of their own."""
+
+
 class RetentionStore(RequestLogStore, Protocol):
     """Deletes old data. A power cut may undo the last deletions."""
 
@@ -321,7 +355,9 @@ class SecretStore(Protocol):
     file_key: bytes
 
 
-class Store(JobStore, SandboxStore, FaultCountStore, RetentionStore, DeliveryStore, SecretStore, Protocol):
+class Store(
+    JobStore, SandboxStore, FaultCountStore, RetentionStore, DeliveryStore, MetricsStore, SecretStore, Protocol
+):
     """All parts of a store."""
 
     async def check(self) -> None:

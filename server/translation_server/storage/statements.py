@@ -20,6 +20,7 @@ TABLES = {
     "jobs": ("data_key", "ordinal"),
     "inputs": ("data_key", "ordinal"),
     "deliveries": ("data_key", "ordinal"),
+    "shown_ends": ("data_key", "ordinal"),
     "requests": ("data_key", "number"),
     "fault_counts": ("count_key", "subject"),
 }
@@ -121,6 +122,26 @@ READ_INPUT = f"SELECT input FROM inputs WHERE owner = {DATA_KEY} AND ordinal = :
 REQUESTS_AFTER = f"""
     SELECT number, record FROM requests WHERE owner = {DATA_KEY} AND number > :after ORDER BY number LIMIT :limit
 """
+
+ADD_SHOWN_END = f"""
+    INSERT INTO shown_ends SELECT owner, ordinal FROM jobs
+    WHERE owner = {DATA_KEY} AND ordinal = :ordinal AND id = :job_id ON CONFLICT DO NOTHING RETURNING TRUE
+"""
+"""Returns a row if the job is there and its end is new. The id tells it from a job before a reset."""
+
+HAS_OWN_CLOCK = "sandbox NOT LIKE '%' || :unset_clock || '%'"
+
+COUNT_PENDING = f"""
+    SELECT coalesce(sum((
+        SELECT count(*) FROM jobs WHERE owner = coalesce(owners.data_key, owners.name) AND {END} > :now
+    )), 0)
+    FROM owners WHERE sandbox IS NULL OR NOT {HAS_OWN_CLOCK}
+"""
+"""Reads the pending jobs in the index by their ends, and no other job."""
+
+COUNT_PENDING_OF = f"SELECT count(*) FROM jobs WHERE owner = {DATA_KEY} AND {END} > :now"
+
+OWNERS_WITH_CLOCK = f"SELECT name FROM owners WHERE {HAS_OWN_CLOCK}"
 
 UNCOUNT = f"UPDATE fault_counts SET count = count - 1 WHERE owner = {COUNT_KEY} AND subject = :subject"
 

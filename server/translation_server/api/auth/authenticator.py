@@ -48,6 +48,7 @@ from translation_server.api.mounts import Mounts
 from translation_server.api.problems import CredentialsRefused, Problem
 from translation_server.config.users import MAX_PASSWORD, decoys, matches
 from translation_server.core.lru import LRU
+from translation_server.core.metrics import Metrics
 from translation_server.service.single_flight import SingleFlight
 
 logger = logging.getLogger(__name__)
@@ -89,17 +90,21 @@ class Authenticator:
         clock: monotonic seconds.
         passwords: the passwords by user name, to check signatures with; empty if only their hashes are known.
         wall_time: seconds since the epoch; a signature has a time.
+        metrics: counts lockouts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names them
         self,
         users: Mapping[str, str],
         schemes: Mounts[Sequence[Scheme]],
         clock: Callable[[], float],
         passwords: Mapping[str, str] = MappingProxyType({}),
         wall_time: Callable[[], float] = time.time,
+        *,
+        metrics: Metrics | None = None,
     ) -> None:
         self._users, self._passwords, self._wall_time = users, passwords, wall_time
+        self._metrics = metrics or Metrics()
         self._decoys = decoys(users.values())
         self._schemes = schemes
         self._hash = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=32)
@@ -261,8 +266,10 @@ class Authenticator:
     def _count_failure(self, address: str, name: str | None) -> None:
         """Counts wrong credentials for an address, and for the user ``name`` if the credentials have one."""
         if self._failures.add(address):
+            self._metrics.lockouts.add("address")
             logger.warning("%s sent wrong credentials %d times and gets 429 for a minute", address, MAX_FAILURES)
         if name is not None and self._failures_by_user.add(name) and name in self._users:
+            self._metrics.lockouts.add("user")
             logger.warning(
                 "user %r was sent %d wrong passwords: addresses that have never logged in get 429",
                 name,

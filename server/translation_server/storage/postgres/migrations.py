@@ -186,4 +186,13 @@ MIGRATIONS = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE shown_ends (
+            owner   TEXT NOT NULL,
+            ordinal BIGINT NOT NULL,
+            PRIMARY KEY (owner, ordinal)
+        )
+        """,
+    ),
 )

@@ -32,7 +32,7 @@ from translation_server.storage.postgres.database import (
 from translation_server.storage.postgres.inserting import LOCK_OWNER, add_all, is_stored, new_jobs
 from translation_server.storage.postgres.notifications import RETRY_PAUSE, Listener, notify
 from translation_server.storage.postgres.parameters import number_parameters
-from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, StoreChange, Stored, sole
+from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, ShownEnd, StoreChange, Stored, sole
 from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of
 
 PLACEHOLDERS = ", ".join(f"${number}" for number in range(1, len(NAMES) + 1))
@@ -229,13 +229,22 @@ class PostgresStore(DeliveryReader):
 
         await self._database.transaction(add_requests, durable=False)
 
+    async def add_shown_ends(self, ends: Sequence[ShownEnd]) -> list[bool]:
+
+        async def add(connection: Connection) -> list[bool]:
+            in_order = sorted(ends)  # so that no two transactions block each other
+            new = {end for end in in_order if await _fetch(connection, sql.ADD_SHOWN_END, **end._asdict())}
+            return [end in new for end in ends]
+
+        return await self._database.transaction(add, durable=False)
+
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
 
         async def purge(connection: Connection) -> int:
             [(data_key, count_key)] = await _fetch(connection, f"SELECT {sql.DATA_KEY}, {sql.COUNT_KEY}", owner=owner)
             rows = await connection.fetch(PURGE_JOBS, data_key, cutoff.ended_by, cutoff.changed_by, limit)
             ordinals = [ordinal for (ordinal,) in rows]
-            for table in ("inputs", "deliveries"):
+            for table in ("inputs", "deliveries", "shown_ends"):
                 statement = f"DELETE FROM {table} WHERE owner = $1 AND ordinal = ANY($2)"
                 await connection.execute(statement, data_key, ordinals)
             subjects = [counted_as(action, ordinal) for ordinal in ordinals for action in ACTIONS]

@@ -228,4 +228,13 @@ MIGRATIONS = (
         ) STRICT
         """,
     ),
+    (
+        """
+        CREATE TABLE shown_ends (
+            owner   TEXT NOT NULL,
+            ordinal INTEGER NOT NULL,
+            PRIMARY KEY (owner, ordinal)
+        ) STRICT, WITHOUT ROWID
+        """,
+    ),
 )

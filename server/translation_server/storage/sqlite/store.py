@@ -26,7 +26,16 @@ from translation_server.private_files import create_file, create_folder
 from translation_server.storage import statements as sql
 from translation_server.storage.batching import Addition, GroupCommit, Written
 from translation_server.storage.deliveries import ALLOW_URL, LEASE, RELEASE, DeliveryReader
-from translation_server.storage.protocol import CHECK_TIMEOUT, Cutoff, Idempotency, IdTaken, KeyReused, Stored, sole
+from translation_server.storage.protocol import (
+    CHECK_TIMEOUT,
+    Cutoff,
+    Idempotency,
+    IdTaken,
+    KeyReused,
+    ShownEnd,
+    Stored,
+    sole,
+)
 from translation_server.storage.rows import COLUMNS, NAMES, delivery_row, job_of, row_of, size_of
 from translation_server.storage.sqlite.database import (
     LOCK_TIMEOUT,
@@ -128,6 +137,13 @@ class SqliteStore(DeliveryReader):
 
     async def add_requests(self, records: Sequence[tuple[str, str]], limit: int) -> None:
         await self._writer.run(_add_requests, records, limit)
+
+    async def add_shown_ends(self, ends: Sequence[ShownEnd]) -> list[bool]:
+        def add(connection: Connection) -> list[bool]:
+            with unsynced(connection):
+                return [bool(connection.execute(sql.ADD_SHOWN_END, end._asdict()).fetchall()) for end in ends]
+
+        return await self._writer.run(add)
 
     async def purge(self, owner: str, cutoff: Cutoff, limit: int) -> int:
         return await self._writer.run(_purge, owner, cutoff, limit)
@@ -331,7 +347,7 @@ def _purge(connection: Connection, owner: str, cutoff: Cutoff, limit: int) -> in
         rows = connection.execute(statement, (data_key, cutoff.ended_by, cutoff.changed_by, limit)).fetchall()
         subjects = [(count_key, counted_as(action, ordinal)) for (ordinal,) in rows for action in ACTIONS]
         jobs = [(data_key, ordinal) for (ordinal,) in rows]
-        for table in ("jobs", "inputs", "deliveries"):
+        for table in ("jobs", "inputs", "deliveries", "shown_ends"):
             connection.executemany(f"DELETE FROM {table} WHERE owner = ? AND ordinal = ?", jobs)
         connection.executemany("DELETE FROM fault_counts WHERE owner = ? AND subject = ?", subjects)
         connection.execute("DELETE FROM requests WHERE owner = ? AND number <= ?", (data_key, cutoff.request))
